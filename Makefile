@@ -1,0 +1,68 @@
+# What can be done with this repository; `make help` lists it. Needs make, a shell and Python 3.11
+# or newer. Everything is installed into .venv, from the hashed locks, and nowhere else.
+
+BIN := .venv/bin
+UV ?= $(shell command -v uv || echo python3 -m uv)
+COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lock clean run-env dev-env
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
+
+demo: run-env ## Run a campaign against the simulated provider (FLOWER=1: with Flower).
+	$(BIN)/dispatcher demo $(if $(FLOWER),--flower)
+
+test: dev-env ## Run the tests (ARGS="…" is handed to pytest).
+	$(BIN)/pytest $(ARGS)
+
+check: dev-env ## Check format, lint, types and who may import whom.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: ## Write the locks anew from pyproject.toml (needs uv).
+	$(COMPILE) --extra build --extra dev --output-file requirements-dev.txt
+	$(COMPILE) --extra build --constraint requirements-dev.txt --output-file requirements.txt
+
+clean: ## Remove .venv and the tools' caches.
+	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find dispatcher workers tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The newest Python that really runs (a version manager's shim may not) and can make a venv.
+FIND_PYTHON = found=; \
+	for python in $(PYTHON) python3.13 python3.12 python3.11 python3; do \
+		if "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
+			2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo 'No Python 3.11 or newer that can make a venv was found.' >&2; \
+		echo 'Install one (Debian, Ubuntu: apt install python3 python3-venv) or name it:' >&2; \
+		echo '  make PYTHON=/path/to/python3 $(MAKECMDGOALS)' >&2; \
+		exit 1; \
+	fi
+
+# A stamp holds a sum of the folder, the locks and pyproject.toml that .venv was made from: the same
+# again needs no network and no time, anything else a new .venv.
+SUM = sum=$$({ pwd; cat pyproject.toml requirements.txt requirements-dev.txt; } | cksum)
+IS_MADE = { [ "$$(cat .venv/made-for-$(1) 2>/dev/null)" = "$$sum" ] && $(BIN)/python -c ''; }
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
+INSTALL = echo "installing $(1) into .venv (once), with $$("$$found" --version)" && \
+	$(PIP) --require-hashes --requirement $(1) && \
+	$(PIP) --no-index --no-deps --no-build-isolation --editable .
+
+run-env:
+	@$(SUM); if $(call IS_MADE,run); then exit 0; fi; \
+	$(FIND_PYTHON); \
+	"$$found" -m venv --clear .venv && $(call INSTALL,requirements.txt) && \
+	echo "$$sum" > .venv/made-for-run
+
+dev-env:
+	@$(SUM); if $(call IS_MADE,dev); then exit 0; fi; \
+	$(FIND_PYTHON); \
+	if $(call IS_MADE,run); then :; else "$$found" -m venv --clear .venv; fi && \
+	$(call INSTALL,requirements-dev.txt) && \
+	echo "$$sum" > .venv/made-for-run && echo "$$sum" > .venv/made-for-dev

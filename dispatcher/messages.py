@@ -1,0 +1,202 @@
+"""The frozen values that cross borders between store, providers and workers. No behaviour."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from dispatcher.status import Encoding, Kind, MessageState
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One message to submit: `seq` is its place in the campaign, `msisdn` E.164 without `+`."""
+
+    seq: int
+    msisdn: int
+    text: str
+    #: Values of the provider template's variables, in its order.
+    template_values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """How a campaign leaves through its account: names a person gave, the provider's ids for them.
+
+    Resolved once, at submission; stored with the campaign.
+    """
+
+    sender: str
+    template: str | None = None
+    sender_ref: str | None = None
+    template_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitBatch:
+    """What an adapter needs to build the requests of one batch: one encoding, one route."""
+
+    recipients: tuple[Recipient, ...]
+    encoding: Encoding
+    kind: Kind
+    route: Route
+    flash: bool = False
+    #: When the provider is to send it; None at once.
+    schedule_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """A request as bytes. `headers` hold the account's key: kept out of every repr and log."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+    body: bytes | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpResponse:
+    """A complete answer. Header names are lower case; `body` is untrusted and at most 64 MiB."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(repr=False, default=b"")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitRequest:
+    """One HTTP request that submits `recipients`, and nobody else."""
+
+    http: HttpRequest
+    recipients: tuple[Recipient, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientResult:
+    """What the provider said of one recipient: accepted, or refused in its own words.
+
+    `in_doubt`: neither, as its words are none that we know.
+    """
+
+    msisdn: int
+    accepted: bool
+    in_doubt: bool = False
+    provider_message_id: str | None = None
+    error_code: str | None = None
+    error: str | None = None
+    cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOutcome:
+    """A parsed answer to a submission. A recipient without a result is in doubt."""
+
+    results: tuple[RecipientResult, ...]
+    job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollTarget:
+    """One submitted message whose final state is still open."""
+
+    msisdn: int
+    provider_message_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollRef:
+    """One accepted request to ask the provider about."""
+
+    job_id: str | None
+    targets: tuple[PollTarget, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollRequest:
+    """One HTTP request that asks for the state of `targets`."""
+
+    http: HttpRequest
+    targets: tuple[PollTarget, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryReport:
+    """The provider's word on one message.
+
+    `state` is SUBMITTED (nothing final yet), DELIVERED, UNDELIVERED or EXPIRED; `raw` the
+    provider's own word. A `provisional` report counts only once the validity period is over.
+    """
+
+    msisdn: int
+    state: MessageState
+    raw: str
+    provider_message_id: str | None = None
+    provisional: bool = False
+    error_code: str | None = None
+    cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedMessage:
+    """An outbound message in the provider's own list of what it has accepted."""
+
+    provider_message_id: str
+    msisdn: int
+    text: str | None
+    sender: str | None
+    state: MessageState
+    raw: str
+    created_at: datetime | None = None
+    provisional: bool = False
+    cost: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListPage:
+    """One page of that list, newest first. `next_page` is None on the last one."""
+
+    entries: tuple[ListedMessage, ...]
+    next_page: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """What is left of one package, in the provider's unit."""
+
+    package: str
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderId:
+    """A sender the provider knows: `ref` is what requests carry, `name` what people know."""
+
+    ref: str
+    name: str
+    kind: Kind | None
+    approved: bool
+    status: str
+    purpose: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """A message template the provider knows: `ref` is what requests carry."""
+
+    ref: str
+    name: str
+    text: str
+    kind: Kind | None
+    approved: bool
+    status: str
+    sender: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """What a provider says an account may send with."""
+
+    senders: tuple[SenderId, ...] = ()
+    templates: tuple[Template, ...] = ()

@@ -1,0 +1,111 @@
+"""What a text is on the air: its encoding, length and parts, and the characters that force UCS-2.
+
+Rules: 3GPP TS 23.038 (GSM 03.38) for the alphabets, 3GPP TS 23.040 for concatenation.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Final
+
+from dispatcher.status import Encoding
+
+#: 3GPP TS 23.038, 6.2.1: the default alphabet, codes 0x00 to 0x7F without 0x1B (escape).
+GSM_BASIC: Final = (
+    "@£$¥èéùìòÇ\nØø\rÅå"
+    "Δ_ΦΓΛΩΠΨΣΘΞÆæßÉ"
+    " !\"#¤%&'()*+,-./"
+    "0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNO"
+    "PQRSTUVWXYZÄÖÑÜ§"
+    "¿abcdefghijklmno"
+    "pqrstuvwxyzäöñüà"
+)
+#: 3GPP TS 23.038, 6.2.1.1: the extension table; each takes two septets, an escape and its code.
+GSM_EXTENSION: Final = "\f^{}\\[~]|€"
+
+#: Septets: alone, and in a part beside the 6 octets of the header (TS 23.040, 9.2.3.24.1).
+_GSM7_SIZES: Final = (160, 153)
+#: UTF-16 code units, likewise.
+_UCS2_SIZES: Final = (70, 67)
+
+_BASIC_ONLY: Final = re.compile(f"[{re.escape(GSM_BASIC)}]*")
+_ODD: Final = re.compile(f"[^{re.escape(GSM_BASIC + GSM_EXTENSION)}]")
+_EXTENDED: Final = re.compile(f"[{re.escape(GSM_EXTENSION)}]")
+_ASTRAL: Final = re.compile("[\U00010000-\U0010ffff]")
+_ESCAPE: Final = "\x1b"
+_HIGH_SURROGATE: Final = "\ud800"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """`units` are septets of GSM-7 (extension characters count 2) or UTF-16 code units of UCS-2."""
+
+    encoding: Encoding
+    units: int
+    parts: int
+
+
+_ONE_BASIC_PART: Final = tuple(Measure(Encoding.GSM7, n, 1) for n in range(_GSM7_SIZES[0] + 1))
+
+
+def measure(text: str) -> Measure:
+    """How `text` travels. A part never ends between an escape and its character, nor in a
+    surrogate pair. An empty text is one part, as a provider would charge it.
+    """
+    if len(text) < len(_ONE_BASIC_PART) and _BASIC_ONLY.fullmatch(text):
+        return _ONE_BASIC_PART[len(text)]
+    if _ODD.search(text):
+        pairs = _ASTRAL.sub(_HIGH_SURROGATE + "\udc00", text)
+        return Measure(Encoding.UCS2, len(pairs), _parts(pairs, _HIGH_SURROGATE, *_UCS2_SIZES))
+    septets = _EXTENDED.sub(_ESCAPE + "e", text)
+    return Measure(Encoding.GSM7, len(septets), _parts(septets, _ESCAPE, *_GSM7_SIZES))
+
+
+def _parts(units: str, first_of_pair: str, alone: int, each: int) -> int:
+    """Into how many parts `units` go where no part may end on `first_of_pair`."""
+    length = len(units)
+    if length <= alone:
+        return 1
+    if first_of_pair not in units:
+        return -(-length // each)
+    parts = start = 0
+    while start < length:
+        start += each
+        if start < length and units[start - 1] == first_of_pair:
+            start -= 1
+        parts += 1
+    return parts
+
+
+def odd_characters(text: str) -> list[str]:
+    """The distinct characters that force UCS-2, in the order of their first appearance."""
+    return list(dict.fromkeys(_ODD.findall(text)))
+
+
+_TYPOGRAPHY: Final = str.maketrans(
+    {
+        **dict.fromkeys("‘’‚‛′‵ʼ´`‹›", "'"),
+        **dict.fromkeys("“”„‟″‶«»", '"'),
+        **dict.fromkeys("‐‑‒–—―−﹘﹣－", "-"),
+        "…": "...",
+        # All of Unicode's space separators, and the tab, which GSM-7 lacks.
+        **dict.fromkeys("\t\xa0\u1680\u202f\u205f\u3000", " "),
+        **dict.fromkeys(map(chr, range(0x2000, 0x200B)), " "),
+        **dict.fromkeys("\v\x85\u2028\u2029", "\n"),
+        # Zero width: space, word joiner, byte order mark, soft hyphen, direction marks.
+        **dict.fromkeys("\u200b\u2060\ufeff\xad\u200e\u200f\u202a\u202b\u202c\u202d\u202e"),
+    }
+)
+_JOINERS: Final = str.maketrans(dict.fromkeys("\u200c\u200d\ufe0e\ufe0f"))
+
+
+def normalize(text: str) -> str:
+    """`text` with typographic quotes, dashes, spaces and invisible characters as GSM-7 has them.
+
+    Joiners and composed accents change only where the whole text becomes GSM-7 by it: elsewhere
+    they are part of a script's spelling, or of an emoji.
+    """
+    plain = text.translate(_TYPOGRAPHY)
+    bare = unicodedata.normalize("NFC", plain.translate(_JOINERS))
+    return plain if _ODD.search(bare) else bare

@@ -1,0 +1,212 @@
+"""The states of campaigns, batches, messages, attempts, and what may follow what: one table each.
+
+The store applies the tables as compare-and-set; nothing else decides what may follow what.
+"""
+
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class CampaignState(StrEnum):
+    """Life of a campaign."""
+
+    #: Its file is being read; it sends nothing.
+    IMPORTING = "importing"
+    #: Accepted, waiting for its start.
+    SCHEDULED = "scheduled"
+    #: Batches are released.
+    RUNNING = "running"
+    #: Held by a person or by a refusal of its sender, template or text.
+    PAUSED = "paused"
+    #: Nothing pending, in flight or still polled.
+    FINISHED = "finished"
+    #: Ended by a person; what was in flight was settled.
+    CANCELLED = "cancelled"
+    #: Nothing in its file can be sent.
+    REJECTED = "rejected"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows."""
+        return not CAMPAIGN_TRANSITIONS[self]
+
+
+class BatchState(IntEnum):
+    """Life of a batch: the unit of release, claim and settlement."""
+
+    #: Its pending messages wait for release.
+    PENDING = 0
+    #: Its id was handed to the account's queue.
+    QUEUED = 1
+    #: A worker holds it; nothing was attempted yet.
+    CLAIMED = 2
+    #: The attempt is recorded; bytes may have left.
+    SUBMITTING = 3
+    #: Every message has an answer, or is in doubt.
+    SETTLED = 4
+    #: Ended by a person before it was attempted.
+    CANCELLED = 5
+    #: Its pending messages moved to a fallback account.
+    REPLACED = 6
+
+    @property
+    def label(self) -> str:
+        """The state's public name, as JSON has it."""
+        return self.name.lower()
+
+
+class MessageState(IntEnum):
+    """Life of one recipient's message."""
+
+    #: Not submitted yet.
+    PENDING = 0
+    #: Accepted by the provider.
+    SUBMITTED = 1
+    #: A receipt says that it reached the handset.
+    DELIVERED = 2
+    #: A receipt says that it did not.
+    UNDELIVERED = 3
+    #: Its validity period ended before it reached the handset.
+    EXPIRED = 4
+    #: The provider refused this recipient.
+    REJECTED = 5
+    #: Never accepted, attempts used up.
+    FAILED = 6
+    #: May have been accepted; not sent again by itself.
+    IN_DOUBT = 7
+    #: On the suppression list when its turn came.
+    SUPPRESSED = 8
+    #: Its campaign was cancelled before its turn.
+    CANCELLED = 9
+    #: The campaign's expiry passed before its turn.
+    LAPSED = 10
+
+    @property
+    def label(self) -> str:
+        """The state's public name, as JSON and the export have it."""
+        return self.name.lower()
+
+
+class RejectKind(IntEnum):
+    """Why a row of the file has no message."""
+
+    #: No usable number, or the text cannot be made for it.
+    INVALID = 0
+    #: The number stands in an earlier row.
+    DUPLICATE = 1
+    #: The number is on the suppression list.
+    SUPPRESSED = 2
+
+    @property
+    def label(self) -> str:
+        """The public name, as JSON and the export have it."""
+        return self.name.lower()
+
+
+class AttemptOutcome(IntEnum):
+    """What came of one request to a provider."""
+
+    #: Recorded before the first byte; no answer stored yet.
+    OPEN = 0
+    #: An answer with results for recipients.
+    ANSWERED = 1
+    #: Surely not accepted: retried, or final for its recipients.
+    REFUSED = 2
+    #: May have been accepted.
+    DOUBTFUL = 3
+    #: Withdrawn before its first byte left.
+    NOT_SENT = 4
+
+    @property
+    def label(self) -> str:
+        """The public name."""
+        return self.name.lower()
+
+
+class Kind(StrEnum):
+    """What a campaign is by law and contract; some providers route by it."""
+
+    TRANSACTIONAL = "transactional"
+    PROMOTIONAL = "promotional"
+    OTP = "otp"
+
+
+class Encoding(IntEnum):
+    """The alphabet that a text travels in (3GPP TS 23.038)."""
+
+    GSM7 = 0
+    UCS2 = 1
+
+    @property
+    def label(self) -> str:
+        """The name people know."""
+        return "GSM-7" if self is Encoding.GSM7 else "UCS-2"
+
+
+_C = CampaignState
+CAMPAIGN_TRANSITIONS: Final = MappingProxyType(
+    {
+        _C.IMPORTING: frozenset({_C.SCHEDULED, _C.REJECTED}),
+        _C.SCHEDULED: frozenset({_C.RUNNING, _C.PAUSED, _C.CANCELLED}),
+        _C.RUNNING: frozenset({_C.PAUSED, _C.FINISHED, _C.CANCELLED}),
+        _C.PAUSED: frozenset({_C.RUNNING, _C.SCHEDULED, _C.CANCELLED}),
+        _C.FINISHED: frozenset[CampaignState](),
+        _C.CANCELLED: frozenset[CampaignState](),
+        _C.REJECTED: frozenset[CampaignState](),
+    }
+)
+
+_B = BatchState
+BATCH_TRANSITIONS: Final = MappingProxyType(
+    {
+        _B.PENDING: frozenset({_B.QUEUED, _B.CANCELLED, _B.REPLACED, _B.SETTLED}),
+        _B.QUEUED: frozenset({_B.CLAIMED, _B.PENDING, _B.CANCELLED, _B.REPLACED}),
+        _B.CLAIMED: frozenset({_B.SUBMITTING, _B.PENDING, _B.SETTLED, _B.CANCELLED}),
+        _B.SUBMITTING: frozenset({_B.PENDING, _B.SETTLED, _B.CANCELLED}),
+        # A person's decision on doubt, or a proof of absence, gives a settled batch work again.
+        _B.SETTLED: frozenset({_B.PENDING}),
+        _B.CANCELLED: frozenset[BatchState](),
+        _B.REPLACED: frozenset[BatchState](),
+    }
+)
+
+_M = MessageState
+MESSAGE_TRANSITIONS: Final = MappingProxyType(
+    {
+        _M.PENDING: frozenset(
+            {
+                _M.SUBMITTED,
+                _M.REJECTED,
+                _M.FAILED,
+                _M.IN_DOUBT,
+                _M.SUPPRESSED,
+                _M.CANCELLED,
+                _M.LAPSED,
+            }
+        ),
+        _M.SUBMITTED: frozenset({_M.DELIVERED, _M.UNDELIVERED, _M.EXPIRED}),
+        _M.IN_DOUBT: frozenset({_M.SUBMITTED, _M.PENDING, _M.FAILED}),
+        _M.DELIVERED: frozenset[MessageState](),
+        _M.UNDELIVERED: frozenset[MessageState](),
+        _M.EXPIRED: frozenset[MessageState](),
+        _M.REJECTED: frozenset[MessageState](),
+        _M.FAILED: frozenset[MessageState](),
+        _M.SUPPRESSED: frozenset[MessageState](),
+        _M.CANCELLED: frozenset[MessageState](),
+        _M.LAPSED: frozenset[MessageState](),
+    }
+)
+
+#: Batches that occupy one of their account's `max_in_flight` places.
+IN_FLIGHT: Final = frozenset({_B.QUEUED, _B.CLAIMED, _B.SUBMITTING})
+
+
+def may_follow(old: MessageState, new: MessageState) -> bool:
+    """Whether a message in state `old` may be put into state `new`."""
+    return new in MESSAGE_TRANSITIONS[old]
+
+
+def predecessors(new: MessageState) -> frozenset[MessageState]:
+    """The states from which a message may come to `new`: the store's compare-and-set."""
+    return frozenset(old for old, allowed in MESSAGE_TRANSITIONS.items() if new in allowed)

@@ -1,0 +1,144 @@
+"""Every allowed and every forbidden transition, written out: `x` may follow, `.` may not."""
+
+import pytest
+
+from dispatcher.status import (
+    BATCH_TRANSITIONS,
+    CAMPAIGN_TRANSITIONS,
+    IN_FLIGHT,
+    MESSAGE_TRANSITIONS,
+    AttemptOutcome,
+    BatchState,
+    CampaignState,
+    Encoding,
+    MessageState,
+    RejectKind,
+    may_follow,
+    predecessors,
+)
+
+# Columns in the order of the rows.
+CAMPAIGNS = """
+    importing  . x . . . . x
+    scheduled  . . x x . x .
+    running    . . . x x x .
+    paused     . x x . . x .
+    finished   . . . . . . .
+    cancelled  . . . . . . .
+    rejected   . . . . . . .
+"""
+BATCHES = """
+    pending    . x . . x x x
+    queued     x . x . . x x
+    claimed    x . . x x x .
+    submitting x . . . x x .
+    settled    x . . . . . .
+    cancelled  . . . . . . .
+    replaced   . . . . . . .
+"""
+MESSAGES = """
+    pending     . x . . . x x x x x x
+    submitted   . . x x x . . . . . .
+    delivered   . . . . . . . . . . .
+    undelivered . . . . . . . . . . .
+    expired     . . . . . . . . . . .
+    rejected    . . . . . . . . . . .
+    failed      . . . . . . . . . . .
+    in_doubt    x x . . . . x . . . .
+    suppressed  . . . . . . . . . . .
+    cancelled   . . . . . . . . . . .
+    lapsed      . . . . . . . . . . .
+"""
+
+
+def cases(table):
+    """(old, new, allowed) for every cell of a table."""
+    rows = [line.split() for line in table.split("\n") if line.strip()]
+    names = [row[0] for row in rows]
+    return [
+        pytest.param(old, new, mark == "x", id=f"{old}-{new}")
+        for old, *marks in rows
+        for new, mark in zip(names, marks, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("old", "new", "allowed"), cases(CAMPAIGNS))
+def test_a_campaign_may_go_only_where_the_table_says(old, new, allowed):
+    assert (CampaignState(new) in CAMPAIGN_TRANSITIONS[CampaignState(old)]) is allowed
+
+
+@pytest.mark.parametrize(("old", "new", "allowed"), cases(BATCHES))
+def test_a_batch_may_go_only_where_the_table_says(old, new, allowed):
+    assert (BatchState[new.upper()] in BATCH_TRANSITIONS[BatchState[old.upper()]]) is allowed
+
+
+@pytest.mark.parametrize(("old", "new", "allowed"), cases(MESSAGES))
+def test_a_message_may_go_only_where_the_table_says(old, new, allowed):
+    was, becomes = MessageState[old.upper()], MessageState[new.upper()]
+    assert (becomes in MESSAGE_TRANSITIONS[was]) is allowed
+    assert may_follow(was, becomes) is allowed
+    assert (was in predecessors(becomes)) is allowed
+
+
+@pytest.mark.parametrize(
+    ("table", "states"),
+    [(CAMPAIGNS, CampaignState), (BATCHES, BatchState), (MESSAGES, MessageState)],
+    ids=["campaigns", "batches", "messages"],
+)
+def test_every_state_has_its_row(table, states):
+    assert table.split()[:: len(states) + 1] == [state.name.lower() for state in states]
+
+
+@pytest.mark.parametrize(
+    ("state", "final"),
+    [
+        ("importing", False),
+        ("scheduled", False),
+        ("running", False),
+        ("paused", False),
+        ("finished", True),
+        ("cancelled", True),
+        ("rejected", True),
+    ],
+)
+def test_a_campaign_is_final_when_nothing_follows(state, final):
+    assert CampaignState(state).is_final is final
+
+
+def test_batches_with_a_worker_or_in_its_queue_are_in_flight():
+    assert {state.label for state in IN_FLIGHT} == {"queued", "claimed", "submitting"}
+
+
+def test_public_names_are_lower_case_words():
+    assert MessageState.IN_DOUBT.label == "in_doubt"
+    assert BatchState.SETTLED.label == "settled"
+    assert RejectKind.DUPLICATE.label == "duplicate"
+    assert AttemptOutcome.NOT_SENT.label == "not_sent"
+    assert [encoding.label for encoding in Encoding] == ["GSM-7", "UCS-2"]
+
+
+def test_stored_numbers_never_change():
+    """They stand in databases: a new state takes a new number."""
+    assert [(s.name, s.value) for s in MessageState] == [
+        ("PENDING", 0),
+        ("SUBMITTED", 1),
+        ("DELIVERED", 2),
+        ("UNDELIVERED", 3),
+        ("EXPIRED", 4),
+        ("REJECTED", 5),
+        ("FAILED", 6),
+        ("IN_DOUBT", 7),
+        ("SUPPRESSED", 8),
+        ("CANCELLED", 9),
+        ("LAPSED", 10),
+    ]
+    assert [(s.name, s.value) for s in BatchState] == [
+        ("PENDING", 0),
+        ("QUEUED", 1),
+        ("CLAIMED", 2),
+        ("SUBMITTING", 3),
+        ("SETTLED", 4),
+        ("CANCELLED", 5),
+        ("REPLACED", 6),
+    ]
+    assert [(s.name, s.value) for s in Encoding] == [("GSM7", 0), ("UCS2", 1)]
