@@ -1,0 +1,255 @@
+"""TheSMSPoint, API v1: its limits, its requests, and what its answers say as a whole.
+
+The fields and entries of an answer are read in `thesmspoint_answers.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final
+
+import orjson
+from pydantic import Field, field_validator
+
+from dispatcher.errors import Refused
+from dispatcher.messages import (
+    Balance,
+    DeliveryReport,
+    Directory,
+    HttpRequest,
+    HttpResponse,
+    PollRef,
+    PollRequest,
+    Recipient,
+    RecipientResult,
+    Route,
+    SenderId,
+    SubmitBatch,
+    SubmitOutcome,
+    SubmitRequest,
+    Template,
+)
+from dispatcher.providers.answers import MAX_IDENTIFIER, amount, identifier, unreadable
+from dispatcher.providers.base import (
+    Capabilities,
+    HeaderSecret,
+    Provider,
+    ProviderSettings,
+    RouteWish,
+    StatusLookup,
+)
+from dispatcher.providers.directory import choose_route
+from dispatcher.providers.matching import AskedNumbers, AskedTargets, one_each
+from dispatcher.providers.thesmspoint_answers import (
+    accepted,
+    is_zero,
+    read_answer,
+    refused,
+    report,
+    sender,
+    succeeded,
+    template,
+)
+from dispatcher.providers.words import plain
+from dispatcher.status import Kind
+
+#: "Maximum 2000 contacts or numbers can be use in a single request."
+_MAX_RECIPIENTS: Final = 2000
+#: Longer texts are truncated by the provider ("> 766": to 765 characters, 5 credits).
+_MAX_PARTS: Final = 5
+#: The document's list of what 1, 2 and 3 mean is lost: the order of its sender types, as a guess.
+_CHANNELS: Final = MappingProxyType({Kind.TRANSACTIONAL: 1, Kind.PROMOTIONAL: 2, Kind.OTP: 3})
+
+
+class TheSMSPointSettings(ProviderSettings):
+    """Keys beyond the shared ones; kinds left out of `channels` keep their default."""
+
+    documented_max_recipients = _MAX_RECIPIENTS
+
+    api_key: HeaderSecret
+    channels: dict[Kind, Annotated[int, Field(ge=1, le=3)]] = Field(
+        default_factory=lambda: dict(_CHANNELS)
+    )
+
+    @field_validator("channels")
+    @classmethod
+    def _every_kind(cls, value: dict[Kind, int]) -> dict[Kind, int]:
+        return {**_CHANNELS, **value}
+
+
+class TheSMSPoint(Provider):
+    """One account at TheSMSPoint."""
+
+    name = "thesmspoint"
+    default_base_url = "https://thesmspoint.com/api/v1"
+    settings_type = TheSMSPointSettings
+    capabilities = Capabilities(
+        max_recipients=_MAX_RECIPIENTS,
+        max_recipients_documented=True,
+        personal_texts=True,
+        delivery_status=StatusLookup.BY_JOB,
+        max_parts=_MAX_PARTS,
+        balance=True,
+        senders=True,
+        templates=True,
+        routed_kinds=frozenset(Kind),
+        unicode_flag=True,
+        home_calling_codes=frozenset({91}),
+    )
+    settings: TheSMSPointSettings
+
+    def recipient_bytes(self, msisdn: int, text: str) -> int:
+        """The exact bytes of its entry in `send-bulk-sms`; `send-single-sms` needs fewer."""
+        entry = orjson.dumps(_entry(Recipient(0, msisdn, text))).decode()
+        return len(orjson.dumps(entry)) - len('""') + len(",")
+
+    @property
+    def envelope_bytes(self) -> int:
+        """The other fields: two ids, at worst of nothing but quotes, which JSON escapes."""
+        return 128 + 2 * 2 * MAX_IDENTIFIER
+
+    def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
+        """`send-single-sms` for one recipient, `send-bulk-sms` for several; as many as are needed.
+
+        Raises Refused where the route was not resolved.
+        """
+        if batch.route.sender_ref is None or batch.route.template_ref is None:
+            raise Refused(
+                "the campaign's sender or template was not looked up at the provider",
+                "submit the campaign again",
+            )
+        for recipients in self.fitting(batch.recipients):
+            # The document's PHP examples have the recipient as a number, its JSON example as a
+            # string; `recipient` of the bulk call is a string that holds JSON, in both.
+            if len(recipients) == 1:
+                command = "send-single-sms"
+                own = {"recipient": str(recipients[0].msisdn), "message": recipients[0].text}
+            else:
+                command = "send-bulk-sms"
+                own = {"recipient": orjson.dumps([_entry(one) for one in recipients]).decode()}
+            fields: dict[str, str | int] = {
+                **own,
+                "sender_id": batch.route.sender_ref,
+                "template_id": batch.route.template_ref,
+                "channel": self.settings.channels[batch.kind],
+                "is_unicode": batch.encoding.value,
+            }
+            yield SubmitRequest(http=self._request(command, fields), recipients=recipients)
+
+    def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
+        """Read the long answer (`MessageData`) or the short one (one `message_id` for all).
+
+        The long one names who was accepted: who is missing from it has no result. The document
+        knows no refusal of a single recipient. Raises ProviderError.
+        """
+        hide = (*self.secrets, *(recipient.text for recipient in request.recipients))
+        answer = read_answer(response, request.http.url, hide)
+        data = answer.get("data")
+        fields = data if isinstance(data, dict) else {}
+        if not succeeded(answer) or not is_zero(fields.get("ErrorCode")):
+            raise refused(answer, response, hide)
+        msisdns = [recipient.msisdn for recipient in request.recipients]
+        job_id = identifier(fields.get("JobId")) or identifier(fields.get("message_id"))
+        results: tuple[RecipientResult, ...] = ()
+        if isinstance(fields.get("MessageData"), list):
+            results = accepted(AskedNumbers(msisdns), fields["MessageData"], job_id)
+            if len(msisdns) == len(results) == 1:
+                # Its table says of `job_id`: You will get the message_id from response of SMS API.
+                job_id = job_id or results[0].provider_message_id
+        elif identifier(fields.get("message_id")) and succeeded(fields):
+            results = tuple(RecipientResult(msisdn=msisdn, accepted=True) for msisdn in msisdns)
+        if not results and job_id is None:
+            raise unreadable("message ids")
+        return SubmitOutcome(results=results, job_id=job_id)
+
+    def poll_requests(self, ref: PollRef) -> Iterator[PollRequest]:
+        """One `sms-delivery-status` for the job; none without a job id."""
+        if ref.job_id is not None:
+            http = self._request("sms-delivery-status", {"job_id": ref.job_id})
+            yield PollRequest(http=http, targets=ref.targets)
+
+    def parse_poll(self, request: PollRequest, response: HttpResponse) -> list[DeliveryReport]:
+        """Read the list, or the single object, whatever `status` says beside it.
+
+        The document's own successful example has `"status": "error"`. Raises ProviderError; an
+        "Invalid Message ID" is DOUBTFUL: nothing was learned of the messages.
+        """
+        answer = read_answer(response, request.http.url, self.secrets)
+        data = answer.get("data")
+        if not data and not succeeded(answer):
+            raise refused(answer, response, self.secrets)
+        targets = AskedTargets(request.targets)
+        entries = data if isinstance(data, list) else [data]
+        reports = (report(entry, targets) for entry in entries if isinstance(entry, dict))
+        return one_each(found for found in reports if found is not None)
+
+    def balance_request(self) -> HttpRequest:
+        """`get-sms-balance`."""
+        return self._request("get-sms-balance")
+
+    def parse_balance(self, response: HttpResponse) -> list[Balance]:
+        """What is left for OTP, Promotional and Transactional, in credits. Raises ProviderError."""
+        data = self._data(response, "get-sms-balance")
+        packages = data.get("balance") if isinstance(data, dict) else None
+        if not isinstance(packages, dict):
+            raise unreadable("balance")
+        balances = []
+        for package, value in packages.items():
+            left = amount(value)
+            if left is None:
+                raise unreadable("balance")
+            balances.append(Balance(package=plain(package), amount=left))
+        return balances
+
+    def senders_request(self) -> HttpRequest:
+        """`get-sender-id`."""
+        return self._request("get-sender-id")
+
+    def parse_senders(self, response: HttpResponse) -> list[SenderId]:
+        """The account's senders; one without a usable `id` is left out. Raises ProviderError."""
+        found = map(sender, self._entries(response, "get-sender-id"))
+        return [each for each in found if each is not None]
+
+    def templates_request(self) -> HttpRequest:
+        """`get-templates`."""
+        return self._request("get-templates")
+
+    def parse_templates(self, response: HttpResponse) -> list[Template]:
+        """The account's templates; one without a usable `template_id` is left out.
+
+        Raises ProviderError.
+        """
+        found = map(template, self._entries(response, "get-templates"))
+        return [each for each in found if each is not None]
+
+    def resolve(self, wish: RouteWish, directory: Directory) -> Route:
+        """Requests carry the ids of an approved sender and template. Raises Refused."""
+        return choose_route(wish, directory)
+
+    def _url(self, command: str) -> str:
+        return f"{self.settings.base_url}/{command}"
+
+    def _request(self, command: str, fields: Mapping[str, str | int] | None = None) -> HttpRequest:
+        # GET would do, says the document, with the key in the URL: so never.
+        headers = {
+            "key": self.settings.api_key.get_secret_value(),
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+        }
+        body = orjson.dumps(fields or {})
+        return HttpRequest(method="POST", url=self._url(command), headers=headers, body=body)
+
+    def _data(self, response: HttpResponse, command: str) -> object:
+        answer = read_answer(response, self._url(command), self.secrets)
+        if not succeeded(answer):
+            raise refused(answer, response, self.secrets)
+        return answer.get("data")
+
+    def _entries(self, response: HttpResponse, command: str) -> list[dict[str, Any]]:
+        data = self._data(response, command)
+        if data is not None and not isinstance(data, list):
+            raise unreadable("list")
+        return [entry for entry in data or () if isinstance(entry, dict)]
+
+
+def _entry(recipient: Recipient) -> dict[str, str]:
+    return {"number": str(recipient.msisdn), "text": recipient.text}

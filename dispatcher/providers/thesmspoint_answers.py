@@ -1,0 +1,160 @@
+"""Reads the fields and entries of TheSMSPoint's answers, and its refusals.
+
+The document contradicts itself in places: each is settled beside the line it made necessary.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.messages import DeliveryReport, HttpResponse, RecipientResult, SenderId, Template
+from dispatcher.providers.answers import check_status, identifier, read_json, refusal, unreadable
+from dispatcher.providers.matching import AskedNumbers, AskedTargets, without_shared_ids
+from dispatcher.providers.words import clean, plain, words
+from dispatcher.status import Kind, MessageState
+
+#: Every refusal that the document prints. Only these prove that nothing was sent.
+_REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
+    {
+        "api key does not exists": ErrorKind.CREDENTIALS,
+        "request type not allowed": ErrorKind.CONFIGURATION,
+        "sms credits not available": ErrorKind.CREDIT,
+    }
+)
+#: Where a submission's answer has ids.
+_ID_FIELDS: Final = ("JobId", "MessageData", "message_id")
+#: "Delivery status" of the document, without case and spaces. "Expired" is explained there as
+#: "Message pending, the message is en route"; a bare "U" is UnDelivered. Any other word: not final.
+_STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
+    {
+        "sent": MessageState.SUBMITTED,
+        "delivered": MessageState.DELIVERED,
+        "undelivered": MessageState.UNDELIVERED,
+        "u": MessageState.UNDELIVERED,
+        "expired": MessageState.EXPIRED,
+    }
+)
+_APPROVED: Final = "approved"
+
+
+def read_answer(response: HttpResponse, url: str, hide: Iterable[str]) -> Mapping[str, Any]:
+    """The answer's JSON object. Raises ProviderError where the HTTP status decides, or it is none.
+
+    HTTP statuses are not documented, so the body decides wherever the status leaves it a choice.
+    """
+    check_status(response, url=url, hide=hide)
+    answer = read_json(response)
+    if not isinstance(answer, dict):
+        raise unreadable("object")
+    return answer
+
+
+def refused(
+    answer: Mapping[str, Any], response: HttpResponse, hide: Iterable[str]
+) -> ProviderError:
+    """The error for an answer that does not say success; known by the document's texts alone."""
+    data = answer.get("data")
+    fields = data if isinstance(data, dict) else {}
+    # "These error descriptions can be found in the errors field"; its examples: in `message`.
+    texts = [*words(answer, ("message", "errors")), *words(fields, ("ErrorMessage",))]
+    return refusal(
+        texts,
+        _REFUSALS,
+        response=response,
+        code=fields.get("ErrorCode") or answer.get("code"),
+        contradicted=any(map(fields.get, _ID_FIELDS)) if fields else bool(data),
+        hide=hide,
+    )
+
+
+def succeeded(answer: Mapping[str, Any]) -> bool:
+    """Whether `status` says so: success, error or failure, in any case."""
+    status = answer.get("status")
+    return isinstance(status, str) and status.strip().casefold() == "success"
+
+
+def is_zero(code: object) -> bool:
+    """Whether an `ErrorCode` is "000", or not there."""
+    return code is None or (isinstance(code, int | str) and not str(code).strip(" 0"))
+
+
+def accepted(
+    asked: AskedNumbers, entries: Iterable[object], job_id: str | None
+) -> tuple[RecipientResult, ...]:
+    """Who stands in `MessageData`, once each; one without an id only where there is a job's."""
+    results: dict[int, RecipientResult] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        msisdn = asked.match(entry.get("Number"))
+        message_id = identifier(entry.get("message_id"))
+        if msisdn is not None and (message_id or job_id):
+            result = RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
+            results.setdefault(msisdn, result)
+    return without_shared_ids(results.values())
+
+
+def report(entry: Mapping[str, Any], targets: AskedTargets) -> DeliveryReport | None:
+    """An entry of a status answer, of either shape; None where it is not about a target."""
+    # In the single object `status` is the request's, `delivery_status_id` the message's.
+    raw = _text(entry, "status_name") or _text(entry, "delivery_status_id")
+    number = entry.get("mobile_number") or entry.get("recipient")
+    target = targets.match(number, identifier(entry.get("message_id")))
+    if target is None or not raw:
+        return None
+    state = _STATES.get("".join(raw.casefold().split()), MessageState.SUBMITTED)
+    return DeliveryReport(
+        msisdn=target.msisdn,
+        state=state,
+        raw=clean(raw),
+        provider_message_id=target.provider_message_id,
+        provisional=state is MessageState.EXPIRED,
+        error_code=clean(_text(entry, "delivery_status_remark")) or None,
+    )
+
+
+def sender(entry: Mapping[str, Any]) -> SenderId | None:
+    """An entry of `get-sender-id`; None without a usable id ("Used to send the message")."""
+    ref = identifier(entry.get("id"))
+    if ref is None:
+        return None
+    status = plain(_text(entry, "approve_status"))
+    return SenderId(
+        ref=ref,
+        name=plain(_text(entry, "sender_id")),
+        kind=_kind(entry, "type_value"),
+        approved=status.casefold() == _APPROVED,
+        status=status,
+        purpose=plain(_text(entry, "purpose_value")) or None,
+    )
+
+
+def template(entry: Mapping[str, Any]) -> Template | None:
+    """An entry of `get-templates`; None without a `template_id` ("Used to send messages")."""
+    ref = identifier(entry.get("template_id"))
+    if ref is None:
+        return None
+    status = plain(_text(entry, "template_status"))
+    return Template(
+        ref=ref,
+        name=plain(_text(entry, "name")),
+        text=_text(entry, "message"),
+        kind=_kind(entry, "type"),
+        approved=status.casefold() == _APPROVED,
+        status=status,
+        sender=plain(_text(entry, "sender_id")) or None,
+        id=identifier(entry.get("id")),
+    )
+
+
+def _text(entry: Mapping[str, Any], field: str) -> str:
+    value = entry.get(field)
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+
+
+def _kind(entry: Mapping[str, Any], field: str) -> Kind | None:
+    word = _text(entry, field).casefold()
+    return Kind(word) if word in set(Kind) else None

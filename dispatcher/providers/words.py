@@ -1,0 +1,91 @@
+"""What a provider says in its own words, made fit for a person and a log. No judgement of it."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+from typing import Final
+
+from dispatcher.msisdn import mask
+
+MAX_WORDS: Final = 200
+
+#: Fields in which one or another of the providers puts its words.
+_WORD_FIELDS: Final = ("message", "errors", "error", "error_message")
+#: Answers are up to 64 MiB: of a text this much is looked at, and of a list so many entries.
+_MAX_RAW: Final = 4000
+_MAX_TEXTS: Final = 20
+_MAX_DEPTH: Final = 3
+
+#: A phone number, also one written in groups; not a date, and not an IP address.
+_PHONE: Final = re.compile(r"(?<!\d)(?!\d{4}-\d\d-\d\d(?!\d))\d(?:[ ()-]{0,2}\d){6,}")
+_HIDDEN: Final = "•••"
+#: Texts shorter than this are words of the language: hiding them would garble every answer.
+_MIN_HIDDEN: Final = 4
+#: Providers shorten what they quote: a secret is known by its beginning.
+_HEAD: Final = 12
+
+
+def words(answer: object, fields: Iterable[str] = _WORD_FIELDS) -> list[str]:
+    """The texts under `fields` of a JSON answer: strings, or lists and objects of strings."""
+    if not isinstance(answer, dict):
+        return []
+    texts: list[str] = []
+    for field in fields:
+        for text in _texts(answer.get(field), _MAX_DEPTH):
+            if len(texts) == _MAX_TEXTS:
+                return texts
+            texts.append(text)
+    return texts
+
+
+def plain(text: str, limit: int = MAX_WORDS) -> str:
+    """`text` on one line of at most `limit` characters, without control and bidi characters."""
+    text = text[:_MAX_RAW]
+    if not text.isprintable():
+        text = "".join(map(_printable, text))
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def clean(text: str, *, hide: Iterable[str] = ()) -> str:
+    """A provider's words fit for a person and a log: `plain`, numbers masked, `hide` hidden."""
+    line = plain(text, _MAX_RAW)
+    if not line:
+        return line
+    for secret in sorted({plain(item, _MAX_RAW) for item in hide}, key=len, reverse=True):
+        if len(secret) >= _MIN_HIDDEN:
+            line = _without(line, secret)
+    return plain(_PHONE.sub(_masked, line))
+
+
+def _texts(value: object, depth: int) -> Iterator[str]:
+    if isinstance(value, str):
+        if value.strip():
+            yield value[:_MAX_RAW]
+    elif depth:
+        nested = value if isinstance(value, list) else ()
+        for item in value.values() if isinstance(value, dict) else nested:
+            yield from _texts(item, depth - 1)
+
+
+def _printable(char: str) -> str:
+    category = unicodedata.category(char)
+    if category in {"Zl", "Zp"} or char in "\t\n\r\v\f\x85":
+        return " "
+    return "" if category[0] == "C" else char
+
+
+def _without(line: str, secret: str) -> str:
+    """`line` with every quotation of `secret`, whole or cut short, replaced."""
+    pieces = []
+    while (start := line.find(secret[:_HEAD])) >= 0:
+        pairs = zip(line[start:], secret, strict=False)
+        quoted = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        pieces += [line[:start], _HIDDEN]
+        line = line[start + quoted :]
+    return "".join([*pieces, line])
+
+
+def _masked(match: re.Match[str]) -> str:
+    return mask("".join(str(int(char)) for char in match.group() if char.isdecimal()))

@@ -1,0 +1,335 @@
+"""The table of answers that all adapters share: statuses, waiting times, words, ids, numbers."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.messages import DeliveryReport, PollTarget, RecipientResult
+from dispatcher.providers.answers import (
+    amount,
+    check_status,
+    identifier,
+    read_json,
+    refusal,
+    retry_after_s,
+)
+from dispatcher.providers.matching import (
+    AskedNumbers,
+    AskedTargets,
+    one_each,
+    without_shared_ids,
+)
+from dispatcher.providers.words import clean, plain, words
+from dispatcher.status import MessageState
+from tests.providers.contract import answer, raw
+
+URL = "https://sms.example.com/api/submit"
+NOW = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (100, ErrorKind.DOUBTFUL),
+        (301, ErrorKind.CONFIGURATION),
+        (308, ErrorKind.CONFIGURATION),
+        (401, ErrorKind.CREDENTIALS),
+        (404, ErrorKind.CONFIGURATION),
+        (405, ErrorKind.CONFIGURATION),
+        (413, ErrorKind.CONFIGURATION),
+        (429, ErrorKind.THROTTLED),
+        (500, ErrorKind.DOUBTFUL),
+        (502, ErrorKind.DOUBTFUL),
+        (599, ErrorKind.DOUBTFUL),
+        (999, ErrorKind.DOUBTFUL),
+    ],
+)
+def test_these_http_statuses_decide_alone(status, kind):
+    with pytest.raises(ProviderError) as caught:
+        check_status(answer({"status": "success"}, status), url=URL)
+    assert caught.value.kind is kind
+    assert caught.value.code == str(status)
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 400, 402, 403, 408, 409, 410, 422])
+def test_these_http_statuses_leave_it_to_the_body(status):
+    check_status(answer({}, status), url=URL)
+
+
+@pytest.mark.parametrize(
+    ("response", "message", "hint"),
+    [
+        (answer({"message": "No  such\npage"}, 404), f"HTTP 404 from {URL}: No such page", "base_"),
+        (raw(b"", 302, location="https://x.example/"), "redirected to https://x.exa", "base_url"),
+        (raw(b"<html>", 413), f"HTTP 413 from {URL}", "lower the account's `max_recipients`"),
+        (answer({"errors": {"key": ["Bad key"]}}, 401), "Bad key", "IP addresses"),
+        (raw(b"<html>", 503), "the provider answered HTTP 503", ""),
+    ],
+)
+def test_an_http_error_names_the_place_and_the_remedy(response, message, hint):
+    with pytest.raises(ProviderError) as caught:
+        check_status(response, url=URL)
+    assert message in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "120"}, 120.0),
+        ({"retry-after": " 0 "}, 0.0),
+        ({"retry-after": "9" * 400}, 86_400.0),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "1.5"}, None),
+        ({"retry-after": "٣"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "Thu, 31 Jan 2030 12:00:30 GMT"}, 30.0),
+        ({"retry-after": "Thursday, 31-Jan-30 12:00:30 GMT"}, 30.0),
+        ({"retry-after": "Thu Jan 31 12:00:30 2030"}, 30.0),
+        ({"retry-after": "Thu, 31 Jan 2030 11:59:00 GMT"}, 0.0),
+        ({"retry-after": "Thu, 31 Jan 2041 12:00:00 GMT"}, 86_400.0),
+        ({"retry-after": "Thu, 99 Jan 2030 12:00:00 GMT"}, None),
+        (
+            {
+                "retry-after": "Thu, 31 Jan 2030 08:01:00 GMT",
+                "date": "Thu, 31 Jan 2030 08:00:00 GMT",
+            },
+            60.0,
+        ),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(headers, seconds):
+    assert retry_after_s(headers, now=NOW) == seconds
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"a": ', b"\xff\xfe", b"[" * 5000, b"NaN"])
+def test_what_is_not_json_is_in_doubt(body):
+    with pytest.raises(ProviderError, match=r"HTTP 200, text/html\) is not JSON") as caught:
+        read_json(raw(body, content_type="text/html"))
+    assert caught.value.kind is ErrorKind.DOUBTFUL
+
+
+def test_a_byte_order_mark_before_json_is_ignored():
+    assert read_json(raw(b'\xef\xbb\xbf{"a": 1}')) == {"a": 1}
+
+
+KNOWN = {"no credit": ErrorKind.CREDIT, "bad key": ErrorKind.CREDENTIALS}
+
+
+@pytest.mark.parametrize(
+    ("texts", "contradicted", "kind"),
+    [
+        (["No Credit"], False, ErrorKind.CREDIT),
+        (["  NO   credit. ", "no credit"], False, ErrorKind.CREDIT),
+        (["error", "No credit"], False, ErrorKind.CREDIT),
+        (["No credit for 3 of 9"], False, ErrorKind.DOUBTFUL),
+        (["No credit", "3 of 9 sent"], False, ErrorKind.DOUBTFUL),
+        (["No credit", "bad key"], False, ErrorKind.DOUBTFUL),
+        (["No credit"], True, ErrorKind.DOUBTFUL),
+        (["error"], False, ErrorKind.DOUBTFUL),
+        ([], False, ErrorKind.DOUBTFUL),
+    ],
+)
+def test_only_a_known_text_alone_proves_that_nothing_was_sent(texts, contradicted, kind):
+    error = refusal(texts, KNOWN, response=answer({}), contradicted=contradicted)
+    assert error.kind is kind
+    assert error.message
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"), [("007", "007"), (12, "12"), (None, "422"), ([], "422")]
+)
+def test_a_refusal_has_the_providers_code_or_the_http_status(code, shown):
+    assert refusal([], KNOWN, response=answer({}, 422), code=code).code == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"message": "One"}, ["One"]),
+        ({"errors": ["One", " ", "Two"]}, ["One", "Two"]),
+        ({"errors": {"a": ["One"], "b": "Two"}}, ["One", "Two"]),
+        ({"message": None, "error": 5, "errors": [None, True]}, []),
+        (["One"], []),
+        ("One", []),
+        ({"errors": [f"{n}" for n in range(500)]}, [f"{n}" for n in range(20)]),
+    ],
+)
+def test_words_are_found_in_a_string_a_list_or_an_object(said, found):
+    assert words(said) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("two\r\nlines\t", "two lines"),
+        ("\x1b[31mred\x00\x07", "[31mred"),
+        ("a\u202eb\u2066c\u200bd\ufeffe", "abcde"),
+        ("x" * 201, "x" * 199 + "…"),
+        ("wait until 2030-01-31 12:00", "wait until 2030-01-31 12:00"),
+        ("IP 203.0.113.240 not allowed", "IP 203.0.113.240 not allowed"),
+        ("code 123456", "code 123456"),
+        ("to 919810012345", "to 9198••••2345"),
+        ("to +91 98100-12345.", "to +9198••••2345."),
+        ("to 98\u200b10012345", "to 98••••45"),
+        ("to ٩١٩٨١٠٠١٢٣٤٥", "to 9198••••2345"),
+    ],
+)
+def test_words_are_one_short_line_without_controls_and_whole_numbers(text, shown):
+    assert clean(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "hide", "shown"),
+    [
+        ("key k3y-of-ours is bad", ["k3y-of-ours"], "key ••• is bad"),
+        ("'Dear Asha, your parc...' is spam", ["Dear Asha, your parcel"], "'•••...' is spam"),
+        ("a hi b", ["hi"], "a hi b"),
+        ("••••••••", ["••••"], "••••••"),
+    ],
+)
+def test_what_must_not_show_is_hidden_even_where_it_is_quoted_in_part(text, hide, shown):
+    assert clean(text, hide=hide) == shown
+
+
+@settings(max_examples=100, deadline=None, database=None)
+@given(st.text(max_size=400), st.lists(st.text(max_size=40), max_size=3))
+def test_any_text_can_be_cleaned(text, hide):
+    shown = clean(text, hide=hide)
+    assert len(shown) <= 200
+    assert shown == plain(shown)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("abc:1", "abc:1"),
+        (" 12345 ", "12345"),
+        (12345, "12345"),
+        (2**64 - 1, "18446744073709551615"),
+        (1.2345e23, None),
+        (True, None),
+        (None, None),
+        ("", None),
+        ("0", None),
+        (0, None),
+        (-1, None),
+        ("-1", None),
+        ("a\nb", None),
+        ("९", None),
+        ("x" * 129, None),
+        ({}, None),
+    ],
+)
+def test_an_id_is_printable_text_or_a_positive_number(value, found):
+    assert identifier(value) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (12, Decimal(12)),
+        (0, Decimal(0)),
+        (-3, Decimal(-3)),
+        (0.1, Decimal("0.1")),
+        (" 12.50 ", Decimal("12.50")),
+        ("1e9", None),
+        ("NaN", None),
+        (float("inf"), None),
+        ("1,000", None),
+        ("", None),
+        (True, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_an_amount_is_a_plain_decimal(value, found):
+    assert amount(value) == found
+
+
+ASKED = (919810012345, 919810067890, 6591234567, 916591234567, 447700900123)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("919810012345", 919810012345),
+        (919810012345, 919810012345),
+        ("+91 98100-12345", 919810012345),
+        ("00919810012345", 919810012345),
+        ("9810012345", 919810012345),
+        ("09810012345", 919810012345),
+        (9810067890, 919810067890),
+        ("6591234567", 6591234567),  # it in full, though another ends in it
+        ("91234567", None),  # the end of one, and without its code of no other
+        ("10012345", None),  # more than a country code is missing
+        ("919999999999", None),
+        ("98xxxx2345", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        (9810012345.0, None),
+        ([], None),
+    ],
+)
+def test_a_number_is_found_in_full_or_without_its_country_code(value, found):
+    asked = ASKED if value != "91234567" else (6591234567, 4791234567)
+    assert AskedNumbers(asked).match(value) == found
+
+
+TARGETS = (
+    PollTarget(msisdn=919810012345, provider_message_id="m1"),
+    PollTarget(msisdn=919810067890, provider_message_id="m2"),
+    PollTarget(msisdn=14155550100, provider_message_id="shared"),
+    PollTarget(msisdn=14155550101, provider_message_id="shared"),
+    PollTarget(msisdn=9810067890, provider_message_id=None),
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "message_id", "found"),
+    [
+        ("919810012345", "m1", 919810012345),
+        ("9810012345", None, 919810012345),
+        (None, "m1", 919810012345),
+        ("98xxxxxx45", "m1", 919810012345),
+        ("919810067890", "m1", None),  # they contradict each other
+        ("919999999999", "m1", None),  # somebody else's number
+        ("919810012345", "job", 919810012345),  # an id we do not know says nothing
+        ("14155550101", "shared", 14155550101),
+        (None, "shared", None),
+        (None, None, None),
+    ],
+)
+def test_a_report_belongs_to_the_message_its_number_and_id_agree_on(number, message_id, found):
+    target = AskedTargets(TARGETS).match(number, message_id)
+    assert (target and target.msisdn) == found
+
+
+def test_of_several_reports_on_a_message_the_most_final_counts():
+    states = [
+        (MessageState.SUBMITTED, False),
+        (MessageState.EXPIRED, True),
+        (MessageState.DELIVERED, False),
+        (MessageState.UNDELIVERED, False),
+        (MessageState.SUBMITTED, False),
+    ]
+    reports = [
+        DeliveryReport(msisdn=1, state=state, raw="", provisional=late) for state, late in states
+    ]
+    assert [report.state for report in one_each(reports)] == [MessageState.DELIVERED]
+    assert [report.state for report in one_each(reports[:2])] == [MessageState.EXPIRED]
+
+
+def test_an_id_given_to_several_recipients_is_nobodys_own():
+    results = [
+        RecipientResult(msisdn=1, accepted=True, provider_message_id="a"),
+        RecipientResult(msisdn=2, accepted=True, provider_message_id="b"),
+        RecipientResult(msisdn=3, accepted=True, provider_message_id="a"),
+    ]
+    assert [one.provider_message_id for one in without_shared_ids(results)] == [None, "b", None]

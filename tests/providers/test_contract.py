@@ -1,0 +1,222 @@
+"""Runs every provider's table of cases. A provider without a table, or with a gap in it, fails."""
+
+import importlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from dispatcher.errors import ProviderError
+from dispatcher.messages import (
+    HttpRequest,
+    PollRef,
+    PollRequest,
+    PollTarget,
+    Recipient,
+    SubmitOutcome,
+    SubmitRequest,
+)
+from dispatcher.providers import provider_class, provider_names
+from dispatcher.providers.base import StatusLookup
+from dispatcher.status import MessageState
+from tests.providers.contract import Failure, Must
+
+TEXT = "Dear Asha, your parcel arrives today."
+
+
+def cases_of(name):
+    return importlib.import_module(f"tests.providers.{name}_cases").CASES
+
+
+def adapter(name):
+    cls = provider_class(name)
+    settings = {
+        "provider": name,
+        "base_url": cls.default_base_url or "https://sms.example.com",
+        **cases_of(name).settings,
+    }
+    return cls(cls.settings_type.model_validate(settings))
+
+
+def submission(provider, asked):
+    recipients = tuple(Recipient(seq, msisdn, TEXT) for seq, msisdn in enumerate(asked))
+    http = HttpRequest(method="POST", url=f"{provider.settings.base_url}/submit")
+    return SubmitRequest(http=http, recipients=recipients)
+
+
+def poll_request(provider, ref):
+    return PollRequest(
+        http=HttpRequest(method="POST", url=f"{provider.settings.base_url}/status"),
+        targets=ref.targets,
+    )
+
+
+def every(part):
+    """All providers' cases of one part of the table, as pytest parameters."""
+    return [
+        pytest.param(name, case, id=f"{name}: {case.name}")
+        for name in provider_names()
+        for case in getattr(cases_of(name), part)
+    ]
+
+
+def check(means, parse):
+    """Compare what `parse` returns or raises with what the table says."""
+    if not isinstance(means, Failure):
+        assert parse() == means
+        return
+    with pytest.raises(ProviderError) as caught:
+        parse()
+    error = caught.value
+    assert error.kind is means.kind
+    assert means.says in error.message
+    assert means.hints in (error.hint or "")
+    assert error.retry_after_s == means.retry_after_s
+    if means.code is not None:
+        assert error.code == means.code
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_a_provider_has_every_mandatory_case_or_a_reason_for_none(name):
+    cases = cases_of(name)
+    covered = {case.covers for case in cases.submit if case.covers}
+
+    assert covered | cases.not_applicable.keys() == set(Must)
+    assert not covered & cases.not_applicable.keys()
+    assert all(len(reason.split()) > 3 for reason in cases.not_applicable.values())
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_a_provider_has_cases_for_all_that_its_capabilities_promise(name):
+    cases, capabilities = cases_of(name), provider_class(name).capabilities
+
+    assert cases.build
+    polls = capabilities.delivery_status is not StatusLookup.NONE
+    assert bool(cases.poll) == polls
+    assert (cases.status_words is not None) == polls
+    for part in ("balance", "senders", "templates"):
+        table = getattr(cases, part)
+        assert bool(table) == getattr(capabilities, part)
+        kinds = {isinstance(case.means, Failure) for case in table}
+        assert not table or kinds == {True, False}, f"{part}: one that works, one that fails"
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_a_documented_number_of_recipients_cannot_be_raised_and_a_guess_can(name):
+    cls = provider_class(name)
+    limit = cls.capabilities.max_recipients
+    valid = adapter(name).settings.model_dump()
+
+    assert cls.settings_type.model_validate({**valid, "max_recipients": limit})
+    if cls.capabilities.max_recipients_documented:
+        with pytest.raises(ValueError, match=rf"`max_recipients` is {limit + 1}, .* {limit} at"):
+            cls.settings_type.model_validate({**valid, "max_recipients": limit + 1})
+    else:
+        assert cls.settings_type.model_validate({**valid, "max_recipients": limit + 1})
+
+
+@pytest.mark.parametrize(("name", "case"), every("build"))
+def test_a_batch_becomes_the_documented_requests(name, case):
+    built = list(adapter(name).submit_requests(case.batch))
+
+    assert [request.http.method for request in built] == [one.method for one in case.requests]
+    assert [request.http.url for request in built] == [one.url for one in case.requests]
+    assert [request.http.headers for request in built] == [one.headers for one in case.requests]
+    assert [json.loads(request.http.body) for request in built] == [
+        one.body for one in case.requests
+    ]
+    assert [one for request in built for one in request.recipients] == list(case.batch.recipients)
+
+
+@pytest.mark.parametrize(("name", "case"), every("build"))
+def test_a_request_shows_no_secret(name, case):
+    provider = adapter(name)
+
+    assert provider.secrets
+    for request in provider.submit_requests(case.batch):
+        shown = f"{request.http!r} {request.http.url} {provider.settings!r}"
+        assert not any(secret in shown for secret in provider.secrets)
+
+
+@pytest.mark.parametrize(("name", "case"), every("submit"))
+def test_an_answer_to_a_submission_means_what_the_document_says(name, case):
+    provider = adapter(name)
+    request = submission(provider, case.asked)
+
+    check(case.means, lambda: provider.parse_submit(request, case.response))
+    if isinstance(case.means, SubmitOutcome):
+        assert {result.msisdn for result in case.means.results} <= set(case.asked)
+
+
+@pytest.mark.parametrize(("name", "case"), every("poll"))
+def test_an_answer_to_a_status_request_means_what_the_document_says(name, case):
+    provider = adapter(name)
+    request = poll_request(provider, case.ref)
+
+    check(case.means, lambda: tuple(provider.parse_poll(request, case.response)))
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "state", "provisional"),
+    [
+        pytest.param(name, word, *meaning, id=f"{name}: {word}")
+        for name in provider_names()
+        if (table := cases_of(name).status_words)
+        for word, meaning in {
+            **table.words,
+            "No such word": (MessageState.SUBMITTED, False),
+        }.items()
+    ],
+)
+def test_a_status_word_means_one_state_and_an_unknown_word_is_never_final(
+    name, word, state, provisional
+):
+    provider, table = adapter(name), cases_of(name).status_words
+    request = poll_request(provider, table.ref)
+
+    (report,) = provider.parse_poll(request, table.answer(word))
+
+    assert (report.state, report.provisional, report.raw) == (state, provisional, word)
+
+
+@pytest.mark.parametrize(("name", "case"), every("balance"))
+def test_an_answer_to_a_balance_request_means_what_the_document_says(name, case):
+    provider = adapter(name)
+    check(case.means, lambda: tuple(provider.parse_balance(case.response)))
+
+
+@pytest.mark.parametrize(("name", "case"), every("senders"))
+def test_an_answer_to_a_senders_request_means_what_the_document_says(name, case):
+    provider = adapter(name)
+    check(case.means, lambda: tuple(provider.parse_senders(case.response)))
+
+
+@pytest.mark.parametrize(("name", "case"), every("templates"))
+def test_an_answer_to_a_templates_request_means_what_the_document_says(name, case):
+    provider = adapter(name)
+    check(case.means, lambda: tuple(provider.parse_templates(case.response)))
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500])
+@pytest.mark.parametrize("name", provider_names())
+def test_an_error_shows_no_key_no_whole_number_and_no_text(name, status):
+    provider = adapter(name)
+    request = submission(provider, (919810012345,))
+    (key, *_) = provider.secrets
+    said = f"no: {key}, +91 98100 12345, 919810012345, \u202e9810012345\u0007, {TEXT}, {TEXT[:20]}"
+    refused = replace(cases_of(name).refuses(said), status=status)
+
+    with pytest.raises(ProviderError) as caught:
+        provider.parse_submit(request, refused)
+
+    shown = f"{caught.value.message} {caught.value.hint} {caught.value!r}"
+    assert "no: •••, +9198••••2345, 9198••••2345, " in shown
+    for secret in (key, "98100 12345", "9810012345", TEXT[:20], "\u202e", "\u0007"):
+        assert secret not in shown
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_a_status_request_without_anything_to_ask_by_is_not_made(name):
+    ref = PollRef(job_id=None, targets=(PollTarget(msisdn=919810012345, provider_message_id=None),))
+
+    assert list(adapter(name).poll_requests(ref)) == []

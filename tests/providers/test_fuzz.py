@@ -1,0 +1,142 @@
+"""Whatever an answer holds, parsers raise only ProviderError and accept nobody unasked."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.errors import ProviderError
+from dispatcher.messages import Balance, HttpResponse, SenderId, Template
+from dispatcher.providers import provider_names
+from tests.providers.test_contract import adapter, cases_of, poll_request, submission
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=12)
+    | st.sampled_from(["success", "error", "000", "0", "919810012345", 919810012345, "m1"])
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+headers = st.dictionaries(
+    st.sampled_from(["retry-after", "date", "location", "content-type"]),
+    st.text(max_size=30) | st.just("Thu, 31 Jan 2030 12:00:00 GMT"),
+)
+statuses = st.sampled_from([200, 200, 200, 200, 201, 302, 400, 401, 403, 404, 422, 429, 500, 999])
+
+
+@st.composite
+def mutated(draw, value):
+    """`value`, a JSON value, with something in it replaced, left out or doubled."""
+    if isinstance(value, dict | list) and value and draw(st.integers(0, 4)):
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = draw(st.sampled_from(list(keys)))
+        change = draw(st.sampled_from(["deeper", "deeper", "deeper", "drop", "double"]))
+        copy = value.copy()
+        if change == "drop":
+            del copy[key]
+        elif change == "double" and isinstance(copy, list):
+            copy.append(copy[key])
+        else:
+            copy[key] = draw(mutated(copy[key]))
+        return copy
+    return draw(anything)
+
+
+@st.composite
+def answers(draw, documented):
+    """An answer: a documented one, mutated; any JSON; or any bytes."""
+    how = draw(st.sampled_from(["mutated", "mutated", "mutated", "cut", "anything", "bytes"]))
+    if how == "bytes":
+        body = draw(st.binary(max_size=40))
+    elif how == "anything":
+        body = json.dumps(draw(anything)).encode()
+    else:
+        value = draw(st.sampled_from(documented))
+        body = json.dumps(draw(mutated(value))).encode()
+        if how == "cut":
+            body = body[: draw(st.integers(0, len(body)))]
+    return HttpResponse(status=draw(statuses), headers=draw(headers), body=body)
+
+
+def documented_bodies(table):
+    bodies = []
+    for case in table:
+        try:
+            bodies.append(json.loads(case.response.body))
+        except ValueError:
+            continue
+    return bodies
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_no_answer_to_a_submission_breaks_the_parser_or_adds_a_recipient(name):
+    provider, table = adapter(name), cases_of(name).submit
+    asked = max((case.asked for case in table), key=len)
+    request = submission(provider, asked)
+
+    @settings(max_examples=300, deadline=None, database=None)
+    @given(answers(documented_bodies(table)))
+    def holds(response):
+        try:
+            outcome = provider.parse_submit(request, response)
+        except ProviderError:
+            return
+        found = [result.msisdn for result in outcome.results]
+        assert set(found) <= set(asked)
+        assert len(set(found)) == len(found)
+        assert found or outcome.job_id
+
+    holds()
+
+
+@pytest.mark.parametrize("name", [name for name in provider_names() if cases_of(name).poll])
+def test_no_answer_to_a_status_request_breaks_the_parser_or_reports_on_others(name):
+    provider, table = adapter(name), cases_of(name).poll
+    request = poll_request(provider, table[0].ref)
+    asked = {target.msisdn for target in request.targets}
+
+    @settings(max_examples=200, deadline=None, database=None)
+    @given(answers(documented_bodies(table)))
+    def holds(response):
+        try:
+            reports = provider.parse_poll(request, response)
+        except ProviderError:
+            return
+        assert {report.msisdn for report in reports} <= asked
+        assert len({report.msisdn for report in reports}) == len(reports)
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        pytest.param(name, part, id=f"{name}: {part}")
+        for name in provider_names()
+        for part in ("balance", "senders", "templates")
+        if getattr(cases_of(name), part)
+    ],
+)
+def test_no_answer_about_the_account_breaks_the_parser(name, part):
+    parse = getattr(adapter(name), f"parse_{part}")
+    known = {Balance, SenderId, Template}
+
+    @settings(max_examples=100, deadline=None, database=None)
+    @given(answers(documented_bodies(getattr(cases_of(name), part))))
+    def holds(response):
+        try:
+            found = parse(response)
+        except ProviderError:
+            return
+        assert {type(one) for one in found} <= known
+
+    holds()

@@ -1,0 +1,49 @@
+"""The registry knows providers by name, and imports no adapter that was not asked for."""
+
+import subprocess
+import sys
+
+import pytest
+
+from dispatcher.errors import ConfigError, NotAvailableYet
+from dispatcher.providers import provider_class, provider_names
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_an_adapter_bears_the_name_it_is_registered_by(name):
+    assert provider_class(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("thesmspont", "did you mean thesmspoint?"),
+        ("TheSMSPoint", "did you mean thesmspoint?"),
+        ("sms-noc", "did you mean smsnoc?"),
+        ("zzz", "one of: thesmspoint, smsnoc"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_right_one(name, hint):
+    with pytest.raises(ConfigError, match=f"no provider '{name}'") as caught:
+        provider_class(name)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["smsnoc", "standingtech", "ultimate_sms", "voip_communications", "aoc_portal"]
+)
+def test_a_documented_provider_is_available_or_refused_as_not_available_yet(name):
+    if name in provider_names():
+        assert provider_class(name).name == name
+    else:
+        with pytest.raises(NotAvailableYet, match=name):
+            provider_class(name)
+
+
+def test_asking_for_names_imports_no_adapter():
+    code = (
+        "import sys; from dispatcher.providers import provider_names; provider_names();"
+        "print([m for m in sys.modules if m.startswith('dispatcher.providers.')])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert shown.stdout.strip() == "[]"
