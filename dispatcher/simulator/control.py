@@ -1,0 +1,106 @@
+"""The `/_sim/` endpoints by which tests and people steer the simulator and ask what arrived.
+
+GET, POST, DELETE faults; GET stats; GET ledger (JSON Lines); POST balance; POST reset.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from dispatcher.errors import UsageProblem
+from dispatcher.simulator.faults import Fault
+from dispatcher.simulator.state import State
+
+PREFIX: Final = "/_sim/"
+
+
+def _json(data: Any, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(data), status=status, content_type="application/json")
+
+
+class Control:
+    """Answers control requests over a simulator's state."""
+
+    def __init__(self, state: State, balances: Mapping[str, Mapping[str, int]]) -> None:
+        """`balances` are what a new run starts with, by provider and package."""
+        self._state = state
+        self._balances = balances
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one control request; wrong ones get 400 with an error and a hint, or 404."""
+        call = f"{request.method} {request.path.removeprefix(PREFIX)}"
+        if call == "GET ledger":
+            return await self._stream_ledger(request)
+        try:
+            return _json(self._carry_out(call, orjson.loads(await request.read() or b"{}")))
+        except orjson.JSONDecodeError as error:
+            return _json({"error": f"the body is not JSON: {error}"}, 400)
+        except UsageProblem as error:
+            return _json({"error": error.message, "hint": error.hint}, 400)
+        except KeyError:
+            return _json({"error": f"there is no {call}", "hint": __doc__}, 404)
+
+    def _carry_out(self, call: str, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise UsageProblem("the body must be a JSON object")
+        match call:
+            case "GET faults":
+                return self._state.faults.as_list()
+            case "POST faults":
+                self._add_fault(data)
+                return self._state.faults.as_list()
+            case "DELETE faults":
+                self._state.faults.clear()
+                return []
+            case "GET stats":
+                return self._stats()
+            case "POST balance":
+                return self._set_balance(data)
+            case "POST reset":
+                self._state.reset(self._balances)
+                return {"reset": True}
+            case _:
+                raise KeyError(call)
+
+    def _add_fault(self, data: dict[str, Any]) -> None:
+        fault = Fault.from_json(data)
+        if fault.provider is not None and fault.provider not in self._balances:
+            raise UsageProblem(
+                f"there is no provider {fault.provider!r}", f"known: {', '.join(self._balances)}"
+            )
+        self._state.faults.add(fault)
+
+    def _set_balance(self, data: dict[str, Any]) -> dict[str, int]:
+        """`{provider, amount, package?}`: of one package, or of all."""
+        balances = self._state.balances.get(str(data.get("provider")))
+        if balances is None:
+            raise UsageProblem("`provider` must be one of: " + ", ".join(self._balances))
+        amount, package = data.get("amount"), data.get("package")
+        if isinstance(amount, bool) or not isinstance(amount, int) or amount < 0:
+            raise UsageProblem("`amount` must be a whole number from 0")
+        if package is not None and package not in balances:
+            raise UsageProblem(f"`package` must be one of: {', '.join(balances)}")
+        for name in balances if package is None else [package]:
+            balances[name] = amount
+        return balances
+
+    def _stats(self) -> dict[str, Any]:
+        ledger = self._state.ledger
+        return {
+            **self._state.stats.as_dict(),
+            "accepted": ledger.accepted,
+            "distinct_numbers": ledger.distinct_numbers,
+            "doubles": ledger.doubles,
+            "doubled_numbers": ledger.doubled_numbers,
+            "balances": self._state.balances,
+        }
+
+    async def _stream_ledger(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
+        await response.prepare(request)
+        for piece in self._state.ledger.stream():
+            await response.write(piece)
+        await response.write_eof()
+        return response

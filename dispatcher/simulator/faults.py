@@ -1,0 +1,219 @@
+"""The faults that can be switched on: their names, when they strike, and which strike a request.
+
+`spoiling` carries out what concerns the connection, `families` a provider's words and shapes.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+from dispatcher.errors import UsageProblem
+
+
+class CallKind(StrEnum):
+    """What a request is for; a fault is bound to one kind, or to `any`."""
+
+    SUBMIT = "submit"
+    STATUS = "status"
+    LOOKUP = "lookup"
+
+
+class Stage(StrEnum):
+    """When a fault strikes."""
+
+    #: Nothing has been looked at; the request is not accepted.
+    BEFORE = "before"
+    #: The request is handled, but late.
+    DELAY = "delay"
+    #: The answer has another shape.
+    SHAPE = "shape"
+    #: The request was accepted; its answer is spoilt.
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class FaultKind:
+    """A fault's stage, the kind of call it strikes by default, its parameters' defaults."""
+
+    stage: Stage
+    on: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+_SUBMIT, _STATUS, _ANY = CallKind.SUBMIT.value, CallKind.STATUS.value, "any"
+FAULTS: Final = MappingProxyType(
+    {
+        "slow": FaultKind(Stage.DELAY, _ANY, {"ms": 500}),
+        "hang_before": FaultKind(Stage.DELAY, _SUBMIT, {"seconds": 120}),
+        "reset_before": FaultKind(Stage.BEFORE, _SUBMIT),
+        "error_before": FaultKind(Stage.BEFORE, _SUBMIT, {"status": 503}),
+        "html_before": FaultKind(Stage.BEFORE, _SUBMIT, {"status": 200}),
+        # retry_after: seconds; form: "seconds", "date" (RFC 9110 10.2.3) or "none"
+        "throttled": FaultKind(Stage.BEFORE, _SUBMIT, {"retry_after": 1, "form": "seconds"}),
+        "not_found": FaultKind(Stage.BEFORE, _SUBMIT),
+        "too_large": FaultKind(Stage.BEFORE, _SUBMIT),
+        "redirect": FaultKind(Stage.BEFORE, _SUBMIT, {"location": "https://example.invalid/"}),
+        "credentials": FaultKind(Stage.BEFORE, _SUBMIT, {"status": 200}),
+        "credit": FaultKind(Stage.BEFORE, _SUBMIT, {"status": 200}),
+        "refused_before": FaultKind(
+            Stage.BEFORE, _SUBMIT, {"status": 200, "text": "Route Temporarily Closed"}
+        ),
+        "hang_after": FaultKind(Stage.AFTER, _SUBMIT, {"seconds": 120}),
+        "reset_after": FaultKind(Stage.AFTER, _SUBMIT),
+        "eof_after": FaultKind(Stage.AFTER, _SUBMIT),
+        "error_after": FaultKind(Stage.AFTER, _SUBMIT, {"status": 502}),
+        "html_after": FaultKind(Stage.AFTER, _SUBMIT, {"status": 200}),
+        "truncated": FaultKind(Stage.AFTER, _SUBMIT),
+        "refused_after": FaultKind(
+            Stage.AFTER, _SUBMIT, {"status": 200, "text": "Route Temporarily Closed"}
+        ),
+        "missing": FaultKind(Stage.SHAPE, _SUBMIT, {"share": 0.1}),
+        "doubled": FaultKind(Stage.SHAPE, _SUBMIT),
+        "reordered": FaultKind(Stage.SHAPE, _SUBMIT),
+        "short": FaultKind(Stage.SHAPE, _SUBMIT),
+        "single_object": FaultKind(Stage.SHAPE, _STATUS),
+        "recipient_field": FaultKind(Stage.SHAPE, _STATUS),
+        "status_error": FaultKind(Stage.SHAPE, _STATUS),
+        "status_case": FaultKind(Stage.SHAPE, _STATUS),
+        "ten_digit": FaultKind(Stage.SHAPE, _ANY),
+        "code_string": FaultKind(Stage.SHAPE, _ANY),
+    }
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Fault:
+    """A fault switched on: for `count` requests, or at `rate`; for one provider, or for all."""
+
+    name: str
+    provider: str | None = None
+    on: str = _SUBMIT
+    rate: float = 1.0
+    count: int | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Fault":
+        """Read `{fault, provider?, on?, rate?, count?, params?}`. Raises UsageProblem."""
+        name, params = data.get("fault"), data.get("params") or {}
+        kind = FAULTS.get(name) if isinstance(name, str) else None
+        if kind is None or not isinstance(name, str):
+            raise UsageProblem(f"there is no fault {name!r}", f"known: {', '.join(FAULTS)}")
+        if not isinstance(params, dict):
+            raise UsageProblem(f"`params` of fault {name} must be an object")
+        unknown = {*data} - {"fault", "provider", "on", "rate", "count", "params"}
+        unknown |= {*params} - {*kind.params}
+        if unknown:
+            raise UsageProblem(f"fault {name} takes no {', '.join(sorted(unknown))}")
+        for key, value in params.items():
+            wanted = str if isinstance(kind.params[key], str) else int | float
+            if not isinstance(value, wanted):
+                raise UsageProblem(f"`{key}` of fault {name} cannot be {value!r}")
+        on = data.get("on", kind.on)
+        if not isinstance(on, str) or on not in {*CallKind, _ANY}:
+            raise UsageProblem(f"`on` must be {', '.join(CallKind)} or any, not {on!r}")
+        rate, count = data.get("rate", 1.0), data.get("count")
+        if not isinstance(rate, int | float) or not 0 <= rate <= 1:
+            raise UsageProblem(f"`rate` must lie between 0 and 1, not {rate!r}")
+        if count is not None and (not isinstance(count, int) or count < 1):
+            raise UsageProblem(f"`count` must be a whole number above 0, not {count!r}")
+        return cls(
+            name=name,
+            provider=data.get("provider"),
+            on=on,
+            rate=float(rate),
+            count=count,
+            params={**kind.params, **params},
+        )
+
+
+class Fired:
+    """The faults that strike one request."""
+
+    def __init__(self, faults: Mapping[str, Mapping[str, Any]], rng: random.Random) -> None:
+        self._faults = faults
+        self._rng = rng
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._faults
+
+    def params(self, name: str) -> Mapping[str, Any] | None:
+        """The parameters of fault `name` where it strikes, else None."""
+        return self._faults.get(name)
+
+    def first(self, stage: Stage) -> tuple[str, Mapping[str, Any]] | None:
+        """The fault of `stage` that was switched on first, where one strikes."""
+        return next(
+            ((name, p) for name, p in self._faults.items() if FAULTS[name].stage is stage), None
+        )
+
+    @property
+    def spoils(self) -> str | None:
+        """The fault that keeps the client from knowing that it was accepted, where one strikes."""
+        late = self.first(Stage.AFTER)
+        return late[0] if late else "hang_before" if "hang_before" in self else None
+
+    def arranged(self, indexes: list[int]) -> list[int]:
+        """`indexes` of an answer's rows with `missing`, `doubled` and `reordered` carried out."""
+        missing = self.params("missing")
+        if missing and indexes:
+            count = min(len(indexes), max(1, int(len(indexes) * missing["share"])))
+            gone = {*self._rng.sample(indexes, count)}
+            indexes = [index for index in indexes if index not in gone]
+        if "doubled" in self:
+            indexes = indexes * 2
+        if "reordered" in self:
+            indexes = self._rng.sample(indexes, len(indexes))
+        return indexes
+
+
+class FaultBoard:
+    """The faults that are switched on. Chance is seeded: the same requests meet the same faults."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
+        self._faults: list[Fault] = []
+        self._nothing = Fired({}, self._rng)
+
+    def add(self, fault: Fault) -> None:
+        """Switch `fault` on."""
+        self._faults.append(fault)
+
+    def clear(self) -> None:
+        """Switch all faults off."""
+        self._faults.clear()
+
+    def as_list(self) -> list[dict[str, Any]]:
+        """What is switched on, as it was given."""
+        return [
+            {
+                "fault": fault.name,
+                "provider": fault.provider,
+                "on": fault.on,
+                "rate": fault.rate,
+                "count": fault.count,
+                "params": fault.params,
+            }
+            for fault in self._faults
+        ]
+
+    def strike(self, provider: str, kind: CallKind, counted: Counter[str]) -> Fired:
+        """The faults that strike this request; they are counted, and used up by their count."""
+        if not self._faults:
+            return self._nothing
+        fired: dict[str, Mapping[str, Any]] = {}
+        for fault in self._faults:
+            if fault.provider not in {None, provider} or fault.on not in {kind, _ANY}:
+                continue
+            if fault.name in fired or (fault.rate < 1 and self._rng.random() >= fault.rate):
+                continue
+            fired[fault.name] = fault.params
+            counted[fault.name] += 1
+            if fault.count is not None:
+                fault.count -= 1
+        self._faults = [fault for fault in self._faults if fault.count != 0]
+        return Fired(fired, self._rng)

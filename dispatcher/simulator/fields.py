@@ -1,0 +1,40 @@
+"""The parameters of a request, whichever way they travel: query, JSON, urlencoded or multipart."""
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from aiohttp import web
+
+
+class BadBody(Exception):
+    """The body cannot be read as what its Content-Type says."""
+
+
+async def read_fields(request: web.Request) -> dict[str, Any]:
+    """The named values of `request`: JSON types as they came, strings otherwise.
+
+    Of a repeated name the last value counts; an empty body has no values. Raises BadBody, or
+    ConnectionError where the client leaves before the body is complete.
+    """
+    if request.method in {"GET", "HEAD"}:
+        return dict(request.query)
+    try:
+        if request.content_type == "multipart/form-data":
+            return dict(await request.post())
+        body = await request.read()
+        data = _decode(request.content_type, body) if body else {}
+    except ValueError as error:  # orjson's, the decoder's and the form parsers' errors
+        raise BadBody(f"the body is not {request.content_type}: {error}") from error
+    if not isinstance(data, dict):
+        raise BadBody("the body is not a JSON object")
+    return data
+
+
+def _decode(content_type: str, body: bytes) -> Any:
+    if content_type == "application/json":
+        return orjson.loads(body)
+    if content_type != "application/x-www-form-urlencoded":
+        raise BadBody(f"the body is {content_type}, neither JSON nor a form")
+    text = body.decode()
+    return dict(parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict"))

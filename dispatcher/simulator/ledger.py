@@ -1,0 +1,124 @@
+"""What was accepted: JSON Lines, written before the answer leaves, and an index to them.
+
+In memory stand 32 bytes per request and a compressed bitmap of numbers; texts stay in the file.
+"""
+
+import os
+import tempfile
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import orjson
+from pyroaring import BitMap64
+
+from dispatcher.errors import DispatcherError
+
+_CHUNK: Final = 256 * 1024
+_KEPT_DOUBLES: Final = 1000
+
+
+class Ledger:
+    """Accepted recipients in order. Jobs (requests) and messages have serials from 0."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Append to `path`, or to an unnamed file where there is none. Raises DispatcherError."""
+        try:
+            self._file: BinaryIO = path.open("a+b") if path else tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the ledger
+        except OSError as error:
+            raise DispatcherError(
+                f"the ledger {path} cannot be written: {error.strerror}", "give another --ledger"
+            ) from error
+        self._end = self._run_start = os.fstat(self._file.fileno()).st_size
+        self._job_at = array("d")
+        self._job_offset = array("Q")
+        self._job_end = array("Q")
+        self._job_first_message = array("Q")
+        self.next_message = 0
+        self.begin_run()
+
+    def begin_run(self) -> None:
+        """Forget the numbers seen and start the run's view of the file here; jobs stay known."""
+        self._run_start = self._end
+        self._seen = BitMap64()
+        self.accepted = 0
+        self.doubles = 0
+        self.doubled_numbers: list[int] = []
+
+    @property
+    def next_job(self) -> int:
+        """The serial that the next accepted request gets."""
+        return len(self._job_at)
+
+    @property
+    def distinct_numbers(self) -> int:
+        """Different numbers accepted in this run, over all providers."""
+        return len(self._seen)
+
+    def append(
+        self, common: dict[str, Any], numbers: Sequence[int], rows: Sequence[dict[str, Any]]
+    ) -> None:
+        """Store an accepted request: `common` (with `at`) and its own row for each of `numbers`.
+
+        The kernel has it when this returns, so that the file survives the process.
+        """
+        head = orjson.dumps(common)[:-1] + b","  # encoded once, not once a recipient
+        lines = b"".join([head + orjson.dumps(row)[1:] + b"\n" for row in rows])
+        self._file.write(lines)
+        self._file.flush()
+        self._job_at.append(common["at"])
+        self._job_offset.append(self._end)
+        self._end += len(lines)
+        self._job_end.append(self._end)
+        self._job_first_message.append(self.next_message)
+        self.next_message += len(rows)
+        self._count(numbers)
+
+    def _count(self, numbers: Sequence[int]) -> None:
+        fresh = BitMap64(numbers)
+        self.accepted += len(numbers)
+        repeated = len(numbers) - len(fresh) + self._seen.intersection_cardinality(fresh)
+        if repeated:
+            self.doubles += repeated
+            self._keep_doubled(numbers)
+        self._seen.update(numbers)
+
+    def _keep_doubled(self, numbers: Sequence[int]) -> None:
+        met = set[int]()
+        for number in numbers:
+            if len(self.doubled_numbers) >= _KEPT_DOUBLES:
+                return
+            if number in self._seen or number in met:
+                self.doubled_numbers.append(number)
+            met.add(number)
+
+    def job(self, serial: int) -> tuple[float, list[dict[str, Any]]] | None:
+        """When request `serial` arrived, and its recipients' rows; None where unknown."""
+        if not 0 <= serial < self.next_job:
+            return None
+        offset, end = self._job_offset[serial], self._job_end[serial]
+        lines = os.pread(self._file.fileno(), end - offset, offset)
+        rows: list[dict[str, Any]] = orjson.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
+        return self._job_at[serial], rows
+
+    def message(self, serial: int) -> dict[str, Any] | None:
+        """The row of message `serial`; None where unknown."""
+        if not 0 <= serial < self.next_message:
+            return None
+        job = bisect_right(self._job_first_message, serial) - 1
+        found = self.job(job)
+        return found[1][serial - self._job_first_message[job]] if found else None
+
+    def stream(self) -> Iterator[bytes]:
+        """The run's rows as JSON Lines, in pieces."""
+        offset, end = self._run_start, self._end
+        while offset < end:
+            piece = os.pread(self._file.fileno(), min(_CHUNK, end - offset), offset)
+            offset += len(piece)
+            yield piece
+
+    def close(self) -> None:
+        """Close the file; what was written stays."""
+        self._file.close()

@@ -1,0 +1,196 @@
+"""The HTTP server on loopback: takes requests to their provider, past the faults that strike."""
+
+import asyncio
+import errno
+import ipaddress
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from dispatcher.errors import DispatcherError, UsageProblem
+from dispatcher.simulator import spoiling
+from dispatcher.simulator.control import PREFIX, Control
+from dispatcher.simulator.families import FAMILIES
+from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
+from dispatcher.simulator.faults import Fired, Stage
+from dispatcher.simulator.fields import BadBody, read_fields
+from dispatcher.simulator.receipts import ReceiptPlan
+from dispatcher.simulator.state import State
+
+_MAX_BODY: Final = 64 * 1024 * 1024
+
+
+class Simulator:
+    """All simulated providers on one port.
+
+    `seed` fixes ids, fates and delays; `keys` are the API keys it knows (any but `bad-key` where
+    none are given); `ledger` is a file that accepted recipients are appended to. Raises
+    DispatcherError where that file cannot be written.
+
+    Example: `simulator = Simulator(seed=7)`, `await simulator.start()`,
+    `simulator.base_url("thesmspoint")`, `await simulator.stop()`.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 1,
+        plan: ReceiptPlan | None = None,
+        keys: Sequence[str] = (),
+        ledger: Path | None = None,
+    ) -> None:
+        self._state = State(plan=plan or ReceiptPlan(), seed=seed, keys=keys, ledger=ledger)
+        self._families = {name: family(name, self._state) for name, family in FAMILIES.items()}
+        balances = {name: family.balances for name, family in self._families.items()}
+        self._state.reset(balances)
+        self._control = Control(self._state, balances)
+        self._stopping = asyncio.Event()
+        self._at_once = 0
+        self._origin = ""
+        app = web.Application(client_max_size=_MAX_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        self.port = 0
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen on `host`, which must be loopback, at `port` (0: a free one, see `self.port`).
+
+        Raises DispatcherError where the port cannot be had, UsageProblem for another host.
+        """
+        if not ipaddress.ip_address(host).is_loopback:
+            raise UsageProblem(f"the simulator listens on loopback only, not on {host}")
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            await self.stop()
+            why = f"cannot be opened: {error.strerror}"
+            if error.errno == errno.EADDRINUSE:
+                why = "is in use"
+            raise DispatcherError(
+                f"port {port} {why}",
+                "choose another with --port, or --port 0 for a free one",
+            ) from error
+        self.port = self._runner.addresses[0][1]
+        self._origin = (
+            f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        )
+
+    async def stop(self) -> None:
+        """Cut what hangs, close the port and the ledger."""
+        self._stopping.set()
+        await self._runner.cleanup()
+        self._state.ledger.close()
+
+    def base_url(self, provider: str) -> str:
+        """The `base_url` of an account at `provider`. Raises UsageProblem for an unknown one."""
+        family = self._families.get(provider)
+        if family is None:
+            raise UsageProblem(
+                f"the simulator does not play {provider}", f"it plays {', '.join(self._families)}"
+            )
+        return f"{self._origin}/{provider}/{family.base_path}".rstrip("/")
+
+    @property
+    def base_urls(self) -> dict[str, str]:
+        """Base URL of every simulated provider."""
+        return {name: self.base_url(name) for name in self._families}
+
+    @property
+    def control_url(self) -> str:
+        """Where the control endpoints stand."""
+        return f"{self._origin}{PREFIX}"
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        wall, monotonic = time.time(), time.monotonic()
+        if request.path.startswith(PREFIX):
+            return await self._control.handle(request)
+        stats = self._state.stats
+        stats.arrived(request.path, monotonic, wall)
+        self._at_once += 1
+        stats.max_requests_at_once = max(stats.max_requests_at_once, self._at_once)
+        connections = len(self._runner.server.connections) if self._runner.server else 0
+        stats.max_connections = max(stats.max_connections, connections)
+        try:
+            return await self._play(request, wall)
+        finally:
+            self._at_once -= 1
+
+    async def _play(self, request: web.Request, arrived: float) -> web.StreamResponse:
+        """Let the provider that the path names answer, and count what it finds malformed."""
+        name, _, rest = request.path[1:].partition("/")
+        family = self._families.get(name)
+        base = f"{family.base_path}/" if family else ""
+        if family is None or not f"{rest}/".startswith(base):
+            self._state.stats.malformed(name[:40], request.path[:200], "no such base URL")
+            return web.Response(status=404, text="no such base URL")
+        try:
+            return await self._carry_out(request, family, rest[len(base) :], arrived)
+        except BadBody as error:
+            refusal = family.malformed(str(error), "Invalid Request")
+        except Refusal as error:
+            refusal = error
+        except ConnectionError:  # the client left in the middle of its body
+            self._state.stats.counts["cut_short"] += 1
+            return spoiling.cut(request)
+        if refusal.malformed is not None:
+            self._state.stats.malformed(name, request.path[:200], refusal.malformed)
+        return spoiling.response(refusal.reply)
+
+    async def _carry_out(
+        self, request: web.Request, family: Family, path: str, arrived: float
+    ) -> web.StreamResponse:
+        """The answer to one call, with the faults that strike it. Raises BadBody, Refusal."""
+        fields = await read_fields(request)
+        kind = family.kind(request.method, path)
+        fired = self._state.faults.strike(family.name, kind, self._state.stats.faults)
+        if not await self._delay(fired):
+            return spoiling.cut(request)
+        early, late = fired.first(Stage.BEFORE), fired.first(Stage.AFTER)
+        if early is not None:
+            return spoiling.strike(request, family, *early)
+        reply = family.answer(
+            Call(
+                method=request.method,
+                path=path,
+                headers=request.headers,
+                fields=fields,
+                arrived=arrived,
+                fired=fired,
+            )
+        )
+        if late is not None:
+            return await self._spoil(request, family, reply, late)
+        return spoiling.response(reply)
+
+    async def _delay(self, fired: Fired) -> bool:
+        """Sleep as `slow` and `hang_before` say; False where the simulator stops meanwhile."""
+        slow, hang = fired.params("slow"), fired.params("hang_before")
+        seconds = (slow["ms"] / 1000 if slow else 0) + (hang["seconds"] if hang else 0)
+        return await self._sleep(seconds)
+
+    async def _sleep(self, seconds: float) -> bool:
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
+        return not self._stopping.is_set()
+
+    async def _spoil(
+        self,
+        request: web.Request,
+        family: Family,
+        reply: Reply,
+        fault: tuple[str, Mapping[str, Any]],
+    ) -> web.StreamResponse:
+        """Answer an accepted request as `fault` has it."""
+        name, params = fault
+        if name == "hang_after":
+            hung = await self._sleep(params["seconds"])
+            return spoiling.response(reply) if hung else spoiling.cut(request)
+        if name == "truncated":
+            return await spoiling.truncate(request, reply)
+        return spoiling.strike(request, family, name, params)

@@ -1,0 +1,91 @@
+"""What the simulator knows, whichever provider it plays: keys, balances, what was accepted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dispatcher.simulator.faults import FaultBoard, Fired
+from dispatcher.simulator.ledger import Ledger
+from dispatcher.simulator.receipts import ReceiptPlan, Receipts, is_left_out
+from dispatcher.simulator.stats import Stats
+
+#: The key that every provider refuses, whatever keys were given.
+BAD_KEY: Final = "bad-key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Recipients that passed a provider's checks.
+
+    `numbers` are digits, one text each; `ids` one provider message id each; `details` goes into
+    every row of the ledger (sender_id, job_id and what else the request carried).
+    """
+
+    provider: str
+    arrived: float
+    numbers: Sequence[str]
+    texts: Sequence[str]
+    ids: Sequence[str]
+    details: Mapping[str, Any]
+    fired: Fired
+
+
+class State:
+    """One simulator's memory. A reset starts a new run; jobs, keys and serials go on."""
+
+    def __init__(
+        self, *, plan: ReceiptPlan, seed: int, keys: Sequence[str], ledger: Path | None
+    ) -> None:
+        self.seed = seed
+        self._keys = frozenset(keys)
+        self.receipts = Receipts(plan, seed)
+        self.ledger = Ledger(ledger)
+        self.faults = FaultBoard(seed)
+        self.stats = Stats()
+        self.balances: dict[str, dict[str, int]] = {}
+
+    def knows_key(self, key: str) -> bool:
+        """Whether `key` opens an account: any but the bad one, or one of those given."""
+        return bool(key) and key != BAD_KEY and (not self._keys or key in self._keys)
+
+    def charge(self, provider: str, package: str, amount: int) -> bool:
+        """Take `amount` from a balance; False, and nothing taken, where it does not suffice."""
+        left = self.balances[provider][package] - amount
+        if left < 0:
+            return False
+        self.balances[provider][package] = left
+        return True
+
+    def accept(self, submission: Submission) -> list[int]:
+        """Write `submission` to the ledger; returns the indexes that its answer shows, in order."""
+        numbers = [int(number) for number in submission.numbers]
+        shown = [index for index, number in enumerate(numbers) if not is_left_out(number)]
+        shown = submission.fired.arranged(shown)
+        common = {
+            "at": submission.arrived,
+            "provider": submission.provider,
+            "request": self.ledger.next_job,
+            **submission.details,
+        }
+        if submission.fired.spoils:
+            common["spoilt"] = submission.fired.spoils
+        rows = [
+            {"number": number, "text": text, "message_id": message_id}
+            for number, text, message_id in zip(
+                submission.numbers, submission.texts, submission.ids, strict=True
+            )
+        ]
+        if "spoilt" not in common:
+            for index in {*range(len(rows))} - {*shown}:
+                rows[index]["spoilt"] = "missing"
+        self.ledger.append(common, numbers, rows)
+        self.stats.counts["accepted_requests"] += 1
+        return shown
+
+    def reset(self, balances: Mapping[str, Mapping[str, int]]) -> None:
+        """Start a new run with `balances`: no counts, no faults, an empty view of the ledger."""
+        self.stats = Stats()
+        self.faults.clear()
+        self.ledger.begin_run()
+        self.balances = {name: dict(packages) for name, packages in balances.items()}

@@ -1,0 +1,59 @@
+"""Counts of what arrived at the simulator; bounded, whatever arrives."""
+
+from collections import Counter, deque
+from typing import Any, Final
+
+_ARRIVALS: Final = 10_000
+_PATHS: Final = 200
+_REASONS: Final = 200
+
+
+class Stats:
+    """One run's counts; families add to `counts` what they find."""
+
+    def __init__(self) -> None:
+        self._arrivals: dict[str, deque[tuple[float, float]]] = {}
+        self._requests: Counter[str] = Counter()
+        self._reasons: deque[dict[str, str]] = deque(maxlen=_REASONS)
+        self.counts: Counter[str] = Counter(
+            malformed=0,
+            cut_short=0,
+            unauthorized=0,
+            flag_mismatches=0,
+            needless_unicode=0,
+            truncated_texts=0,
+            channel_mismatches=0,
+            get_requests=0,
+            accepted_requests=0,
+        )
+        self.faults: Counter[str] = Counter()
+        self.max_connections = 0
+        self.max_requests_at_once = 0
+
+    def arrived(self, path: str, monotonic: float, wall: float) -> None:
+        """Note a request at the moment its headers were read."""
+        if path not in self._arrivals:
+            if len(self._arrivals) >= _PATHS:
+                path = "other"
+            self._arrivals.setdefault(path, deque(maxlen=_ARRIVALS))
+        self._requests[path] += 1
+        self._arrivals[path].append((monotonic, wall))
+
+    def malformed(self, provider: str, path: str, reason: str) -> None:
+        """Note a request that breaks the provider's document."""
+        self.counts["malformed"] += 1
+        self._reasons.append({"provider": provider, "path": path, "reason": reason})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts, and the last arrivals as pairs of CLOCK_MONOTONIC and Unix time."""
+        return {
+            **self.counts,
+            "malformed_reasons": list(self._reasons),
+            "max_connections": self.max_connections,
+            "max_requests_at_once": self.max_requests_at_once,
+            "faults": dict(self.faults),
+            "requests": {
+                path: {"count": self._requests[path], "arrivals": list(arrivals)}
+                for path, arrivals in self._arrivals.items()
+            },
+        }
