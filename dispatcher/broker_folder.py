@@ -1,0 +1,83 @@
+"""The embedded broker's folder: only this user can enter it, one process at a time holds it.
+
+The lock is on the folder itself: cleaners of /tmp (tmpfiles.d(5)) leave a locked folder alone.
+"""
+
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from dispatcher.errors import BrokerError
+
+_HOLDER = "holder.pid"
+
+
+def check_ours(folder: Path) -> None:
+    """Raise BrokerError for a folder that someone else may have made, as anyone can in /tmp.
+
+    FileNotFoundError where there is none.
+    """
+    found = folder.lstat()
+    private = stat.S_IMODE(found.st_mode) & 0o077 == 0
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or not private:
+        raise BrokerError(
+            f"{folder} is not a private folder of this user",
+            "someone else may have made it: look at it, and remove it",
+        )
+
+
+def hold(folder: Path) -> int:
+    """Make the folder, or take over the one of a killed process; return the open lock on it.
+
+    Raises BrokerError where another process holds it, or it is not ours.
+    """
+    while (lock := _try_to_hold(folder)) is None:
+        pass
+    (folder / _HOLDER).write_text(str(os.getpid()))
+    return lock
+
+
+def remove(folder: Path, lock: int, names: tuple[str, ...]) -> None:
+    """Remove the folder with those of its files that `names` has, then let go of the lock."""
+    for name in (*names, _HOLDER):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+    os.close(lock)
+
+
+def _try_to_hold(folder: Path) -> int | None:
+    """The lock, or None where the former holder removed the folder while we opened it."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise BrokerError(f"{folder} cannot be made: {error.strerror}") from error
+    try:
+        check_ours(folder)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), folder.stat()):
+            return lock
+    except FileNotFoundError:
+        pass
+    except BlockingIOError:
+        os.close(lock)
+        raise BrokerError(
+            f"the embedded broker of this store is already running, pid {_holder(folder)}",
+            "one `dispatcher up` per store: use that one, or end it first",
+        ) from None
+    os.close(lock)
+    return None
+
+
+def _holder(folder: Path) -> str:
+    with suppress(OSError):
+        return (folder / _HOLDER).read_text() or "unknown"
+    return "unknown"

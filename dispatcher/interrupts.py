@@ -1,0 +1,31 @@
+"""Counts the signals that ask this process to end, so that work can be ended in order."""
+
+import signal
+from types import TracebackType
+from typing import Any, Self
+
+
+class Interrupts:
+    """While entered, SIGINT, SIGTERM and SIGHUP only raise `count`. In the main thread only."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._former: dict[int, Any] = {}
+
+    def _note(self, *_: object) -> None:
+        self.count += 1
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                self._former[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._former:
+            signal.signal(*self._former.popitem())

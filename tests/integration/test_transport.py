@@ -1,0 +1,637 @@
+"""HttpClient against real sockets: what each way of failing is taken for, on both loops."""
+
+import asyncio
+import gzip
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import chain, repeat
+
+import pytest
+import uvloop
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.messages import HttpRequest
+from dispatcher.transport import CONNECT_TIMEOUT_S, HttpClient, NotBegun, boottime, fetch
+
+SECRET = "k3y-never-shown"
+NUMBER = "447700900123"
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request):
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner.run
+
+
+@dataclass
+class Server:
+    """A loopback server: `received` holds the bytes of each connection, in order of acceptance."""
+
+    scheme: str
+    port: int = 0
+    received: list[bytearray] = field(default_factory=list)
+    open_now: int = 0
+    most_open: int = 0
+
+    def post(self, body: bytes = b"{}") -> HttpRequest:
+        return HttpRequest(
+            method="POST",
+            url=f"{self.scheme}://localhost:{self.port}/send?to={NUMBER}",
+            headers={"Authorization": f"Bearer {SECRET}"},
+            body=body,
+        )
+
+
+@asynccontextmanager
+async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    server = Server("https" if tls else "http")
+    tasks = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
+        server.open_now += 1
+        server.most_open = max(server.most_open, server.open_now)
+        seen = bytearray()
+        server.received.append(seen)
+        feed = reader.read
+
+        async def read(limit: int = -1) -> bytes:
+            data = await feed(limit)
+            seen.extend(data)
+            return data
+
+        reader.read = read
+        try:
+            await handler(reader, writer)
+        except OSError:
+            pass  # the client has cut the connection
+        finally:
+            server.open_now -= 1
+            writer.close()
+
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
+    server.port = listener.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listener.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    """Head and body of one request; what came so far when the client goes away first."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = await reader.read(65536)
+        if not more:
+            return data
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    while len(body) < int(fields.get(b"content-length", 0)):
+        more = await reader.read(65536)
+        if not more:
+            break
+        body += more
+    return head + b"\r\n\r\n" + body
+
+
+def answering(*pieces: bytes, abort: bool = False) -> Handler:
+    """Answers every request with `pieces`, as they are, and closes where they say so."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await read_request(reader):
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+            if abort:
+                writer.transport.abort()
+            if abort or b"close" in pieces[0] or not pieces[0]:
+                return
+
+    return handle
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while await reader.read(65536):
+        pass
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the condition is the other end's, without an event
+            await asyncio.sleep(0.005)
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CLOSE = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+GZIPPED = b"Content-Encoding: gzip\r\n"
+
+
+def test_a_complete_answer_is_returned_whatever_its_status(run):
+    async def scenario():
+        head = (
+            b"HTTP/1.1 503 No\r\nRetry-After: 7\r\nX-A: 1\r\nx-a: 2\r\nContent-Length: 3\r\n\r\nbad"
+        )
+        async with serving(answering(head)) as server, HttpClient(connections=1) as client:
+            response = await client.send(server.post(b"hello"), timeout_s=5)
+        assert (response.status, response.body) == (503, b"bad")
+        assert response.headers == {"retry-after": "7", "x-a": "1, 2", "content-length": "3"}
+        sent = bytes(server.received[0])
+        assert sent.startswith(f"POST /send?to={NUMBER} HTTP/1.1\r\n".encode())
+        assert sent.endswith(b"\r\n\r\nhello")
+        assert f"Authorization: Bearer {SECRET}".encode() in sent
+        assert b"User-Agent: sms-dispatcher/" in sent
+
+    run(scenario())
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(run):
+    async def scenario():
+        async with serving(silent) as target:
+            location = f"Location: http://localhost:{target.port}/\r\n".encode()
+            moved = b"HTTP/1.1 307 Moved\r\n" + location + b"Content-Length: 0\r\n\r\n"
+            async with serving(answering(moved)) as server, HttpClient(connections=1) as client:
+                response = await client.send(server.post(), timeout_s=5)
+            assert response.status == 307
+            assert target.received == []
+
+    run(scenario())
+
+
+def test_cookies_are_not_kept_and_proxies_of_the_environment_not_used(run, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    async def scenario():
+        cookie = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"
+        async with serving(answering(cookie)) as server, HttpClient(connections=1) as client:
+            await client.send(server.post(), timeout_s=5)
+            await client.send(server.post(), timeout_s=5)
+        assert b"cookie" not in b"".join(map(bytes, server.received)).lower()
+
+    run(scenario())
+
+
+def test_a_refused_port_is_surely_not_sent(run, unused_port):
+    async def scenario():
+        async with HttpClient(connections=1) as client:
+            with pytest.raises(ProviderError, match="connection refused") as caught:
+                await client.send(Server("http", unused_port).post(), timeout_s=5)
+        assert_safe(caught.value, ErrorKind.UNREACHABLE)
+
+    run(scenario())
+
+
+def test_an_unknown_host_is_surely_not_sent(run):
+    async def scenario():
+        request = HttpRequest(method="POST", url="http://no-such-host.invalid/", body=b"{}")
+        async with HttpClient(connections=1) as client:
+            with pytest.raises(ProviderError) as caught:
+                await client.send(request, timeout_s=60)
+        assert_safe(caught.value, ErrorKind.UNREACHABLE)
+
+    run(scenario())
+
+
+def test_a_handshake_that_never_ends_is_surely_not_sent(run):
+    async def scenario():
+        async with (
+            serving(silent) as server,
+            HttpClient(connections=1, connect_timeout_s=0.2) as client,
+        ):
+            server.scheme = "https"
+            with pytest.raises(ProviderError, match="time allowed") as caught:
+                await client.send(server.post(), timeout_s=5)
+        assert_safe(caught.value, ErrorKind.UNREACHABLE)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("handler", "words"),
+    [
+        (silent, "in time"),
+        (answering(b""), "without an answer"),
+        (answering(b"", abort=True), "connection"),
+        (answering(b"HTTP/1.1 200 OK\r\nContent-Le"), "in time"),
+        (answering(CLOSE + b"Content-Length: 100\r\n\r\nhalf"), "middle"),
+        (answering(CLOSE + b"Content-Length: 100\r\n\r\n"), "middle"),
+        (answering(CLOSE + b"Content-Length: 100\r\n\r\nhalf", abort=True), "middle|connection"),
+        (answering(CLOSE + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel"), "middle"),
+        (answering(CLOSE + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"), "middle|HTTP"),
+        (answering(CLOSE + GZIPPED + b"Content-Length: 4\r\n\r\nabcd"), "middle|HTTP"),
+        (answering(b"SSH-2.0-OpenSSH close\r\n"), "HTTP"),
+    ],
+    ids=[
+        "never answers", "closes", "resets", "half a head", "half a body", "head only",
+        "resets in the body", "half a chunk", "broken chunk", "broken gzip", "not HTTP",
+    ],
+)  # fmt: skip
+def test_what_breaks_after_a_connection_was_there_is_in_doubt(run, handler, words):
+    async def scenario():
+        async with serving(handler) as server, HttpClient(connections=1) as client:
+            with pytest.raises(ProviderError, match=words) as caught:
+                await client.send(server.post(), timeout_s=0.5)
+            assert_safe(caught.value, ErrorKind.DOUBTFUL)
+            # The request did leave, once, and is not repeated.
+            assert [bool(seen) for seen in server.received] == [True]
+
+    run(scenario())
+
+
+def test_a_kept_connection_that_breaks_under_a_request_is_in_doubt_and_not_repeated(run):
+    async def scenario():
+        async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_request(reader)
+            writer.write(OK)
+            await read_request(reader)
+
+        async with serving(once) as server, HttpClient(connections=1) as client:
+            await client.send(server.post(), timeout_s=5)
+            with pytest.raises(ProviderError) as caught:
+                await client.send(server.post(), timeout_s=5)
+            assert_safe(caught.value, ErrorKind.DOUBTFUL)
+            assert len(server.received) == 1
+
+    run(scenario())
+
+
+def test_a_request_without_a_body_on_a_kept_connection_is_in_doubt_too(run):
+    async def scenario():
+        async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_request(reader)
+            writer.write(OK)
+            await silent(reader, writer)
+
+        async with serving(once) as server, HttpClient(connections=1) as client:
+            await client.send(server.post(), timeout_s=5)
+            asking = HttpRequest(method="GET", url=server.post().url)
+            with pytest.raises(ProviderError) as caught:
+                await client.send(asking, timeout_s=0.3)
+            assert_safe(caught.value, ErrorKind.DOUBTFUL)
+            assert len(server.received) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_an_answer_over_the_limit_is_in_doubt_and_not_read_on(run, announced):
+    async def scenario():
+        written = 0
+
+        async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal written
+            await read_request(reader)
+            length = b"Content-Length: 999999999\r\n" if announced else b""
+            writer.write(CLOSE + length + b"\r\n")
+            while True:
+                writer.write(b"x" * 65536)
+                written += 65536
+                await writer.drain()
+
+        async with (
+            serving(endless) as server,
+            HttpClient(connections=1, max_body_bytes=100_000) as client,
+        ):
+            with pytest.raises(ProviderError, match="larger") as caught:
+                await client.send(server.post(), timeout_s=5)
+            assert_safe(caught.value, ErrorKind.DOUBTFUL)
+            await until(lambda: server.open_now == 0)
+        assert written < 50_000_000
+
+    run(scenario())
+
+
+def test_an_answer_of_exactly_the_limit_is_read(run):
+    async def scenario():
+        body = b"x" * 100_000
+        answer = CLOSE + b"Content-Length: 100000\r\n\r\n" + body
+        async with (
+            serving(answering(answer)) as server,
+            HttpClient(connections=1, max_body_bytes=len(body)) as client,
+        ):
+            assert (await client.send(server.post(), timeout_s=5)).body == body
+
+    run(scenario())
+
+
+def test_a_compressed_answer_counts_as_what_it_unpacks_to(run):
+    async def scenario():
+        packed = gzip.compress(bytes(20_000_000))
+        assert len(packed) < 50_000
+        answer = CLOSE + f"Content-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
+        async with serving(answering(answer, packed)) as server:
+            async with HttpClient(connections=1, max_body_bytes=100_000) as client:
+                with pytest.raises(ProviderError, match="larger") as caught:
+                    await client.send(server.post(), timeout_s=5)
+            assert_safe(caught.value, ErrorKind.DOUBTFUL)
+            async with HttpClient(connections=1) as client:
+                assert (await client.send(server.post(), timeout_s=5)).body == bytes(20_000_000)
+
+    run(scenario())
+
+
+def test_connections_are_kept_and_their_number_is_bounded(run):
+    async def scenario():
+        async with serving(answering(OK)) as server, HttpClient(connections=3) as client:
+            sends = (client.send(server.post(), timeout_s=10) for _ in range(40))
+            assert {r.status for r in await asyncio.gather(*sends)} == {200}
+            assert server.most_open <= 3
+            assert len(server.received) <= 3
+
+    run(scenario())
+
+
+def test_a_connection_idle_for_longer_than_the_limit_is_not_used_again(run, monkeypatch):
+    monkeypatch.setattr("dispatcher.transport.KEEPALIVE_S", 0.05)
+
+    async def scenario():
+        async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
+            await client.send(server.post(), timeout_s=5)
+            await until(lambda: server.open_now == 0)
+            await client.send(server.post(), timeout_s=5)
+            assert len(server.received) == 2
+
+    run(scenario())
+
+
+def test_waiting_for_a_connection_in_vain_is_surely_not_sent(run):
+    async def scenario():
+        async with (
+            serving(silent) as server,
+            HttpClient(connections=1, connect_timeout_s=0.2) as client,
+        ):
+            first = asyncio.create_task(client.send(server.post(), timeout_s=2))
+            await until(lambda: any(server.received))
+            with pytest.raises(ProviderError) as caught:
+                await client.send(server.post(), timeout_s=5)
+            assert_safe(caught.value, ErrorKind.UNREACHABLE)
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+
+    run(scenario())
+
+
+def test_cancelling_in_mid_request_is_a_cancellation_and_closes_the_connection(run):
+    async def scenario():
+        async with serving(silent) as server, HttpClient(connections=1) as client:
+            task = asyncio.create_task(client.send(server.post(), timeout_s=30))
+            await until(lambda: any(server.received))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await until(lambda: server.open_now == 0)
+
+    run(scenario())
+
+
+# The smaller body fits the kernel's buffers, the larger does not: part of it waits in the process.
+@pytest.mark.parametrize("size", [1_000_000, 16_000_000])
+@pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
+def test_a_request_given_up_does_not_leave_from_buffers_later(run, size):
+    body = b"x" * size
+
+    async def scenario():
+        read_on = asyncio.Event()
+
+        async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.pause_reading()
+            await read_on.wait()
+            writer.transport.resume_reading()
+            await read_request(reader)
+
+        async with serving(late) as server, HttpClient(connections=1) as client:
+            with pytest.raises(ProviderError, match="in time") as caught:
+                await client.send(server.post(body), timeout_s=0.3)
+            assert_safe(caught.value, ErrorKind.DOUBTFUL)
+            read_on.set()
+            await until(lambda: server.open_now == 0)
+            # Without the reset nearly all of it would arrive.
+            assert len(server.received[0]) < size / 2
+
+    run(scenario())
+
+
+def test_an_answer_before_the_end_of_the_request_is_an_answer(run):
+    async def scenario():
+        async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.write(b"HTTP/1.1 413 Big\r\nContent-Length: 3\r\n\r\nbig")
+            await silent(reader, writer)
+
+        async with serving(early) as server, HttpClient(connections=1) as client:
+            response = await client.send(server.post(b"x" * 1_000_000), timeout_s=5)
+        assert (response.status, response.body) == (413, b"big")
+
+    run(scenario())
+
+
+class TestBeginDeadline:
+    """`begin_deadline` is read on a clock of ours: each entry is what it says at one look."""
+
+    @pytest.mark.parametrize(
+        ("looks", "sent"),
+        [
+            # At the call, before connecting, before the first byte.
+            ([0.9, 0.9, 0.9], True),
+            ([1.1], False),
+            ([0.9, 1.1], False),
+            ([0.9, 0.9, 1.0 + CONNECT_TIMEOUT_S - 0.1], True),
+            ([0.9, 0.9, 1.0 + CONNECT_TIMEOUT_S + 0.1], False),
+        ],
+    )
+    def test_a_new_connection_adds_the_connect_timeout(self, run, looks, sent):
+        async def scenario():
+            clock = chain(looks, repeat(looks[-1])).__next__
+            async with (
+                serving(answering(OK)) as server,
+                HttpClient(connections=1, clock=clock) as client,
+            ):
+                if sent:
+                    await client.send(server.post(), timeout_s=5, begin_deadline=1.0)
+                else:
+                    with pytest.raises(NotBegun) as caught:
+                        await client.send(server.post(), timeout_s=5, begin_deadline=1.0)
+                    assert_safe(caught.value, ErrorKind.UNREACHABLE)
+                await until(lambda: sent or server.open_now == 0)
+                assert any(map(bool, server.received)) is sent
+
+        run(scenario())
+
+    def test_a_kept_connection_adds_nothing(self, run):
+        async def scenario():
+            clock = chain([0.9, 1.1], repeat(0.9)).__next__
+            async with (
+                serving(answering(OK)) as server,
+                HttpClient(connections=1, clock=clock) as client,
+            ):
+                await client.send(server.post(), timeout_s=5)
+                first = len(server.received[0])
+                with pytest.raises(NotBegun):
+                    await client.send(server.post(), timeout_s=5, begin_deadline=1.0)
+                # The connection is closed with nothing more written to it; the client goes on.
+                await until(lambda: server.open_now == 0)
+                assert len(server.received[0]) == first
+                await client.send(server.post(), timeout_s=5, begin_deadline=1.0)
+
+        run(scenario())
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_it_is_looked_at_again_after_a_slow_handshake(self, run, tls, late):
+        async def scenario():
+            now = 0.0
+            go_on = asyncio.Event()
+            async with serving(answering(OK), tls.server) as server:
+
+                async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                    hello = await reader.read(65536)
+                    await go_on.wait()
+                    inner_reader, inner = await asyncio.open_connection("127.0.0.1", server.port)
+                    inner.write(hello)
+                    try:
+                        await asyncio.gather(pump(reader, inner), pump(inner_reader, writer))
+                    finally:
+                        inner.close()
+
+                async with (
+                    serving(slow) as gate,
+                    HttpClient(connections=1, clock=lambda: now) as client,
+                ):
+                    gate.scheme = "https"
+                    sending = asyncio.create_task(
+                        client.send(gate.post(), timeout_s=20, begin_deadline=1.0)
+                    )
+                    await until(lambda: any(gate.received))
+                    now = 30.0 if late else 1.5
+                    go_on.set()
+                    if late:
+                        with pytest.raises(NotBegun):
+                            await sending
+                    else:
+                        assert (await sending).status == 200
+                await until(lambda: server.open_now == 0)
+                assert any(map(bool, server.received)) is not late
+
+        run(scenario())
+
+    def test_the_clock_goes_forward(self):
+        first = boottime()
+        assert first <= boottime() < first + 60
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+@dataclass
+class Tls:
+    server: ssl.SSLContext
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem"
+    )
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True, timeout=30)
+    return folder
+
+
+@pytest.fixture
+def tls(certificate, monkeypatch):
+    """A server context whose certificate this process trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    return Tls(server_context(certificate))
+
+
+def server_context(certificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    return context
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(run, certificate):
+    async def scenario():
+        async with serving(answering(OK), server_context(certificate)) as server:
+            async with HttpClient(connections=1) as client:
+                with pytest.raises(ProviderError, match="certificate") as caught:
+                    await client.send(server.post(), timeout_s=5)
+            assert_safe(caught.value, ErrorKind.UNREACHABLE)
+            assert not any(server.received)
+
+    run(scenario())
+
+
+def test_a_certificate_for_another_name_is_refused(run, tls):
+    async def scenario():
+        async with serving(answering(OK), tls.server) as server:
+            request = HttpRequest(method="POST", url=f"https://127.0.0.1:{server.port}/", body=b"")
+            async with HttpClient(connections=1) as client:
+                with pytest.raises(ProviderError, match="certificate") as caught:
+                    await client.send(request, timeout_s=5)
+            assert_safe(caught.value, ErrorKind.UNREACHABLE)
+
+    run(scenario())
+
+
+def test_a_server_that_does_not_speak_tls_is_surely_not_sent(run):
+    async def scenario():
+        async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(65536)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        async with serving(plain) as server, HttpClient(connections=1) as client:
+            server.scheme = "https"
+            with pytest.raises(ProviderError, match="TLS") as caught:
+                await client.send(server.post(), timeout_s=5)
+        assert_safe(caught.value, ErrorKind.UNREACHABLE)
+
+    run(scenario())
+
+
+def test_a_trusted_certificate_is_accepted(run, tls):
+    async def scenario():
+        async with (
+            serving(answering(OK), tls.server) as server,
+            HttpClient(connections=1) as client,
+        ):
+            assert (await client.send(server.post(), timeout_s=5)).body == b"ok"
+
+    run(scenario())
+
+
+@pytest.fixture
+def unused_port():
+    import socket
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+def test_fetch_is_one_request_outside_any_loop(unused_port):
+    with pytest.raises(ProviderError, match="connection refused"):
+        fetch(Server("http", unused_port).post(), timeout_s=5)
+
+
+def assert_safe(error: ProviderError, kind: ErrorKind) -> None:
+    """The kind is as expected, and nothing shown of it holds the key, the number or the URL."""
+    import traceback
+
+    assert error.kind is kind
+    shown = "".join(traceback.format_exception(error)) + str(error.hint)
+    for secret in (SECRET, NUMBER, "/send", "Bearer"):
+        assert secret not in shown

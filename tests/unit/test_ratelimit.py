@@ -1,0 +1,220 @@
+"""The rate limiter over fakeredis, whose TIME is the host's clock; stored times are exact."""
+
+import math
+import time
+from itertools import pairwise
+
+import fakeredis
+import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.errors import BrokerError
+from dispatcher.ratelimit import Bucket, RateLimiter
+
+FOREVER = 1e9
+
+
+@pytest.fixture
+def server():
+    return fakeredis.FakeStrictRedis(server=fakeredis.FakeServer())
+
+
+def paid_until(server, key: str) -> int:
+    """The server's own record, in microseconds since the epoch; 0 where there is none."""
+    return int(server.get(f"dispatcher:rate:{key}") or 0)
+
+
+@pytest.mark.parametrize(
+    ("cost", "per_second", "microseconds"),
+    [
+        (1, 1, 1_000_000),
+        (2000, 500, 4_000_000),
+        (7, 500, 14_000),
+        (83, 10, 8_300_000),
+        (1, 3, 333_334),
+        (1, 1 / 60, 60_000_000),
+        (100, 1 / 60, 6_000_000_000),
+        (1, 0.1, 10_000_000),
+        (1, 1_000_000, 1),
+        (1, 3_000_000, 1),
+        (0.5, 1, 500_000),
+    ],
+)
+def test_the_next_start_is_cost_over_rate_later_and_never_sooner(
+    server, cost, per_second, microseconds
+):
+    limiter = RateLimiter(server)
+    bucket = Bucket(key="a", cost=cost, per_second=per_second)
+    # Far enough ahead that the buckets are never idle while the test runs.
+    limiter.reserve([Bucket(key="a", cost=100, per_second=1)], max_wait_s=0)
+    times = []
+    for _ in range(5):
+        limiter.reserve([bucket], max_wait_s=FOREVER)
+        times.append(paid_until(server, "a"))
+    assert {b - a for a, b in pairwise(times)} == {microseconds}
+    assert microseconds >= math.floor(cost / per_second * 1e6)
+
+
+def test_the_first_request_starts_at_once_and_the_second_waits_for_it(server):
+    limiter = RateLimiter(server)
+    bucket = Bucket(key="a", cost=2000, per_second=500)
+    before = time.monotonic()
+    first = limiter.reserve([bucket], max_wait_s=5)
+    second = limiter.reserve([bucket], max_wait_s=5)
+    passed = time.monotonic() - before
+    assert (first.granted, first.wait_s, first.paid_for_s) == (True, 0.0, {"a": 4.0})
+    assert second.granted
+    assert 4 - passed <= second.wait_s <= 4
+    assert second.paid_for_s["a"] == pytest.approx(second.wait_s + 4, abs=2e-6)
+
+
+def test_ten_thousand_reservations_sum_up_exactly(server):
+    limiter = RateLimiter(server)
+    limiter.reserve([Bucket(key="a", cost=1000, per_second=1)], max_wait_s=0)
+    start = paid_until(server, "a")
+    bucket = Bucket(key="a", cost=1, per_second=7)
+    for _ in range(10_000):
+        assert limiter.reserve([bucket], max_wait_s=FOREVER).granted
+    assert paid_until(server, "a") - start == 10_000 * 142_858
+
+
+def test_a_wait_over_the_limit_reserves_nothing(server):
+    limiter = RateLimiter(server)
+    bucket = Bucket(key="a", cost=100, per_second=1)
+    limiter.reserve([bucket], max_wait_s=0)
+    before = paid_until(server, "a")
+    refused = limiter.reserve([bucket], max_wait_s=50)
+    assert not refused.granted
+    assert 90 < refused.wait_s <= 100
+    assert refused.paid_for_s == {}
+    assert paid_until(server, "a") == before
+    assert limiter.reserve([bucket], max_wait_s=100).granted
+
+
+def test_all_buckets_are_reserved_or_none(server):
+    limiter = RateLimiter(server)
+    messages = Bucket(key="messages", cost=100, per_second=1)
+    requests = Bucket(key="requests", cost=1, per_second=10)
+    limiter.reserve([messages], max_wait_s=0)
+    assert not limiter.reserve([requests, messages], max_wait_s=1).granted
+    assert paid_until(server, "requests") == 0
+    both = limiter.reserve([requests, messages], max_wait_s=FOREVER)
+    # One start for both: the requests' bucket waits for the messages'.
+    assert both.paid_for_s["requests"] == pytest.approx(both.wait_s + 0.1, abs=2e-6)
+    assert both.paid_for_s["messages"] == pytest.approx(both.wait_s + 100, abs=2e-6)
+    assert paid_until(server, "messages") - paid_until(server, "requests") == 99_900_000
+
+
+def test_the_floor_holds_after_a_flush(server):
+    limiter = RateLimiter(server)
+    bucket = Bucket(key="a", cost=100, per_second=1)
+    paid_for = limiter.reserve([bucket], max_wait_s=0).paid_for_s["a"]
+    server.flushall()
+    held = Bucket(key="a", cost=100, per_second=1, floor_s=paid_for)
+    assert not limiter.reserve([held], max_wait_s=99).granted
+    second = limiter.reserve([held], max_wait_s=100)
+    assert (second.wait_s, second.paid_for_s) == (100.0, {"a": 200.0})
+
+
+def test_a_floor_below_what_redis_knows_or_in_the_past_changes_nothing(server):
+    limiter = RateLimiter(server)
+    idle = limiter.reserve([Bucket(key="b", cost=1, per_second=1, floor_s=-5)], max_wait_s=0)
+    assert (idle.granted, idle.wait_s) == (True, 0.0)
+    limiter.reserve([Bucket(key="a", cost=100, per_second=1)], max_wait_s=0)
+    before = paid_until(server, "a")
+    limiter.reserve([Bucket(key="a", cost=1, per_second=1, floor_s=10)], max_wait_s=FOREVER)
+    assert paid_until(server, "a") == before + 1_000_000
+
+
+def test_a_changed_rate_holds_from_the_next_reservation_on(server):
+    limiter = RateLimiter(server)
+    limiter.reserve([Bucket(key="a", cost=100, per_second=1)], max_wait_s=0)
+    start = paid_until(server, "a")
+    for per_second, step in [(1, 1_000_000), (10, 100_000), (0.5, 2_000_000)]:
+        limiter.reserve([Bucket(key="a", cost=1, per_second=per_second)], max_wait_s=FOREVER)
+        assert paid_until(server, "a") - start == step
+        start += step
+
+
+def test_a_key_is_gone_when_it_is_paid(server):
+    RateLimiter(server).reserve([Bucket(key="a", cost=50, per_second=1)], max_wait_s=0)
+    assert 49_000 < server.pttl("dispatcher:rate:a") <= 50_000
+
+
+def test_no_bucket_is_no_wait_and_needs_no_server():
+    limiter = RateLimiter(redis.Redis(host="127.0.0.1", port=1))
+    assert limiter.reserve([], max_wait_s=0).granted
+
+
+def test_an_unreachable_server_is_a_broker_error_with_a_remedy(server):
+    limiter = RateLimiter(server)
+    server.connection_pool.connection_kwargs["server"].connected = False
+    with pytest.raises(BrokerError, match="rate buckets") as caught:
+        limiter.reserve([Bucket(key="a", cost=1, per_second=1)], max_wait_s=0)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("cost", "per_second"),
+    [(1, 0), (1, -1), (-1, 1), (1, math.nan), (math.nan, 1), (math.inf, 1), (1, 1e-12)],
+)
+def test_what_is_no_rate_or_no_cost_is_refused(cost, per_second):
+    with pytest.raises(ValueError, match="bucket a"):
+        Bucket(key="a", cost=cost, per_second=per_second)
+
+
+def test_a_bucket_twice_in_one_reservation_is_refused(server):
+    bucket = Bucket(key="a", cost=1, per_second=1)
+    with pytest.raises(ValueError, match="twice"):
+        RateLimiter(server).reserve([bucket, bucket], max_wait_s=0)
+
+
+rates = st.sampled_from([1 / 60, 0.3, 1.0, 7.0, 500.0, 1e5, 1e6])
+costs = st.sampled_from([0, 1, 2, 7, 100, 2000])
+steps = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from("abc"), st.tuples(costs, rates), min_size=1),
+        st.sampled_from([0.0, 0.5, 1000.0, FOREVER]),
+        st.booleans(),
+    ),
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(steps)
+def test_no_grant_starts_before_the_one_before_it_is_paid(plan):
+    """Whatever the rates, the limits and the flushes, as long as the store's floor is passed on."""
+    server = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer())
+    limiter = RateLimiter(server)
+    paid: dict[str, int] = {}
+    for drawn, max_wait_s, flush in plan:
+        if flush:
+            server.flushall()
+        # Read before the reservation's own look at the clock, so a floor is never short.
+        now = server.time()
+        buckets = [
+            Bucket(
+                key=key,
+                cost=cost,
+                per_second=per_second,
+                floor_s=(paid.get(key, 0) - now[0] * 1_000_000 - now[1]) / 1e6,
+            )
+            for key, (cost, per_second) in drawn.items()
+        ]
+        before = {bucket.key: paid_until(server, bucket.key) for bucket in buckets}
+        answer = limiter.reserve(buckets, max_wait_s=max_wait_s)
+        if not answer.granted:
+            assert answer.wait_s > max_wait_s
+            # Nothing was added; what is paid meanwhile goes.
+            assert all(paid_until(server, key) <= before[key] for key in before)
+            continue
+        assert answer.wait_s <= max_wait_s
+        for bucket in buckets:
+            cost = math.ceil(round(bucket.pays_for_s * 1e6, 3))
+            until = paid_until(server, bucket.key)
+            if until:  # else it was paid, and gone, within the reservation's own millisecond
+                assert until - cost >= paid.get(bucket.key, 0)
+                paid[bucket.key] = until
