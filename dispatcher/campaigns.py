@@ -1,0 +1,189 @@
+"""What the command line does with campaigns that exist: find, show, pause, resume, cancel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from dispatcher.errors import Refused, UsageProblem
+from dispatcher.status import CampaignState
+from dispatcher.store import accounts, campaigns, scheduler
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.sets import AnyRow
+
+_ACTOR = "operator"
+#: A scheduler silent for so long is not alive.
+SCHEDULER_SILENT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A campaign with its counts, as it is shown."""
+
+    campaign: AnyRow
+    counts: dict[str, int]
+    batches: dict[str, int]
+    account_paused_by: str | None
+    account_pause_reason: str | None
+    polls: int
+    next_poll_at: datetime | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing about it will change by itself."""
+        return self.campaign.finished_at is not None
+
+    @property
+    def submitted_in_all(self) -> int:
+        """Messages that the provider has taken so far."""
+        names = ("submitted", "delivered", "undelivered", "expired")
+        return sum(self.counts[name] for name in names)
+
+
+def find(conn: Connection, reference: str) -> AnyRow:
+    """A campaign by id or name. Raises UsageProblem where there is none, or more than one."""
+    if reference.isascii() and reference.isdigit():
+        found = campaigns.get(conn, int(reference))
+        if found is not None:
+            return found
+    rows = campaigns.named(conn, reference)
+    if len(rows) > 1:
+        ids = ", ".join(str(row.id) for row in rows[:10])
+        raise UsageProblem(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")
+    if not rows:
+        raise UsageProblem(
+            f"there is no campaign {reference!r}", "`dispatcher campaign list` shows them"
+        )
+    return rows[0]
+
+
+def view(store: Store, reference: str) -> View:
+    """A campaign with everything `show` and `watch` need."""
+    with store.read() as conn:
+        return _view(conn, find(conn, reference))
+
+
+def _view(conn: Connection, campaign: AnyRow) -> View:
+    counts = campaigns.totals(conn, [campaign.id])[campaign.id]
+    account = accounts.get(conn, campaign.account)
+    polls = campaigns.poll_times(conn, campaign.id)
+    return View(
+        campaign=campaign,
+        counts=_with_intake(campaign, counts),
+        batches=campaigns.batch_states(conn, campaign.id),
+        account_paused_by=account.paused_by if account is not None else None,
+        account_pause_reason=account.pause_reason if account is not None else None,
+        polls=polls.n,
+        next_poll_at=polls.next_at,
+    )
+
+
+def listing(
+    store: Store, *, limit: int, states: Sequence[str]
+) -> list[tuple[AnyRow, dict[str, int]]]:
+    """The newest campaigns with their counts."""
+    with store.read() as conn:
+        rows = campaigns.newest(conn, limit=limit, states=states)
+        counts = campaigns.totals(conn, [row.id for row in rows])
+    return [(row, _with_intake(row, counts[row.id])) for row in rows]
+
+
+def _with_intake(campaign: AnyRow, counts: dict[str, int]) -> dict[str, int]:
+    """Message states, and what became of the file's other rows."""
+    return {
+        **counts,
+        "total": campaign.total,
+        "invalid": campaign.invalid,
+        "duplicate": campaign.duplicate,
+        "suppressed": counts["suppressed"] + campaign.suppressed,
+    }
+
+
+def summary(campaign: AnyRow, counts: dict[str, int]) -> dict[str, Any]:
+    """The fields that every JSON of a campaign has."""
+    return {
+        "id": campaign.id,
+        "name": campaign.name,
+        "state": campaign.state,
+        "state_reason": campaign.state_reason,
+        "account": campaign.account,
+        "kind": campaign.kind,
+        "counts": counts,
+        "created_at": _iso(campaign.created_at),
+        "started_at": _iso(campaign.started_at),
+        "finished_at": _iso(campaign.finished_at),
+    }
+
+
+def details(shown: View) -> dict[str, Any]:
+    """The JSON of `campaign show`."""
+    campaign = shown.campaign
+    return {
+        **summary(campaign, shown.counts),
+        "sender": campaign.sender,
+        "template": campaign.template,
+        "source": campaign.source_name,
+        "rows": campaign.rows,
+        "parts": campaign.parts,
+        "batches": shown.batches,
+        "polls": {"open": shown.polls, "next_at": _iso(shown.next_poll_at)},
+        "account_paused": shown.account_paused_by,
+        "account_pause_reason": shown.account_pause_reason,
+    }
+
+
+def pause(store: Store, reference: str) -> AnyRow:
+    """Stop releasing; what is at the provider is settled. Raises Refused where it cannot be."""
+    old = [CampaignState.SCHEDULED, CampaignState.RUNNING]
+    return _change(store, reference, old, CampaignState.PAUSED, "by a person")
+
+
+def resume(store: Store, reference: str) -> AnyRow:
+    """Go on with a paused campaign."""
+    return _change(store, reference, [CampaignState.PAUSED], CampaignState.SCHEDULED, None)
+
+
+def cancel(store: Store, reference: str) -> AnyRow:
+    """End a campaign: what nobody holds is cancelled, what is in flight is settled and polled."""
+    old = [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
+    return _change(store, reference, old, CampaignState.CANCELLED, "by a person")
+
+
+def _change(
+    store: Store,
+    reference: str,
+    old: list[CampaignState],
+    new: CampaignState,
+    reason: str | None,
+) -> AnyRow:
+    with store.write() as conn:
+        campaign = find(conn, reference)
+        now = store_now(conn)
+        if campaign.state == new:
+            return campaign
+        done = campaigns.change_state(
+            conn, campaign.id, old, new, actor=_ACTOR, reason=reason, now=now
+        )
+        if not done:
+            allowed = " or ".join(old)
+            raise Refused(
+                f"campaign {campaign.id} is {campaign.state}; only a campaign that is {allowed} "
+                f"can become {new}"
+            )
+        if new is CampaignState.CANCELLED:
+            campaigns.cancel_waiting(conn, campaign.id, now)
+            campaigns.finish_done(conn, now)
+        return find(conn, str(campaign.id))
+
+
+def scheduler_silence_s(store: Store) -> float | None:
+    """Seconds since a scheduler was seen; None where none ever was."""
+    with store.read() as conn:
+        ticked = scheduler.last_tick(conn)
+        return None if ticked is None else (store_now(conn) - ticked).total_seconds()
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

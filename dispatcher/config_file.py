@@ -1,0 +1,212 @@
+"""Where a configuration comes from: the file, the environment laid over it, and `$NAME` values.
+
+It knows places and texts only; what the keys mean and which exist is `config.py`'s.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from dispatcher.errors import ConfigError
+
+PREFIX: Final = "DISPATCHER_"
+FILE_NAME: Final = "dispatcher.toml"
+
+#: A key's way from the top: `("accounts", "main", "timeout_s")`.
+Place = tuple[str, ...]
+
+#: Variables with our prefix that are no keys.
+_NO_KEYS: Final = frozenset({"DISPATCHER_CONFIG", "DISPATCHER_DEBUG"})
+#: What Kubernetes puts into every container for a Service whose name begins with "dispatcher"
+#: (Kubernetes, "Discovering services: Environment variables").
+_OF_KUBERNETES: Final = re.compile(
+    r"DISPATCHER_([A-Z0-9]+_)*"
+    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
+_REFERENCE: Final = re.compile(rf"\$(?:(?P<plain>{_NAME})|\{{(?P<braced>{_NAME})\}})")
+_REFERENCE_OR_DOLLAR: Final = re.compile(rf"\$\$|{_REFERENCE.pattern}")
+_URLS: Final = frozenset({("store", "url"), ("broker", "url")})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawConfig:
+    """A configuration before its keys are judged. `values` may hold secrets: not in the repr."""
+
+    path: Path | None
+    values: dict[str, Any]
+    #: The places that the environment set, with the variable's name.
+    variables: Mapping[Place, str]
+    #: Variables with our prefix that cannot be a key of any place.
+    strays: tuple[str, ...]
+    #: Places in the file whose value is given as `$NAME`.
+    references: frozenset[Place] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"RawConfig(path={self.path})"
+
+    def where(self, place: Place) -> str:
+        """The place as its author knows it: a key in the file, or a variable."""
+        for known, variable in self.variables.items():
+            if known[: len(place)] == place[: len(known)]:
+                return variable
+        if self.path is None:
+            return variable_of(place)
+        return f"{'.'.join(place)} in {self.path}"
+
+
+def variable_of(place: Place) -> str:
+    """The environment variable of a place: `DISPATCHER_ACCOUNTS__MAIN__API_KEY`."""
+    return PREFIX + "__".join(place).upper().replace("-", "_")
+
+
+def read_config(path: Path | None, environ: Mapping[str, str]) -> RawConfig:
+    """The file at `path`, or the first of the usual places, with the environment laid over it.
+
+    Raises ConfigError where there is no configuration, the file cannot be read, or a `$NAME` has
+    no value.
+    """
+    found = _find(path, environ)
+    values = _read_toml(found) if found is not None else {}
+    variables, strays = _lay_over(values, environ)
+    if found is None and not variables and not strays:
+        looked = ", ".join(str(place) for place in _usual_places(environ))
+        raise ConfigError(
+            f"no configuration found (looked for {looked})",
+            "write one with `dispatcher init`, or name it with --config or $DISPATCHER_CONFIG",
+        )
+    raw = RawConfig(path=found, values=values, variables=variables, strays=strays)
+    references: set[Place] = set()
+    expanded = _expand(values, (), raw, environ, references)
+    return replace(raw, values=expanded, references=frozenset(references))
+
+
+def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    named = [(path, "--config")] if path is not None else []
+    if not named and (variable := environ.get("DISPATCHER_CONFIG")):
+        named = [(Path(variable), "$DISPATCHER_CONFIG")]
+    for given, by in named:
+        if not given.exists():
+            raise ConfigError(
+                f"the file {given} that {by} names does not exist",
+                f"write it with `dispatcher init {given}`",
+            )
+        return given.absolute()
+    return next((place for place in _usual_places(environ) if place.is_file()), None)
+
+
+def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
+    yield Path.cwd() / FILE_NAME
+    folder = Path(environ.get("XDG_CONFIG_HOME", ""))
+    if not folder.is_absolute():  # the XDG specification: relative paths are to be ignored
+        folder = Path(environ.get("HOME") or Path.home()) / ".config"
+    yield folder / "dispatcher" / FILE_NAME
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start + 1})") from None
+    except tomllib.TOMLDecodeError as error:
+        what, _, position = str(error).rstrip(")").rpartition(" (at ")
+        place = position or "unknown position"
+        raise ConfigError(
+            f"{path}, {place}: {what[:1].lower()}{what[1:]}",
+            'the file is TOML: texts stand in quotes, as in sender = "SENDER"',
+        ) from None
+
+
+def _lay_over(
+    values: dict[str, Any], environ: Mapping[str, str]
+) -> tuple[dict[Place, str], tuple[str, ...]]:
+    """Put the variables with our prefix into `values`; those that name no place are handed back."""
+    variables: dict[Place, str] = {}
+    strays = []
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable in _NO_KEYS:
+            continue
+        place = tuple(variable.removeprefix(PREFIX).lower().split("__"))
+        if not all(place) or len(place) < (3 if place[0] == "accounts" else 2):
+            if not _OF_KUBERNETES.fullmatch(variable):
+                strays.append(variable)
+            continue
+        if not environ[variable]:
+            raise ConfigError(f"{variable} is empty", "give it a value, or unset it")
+        if place[0] == "accounts":
+            place = ("accounts", _account(place[1], values, variable), *place[2:])
+        table = values
+        for step in place[:-1]:
+            table = table.setdefault(step, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{variable}: {step} is a value, not a table of keys")
+        table[place[-1]] = environ[variable]
+        variables[place] = variable
+    return variables, tuple(strays)
+
+
+def _account(name: str, values: Mapping[str, Any], variable: str) -> str:
+    """The account of the file that a part of a variable means: it has no case and no dash."""
+    accounts = values.get("accounts")
+    known = accounts if isinstance(accounts, dict) else {}
+    meant = [one for one in known if one.lower().replace("-", "_") == name]
+    if len(meant) > 1:
+        raise ConfigError(
+            f"{variable} could mean the accounts {' and '.join(meant)}", "rename one of them"
+        )
+    return meant[0] if meant else name
+
+
+def _expand(
+    value: Any, place: Place, raw: RawConfig, environ: Mapping[str, str], references: set[Place]
+) -> Any:
+    """`value` with every `$NAME` replaced; the places that had one go to `references`."""
+    if isinstance(value, dict):
+        return {
+            key: _expand(item, (*place, key), raw, environ, references)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            _expand(item, (*place, str(index)), raw, environ, references)
+            for index, item in enumerate(value)
+        ]
+    if not isinstance(value, str):
+        return value
+    whole = _REFERENCE.fullmatch(value)
+    if whole is None and place not in _URLS:
+        return value[1:] if value.startswith("$$") else value
+    if whole is not None:
+        references.add(place)
+        return _looked_up(whole, place, raw, environ)
+    # A password with / or @ would end the part of the URL that it stands in.
+    userinfo = value.rpartition("@")[0]
+
+    def value_of(match: re.Match[str]) -> str:
+        if match.group() == "$$":
+            return "$"
+        references.add(place)
+        found = _looked_up(match, place, raw, environ)
+        return quote(found, safe="") if match.end() <= len(userinfo) else found
+
+    return _REFERENCE_OR_DOLLAR.sub(value_of, value)
+
+
+def _looked_up(
+    match: re.Match[str], place: Place, raw: RawConfig, environ: Mapping[str, str]
+) -> str:
+    name = match["plain"] or match["braced"]
+    value = environ.get(name)
+    if value:
+        return value
+    state = "not set" if value is None else "empty"
+    raise ConfigError(
+        f"{raw.where(place)}: the environment variable {name} is {state}",
+        f"export {name}=…; a value that really begins with a dollar sign is written with two",
+    )

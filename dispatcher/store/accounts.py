@@ -1,0 +1,101 @@
+"""Accounts as the store knows them: paused or open, waiting, and until when their rate is paid."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, func, literal, select, update
+
+from dispatcher.store.sets import AnyRow, insert_or_ignore
+from dispatcher.store.tables import ACCOUNT, AUDIT
+from dispatcher.store.types import UtcTime
+
+_COLUMN_OF = {"messages": "messages_paid_until", "requests": "requests_paid_until"}
+
+
+def ensure(conn: Connection, names: Iterable[str]) -> None:
+    """Make a row for every configured account that has none."""
+    known = set(conn.execute(select(ACCOUNT.c.name)).scalars())
+    for name in names:
+        if name not in known:
+            insert_or_ignore(conn, ACCOUNT, {"name": name, "failures": 0})
+
+
+def lock(conn: Connection, name: str) -> AnyRow | None:
+    """The account's row, locked until the transaction ends: its releases queue up here."""
+    return conn.execute(
+        select(ACCOUNT).where(ACCOUNT.c.name == name).with_for_update()
+    ).one_or_none()
+
+
+def get(conn: Connection, name: str) -> AnyRow | None:
+    """The account's row."""
+    return conn.execute(select(ACCOUNT).where(ACCOUNT.c.name == name)).one_or_none()
+
+
+def all_accounts(conn: Connection) -> dict[str, AnyRow]:
+    """Every known account by name."""
+    return {row.name: row for row in conn.execute(select(ACCOUNT))}
+
+
+def pause(conn: Connection, name: str, *, by: str, reason: str, now: datetime) -> bool:
+    """Pause an open account; False where it was paused already (its first reason stays)."""
+    done = conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == name, ACCOUNT.c.paused_by.is_(None))
+        .values(paused_by=by, pause_reason=reason, changed_at=now)
+    ).rowcount
+    if done:
+        _audit(conn, name, "pause", actor=by, detail=reason, now=now)
+    return bool(done)
+
+
+def resume(conn: Connection, name: str, *, actor: str, now: datetime) -> bool:
+    """Open a paused account and forget its failures; False where it was open."""
+    done = conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == name, ACCOUNT.c.paused_by.is_not(None))
+        .values(paused_by=None, pause_reason=None, changed_at=now, failures=0, not_before=None)
+    ).rowcount
+    if done:
+        _audit(conn, name, "resume", actor=actor, detail=None, now=now)
+    return bool(done)
+
+
+def hold(conn: Connection, name: str, until: datetime, *, failed: bool) -> None:
+    """Release nothing before `until`; `failed` counts a request that did not reach the provider."""
+    given = literal(until, UtcTime())
+    greatest = func.greatest if conn.dialect.name == "postgresql" else func.max
+    conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == name)
+        .values(
+            failures=ACCOUNT.c.failures + 1 if failed else ACCOUNT.c.failures,
+            not_before=greatest(func.coalesce(ACCOUNT.c.not_before, given), given),
+        )
+    )
+
+
+def reached(conn: Connection, name: str) -> None:
+    """The provider answered: failures in a row start again from none."""
+    conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == name, ACCOUNT.c.failures > 0)
+        .values(failures=0, not_before=None)
+    )
+
+
+def pay(conn: Connection, name: str, paid_for_s: dict[str, float], now: datetime) -> None:
+    """Note until when each rate is paid: the floor of every later reservation."""
+    if paid_for_s:
+        values = {_COLUMN_OF[key]: now + timedelta(seconds=s) for key, s in paid_for_s.items()}
+        conn.execute(update(ACCOUNT).where(ACCOUNT.c.name == name).values(**values))
+
+
+def _audit(
+    conn: Connection, name: str, action: str, *, actor: str, detail: str | None, now: datetime
+) -> None:
+    conn.execute(
+        AUDIT.insert().values(
+            at=now, actor=actor, action=f"account {action}", account=name, detail=detail
+        )
+    )

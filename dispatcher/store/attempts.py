@@ -1,0 +1,343 @@
+"""Attempts: begun before the first byte leaves, settled by the answer, once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Integer, Text, insert, select, update
+
+from dispatcher.settlement import Verdict
+from dispatcher.status import (
+    AttemptOutcome,
+    BatchState,
+    CampaignState,
+    MessageState,
+)
+from dispatcher.store import accounts
+from dispatcher.store.batches import Claim, hand_back
+from dispatcher.store.sets import AnyRow, Columns, value_set
+from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.types import Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What settling stored. `owned` is False where the lease had run out before the answer came."""
+
+    owned: bool
+    accepted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollPlan:
+    """When an accepted request is asked about first, and until when."""
+
+    first_at: datetime
+    until: datetime
+
+
+def begin(
+    conn: Connection,
+    held: Claim,
+    requests: Sequence[Sequence[int]],
+    *,
+    deadline: datetime,
+    paid_for_s: dict[str, float],
+    now: datetime,
+) -> list[int] | None:
+    """`claimed → submitting`: the attempt rows of `requests` (each the seqs it carries), in order.
+
+    None where the batch must not leave now (its account or campaign was stopped: it is handed
+    back) or was lost to somebody else.
+    """
+    account = accounts.lock(conn, held.account)
+    campaign = conn.execute(
+        select(CAMPAIGN.c.state).where(CAMPAIGN.c.id == held.campaign_id).with_for_update(read=True)
+    ).one()
+    if account is None or account.paused_by or campaign.state != CampaignState.RUNNING:
+        if campaign.state == CampaignState.CANCELLED:
+            cancel_held(conn, held, BatchState.CLAIMED, now)
+        else:
+            hand_back(conn, held, not_before=None)
+        return None
+    taken = conn.execute(
+        update(BATCH)
+        .where(
+            BATCH.c.id == held.id, BATCH.c.fence == held.fence, BATCH.c.state == BatchState.CLAIMED
+        )
+        .values(state=BatchState.SUBMITTING)
+    ).rowcount
+    if not taken:
+        return None
+    ids = [_open_attempt(conn, held, seqs, deadline, now) for seqs in requests]
+    accounts.pay(conn, held.account, paid_for_s, now)
+    return ids
+
+
+def _open_attempt(
+    conn: Connection, held: Claim, seqs: Sequence[int], deadline: datetime, now: datetime
+) -> int:
+    attempt_id: int = conn.execute(
+        insert(ATTEMPT)
+        .values(
+            campaign_id=held.campaign_id,
+            batch_id=held.id,
+            account=held.account,
+            fence=held.fence,
+            size=len(seqs),
+            outcome=AttemptOutcome.OPEN,
+            begun_at=now,
+            deadline=deadline,
+            polls=0,
+        )
+        .returning(ATTEMPT.c.id)
+    ).scalar_one()
+    in_request = held.messages & (MESSAGE.c.state == MessageState.PENDING)
+    if len(seqs) < held.size:
+        given = value_set(conn, [("seq", Integer())], [(seq,) for seq in seqs])
+        in_request = in_request & (MESSAGE.c.seq == given.c.seq)
+    conn.execute(
+        update(MESSAGE)
+        .where(in_request)
+        .values(attempt_id=attempt_id, attempts=MESSAGE.c.attempts + 1)
+    )
+    return attempt_id
+
+
+def settle(
+    conn: Connection,
+    held: Claim,
+    attempt_id: int,
+    verdict: Verdict,
+    *,
+    poll: PollPlan | None,
+    now: datetime,
+) -> Settled:
+    """Store the answer to one attempt, and the counts of its batch.
+
+    With the newest fence everything in `verdict` counts. Where the lease had run out, a late
+    acceptance still turns its own doubt into `submitted`; a late refusal changes nothing.
+    """
+    owned = conn.execute(
+        select(BATCH.c.id)
+        .where(
+            BATCH.c.id == held.id,
+            BATCH.c.fence == held.fence,
+            BATCH.c.state == BatchState.SUBMITTING,
+        )
+        .with_for_update()
+    ).one_or_none()
+    old = MessageState.PENDING if owned is not None else MessageState.IN_DOUBT
+    accepted = _accept(conn, held, attempt_id, verdict, old)
+    rejected = doubtful = 0
+    if owned is not None:
+        rejected = _mark(conn, held, attempt_id, verdict.rejected, MessageState.REJECTED, now)
+        doubtful = _mark(conn, held, attempt_id, verdict.doubtful, MessageState.IN_DOUBT, None)
+    elif accepted < len(verdict.accepted):
+        _audit_late(conn, held, attempt_id, len(verdict.accepted) - accepted, now)
+    column = BATCH.c.pending if owned is not None else BATCH.c.in_doubt
+    counts: dict[str, Any] = {
+        column.name: column - accepted - rejected - doubtful,
+        "submitted": BATCH.c.submitted + accepted,
+        "rejected": BATCH.c.rejected + rejected,
+    }
+    if owned is not None:
+        counts["in_doubt"] = BATCH.c.in_doubt + doubtful
+    conn.execute(update(BATCH).where(BATCH.c.id == held.id).values(**counts))
+    if owned is not None or accepted:
+        _close_attempt(conn, attempt_id, verdict, poll if accepted else None, now)
+    if accepted and poll is None:
+        _no_receipts(conn, held.id, accepted)
+    return Settled(owned=owned is not None, accepted=accepted)
+
+
+def close_batch(
+    conn: Connection,
+    held: Claim,
+    *,
+    not_before: datetime | None,
+    error: str | None,
+    failed_after: int | None,
+    now: datetime,
+) -> BatchState | None:
+    """`submitting → settled`, or back to `pending` while messages are left; None where lost.
+
+    `error` is why messages are left. `failed_after` counts this as a failed try and makes them
+    `failed` once there were that many. A cancelled campaign's are cancelled.
+    """
+    batch = conn.execute(
+        select(BATCH.c.pending)
+        .where(
+            BATCH.c.id == held.id,
+            BATCH.c.fence == held.fence,
+            BATCH.c.state == BatchState.SUBMITTING,
+        )
+        .with_for_update()
+    ).one_or_none()
+    if batch is None:
+        return None
+    if batch.pending == 0:
+        return _end(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=held.tries)
+    tries = held.tries + (failed_after is not None)
+    campaign = conn.execute(select(CAMPAIGN.c.state).where(CAMPAIGN.c.id == held.campaign_id)).one()
+    if campaign.state == CampaignState.CANCELLED:
+        return cancel_held(conn, held, BatchState.SUBMITTING, now)
+    if failed_after is None or tries < failed_after:
+        return _end(conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=tries)
+    left = held.messages & (MESSAGE.c.state == MessageState.PENDING)
+    failed = conn.execute(
+        update(MESSAGE).where(left).values(state=MessageState.FAILED, error=error, final_at=now)
+    ).rowcount
+    _move(conn, held.id, failed, BATCH.c.failed)
+    return _end(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=tries)
+
+
+def withdraw(conn: Connection, attempt_ids: Sequence[int], now: datetime) -> None:
+    """Close attempts whose first byte never left; their messages stay pending."""
+    conn.execute(
+        update(ATTEMPT)
+        .where(ATTEMPT.c.id.in_(attempt_ids), ATTEMPT.c.outcome == AttemptOutcome.OPEN)
+        .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now)
+    )
+
+
+def cancel_held(
+    conn: Connection, held: Claim, state: BatchState, now: datetime
+) -> BatchState | None:
+    """End a held batch whose campaign was cancelled: its pending messages are cancelled."""
+    taken = conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == held.id, BATCH.c.fence == held.fence, BATCH.c.state == state)
+        .values(state=BatchState.CANCELLED, lease_until=None)
+    ).rowcount
+    if not taken:
+        return None
+    left = held.messages & (MESSAGE.c.state == MessageState.PENDING)
+    cancelled = conn.execute(
+        update(MESSAGE).where(left).values(state=MessageState.CANCELLED, final_at=now)
+    ).rowcount
+    _move(conn, held.id, cancelled, BATCH.c.cancelled)
+    return BatchState.CANCELLED
+
+
+def _accept(
+    conn: Connection, held: Claim, attempt_id: int, verdict: Verdict, old: MessageState
+) -> int:
+    if not verdict.accepted:
+        return 0
+    columns: Columns = [("seq", Integer()), ("provider_id", Text()), ("cost", Money())]
+    given = value_set(conn, columns, verdict.accepted)
+    return conn.execute(
+        update(MESSAGE)
+        .where(
+            held.messages,
+            MESSAGE.c.seq == given.c.seq,
+            MESSAGE.c.attempt_id == attempt_id,
+            MESSAGE.c.state == old,
+        )
+        .values(
+            state=MessageState.SUBMITTED,
+            provider_message_id=given.c.provider_id,
+            cost=given.c.cost,
+            error=None,
+            error_code=None,
+        )
+    ).rowcount
+
+
+def _mark(
+    conn: Connection,
+    held: Claim,
+    attempt_id: int,
+    entries: Sequence[tuple[int, str | None, str | None]],
+    state: MessageState,
+    final_at: datetime | None,
+) -> int:
+    if not entries:
+        return 0
+    columns: Columns = [("seq", Integer()), ("code", Text()), ("reason", Text())]
+    given = value_set(conn, columns, entries)
+    return conn.execute(
+        update(MESSAGE)
+        .where(
+            held.messages,
+            MESSAGE.c.seq == given.c.seq,
+            MESSAGE.c.attempt_id == attempt_id,
+            MESSAGE.c.state == MessageState.PENDING,
+        )
+        .values(state=state, error_code=given.c.code, error=given.c.reason, final_at=final_at)
+    ).rowcount
+
+
+def _close_attempt(
+    conn: Connection, attempt_id: int, verdict: Verdict, poll: PollPlan | None, now: datetime
+) -> None:
+    conn.execute(
+        update(ATTEMPT)
+        .where(ATTEMPT.c.id == attempt_id)
+        .values(
+            outcome=verdict.outcome,
+            ended_at=now,
+            job_id=verdict.job_id,
+            error_code=verdict.error_code,
+            error=verdict.error,
+            poll_at=poll.first_at if poll else None,
+            poll_until=poll.until if poll else None,
+        )
+    )
+
+
+def _end(
+    conn: Connection,
+    held: Claim,
+    state: BatchState,
+    *,
+    error: str | None,
+    not_before: datetime | None,
+    tries: int,
+) -> BatchState:
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == held.id)
+        .values(state=state, lease_until=None, not_before=not_before, error=error, tries=tries)
+    )
+    return state
+
+
+def _move(conn: Connection, batch_id: int, moved: int, into: Any) -> None:
+    """Count messages that left `pending`."""
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == batch_id)
+        .values({BATCH.c.pending: BATCH.c.pending - moved, into: into + moved})
+    )
+
+
+def _no_receipts(conn: Connection, batch_id: int, submitted: int) -> None:
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == batch_id)
+        .values(no_receipt=BATCH.c.no_receipt + submitted)
+    )
+
+
+def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:
+    detail = f"attempt {attempt_id}: {missed} late acceptances found no message of theirs in doubt"
+    conn.execute(
+        insert(AUDIT).values(
+            at=now,
+            actor="dispatcher",
+            action="late acceptance",
+            account=held.account,
+            campaign_id=held.campaign_id,
+            detail=detail,
+        )
+    )
+
+
+def of_batch(conn: Connection, batch_id: int) -> Sequence[AnyRow]:
+    """A batch's attempts, oldest first."""
+    return conn.execute(
+        select(ATTEMPT).where(ATTEMPT.c.batch_id == batch_id).order_by(ATTEMPT.c.id)
+    ).all()

@@ -1,0 +1,241 @@
+"""Batches: released, claimed, handed back, and swept when their holder is gone.
+
+Lock order of every transaction: account, campaign, batch, message, attempt.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Integer, and_, literal_column, or_, select, update
+
+from dispatcher.schedule import DueBatch
+from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.store.sets import AnyRow, value_set
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+
+LOST = "the worker that held it was lost before an answer was stored"
+
+
+class Ticket(NamedTuple):
+    """The id of released work, as it travels through Redis: worthless once its fence is old."""
+
+    account: str
+    id: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A batch that one worker holds while its fence is the newest."""
+
+    id: int
+    fence: int
+    campaign_id: int
+    account: str
+    encoding: int
+    first_seq: int
+    size: int
+    tries: int
+
+    @property
+    def messages(self) -> Any:
+        """The condition that selects the batch's messages."""
+        last = self.first_seq + self.size - 1
+        return and_(
+            MESSAGE.c.campaign_id == self.campaign_id, MESSAGE.c.seq.between(self.first_seq, last)
+        )
+
+
+def in_flight(conn: Connection, account: str) -> Sequence[AnyRow]:
+    """State, pending messages and requests of each batch that holds places of the account."""
+    # The literal states let both databases use the partial index.
+    return conn.execute(
+        select(BATCH.c.state, BATCH.c.pending, BATCH.c.requests).where(
+            BATCH.c.account == account, BATCH.c.state.in_(_literal(sorted(IN_FLIGHT)))
+        )
+    ).all()
+
+
+def due(conn: Connection, campaign_id: int, now: datetime, limit: int) -> Iterator[DueBatch]:
+    """The campaign's batches that may leave now, in order, at most `limit`."""
+    rows = conn.execute(
+        select(BATCH.c.id, BATCH.c.pending, BATCH.c.requests)
+        .where(
+            BATCH.c.campaign_id == campaign_id,
+            BATCH.c.state.in_(_literal([BatchState.PENDING])),
+            or_(BATCH.c.not_before.is_(None), BATCH.c.not_before <= now),
+        )
+        .order_by(BATCH.c.seq)
+        .limit(limit)
+    )
+    for row in rows:
+        yield DueBatch(row.id, row.pending, row.requests)
+
+
+def enqueue(conn: Connection, ids: Sequence[int], now: datetime) -> list[Ticket]:
+    """`pending → queued`; the tickets to publish after the commit, in the order of `ids`."""
+    if not ids:
+        return []
+    rows = conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id.in_(ids), BATCH.c.state == BatchState.PENDING)
+        .values(state=BatchState.QUEUED, fence=BATCH.c.fence + 1, queued_at=now)
+        .returning(BATCH.c.account, BATCH.c.id, BATCH.c.fence)
+    )
+    tickets = {row.id: Ticket(row.account, row.id, row.fence) for row in rows}
+    return [tickets[i] for i in ids if i in tickets]
+
+
+def claim(conn: Connection, ticket_id: int, fence: int, lease_until: datetime) -> Claim | None:
+    """`queued → claimed` for whoever comes first with the newest fence; None for the others."""
+    row = conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == ticket_id, BATCH.c.fence == fence, BATCH.c.state == BatchState.QUEUED)
+        .values(state=BatchState.CLAIMED, fence=fence + 1, lease_until=lease_until)
+        .returning(
+            BATCH.c.id, BATCH.c.fence, BATCH.c.campaign_id, BATCH.c.account, BATCH.c.encoding,
+            BATCH.c.first_seq, BATCH.c.size, BATCH.c.tries,
+        )
+    ).one_or_none()  # fmt: skip
+    return None if row is None else Claim(**row._mapping)
+
+
+def hand_back(
+    conn: Connection, held: Claim, *, not_before: datetime | None, error: str | None = None
+) -> bool:
+    """`claimed → pending`: nothing was attempted. False where the batch was lost meanwhile."""
+    values: dict[str, Any] = {"error": error} if error else {}
+    done = conn.execute(
+        update(BATCH)
+        .where(
+            BATCH.c.id == held.id, BATCH.c.fence == held.fence, BATCH.c.state == BatchState.CLAIMED
+        )
+        .values(state=BatchState.PENDING, not_before=not_before, lease_until=None, **values)
+    ).rowcount
+    return bool(done)
+
+
+def settle_empty(conn: Connection, held: Claim) -> None:
+    """`claimed → settled` where no message is pending any more."""
+    conn.execute(
+        update(BATCH)
+        .where(
+            BATCH.c.id == held.id,
+            BATCH.c.fence == held.fence,
+            BATCH.c.state == BatchState.CLAIMED,
+            BATCH.c.pending == 0,
+        )
+        .values(state=BatchState.SETTLED, lease_until=None)
+    )
+
+
+def renew(conn: Connection, held: Iterable[tuple[int, int]], lease_until: datetime) -> int:
+    """Extend the leases of batches (id, fence) that are still held; how many were."""
+    pairs = list(held)
+    if not pairs:
+        return 0
+    given = value_set(conn, [("id", Integer()), ("fence", Integer())], pairs)
+    return conn.execute(
+        update(BATCH)
+        .where(
+            BATCH.c.id == given.c.id,
+            BATCH.c.fence == given.c.fence,
+            BATCH.c.state.in_(_literal([BatchState.CLAIMED, BatchState.SUBMITTING])),
+        )
+        .values(lease_until=lease_until)
+    ).rowcount
+
+
+def requeue(conn: Connection, queued_before: datetime, now: datetime) -> list[Ticket]:
+    """Tickets of queued batches that nobody claimed: Redis lost them, or workers are few."""
+    rows = conn.execute(
+        update(BATCH)
+        .where(
+            BATCH.c.state.in_(_literal([BatchState.QUEUED])),
+            BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))),
+            BATCH.c.queued_at < queued_before,
+        )
+        .values(queued_at=now)
+        .returning(BATCH.c.account, BATCH.c.id, BATCH.c.fence)
+    )
+    return [Ticket(row.account, row.id, row.fence) for row in rows]
+
+
+def release_expired_claims(conn: Connection, now: datetime) -> int:
+    """`claimed → pending` where the lease ran out: nothing was attempted."""
+    return conn.execute(
+        update(BATCH)
+        .where(
+            BATCH.c.state.in_(_literal([BatchState.CLAIMED])),
+            BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))),
+            BATCH.c.lease_until < now,
+        )
+        .values(state=BatchState.PENDING, fence=BATCH.c.fence + 1, lease_until=None)
+    ).rowcount
+
+
+def doubt_expired_submissions(conn: Connection, now: datetime) -> int:
+    """`submitting` whose lease ran out: what its open attempts carried is in doubt.
+
+    Returns how many batches. Messages that no open attempt carries stay pending.
+    """
+    expired = conn.execute(
+        select(BATCH.c.id, BATCH.c.campaign_id, BATCH.c.first_seq, BATCH.c.size, BATCH.c.pending)
+        .where(
+            BATCH.c.state.in_(_literal([BatchState.SUBMITTING])),
+            BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))),
+            BATCH.c.lease_until < now,
+        )
+        .with_for_update()
+    ).all()
+    for batch in expired:
+        _doubt(conn, batch, now)
+    return len(expired)
+
+
+def _doubt(conn: Connection, batch: AnyRow, now: datetime) -> None:
+    is_open = and_(ATTEMPT.c.batch_id == batch.id, ATTEMPT.c.outcome == AttemptOutcome.OPEN)
+    doubtful = conn.execute(
+        update(MESSAGE)
+        .where(
+            MESSAGE.c.campaign_id == batch.campaign_id,
+            MESSAGE.c.seq.between(batch.first_seq, batch.first_seq + batch.size - 1),
+            MESSAGE.c.state == MessageState.PENDING,
+            MESSAGE.c.attempt_id.in_(select(ATTEMPT.c.id).where(is_open)),
+        )
+        .values(state=MessageState.IN_DOUBT, error=LOST)
+    ).rowcount
+    left = batch.pending - doubtful
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == batch.id)
+        .values(
+            state=BatchState.PENDING if left else BatchState.SETTLED,
+            fence=BATCH.c.fence + 1,
+            lease_until=None,
+            pending=left,
+            in_doubt=BATCH.c.in_doubt + doubtful,
+            error=LOST,
+        )
+    )
+    conn.execute(
+        update(ATTEMPT)
+        .where(is_open)
+        .values(outcome=AttemptOutcome.DOUBTFUL, error=LOST, ended_at=now)
+    )
+
+
+def of_running_campaigns(conn: Connection, account: str) -> Sequence[AnyRow]:
+    """Id, priority and turn of the account's running campaigns."""
+    return conn.execute(
+        select(CAMPAIGN.c.id, CAMPAIGN.c.priority, CAMPAIGN.c.turn).where(
+            CAMPAIGN.c.account == account, CAMPAIGN.c.state == CampaignState.RUNNING
+        )
+    ).all()
+
+
+def _literal(states: Sequence[BatchState]) -> list[Any]:
+    """States as literals: a bound parameter would keep a partial index from being used."""
+    return [literal_column(str(int(state))) for state in states]

@@ -1,0 +1,242 @@
+"""Campaigns: looked up, listed with their counts, paused, resumed, cancelled, finished."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    exists,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    update,
+)
+
+from dispatcher.status import BatchState, CampaignState, MessageState
+from dispatcher.store.sets import AnyRow
+from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.types import UtcTime
+
+#: The per-state counters of a batch, by the state's public name.
+COUNTERS = (*(state.label for state in MessageState), "no_receipt")
+#: Also of cancelled campaigns until what was in flight is settled: the partial index's condition.
+_OPEN = CAMPAIGN.c.finished_at.is_(None)
+
+
+def get(conn: Connection, campaign_id: int) -> AnyRow | None:
+    """One campaign."""
+    return conn.execute(select(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id)).one_or_none()
+
+
+def named(conn: Connection, name: str) -> Sequence[AnyRow]:
+    """Campaigns of that name, newest first."""
+    query = select(CAMPAIGN).where(CAMPAIGN.c.name == name).order_by(CAMPAIGN.c.id.desc())
+    return conn.execute(query).all()
+
+
+def newest(conn: Connection, *, limit: int, states: Sequence[str] = ()) -> Sequence[AnyRow]:
+    """The newest campaigns, of `states` only where given."""
+    query = select(CAMPAIGN).order_by(CAMPAIGN.c.id.desc()).limit(limit)
+    if states:
+        query = query.where(CAMPAIGN.c.state.in_(states))
+    return conn.execute(query).all()
+
+
+def totals(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """Messages per state and campaign: sums over batches, never a scan of messages."""
+    sums = [func.coalesce(func.sum(BATCH.c[name]), 0).label(name) for name in COUNTERS]
+    rows = conn.execute(
+        select(BATCH.c.campaign_id, *sums)
+        .where(BATCH.c.campaign_id.in_(campaign_ids))
+        .group_by(BATCH.c.campaign_id)
+    )
+    none = dict.fromkeys(COUNTERS, 0)
+    found = {r.campaign_id: {name: int(r._mapping[name]) for name in COUNTERS} for r in rows}
+    return {campaign_id: found.get(campaign_id, dict(none)) for campaign_id in campaign_ids}
+
+
+def batch_states(conn: Connection, campaign_id: int) -> dict[str, int]:
+    """Batches per state."""
+    rows = conn.execute(
+        select(BATCH.c.state, func.count().label("n"))
+        .where(BATCH.c.campaign_id == campaign_id)
+        .group_by(BATCH.c.state)
+    )
+    counts = {state.label: 0 for state in BatchState}
+    return counts | {BatchState(row.state).label: row.n for row in rows}
+
+
+def batches(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
+    """The campaign's batches in order."""
+    query = select(BATCH).where(BATCH.c.campaign_id == campaign_id).order_by(BATCH.c.seq)
+    return conn.execute(query).all()
+
+
+def same_content(conn: Connection, content_key: str, since: datetime) -> AnyRow | None:
+    """The newest campaign of the same content that was accepted after `since`."""
+    query = (
+        select(CAMPAIGN)
+        .where(
+            CAMPAIGN.c.content_key == content_key,
+            CAMPAIGN.c.created_at > since,
+            CAMPAIGN.c.state.not_in([CampaignState.IMPORTING, CampaignState.REJECTED]),
+        )
+        .order_by(CAMPAIGN.c.id.desc())
+        .limit(1)
+    )
+    return conn.execute(query).one_or_none()
+
+
+def with_idempotency_key(conn: Connection, key: str) -> AnyRow | None:
+    """The campaign that was submitted with this key."""
+    query = select(CAMPAIGN).where(CAMPAIGN.c.idempotency_key == key)
+    return conn.execute(query).one_or_none()
+
+
+def start_due(conn: Connection) -> list[int]:
+    """`scheduled → running`, with a turn that neither favours nor punishes the newcomer."""
+    waiting = conn.execute(
+        select(CAMPAIGN.c.id, CAMPAIGN.c.account).where(
+            CAMPAIGN.c.state == CampaignState.SCHEDULED, _OPEN
+        )
+    ).all()
+    for row in waiting:
+        lowest = (
+            select(func.coalesce(func.min(CAMPAIGN.c.turn), 0))
+            .where(CAMPAIGN.c.account == row.account, CAMPAIGN.c.state == CampaignState.RUNNING)
+            .scalar_subquery()
+        )
+        conn.execute(
+            update(CAMPAIGN)
+            .where(CAMPAIGN.c.id == row.id, CAMPAIGN.c.state == CampaignState.SCHEDULED)
+            .values(state=CampaignState.RUNNING, turn=lowest)
+        )
+    return [row.id for row in waiting]
+
+
+def set_turn(conn: Connection, campaign_id: int, served: int, now: datetime) -> None:
+    """Store what a campaign was served; its first release is its start."""
+    conn.execute(
+        update(CAMPAIGN)
+        .where(CAMPAIGN.c.id == campaign_id)
+        .values(
+            turn=served, started_at=func.coalesce(CAMPAIGN.c.started_at, literal(now, UtcTime()))
+        )
+    )
+
+
+def change_state(
+    conn: Connection,
+    campaign_id: int,
+    old: Sequence[CampaignState],
+    new: CampaignState,
+    *,
+    actor: str,
+    reason: str | None,
+    now: datetime,
+) -> bool:
+    """Compare-and-set of a campaign's state, with an audit row; False where it was in no `old`."""
+    done = conn.execute(
+        update(CAMPAIGN)
+        .where(CAMPAIGN.c.id == campaign_id, CAMPAIGN.c.state.in_(old))
+        .values(state=new, state_reason=reason)
+    ).rowcount
+    if done:
+        conn.execute(
+            insert(AUDIT).values(
+                at=now, actor=actor, action=f"campaign {new}", campaign_id=campaign_id,
+                detail=reason,
+            )
+        )  # fmt: skip
+    return bool(done)
+
+
+def cancel_waiting(conn: Connection, campaign_id: int, now: datetime) -> int:
+    """Cancel the messages of batches that nobody holds; how many messages."""
+    free = [BatchState.PENDING, BatchState.QUEUED]
+    rows = conn.execute(
+        update(BATCH)
+        .where(BATCH.c.campaign_id == campaign_id, BATCH.c.state.in_(free))
+        .values(
+            state=BatchState.CANCELLED,
+            fence=BATCH.c.fence + 1,
+            cancelled=BATCH.c.cancelled + BATCH.c.pending,
+            pending=0,
+        )
+        .returning(BATCH.c.first_seq, BATCH.c.size)
+    ).all()
+    done = 0
+    for first, last in _joined(sorted((r.first_seq, r.size) for r in rows)):
+        done += conn.execute(
+            update(MESSAGE)
+            .where(
+                MESSAGE.c.campaign_id == campaign_id,
+                MESSAGE.c.seq.between(first, last),
+                MESSAGE.c.state == MessageState.PENDING,
+            )
+            .values(state=MessageState.CANCELLED, final_at=now)
+        ).rowcount
+    return done
+
+
+def finish_done(conn: Connection, now: datetime) -> list[int]:
+    """`running → finished` where nothing is pending, in flight or still polled.
+
+    A cancelled campaign gets its `finished_at` by the same rule.
+    """
+    unsettled = exists().where(
+        BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state < literal_column("4")
+    )
+    polled = exists().where(ATTEMPT.c.campaign_id == CAMPAIGN.c.id, ATTEMPT.c.poll_at.is_not(None))
+    running = and_(CAMPAIGN.c.state == CampaignState.RUNNING, _OPEN)
+    finished = conn.execute(
+        update(CAMPAIGN)
+        .where(running, ~unsettled, ~polled)
+        .values(state=CampaignState.FINISHED, finished_at=now)
+        .returning(CAMPAIGN.c.id)
+    ).scalars()
+    ended = list(finished)
+    cancelled = conn.execute(
+        update(CAMPAIGN)
+        .where(
+            CAMPAIGN.c.state == CampaignState.CANCELLED,
+            _OPEN,
+            ~unsettled,
+            ~polled,
+        )
+        .values(finished_at=now)
+        .returning(CAMPAIGN.c.id)
+    ).scalars()
+    return ended + list(cancelled)
+
+
+def running_accounts(conn: Connection) -> list[str]:
+    """Accounts that have a running campaign."""
+    query = (
+        select(CAMPAIGN.c.account)
+        .where(CAMPAIGN.c.state == CampaignState.RUNNING, _OPEN)
+        .distinct()
+    )
+    return list(conn.execute(query).scalars())
+
+
+def poll_times(conn: Connection, campaign_id: int) -> AnyRow:
+    """How many accepted requests are still asked about, and when next."""
+    query = select(func.count().label("n"), func.min(ATTEMPT.c.poll_at).label("next_at")).where(
+        ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.poll_at.is_not(None)
+    )
+    return conn.execute(query).one()
+
+
+def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Adjacent (first, size) ranges as (first, last): one statement serves many batches."""
+    joined: list[tuple[int, int]] = []
+    for first, size in ranges:
+        if joined and joined[-1][1] + 1 == first:
+            joined[-1] = (joined[-1][0], first + size - 1)
+        else:
+            joined.append((first, first + size - 1))
+    return joined

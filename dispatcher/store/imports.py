@@ -1,0 +1,157 @@
+"""Imports: a campaign's rows written in groups, each checked against the import's fence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from dispatcher.errors import Refused
+from dispatcher.status import CampaignState
+from dispatcher.store.sets import AnyRow, bulk_insert
+from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
+
+_MESSAGE_COLUMNS = ("campaign_id", "seq", "row", "msisdn", "parts", "variables")
+_REJECT_COLUMNS = ("campaign_id", "row", "kind", "msisdn", "reason", "cells")
+_BATCH_COLUMNS = (
+    "campaign_id", "seq", "account", "encoding", "first_seq", "size", "parts", "pending",
+    "requests",
+)  # fmt: skip
+
+
+class NewMessage(NamedTuple):
+    """A message as it is imported; `variables` is a JSON array or None."""
+
+    seq: int
+    row: int
+    msisdn: int
+    parts: int
+    variables: str | None
+
+
+class NewBatch(NamedTuple):
+    """A batch as it is imported; `cells` holds its original columns, compressed, or None."""
+
+    seq: int
+    encoding: int
+    first_seq: int
+    messages: Sequence[NewMessage]
+    requests: int
+    cells: bytes | None
+
+
+class NewReject(NamedTuple):
+    """A row that gets no message; `cells` is a JSON array."""
+
+    row: int
+    kind: int
+    msisdn: int | None
+    reason: str
+    cells: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """A running import: valid while its fence is the newest."""
+
+    campaign_id: int
+    account: str
+    fence: int
+
+
+def start(conn: Connection, values: dict[str, Any], lease_until: datetime) -> Import:
+    """Make the campaign row in state `importing`."""
+    row = conn.execute(
+        insert(CAMPAIGN)
+        .values(
+            **values, state=CampaignState.IMPORTING, import_fence=1, import_lease_until=lease_until
+        )
+        .returning(CAMPAIGN.c.id, CAMPAIGN.c.account)
+    ).one()
+    return Import(campaign_id=row.id, account=row.account, fence=1)
+
+
+def unfinished(conn: Connection, content_key: str) -> AnyRow | None:
+    """An import of the same content that was never accepted."""
+    query = select(CAMPAIGN).where(
+        CAMPAIGN.c.content_key == content_key, CAMPAIGN.c.state == CampaignState.IMPORTING
+    )
+    return conn.execute(query.limit(1)).one_or_none()
+
+
+def take_over(conn: Connection, campaign_id: int, fence: int) -> Import | None:
+    """Fence off whoever was importing it; None where somebody else was faster."""
+    row = conn.execute(
+        update(CAMPAIGN)
+        .where(CAMPAIGN.c.id == campaign_id, *_is_mine(fence))
+        .values(import_fence=fence + 1)
+        .returning(CAMPAIGN.c.id, CAMPAIGN.c.account)
+    ).one_or_none()
+    return None if row is None else Import(campaign_id=row.id, account=row.account, fence=fence + 1)
+
+
+def write(
+    conn: Connection,
+    job: Import,
+    batches: Sequence[NewBatch],
+    rejects: Sequence[NewReject],
+    *,
+    lease_until: datetime,
+) -> None:
+    """Store a group of batches and rejects. Raises Refused where the import was taken over."""
+    _hold(conn, job, import_lease_until=lease_until)
+    cid = job.campaign_id
+    bulk_insert(
+        conn,
+        BATCH,
+        _BATCH_COLUMNS,
+        [
+            (
+                cid, b.seq, job.account, b.encoding, b.first_seq, len(b.messages),
+                sum(m.parts for m in b.messages), len(b.messages), b.requests,
+            )
+            for b in batches
+        ],
+    )  # fmt: skip
+    bulk_insert(conn, MESSAGE, _MESSAGE_COLUMNS, [(cid, *m) for b in batches for m in b.messages])
+    kept = [(cid, b.first_seq, b.cells) for b in batches if b.cells is not None]
+    bulk_insert(conn, SOURCE_ROWS, ("campaign_id", "first_seq", "cells"), kept)
+    bulk_insert(conn, REJECT, _REJECT_COLUMNS, [(cid, *r) for r in rejects])
+
+
+def finish(conn: Connection, job: Import, counts: dict[str, int], lease_until: datetime) -> None:
+    """Store the totals of a complete import; it still sends nothing."""
+    _hold(conn, job, import_lease_until=lease_until, **counts)
+
+
+def accept(conn: Connection, job: Import, state: CampaignState, now: datetime) -> None:
+    """End a complete import: `scheduled`, or `rejected` where nothing in it can be sent."""
+    ended = {"finished_at": now} if state is CampaignState.REJECTED else {}
+    _hold(conn, job, state=state, import_lease_until=None, created_at=now, **ended)
+
+
+def discard(conn: Connection, job: Import) -> None:
+    """Remove everything of an import that was not accepted."""
+    _hold(conn, job)
+    for table in (MESSAGE, SOURCE_ROWS, REJECT, BATCH):
+        conn.execute(delete(table).where(table.c.campaign_id == job.campaign_id))
+    conn.execute(delete(CAMPAIGN).where(CAMPAIGN.c.id == job.campaign_id))
+
+
+def _hold(conn: Connection, job: Import, **values: Any) -> None:
+    """Compare the fence in the transaction that writes."""
+    values = values or {"import_fence": job.fence}
+    done = conn.execute(
+        update(CAMPAIGN)
+        .where(CAMPAIGN.c.id == job.campaign_id, *_is_mine(job.fence))
+        .values(**values)
+    ).rowcount
+    if not done:
+        raise Refused(
+            "another submission of the same file took over this import; nothing was sent from here"
+        )
+
+
+def _is_mine(fence: int) -> tuple[Any, Any]:
+    return (CAMPAIGN.c.import_fence == fence, CAMPAIGN.c.state == CampaignState.IMPORTING)

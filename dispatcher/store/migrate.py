@@ -1,0 +1,68 @@
+"""Schema versions: Alembic run from code, with the migrations inside the package."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dispatcher.errors import StoreError
+from dispatcher.store.engine import Store
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(url: str) -> tuple[str | None, str]:
+    """Bring the store to the newest revision; (revision before, revision after).
+
+    Raises StoreError where the store cannot be reached or is newer than this program.
+    """
+    from alembic import command
+
+    store = Store(url)
+    before = current(store)
+    newest = _newest(store)
+    if before != newest:
+        with store.write() as conn:
+            config = _config()
+            config.attributes["connection"] = conn
+            command.upgrade(config, "head")
+    store.close()
+    return before, newest
+
+
+def current(store: Store) -> str | None:
+    """The revision of the store; None where it has no tables yet."""
+    from alembic.runtime.migration import MigrationContext
+
+    with store.read() as conn:
+        revision: str | None = MigrationContext.configure(conn).get_current_revision()
+    return revision
+
+
+def _newest(store: Store) -> str:
+    """The newest revision this program knows; StoreError where the store's is unknown to it."""
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    scripts = ScriptDirectory.from_config(_config())
+    head = scripts.get_current_head()
+    assert head is not None
+    revision = current(store)
+    try:
+        scripts.get_revision(revision or head)
+    except CommandError as error:
+        raise StoreError(
+            f"the store {store.name} has revision {revision}, which this version does not know",
+            "it was written by a newer dispatcher: use that one",
+        ) from error
+    return head
+
+
+def _config() -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,88 @@
+"""The scheduler's one row, by which ticks know of each other, and the workers that were seen."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import orjson
+from sqlalchemy import Connection, delete, or_, select, update
+
+from dispatcher.store.sets import AnyRow, insert_or_ignore
+from dispatcher.store.tables import SCHEDULER, WORKER
+
+#: A second tick within this time does nothing: two beats do no harm.
+_TICK_GAP = timedelta(seconds=0.5)
+
+
+def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
+    """Take this tick: the time before which no lease is judged; None where another was just made.
+
+    After a pause longer than half a lease (outage, suspend, clock jump) holders get one full lease
+    to renew before anything of theirs is judged lost.
+    """
+    insert_or_ignore(conn, SCHEDULER, {"id": 1, "corrections": "{}"})
+    row = conn.execute(select(SCHEDULER).where(SCHEDULER.c.id == 1).with_for_update()).one()
+    if row.ticked_at is not None and now - _TICK_GAP < row.ticked_at <= now:
+        return None
+    judge_after: datetime = row.judge_after or now
+    if row.ticked_at is not None and not now - lease / 2 <= row.ticked_at <= now:
+        judge_after = now + lease
+    conn.execute(
+        update(SCHEDULER).where(SCHEDULER.c.id == 1).values(ticked_at=now, judge_after=judge_after)
+    )
+    return judge_after
+
+
+def last_tick(conn: Connection) -> datetime | None:
+    """When a scheduler was last seen."""
+    ticked: datetime | None = conn.execute(select(SCHEDULER.c.ticked_at)).scalar_one_or_none()
+    return ticked
+
+
+def count_corrections(conn: Connection, made: dict[str, int]) -> None:
+    """Add what a sweep had to put right: a leak shows as a growing count."""
+    if not any(made.values()):
+        return
+    stored = orjson.loads(
+        conn.execute(select(SCHEDULER.c.corrections).where(SCHEDULER.c.id == 1)).scalar_one()
+    )
+    for name, count in made.items():
+        if count:
+            stored[name] = stored.get(name, 0) + count
+    conn.execute(
+        update(SCHEDULER)
+        .where(SCHEDULER.c.id == 1)
+        .values(corrections=orjson.dumps(stored).decode())
+    )
+
+
+def corrections(conn: Connection) -> dict[str, int]:
+    """Everything that sweeps have put right so far."""
+    stored = conn.execute(select(SCHEDULER.c.corrections)).scalar_one_or_none()
+    counts: dict[str, int] = orjson.loads(stored) if stored else {}
+    return counts
+
+
+def seen(conn: Connection, worker: str, concurrency: int, now: datetime) -> None:
+    """Note that a worker process is alive."""
+    done = conn.execute(
+        update(WORKER).where(WORKER.c.name == worker).values(seen_at=now, concurrency=concurrency)
+    ).rowcount
+    if not done:
+        insert_or_ignore(
+            conn,
+            WORKER,
+            {"name": worker, "concurrency": concurrency, "started_at": now, "seen_at": now},
+        )
+
+
+def gone(conn: Connection, worker: str, now: datetime) -> None:
+    """Forget a worker that ended, and those not seen for a day."""
+    stale = WORKER.c.seen_at < now - timedelta(days=1)
+    conn.execute(delete(WORKER).where(or_(WORKER.c.name == worker, stale)))
+
+
+def workers(conn: Connection, since: datetime) -> Sequence[AnyRow]:
+    """Workers seen since then."""
+    return conn.execute(
+        select(WORKER).where(WORKER.c.seen_at >= since).order_by(WORKER.c.name)
+    ).all()

@@ -1,0 +1,303 @@
+"""The tables. Set-based statements use them as SQLAlchemy Core tables; no object per recipient."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, cast
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlmodel import Field, SQLModel
+
+from dispatcher.status import BatchState, MessageState
+from dispatcher.store.types import Money, UtcTime
+
+#: `INTEGER PRIMARY KEY` is what SQLite counts up by itself.
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+_OPEN_BATCH = "state < 4"
+_IN_FLIGHT_BATCH = "state IN (1, 2, 3)"
+_OPEN_CAMPAIGN = "finished_at IS NULL"
+
+
+def _time(*, nullable: bool = True) -> Any:
+    return Field(default=None, sa_column=Column(UtcTime, nullable=nullable))
+
+
+def _count() -> Any:
+    return Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
+
+
+def _small(default: int = 0) -> Any:
+    column = Column(SmallInteger, nullable=False, server_default=str(default))
+    return Field(default=default, sa_column=column)
+
+
+def _text(*, nullable: bool = True) -> Any:
+    return Field(default=None, sa_column=Column(Text, nullable=nullable))
+
+
+class Account(SQLModel, table=True):
+    """What is known of a configured account: its health, and until when its rate is paid."""
+
+    __tablename__ = "account"
+
+    name: str = Field(primary_key=True)
+    #: NULL while open; else `operator`, `credentials`, `credit` or `configuration`.
+    paused_by: str | None = _text()
+    pause_reason: str | None = _text()
+    changed_at: datetime | None = _time()
+    #: Nothing is released before: the provider asked us to wait, or cannot be reached.
+    not_before: datetime | None = _time()
+    #: Requests in a row that failed to reach the provider.
+    failures: int = _count()
+    messages_paid_until: datetime | None = _time()
+    requests_paid_until: datetime | None = _time()
+
+
+class Campaign(SQLModel, table=True):
+    """One recipient file, one text, one account."""
+
+    __tablename__ = "campaign"
+    __table_args__ = (
+        Index("ix_campaign_open", "state", postgresql_where=text(_OPEN_CAMPAIGN),
+              sqlite_where=text(_OPEN_CAMPAIGN)),
+        Index("ix_campaign_name", "name"),
+        Index("ix_campaign_content", "content_key"),
+        {"sqlite_autoincrement": True},
+    )  # fmt: skip
+
+    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
+    name: str = _text(nullable=False)
+    state: str = _text(nullable=False)
+    state_reason: str | None = _text()
+    account: str = _text(nullable=False)
+    kind: str = _text(nullable=False)
+    sender: str = _text(nullable=False)
+    template: str | None = _text()
+    sender_ref: str | None = _text()
+    template_ref: str | None = _text()
+    text: str = _text(nullable=False)
+    #: JSON array of the recipient file's headers.
+    columns: str = _text(nullable=False)
+    source_name: str = _text(nullable=False)
+    #: SHA-256 of file, text, account and route: the same campaign twice is recognised by it.
+    content_key: str = _text(nullable=False)
+    idempotency_key: str | None = Field(default=None, sa_column=Column(Text, unique=True))
+    priority: int = _small()
+    #: Messages released so far in fair order: the next batch is of the campaign with the lowest.
+    turn: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    on_doubt: str = _text(nullable=False)
+    import_fence: int = _count()
+    import_lease_until: datetime | None = _time()
+    rows: int = _count()
+    total: int = _count()
+    invalid: int = _count()
+    duplicate: int = _count()
+    suppressed: int = _count()
+    parts: int = _count()
+    created_at: datetime = _time(nullable=False)
+    started_at: datetime | None = _time()
+    finished_at: datetime | None = _time()
+
+
+class Batch(SQLModel, table=True):
+    """The unit of release, claim and settlement; owns the messages `first_seq … + size - 1`."""
+
+    __tablename__ = "batch"
+    __table_args__ = (
+        UniqueConstraint("campaign_id", "seq"),
+        Index("ix_batch_pending", "campaign_id", "seq", postgresql_where=text("state = 0"),
+              sqlite_where=text("state = 0")),
+        Index("ix_batch_open", "campaign_id", postgresql_where=text(_OPEN_BATCH),
+              sqlite_where=text(_OPEN_BATCH)),
+        Index("ix_batch_in_flight", "account", postgresql_where=text(_IN_FLIGHT_BATCH),
+              sqlite_where=text(_IN_FLIGHT_BATCH)),
+        {"sqlite_autoincrement": True},
+    )  # fmt: skip
+
+    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
+    campaign_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    seq: int = _count()
+    account: str = _text(nullable=False)
+    encoding: int = _small()
+    first_seq: int = _count()
+    size: int = _count()
+    parts: int = _count()
+    #: HTTP requests that it takes: several where a request has one text and texts are personal.
+    requests: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default="1"))
+    state: int = _small(BatchState.PENDING)
+    #: Grows with every hand-over; whoever holds an older one has lost the batch.
+    fence: int = _count()
+    not_before: datetime | None = _time()
+    queued_at: datetime | None = _time()
+    lease_until: datetime | None = _time()
+    #: Attempts that were refused or did not reach the provider.
+    tries: int = _count()
+    error: str | None = _text()
+    #: Messages per state: campaign totals are sums over batches, never a scan of messages.
+    pending: int = _count()
+    submitted: int = _count()
+    delivered: int = _count()
+    undelivered: int = _count()
+    expired: int = _count()
+    rejected: int = _count()
+    failed: int = _count()
+    in_doubt: int = _count()
+    suppressed: int = _count()
+    cancelled: int = _count()
+    lapsed: int = _count()
+    #: Of `submitted`: polling has ended, no receipt will come.
+    no_receipt: int = _count()
+
+
+class Message(SQLModel, table=True):
+    """One recipient of one campaign."""
+
+    __tablename__ = "message"
+    __table_args__ = (
+        UniqueConstraint("msisdn", "campaign_id"),
+        {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 50}},
+    )
+
+    campaign_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    row: int = Field(sa_column=Column(Integer, nullable=False))
+    msisdn: int = Field(sa_column=Column(BigInteger, nullable=False))
+    parts: int = _small(1)
+    state: int = _small(MessageState.PENDING)
+    #: How many requests have carried it.
+    attempts: int = _small()
+    #: The latest of them.
+    attempt_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    final_at: datetime | None = _time()
+    cost: Decimal | None = Field(default=None, sa_column=Column(Money))
+    provider_message_id: str | None = _text()
+    error_code: str | None = _text()
+    error: str | None = _text()
+    #: JSON array of the values of the text's placeholders, in its order; NULL where it has none.
+    variables: str | None = _text()
+
+
+class Reject(SQLModel, table=True):
+    """A row of the file that got no message, and why."""
+
+    __tablename__ = "reject"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    campaign_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    row: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    kind: int = _small()
+    msisdn: int | None = Field(default=None, sa_column=Column(BigInteger))
+    reason: str = _text(nullable=False)
+    #: JSON array of the row's cells.
+    cells: str = _text(nullable=False)
+
+
+class SourceRows(SQLModel, table=True):
+    """The original columns of consecutive messages: zlib over a JSON array of rows."""
+
+    __tablename__ = "source_rows"
+
+    campaign_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    first_seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    cells: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class Attempt(SQLModel, table=True):
+    """One request to a provider: recorded before its first byte leaves."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        Index("ix_attempt_batch", "batch_id"),
+        Index("ix_attempt_poll", "account", "poll_at",
+              postgresql_where=text("poll_at IS NOT NULL"),
+              sqlite_where=text("poll_at IS NOT NULL")),
+        Index("ix_attempt_polled", "campaign_id",
+              postgresql_where=text("poll_at IS NOT NULL"),
+              sqlite_where=text("poll_at IS NOT NULL")),
+        {"sqlite_autoincrement": True},
+    )  # fmt: skip
+
+    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
+    campaign_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    batch_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    account: str = _text(nullable=False)
+    fence: int = _count()
+    size: int = _count()
+    outcome: int = _small()
+    begun_at: datetime = _time(nullable=False)
+    deadline: datetime = _time(nullable=False)
+    ended_at: datetime | None = _time()
+    job_id: str | None = _text()
+    error_code: str | None = _text()
+    error: str | None = _text()
+    #: NULL: not polled (any more).
+    poll_at: datetime | None = _time()
+    poll_until: datetime | None = _time()
+    #: While in the future, somebody is asking.
+    poll_lease_until: datetime | None = _time()
+    polls: int = _count()
+
+
+class Audit(SQLModel, table=True):
+    """Decisions of people, and of the program in their place."""
+
+    __tablename__ = "audit"
+
+    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
+    at: datetime = _time(nullable=False)
+    actor: str = _text(nullable=False)
+    action: str = _text(nullable=False)
+    account: str | None = _text()
+    campaign_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    detail: str | None = _text()
+
+
+class Scheduler(SQLModel, table=True):
+    """The one row by which ticks know of each other."""
+
+    __tablename__ = "scheduler"
+
+    id: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    ticked_at: datetime | None = _time()
+    #: No lease is judged before: an outage or a clock jump may have stopped their renewal.
+    judge_after: datetime | None = _time()
+    #: Corrections by the sweep, as JSON object of counts.
+    corrections: str = _text(nullable=False)
+
+
+class Worker(SQLModel, table=True):
+    """A worker process that was seen."""
+
+    __tablename__ = "worker"
+
+    name: str = Field(primary_key=True)
+    concurrency: int = _count()
+    started_at: datetime = _time(nullable=False)
+    seen_at: datetime = _time(nullable=False)
+
+
+def table(model: type[SQLModel]) -> Table:
+    """The Core table behind a model."""
+    return cast("Table", model.__table__)  # type: ignore[attr-defined]
+
+
+ACCOUNT = table(Account)
+CAMPAIGN = table(Campaign)
+BATCH = table(Batch)
+MESSAGE = table(Message)
+REJECT = table(Reject)
+SOURCE_ROWS = table(SourceRows)
+ATTEMPT = table(Attempt)
+AUDIT = table(Audit)
+SCHEDULER = table(Scheduler)
+WORKER = table(Worker)

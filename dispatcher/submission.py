@@ -1,0 +1,340 @@
+"""Submission: a recipient file, a text and an account become a campaign, or a reason why not.
+
+The file is read once. Rows go into the store as they are read, in state `importing`, which sends
+nothing; a person's yes makes the campaign `scheduled`, a no removes it.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+from sqlalchemy import Connection
+
+from dispatcher.batching import BatchPlanner
+from dispatcher.errors import Refused
+from dispatcher.intake import Intake, Preview, Rejected, Taken
+from dispatcher.messages import Route
+from dispatcher.msisdn import NumberReader
+from dispatcher.providers.base import Provider, RouteWish
+from dispatcher.recipients import RecipientFile, open_recipients
+from dispatcher.segments import measure, normalize
+from dispatcher.status import CampaignState, Encoding, Kind
+from dispatcher.store import campaigns, imports
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.imports import Import, NewBatch, NewMessage, NewReject
+from dispatcher.store.messages import pack_cells
+from dispatcher.store.sets import AnyRow
+from dispatcher.template import BoundTemplate, TextTemplate
+
+#: Rows are stored in groups of about this many.
+_GROUP = 4000
+#: An import whose writer is silent for so long is taken over.
+_LEASE = timedelta(minutes=5)
+_SAME_WITHIN = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person asks for: one recipient file, one text, one account."""
+
+    source: Path | BinaryIO
+    source_name: str
+    account: str
+    text: str
+    name: str
+    kind: Kind = Kind.TRANSACTIONAL
+    sender: str | None = None
+    template: str | None = None
+    column: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    normalize: bool = False
+    limit: int | None = None
+    keep_columns: bool = True
+    idempotency_key: str | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """An order that passed every check that needs no row of the file."""
+
+    order: Order
+    provider: Provider
+    route: Route
+    text: str
+    file: RecipientFile
+    template: BoundTemplate
+
+    @property
+    def content_key(self) -> str:
+        """What makes two submissions the same: file, text, account and route."""
+        parts = [
+            self.file.sha256, self.text, self.order.account, self.order.kind, self.route.sender,
+            self.route.template, self.file.phone_column, self.order.limit,
+            sorted(self.order.mapping.items()),
+        ]  # fmt: skip
+        return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+
+    def intake(self) -> Intake:
+        """The file's rows against this text."""
+        return Intake(
+            self.file,
+            self.template,
+            NumberReader(self.provider.settings.country),
+            max_parts=self.provider.max_parts,
+            limit=self.order.limit,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A complete import that waits for a yes."""
+
+    job: Import
+    preview: Preview
+
+
+@contextmanager
+def prepared(
+    order: Order, provider: Provider, resolve: Callable[[RouteWish], Route]
+) -> Iterator[Ready]:
+    """Check everything that needs no row: text, placeholders, file, sender, template.
+
+    Raises Refused or UsageProblem; `resolve` may also raise ProviderError.
+    """
+    text = normalize(order.text) if order.normalize else order.text
+    if not text.strip():
+        raise Refused("the text is empty", "give --text or --text-file")
+    if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise Refused("the text has bytes that are no characters", "is it UTF-8?")
+    template = TextTemplate.parse(text)
+    _check_length(text, template, provider)
+    with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
+        bound = template.bind(file.headers)
+        settings = provider.settings
+        wish = RouteWish(
+            kind=order.kind,
+            sender=order.sender or settings.sender,
+            template=order.template or settings.template,
+        )
+        yield Ready(
+            order=order,
+            provider=provider,
+            route=resolve(wish),
+            text=text,
+            file=file,
+            template=bound,
+        )
+
+
+def _check_length(text: str, template: TextTemplate, provider: Provider) -> None:
+    if template.fields or provider.max_parts is None:
+        return
+    size = measure(text)
+    if size.parts > provider.max_parts:
+        raise Refused(
+            f"the text has {size.parts} parts in {size.encoding.label}; "
+            f"the account allows {provider.max_parts}",
+            "shorten it; --normalize replaces typographic characters that make it longer",
+        )
+
+
+def dry_run(ready: Ready, progress: Callable[[int], None]) -> Preview:
+    """Read the whole file and store nothing."""
+    intake = ready.intake()
+    for item in intake:
+        progress(item.row)
+    return intake.preview
+
+
+def already_submitted(store: Store, ready: Ready) -> AnyRow | None:
+    """The campaign that this idempotency key made from the same content.
+
+    Raises Refused where the key was used with other content, or where the same content was
+    accepted within 24 hours and the order does not say `again`.
+    """
+    order, content_key = ready.order, ready.content_key
+    with store.read() as conn:
+        if order.idempotency_key is not None:
+            known = campaigns.with_idempotency_key(conn, order.idempotency_key)
+            if known is not None and known.state == CampaignState.IMPORTING:
+                known = None
+            if known is not None and known.content_key != content_key:
+                raise Refused(
+                    f"the idempotency key was used before, by campaign {known.id} with another "
+                    "file, text or account",
+                    "use a new key for a new campaign",
+                )
+            return known
+        since = store_now(conn) - _SAME_WITHIN
+        same = None if order.again else campaigns.same_content(conn, content_key, since)
+    if same is not None:
+        raise Refused(
+            f"the same file, text and account were submitted as campaign {same.id} "
+            f"({same.name!r}) at {same.created_at:%Y-%m-%d %H:%M} UTC",
+            "give --again to send it a second time",
+        )
+    return None
+
+
+def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> Imported:
+    """Read the file into the store. Until `accept`, the campaign sends nothing.
+
+    An unfinished import of the same content is discarded first; one that is still being written
+    is Refused.
+    """
+    job = _start(store, ready)
+    writer = _Writer(store, job, ready)
+    intake = ready.intake()
+    try:
+        for item in intake:
+            writer.add(item)
+            progress(item.row)
+        writer.finish(intake.preview)
+    except BaseException:
+        discard(store, job)
+        raise
+    return Imported(job=job, preview=intake.preview)
+
+
+def accept(store: Store, imported: Imported) -> CampaignState:
+    """Make the campaign `scheduled`, or `rejected` where nothing in it can be sent."""
+    state = CampaignState.SCHEDULED if imported.preview.valid else CampaignState.REJECTED
+    with store.write() as conn:
+        imports.accept(conn, imported.job, state, store_now(conn))
+    return state
+
+
+def discard(store: Store, job: Import) -> None:
+    """Remove an import that was not accepted."""
+    with store.write() as conn:
+        imports.discard(conn, job)
+
+
+def _start(store: Store, ready: Ready) -> Import:
+    order = ready.order
+    with store.write() as conn:
+        now = store_now(conn)
+        _clear_unfinished(conn, ready.content_key, now)
+        values = {
+            "name": order.name,
+            "account": order.account,
+            "kind": order.kind,
+            "sender": ready.route.sender,
+            "template": ready.route.template,
+            "sender_ref": ready.route.sender_ref,
+            "template_ref": ready.route.template_ref,
+            "text": ready.text,
+            "columns": orjson.dumps(ready.file.file_headers).decode(),
+            "source_name": order.source_name,
+            "content_key": ready.content_key,
+            "idempotency_key": order.idempotency_key,
+            "on_doubt": "hold",
+            "created_at": now,
+        }
+        return imports.start(conn, values, now + _LEASE)
+
+
+def _clear_unfinished(conn: Connection, content_key: str, now: datetime) -> None:
+    """Discard what an earlier, killed submission of the same content left behind."""
+    left = imports.unfinished(conn, content_key)
+    if left is None:
+        return
+    if left.import_lease_until > now:
+        raise Refused(
+            f"the same file is being submitted right now, as campaign {left.id}",
+            f"wait for it to end; if it was killed, try again after {left.import_lease_until:%H:%M}"
+            " UTC",
+        )
+    job = imports.take_over(conn, left.id, left.import_fence)
+    if job is not None:
+        imports.discard(conn, job)
+
+
+class _Writer:
+    """Plans batches while rows come, and stores them in groups."""
+
+    def __init__(self, store: Store, job: Import, ready: Ready) -> None:
+        provider = ready.provider
+        self._store = store
+        self._job = job
+        self._keep_columns = ready.order.keep_columns
+        self._width = len(ready.file.file_headers)
+        self._bytes_of = provider.recipient_bytes
+        self._texts_differ = (
+            bool(ready.template.columns) and not provider.capabilities.personal_texts
+        )
+        self._planner = BatchPlanner[Encoding, Taken](
+            max_recipients=provider.chunk if self._texts_differ else provider.max_recipients,
+            max_bytes=provider.settings.max_request_bytes - provider.envelope_bytes,
+        )
+        self._batches: list[NewBatch] = []
+        self._rejects: list[NewReject] = []
+        self._rows = 0
+        self._next_batch = 0
+        self._next_seq = 0
+
+    def add(self, item: Taken | Rejected) -> None:
+        """Take one row."""
+        if isinstance(item, Rejected):
+            cells = orjson.dumps(item.cells[: self._width]).decode()
+            self._rejects.append(NewReject(item.row, item.kind, item.msisdn, item.reason, cells))
+            self._rows += 1
+        else:
+            size = self._bytes_of(item.msisdn, item.text)
+            full = self._planner.add(item, lane=item.encoding, size_bytes=size)
+            if full:
+                self._plan(item.encoding, full)
+        if self._rows >= _GROUP:
+            self._flush()
+
+    def finish(self, preview: Preview) -> None:
+        """Store what is left, and the totals."""
+        for encoding, rest in self._planner.flush():
+            self._plan(encoding, rest)
+        self._flush()
+        counts = {
+            "rows": preview.rows,
+            "total": preview.valid,
+            "invalid": preview.invalid,
+            "duplicate": preview.duplicate,
+            "suppressed": preview.suppressed,
+            "parts": preview.parts,
+        }
+        with self._store.write() as conn:
+            imports.finish(conn, self._job, counts, store_now(conn) + _LEASE)
+
+    def _plan(self, encoding: Encoding, items: list[Taken]) -> None:
+        first = self._next_seq
+        self._batches.append(
+            NewBatch(
+                seq=self._next_batch,
+                encoding=encoding,
+                first_seq=first,
+                messages=[
+                    NewMessage(first + i, item.row, item.msisdn, item.parts, item.variables)
+                    for i, item in enumerate(items)
+                ],
+                requests=len({item.text for item in items}) if self._texts_differ else 1,
+                cells=self._packed(items),
+            )
+        )
+        self._next_batch += 1
+        self._next_seq += len(items)
+        self._rows += len(items)
+
+    def _packed(self, items: list[Taken]) -> bytes | None:
+        if not self._keep_columns:
+            return None
+        return pack_cells([item.cells[: self._width] for item in items])
+
+    def _flush(self) -> None:
+        with self._store.write() as conn:
+            lease_until = store_now(conn) + _LEASE
+            imports.write(conn, self._job, self._batches, self._rejects, lease_until=lease_until)
+        self._batches, self._rejects, self._rows = [], [], 0

@@ -1,0 +1,353 @@
+"""What a configuration may say, where it is found, and how mistakes in it are told."""
+
+from pathlib import Path
+
+import pytest
+
+from dispatcher.config import Settings, load_settings
+from dispatcher.config_file import variable_of
+from dispatcher.errors import ConfigError, NotAvailableYet
+
+ACCOUNT = """
+[accounts.main]
+provider = "thesmspoint"
+api_key = "$KEY"
+"""
+ENV = {"KEY": "k-from-env", "HOME": "/nonexistent"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def load(folder: Path, text: str | None, **env: str) -> Settings:
+    if text is None:
+        return load_settings(None, ENV | env)
+    file = folder / "dispatcher.toml"
+    file.write_text(text, encoding="utf-8")
+    return load_settings(file, ENV | env)
+
+
+def refusal(folder: Path, text: str | None, **env: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text, **env)
+    return f"{caught.value.message} | {caught.value.hint}"
+
+
+def test_an_account_gets_its_providers_settings_and_base_url(folder):
+    account = load(folder, ACCOUNT).account("main")
+    assert type(account).__name__ == "TheSMSPointSettings"
+    assert account.base_url == "https://thesmspoint.com/api/v1"
+    assert account.api_key.get_secret_value() == "k-from-env"
+
+
+def test_defaults_hold_where_nothing_is_said(folder):
+    settings = load(folder, "")
+    assert settings.store.url == f"sqlite:///{folder}/dispatcher.db"
+    assert settings.broker.url == "embedded"
+    assert (settings.worker.lease_s, settings.worker.requeue_after_s) == (30, 30)
+    assert settings.accounts == {}
+
+
+def test_no_secret_stands_in_any_repr_or_error(folder):
+    text = ACCOUNT.replace("$KEY", "s3cret-key") + '[broker]\nurl = "redis://:s3cret@h/0"\n'
+    text += '[store]\nurl = "postgresql://u:s3cret@h/d"\n'
+    assert "s3cret" not in repr(load(folder, text))
+    assert "s3cret" not in str(load(folder, text))
+    wrong = text.replace("redis:", "reddis:").replace("postgresql:", "mysql:")
+    assert "s3cret" not in refusal(folder, wrong)
+    assert "s3cret" not in refusal(folder, text.replace("s3cret-key", "s3cret key"))
+
+
+# --- where it is found ------------------------------------------------------------------------
+
+
+def test_the_order_is_option_then_variable_then_folder_then_user(folder):
+    places = {
+        "option": folder / "option.toml",
+        "variable": folder / "variable.toml",
+        "here": folder / "dispatcher.toml",
+        "user": folder / "xdg" / "dispatcher" / "dispatcher.toml",
+    }
+    (folder / "xdg" / "dispatcher").mkdir(parents=True)
+    for place in places.values():
+        place.write_text("", encoding="utf-8")
+    env = ENV | {"XDG_CONFIG_HOME": str(folder / "xdg")}
+    named = env | {"DISPATCHER_CONFIG": str(places["variable"])}
+    assert load_settings(places["option"], named).path == places["option"]
+    assert load_settings(None, named).path == places["variable"]
+    assert load_settings(None, env).path == places["here"]
+    places["here"].unlink()
+    assert load_settings(None, env).path == places["user"]
+
+
+def test_the_users_folder_is_dot_config_where_xdg_names_none(folder):
+    file = folder / ".config" / "dispatcher" / "dispatcher.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text("", encoding="utf-8")
+    assert load_settings(None, {"HOME": str(folder), "XDG_CONFIG_HOME": "relative"}).path == file
+
+
+def test_no_configuration_at_all_says_where_it_looked_and_how_to_begin(folder):
+    told = refusal(folder, None)
+    assert "no configuration found" in told
+    assert str(folder / "dispatcher.toml") in told
+    assert "/nonexistent/.config/dispatcher/dispatcher.toml" in told
+    assert "dispatcher init" in told
+
+
+def test_a_named_file_must_exist(folder):
+    (folder / "dispatcher.toml").write_text("", encoding="utf-8")
+    path = folder / "gone.toml"
+    with pytest.raises(ConfigError, match=r"gone\.toml that --config names does not exist"):
+        load_settings(path, ENV)
+    with pytest.raises(ConfigError, match=r"gone\.toml that \$DISPATCHER_CONFIG names"):
+        load_settings(None, ENV | {"DISPATCHER_CONFIG": str(path)})
+
+
+def test_a_folder_is_no_configuration_file(folder):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(folder, ENV)
+
+
+def test_the_environment_alone_is_enough(folder):
+    settings = load(
+        folder,
+        None,
+        DISPATCHER_ACCOUNTS__MAIN__PROVIDER="thesmspoint",
+        DISPATCHER_ACCOUNTS__MAIN__API_KEY="0123456",
+        DISPATCHER_STORE__URL="sqlite:///x.db",
+    )
+    assert settings.path is None
+    assert settings.account("main").api_key.get_secret_value() == "0123456"
+    assert settings.store.url == f"sqlite:///{folder}/x.db"
+
+
+# --- environment ------------------------------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_file(folder):
+    settings = load(
+        folder,
+        ACCOUNT + 'sender = "FILE"\ntimeout_s = 10\n',
+        DISPATCHER_ACCOUNTS__MAIN__SENDER="ENV",
+        DISPATCHER_BROKER__URL="redis://h/0",
+        DISPATCHER_WORKER__LEASE_S="7.5",
+    )
+    assert settings.account("main").sender == "ENV"
+    assert settings.account("main").timeout_s == 10
+    assert settings.broker.url == "redis://h/0"
+    assert settings.worker.lease_s == 7.5
+
+
+def test_every_key_can_be_given_as_a_variable(folder):
+    settings = load(folder, ACCOUNT)
+    given = {
+        variable_of((section, key)): str(value)
+        for section in ("store", "broker", "worker")
+        for key, value in dict(getattr(settings, section)).items()
+    }
+    texts = {"sender": "S", "template": "T", "country": "IN", "api_key": "other"}
+    for key in type(settings.account("main")).model_fields:
+        value = getattr(settings.account("main"), key)
+        text = '{"otp": 2}' if key == "channels" else texts.get(key, str(value or 1))
+        given[variable_of(("accounts", "main", key))] = text
+    account = load(folder, None, **given).account("main")
+    assert (account.sender, account.country, account.max_parts) == ("S", "IN", 1)
+    assert account.channels["otp"] == 2
+
+
+def test_a_table_can_be_given_key_by_key(folder):
+    account = load(folder, ACCOUNT, DISPATCHER_ACCOUNTS__MAIN__CHANNELS__OTP="1").account("main")
+    assert account.channels["otp"] == 1
+
+
+def test_a_variable_finds_its_account_whatever_its_case_and_dashes(folder):
+    text = ACCOUNT.replace("main", "My-Account")
+    settings = load(folder, text, DISPATCHER_ACCOUNTS__MY_ACCOUNT__SENDER="S")
+    assert settings.account("My-Account").sender == "S"
+
+
+def test_a_variable_that_could_mean_two_accounts_is_refused(folder):
+    text = ACCOUNT.replace("main", "a-b") + ACCOUNT.replace("main", "a_b")
+    assert "a-b and a_b" in refusal(folder, text, DISPATCHER_ACCOUNTS__A_B__SENDER="S")
+
+
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_key(folder):
+    settings = load(
+        folder,
+        ACCOUNT,
+        DISPATCHER_SERVICE_HOST="10.0.0.1",
+        DISPATCHER_SERVICE_PORT_HTTP="80",
+        DISPATCHER_PORT="tcp://10.0.0.1:80",
+        DISPATCHER_FLOWER_PORT_5555_TCP_ADDR="10.0.0.1",
+        DISPATCHER_DEBUG="1",
+    )
+    assert list(settings.accounts) == ["main"]
+
+
+# --- values from the environment --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("template", "variables", "url"),
+    [
+        ("postgresql://u:$PW@h/d", {"PW": "p"}, "postgresql://u:p@h/d"),
+        ("postgresql://u:${PW}@h/d", {"PW": "a@b/c%"}, "postgresql://u:a%40b%2Fc%25@h/d"),
+        ("postgresql://u:p@$HOSTS/d", {"HOSTS": "h:5433"}, "postgresql://u:p@h:5433/d"),
+        ("$WHOLE", {"WHOLE": "postgresql://u:p@h/d"}, "postgresql://u:p@h/d"),
+        ("postgresql://u:a$$b@h/d", {}, "postgresql://u:a$b@h/d"),
+    ],
+)
+def test_a_store_url_takes_its_parts_from_the_environment(folder, template, variables, url):
+    assert load(folder, f"[store]\nurl = '{template}'\n", **variables).store.url == url
+
+
+def test_two_dollar_signs_begin_a_value_that_begins_with_one(folder):
+    account = load(folder, ACCOUNT.replace("$KEY", "$$KEY")).account("main")
+    assert account.api_key.get_secret_value() == "$KEY"
+
+
+def test_a_value_taken_from_the_environment_is_not_read_as_another_name(folder):
+    account = load(folder, ACCOUNT, KEY="$OTHER").account("main")
+    assert account.api_key.get_secret_value() == "$OTHER"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///a.db", "{folder}/a.db"),
+        ("sqlite:///sub/a.db?timeout=5", "{folder}/sub/a.db?timeout=5"),
+        ("sqlite:////var/lib/a.db", "/var/lib/a.db"),
+    ],
+)
+def test_a_relative_sqlite_path_is_the_configuration_folders(folder, monkeypatch, url, path):
+    (folder / "elsewhere").mkdir()
+    file = folder / "dispatcher.toml"
+    file.write_text(f'[store]\nurl = "{url}"\n', encoding="utf-8")
+    monkeypatch.chdir(folder / "elsewhere")
+    assert load_settings(file, ENV).store.url == "sqlite:///" + path.format(folder=folder)
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[stroe]\n", ["stroe in", "dispatcher.toml: unknown key", "did you mean store?"]),
+        ("[store]\nurI = 'x'\n", ["store.urI", "did you mean url?"]),
+        (ACCOUNT + "timout_s = 5\n", ["accounts.main.timout_s", "did you mean timeout_s?"]),
+        (ACCOUNT + "zzz = 5\n", ["accounts.main.zzz", "known here: provider, base_url"]),
+        (ACCOUNT + "timeout_s = 601\n", ["accounts.main.timeout_s", "less than or equal to 600"]),
+        (ACCOUNT + "poll_max_s = inf\n", ["accounts.main.poll_max_s", "finite"]),
+        (ACCOUNT + "timeout_s = 'x'\nmax_parts = 0\n", ["timeout_s", "number", "max_parts"]),
+        (ACCOUNT + "max_recipients = 2001\n", ["accounts.main.max_recipients", "2000"]),
+        (ACCOUNT + "channels = { otpp = 1 }\n", ["accounts.main.channels.otpp", "'otp'"]),
+        (ACCOUNT + "base_url = 'http://example.com'\n", ["base_url", "this machine only"]),
+        (ACCOUNT.replace("$KEY", "$ABSENT"), ["accounts.main.api_key", "ABSENT is not set"]),
+        (ACCOUNT.replace('api_key = "$KEY"', ""), ["accounts.main.api_key", "required"]),
+        ("[accounts.main]\n", ["accounts.main.provider", "required", "thesmspoint"]),
+        (ACCOUNT.replace("smspoint", "smspont"), ["accounts.main.provider", "thesmspoint?"]),
+        (ACCOUNT.replace("main", '"a b"'), ["accounts.a b in", "letters"]),
+        ("[accounts]\nmain = 3\n", ["accounts.main", "[accounts.main]"]),
+        ("accounts = 3\n", ["accounts in", "table"]),
+        ("worker = 3\n", ["worker in", "must be a table"]),
+        ("[worker]\nlease_s = 4\n", ["worker.lease_s", "greater than or equal to 5"]),
+        ("[store]\nurl = 'mysql://h/d'\n", ["store.url", "postgresql://"]),
+        ("[store]\nurl = 'sqlite://'\n", ["store.url", "needs a file"]),
+        ("[store]\nurl = 'sqlite:///:memory:'\n", ["store.url", "needs a file"]),
+        ("[broker]\nurl = 'amqp://h'\n", ["broker.url", "redis://"]),
+        ("[broker]\nurl = 'redis://:$NOPE@h'\n", ["broker.url", "NOPE is not set"]),
+        ("[store]\nurl = sqlite\n", ["dispatcher.toml, line 2, column 7", "TOML"]),
+        ("[store\n", ["dispatcher.toml, line 1, column 7"]),
+    ],
+)
+def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, words):
+    told = refusal(folder, text)
+    assert "dispatcher.toml" in told
+    assert [word for word in words if word not in told] == [], told
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("DISPATCHER_STORE_URL", "x", ["did you mean DISPATCHER_STORE__URL?"]),
+        ("DISPATCHER_STROE__URL", "x", ["did you mean DISPATCHER_STORE__URL?"]),
+        ("DISPATCHER_STORE__URI", "x", ["did you mean DISPATCHER_STORE__URL?"]),
+        ("DISPATCHER_STORE__URL__X", "x", ["DISPATCHER_STORE__URL__X"]),
+        (
+            "DISPATCHER_ACCOUNTS__MAIN__SENDR",
+            "x",
+            ["unknown key", "did you mean DISPATCHER_ACCOUNTS__MAIN__SENDER?"],
+        ),
+        ("DISPATCHER_ACCOUNTS__MIAN__SENDER", "x", ["no account 'mian'", "did you mean main?"]),
+        ("DISPATCHER_ACCOUNTS__MAIN", "x", ["no key", "DISPATCHER_ACCOUNTS__MAIN__"]),
+        ("DISPATCHER_ACCOUNTS__MAIN__TIMEOUT_S", "soon", ["must be a valid number"]),
+        ("DISPATCHER_ACCOUNTS__MAIN__CHANNELS", '{"otp": 9}', ["less than or equal to 3"]),
+        ("DISPATCHER_ACCOUNTS__MAIN__CHANNELS", "{otp}", ["must be a table of keys"]),
+        ("DISPATCHER_WORKER__LEASE_S", "", ["is empty"]),
+    ],
+)
+def test_a_mistake_in_the_environment_names_the_variable(folder, variable, value, words):
+    told = refusal(folder, ACCOUNT, **{variable: value})
+    assert [word for word in (variable, *words) if word not in told] == [], told
+
+
+@pytest.mark.parametrize(
+    "key", ["parts_per_second", "daily_limit", "windows", "timezone", "kind_windows"]
+)
+def test_a_documented_key_that_is_not_built_yet_is_refused_by_name(folder, key):
+    with pytest.raises(NotAvailableYet, match=f"accounts.main.{key} in .*not available yet"):
+        load(folder, ACCOUNT + f"{key} = 1\n")
+    with pytest.raises(NotAvailableYet, match=f"DISPATCHER_ACCOUNTS__MAIN__{key.upper()}"):
+        load(folder, ACCOUNT, **{variable_of(("accounts", "main", key)): "1"})
+
+
+def test_a_file_that_is_not_text_is_refused(folder):
+    (folder / "dispatcher.toml").write_bytes(b"[store]\nurl = '\xff'\n")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        load_settings(None, ENV)
+
+
+def test_a_byte_order_mark_does_no_harm(folder):
+    (folder / "dispatcher.toml").write_bytes(b"\xef\xbb\xbf[broker]\nurl = 'redis://h/1'\n")
+    assert load_settings(None, ENV).broker.url == "redis://h/1"
+
+
+def test_an_unknown_account_is_told_with_the_nearest_and_all_of_them(folder):
+    settings = load(folder, ACCOUNT + ACCOUNT.replace("main", "second"))
+    with pytest.raises(ConfigError, match="no account 'mian'") as caught:
+        settings.account("mian")
+    assert caught.value.hint == "did you mean main? configured accounts: main, second"
+
+
+# --- what is unwise ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "warned"),
+    [
+        (ACCOUNT.replace("$KEY", "literal"), 0o644, ["accounts.main.api_key"]),
+        (ACCOUNT.replace("$KEY", "literal"), 0o640, []),
+        (ACCOUNT, 0o644, []),
+        (ACCOUNT + '[store]\nurl = "postgresql://u:p@h/d"\n', 0o644, ["store.url"]),
+        (ACCOUNT + '[store]\nurl = "postgresql://u:$KEY@h/d"\n', 0o644, []),
+        (ACCOUNT + '[broker]\nurl = "redis://:p@h/0"\n', 0o644, ["broker.url"]),
+    ],
+)
+def test_literal_secrets_in_a_file_that_everybody_can_read_are_a_problem(
+    folder, text, mode, warned
+):
+    file = folder / "dispatcher.toml"
+    file.write_text(text, encoding="utf-8")
+    file.chmod(mode)
+    problems = load_settings(file, ENV).problems()
+    assert len(problems) == len(warned)
+    assert all(place in problem for place, problem in zip(warned, problems, strict=True))
+
+
+def test_a_configuration_without_accounts_is_a_problem(folder):
+    assert load(folder, "").problems() == ["no account is configured: nothing can be sent"]
