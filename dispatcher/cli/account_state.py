@@ -1,0 +1,139 @@
+"""`dispatcher account list | pause | resume`: accounts as the store knows them."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dispatcher.cli.context import settings_from
+from dispatcher.cli.output import print_json, print_table, safe_text
+
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+    from dispatcher.providers.base import Capabilities
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_(ctx: click.Context, as_json: bool) -> None:
+    """The configured accounts: whether they are open, and what their providers can do.
+
+    \b
+    Example:
+      dispatcher account list
+    """
+    rows = _accounts(settings_from(ctx))
+    if as_json:
+        print_json(rows)
+        return
+    if not rows:
+        click.echo("no account is configured: add one under [accounts.NAME]")
+        return
+    print_table(
+        ("account", "provider", "state", "sender", "rate", "in flight", "recipients", "can do"),
+        [
+            (r["account"], r["provider"], r["state"], r["sender"], r["rate"], r["max_in_flight"],
+             r["max_recipients"], ", ".join(r["features"]))
+            for r in rows
+        ],
+    )  # fmt: skip
+    for row in rows:
+        if row["reason"]:
+            click.echo(
+                f"{row['account']} is paused ({row['paused_by']}): {safe_text(row['reason'])}"
+            )
+            click.echo(f"  when that is put right: dispatcher account resume {row['account']}")
+
+
+@click.command("pause")
+@click.argument("name")
+@click.option("--reason", default="by a person", help="Shown to whoever asks why.")
+@click.pass_context
+def pause(ctx: click.Context, name: str, reason: str) -> None:
+    """Release nothing of an account, whatever the campaign. What is in flight is settled.
+
+    \b
+    Example:
+      dispatcher account pause main --reason "provider's maintenance"
+    """
+    from dispatcher.store import accounts
+    from dispatcher.store.engine import Store, store_now
+
+    settings = settings_from(ctx)
+    settings.account(name)
+    with Store(settings.store.url).write() as conn:
+        accounts.ensure(conn, [name])
+        done = accounts.pause(conn, name, by="operator", reason=reason, now=store_now(conn))
+    click.echo(f"account {name} is paused" if done else f"account {name} was paused already")
+
+
+@click.command("resume")
+@click.argument("name")
+@click.pass_context
+def resume(ctx: click.Context, name: str) -> None:
+    """Open a paused account; what waited for it goes on.
+
+    \b
+    Example:
+      dispatcher account resume main
+    """
+    from dispatcher.store import accounts
+    from dispatcher.store.engine import Store, store_now
+
+    settings = settings_from(ctx)
+    settings.account(name)
+    with Store(settings.store.url).write() as conn:
+        done = accounts.resume(conn, name, actor="operator", now=store_now(conn))
+    click.echo(f"account {name} is open" if done else f"account {name} was not paused")
+
+
+def _accounts(settings: "Settings") -> list[dict[str, Any]]:
+    from dispatcher.cli.inquiry import provider_of
+    from dispatcher.store import accounts
+    from dispatcher.store.engine import Store
+
+    with Store(settings.store.url).read() as conn:
+        known = accounts.all_accounts(conn)
+    rows = []
+    for name, account in settings.accounts.items():
+        provider, stored = provider_of(settings, name), known.get(name)
+        rates = [
+            f"{value:g} {unit}/s"
+            for unit, value in (
+                ("messages", account.messages_per_second),
+                ("requests", account.requests_per_second),
+            )
+            if value is not None
+        ]
+        paused_by = stored.paused_by if stored is not None else None
+        rows.append(
+            {
+                "account": name,
+                "provider": provider.name,
+                "state": "open" if paused_by is None else "paused",
+                "paused_by": paused_by,
+                "reason": stored.pause_reason if stored is not None else None,
+                "sender": account.sender,
+                "rate": ", ".join(rates) or "no limit",
+                "max_in_flight": account.max_in_flight,
+                "max_recipients": provider.max_recipients,
+                "features": features(provider.capabilities),
+            }
+        )
+    return rows
+
+
+def features(able: "Capabilities") -> list[str]:
+    """What a provider can do, in words."""
+    named = {
+        "own text per recipient": able.personal_texts,
+        f"delivery status {able.delivery_status.value}": able.delivery_status.value != "none",
+        "balance": able.balance,
+        "senders": able.senders,
+        "templates": able.templates,
+        "flash": able.flash,
+        "contact lists": able.contact_lists,
+        "scheduling": able.provider_scheduling,
+        "prices": able.prices,
+    }
+    return [name for name, has in named.items() if has]

@@ -1,0 +1,39 @@
+"""`dispatcher campaign`: the table of its commands."""
+
+from typing import Final
+
+import click
+
+from dispatcher.cli.lazy import Lazy, LazyGroup
+
+_SUBMIT = "dispatcher.cli.campaign_submit"
+_VIEW = "dispatcher.cli.campaign_view"
+_CONTROL = "dispatcher.cli.campaign_control"
+
+COMMANDS: Final = {
+    "submit": Lazy(f"{_SUBMIT}:submit", "Send a text to everybody in a recipient file."),
+    "list": Lazy(f"{_VIEW}:list_", "The newest campaigns."),
+    "show": Lazy(f"{_VIEW}:show", "One campaign, with every count."),
+    "watch": Lazy(f"{_VIEW}:watch", "Follow a campaign until it ends."),
+    "export": Lazy(f"{_VIEW}:export", "What became of every row, as CSV."),
+    "pause": Lazy(f"{_CONTROL}:pause", "Stop sending; resume goes on."),
+    "resume": Lazy(f"{_CONTROL}:resume", "Go on with a paused campaign."),
+    "cancel": Lazy(f"{_CONTROL}:cancel", "End a campaign for good."),
+    "set": Lazy(None, "Change rate, window or priority of a campaign."),
+    "retry": Lazy(None, "Try failed recipients again."),
+    "resolve": Lazy(None, "Decide what to do with recipients in doubt."),
+    "report": Lazy(None, "A report of a campaign."),
+    "failures": Lazy(None, "What went wrong, by reason."),
+    "find": Lazy(None, "What a number got."),
+}
+
+
+@click.group("campaign", cls=LazyGroup, table=COMMANDS)
+def campaign() -> None:
+    """Submit, watch and steer campaigns. A campaign is named by its id or its name.
+
+    \b
+    Example:
+      dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
+      dispatcher campaign watch 1
+    """

@@ -1,0 +1,78 @@
+"""`dispatcher campaign pause | resume | cancel`."""
+
+import click
+
+from dispatcher.cli.context import settings_from
+from dispatcher.cli.output import confirm, print_json
+
+
+@click.command("pause")
+@click.argument("reference", metavar="CAMPAIGN")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def pause(ctx: click.Context, reference: str, as_json: bool) -> None:
+    """Stop sending a campaign. What is at the provider is settled; resume goes on.
+
+    \b
+    Example:
+      dispatcher campaign pause 1
+    """
+    _change(ctx, "pause", reference, as_json)
+
+
+@click.command("resume")
+@click.argument("reference", metavar="CAMPAIGN")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def resume(ctx: click.Context, reference: str, as_json: bool) -> None:
+    """Go on with a paused campaign.
+
+    \b
+    Example:
+      dispatcher campaign resume 1
+    """
+    _change(ctx, "resume", reference, as_json)
+
+
+@click.command("cancel")
+@click.argument("reference", metavar="CAMPAIGN")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
+    """End a campaign for good. What is at the provider already cannot be recalled.
+
+    \b
+    Example:
+      dispatcher campaign cancel 1
+    """
+    from dispatcher import campaigns
+    from dispatcher.store.engine import Store
+
+    shown = campaigns.view(Store(settings_from(ctx).store.url), reference)
+    left = shown.counts["pending"]
+    question = f"Cancel campaign {shown.campaign.id} ({left} recipients are not submitted yet)?"
+    if not confirm(question, yes):
+        raise click.exceptions.Exit(1)
+    _change(ctx, "cancel", reference, as_json)
+
+
+def _change(ctx: click.Context, action: str, reference: str, as_json: bool) -> None:
+    from dispatcher import campaigns
+    from dispatcher.store.engine import Store
+
+    store = Store(settings_from(ctx).store.url)
+    changed = getattr(campaigns, action)(store, reference)
+    if as_json:
+        print_json(campaigns.details(campaigns.view(store, str(changed.id))))
+        return
+    shown = campaigns.view(store, str(changed.id))
+    flying = shown.batches["claimed"] + shown.batches["submitting"]
+    click.echo(f"campaign {changed.id} is {changed.state}")
+    if flying and action != "resume":
+        click.echo(f"{flying} batches are at the provider; their answers will be stored")
+    if action == "resume":
+        from dispatcher.cli.progress import held_up_by
+
+        if (reason := held_up_by(shown)) is not None:
+            click.echo(reason)

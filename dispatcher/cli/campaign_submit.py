@@ -1,0 +1,273 @@
+"""`dispatcher campaign submit`: shows what will happen, asks, and makes the campaign."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from dispatcher.cli.context import settings_from
+from dispatcher.cli.output import confirm, print_json
+from dispatcher.cli.unavailable import unavailable_options
+from dispatcher.errors import NotAvailableYet, Refused, UsageProblem
+
+if TYPE_CHECKING:
+    from dispatcher.campaigns import View
+    from dispatcher.intake import Preview
+    from dispatcher.messages import Route
+    from dispatcher.providers.base import RouteWish
+    from dispatcher.store.engine import Store
+    from dispatcher.submission import Imported, Order, Ready
+
+_SUBMITTED, _RECEIPTS = "submitted", "receipts"
+
+
+@click.command("submit")
+@unavailable_options(
+    "--template-vars", "--start-at", "--expire-at", "--window", "--blackout", "--timezone",
+    "--rate", "--priority", "--fallback", "--test-to", "--contact-list", "--schedule-at-provider",
+    flags=("--flash",),
+)  # fmt: skip
+@click.argument("file", metavar="FILE")
+@click.option("--account", help="The account to send with. [default: the only one configured]")
+@click.option("--text", help="The text; {{name}} and {{name|there}} stand for columns.")
+@click.option("--text-file", type=click.Path(path_type=Path), help="A file with the text, UTF-8.")
+@click.option("--template", help="The provider's template. [default: the account's]")
+@click.option("--name", help="The campaign's name. [default: the file's]")
+@click.option("--sender", help="The sender. [default: the account's]")
+@click.option("--column", help="The phone column. [default: found by its name]")
+@click.option(
+    "--map",
+    "mapping",
+    metavar='FIELD="HEADER"',
+    multiple=True,
+    help="A placeholder's column, where the names differ; repeatable.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["transactional", "promotional", "otp"]),
+    default="transactional",
+    show_default=True,
+)
+@click.option(
+    "--normalize",
+    is_flag=True,
+    help="Replace typographic quotes, dashes and spaces, so that fewer parts are needed.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N valid recipients.")
+@click.option("--no-keep-columns", is_flag=True, help="Do not store the file's other columns.")
+@click.option(
+    "--on-doubt",
+    type=click.Choice(["hold", "resend", "drop"]),
+    default="hold",
+    show_default=True,
+    help="What to do with recipients in doubt.",
+)
+@click.option("--idempotency-key", help="Submitting again with the same key changes nothing.")
+@click.option("--again", is_flag=True, help="Send the same file and text again within 24 hours.")
+@click.option(
+    "--rejects",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the rows that get no message to this CSV file.",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would happen, and stop.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--wait",
+    "wait_for",
+    is_flag=False,
+    flag_value=_SUBMITTED,
+    metavar="[receipts]",
+    type=click.Choice([_SUBMITTED, _RECEIPTS]),
+    help="Wait until all are submitted, or with --wait=receipts until the end.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def submit(ctx: click.Context, /, **given: Any) -> None:
+    """Send a text to everybody in FILE (CSV, TSV or semicolons; - reads standard input).
+
+    Shows rows, invalid numbers, duplicates, parts and three texts, and asks before it sends.
+
+    \b
+    Example:
+      dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
+    """
+    from dispatcher import submission
+    from dispatcher.cli.inquiry import chosen, directory_of
+    from dispatcher.store.engine import Store
+
+    if given["on_doubt"] != "hold":
+        raise NotAvailableYet(f"--on-doubt {given['on_doubt']} is not available yet", "use hold")
+    account, provider = chosen(ctx, given["account"])
+    order = _order(account, given)
+    store = Store(settings_from(ctx).store.url)
+
+    def resolve(wish: "RouteWish") -> "Route":
+        return provider.resolve(wish, directory_of(account, provider))
+
+    with submission.prepared(order, provider, resolve) as ready:
+        if given["dry_run"]:
+            _dry_run(ready, as_json=given["as_json"])
+            return
+        if (known := submission.already_submitted(store, ready)) is not None:
+            _answer(store, str(known.id), given["as_json"], "was submitted before with this key")
+            return
+        imported = _import(store, ready, given)
+    reference = str(imported.job.campaign_id)
+    if not imported.preview.valid:
+        raise Refused(
+            f"campaign {reference} is rejected: no row of the file can be sent",
+            f"`dispatcher campaign export {reference} --rejects` says why, row by row",
+        )
+    _warn_without_scheduler(store)
+    if given["wait_for"] is None:
+        _answer(store, reference, given["as_json"], "is scheduled")
+    else:
+        _wait(store, reference, given["wait_for"], as_json=given["as_json"])
+
+
+def _dry_run(ready: "Ready", *, as_json: bool) -> None:
+    from dispatcher import submission
+    from dispatcher.cli.preview import print_preview
+
+    preview = submission.dry_run(ready, _progress(ready))
+    if as_json:
+        print_json(_preview_json(preview))
+    else:
+        print_preview(ready, preview)
+
+
+def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported":
+    """Store the rows, show what they are, and ask. On a no, nothing is kept: Refused."""
+    from dispatcher import submission
+    from dispatcher.cli.preview import print_preview, write_rejects
+
+    imported = submission.import_rows(store, ready, _progress(ready))
+    valid = imported.preview.valid
+    accepted = False
+    try:
+        if not given["as_json"]:
+            print_preview(ready, imported.preview)
+        if given["rejects"] is not None:
+            write_rejects(store, imported.job.campaign_id, given["rejects"])
+        if not valid or confirm(f"Send to {valid} recipients?", given["yes"]):
+            submission.accept(store, imported)
+            accepted = True
+    finally:
+        if not accepted:
+            submission.discard(store, imported.job)
+    if not accepted:
+        raise Refused("nothing was sent, and nothing is kept")
+    return imported
+
+
+def _order(account: str, given: dict[str, Any]) -> "Order":
+    from dispatcher.status import Kind
+    from dispatcher.submission import Order
+
+    source: Path | BinaryIO = Path(given["file"])
+    if given["file"] == "-":
+        source = sys.stdin.buffer
+    name = given["name"] or ("standard input" if given["file"] == "-" else Path(given["file"]).stem)
+    if name.isdigit():
+        name = f"campaign {name}"
+    return Order(
+        source=source,
+        source_name="-" if given["file"] == "-" else Path(given["file"]).name,
+        account=account,
+        text=_text(given["text"], given["text_file"]),
+        name=name,
+        kind=Kind(given["kind"]),
+        sender=given["sender"],
+        template=given["template"],
+        column=given["column"],
+        mapping=_mapping(given["mapping"]),
+        normalize=given["normalize"],
+        limit=given["limit"],
+        keep_columns=not given["no_keep_columns"],
+        idempotency_key=given["idempotency_key"],
+        again=given["again"],
+    )
+
+
+def _text(text: str | None, path: Path | None) -> str:
+    if (text is None) == (path is None):
+        raise UsageProblem("give the text once", 'with --text "…", or with --text-file FILE')
+    if path is None:
+        assert text is not None
+        return text
+    try:
+        return path.read_text(encoding="utf-8-sig").rstrip("\r\n")
+    except OSError as error:
+        raise UsageProblem(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageProblem(f"{path} is not UTF-8 text", "save it as UTF-8") from None
+
+
+def _mapping(pairs: tuple[str, ...]) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs:
+        field, equals, header = pair.partition("=")
+        if not equals or not field.strip() or not header.strip():
+            raise UsageProblem(f"--map {pair}: no field and header", 'as in --map name="Full Name"')
+        mapping[field.strip()] = header.strip()
+    return mapping
+
+
+def _progress(ready: "Ready") -> Callable[[int], None]:
+    """A line that counts rows while a large file is read; nothing without a terminal."""
+    if not sys.stderr.isatty():
+        return lambda _row: None
+
+    def show(row: int) -> None:
+        if row % 50_000 == 0:
+            done = ready.file.position * 100 // max(1, ready.file.size)
+            click.echo(f"\r{row} rows read ({done} %)", nl=False, err=True)
+            if done >= 100:
+                click.echo(err=True)
+
+    return show
+
+
+def _preview_json(preview: "Preview") -> dict[str, Any]:
+    names = ("rows", "invalid", "duplicate", "suppressed", "parts")
+    counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}
+    return {"dry_run": True, "counts": counts}
+
+
+def _answer(store: "Store", reference: str, as_json: bool, what: str) -> None:
+    from dispatcher import campaigns
+
+    shown = campaigns.view(store, reference)
+    if as_json:
+        print_json(campaigns.details(shown))
+    else:
+        click.echo(f"campaign {reference} {what}; `dispatcher campaign watch {reference}`")
+
+
+def _warn_without_scheduler(store: "Store") -> None:
+    from dispatcher.campaigns import SCHEDULER_SILENT_S, scheduler_silence_s
+
+    silence_s = scheduler_silence_s(store)
+    if silence_s is None or silence_s > SCHEDULER_SILENT_S:
+        seen = "ever" if silence_s is None else f"for {silence_s:.0f} s"
+        click.echo(f"no scheduler seen {seen}: start one with `dispatcher up`", err=True)
+
+
+def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:
+    from dispatcher import campaigns
+    from dispatcher.cli.campaign_view import print_view
+    from dispatcher.cli.progress import follow
+
+    def done(view: "View") -> bool:
+        unsettled = sum(view.batches[s] for s in ("pending", "queued", "claimed", "submitting"))
+        return view.is_over or (wait_for == _SUBMITTED and not unsettled)
+
+    shown = follow(store, reference, done, silent=as_json)
+    if as_json:
+        print_json(campaigns.details(shown))
+    else:
+        print_view(shown)
+    if shown.counts["in_doubt"] or shown.counts["failed"] or shown.campaign.state == "cancelled":
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,181 @@
+"""`dispatcher campaign list | show | watch | export`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dispatcher.cli.context import settings_from
+from dispatcher.cli.output import print_json, print_table, safe_text
+from dispatcher.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from dispatcher.campaigns import View
+    from dispatcher.store.engine import Store
+
+
+@click.command("list")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--state", "states", multiple=True, help="Only campaigns in this state; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool) -> None:
+    """The newest campaigns.
+
+    \b
+    Example:
+      dispatcher campaign list --state running
+    """
+    from dispatcher import campaigns
+    from dispatcher.status import CampaignState
+
+    if unknown := set(states) - set(CampaignState):
+        raise UsageProblem(
+            f"there is no state {min(unknown)!r}", f"one of {', '.join(CampaignState)}"
+        )
+    rows = campaigns.listing(_store(ctx), limit=limit, states=states)
+    if as_json:
+        print_json([campaigns.summary(campaign, counts) for campaign, counts in rows])
+        return
+    if not rows:
+        click.echo("there are no campaigns yet: `dispatcher campaign submit` makes one")
+        return
+    columns = ("id", "name", "state", "account", "total", "pending", "submitted", "delivered",
+               "not delivered", "in doubt", "created")  # fmt: skip
+    print_table(
+        columns,
+        [
+            (
+                c.id, c.name, c.state, c.account, n["total"], n["pending"], n["submitted"],
+                n["delivered"], n["undelivered"] + n["expired"] + n["rejected"] + n["failed"],
+                n["in_doubt"], f"{c.created_at:%Y-%m-%d %H:%M} UTC",
+            )
+            for c, n in rows
+        ],
+    )  # fmt: skip
+
+
+@click.command("show")
+@click.argument("reference", metavar="CAMPAIGN")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def show(ctx: click.Context, reference: str, as_json: bool) -> None:
+    """One campaign, with every count.
+
+    \b
+    Example:
+      dispatcher campaign show 1 --json
+    """
+    from dispatcher import campaigns
+
+    shown = campaigns.view(_store(ctx), reference)
+    if as_json:
+        print_json(campaigns.details(shown))
+    else:
+        print_view(shown)
+
+
+@click.command("watch")
+@click.argument("reference", metavar="CAMPAIGN")
+@click.pass_context
+def watch(ctx: click.Context, reference: str) -> None:
+    """Follow a campaign until it ends. Ctrl-C stops watching, not the campaign.
+
+    \b
+    Example:
+      dispatcher campaign watch 1
+    """
+    from dispatcher.cli.progress import follow
+
+    try:
+        shown = follow(_store(ctx), reference, lambda view: view.is_over)
+    except KeyboardInterrupt:
+        click.echo("\nno longer watching; the campaign goes on")
+        return
+    print_view(shown)
+    if shown.counts["in_doubt"]:
+        raise click.exceptions.Exit(1)
+
+
+@click.command("export")
+@click.argument("reference", metavar="CAMPAIGN")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write. [default: standard output]",
+)
+@click.option("--rejects", is_flag=True, help="Only the rows that got no message.")
+@click.pass_context
+def export(ctx: click.Context, reference: str, output: Path | None, rejects: bool) -> None:
+    """What became of every row of the file, as CSV, in the file's order.
+
+    \b
+    Example:
+      dispatcher campaign export 1 -o results.csv
+    """
+    from dispatcher import campaigns
+    from dispatcher.export import write_csv
+
+    store = _store(ctx)
+    with store.read() as conn:
+        campaign = campaigns.find(conn, reference)
+    if output is None:
+        sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
+        write_csv(store, campaign, sys.stdout, rejects_only=rejects)
+        return
+    try:
+        with output.open("w", encoding="utf-8", newline="") as out:
+            count = write_csv(store, campaign, out, rejects_only=rejects)
+    except OSError as error:
+        raise UsageProblem(f"{output} cannot be written: {error.strerror}") from None
+    click.echo(f"{count} rows written to {output}")
+
+
+def print_view(shown: "View") -> None:
+    """A campaign as a person reads it."""
+    from dispatcher.cli.progress import held_up_by
+
+    c, counts = shown.campaign, shown.counts
+    reason = held_up_by(shown)
+    click.echo(f"campaign {c.id}  {safe_text(c.name)}")
+    click.echo(f"state      {c.state}" + (f"  ({safe_text(reason)})" if reason else ""))
+    click.echo(f"account    {c.account}, sender {safe_text(c.sender)}, {c.kind}")
+    click.echo(
+        f"file       {safe_text(c.source_name)}: {c.rows} rows, {counts['total']} to send, "
+        f"{counts['invalid']} invalid, {counts['duplicate']} duplicate"
+        + (f", {counts['suppressed']} suppressed" if counts["suppressed"] else "")
+    )
+    for label, at in (
+        ("created", c.created_at),
+        ("started", c.started_at),
+        ("ended", c.finished_at),
+    ):
+        if at is not None:
+            click.echo(f"{label:<10} {at:%Y-%m-%d %H:%M:%S} UTC")
+    shown_states = [
+        (name.replace("_", " "), count)
+        for name, count in counts.items()
+        if count and name not in {"total", "invalid", "duplicate", "suppressed", "no_receipt"}
+    ]
+    click.echo("\nmessages")
+    for name, count in shown_states or [("none", 0)]:
+        click.echo(f"  {count:>9}  {name}")
+    if counts["no_receipt"]:
+        click.echo(f"  {counts['no_receipt']:>9}  of those submitted: no receipt came")
+    states = ", ".join(f"{n} {name}" for name, n in shown.batches.items() if n)
+    click.echo(f"batches    {states or 'none'}")
+    if counts["in_doubt"]:
+        click.secho(
+            f"\n{counts['in_doubt']} recipients are IN DOUBT: the provider may have accepted them. "
+            "They are not sent again.",
+            fg="red",
+            bold=True,
+        )
+
+
+def _store(ctx: click.Context) -> "Store":
+    from dispatcher.store.engine import Store
+
+    return Store(settings_from(ctx).store.url)

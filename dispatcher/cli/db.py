@@ -1,0 +1,58 @@
+"""`dispatcher db`: the store's tables and their version."""
+
+from typing import Final
+
+import click
+
+from dispatcher.cli.context import settings_from
+from dispatcher.cli.lazy import Lazy, LazyGroup
+
+COMMANDS: Final = {
+    "upgrade": Lazy("dispatcher.cli.db:upgrade", "Make or upgrade the tables."),
+    "current": Lazy("dispatcher.cli.db:current", "The version of the tables."),
+    "adopt": Lazy(None, "Accept a store that was restored from a backup."),
+}
+
+
+@click.group("db", cls=LazyGroup, table=COMMANDS)
+def db() -> None:
+    """Create and upgrade the store.
+
+    \b
+    Example:
+      dispatcher db upgrade
+    """
+
+
+@click.command("upgrade")
+@click.pass_context
+def upgrade(ctx: click.Context) -> None:
+    """Make the tables, or bring them to this version. `dispatcher up` does it by itself.
+
+    \b
+    Example:
+      dispatcher db upgrade
+    """
+    from dispatcher.store import migrate
+
+    before, after = migrate.upgrade(settings_from(ctx).store.url)
+    if before == after:
+        click.echo(f"the store is at revision {after} already")
+    else:
+        click.echo(f"the store went from {before or 'nothing'} to revision {after}")
+
+
+@click.command("current")
+@click.pass_context
+def current(ctx: click.Context) -> None:
+    """The version of the store's tables.
+
+    \b
+    Example:
+      dispatcher db current
+    """
+    from dispatcher.store import migrate
+    from dispatcher.store.engine import Store
+
+    store = Store(settings_from(ctx).store.url)
+    click.echo(f"{store.name}: {migrate.current(store) or 'no tables yet'}")

@@ -1,0 +1,75 @@
+"""`dispatcher demo`: the main job, shown live, and what came of it."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from dispatcher.cli.output import print_table, safe_text
+
+if TYPE_CHECKING:
+    from dispatcher.campaigns import View
+    from dispatcher.demo import Demo
+    from dispatcher.intake import Preview
+
+
+@click.command("demo")
+@click.option("--flower", is_flag=True, help="Also run Flower, and say where.")
+def demo(flower: bool) -> None:
+    """Run a whole campaign on this machine: 5,000 rows to a simulated provider.
+
+    A private broker, a SQLite store, a worker, the scheduler and the simulator are started, and
+    ended with the demo. Nothing is configured, nothing is sent, nothing is left.
+
+    \b
+    Example:
+      dispatcher demo
+    """
+    from dispatcher.cli.progress import Pace, Screen
+    from dispatcher.demo import PEOPLE, TEXT
+    from dispatcher.demo import demo as running
+
+    click.echo(f"demo: {PEOPLE.name} to a simulated provider; nothing is really sent")
+    click.echo(f"text: {TEXT}\n")
+    with running() as demo:
+        pace = Pace()
+        with Screen() as screen:
+
+            def show(view: "View") -> None:
+                if demo.flower_url is not None and screen.is_fresh:
+                    click.echo(f"flower: {demo.flower_url}")
+                pace.note(view.submitted_in_all)
+                screen.show(view, pace)
+
+            view, preview = demo.run(flower=flower, show=show)
+        _print_summary(demo, view, preview)
+
+
+def _print_summary(demo: "Demo", view: "View", preview: "Preview") -> None:
+    from dispatcher.errors import DispatcherError
+
+    click.echo("\nmessages per state")
+    counts = {name: count for name, count in view.counts.items() if name != "no_receipt"}
+    print_table(("state", "messages"), [(n.replace("_", " "), c) for n, c in counts.items() if c])
+    if view.counts["no_receipt"]:
+        click.echo(
+            f"({view.counts['no_receipt']} of those submitted got no receipt while they were valid)"
+        )
+    click.echo("\nbatches")
+    print_table(
+        ("batch", "encoding", "recipients", "delivered", "undelivered", "expired", "submitted"),
+        demo.batches(view),
+    )
+    click.echo(
+        f"\nrows without a message: {preview.invalid} invalid, {preview.duplicate} duplicate"
+    )
+    for reject in preview.rejects[:8]:
+        click.echo(f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}")
+    doubles = [n for n, times in Counter(e["number"] for e in demo.ledger()).items() if times > 1]
+    click.echo(
+        f"\nthe provider's ledger: {len(demo.ledger())} messages accepted, "
+        f"{len(doubles)} numbers twice"
+    )
+    click.echo(f"wall time: {demo.seconds:.1f} s")
+    if doubles or view.counts["in_doubt"] or len(demo.ledger()) != view.counts["total"]:
+        raise DispatcherError("the ledger and the store disagree: this is a bug, please report it")

@@ -1,0 +1,35 @@
+"""`dispatcher doctor`: what is there, what is missing, and what to do about it."""
+
+import click
+
+from dispatcher.cli.context import settings_from
+from dispatcher.cli.output import print_json, safe_text
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check configuration, store, broker, scheduler, workers and accounts.
+
+    Ends with 1 where something is missing. Providers are not asked: `account check` does that.
+
+    \b
+    Example:
+      dispatcher doctor
+    """
+    from dispatcher.doctor import examine
+
+    findings = list(examine(settings_from(ctx)))
+    if as_json:
+        print_json([finding.as_json() for finding in findings])
+    else:
+        for finding in findings:
+            mark = click.style("ok     ", fg="green")
+            if not finding.ok:
+                mark = click.style("problem", fg="red", bold=True)
+            click.echo(f"{mark}  {finding.part:<13}  {safe_text(finding.what)}")
+            if finding.remedy is not None:
+                click.echo(f"{'':24}→ {safe_text(finding.remedy)}")
+    if not all(finding.ok for finding in findings):
+        raise click.exceptions.Exit(1)

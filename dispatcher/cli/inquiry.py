@@ -1,0 +1,111 @@
+"""What commands ask providers, outside any campaign: requests that only read."""
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dispatcher.cli.context import settings_from
+from dispatcher.errors import ProviderError, Refused, UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatcher.config import Settings
+    from dispatcher.messages import Directory, HttpRequest, HttpResponse
+    from dispatcher.providers.base import Provider
+
+T = TypeVar("T")
+
+
+def chosen(
+    ctx: click.Context, name: str | None, needs: str | None = None
+) -> "tuple[str, Provider]":
+    """The account meant, with its adapter; without a name, the only one.
+
+    `needs` names a capability. Raises UsageProblem, ConfigError; Refused where it is lacking.
+    """
+    settings = settings_from(ctx)
+    if name is None:
+        if len(settings.accounts) != 1:
+            every = ", ".join(settings.accounts)
+            raise UsageProblem(
+                "name an account" if every else "no account is configured",
+                f"configured accounts: {every}" if every else "add one under [accounts.NAME]",
+            )
+        (name,) = settings.accounts
+    provider = provider_of(settings, name)
+    if needs is not None and not getattr(provider.capabilities, needs):
+        able = [
+            other
+            for other in settings.accounts
+            if getattr(provider_of(settings, other).capabilities, needs)
+        ]
+        raise Refused(
+            f"account {name}: {provider.name} has no call for {needs}",
+            f"accounts that have one: {', '.join(able) or 'none in this configuration'}",
+        )
+    return name, provider
+
+
+def provider_of(settings: "Settings", name: str) -> "Provider":
+    """The adapter of an account. Raises ConfigError."""
+    from dispatcher.providers import provider_class
+
+    account_settings = settings.account(name)
+    return provider_class(account_settings.provider)(account_settings)
+
+
+def ask(
+    name: str, provider: "Provider", request: "HttpRequest", parse: "Callable[[HttpResponse], T]"
+) -> T:
+    """The parsed answer to a request that only reads; its ProviderError names the account."""
+    from dispatcher.transport import fetch
+
+    try:
+        return parse(fetch(request, timeout_s=provider.settings.timeout_s))
+    except ProviderError as error:
+        message = f"account {name}: {error.message}"
+        raise ProviderError(error.kind, message, code=error.code, hint=error.hint) from None
+
+
+def directory_of(name: str, provider: "Provider") -> "Directory":
+    """The senders and templates that the provider lists, where it does. Raises ProviderError."""
+    from dispatcher.messages import Directory, SenderId, Template
+
+    senders_found: list[SenderId] = []
+    templates_found: list[Template] = []
+    if provider.capabilities.senders:
+        senders_found = ask(name, provider, provider.senders_request(), provider.parse_senders)
+    if provider.capabilities.templates:
+        request = provider.templates_request()
+        templates_found = ask(name, provider, request, provider.parse_templates)
+    return Directory(senders=tuple(senders_found), templates=tuple(templates_found))
+
+
+def routes_of(provider: "Provider", directory: "Directory") -> dict[str, str]:
+    """Per kind of campaign: `possible`, or why the configured sender or template is refused."""
+    from dispatcher.providers.base import RouteWish
+    from dispatcher.status import Kind
+
+    settings = provider.settings
+    routes = {}
+    for kind in Kind:
+        wish = RouteWish(kind=kind, sender=settings.sender, template=settings.template)
+        try:
+            provider.resolve(wish, directory)
+        except Refused as refusal:
+            routes[kind.value] = refusal.message
+        else:
+            routes[kind.value] = "possible"
+    return routes
+
+
+def own_settings(provider: "Provider") -> dict[str, Any]:
+    """The keys that only this provider's accounts have, without secrets."""
+    from pydantic import SecretStr
+
+    from dispatcher.providers.base import ProviderSettings
+
+    own = set(provider.settings_type.model_fields) - set(ProviderSettings.model_fields)
+    values = {key: getattr(provider.settings, key) for key in sorted(own)}
+    return {key: value for key, value in values.items() if not isinstance(value, SecretStr)}

@@ -1,0 +1,94 @@
+"""What commands print: tables, JSON, questions; and text of others made harmless to a terminal."""
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+import click
+
+#: Invisible, but letters are joined with them in Indic scripts, and emoji.
+_JOINERS: Final = frozenset("\u200c\u200d")
+
+
+def safe_text(value: object) -> str:
+    """`value` on one line, without control, escape and direction characters; None is empty."""
+    if value is None:
+        return ""
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_safe(char) for char in text)
+
+
+def _safe(char: str) -> str:
+    if char.isspace():
+        return " "
+    if char in _JOINERS or unicodedata.category(char)[0] != "C":
+        return char
+    return ""
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table, sized to the terminal; aligned plain text, nothing cut, where there is none.
+
+    Cells are `safe_text`; columns of numbers are aligned to the right.
+    """
+    kept = [tuple(row) for row in rows]
+    numeric = [
+        bool(kept) and all(isinstance(row[index], int | float | Decimal | None) for row in kept)
+        for index in range(len(columns))
+    ]
+    cells = [tuple(safe_text(cell) for cell in row) for row in kept]
+    draw = _draw if sys.stdout.isatty() else _print_plain
+    draw(columns, cells, numeric)
+
+
+def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name, right in zip(columns, numeric, strict=True):
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _print_plain(
+    columns: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool]
+) -> None:
+    lines = [tuple(columns), *cells]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    for line in lines:
+        aligned = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        )
+        click.echo("  ".join(aligned).rstrip())
+
+
+def print_json(data: object) -> None:
+    """`data` as indented JSON, ASCII only. Times are ISO 8601, amounts (Decimal) exact strings."""
+    click.echo(json.dumps(data, indent=2, default=_json))
+
+
+def _json(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
+
+
+def confirm(question: str, assume_yes: bool) -> bool:
+    """Whether to go on: asks on a terminal; without one, or with `--yes`, the answer is yes."""
+    if assume_yes or not sys.stdin.isatty():
+        return True
+    return click.confirm(safe_text(question), default=False, err=True)

@@ -1,0 +1,103 @@
+"""What a submission shows before it asks: counts, reasons, parts, three texts as they arrive."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dispatcher.cli.output import safe_text
+from dispatcher.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from dispatcher.intake import Preview
+    from dispatcher.store.engine import Store
+    from dispatcher.submission import Ready
+
+_SHOWN_REASONS = 8
+
+
+def print_preview(ready: "Ready", preview: "Preview") -> None:
+    """The whole preview, on standard output."""
+    click.echo(
+        f"{safe_text(ready.order.source_name)}: {preview.rows} rows, phone column "
+        f"{safe_text(ready.file.phone_column)!r} ({ready.file.encoding})"
+    )
+    rest = [
+        f"{getattr(preview, name)} {name}"
+        for name in ("invalid", "duplicate", "suppressed")
+        if getattr(preview, name)
+    ]
+    click.echo(", ".join([f"  {preview.valid} to send", *rest]))
+    _print_parts(ready, preview)
+    _print_rejects(preview)
+    _print_texts(preview)
+
+
+def _print_parts(ready: "Ready", preview: "Preview") -> None:
+    shapes = ", ".join(
+        f"{count} × {parts} part{'s' if parts > 1 else ''} {encoding.label}"
+        for (encoding, parts), count in sorted(preview.shapes.items())
+    )
+    if shapes:
+        click.echo(f"  {preview.parts} parts (credits): {shapes}")
+    click.echo(
+        f"  account {ready.order.account}, sender {safe_text(ready.route.sender)}, "
+        + (f"template {safe_text(ready.route.template)}, " if ready.route.template else "")
+        + ready.order.kind
+    )
+    for warning in _warnings(ready, preview):
+        click.secho(f"  note: {warning}", fg="yellow")
+
+
+def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
+    from dispatcher.segments import measure, normalize, odd_characters
+    from dispatcher.status import Encoding
+
+    found = []
+    odd = odd_characters(ready.text)
+    if odd and measure(normalize(ready.text)).encoding is Encoding.GSM7:
+        found.append(
+            f"the text needs UCS-2 only because of {' '.join(safe_text(c) for c in odd)}: "
+            "--normalize replaces what has a plain equivalent"
+        )
+    home = ready.provider.capabilities.home_calling_codes
+    foreign = sum(n for code, n in preview.calling_codes.items() if code not in home)
+    if home and foreign:
+        found.append(f"{foreign} numbers are foreign: the provider's prices are for local numbers")
+    return found
+
+
+def _print_rejects(preview: "Preview") -> None:
+    for reason, count in preview.reasons.most_common(_SHOWN_REASONS):
+        click.echo(f"  {count:>7} × {safe_text(reason)}")
+    if not preview.rejects:
+        return
+    click.echo(f"first rows that get no message ({len(preview.rejects)}):")
+    for reject in preview.rejects:
+        click.echo(f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}")
+
+
+def _print_texts(preview: "Preview") -> None:
+    from dispatcher.msisdn import mask
+
+    if preview.texts:
+        click.echo("texts as they will arrive:")
+    for item in preview.texts:
+        size = f"{item.encoding.label}, {item.parts} part{'s' if item.parts > 1 else ''}"
+        click.echo(f"  row {item.row} to {mask(item.msisdn)} ({size}): {safe_text(item.text)}")
+
+
+def write_rejects(store: "Store", campaign_id: int, path: Path) -> None:
+    """Write the rows that get no message. Raises UsageProblem where the file cannot be written."""
+    from dispatcher.export import write_csv
+    from dispatcher.store import campaigns
+
+    with store.read() as conn:
+        campaign = campaigns.get(conn, campaign_id)
+    assert campaign is not None
+    try:
+        with path.open("w", encoding="utf-8", newline="") as out:
+            count = write_csv(store, campaign, out, rejects_only=True)
+    except OSError as error:
+        raise UsageProblem(f"{path} cannot be written: {error.strerror}") from None
+    click.echo(f"{count} rows that get no message: {path}", err=True)

@@ -1,0 +1,174 @@
+"""Progress of a campaign: redrawn on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+import click
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from dispatcher.campaigns import View
+    from dispatcher.store.engine import Store
+
+_EVERY_S = 0.5
+_LINE_EVERY_S = 2.0
+#: The rate shown is that of the last so many seconds.
+_RATE_OVER_S = 10.0
+
+
+class Pace:
+    """How fast messages are submitted, and how long the rest will take at that pace."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def note(self, submitted: int) -> None:
+        """Add an observation."""
+        now = time.monotonic()
+        self._seen.append((now, submitted))
+        while len(self._seen) > 2 and now - self._seen[0][0] > _RATE_OVER_S:
+            self._seen.popleft()
+
+    @property
+    def per_second(self) -> float:
+        """Messages per second."""
+        (began, first), (ended, last) = self._seen[0], self._seen[-1]
+        return (last - first) / (ended - began) if ended > began else 0.0
+
+    def left_s(self, remaining: int) -> float | None:
+        """Seconds for the rest; None while nothing moves."""
+        return remaining / self.per_second if self.per_second > 0 else None
+
+
+def follow(
+    store: "Store", reference: str, until: Callable[["View"], bool], *, silent: bool = False
+) -> "View":
+    """Show a campaign's progress until `until` holds; the last view. Ctrl-C is the caller's."""
+    from dispatcher import campaigns
+
+    pace = Pace()
+    with Screen() as screen:
+        while True:
+            shown = campaigns.view(store, reference)
+            pace.note(shown.submitted_in_all)
+            if not silent:
+                screen.show(shown, pace)
+            if until(shown):
+                return shown
+            time.sleep(_EVERY_S)
+
+
+def line(shown: "View", pace: Pace) -> str:
+    """One line: done of all, per state, rate, time left, and what holds it up."""
+    counts = shown.counts
+    total = counts["total"]
+    handled = total - counts["pending"]
+    bits = [f"{shown.campaign.state}", f"{handled}/{total} submitted"]
+    bits += [
+        f"{counts[name]} {name.replace('_', ' ')}"
+        for name in ("delivered", "undelivered", "expired", "rejected", "failed", "in_doubt")
+        if counts[name] or name == "delivered"
+    ]
+    if counts["pending"] and not shown.is_over:
+        bits.append(f"{pace.per_second:.0f} messages/s")
+        left = pace.left_s(counts["pending"])
+        bits.append(f"{_duration(left)} left" if left is not None else "time left unknown")
+    elif shown.polls:
+        bits.append(f"waiting for receipts{_next_look(shown)}")
+    return " · ".join(bits)
+
+
+def held_up_by(shown: "View") -> str | None:
+    """Why a campaign does not move, in the words of whoever stopped it."""
+    if shown.is_over:
+        return None
+    if shown.campaign.state == "paused":
+        reason = shown.campaign.state_reason
+        return f"campaign paused: {reason}" if reason else "campaign paused"
+    if shown.account_paused_by is not None:
+        return (
+            f"account {shown.campaign.account} paused ({shown.account_paused_by}): "
+            f"{shown.account_pause_reason}"
+        )
+    return None
+
+
+class Screen:
+    """Where progress goes: a line that is redrawn, or lines one after the other."""
+
+    def __init__(self) -> None:
+        self._live = None
+        self._shown = False
+        self._last = ""
+        self._last_at = 0.0
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self._live = Live(refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing was shown yet."""
+        return not self._shown
+
+    def show(self, shown: "View", pace: Pace) -> None:
+        """Put the present state there."""
+        self._shown = True
+        text, stopped = line(shown, pace), held_up_by(shown)
+        if self._live is not None:
+            self._live.update(_drawn(shown, text, stopped))
+            return
+        text = text if stopped is None else f"{text} · {stopped}"
+        now = time.monotonic()
+        moved = text.split(" · ")[0] != self._last.split(" · ")[0]
+        if moved or (text != self._last and now - self._last_at >= _LINE_EVERY_S):
+            click.echo(text)
+            self._last, self._last_at = text, now
+
+
+def _drawn(shown: "View", text: str, stopped: str | None) -> "Text":
+    from rich.text import Text
+
+    from dispatcher.cli.output import safe_text
+
+    total = shown.counts["total"]
+    handled = total - shown.counts["pending"]
+    cells = 30
+    full = cells * handled // total if total else cells
+    drawn = Text("█" * full + "░" * (cells - full) + " ", style="green")
+    drawn.append(text, style="default")
+    if shown.counts["in_doubt"]:
+        drawn.append(f"\n{shown.counts['in_doubt']} in doubt", style="bold red")
+    if stopped is not None:
+        drawn.append(f"\n{safe_text(stopped)}", style="bold yellow")
+    return drawn
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _next_look(shown: "View") -> str:
+    if shown.next_poll_at is None:
+        return ""
+    wait_s = (shown.next_poll_at - datetime.now(UTC)).total_seconds()
+    return f", next look in {_duration(wait_s)}" if wait_s > 1 else ""

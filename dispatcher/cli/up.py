@@ -1,0 +1,99 @@
+"""`dispatcher up`: everything on this machine, in the foreground, until Ctrl-C."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import click
+
+from dispatcher.cli.context import settings_from
+
+if TYPE_CHECKING:
+    from dispatcher.config import Settings
+    from dispatcher.embedded import EmbeddedBroker
+
+
+@click.command("up")
+@click.option("--flower", is_flag=True, help="Also run Flower, for this machine only.")
+@click.option(
+    "--flower-port",
+    type=click.IntRange(1, 65535),
+    help="Its port; implies --flower. [default: 5555, or a free one]",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Worker processes.",
+)
+@click.option(
+    "--loglevel",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What the processes show.",
+)
+@click.pass_context
+def up(
+    ctx: click.Context, flower: bool, flower_port: int | None, workers: int, loglevel: str
+) -> None:
+    """Run a broker, a worker and the scheduler until Ctrl-C.
+
+    The store is upgraded first. The broker is the configured one, or the embedded one. Ctrl-C lets
+    the worker finish what is under way; a second one kills everything.
+
+    \b
+    Example:
+      dispatcher up --flower
+    """
+    from dispatcher import processes
+    from dispatcher.embedded import broker_url
+    from dispatcher.store.migrate import upgrade
+    from dispatcher.supervisor import Supervisor
+
+    settings = settings_from(ctx)
+    url = broker_url(settings.broker.url, settings.store.url)
+    wants_flower = flower or flower_port is not None
+    port = processes.free_flower_port(flower_port) if wants_flower else None
+    children = list(processes.celery_children(settings, url, workers=workers, level=loglevel))
+    with _broker(settings) as broker, Supervisor(click.echo) as supervisor:
+        upgrade(settings.store.url)
+        for child in children:
+            supervisor.add(child)
+
+        def run_until(done: Callable[[], bool]) -> bool:
+            return supervisor.run_until(lambda: _keep(broker) and done())
+
+        if run_until(lambda: supervisor.ready(*(child.name for child in children))):
+            click.echo(_ready_line(settings))
+            if port is not None:
+                # Not sooner: Flower asks the workers who they are when it starts, and only then.
+                supervisor.add(processes.flower_child(settings, url, port))
+                if run_until(lambda: processes.answers(port)):
+                    click.echo(f"flower: http://127.0.0.1:{port}")
+        run_until(lambda: False)
+    click.echo("ended")
+
+
+def _broker(settings: "Settings") -> "AbstractContextManager[EmbeddedBroker | None]":
+    """The embedded broker, started on entry; nothing where another one is configured."""
+    from dispatcher.embedded import EmbeddedBroker, socket_path
+
+    if settings.broker.url != "embedded":
+        return nullcontext()
+    return EmbeddedBroker(socket_path(settings.store.url))
+
+
+def _keep(broker: "EmbeddedBroker | None") -> bool:
+    """Start a dead embedded broker again; always true."""
+    if broker is not None and broker.restart_if_dead():
+        click.echo("the broker had ended and was started again; nothing is lost by that")
+    return True
+
+
+def _ready_line(settings: "Settings") -> str:
+    from dispatcher.store.engine import parse_url
+
+    store = parse_url(settings.store.url).render_as_string(hide_password=True)
+    return f"ready: what is due in {store} is sent, Ctrl-C ends it"

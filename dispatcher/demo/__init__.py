@@ -1,0 +1,174 @@
+"""The demo: the main job on this machine, from a recipient file to receipts; nothing is sent.
+
+Everything lives in one temporary folder and ends with the demo.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from dispatcher import campaigns, processes, submission
+from dispatcher.campaigns import View
+from dispatcher.config import Settings, load_settings
+from dispatcher.embedded import EmbeddedBroker
+from dispatcher.errors import DispatcherError
+from dispatcher.intake import Preview
+from dispatcher.messages import Directory
+from dispatcher.providers import provider_class
+from dispatcher.status import Encoding
+from dispatcher.store import campaigns as stored_campaigns
+from dispatcher.store.engine import Store
+from dispatcher.store.migrate import upgrade
+from dispatcher.submission import Order
+from dispatcher.supervisor import Child, Supervisor
+from dispatcher.transport import fetch
+
+ACCOUNT = "demo"
+TEXT = "Dear {{Name|customer}}, your order {{Order}} is ready in {{City|our shop}}. Thank you!"
+PEOPLE = Path(__file__).with_name("india-5000.csv")
+
+_SEED = 7
+#: Receipts come after 0.2 to 3 s instead of up to 30.
+_SCALE = 10
+_LONGEST_S = 90.0
+_CONFIG = """
+[store]
+url = "sqlite:///demo.db"
+[accounts.demo]
+provider = "thesmspoint"
+base_url = "{base_url}"
+api_key = "demo-key"
+sender = "SENDER"
+template = "TEMPLATE"
+country = "IN"
+messages_per_second = 1000
+poll_first_s = 1
+poll_max_s = 3
+# Messages that get no receipt are looked after for so long; real accounts have days.
+validity_hours = 0.003
+"""
+
+
+class Demo:
+    """A running demo: `step` lets its processes go on; `log` is what they said."""
+
+    def __init__(self, folder: Path, supervisor: Supervisor, log: list[str]) -> None:
+        self.folder = folder
+        self.log = log
+        self.began = time.monotonic()
+        self.flower_url: str | None = None
+        self._supervisor = supervisor
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far."""
+        return time.monotonic() - self.began
+
+    def wait(self, until: Callable[[], bool], what: str) -> None:
+        """Let the processes run until it holds. Raises DispatcherError after too long."""
+        give_up = time.monotonic() + _LONGEST_S
+        if not self._supervisor.run_until(lambda: until() or time.monotonic() > give_up):
+            raise KeyboardInterrupt
+        if not until():
+            said = "".join(f"\n  {line}" for line in self.log[-15:])
+            raise DispatcherError(f"the demo waited {_LONGEST_S:.0f} s for {what}:{said}")
+
+    def run(self, *, flower: bool, show: Callable[[View], None]) -> tuple[View, Preview]:
+        """Start everything, submit the file, and `show` its campaign until it ends."""
+        settings = self._start(flower=flower)
+        store = Store(settings.store.url)
+        reference, preview = _submit(store, settings)
+
+        def is_over() -> bool:
+            view = campaigns.view(store, reference)
+            show(view)
+            return view.is_over
+
+        self.wait(is_over, "the campaign's end")
+        return campaigns.view(store, reference), preview
+
+    def batches(self, view: View) -> list[tuple[object, ...]]:
+        """Number, encoding, size and outcomes of each batch."""
+        store = Store(f"sqlite:///{self.folder}/demo.db")
+        with store.read() as conn:
+            rows = stored_campaigns.batches(conn, view.campaign.id)
+        return [
+            (
+                b.seq + 1, Encoding(b.encoding).label, b.size, b.delivered, b.undelivered,
+                b.expired, b.submitted,
+            )
+            for b in rows
+        ]  # fmt: skip
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """What the simulated provider accepted, one entry per recipient."""
+        lines = (self.folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def _start(self, *, flower: bool) -> Settings:
+        simulator = [sys.executable, "-m", "dispatcher", "simulator", "--json", "--port", "0"]
+        options = [f"--seed={_SEED}", f"--scale={_SCALE}", f"--ledger={self.folder}/ledger.jsonl"]
+        self._supervisor.add(
+            Child(
+                name="simulator", argv=[*simulator, *options], ready_pattern='"base_urls"', wave=3
+            )
+        )
+        self.wait(lambda: self._supervisor.ready("simulator"), "the simulator")
+        ready = next(line for line in self.log if '"base_urls"' in line)
+        base_url = json.loads(ready.partition("| ")[2])["base_urls"]["thesmspoint"]
+        config = self.folder / "dispatcher.toml"
+        config.write_text(_CONFIG.format(base_url=base_url), encoding="utf-8")
+        settings = load_settings(config, environ={})
+        upgrade(settings.store.url)
+        broker_url = f"redis+socket://{self.folder}/broker/broker.sock"
+        for child in processes.celery_children(settings, broker_url):
+            self._supervisor.add(child)
+        if flower:
+            self._start_flower(settings, broker_url)
+        return settings
+
+    def _start_flower(self, settings: Settings, broker_url: str) -> None:
+        self.wait(lambda: self._supervisor.ready("worker"), "the worker")
+        port = processes.free_flower_port(None)
+        self._supervisor.add(processes.flower_child(settings, broker_url, port))
+        self.wait(lambda: processes.answers(port), "Flower")
+        self.flower_url = f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def demo() -> Iterator[Demo]:
+    """A demo in a folder of its own. On exit every process is ended and the folder removed."""
+    for name in [name for name in os.environ if name.startswith("DISPATCHER_")]:
+        # A configured store or broker must not take part.
+        if name != "DISPATCHER_DEBUG":
+            del os.environ[name]
+    log: list[str] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="dispatcher-demo-")))
+        stack.enter_context(EmbeddedBroker(folder / "broker" / "broker.sock"))
+        supervisor = stack.enter_context(Supervisor(log.append))
+        yield Demo(folder, supervisor, log)
+
+
+def _submit(store: Store, settings: Settings) -> tuple[str, Preview]:
+    account = settings.account(ACCOUNT)
+    provider = provider_class(account.provider)(account)
+    directory = Directory(
+        senders=tuple(provider.parse_senders(fetch(provider.senders_request(), timeout_s=10))),
+        templates=tuple(
+            provider.parse_templates(fetch(provider.templates_request(), timeout_s=10))
+        ),
+    )
+    order = Order(source=PEOPLE, source_name=PEOPLE.name, account=ACCOUNT, text=TEXT, name="demo")
+    with submission.prepared(
+        order, provider, lambda wish: provider.resolve(wish, directory)
+    ) as ready:
+        imported = submission.import_rows(store, ready, lambda _row: None)
+    submission.accept(store, imported)
+    return str(imported.job.campaign_id), imported.preview

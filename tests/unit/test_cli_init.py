@@ -1,0 +1,115 @@
+"""The file that `dispatcher init` writes: complete, loadable, private, and never written over."""
+
+import re
+import stat
+import tomllib
+
+import pytest
+from click.testing import CliRunner
+
+from dispatcher.cli import cli
+from dispatcher.cli.init import starter
+from dispatcher.config import Settings, load_settings
+from dispatcher.providers import provider_class
+
+ENV = {"THESMSPOINT_KEY": "k"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def init(*args: str):
+    return CliRunner().invoke(cli, ["init", *args], catch_exceptions=False)
+
+
+def test_the_file_is_private_loads_and_the_next_steps_are_said(folder):
+    ended = init()
+    file = folder / "dispatcher.toml"
+    assert ended.exit_code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    account = load_settings(file, ENV).account("main")
+    assert (account.provider, account.sender, account.template) == (
+        "thesmspoint",
+        "SENDER",
+        "TEMPLATE",
+    )
+    assert account.api_key.get_secret_value() == "k"
+    assert "THESMSPOINT_KEY" in ended.output
+    assert "dispatcher account check main" in ended.output
+    assert list(folder.iterdir()) == [file]
+
+
+def test_the_file_loads_only_with_the_key(folder):
+    init()
+    ended = CliRunner().invoke(cli, ["account", "check"], env={"THESMSPOINT_KEY": None})
+    assert ended.exit_code == 2
+    assert "accounts.main.api_key" in ended.stderr
+    assert "THESMSPOINT_KEY is not set" in ended.stderr
+
+
+def uncommented() -> dict:
+    """The starter with every key that stands behind a # made one."""
+    return tomllib.loads(re.sub(r"^# (?=\w+ = )", "", starter(), flags=re.MULTILINE))
+
+
+def test_every_key_stands_in_the_file():
+    tables = uncommented()
+    account = tables.pop("accounts")["main"]
+    for section, table in tables.items():
+        assert set(table) == set(Settings.model_fields[section].annotation.model_fields)
+    assert set(tables) | {"accounts"} == set(Settings.model_fields)
+    assert set(account) == set(provider_class("thesmspoint").settings_type.model_fields)
+
+
+def test_the_keys_behind_a_hash_show_their_defaults(folder):
+    """Keys without a default show an example, and their comment says so in brackets."""
+    text = re.sub(r"^# (?=\w+ = )", "", starter(), flags=re.MULTILINE)
+    (folder / "all.toml").write_text(text, encoding="utf-8")
+    (folder / "plain.toml").write_text(starter(), encoding="utf-8")
+    everything = load_settings(folder / "all.toml", ENV)
+    plain = load_settings(folder / "plain.toml", ENV)
+    for section in ("store", "broker", "worker"):
+        assert getattr(everything, section) == getattr(plain, section)
+    shown = dict(everything.account("main"))
+    examples = {key for key, value in dict(plain.account("main")).items() if value is None}
+    assert examples == {
+        "country",
+        "messages_per_second",
+        "requests_per_second",
+        "max_recipients",
+        "max_parts",
+    }
+    defaults = dict(plain.account("main"))
+    assert [key for key in shown if key not in examples and shown[key] != defaults[key]] == []
+
+
+def test_a_file_that_is_there_is_kept_unless_forced(folder):
+    file = folder / "dispatcher.toml"
+    file.write_text("# mine\n", encoding="utf-8")
+    file.chmod(0o644)
+    ended = init()
+    assert (ended.exit_code, file.read_text(encoding="utf-8")) == (3, "# mine\n")
+    assert "--force" in ended.stderr
+    assert init("--force").exit_code == 0
+    assert file.read_text(encoding="utf-8") == starter()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_path_may_be_a_folder_a_file_or_the_one_of_config(folder):
+    (folder / "etc").mkdir()
+    assert init("etc").exit_code == 0
+    assert (folder / "etc" / "dispatcher.toml").exists()
+    ended = init("other.toml")
+    assert "dispatcher --config other.toml up" in ended.output
+    ended = CliRunner().invoke(cli, ["--config", "third.toml", "init"])
+    assert ended.exit_code == 0
+    assert (folder / "third.toml").exists()
+
+
+def test_a_folder_that_does_not_exist_is_told(folder):
+    ended = init("no/such/x.toml")
+    assert ended.exit_code == 2
+    assert "the folder no/such does not exist" in ended.stderr

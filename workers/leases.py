@@ -1,0 +1,76 @@
+"""Leases: what this process holds is renewed from one thread, which also says that it lives."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from dispatcher.errors import DispatcherError
+from dispatcher.store import batches, scheduler
+from dispatcher.store.batches import Claim
+from dispatcher.store.engine import Store, store_now
+
+log = logging.getLogger(__name__)
+
+
+class Leases:
+    """The batches this process holds. Renewed three times a lease, from `start` to `stop`."""
+
+    def __init__(self, store: Store, *, lease_s: float, worker: str, concurrency: int) -> None:
+        self._store = store
+        self._lease = timedelta(seconds=lease_s)
+        self._every_s = lease_s / 3
+        self._worker = worker
+        self._concurrency = concurrency
+        self._held: set[tuple[int, int]] = set()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def hold(self, claim: Claim) -> Iterator[None]:
+        """Renew the claim's lease until the block ends."""
+        key = (claim.id, claim.fence)
+        with self._lock:
+            self._held.add(key)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.discard(key)
+
+    def start(self) -> None:
+        """Begin to renew."""
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and take this worker off the list of those alive."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        try:
+            with self._store.write() as conn:
+                scheduler.gone(conn, self._worker, store_now(conn))
+        except DispatcherError as error:
+            log.warning("the end of this worker could not be noted: %s", error)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._renew()
+            except DispatcherError as error:
+                log.error("leases could not be renewed: %s", error)
+            if self._stopped.wait(self._every_s):
+                return
+
+    def _renew(self) -> None:
+        with self._lock:
+            held = list(self._held)
+        with self._store.write() as conn:
+            now = store_now(conn)
+            scheduler.seen(conn, self._worker, self._concurrency, now)
+            renewed = batches.renew(conn, held, now + self._lease)
+        if renewed < len(held):
+            log.info("%d of %d held batches ended or were lost", len(held) - renewed, len(held))

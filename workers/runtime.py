@@ -1,0 +1,180 @@
+"""One event loop thread and one HttpClient for all Celery threads of a process.
+
+It owns the loop's life and the way into it; what a request's failure means is the transport's.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from typing import Final
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.messages import HttpRequest, HttpResponse
+from dispatcher.transport import HttpClient, NotBegun
+
+#: Seconds over a request's own timeout after which its thread no longer trusts the loop.
+GRACE_S: Final = 15.0
+
+_log = logging.getLogger(__name__)
+
+
+class HttpRuntime:
+    """Lets threads that block send requests over the connections of one process.
+
+        runtime = HttpRuntime(HttpClient(connections=8))
+        response = runtime.call(request, timeout_s=60, begin_deadline=boottime() + 1)
+        runtime.close()  # on Celery's worker_shutdown
+
+    The thread and its loop are made by the first call, never by a mere import: one that was not
+    called before a fork is good in the child. Every method may be called from any thread.
+    """
+
+    def __init__(self, client: HttpClient, *, grace_s: float = GRACE_S) -> None:
+        self._client = client
+        self._grace_s = grace_s
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._open: set[Future[HttpResponse]] = set()
+        self._closed = False
+
+    def call(
+        self, request: HttpRequest, *, timeout_s: float, begin_deadline: float | None = None
+    ) -> HttpResponse:
+        """Send one request and wait for its answer. Raises as `HttpClient.send`.
+
+        Cut short by `close()`, or by a loop that hangs, it is DOUBTFUL; after `close()` it is
+        NotBegun. An exception that reaches the waiting thread cancels the request.
+        """
+        future = self._submit(request, timeout_s, begin_deadline)
+        try:
+            return _result(future, timeout_s + self._grace_s)
+        finally:
+            future.cancel()
+
+    def call_many(
+        self,
+        requests: Iterable[HttpRequest],
+        *,
+        timeout_s: float,
+        concurrency: int,
+        begin_deadline: float | None = None,
+    ) -> Iterator[tuple[int, HttpResponse | ProviderError]]:
+        """Send `requests`, at most `concurrency` at a time; yield what became of each, as it ends.
+
+        The number is the request's place in `requests`, which is read no further ahead than
+        needed. A failed request is a value, raised is nothing; see `call` for the kinds.
+
+        Warning: a caller that stops early cancels what is on its way and never learns its fate.
+        """
+        todo = enumerate(requests)
+        ended: queue.SimpleQueue[Future[HttpResponse]] = queue.SimpleQueue()
+        places: dict[Future[HttpResponse], int] = {}
+
+        def start_next() -> None:
+            for place, request in todo:
+                future = self._submit(request, timeout_s, begin_deadline)
+                places[future] = place
+                future.add_done_callback(ended.put)
+                break
+
+        try:
+            for _ in range(concurrency):
+                start_next()
+            while places:
+                try:
+                    future = ended.get(timeout=timeout_s + self._grace_s)
+                except queue.Empty:  # the loop hangs; cancelling ends each, as doubtful
+                    for future in list(places):
+                        future.cancel()
+                    continue
+                place = places.pop(future)
+                start_next()
+                try:
+                    outcome: HttpResponse | ProviderError = _result(future, 0)
+                except ProviderError as error:
+                    outcome = error
+                yield place, outcome
+        finally:
+            for future in places:
+                future.cancel()
+
+    def close(self, *, timeout_s: float = 10.0) -> None:
+        """Cancel what is on its way, close the connections, end the thread; at most `timeout_s`.
+
+        A loop that does not end by then is left to the end of the process, which it cannot hold.
+        """
+        with self._lock:
+            self._closed = True
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        deadline = time.monotonic() + timeout_s
+        ending = asyncio.run_coroutine_threadsafe(self._end(), loop)
+        try:
+            ending.result(timeout_s)
+        except TimeoutError:
+            _log.warning("the HTTP loop did not end in time; its requests are in doubt")
+        finally:
+            for future in list(self._open):
+                future.cancel()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.close()
+
+    def _submit(
+        self, request: HttpRequest, timeout_s: float, begin_deadline: float | None
+    ) -> "Future[HttpResponse]":
+        with self._lock:
+            if self._closed:
+                refused: Future[HttpResponse] = Future()
+                refused.set_exception(NotBegun("the worker is stopping: the request was not sent"))
+                return refused
+            sending = self._client.send(request, timeout_s=timeout_s, begin_deadline=begin_deadline)
+            future = asyncio.run_coroutine_threadsafe(sending, self._loop or self._start())
+            self._open.add(future)
+        future.add_done_callback(self._open.discard)
+        return future
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop = _new_loop()
+        # A daemon: a loop that hangs must not keep the process from ending.
+        self._thread = threading.Thread(target=_serve, args=(loop,), name="http-loop", daemon=True)
+        self._thread.start()
+        return loop
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+def _result(future: "Future[HttpResponse]", timeout_s: float) -> HttpResponse:
+    try:
+        return future.result(timeout_s)
+    except CancelledError:
+        words = "the request was cut short before its answer came"
+    except TimeoutError:
+        words = "the worker's event loop hangs; the request's answer is not known"
+    raise ProviderError(ErrorKind.DOUBTFUL, words)

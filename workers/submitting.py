@@ -1,0 +1,187 @@
+"""The submit task: claim, reserve, begin, call; then `settling.py` stores the answers.
+
+The order keeps the promises: nothing is attempted before its attempt row is committed, no database
+session is open during the call, and every write carries the claim's fence.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+import orjson
+
+from dispatcher.errors import BrokerError, DispatcherError
+from dispatcher.messages import Recipient, Route, SubmitBatch
+from dispatcher.ratelimit import Bucket, Reservation
+from dispatcher.release import release
+from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S
+from dispatcher.status import Encoding, Kind
+from dispatcher.store import accounts, attempts, batches, campaigns, messages
+from dispatcher.store.batches import Claim
+from dispatcher.store.engine import store_now
+from dispatcher.store.sets import AnyRow
+from dispatcher.template import TextTemplate
+from dispatcher.transport import boottime
+from workers.app import SUBMIT, app, publish
+from workers.services import Services, services
+from workers.settling import Settling, Work
+
+log = logging.getLogger(__name__)
+
+#: From the attempt row to the first byte, by a clock that counts suspend; else it is withdrawn.
+_FIRST_BYTE_S = 1.0
+#: What a request may take beyond its time-out: connecting, and storing the answer.
+_DEADLINE_SLACK_S = 15.0
+_BROKER_RETRY_S = 2.0
+
+
+@app.task(name=SUBMIT)
+def submit(batch_id: int, fence: int) -> None:
+    """Submit one released batch; a message that lost the race is a no-op."""
+    own = services()
+    with own.store.write() as conn:
+        claim = batches.claim(conn, batch_id, fence, store_now(conn) + own.lease)
+    if claim is None:
+        return
+    with own.leases.hold(claim):
+        try:
+            _submit_claimed(own, claim)
+        except DispatcherError as error:
+            # Nothing was attempted: the lease runs out, and the batch is pending again.
+            log.error("batch %d: %s", claim.id, error.message)
+    if not own.stopping.is_set():
+        _release_next(own, claim.account)
+
+
+def _submit_claimed(own: Services, claim: Claim) -> None:
+    work = _prepare(own, claim)
+    if work is None:
+        return
+    try:
+        reservation = _reserve(own, work)
+    except BrokerError as error:
+        _hand_back(own, claim, wait_s=_BROKER_RETRY_S, reason=error.message)
+        return
+    if not reservation.granted:
+        _hand_back(own, claim, wait_s=max(0.0, reservation.wait_s - RELEASE_AHEAD_S))
+        return
+    if own.stopping.wait(reservation.wait_s):
+        _hand_back(own, claim)
+        return
+    begun_at = boottime()
+    ids = _begin(own, work, reservation)
+    if ids is not None:
+        _call(own, work, ids, begun_at)
+
+
+def _prepare(own: Services, claim: Claim) -> Work | None:
+    """Render the batch's pending messages into requests."""
+    provider = own.provider(claim.account)
+    with own.store.read() as conn:
+        campaign = campaigns.get(conn, claim.campaign_id)
+        rows = messages.pending(conn, claim)
+        account = accounts.get(conn, claim.account)
+    if campaign is None or account is None or not rows:
+        with own.store.write() as conn:
+            batches.settle_empty(conn, claim)
+        return None
+    batch = SubmitBatch(
+        recipients=_render(campaign, rows),
+        encoding=Encoding(claim.encoding),
+        kind=Kind(campaign.kind),
+        route=Route(
+            sender=campaign.sender,
+            template=campaign.template,
+            sender_ref=campaign.sender_ref,
+            template_ref=campaign.template_ref,
+        ),
+    )
+    requests = tuple(provider.submit_requests(batch))
+    return Work(claim=claim, provider=provider, requests=requests, account=account)
+
+
+def _render(campaign: AnyRow, rows: Sequence[AnyRow]) -> tuple[Recipient, ...]:
+    template = TextTemplate.parse(campaign.text)
+    # What is stored per message are the values of the fields, in their order.
+    bound = template.bind(template.fields)
+    return tuple(
+        Recipient(
+            row.seq,
+            row.msisdn,
+            bound.render_values(orjson.loads(row.variables) if row.variables else ()),
+        )
+        for row in rows
+    )
+
+
+def _reserve(own: Services, work: Work) -> Reservation:
+    """Pay the account's rates for the whole batch, or for none of it."""
+    limits, account = work.provider.settings, work.account
+    with own.store.read() as conn:
+        now = store_now(conn)
+    buckets = [
+        Bucket(
+            key=f"{work.claim.account}:{unit}",
+            cost=float(cost),
+            per_second=per_second,
+            floor_s=0.0 if paid_until is None else (paid_until - now).total_seconds(),
+        )
+        for unit, cost, per_second, paid_until in (
+            ("messages", work.size, limits.messages_per_second, account.messages_paid_until),
+            ("requests", len(work.requests), limits.requests_per_second,
+             account.requests_paid_until),
+        )
+        if per_second is not None
+    ]  # fmt: skip
+    return own.limiter.reserve(buckets, max_wait_s=SHORT_WAIT_S)
+
+
+def _begin(own: Services, work: Work, reservation: Reservation) -> list[int] | None:
+    """Commit the attempt rows. From here on a crash leaves doubt."""
+    timeout = timedelta(seconds=work.provider.settings.timeout_s + _DEADLINE_SLACK_S)
+    paid_for_s = {
+        key.rpartition(":")[2]: max(0.0, paid_s - reservation.wait_s)
+        for key, paid_s in reservation.paid_for_s.items()
+    }
+    with own.store.write() as conn:
+        now = store_now(conn)
+        return attempts.begin(
+            conn,
+            work.claim,
+            [[recipient.seq for recipient in r.recipients] for r in work.requests],
+            deadline=now + timeout,
+            paid_for_s=paid_for_s,
+            now=now,
+        )
+
+
+def _call(own: Services, work: Work, ids: list[int], begun_at: float) -> None:
+    """Make the requests, and store each answer as it comes."""
+    started = time.monotonic()
+    settling = Settling(own, work)
+    answers = own.runtime.call_many(
+        [request.http for request in work.requests],
+        timeout_s=work.provider.settings.timeout_s,
+        begin_deadline=begun_at + _FIRST_BYTE_S,
+        concurrency=work.provider.settings.max_in_flight,
+    )
+    for index, answer in answers:
+        settling.settle(ids[index], work.requests[index], answer)
+    settling.close()
+    log.info("batch %d: %s in %.2f s", work.claim.id, settling, time.monotonic() - started)
+
+
+def _hand_back(
+    own: Services, claim: Claim, *, wait_s: float = 0.0, reason: str | None = None
+) -> None:
+    with own.store.write() as conn:
+        not_before = store_now(conn) + timedelta(seconds=wait_s) if wait_s else None
+        batches.hand_back(conn, claim, not_before=not_before, error=reason)
+
+
+def _release_next(own: Services, account: str) -> None:
+    """Self-clocking: who finishes a batch releases the next."""
+    with own.store.write() as conn:
+        tickets = release(conn, account, own.settings.account(account), store_now(conn))
+    publish(tickets)
