@@ -11,6 +11,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace, TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ from dispatcher import __version__
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import HttpRequest, HttpResponse
 
-#: Seconds for name, TCP and TLS together; also what a new connection may add to `begin_deadline`.
+#: Seconds for name, TCP and TLS together; also what a new connection may add to a begin deadline.
 CONNECT_TIMEOUT_S: Final = 10.0
 #: Common servers close idle connections after 5 s, and a request written into a closing one is a
 #: doubt: a POST is not repeated, by aiohttp or by us. So ours are given up first.
@@ -43,6 +44,22 @@ def boottime() -> float:
     return time.monotonic()
 
 
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """When a request may leave; all are instants of `boottime()`.
+
+    It waits for `not_before`. `begin_deadline` guards against a process that was stopped: a new
+    connection adds the connect timeout to it. Nothing moves `not_after`: a window's end.
+    """
+
+    not_before: float = 0.0
+    begin_deadline: float | None = None
+    not_after: float | None = None
+
+
+_AT_ONCE: Final = Departure()
+
+
 class NotBegun(ProviderError):
     """The request was withdrawn before its first byte, for a reason of ours: hand its work back."""
 
@@ -58,7 +75,7 @@ class HttpClient:
 
     TLS is always verified (against `SSL_CERT_FILE` where that is set); redirects are answers;
     there are no cookies and no proxies. `connections` is the limit per host: a request over it
-    waits for its turn, at most the connect timeout. `clock` is what `begin_deadline` is read on.
+    waits for its turn, at most the connect timeout. `clock` is what departures are read on.
     """
 
     def __init__(
@@ -93,14 +110,14 @@ class HttpClient:
             await session.close()
 
     async def send(
-        self, request: HttpRequest, *, timeout_s: float, begin_deadline: float | None = None
+        self, request: HttpRequest, *, timeout_s: float, departure: Departure = _AT_ONCE
     ) -> HttpResponse:
         """The complete answer to `request`, whatever its status; `timeout_s` is for all of it.
 
-        `begin_deadline` is an instant of `boottime()`. It is checked first, and again between
-        having a connection and writing the first byte. A connection that had to be made adds the
-        connect timeout to it, on the same clock: otherwise a provider with a slow handshake would
-        never be served. So the first byte leaves by `begin_deadline + CONNECT_TIMEOUT_S`, or never.
+        The departure is checked first, and again between having a connection and writing the first
+        byte. A connection that had to be made adds the connect timeout to the begin deadline, on
+        the same clock: otherwise a provider with a slow handshake would never be served. So the
+        first byte leaves by `begin_deadline + CONNECT_TIMEOUT_S` and before `not_after`, or never.
 
         Raises NotBegun past that; ProviderError UNREACHABLE where surely nothing left, and
         DOUBTFUL where something may have and no complete answer came. Only a request that never
@@ -108,7 +125,9 @@ class HttpClient:
         left by then does not leave from a buffer later.
         """
         host = urlsplit(request.url).hostname or "the provider"
-        exchange = _Exchange(host, begin_deadline, self._connect_timeout_s, self._clock)
+        exchange = _Exchange(host, departure, self._connect_timeout_s, self._clock)
+        if departure.not_before:
+            await asyncio.sleep(max(0.0, departure.not_before - self._clock()))
         try:
             exchange.check_deadline()
             async with asyncio.timeout(timeout_s):
@@ -193,7 +212,7 @@ class _Exchange:
     def __init__(
         self,
         host: str,
-        deadline: float | None,
+        departure: Departure,
         allowance_s: float,
         clock: Callable[[], float],
     ) -> None:
@@ -201,7 +220,8 @@ class _Exchange:
         self.connected = False
         self.transport: asyncio.Transport | None = None
         self.response: aiohttp.ClientResponse | None = None
-        self._deadline = deadline
+        self._deadline = departure.begin_deadline
+        self._not_after = departure.not_after
         self._allowance_s = allowance_s
         self._clock = clock
 
@@ -211,9 +231,14 @@ class _Exchange:
         return self.connected or self.transport is not None
 
     def check_deadline(self) -> None:
-        """Raise NotBegun past the deadline."""
-        if self._deadline is not None and self._clock() > self._deadline:
+        """Raise NotBegun past the deadline, or at the end of what is allowed."""
+        if self._deadline is None and self._not_after is None:
+            return
+        now = self._clock()
+        if self._deadline is not None and now > self._deadline:
             raise NotBegun(f"the request to {self.host} could not begin in time: it was not sent")
+        if self._not_after is not None and now >= self._not_after:
+            raise NotBegun(f"the time for requests to {self.host} was over: it was not sent")
 
     def start_connecting(self) -> None:
         """Check the deadline a last time before it is moved by what the connection may take."""

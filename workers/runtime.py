@@ -8,17 +8,18 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Final
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import HttpRequest, HttpResponse
-from dispatcher.transport import HttpClient, NotBegun
+from dispatcher.transport import Departure, HttpClient, NotBegun
 
 #: Seconds over a request's own timeout after which its thread no longer trusts the loop.
 GRACE_S: Final = 15.0
 
+_AT_ONCE: Final = Departure()
 _log = logging.getLogger(__name__)
 
 
@@ -43,14 +44,14 @@ class HttpRuntime:
         self._closed = False
 
     def call(
-        self, request: HttpRequest, *, timeout_s: float, begin_deadline: float | None = None
+        self, request: HttpRequest, *, timeout_s: float, departure: Departure = _AT_ONCE
     ) -> HttpResponse:
         """Send one request and wait for its answer. Raises as `HttpClient.send`.
 
         Cut short by `close()`, or by a loop that hangs, it is DOUBTFUL; after `close()` it is
         NotBegun. An exception that reaches the waiting thread cancels the request.
         """
-        future = self._submit(request, timeout_s, begin_deadline)
+        future = self._submit(request, timeout_s, departure)
         try:
             return _result(future, timeout_s + self._grace_s)
         finally:
@@ -62,12 +63,13 @@ class HttpRuntime:
         *,
         timeout_s: float,
         concurrency: int,
-        begin_deadline: float | None = None,
+        departures: Sequence[Departure] | None = None,
     ) -> Iterator[tuple[int, HttpResponse | ProviderError]]:
         """Send `requests`, at most `concurrency` at a time; yield what became of each, as it ends.
 
         The number is the request's place in `requests`, which is read no further ahead than
-        needed. A failed request is a value, raised is nothing; see `call` for the kinds.
+        needed, and in `departures`. A failed request is a value, raised is nothing; see `call` for
+        the kinds.
 
         Warning: a caller that stops early cancels what is on its way and never learns its fate.
         """
@@ -77,7 +79,8 @@ class HttpRuntime:
 
         def start_next() -> None:
             for place, request in todo:
-                future = self._submit(request, timeout_s, begin_deadline)
+                departure = departures[place] if departures is not None else _AT_ONCE
+                future = self._submit(request, timeout_s, departure)
                 places[future] = place
                 future.add_done_callback(ended.put)
                 break
@@ -134,14 +137,14 @@ class HttpRuntime:
         await self._client.close()
 
     def _submit(
-        self, request: HttpRequest, timeout_s: float, begin_deadline: float | None
+        self, request: HttpRequest, timeout_s: float, departure: Departure
     ) -> "Future[HttpResponse]":
         with self._lock:
             if self._closed:
                 refused: Future[HttpResponse] = Future()
                 refused.set_exception(NotBegun("the worker is stopping: the request was not sent"))
                 return refused
-            sending = self._client.send(request, timeout_s=timeout_s, begin_deadline=begin_deadline)
+            sending = self._client.send(request, timeout_s=timeout_s, departure=departure)
             future = asyncio.run_coroutine_threadsafe(sending, self._loop or self._start())
             self._open.add(future)
         future.add_done_callback(self._open.discard)

@@ -22,7 +22,7 @@ from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.sets import AnyRow
 from dispatcher.template import TextTemplate
-from dispatcher.transport import boottime
+from dispatcher.transport import Departure, boottime
 from workers.app import SUBMIT, app, publish
 from workers.services import Services, services
 from workers.settling import Settling, Work
@@ -160,11 +160,12 @@ def _call(own: Services, work: Work, ids: list[int], begun_at: float) -> None:
     """Make the requests, and store each answer as it comes."""
     started = time.monotonic()
     settling = Settling(own, work)
+    departures = [Departure(begin_deadline=begun_at + _FIRST_BYTE_S)] * len(work.requests)
     answers = own.runtime.call_many(
         [request.http for request in work.requests],
         timeout_s=work.provider.settings.timeout_s,
-        begin_deadline=begun_at + _FIRST_BYTE_S,
-        concurrency=work.provider.settings.max_in_flight,
+        concurrency=len(work.requests),
+        departures=departures,
     )
     for index, answer in answers:
         settling.settle(ids[index], work.requests[index], answer)

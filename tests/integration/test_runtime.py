@@ -14,7 +14,7 @@ import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import HttpRequest, HttpResponse
-from dispatcher.transport import HttpClient, NotBegun, boottime
+from dispatcher.transport import Departure, HttpClient, NotBegun, boottime
 
 # By its path: importing the package makes the Celery app, which needs a configuration.
 _SPEC = spec_from_file_location("workers.runtime", Path(__file__).parents[2] / "workers/runtime.py")
@@ -124,10 +124,14 @@ def test_a_failure_reaches_the_caller_as_its_kind(desk, runtime):
         runtime.call(desk.request("/close"), timeout_s=5)
     assert caught.value.kind is ErrorKind.DOUBTFUL
     with pytest.raises(NotBegun):
-        runtime.call(desk.request("/late"), timeout_s=5, begin_deadline=boottime() - 1)
+        runtime.call(
+            desk.request("/late"), timeout_s=5, departure=Departure(begin_deadline=boottime() - 1)
+        )
     assert desk.arrived == ["/close"]
     deadline = boottime() + 30
-    answer = runtime.call(desk.request("/soon"), timeout_s=5, begin_deadline=deadline)
+    answer = runtime.call(
+        desk.request("/soon"), timeout_s=5, departure=Departure(begin_deadline=deadline)
+    )
     assert answer.body == b"soon"
 
 

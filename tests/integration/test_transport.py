@@ -14,7 +14,7 @@ import uvloop
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import HttpRequest
-from dispatcher.transport import CONNECT_TIMEOUT_S, HttpClient, NotBegun, boottime, fetch
+from dispatcher.transport import CONNECT_TIMEOUT_S, Departure, HttpClient, NotBegun, boottime, fetch
 
 SECRET = "k3y-never-shown"
 NUMBER = "447700900123"
@@ -435,6 +435,31 @@ def test_an_answer_before_the_end_of_the_request_is_an_answer(run):
     run(scenario())
 
 
+def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
+    async def scenario():
+        async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
+            wanted = boottime() + 0.2
+            departure = Departure(not_before=wanted, begin_deadline=wanted + 5)
+            await client.send(server.post(), timeout_s=5, departure=departure)
+            assert boottime() >= wanted
+
+    run(scenario())
+
+
+def test_a_request_whose_time_is_over_is_not_written_to_a_kept_connection_either(run):
+    async def scenario():
+        async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
+            await client.send(server.post(), timeout_s=5)
+            first = len(server.received[0])
+            late = Departure(begin_deadline=boottime() + 60, not_after=boottime())
+            with pytest.raises(NotBegun, match="was over"):
+                await client.send(server.post(), timeout_s=5, departure=late)
+            await until(lambda: server.open_now == 0)
+            assert len(server.received[0]) == first
+
+    run(scenario())
+
+
 class TestBeginDeadline:
     """`begin_deadline` is read on a clock of ours: each entry is what it says at one look."""
 
@@ -457,10 +482,14 @@ class TestBeginDeadline:
                 HttpClient(connections=1, clock=clock) as client,
             ):
                 if sent:
-                    await client.send(server.post(), timeout_s=5, begin_deadline=1.0)
+                    await client.send(
+                        server.post(), timeout_s=5, departure=Departure(begin_deadline=1.0)
+                    )
                 else:
                     with pytest.raises(NotBegun) as caught:
-                        await client.send(server.post(), timeout_s=5, begin_deadline=1.0)
+                        await client.send(
+                            server.post(), timeout_s=5, departure=Departure(begin_deadline=1.0)
+                        )
                     assert_safe(caught.value, ErrorKind.UNREACHABLE)
                 await until(lambda: sent or server.open_now == 0)
                 assert any(map(bool, server.received)) is sent
@@ -477,11 +506,15 @@ class TestBeginDeadline:
                 await client.send(server.post(), timeout_s=5)
                 first = len(server.received[0])
                 with pytest.raises(NotBegun):
-                    await client.send(server.post(), timeout_s=5, begin_deadline=1.0)
+                    await client.send(
+                        server.post(), timeout_s=5, departure=Departure(begin_deadline=1.0)
+                    )
                 # The connection is closed with nothing more written to it; the client goes on.
                 await until(lambda: server.open_now == 0)
                 assert len(server.received[0]) == first
-                await client.send(server.post(), timeout_s=5, begin_deadline=1.0)
+                await client.send(
+                    server.post(), timeout_s=5, departure=Departure(begin_deadline=1.0)
+                )
 
         run(scenario())
 
@@ -508,7 +541,9 @@ class TestBeginDeadline:
                 ):
                     gate.scheme = "https"
                     sending = asyncio.create_task(
-                        client.send(gate.post(), timeout_s=20, begin_deadline=1.0)
+                        client.send(
+                            gate.post(), timeout_s=20, departure=Departure(begin_deadline=1.0)
+                        )
                     )
                     await until(lambda: any(gate.received))
                     now = 30.0 if late else 1.5
