@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dispatcher.errors import Refused, UsageProblem
-from dispatcher.status import CampaignState
+from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import accounts, campaigns, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.sets import AnyRow
@@ -173,7 +173,7 @@ def _change(
                 f"can become {new}"
             )
         if new is CampaignState.CANCELLED:
-            campaigns.cancel_waiting(conn, campaign.id, now)
+            campaigns.end_waiting(conn, campaign.id, MessageState.CANCELLED, now)
             campaigns.finish_done(conn, now)
         return find(conn, str(campaign.id))
 

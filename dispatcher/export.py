@@ -32,7 +32,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def write_csv(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: bool = False) -> int:
     """Write the export; returns how many rows. Memory does not grow with the campaign."""
     writer = csv.writer(out)
-    writer.writerow([*COLUMNS, *(quoted(h) for h in orjson.loads(campaign.columns))])
+    headers = orjson.loads(campaign.columns)
+    width = len(COLUMNS) + len(headers)
+    writer.writerow([*COLUMNS, *map(quoted, headers)])
     streams = [_rejects(store, campaign)]
     if not rejects_only:
         with store.read() as conn:
@@ -40,14 +42,14 @@ def write_csv(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: bool
         streams += [_lane(store, campaign, lane) for lane in lanes]
     count = 0
     for _row, line in heapq.merge(*streams, key=lambda item: item[0]):
-        writer.writerow(line)
+        writer.writerow(line + [None] * (width - len(line)))
         count += 1
     return count
 
 
-def quoted(cell: str) -> str:
+def quoted(cell: str | None) -> str | None:
     """A cell that no spreadsheet runs as a formula: an apostrophe goes in front where needed."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    return f"'{cell}" if cell is not None and cell.startswith(_FORMULA) else cell
 
 
 def _lane(
@@ -70,13 +72,13 @@ def _line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:
         message.msisdn,
         state.label,
         account,
-        message.provider_message_id,
-        message.job_id if was_accepted else None,
+        quoted(message.provider_message_id),
+        quoted(message.job_id) if was_accepted else None,
         message.parts,
         message.cost,
         message.attempts,
-        message.error_code,
-        quoted(message.error) if message.error else None,
+        quoted(message.error_code),
+        quoted(message.error),
         _iso(message.begun_at) if was_accepted else None,
         _iso(message.final_at),
         *(quoted(cell) for cell in original),

@@ -4,16 +4,17 @@ Owns opening, rows and their errors; whether a number or a text is good is not d
 """
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self, cast
 
 from dispatcher.columns import named_column, phone_column
 from dispatcher.errors import Refused
 from dispatcher.sniffing import find_delimiter, find_encoding, refuse_other_formats
-from dispatcher.source_file import HashedBytes, open_twice_readable
+from dispatcher.source_file import CountedBytes, open_twice_readable
 from dispatcher.template import fold
 
 _LONGEST_LINE: Final = 1024 * 1024
@@ -59,11 +60,15 @@ class RecipientFile:
 
     def __init__(self, stream: BinaryIO, *, column: str | None, mapping: Mapping[str, str]) -> None:
         refuse_other_formats(stream)
+        stream.seek(0)
+        #: Hex digest of the whole file, before a row of it is read.
+        whole = hashlib.file_digest(cast("io.BufferedReader", stream), "sha256")
+        self.sha256: Final = whole.hexdigest()
         self.size: Final = stream.seek(0, io.SEEK_END)
         stream.seek(0)
         self.encoding: Final = find_encoding(stream)
         self.delimiter, skipped_lines = find_delimiter(stream, self.encoding)
-        self._bytes = HashedBytes(stream)
+        self._bytes = CountedBytes(stream)
         self._text = io.TextIOWrapper(
             io.BufferedReader(self._bytes, _BUFFER_BYTES), self.encoding, newline=""
         )
@@ -84,11 +89,6 @@ class RecipientFile:
     def position(self) -> int:
         """Bytes read so far, of `size`: for showing progress."""
         return self._bytes.position
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest of the bytes read so far: of the whole file once all rows were read."""
-        return self._bytes.digest.hexdigest()
 
     def __enter__(self) -> Self:
         return self

@@ -1,19 +1,22 @@
 """Release: which batches of an account may be queued now, decided under the account's lock."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from dispatcher.gates import gate
 from dispatcher.providers.base import ProviderSettings
-from dispatcher.schedule import Budget, DueBatch, Lane, Turn, choose
-from dispatcher.status import BatchState
+from dispatcher.schedule import Budget, Contender, DueBatch, Lane, Unit, choose
+from dispatcher.status import BatchState, Kind
 from dispatcher.store import accounts, batches, campaigns
 from dispatcher.store.batches import Ticket
 from dispatcher.store.sets import AnyRow
 
 #: From so many failures in a row on, one batch at a time tries whether the provider is back.
 _PROBE_AFTER = 3
+#: One-off messages and OTP go before any bulk batch, whatever the priorities.
+_BEFORE_BULK = 100_000
 
 
 def release(conn: Connection, name: str, settings: ProviderSettings, now: datetime) -> list[Ticket]:
@@ -26,41 +29,68 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
         return []
     if account.not_before is not None and account.not_before > now:
         return []
-    budget = _budget(conn, account, settings, now)
+    out = batches.in_flight(conn, name)
+    budget = _budget(account, settings, out, now)
     if budget.is_spent:
         return []
-    turns = [Turn(-r.priority, r.turn, r.id) for r in batches.of_running_campaigns(conn, name)]
+    running = batches.of_running_campaigns(conn, name)
+    contenders = [_contender(row, out, now) for row in running if gate(row, now).is_open]
 
     def due(campaign_id: int) -> Iterator[DueBatch]:
         return batches.due(conn, campaign_id, now, settings.max_in_flight)
 
-    chosen = list(choose(turns, due, budget))
-    for turn in {turn.campaign_id: turn for turn, _batch in chosen}.values():
-        campaigns.set_turn(conn, turn.campaign_id, turn.served, now)
-    return batches.enqueue(conn, [batch.id for _turn, batch in chosen], now)
+    chosen = list(choose(contenders, due, budget))
+    for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
+        campaigns.set_turn(conn, contender.campaign_id, contender.served, now)
+    return batches.enqueue(conn, [batch.id for _contender, batch in chosen], now)
 
 
-def _budget(conn: Connection, account: AnyRow, settings: ProviderSettings, now: datetime) -> Budget:
-    out = batches.in_flight(conn, account.name)
+def rates_of(settings: ProviderSettings) -> dict[Unit, float]:
+    """The account's rates, each per second."""
+    rates = {
+        Unit.MESSAGES: settings.messages_per_second,
+        Unit.PARTS: settings.parts_per_second,
+        Unit.REQUESTS: settings.requests_per_second,
+    }
+    return {unit: rate for unit, rate in rates.items() if rate is not None}
+
+
+def _budget(
+    account: AnyRow, settings: ProviderSettings, out: Sequence[AnyRow], now: datetime
+) -> Budget:
     slots = 1 if account.failures >= _PROBE_AFTER else settings.max_in_flight
-    taken = sum(batch.requests for batch in out)
     lanes = [
-        Lane(
-            per_second=per_second,
-            counts_requests=counts_requests,
-            ahead_s=_seconds_ahead(paid_until, now),
-        )
-        for per_second, paid_until, counts_requests in (
-            (settings.messages_per_second, account.messages_paid_until, False),
-            (settings.requests_per_second, account.requests_paid_until, True),
-        )
-        if per_second is not None
+        Lane(unit, rate, _seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
+        for unit, rate in rates_of(settings).items()
     ]
+    left = accounts.left_today(account, settings.daily_limit, now)
+    budget = Budget(slots=slots, lanes=lanes, messages_left=left)
     for batch in out:
-        if batch.state != BatchState.SUBMITTING:  # it has not paid yet
-            for lane in lanes:
-                lane.book(batch.pending, batch.requests)
-    return Budget(slots=slots - taken, lanes=lanes)
+        if batch.state == BatchState.SUBMITTING:  # it has paid, and was counted
+            budget.slots -= batch.requests
+        else:
+            budget.take(_unpaid(batch))
+    return budget
+
+
+def _contender(campaign: AnyRow, out: Sequence[AnyRow], now: datetime) -> Contender:
+    urgent = campaign.one_off or campaign.kind == Kind.OTP
+    lane = None
+    if campaign.rate is not None:
+        lane = Lane(Unit.MESSAGES, campaign.rate, _seconds_ahead(campaign.paid_until, now))
+        for batch in out:
+            if batch.campaign_id == campaign.id and batch.state != BatchState.SUBMITTING:
+                lane.book(_unpaid(batch))
+    return Contender(
+        campaign_id=campaign.id,
+        rank=-campaign.priority - (_BEFORE_BULK if urgent else 0),
+        served=campaign.turn,
+        lane=lane,
+    )
+
+
+def _unpaid(batch: AnyRow) -> DueBatch:
+    return DueBatch(0, batch.pending, batch.requests, batch.parts)
 
 
 def _seconds_ahead(paid_until: datetime | None, now: datetime) -> float:

@@ -1,8 +1,10 @@
 """Pure decisions of release: how many batches an account may have out, and whose turn is next."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappushpop
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from enum import StrEnum
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 #: How long a worker may sleep on a reserved rate while it holds a batch.
@@ -12,76 +14,136 @@ SHORT_WAIT_S = 2.0
 RELEASE_AHEAD_S = 1.5
 
 
+class Unit(StrEnum):
+    """What a rate counts."""
+
+    MESSAGES = "messages"
+    PARTS = "parts"
+    REQUESTS = "requests"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """Whether a batch may leave now: `until` then says before when; else `opens_at` when next.
+
+    None: no limit, or nobody knows.
+    """
+
+    is_open: bool
+    until: datetime | None = None
+    opens_at: datetime | None = None
+
+
 class DueBatch(NamedTuple):
-    """A batch that could be released now: its pending messages, and the requests they take."""
+    """A batch that could be released now: its pending messages, their requests and parts."""
 
     id: int
     size: int
     requests: int = 1
+    parts: int = 0
 
-
-class Turn(NamedTuple):
-    """A running campaign in the order of release: highest priority, then who had least."""
-
-    rank: int
-    served: int
-    campaign_id: int
+    def cost(self, unit: Unit) -> int:
+        """What it pays of a rate in this unit."""
+        return {Unit.MESSAGES: self.size, Unit.PARTS: self.parts, Unit.REQUESTS: self.requests}[
+            unit
+        ]
 
 
 @dataclass(slots=True)
 class Lane:
-    """One rate of an account: `ahead_s` is how far into the future it is paid."""
+    """One rate: `ahead_s` is how far into the future it is paid."""
 
+    unit: Unit
     per_second: float
-    counts_requests: bool
     ahead_s: float = 0.0
 
-    def book(self, size: int, requests: int) -> None:
+    @property
+    def is_full(self) -> bool:
+        """Whether the next start at this rate is too far away to release a batch for it."""
+        return self.ahead_s > RELEASE_AHEAD_S
+
+    def book(self, batch: DueBatch) -> None:
         """Count a batch that will pay this rate."""
-        cost = requests if self.counts_requests else size
-        self.ahead_s = max(0.0, self.ahead_s) + cost / self.per_second
+        self.ahead_s = max(0.0, self.ahead_s) + batch.cost(self.unit) / self.per_second
 
 
 @dataclass(slots=True)
 class Budget:
-    """What an account may still have released: places in flight, and rate within reach."""
+    """What an account may still have released: places in flight, rate within reach, the day's rest.
+
+    A place is a request's. `messages_left` is None without a daily limit.
+    """
 
     slots: int
     lanes: list[Lane] = field(default_factory=list)
+    messages_left: int | None = None
 
     @property
     def is_spent(self) -> bool:
         """Whether nothing more may be released now."""
-        return self.slots <= 0 or any(lane.ahead_s > RELEASE_AHEAD_S for lane in self.lanes)
+        is_day_over = self.messages_left is not None and self.messages_left <= 0
+        return self.slots <= 0 or is_day_over or any(lane.is_full for lane in self.lanes)
 
     def take(self, batch: DueBatch) -> None:
         """Release a batch."""
         self.slots -= batch.requests
+        if self.messages_left is not None:
+            self.messages_left -= batch.size
         for lane in self.lanes:
-            lane.book(batch.size, batch.requests)
+            lane.book(batch)
+
+
+@dataclass(slots=True)
+class Contender:
+    """A running campaign: its rank (the lowest goes first), what it was served, its own rate."""
+
+    campaign_id: int
+    rank: int
+    served: int
+    lane: Lane | None = None
 
 
 def choose(
-    turns: Sequence[Turn], due: Callable[[int], Iterator[DueBatch]], budget: Budget
-) -> Iterator[tuple[Turn, DueBatch]]:
-    """The batches to release now, in order, with the turn that each campaign has afterwards.
+    contenders: Iterable[Contender], due: Callable[[int], Iterator[DueBatch]], budget: Budget
+) -> Iterator[tuple[Contender, DueBatch]]:
+    """The batches to release now, in order; a contender's `served` grows by the messages chosen.
 
-    Start-time fair queueing: a campaign's turn grows by the messages it was served, and of the
-    highest priority the lowest turn goes first. `due` gives a campaign's due batches in order.
+    Start-time fair queueing: among those of the lowest rank, who was served least goes first.
+    `due` gives a campaign's due batches in order. Budget and contenders are used up by it.
     """
-    queues = {turn.campaign_id: due(turn.campaign_id) for turn in turns}
-    heap = list(turns)
-    heapify(heap)
-    turn = heappop(heap) if heap else None
-    while turn is not None and not budget.is_spent:
-        batch = next(queues[turn.campaign_id], None)
+    queues: dict[int, Iterator[DueBatch]] = {}
+    heap: list[tuple[int, int, int, Contender]] = []
+    for one in contenders:
+        queues[one.campaign_id] = due(one.campaign_id)
+        heappush(heap, (one.rank, one.served, one.campaign_id, one))
+    while heap and not budget.is_spent:
+        contender = heappop(heap)[-1]
+        if contender.lane is not None and contender.lane.is_full:
+            continue
+        batch = next(queues[contender.campaign_id], None)
         if batch is None:
-            turn = heappop(heap) if heap else None
             continue
         budget.take(batch)
-        turn = turn._replace(served=turn.served + batch.size)
-        yield turn, batch
-        turn = heappushpop(heap, turn)
+        if contender.lane is not None:
+            contender.lane.book(batch)
+        contender.served += batch.size
+        yield contender, batch
+        heappush(heap, (contender.rank, contender.served, contender.campaign_id, contender))
+
+
+def departures(costs: Iterable[float], per_second: float | None) -> Iterator[float]:
+    """Seconds after the start of a batch at which each of its requests may leave, at a rate."""
+    paid = 0.0
+    for cost in costs:
+        yield paid
+        if per_second is not None:
+            paid += cost / per_second
+
+
+def day_end(now: datetime, zone: tzinfo) -> datetime:
+    """The end of the day that it is in `zone`: the account's day, by which limits are counted."""
+    tomorrow = now.astimezone(zone).date() + timedelta(days=1)
+    return datetime.combine(tomorrow, time(), zone).astimezone(UTC)
 
 
 def poll_delay(polls: int, *, first_s: float, max_s: float) -> float:

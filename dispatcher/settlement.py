@@ -40,6 +40,7 @@ class Verdict:
 
 
 MISSING = "the provider's answer does not mention this recipient"
+_ABSURD_COST = Decimal(10) ** 9
 
 
 def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
@@ -58,7 +59,8 @@ def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
         if found is None:
             doubtful.append(Unsettled(recipient.seq, None, MISSING))
         elif found.accepted:
-            accepted.append(Accepted(recipient.seq, found.provider_message_id, found.cost))
+            cost = _plausible(found.cost)
+            accepted.append(Accepted(recipient.seq, found.provider_message_id, cost))
         else:
             unsettled = doubtful if found.in_doubt else rejected
             unsettled.append(Unsettled(recipient.seq, found.error_code, found.error))
@@ -69,6 +71,12 @@ def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
         doubtful=doubtful,
         job_id=outcome.job_id,
     )
+
+
+def _plausible(cost: Decimal | None) -> Decimal | None:
+    """A price as the store can hold it; None for one that is no number, or absurd."""
+    fits = cost is not None and cost.is_finite() and abs(cost) < _ABSURD_COST
+    return cost if fits else None
 
 
 def judge_error(recipients: Sequence[Recipient], error: ProviderError) -> Verdict:

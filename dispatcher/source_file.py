@@ -1,6 +1,5 @@
-"""Opens what recipients are read from, so that it can be read twice, and hashes what is read."""
+"""Opens what recipients are read from, so that it can be read twice, and counts what is read."""
 
-import hashlib
 import io
 import os
 import shutil
@@ -17,12 +16,11 @@ if TYPE_CHECKING:
 _CHUNK_BYTES: Final = 1024 * 1024
 
 
-class HashedBytes(io.RawIOBase):
-    """Counts and hashes what is read of `stream`, and closes it when closed."""
+class CountedBytes(io.RawIOBase):
+    """Counts what is read of `stream`, and closes it when closed."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self.digest = hashlib.sha256()
         self.position = 0
 
     def readable(self) -> bool:
@@ -31,7 +29,6 @@ class HashedBytes(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer") -> int:
         chunk = self._stream.read(memoryview(buffer).nbytes)
         memoryview(buffer)[: len(chunk)] = chunk
-        self.digest.update(chunk)
         self.position += len(chunk)
         return len(chunk)
 

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -80,13 +80,24 @@ class Ready:
         ]  # fmt: skip
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
+    @property
+    def room_bytes(self) -> int:
+        """What recipients may take of one request."""
+        return self.provider.settings.max_request_bytes - self.provider.envelope_bytes
+
     def intake(self) -> Intake:
         """The file's rows against this text."""
+        provider, room = self.provider, self.room_bytes
+
+        def fits(msisdn: int, text: str) -> bool:
+            return provider.recipient_bytes(msisdn, text) <= room
+
         return Intake(
             self.file,
             self.template,
-            NumberReader(self.provider.settings.country),
-            max_parts=self.provider.max_parts,
+            NumberReader(provider.settings.country),
+            max_parts=provider.max_parts,
+            fits=fits,
             limit=self.order.limit,
         )
 
@@ -110,6 +121,8 @@ def prepared(
     text = normalize(order.text) if order.normalize else order.text
     if not text.strip():
         raise Refused("the text is empty", "give --text or --text-file")
+    if "\0" in text:
+        raise Refused("the text has a NUL character", "is it a text file?")
     if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
         raise Refused("the text has bytes that are no characters", "is it UTF-8?")
     template = TextTemplate.parse(text)
@@ -158,21 +171,25 @@ def already_submitted(store: Store, ready: Ready) -> AnyRow | None:
     Raises Refused where the key was used with other content, or where the same content was
     accepted within 24 hours and the order does not say `again`.
     """
-    order, content_key = ready.order, ready.content_key
     with store.read() as conn:
-        if order.idempotency_key is not None:
-            known = campaigns.with_idempotency_key(conn, order.idempotency_key)
-            if known is not None and known.state == CampaignState.IMPORTING:
-                known = None
-            if known is not None and known.content_key != content_key:
-                raise Refused(
-                    f"the idempotency key was used before, by campaign {known.id} with another "
-                    "file, text or account",
-                    "use a new key for a new campaign",
-                )
-            return known
-        since = store_now(conn) - _SAME_WITHIN
-        same = None if order.again else campaigns.same_content(conn, content_key, since)
+        return _earlier(conn, ready)
+
+
+def _earlier(conn: Connection, ready: Ready) -> AnyRow | None:
+    order, content_key = ready.order, ready.content_key
+    if order.idempotency_key is not None:
+        known = campaigns.with_idempotency_key(conn, order.idempotency_key)
+        if known is not None and known.state != CampaignState.IMPORTING:
+            if known.content_key == content_key:
+                return known
+            raise Refused(
+                f"the idempotency key was used before, by campaign {known.id} with another "
+                "file, text or account",
+                "use a new key for a new campaign",
+            )
+    if order.again:
+        return None
+    same = campaigns.same_content(conn, content_key, store_now(conn) - _SAME_WITHIN)
     if same is not None:
         raise Refused(
             f"the same file, text and account were submitted as campaign {same.id} "
@@ -185,8 +202,8 @@ def already_submitted(store: Store, ready: Ready) -> AnyRow | None:
 def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> Imported:
     """Read the file into the store. Until `accept`, the campaign sends nothing.
 
-    An unfinished import of the same content is discarded first; one that is still being written
-    is Refused.
+    An unfinished import of the same content or key is discarded first; one that is still being
+    written is Refused, and so is content that was accepted since `already_submitted` looked.
     """
     job = _start(store, ready)
     writer = _Writer(store, job, ready)
@@ -212,48 +229,62 @@ def accept(store: Store, imported: Imported) -> CampaignState:
 
 def discard(store: Store, job: Import) -> None:
     """Remove an import that was not accepted."""
-    with store.write() as conn:
-        imports.discard(conn, job)
+    is_left = True
+    while is_left:
+        with store.write() as conn:
+            is_left = not imports.discard(conn, job, store_now(conn) + _LEASE)
 
 
 def _start(store: Store, ready: Ready) -> Import:
-    order = ready.order
-    with store.write() as conn:
-        now = store_now(conn)
-        _clear_unfinished(conn, ready.content_key, now)
-        values = {
-            "name": order.name,
-            "account": order.account,
-            "kind": order.kind,
-            "sender": ready.route.sender,
-            "template": ready.route.template,
-            "sender_ref": ready.route.sender_ref,
-            "template_ref": ready.route.template_ref,
-            "text": ready.text,
-            "columns": orjson.dumps(ready.file.file_headers).decode(),
-            "source_name": order.source_name,
-            "content_key": ready.content_key,
-            "idempotency_key": order.idempotency_key,
-            "on_doubt": "hold",
-            "created_at": now,
-        }
-        return imports.start(conn, values, now + _LEASE)
+    while True:
+        with store.write() as conn:
+            left = _fenced_off(conn, ready)
+            if left is None:
+                return _started(conn, ready)
+        discard(store, left)
 
 
-def _clear_unfinished(conn: Connection, content_key: str, now: datetime) -> None:
-    """Discard what an earlier, killed submission of the same content left behind."""
-    left = imports.unfinished(conn, content_key)
+def _fenced_off(conn: Connection, ready: Ready) -> Import | None:
+    """What an earlier, killed submission of the same content or key left behind."""
+    left = imports.unfinished(conn, ready.content_key, ready.order.idempotency_key)
     if left is None:
-        return
+        return None
+    now = store_now(conn)
     if left.import_lease_until > now:
         raise Refused(
-            f"the same file is being submitted right now, as campaign {left.id}",
+            f"the same file or key is being submitted right now, as campaign {left.id}",
             f"wait for it to end; if it was killed, try again after {left.import_lease_until:%H:%M}"
             " UTC",
         )
-    job = imports.take_over(conn, left.id, left.import_fence)
-    if job is not None:
-        imports.discard(conn, job)
+    return imports.take_over(conn, left, now + _LEASE)
+
+
+def _started(conn: Connection, ready: Ready) -> Import:
+    order = ready.order
+    known = _earlier(conn, ready)
+    if known is not None:
+        raise Refused(
+            f"campaign {known.id} was submitted with this idempotency key a moment ago",
+            "submit again to see it",
+        )
+    now = store_now(conn)
+    values = {
+        "name": order.name,
+        "account": order.account,
+        "kind": order.kind,
+        "sender": ready.route.sender,
+        "template": ready.route.template,
+        "sender_ref": ready.route.sender_ref,
+        "template_ref": ready.route.template_ref,
+        "text": ready.text,
+        "columns": orjson.dumps(ready.file.file_headers if order.keep_columns else ()).decode(),
+        "source_name": order.source_name,
+        "content_key": ready.content_key,
+        "idempotency_key": order.idempotency_key,
+        "on_doubt": "hold",
+        "created_at": now,
+    }
+    return imports.start(conn, values, now + _LEASE)
 
 
 class _Writer:
@@ -271,7 +302,7 @@ class _Writer:
         )
         self._planner = BatchPlanner[Encoding, Taken](
             max_recipients=provider.chunk if self._texts_differ else provider.max_recipients,
-            max_bytes=provider.settings.max_request_bytes - provider.envelope_bytes,
+            max_bytes=ready.room_bytes,
         )
         self._batches: list[NewBatch] = []
         self._rejects: list[NewReject] = []
@@ -282,8 +313,9 @@ class _Writer:
     def add(self, item: Taken | Rejected) -> None:
         """Take one row."""
         if isinstance(item, Rejected):
-            cells = orjson.dumps(item.cells[: self._width]).decode()
-            self._rejects.append(NewReject(item.row, item.kind, item.msisdn, item.reason, cells))
+            cells = item.cells[: self._width] if self._keep_columns else []
+            kept = orjson.dumps(cells).decode()
+            self._rejects.append(NewReject(item.row, item.kind, item.msisdn, item.reason, kept))
             self._rows += 1
         else:
             size = self._bytes_of(item.msisdn, item.text)

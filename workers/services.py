@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
+from zoneinfo import ZoneInfo
 
 from dispatcher import embedded
 from dispatcher.config import Settings, load_settings
@@ -41,6 +42,10 @@ class Services:
         """How long a status request may take before it is made again."""
         slowest = max((a.timeout_s for a in self.settings.accounts.values()), default=0.0)
         return timedelta(seconds=slowest) + self.lease
+
+    def zone(self, account: str) -> ZoneInfo:
+        """The zone that an account's days are counted in."""
+        return ZoneInfo(self.settings.account(account).timezone)
 
     def provider(self, account: str) -> Provider:
         """The adapter of a configured account. Raises ConfigError for an unknown one."""

@@ -16,6 +16,8 @@ from dispatcher.backoff import full_jitter, retry_delay
 from dispatcher.errors import ErrorKind, ProviderError, StoreError
 from dispatcher.messages import HttpResponse, SubmitRequest
 from dispatcher.providers.base import Provider, StatusLookup
+from dispatcher.schedule import Unit
+from dispatcher.segments import measure
 from dispatcher.settlement import Verdict, judge, judge_error
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, attempts, campaigns
@@ -34,17 +36,24 @@ _COUNTED = frozenset({ErrorKind.UNREACHABLE, ErrorKind.THROTTLED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A claimed batch, ready to be submitted; `account` is its row as it was when claimed."""
+    """A claimed batch, ready to be submitted; the rows are as they were when it was claimed."""
 
     claim: Claim
     provider: Provider
     requests: Sequence[SubmitRequest]
     account: AnyRow
+    campaign: AnyRow
 
-    @property
-    def size(self) -> int:
-        """Messages in all requests."""
-        return sum(len(request.recipients) for request in self.requests)
+    def costs(self, unit: Unit) -> list[int]:
+        """What each request pays of a rate in this unit."""
+        if unit is Unit.REQUESTS:
+            return [1] * len(self.requests)
+        if unit is Unit.MESSAGES:
+            return [len(request.recipients) for request in self.requests]
+        return [
+            sum(measure(recipient.text).parts for recipient in request.recipients)
+            for request in self.requests
+        ]
 
 
 class Settling:
@@ -65,8 +74,8 @@ class Settling:
     ) -> None:
         """Store the answer to one request."""
         if isinstance(answer, NotBegun):
-            self._error = answer
-            keep(self._store, lambda conn, now: attempts.withdraw(conn, [attempt_id], now))
+            self._error, claim = answer, self._work.claim
+            keep(self._store, lambda conn, now: attempts.withdraw(conn, claim, attempt_id, now))
             return
         verdict, error = _judged(self._work.provider, request, answer)
         self._error = error or self._error
@@ -89,7 +98,7 @@ class Settling:
         def store(conn: Connection, now: datetime) -> None:
             not_before = None
             if error is not None and is_try:
-                wait_s = retry_delay(claim.tries, error.retry_after_s, random.random)
+                wait_s = retry_delay(claim.tries + 1, error.retry_after_s, random.random)
                 not_before = now + timedelta(seconds=wait_s)
             attempts.close_batch(
                 conn,
@@ -105,7 +114,7 @@ class Settling:
 
 def keep(store: Store, write: Callable[[Connection, datetime], object]) -> None:
     """Run `write` in a transaction, again and again until the store takes it."""
-    failures = 0
+    failures = 1
     while True:
         try:
             with store.write() as conn:
@@ -158,10 +167,10 @@ def _note_health(conn: Connection, work: Work, error: ProviderError | None, now:
             now=now,
         )
     elif error.kind is ErrorKind.THROTTLED:
-        wait_s = retry_delay(work.claim.tries, error.retry_after_s, random.random)
+        wait_s = retry_delay(work.claim.tries + 1, error.retry_after_s, random.random)
         accounts.hold(conn, name, now + timedelta(seconds=wait_s), failed=False)
     else:
-        wait_s = full_jitter(work.account.failures, random=random.random)
+        wait_s = full_jitter(work.account.failures + 1, random=random.random)
         accounts.hold(conn, name, now + timedelta(seconds=wait_s), failed=True)
 
 

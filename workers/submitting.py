@@ -7,17 +7,19 @@ session is open during the call, and every write carries the claim's fence.
 import logging
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import orjson
 
 from dispatcher.errors import BrokerError, DispatcherError
+from dispatcher.gates import gate
 from dispatcher.messages import Recipient, Route, SubmitBatch
 from dispatcher.ratelimit import Bucket, Reservation
-from dispatcher.release import release
-from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S
+from dispatcher.release import rates_of, release
+from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, day_end, departures
 from dispatcher.status import Encoding, Kind
 from dispatcher.store import accounts, attempts, batches, campaigns, messages
+from dispatcher.store.attempts import Begun, Terms
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.sets import AnyRow
@@ -70,18 +72,24 @@ def _submit_claimed(own: Services, claim: Claim) -> None:
         _hand_back(own, claim)
         return
     begun_at = boottime()
-    ids = _begin(own, work, reservation)
-    if ids is not None:
-        _call(own, work, ids, begun_at)
+    begun = _begin(own, work, reservation)
+    if begun is not None:
+        _call(own, work, begun, begun_at)
 
 
 def _prepare(own: Services, claim: Claim) -> Work | None:
     """Render the batch's pending messages into requests."""
     provider = own.provider(claim.account)
+    limit = provider.settings.daily_limit
     with own.store.read() as conn:
+        now = store_now(conn)
         campaign = campaigns.get(conn, claim.campaign_id)
-        rows = messages.pending(conn, claim)
         account = accounts.get(conn, claim.account)
+        left = accounts.left_today(account, limit, now) if account is not None else None
+        rows = messages.pending(conn, claim, left)
+    if left == 0:
+        _hand_back(own, claim, until=day_end(now, own.zone(claim.account)))
+        return None
     if campaign is None or account is None or not rows:
         with own.store.write() as conn:
             batches.settle_empty(conn, claim)
@@ -98,7 +106,9 @@ def _prepare(own: Services, claim: Claim) -> Work | None:
         ),
     )
     requests = tuple(provider.submit_requests(batch))
-    return Work(claim=claim, provider=provider, requests=requests, account=account)
+    return Work(
+        claim=claim, provider=provider, requests=requests, account=account, campaign=campaign
+    )
 
 
 def _render(campaign: AnyRow, rows: Sequence[AnyRow]) -> tuple[Recipient, ...]:
@@ -116,69 +126,99 @@ def _render(campaign: AnyRow, rows: Sequence[AnyRow]) -> tuple[Recipient, ...]:
 
 
 def _reserve(own: Services, work: Work) -> Reservation:
-    """Pay the account's rates for the whole batch, or for none of it."""
-    limits, account = work.provider.settings, work.account
+    """Pay the account's rates and the campaign's for the whole batch, or for none of it."""
     with own.store.read() as conn:
         now = store_now(conn)
+
+    def bucket(key: str, unit: Unit, per_second: float, paid_until: datetime | None) -> Bucket:
+        ahead_s = 0.0 if paid_until is None else (paid_until - now).total_seconds()
+        cost = float(sum(work.costs(unit)))
+        return Bucket(key=key, cost=cost, per_second=per_second, floor_s=ahead_s)
+
+    account = work.account._mapping
     buckets = [
-        Bucket(
-            key=f"{work.claim.account}:{unit}",
-            cost=float(cost),
-            per_second=per_second,
-            floor_s=0.0 if paid_until is None else (paid_until - now).total_seconds(),
-        )
-        for unit, cost, per_second, paid_until in (
-            ("messages", work.size, limits.messages_per_second, account.messages_paid_until),
-            ("requests", len(work.requests), limits.requests_per_second,
-             account.requests_paid_until),
-        )
-        if per_second is not None
-    ]  # fmt: skip
+        bucket(f"{work.claim.account}:{unit}", unit, rate, account[f"{unit}_paid_until"])
+        for unit, rate in rates_of(work.provider.settings).items()
+    ]
+    if work.campaign.rate is not None:
+        key, paid_until = _campaign_key(work), work.campaign.paid_until
+        buckets.append(bucket(key, Unit.MESSAGES, work.campaign.rate, paid_until))
     return own.limiter.reserve(buckets, max_wait_s=SHORT_WAIT_S)
 
 
-def _begin(own: Services, work: Work, reservation: Reservation) -> list[int] | None:
+def _campaign_key(work: Work) -> str:
+    return f"campaign {work.claim.campaign_id}"
+
+
+def _begin(own: Services, work: Work, reservation: Reservation) -> Begun | None:
     """Commit the attempt rows. From here on a crash leaves doubt."""
-    timeout = timedelta(seconds=work.provider.settings.timeout_s + _DEADLINE_SLACK_S)
-    paid_for_s = {
-        key.rpartition(":")[2]: max(0.0, paid_s - reservation.wait_s)
-        for key, paid_s in reservation.paid_for_s.items()
-    }
+    settings = work.provider.settings
+    paid = {key: s - reservation.wait_s for key, s in reservation.paid_for_s.items()}
+    campaign_paid_for_s = paid.pop(_campaign_key(work), None)
     with own.store.write() as conn:
         now = store_now(conn)
-        return attempts.begin(
-            conn,
-            work.claim,
-            [[recipient.seq for recipient in r.recipients] for r in work.requests],
-            deadline=now + timeout,
-            paid_for_s=paid_for_s,
-            now=now,
+        terms = Terms(
+            gate=gate,
+            deadline=now + timedelta(seconds=settings.timeout_s + _DEADLINE_SLACK_S),
+            paid_for_s={Unit(key.rpartition(":")[2]): max(0.0, s) for key, s in paid.items()},
+            campaign_paid_for_s=campaign_paid_for_s,
+            daily_limit=settings.daily_limit,
+            day_until=day_end(now, own.zone(work.claim.account)),
         )
+        seqs = [[recipient.seq for recipient in r.recipients] for r in work.requests]
+        return attempts.begin(conn, work.claim, seqs, terms=terms, now=now)
 
 
-def _call(own: Services, work: Work, ids: list[int], begun_at: float) -> None:
+def _call(own: Services, work: Work, begun: Begun, begun_at: float) -> None:
     """Make the requests, and store each answer as it comes."""
     started = time.monotonic()
     settling = Settling(own, work)
-    departures = [Departure(begin_deadline=begun_at + _FIRST_BYTE_S)] * len(work.requests)
     answers = own.runtime.call_many(
         [request.http for request in work.requests],
         timeout_s=work.provider.settings.timeout_s,
         concurrency=len(work.requests),
-        departures=departures,
+        departures=_departures(work, begun, begun_at),
     )
     for index, answer in answers:
-        settling.settle(ids[index], work.requests[index], answer)
+        settling.settle(begun.attempt_ids[index], work.requests[index], answer)
     settling.close()
     log.info("batch %d: %s in %.2f s", work.claim.id, settling, time.monotonic() - started)
 
 
+def _departures(work: Work, begun: Begun, begun_at: float) -> list[Departure]:
+    """When each request of a batch may leave: spread over the batch's share of every rate."""
+    rates = [*rates_of(work.provider.settings).items()]
+    if work.campaign.rate is not None:
+        rates.append((Unit.MESSAGES, work.campaign.rate))
+    spread = [list(departures(work.costs(unit), rate)) for unit, rate in rates]
+    offsets = (
+        [max(at) for at in zip(*spread, strict=True)] if spread else [0.0] * len(work.requests)
+    )
+    not_after = None
+    if begun.until is not None:
+        not_after = begun_at + (begun.until - begun.at).total_seconds()
+    return [
+        Departure(
+            not_before=begun_at + offset if offset else 0.0,
+            begin_deadline=begun_at + offset + _FIRST_BYTE_S,
+            not_after=not_after,
+        )
+        for offset in offsets
+    ]
+
+
 def _hand_back(
-    own: Services, claim: Claim, *, wait_s: float = 0.0, reason: str | None = None
+    own: Services,
+    claim: Claim,
+    *,
+    wait_s: float = 0.0,
+    until: datetime | None = None,
+    reason: str | None = None,
 ) -> None:
     with own.store.write() as conn:
-        not_before = store_now(conn) + timedelta(seconds=wait_s) if wait_s else None
-        batches.hand_back(conn, claim, not_before=not_before, error=reason)
+        if wait_s:
+            until = store_now(conn) + timedelta(seconds=wait_s)
+        batches.hand_back(conn, claim, not_before=until, error=reason)
 
 
 def _release_next(own: Services, account: str) -> None:

@@ -23,7 +23,8 @@ def tick() -> None:
         if judge_after is None:
             return
         accounts.ensure(conn, own.settings.accounts)
-        campaigns.start_due(conn)
+        campaigns.lapse_due(conn, now)
+        campaigns.start_due(conn, now)
         requeue_after_s = own.settings.worker.requeue_after_s
         unclaimed = sweep(conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s)
         busy = campaigns.running_accounts(conn)

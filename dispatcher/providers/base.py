@@ -116,7 +116,10 @@ class ProviderSettings(BaseModel):
     template: str | None = None
     country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
     messages_per_second: float | None = Field(default=None, gt=0)
+    parts_per_second: float | None = Field(default=None, gt=0)
     requests_per_second: float | None = Field(default=None, gt=0)
+    daily_limit: int | None = Field(default=None, ge=1)
+    timezone: str = "UTC"
     max_in_flight: int = Field(default=4, ge=1, le=1000)
     max_recipients: int | None = Field(default=None, ge=1)
     max_request_bytes: int = Field(default=1024 * 1024, ge=1024)

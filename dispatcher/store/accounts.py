@@ -1,15 +1,15 @@
 """Accounts as the store knows them: paused or open, waiting, and until when their rate is paid."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, func, literal, select, update
+from sqlalchemy import Column, ColumnElement, Connection, func, literal, select, update
 
+from dispatcher.schedule import Unit
 from dispatcher.store.sets import AnyRow, insert_or_ignore
 from dispatcher.store.tables import ACCOUNT, AUDIT
 from dispatcher.store.types import UtcTime
-
-_COLUMN_OF = {"messages": "messages_paid_until", "requests": "requests_paid_until"}
 
 
 def ensure(conn: Connection, names: Iterable[str]) -> None:
@@ -63,32 +63,69 @@ def resume(conn: Connection, name: str, *, actor: str, now: datetime) -> bool:
 
 def hold(conn: Connection, name: str, until: datetime, *, failed: bool) -> None:
     """Release nothing before `until`; `failed` counts a request that did not reach the provider."""
-    given = literal(until, UtcTime())
-    greatest = func.greatest if conn.dialect.name == "postgresql" else func.max
     conn.execute(
         update(ACCOUNT)
         .where(ACCOUNT.c.name == name)
         .values(
             failures=ACCOUNT.c.failures + 1 if failed else ACCOUNT.c.failures,
-            not_before=greatest(func.coalesce(ACCOUNT.c.not_before, given), given),
+            not_before=_later(conn, ACCOUNT.c.not_before, until),
         )
     )
 
 
 def reached(conn: Connection, name: str) -> None:
-    """The provider answered: failures in a row start again from none."""
+    """The provider answered: failures in a row start again from none.
+
+    A wait that another request was asked for at the same time stays.
+    """
     conn.execute(
-        update(ACCOUNT)
-        .where(ACCOUNT.c.name == name, ACCOUNT.c.failures > 0)
-        .values(failures=0, not_before=None)
+        update(ACCOUNT).where(ACCOUNT.c.name == name, ACCOUNT.c.failures > 0).values(failures=0)
     )
 
 
-def pay(conn: Connection, name: str, paid_for_s: dict[str, float], now: datetime) -> None:
-    """Note until when each rate is paid: the floor of every later reservation."""
+def pay(conn: Connection, name: str, paid_for_s: Mapping[Unit, float], now: datetime) -> None:
+    """Note until when each rate is paid: the floor of every later reservation.
+
+    Never an earlier time than was noted: requests begin in another order than they reserved.
+    """
     if paid_for_s:
-        values = {_COLUMN_OF[key]: now + timedelta(seconds=s) for key, s in paid_for_s.items()}
-        conn.execute(update(ACCOUNT).where(ACCOUNT.c.name == name).values(**values))
+        values = {
+            (column := ACCOUNT.c[f"{unit}_paid_until"]): _later(
+                conn, column, now + timedelta(seconds=s)
+            )
+            for unit, s in paid_for_s.items()
+        }
+        conn.execute(update(ACCOUNT).where(ACCOUNT.c.name == name).values(values))
+
+
+def left_today(account: AnyRow, limit: int | None, now: datetime) -> int | None:
+    """Messages that the account may still begin this day; None without a limit."""
+    if limit is None:
+        return None
+    is_today = account.day_until is not None and now < account.day_until
+    return max(0, limit - account.day_count) if is_today else limit
+
+
+def count_today(
+    conn: Connection, account: AnyRow, messages: int, day_until: datetime, now: datetime
+) -> None:
+    """Count begun messages in the account's day; a new one ends at `day_until`."""
+    is_today = account.day_until is not None and now < account.day_until
+    conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == account.name)
+        .values(
+            day_until=account.day_until if is_today else day_until,
+            day_count=(account.day_count if is_today else 0) + messages,
+        )
+    )
+
+
+def _later(conn: Connection, column: Column[Any], until: datetime) -> ColumnElement[Any]:
+    """The later of what a column of times holds and `until`."""
+    given = literal(until, UtcTime())
+    greatest = func.greatest if conn.dialect.name == "postgresql" else func.max
+    return greatest(func.coalesce(column, given), given)
 
 
 def _audit(

@@ -1,12 +1,14 @@
 """Attempts: begun before the first byte leaves, settled by the answer, once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, insert, select, update
+from sqlalchemy import Column, Connection, Integer, Text, insert, select, update
 
+from dispatcher.errors import StoreError
+from dispatcher.schedule import Gate, Unit
 from dispatcher.settlement import Verdict
 from dispatcher.status import (
     AttemptOutcome,
@@ -14,7 +16,7 @@ from dispatcher.status import (
     CampaignState,
     MessageState,
 )
-from dispatcher.store import accounts
+from dispatcher.store import accounts, campaigns
 from dispatcher.store.batches import Claim, hand_back
 from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
@@ -37,29 +39,60 @@ class PollPlan:
     until: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms a batch may begin; `gate` is asked with the campaign as it is now."""
+
+    gate: Callable[[AnyRow, datetime], Gate]
+    deadline: datetime
+    #: Until when each rate of the account is paid by this, in seconds from now.
+    paid_for_s: Mapping[Unit, float]
+    campaign_paid_for_s: float | None
+    daily_limit: int | None
+    day_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """A begun batch: its attempts in the order of its requests, and when they must have left."""
+
+    attempt_ids: Sequence[int]
+    at: datetime
+    until: datetime | None
+
+
 def begin(
     conn: Connection,
     held: Claim,
     requests: Sequence[Sequence[int]],
     *,
-    deadline: datetime,
-    paid_for_s: dict[str, float],
+    terms: Terms,
     now: datetime,
-) -> list[int] | None:
+) -> Begun | None:
     """`claimed → submitting`: the attempt rows of `requests` (each the seqs it carries), in order.
 
-    None where the batch must not leave now (its account or campaign was stopped: it is handed
-    back) or was lost to somebody else.
+    None where the batch must not leave now (its account or campaign was stopped, its window is
+    closed, the day is used up: it is handed back) or was lost to somebody else. Raises StoreError
+    where `requests` carry a message that is not pending any more.
     """
     account = accounts.lock(conn, held.account)
     campaign = conn.execute(
-        select(CAMPAIGN.c.state).where(CAMPAIGN.c.id == held.campaign_id).with_for_update(read=True)
+        select(CAMPAIGN).where(CAMPAIGN.c.id == held.campaign_id).with_for_update(read=True)
     ).one()
-    if account is None or account.paused_by or campaign.state != CampaignState.RUNNING:
-        if campaign.state == CampaignState.CANCELLED:
-            cancel_held(conn, held, BatchState.CLAIMED, now)
-        else:
-            hand_back(conn, held, not_before=None)
+    if campaign.state == CampaignState.CANCELLED:
+        cancel_held(conn, held, BatchState.CLAIMED, now)
+        return None
+    messages = sum(len(seqs) for seqs in requests)
+    may_leave = terms.gate(campaign, now)
+    left = accounts.left_today(account, terms.daily_limit, now) if account is not None else 0
+    if (
+        account is None
+        or account.paused_by
+        or campaign.state != CampaignState.RUNNING
+        or not may_leave.is_open
+        or (left is not None and left < messages)
+    ):
+        hand_back(conn, held, not_before=may_leave.opens_at)
         return None
     taken = conn.execute(
         update(BATCH)
@@ -70,9 +103,13 @@ def begin(
     ).rowcount
     if not taken:
         return None
-    ids = [_open_attempt(conn, held, seqs, deadline, now) for seqs in requests]
-    accounts.pay(conn, held.account, paid_for_s, now)
-    return ids
+    ids = [_open_attempt(conn, held, seqs, terms.deadline, now) for seqs in requests]
+    accounts.pay(conn, held.account, terms.paid_for_s, now)
+    if terms.campaign_paid_for_s is not None:
+        campaigns.pay(conn, held.campaign_id, terms.campaign_paid_for_s, now)
+    if terms.daily_limit is not None:
+        accounts.count_today(conn, account, messages, terms.day_until, now)
+    return Begun(attempt_ids=ids, at=now, until=may_leave.until)
 
 
 def _open_attempt(
@@ -97,11 +134,13 @@ def _open_attempt(
     if len(seqs) < held.size:
         given = value_set(conn, [("seq", Integer())], [(seq,) for seq in seqs])
         in_request = in_request & (MESSAGE.c.seq == given.c.seq)
-    conn.execute(
+    carried = conn.execute(
         update(MESSAGE)
         .where(in_request)
         .values(attempt_id=attempt_id, attempts=MESSAGE.c.attempts + 1)
-    )
+    ).rowcount
+    if carried != len(seqs):
+        raise StoreError(f"batch {held.id} changed while its requests were made; they do not leave")
     return attempt_id
 
 
@@ -117,39 +156,36 @@ def settle(
     """Store the answer to one attempt, and the counts of its batch.
 
     With the newest fence everything in `verdict` counts. Where the lease had run out, a late
-    acceptance still turns its own doubt into `submitted`; a late refusal changes nothing.
+    acceptance still turns its own doubt into `submitted`; a late refusal changes nothing. An answer
+    that is stored already (its commit was not acknowledged) is not counted again.
     """
-    owned = conn.execute(
-        select(BATCH.c.id)
-        .where(
-            BATCH.c.id == held.id,
-            BATCH.c.fence == held.fence,
-            BATCH.c.state == BatchState.SUBMITTING,
-        )
-        .with_for_update()
-    ).one_or_none()
-    old = MessageState.PENDING if owned is not None else MessageState.IN_DOUBT
+    owned = _is_owned(conn, held)
+    outcome = conn.execute(select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == attempt_id)).scalar_one()
+    if outcome != (AttemptOutcome.OPEN if owned else AttemptOutcome.DOUBTFUL):
+        return Settled(owned=owned)
+    old = MessageState.PENDING if owned else MessageState.IN_DOUBT
     accepted = _accept(conn, held, attempt_id, verdict, old)
-    rejected = doubtful = 0
-    if owned is not None:
-        rejected = _mark(conn, held, attempt_id, verdict.rejected, MessageState.REJECTED, now)
-        doubtful = _mark(conn, held, attempt_id, verdict.doubtful, MessageState.IN_DOUBT, None)
-    elif accepted < len(verdict.accepted):
+    if not owned and accepted < len(verdict.accepted):
         _audit_late(conn, held, attempt_id, len(verdict.accepted) - accepted, now)
-    column = BATCH.c.pending if owned is not None else BATCH.c.in_doubt
-    counts: dict[str, Any] = {
-        column.name: column - accepted - rejected - doubtful,
-        "submitted": BATCH.c.submitted + accepted,
-        "rejected": BATCH.c.rejected + rejected,
-    }
-    if owned is not None:
-        counts["in_doubt"] = BATCH.c.in_doubt + doubtful
-    conn.execute(update(BATCH).where(BATCH.c.id == held.id).values(**counts))
-    if owned is not None or accepted:
+    _move(conn, held.id, accepted, BATCH.c.submitted, out_of=BATCH.c[old.label])
+    if owned:
+        rejected = _mark(conn, held, attempt_id, verdict.rejected, MessageState.REJECTED, now)
+        _move(conn, held.id, rejected, BATCH.c.rejected)
+        doubtful = _mark(conn, held, attempt_id, verdict.doubtful, MessageState.IN_DOUBT, None)
+        _move(conn, held.id, doubtful, BATCH.c.in_doubt)
+    if owned or accepted:
         _close_attempt(conn, attempt_id, verdict, poll if accepted else None, now)
     if accepted and poll is None:
         _no_receipts(conn, held.id, accepted)
-    return Settled(owned=owned is not None, accepted=accepted)
+    return Settled(owned=owned, accepted=accepted)
+
+
+def _is_owned(conn: Connection, held: Claim) -> bool:
+    """Lock the batch; whether it is submitting still for whoever claimed it as `held`."""
+    row = conn.execute(
+        select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == held.id).with_for_update()
+    ).one()
+    return bool(row.fence == held.fence and row.state == BatchState.SUBMITTING)
 
 
 def close_batch(
@@ -193,13 +229,24 @@ def close_batch(
     return _end(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=tries)
 
 
-def withdraw(conn: Connection, attempt_ids: Sequence[int], now: datetime) -> None:
-    """Close attempts whose first byte never left; their messages stay pending."""
-    conn.execute(
+def withdraw(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
+    """Close an attempt whose first byte never left; its messages stay pending, and it counts not.
+
+    Where the lease had run out, they are in doubt already and stay so.
+    """
+    if not _is_owned(conn, held):
+        return
+    closed = conn.execute(
         update(ATTEMPT)
-        .where(ATTEMPT.c.id.in_(attempt_ids), ATTEMPT.c.outcome == AttemptOutcome.OPEN)
+        .where(ATTEMPT.c.id == attempt_id, ATTEMPT.c.outcome == AttemptOutcome.OPEN)
         .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now)
-    )
+    ).rowcount
+    if closed:
+        conn.execute(
+            update(MESSAGE)
+            .where(held.messages, MESSAGE.c.attempt_id == attempt_id)
+            .values(attempts=MESSAGE.c.attempts - 1)
+        )
 
 
 def cancel_held(
@@ -305,13 +352,21 @@ def _end(
     return state
 
 
-def _move(conn: Connection, batch_id: int, moved: int, into: Any) -> None:
-    """Count messages that left `pending`."""
-    conn.execute(
-        update(BATCH)
-        .where(BATCH.c.id == batch_id)
-        .values({BATCH.c.pending: BATCH.c.pending - moved, into: into + moved})
-    )
+def _move(
+    conn: Connection,
+    batch_id: int,
+    moved: int,
+    into: Column[Any],
+    *,
+    out_of: Column[Any] = BATCH.c.pending,
+) -> None:
+    """Count messages that went from one state into another."""
+    if moved:
+        conn.execute(
+            update(BATCH)
+            .where(BATCH.c.id == batch_id)
+            .values({out_of: out_of - moved, into: into + moved})
+        )
 
 
 def _no_receipts(conn: Connection, batch_id: int, submitted: int) -> None:

@@ -1,6 +1,7 @@
 """Batches: released, claimed, handed back, and swept when their holder is gone.
 
-Lock order of every transaction: account, campaign, batch, message, attempt.
+Lock order of every transaction: account, campaign, batch. A batch's messages and attempts are
+changed only under its own lock.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, and_, literal_column, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, and_, literal_column, or_, select, update
 
 from dispatcher.schedule import DueBatch
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, CampaignState, MessageState
@@ -49,19 +50,19 @@ class Claim:
 
 
 def in_flight(conn: Connection, account: str) -> Sequence[AnyRow]:
-    """State, pending messages and requests of each batch that holds places of the account."""
+    """What each batch that holds places of the account has yet to send."""
     # The literal states let both databases use the partial index.
     return conn.execute(
-        select(BATCH.c.state, BATCH.c.pending, BATCH.c.requests).where(
-            BATCH.c.account == account, BATCH.c.state.in_(_literal(sorted(IN_FLIGHT)))
-        )
+        select(
+            BATCH.c.campaign_id, BATCH.c.state, BATCH.c.pending, BATCH.c.requests, BATCH.c.parts
+        ).where(BATCH.c.account == account, BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))))
     ).all()
 
 
 def due(conn: Connection, campaign_id: int, now: datetime, limit: int) -> Iterator[DueBatch]:
     """The campaign's batches that may leave now, in order, at most `limit`."""
     rows = conn.execute(
-        select(BATCH.c.id, BATCH.c.pending, BATCH.c.requests)
+        select(BATCH.c.id, BATCH.c.pending, BATCH.c.requests, BATCH.c.parts)
         .where(
             BATCH.c.campaign_id == campaign_id,
             BATCH.c.state.in_(_literal([BatchState.PENDING])),
@@ -71,7 +72,7 @@ def due(conn: Connection, campaign_id: int, now: datetime, limit: int) -> Iterat
         .limit(limit)
     )
     for row in rows:
-        yield DueBatch(row.id, row.pending, row.requests)
+        yield DueBatch(row.id, row.pending, row.requests, row.parts)
 
 
 def enqueue(conn: Connection, ids: Sequence[int], now: datetime) -> list[Ticket]:
@@ -136,7 +137,7 @@ def renew(conn: Connection, held: Iterable[tuple[int, int]], lease_until: dateti
     pairs = list(held)
     if not pairs:
         return 0
-    given = value_set(conn, [("id", Integer()), ("fence", Integer())], pairs)
+    given = value_set(conn, [("id", BigInteger()), ("fence", Integer())], pairs)
     return conn.execute(
         update(BATCH)
         .where(
@@ -228,10 +229,12 @@ def _doubt(conn: Connection, batch: AnyRow, now: datetime) -> None:
 
 
 def of_running_campaigns(conn: Connection, account: str) -> Sequence[AnyRow]:
-    """Id, priority and turn of the account's running campaigns."""
+    """The account's running campaigns."""
     return conn.execute(
-        select(CAMPAIGN.c.id, CAMPAIGN.c.priority, CAMPAIGN.c.turn).where(
-            CAMPAIGN.c.account == account, CAMPAIGN.c.state == CampaignState.RUNNING
+        select(CAMPAIGN).where(
+            CAMPAIGN.c.account == account,
+            CAMPAIGN.c.state == CampaignState.RUNNING,
+            CAMPAIGN.c.finished_at.is_(None),
         )
     ).all()
 

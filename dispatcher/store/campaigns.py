@@ -1,7 +1,7 @@
 """Campaigns: looked up, listed with their counts, paused, resumed, cancelled, finished."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import (
     Connection,
@@ -11,6 +11,7 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -24,6 +25,10 @@ from dispatcher.store.types import UtcTime
 COUNTERS = (*(state.label for state in MessageState), "no_receipt")
 #: Also of cancelled campaigns until what was in flight is settled: the partial index's condition.
 _OPEN = CAMPAIGN.c.finished_at.is_(None)
+#: The literal lets both databases use the partial index.
+_HAS_PENDING = exists().where(
+    BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state == literal_column("0")
+)
 
 
 def get(conn: Connection, campaign_id: int) -> AnyRow | None:
@@ -96,17 +101,30 @@ def with_idempotency_key(conn: Connection, key: str) -> AnyRow | None:
     return conn.execute(query).one_or_none()
 
 
-def start_due(conn: Connection) -> list[int]:
-    """`scheduled → running`, with a turn that neither favours nor punishes the newcomer."""
+def start_due(conn: Connection, now: datetime) -> list[int]:
+    """`scheduled → running` from `start_at` on, with a turn that does the newcomer no favour.
+
+    That is the lowest turn of those it competes with: the same account and priority, and something
+    left to release.
+    """
     waiting = conn.execute(
-        select(CAMPAIGN.c.id, CAMPAIGN.c.account).where(
-            CAMPAIGN.c.state == CampaignState.SCHEDULED, _OPEN
+        select(CAMPAIGN.c.id, CAMPAIGN.c.account, CAMPAIGN.c.priority)
+        .where(
+            CAMPAIGN.c.state == CampaignState.SCHEDULED,
+            or_(CAMPAIGN.c.start_at.is_(None), CAMPAIGN.c.start_at <= now),
+            _OPEN,
         )
+        .order_by(CAMPAIGN.c.id)
     ).all()
     for row in waiting:
         lowest = (
             select(func.coalesce(func.min(CAMPAIGN.c.turn), 0))
-            .where(CAMPAIGN.c.account == row.account, CAMPAIGN.c.state == CampaignState.RUNNING)
+            .where(
+                CAMPAIGN.c.account == row.account,
+                CAMPAIGN.c.priority == row.priority,
+                CAMPAIGN.c.state == CampaignState.RUNNING,
+                _HAS_PENDING,
+            )
             .scalar_subquery()
         )
         conn.execute(
@@ -115,6 +133,15 @@ def start_due(conn: Connection) -> list[int]:
             .values(state=CampaignState.RUNNING, turn=lowest)
         )
     return [row.id for row in waiting]
+
+
+def pay(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:
+    """Note until when the campaign's own rate is paid."""
+    conn.execute(
+        update(CAMPAIGN)
+        .where(CAMPAIGN.c.id == campaign_id)
+        .values(paid_until=now + timedelta(seconds=paid_for_s))
+    )
 
 
 def set_turn(conn: Connection, campaign_id: int, served: int, now: datetime) -> None:
@@ -154,17 +181,36 @@ def change_state(
     return bool(done)
 
 
-def cancel_waiting(conn: Connection, campaign_id: int, now: datetime) -> int:
-    """Cancel the messages of batches that nobody holds; how many messages."""
+def lapse_due(conn: Connection, now: datetime) -> int:
+    """`pending → lapsed` in batches that nobody holds, of campaigns that expired; how many."""
+    expired = select(CAMPAIGN.c.id).where(
+        CAMPAIGN.c.state.in_(
+            [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
+        ),
+        CAMPAIGN.c.expire_at <= now,
+        _OPEN,
+    )
+    return sum(
+        end_waiting(conn, campaign_id, MessageState.LAPSED, now)
+        for campaign_id in conn.execute(expired).scalars().all()
+    )
+
+
+def end_waiting(conn: Connection, campaign_id: int, state: MessageState, now: datetime) -> int:
+    """Make the messages of batches that nobody holds `cancelled` or `lapsed`; how many."""
+    counter = BATCH.c[state.label]
+    ended = BatchState.CANCELLED if state is MessageState.CANCELLED else BatchState.SETTLED
     free = [BatchState.PENDING, BatchState.QUEUED]
     rows = conn.execute(
         update(BATCH)
         .where(BATCH.c.campaign_id == campaign_id, BATCH.c.state.in_(free))
         .values(
-            state=BatchState.CANCELLED,
-            fence=BATCH.c.fence + 1,
-            cancelled=BATCH.c.cancelled + BATCH.c.pending,
-            pending=0,
+            {
+                BATCH.c.state: ended,
+                BATCH.c.fence: BATCH.c.fence + 1,
+                counter: counter + BATCH.c.pending,
+                BATCH.c.pending: 0,
+            }
         )
         .returning(BATCH.c.first_seq, BATCH.c.size)
     ).all()
@@ -177,7 +223,7 @@ def cancel_waiting(conn: Connection, campaign_id: int, now: datetime) -> int:
                 MESSAGE.c.seq.between(first, last),
                 MESSAGE.c.state == MessageState.PENDING,
             )
-            .values(state=MessageState.CANCELLED, final_at=now)
+            .values(state=state, final_at=now)
         ).rowcount
     return done
 
@@ -185,8 +231,10 @@ def cancel_waiting(conn: Connection, campaign_id: int, now: datetime) -> int:
 def finish_done(conn: Connection, now: datetime) -> list[int]:
     """`running → finished` where nothing is pending, in flight or still polled.
 
-    A cancelled campaign gets its `finished_at` by the same rule.
+    A cancelled campaign gets its `finished_at` by the same rule; batches that came back to it
+    after its end are cancelled now.
     """
+    _cancel_returned(conn, now)
     unsettled = exists().where(
         BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state < literal_column("4")
     )
@@ -211,6 +259,14 @@ def finish_done(conn: Connection, now: datetime) -> list[int]:
         .returning(CAMPAIGN.c.id)
     ).scalars()
     return ended + list(cancelled)
+
+
+def _cancel_returned(conn: Connection, now: datetime) -> None:
+    """Batches that were held when their campaign was cancelled, and came back unsettled."""
+    is_cancelled = CAMPAIGN.c.state == CampaignState.CANCELLED
+    query = select(CAMPAIGN.c.id).where(is_cancelled, _OPEN, _HAS_PENDING)
+    for campaign_id in conn.execute(query).scalars().all():
+        end_waiting(conn, campaign_id, MessageState.CANCELLED, now)
 
 
 def running_accounts(conn: Connection) -> list[str]:

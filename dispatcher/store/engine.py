@@ -6,35 +6,50 @@ fairly, where SQLite's own busy handler starves some of them for seconds.
 
 import fcntl
 import os
+import re
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, func, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    NullPool,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+)
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dispatcher.errors import ConfigError, StoreError
 
-_LOCK_WAIT_S = 60.0
-_PG_OPTIONS = (
-    "-c timezone=UTC -c statement_timeout=120s -c lock_timeout=30s"
-    " -c idle_in_transaction_session_timeout=60s"
-)
+#: How long a transaction waits for another one's locks.
+_LOCK_WAIT_S = 30.0
+_UPGRADE = "run `dispatcher db upgrade`"
+_PG_OPTIONS = "-c timezone=UTC -c statement_timeout=120s -c idle_in_transaction_session_timeout=60s"
 
 
 class Store:
     """A database that holds campaigns. Thread-safe; one per process."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, lock_wait_s: float = _LOCK_WAIT_S) -> None:
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
+        self._lock_wait_s = lock_wait_s
         self._lock_path = f"{self.url.database}.lock" if self.is_sqlite else ""
+        make = _sqlite_engine if self.is_sqlite else _postgres_engine
+        self._engine = make(self.url, lock_wait_s)
+        # COPY and PRAGMA go past SQLAlchemy, and so do their errors.
+        self._expected = (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)
 
     @property
     def name(self) -> str:
@@ -73,7 +88,7 @@ class Store:
             return
         handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            _flock(handle, self.name)
+            _flock(handle, self.name, self._lock_wait_s)
             yield
         finally:
             os.close(handle)
@@ -82,7 +97,7 @@ class Store:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, sqlite3.Error) as error:
+        except self._expected as error:
             raise _explained(error, self.name) from error
         except OSError as error:
             if not self.is_sqlite or error.filename != self._lock_path:
@@ -118,9 +133,19 @@ def store_now(conn: Connection) -> datetime:
     return now.astimezone(UTC)
 
 
-def _flock(handle: int, name: str) -> None:
-    """Wait for the writer's lock, at most `_LOCK_WAIT_S`."""
-    give_up = time.monotonic() + _LOCK_WAIT_S
+def one_at_a_time(conn: Connection, what: str) -> None:
+    """Let no other transaction that does `what` pass here until this one ends.
+
+    SQLite's writers are alone anyway.
+    """
+    if conn.dialect.name == "postgresql":
+        key = zlib.crc32(f"dispatcher {what}".encode())
+        conn.execute(select(func.pg_advisory_xact_lock(literal(key, BigInteger()))))
+
+
+def _flock(handle: int, name: str, wait_s: float) -> None:
+    """Wait for the writer's lock, at most `wait_s`."""
+    give_up = time.monotonic() + wait_s
     pause = 0.0005
     while True:
         try:
@@ -128,7 +153,7 @@ def _flock(handle: int, name: str) -> None:
         except BlockingIOError:
             if time.monotonic() > give_up:
                 raise StoreError(
-                    f"the store {name} has been locked by another process for {_LOCK_WAIT_S:.0f} s",
+                    f"the store {name} has been locked by another process for {wait_s:g} s",
                     "end the program that holds it, or wait and try again",
                 ) from None
             time.sleep(pause)
@@ -137,9 +162,9 @@ def _flock(handle: int, name: str) -> None:
             return
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, lock_wait_s: float) -> Engine:
     # A connection a transaction: opening costs 0.1 ms, and none outlives a fork or a thread.
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _LOCK_WAIT_S})
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": lock_wait_s})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -151,7 +176,7 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
-def _postgres_engine(url: URL) -> Engine:
+def _postgres_engine(url: URL, lock_wait_s: float) -> Engine:
     return create_engine(
         url,
         pool_size=5,
@@ -163,25 +188,32 @@ def _postgres_engine(url: URL) -> Engine:
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
-            "options": _PG_OPTIONS,
+            "options": f"{_PG_OPTIONS} -c lock_timeout={lock_wait_s * 1000:.0f}ms",
         },
     )
+
+
+#: What SQLite and PostgreSQL say, what that means, and the remedy.
+_KNOWN_ERRORS = [
+    (re.compile(pattern, re.IGNORECASE), what, hint)
+    for pattern, what, hint in (
+        (r"no such table|relation .* does not exist", "has no tables yet", _UPGRADE),
+        (r"no such column|column .* does not exist", "is of an older version", _UPGRADE),
+        (r"disk is full|no space left", "is on a full disk", "free space; nothing is lost"),
+        (r"unable to open", "cannot be opened", "check the path and its rights"),
+        (r"not a database", "is no SQLite database", "is `store.url` right?"),
+    )
+]
 
 
 def _explained(error: Exception, name: str) -> StoreError:
     """The store's error in words that name the remedy; values of the statement are left out."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     text = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-    folded = text.lower()
-    if "no such table" in folded or ("relation" in folded and "does not exist" in folded):
-        return StoreError(f"the store {name} has no tables yet", "run `dispatcher db upgrade`")
-    if "no such column" in folded or ("column" in folded and "does not exist" in folded):
-        return StoreError(f"the store {name} is of an older version", "run `dispatcher db upgrade`")
-    if "disk is full" in folded or "no space left" in folded:
-        return StoreError(f"the disk of the store {name} is full", "free space; nothing is lost")
-    if "unable to open" in folded:
-        return StoreError(f"the store {name} cannot be opened", "check the path and its rights")
-    if isinstance(error, OperationalError):
+    for pattern, what, hint in _KNOWN_ERRORS:
+        if pattern.search(text):
+            return StoreError(f"the store {name} {what}", hint)
+    if any(base.__name__ == "OperationalError" for base in type(cause).__mro__):
         return StoreError(
             f"the store {name} cannot be used: {text}", "is it running and reachable?"
         )

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState
+from dispatcher.store.engine import one_at_a_time
 from dispatcher.store.sets import AnyRow, bulk_insert
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 
@@ -18,6 +19,7 @@ _BATCH_COLUMNS = (
     "campaign_id", "seq", "account", "encoding", "first_seq", "size", "parts", "pending",
     "requests",
 )  # fmt: skip
+_DISCARD_GROUP = 20_000
 
 
 class NewMessage(NamedTuple):
@@ -61,7 +63,7 @@ class Import:
 
 
 def start(conn: Connection, values: dict[str, Any], lease_until: datetime) -> Import:
-    """Make the campaign row in state `importing`."""
+    """Make the campaign row in state `importing`. Check for others first, in this transaction."""
     row = conn.execute(
         insert(CAMPAIGN)
         .values(
@@ -72,20 +74,26 @@ def start(conn: Connection, values: dict[str, Any], lease_until: datetime) -> Im
     return Import(campaign_id=row.id, account=row.account, fence=1)
 
 
-def unfinished(conn: Connection, content_key: str) -> AnyRow | None:
-    """An import of the same content that was never accepted."""
-    query = select(CAMPAIGN).where(
-        CAMPAIGN.c.content_key == content_key, CAMPAIGN.c.state == CampaignState.IMPORTING
-    )
+def unfinished(conn: Connection, content_key: str, idempotency_key: str | None) -> AnyRow | None:
+    """An import of the same content, or with the same key, that was never accepted.
+
+    Until the transaction ends, nobody else passes here: two imports cannot miss each other.
+    """
+    one_at_a_time(conn, "start of an import")
+    same = CAMPAIGN.c.content_key == content_key
+    if idempotency_key is not None:
+        same = same | (CAMPAIGN.c.idempotency_key == idempotency_key)
+    query = select(CAMPAIGN).where(same, CAMPAIGN.c.state == CampaignState.IMPORTING)
     return conn.execute(query.limit(1)).one_or_none()
 
 
-def take_over(conn: Connection, campaign_id: int, fence: int) -> Import | None:
+def take_over(conn: Connection, left: AnyRow, lease_until: datetime) -> Import | None:
     """Fence off whoever was importing it; None where somebody else was faster."""
+    fence = left.import_fence
     row = conn.execute(
         update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == campaign_id, *_is_mine(fence))
-        .values(import_fence=fence + 1)
+        .where(CAMPAIGN.c.id == left.id, *_is_mine(fence))
+        .values(import_fence=fence + 1, import_lease_until=lease_until)
         .returning(CAMPAIGN.c.id, CAMPAIGN.c.account)
     ).one_or_none()
     return None if row is None else Import(campaign_id=row.id, account=row.account, fence=fence + 1)
@@ -131,17 +139,24 @@ def accept(conn: Connection, job: Import, state: CampaignState, now: datetime) -
     _hold(conn, job, state=state, import_lease_until=None, created_at=now, **ended)
 
 
-def discard(conn: Connection, job: Import) -> None:
-    """Remove everything of an import that was not accepted."""
-    _hold(conn, job)
-    for table in (MESSAGE, SOURCE_ROWS, REJECT, BATCH):
-        conn.execute(delete(table).where(table.c.campaign_id == job.campaign_id))
+def discard(conn: Connection, job: Import, lease_until: datetime) -> bool:
+    """Remove a group of rows of an import that was not accepted; True once nothing is left.
+
+    In groups, since others wait while SQLite deletes, and PostgreSQL limits a statement's time.
+    """
+    _hold(conn, job, import_lease_until=lease_until)
+    for key in (MESSAGE.c.seq, SOURCE_ROWS.c.first_seq, REJECT.c.row, BATCH.c.seq):
+        table, mine = key.table, key.table.c.campaign_id == job.campaign_id
+        last = conn.execute(select(func.max(key)).where(mine)).scalar_one()
+        if last is not None:
+            conn.execute(delete(table).where(mine, key > last - _DISCARD_GROUP))
+            return False
     conn.execute(delete(CAMPAIGN).where(CAMPAIGN.c.id == job.campaign_id))
+    return True
 
 
 def _hold(conn: Connection, job: Import, **values: Any) -> None:
     """Compare the fence in the transaction that writes."""
-    values = values or {"import_fence": job.fence}
     done = conn.execute(
         update(CAMPAIGN)
         .where(CAMPAIGN.c.id == job.campaign_id, *_is_mine(job.fence))

@@ -15,12 +15,13 @@ from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE, REJECT, SOURCE_ROWS
 _PAGE = 2000
 
 
-def pending(conn: Connection, held: Claim) -> Sequence[AnyRow]:
-    """seq, msisdn and variables of a held batch's pending messages, in order."""
+def pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[AnyRow]:
+    """seq, msisdn and variables of a held batch's first `limit` pending messages, in order."""
     return conn.execute(
         select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.variables)
         .where(held.messages, MESSAGE.c.state == MessageState.PENDING)
         .order_by(MESSAGE.c.seq)
+        .limit(limit)
     ).all()
 
 

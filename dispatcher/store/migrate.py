@@ -1,10 +1,11 @@
 """Schema versions: Alembic run from code, with the migrations inside the package."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import StoreError
-from dispatcher.store.engine import Store
+from dispatcher.store.engine import Store, one_at_a_time
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -19,15 +20,15 @@ def upgrade(url: str) -> tuple[str | None, str]:
     """
     from alembic import command
 
-    store = Store(url)
-    before = current(store)
-    newest = _newest(store)
-    if before != newest:
-        with store.write() as conn:
-            config = _config()
-            config.attributes["connection"] = conn
-            command.upgrade(config, "head")
-    store.close()
+    with closing(Store(url)) as store:
+        before = current(store)
+        newest = _newest(store)
+        if before != newest:
+            with store.write() as conn:
+                one_at_a_time(conn, "upgrade")
+                config = _config()
+                config.attributes["connection"] = conn
+                command.upgrade(config, "head")
     return before, newest
 
 

@@ -6,9 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, Text, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Text,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from dispatcher.status import MessageState
+from dispatcher.store.engine import one_at_a_time
 from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 
@@ -30,6 +41,9 @@ class Polled:
     polls: int
     batch_id: int
     campaign_id: int
+    #: The batch's messages.
+    first_seq: int
+    size: int
     account: str
     job_id: str | None
     poll_until: datetime
@@ -49,7 +63,8 @@ class Receipt(NamedTuple):
 def release(
     conn: Connection, *, now: datetime, lease_until: datetime, limit: int
 ) -> list[PollTicket]:
-    """Hand out due polls so that at most `limit` are out at a time."""
+    """Hand out due polls so that at most `limit` are out at a time, whoever releases."""
+    one_at_a_time(conn, "release of polls")
     open_ = ATTEMPT.c.poll_at.is_not(None)
     out = conn.execute(
         select(func.count()).select_from(ATTEMPT).where(open_, ATTEMPT.c.poll_lease_until > now)
@@ -57,16 +72,17 @@ def release(
     if out >= limit:
         return []
     idle = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= now)
-    due = (
+    # Locked first: LIMIT in a subquery of the UPDATE holds only until PostgreSQL runs it twice.
+    due = conn.execute(
         select(ATTEMPT.c.id)
         .where(open_, ATTEMPT.c.poll_at <= now, idle)
         .order_by(ATTEMPT.c.poll_at)
         .limit(limit - out)
         .with_for_update(skip_locked=True)
-    )
+    ).scalars()
     rows = conn.execute(
         update(ATTEMPT)
-        .where(ATTEMPT.c.id.in_(due.scalar_subquery()))
+        .where(ATTEMPT.c.id.in_(due.all()))
         .values(poll_lease_until=lease_until, polls=ATTEMPT.c.polls + 1)
         .returning(ATTEMPT.c.id, ATTEMPT.c.polls)
     )
@@ -86,8 +102,7 @@ def load(conn: Connection, ticket_id: int, polls: int) -> Polled | None:
         select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.provider_message_id).where(
             MESSAGE.c.campaign_id == row.campaign_id,
             MESSAGE.c.seq.between(row.first_seq, row.first_seq + row.batch_size - 1),
-            MESSAGE.c.attempt_id == row.id,
-            MESSAGE.c.state == MessageState.SUBMITTED,
+            _is_open(row.id),
         )
     ).all()
     return Polled(
@@ -95,6 +110,8 @@ def load(conn: Connection, ticket_id: int, polls: int) -> Polled | None:
         polls=row.polls,
         batch_id=row.batch_id,
         campaign_id=row.campaign_id,
+        first_seq=row.first_seq,
+        size=row.batch_size,
         account=row.account,
         job_id=row.job_id,
         poll_until=row.poll_until,
@@ -113,15 +130,15 @@ def settle(
     """Store final states, and when to ask again (None: never). Returns how many were new.
 
     Receipts only move forward: a message that is final already keeps its state. What is still
-    `submitted` when polling ends has no receipt.
+    `submitted` when polling ends has no receipt. Of an old ticket only the receipts count.
     """
     batch_lock = select(BATCH.c.id).where(BATCH.c.id == polled.batch_id).with_for_update()
     conn.execute(batch_lock)
-    mine = conn.execute(
-        select(ATTEMPT.c.id)
-        .where(ATTEMPT.c.id == polled.id, ATTEMPT.c.polls == polled.polls)
+    attempt = conn.execute(
+        select(ATTEMPT.c.polls, ATTEMPT.c.poll_at, ATTEMPT.c.poll_lease_until)
+        .where(ATTEMPT.c.id == polled.id)
         .with_for_update()
-    ).one_or_none()
+    ).one()
     moved = Counter[MessageState]()
     for state in _FINAL:
         rows = [r for r in receipts if r.state is state]
@@ -131,19 +148,40 @@ def settle(
         state.label: BATCH.c[state.label] + count for state, count in moved.items() if count
     }
     total = moved.total()
-    ends = mine is not None and (next_at is None or total >= len(polled.open))
-    if ends:
-        values["no_receipt"] = BATCH.c.no_receipt + len(polled.open) - total
-    if values:
+    if total:
         values["submitted"] = BATCH.c.submitted - total
-        conn.execute(update(BATCH).where(BATCH.c.id == polled.batch_id).values(**values))
-    if mine is not None:
+    if attempt.poll_at is None:
+        # Polling had ended without these receipts.
+        values["no_receipt"] = BATCH.c.no_receipt - total
+    elif attempt.polls == polled.polls and attempt.poll_lease_until is not None:
+        left = conn.execute(
+            select(func.count()).select_from(MESSAGE).where(_of(polled), _is_open(polled.id))
+        ).scalar_one()
+        ends = next_at is None or not left
+        if ends:
+            values["no_receipt"] = BATCH.c.no_receipt + left
         conn.execute(
             update(ATTEMPT)
             .where(ATTEMPT.c.id == polled.id)
             .values(poll_at=None if ends else next_at, poll_lease_until=None)
         )
+    if values:
+        conn.execute(update(BATCH).where(BATCH.c.id == polled.batch_id).values(**values))
     return total
+
+
+def _of(polled: Polled) -> ColumnElement[bool]:
+    """The messages of the polled request's batch."""
+    last = polled.first_seq + polled.size - 1
+    return and_(
+        MESSAGE.c.campaign_id == polled.campaign_id,
+        MESSAGE.c.seq.between(polled.first_seq, last),
+    )
+
+
+def _is_open(attempt_id: int) -> ColumnElement[bool]:
+    """A message of that attempt without a final state."""
+    return and_(MESSAGE.c.attempt_id == attempt_id, MESSAGE.c.state == MessageState.SUBMITTED)
 
 
 def _apply(
@@ -154,14 +192,16 @@ def _apply(
     now: datetime,
 ) -> int:
     columns: Columns = [("seq", Integer()), ("code", Text()), ("reason", Text())]
-    given = value_set(conn, columns, [(r.seq, r.error_code, r.error) for r in rows])
+    # The provider's word for a delivery is no error.
+    said = state is not MessageState.DELIVERED
+    entries = [(r.seq, r.error_code if said else None, r.error if said else None) for r in rows]
+    given = value_set(conn, columns, entries)
     return conn.execute(
         update(MESSAGE)
         .where(
-            MESSAGE.c.campaign_id == polled.campaign_id,
+            _of(polled),
             MESSAGE.c.seq == given.c.seq,
-            MESSAGE.c.attempt_id == polled.id,
-            MESSAGE.c.state == MessageState.SUBMITTED,
+            _is_open(polled.id),
         )
         .values(state=state, final_at=now, error_code=given.c.code, error=given.c.reason)
     ).rowcount

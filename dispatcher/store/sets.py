@@ -18,6 +18,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    type_coerce,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -51,7 +52,9 @@ def value_set(conn: Connection, columns: Columns, rows: Sequence[Sequence[Any]])
     document = orjson.dumps(_without_decimals(rows, prices)).decode()
     each = func.json_each(document).table_valued("value")
     picked = [
-        cast(func.json_extract(each.c.value, f"$[{i}]"), _affinity(kind)).label(name)
+        type_coerce(cast(func.json_extract(each.c.value, f"$[{i}]"), _affinity(kind)), kind).label(
+            name
+        )
         for i, (name, kind) in enumerate(columns)
     ]
     return select(*picked).subquery("given")

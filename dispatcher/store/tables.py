@@ -6,7 +6,9 @@ from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
+    Double,
     Index,
     Integer,
     LargeBinary,
@@ -14,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlmodel import Field, SQLModel
@@ -50,7 +53,7 @@ class Account(SQLModel, table=True):
 
     __tablename__ = "account"
 
-    name: str = Field(primary_key=True)
+    name: str = Field(sa_column=Column(Text, primary_key=True))
     #: NULL while open; else `operator`, `credentials`, `credit` or `configuration`.
     paused_by: str | None = _text()
     pause_reason: str | None = _text()
@@ -60,7 +63,11 @@ class Account(SQLModel, table=True):
     #: Requests in a row that failed to reach the provider.
     failures: int = _count()
     messages_paid_until: datetime | None = _time()
+    parts_paid_until: datetime | None = _time()
     requests_paid_until: datetime | None = _time()
+    #: The end of the account's day that `day_count` counts begun messages of.
+    day_until: datetime | None = _time()
+    day_count: int = _count()
 
 
 class Campaign(SQLModel, table=True):
@@ -93,6 +100,18 @@ class Campaign(SQLModel, table=True):
     content_key: str = _text(nullable=False)
     idempotency_key: str | None = Field(default=None, sa_column=Column(Text, unique=True))
     priority: int = _small()
+    #: A single message that somebody waits for: released before any bulk batch.
+    one_off: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
+    #: Messages per second; NULL: only the account's rate counts.
+    rate: float | None = Field(default=None, sa_column=Column(Double))
+    paid_until: datetime | None = _time()
+    start_at: datetime | None = _time()
+    #: What has not left by then lapses.
+    expire_at: datetime | None = _time()
+    #: JSON of windows, blackouts and zone (`windows.py`); NULL: the account's alone.
+    schedule: str | None = _text()
     #: Messages released so far in fair order: the next batch is of the campaign with the lowest.
     turn: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
     on_doubt: str = _text(nullable=False)
@@ -129,6 +148,8 @@ class Batch(SQLModel, table=True):
     seq: int = _count()
     account: str = _text(nullable=False)
     encoding: int = _small()
+    #: The recipients' time zone where windows are theirs; NULL: the campaign's.
+    zone: str | None = _text()
     first_seq: int = _count()
     size: int = _count()
     parts: int = _count()
@@ -280,10 +301,26 @@ class Worker(SQLModel, table=True):
 
     __tablename__ = "worker"
 
-    name: str = Field(primary_key=True)
+    name: str = Field(sa_column=Column(Text, primary_key=True))
     concurrency: int = _count()
     started_at: datetime = _time(nullable=False)
     seen_at: datetime = _time(nullable=False)
+
+
+class Identity(SQLModel, table=True):
+    """The one row by which a store that was restored from a backup is recognised (`witness.py`)."""
+
+    __tablename__ = "identity"
+
+    id: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    #: Random; a new one whenever a person adopts the store.
+    store_id: str = _text(nullable=False)
+    #: Where PostgreSQL keeps the tables: a dump or a recovery comes back in another place.
+    place: str = _text(nullable=False)
+    #: The highest attempt that any witness knew of: a store with a lower one is an older copy.
+    attempt_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    #: Why nothing is released; NULL while the store agrees with its witnesses.
+    held: str | None = _text()
 
 
 def table(model: type[SQLModel]) -> Table:
@@ -301,3 +338,4 @@ ATTEMPT = table(Attempt)
 AUDIT = table(Audit)
 SCHEDULER = table(Scheduler)
 WORKER = table(Worker)
+IDENTITY = table(Identity)

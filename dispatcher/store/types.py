@@ -1,7 +1,7 @@
 """Column types that SQLite and PostgreSQL store differently and Python sees alike."""
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Numeric
@@ -47,7 +47,10 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class Money(TypeDecorator[Decimal]):
-    """A price to a millionth: `numeric` on PostgreSQL, whole millionths on SQLite."""
+    """A price to a millionth: `numeric` on PostgreSQL, whole millionths on SQLite.
+
+    Both round a half away from zero.
+    """
 
     impl = Numeric(18, 6)
     cache_ok = True
@@ -62,7 +65,7 @@ class Money(TypeDecorator[Decimal]):
         """Python to column."""
         if value is None or dialect.name != "sqlite":
             return value
-        return int(value.scaleb(6).to_integral_value())
+        return int(value.scaleb(6).to_integral_value(ROUND_HALF_UP))
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         """Column to Python."""

@@ -318,13 +318,13 @@ def test_a_file_that_changes_while_it_is_read_is_refused(write):
 # --- Files ------------------------------------------------------------------------------------
 
 
-def test_the_digest_is_that_of_the_bytes_and_the_position_reaches_the_size(write):
+def test_the_digest_is_that_of_the_whole_file_and_the_position_reaches_the_size(write):
     content = b"\xef\xbb\xbfphone,name\r\n" + b"1,a\r\n" * 100_000
     with open_recipients(write(content)) as file:
+        assert file.sha256 == hashlib.sha256(content).hexdigest()
         assert file.size == len(content)
         assert sum(1 for _ in file) == 100_000
         assert file.position == file.size
-        assert file.sha256 == hashlib.sha256(content).hexdigest()
 
 
 def test_a_stream_is_read_like_a_file():

@@ -20,7 +20,10 @@ def upgrade() -> None:
         sa.Column("not_before", UtcTime(), nullable=True),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("messages_paid_until", UtcTime(), nullable=True),
+        sa.Column("parts_paid_until", UtcTime(), nullable=True),
         sa.Column("requests_paid_until", UtcTime(), nullable=True),
+        sa.Column("day_until", UtcTime(), nullable=True),
+        sa.Column("day_count", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
@@ -80,6 +83,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.Integer(), server_default="0", nullable=False),
         sa.Column("account", sa.Text(), nullable=False),
         sa.Column("encoding", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("zone", sa.Text(), nullable=True),
         sa.Column("first_seq", sa.Integer(), server_default="0", nullable=False),
         sa.Column("size", sa.Integer(), server_default="0", nullable=False),
         sa.Column("parts", sa.Integer(), server_default="0", nullable=False),
@@ -149,6 +153,12 @@ def upgrade() -> None:
         sa.Column("content_key", sa.Text(), nullable=False),
         sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.Column("one_off", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("rate", sa.Double(), nullable=True),
+        sa.Column("paid_until", UtcTime(), nullable=True),
+        sa.Column("start_at", UtcTime(), nullable=True),
+        sa.Column("expire_at", UtcTime(), nullable=True),
+        sa.Column("schedule", sa.Text(), nullable=True),
         sa.Column("turn", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("on_doubt", sa.Text(), nullable=False),
         sa.Column("import_fence", sa.Integer(), server_default="0", nullable=False),
@@ -175,6 +185,15 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("finished_at IS NULL"),
         sqlite_where=sa.text("finished_at IS NULL"),
+    )
+    op.create_table(
+        "identity",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("store_id", sa.Text(), nullable=False),
+        sa.Column("place", sa.Text(), nullable=False),
+        sa.Column("attempt_id", sa.BigInteger(), nullable=False),
+        sa.Column("held", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
         "message",
