@@ -14,7 +14,7 @@ from dispatcher.providers.base import ProviderSettings
 
 #: Documented keys of an account whose behaviour is not built yet.
 _PLANNED_KEYS: Final = frozenset(
-    {"parts_per_second", "daily_limit", "windows", "timezone", "kind_windows"}
+    {"windows", "kind_windows"}
 )
 #: It becomes the name of a queue, and a part of variables.
 _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

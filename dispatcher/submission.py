@@ -30,6 +30,7 @@ from dispatcher.store.imports import Import, NewBatch, NewMessage, NewReject
 from dispatcher.store.messages import pack_cells
 from dispatcher.store.sets import AnyRow
 from dispatcher.template import BoundTemplate, TextTemplate
+from dispatcher.timing import Timing
 
 #: Rows are stored in groups of about this many.
 _GROUP = 4000
@@ -57,6 +58,7 @@ class Order:
     keep_columns: bool = True
     idempotency_key: str | None = None
     again: bool = False
+    timing: Timing = field(default_factory=Timing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +284,7 @@ def _started(conn: Connection, ready: Ready) -> Import:
         "content_key": ready.content_key,
         "idempotency_key": order.idempotency_key,
         "on_doubt": "hold",
+        **order.timing.columns(),
         "created_at": now,
     }
     return imports.start(conn, values, now + _LEASE)

@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "campaign": Lazy("dispatcher.cli.campaign:campaign", "Submit, watch and steer campaigns."),
     "account": Lazy("dispatcher.cli.account:account", "Check the accounts at the providers."),
     "db": Lazy("dispatcher.cli.db:db", "Create and upgrade the store."),
-    "send": Lazy(None, "Send one message."),
+    "send": Lazy("dispatcher.cli.send:send", "Send one message now."),
     "suppression": Lazy(None, "Numbers that must never be texted."),
     "purge": Lazy(None, "Drop numbers and texts of old campaigns."),
     "metrics": Lazy(None, "Figures for Prometheus."),

@@ -8,25 +8,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from dispatcher.cli.context import settings_from
+from dispatcher.cli.outcome import answer, wait_option
 from dispatcher.cli.output import confirm, print_json
 from dispatcher.cli.unavailable import unavailable_options
 from dispatcher.errors import NotAvailableYet, Refused, UsageProblem
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns import View
     from dispatcher.intake import Preview
     from dispatcher.messages import Route
-    from dispatcher.providers.base import RouteWish
+    from dispatcher.providers.base import Provider, RouteWish
     from dispatcher.store.engine import Store
     from dispatcher.submission import Imported, Order, Ready
-
-_SUBMITTED, _RECEIPTS = "submitted", "receipts"
+    from dispatcher.timing import Timing
 
 
 @click.command("submit")
 @unavailable_options(
-    "--template-vars", "--start-at", "--expire-at", "--window", "--blackout", "--timezone",
-    "--rate", "--priority", "--fallback", "--test-to", "--contact-list", "--schedule-at-provider",
+    "--template-vars", "--window", "--blackout", "--timezone", "--fallback", "--test-to",
+    "--contact-list", "--schedule-at-provider",
     flags=("--flash",),
 )  # fmt: skip
 @click.argument("file", metavar="FILE")
@@ -56,6 +55,16 @@ _SUBMITTED, _RECEIPTS = "submitted", "receipts"
     help="Replace typographic quotes, dashes and spaces, so that fewer parts are needed.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N valid recipients.")
+@click.option("--start-at", metavar="TIME", help="Not before: 2026-12-24T09:00, account's zone.")
+@click.option("--expire-at", metavar="TIME", help="What has not left by then is not sent.")
+@click.option("--rate", metavar="100/s", help="Messages per second, minute (/min) or hour (/h).")
+@click.option(
+    "--priority",
+    type=click.IntRange(-100, 100),
+    default=0,
+    show_default=True,
+    help="Higher goes first.",
+)
 @click.option("--no-keep-columns", is_flag=True, help="Do not store the file's other columns.")
 @click.option(
     "--on-doubt",
@@ -73,15 +82,7 @@ _SUBMITTED, _RECEIPTS = "submitted", "receipts"
 )
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and stop.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--wait",
-    "wait_for",
-    is_flag=False,
-    flag_value=_SUBMITTED,
-    metavar="[receipts]",
-    type=click.Choice([_SUBMITTED, _RECEIPTS]),
-    help="Wait until all are submitted, or with --wait=receipts until the end.",
-)
+@wait_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def submit(ctx: click.Context, /, **given: Any) -> None:
@@ -100,7 +101,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     if given["on_doubt"] != "hold":
         raise NotAvailableYet(f"--on-doubt {given['on_doubt']} is not available yet", "use hold")
     account, provider = chosen(ctx, given["account"])
-    order = _order(account, given)
+    order = _order(account, given, _timing(provider, given))
     store = Store(settings_from(ctx).store.url)
 
     def resolve(wish: "RouteWish") -> "Route":
@@ -111,7 +112,8 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
             _dry_run(ready, as_json=given["as_json"])
             return
         if (known := submission.already_submitted(store, ready)) is not None:
-            _answer(store, str(known.id), given["as_json"], "was submitted before with this key")
+            what = "was submitted before with this key"
+            answer(store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what)
             return
         imported = _import(store, ready, given)
     reference = str(imported.job.campaign_id)
@@ -120,11 +122,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
             f"campaign {reference} is rejected: no row of the file can be sent",
             f"`dispatcher campaign export {reference} --rejects` says why, row by row",
         )
-    _warn_without_scheduler(store)
-    if given["wait_for"] is None:
-        _answer(store, reference, given["as_json"], "is scheduled")
-    else:
-        _wait(store, reference, given["wait_for"], as_json=given["as_json"])
+    answer(store, reference, given["wait_for"], as_json=given["as_json"], what="is scheduled")
 
 
 def _dry_run(ready: "Ready", *, as_json: bool) -> None:
@@ -162,7 +160,25 @@ def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported"
     return imported
 
 
-def _order(account: str, given: dict[str, Any]) -> "Order":
+def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
+    from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
+
+    from dispatcher.cli.values import parse_rate, parse_time
+    from dispatcher.timing import Timing
+
+    zone = ZoneInfo(provider.settings.timezone)
+    timing = Timing(
+        start_at=parse_time(given["start_at"], zone) if given["start_at"] else None,
+        expire_at=parse_time(given["expire_at"], zone) if given["expire_at"] else None,
+        rate=parse_rate(given["rate"]) if given["rate"] else None,
+        priority=given["priority"],
+    )
+    timing.check(datetime.now(UTC))
+    return timing
+
+
+def _order(account: str, given: dict[str, Any], timing: "Timing") -> "Order":
     from dispatcher.status import Kind
     from dispatcher.submission import Order
 
@@ -188,6 +204,7 @@ def _order(account: str, given: dict[str, Any]) -> "Order":
         keep_columns=not given["no_keep_columns"],
         idempotency_key=given["idempotency_key"],
         again=given["again"],
+        timing=timing,
     )
 
 
@@ -234,40 +251,3 @@ def _preview_json(preview: "Preview") -> dict[str, Any]:
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
     counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}
     return {"dry_run": True, "counts": counts}
-
-
-def _answer(store: "Store", reference: str, as_json: bool, what: str) -> None:
-    from dispatcher import campaigns
-
-    shown = campaigns.view(store, reference)
-    if as_json:
-        print_json(campaigns.details(shown))
-    else:
-        click.echo(f"campaign {reference} {what}; `dispatcher campaign watch {reference}`")
-
-
-def _warn_without_scheduler(store: "Store") -> None:
-    from dispatcher.campaigns import SCHEDULER_SILENT_S, scheduler_silence_s
-
-    silence_s = scheduler_silence_s(store)
-    if silence_s is None or silence_s > SCHEDULER_SILENT_S:
-        seen = "ever" if silence_s is None else f"for {silence_s:.0f} s"
-        click.echo(f"no scheduler seen {seen}: start one with `dispatcher up`", err=True)
-
-
-def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:
-    from dispatcher import campaigns
-    from dispatcher.cli.campaign_view import print_view
-    from dispatcher.cli.progress import follow
-
-    def done(view: "View") -> bool:
-        unsettled = sum(view.batches[s] for s in ("pending", "queued", "claimed", "submitting"))
-        return view.is_over or (wait_for == _SUBMITTED and not unsettled)
-
-    shown = follow(store, reference, done, silent=as_json)
-    if as_json:
-        print_json(campaigns.details(shown))
-    else:
-        print_view(shown)
-    if shown.counts["in_doubt"] or shown.counts["failed"] or shown.campaign.state == "cancelled":
-        raise click.exceptions.Exit(1)

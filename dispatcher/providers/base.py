@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -141,6 +142,15 @@ class ProviderSettings(BaseModel):
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("must not hold a user, a password, a query or a fragment")
         return value.rstrip("/")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError):
+            raise ValueError("must be an IANA time zone such as Asia/Kolkata") from None
+        return value
 
     @field_validator("max_recipients")
     @classmethod

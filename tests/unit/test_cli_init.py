@@ -78,7 +78,9 @@ def test_the_keys_behind_a_hash_show_their_defaults(folder):
     assert examples == {
         "country",
         "messages_per_second",
+        "parts_per_second",
         "requests_per_second",
+        "daily_limit",
         "max_recipients",
         "max_parts",
     }

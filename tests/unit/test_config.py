@@ -296,9 +296,7 @@ def test_a_mistake_in_the_environment_names_the_variable(folder, variable, value
     assert [word for word in (variable, *words) if word not in told] == [], told
 
 
-@pytest.mark.parametrize(
-    "key", ["parts_per_second", "daily_limit", "windows", "timezone", "kind_windows"]
-)
+@pytest.mark.parametrize("key", ["windows", "kind_windows"])
 def test_a_documented_key_that_is_not_built_yet_is_refused_by_name(folder, key):
     with pytest.raises(NotAvailableYet, match=f"accounts.main.{key} in .*not available yet"):
         load(folder, ACCOUNT + f"{key} = 1\n")

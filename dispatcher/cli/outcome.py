@@ -1,0 +1,73 @@
+"""What a submission answers with: the campaign's id, a warning, or its outcome after waiting."""
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from dispatcher.cli.output import print_json
+
+if TYPE_CHECKING:
+    from dispatcher.campaigns import View
+    from dispatcher.store.engine import Store
+
+SUBMITTED: Final = "submitted"
+RECEIPTS: Final = "receipts"
+
+wait_option = click.option(
+    "--wait",
+    "wait_for",
+    is_flag=False,
+    flag_value=SUBMITTED,
+    metavar="[receipts]",
+    type=click.Choice([SUBMITTED, RECEIPTS]),
+    help="Wait until all are submitted, or with --wait=receipts until the end.",
+)
+
+
+def answer(
+    store: "Store", reference: str, wait_for: str | None, *, as_json: bool, what: str
+) -> None:
+    """Say which campaign it became, at once or when it is done. Exit 1 where somebody was missed.
+
+    `what` completes the sentence "campaign 7 …".
+    """
+    from dispatcher import campaigns
+
+    warn_without_scheduler(store)
+    if wait_for is not None:
+        _wait(store, reference, wait_for, as_json=as_json)
+    elif as_json:
+        print_json(campaigns.details(campaigns.view(store, reference)))
+    else:
+        click.echo(f"campaign {reference} {what}; `dispatcher campaign watch {reference}`")
+
+
+def warn_without_scheduler(store: "Store") -> None:
+    """Say so where no scheduler is alive."""
+    from dispatcher.campaigns import SCHEDULER_SILENT_S, scheduler_silence_s
+
+    silence_s = scheduler_silence_s(store)
+    if silence_s is None:
+        click.echo("no scheduler seen yet: start one with `dispatcher up`", err=True)
+    elif silence_s > SCHEDULER_SILENT_S:
+        seen = f"no scheduler seen for {silence_s:.0f} s"
+        click.echo(f"{seen}: start one with `dispatcher up`", err=True)
+
+
+def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:
+    from dispatcher import campaigns
+    from dispatcher.cli.campaign_view import print_view
+    from dispatcher.cli.progress import follow
+
+    def done(view: "View") -> bool:
+        unsettled = sum(view.batches[s] for s in ("pending", "queued", "claimed", "submitting"))
+        return view.is_over or (wait_for == SUBMITTED and not unsettled)
+
+    shown = follow(store, reference, done, silent=as_json)
+    if as_json:
+        print_json(campaigns.details(shown))
+    else:
+        print_view(shown)
+    missed = sum(shown.counts[name] for name in ("in_doubt", "failed", "cancelled", "lapsed"))
+    if missed or shown.counts["rejected"] == shown.counts["total"]:
+        raise click.exceptions.Exit(1)
