@@ -9,7 +9,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from dispatcher.errors import ConfigError, NotAvailableYet
+from dispatcher.errors import ConfigError
 
 if TYPE_CHECKING:
     from dispatcher.providers.base import Provider
@@ -21,12 +21,9 @@ _ADAPTERS: Final[Mapping[str, str]] = MappingProxyType(
         "smsnoc": "ultimate_sms:SMSNOC",
         "standingtech": "ultimate_sms:StandingTech",
         "ultimate_sms": "ultimate_sms:UltimateSMS",
+        "voip_communications": "voip_communications:VoipCommunications",
+        "aoc_portal": "aoc_portal:AOCPortal",
     }
-)
-#: Announced in the documentation, not built yet: refused by name, never taken for a misspelling.
-_PLANNED: Final = (
-    "voip_communications",
-    "aoc_portal",
 )
 
 
@@ -38,19 +35,13 @@ def provider_names() -> tuple[str, ...]:
 def provider_class(name: str) -> "type[Provider]":
     """The adapter of that name, imported now.
 
-    Raises ConfigError with the nearest right name, NotAvailableYet for one that is still to come.
+    Raises ConfigError with the nearest right name.
     """
-    if name in _PLANNED:
-        raise NotAvailableYet(
-            f"the provider {name} is not available yet",
-            f"available: {', '.join(_ADAPTERS)}",
-        )
     try:
         module, _, class_name = _ADAPTERS[name].partition(":")
     except KeyError:
-        known = (*_ADAPTERS, *_PLANNED)
-        near = get_close_matches(name.lower(), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(known)}"
+        near = get_close_matches(name.lower(), _ADAPTERS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(_ADAPTERS)}"
         raise ConfigError(f"there is no provider {name!r}", hint) from None
     adapter: type[Provider] = getattr(import_module(f"{__name__}.{module}"), class_name)
     return adapter

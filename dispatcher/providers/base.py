@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -39,6 +39,7 @@ from dispatcher.messages import (
     Template,
 )
 from dispatcher.status import Kind
+from dispatcher.window_spec import parse_windows
 
 
 class StatusLookup(StrEnum):
@@ -121,6 +122,9 @@ class ProviderSettings(BaseModel):
     requests_per_second: float | None = Field(default=None, gt=0)
     daily_limit: int | None = Field(default=None, ge=1)
     timezone: str = "UTC"
+    windows: tuple[str, ...] = ()
+    #: In place of `windows` for campaigns of that kind.
+    kind_windows: dict[Kind, tuple[str, ...]] = Field(default_factory=dict)
     max_in_flight: int = Field(default=4, ge=1, le=1000)
     max_recipients: int | None = Field(default=None, ge=1)
     max_request_bytes: int = Field(default=1024 * 1024, ge=1024)
@@ -142,6 +146,17 @@ class ProviderSettings(BaseModel):
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("must not hold a user, a password, a query or a fragment")
         return value.rstrip("/")
+
+    def windows_for(self, kind: Kind) -> tuple[str, ...]:
+        """When law or contract allow campaigns of this kind; empty: always."""
+        return self.kind_windows.get(kind, self.windows)
+
+    @field_validator("windows", "kind_windows")
+    @classmethod
+    def _readable_windows(cls, value: Any) -> Any:
+        for each in value.values() if isinstance(value, dict) else (value,):
+            parse_windows(each)
+        return value
 
     @field_validator("timezone")
     @classmethod

@@ -13,7 +13,6 @@ _PUNCTUATION = str.maketrans("", "", " +-().")
 _MAX_MSISDN = 15
 #: E.164: a country calling code has one to three digits.
 _CALLING_CODE_LENGTHS = (1, 2, 3)
-_MAX_DIGITS = 15
 
 
 class AskedNumbers:
@@ -87,12 +86,6 @@ def as_msisdn(value: object) -> int | None:
     """The number that stands in a list of everybody's, as it is written; None where it is none."""
     number = _digits(value)
     return int(number) if number is not None and len(number) <= _MAX_MSISDN else None
-
-
-def as_number(value: object) -> int | None:
-    """`value` as a whole number (E.164: at most 15 digits); None where it cannot be read as one."""
-    digits = _digits(value)
-    return int(digits) if digits is not None and len(digits) <= _MAX_DIGITS else None
 
 
 def without_shared_ids(results: Iterable[RecipientResult]) -> tuple[RecipientResult, ...]:

@@ -6,7 +6,7 @@ numbers, by their last eight digits (any country code and prefix), choose what b
     …55500001  Delivered
     …55500002  UnDelivered
     …55500003  Expired
-    …55500004  stays Sent: never a final receipt
+    …55500004  stays Sent (or Enroute): never a final receipt
     …55500005  accepted, but missing from the answer to the submission
 
 Everything else comes out by the shares of `ReceiptPlan`. `/_sim/` (see `control`) switches faults

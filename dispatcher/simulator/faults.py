@@ -5,7 +5,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -81,6 +81,17 @@ FAULTS: Final = MappingProxyType(
         "status_case": FaultKind(Stage.SHAPE, _STATUS),
         "ten_digit": FaultKind(Stage.SHAPE, _ANY),
         "code_string": FaultKind(Stage.SHAPE, _ANY),
+        "some_refused": FaultKind(Stage.SHAPE, _SUBMIT, {"share": 0.1}),
+        "invalid_left_out": FaultKind(Stage.SHAPE, _SUBMIT, {"share": 0.1}),
+        "no_data": FaultKind(Stage.SHAPE, _SUBMIT),
+        "status_field": FaultKind(Stage.SHAPE, _ANY),
+        "status_suffix": FaultKind(Stage.SHAPE, _ANY),
+        "unknown_code": FaultKind(Stage.SHAPE, _SUBMIT, {"share": 0.1}),
+        "shared_id": FaultKind(Stage.SHAPE, _SUBMIT),
+        "bare_array": FaultKind(Stage.SHAPE, _ANY),
+        "created": FaultKind(Stage.SHAPE, _SUBMIT),
+        "inbound": FaultKind(Stage.SHAPE, CallKind.LOOKUP.value),
+        "currency": FaultKind(Stage.SHAPE, CallKind.LOOKUP.value),
     }
 )
 
@@ -157,13 +168,18 @@ class Fired:
         late = self.first(Stage.AFTER)
         return late[0] if late else "hang_before" if "hang_before" in self else None
 
+    def chosen(self, name: str, indexes: Sequence[int]) -> frozenset[int]:
+        """The share of `indexes` that fault `name` strikes, at least one; none where it is off."""
+        params = self.params(name)
+        if not params or not indexes:
+            return frozenset()
+        count = min(len(indexes), max(1, int(len(indexes) * params["share"])))
+        return frozenset(self._rng.sample(indexes, count))
+
     def arranged(self, indexes: list[int]) -> list[int]:
         """`indexes` of an answer's rows with `missing`, `doubled` and `reordered` carried out."""
-        missing = self.params("missing")
-        if missing and indexes:
-            count = min(len(indexes), max(1, int(len(indexes) * missing["share"])))
-            gone = {*self._rng.sample(indexes, count)}
-            indexes = [index for index in indexes if index not in gone]
+        gone = self.chosen("missing", indexes)
+        indexes = [index for index in indexes if index not in gone]
         if "doubled" in self:
             indexes = indexes * 2
         if "reordered" in self:

@@ -45,6 +45,7 @@ class Simulator:
     ) -> None:
         self._state = State(plan=plan or ReceiptPlan(), seed=seed, keys=keys, ledger=ledger)
         self._families = {name: family(name, self._state) for name, family in FAMILIES.items()}
+        self._paths = {family.path_name or name: family for name, family in self._families.items()}
         balances = {name: family.balances for name, family in self._families.items()}
         self._state.reset(balances)
         self._control = Control(self._state, balances)
@@ -93,7 +94,7 @@ class Simulator:
             raise UsageProblem(
                 f"the simulator does not play {provider}", f"it plays {', '.join(self._families)}"
             )
-        return f"{self._origin}/{provider}/{family.base_path}".rstrip("/")
+        return f"{self._origin}/{family.path_name or provider}/{family.base_path}".rstrip("/")
 
     @property
     def base_urls(self) -> dict[str, str]:
@@ -123,7 +124,7 @@ class Simulator:
     async def _play(self, request: web.Request, arrived: float) -> web.StreamResponse:
         """Let the provider that the path names answer, and count what it finds malformed."""
         name, _, rest = request.path[1:].partition("/")
-        family = self._families.get(name)
+        family = self._paths.get(name)
         base = f"{family.base_path}/" if family else ""
         if family is None or not f"{rest}/".startswith(base):
             self._state.stats.malformed(name[:40], request.path[:200], "no such base URL")
@@ -138,7 +139,7 @@ class Simulator:
             self._state.stats.counts["cut_short"] += 1
             return spoiling.cut(request)
         if refusal.malformed is not None:
-            self._state.stats.malformed(name, request.path[:200], refusal.malformed)
+            self._state.stats.malformed(family.name, request.path[:200], refusal.malformed)
         return spoiling.response(refusal.reply)
 
     async def _carry_out(

@@ -10,6 +10,7 @@ from dispatcher.messages import (
     Balance,
     DeliveryReport,
     HttpResponse,
+    ListPage,
     PollRef,
     SenderId,
     SubmitBatch,
@@ -42,7 +43,7 @@ class Must(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """One request that an adapter builds; `body` is its decoded JSON."""
+    """One request that an adapter builds; `body` is its decoded JSON, or its form's fields."""
 
     method: str = "POST"
     url: str
@@ -101,10 +102,32 @@ class Read:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatusWords:
-    """Every status word of the provider's document, and how it answers with one of them."""
+class Listing:
+    """An answer to the request for page `page` of what was accepted, and what it means."""
 
-    ref: PollRef
+    name: str
+    page: int = 0
+    response: HttpResponse
+    means: ListPage | Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactList:
+    """An answer to a campaign to the provider's contact lists: its handle, if any."""
+
+    name: str
+    response: HttpResponse
+    means: str | Failure | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusWords:
+    """Every status word of the provider's document, and how it answers with one of them.
+
+    Without `ref` the answer is a page of its list, with one message.
+    """
+
+    ref: PollRef | None = None
     answer: Callable[[str], HttpResponse]
     #: Word → state, and whether the report is provisional.
     words: Mapping[str, tuple[MessageState, bool]]
@@ -122,6 +145,8 @@ class ProviderCases:
     not_applicable: Mapping[Must, str] = field(default_factory=dict)
     poll: tuple[Poll, ...] = ()
     status_words: StatusWords | None = None
+    lists_accepted: tuple[Listing, ...] = ()
+    contact_lists: tuple[ContactList, ...] = ()
     balance: tuple[Read, ...] = ()
     senders: tuple[Read, ...] = ()
     templates: tuple[Read, ...] = ()

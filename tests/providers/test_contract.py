@@ -3,6 +3,7 @@
 import importlib
 import json
 from dataclasses import replace
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -51,6 +52,13 @@ def poll_request(provider, ref):
     )
 
 
+def decoded(http):
+    """A request's body as its content type has it."""
+    if http.headers["Content-Type"] == "application/x-www-form-urlencoded":
+        return dict(parse_qsl(http.body.decode(), keep_blank_values=True, strict_parsing=True))
+    return json.loads(http.body)
+
+
 def every(part):
     """All providers' cases of one part of the table, as pytest parameters."""
     return [
@@ -91,10 +99,11 @@ def test_a_provider_has_cases_for_all_that_its_capabilities_promise(name):
     cases, capabilities = cases_of(name), provider_class(name).capabilities
 
     assert cases.build
-    polls = capabilities.delivery_status is not StatusLookup.NONE
-    assert bool(cases.poll) == polls
-    assert (cases.status_words is not None) == polls
-    for part in ("balance", "senders", "templates"):
+    lookup = capabilities.delivery_status
+    assert bool(cases.poll) == (lookup in {StatusLookup.BY_JOB, StatusLookup.BY_MESSAGE})
+    assert (cases.status_words is not None) == (lookup is not StatusLookup.NONE)
+    assert capabilities.lists_accepted or lookup is not StatusLookup.BY_LIST
+    for part in ("balance", "senders", "templates", "lists_accepted", "contact_lists"):
         table = getattr(cases, part)
         assert bool(table) == getattr(capabilities, part)
         kinds = {isinstance(case.means, Failure) for case in table}
@@ -122,10 +131,9 @@ def test_a_batch_becomes_the_documented_requests(name, case):
     assert [request.http.method for request in built] == [one.method for one in case.requests]
     assert [request.http.url for request in built] == [one.url for one in case.requests]
     assert [request.http.headers for request in built] == [one.headers for one in case.requests]
-    assert [json.loads(request.http.body) for request in built] == [
-        one.body for one in case.requests
-    ]
-    assert [one for request in built for one in request.recipients] == list(case.batch.recipients)
+    assert [decoded(request.http) for request in built] == [one.body for one in case.requests]
+    sent = [one for request in built for one in request.recipients]
+    assert sorted(sent, key=lambda one: one.seq) == list(case.batch.recipients)
 
 
 @pytest.mark.parametrize(("name", "case"), every("build"))
@@ -172,9 +180,10 @@ def test_a_status_word_means_one_state_and_an_unknown_word_is_never_final(
     name, word, state, provisional
 ):
     provider, table = adapter(name), cases_of(name).status_words
-    request = poll_request(provider, table.ref)
-
-    (report,) = provider.parse_poll(request, table.answer(word))
+    if table.ref is None:
+        (report,) = provider.parse_list(0, table.answer(word)).entries
+    else:
+        (report,) = provider.parse_poll(poll_request(provider, table.ref), table.answer(word))
 
     assert (report.state, report.provisional, report.raw) == (state, provisional, word)
 
@@ -195,6 +204,18 @@ def test_an_answer_to_a_senders_request_means_what_the_document_says(name, case)
 def test_an_answer_to_a_templates_request_means_what_the_document_says(name, case):
     provider = adapter(name)
     check(case.means, lambda: tuple(provider.parse_templates(case.response)))
+
+
+@pytest.mark.parametrize(("name", "case"), every("lists_accepted"))
+def test_an_answer_to_a_request_for_a_page_means_what_real_servers_mean(name, case):
+    provider = adapter(name)
+    check(case.means, lambda: provider.parse_list(case.page, case.response))
+
+
+@pytest.mark.parametrize(("name", "case"), every("contact_lists"))
+def test_an_answer_to_a_contact_list_campaign_means_what_the_document_says(name, case):
+    provider = adapter(name)
+    check(case.means, lambda: provider.parse_contact_list(case.response))
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 404, 429, 500])

@@ -140,3 +140,41 @@ def test_no_answer_about_the_account_breaks_the_parser(name, part):
         assert {type(one) for one in found} <= known
 
     holds()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in provider_names() if cases_of(name).lists_accepted]
+)
+def test_no_page_breaks_the_parser_or_leads_anywhere_but_to_the_next(name):
+    provider, table = adapter(name), cases_of(name).lists_accepted
+
+    @settings(max_examples=200, deadline=None, database=None)
+    @given(answers(documented_bodies(table)))
+    def holds(response):
+        try:
+            page = provider.parse_list(0, response)
+        except ProviderError:
+            return
+        assert page.next_page in {None, 1}
+        assert all(entry.provider_message_id and entry.msisdn > 0 for entry in page.entries)
+        assert all(entry.created_at is None or entry.created_at.tzinfo for entry in page.entries)
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in provider_names() if cases_of(name).contact_lists]
+)
+def test_no_answer_to_a_contact_list_campaign_breaks_the_parser(name):
+    provider, table = adapter(name), cases_of(name).contact_lists
+
+    @settings(max_examples=100, deadline=None, database=None)
+    @given(answers(documented_bodies(table)))
+    def holds(response):
+        try:
+            handle = provider.parse_contact_list(response)
+        except ProviderError:
+            return
+        assert handle is None or handle
+
+    holds()

@@ -54,6 +54,8 @@ class Refusal(Exception):
 class Family(ABC):
     """One provider, played: checks a call as strictly as its document is written."""
 
+    #: First part of its paths, where it is not the provider's name.
+    path_name: ClassVar[str | None] = None
     #: Path between `/NAME/` and the commands, as in the provider's own base URL.
     base_path: ClassVar[str]
     #: What an account holds at the start, by package.

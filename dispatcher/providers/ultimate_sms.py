@@ -1,0 +1,249 @@
+"""Ultimate SMS, API v3, the server of SMS NOC, StandingTech and other resellers: its requests.
+
+What its answers hold is read in `ultimate_sms_answers.py` and `ultimate_sms_lists.py`. What real
+servers do and the resellers' documents leave out is marked *beyond the documents*.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, Final
+from urllib.parse import quote
+
+import orjson
+
+from dispatcher.errors import ErrorKind, Refused
+from dispatcher.messages import (
+    Balance,
+    DeliveryReport,
+    Directory,
+    HttpRequest,
+    HttpResponse,
+    ListPage,
+    PollRef,
+    PollRequest,
+    RecipientResult,
+    Route,
+    SubmitBatch,
+    SubmitOutcome,
+    SubmitRequest,
+)
+from dispatcher.providers.answers import identifier, unreadable
+from dispatcher.providers.base import (
+    Capabilities,
+    HeaderSecret,
+    Provider,
+    ProviderSettings,
+    RouteWish,
+    StatusLookup,
+)
+from dispatcher.providers.matching import AskedTargets, one_each
+from dispatcher.providers.same_text import by_text
+from dispatcher.providers.scheduling import ZoneName, local_minute
+from dispatcher.providers.ultimate_sms_answers import (
+    is_unknown_message,
+    read_answer,
+    refused,
+    report,
+    results,
+    scheduled,
+    succeeded,
+)
+from dispatcher.providers.ultimate_sms_lists import balances, list_page
+from dispatcher.providers.words import plain
+
+#: Beyond the documents: real servers refuse more. A guess, so that it may be raised.
+_MAX_RECIPIENTS: Final = 100
+#: "In case of an alphanumeric string, the maximum length is 11 characters."
+_MAX_ALPHANUMERIC: Final = 11
+#: "a telephone number (including country code)": E.164 has at most 15 digits.
+_TELEPHONE: Final = re.compile(r"\+?[0-9]{1,15}")
+
+
+class UltimateSMSSettings(ProviderSettings):
+    """Keys beyond the shared ones. `schedule_timezone` is the one set in the provider's panel."""
+
+    api_token: HeaderSecret
+    schedule_timezone: ZoneName | None = None
+
+
+class UltimateSMS(Provider):
+    """An account at any server of the family; its `base_url` ends in `/api/v3`."""
+
+    name = "ultimate_sms"
+    default_base_url: ClassVar[str | None] = None
+    settings_type = UltimateSMSSettings
+    capabilities = Capabilities(
+        max_recipients=_MAX_RECIPIENTS,
+        max_recipients_documented=False,
+        personal_texts=False,
+        delivery_status=StatusLookup.BY_MESSAGE,
+        balance=True,
+        lists_accepted=True,
+        provider_scheduling=True,
+        contact_lists=True,
+        prices=True,
+    )
+    settings: UltimateSMSSettings
+
+    def recipient_bytes(self, msisdn: int, text: str) -> int:
+        """The number and the whole text: that it is shared with others is not known here."""
+        return len(f"{msisdn},") + len(orjson.dumps(text))
+
+    @property
+    def envelope_bytes(self) -> int:
+        """The other fields: a sender and a DLT template id, at worst all escaped by JSON."""
+        return 512
+
+    def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
+        """One `sms/send` for all recipients of one text; as many as are needed.
+
+        Raises Refused where `schedule_at` cannot be told in the account's time zone.
+        """
+        for same in by_text(batch.recipients):
+            for recipients in self.fitting(same):
+                numbers = ",".join(str(recipient.msisdn) for recipient in recipients)
+                fields = {"recipient": numbers, **self._message(batch, recipients[0].text)}
+                http = self._request("POST", "sms/send", fields)
+                yield SubmitRequest(http=http, recipients=recipients)
+
+    def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
+        """Read the report, or the list of reports: who has none is in doubt.
+
+        The documents say "sms reports with all details", and no more. A scheduled send answers
+        success without them, beyond the documents: all are accepted then, without ids, but for
+        those whom `message` names. Raises ProviderError.
+        """
+        hide = (*self.secrets, *{recipient.text for recipient in request.recipients})
+        answer = read_answer(response, request.http.url, hide)
+        if not succeeded(answer):
+            raise refused(answer, response, hide)
+        msisdns = [recipient.msisdn for recipient in request.recipients]
+        data = answer.get("data")
+        found: tuple[RecipientResult, ...] = ()
+        if data and isinstance(data, dict | list):
+            found = results(data if isinstance(data, list) else [data], msisdns)
+        elif _is_scheduled(request.http):
+            found = scheduled(answer, msisdns)
+        if not found:
+            raise unreadable("report of any recipient")
+        return SubmitOutcome(results=found)
+
+    def poll_requests(self, ref: PollRef) -> Iterator[PollRequest]:
+        """`sms/{uid}` for each message with an id; the others are found in the list only."""
+        for target in ref.targets:
+            if target.provider_message_id is not None:
+                path = f"sms/{quote(target.provider_message_id, safe='')}"
+                yield PollRequest(http=self._request("GET", path), targets=(target,))
+
+    def parse_poll(self, request: PollRequest, response: HttpResponse) -> list[DeliveryReport]:
+        """Read the message. One that the server does not know, or will not show, has no report.
+
+        Raises ProviderError.
+        """
+        if is_unknown_message(response):
+            return []
+        answer = read_answer(response, request.http.url, self.secrets)
+        if not succeeded(answer):
+            error = refused(answer, response, self.secrets)
+            # About this message alone: the others are still to be asked about.
+            if error.kind is ErrorKind.DOUBTFUL:
+                return []
+            raise error
+        data = answer.get("data")
+        entries = data if isinstance(data, list) else [data]
+        targets = AskedTargets(request.targets)
+        reports = (report(entry, targets) for entry in entries if isinstance(entry, dict))
+        return one_each(found for found in reports if found is not None)
+
+    def list_request(self, page: int) -> HttpRequest:
+        """`GET sms`, whose pages count from 1."""
+        return self._request("GET", f"sms?page={page + 1}")
+
+    def parse_list(self, page: int, response: HttpResponse) -> ListPage:
+        """Read a page of 25. Raises ProviderError; also for one unreadable entry among them."""
+        return list_page(page, self._data(response, "sms"))
+
+    def contact_list_request(self, batch: SubmitBatch, lists: Sequence[str]) -> HttpRequest:
+        """`sms/campaign`. Raises Refused as `submit_requests` does."""
+        # The document's table names the field `contact_list_id`, its example `recipient`.
+        ids = ",".join(lists)
+        message = self._message(batch, batch.recipients[0].text)
+        fields = {"contact_list_id": ids, "recipient": ids, **message}
+        return self._request("POST", "sms/campaign", fields)
+
+    def parse_contact_list(self, response: HttpResponse) -> str | None:
+        """The campaign's `uid` where the answer has one ("campaign reports with all details").
+
+        Raises ProviderError.
+        """
+        data = self._data(response, "sms/campaign")
+        return identifier(data.get("uid")) if isinstance(data, dict) else None
+
+    def balance_request(self) -> HttpRequest:
+        """`balance`."""
+        return self._request("GET", "balance")
+
+    def parse_balance(self, response: HttpResponse) -> list[Balance]:
+        """What is left, in units or in the account's currency. Raises ProviderError."""
+        return balances(self._data(response, "balance"))
+
+    def resolve(self, wish: RouteWish, directory: Directory) -> Route:
+        """Requests carry the sender's name, and the template as DLT template id. Raises Refused."""
+        route = super().resolve(wish, directory)
+        sender = route.sender
+        if len(sender) > _MAX_ALPHANUMERIC and _TELEPHONE.fullmatch(sender) is None:
+            raise Refused(
+                f"the sender {plain(sender)!r} has {len(sender)} characters; this provider allows "
+                f"{_MAX_ALPHANUMERIC}, or a telephone number with country code",
+                "give a shorter --sender",
+            )
+        return route
+
+    def _message(self, batch: SubmitBatch, text: str) -> dict[str, str]:
+        fields = {"sender_id": batch.route.sender, "type": "plain", "message": text}
+        if batch.schedule_at is not None:
+            zone = self.settings.schedule_timezone
+            fields["schedule_time"] = local_minute(batch.schedule_at, zone)
+        if batch.route.template is not None:
+            fields["dlt_template_id"] = batch.route.template  # beyond the documents
+        return fields
+
+    def _url(self, path: str) -> str:
+        return f"{self.settings.base_url}/{path}"
+
+    def _request(
+        self, method: str, path: str, fields: Mapping[str, str] | None = None
+    ) -> HttpRequest:
+        headers = {
+            "Authorization": f"Bearer {self.settings.api_token.get_secret_value()}",
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+        }
+        body = None if fields is None else orjson.dumps(fields)
+        return HttpRequest(method=method, url=self._url(path), headers=headers, body=body)
+
+    def _data(self, response: HttpResponse, path: str) -> object:
+        answer = read_answer(response, self._url(path), self.secrets)
+        if not succeeded(answer):
+            raise refused(answer, response, self.secrets)
+        return answer.get("data")
+
+
+class SMSNOC(UltimateSMS):
+    """SMS NOC (Bangladesh)."""
+
+    name = "smsnoc"
+    default_base_url = "https://app.smsnoc.com/api/v3"
+
+
+class StandingTech(UltimateSMS):
+    """StandingTech (Iraq), whose document has neither a balance nor contact lists."""
+
+    name = "standingtech"
+    default_base_url = "https://sms.standingtech.com/api/v3"
+    capabilities = replace(UltimateSMS.capabilities, balance=False, contact_lists=False)
+
+
+def _is_scheduled(http: HttpRequest) -> bool:
+    return http.body is not None and "schedule_time" in orjson.loads(http.body)

@@ -1,0 +1,195 @@
+"""Reads the fields and entries of an Ultimate SMS server's answers, and its refusals.
+
+The documents print `status`, `message` and `data` only: what stands in `data` is beyond them.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.messages import (
+    DeliveryReport,
+    HttpResponse,
+    RecipientResult,
+)
+from dispatcher.providers.answers import (
+    amount,
+    check_status,
+    identifier,
+    read_json,
+    refusal,
+    unreadable,
+)
+from dispatcher.providers.matching import (
+    AskedNumbers,
+    AskedTargets,
+    without_shared_ids,
+)
+from dispatcher.providers.words import clean, words
+from dispatcher.status import MessageState
+
+#: Asked before anything else is looked at: Laravel's word, under 401 and, at some servers, 200.
+_BEFORE_ALL: Final[Mapping[str, ErrorKind]] = MappingProxyType(
+    {"unauthenticated": ErrorKind.CREDENTIALS}
+)
+#: The documents print no refusal, "a human-readable description of the error". Only these prove
+#: that nothing was sent.
+_REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
+    {
+        **_BEFORE_ALL,
+        "not enough balance": ErrorKind.CREDIT,
+        "insufficient balance": ErrorKind.CREDIT,
+    }
+)
+#: The server's own words, in lower case. Any other word is its upstream's, and never final.
+_STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
+    {
+        "enroute": MessageState.SUBMITTED,
+        "accepted": MessageState.SUBMITTED,
+        "delivered": MessageState.DELIVERED,
+        "undelivered": MessageState.UNDELIVERED,
+        "expired": MessageState.EXPIRED,
+        "rejected": MessageState.UNDELIVERED,
+        "skipped": MessageState.UNDELIVERED,
+        "failed": MessageState.UNDELIVERED,
+    }
+)
+#: In the answer to a submission: never sent on. "Failed" may have been.
+_REFUSED: Final = frozenset({"rejected", "skipped"})
+_NUMBERS: Final = re.compile(r"[0-9]{7,20}")
+
+
+def read_answer(response: HttpResponse, url: str, hide: Iterable[str]) -> Mapping[str, Any]:
+    """The answer's JSON object. Raises ProviderError where the HTTP status decides, or it is none.
+
+    HTTP statuses are not documented, so the body decides wherever the status leaves it a choice.
+    """
+    check_status(response, url=url, hide=hide)
+    answer = read_json(response)
+    if not isinstance(answer, dict):
+        raise unreadable("object")
+    return answer
+
+
+def succeeded(answer: Mapping[str, Any]) -> bool:
+    """Whether `status` says so, in any case."""
+    return text_of(answer, "status").casefold() == "success"
+
+
+def refused(
+    answer: Mapping[str, Any], response: HttpResponse, hide: Iterable[str]
+) -> ProviderError:
+    """The error for an answer that does not say success.
+
+    Under 403 it may be a refusal of the server's own upstream, passed on after some messages went
+    out: such a balance is not this account's.
+    """
+    return refusal(
+        words(answer),
+        _BEFORE_ALL if response.status == 403 else _REFUSALS,
+        response=response,
+        contradicted=bool(answer.get("data")),
+        hide=hide,
+    )
+
+
+def is_unknown_message(response: HttpResponse) -> bool:
+    """Whether it is the server's 404 for a `uid`, in JSON, and not that of a wrong URL, a page."""
+    try:
+        return response.status == 404 and isinstance(read_json(response), dict)
+    except ProviderError:
+        return False
+
+
+def results(entries: Sequence[object], asked: Sequence[int]) -> tuple[RecipientResult, ...]:
+    """Who is reported on, once each, found by `to`.
+
+    A single report on a single recipient may leave `to` out. A report with neither a `uid` nor a
+    status that the server is known to use tells nothing.
+    """
+    numbers = AskedNumbers(asked)
+    only = asked[0] if len(asked) == len(entries) == 1 else None
+    found: dict[int, RecipientResult] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        to = entry.get("to")
+        msisdn = numbers.match(only if to is None else to)
+        result = None if msisdn is None else _result(entry, msisdn)
+        if result is None:
+            continue
+        known = found.get(result.msisdn)
+        if known is None or (result.accepted and not known.accepted):
+            found[result.msisdn] = result
+    return without_shared_ids(found.values())
+
+
+def scheduled(answer: Mapping[str, Any], asked: Sequence[int]) -> tuple[RecipientResult, ...]:
+    """All of `asked` as accepted, without ids; but for those whom `message` names (as invalid)."""
+    numbers = AskedNumbers(asked)
+    named = set(map(numbers.match, _NUMBERS.findall(" ".join(words(answer)))))
+    return tuple(
+        RecipientResult(msisdn=msisdn, accepted=True) for msisdn in asked if msisdn not in named
+    )
+
+
+def report(entry: Mapping[str, Any], targets: AskedTargets) -> DeliveryReport | None:
+    """The state of a message; None where it is not about a target, or tells no state."""
+    message_id = identifier(entry.get("uid"))
+    target = targets.match(entry.get("to"), message_id)
+    word, detail, state = status_of(entry)
+    if target is None or not word:
+        return None
+    return DeliveryReport(
+        msisdn=target.msisdn,
+        state=state,
+        raw=word,
+        provider_message_id=target.provider_message_id,
+        error_code=detail,
+        cost=amount(entry.get("cost")),
+    )
+
+
+def _result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
+    message_id = identifier(entry.get("uid"))
+    word, detail, _ = status_of(entry)
+    if _bare(word) in _REFUSED:
+        return RecipientResult(
+            msisdn=msisdn,
+            accepted=False,
+            provider_message_id=message_id,
+            error_code=word,
+            error=": ".join(filter(None, (word, detail))),
+        )
+    if message_id is None and _bare(word) not in _STATES:
+        return None
+    return RecipientResult(
+        msisdn=msisdn,
+        accepted=True,
+        provider_message_id=message_id,
+        cost=amount(entry.get("cost")),
+    )
+
+
+def status_of(entry: Mapping[str, Any]) -> tuple[str, str | None, MessageState]:
+    """Of an entry: the word before `|`, what follows it where that is a reason, and its meaning."""
+    text = text_of(entry, "customer_status") or text_of(entry, "status")
+    word, _, detail = text.partition("|")
+    state = _STATES.get(_bare(word), MessageState.SUBMITTED)
+    # After "Delivered" and "Enroute" it is an id of the server's upstream.
+    failed = state in {MessageState.UNDELIVERED, MessageState.EXPIRED}
+    return clean(word), (clean(detail) or None) if failed else None, state
+
+
+def _bare(word: str) -> str:
+    return "".join(word.casefold().split())
+
+
+def text_of(entry: Mapping[str, Any], field: str) -> str:
+    """A field as text; empty where it is neither a text nor a number."""
+    value = entry.get(field)
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""

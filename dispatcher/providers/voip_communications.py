@@ -1,0 +1,191 @@
+"""voip-communications.net, API v2: its limits, its requests, and where its answers have entries.
+
+The document says nothing of delivery: `sms/summary`, which some accounts have, is beyond it.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+from urllib.parse import urlencode
+
+from pydantic import AfterValidator, SecretStr
+
+from dispatcher.errors import ErrorKind, ProviderError, Refused
+from dispatcher.messages import (
+    Directory,
+    HttpRequest,
+    HttpResponse,
+    ListPage,
+    Route,
+    SubmitBatch,
+    SubmitOutcome,
+    SubmitRequest,
+)
+from dispatcher.providers.answers import check_status, read_json
+from dispatcher.providers.base import (
+    Capabilities,
+    Provider,
+    ProviderSettings,
+    RouteWish,
+    StatusLookup,
+)
+from dispatcher.providers.matching import as_msisdn
+from dispatcher.providers.same_text import by_text
+from dispatcher.providers.scheduling import ZoneName, local_minute
+from dispatcher.providers.voip_communications_answers import listed, read_log, refused
+from dispatcher.providers.words import plain
+
+
+def _fits_basic_auth(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if not value or not value.isprintable():
+        raise ValueError("must be printable and not empty; is the variable set?")
+    return secret
+
+
+def _fits_user_id(secret: SecretStr) -> SecretStr:
+    if ":" in secret.get_secret_value():
+        raise ValueError("must not hold a colon, where HTTP Basic ends it (RFC 7617)")
+    return _fits_basic_auth(secret)
+
+
+class VoipCommunicationsSettings(ProviderSettings):
+    """Keys beyond the shared ones. `schedule_timezone` is where the provider reads dates."""
+
+    api_key: Annotated[SecretStr, AfterValidator(_fits_user_id)]
+    api_password: Annotated[SecretStr, AfterValidator(_fits_basic_auth)]
+    schedule_timezone: ZoneName | None = None
+
+
+class VoipCommunications(Provider):
+    """One account at voip-communications.net."""
+
+    name = "voip_communications"
+    default_base_url = "https://voip-communications.net/api-v2/index.php"
+    settings_type = VoipCommunicationsSettings
+    capabilities = Capabilities(
+        max_recipients=100,
+        max_recipients_documented=False,
+        personal_texts=False,
+        delivery_status=StatusLookup.BY_LIST,
+        lists_accepted=True,
+        absence_provable=False,
+        provider_scheduling=True,
+        prices=True,
+    )
+    settings: VoipCommunicationsSettings
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The key, the password, and both as the header carries them."""
+        return (*super().secrets, self._credentials)
+
+    def recipient_bytes(self, msisdn: int, text: str) -> int:
+        """The number and the whole text: that it is shared with others is not known here."""
+        return len(f"{msisdn}%2C") + len(urlencode({"": text}))
+
+    @property
+    def envelope_bytes(self) -> int:
+        """The names of the fields, a sender and a date."""
+        return 128
+
+    def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
+        """One `sms/send` for all recipients of one text; as many as are needed.
+
+        Raises Refused where `schedule_at` cannot be told in the account's time zone.
+        """
+        # "If empty the message will be considered a BULK message".
+        common = {"from": batch.route.sender} if batch.route.sender else {}
+        if batch.schedule_at is not None:
+            zone = self.settings.schedule_timezone
+            common["delivery_date"] = local_minute(batch.schedule_at, zone)
+        for same in by_text(batch.recipients):
+            for recipients in self.fitting(same):
+                numbers = ",".join(str(recipient.msisdn) for recipient in recipients)
+                fields = {"to": numbers, "msg": recipients[0].text, **common}
+                yield SubmitRequest(http=self._post("sms/send", fields), recipients=recipients)
+
+    def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
+        """Read every entry of `send_log`: one request can be partly refused.
+
+        Who is missing from it has no result. Raises ProviderError.
+        """
+        recipients = request.recipients
+        hide = (*self.secrets, *{recipient.text for recipient in recipients})
+        check_status(response, url=request.http.url, hide=hide)
+        answer = read_json(response)
+        # "a JSON array with the log of each SMS", says the prose; its example, an object around it.
+        log = answer.get("send_log") if isinstance(answer, dict) else answer
+        if not isinstance(log, list):
+            alone = len(recipients) == 1
+            raise refused(answer, "send_log", response=response, hide=hide, alone=alone)
+        msisdns = [recipient.msisdn for recipient in recipients]
+        return read_log(log, msisdns, response=response, hide=hide)
+
+    def list_request(self, page: int) -> HttpRequest:
+        """`sms/summary`, beyond the document; its pages count from 0."""
+        return self._post("sms/summary", {"page": str(page)})
+
+    def parse_list(self, page: int, response: HttpResponse) -> ListPage:
+        """Read a page of the summary; an empty one ends it.
+
+        Raises ProviderError; CONFIGURATION with code 404 where the account has no summary: its
+        messages then end as submitted, without a receipt.
+        """
+        url = self._url("sms/summary")
+        if response.status == 404:
+            raise ProviderError(
+                ErrorKind.CONFIGURATION,
+                f"HTTP 404 from {url}: this account has no list of its messages",
+                code="404",
+                hint="nothing to do: its messages end as submitted, without a receipt",
+            )
+        check_status(response, url=url, hide=self.secrets)
+        answer = read_json(response)
+        failed = isinstance(answer, dict) and bool(answer.get("error"))
+        entries = answer.get("summary") if isinstance(answer, dict) else answer
+        if failed or not isinstance(entries, list):
+            raise refused(answer, "summary", response=response, hide=self.secrets)
+        found = (listed(entry, self.settings.schedule_timezone) for entry in entries)
+        return ListPage(
+            entries=tuple(entry for entry in found if entry is not None),
+            next_page=page + 1 if entries else None,
+        )
+
+    def resolve(self, wish: RouteWish, directory: Directory) -> Route:
+        """The sender's number in digits; an empty one, for BULK, where none is wished for.
+
+        Raises Refused for a sender that is no number, and for a template.
+        """
+        del directory
+        if wish.template:
+            raise Refused(
+                "this provider has no templates",
+                "leave out --template, and `template` under the account in the configuration",
+            )
+        sender = (wish.sender or "").strip()
+        number = as_msisdn(sender)
+        if sender and number is None:
+            raise Refused(
+                f"the sender {plain(sender)!r} is not a phone number",
+                "give a number that belongs to the account, or no sender for BULK",
+            )
+        return Route(sender="" if number is None else str(number))
+
+    @property
+    def _credentials(self) -> str:
+        """RFC 7617, in UTF-8."""
+        key, password = self.settings.api_key, self.settings.api_password
+        pair = f"{key.get_secret_value()}:{password.get_secret_value()}"
+        return base64.b64encode(pair.encode()).decode()
+
+    def _url(self, command: str) -> str:
+        return f"{self.settings.base_url}/{command}"
+
+    def _post(self, command: str, fields: Mapping[str, str]) -> HttpRequest:
+        headers = {
+            "Authorization": f"Basic {self._credentials}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        body = urlencode(fields).encode()
+        return HttpRequest(method="POST", url=self._url(command), headers=headers, body=body)

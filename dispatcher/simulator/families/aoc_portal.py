@@ -1,0 +1,169 @@
+"""AOC Portal, played as its document is written: everything submits, nothing can be looked up.
+
+The document prints no refusal: their codes and words are beyond it, as are PROMO and the path of
+the template call. A list of numbers may have a blank after each comma, as printed.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+from dispatcher.simulator import texts as texts_of
+from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
+from dispatcher.simulator.faults import CallKind
+from dispatcher.simulator.state import Submission
+
+#: Templates whose text the simulator knows, by id; of any other it takes all values.
+TEMPLATES: Final = MappingProxyType(
+    {
+        "1507160000000000001": "Dear {#var#}, your order {#var#} is on its way.",
+        "1507160000000000002": "Our shop is open today.",
+    }
+)
+_VARIABLE: Final = "{#var#}"
+_TYPES: Final = frozenset({"TRANS", "OTP", "PROMO"})
+_TEMPLATE_ID: Final = re.compile("[0-9A-Za-z_-]{1,64}")
+
+
+class AocPortal(Family):
+    """One account at AOC Portal."""
+
+    base_path = "v1/sms"
+    balances: ClassVar[Mapping[str, int]] = MappingProxyType({"credits": 100_000_000})
+    credentials_text = "Invalid API Key"
+    credit_text = "Insufficient balance"
+
+    def kind(self, method: str, path: str) -> CallKind:
+        """There are no other calls."""
+        del method, path
+        return CallKind.SUBMIT
+
+    def error_reply(self, text: str, status: int) -> Reply:
+        """The answer's fields, with `error` not null."""
+        return Reply.json(
+            {"id": None, "data": [], "totalCount": 0, "message": "", "error": text}, status
+        )
+
+    def answer(self, call: Call) -> Reply:
+        """Check path, method, headers and key, then submit. Raises Refusal."""
+        if call.path not in {"", "template"}:
+            raise self.malformed("no such path", "Not Found", 404)
+        if call.method != "POST":
+            raise self.malformed(f"{call.method} is not allowed", "Method Not Allowed", 405)
+        content_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if content_type != "application/json":
+            raise self.malformed("Content-Type is not application/json", "Invalid Content-Type")
+        key = call.headers.get("apiKey", "")
+        if not key:
+            raise self.malformed("header apiKey is missing", self.credentials_text, 401)
+        if not self.state.knows_key(key):
+            self.state.stats.counts["unauthorized"] += 1
+            raise Refusal(self.error_reply(self.credentials_text, 401))
+        return self._from_template(call) if call.path else self._send(call)
+
+    def _send(self, call: Call) -> Reply:
+        self._only(call, "sender", "to", "text", "type", "unicode", "flash", "templateId")
+        listed = self.text(call.fields.get("to"), "to").split(",")
+        numbers = [self.number(one.removeprefix(" "), "to") for one in listed]
+        text = self.text(call.fields.get("text"), "text")
+        details = self._route(call)
+        for flag in ("unicode", "flash"):
+            if flag in call.fields:
+                details[flag] = self._flag(call, flag)
+        if "templateId" in call.fields:
+            details["template_id"] = self._template_id(call)
+        self._check_unicode(text, flagged="unicode" in details)
+        return self._submit(call, numbers, text, details)
+
+    def _from_template(self, call: Call) -> Reply:
+        self._only(call, "sender", "to", "templateId", "custom", "type")
+        number = self.number(call.fields.get("to"), "to")
+        values = call.fields.get("custom")
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise self.malformed("custom is missing or no list of texts", "Invalid custom")
+        template_id = self._template_id(call)
+        details = self._route(call) | {"template_id": template_id, "custom": values}
+        text = TEMPLATES.get(template_id)
+        if text is None:
+            text = f"{template_id}: {', '.join(values)}"
+        elif text.count(_VARIABLE) != len(values):
+            raise self.malformed("custom has another number of values", "Invalid custom")
+        for value in values:
+            text = text.replace(_VARIABLE, value, 1)
+        return self._submit(call, [number], text, details)
+
+    def _submit(self, call: Call, numbers: list[str], text: str, details: dict[str, Any]) -> Reply:
+        parts = texts_of.part_count(text, unicode=not texts_of.fits_gsm7(text))
+        if not self.state.charge(self.name, "credits", parts * len(numbers)):
+            raise Refusal(self.error_reply(self.credit_text, 200))
+        job = self._job_id(self.state.ledger.next_job)
+        details["job_id"] = job
+        ids = [f"{job}:{place}" for place in range(1, len(numbers) + 1)]
+        shown = self.state.accept(
+            Submission(
+                provider=self.name,
+                arrived=call.arrived,
+                numbers=numbers,
+                texts=[text] * len(numbers),
+                ids=ids,
+                details=details,
+                fired=call.fired,
+            )
+        )
+        flags = {flag: 1 for flag in ("unicode", "flash") if flag in details}
+        return Reply.json(
+            {
+                "id": job,
+                "data": [
+                    {"recipient": _shown(call, numbers[i]), "messageId": ids[i]} for i in shown
+                ],
+                "totalCount": len(numbers),
+                **flags,
+                "message": "Message Sent Successfully!",
+                "error": None,
+            },
+            201 if "created" in call.fired else 200,
+        )
+
+    def _route(self, call: Call) -> dict[str, Any]:
+        """The checked fields that all calls share. Raises Refusal."""
+        sender = self.text(call.fields.get("sender"), "sender")
+        kind = self.text(call.fields.get("type"), "type")
+        if kind not in _TYPES:
+            raise self.malformed(f"type is none of {', '.join(sorted(_TYPES))}", "Invalid type")
+        return {"sender_id": sender, "type": kind}
+
+    def _template_id(self, call: Call) -> str:
+        template_id = self.text(call.fields.get("templateId"), "templateId")
+        if _TEMPLATE_ID.fullmatch(template_id) is None:
+            raise self.malformed("templateId is no id", "Invalid template id")
+        return template_id
+
+    def _flag(self, call: Call, name: str) -> int:
+        """The integer 1: the only value that the document prints."""
+        value = call.fields[name]
+        if type(value) is not int or value != 1:
+            raise self.malformed(f"{name} is not the integer 1", f"Invalid {name}")
+        return 1
+
+    def _check_unicode(self, text: str, *, flagged: bool) -> None:
+        counts = self.state.stats.counts
+        fits = texts_of.fits_gsm7(text)
+        if flagged and fits:
+            counts["needless_unicode"] += 1
+        elif not flagged and not fits:
+            counts["flag_mismatches"] += 1
+            raise self.malformed("no unicode, and the text does not fit GSM-7", "Invalid unicode")
+
+    def _job_id(self, serial: int) -> str:
+        return f"7c1e9a40-{self.state.seed & 0xFFFF:04x}-4000-8000-{serial:012x}"
+
+    def _only(self, call: Call, *names: str) -> None:
+        unknown = {*call.fields} - {*names}
+        if unknown:
+            raise self.malformed(f"unknown field {min(unknown)[:40]}", "Invalid field")
+
+
+def _shown(call: Call, number: str) -> str:
+    return number[-10:] if "ten_digit" in call.fired else number

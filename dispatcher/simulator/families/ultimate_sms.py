@@ -1,0 +1,249 @@
+"""An Ultimate SMS server, played as its resellers' documents are written.
+
+They print "sms reports with all details" for `data`: its shapes, the pages and the words of errors
+are those of real servers. Duplicates in a list are dropped silently. The account's zone is UTC.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
+from dispatcher.simulator.families.ultimate_sms_outbox import (
+    INBOUND,
+    WORDS,
+    Outbox,
+    due,
+    moment,
+    part_count,
+    report,
+    starts,
+)
+from dispatcher.simulator.faults import CallKind
+from dispatcher.simulator.receipts import Fate
+from dispatcher.simulator.state import State, Submission
+
+MAX_RECIPIENTS: Final = 100
+PER_PAGE: Final = 25
+#: What `sms/campaign` knows: list id → its numbers.
+CONTACT_LISTS: Final = MappingProxyType(
+    {
+        "65c0ffee00001": ("8801712000001", "8801712000002", "8801712000003"),
+        "65c0ffee00002": ("8801712000003", "8801712000004"),
+    }
+)
+_SENDER: Final = re.compile(r"\+?[0-9]{1,15}|.{1,11}")
+_MESSAGE_FIELDS: Final = ("sender_id", "type", "message", "schedule_time", "dlt_template_id")
+
+
+class UltimateSms(Family):
+    """One account at a server of the family."""
+
+    base_path = "api/v3"
+    path_name = "ultimate"
+    balances: ClassVar[Mapping[str, int]] = MappingProxyType({"units": 100_000_000})
+    credentials_text = "Unauthenticated."
+    credit_text = "Not enough balance"
+
+    def __init__(self, name: str, state: State) -> None:
+        super().__init__(name, state)
+        self._outbox = Outbox(state.ledger, name, state.seed)
+        self._refused = 0
+        self._commands: dict[str, tuple[str, Callable[[Call], Reply]]] = {
+            "sms/send": ("POST", self._send),
+            "sms/campaign": ("POST", self._campaign),
+            "balance": ("GET", self._balance),
+            "sms": ("GET", self._list),
+        }
+
+    def kind(self, method: str, path: str) -> CallKind:
+        """What is posted submits; one message tells its status; pages and balance are look-ups."""
+        if method == "POST":
+            return CallKind.SUBMIT
+        return CallKind.STATUS if path.startswith("sms/") and path != "sms/" else CallKind.LOOKUP
+
+    def error_reply(self, text: str, status: int) -> Reply:
+        """The document's error object."""
+        return Reply.json({"status": "error", "message": text}, status)
+
+    def answer(self, call: Call) -> Reply:
+        """Check path, method, headers and token, then carry out the command. Raises Refusal."""
+        path = call.path.rstrip("/")  # StandingTech prints `/sms/` for the list
+        default = ("GET", self._message) if path.startswith("sms/") else None
+        command = self._commands.get(path, default)
+        if command is None:
+            raise self.malformed("no such command", "The route could not be found.", 404)
+        method, carry_out = command
+        if call.method != method:
+            raise self.malformed(f"{call.method} is not allowed", "Method not supported.", 405)
+        if call.headers.get("Accept", "").strip().lower() != "application/json":
+            raise self.malformed("header Accept is not application/json", "Invalid Accept Header")
+        content_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if method == "POST" and content_type != "application/json":
+            raise self.malformed("the body is not application/json", "Invalid Content-Type")
+        scheme, _, token = call.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or not token:
+            reason = "header Authorization is missing or no Bearer"
+            raise self.malformed(reason, self.credentials_text, 401)
+        if not self.state.knows_key(token):
+            self.state.stats.counts["unauthorized"] += 1
+            raise Refusal(self.error_reply(self.credentials_text, 401))
+        return carry_out(call)
+
+    def _send(self, call: Call) -> Reply:
+        self._only(call, "recipient", *_MESSAGE_FIELDS)
+        listed = self.text(call.fields.get("recipient"), "recipient").split(",")
+        if len(listed) > MAX_RECIPIENTS:
+            raise self.malformed(
+                f"{len(listed)} recipients, more than {MAX_RECIPIENTS}",
+                f"You can send to {MAX_RECIPIENTS} numbers at most",
+            )
+        numbers = list(dict.fromkeys(self.number(one, "recipient") for one in listed))
+        details = self._details(call)
+        places = range(len(numbers))
+        invalid = call.fired.chosen("invalid_left_out", places)
+        refused = call.fired.chosen("some_refused", [i for i in places if i not in invalid])
+        taken = [numbers[i] for i in places if i not in invalid | refused]
+        rows = self._accept(call, taken, details)
+        rows += [self._refused_row(call, numbers[i]) for i in sorted(refused)]
+        data: dict[str, Any] = {"status": "success"}
+        if invalid:
+            data["message"] = "Invalid numbers: " + ", ".join(numbers[i] for i in sorted(invalid))
+        if "short" in call.fired:
+            data["data"] = "sms reports with all details"
+        elif "schedule_time" not in details and "no_data" not in call.fired:
+            data["data"] = rows[0] if len(rows) == len(numbers) == 1 else rows
+        return Reply.json(data)
+
+    def _campaign(self, call: Call) -> Reply:
+        self._only(call, "contact_list_id", "recipient", *_MESSAGE_FIELDS)
+        # The table names the field `contact_list_id`, the examples `recipient`.
+        given = [call.fields[f] for f in ("contact_list_id", "recipient") if f in call.fields]
+        ids = self.text(given[0] if given else None, "contact_list_id")
+        if given[-1] != ids:
+            raise self.malformed("contact_list_id and recipient differ", "Invalid contact list")
+        unknown = [one for one in ids.split(",") if one not in CONTACT_LISTS]
+        if unknown:
+            raise self.malformed("contact_list_id is no known list's", "Contact list not found")
+        numbers = dict.fromkeys(n for one in ids.split(",") for n in CONTACT_LISTS[one])
+        details = self._details(call) | {"contact_list_id": ids}
+        self._accept(call, list(numbers), details)
+        return Reply.json({"status": "success", "data": "campaign reports with all details"})
+
+    def _details(self, call: Call) -> dict[str, Any]:
+        """The checked fields that both ways of sending share. Raises Refusal."""
+        fields = call.fields
+        sender = self.text(fields.get("sender_id"), "sender_id")
+        if _SENDER.fullmatch(sender) is None:
+            raise self.malformed("sender_id is longer than 11 characters", "Invalid sender_id")
+        if fields.get("type") != "plain":
+            raise self.malformed("type is not plain", "Invalid type")
+        details = {"sender_id": sender, "text": self.text(fields.get("message"), "message")}
+        for name in ("schedule_time", "dlt_template_id"):
+            if name in fields:
+                details[name] = self.text(fields[name], name)
+        try:
+            if "schedule_time" in details:
+                due(details["schedule_time"])
+        except ValueError as error:
+            raise self.malformed(f"schedule_time is {error}", "Invalid schedule_time") from None
+        return details
+
+    def _accept(self, call: Call, numbers: list[str], details: dict[str, Any]) -> list[Any]:
+        """Charge and store what was taken; its rows of the answer. Raises Refusal."""
+        text = details.pop("text")
+        if not numbers:
+            return []
+        if not self.state.charge(self.name, "units", part_count(text) * len(numbers)):
+            raise Refusal(self.error_reply(self.credit_text, 200))
+        serials = self._outbox.coming(len(numbers))
+        ids = [self._outbox.uid(serial) for serial in serials]
+        shown = self.state.accept(
+            Submission(
+                provider=self.name,
+                arrived=call.arrived,
+                numbers=numbers,
+                texts=[text] * len(numbers),
+                ids=ids,
+                details=details,
+                fired=call.fired,
+            )
+        )
+        self._outbox.add(serials, details.get("schedule_time"))
+        sent = {"sender_id": details["sender_id"], "text": text}
+        field = "status" if len(numbers) == 1 else "customer_status"
+        rows = [{"number": numbers[i], "message_id": ids[i], **sent} for i in shown]
+        return [report(row, WORDS[Fate.SENT], call.fired, field) for row in rows]
+
+    def _refused_row(self, call: Call, number: str) -> dict[str, Any]:
+        self._refused += 1
+        row = {
+            "number": number,
+            "message_id": f"{0x5000000000000 + self._refused:x}",
+            "sender_id": call.fields["sender_id"],
+            "text": call.fields["message"],
+        }
+        return report(row, "Rejected|Blacklisted", call.fired) | {"cost": "0"}
+
+    def _message(self, call: Call) -> Reply:
+        row = self._outbox.find(call.path.partition("/")[2], call.arrived)
+        if row is None:
+            raise Refusal(self.error_reply("SMS Info not found", 404))
+        return Reply.json(
+            {"status": "success", "data": report(row, self._word(call, row), call.fired)}
+        )
+
+    def _list(self, call: Call) -> Reply:
+        """A page of Laravel's paginator: newest first, counted from 1."""
+        wanted = str(call.fields.get("page", "1"))
+        page = int(wanted) if re.fullmatch("[1-9][0-9]{0,8}", wanted) else 1
+        found, total = self._outbox.page(page, PER_PAGE, call.arrived)
+        rows = [
+            report(row, self._word(call, row), call.fired)
+            | {"send_by": "api", "created_at": moment(starts(row))}
+            for row in found
+        ]
+        if "inbound" in call.fired:
+            rows.insert(0, {**INBOUND, "created_at": moment(call.arrived)})
+        last = max(1, -(-total // PER_PAGE))
+        data = {
+            "current_page": page,
+            "data": rows,
+            "per_page": PER_PAGE,
+            "last_page": last,
+            "total": total,
+            "next_page_url": f"/api/v3/sms?page={page + 1}" if page < last else None,
+        }
+        return Reply.json({"status": "success", "data": data})
+
+    def _balance(self, call: Call) -> Reply:
+        left = self.state.balances[self.name]["units"]
+        units = {"remaining_unit": left, "expired_on": "31st Dec 99"}
+        money = {"remaining_balance": f"৳{left:,}", "expired_on": "31st Dec 99"}
+        data = money if "currency" in call.fired else units
+        return Reply.json({"status": "success", "data": data})
+
+    def _only(self, call: Call, *names: str) -> None:
+        unknown = {*call.fields} - {*names}
+        if unknown:
+            raise self.malformed(f"unknown field {min(unknown)[:40]}", "Invalid field")
+
+    def _word(self, call: Call, row: Mapping[str, Any]) -> str:
+        return WORDS[self.state.receipts.fate(int(row["number"]), starts(row), call.arrived)]
+
+
+class SmsNoc(UltimateSms):
+    """SMS NOC's server."""
+
+    path_name = "smsnoc"
+
+
+class StandingTech(UltimateSms):
+    """StandingTech's server, whose document has neither a balance nor contact lists."""
+
+    path_name = "standingtech"
+
+    def __init__(self, name: str, state: State) -> None:
+        super().__init__(name, state)
+        del self._commands["balance"], self._commands["sms/campaign"]

@@ -1,0 +1,127 @@
+"""What a simulated Ultimate SMS account has sent, as its lists show it: by uid, newest first.
+
+A scheduled message is in none of them before its time.
+"""
+
+import re
+from array import array
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from dispatcher.simulator import texts
+from dispatcher.simulator.faults import Fired
+from dispatcher.simulator.ledger import Ledger
+from dispatcher.simulator.receipts import Fate
+
+WORDS: Final = MappingProxyType(
+    {
+        Fate.SENT: "Enroute",
+        Fate.DELIVERED: "Delivered",
+        Fate.UNDELIVERED: "Undelivered",
+        Fate.EXPIRED: "Expired",
+    }
+)
+#: A reply of a recipient, which the list shows among what was sent.
+INBOUND: Final = MappingProxyType(
+    {
+        "uid": "5f00000000001",
+        "to": "YourName",
+        "from": "8801712999999",
+        "message": "STOP",
+        "customer_status": "Delivered",
+        "cost": "0",
+        "sms_count": 1,
+        "send_by": "to",
+    }
+)
+_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}")
+_UID: Final = re.compile("[0-9a-f]{13}")
+
+
+def due(schedule_time: str) -> float:
+    """`Y-m-d H:i`, in UTC, as Unix time. Raises ValueError."""
+    if _TIME.fullmatch(schedule_time) is None:
+        raise ValueError("no Y-m-d H:i")
+    return datetime.fromisoformat(f"{schedule_time}:00+00:00").timestamp()
+
+
+def starts(row: Mapping[str, Any]) -> float:
+    """When the message of a ledger's row goes out, as Unix time."""
+    at: float = row["at"]
+    return max(at, due(row["schedule_time"])) if "schedule_time" in row else at
+
+
+def moment(at: float) -> str:
+    """A time as Laravel writes it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def part_count(text: str) -> int:
+    """Parts of a text, which the server itself sends as unicode where it has to."""
+    return texts.part_count(text, unicode=not texts.fits_gsm7(text))
+
+
+def report(
+    row: Mapping[str, Any], word: str, fired: Fired, field: str = "customer_status"
+) -> dict[str, Any]:
+    """A message as answers show it; `row` is of the ledger, `field` has its status."""
+    if "status_case" in fired:
+        word = word.lower()
+    if "status_suffix" in fired and "|" not in word:
+        word = f"{word}|{row['message_id'][-6:]}"
+    parts = part_count(row["text"])
+    return {
+        "uid": row["message_id"],
+        "to": row["number"][-10:] if "ten_digit" in fired else row["number"],
+        "from": row["sender_id"],
+        "message": row["text"],
+        "status" if "status_field" in fired else field: word,
+        "cost": str(parts),
+        "sms_count": parts,
+    }
+
+
+class Outbox:
+    """One provider's messages among those of the ledger; 8 bytes each."""
+
+    def __init__(self, ledger: Ledger, provider: str, seed: int) -> None:
+        self._ledger = ledger
+        self._provider = provider
+        self._uid_base = 0x6000000000000 + seed * 0x9E3779B97F % 0xF0000000000
+        self._sent = array("Q")
+        self._later: list[tuple[float, range]] = []
+
+    def coming(self, count: int) -> range:
+        """The serials that the ledger gives to the next `count` messages."""
+        return range(self._ledger.next_message, self._ledger.next_message + count)
+
+    def uid(self, serial: int) -> str:
+        """A message's uid: 13 hexadecimal digits, as in the documents."""
+        return f"{self._uid_base + serial:013x}"
+
+    def add(self, serials: range, schedule_time: str | None) -> None:
+        """Messages that were accepted, to go out now or later."""
+        if schedule_time is None:
+            self._sent.extend(serials)
+        else:
+            self._later.append((due(schedule_time), serials))
+
+    def find(self, uid: str, now: float) -> dict[str, Any] | None:
+        """The ledger's row of a message that has gone out; None where there is none."""
+        serial = int(uid, 16) - self._uid_base if _UID.fullmatch(uid) else -1
+        row = self._ledger.message(serial)
+        if row is None or row["provider"] != self._provider or starts(row) > now:
+            return None
+        return row
+
+    def page(self, number: int, size: int, now: float) -> tuple[list[dict[str, Any]], int]:
+        """The rows of page `number` (from 1), newest first, and how many messages there are."""
+        for one in sorted(one for one in self._later if one[0] <= now):
+            self._later.remove(one)
+            self._sent.extend(one[1])
+        end = max(0, len(self._sent) - (number - 1) * size)
+        serials = self._sent[max(0, end - size) : end]
+        rows = (self._ledger.message(serial) for serial in reversed(serials))
+        return [row for row in rows if row is not None], len(self._sent)

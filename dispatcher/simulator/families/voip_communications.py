@@ -1,0 +1,238 @@
+"""voip-communications.net, played as its document is written: its own dates are in UTC.
+
+The document prints no refusal but HTTP 401: the other codes and texts, and all of `sms/summary`,
+are beyond it. A recipient list has no known limit.
+"""
+
+import base64
+import binascii
+import re
+from array import array
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
+
+from dispatcher.simulator import texts as texts_of
+from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
+from dispatcher.simulator.faults import CallKind
+from dispatcher.simulator.receipts import Fate
+from dispatcher.simulator.state import State, Submission
+
+PER_PAGE: Final = 25
+_WORDS: Final = MappingProxyType(
+    {
+        Fate.SENT: "SENT",
+        Fate.DELIVERED: "DELIVERED",
+        Fate.UNDELIVERED: "UNDELIVERED",
+        Fate.EXPIRED: "EXPIRED",
+    }
+)
+#: A part's price, in cents.
+_CENTS: Final = 1
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}")
+_PAGE: Final = re.compile("[0-9]{1,9}")
+#: What came in stands among what went out.
+_INBOUND: Final = MappingProxyType(
+    {
+        "sms_id": "20175500000000000000000in01",
+        "sms_external": "12815550199",
+        "sms_country": "US",
+        "sms_status": "RECEIVED",
+        "sms_msg": "STOP",
+        "sms_sale": "0.0000",
+    }
+)
+
+
+class VoipCommunications(Family):
+    """One account at voip-communications.net; its balance is in cents."""
+
+    base_path = "api-v2/index.php"
+    balances: ClassVar[Mapping[str, int]] = MappingProxyType({"cents": 100_000_000})
+    credentials_text = "Invalid api credentials"
+    credit_text = "Not enough balance"
+
+    def __init__(self, name: str, state: State) -> None:
+        super().__init__(name, state)
+        self._sent = array("Q")
+        self._commands: Mapping[str, Callable[[Call], Reply]] = {
+            "sms/send": self._send,
+            "sms/summary": self._summary,
+        }
+
+    def kind(self, method: str, path: str) -> CallKind:
+        """`sms/send` submits; the summary is a look-up."""
+        del method
+        return CallKind.SUBMIT if path == "sms/send" else CallKind.LOOKUP
+
+    def error_reply(self, text: str, status: int) -> Reply:
+        """`error` and `error_message`."""
+        return Reply.json({"error": True, "error_message": text}, status)
+
+    def answer(self, call: Call) -> Reply:
+        """Check path, method, credentials and encoding, then carry out the command.
+
+        Raises Refusal.
+        """
+        command = self._commands.get(call.path)
+        if command is None:
+            raise self.malformed("no such command", "Unknown method", 404)
+        if call.method != "POST":
+            raise self.malformed(f"{call.method} is not allowed", "Unknown method", 405)
+        self._check_credentials(call.headers.get("Authorization", ""))
+        content_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if content_type != "application/x-www-form-urlencoded":
+            raise self.malformed("the body is not application/x-www-form-urlencoded", "No form")
+        return command(call)
+
+    def _check_credentials(self, header: str) -> None:
+        """HTTP Basic (RFC 7617). Raises Refusal, with 401."""
+        scheme, _, credentials = header.partition(" ")
+        try:
+            pair = base64.b64decode(credentials, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            pair = ""
+        key, colon, password = pair.partition(":")
+        if scheme != "Basic" or not colon:
+            reason = "header Authorization is missing or no Basic"
+            raise self.malformed(reason, self.credentials_text, 401)
+        if not password or not self.state.knows_key(key):
+            self.state.stats.counts["unauthorized"] += 1
+            raise Refusal(self.error_reply(self.credentials_text, 401))
+
+    def _send(self, call: Call) -> Reply:
+        fields = call.fields
+        self._only(call, "from", "to", "msg", "delivery_date")
+        listed = self.text(fields.get("to"), "to").split(",")
+        numbers = [self.number(one, "to") for one in listed]
+        text = self.text(fields.get("msg"), "msg")
+        details = {"sender_id": self.number(fields["from"], "from") if fields.get("from") else ""}
+        if fields.get("delivery_date"):
+            details["delivery_date"] = self._date(fields["delivery_date"])
+        refused = call.fired.chosen("some_refused", range(len(numbers)))
+        log = [_refused(call, numbers[i], 400, "Invalid phone number") for i in sorted(refused)]
+        taken = [number for i, number in enumerate(numbers) if i not in refused]
+        cents = _price(text)
+        if self.state.charge(self.name, "cents", cents * len(taken)):
+            log += self._accept(call, taken, text, details)
+        else:
+            log += [_refused(call, number, 402, self.credit_text) for number in taken]
+        return Reply.json(log if "bare_array" in call.fired else {"send_log": log})
+
+    def _accept(
+        self, call: Call, numbers: list[str], text: str, details: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Store what was taken; its entries of the answer."""
+        if not numbers:
+            return []
+        first = self.state.ledger.next_message
+        serials = range(first, first + len(numbers))
+        ids = [self._sms_id(serial) for serial in serials]
+        shown = self.state.accept(
+            Submission(
+                provider=self.name,
+                arrived=call.arrived,
+                numbers=numbers,
+                texts=[text] * len(numbers),
+                ids=ids,
+                details=details,
+                fired=call.fired,
+            )
+        )
+        self._sent.extend(serials)
+        when = details.get("delivery_date") or _moment(call.arrived)[:16]
+        unclear = call.fired.chosen("unknown_code", shown)
+        log = []
+        for i in shown:
+            entry = {
+                "code": "200" if "code_string" in call.fired else 200,
+                "code_desc": "",
+                "from": details["sender_id"],
+                "to": _shown(call, numbers[i]),
+                "country": "US",
+                "msg": text,
+                "delivery_date": f"{when}:00",
+                "sale": _price(text) / 100,
+                "type": "2WAYSMS" if details["sender_id"] else "BULKSMS",
+                "status": "SCHEDULED",
+                "smsid": ids[0] if "shared_id" in call.fired else ids[i],
+            }
+            if i in unclear:
+                entry |= {"code": 777, "code_desc": "Waiting For Carrier", "smsid": ""}
+            log.append(entry)
+        return log
+
+    def _summary(self, call: Call) -> Reply:
+        """A page of the account's messages, newest first, counted from 0."""
+        self._only(call, "page")
+        wanted = str(call.fields.get("page", ""))
+        if _PAGE.fullmatch(wanted) is None:
+            raise self.malformed("page is no number from 0", "Invalid page")
+        end = max(0, len(self._sent) - int(wanted) * PER_PAGE)
+        serials = self._sent[max(0, end - PER_PAGE) : end]
+        rows = (self.state.ledger.message(serial) for serial in reversed(serials))
+        page = [self._summed(call, row) for row in rows if row is not None]
+        if "inbound" in call.fired and page:
+            page.insert(0, {**_INBOUND, "sms_status_date": _moment(call.arrived)})
+        return Reply.json(page if "bare_array" in call.fired else {"summary": page})
+
+    def _summed(self, call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
+        at, word = row["at"], "SCHEDULED"
+        if "delivery_date" in row:
+            due = datetime.fromisoformat(f"{row['delivery_date']}:00+00:00").timestamp()
+            at = max(at, due)
+        if at <= call.arrived:
+            word = _WORDS[self.state.receipts.fate(int(row["number"]), at, call.arrived)]
+        return {
+            "sms_id": row["message_id"],
+            "sms_external": _shown(call, row["number"]),
+            "sms_country": "US",
+            "sms_status": word.lower() if "status_case" in call.fired else word,
+            "sms_status_date": _moment(min(at, call.arrived)),
+            "sms_msg": row["text"],
+            "sms_sale": f"{_price(row['text']) / 100:.4f}",
+        }
+
+    def _sms_id(self, serial: int) -> str:
+        """27 characters, as in the document."""
+        return f"2017550ea27{self.state.seed & 0xFFFFFF:06x}{serial:010d}"
+
+    def _date(self, value: object) -> str:
+        """`YYYY-MM-DD HH:MM` (of "any valid date format" the only one that is stated)."""
+        text = self.text(value, "delivery_date")
+        try:
+            if _DATE.fullmatch(text):
+                datetime.fromisoformat(text)
+                return text
+        except ValueError:
+            pass
+        raise self.malformed("delivery_date is no YYYY-MM-DD HH:MM", "Invalid delivery_date")
+
+    def _only(self, call: Call, *names: str) -> None:
+        unknown = {*call.fields} - {*names}
+        if unknown:
+            raise self.malformed(f"unknown field {min(unknown)[:40]}", "Invalid field")
+
+
+def _refused(call: Call, number: str, code: int, words: str) -> dict[str, Any]:
+    return {
+        "code": str(code) if "code_string" in call.fired else code,
+        "code_desc": words,
+        "to": _shown(call, number),
+        "status": "ERROR",
+        "smsid": "",
+    }
+
+
+def _shown(call: Call, number: str) -> str:
+    return number[-10:] if "ten_digit" in call.fired else number
+
+
+def _price(text: str) -> int:
+    """Cents: "split it into messages of 153 characters each"; shorter ones in unicode."""
+    return _CENTS * texts_of.part_count(text, unicode=not texts_of.fits_gsm7(text))
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
