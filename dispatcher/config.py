@@ -26,7 +26,6 @@ from pydantic import (
 from dispatcher.config_file import Place, RawConfig, read_config
 from dispatcher.config_problems import (
     check_account_name,
-    check_availability,
     check_strays,
     explained,
     without_provider,
@@ -85,6 +84,11 @@ class WorkerSettings(Section):
     requeue_after_s: float = Field(default=30, ge=1, le=3600)
     #: Status requests in flight at once, besides the submissions.
     max_polls: int = Field(default=8, ge=1, le=1000)
+    #: Seconds that released batches wait, while a worker takes nothing, before it ends itself.
+    stall_after_s: float = Field(default=60, ge=5, le=3600)
+    #: Where answers wait that the store does not take; by default beside a SQLite store, else in
+    #: the user's state folder. A relative path is the configuration folder's.
+    spill_dir: Path | None = None
 
 
 class Settings(Section):
@@ -133,7 +137,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     """Read the configuration: the file at `path`, else the first of the usual places, else none.
 
     The environment's `DISPATCHER_…__…` variables win over the file. Raises ConfigError where there
-    is no configuration or a key or value in it is wrong, NotAvailableYet for a key to come.
+    is no configuration or a key or value in it is wrong.
     """
     raw = read_config(path, environ)
     check_strays(raw, Settings)
@@ -159,7 +163,6 @@ def _account(raw: RawConfig, name: str, table: object) -> ProviderSettings:
     check_account_name(raw, name)
     if not isinstance(table, dict):
         raise ConfigError(f"{raw.where(place)}: must be a table, as in [accounts.{name}]")
-    check_availability(raw, place, table)
     provider = table.get("provider")
     if not isinstance(provider, str):
         raise without_provider(raw, name, provider_names())

@@ -1,21 +1,17 @@
 """Tells what is wrong in a configuration: the place and what is allowed there, never the value."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dispatcher.config_file import Place, RawConfig, variable_of
-from dispatcher.errors import ConfigError, DispatcherError, NotAvailableYet
+from dispatcher.errors import ConfigError, DispatcherError
 from dispatcher.providers.base import ProviderSettings
 
-#: Documented keys of an account whose behaviour is not built yet.
-_PLANNED_KEYS: Final = frozenset(
-    {"windows", "kind_windows"}
-)
 #: It becomes the name of a queue, and a part of variables.
 _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SHOWN: Final = 5
@@ -60,16 +56,6 @@ def check_account_name(raw: RawConfig, name: str) -> None:
             f"{raw.where(('accounts', name))}: an account's name is 1 to 64 letters, digits, "
             "- and _, and begins with a letter or a digit"
         )
-
-
-def check_availability(raw: RawConfig, place: Place, table: Mapping[str, Any]) -> None:
-    """Raises NotAvailableYet for a documented key whose behaviour is not built yet."""
-    for key in table:
-        if key in _PLANNED_KEYS:
-            raise NotAvailableYet(
-                f"{raw.where((*place, key))}: `{key}` is not available yet",
-                "remove it: it would not be obeyed",
-            )
 
 
 def check_strays(raw: RawConfig, model: type[BaseModel]) -> None:

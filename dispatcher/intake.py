@@ -4,7 +4,7 @@ Used alike by the dry run, which only counts, and by the import, which stores.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,14 +13,21 @@ from pyroaring import BitMap64
 
 from dispatcher.msisdn import MsisdnError, NumberReader, calling_code
 from dispatcher.recipients import RecipientFile, Row
-from dispatcher.segments import measure
+from dispatcher.segments import Measure, measure
 from dispatcher.status import Encoding, RejectKind
 from dispatcher.template import BoundTemplate, RenderError
+from dispatcher.zone_names import ZoneError
+from dispatcher.zones import ZoneChoice, ZoneSource
 
 #: How many rejected rows and rendered texts are shown.
 SHOWN_REJECTS = 20
 SHOWN_TEXTS = 3
 _SURPLUS = "the row has more cells than the header: a cell with the delimiter in it needs quotes"
+_DUPLICATE = "the same number stands in an earlier row"
+
+
+class _Unsendable(ValueError):
+    """Why a row gets no message, as a sentence."""
 
 
 class Taken(NamedTuple):
@@ -33,6 +40,8 @@ class Taken(NamedTuple):
     parts: int
     variables: str | None
     cells: Sequence[str]
+    #: The zone its windows are in; None: the campaign's.
+    zone: str | None = None
 
 
 class Rejected(NamedTuple):
@@ -60,6 +69,9 @@ class Preview:
     #: Invalid rows by reason.
     reasons: Counter[str] = field(default_factory=Counter)
     calling_codes: Counter[int] = field(default_factory=Counter)
+    #: Messages by where the recipient's zone comes from, and by zone; empty without such windows.
+    zone_sources: Counter[ZoneSource] = field(default_factory=Counter)
+    zones: Counter[str] = field(default_factory=Counter)
     rejects: list[Rejected] = field(default_factory=list)
     texts: list[Taken] = field(default_factory=list)
 
@@ -71,6 +83,8 @@ class Preview:
             self.parts += item.parts
             self.shapes[item.encoding, item.parts] += 1
             self.calling_codes[calling_code(item.msisdn)] += 1
+            if item.zone is not None:
+                self.zones[item.zone] += 1
             if len(self.texts) < SHOWN_TEXTS:
                 self.texts.append(item)
             return
@@ -92,14 +106,19 @@ class Intake:
         reader: NumberReader,
         *,
         max_parts: int | None,
+        fits: Callable[[int, str], bool],
         limit: int | None = None,
+        zone_of: Callable[[Sequence[str], int], ZoneChoice] | None = None,
     ) -> None:
+        """`fits` says whether one request can carry a number and its text."""
         self.preview = Preview()
         self._file = file
         self._template = template
         self._reader = reader
         self._max_parts = max_parts
+        self._fits = fits
         self._limit = limit
+        self._zone_of = zone_of
         self._seen = BitMap64()
 
     def __iter__(self) -> Iterator[Taken | Rejected]:
@@ -112,33 +131,45 @@ class Intake:
             yield item
 
     def _read(self, row: Row) -> Taken | Rejected:
-        if row.surplus:
-            return Rejected(row.number, RejectKind.INVALID, None, _SURPLUS, row.cells)
+        msisdn = None
         try:
-            msisdn = self._reader.read(row.phone)
-        except MsisdnError as error:
-            return Rejected(row.number, RejectKind.INVALID, None, str(error), row.cells)
-        if msisdn in self._seen:
-            reason = "the same number stands in an earlier row"
-            return Rejected(row.number, RejectKind.DUPLICATE, msisdn, reason, row.cells)
-        values = self._template.values(row.cells)
-        try:
-            text = self._template.render_values(values)
-        except RenderError as error:
+            msisdn = self._number(row)
+            if msisdn not in self._seen:
+                return self._taken(row, msisdn)
+        except (MsisdnError, RenderError, ZoneError, _Unsendable) as error:
             return Rejected(row.number, RejectKind.INVALID, msisdn, str(error), row.cells)
+        return Rejected(row.number, RejectKind.DUPLICATE, msisdn, _DUPLICATE, row.cells)
+
+    def _number(self, row: Row) -> int:
+        if row.surplus:
+            raise _Unsendable(_SURPLUS)
+        return self._reader.read(row.phone)
+
+    def _taken(self, row: Row, msisdn: int) -> Taken:
+        values = self._template.values(row.cells)
+        text = self._template.render_values(values)
         size = measure(text)
-        unsendable = self._unsendable(text, size.parts, size.encoding)
-        if unsendable is not None:
-            return Rejected(row.number, RejectKind.INVALID, msisdn, unsendable, row.cells)
+        self._check(msisdn, text, size)
+        zone = None
+        if self._zone_of is not None:
+            zone, source = self._zone_of(row.cells, msisdn)
+            self.preview.zone_sources[source] += 1
         self._seen.add(msisdn)
         variables = orjson.dumps(values).decode() if values else None
-        return Taken(row.number, msisdn, text, size.encoding, size.parts, variables, row.cells)
-
-    def _unsendable(self, text: str, parts: int, encoding: Encoding) -> str | None:
-        if not text.strip():
-            return "the text is empty for this row"
-        if self._max_parts is None or parts <= self._max_parts:
-            return None
-        return (
-            f"the text has {parts} parts in {encoding.label}; the account allows {self._max_parts}"
+        return Taken(
+            row.number, msisdn, text, size.encoding, size.parts, variables, row.cells, zone
         )
+
+    def _check(self, msisdn: int, text: str, size: Measure) -> None:
+        if not text.strip():
+            raise _Unsendable("the text is empty for this row")
+        allowed = self._max_parts
+        if allowed is not None and size.parts > allowed:
+            raise _Unsendable(
+                f"the text has {size.parts} parts in {size.encoding.label}; "
+                f"the account allows {allowed}"
+            )
+        if not self._fits(msisdn, text):
+            raise _Unsendable(
+                "the text is too long for a request; the account's `max_request_bytes` limits it"
+            )

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+import orjson
 from sqlalchemy import Connection
 
 from dispatcher.gates import gate
 from dispatcher.providers.base import ProviderSettings
 from dispatcher.schedule import Budget, Contender, DueBatch, Lane, Unit, choose
 from dispatcher.status import BatchState, Kind
-from dispatcher.store import accounts, batches, campaigns
+from dispatcher.store import accounts, batches, campaigns, identity
 from dispatcher.store.batches import Ticket
 from dispatcher.store.sets import AnyRow
 
@@ -22,8 +23,11 @@ _BEFORE_BULK = 100_000
 def release(conn: Connection, name: str, settings: ProviderSettings, now: datetime) -> list[Ticket]:
     """`pending → queued` for what may leave now; publish the tickets after the commit.
 
-    At most `max_in_flight` requests of the account are out at a time, whoever releases.
+    At most `max_in_flight` requests of the account are out at a time, whoever releases. Nothing is
+    released from a store that is behind its witness.
     """
+    if identity.held(conn) is not None:
+        return []
     account = accounts.lock(conn, name)
     if account is None or account.paused_by is not None:
         return []
@@ -34,15 +38,25 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
     if budget.is_spent:
         return []
     running = batches.of_running_campaigns(conn, name)
-    contenders = [_contender(row, out, now) for row in running if gate(row, now).is_open]
+    open_now = {row.id: _open_zones(settings, row, now) for row in running}
+    contenders = [_contender(row, out, now) for row in running if open_now[row.id] != []]
 
     def due(campaign_id: int) -> Iterator[DueBatch]:
-        return batches.due(conn, campaign_id, now, settings.max_in_flight)
+        limit, zones = settings.max_in_flight, open_now[campaign_id]
+        return batches.due(conn, campaign_id, now, limit, zones)
 
     chosen = list(choose(contenders, due, budget))
     for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
         campaigns.set_turn(conn, contender.campaign_id, contender.served, now)
     return batches.enqueue(conn, [batch.id for _contender, batch in chosen], now)
+
+
+def _open_zones(settings: ProviderSettings, campaign: AnyRow, now: datetime) -> list[str] | None:
+    """The zones in which the campaign may send now; None where it has one zone, and may."""
+    if campaign.zones is None:
+        return None if gate(settings, campaign, None, now).is_open else []
+    zones: list[str] = orjson.loads(campaign.zones)
+    return [zone for zone in zones if gate(settings, campaign, zone, now).is_open]
 
 
 def rates_of(settings: ProviderSettings) -> dict[Unit, float]:
@@ -60,7 +74,7 @@ def _budget(
 ) -> Budget:
     slots = 1 if account.failures >= _PROBE_AFTER else settings.max_in_flight
     lanes = [
-        Lane(unit, rate, _seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
+        Lane(unit, rate, seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
         for unit, rate in rates_of(settings).items()
     ]
     left = accounts.left_today(account, settings.daily_limit, now)
@@ -77,7 +91,7 @@ def _contender(campaign: AnyRow, out: Sequence[AnyRow], now: datetime) -> Conten
     urgent = campaign.one_off or campaign.kind == Kind.OTP
     lane = None
     if campaign.rate is not None:
-        lane = Lane(Unit.MESSAGES, campaign.rate, _seconds_ahead(campaign.paid_until, now))
+        lane = Lane(Unit.MESSAGES, campaign.rate, seconds_ahead(campaign.paid_until, now))
         for batch in out:
             if batch.campaign_id == campaign.id and batch.state != BatchState.SUBMITTING:
                 lane.book(_unpaid(batch))
@@ -93,5 +107,6 @@ def _unpaid(batch: AnyRow) -> DueBatch:
     return DueBatch(0, batch.pending, batch.requests, batch.parts)
 
 
-def _seconds_ahead(paid_until: datetime | None, now: datetime) -> float:
+def seconds_ahead(paid_until: datetime | None, now: datetime) -> float:
+    """How far into the future a rate is paid."""
     return 0.0 if paid_until is None else (paid_until - now).total_seconds()

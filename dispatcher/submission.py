@@ -5,10 +5,10 @@ nothing; a person's yes makes the campaign `scheduled`, a no removes it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from dispatcher.batching import BatchPlanner
 from dispatcher.errors import Refused
+from dispatcher.gates import Wanted, check_opens
 from dispatcher.intake import Intake, Preview, Rejected, Taken
 from dispatcher.messages import Route
 from dispatcher.msisdn import NumberReader
@@ -29,14 +30,17 @@ from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import Import, NewBatch, NewMessage, NewReject
 from dispatcher.store.messages import pack_cells
 from dispatcher.store.sets import AnyRow
-from dispatcher.template import BoundTemplate, TextTemplate
+from dispatcher.template import BoundTemplate, TextTemplate, fold
 from dispatcher.timing import Timing
+from dispatcher.zones import ZoneChoice, recipient_zone
 
 #: Rows are stored in groups of about this many.
 _GROUP = 4000
 #: An import whose writer is silent for so long is taken over.
 _LEASE = timedelta(minutes=5)
 _SAME_WITHIN = timedelta(hours=24)
+#: Headers of the column that says a recipient's time zone; `--map timezone=…` names another.
+_ZONE_HEADERS = frozenset({"timezone", "time zone", "time_zone", "tz"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,17 @@ class Order:
     idempotency_key: str | None = None
     again: bool = False
     timing: Timing = field(default_factory=Timing)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What its windows and expiry are judged by."""
+        timing = self.timing
+        return Wanted(
+            kind=self.kind,
+            schedule=timing.schedule,
+            start_at=timing.start_at,
+            expire_at=timing.expire_at,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +116,21 @@ class Ready:
             max_parts=provider.max_parts,
             fits=fits,
             limit=self.order.limit,
+            zone_of=self._zone_of() if self.order.timing.plans_by_zone else None,
         )
+
+    def _zone_of(self) -> Callable[[Sequence[str], int], ZoneChoice]:
+        """The zone of a row: its zone column, if the file has one, else its number's."""
+        column = next(
+            (i for i, h in enumerate(self.file.headers) if fold(h) in _ZONE_HEADERS), None
+        )
+        default = self.order.timing.zone
+
+        def choose(cells: Sequence[str], msisdn: int) -> ZoneChoice:
+            explicit = cells[column] if column is not None and column < len(cells) else None
+            return recipient_zone(explicit, msisdn, default)
+
+        return choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +158,8 @@ def prepared(
         raise Refused("the text has bytes that are no characters", "is it UTF-8?")
     template = TextTemplate.parse(text)
     _check_length(text, template, provider)
+    if not order.timing.plans_by_zone:
+        check_opens(provider.settings, order.wanted, (None,), datetime.now(UTC))
     with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
         bound = template.bind(file.headers)
         settings = provider.settings
@@ -215,6 +246,9 @@ def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> 
             writer.add(item)
             progress(item.row)
         writer.finish(intake.preview)
+        if ready.order.timing.plans_by_zone:
+            zones = sorted(intake.preview.zones)
+            check_opens(ready.provider.settings, ready.order.wanted, zones, datetime.now(UTC))
     except BaseException:
         discard(store, job)
         raise
@@ -303,7 +337,7 @@ class _Writer:
         self._texts_differ = (
             bool(ready.template.columns) and not provider.capabilities.personal_texts
         )
-        self._planner = BatchPlanner[Encoding, Taken](
+        self._planner = BatchPlanner[tuple[Encoding, str | None], Taken](
             max_recipients=provider.chunk if self._texts_differ else provider.max_recipients,
             max_bytes=ready.room_bytes,
         )
@@ -322,18 +356,18 @@ class _Writer:
             self._rows += 1
         else:
             size = self._bytes_of(item.msisdn, item.text)
-            full = self._planner.add(item, lane=item.encoding, size_bytes=size)
+            full = self._planner.add(item, lane=(item.encoding, item.zone), size_bytes=size)
             if full:
-                self._plan(item.encoding, full)
+                self._plan(full)
         if self._rows >= _GROUP:
             self._flush()
 
     def finish(self, preview: Preview) -> None:
         """Store what is left, and the totals."""
-        for encoding, rest in self._planner.flush():
-            self._plan(encoding, rest)
+        for _lane, rest in self._planner.flush():
+            self._plan(rest)
         self._flush()
-        counts = {
+        counts: dict[str, int | str] = {
             "rows": preview.rows,
             "total": preview.valid,
             "invalid": preview.invalid,
@@ -341,15 +375,18 @@ class _Writer:
             "suppressed": preview.suppressed,
             "parts": preview.parts,
         }
+        if preview.zones:
+            counts["zones"] = orjson.dumps(sorted(preview.zones)).decode()
         with self._store.write() as conn:
             imports.finish(conn, self._job, counts, store_now(conn) + _LEASE)
 
-    def _plan(self, encoding: Encoding, items: list[Taken]) -> None:
+    def _plan(self, items: list[Taken]) -> None:
         first = self._next_seq
         self._batches.append(
             NewBatch(
                 seq=self._next_batch,
-                encoding=encoding,
+                encoding=items[0].encoding,
+                zone=items[0].zone,
                 first_seq=first,
                 messages=[
                     NewMessage(first + i, item.row, item.msisdn, item.parts, item.variables)

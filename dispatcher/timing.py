@@ -1,21 +1,49 @@
 """When and how fast a campaign may leave, as a person asked for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+import orjson
+
 from dispatcher.errors import Refused
+from dispatcher.windows import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Start, expiry, own rate (messages per second), priority; `one_off` goes before any bulk."""
+    """Start, expiry, own rate (messages per second), priority, windows.
+
+    `one_off` goes before any bulk. `zone` is the windows', or each recipient's where
+    `in_recipients_zone`; then it is that of recipients whose zone nobody knows.
+    """
 
     start_at: datetime | None = None
     expire_at: datetime | None = None
     rate: float | None = None
     priority: int = 0
     one_off: bool = False
+    windows: Sequence[str] = ()
+    blackouts: Sequence[str] = ()
+    zone: tzinfo = UTC
+    in_recipients_zone: bool = False
+
+    @property
+    def schedule(self) -> str | None:
+        """The campaign's own windows as they are stored; None where it has none.
+
+        Raises WindowError for what is no window.
+        """
+        if not self.windows and not self.blackouts:
+            return None
+        own = Schedule.of(self.windows, self.blackouts, self.zone)
+        return orjson.dumps(own.to_json()).decode()
+
+    @property
+    def plans_by_zone(self) -> bool:
+        """Whether batches are planned per zone of their recipients."""
+        return self.in_recipients_zone and self.schedule is not None
 
     def check(self, now: datetime) -> None:
         """Raises Refused where nothing could ever leave."""
@@ -34,4 +62,5 @@ class Timing:
             "rate": self.rate,
             "priority": self.priority,
             "one_off": self.one_off,
+            "schedule": self.schedule,
         }

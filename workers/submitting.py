@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import orjson
+from sqlalchemy import Connection
 
-from dispatcher.errors import BrokerError, DispatcherError
+from dispatcher.errors import BrokerError, StoreError
 from dispatcher.gates import gate
 from dispatcher.messages import Recipient, Route, SubmitBatch
 from dispatcher.ratelimit import Bucket, Reservation
-from dispatcher.release import rates_of, release
+from dispatcher.release import rates_of, release, seconds_ahead
 from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, day_end, departures
 from dispatcher.status import Encoding, Kind
+from dispatcher.spill import Answer
 from dispatcher.store import accounts, attempts, batches, campaigns, messages
 from dispatcher.store.attempts import Begun, Terms
 from dispatcher.store.batches import Claim
@@ -26,6 +28,8 @@ from dispatcher.store.sets import AnyRow
 from dispatcher.template import TextTemplate
 from dispatcher.transport import Departure, boottime
 from workers.app import SUBMIT, app, publish
+from workers.keeping import keep
+from workers.quiet import explained
 from workers.services import Services, services
 from workers.settling import Settling, Work
 
@@ -42,21 +46,28 @@ _BROKER_RETRY_S = 2.0
 def submit(batch_id: int, fence: int) -> None:
     """Submit one released batch; a message that lost the race is a no-op."""
     own = services()
-    with own.store.write() as conn:
-        claim = batches.claim(conn, batch_id, fence, store_now(conn) + own.lease)
-    if claim is None:
-        return
-    with own.leases.hold(claim):
-        try:
+    with explained(log, f"batch {batch_id}"), own.gate.enter() as may_begin:
+        # A message that is not taken here is found by the sweep.
+        claim = _claim(own, batch_id, fence) if may_begin else None
+        if claim is None:
+            return
+        with own.leases.hold(claim), explained(log, f"batch {batch_id}"):
             _submit_claimed(own, claim)
-        except DispatcherError as error:
-            # Nothing was attempted: the lease runs out, and the batch is pending again.
-            log.error("batch %d: %s", claim.id, error.message)
-    if not own.stopping.is_set():
-        _release_next(own, claim.account)
+        if not own.stopping.is_set():
+            _release_next(own, claim.account)
+
+
+def _claim(own: Services, batch_id: int, fence: int) -> Claim | None:
+    with own.store.write() as conn:
+        if not own.witness.may_claim(conn):
+            return None
+        return batches.claim(conn, batch_id, fence, store_now(conn) + own.lease)
 
 
 def _submit_claimed(own: Services, claim: Claim) -> None:
+    if own.stopping.is_set():
+        _hand_back(own, claim)
+        return
     work = _prepare(own, claim)
     if work is None:
         return
@@ -68,13 +79,26 @@ def _submit_claimed(own: Services, claim: Claim) -> None:
     if not reservation.granted:
         _hand_back(own, claim, wait_s=max(0.0, reservation.wait_s - RELEASE_AHEAD_S))
         return
-    if own.stopping.wait(reservation.wait_s):
-        _hand_back(own, claim)
-        return
-    begun_at = boottime()
-    begun = _begin(own, work, reservation)
-    if begun is not None:
-        _call(own, work, begun, begun_at)
+    reserved_at, wait_s = boottime(), reservation.wait_s
+    while wait_s <= SHORT_WAIT_S:
+        if own.stopping.wait(wait_s):
+            wait_s = 0.0
+            break
+        begun_at = boottime()
+        try:
+            begun = _begin(own, work, reservation, begun_at - reserved_at)
+        except StoreError:
+            # Whether the attempts are stored is not known, but that nothing left is.
+            gone = Answer(claim=claim, attempt_id=None)
+            keep(own, gone.store, gone)
+            raise
+        if begun is None:
+            return
+        if isinstance(begun, Begun):
+            _call(own, work, begun, begun_at)
+            return
+        wait_s = begun
+    _hand_back(own, claim, wait_s=wait_s)
 
 
 def _prepare(own: Services, claim: Claim) -> Work | None:
@@ -131,9 +155,8 @@ def _reserve(own: Services, work: Work) -> Reservation:
         now = store_now(conn)
 
     def bucket(key: str, unit: Unit, per_second: float, paid_until: datetime | None) -> Bucket:
-        ahead_s = 0.0 if paid_until is None else (paid_until - now).total_seconds()
-        cost = float(sum(work.costs(unit)))
-        return Bucket(key=key, cost=cost, per_second=per_second, floor_s=ahead_s)
+        cost, floor_s = float(sum(work.costs(unit))), seconds_ahead(paid_until, now)
+        return Bucket(key=key, cost=cost, per_second=per_second, floor_s=floor_s)
 
     account = work.account._mapping
     buckets = [
@@ -150,15 +173,23 @@ def _campaign_key(work: Work) -> str:
     return f"campaign {work.claim.campaign_id}"
 
 
-def _begin(own: Services, work: Work, reservation: Reservation) -> Begun | None:
-    """Commit the attempt rows. From here on a crash leaves doubt."""
+def _begin(
+    own: Services, work: Work, reservation: Reservation, passed_s: float
+) -> Begun | float | None:
+    """Commit the attempt rows. From here on a crash leaves doubt.
+
+    `passed_s` since the reservation. The seconds to wait, where what has begun is paid until then;
+    None where the batch must not begin.
+    """
     settings = work.provider.settings
-    paid = {key: s - reservation.wait_s for key, s in reservation.paid_for_s.items()}
+    paid = {key: s - passed_s for key, s in reservation.paid_for_s.items()}
     campaign_paid_for_s = paid.pop(_campaign_key(work), None)
     with own.store.write() as conn:
         now = store_now(conn)
+        if (early_s := _early_s(conn, work, now)) > 0:
+            return early_s
         terms = Terms(
-            gate=gate,
+            gate=lambda row, at: gate(settings, row, work.claim.zone, at),
             deadline=now + timedelta(seconds=settings.timeout_s + _DEADLINE_SLACK_S),
             paid_for_s={Unit(key.rpartition(":")[2]): max(0.0, s) for key, s in paid.items()},
             campaign_paid_for_s=campaign_paid_for_s,
@@ -169,9 +200,27 @@ def _begin(own: Services, work: Work, reservation: Reservation) -> Begun | None:
         return attempts.begin(conn, work.claim, seqs, terms=terms, now=now)
 
 
+def _early_s(conn: Connection, work: Work, now: datetime) -> float:
+    """Seconds until the rates are free, under the account's lock.
+
+    More than none where Redis forgot a reservation (FLUSHALL, a restart) while it was waited for,
+    and gave the same time away again.
+    """
+    account = accounts.lock(conn, work.claim.account)
+    campaign = campaigns.get(conn, work.claim.campaign_id)
+    paid = []
+    if account is not None:
+        rates = rates_of(work.provider.settings)
+        paid = [account._mapping[f"{unit}_paid_until"] for unit in rates]
+    if campaign is not None and campaign.rate is not None:
+        paid.append(campaign.paid_until)
+    return max((seconds_ahead(until, now) for until in paid), default=0.0)
+
+
 def _call(own: Services, work: Work, begun: Begun, begun_at: float) -> None:
     """Make the requests, and store each answer as it comes."""
     started = time.monotonic()
+    own.witness.begun(begun.attempt_ids)
     settling = Settling(own, work)
     answers = own.runtime.call_many(
         [request.http for request in work.requests],

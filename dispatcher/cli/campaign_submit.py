@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 @click.command("submit")
 @unavailable_options(
-    "--template-vars", "--window", "--blackout", "--timezone", "--fallback", "--test-to",
-    "--contact-list", "--schedule-at-provider",
+    "--template-vars", "--fallback", "--test-to", "--contact-list", "--schedule-at-provider",
     flags=("--flash",),
 )  # fmt: skip
 @click.argument("file", metavar="FILE")
@@ -57,6 +56,22 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N valid recipients.")
 @click.option("--start-at", metavar="TIME", help="Not before: 2026-12-24T09:00, account's zone.")
 @click.option("--expire-at", metavar="TIME", help="What has not left by then is not sent.")
+@click.option(
+    "--window",
+    "windows",
+    multiple=True,
+    metavar='"mon-fri 09:00-18:00"',
+    help="When it may be sent, within the account's windows; repeatable.",
+)
+@click.option(
+    "--blackout", "blackouts", multiple=True, metavar="DATE", help="A date, or a range FROM..TO."
+)
+@click.option(
+    "--timezone",
+    "zone",
+    metavar="ZONE",
+    help="The windows' zone, or `recipient` for each recipient's. [default: the account's]",
+)
 @click.option("--rate", metavar="100/s", help="Messages per second, minute (/min) or hour (/h).")
 @click.option(
     "--priority",
@@ -161,19 +176,27 @@ def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported"
 
 
 def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
-    from datetime import UTC, datetime
+    from datetime import UTC, datetime, tzinfo
     from zoneinfo import ZoneInfo
 
-    from dispatcher.cli.values import parse_rate, parse_time
+    from dispatcher.cli.values import check_windows, parse_named_zone, parse_rate, parse_time
     from dispatcher.timing import Timing
 
-    zone = ZoneInfo(provider.settings.timezone)
+    in_recipients_zone = given["zone"] == "recipient"
+    zone: tzinfo = ZoneInfo(provider.settings.timezone)
+    if given["zone"] is not None and not in_recipients_zone:
+        zone = parse_named_zone(given["zone"])
     timing = Timing(
         start_at=parse_time(given["start_at"], zone) if given["start_at"] else None,
         expire_at=parse_time(given["expire_at"], zone) if given["expire_at"] else None,
         rate=parse_rate(given["rate"]) if given["rate"] else None,
         priority=given["priority"],
+        windows=given["windows"],
+        blackouts=given["blackouts"],
+        zone=zone,
+        in_recipients_zone=in_recipients_zone,
     )
+    check_windows(timing)
     timing.check(datetime.now(UTC))
     return timing
 

@@ -45,6 +45,9 @@ def _print_parts(ready: "Ready", preview: "Preview") -> None:
         + (f"template {safe_text(ready.route.template)}, " if ready.route.template else "")
         + ready.order.kind
     )
+    if preview.zones:
+        sources = ", ".join(f"{n} by {source.value}" for source, n in preview.zone_sources.items())
+        click.echo(f"  {len(preview.zones)} time zones: {sources}")
     for warning in _warnings(ready, preview):
         click.secho(f"  note: {warning}", fg="yellow")
 

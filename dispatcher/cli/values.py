@@ -2,9 +2,12 @@
 
 import re
 from datetime import UTC, datetime, tzinfo
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from dispatcher.timing import Timing
 
 _RATE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*(s|sec|min|m|h|hour))?\s*", re.IGNORECASE)
 _SECONDS: Final = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600}
@@ -31,3 +34,23 @@ def parse_time(text: str, zone: tzinfo) -> datetime:
     if at.tzinfo is None:
         at = at.replace(tzinfo=zone)
     return at.astimezone(UTC)
+
+
+def parse_named_zone(text: str) -> tzinfo:
+    """An IANA zone or an offset, as `--timezone` has it."""
+    from dispatcher.zone_names import ZoneError, parse_zone
+
+    try:
+        return parse_zone(text)
+    except ZoneError as error:
+        raise UsageProblem(str(error), "give an IANA name, an offset, or `recipient`") from None
+
+
+def check_windows(timing: "Timing") -> None:
+    """Raises UsageProblem for what is no window or no blackout."""
+    from dispatcher.window_spec import WindowError
+
+    try:
+        _ = timing.schedule
+    except WindowError as error:
+        raise UsageProblem(str(error)) from None

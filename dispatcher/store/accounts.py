@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, func, literal, select, update
+from sqlalchemy import Connection, select, update
 
 from dispatcher.schedule import Unit
-from dispatcher.store.sets import AnyRow, insert_or_ignore
+from dispatcher.store.sets import AnyRow, insert_or_ignore, later_of
 from dispatcher.store.tables import ACCOUNT, AUDIT
-from dispatcher.store.types import UtcTime
 
 
 def ensure(conn: Connection, names: Iterable[str]) -> None:
@@ -68,7 +66,7 @@ def hold(conn: Connection, name: str, until: datetime, *, failed: bool) -> None:
         .where(ACCOUNT.c.name == name)
         .values(
             failures=ACCOUNT.c.failures + 1 if failed else ACCOUNT.c.failures,
-            not_before=_later(conn, ACCOUNT.c.not_before, until),
+            not_before=later_of(conn, ACCOUNT.c.not_before, until),
         )
     )
 
@@ -90,7 +88,7 @@ def pay(conn: Connection, name: str, paid_for_s: Mapping[Unit, float], now: date
     """
     if paid_for_s:
         values = {
-            (column := ACCOUNT.c[f"{unit}_paid_until"]): _later(
+            (column := ACCOUNT.c[f"{unit}_paid_until"]): later_of(
                 conn, column, now + timedelta(seconds=s)
             )
             for unit, s in paid_for_s.items()
@@ -119,13 +117,6 @@ def count_today(
             day_count=(account.day_count if is_today else 0) + messages,
         )
     )
-
-
-def _later(conn: Connection, column: Column[Any], until: datetime) -> ColumnElement[Any]:
-    """The later of what a column of times holds and `until`."""
-    given = literal(until, UtcTime())
-    greatest = func.greatest if conn.dialect.name == "postgresql" else func.max
-    return greatest(func.coalesce(column, given), given)
 
 
 def _audit(

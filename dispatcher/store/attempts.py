@@ -16,8 +16,9 @@ from dispatcher.status import (
     CampaignState,
     MessageState,
 )
-from dispatcher.store import accounts, campaigns
+from dispatcher.store import accounts, campaigns, late
 from dispatcher.store.batches import Claim, hand_back
+from dispatcher.store.doubts import fallen
 from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.types import Money
@@ -156,25 +157,34 @@ def settle(
     """Store the answer to one attempt, and the counts of its batch.
 
     With the newest fence everything in `verdict` counts. Where the lease had run out, a late
-    acceptance still turns its own doubt into `submitted`; a late refusal changes nothing. An answer
-    that is stored already (its commit was not acknowledged) is not counted again.
+    acceptance still turns its own doubt into `submitted`, also where it was to be submitted again
+    and was not yet; a late refusal changes nothing. An answer that is stored already (its commit
+    was not acknowledged) is not counted again.
     """
     owned = _is_owned(conn, held)
     outcome = conn.execute(select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == attempt_id)).scalar_one()
     if outcome != (AttemptOutcome.OPEN if owned else AttemptOutcome.DOUBTFUL):
         return Settled(owned=owned)
-    old = MessageState.PENDING if owned else MessageState.IN_DOUBT
-    accepted = _accept(conn, held, attempt_id, verdict, old)
-    if not owned and accepted < len(verdict.accepted):
-        _audit_late(conn, held, attempt_id, len(verdict.accepted) - accepted, now)
-    _move(conn, held.id, accepted, BATCH.c.submitted, out_of=BATCH.c[old.label])
-    if owned:
+    if not owned:
+        verdict = late.without_matched(conn, held, verdict)
+    accepted = _accept(conn, held, attempt_id, verdict, MessageState.PENDING)
+    _move(conn, held.id, accepted, BATCH.c.submitted)
+    doubtful = 0
+    if not owned:
+        doubted = _accept(conn, held, attempt_id, verdict, MessageState.IN_DOUBT)
+        _move(conn, held.id, doubted, BATCH.c.submitted, out_of=BATCH.c.in_doubt)
+        accepted += doubted
+        if missed := late.missed(conn, held, attempt_id, verdict, now):
+            _audit_late(conn, held, attempt_id, missed, now)
+    else:
         rejected = _mark(conn, held, attempt_id, verdict.rejected, MessageState.REJECTED, now)
         _move(conn, held.id, rejected, BATCH.c.rejected)
         doubtful = _mark(conn, held, attempt_id, verdict.doubtful, MessageState.IN_DOUBT, None)
         _move(conn, held.id, doubtful, BATCH.c.in_doubt)
     if owned or accepted:
         _close_attempt(conn, attempt_id, verdict, poll if accepted else None, now)
+    if doubtful:
+        conn.execute(update(ATTEMPT).where(ATTEMPT.c.id == attempt_id).values(**fallen(now)))
     if accepted and poll is None:
         _no_receipts(conn, held.id, accepted)
     return Settled(owned=owned, accepted=accepted)
@@ -247,6 +257,56 @@ def withdraw(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> N
             .where(held.messages, MESSAGE.c.attempt_id == attempt_id)
             .values(attempts=MESSAGE.c.attempts - 1)
         )
+
+
+def undoubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> int:
+    """`in_doubt → pending` for an attempt that lost its lease before its first byte; how many.
+
+    Whoever held it knows that nothing left. A campaign that had finished meanwhile goes on; of a
+    cancelled one they are cancelled by the next tick.
+    """
+    _is_owned(conn, held)
+    moved = conn.execute(
+        update(MESSAGE)
+        .where(
+            held.messages,
+            MESSAGE.c.attempt_id == attempt_id,
+            MESSAGE.c.state == MessageState.IN_DOUBT,
+        )
+        .values(state=MessageState.PENDING, error=None, attempts=MESSAGE.c.attempts - 1)
+    ).rowcount
+    if not moved:
+        return 0
+    _move(conn, held.id, moved, BATCH.c.pending, out_of=BATCH.c.in_doubt)
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == held.id, BATCH.c.state == BatchState.SETTLED)
+        .values(state=BatchState.PENDING, not_before=None)
+    )
+    conn.execute(
+        update(ATTEMPT)
+        .where(ATTEMPT.c.id == attempt_id)
+        .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now, doubt_at=None, reconcile_at=None)
+    )
+    campaigns.reopen(conn, held.campaign_id, now)
+    return moved
+
+
+def abandon(conn: Connection, held: Claim, now: datetime) -> None:
+    """Give back a batch of which surely nothing left, whether or not its attempts were stored.
+
+    So it is after a `begin` whose commit was not acknowledged.
+    """
+    opened = select(ATTEMPT.c.id).where(
+        ATTEMPT.c.batch_id == held.id,
+        ATTEMPT.c.fence == held.fence,
+        ATTEMPT.c.outcome.in_([AttemptOutcome.OPEN, AttemptOutcome.DOUBTFUL]),
+    )
+    for attempt_id in conn.execute(opened).scalars().all():
+        withdraw(conn, held, attempt_id, now)
+        undoubt(conn, held, attempt_id, now)
+    if not hand_back(conn, held, not_before=None):
+        close_batch(conn, held, not_before=None, error=None, failed_after=None, now=now)
 
 
 def cancel_held(
@@ -378,7 +438,7 @@ def _no_receipts(conn: Connection, batch_id: int, submitted: int) -> None:
 
 
 def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:
-    detail = f"attempt {attempt_id}: {missed} late acceptances found no message of theirs in doubt"
+    detail = f"request {attempt_id}: {missed} late acceptances; their messages had gone on without"
     conn.execute(
         insert(AUDIT).values(
             at=now,
@@ -387,6 +447,41 @@ def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now
             account=held.account,
             campaign_id=held.campaign_id,
             detail=detail,
+        )
+    )
+
+
+def outcome_of(conn: Connection, held: Claim, attempt_id: int) -> AttemptOutcome | None:
+    """What came of an attempt of this claim; None where the store knows of none such."""
+    found = conn.execute(
+        select(ATTEMPT.c.outcome).where(
+            ATTEMPT.c.id == attempt_id,
+            ATTEMPT.c.batch_id == held.id,
+            ATTEMPT.c.fence == held.fence,
+        )
+    ).scalar_one_or_none()
+    return None if found is None else AttemptOutcome(found)
+
+
+def close_answered(conn: Connection, held: Claim, now: datetime) -> None:
+    """End a batch that is still held as `held`, once none of its attempts is open."""
+    is_open = select(ATTEMPT.c.id).where(
+        ATTEMPT.c.batch_id == held.id, ATTEMPT.c.outcome == AttemptOutcome.OPEN
+    )
+    if _is_owned(conn, held) and conn.execute(is_open.limit(1)).first() is None:
+        close_batch(conn, held, not_before=None, error=None, failed_after=None, now=now)
+
+
+def audit_again(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
+    """Note that an answer came a second time, from a spill, and changed nothing."""
+    conn.execute(
+        insert(AUDIT).values(
+            at=now,
+            actor="dispatcher",
+            action="answer again",
+            account=held.account,
+            campaign_id=held.campaign_id,
+            detail=f"attempt {attempt_id} had been settled before its spilled answer was read",
         )
     )
 

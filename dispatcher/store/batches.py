@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, Connection, Integer, and_, literal_column, or
 
 from dispatcher.schedule import DueBatch
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.store.doubts import fallen
 from dispatcher.store.sets import AnyRow, value_set
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 
@@ -39,6 +40,7 @@ class Claim:
     first_seq: int
     size: int
     tries: int
+    zone: str | None
 
     @property
     def messages(self) -> Any:
@@ -59,13 +61,21 @@ def in_flight(conn: Connection, account: str) -> Sequence[AnyRow]:
     ).all()
 
 
-def due(conn: Connection, campaign_id: int, now: datetime, limit: int) -> Iterator[DueBatch]:
-    """The campaign's batches that may leave now, in order, at most `limit`."""
+def due(
+    conn: Connection,
+    campaign_id: int,
+    now: datetime,
+    limit: int,
+    zones: Sequence[str] | None = None,
+) -> Iterator[DueBatch]:
+    """The campaign's batches that may leave now, in order, at most `limit`; of `zones` only."""
+    in_zone = [BATCH.c.zone.in_(zones)] if zones is not None else []
     rows = conn.execute(
         select(BATCH.c.id, BATCH.c.pending, BATCH.c.requests, BATCH.c.parts)
         .where(
             BATCH.c.campaign_id == campaign_id,
             BATCH.c.state.in_(_literal([BatchState.PENDING])),
+            *in_zone,
             or_(BATCH.c.not_before.is_(None), BATCH.c.not_before <= now),
         )
         .order_by(BATCH.c.seq)
@@ -97,7 +107,7 @@ def claim(conn: Connection, ticket_id: int, fence: int, lease_until: datetime) -
         .values(state=BatchState.CLAIMED, fence=fence + 1, lease_until=lease_until)
         .returning(
             BATCH.c.id, BATCH.c.fence, BATCH.c.campaign_id, BATCH.c.account, BATCH.c.encoding,
-            BATCH.c.first_seq, BATCH.c.size, BATCH.c.tries,
+            BATCH.c.first_seq, BATCH.c.size, BATCH.c.tries, BATCH.c.zone,
         )
     ).one_or_none()  # fmt: skip
     return None if row is None else Claim(**row._mapping)
@@ -147,6 +157,18 @@ def renew(conn: Connection, held: Iterable[tuple[int, int]], lease_until: dateti
         )
         .values(lease_until=lease_until)
     ).rowcount
+
+
+def queued(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
+    """Id and fence of the accounts' batches that were released and not claimed yet."""
+    rows = conn.execute(
+        select(BATCH.c.id, BATCH.c.fence).where(
+            BATCH.c.account.in_(accounts),
+            BATCH.c.state.in_(_literal([BatchState.QUEUED])),
+            BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))),
+        )
+    )
+    return [(row.id, row.fence) for row in rows]
 
 
 def requeue(conn: Connection, queued_before: datetime, now: datetime) -> list[Ticket]:
@@ -224,7 +246,7 @@ def _doubt(conn: Connection, batch: AnyRow, now: datetime) -> None:
     conn.execute(
         update(ATTEMPT)
         .where(is_open)
-        .values(outcome=AttemptOutcome.DOUBTFUL, error=LOST, ended_at=now)
+        .values(outcome=AttemptOutcome.DOUBTFUL, error=LOST, ended_at=now, **fallen(now))
     )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from dispatcher.status import BatchState, CampaignState, MessageState
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.sets import AnyRow, later_of
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.types import UtcTime
 
@@ -136,12 +136,9 @@ def start_due(conn: Connection, now: datetime) -> list[int]:
 
 
 def pay(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:
-    """Note until when the campaign's own rate is paid."""
-    conn.execute(
-        update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == campaign_id)
-        .values(paid_until=now + timedelta(seconds=paid_for_s))
-    )
+    """Note until when the campaign's own rate is paid; never an earlier time than was noted."""
+    until = later_of(conn, CAMPAIGN.c.paid_until, now + timedelta(seconds=paid_for_s))
+    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(paid_until=until))
 
 
 def set_turn(conn: Connection, campaign_id: int, served: int, now: datetime) -> None:
@@ -179,6 +176,25 @@ def change_state(
             )
         )  # fmt: skip
     return bool(done)
+
+
+def reopen(conn: Connection, campaign_id: int, now: datetime) -> bool:
+    """`finished → scheduled` for one that has work again: the next tick starts it, in fair order.
+
+    False where it had not finished.
+    """
+    done = change_state(
+        conn,
+        campaign_id,
+        [CampaignState.FINISHED],
+        CampaignState.SCHEDULED,
+        actor="dispatcher",
+        reason=None,
+        now=now,
+    )
+    if done:
+        conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(finished_at=None))
+    return done
 
 
 def lapse_due(conn: Connection, now: datetime) -> int:
@@ -229,7 +245,7 @@ def end_waiting(conn: Connection, campaign_id: int, state: MessageState, now: da
 
 
 def finish_done(conn: Connection, now: datetime) -> list[int]:
-    """`running → finished` where nothing is pending, in flight or still polled.
+    """`running → finished` where nothing is pending, in flight or still polled or looked for.
 
     A cancelled campaign gets its `finished_at` by the same rule; batches that came back to it
     after its end are cancelled now.
@@ -239,10 +255,15 @@ def finish_done(conn: Connection, now: datetime) -> list[int]:
         BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state < literal_column("4")
     )
     polled = exists().where(ATTEMPT.c.campaign_id == CAMPAIGN.c.id, ATTEMPT.c.poll_at.is_not(None))
+    sought = exists().where(
+        ATTEMPT.c.campaign_id == CAMPAIGN.c.id,
+        ATTEMPT.c.doubt_at.is_not(None),
+        ATTEMPT.c.reconcile_at.is_not(None),
+    )
     running = and_(CAMPAIGN.c.state == CampaignState.RUNNING, _OPEN)
     finished = conn.execute(
         update(CAMPAIGN)
-        .where(running, ~unsettled, ~polled)
+        .where(running, ~unsettled, ~polled, ~sought)
         .values(state=CampaignState.FINISHED, finished_at=now)
         .returning(CAMPAIGN.c.id)
     ).scalars()
@@ -254,6 +275,7 @@ def finish_done(conn: Connection, now: datetime) -> list[int]:
             _OPEN,
             ~unsettled,
             ~polled,
+            ~sought,
         )
         .values(finished_at=now)
         .returning(CAMPAIGN.c.id)

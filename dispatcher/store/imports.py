@@ -17,7 +17,7 @@ _MESSAGE_COLUMNS = ("campaign_id", "seq", "row", "msisdn", "parts", "variables")
 _REJECT_COLUMNS = ("campaign_id", "row", "kind", "msisdn", "reason", "cells")
 _BATCH_COLUMNS = (
     "campaign_id", "seq", "account", "encoding", "first_seq", "size", "parts", "pending",
-    "requests",
+    "requests", "zone",
 )  # fmt: skip
 _DISCARD_GROUP = 20_000
 
@@ -37,6 +37,7 @@ class NewBatch(NamedTuple):
 
     seq: int
     encoding: int
+    zone: str | None
     first_seq: int
     messages: Sequence[NewMessage]
     requests: int
@@ -118,6 +119,7 @@ def write(
             (
                 cid, b.seq, job.account, b.encoding, b.first_seq, len(b.messages),
                 sum(m.parts for m in b.messages), len(b.messages), b.requests,
+                b.zone,
             )
             for b in batches
         ],
@@ -128,7 +130,9 @@ def write(
     bulk_insert(conn, REJECT, _REJECT_COLUMNS, [(cid, *r) for r in rejects])
 
 
-def finish(conn: Connection, job: Import, counts: dict[str, int], lease_until: datetime) -> None:
+def finish(
+    conn: Connection, job: Import, counts: dict[str, int | str], lease_until: datetime
+) -> None:
     """Store the totals of a complete import; it still sends nothing."""
     _hold(conn, job, import_lease_until=lease_until, **counts)
 

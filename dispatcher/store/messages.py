@@ -26,15 +26,15 @@ def pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[AnyRow
 
 
 def lanes(conn: Connection, campaign_id: int) -> list[list[AnyRow]]:
-    """The campaign's batches by encoding: inside one, rows stand in the file's order."""
+    """The campaign's batches by encoding and zone: inside one, rows are in the file's order."""
     rows = conn.execute(
-        select(BATCH.c.encoding, BATCH.c.first_seq, BATCH.c.size, BATCH.c.account)
+        select(BATCH.c.encoding, BATCH.c.zone, BATCH.c.first_seq, BATCH.c.size, BATCH.c.account)
         .where(BATCH.c.campaign_id == campaign_id)
         .order_by(BATCH.c.first_seq)
     ).all()
-    grouped: dict[int, list[AnyRow]] = {}
+    grouped: dict[tuple[int, str | None], list[AnyRow]] = {}
     for row in rows:
-        grouped.setdefault(row.encoding, []).append(row)
+        grouped.setdefault((row.encoding, row.zone), []).append(row)
     return list(grouped.values())
 
 

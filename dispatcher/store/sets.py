@@ -1,12 +1,14 @@
-"""Set-based statements in both dialects: a set of rows as a table, and rows inserted in bulk."""
+"""Statements in both dialects: a set of rows as a table, rows inserted in bulk, later times."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import orjson
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     FromClause,
     Integer,
@@ -24,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
-from dispatcher.store.types import Money
+from dispatcher.store.types import Money, UtcTime
 
 #: Names and types of the columns of a set.
 Columns: TypeAlias = Sequence[tuple[str, TypeEngine[Any]]]
@@ -98,4 +100,14 @@ def _affinity(kind: TypeEngine[Any]) -> TypeEngine[Any]:
 def insert_or_ignore(conn: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Insert one row unless a row with its key exists; True where it was inserted."""
     insert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    return bool(conn.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount)
+    statement = insert(table).values(**values).on_conflict_do_nothing()
+    # Without the option, psycopg's count of an INSERT is -1.
+    done = conn.execute(statement, execution_options={"preserve_rowcount": True})
+    return done.rowcount > 0
+
+
+def later_of(conn: Connection, stored: Column[Any], moment: datetime) -> ColumnElement[Any]:
+    """The later of what a column of times holds (NULL: nothing) and `moment`."""
+    given = literal(moment, UtcTime())
+    greatest = func.greatest if conn.dialect.name == "postgresql" else func.max
+    return greatest(func.coalesce(stored, given), given)

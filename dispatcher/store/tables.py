@@ -65,6 +65,9 @@ class Account(SQLModel, table=True):
     messages_paid_until: datetime | None = _time()
     parts_paid_until: datetime | None = _time()
     requests_paid_until: datetime | None = _time()
+    #: Looks at the provider's list; while `look_lease_until` is in the future, one is under way.
+    looks: int = _count()
+    look_lease_until: datetime | None = _time()
     #: The end of the account's day that `day_count` counts begun messages of.
     day_until: datetime | None = _time()
     day_count: int = _count()
@@ -110,8 +113,19 @@ class Campaign(SQLModel, table=True):
     start_at: datetime | None = _time()
     #: What has not left by then lapses.
     expire_at: datetime | None = _time()
-    #: JSON of windows, blackouts and zone (`windows.py`); NULL: the account's alone.
+    #: JSON of windows, blackouts and zone (`gates.py`); NULL: the account's alone.
     schedule: str | None = _text()
+    #: JSON array of the zones of its batches where windows are the recipients'.
+    zones: str | None = _text()
+    flash: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
+    #: JSON array of the columns that fill the provider's template, in its order; the text is its.
+    template_columns: str | None = _text()
+    #: JSON array of contact lists kept at the provider; its one message stands for all of them.
+    contact_lists: str | None = _text()
+    #: When the provider is to send it.
+    schedule_at: datetime | None = _time()
     #: Messages released so far in fair order: the next batch is of the campaign with the lowest.
     turn: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
     on_doubt: str = _text(nullable=False)
@@ -163,6 +177,8 @@ class Batch(SQLModel, table=True):
     lease_until: datetime | None = _time()
     #: Attempts that were refused or did not reach the provider.
     tries: int = _count()
+    #: Claims that ended with their worker, before anything was attempted.
+    lost: int = _small()
     error: str | None = _text()
     #: Messages per state: campaign totals are sums over batches, never a scan of messages.
     pending: int = _count()
@@ -204,6 +220,8 @@ class Message(SQLModel, table=True):
     provider_message_id: str | None = _text()
     error_code: str | None = _text()
     error: str | None = _text()
+    #: What is known of its doubt (`reconcile.Note`); NULL where there never was any.
+    note: int | None = Field(default=None, sa_column=Column(SmallInteger))
     #: JSON array of the values of the text's placeholders, in its order; NULL where it has none.
     variables: str | None = _text()
 
@@ -245,6 +263,12 @@ class Attempt(SQLModel, table=True):
         Index("ix_attempt_polled", "campaign_id",
               postgresql_where=text("poll_at IS NOT NULL"),
               sqlite_where=text("poll_at IS NOT NULL")),
+        Index("ix_attempt_reconcile", "account", "reconcile_at",
+              postgresql_where=text("reconcile_at IS NOT NULL"),
+              sqlite_where=text("reconcile_at IS NOT NULL")),
+        Index("ix_attempt_doubt", "campaign_id",
+              postgresql_where=text("doubt_at IS NOT NULL"),
+              sqlite_where=text("doubt_at IS NOT NULL")),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
@@ -267,6 +291,30 @@ class Attempt(SQLModel, table=True):
     #: While in the future, somebody is asking.
     poll_lease_until: datetime | None = _time()
     polls: int = _count()
+    #: Since when recipients of it are in doubt; NULL: none is.
+    doubt_at: datetime | None = _time()
+    #: When something happens about them by itself; its deadline until `looks` is set, by which
+    #: that is planned. NULL: a person has to decide.
+    reconcile_at: datetime | None = _time()
+    looks: int | None = Field(default=None, sa_column=Column(SmallInteger))
+
+
+class OtherId(SQLModel, table=True):
+    """A provider's id that a message has not from the answer to its latest attempt.
+
+    Matched in the provider's list (`attempt_id` is the message's), or of a former attempt that was
+    accepted after all: its receipts are still this message's. The key uses each id once.
+    """
+
+    __tablename__ = "other_id"
+
+    account: str = Field(sa_column=Column(Text, primary_key=True))
+    provider_message_id: str = Field(sa_column=Column(Text, primary_key=True))
+    msisdn: int = Field(sa_column=Column(BigInteger, nullable=False))
+    campaign_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    seq: int = Field(sa_column=Column(Integer, nullable=False))
+    attempt_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    at: datetime = _time(nullable=False)
 
 
 class Audit(SQLModel, table=True):
@@ -315,10 +363,13 @@ class Identity(SQLModel, table=True):
     id: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
     #: Random; a new one whenever a person adopts the store.
     store_id: str = _text(nullable=False)
-    #: Where PostgreSQL keeps the tables: a dump or a recovery comes back in another place.
-    place: str = _text(nullable=False)
-    #: The highest attempt that any witness knew of: a store with a lower one is an older copy.
+    #: Where the tables are kept: a dump or a recovery comes back in another place. NULL: no
+    #: campaign was ever imported, so the store may be copied freely.
+    place: str | None = _text()
+    #: The highest attempt that was ever in this store, even if it was purged.
     attempt_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
+    #: The highest that any witness knew of: if it is higher, this is an older copy.
+    witnessed_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     #: Why nothing is released; NULL while the store agrees with its witnesses.
     held: str | None = _text()
 
@@ -335,6 +386,7 @@ MESSAGE = table(Message)
 REJECT = table(Reject)
 SOURCE_ROWS = table(SourceRows)
 ATTEMPT = table(Attempt)
+OTHER_ID = table(OtherId)
 AUDIT = table(Audit)
 SCHEDULER = table(Scheduler)
 WORKER = table(Worker)

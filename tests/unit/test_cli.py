@@ -58,7 +58,6 @@ def files(folder: Path) -> None:
         "unknown_key": ACCOUNT + "sendr = 'X'\n",
         "bad_toml": "[store\n",
         "no_variable": ACCOUNT.replace("literal", "$NO_SUCH_VARIABLE"),
-        "planned": ACCOUNT + "kind_windows = {}\n",
     }.items():
         (folder / f"{name}.toml").write_text(text, encoding="utf-8")
 
@@ -72,7 +71,6 @@ def files(folder: Path) -> None:
         ("--config unknown_key.toml account check", 2, ["unknown_key.toml", "mean sender?"]),
         ("--config bad_toml.toml account check", 2, ["bad_toml.toml, line 1"]),
         ("--config no_variable.toml account check", 2, ["api_key", "NO_SUCH_VARIABLE"]),
-        ("--config planned.toml account check", 2, ["kind_windows", "not available yet"]),
         ("purge --older-than 90d", 2, ["`dispatcher purge` is not available yet"]),
         ("suppression add 919800000001", 2, ["suppression", "not available yet"]),
         ("metrics --json", 2, ["metrics", "not available yet"]),

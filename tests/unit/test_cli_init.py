@@ -85,6 +85,7 @@ def test_the_keys_behind_a_hash_show_their_defaults(folder):
         "max_parts",
     }
     defaults = dict(plain.account("main"))
+    examples |= {"windows", "kind_windows"}
     assert [key for key in shown if key not in examples and shown[key] != defaults[key]] == []
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from dispatcher.config import Settings, load_settings
 from dispatcher.config_file import variable_of
-from dispatcher.errors import ConfigError, NotAvailableYet
+from dispatcher.errors import ConfigError
+from dispatcher.status import Kind
 
 ACCOUNT = """
 [accounts.main]
@@ -149,14 +150,30 @@ def test_every_key_can_be_given_as_a_variable(folder):
         for section in ("store", "broker", "worker")
         for key, value in dict(getattr(settings, section)).items()
     }
-    texts = {"sender": "S", "template": "T", "country": "IN", "api_key": "other"}
+    texts = {
+        "sender": "S",
+        "template": "T",
+        "country": "IN",
+        "api_key": "other",
+        "channels": '{"otp": 2}',
+        "windows": '["mon-fri 09:00-18:00"]',
+        "kind_windows": '{"otp": []}',
+    }
     for key in type(settings.account("main")).model_fields:
         value = getattr(settings.account("main"), key)
-        text = '{"otp": 2}' if key == "channels" else texts.get(key, str(value or 1))
-        given[variable_of(("accounts", "main", key))] = text
+        given[variable_of(("accounts", "main", key))] = texts.get(key, str(value or 1))
     account = load(folder, None, **given).account("main")
     assert (account.sender, account.country, account.max_parts) == ("S", "IN", 1)
     assert account.channels["otp"] == 2
+    assert account.windows_for(Kind.OTP) == ()
+    assert account.windows_for(Kind.PROMOTIONAL) == ("mon-fri 09:00-18:00",)
+
+
+@pytest.mark.parametrize(
+    "line", ['windows = ["mon-fry 09:00-18:00"]', 'kind_windows = { otp = ["9-18"] }']
+)
+def test_what_is_no_window_is_refused_with_its_place(folder, line):
+    assert f"accounts.main.{line.partition(' ')[0]}" in refusal(folder, ACCOUNT + line + "\n")
 
 
 def test_a_table_can_be_given_key_by_key(folder):
@@ -294,14 +311,6 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, w
 def test_a_mistake_in_the_environment_names_the_variable(folder, variable, value, words):
     told = refusal(folder, ACCOUNT, **{variable: value})
     assert [word for word in (variable, *words) if word not in told] == [], told
-
-
-@pytest.mark.parametrize("key", ["windows", "kind_windows"])
-def test_a_documented_key_that_is_not_built_yet_is_refused_by_name(folder, key):
-    with pytest.raises(NotAvailableYet, match=f"accounts.main.{key} in .*not available yet"):
-        load(folder, ACCOUNT + f"{key} = 1\n")
-    with pytest.raises(NotAvailableYet, match=f"DISPATCHER_ACCOUNTS__MAIN__{key.upper()}"):
-        load(folder, ACCOUNT, **{variable_of(("accounts", "main", key)): "1"})
 
 
 def test_a_file_that_is_not_text_is_refused(folder):

@@ -22,6 +22,8 @@ def upgrade() -> None:
         sa.Column("messages_paid_until", UtcTime(), nullable=True),
         sa.Column("parts_paid_until", UtcTime(), nullable=True),
         sa.Column("requests_paid_until", UtcTime(), nullable=True),
+        sa.Column("looks", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("look_lease_until", UtcTime(), nullable=True),
         sa.Column("day_until", UtcTime(), nullable=True),
         sa.Column("day_count", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("name"),
@@ -45,10 +47,21 @@ def upgrade() -> None:
         sa.Column("poll_until", UtcTime(), nullable=True),
         sa.Column("poll_lease_until", UtcTime(), nullable=True),
         sa.Column("polls", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("doubt_at", UtcTime(), nullable=True),
+        sa.Column("reconcile_at", UtcTime(), nullable=True),
+        sa.Column("looks", sa.SmallInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_attempt_batch", "attempt", ["batch_id"], unique=False)
+    op.create_index(
+        "ix_attempt_doubt",
+        "attempt",
+        ["campaign_id"],
+        unique=False,
+        postgresql_where=sa.text("doubt_at IS NOT NULL"),
+        sqlite_where=sa.text("doubt_at IS NOT NULL"),
+    )
     op.create_index(
         "ix_attempt_poll",
         "attempt",
@@ -64,6 +77,14 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("poll_at IS NOT NULL"),
         sqlite_where=sa.text("poll_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_attempt_reconcile",
+        "attempt",
+        ["account", "reconcile_at"],
+        unique=False,
+        postgresql_where=sa.text("reconcile_at IS NOT NULL"),
+        sqlite_where=sa.text("reconcile_at IS NOT NULL"),
     )
     op.create_table(
         "audit",
@@ -94,6 +115,7 @@ def upgrade() -> None:
         sa.Column("queued_at", UtcTime(), nullable=True),
         sa.Column("lease_until", UtcTime(), nullable=True),
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("lost", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("pending", sa.Integer(), server_default="0", nullable=False),
         sa.Column("submitted", sa.Integer(), server_default="0", nullable=False),
@@ -159,6 +181,11 @@ def upgrade() -> None:
         sa.Column("start_at", UtcTime(), nullable=True),
         sa.Column("expire_at", UtcTime(), nullable=True),
         sa.Column("schedule", sa.Text(), nullable=True),
+        sa.Column("zones", sa.Text(), nullable=True),
+        sa.Column("flash", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("template_columns", sa.Text(), nullable=True),
+        sa.Column("contact_lists", sa.Text(), nullable=True),
+        sa.Column("schedule_at", UtcTime(), nullable=True),
         sa.Column("turn", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("on_doubt", sa.Text(), nullable=False),
         sa.Column("import_fence", sa.Integer(), server_default="0", nullable=False),
@@ -190,8 +217,9 @@ def upgrade() -> None:
         "identity",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("store_id", sa.Text(), nullable=False),
-        sa.Column("place", sa.Text(), nullable=False),
+        sa.Column("place", sa.Text(), nullable=True),
         sa.Column("attempt_id", sa.BigInteger(), nullable=False),
+        sa.Column("witnessed_id", sa.BigInteger(), nullable=False),
         sa.Column("held", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -210,11 +238,23 @@ def upgrade() -> None:
         sa.Column("provider_message_id", sa.Text(), nullable=True),
         sa.Column("error_code", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("note", sa.SmallInteger(), nullable=True),
         sa.Column("variables", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("campaign_id", "seq"),
         sa.UniqueConstraint("msisdn", "campaign_id"),
         postgresql_with={"fillfactor": 50},
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "other_id",
+        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("provider_message_id", sa.Text(), nullable=False),
+        sa.Column("msisdn", sa.BigInteger(), nullable=False),
+        sa.Column("campaign_id", sa.BigInteger(), nullable=False),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("attempt_id", sa.BigInteger(), nullable=False),
+        sa.Column("at", UtcTime(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "provider_message_id"),
     )
     op.create_table(
         "reject",

@@ -1,0 +1,188 @@
+"""How windows and blackouts are written: `mon-fri 09:00-18:00`, `22:00-02:00`, `2026-12-25`.
+
+Text to values and back. When such a window is open is `opening_hours.py`'s.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+MINUTES_OF_A_DAY: Final = 24 * 60
+
+
+class WindowError(ValueError):
+    """What is wrong with a window or a blackout: a sentence that quotes the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class DateRange:
+    """Local calendar dates, both included."""
+
+    first: date
+    last: date
+
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}..{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Hours of certain weekdays (0 is Monday), or of certain dates where `dates` is given.
+
+    `start` and `end` are minutes since the midnight that the day begins with, the end excluded;
+    over midnight the end is above 1440.
+    """
+
+    weekdays: frozenset[int]
+    dates: DateRange | None
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        days = str(self.dates) if self.dates else _written_days(self.weekdays)
+        last = self.end if self.end <= MINUTES_OF_A_DAY else self.end - MINUTES_OF_A_DAY
+        return f"{days} {_written_time(self.start)}-{_written_time(last)}"
+
+
+def parse_windows(texts: Iterable[str]) -> tuple[Window, ...]:
+    """Read windows; one text may hold several, divided by commas.
+
+        mon-fri 09:00-18:00        sat,sun 10:00-14:00       mon-fri 09:00-12:00, sat 10:00-12:00
+        22:00-02:00                daily 08:00-24:00         2026-12-24 10:00-12:00
+
+    Without days a window is of every day, or of the days before it in the same text. Over midnight
+    it belongs to the day on which it begins. Raises WindowError.
+    """
+    return tuple(dict.fromkeys(window for text in texts for window in _windows(text)))
+
+
+def parse_blackouts(texts: Iterable[str]) -> tuple[DateRange, ...]:
+    """Read dates and ranges of dates, `2026-12-25` or `2026-12-24..2026-12-26`; commas divide.
+
+    Raises WindowError.
+    """
+    pieces = [(piece.strip(), text) for text in texts for piece in text.split(",")]
+    return tuple(dict.fromkeys(_dates(piece, text) for piece, text in pieces))
+
+
+_DAY_NAMES: Final = (
+    "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+)  # fmt: skip
+_WEEKDAYS: Final = {
+    name: number for number, full in enumerate(_DAY_NAMES) for name in (full, full[:3])
+}
+_EVERY_DAY: Final = frozenset(range(7))
+_DASHES: Final = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
+_SPACED_DASH: Final = re.compile(r"\s*-\s*")
+_WITH_HOURS: Final = re.compile(r"(?:(?P<days>\S.*)\s)?\s*(?P<hours>[\d:.]+-[\d:.]+)", re.ASCII)
+_TIME: Final = re.compile(r"(\d{1,2}):(\d{2})", re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+#: Weekdays, or dates.
+_Days = frozenset[int] | DateRange
+
+
+def _windows(text: str) -> Iterator[Window]:
+    days: list[_Days] = []
+    are_used = False
+    for piece in _SPACED_DASH.sub("-", text.translate(_DASHES)).split(","):
+        match = _WITH_HOURS.fullmatch(piece.strip())
+        named = match["days"] if match else piece
+        if named is not None:
+            if are_used:
+                days, are_used = [], False
+            days.append(_named_days(named.strip().lower(), text))
+        if match:
+            are_used = bool(days)
+            start, end = _hours(match["hours"], text)
+            yield from _of_days(days or [_EVERY_DAY], start, end)
+    if days and not are_used:
+        raise WindowError(f"{text!r} names days without hours; write mon-fri 09:00-18:00")
+
+
+def _of_days(days: Iterable[_Days], start: int, end: int) -> Iterator[Window]:
+    weekdays = frozenset[int]()
+    for each in days:
+        if isinstance(each, DateRange):
+            yield Window(frozenset(), each, start, end)
+        else:
+            weekdays |= each
+    if weekdays:
+        yield Window(weekdays, None, start, end)
+
+
+def _named_days(piece: str, text: str) -> _Days:
+    if piece == "daily":
+        return _EVERY_DAY
+    if piece[:1].isdecimal():
+        return _dates(piece, text)
+    first, dash, last = piece.partition("-")
+    try:
+        begin, end = _WEEKDAYS[first], _WEEKDAYS[last if dash else first]
+    except KeyError as unknown:
+        raise WindowError(
+            f"{text!r}: {unknown} is no day; write mon, mon-fri, daily, or a date"
+            " such as 2026-12-24, and hours such as 09:00-18:00"
+        ) from None
+    return frozenset((begin + step) % 7 for step in range((end - begin) % 7 + 1))
+
+
+def _hours(piece: str, text: str) -> tuple[int, int]:
+    start, end = (_minutes(each, piece, text) for each in piece.split("-"))
+    if start == MINUTES_OF_A_DAY:
+        raise WindowError(f"{text!r}: {piece!r} begins at 24:00; write 00:00 and the day after")
+    if start == end:
+        raise WindowError(f"{text!r}: {piece!r} has no length; the whole day is 00:00-24:00")
+    return start, end if end > start else end + MINUTES_OF_A_DAY
+
+
+def _minutes(time: str, piece: str, text: str) -> int:
+    match = _TIME.fullmatch(time)
+    minutes = int(match[1]) * 60 + int(match[2]) if match and int(match[2]) < 60 else None
+    if minutes is None or minutes > MINUTES_OF_A_DAY:
+        raise WindowError(f"{text!r}: {piece!r} are no hours; write 09:00-18:00, up to 24:00")
+    return minutes
+
+
+def _dates(piece: str, text: str) -> DateRange:
+    first, dots, last = (each.strip() for each in piece.partition(".."))
+    begin = _date(first)
+    end = _date(last) if dots else begin
+    if begin is None or end is None:
+        raise WindowError(
+            f"{text!r}: {piece!r} is no date; write 2026-12-25, or 2026-12-24..2026-12-26"
+        )
+    if end < begin:
+        raise WindowError(f"{text!r}: {piece!r} ends before it begins")
+    return DateRange(begin, end)
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if _DATE.fullmatch(text) else None
+    except ValueError:
+        return None
+
+
+def _written_days(weekdays: frozenset[int]) -> str:
+    if weekdays == _EVERY_DAY:
+        return "daily"
+    runs: list[list[int]] = []
+    for day in sorted(weekdays):
+        if runs and runs[-1][-1] == day - 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    short = [name[:3] for name in _DAY_NAMES]
+    return ",".join(
+        short[run[0]] if len(run) == 1 else f"{short[run[0]]}-{short[run[-1]]}" for run in runs
+    )
+
+
+def _written_time(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"

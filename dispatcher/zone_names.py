@@ -1,0 +1,65 @@
+"""Time zones as people write them: IANA names in any case, and offsets. To values and back.
+
+Their rules are those of the tzdata package in this whole process, not of the operating system.
+"""
+
+import re
+import zoneinfo
+from datetime import timedelta, timezone, tzinfo
+from functools import cache
+from importlib.resources import files
+from typing import Final
+from zoneinfo import ZoneInfo
+
+# An operating system's rules may be years old, and differ between the machines of one dispatcher:
+# Canada, Cuba and Morocco changed theirs in 2026. The package is pinned, and the same for all.
+zoneinfo.reset_tzpath(to=())
+
+
+class ZoneError(ValueError):
+    """Why a text is no time zone: a sentence for a person."""
+
+
+def parse_zone(text: str) -> tzinfo:
+    """`Asia/Kolkata`, `asia/kolkata`, `UTC`, `+05:30`, `+0530`, `UTC+2`, `GMT-3:30`.
+
+    A name of the IANA database comes before an offset: `Etc/GMT+5` is five hours *behind* UTC.
+    Raises ZoneError, also for abbreviations such as IST, which several countries use.
+    """
+    cleaned = text.strip().translate(_MINUS)
+    if name := _names().get(cleaned.casefold()):
+        return ZoneInfo(name)
+    if match := _OFFSET.fullmatch(cleaned):
+        hours, minutes = int(match["hours"]), int(match["minutes"] or 0)
+        offset = timedelta(hours=hours, minutes=minutes)
+        if minutes < 60 and offset <= _LARGEST_OFFSET:
+            return timezone(-offset if match["sign"] == "-" else offset)
+    shown = cleaned if len(cleaned) <= 40 else cleaned[:40] + "…"
+    raise ZoneError(f"{shown!r} is no time zone; write Asia/Kolkata or +05:30")
+
+
+def zone_name(zone: tzinfo) -> str:
+    """What `parse_zone` reads as the same zone: an IANA name, or an offset such as `+05:30`."""
+    if isinstance(zone, ZoneInfo) and zone.key is not None:
+        return zone.key
+    offset = zone.utcoffset(None)
+    if offset is None:
+        raise ValueError(f"{zone!r} has neither a name nor a fixed offset")
+    minutes = round(offset.total_seconds() / 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
+
+
+#: The largest in use: UTC+14, the Line Islands.
+_LARGEST_OFFSET: Final = timedelta(hours=14)
+_OFFSET: Final = re.compile(
+    r"(?:UTC|GMT)? ?(?P<sign>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d{2}))?",
+    re.ASCII | re.IGNORECASE,
+)
+_MINUS: Final = str.maketrans({"−": "-", "–": "-"})
+
+
+@cache
+def _names() -> dict[str, str]:
+    """The names of the tzdata package by their case-folded form; Factory is no place."""
+    listed = (files("tzdata") / "zones").read_text(encoding="ascii").split()
+    return {name.casefold(): name for name in listed if name != "Factory"}
