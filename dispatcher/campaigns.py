@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection
 
 from dispatcher.errors import Refused, UsageProblem
+from dispatcher.health import waits_for
+from dispatcher.routes import legs_of, route_of
 from dispatcher.status import CampaignState, MessageState
-from dispatcher.store import accounts, campaigns, scheduler
+from dispatcher.store import accounts, campaigns, doubts, moves, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.sets import AnyRow
 
 _ACTOR = "operator"
+_MAX_ID_DIGITS = 18
 #: A scheduler silent for so long is not alive.
 SCHEDULER_SILENT_S = 10.0
 
@@ -29,6 +33,14 @@ class View:
     account_pause_reason: str | None
     polls: int
     next_poll_at: datetime | None
+    #: Since when recipients are in doubt, and when something is done about it without a person.
+    doubt_since: datetime | None = None
+    doubt_next_at: datetime | None = None
+    #: Why the account is not used at full speed, and what it waits for; None where it is.
+    account_trouble: str | None = None
+    account_waits_for: str | None = None
+    #: When it went to another account, and why.
+    moves: Sequence[AnyRow] = ()
 
     @property
     def is_over(self) -> bool:
@@ -44,7 +56,7 @@ class View:
 
 def find(conn: Connection, reference: str) -> AnyRow:
     """A campaign by id or name. Raises UsageProblem where there is none, or more than one."""
-    if reference.isascii() and reference.isdigit():
+    if reference.isascii() and reference.isdigit() and len(reference) <= _MAX_ID_DIGITS:
         found = campaigns.get(conn, int(reference))
         if found is not None:
             return found
@@ -69,6 +81,7 @@ def _view(conn: Connection, campaign: AnyRow) -> View:
     counts = campaigns.totals(conn, [campaign.id])[campaign.id]
     account = accounts.get(conn, campaign.account)
     polls = campaigns.poll_times(conn, campaign.id)
+    doubt = doubts.outlook(conn, campaign.id)
     return View(
         campaign=campaign,
         counts=_with_intake(campaign, counts),
@@ -77,6 +90,11 @@ def _view(conn: Connection, campaign: AnyRow) -> View:
         account_pause_reason=account.pause_reason if account is not None else None,
         polls=polls.n,
         next_poll_at=polls.next_at,
+        doubt_since=doubt.since,
+        doubt_next_at=doubt.next_at,
+        account_trouble=account.breaker_reason if account is not None else None,
+        account_waits_for=waits_for(account, store_now(conn)),
+        moves=moves.history(conn, campaign.id) if campaign.routes is not None else (),
     )
 
 
@@ -122,15 +140,33 @@ def details(shown: View) -> dict[str, Any]:
     campaign = shown.campaign
     return {
         **summary(campaign, shown.counts),
-        "sender": campaign.sender,
-        "template": campaign.template,
+        "sender": route_of(campaign, campaign.account).sender,
+        "template": route_of(campaign, campaign.account).template,
         "source": campaign.source_name,
         "rows": campaign.rows,
         "parts": campaign.parts,
+        "priority": campaign.priority,
+        "rate": campaign.rate,
+        "start_at": _iso(campaign.start_at),
+        "expire_at": _iso(campaign.expire_at),
+        "schedule": orjson.loads(campaign.schedule) if campaign.schedule else None,
+        "contact_lists": orjson.loads(campaign.contact_lists) if campaign.contact_lists else None,
         "batches": shown.batches,
         "polls": {"open": shown.polls, "next_at": _iso(shown.next_poll_at)},
+        "doubt": {
+            "since": _iso(shown.doubt_since),
+            "next_at": _iso(shown.doubt_next_at),
+            "on_doubt": campaign.on_doubt,
+        },
         "account_paused": shown.account_paused_by,
         "account_pause_reason": shown.account_pause_reason,
+        "account_trouble": shown.account_trouble,
+        "account_waits_for": shown.account_waits_for,
+        "accounts": [leg.account for leg in legs_of(campaign)],
+        "moves": [
+            {"at": _iso(move.at), "account": move.account, "detail": move.detail}
+            for move in shown.moves
+        ],
     }
 
 
@@ -149,6 +185,16 @@ def cancel(store: Store, reference: str) -> AnyRow:
     """End a campaign: what nobody holds is cancelled, what is in flight is settled and polled."""
     old = [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
     return _change(store, reference, old, CampaignState.CANCELLED, "by a person")
+
+
+def set_terms(store: Store, reference: str, values: dict[str, Any]) -> AnyRow:
+    """Change rate, schedule, priority, start or expiry of a campaign that is not over."""
+    with store.write() as conn:
+        campaign = find(conn, reference)
+        if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
+            raise Refused(f"campaign {campaign.id} is {campaign.state}: there is nothing to change")
+        campaigns.change_terms(conn, campaign.id, values, actor=_ACTOR, now=store_now(conn))
+        return find(conn, str(campaign.id))
 
 
 def _change(

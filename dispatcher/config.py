@@ -84,6 +84,9 @@ class WorkerSettings(Section):
     requeue_after_s: float = Field(default=30, ge=1, le=3600)
     #: Status requests in flight at once, besides the submissions.
     max_polls: int = Field(default=8, ge=1, le=1000)
+    #: Seconds, after a request's deadline and one more time-out, before its doubtful recipients are
+    #: looked for in the provider's list; also between the first two looks.
+    reconcile_after_s: float = Field(default=300, gt=0, le=86_400)
     #: Seconds that released batches wait, while a worker takes nothing, before it ends itself.
     stall_after_s: float = Field(default=60, ge=5, le=3600)
     #: Where answers wait that the store does not take; by default beside a SQLite store, else in
@@ -152,7 +155,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     accounts = {name: _account(raw, name, table) for name, table in tables.items()}
     folder = raw.path.parent if raw.path is not None else Path.cwd()
     store = StoreSettings(url=_with_absolute_path(settings.store.url, folder))
-    settings = settings.model_copy(update={"accounts": accounts, "store": store})
+    spill_dir = settings.worker.spill_dir
+    worker = settings.worker.model_copy(update={"spill_dir": spill_dir and folder / spill_dir})
+    settings = settings.model_copy(update={"accounts": accounts, "store": store, "worker": worker})
     settings._path = raw.path
     settings._literal_secrets = tuple(_literal_secrets(raw, settings))
     return settings

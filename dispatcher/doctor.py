@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from dispatcher import embedded
 from dispatcher.campaigns import SCHEDULER_SILENT_S, scheduler_silence_s
 from dispatcher.config import Settings
 from dispatcher.errors import BrokerError, StoreError
+from dispatcher.health import waits_for
 from dispatcher.processes import threads_needed
+from dispatcher.spill import spill_of
 from dispatcher.store import accounts, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import current
+from dispatcher.store.sets import AnyRow
+from dispatcher.witness import Witness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from looked
     yield _broker(settings)
     if all(finding.ok for finding in looked):
+        yield from _witness(store)
+        yield from _spilled(store, settings)
         yield _scheduler(store)
         yield from _workers(store, settings)
         yield from _accounts(store, settings)
@@ -81,6 +87,26 @@ def _broker(settings: Settings) -> Finding:
     return Finding(part="broker", ok=True, what=f"{what} answers, version {version}")
 
 
+def _witness(store: Store) -> Iterator[Finding]:
+    held = Witness(store).judge()
+    if held is not None:
+        remedy = "`dispatcher db adopt` explains, asks, and lets it go on"
+        yield Finding(part="store", ok=False, what=f"nothing is sent: {held}", remedy=remedy)
+
+
+def _spilled(store: Store, settings: Settings) -> Iterator[Finding]:
+    spill = spill_of(store, settings.worker.spill_dir)
+    waiting, aside = len(spill.waiting()), len(spill.put_aside())
+    if waiting:
+        remedy = "a worker on this machine settles them when it starts"
+        what = f"{waiting} answers wait in {spill.folder}"
+        yield Finding(part="store", ok=False, what=what, remedy=remedy)
+    if aside:
+        remedy = "they say what a provider accepted; compare with the campaign, then remove them"
+        what = f"{aside} answers in {spill.folder} fit no attempt of this store"
+        yield Finding(part="store", ok=False, what=what, remedy=remedy)
+
+
 def _scheduler(store: Store) -> Finding:
     silence_s = scheduler_silence_s(store)
     if silence_s is None or silence_s > SCHEDULER_SILENT_S:
@@ -113,17 +139,23 @@ def _workers(store: Store, settings: Settings) -> Iterator[Finding]:
 def _accounts(store: Store, settings: Settings) -> Iterator[Finding]:
     with store.read() as conn:
         known = accounts.all_accounts(conn)
+        now = store_now(conn)
     for name in settings.accounts:
         row = known.get(name)
-        if row is None or row.paused_by is None:
+        if row is not None and row.paused_by is not None:
+            what = f"{name} is paused ({row.paused_by}): {row.pause_reason}"
+            remedy = f"put it right, then `dispatcher account resume {name}`"
+            yield Finding(part="accounts", ok=False, what=_waiting(what, row, now), remedy=remedy)
+        elif row is not None and row.breaker is not None:
+            what = f"{name} fails since {row.breaker_at:%H:%M} UTC: {row.breaker_reason}"
+            remedy = "nothing, once its provider is back: it goes on by itself"
+            yield Finding(part="accounts", ok=False, what=_waiting(what, row, now), remedy=remedy)
+        else:
             yield Finding(part="accounts", ok=True, what=f"{name} is open")
-            continue
-        yield Finding(
-            part="accounts",
-            ok=False,
-            what=f"{name} is paused ({row.paused_by}): {row.pause_reason}",
-            remedy=f"put it right, then `dispatcher account resume {name}`",
-        )
+
+
+def _waiting(what: str, account: AnyRow, now: datetime) -> str:
+    return f"{what}; it waits for {waits_for(account, now)}"
 
 
 def _corrections(store: Store) -> Iterator[Finding]:

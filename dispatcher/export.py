@@ -60,7 +60,7 @@ def _lane(
         with store.read() as conn:
             rows, cells = messages.of_range(conn, campaign.id, batch.first_seq, batch.size)
         for message, original in zip(rows, cells, strict=True):
-            yield message.row, _line(message, batch.account, original)
+            yield message.row, _line(message, message.account or batch.account, original)
 
 
 def _line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:

@@ -29,6 +29,7 @@ class Wanted:
     schedule: str | None
     start_at: datetime | None
     expire_at: datetime | None
+    schedule_at: datetime | None = None
 
 
 def gate(settings: ProviderSettings, campaign: Any, zone: str | None, now: datetime) -> Gate:
@@ -39,6 +40,9 @@ def gate(settings: ProviderSettings, campaign: Any, zone: str | None, now: datet
     if campaign.expire_at is not None and campaign.expire_at <= now:
         return Gate(is_open=False)
     allowed = schedule_of(settings, campaign, zone)
+    if campaign.schedule_at is not None and campaign.schedule_at > now:
+        # The provider sends it then: asking it to is not sending.
+        return Gate(is_open=allowed.is_open(campaign.schedule_at), until=campaign.schedule_at)
     if not allowed.is_open(now):
         return Gate(is_open=False, opens_at=allowed.next_open(now, campaign.expire_at))
     ends = [at for at in (allowed.closes_at(now), campaign.expire_at) if at is not None]
@@ -56,6 +60,9 @@ def check_opens(
 ) -> None:
     """Raises Refused, with the reason, where the windows open in no zone before the expiry."""
     since = max(now, wanted.start_at) if wanted.start_at is not None else now
+    if wanted.schedule_at is not None:
+        _check_scheduled(settings, wanted, wanted.schedule_at, now)
+        return
     for zone in zones:
         if schedule_of(settings, wanted, zone).next_open(since, wanted.expire_at) is not None:
             return
@@ -66,6 +73,18 @@ def check_opens(
         f"the windows never open{before}{law}",
         "give other windows, a later --expire-at, or leave --window out",
     )
+
+
+def _check_scheduled(
+    settings: ProviderSettings, wanted: Wanted, at: datetime, now: datetime
+) -> None:
+    if at <= now:
+        raise Refused("--schedule-at-provider lies in the past", "give a later time")
+    if not schedule_of(settings, wanted, None).is_open(at):
+        raise Refused(
+            f"the windows are closed at {at:%Y-%m-%d %H:%M} UTC, when the provider is to send",
+            "give --schedule-at-provider a time inside them",
+        )
 
 
 @lru_cache(maxsize=4096)

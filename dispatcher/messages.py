@@ -30,6 +30,8 @@ class Route:
     template: str | None = None
     sender_ref: str | None = None
     template_ref: str | None = None
+    #: What the provider says the template is; None where it does not.
+    template_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from dispatcher.config import Settings
 from dispatcher.errors import UsageProblem
+from dispatcher.reconcile import LOOKS_AT_ONCE
 from dispatcher.supervisor import Child
 
 #: Flower's own default; another free port is taken where it is in use.
@@ -23,10 +24,10 @@ _SPARE_THREADS = 4
 def threads_needed(settings: Settings) -> int:
     """Threads that a worker needs so that a hanging provider holds only its own places.
 
-    Every place in flight of every account, the polls, and some for ticks and stale messages.
+    Every place in flight of every account, polls, looks, and some for ticks and stale messages.
     """
     places = sum(account.max_in_flight for account in settings.accounts.values())
-    return places + settings.worker.max_polls + _SPARE_THREADS
+    return places + settings.worker.max_polls + LOOKS_AT_ONCE + _SPARE_THREADS
 
 
 def celery_children(

@@ -76,7 +76,15 @@ class RateLimiter:
     """
 
     def __init__(self, redis_client: "Redis") -> None:
+        self._client = redis_client
         self._reserve = redis_client.register_script(_SCRIPT)
+
+    def answers(self) -> bool:
+        """Whether the Redis server answers now."""
+        try:
+            return bool(self._client.ping())
+        except RedisError:
+            return False
 
     def reserve(self, buckets: Sequence[Bucket], *, max_wait_s: float) -> Reservation:
         """Reserve the earliest start that all `buckets` allow, unless it is over `max_wait_s` away.

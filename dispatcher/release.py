@@ -7,17 +7,13 @@ import orjson
 from sqlalchemy import Connection
 
 from dispatcher.gates import gate
+from dispatcher.health import Breaker
 from dispatcher.providers.base import ProviderSettings
 from dispatcher.schedule import Budget, Contender, DueBatch, Lane, Unit, choose
-from dispatcher.status import BatchState, Kind
-from dispatcher.store import accounts, batches, campaigns, identity
+from dispatcher.status import BatchState
+from dispatcher.store import accounts, batches, campaigns, identity, workloads
 from dispatcher.store.batches import Ticket
 from dispatcher.store.sets import AnyRow
-
-#: From so many failures in a row on, one batch at a time tries whether the provider is back.
-_PROBE_AFTER = 3
-#: One-off messages and OTP go before any bulk batch, whatever the priorities.
-_BEFORE_BULK = 100_000
 
 
 def release(conn: Connection, name: str, settings: ProviderSettings, now: datetime) -> list[Ticket]:
@@ -34,6 +30,9 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
     if account.not_before is not None and account.not_before > now:
         return []
     out = batches.in_flight(conn, name)
+    is_probe = account.breaker is not None
+    if is_probe and (out or not _may_probe(account, now)):
+        return []
     budget = _budget(account, settings, out, now)
     if budget.is_spent:
         return []
@@ -48,7 +47,15 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
     chosen = list(choose(contenders, due, budget))
     for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
         campaigns.set_turn(conn, contender.campaign_id, contender.served, now)
-    return batches.enqueue(conn, [batch.id for _contender, batch in chosen], now)
+    ids = [batch.id for _contender, batch in chosen]
+    return batches.enqueue(conn, ids, now, is_probe=is_probe)
+
+
+def _may_probe(account: AnyRow, now: datetime) -> bool:
+    """Whether one request may try a provider whose breaker is open, with nothing else under way."""
+    if account.breaker != Breaker.TRIAL:
+        return False
+    return account.check_at is None or bool(account.check_at <= now)
 
 
 def _open_zones(settings: ProviderSettings, campaign: AnyRow, now: datetime) -> list[str] | None:
@@ -72,7 +79,7 @@ def rates_of(settings: ProviderSettings) -> dict[Unit, float]:
 def _budget(
     account: AnyRow, settings: ProviderSettings, out: Sequence[AnyRow], now: datetime
 ) -> Budget:
-    slots = 1 if account.failures >= _PROBE_AFTER else settings.max_in_flight
+    slots = 1 if account.breaker is not None else settings.max_in_flight
     lanes = [
         Lane(unit, rate, seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
         for unit, rate in rates_of(settings).items()
@@ -88,7 +95,6 @@ def _budget(
 
 
 def _contender(campaign: AnyRow, out: Sequence[AnyRow], now: datetime) -> Contender:
-    urgent = campaign.one_off or campaign.kind == Kind.OTP
     lane = None
     if campaign.rate is not None:
         lane = Lane(Unit.MESSAGES, campaign.rate, seconds_ahead(campaign.paid_until, now))
@@ -97,7 +103,7 @@ def _contender(campaign: AnyRow, out: Sequence[AnyRow], now: datetime) -> Conten
                 lane.book(_unpaid(batch))
     return Contender(
         campaign_id=campaign.id,
-        rank=-campaign.priority - (_BEFORE_BULK if urgent else 0),
+        rank=-workloads.rank(campaign),
         served=campaign.turn,
         lane=lane,
     )

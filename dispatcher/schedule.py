@@ -71,18 +71,27 @@ class Lane:
 class Budget:
     """What an account may still have released: places in flight, rate within reach, the day's rest.
 
-    A place is a request's. `messages_left` is None without a daily limit.
+    A place is a request's; `slots` of them are free. `messages_left` is None without a daily limit.
     """
 
     slots: int
     lanes: list[Lane] = field(default_factory=list)
     messages_left: int | None = None
+    #: All places of the account, free or taken.
+    places: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.places = self.slots
 
     @property
     def is_spent(self) -> bool:
         """Whether nothing more may be released now."""
         is_day_over = self.messages_left is not None and self.messages_left <= 0
         return self.slots <= 0 or is_day_over or any(lane.is_full for lane in self.lanes)
+
+    def has_room_for(self, batch: DueBatch) -> bool:
+        """Whether every request of it finds a place; one that needs more than all goes alone."""
+        return batch.requests <= self.slots or self.slots == self.places
 
     def take(self, batch: DueBatch) -> None:
         """Release a batch."""
@@ -123,6 +132,8 @@ def choose(
         batch = next(queues[contender.campaign_id], None)
         if batch is None:
             continue
+        if not budget.has_room_for(batch):
+            return  # whoever needs less must not pass it for ever
         budget.take(batch)
         if contender.lane is not None:
             contender.lane.book(batch)

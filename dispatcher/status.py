@@ -26,11 +26,6 @@ class CampaignState(StrEnum):
     #: Nothing in its file can be sent.
     REJECTED = "rejected"
 
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing follows."""
-        return not CAMPAIGN_TRANSITIONS[self]
-
 
 class BatchState(IntEnum):
     """Life of a batch: the unit of release, claim and settlement."""
@@ -151,7 +146,8 @@ CAMPAIGN_TRANSITIONS: Final = MappingProxyType(
         _C.SCHEDULED: frozenset({_C.RUNNING, _C.PAUSED, _C.CANCELLED}),
         _C.RUNNING: frozenset({_C.PAUSED, _C.FINISHED, _C.CANCELLED}),
         _C.PAUSED: frozenset({_C.RUNNING, _C.SCHEDULED, _C.CANCELLED}),
-        _C.FINISHED: frozenset[CampaignState](),
+        # Messages that failed are tried again, or a doubt was ended by submitting again.
+        _C.FINISHED: frozenset({_C.SCHEDULED}),
         _C.CANCELLED: frozenset[CampaignState](),
         _C.REJECTED: frozenset[CampaignState](),
     }
@@ -191,7 +187,8 @@ MESSAGE_TRANSITIONS: Final = MappingProxyType(
         _M.UNDELIVERED: frozenset[MessageState](),
         _M.EXPIRED: frozenset[MessageState](),
         _M.REJECTED: frozenset[MessageState](),
-        _M.FAILED: frozenset[MessageState](),
+        # A person's `campaign retry`; never one that was in doubt and given up.
+        _M.FAILED: frozenset({_M.PENDING}),
         _M.SUPPRESSED: frozenset[MessageState](),
         _M.CANCELLED: frozenset[MessageState](),
         _M.LAPSED: frozenset[MessageState](),

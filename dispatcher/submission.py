@@ -16,22 +16,26 @@ import orjson
 from sqlalchemy import Connection
 
 from dispatcher.batching import BatchPlanner
+from dispatcher.content import Content, Written, write
 from dispatcher.errors import Refused
 from dispatcher.gates import Wanted, check_opens
 from dispatcher.intake import Intake, Preview, Rejected, Taken
+from dispatcher.liveness import is_gone, own_name
 from dispatcher.messages import Route
 from dispatcher.msisdn import NumberReader
 from dispatcher.providers.base import Provider, RouteWish
 from dispatcher.recipients import RecipientFile, open_recipients
-from dispatcher.segments import measure, normalize
+from dispatcher.routes import Leg, stored
+from dispatcher.segments import measure
 from dispatcher.status import CampaignState, Encoding, Kind
 from dispatcher.store import campaigns, imports
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import Import, NewBatch, NewMessage, NewReject
 from dispatcher.store.messages import pack_cells
 from dispatcher.store.sets import AnyRow
-from dispatcher.template import BoundTemplate, TextTemplate, fold
+from dispatcher.template import BoundTemplate, fold
 from dispatcher.timing import Timing
+from dispatcher.witness import Witness
 from dispatcher.zones import ZoneChoice, recipient_zone
 
 #: Rows are stored in groups of about this many.
@@ -50,18 +54,19 @@ class Order:
     source: Path | BinaryIO
     source_name: str
     account: str
-    text: str
     name: str
+    content: Content
     kind: Kind = Kind.TRANSACTIONAL
     sender: str | None = None
     template: str | None = None
     column: str | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
-    normalize: bool = False
     limit: int | None = None
     keep_columns: bool = True
     idempotency_key: str | None = None
     again: bool = False
+    #: `hold`, `resend` or `drop`: what is done about doubts that no list of the provider settles.
+    on_doubt: str = "hold"
     timing: Timing = field(default_factory=Timing)
 
     @property
@@ -73,6 +78,7 @@ class Order:
             schedule=timing.schedule,
             start_at=timing.start_at,
             expire_at=timing.expire_at,
+            schedule_at=self.content.schedule_at,
         )
 
 
@@ -83,17 +89,20 @@ class Ready:
     order: Order
     provider: Provider
     route: Route
-    text: str
+    written: Written
     file: RecipientFile
     template: BoundTemplate
+    #: Where it goes on while its account is out of service, in this order.
+    fallbacks: Sequence[Leg] = ()
 
     @property
     def content_key(self) -> str:
         """What makes two submissions the same: file, text, account and route."""
         parts = [
-            self.file.sha256, self.text, self.order.account, self.order.kind, self.route.sender,
-            self.route.template, self.file.phone_column, self.order.limit,
-            sorted(self.order.mapping.items()),
+            self.file.sha256, self.written.text, self.order.account, self.order.kind,
+            self.route.sender, self.route.template, self.file.phone_column, self.order.limit,
+            sorted(self.order.mapping.items()), self.written.template_columns,
+            self.order.content.flash,
         ]  # fmt: skip
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
@@ -145,48 +154,28 @@ class Imported:
 def prepared(
     order: Order, provider: Provider, resolve: Callable[[RouteWish], Route]
 ) -> Iterator[Ready]:
-    """Check everything that needs no row: text, placeholders, file, sender, template.
+    """Check everything that needs no row: text, placeholders, file, sender, template, windows.
 
     Raises Refused or UsageProblem; `resolve` may also raise ProviderError.
     """
-    text = normalize(order.text) if order.normalize else order.text
-    if not text.strip():
-        raise Refused("the text is empty", "give --text or --text-file")
-    if "\0" in text:
-        raise Refused("the text has a NUL character", "is it a text file?")
-    if not text.isprintable() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise Refused("the text has bytes that are no characters", "is it UTF-8?")
-    template = TextTemplate.parse(text)
-    _check_length(text, template, provider)
+    wish = RouteWish(
+        kind=order.kind,
+        sender=order.sender or provider.settings.sender,
+        template=order.template or provider.settings.template,
+    )
+    written = None
+    if order.content.text is not None:  # what needs no answer of the provider is told first
+        written = write(order.content, provider, Route(sender=""))
     if not order.timing.plans_by_zone:
         check_opens(provider.settings, order.wanted, (None,), datetime.now(UTC))
     with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
-        bound = template.bind(file.headers)
-        settings = provider.settings
-        wish = RouteWish(
-            kind=order.kind,
-            sender=order.sender or settings.sender,
-            template=order.template or settings.template,
-        )
+        bound = written.template.bind(file.headers) if written is not None else None
+        route = resolve(wish)
+        if written is None or bound is None:
+            written = write(order.content, provider, route)
+            bound = written.template.bind(file.headers)
         yield Ready(
-            order=order,
-            provider=provider,
-            route=resolve(wish),
-            text=text,
-            file=file,
-            template=bound,
-        )
-
-
-def _check_length(text: str, template: TextTemplate, provider: Provider) -> None:
-    if template.fields or provider.max_parts is None:
-        return
-    size = measure(text)
-    if size.parts > provider.max_parts:
-        raise Refused(
-            f"the text has {size.parts} parts in {size.encoding.label}; "
-            f"the account allows {provider.max_parts}",
-            "shorten it; --normalize replaces typographic characters that make it longer",
+            order=order, provider=provider, route=route, written=written, file=file, template=bound
         )
 
 
@@ -255,6 +244,37 @@ def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> 
     return Imported(job=job, preview=intake.preview)
 
 
+def import_lists(store: Store, ready: Ready) -> Imported:
+    """Make the campaign to contact lists kept at the provider: one message stands for them all.
+
+    Its number is 0. Raises Refused for a text with placeholders.
+    """
+    if ready.written.template.fields:
+        raise Refused(
+            "a text to contact lists has no placeholders: their columns are not known here",
+            "leave out {{…}}",
+        )
+    size = measure(ready.written.text)
+    lists = ready.order.content.contact_lists
+    everybody = NewMessage(seq=0, row=1, msisdn=0, parts=size.parts, variables=None)
+    batch = NewBatch(
+        seq=0,
+        encoding=size.encoding,
+        zone=None,
+        first_seq=0,
+        messages=[everybody],
+        requests=1,
+        cells=pack_cells([["", ", ".join(lists)]]),
+    )
+    job = _start(store, ready)
+    preview = Preview(rows=1, valid=1, parts=size.parts)
+    with store.write() as conn:
+        lease_until = store_now(conn) + _LEASE
+        imports.write(conn, job, [batch], [], lease_until=lease_until)
+        imports.finish(conn, job, {"rows": 1, "total": 1, "parts": size.parts}, lease_until)
+    return Imported(job=job, preview=preview)
+
+
 def accept(store: Store, imported: Imported) -> CampaignState:
     """Make the campaign `scheduled`, or `rejected` where nothing in it can be sent."""
     state = CampaignState.SCHEDULED if imported.preview.valid else CampaignState.REJECTED
@@ -272,6 +292,13 @@ def discard(store: Store, job: Import) -> None:
 
 
 def _start(store: Store, ready: Ready) -> Import:
+    witness = Witness(store)
+    with store.write() as conn:
+        held = witness.look(conn)
+    if held is not None:
+        raise Refused(held, "what was submitted after the backup is not known here either")
+    # A store that ever had a campaign has a witness.
+    witness.keep()
     while True:
         with store.write() as conn:
             left = _fenced_off(conn, ready)
@@ -286,7 +313,7 @@ def _fenced_off(conn: Connection, ready: Ready) -> Import | None:
     if left is None:
         return None
     now = store_now(conn)
-    if left.import_lease_until > now:
+    if left.import_lease_until > now and not is_gone(left.import_writer):
         raise Refused(
             f"the same file or key is being submitted right now, as campaign {left.id}",
             f"wait for it to end; if it was killed, try again after {left.import_lease_until:%H:%M}"
@@ -312,12 +339,14 @@ def _started(conn: Connection, ready: Ready) -> Import:
         "template": ready.route.template,
         "sender_ref": ready.route.sender_ref,
         "template_ref": ready.route.template_ref,
-        "text": ready.text,
+        "routes": stored([Leg(order.account, ready.route), *ready.fallbacks]),
+        **order.content.columns(ready.written),
         "columns": orjson.dumps(ready.file.file_headers if order.keep_columns else ()).decode(),
         "source_name": order.source_name,
         "content_key": ready.content_key,
         "idempotency_key": order.idempotency_key,
-        "on_doubt": "hold",
+        "on_doubt": order.on_doubt,
+        "import_writer": own_name(),
         **order.timing.columns(),
         "created_at": now,
     }
@@ -334,7 +363,8 @@ class _Writer:
         self._keep_columns = ready.order.keep_columns
         self._width = len(ready.file.file_headers)
         self._bytes_of = provider.recipient_bytes
-        self._texts_differ = (
+        self._is_one_each = ready.written.template_columns is not None
+        self._texts_differ = self._is_one_each or (
             bool(ready.template.columns) and not provider.capabilities.personal_texts
         )
         self._planner = BatchPlanner[tuple[Encoding, str | None], Taken](
@@ -392,13 +422,18 @@ class _Writer:
                     NewMessage(first + i, item.row, item.msisdn, item.parts, item.variables)
                     for i, item in enumerate(items)
                 ],
-                requests=len({item.text for item in items}) if self._texts_differ else 1,
+                requests=self._requests(items),
                 cells=self._packed(items),
             )
         )
         self._next_batch += 1
         self._next_seq += len(items)
         self._rows += len(items)
+
+    def _requests(self, items: list[Taken]) -> int:
+        if self._is_one_each:
+            return len(items)
+        return len({item.text for item in items}) if self._texts_differ else 1
 
     def _packed(self, items: list[Taken]) -> bytes | None:
         if not self._keep_columns:

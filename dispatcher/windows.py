@@ -90,12 +90,15 @@ class Schedule:
 
         None also where nothing opens within HORIZON of `at`, or of the first date that has windows.
         """
-        at = _utc(at)
-        if self.is_open(at) and (limit is None or at < limit):
-            return at
-        until = _LATEST if limit is None else limit
-        start, _end = next(self.open_stretches(at, until), (None, None))
-        return start
+        at, limit = _utc(at), _utc(limit or _LATEST)
+        if at >= limit or self.is_open(at):
+            return at if at < limit else None
+        instant = at.timestamp()
+        for day in self._days_between(instant, limit.timestamp()):
+            for start, _end in self._day(day):
+                if start > instant:
+                    return opening if (opening := _time(start)) < limit else None
+        return None
 
     def closes_at(self, at: datetime) -> datetime | None:
         """When what is open at `at` ends: `at` where it is closed, None if not in HORIZON."""

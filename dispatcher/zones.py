@@ -68,10 +68,10 @@ def zones_of_key(key: str) -> tuple[tzinfo, ...]:
 def zones_of(msisdn: int) -> frozenset[str]:
     """IANA names of the zones that a number which can receive SMS may be in; empty if unknown.
 
-    Where its area code says where it is: the zones that libphonenumber knows for that. Else, and
-    where those are not of the number's country, all zones of that country in the IANA database:
-    libphonenumber's own lists by country are out of date (Morocco as Canary Islands, Nicaragua as
-    Chicago, Russia without Kaliningrad).
+    Where its area code says where it is: the zones that libphonenumber knows for that. Else all
+    zones of its country in the IANA database: libphonenumber's own lists by country are out of date
+    (Morocco as Canary Islands, Nicaragua as Chicago, Russia without Kaliningrad). Raises
+    MsisdnError for digits that no calling code begins.
     """
     code = calling_code(msisdn)
     if (settled := _of_calling_code(code)) is not None:
@@ -80,13 +80,11 @@ def zones_of(msisdn: int) -> frozenset[str]:
     from phonenumbers.timezone import time_zones_for_geographical_number
 
     number = phonenumbers.parse(f"+{msisdn}")
-    of_country = _of_country(phonenumbers.region_code_for_number(number))
-    if of_country and not phonenumbers.is_number_geographical(number):
-        return of_country
-    known = frozenset(time_zones_for_geographical_number(number)) - {_UNKNOWN}
-    if of_country and not _meanings(known) <= _meanings(of_country):
-        return of_country
-    return known
+    if not phonenumbers.is_number_geographical(number):
+        of_country = _of_country(phonenumbers.region_code_for_number(number))
+        if of_country:
+            return of_country
+    return frozenset(time_zones_for_geographical_number(number)) - {_UNKNOWN}
 
 
 @cache

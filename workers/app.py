@@ -1,24 +1,32 @@
 """The Celery app: queues and settings. What the tasks do stands in their own modules."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery, signals
 from celery.app.amqp import AMQP
 from kombu import Connection, Queue
+from kombu.exceptions import OperationalError
 
 from dispatcher.processes import threads_needed
 from dispatcher.store.batches import Ticket
+from dispatcher.store.doubts import LookTicket
+from dispatcher.store.health import CheckTicket
 from dispatcher.store.polls import PollTicket
-from workers.services import broker_url, services, settings
+from workers.quiet import Seldom
+from workers.services import broker_url, services, settings, watchdog
 
 log = logging.getLogger(__name__)
 
 SCHEDULER_QUEUE = "scheduler"
 POLL_QUEUE = "polls"
+RECONCILE_QUEUE = "reconcile"
 TICK = "dispatcher.tick"
 SUBMIT = "dispatcher.submit"
 POLL = "dispatcher.poll"
+RECONCILE = "dispatcher.reconcile"
+CHECK = "dispatcher.check"
 
 _TICK_EVERY_S = 1.0
 #: A tick that waited longer is dropped. Not sooner: with beat's clock some seconds slow, every
@@ -26,6 +34,7 @@ _TICK_EVERY_S = 1.0
 _TICK_EXPIRES_S = 30
 #: Celery's own reconnect waits grow to 30 s, and no setting reaches them.
 _RECONNECT_MAX_S = 2
+_BROKER_SILENCE_S = 5
 
 
 def submit_queue(account: str) -> str:
@@ -61,7 +70,14 @@ app.conf.update(
     broker_url=broker_url(),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    broker_transport_options={"unacked_restore_interval": 2, "unacked_restore_throttle": 1},
+    broker_transport_options={
+        "unacked_restore_interval": 2,
+        "unacked_restore_throttle": 1,
+        # A broker that goes without a word (a failover, a firewall) is noticed within seconds.
+        "socket_timeout": _BROKER_SILENCE_S,
+        "socket_connect_timeout": _BROKER_SILENCE_S,
+        "health_check_interval": _BROKER_SILENCE_S,
+    },
     worker_pool="threads",
     worker_concurrency=threads_needed(settings()),
     worker_prefetch_multiplier=1,
@@ -80,6 +96,7 @@ app.conf.update(
     task_queues=[
         Queue(SCHEDULER_QUEUE),
         Queue(POLL_QUEUE),
+        Queue(RECONCILE_QUEUE),
         *(Queue(submit_queue(name)) for name in settings().accounts),
     ],
     beat_schedule={
@@ -91,32 +108,60 @@ app.conf.update(
     },
     beat_scheduler="celery.beat:Scheduler",
     beat_max_loop_interval=1,
-    imports=("workers.tick", "workers.submitting", "workers.polling"),
+    imports=(
+        "workers.tick",
+        "workers.submitting",
+        "workers.polling",
+        "workers.reconciling",
+        "workers.checking",
+    ),
 )
+
+
+#: What a broker that is away, or full, may raise.
+_BROKER_ERRORS = (*app.connection().connection_errors, *app.connection().channel_errors)
 
 
 def publish(tickets: list[Ticket]) -> None:
     """Hand released batches to their account's queue. What is lost here the sweep finds."""
-    for ticket in tickets:
-        _send(SUBMIT, [ticket.id, ticket.fence], submit_queue(ticket.account))
+    _send(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
 
 
 def publish_polls(tickets: list[PollTicket]) -> None:
     """Hand out due polls."""
-    for ticket in tickets:
-        _send(POLL, [ticket.id, ticket.polls], POLL_QUEUE)
+    _send(POLL, [([t.id, t.polls], POLL_QUEUE) for t in tickets])
 
 
-def _send(task: str, args: list[int], queue: str) -> None:
-    try:
-        app.send_task(task, args, queue=queue, retry=False)
-    except app.connection_for_write().connection_errors as error:
-        log.warning("the broker did not take a message: %s", type(error).__name__)
+def publish_looks(tickets: list[LookTicket]) -> None:
+    """Hand out accounts whose doubts are due."""
+    _send(RECONCILE, [([t.account, t.number], RECONCILE_QUEUE) for t in tickets])
+
+
+def publish_checks(tickets: list[CheckTicket]) -> None:
+    """Hand out accounts to look at: in their own place, which is free as long as they wait."""
+    _send(CHECK, [([t.account, t.number], submit_queue(t.account)) for t in tickets])
+
+
+def _send(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> None:
+    """Publish arguments to queues; a broker that is away is asked once, not once a message."""
+    for done, (args, queue) in enumerate(messages):
+        try:
+            app.send_task(task, args, queue=queue, retry=False)
+        except (OperationalError, *_BROKER_ERRORS) as error:
+            left = len(messages) - done
+            log.warning("the broker did not take %d messages: %s", left, type(error).__name__)
+            return
 
 
 @signals.worker_ready.connect
 def _start(**_: Any) -> None:
     services().leases.start()
+    watchdog().start()
+
+
+@signals.task_received.connect
+def _taken(**_: Any) -> None:
+    watchdog().taken()
 
 
 @signals.worker_shutting_down.connect
@@ -132,7 +177,9 @@ def _close(**_: Any) -> None:
 
 
 @signals.after_setup_logger.connect
-def _quiet(**_: Any) -> None:
+def _quiet(logger: logging.Logger, **_: Any) -> None:
     """A line per tick and second would hide what matters."""
+    for handler in logger.handlers:
+        handler.addFilter(Seldom())
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -13,9 +13,15 @@ from dispatcher.store.engine import Store, store_now
 
 log = logging.getLogger(__name__)
 
+_AGAIN_S = 1.0
+
 
 class Leases:
-    """The batches this process holds. Renewed three times a lease, from `start` to `stop`."""
+    """The batches this process holds. Renewed three times a lease, from `start` to `stop`.
+
+    A renewal that failed is tried again soon. One that comes late still counts as long as nobody
+    judged the lease, and after an outage of the store nobody does for one whole lease.
+    """
 
     def __init__(self, store: Store, *, lease_s: float, worker: str, concurrency: int) -> None:
         self._store = store
@@ -58,11 +64,16 @@ class Leases:
 
     def _run(self) -> None:
         while True:
+            pause_s = self._every_s
             try:
                 self._renew()
             except DispatcherError as error:
-                log.error("leases could not be renewed: %s", error)
-            if self._stopped.wait(self._every_s):
+                log.error("leases could not be renewed: %s", error.message)
+                pause_s = min(_AGAIN_S, pause_s)
+            except Exception:
+                # Whatever it is: without this thread everything in flight would be in doubt.
+                log.exception("leases could not be renewed")
+            if self._stopped.wait(pause_s):
                 return
 
     def _renew(self) -> None:

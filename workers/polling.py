@@ -3,36 +3,39 @@
 import logging
 from datetime import datetime, timedelta
 
-from dispatcher.errors import DispatcherError, ProviderError
+from dispatcher.errors import ProviderError
 from dispatcher.messages import DeliveryReport, PollRef, PollTarget
 from dispatcher.providers.base import Provider
-from dispatcher.ratelimit import Bucket
-from dispatcher.schedule import SHORT_WAIT_S, poll_delay
+from dispatcher.schedule import poll_delay
 from dispatcher.status import MessageState
-from dispatcher.store import accounts, polls
+from dispatcher.store import polls
 from dispatcher.store.engine import store_now
 from dispatcher.store.polls import Polled, Receipt
 from workers.app import POLL, app, publish_polls
+from workers.listing import may_ask, read_list, reads_list
+from workers.quiet import explained
 from workers.services import Services, services
 
 log = logging.getLogger(__name__)
+
+#: Requests whose messages one look at an account's list is made for.
+_JOINED = 500
 
 
 @app.task(name=POLL)
 def poll(attempt_id: int, number: int) -> None:
     """Ask about one accepted request; an old message is a no-op."""
-    own = services()
-    with own.store.read() as conn:
-        polled = polls.load(conn, attempt_id, number)
-    if polled is None:
-        return
-    try:
-        _poll(own, polled)
-    except DispatcherError as error:
-        # The lease of this poll runs out, and the next one asks again.
-        log.warning("request %d could not be polled: %s", polled.id, error.message)
-    if not own.stopping.is_set():
-        release_polls(own)
+    own, what = services(), f"request {attempt_id} could not be polled"
+    # What fails here is asked again when the lease of this poll has run out.
+    with explained(log, what):
+        with own.store.read() as conn:
+            polled = polls.load(conn, attempt_id, number)
+        if polled is None:
+            return
+        with explained(log, what):
+            _poll(own, polled)
+        if not own.stopping.is_set():
+            release_polls(own)
 
 
 def release_polls(own: Services) -> None:
@@ -41,36 +44,55 @@ def release_polls(own: Services) -> None:
     with own.store.write() as conn:
         now = store_now(conn)
         lease_until = now + own.poll_lease
-        tickets = polls.release(conn, now=now, lease_until=lease_until, limit=worker.max_polls)
+        tickets = polls.release(
+            conn,
+            now=now,
+            lease_until=lease_until,
+            limit=worker.max_polls,
+            per_account=max(1, worker.max_polls - len(own.settings.accounts) + 1),
+        )
     publish_polls(tickets)
 
 
 def _poll(own: Services, polled: Polled) -> None:
     provider = own.provider(polled.account)
+    if polled.open and reads_list(provider, len(polled.open)):
+        group = [polled, *_joined(own, polled)]
+        look = read_list(own, provider, group)
+        for each in group:
+            _settle(own, provider, each, look.reports_of(each), over=look.is_impossible)
+        return
     reports = _ask(own, provider, polled) if polled.open else []
+    _settle(own, provider, polled, reports)
+
+
+def _settle(
+    own: Services,
+    provider: Provider,
+    polled: Polled,
+    reports: list[DeliveryReport],
+    *,
+    over: bool = False,
+) -> None:
+    """Store the receipts; `over` where there is nothing to ask."""
     with own.store.write() as conn:
         now = store_now(conn)
-        over = now >= polled.poll_until
+        over = over or now >= polled.poll_until
         receipts = _receipts(polled, reports, over=over)
         next_at = None if over else _next(provider, polled, now)
         new = polls.settle(conn, polled, receipts, next_at=next_at, now=now)
     log.info("request %d: %d of %d messages have a receipt", polled.id, new, len(polled.open))
 
 
-def _reserve(own: Services, account: str, per_second: float) -> bool:
-    """Pay the account's rate for one status request, or learn that it is too far off."""
-    with own.store.read() as conn:
-        row = accounts.get(conn, account)
+def _joined(own: Services, polled: Polled) -> list[Polled]:
+    """The account's other due requests: one look at its list answers them all."""
+    with own.store.write() as conn:
         now = store_now(conn)
-    paid_until = row.requests_paid_until if row is not None else None
-    bucket = Bucket(
-        key=f"{account}:requests",
-        cost=1.0,
-        per_second=per_second,
-        floor_s=0.0 if paid_until is None else (paid_until - now).total_seconds(),
-    )
-    reservation = own.limiter.reserve([bucket], max_wait_s=SHORT_WAIT_S)
-    return reservation.granted and not own.stopping.wait(reservation.wait_s)
+        lease_until = now + own.poll_lease
+        tickets = polls.join(conn, polled, now=now, lease_until=lease_until, limit=_JOINED)
+    with own.store.read() as conn:
+        found = [polls.load(conn, ticket.id, ticket.polls) for ticket in tickets]
+    return [each for each in found if each is not None]
 
 
 def _ask(own: Services, provider: Provider, polled: Polled) -> list[DeliveryReport]:
@@ -79,8 +101,7 @@ def _ask(own: Services, provider: Provider, polled: Polled) -> list[DeliveryRepo
     limits = provider.settings
     reports: list[DeliveryReport] = []
     for request in provider.poll_requests(PollRef(job_id=polled.job_id, targets=targets)):
-        rate = limits.requests_per_second
-        if rate is not None and not _reserve(own, polled.account, rate):
+        if not may_ask(own, polled.account):
             return reports
         try:
             response = own.runtime.call(request.http, timeout_s=limits.timeout_s)

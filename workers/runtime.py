@@ -19,6 +19,8 @@ from dispatcher.transport import Departure, HttpClient, NotBegun
 #: Seconds over a request's own timeout after which its thread no longer trusts the loop.
 GRACE_S: Final = 15.0
 
+#: Answers that end within so many seconds are stored together.
+GATHER_S: Final = 0.05
 _AT_ONCE: Final = Departure()
 _log = logging.getLogger(__name__)
 
@@ -73,6 +75,20 @@ class HttpRuntime:
 
         Warning: a caller that stops early cancels what is on its way and never learns its fate.
         """
+        for group in self.call_groups(
+            requests, timeout_s=timeout_s, concurrency=concurrency, departures=departures
+        ):
+            yield from group
+
+    def call_groups(
+        self,
+        requests: Iterable[HttpRequest],
+        *,
+        timeout_s: float,
+        concurrency: int,
+        departures: Sequence[Departure] | None = None,
+    ) -> Iterator[list[tuple[int, HttpResponse | ProviderError]]]:
+        """As `call_many`, in groups of what ended within `GATHER_S` of each other."""
         todo = enumerate(requests)
         ended: queue.SimpleQueue[Future[HttpResponse]] = queue.SimpleQueue()
         places: dict[Future[HttpResponse], int] = {}
@@ -95,13 +111,12 @@ class HttpRuntime:
                     for future in list(places):
                         future.cancel()
                     continue
-                place = places.pop(future)
-                start_next()
-                try:
-                    outcome: HttpResponse | ProviderError = _result(future, 0)
-                except ProviderError as error:
-                    outcome = error
-                yield place, outcome
+                group = []
+                for each in _gathered(future, ended, len(places)):
+                    place = places.pop(each)
+                    start_next()
+                    group.append((place, _outcome(each)))
+                yield group
         finally:
             for future in places:
                 future.cancel()
@@ -156,6 +171,29 @@ class HttpRuntime:
         self._thread = threading.Thread(target=_serve, args=(loop,), name="http-loop", daemon=True)
         self._thread.start()
         return loop
+
+
+def _gathered(
+    first: "Future[HttpResponse]",
+    ended: "queue.SimpleQueue[Future[HttpResponse]]",
+    at_most: int,
+) -> "list[Future[HttpResponse]]":
+    """What has ended, and what ends within `GATHER_S`."""
+    found = [first]
+    give_up = time.monotonic() + GATHER_S
+    while len(found) < at_most:
+        try:
+            found.append(ended.get(timeout=max(0.0, give_up - time.monotonic())))
+        except queue.Empty:
+            break
+    return found
+
+
+def _outcome(future: "Future[HttpResponse]") -> HttpResponse | ProviderError:
+    try:
+        return _result(future, 0)
+    except ProviderError as error:
+        return error
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

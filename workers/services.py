@@ -14,10 +14,15 @@ from dispatcher.processes import threads_needed
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
 from dispatcher.ratelimit import RateLimiter
+from dispatcher.spill import Spill, spill_of
 from dispatcher.store.engine import Store
 from dispatcher.transport import HttpClient
+from dispatcher.witness import Witness
 from workers.leases import Leases
 from workers.runtime import HttpRuntime
+from workers.watchdog import Gate, Watchdog
+
+_LOCK_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,10 @@ class Services:
     limiter: RateLimiter
     runtime: HttpRuntime
     leases: Leases
+    witness: Witness
+    spill: Spill
+    #: Submissions pass it, so that none begins once this process leaves.
+    gate: Gate
     #: Set when this process is to end: waiting work is handed back.
     stopping: threading.Event
 
@@ -63,21 +72,31 @@ def settings() -> Settings:
 def services() -> Services:
     """This process's services."""
     loaded = settings()
-    store = Store(loaded.store.url)
     lease_s = loaded.worker.lease_s
+    # Shorter than a lease: a thread that waits for a lock for longer could lose what it holds.
+    store = Store(loaded.store.url, lock_wait_s=min(_LOCK_WAIT_S, lease_s / 3))
     name = f"{socket.gethostname()}:{os.getpid()}"
-    connections = loaded.worker.max_polls + max(
-        (account.max_in_flight for account in loaded.accounts.values()), default=1
-    )
+    # Per host, where several accounts may be: a hanging one keeps its own places only.
+    connections = threads = threads_needed(loaded)
     client = embedded.redis_client(broker_url())
     return Services(
         settings=loaded,
         store=store,
         limiter=RateLimiter(client),
         runtime=HttpRuntime(HttpClient(connections=connections)),
-        leases=Leases(store, lease_s=lease_s, worker=name, concurrency=threads_needed(loaded)),
+        leases=Leases(store, lease_s=lease_s, worker=name, concurrency=threads),
+        witness=Witness(store, client=client),
+        spill=spill_of(store, loaded.worker.spill_dir),
+        gate=Gate(),
         stopping=threading.Event(),
     )
+
+
+@cache
+def watchdog() -> Watchdog:
+    """This process's watchdog. The sweep hands lost messages out again before it barks."""
+    worker = settings().worker
+    return Watchdog(services(), after_s=max(worker.stall_after_s, 2 * worker.requeue_after_s))
 
 
 def broker_url() -> str:

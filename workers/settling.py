@@ -1,37 +1,41 @@
 """Settling: what a provider said is judged and stored, with what it means for account and campaign.
 
-An answer is never thrown away: while the store is gone it is kept and tried again.
+An answer is never thrown away: `keeping.py` tries again while the store is gone.
 """
 
 import logging
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from dispatcher.backoff import full_jitter, retry_delay
-from dispatcher.errors import ErrorKind, ProviderError, StoreError
-from dispatcher.messages import HttpResponse, SubmitRequest
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.health import Policy, Sign, after, sign_of
+from dispatcher.messages import HttpResponse, RecipientResult, SubmitOutcome, SubmitRequest
 from dispatcher.providers.base import Provider, StatusLookup
 from dispatcher.schedule import Unit
 from dispatcher.segments import measure
-from dispatcher.settlement import Verdict, judge, judge_error
+from dispatcher.settlement import MISSING, Verdict, judge, judge_error
+from dispatcher.spill import Answer, Polling
 from dispatcher.status import CampaignState
-from dispatcher.store import accounts, attempts, campaigns
+from dispatcher.store import accounts, attempts, campaigns, health
 from dispatcher.store.attempts import PollPlan
 from dispatcher.store.batches import Claim
-from dispatcher.store.engine import Store, store_now
 from dispatcher.store.sets import AnyRow
 from dispatcher.transport import NotBegun
+from workers.keeping import keep
 from workers.services import Services
 
 log = logging.getLogger(__name__)
 
 #: Failures that say nothing of the batch itself: it is tried again, a bounded number of times.
 _COUNTED = frozenset({ErrorKind.UNREACHABLE, ErrorKind.THROTTLED})
+#: By so much a batch that failed comes after the others when its account goes on.
+_BEHIND_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,22 @@ class Work:
     requests: Sequence[SubmitRequest]
     account: AnyRow
     campaign: AnyRow
+
+    def parse(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
+        """Read the answer to one of its requests. Raises ProviderError."""
+        if self.campaign.contact_lists is None:
+            return self.provider.parse_submit(request, response)
+        job_id = self.provider.parse_contact_list(response)
+        (everybody,) = request.recipients
+        result = RecipientResult(msisdn=everybody.msisdn, accepted=True)
+        return SubmitOutcome(results=(result,), job_id=job_id)
+
+    @property
+    def polling(self) -> Polling | None:
+        """When its accepted messages are asked about; nobody of a contact list is known."""
+        if self.campaign.contact_lists is not None:
+            return None
+        return _polling(self.provider, self.campaign.schedule_at)
 
     def costs(self, unit: Unit) -> list[int]:
         """What each request pays of a rate in this unit."""
@@ -56,12 +76,21 @@ class Work:
         ]
 
 
+class Ended(NamedTuple):
+    """A request that ended: its attempt, and the answer or why there is none."""
+
+    attempt_id: int
+    request: SubmitRequest
+    answer: HttpResponse | ProviderError
+
+
 class Settling:
     """Stores the answers to one batch's requests, then closes the batch. Its str() sums up."""
 
     def __init__(self, own: Services, work: Work) -> None:
-        self._store = own.store
+        self._own = own
         self._work = work
+        self._is_stored = True
         self._error: ProviderError | None = None
         self._accepted = self._rejected = self._doubtful = 0
 
@@ -69,93 +98,141 @@ class Settling:
         counts = f"{self._accepted} accepted, {self._rejected} refused, {self._doubtful} in doubt"
         return counts if self._error is None else f"{counts} ({self._error.message})"
 
-    def settle(
+    def settle(self, ended: Sequence[Ended], *, is_last: bool) -> None:
+        """Store the answers to some of the requests; with the last ones the batch is closed."""
+        judged = [self._judge(*each) for each in ended]
+
+        def store(conn: Connection, now: datetime) -> None:
+            # The account's row is locked before the batch's, as everywhere.
+            for given, error in judged:
+                if given.verdict is not None:
+                    sign = sign_of(error, given.verdict)
+                    _note_health(conn, self._work, error, sign, now)
+            for given, _error in judged:
+                given.store(conn, now)
+            if is_last and self._is_stored:
+                self._close(conn, now)
+
+        self._is_stored &= keep(self._own, store, [given for given, _error in judged])
+
+    def _judge(
         self, attempt_id: int, request: SubmitRequest, answer: HttpResponse | ProviderError
-    ) -> None:
-        """Store the answer to one request."""
+    ) -> tuple[Answer, ProviderError | None]:
         if isinstance(answer, NotBegun):
-            self._error, claim = answer, self._work.claim
-            keep(self._store, lambda conn, now: attempts.withdraw(conn, claim, attempt_id, now))
-            return
-        verdict, error = _judged(self._work.provider, request, answer)
+            self._error = answer
+            return Answer(claim=self._work.claim, attempt_id=attempt_id), answer
+        verdict, error = _judged(self._work, request, answer)
         self._error = error or self._error
         self._accepted += len(verdict.accepted)
         self._rejected += len(verdict.rejected)
         self._doubtful += len(verdict.doubtful)
 
-        def store(conn: Connection, now: datetime) -> None:
-            _note_health(conn, self._work, error, now)
-            poll = _poll_plan(self._work.provider, now)
-            attempts.settle(conn, self._work.claim, attempt_id, verdict, poll=poll, now=now)
+        given = Answer(
+            claim=self._work.claim,
+            attempt_id=attempt_id,
+            verdict=verdict,
+            polling=self._work.polling,
+        )
+        return given, error
 
-        keep(self._store, store)
+    def _close(self, conn: Connection, now: datetime) -> None:
+        """End the batch, or give it back with what is left of it.
 
-    def close(self) -> None:
-        """End the batch, or give it back with what is left of it."""
+        Not while an answer to it waits on the disk: what that answers would look left.
+        """
         error, claim = self._error, self._work.claim
+        # What was not begun says nothing of the batch, nor does a probe while the breaker is open.
         is_try = error is not None and error.kind in _COUNTED and not isinstance(error, NotBegun)
-
-        def store(conn: Connection, now: datetime) -> None:
-            not_before = None
-            if error is not None and is_try:
-                wait_s = retry_delay(claim.tries + 1, error.retry_after_s, random.random)
-                not_before = now + timedelta(seconds=wait_s)
-            attempts.close_batch(
-                conn,
-                claim,
-                not_before=not_before,
-                error=error.message if error is not None else None,
-                failed_after=self._work.provider.settings.max_attempts if is_try else None,
-                now=now,
-            )
-
-        keep(self._store, store)
+        is_try = is_try and not claim.is_probe
+        not_before = None
+        if error is not None and error.kind.retryable:
+            wait_s = retry_delay(claim.tries + 1, error.retry_after_s, random.random)
+            not_before = _behind_others(conn, claim, now + timedelta(seconds=wait_s))
+        attempts.close_batch(
+            conn,
+            claim,
+            not_before=not_before,
+            error=error.message if error is not None else None,
+            failed_after=self._work.provider.settings.max_attempts if is_try else None,
+            now=now,
+        )
 
 
-def keep(store: Store, write: Callable[[Connection, datetime], object]) -> None:
-    """Run `write` in a transaction, again and again until the store takes it."""
-    failures = 1
-    while True:
-        try:
-            with store.write() as conn:
-                write(conn, store_now(conn))
-        except StoreError as error:
-            log.error("an answer waits to be stored: %s", error.message)
-            time.sleep(full_jitter(failures, cap_s=5.0, random=random.random))
-            failures += 1
-        else:
-            return
+def _behind_others(conn: Connection, claim: Claim, at: datetime) -> datetime:
+    """When a batch that failed may go again: the first one after a wait should be another.
+
+    Else one that always fails would be the only one that its account ever tries.
+    """
+    account = accounts.get(conn, claim.account)
+    opens_at = account.not_before if account is not None else None
+    return max(at, opens_at or at) + timedelta(seconds=_BEHIND_S)
 
 
 def _judged(
-    provider: Provider, request: SubmitRequest, answer: HttpResponse | ProviderError
+    work: Work, request: SubmitRequest, answer: HttpResponse | ProviderError
 ) -> tuple[Verdict, ProviderError | None]:
     if isinstance(answer, ProviderError):
         return judge_error(request.recipients, answer), answer
     try:
-        outcome = provider.parse_submit(request, answer)
+        outcome = work.parse(request, answer)
     except ProviderError as error:
         return judge_error(request.recipients, error), error
+    # Whatever is wrong with the adapter, the request was made. The cause may quote the answer.
+    except Exception as error:  # noqa: BLE001
+        words = f"the answer could not be read ({type(error).__name__})"
+        doubt = ProviderError(ErrorKind.DOUBTFUL, words)
+        return judge_error(request.recipients, doubt), doubt
     return judge(request.recipients, outcome), None
 
 
-def _poll_plan(provider: Provider, now: datetime) -> PollPlan | None:
+def poll_plan(provider: Provider, now: datetime) -> PollPlan | None:
+    """When an accepted request is asked about; None where the provider has no such call."""
+    polling = _polling(provider, None)
+    return None if polling is None else polling.plan(now)
+
+
+def _polling(provider: Provider, sent_at: datetime | None) -> Polling | None:
     if provider.capabilities.delivery_status is StatusLookup.NONE:
         return None
     settings = provider.settings
-    return PollPlan(
-        first_at=now + timedelta(seconds=settings.poll_first_s),
-        until=now + timedelta(hours=settings.validity_hours),
+    until_sent_s = 0.0
+    if sent_at is not None:
+        until_sent_s = max(0.0, (sent_at - datetime.now(UTC)).total_seconds())
+    return Polling(
+        first_s=until_sent_s + settings.poll_first_s,
+        for_s=until_sent_s + settings.validity_hours * 3600,
     )
 
 
-def _note_health(conn: Connection, work: Work, error: ProviderError | None, now: datetime) -> None:
+def _note_health(
+    conn: Connection, work: Work, error: ProviderError | None, sign: Sign, now: datetime
+) -> None:
     """What the answer says of the account, or of the campaign, as a whole."""
-    name = work.claim.account
-    if error is None or error.kind is ErrorKind.RECIPIENTS:
-        accounts.reached(conn, name)
-    elif error.kind.pauses_account:
-        accounts.pause(conn, name, by=error.kind.value, reason=_words(error), now=now)
+    name, settings = work.claim.account, work.provider.settings
+    changed = health.change(
+        conn,
+        name,
+        lambda known: after(
+            known,
+            sign,
+            is_probe=work.claim.is_probe,
+            reason=_words(error) if error is not None else MISSING,
+            policy=_policy_of(work.provider),
+            now=now,
+            random=random.random,
+        ),
+        now,
+    )
+    if changed is not None and changed.breaker is None and sign is not Sign.REACHED:
+        wait_s = full_jitter(changed.failures, random=random.random)
+        accounts.hold(conn, name, now + timedelta(seconds=wait_s))
+    if error is None:
+        return
+    if error.kind.pauses_account:
+        by, kind = error.kind.value, work.campaign.kind
+        accounts.pause(conn, name, by=by, reason=_words(error), now=now, kind=kind)
+        if error.kind is ErrorKind.CREDIT and work.provider.capabilities.balance:
+            health.plan_credit_check(conn, name, settings.credit_check_s, now)
     elif error.kind.pauses_campaign:
         campaigns.change_state(
             conn,
@@ -168,10 +245,15 @@ def _note_health(conn: Connection, work: Work, error: ProviderError | None, now:
         )
     elif error.kind is ErrorKind.THROTTLED:
         wait_s = retry_delay(work.claim.tries + 1, error.retry_after_s, random.random)
-        accounts.hold(conn, name, now + timedelta(seconds=wait_s), failed=False)
-    else:
-        wait_s = full_jitter(work.account.failures + 1, random=random.random)
-        accounts.hold(conn, name, now + timedelta(seconds=wait_s), failed=True)
+        accounts.hold(conn, name, now + timedelta(seconds=wait_s))
+
+
+def _policy_of(provider: Provider) -> Policy:
+    return Policy(
+        breaker_after=provider.settings.breaker_after,
+        lists_accepted=provider.capabilities.lists_accepted,
+        has_look=provider.has_look,
+    )
 
 
 def _words(error: ProviderError) -> str:

@@ -6,32 +6,31 @@ session is open during the call, and every write carries the claim's fence.
 
 import logging
 import time
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import orjson
 from sqlalchemy import Connection
 
-from dispatcher.errors import BrokerError, StoreError
+from dispatcher.errors import BrokerError, ConfigError, DispatcherError, Refused, StoreError
 from dispatcher.gates import gate
-from dispatcher.messages import Recipient, Route, SubmitBatch
+from dispatcher.providers.base import Provider
 from dispatcher.ratelimit import Bucket, Reservation
 from dispatcher.release import rates_of, release, seconds_ahead
+from dispatcher.rendering import has_own_texts
 from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, day_end, departures
-from dispatcher.status import Encoding, Kind
 from dispatcher.spill import Answer
 from dispatcher.store import accounts, attempts, batches, campaigns, messages
 from dispatcher.store.attempts import Begun, Terms
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.sets import AnyRow
-from dispatcher.template import TextTemplate
 from dispatcher.transport import Departure, boottime
 from workers.app import SUBMIT, app, publish
+from workers.failing import count_failure, pause_campaign
 from workers.keeping import keep
 from workers.quiet import explained
+from workers.rendering import batch_of, requests_of
 from workers.services import Services, services
-from workers.settling import Settling, Work
+from workers.settling import Ended, Settling, Work
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +39,8 @@ _FIRST_BYTE_S = 1.0
 #: What a request may take beyond its time-out: connecting, and storing the answer.
 _DEADLINE_SLACK_S = 15.0
 _BROKER_RETRY_S = 2.0
+#: A start is not moved for less: sleeps and transactions are no more exact.
+_JITTER_S = 0.005
 
 
 @app.task(name=SUBMIT)
@@ -52,7 +53,16 @@ def submit(batch_id: int, fence: int) -> None:
         if claim is None:
             return
         with own.leases.hold(claim), explained(log, f"batch {batch_id}"):
-            _submit_claimed(own, claim)
+            try:
+                _submit_claimed(own, claim)
+            except Refused as refusal:
+                pause_campaign(own, claim, refusal)
+            except ConfigError as error:
+                _hand_back(own, claim, wait_s=own.lease.total_seconds(), reason=error.message)
+            except DispatcherError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a defect that this batch runs into
+                count_failure(own, claim, error)
         if not own.stopping.is_set():
             _release_next(own, claim.account)
 
@@ -79,25 +89,27 @@ def _submit_claimed(own: Services, claim: Claim) -> None:
     if not reservation.granted:
         _hand_back(own, claim, wait_s=max(0.0, reservation.wait_s - RELEASE_AHEAD_S))
         return
-    reserved_at, wait_s = boottime(), reservation.wait_s
+    reserved_at, wait_s, is_moved = boottime(), reservation.wait_s, False
     while wait_s <= SHORT_WAIT_S:
         if own.stopping.wait(wait_s):
             wait_s = 0.0
             break
         begun_at = boottime()
+        # A start that had to be moved is paid from where it is now, as any other from where it was.
+        passed_s = reservation.wait_s if is_moved else begun_at - reserved_at
         try:
-            begun = _begin(own, work, reservation, begun_at - reserved_at)
+            begun = _begin(own, work, reservation, passed_s)
         except StoreError:
             # Whether the attempts are stored is not known, but that nothing left is.
             gone = Answer(claim=claim, attempt_id=None)
-            keep(own, gone.store, gone)
+            keep(own, gone.store, [gone])
             raise
         if begun is None:
             return
         if isinstance(begun, Begun):
             _call(own, work, begun, begun_at)
             return
-        wait_s = begun
+        wait_s, is_moved = begun, True
     _hand_back(own, claim, wait_s=wait_s)
 
 
@@ -110,7 +122,7 @@ def _prepare(own: Services, claim: Claim) -> Work | None:
         campaign = campaigns.get(conn, claim.campaign_id)
         account = accounts.get(conn, claim.account)
         left = accounts.left_today(account, limit, now) if account is not None else None
-        rows = messages.pending(conn, claim, left)
+        rows = messages.pending(conn, claim, _most(claim, campaign, provider, left))
     if left == 0:
         _hand_back(own, claim, until=day_end(now, own.zone(claim.account)))
         return None
@@ -118,35 +130,22 @@ def _prepare(own: Services, claim: Claim) -> Work | None:
         with own.store.write() as conn:
             batches.settle_empty(conn, claim)
         return None
-    batch = SubmitBatch(
-        recipients=_render(campaign, rows),
-        encoding=Encoding(claim.encoding),
-        kind=Kind(campaign.kind),
-        route=Route(
-            sender=campaign.sender,
-            template=campaign.template,
-            sender_ref=campaign.sender_ref,
-            template_ref=campaign.template_ref,
-        ),
-    )
-    requests = tuple(provider.submit_requests(batch))
+    batch = batch_of(campaign, claim.account, claim.encoding, rows)
+    requests = requests_of(provider, campaign, batch)
     return Work(
         claim=claim, provider=provider, requests=requests, account=account, campaign=campaign
     )
 
 
-def _render(campaign: AnyRow, rows: Sequence[AnyRow]) -> tuple[Recipient, ...]:
-    template = TextTemplate.parse(campaign.text)
-    # What is stored per message are the values of the fields, in their order.
-    bound = template.bind(template.fields)
-    return tuple(
-        Recipient(
-            row.seq,
-            row.msisdn,
-            bound.render_values(orjson.loads(row.variables) if row.variables else ()),
-        )
-        for row in rows
-    )
+def _most(claim: Claim, campaign: AnyRow | None, provider: Provider, left: int | None) -> int:
+    """How many of a batch's recipients may leave now; the rest is released again.
+
+    One where it tries a provider. Never more than are planned for this account: what is left of a
+    batch that was another account's may be more.
+    """
+    texts_differ = campaign is not None and has_own_texts(campaign)
+    most = 1 if claim.is_probe else provider.batch_size(texts_differ=texts_differ)
+    return most if left is None else min(most, left)
 
 
 def _reserve(own: Services, work: Work) -> Reservation:
@@ -178,7 +177,7 @@ def _begin(
 ) -> Begun | float | None:
     """Commit the attempt rows. From here on a crash leaves doubt.
 
-    `passed_s` since the reservation. The seconds to wait, where what has begun is paid until then;
+    `passed_s`: since the reservation. The seconds to wait, where what has begun is paid until then;
     None where the batch must not begin.
     """
     settings = work.provider.settings
@@ -186,7 +185,7 @@ def _begin(
     campaign_paid_for_s = paid.pop(_campaign_key(work), None)
     with own.store.write() as conn:
         now = store_now(conn)
-        if (early_s := _early_s(conn, work, now)) > 0:
+        if (early_s := _early_s(conn, work, now)) > _JITTER_S:
             return early_s
         terms = Terms(
             gate=lambda row, at: gate(settings, row, work.claim.zone, at),
@@ -222,15 +221,17 @@ def _call(own: Services, work: Work, begun: Begun, begun_at: float) -> None:
     started = time.monotonic()
     own.witness.begun(begun.attempt_ids)
     settling = Settling(own, work)
-    answers = own.runtime.call_many(
+    groups = own.runtime.call_groups(
         [request.http for request in work.requests],
         timeout_s=work.provider.settings.timeout_s,
         concurrency=len(work.requests),
         departures=_departures(work, begun, begun_at),
     )
-    for index, answer in answers:
-        settling.settle(begun.attempt_ids[index], work.requests[index], answer)
-    settling.close()
+    left = len(work.requests)
+    for group in groups:
+        left -= len(group)
+        ended = [Ended(begun.attempt_ids[i], work.requests[i], answer) for i, answer in group]
+        settling.settle(ended, is_last=not left)
     log.info("batch %d: %s in %.2f s", work.claim.id, settling, time.monotonic() - started)
 
 

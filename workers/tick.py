@@ -2,12 +2,16 @@
 
 import logging
 
+from dispatcher import fallback
 from dispatcher.release import release
 from dispatcher.store import accounts, campaigns, scheduler
 from dispatcher.store.engine import store_now
 from dispatcher.sweep import sweep
 from workers.app import TICK, app, publish
+from workers.checking import release_checks
 from workers.polling import release_polls
+from workers.quiet import explained
+from workers.reconciling import release_looks
 from workers.services import Services, services
 
 log = logging.getLogger(__name__)
@@ -16,25 +20,56 @@ log = logging.getLogger(__name__)
 @app.task(name=TICK)
 def tick() -> None:
     """One look at the store; a second one within half a second does nothing."""
-    own = services()
+    with explained(log, "tick"):
+        _tick(services())
+
+
+def _tick(own: Services) -> None:
+    remembered = own.witness.ask_redis()
     with own.store.write() as conn:
         now = store_now(conn)
         judge_after = scheduler.tick(conn, now, own.lease)
         if judge_after is None:
             return
+        held = own.witness.look(conn, remembered=remembered)
         accounts.ensure(conn, own.settings.accounts)
-        campaigns.lapse_due(conn, now)
-        campaigns.start_due(conn, now)
-        requeue_after_s = own.settings.worker.requeue_after_s
-        unclaimed = sweep(conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s)
-        busy = campaigns.running_accounts(conn)
+        if held is None:
+            campaigns.lapse_due(conn, now)
+            campaigns.start_due(conn, now)
+            requeue_after_s = own.settings.worker.requeue_after_s
+            unclaimed = sweep(
+                conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s
+            )
+            busy = campaigns.running_accounts(conn)
+    if held is not None:
+        log.error("nothing is released: %s", held)
+        return
+    own.witness.keep()
     publish(unclaimed)
-    for account in busy:
+    for account in {*busy, *_fall_back(own)}:
         _release(own, account)
     release_polls(own)
+    release_looks(own)
+    release_checks(own)
     with own.store.write() as conn:
         for campaign_id in campaigns.finish_done(conn, store_now(conn)):
             log.info("campaign %d ended", campaign_id)
+
+
+def _fall_back(own: Services) -> list[str]:
+    """Let campaigns leave by a healthy account; the accounts that may have got work by that."""
+    configured = own.settings.accounts
+    with own.store.read() as conn:
+        needy = fallback.in_need(conn, configured, store_now(conn))
+    moved = []
+    for campaign_id in needy:
+        with own.store.write() as conn:
+            now = store_now(conn)
+            said = fallback.advance(conn, campaign_id, configured, own.provider, now)
+        if said is not None:
+            log.warning(said.words)
+            moved.append(said.account)
+    return moved
 
 
 def _release(own: Services, account: str) -> None:

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dispatcher.cli.context import settings_from
+from dispatcher.cli.held import warn_if_held
 from dispatcher.cli.output import print_json, print_table, safe_text
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
     from dispatcher.providers.base import Capabilities
+    from dispatcher.store.sets import AnyRow
 
 
 @click.command("list")
@@ -22,7 +24,11 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     Example:
       dispatcher account list
     """
-    rows = _accounts(settings_from(ctx))
+    from dispatcher.store.engine import Store
+
+    settings = settings_from(ctx)
+    warn_if_held(Store(settings.store.url))
+    rows = _accounts(settings)
     if as_json:
         print_json(rows)
         return
@@ -39,9 +45,10 @@ def list_(ctx: click.Context, as_json: bool) -> None:
     )  # fmt: skip
     for row in rows:
         if row["reason"]:
-            click.echo(
-                f"{row['account']} is paused ({row['paused_by']}): {safe_text(row['reason'])}"
-            )
+            stopped = f"paused ({row['paused_by']})" if row["paused_by"] else row["state"]
+            click.echo(f"{row['account']} is {stopped}: {safe_text(row['reason'])}")
+            click.echo(f"  it waits for {row['waits_for']}")
+        if row["paused_by"]:
             click.echo(f"  when that is put right: dispatcher account resume {row['account']}")
 
 
@@ -89,11 +96,13 @@ def resume(ctx: click.Context, name: str) -> None:
 
 def _accounts(settings: "Settings") -> list[dict[str, Any]]:
     from dispatcher.cli.inquiry import provider_of
+    from dispatcher.health import waits_for
     from dispatcher.store import accounts
-    from dispatcher.store.engine import Store
+    from dispatcher.store.engine import Store, store_now
 
     with Store(settings.store.url).read() as conn:
         known = accounts.all_accounts(conn)
+        now = store_now(conn)
     rows = []
     for name, account in settings.accounts.items():
         provider, stored = provider_of(settings, name), known.get(name)
@@ -105,14 +114,12 @@ def _accounts(settings: "Settings") -> list[dict[str, Any]]:
             )
             if value is not None
         ]
-        paused_by = stored.paused_by if stored is not None else None
         rows.append(
             {
                 "account": name,
                 "provider": provider.name,
-                "state": "open" if paused_by is None else "paused",
-                "paused_by": paused_by,
-                "reason": stored.pause_reason if stored is not None else None,
+                **_state(stored),
+                "waits_for": waits_for(stored, now),
                 "sender": account.sender,
                 "rate": ", ".join(rates) or "no limit",
                 "max_in_flight": account.max_in_flight,
@@ -121,6 +128,18 @@ def _accounts(settings: "Settings") -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _state(stored: "AnyRow | None") -> dict[str, Any]:
+    """`open`, `paused`, or `failing` where only one request at a time tries its provider."""
+    if stored is None:
+        return {"state": "open", "paused_by": None, "reason": None}
+    state = "open" if stored.breaker is None else "failing"
+    return {
+        "state": state if stored.paused_by is None else "paused",
+        "paused_by": stored.paused_by,
+        "reason": stored.pause_reason or stored.breaker_reason,
+    }
 
 
 def features(able: "Capabilities") -> list[str]:

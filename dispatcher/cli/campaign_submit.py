@@ -10,10 +10,10 @@ import click
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.outcome import answer, wait_option
 from dispatcher.cli.output import confirm, print_json
-from dispatcher.cli.unavailable import unavailable_options
-from dispatcher.errors import NotAvailableYet, Refused, UsageProblem
+from dispatcher.errors import Refused, UsageProblem
 
 if TYPE_CHECKING:
+    from dispatcher.content import Content
     from dispatcher.intake import Preview
     from dispatcher.messages import Route
     from dispatcher.providers.base import Provider, RouteWish
@@ -23,15 +23,30 @@ if TYPE_CHECKING:
 
 
 @click.command("submit")
-@unavailable_options(
-    "--template-vars", "--fallback", "--test-to", "--contact-list", "--schedule-at-provider",
-    flags=("--flash",),
-)  # fmt: skip
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", required=False)
 @click.option("--account", help="The account to send with. [default: the only one configured]")
 @click.option("--text", help="The text; {{name}} and {{name|there}} stand for columns.")
 @click.option("--text-file", type=click.Path(path_type=Path), help="A file with the text, UTF-8.")
 @click.option("--template", help="The provider's template. [default: the account's]")
+@click.option(
+    "--template-vars",
+    metavar="A,B",
+    help="Without a text: the columns of the template's variables.",
+)
+@click.option("--flash", is_flag=True, help="Show it at once on the handset, and store it nowhere.")
+@click.option(
+    "--contact-list",
+    "contact_lists",
+    multiple=True,
+    metavar="ID",
+    help="Instead of FILE: a list kept at the provider; repeatable.",
+)
+@click.option(
+    "--schedule-at-provider",
+    metavar="TIME",
+    help="Hand it over now; the provider sends it then. It cannot be recalled from here.",
+)
+@click.option("--test-to", metavar="NUMBER", help="Send the first text there, and ask again.")
 @click.option("--name", help="The campaign's name. [default: the file's]")
 @click.option("--sender", help="The sender. [default: the account's]")
 @click.option("--column", help="The phone column. [default: found by its name]")
@@ -80,13 +95,21 @@ if TYPE_CHECKING:
     show_default=True,
     help="Higher goes first.",
 )
+@click.option(
+    "--fallback",
+    "fallbacks",
+    multiple=True,
+    metavar="ACCOUNT",
+    help="Where it goes on while its account is paused or failing; repeatable, in this order.",
+)
 @click.option("--no-keep-columns", is_flag=True, help="Do not store the file's other columns.")
 @click.option(
     "--on-doubt",
     type=click.Choice(["hold", "resend", "drop"]),
     default="hold",
     show_default=True,
-    help="What to do with recipients in doubt.",
+    help="What to do with recipients in doubt whom no list of the provider's settles: keep them "
+    "for `campaign resolve`, submit them once more (some may get it twice), or give them up.",
 )
 @click.option("--idempotency-key", help="Submitting again with the same key changes nothing.")
 @click.option("--again", is_flag=True, help="Send the same file and text again within 24 hours.")
@@ -110,21 +133,28 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
       dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
     """
     from dispatcher import submission
+    from dispatcher.cli.fallbacks import with_fallbacks
+    from dispatcher.cli.giving_away import check_features, submit_to_lists
     from dispatcher.cli.inquiry import chosen, directory_of
     from dispatcher.store.engine import Store
 
-    if given["on_doubt"] != "hold":
-        raise NotAvailableYet(f"--on-doubt {given['on_doubt']} is not available yet", "use hold")
     account, provider = chosen(ctx, given["account"])
-    order = _order(account, given, _timing(provider, given))
+    check_features(ctx, account, provider, given)
+    order = _order(account, given, _timing(provider, given), _content(provider, given))
     store = Store(settings_from(ctx).store.url)
 
     def resolve(wish: "RouteWish") -> "Route":
         return provider.resolve(wish, directory_of(account, provider))
 
-    with submission.prepared(order, provider, resolve) as ready:
+    if given["contact_lists"]:
+        if given["fallbacks"]:
+            raise UsageProblem("--contact-list has no --fallback", "the list is at one provider")
+        submit_to_lists(store, order, provider, resolve, given)
+        return
+    with submission.prepared(order, provider, resolve) as checked:
+        ready = with_fallbacks(ctx, checked, given)
         if given["dry_run"]:
-            _dry_run(ready, as_json=given["as_json"])
+            _dry_run(store, ready, as_json=given["as_json"])
             return
         if (known := submission.already_submitted(store, ready)) is not None:
             what = "was submitted before with this key"
@@ -140,7 +170,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     answer(store, reference, given["wait_for"], as_json=given["as_json"], what="is scheduled")
 
 
-def _dry_run(ready: "Ready", *, as_json: bool) -> None:
+def _dry_run(store: "Store", ready: "Ready", *, as_json: bool) -> None:
     from dispatcher import submission
     from dispatcher.cli.preview import print_preview
 
@@ -148,22 +178,27 @@ def _dry_run(ready: "Ready", *, as_json: bool) -> None:
     if as_json:
         print_json(_preview_json(preview))
     else:
-        print_preview(ready, preview)
+        print_preview(store, ready, preview)
 
 
 def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported":
     """Store the rows, show what they are, and ask. On a no, nothing is kept: Refused."""
     from dispatcher import submission
+    from dispatcher.cli.giving_away import say_scheduled
     from dispatcher.cli.preview import print_preview, write_rejects
+    from dispatcher.cli.send import send_test
 
     imported = submission.import_rows(store, ready, _progress(ready))
     valid = imported.preview.valid
     accepted = False
     try:
         if not given["as_json"]:
-            print_preview(ready, imported.preview)
+            print_preview(store, ready, imported.preview)
+            say_scheduled(ready)
         if given["rejects"] is not None:
             write_rejects(store, imported.job.campaign_id, given["rejects"])
+        if given["test_to"] is not None and valid:
+            send_test(store, ready, imported.preview.texts[0].text, given["test_to"])
         if not valid or confirm(f"Send to {valid} recipients?", given["yes"]):
             submission.accept(store, imported)
             accepted = True
@@ -201,41 +236,62 @@ def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
     return timing
 
 
-def _order(account: str, given: dict[str, Any], timing: "Timing") -> "Order":
+def _content(provider: "Provider", given: dict[str, Any]) -> "Content":
+    from zoneinfo import ZoneInfo
+
+    from dispatcher.cli.values import parse_time
+    from dispatcher.content import Content
+
+    zone, at = ZoneInfo(provider.settings.timezone), given["schedule_at_provider"]
+    columns = given["template_vars"] or ""
+    return Content(
+        text=_text(given["text"], given["text_file"], given["template"]),
+        normalize=given["normalize"],
+        template_columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
+        flash=given["flash"],
+        schedule_at=parse_time(at, zone) if at else None,
+        contact_lists=given["contact_lists"],
+    )
+
+
+def _order(account: str, given: dict[str, Any], timing: "Timing", content: "Content") -> "Order":
     from dispatcher.status import Kind
     from dispatcher.submission import Order
 
-    source: Path | BinaryIO = Path(given["file"])
-    if given["file"] == "-":
-        source = sys.stdin.buffer
-    name = given["name"] or ("standard input" if given["file"] == "-" else Path(given["file"]).stem)
+    file = given["file"]
+    if file is None and not given["contact_lists"]:
+        raise UsageProblem("give the recipient FILE", "a CSV file, or - for standard input")
+    source: Path | BinaryIO = sys.stdin.buffer if file in {None, "-"} else Path(file)
+    name = given["name"] or (Path(file).stem if isinstance(source, Path) else "standard input")
     if name.isdigit():
         name = f"campaign {name}"
     return Order(
         source=source,
-        source_name="-" if given["file"] == "-" else Path(given["file"]).name,
+        source_name=Path(file).name if isinstance(source, Path) else "-",
         account=account,
-        text=_text(given["text"], given["text_file"]),
+        content=content,
         name=name,
         kind=Kind(given["kind"]),
         sender=given["sender"],
         template=given["template"],
         column=given["column"],
         mapping=_mapping(given["mapping"]),
-        normalize=given["normalize"],
         limit=given["limit"],
         keep_columns=not given["no_keep_columns"],
         idempotency_key=given["idempotency_key"],
         again=given["again"],
+        on_doubt=given["on_doubt"],
         timing=timing,
     )
 
 
-def _text(text: str | None, path: Path | None) -> str:
-    if (text is None) == (path is None):
+def _text(text: str | None, path: Path | None, template: str | None) -> str | None:
+    if text is not None and path is not None:
         raise UsageProblem("give the text once", 'with --text "…", or with --text-file FILE')
     if path is None:
-        assert text is not None
+        if text is None and template is None:
+            hint = 'with --text "…", with --text-file FILE, or with the --template that says it'
+            raise UsageProblem("give the text", hint)
         return text
     try:
         return path.read_text(encoding="utf-8-sig").rstrip("\r\n")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
+from dispatcher.cli.doubt import doubt_in_words
+from dispatcher.cli.held import warn_if_held
 from dispatcher.cli.output import print_json, print_table, safe_text
 from dispatcher.errors import UsageProblem
 
@@ -34,7 +36,9 @@ def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool
         raise UsageProblem(
             f"there is no state {min(unknown)!r}", f"one of {', '.join(CampaignState)}"
         )
-    rows = campaigns.listing(_store(ctx), limit=limit, states=states)
+    store = _store(ctx)
+    warn_if_held(store)
+    rows = campaigns.listing(store, limit=limit, states=states)
     if as_json:
         print_json([campaigns.summary(campaign, counts) for campaign, counts in rows])
         return
@@ -54,6 +58,10 @@ def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool
             for c, n in rows
         ],
     )  # fmt: skip
+    if doubtful := [str(c.id) for c, n in rows if n["in_doubt"]]:
+        shown = ", ".join(f"`dispatcher campaign show {reference}`" for reference in doubtful[:3])
+        click.secho(f"\nrecipients are IN DOUBT in {len(doubtful)} of them: {shown}", fg="red",
+                    bold=True)  # fmt: skip
 
 
 @click.command("show")
@@ -69,9 +77,11 @@ def show(ctx: click.Context, reference: str, as_json: bool) -> None:
     """
     from dispatcher import campaigns
 
-    shown = campaigns.view(_store(ctx), reference)
+    store = _store(ctx)
+    held = warn_if_held(store)
+    shown = campaigns.view(store, reference)
     if as_json:
-        print_json(campaigns.details(shown))
+        print_json({**campaigns.details(shown), "held": held})
     else:
         print_view(shown)
 
@@ -136,12 +146,20 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
 def print_view(shown: "View") -> None:
     """A campaign as a person reads it."""
     from dispatcher.cli.progress import held_up_by
+    from dispatcher.routes import legs_of, route_of
 
     c, counts = shown.campaign, shown.counts
     reason = held_up_by(shown)
     click.echo(f"campaign {c.id}  {safe_text(c.name)}")
     click.echo(f"state      {c.state}" + (f"  ({safe_text(reason)})" if reason else ""))
-    click.echo(f"account    {c.account}, sender {safe_text(c.sender)}, {c.kind}")
+    legs = legs_of(c)
+    sender = safe_text(route_of(c, c.account).sender)
+    click.echo(f"account    {c.account}, sender {sender}, {c.kind}")
+    if len(legs) > 1:
+        others = (f"{leg.account} (sender {safe_text(leg.route.sender)})" for leg in legs)
+        click.echo(f"accounts   {', '.join(others)}")
+    for move in shown.moves:
+        click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
     click.echo(
         f"file       {safe_text(c.source_name)}: {c.rows} rows, {counts['total']} to send, "
         f"{counts['invalid']} invalid, {counts['duplicate']} duplicate"
@@ -166,13 +184,8 @@ def print_view(shown: "View") -> None:
         click.echo(f"  {counts['no_receipt']:>9}  of those submitted: no receipt came")
     states = ", ".join(f"{n} {name}" for name, n in shown.batches.items() if n)
     click.echo(f"batches    {states or 'none'}")
-    if counts["in_doubt"]:
-        click.secho(
-            f"\n{counts['in_doubt']} recipients are IN DOUBT: the provider may have accepted them. "
-            "They are not sent again.",
-            fg="red",
-            bold=True,
-        )
+    if (doubt := doubt_in_words(shown)) is not None:
+        click.secho(f"\n{doubt}", fg="red", bold=True)
 
 
 def _store(ctx: click.Context) -> "Store":

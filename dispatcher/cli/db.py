@@ -10,13 +10,13 @@ from dispatcher.cli.lazy import Lazy, LazyGroup
 COMMANDS: Final = {
     "upgrade": Lazy("dispatcher.cli.db:upgrade", "Make or upgrade the tables."),
     "current": Lazy("dispatcher.cli.db:current", "The version of the tables."),
-    "adopt": Lazy(None, "Accept a store that was restored from a backup."),
+    "adopt": Lazy("dispatcher.cli.db_adopt:adopt", "Accept a store restored from a backup."),
 }
 
 
 @click.group("db", cls=LazyGroup, table=COMMANDS)
 def db() -> None:
-    """Create and upgrade the store.
+    """Create, upgrade and adopt the store.
 
     \b
     Example:

@@ -35,16 +35,22 @@ def chosen(
         (name,) = settings.accounts
     provider = provider_of(settings, name)
     if needs is not None and not getattr(provider.capabilities, needs):
-        able = [
-            other
-            for other in settings.accounts
-            if getattr(provider_of(settings, other).capabilities, needs)
-        ]
+        able = able_accounts(ctx, needs)
         raise Refused(
             f"account {name}: {provider.name} has no call for {needs}",
             f"accounts that have one: {', '.join(able) or 'none in this configuration'}",
         )
     return name, provider
+
+
+def able_accounts(ctx: click.Context, capability: str) -> list[str]:
+    """The configured accounts whose providers have a capability."""
+    settings = settings_from(ctx)
+    return [
+        name
+        for name in settings.accounts
+        if getattr(provider_of(settings, name).capabilities, capability)
+    ]
 
 
 def provider_of(settings: "Settings", name: str) -> "Provider":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SHOWN_REASONS = 8
 
 
-def print_preview(ready: "Ready", preview: "Preview") -> None:
+def print_preview(store: "Store", ready: "Ready", preview: "Preview") -> None:
     """The whole preview, on standard output."""
     click.echo(
         f"{safe_text(ready.order.source_name)}: {preview.rows} rows, phone column "
@@ -31,6 +31,22 @@ def print_preview(ready: "Ready", preview: "Preview") -> None:
     _print_parts(ready, preview)
     _print_rejects(preview)
     _print_texts(preview)
+    if preview.valid:
+        _print_outlook(store, ready, preview)
+
+
+def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
+    from zoneinfo import ZoneInfo
+
+    from dispatcher import outlook
+    from dispatcher.errors import StoreError
+
+    try:
+        found = outlook.of_order(store, ready.order, ready.provider, preview)
+    except StoreError:  # a dry run needs no store
+        return
+    zone = ZoneInfo(ready.provider.settings.timezone)
+    click.echo(f"forecast: {outlook.in_words(found, zone)}")
 
 
 def _print_parts(ready: "Ready", preview: "Preview") -> None:
@@ -45,6 +61,9 @@ def _print_parts(ready: "Ready", preview: "Preview") -> None:
         + (f"template {safe_text(ready.route.template)}, " if ready.route.template else "")
         + ready.order.kind
     )
+    for leg in ready.fallbacks:
+        template = f", template {safe_text(leg.route.template)}" if leg.route.template else ""
+        click.echo(f"  fallback {leg.account}, sender {safe_text(leg.route.sender)}{template}")
     if preview.zones:
         sources = ", ".join(f"{n} by {source.value}" for source, n in preview.zone_sources.items())
         click.echo(f"  {len(preview.zones)} time zones: {sources}")
@@ -53,15 +72,22 @@ def _print_parts(ready: "Ready", preview: "Preview") -> None:
 
 
 def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
+    from dispatcher.content import differs_from
     from dispatcher.segments import measure, normalize, odd_characters
     from dispatcher.status import Encoding
 
     found = []
-    odd = odd_characters(ready.text)
-    if odd and measure(normalize(ready.text)).encoding is Encoding.GSM7:
+    text = ready.written.text
+    odd = odd_characters(text)
+    if odd and measure(normalize(text)).encoding is Encoding.GSM7:
         found.append(
             f"the text needs UCS-2 only because of {' '.join(safe_text(c) for c in odd)}: "
             "--normalize replaces what has a plain equivalent"
+        )
+    registered = ready.route.template_text
+    if registered and preview.texts and differs_from(registered, preview.texts[0].text):
+        found.append(
+            f"the text differs from the template {ready.route.template!r}, which says: {registered}"
         )
     home = ready.provider.capabilities.home_calling_codes
     foreign = sum(n for code, n in preview.calling_codes.items() if code not in home)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from dispatcher.cli.doubt import doubt_in_short
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -71,9 +73,11 @@ def line(shown: "View", pace: Pace) -> str:
     bits = [f"{shown.campaign.state}", f"{handled}/{total} submitted"]
     bits += [
         f"{counts[name]} {name.replace('_', ' ')}"
-        for name in ("delivered", "undelivered", "expired", "rejected", "failed", "in_doubt")
+        for name in ("delivered", "undelivered", "expired", "rejected", "failed")
         if counts[name] or name == "delivered"
     ]
+    if (doubt := doubt_in_short(shown)) is not None:
+        bits.append(doubt)
     if counts["pending"] and not shown.is_over:
         bits.append(f"{pace.per_second:.0f} messages/s")
         left = pace.left_s(counts["pending"])
@@ -93,7 +97,12 @@ def held_up_by(shown: "View") -> str | None:
     if shown.account_paused_by is not None:
         return (
             f"account {shown.campaign.account} paused ({shown.account_paused_by}): "
-            f"{shown.account_pause_reason}"
+            f"{shown.account_pause_reason}; it waits for {shown.account_waits_for}"
+        )
+    if shown.account_trouble is not None:
+        return (
+            f"account {shown.campaign.account} waits for {shown.account_waits_for} "
+            f"({shown.account_trouble})"
         )
     return None
 
@@ -151,8 +160,8 @@ def _drawn(shown: "View", text: str, stopped: str | None) -> "Text":
     full = cells * handled // total if total else cells
     drawn = Text("█" * full + "░" * (cells - full) + " ", style="green")
     drawn.append(text, style="default")
-    if shown.counts["in_doubt"]:
-        drawn.append(f"\n{shown.counts['in_doubt']} in doubt", style="bold red")
+    if (doubt := doubt_in_short(shown)) is not None:
+        drawn.append(f"\n{doubt}", style="bold red")
     if stopped is not None:
         drawn.append(f"\n{safe_text(stopped)}", style="bold yellow")
     return drawn

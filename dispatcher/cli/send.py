@@ -2,7 +2,8 @@
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -10,7 +11,10 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.outcome import answer, wait_option
 
 if TYPE_CHECKING:
-    from dispatcher.submission import Order
+    from dispatcher.store.engine import Store
+    from dispatcher.submission import Order, Ready
+
+_TEST_WITHIN_S: Final = 60.0
 
 
 @click.command("send")
@@ -64,22 +68,76 @@ def send(ctx: click.Context, /, **given: Any) -> None:
     answer(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
 
 
-def _order(account: str, given: dict[str, Any]) -> "Order":
+def send_test(store: "Store", ready: "Ready", text: str, number: str) -> None:
+    """Send a text to one's own phone, by the same route, and wait until the provider has it.
+
+    Raises Refused where it is not taken within a minute.
+    """
+    from dataclasses import replace
+
+    from dispatcher import submission
+    from dispatcher.cli.progress import follow
+    from dispatcher.content import Content
+    from dispatcher.errors import Refused
+    from dispatcher.timing import Timing
+
+    order = replace(
+        ready.order,
+        **_one_recipient(number, text),
+        content=Content(text="{{text}}", flash=ready.order.content.flash),
+        column=None,
+        mapping={},
+        limit=None,
+        idempotency_key=None,
+        again=True,
+        timing=Timing(one_off=True),
+    )
+    with submission.prepared(order, ready.provider, lambda _wish: ready.route) as test:
+        imported = submission.import_rows(store, test, lambda _row: None)
+        if not imported.preview.valid:
+            submission.discard(store, imported.job)
+            raise Refused(f"--test-to: {imported.preview.rejects[0].reason}")
+        submission.accept(store, imported)
+    give_up = time.monotonic() + _TEST_WITHIN_S
+    shown = follow(
+        store,
+        str(imported.job.campaign_id),
+        lambda view: view.counts["pending"] == 0 or time.monotonic() > give_up,
+        silent=True,
+    )
+    if not shown.submitted_in_all:
+        states = ", ".join(name for name, count in shown.counts.items() if count)
+        raise Refused(
+            f"the test message was not accepted ({states}): nothing else was sent",
+            f"`dispatcher campaign show {shown.campaign.id}` says why",
+        )
+    click.echo("the test message was accepted: look at the phone before you go on", err=True)
+
+
+def _one_recipient(number: str, text: str) -> dict[str, Any]:
     from dispatcher.msisdn import mask
+
+    # The text is a value, not a template: braces in it are sent as they are.
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([("phone", "text"), (number, text)])
+    digits = "".join(char for char in number if char.isdigit())
+    return {
+        "source": io.BytesIO(table.getvalue().encode("utf-8", "surrogateescape")),
+        "source_name": "send",
+        "name": f"send to {mask(digits)}",
+    }
+
+
+def _order(account: str, given: dict[str, Any]) -> "Order":
+    from dispatcher.content import Content
     from dispatcher.status import Kind
     from dispatcher.submission import Order
     from dispatcher.timing import Timing
 
-    # The text is a value, not a template: braces in it are sent as they are.
-    table = io.StringIO(newline="")
-    csv.writer(table).writerows([("phone", "text"), (given["number"], given["text"])])
-    digits = "".join(char for char in given["number"] if char.isdigit())
     return Order(
-        source=io.BytesIO(table.getvalue().encode("utf-8", "surrogateescape")),
-        source_name="send",
+        **_one_recipient(given["number"], given["text"]),
         account=account,
-        text="{{text}}",
-        name=f"send to {mask(digits)}",
+        content=Content(text="{{text}}"),
         kind=Kind(given["kind"]),
         sender=given["sender"],
         template=given["template"],

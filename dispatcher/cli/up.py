@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
+from dispatcher.cli.held import warn_if_held
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -49,6 +50,7 @@ def up(
     """
     from dispatcher import processes
     from dispatcher.embedded import broker_url
+    from dispatcher.store.engine import Store
     from dispatcher.store.migrate import upgrade
     from dispatcher.supervisor import Supervisor
 
@@ -67,6 +69,7 @@ def up(
 
         if run_until(lambda: supervisor.ready(*(child.name for child in children))):
             click.echo(_ready_line(settings))
+            warn_if_held(Store(settings.store.url))
             if port is not None:
                 # Not sooner: Flower asks the workers who they are when it starts, and only then.
                 supervisor.add(processes.flower_child(settings, url, port))

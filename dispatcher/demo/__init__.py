@@ -16,6 +16,7 @@ from typing import Any
 from dispatcher import campaigns, processes, submission
 from dispatcher.campaigns import View
 from dispatcher.config import Settings, load_settings
+from dispatcher.content import Content
 from dispatcher.embedded import EmbeddedBroker
 from dispatcher.errors import DispatcherError
 from dispatcher.intake import Preview
@@ -165,7 +166,13 @@ def _submit(store: Store, settings: Settings) -> tuple[str, Preview]:
             provider.parse_templates(fetch(provider.templates_request(), timeout_s=10))
         ),
     )
-    order = Order(source=PEOPLE, source_name=PEOPLE.name, account=ACCOUNT, text=TEXT, name="demo")
+    order = Order(
+        source=PEOPLE,
+        source_name=PEOPLE.name,
+        account=ACCOUNT,
+        name="demo",
+        content=Content(text=TEXT),
+    )
     with submission.prepared(
         order, provider, lambda wish: provider.resolve(wish, directory)
     ) as ready:

@@ -130,6 +130,12 @@ class ProviderSettings(BaseModel):
     max_request_bytes: int = Field(default=1024 * 1024, ge=1024)
     max_parts: int | None = Field(default=None, ge=1, le=255)
     max_attempts: int = Field(default=8, ge=1, le=100)
+    #: Requests that fail in a row until the account is no longer used at full speed.
+    breaker_after: int = Field(default=5, ge=1, le=1000)
+    #: Between looks at an empty balance; growing to an hour.
+    credit_check_s: float = Field(default=300, ge=1, le=86_400)
+    #: How long the provider may fail before campaigns with a fallback leave by that.
+    fallback_after_s: float = Field(default=300, ge=0, le=86_400)
     timeout_s: float = Field(default=60, gt=0, le=600)
     validity_hours: float = Field(default=72, gt=0, le=24 * 30)
     poll_first_s: float = Field(default=10, gt=0)
@@ -220,6 +226,17 @@ class Provider(ABC):
         rates = (settings.messages_per_second, settings.requests_per_second)
         a_second = min((int(rate) for rate in rates if rate is not None), default=100)
         return max(1, min(self.max_recipients, 100, a_second, settings.max_in_flight // 2))
+
+    @property
+    def has_look(self) -> bool:
+        """Whether a call that sends nothing can tell whether the provider answers."""
+        able = self.capabilities
+        return able.balance or able.senders or able.templates
+
+    def batch_size(self, *, texts_differ: bool) -> int:
+        """Recipients of one batch, by whether their texts do."""
+        needs_requests = texts_differ and not self.capabilities.personal_texts
+        return self.chunk if needs_requests else self.max_recipients
 
     @property
     def max_parts(self) -> int | None:

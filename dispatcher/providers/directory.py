@@ -46,6 +46,7 @@ def choose_route(wish: RouteWish, directory: Directory) -> Route:
         template=template.name or template.ref,
         sender_ref=sender.ref,
         template_ref=template.ref,
+        template_text=template.text or None,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from dispatcher.schedule import Unit
 from dispatcher.store.sets import AnyRow, insert_or_ignore, later_of
@@ -35,12 +35,17 @@ def all_accounts(conn: Connection) -> dict[str, AnyRow]:
     return {row.name: row for row in conn.execute(select(ACCOUNT))}
 
 
-def pause(conn: Connection, name: str, *, by: str, reason: str, now: datetime) -> bool:
-    """Pause an open account; False where it was paused already (its first reason stays)."""
+def pause(
+    conn: Connection, name: str, *, by: str, reason: str, now: datetime, kind: str | None = None
+) -> bool:
+    """Pause an open account; False where it was paused already (its first reason stays).
+
+    `kind` is that of the campaign that met an empty balance.
+    """
     done = conn.execute(
         update(ACCOUNT)
         .where(ACCOUNT.c.name == name, ACCOUNT.c.paused_by.is_(None))
-        .values(paused_by=by, pause_reason=reason, changed_at=now)
+        .values(paused_by=by, pause_reason=reason, paused_kind=kind, changed_at=now, check_at=None)
     ).rowcount
     if done:
         _audit(conn, name, "pause", actor=by, detail=reason, now=now)
@@ -48,36 +53,31 @@ def pause(conn: Connection, name: str, *, by: str, reason: str, now: datetime) -
 
 
 def resume(conn: Connection, name: str, *, actor: str, now: datetime) -> bool:
-    """Open a paused account and forget its failures; False where it was open."""
+    """Open an account that is paused, or whose breaker is open, and forget its failures.
+
+    False where it was at full speed.
+    """
+    stopped = or_(ACCOUNT.c.paused_by.is_not(None), ACCOUNT.c.breaker.is_not(None))
     done = conn.execute(
         update(ACCOUNT)
-        .where(ACCOUNT.c.name == name, ACCOUNT.c.paused_by.is_not(None))
-        .values(paused_by=None, pause_reason=None, changed_at=now, failures=0, not_before=None)
-    ).rowcount
+        .where(ACCOUNT.c.name == name, stopped)
+        .values(
+            paused_by=None, pause_reason=None, paused_kind=None, changed_at=now, not_before=None,
+            failures=0, breaker=None, breaker_reason=None, breaker_at=None,
+            check_at=None, checks=0, check_lease_until=None,
+        )
+    ).rowcount  # fmt: skip
     if done:
         _audit(conn, name, "resume", actor=actor, detail=None, now=now)
     return bool(done)
 
 
-def hold(conn: Connection, name: str, until: datetime, *, failed: bool) -> None:
-    """Release nothing before `until`; `failed` counts a request that did not reach the provider."""
+def hold(conn: Connection, name: str, until: datetime) -> None:
+    """Release nothing before `until`; never an earlier time than another request was given."""
     conn.execute(
         update(ACCOUNT)
         .where(ACCOUNT.c.name == name)
-        .values(
-            failures=ACCOUNT.c.failures + 1 if failed else ACCOUNT.c.failures,
-            not_before=later_of(conn, ACCOUNT.c.not_before, until),
-        )
-    )
-
-
-def reached(conn: Connection, name: str) -> None:
-    """The provider answered: failures in a row start again from none.
-
-    A wait that another request was asked for at the same time stays.
-    """
-    conn.execute(
-        update(ACCOUNT).where(ACCOUNT.c.name == name, ACCOUNT.c.failures > 0).values(failures=0)
+        .values(not_before=later_of(conn, ACCOUNT.c.not_before, until))
     )
 
 

@@ -72,9 +72,9 @@ def begin(
 ) -> Begun | None:
     """`claimed → submitting`: the attempt rows of `requests` (each the seqs it carries), in order.
 
-    None where the batch must not leave now (its account or campaign was stopped, its window is
-    closed, the day is used up: it is handed back) or was lost to somebody else. Raises StoreError
-    where `requests` carry a message that is not pending any more.
+    None where the batch must not leave now (its account or campaign was stopped, the breaker has
+    opened, its window is closed, the day is used up: it is handed back) or was lost to somebody
+    else. Raises StoreError where `requests` carry a message that is not pending any more.
     """
     account = accounts.lock(conn, held.account)
     campaign = conn.execute(
@@ -89,6 +89,7 @@ def begin(
     if (
         account is None
         or account.paused_by
+        or (account.breaker is not None and not held.is_probe)
         or campaign.state != CampaignState.RUNNING
         or not may_leave.is_open
         or (left is not None and left < messages)
@@ -206,18 +207,20 @@ def close_batch(
     error: str | None,
     failed_after: int | None,
     now: datetime,
+    held_as: BatchState = BatchState.SUBMITTING,
 ) -> BatchState | None:
     """`submitting → settled`, or back to `pending` while messages are left; None where lost.
 
     `error` is why messages are left. `failed_after` counts this as a failed try and makes them
-    `failed` once there were that many. A cancelled campaign's are cancelled.
+    `failed` once there were that many. A cancelled campaign's are cancelled. `held_as` is CLAIMED
+    where the try failed before anything was begun.
     """
     batch = conn.execute(
         select(BATCH.c.pending)
         .where(
             BATCH.c.id == held.id,
             BATCH.c.fence == held.fence,
-            BATCH.c.state == BatchState.SUBMITTING,
+            BATCH.c.state == held_as,
         )
         .with_for_update()
     ).one_or_none()
@@ -228,7 +231,7 @@ def close_batch(
     tries = held.tries + (failed_after is not None)
     campaign = conn.execute(select(CAMPAIGN.c.state).where(CAMPAIGN.c.id == held.campaign_id)).one()
     if campaign.state == CampaignState.CANCELLED:
-        return cancel_held(conn, held, BatchState.SUBMITTING, now)
+        return cancel_held(conn, held, held_as, now)
     if failed_after is None or tries < failed_after:
         return _end(conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=tries)
     left = held.messages & (MESSAGE.c.state == MessageState.PENDING)

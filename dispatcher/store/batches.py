@@ -19,6 +19,10 @@ from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 
 LOST = "the worker that held it was lost before an answer was stored"
 
+LOST_TOO_OFTEN = "its worker was lost again and again before anything was submitted"
+#: A batch whose claims ended so often with their worker is not tried again.
+_MOST_LOST = 5
+
 
 class Ticket(NamedTuple):
     """The id of released work, as it travels through Redis: worthless once its fence is old."""
@@ -41,6 +45,8 @@ class Claim:
     size: int
     tries: int
     zone: str | None
+    #: Released to try a provider whose breaker is open: one recipient of it leaves.
+    is_probe: bool = False
 
     @property
     def messages(self) -> Any:
@@ -68,12 +74,17 @@ def due(
     limit: int,
     zones: Sequence[str] | None = None,
 ) -> Iterator[DueBatch]:
-    """The campaign's batches that may leave now, in order, at most `limit`; of `zones` only."""
+    """The campaign's batches that may leave now, in order, at most `limit`; of `zones` only.
+
+    Only those at the campaign's present account: the others have yet to move there.
+    """
+    account = select(CAMPAIGN.c.account).where(CAMPAIGN.c.id == campaign_id).scalar_subquery()
     in_zone = [BATCH.c.zone.in_(zones)] if zones is not None else []
     rows = conn.execute(
         select(BATCH.c.id, BATCH.c.pending, BATCH.c.requests, BATCH.c.parts)
         .where(
             BATCH.c.campaign_id == campaign_id,
+            BATCH.c.account == account,
             BATCH.c.state.in_(_literal([BatchState.PENDING])),
             *in_zone,
             or_(BATCH.c.not_before.is_(None), BATCH.c.not_before <= now),
@@ -85,14 +96,16 @@ def due(
         yield DueBatch(row.id, row.pending, row.requests, row.parts)
 
 
-def enqueue(conn: Connection, ids: Sequence[int], now: datetime) -> list[Ticket]:
+def enqueue(
+    conn: Connection, ids: Sequence[int], now: datetime, *, is_probe: bool = False
+) -> list[Ticket]:
     """`pending → queued`; the tickets to publish after the commit, in the order of `ids`."""
     if not ids:
         return []
     rows = conn.execute(
         update(BATCH)
         .where(BATCH.c.id.in_(ids), BATCH.c.state == BatchState.PENDING)
-        .values(state=BatchState.QUEUED, fence=BATCH.c.fence + 1, queued_at=now)
+        .values(state=BatchState.QUEUED, fence=BATCH.c.fence + 1, queued_at=now, is_probe=is_probe)
         .returning(BATCH.c.account, BATCH.c.id, BATCH.c.fence)
     )
     tickets = {row.id: Ticket(row.account, row.id, row.fence) for row in rows}
@@ -107,7 +120,7 @@ def claim(conn: Connection, ticket_id: int, fence: int, lease_until: datetime) -
         .values(state=BatchState.CLAIMED, fence=fence + 1, lease_until=lease_until)
         .returning(
             BATCH.c.id, BATCH.c.fence, BATCH.c.campaign_id, BATCH.c.account, BATCH.c.encoding,
-            BATCH.c.first_seq, BATCH.c.size, BATCH.c.tries, BATCH.c.zone,
+            BATCH.c.first_seq, BATCH.c.size, BATCH.c.tries, BATCH.c.zone, BATCH.c.is_probe,
         )
     ).one_or_none()  # fmt: skip
     return None if row is None else Claim(**row._mapping)
@@ -187,16 +200,52 @@ def requeue(conn: Connection, queued_before: datetime, now: datetime) -> list[Ti
 
 
 def release_expired_claims(conn: Connection, now: datetime) -> int:
-    """`claimed → pending` where the lease ran out: nothing was attempted."""
-    return conn.execute(
+    """`claimed → pending` where the lease ran out: nothing was attempted.
+
+    One that takes its workers down with it, again and again, fails instead: it is surely not sent.
+    """
+    rows = conn.execute(
         update(BATCH)
         .where(
             BATCH.c.state.in_(_literal([BatchState.CLAIMED])),
             BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))),
             BATCH.c.lease_until < now,
         )
-        .values(state=BatchState.PENDING, fence=BATCH.c.fence + 1, lease_until=None)
+        .values(
+            state=BatchState.PENDING,
+            fence=BATCH.c.fence + 1,
+            lost=BATCH.c.lost + 1,
+            lease_until=None,
+        )
+        .returning(BATCH.c.id, BATCH.c.lost)
+    ).all()
+    for row in rows:
+        if row.lost >= _MOST_LOST:
+            _fail(conn, row.id, now)
+    return len(rows)
+
+
+def _fail(conn: Connection, batch_id: int, now: datetime) -> None:
+    batch = conn.execute(select(BATCH).where(BATCH.c.id == batch_id)).one()
+    failed = conn.execute(
+        update(MESSAGE)
+        .where(
+            MESSAGE.c.campaign_id == batch.campaign_id,
+            MESSAGE.c.seq.between(batch.first_seq, batch.first_seq + batch.size - 1),
+            MESSAGE.c.state == MessageState.PENDING,
+        )
+        .values(state=MessageState.FAILED, error=LOST_TOO_OFTEN, final_at=now)
     ).rowcount
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == batch_id)
+        .values(
+            state=BatchState.SETTLED,
+            pending=BATCH.c.pending - failed,
+            failed=BATCH.c.failed + failed,
+            error=LOST_TOO_OFTEN,
+        )
+    )
 
 
 def doubt_expired_submissions(conn: Connection, now: datetime) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     Connection,
@@ -195,6 +196,19 @@ def reopen(conn: Connection, campaign_id: int, now: datetime) -> bool:
     if done:
         conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(finished_at=None))
     return done
+
+
+def change_terms(
+    conn: Connection, campaign_id: int, values: dict[str, Any], *, actor: str, now: datetime
+) -> None:
+    """Change rate, windows, priority or times of a campaign, with an audit row."""
+    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(**values))
+    detail = ", ".join(f"{name} = {value}" for name, value in values.items())
+    conn.execute(
+        insert(AUDIT).values(
+            at=now, actor=actor, action="campaign set", campaign_id=campaign_id, detail=detail
+        )
+    )
 
 
 def lapse_due(conn: Connection, now: datetime) -> int:

@@ -1,14 +1,11 @@
 """Connections and transactions: how the store is opened, read and written on SQLite and PostgreSQL.
 
-SQLite writers take an flock on `<db>.lock`, then BEGIN IMMEDIATE: with the lock alone they queue
-fairly, where SQLite's own busy handler starves some of them for seconds.
+SQLite writers take turns by `<db>.lock`, then BEGIN IMMEDIATE: SQLite's own busy handler starves
+some of them for seconds.
 """
 
-import fcntl
-import os
 import re
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +17,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Engine,
-    NullPool,
+    QueuePool,
     create_engine,
     event,
     func,
@@ -31,6 +28,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dispatcher.errors import ConfigError, StoreError
+from dispatcher.store.turnstile import turn
 
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0
@@ -86,12 +84,8 @@ class Store:
         if not self.is_sqlite:
             yield
             return
-        handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            _flock(handle, self.name, self._lock_wait_s)
+        with turn(self._lock_path, self.name, self._lock_wait_s):
             yield
-        finally:
-            os.close(handle)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -143,28 +137,15 @@ def one_at_a_time(conn: Connection, what: str) -> None:
         conn.execute(select(func.pg_advisory_xact_lock(literal(key, BigInteger()))))
 
 
-def _flock(handle: int, name: str, wait_s: float) -> None:
-    """Wait for the writer's lock, at most `wait_s`."""
-    give_up = time.monotonic() + wait_s
-    pause = 0.0005
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise StoreError(
-                    f"the store {name} has been locked by another process for {wait_s:g} s",
-                    "end the program that holds it, or wait and try again",
-                ) from None
-            time.sleep(pause)
-            pause = min(pause * 2, 0.005)
-        else:
-            return
-
-
 def _sqlite_engine(url: URL, lock_wait_s: float) -> Engine:
-    # A connection a transaction: opening costs 0.1 ms, and none outlives a fork or a thread.
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": lock_wait_s})
+    # Connections are kept: when the last one is closed, SQLite writes its whole log back.
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=5,
+        max_overflow=100,
+        connect_args={"timeout": lock_wait_s, "check_same_thread": False},
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:

@@ -29,7 +29,7 @@ def lanes(conn: Connection, campaign_id: int) -> list[list[AnyRow]]:
     """The campaign's batches by encoding and zone: inside one, rows are in the file's order."""
     rows = conn.execute(
         select(BATCH.c.encoding, BATCH.c.zone, BATCH.c.first_seq, BATCH.c.size, BATCH.c.account)
-        .where(BATCH.c.campaign_id == campaign_id)
+        .where(BATCH.c.campaign_id == campaign_id, BATCH.c.size > 0)
         .order_by(BATCH.c.first_seq)
     ).all()
     grouped: dict[tuple[int, str | None], list[AnyRow]] = {}
@@ -47,6 +47,7 @@ def of_range(
         select(
             MESSAGE,
             ATTEMPT.c.job_id,
+            ATTEMPT.c.account,
             ATTEMPT.c.begun_at,
             ATTEMPT.c.outcome,
         )

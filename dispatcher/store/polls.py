@@ -46,6 +46,7 @@ class Polled:
     size: int
     account: str
     job_id: str | None
+    begun_at: datetime
     poll_until: datetime
     #: seq, msisdn and provider_message_id of each message without a final state.
     open: Sequence[AnyRow]
@@ -61,23 +62,69 @@ class Receipt(NamedTuple):
 
 
 def release(
-    conn: Connection, *, now: datetime, lease_until: datetime, limit: int
+    conn: Connection,
+    *,
+    now: datetime,
+    lease_until: datetime,
+    limit: int,
+    per_account: int | None = None,
 ) -> list[PollTicket]:
-    """Hand out due polls so that at most `limit` are out at a time, whoever releases."""
+    """Hand out due polls so that at most `limit` are out at a time, whoever releases.
+
+    `per_account` of them may be one account's: polls that hang leave the others a place.
+    """
     one_at_a_time(conn, "release of polls")
     open_ = ATTEMPT.c.poll_at.is_not(None)
-    out = conn.execute(
-        select(func.count()).select_from(ATTEMPT).where(open_, ATTEMPT.c.poll_lease_until > now)
-    ).scalar_one()
+    counted = conn.execute(
+        select(ATTEMPT.c.account, func.count().label("n"))
+        .where(open_, ATTEMPT.c.poll_lease_until > now)
+        .group_by(ATTEMPT.c.account)
+    )
+    out_of = Counter({row.account: row.n for row in counted})
+    out, most = out_of.total(), per_account or limit
     if out >= limit:
         return []
+    full = [account for account, n in out_of.items() if n >= most]
     idle = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= now)
     # Locked first: LIMIT in a subquery of the UPDATE holds only until PostgreSQL runs it twice.
     due = conn.execute(
-        select(ATTEMPT.c.id)
-        .where(open_, ATTEMPT.c.poll_at <= now, idle)
+        select(ATTEMPT.c.id, ATTEMPT.c.account)
+        .where(open_, ATTEMPT.c.poll_at <= now, idle, ATTEMPT.c.account.not_in(full))
         .order_by(ATTEMPT.c.poll_at)
         .limit(limit - out)
+        .with_for_update(skip_locked=True)
+    ).all()
+    ids = []
+    for row in due:
+        out_of[row.account] += 1
+        if out_of[row.account] <= most:
+            ids.append(row.id)
+    rows = conn.execute(
+        update(ATTEMPT)
+        .where(ATTEMPT.c.id.in_(ids))
+        .values(poll_lease_until=lease_until, polls=ATTEMPT.c.polls + 1)
+        .returning(ATTEMPT.c.id, ATTEMPT.c.polls)
+    )
+    return [PollTicket(row.id, row.polls) for row in rows]
+
+
+def join(
+    conn: Connection, polled: Polled, *, now: datetime, lease_until: datetime, limit: int
+) -> list[PollTicket]:
+    """The account's other due polls, to be answered by the same look at its list."""
+    one_at_a_time(conn, "release of polls")
+    idle = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= now)
+    due = conn.execute(
+        select(ATTEMPT.c.id)
+        .where(
+            ATTEMPT.c.account == polled.account,
+            ATTEMPT.c.poll_at.is_not(None),
+            ATTEMPT.c.poll_at <= now,
+            idle,
+            ATTEMPT.c.id != polled.id,
+        )
+        .order_by(ATTEMPT.c.poll_at)
+        .limit(limit)
         .with_for_update(skip_locked=True)
     ).scalars()
     rows = conn.execute(
@@ -114,6 +161,7 @@ def load(conn: Connection, ticket_id: int, polls: int) -> Polled | None:
         size=row.batch_size,
         account=row.account,
         job_id=row.job_id,
+        begun_at=row.begun_at,
         poll_until=row.poll_until,
         open=open_,
     )

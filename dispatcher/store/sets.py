@@ -59,7 +59,9 @@ def value_set(conn: Connection, columns: Columns, rows: Sequence[Sequence[Any]])
         )
         for i, (name, kind) in enumerate(columns)
     ]
-    return select(*picked).subquery("given")
+    # The limit keeps SQLite from merging the set into the statement, where it would be read anew
+    # for every row that it is compared with.
+    return select(*picked).limit(-1).subquery("given")
 
 
 def bulk_insert(

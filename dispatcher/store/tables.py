@@ -57,11 +57,23 @@ class Account(SQLModel, table=True):
     #: NULL while open; else `operator`, `credentials`, `credit` or `configuration`.
     paused_by: str | None = _text()
     pause_reason: str | None = _text()
+    #: The kind of the campaign that met an empty balance: some providers keep one for each.
+    paused_kind: str | None = _text()
     changed_at: datetime | None = _time()
     #: Nothing is released before: the provider asked us to wait, or cannot be reached.
     not_before: datetime | None = _time()
-    #: Requests in a row that failed to reach the provider.
+    #: Requests in a row that did not reach the provider, or whose answer left doubt.
     failures: int = _count()
+    #: NULL while closed; else `open`, or `trial` once a look has found the provider answering.
+    breaker: str | None = _text()
+    breaker_reason: str | None = _text()
+    #: Since when it has not been closed.
+    breaker_at: datetime | None = _time()
+    #: When the provider is tried again; NULL: not by itself. `checks` are the tries so far.
+    check_at: datetime | None = _time()
+    checks: int = _count()
+    #: While in the future, somebody is looking.
+    check_lease_until: datetime | None = _time()
     messages_paid_until: datetime | None = _time()
     parts_paid_until: datetime | None = _time()
     requests_paid_until: datetime | None = _time()
@@ -124,6 +136,8 @@ class Campaign(SQLModel, table=True):
     template_columns: str | None = _text()
     #: JSON array of contact lists kept at the provider; its one message stands for all of them.
     contact_lists: str | None = _text()
+    #: JSON array of the ways it may leave, its own first (`fallback.py`); NULL without a fallback.
+    routes: str | None = _text()
     #: When the provider is to send it.
     schedule_at: datetime | None = _time()
     #: Messages released so far in fair order: the next batch is of the campaign with the lowest.
@@ -131,6 +145,8 @@ class Campaign(SQLModel, table=True):
     on_doubt: str = _text(nullable=False)
     import_fence: int = _count()
     import_lease_until: datetime | None = _time()
+    #: The process that imports it (`liveness.py`), so that a killed one is not waited for.
+    import_writer: str | None = _text()
     rows: int = _count()
     total: int = _count()
     invalid: int = _count()
@@ -172,6 +188,10 @@ class Batch(SQLModel, table=True):
     state: int = _small(BatchState.PENDING)
     #: Grows with every hand-over; whoever holds an older one has lost the batch.
     fence: int = _count()
+    #: Released to try a provider whose breaker is open: one recipient of it leaves.
+    is_probe: bool = Field(
+        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
+    )
     not_before: datetime | None = _time()
     queued_at: datetime | None = _time()
     lease_until: datetime | None = _time()

@@ -1,0 +1,149 @@
+"""`dispatcher campaign resolve | retry`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dispatcher.cli.context import settings_from
+from dispatcher.cli.output import confirm, print_json
+from dispatcher.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from dispatcher.resolution import Done, Doubted
+    from dispatcher.store.engine import Store
+
+_CHOICES = {
+    "resend": "Submit them again: some may get the text twice.",
+    "assume-submitted": "Take them as submitted: some may get nothing.",
+    "drop": "Give them up as failed: some may have it all the same.",
+}
+
+
+@click.command("resolve")
+@click.argument("reference", metavar="CAMPAIGN")
+@click.option("--resend", "choice", flag_value="resend", help=_CHOICES["resend"])
+@click.option(
+    "--assume-submitted", "choice", flag_value="assume-submitted", help=_CHOICES["assume-submitted"]
+)
+@click.option("--drop", "choice", flag_value="drop", help=_CHOICES["drop"])
+@click.option("--recipient", "recipients", metavar="NUMBER", multiple=True,
+              help="Only this recipient; repeatable. [default: all who are in doubt]")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def resolve(
+    ctx: click.Context,
+    reference: str,
+    choice: str | None,
+    recipients: tuple[str, ...],
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Decide what becomes of recipients in doubt, who may or may not have got the text.
+
+    Look at the provider's own panel first. Every decision is kept in the audit.
+
+    \b
+    Example:
+      dispatcher campaign resolve 1 --assume-submitted
+      dispatcher campaign resolve 1 --resend --recipient +919800000001
+    """
+    from dispatcher import resolution
+    from dispatcher.store.engine import Store
+
+    if choice is None:
+        raise UsageProblem("say what becomes of them", f"give one of --{', --'.join(_CHOICES)}")
+    store = Store(settings_from(ctx).store.url)
+    numbers = _numbers(ctx, store, reference, recipients)
+    doubted = resolution.survey(store, reference, numbers)
+    if not confirm(_question(doubted, choice), yes):
+        raise click.exceptions.Exit(1)
+    done = resolution.resolve(store, str(doubted.campaign.id), resolution.Choice(choice), numbers)
+    words = {
+        "resend": "are submitted again",
+        "assume-submitted": "count as submitted",
+        "drop": "count as failed",
+    }
+    _answer(store, done, words[choice], as_json=as_json)
+
+
+@click.command("retry")
+@click.argument("reference", metavar="CAMPAIGN")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
+    """Try the failed recipients of a campaign again: those that were surely never accepted.
+
+    Recipients in doubt are not touched, nor those that were in doubt and given up.
+
+    \b
+    Example:
+      dispatcher campaign retry 1
+    """
+    from dispatcher import campaigns, resolution
+    from dispatcher.store.engine import Store
+
+    store = Store(settings_from(ctx).store.url)
+    shown = campaigns.view(store, reference)
+    failed = shown.counts["failed"]
+    question = f"Try the failed recipients of campaign {shown.campaign.id} again (up to {failed})?"
+    if failed and not confirm(question, yes):
+        raise click.exceptions.Exit(1)
+    done = resolution.retry(store, str(shown.campaign.id))
+    _answer(store, done, "are tried again", as_json=as_json)
+
+
+def _question(doubted: "Doubted", choice: str) -> str:
+    """How many it is about, and what it can cost."""
+    count, who = doubted.recipients, f"campaign {doubted.campaign.id}"
+    later = ""
+    if doubted.next_at is not None:
+        later = f" Something is done about them by itself at {doubted.next_at:%H:%M:%S} UTC."
+    if choice == "resend":
+        return (
+            f"Submit {count} recipients of {who} again? The provider may have accepted any of them:"
+            f" up to {count} people get the text twice, and {doubted.parts} parts are paid again."
+            f"{later}"
+        )
+    if choice == "drop":
+        return (
+            f"Give up {count} recipients of {who}? Any of them may have got the text, or get it "
+            f"yet; they count as failed and are never tried again.{later}"
+        )
+    return (
+        f"Take {count} recipients of {who} as submitted? Those whom the provider has not accepted "
+        f"get nothing.{later}"
+    )
+
+
+def _numbers(
+    ctx: click.Context, store: "Store", reference: str, recipients: tuple[str, ...]
+) -> frozenset[int]:
+    from dispatcher.campaigns import find
+    from dispatcher.msisdn import MsisdnError, NumberReader
+
+    if not recipients:
+        return frozenset()
+    with store.read() as conn:
+        account = find(conn, reference).account
+    known = settings_from(ctx).accounts.get(account)
+    reader = NumberReader(known.country if known is not None else None)
+    try:
+        return frozenset(reader.read(number) for number in recipients)
+    except MsisdnError as error:
+        raise UsageProblem(f"--recipient: {error}", "as in --recipient +919800000001") from None
+
+
+def _answer(store: "Store", done: "Done", what: str, *, as_json: bool) -> None:
+    from dispatcher import campaigns
+
+    shown = campaigns.view(store, str(done.campaign_id))
+    if as_json:
+        print_json({"recipients": done.recipients, "left": done.left, **campaigns.details(shown)})
+    else:
+        click.echo(f"campaign {done.campaign_id}: {done.recipients} recipients {what}")
+        if done.left:
+            click.echo("others are held by a worker or another account: try again in a minute")
+    if done.left:
+        raise click.exceptions.Exit(1)

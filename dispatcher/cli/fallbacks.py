@@ -1,0 +1,35 @@
+"""`--fallback`: each account is asked and checked as the campaign's own was."""
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dispatcher.cli.giving_away import check_features
+from dispatcher.cli.inquiry import chosen, directory_of
+from dispatcher.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from dispatcher.messages import Route
+    from dispatcher.providers.base import Provider, RouteWish
+    from dispatcher.routes import Leg
+    from dispatcher.submission import Ready
+
+
+def with_fallbacks(ctx: click.Context, ready: "Ready", given: dict[str, Any]) -> "Ready":
+    """The order with the accounts that it may go on by. Raises Refused, naming the account."""
+    from dispatcher.fallback import checked_leg
+
+    legs: list[Leg] = []
+    for wanted in given["fallbacks"]:
+        name, provider = chosen(ctx, wanted)
+        if name in {ready.order.account, *(leg.account for leg in legs)}:
+            raise UsageProblem(f"--fallback {name}: the campaign has this account already")
+        check_features(ctx, name, provider, given)
+        legs.append(checked_leg(ready, name, provider, partial(_resolve, name, provider)))
+    return replace(ready, fallbacks=tuple(legs))
+
+
+def _resolve(name: str, provider: "Provider", wish: "RouteWish") -> "Route":
+    return provider.resolve(wish, directory_of(name, provider))

@@ -1,0 +1,121 @@
+"""Submissions that give control away, or need what not every provider has: checked, said, asked."""
+
+import csv
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from dispatcher.cli.inquiry import able_accounts
+from dispatcher.cli.outcome import answer
+from dispatcher.cli.output import confirm, safe_text
+from dispatcher.errors import Refused, UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatcher.messages import Route
+    from dispatcher.providers.base import Provider, RouteWish
+    from dispatcher.store.engine import Store
+    from dispatcher.submission import Imported, Order, Ready
+
+#: Options and the capability that each needs.
+_NEEDS: Final = {
+    "flash": ("--flash", "flash"),
+    "contact_lists": ("--contact-list", "contact_lists"),
+    "schedule_at_provider": ("--schedule-at-provider", "provider_scheduling"),
+}
+
+
+def check_features(
+    ctx: click.Context, account: str, provider: "Provider", given: dict[str, Any]
+) -> None:
+    """Raises Refused for what the provider cannot do, naming the accounts that can."""
+    for name, (option, capability) in _NEEDS.items():
+        if given[name] and not getattr(provider.capabilities, capability):
+            names = ", ".join(able_accounts(ctx, capability)) or "none in this configuration"
+            raise Refused(
+                f"account {account}: {provider.name} cannot do {option}",
+                f"accounts that can: {names}",
+            )
+    able = provider.capabilities
+    if given["template_vars"] and not (able.template_variables or able.templates):
+        fill = {*able_accounts(ctx, "template_variables"), *able_accounts(ctx, "templates")}
+        raise Refused(
+            f"account {account}: {provider.name} fills no templates",
+            f"accounts that can: {', '.join(sorted(fill)) or 'none in this configuration'}",
+        )
+    if given["contact_lists"] and given["file"] is not None:
+        raise UsageProblem("give a recipient FILE or --contact-list, not both")
+
+
+def say_scheduled(ready: "Ready") -> None:
+    """Say what handing the schedule to the provider means."""
+    at = ready.order.content.schedule_at
+    if at is not None:
+        click.secho(
+            f"  note: it is handed over now, and the provider sends it at {at:%Y-%m-%d %H:%M} UTC: "
+            "from then on pause and cancel cannot recall it",
+            fg="yellow",
+        )
+
+
+def submit_to_lists(
+    store: "Store",
+    order: "Order",
+    provider: "Provider",
+    resolve: "Callable[[RouteWish], Route]",
+    given: dict[str, Any],
+) -> None:
+    """Submit to contact lists of the provider's, after saying what is given away by that."""
+    from dispatcher import submission
+
+    lists = order.content.contact_lists
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([("phone", "contact list"), *(("", each) for each in lists)])
+    name = ", ".join(lists)
+    order = replace(
+        order,
+        source=io.BytesIO(table.getvalue().encode()),
+        source_name=f"contact lists {name}",
+        name=given["name"] or f"contact lists {name}",
+    )
+    with submission.prepared(order, provider, resolve) as ready:
+        if not given["as_json"]:
+            _say(ready)
+        if given["dry_run"]:
+            return
+        known = submission.already_submitted(store, ready)
+        if known is None:
+            imported = submission.import_lists(store, ready)
+            _ask(store, imported, given)
+    reference = str(known.id if known is not None else imported.job.campaign_id)
+    what = "was submitted before with this key" if known is not None else "is scheduled"
+    answer(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
+
+
+def _say(ready: "Ready") -> None:
+    click.echo(f"to the {safe_text(ready.order.source_name)} of account {ready.order.account}")
+    click.echo(f"  text: {safe_text(ready.written.text)}")
+    click.secho(
+        "  note: who is on them is known to the provider only. Duplicates and opt-outs are not "
+        "removed, and there is one outcome for all, not one for each recipient.",
+        fg="yellow",
+    )
+    say_scheduled(ready)
+
+
+def _ask(store: "Store", imported: "Imported", given: dict[str, Any]) -> None:
+    from dispatcher import submission
+
+    accepted = False
+    try:
+        if confirm("Send to everybody on these lists?", given["yes"]):
+            submission.accept(store, imported)
+            accepted = True
+    finally:
+        if not accepted:
+            submission.discard(store, imported.job)
+    if not accepted:
+        raise Refused("nothing was sent, and nothing is kept")

@@ -1,0 +1,153 @@
+"""When a campaign will finish, from sizes, rates, windows and the account's other campaigns.
+
+It moves from one change to the next (an edge, an end, a midnight), never by message.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from math import inf
+from typing import Final
+
+from dispatcher.sharing import NOTHING, Campaign, Door, Lane, served
+from dispatcher.wall_clock import first_instant
+from dispatcher.windows import HORIZON, Schedule
+from dispatcher.workload import Pace, Work
+
+#: The shortest step: far above what floating point drops of a time within HORIZON.
+_STEP_S: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """`finish_at`: when the last message has left, or lapses; None where it is not foreseeable.
+
+    `first_at`: when the first leaves; None where none does. `lapsed`: messages still pending at the
+    expiry. `reason`: a sentence why not all of them leave; None where all do.
+    """
+
+    finish_at: datetime | None
+    first_at: datetime | None
+    lapsed: int
+    reason: str | None
+
+
+def forecast(work: Work, others: Sequence[Work], pace: Pace, now: datetime) -> Forecast:
+    """When `work` will finish beside the `others` of its account; looks HORIZON ahead.
+
+    `others` are the running and scheduled campaigns of the account without `work` itself.
+    """
+    if now.utcoffset() is None:
+        raise ValueError("a forecast needs a time with zone")
+    simulation = _Simulation(work, others, pace, now.astimezone(UTC))
+    simulation.run()
+    return simulation.result()
+
+
+class _Simulation:
+    def __init__(self, work: Work, others: Sequence[Work], pace: Pace, now: datetime) -> None:
+        self._now, self._pace, self._work = now, pace, work
+        self._doors: dict[Schedule, Door] = {}
+        self._own = self._campaign(work)
+        campaigns = [self._own, *map(self._campaign, others)]
+        self._campaigns = sorted(campaigns, key=lambda campaign: -campaign.priority)
+        self._at = 0.0
+        self._first: float | None = None
+        self._day = now.astimezone(pace.day_zone).date()
+        self._day_ends = inf
+        self._allowed = inf
+        if pace.daily_limit is not None:
+            self._allowed = float(max(0, pace.daily_limit - pace.used_today))
+            self._day_ends = self._end_of_day()
+
+    def _campaign(self, work: Work) -> Campaign:
+        lanes = []
+        for pending in work.pending:
+            if pending.messages:
+                door = self._doors.get(pending.schedule)
+                if door is None:
+                    door = self._doors[pending.schedule] = Door(pending.schedule, self._now)
+                lanes.append(Lane(pending, door, self._pace))
+        return Campaign(work, lanes, self._now)
+
+    def run(self) -> None:
+        """Go from change to change until the campaign has nothing left, or HORIZON is reached."""
+        horizon = HORIZON.total_seconds()
+        while self._own.left and self._at < min(horizon, self._own.expires):
+            rates = self._rates()
+            until = min(self._next_change(rates), horizon)
+            self._serve(rates, until - self._at)
+            self._at = until
+            if until == horizon:
+                return
+            for door in self._doors.values():
+                door.advance(until)
+            if until >= self._day_ends:
+                self._day += timedelta(days=1)
+                self._day_ends = self._end_of_day()
+                self._allowed = float(self._pace.daily_limit or 0)
+
+    def _rates(self) -> list[tuple[Campaign, float]]:
+        """The campaigns that are served now, with their messages per second."""
+        if not self._allowed:
+            return []
+        return list(served([each for each in self._campaigns if each.look(self._at)]))
+
+    def _next_change(self, rates: Sequence[tuple[Campaign, float]]) -> float:
+        changes = [self._day_ends]
+        for campaign in self._campaigns:
+            if campaign.left:
+                changes += campaign.changes(self._at)
+        ends = [campaign.open_left / rate for campaign, rate in rates]
+        if rates:
+            ends.append(self._allowed / sum(rate for _campaign, rate in rates))
+        changes += [self._at + max(_STEP_S, seconds) for seconds in ends]
+        return min(change for change in changes if change > self._at)
+
+    def _serve(self, rates: Sequence[tuple[Campaign, float]], seconds: float) -> None:
+        for campaign, rate in rates:
+            if campaign is self._own and self._first is None:
+                self._first = self._at
+            campaign.serve(rate * seconds)
+            self._allowed -= rate * seconds
+        if self._allowed < NOTHING:
+            self._allowed = 0.0
+
+    def _end_of_day(self) -> float:
+        midnight = datetime.combine(self._day + timedelta(days=1), time())
+        return first_instant(midnight, self._pace.day_zone) - self._now.timestamp()
+
+    def result(self) -> Forecast:
+        """What the run has come to."""
+        left = round(self._own.left)
+        first = None if self._first is None else self._time(self._first)
+        if not left:
+            return Forecast(finish_at=self._time(self._at), first_at=first, lapsed=0, reason=None)
+        if self._at < self._own.expires:
+            return Forecast(finish_at=None, first_at=first, lapsed=0, reason=self._endless(left))
+        if first is not None:
+            reason = f"{left} messages do not get their turn before the campaign expires"
+        elif self._own.expires <= 0:
+            reason = "the campaign has expired already"
+        elif self._ever_opens():
+            reason = "none of its messages gets a turn before the campaign expires"
+        else:
+            reason = "the windows do not open before the campaign expires"
+        finish = None if first is None else self._time(self._own.expires)
+        return Forecast(finish_at=finish, first_at=first, lapsed=left, reason=reason)
+
+    def _endless(self, left: int) -> str:
+        end, years = self._now + HORIZON, HORIZON.days // 365
+        never = [lane for lane in self._own.lanes if not lane.door.schedule.next_open(end)]
+        if round(sum(lane.left for lane in never)) == left:
+            return f"the windows do not open again within {years} years for {left} messages"
+        return f"{left} messages would still be pending after {years} years"
+
+    def _ever_opens(self) -> bool:
+        start = max(self._now, self._work.start_at or self._now)
+        return any(
+            each.schedule.next_open(start, self._work.expire_at) for each in self._work.pending
+        )
+
+    def _time(self, seconds: float) -> datetime:
+        return self._now + timedelta(seconds=seconds)

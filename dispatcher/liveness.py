@@ -1,0 +1,42 @@
+"""Whether the process that began something still runs, told by its name of this module's making."""
+
+import os
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def own_name() -> str | None:
+    """This process's name: no other one, now or later, has it. None where /proc is missing."""
+    return _name(os.getpid())
+
+
+def is_gone(name: str | None) -> bool:
+    """Whether the process of this name surely ended.
+
+    False where that cannot be told: it ran on another machine, in another container, or before the
+    machine was started.
+    """
+    if name is None:
+        return False
+    place, _, process = name.rpartition(" ")
+    own = own_name()
+    if own is None or own.rpartition(" ")[0] != place:
+        return False
+    pid = int(process.partition("-")[0])
+    return _name(pid) != name
+
+
+def _name(pid: int) -> str | None:
+    try:
+        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+        # Process ids count anew in each container.
+        space = (_PROC / "self/ns/pid").stat().st_ino
+        stat = (_PROC / str(pid) / "stat").read_text()
+    except OSError:
+        return None
+    # proc(5): the second field may hold spaces and brackets; start time is the 22nd, state the 3rd.
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in {"Z", "X"}:
+        return None
+    return f"{boot} {space} {pid}-{fields[19]}"

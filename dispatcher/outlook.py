@@ -1,0 +1,125 @@
+"""The outlook: what the forecast needs, taken from the store, a preview and the configuration."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from dispatcher.forecast import Forecast, forecast
+from dispatcher.gates import schedule_of
+from dispatcher.intake import Preview
+from dispatcher.providers.base import Provider, ProviderSettings
+from dispatcher.store import accounts, workloads
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.sets import AnyRow
+from dispatcher.submission import Order
+from dispatcher.workload import Pace, Pending, Work
+
+#: Messages per second where no rate is configured: nobody knows what the provider manages.
+ASSUMED = 500.0
+
+
+def of_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> Forecast:
+    """When a stored campaign will have submitted everybody."""
+    with store.read() as conn:
+        now = store_now(conn)
+        works = _works(conn, settings, campaign.account)
+        pace = _pace(conn, settings, campaign.account, now)
+    own = works.pop(campaign.id, Work(pending=()))
+    return forecast(own, list(works.values()), pace, now)
+
+
+def of_order(store: Store, order: Order, provider: Provider, preview: Preview) -> Forecast:
+    """When a campaign that is not submitted yet would have, beside those that are."""
+    with store.read() as conn:
+        now = store_now(conn)
+        works = _works(conn, provider.settings, order.account)
+        pace = _pace(conn, provider.settings, order.account, now)
+    timing = order.timing
+    work = Work(
+        pending=_pending(order, provider, preview),
+        priority=timing.priority,
+        messages_per_second=timing.rate,
+        start_at=timing.start_at,
+        expire_at=timing.expire_at,
+    )
+    return forecast(work, list(works.values()), pace, now)
+
+
+def _pending(order: Order, provider: Provider, preview: Preview) -> tuple[Pending, ...]:
+    zones: dict[str | None, int] = dict.fromkeys([None], preview.valid)
+    if preview.zones:
+        zones = dict(preview.zones.items())
+    each = preview.parts / preview.valid if preview.valid else 0.0
+    return tuple(
+        Pending(
+            messages=count,
+            parts=round(count * each),
+            requests=-(-count // provider.max_recipients),
+            schedule=schedule_of(provider.settings, order.wanted, zone),
+        )
+        for zone, count in zones.items()
+    )
+
+
+def _works(conn: Connection, settings: ProviderSettings, account: str) -> dict[int, Work]:
+    """What every open campaign of the account has left, by campaign."""
+    works: dict[int, Work] = {}
+    for row in workloads.of_account(conn, account):
+        pending = Pending(
+            messages=int(row.messages),
+            parts=int(row.parts),
+            requests=int(row.requests),
+            schedule=schedule_of(settings, row, row.zone),
+        )
+        known = works.get(row.id)
+        if known is not None:
+            works[row.id] = replace(known, pending=(*known.pending, pending))
+            continue
+        works[row.id] = Work(
+            pending=(pending,),
+            priority=workloads.rank(row),
+            messages_per_second=row.rate,
+            start_at=row.start_at,
+            expire_at=row.expire_at,
+        )
+    return works
+
+
+def _pace(conn: Connection, settings: ProviderSettings, account: str, now: datetime) -> Pace:
+    row = accounts.get(conn, account)
+    limit = settings.daily_limit
+    left = accounts.left_today(row, limit, now) if row is not None else limit
+    has_rate = (
+        settings.messages_per_second or settings.parts_per_second or settings.requests_per_second
+    )
+    return Pace(
+        messages_per_second=settings.messages_per_second,
+        parts_per_second=settings.parts_per_second,
+        requests_per_second=settings.requests_per_second,
+        throughput=None if has_rate else ASSUMED,
+        daily_limit=limit,
+        used_today=0 if limit is None or left is None else limit - left,
+        day_zone=ZoneInfo(settings.timezone),
+    )
+
+
+def in_words(found: Forecast, zone: ZoneInfo) -> str:
+    """One sentence for a person; times in the account's zone."""
+    if found.reason is not None and found.finish_at is None:
+        return found.reason
+    if found.finish_at is None:
+        return "it cannot be said when all are submitted"
+    at = found.finish_at.astimezone(zone)
+    words = f"all submitted by about {at:%Y-%m-%d %H:%M:%S} {zone.key}"
+    return f"{words}; {found.lapsed} lapse: {found.reason}" if found.lapsed else words
+
+
+def as_json(found: Forecast) -> dict[str, Any]:
+    """The forecast as JSON has it."""
+    first, finish = (
+        None if at is None else at.isoformat() for at in (found.first_at, found.finish_at)
+    )
+    return {"first_at": first, "finish_at": finish, "lapsed": found.lapsed, "reason": found.reason}

@@ -1,0 +1,297 @@
+"""Decisions on doubt: what a look at the provider's list, a campaign's rule or a person decided.
+
+Each moves messages of one request out of `in_doubt`, with the counts of their batch, and leaves an
+audit row. The lock order is that of `batches.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Integer, SmallInteger, Text, and_, func, insert, select, update
+
+from dispatcher.errors import StoreError
+from dispatcher.status import BatchState, CampaignState, MessageState
+from dispatcher.store import campaigns, other_ids
+from dispatcher.store.attempts import PollPlan
+from dispatcher.store.other_ids import OtherId
+from dispatcher.store.sets import AnyRow, Columns, value_set
+from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.types import Money
+
+#: Batches that may be given work again: nobody works on their messages.
+_AT_REST = frozenset({BatchState.PENDING, BatchState.QUEUED, BatchState.SETTLED})
+
+
+class Found(NamedTuple):
+    """A message that stands in the provider's list."""
+
+    seq: int
+    msisdn: int
+    provider_message_id: str
+    cost: Decimal | None
+    note: int
+
+
+class Noted(NamedTuple):
+    """A message, and all that is known of its doubt from now on."""
+
+    seq: int
+    note: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A request in doubt, with its batch and campaign, locked until the transaction ends."""
+
+    attempt: AnyRow
+    batch: AnyRow
+    campaign: AnyRow
+
+    @property
+    def is_at_provider(self) -> bool:
+        """Whether a worker holds the batch: its messages cannot be given back to it now."""
+        return self.batch.state in {BatchState.CLAIMED, BatchState.SUBMITTING}
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether a person ended the campaign: nothing of it is submitted again."""
+        return bool(self.campaign.state == CampaignState.CANCELLED)
+
+    @property
+    def may_go_again(self) -> bool:
+        """Whether nobody holds the batch, and it can have work: the rest of one that moved to
+        another account cannot."""
+        return self.batch.state in _AT_REST or (self.is_cancelled and not self.is_at_provider)
+
+    @property
+    def doubtful(self) -> Any:
+        """The condition that selects its messages in doubt."""
+        last = self.batch.first_seq + self.batch.size - 1
+        return and_(
+            MESSAGE.c.campaign_id == self.batch.campaign_id,
+            MESSAGE.c.seq.between(self.batch.first_seq, last),
+            MESSAGE.c.attempt_id == self.attempt.id,
+            MESSAGE.c.state == MessageState.IN_DOUBT,
+        )
+
+    @property
+    def name(self) -> str:
+        """What messages and audit rows call it."""
+        return f"request {self.attempt.id}"
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether the provider is still asked about the request."""
+        return self.attempt.poll_at is not None
+
+
+def lock(conn: Connection, attempt_id: int) -> Case:
+    """Lock a request's campaign and batch, in that order."""
+    ids = conn.execute(
+        select(ATTEMPT.c.campaign_id, ATTEMPT.c.batch_id).where(ATTEMPT.c.id == attempt_id)
+    ).one()
+    campaign = conn.execute(
+        select(CAMPAIGN).where(CAMPAIGN.c.id == ids.campaign_id).with_for_update()
+    ).one()
+    batch = conn.execute(select(BATCH).where(BATCH.c.id == ids.batch_id).with_for_update()).one()
+    attempt = conn.execute(select(ATTEMPT).where(ATTEMPT.c.id == attempt_id)).one()
+    return Case(attempt=attempt, batch=batch, campaign=campaign)
+
+
+def found(
+    conn: Connection, case: Case, entries: Sequence[Found], *, poll: PollPlan | None, now: datetime
+) -> int:
+    """`in_doubt → submitted` with the ids that stand in the provider's list; how many.
+
+    Raises StoreError, and with it undoes all of it, where an id belongs to somebody already.
+    """
+    a = case.attempt
+    if not entries:
+        return 0
+    before = _without_receipt(conn, a, case.batch)
+    columns: Columns = [
+        ("seq", Integer()), ("provider_id", Text()), ("cost", Money()), ("note", SmallInteger()),
+    ]  # fmt: skip
+    given = value_set(
+        conn, columns, [(e.seq, e.provider_message_id, e.cost, e.note) for e in entries]
+    )
+    moved = conn.execute(
+        update(MESSAGE)
+        .where(case.doubtful, MESSAGE.c.seq == given.c.seq)
+        .values(
+            state=MessageState.SUBMITTED,
+            provider_message_id=given.c.provider_id,
+            cost=given.c.cost,
+            note=given.c.note,
+            error=None,
+            error_code=None,
+        )
+    ).rowcount
+    if moved != len(entries):
+        raise StoreError(f"{case.name} changed while it was looked for")
+    ids = [
+        OtherId(a.account, one.provider_message_id, one.msisdn, a.campaign_id, one.seq, a.id)
+        for one in entries
+    ]
+    other_ids.match(conn, ids, now)
+    _count(conn, case, MessageState.SUBMITTED, moved)
+    if poll is None:
+        _count_no_receipt(conn, case, moved)
+    elif not case.is_polled:
+        conn.execute(
+            update(ATTEMPT)
+            .where(ATTEMPT.c.id == a.id)
+            .values(poll_at=poll.first_at, poll_until=poll.until, poll_lease_until=None)
+        )
+        _count_no_receipt(conn, case, -before)
+    return moved
+
+
+def again(
+    conn: Connection, case: Case, rows: Sequence[Noted], *, failed_after: int | None, now: datetime
+) -> MessageState:
+    """`in_doubt → pending`; the state that they came to.
+
+    `failed` where `failed_after` is given and the batch has used up so many tries, counting this
+    one; `cancelled` where the campaign was cancelled meanwhile. Raises StoreError where they may
+    not go again.
+    """
+    if not case.may_go_again:
+        raise StoreError(f"batch {case.batch.id} cannot be given work now")
+    tries = case.batch.tries + (failed_after is not None)
+    state = MessageState.CANCELLED if case.is_cancelled else MessageState.PENDING
+    if failed_after is not None and tries >= failed_after and state is MessageState.PENDING:
+        state = MessageState.FAILED
+    values: dict[str, Any] = {"final_at": now if state is not MessageState.PENDING else None}
+    if state is MessageState.PENDING:
+        values |= {"error": None, "error_code": None}
+    _move(conn, case, state, rows, values)
+    if state is MessageState.PENDING:
+        give_work(conn, case.batch.id, tries=tries)
+        campaigns.reopen(conn, case.campaign.id, now)
+    return state
+
+
+def end(
+    conn: Connection,
+    case: Case,
+    state: MessageState,
+    rows: Sequence[Noted],
+    *,
+    now: datetime,
+) -> int:
+    """`in_doubt → submitted` without an id, on a person's word, or `→ failed`; how many."""
+    final = state is MessageState.FAILED
+    moved = _move(conn, case, state, rows, {"final_at": now if final else None})
+    if state is MessageState.SUBMITTED and not case.is_polled:
+        _count_no_receipt(conn, case, moved)
+    return moved
+
+
+def note(conn: Connection, case: Case, rows: Sequence[Noted]) -> None:
+    """Write down what is known of messages that stay in doubt."""
+    if rows:
+        given = value_set(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
+        conn.execute(
+            update(MESSAGE)
+            .where(case.doubtful, MESSAGE.c.seq == given.c.seq)
+            .values(note=given.c.note)
+        )
+
+
+def close(conn: Connection, case: Case, *, next_at: datetime | None, looked: bool = False) -> int:
+    """Set when something is done next about who is still in doubt; how many that are."""
+    left: int = conn.execute(
+        select(func.count()).select_from(MESSAGE).where(case.doubtful)
+    ).scalar_one()
+    values: dict[str, Any] = {"reconcile_at": next_at if left else None}
+    if not left:
+        values["doubt_at"] = None
+    if looked:
+        values["looks"] = func.coalesce(ATTEMPT.c.looks, 0) + 1
+    conn.execute(update(ATTEMPT).where(ATTEMPT.c.id == case.attempt.id).values(**values))
+    return left
+
+
+def audit(
+    conn: Connection, case: Case, action: str, count: int, *, actor: str, now: datetime
+) -> None:
+    """Write down a decision on `count` recipients of a request."""
+    conn.execute(
+        insert(AUDIT).values(
+            at=now,
+            actor=actor,
+            action=f"doubt {action}",
+            account=case.batch.account,
+            campaign_id=case.batch.campaign_id,
+            detail=f"{case.name}: {count} recipients",
+        )
+    )
+
+
+def give_work(conn: Connection, batch_id: int, *, tries: int) -> None:
+    """`settled → pending` under a new fence; a batch that waits already just has more to do."""
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == batch_id, BATCH.c.state == BatchState.SETTLED)
+        .values(
+            state=BatchState.PENDING,
+            fence=BATCH.c.fence + 1,
+            not_before=None,
+            lease_until=None,
+            queued_at=None,
+        )
+    )
+    conn.execute(update(BATCH).where(BATCH.c.id == batch_id).values(tries=tries))
+
+
+def _move(
+    conn: Connection, case: Case, state: MessageState, rows: Sequence[Noted], values: dict[str, Any]
+) -> int:
+    given = value_set(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
+    moved = conn.execute(
+        update(MESSAGE)
+        .where(case.doubtful, MESSAGE.c.seq == given.c.seq)
+        .values(state=state, note=given.c.note, **values)
+    ).rowcount
+    if moved != len(rows):
+        raise StoreError(f"{case.name} changed while it was decided about")
+    _count(conn, case, state, moved)
+    return moved
+
+
+def _count(conn: Connection, case: Case, state: MessageState, moved: int) -> None:
+    into = BATCH.c[state.label]
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == case.batch.id)
+        .values({BATCH.c.in_doubt: BATCH.c.in_doubt - moved, into: into + moved})
+    )
+
+
+def _count_no_receipt(conn: Connection, case: Case, more: int) -> None:
+    if more:
+        conn.execute(
+            update(BATCH)
+            .where(BATCH.c.id == case.batch.id)
+            .values(no_receipt=BATCH.c.no_receipt + more)
+        )
+
+
+def _without_receipt(conn: Connection, attempt: AnyRow, batch: AnyRow) -> int:
+    """Messages of the request that are counted as without receipt: polling has ended for them."""
+    last = batch.first_seq + batch.size - 1
+    count: int = conn.execute(
+        select(func.count())
+        .select_from(MESSAGE)
+        .where(
+            MESSAGE.c.campaign_id == batch.campaign_id,
+            MESSAGE.c.seq.between(batch.first_seq, last),
+            MESSAGE.c.attempt_id == attempt.id,
+            MESSAGE.c.state == MessageState.SUBMITTED,
+        )
+    ).scalar_one()
+    return count

@@ -1,0 +1,188 @@
+"""Requests with recipients in doubt: when something happens about them, and what is known.
+
+What the store knows of listed numbers is `listings.py`'s; decisions are stored by `decisions.py`.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
+
+from dispatcher.status import MessageState
+from dispatcher.store.engine import one_at_a_time
+from dispatcher.store.sets import AnyRow
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+
+#: One look takes up so many recipients at most, or one request.
+_RECIPIENTS = 10_000
+_REQUESTS = 200
+
+
+class LookTicket(NamedTuple):
+    """An account whose doubts are due; worthless once its number is old."""
+
+    account: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """A request with recipients in doubt, and the rows of those."""
+
+    id: int
+    account: str
+    begun_at: datetime
+    #: How often the list was looked at for it.
+    looks: int
+    campaign: AnyRow
+    #: seq, msisdn, parts, variables and note of each recipient in doubt.
+    recipients: Sequence[AnyRow]
+
+
+def fallen(now: datetime) -> dict[str, Any]:
+    """What an attempt's row gets when recipients of it fall in doubt: `plan` sets the time."""
+    return {"doubt_at": now, "reconcile_at": ATTEMPT.c.deadline, "looks": None}
+
+
+def unplanned(conn: Connection, limit: int = 1000) -> Sequence[AnyRow]:
+    """Doubtful requests for which nothing is planned yet, with what their campaign says of it."""
+    return conn.execute(
+        select(ATTEMPT.c.id, ATTEMPT.c.account, ATTEMPT.c.deadline, CAMPAIGN.c.on_doubt,
+               CAMPAIGN.c.schedule_at, CAMPAIGN.c.contact_lists)
+        .join_from(ATTEMPT, CAMPAIGN, CAMPAIGN.c.id == ATTEMPT.c.campaign_id)
+        .where(ATTEMPT.c.reconcile_at.is_not(None), ATTEMPT.c.looks.is_(None))
+        .limit(limit)
+    ).all()  # fmt: skip
+
+
+def plan(conn: Connection, times: Mapping[int, datetime | None]) -> None:
+    """Set when something is done about these requests; None: a person has to decide."""
+    if times:
+        given = bindparam("given", type_=ATTEMPT.c.id.type)
+        at = bindparam("at", type_=ATTEMPT.c.reconcile_at.type)
+        conn.execute(
+            update(ATTEMPT)
+            .where(ATTEMPT.c.id == given, ATTEMPT.c.looks.is_(None))
+            .values(reconcile_at=at, looks=0),
+            [{"given": attempt_id, "at": at} for attempt_id, at in times.items()],
+        )
+
+
+def release(
+    conn: Connection, names: Collection[str], *, now: datetime, lease_until: datetime, limit: int
+) -> list[LookTicket]:
+    """Hand out accounts whose doubts are due: each to one at a time, at most `limit` in all."""
+    one_at_a_time(conn, "release of looks")
+    due = conn.execute(select(ATTEMPT.c.account).where(_is_due(now)).distinct()).scalars().all()
+    if not due:
+        return []
+    out = set(
+        conn.execute(select(ACCOUNT.c.name).where(ACCOUNT.c.look_lease_until > now)).scalars()
+    )
+    chosen = [name for name in due if name in names and name not in out]
+    rows = conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name.in_(chosen[: max(0, limit - len(out))]))
+        .values(looks=ACCOUNT.c.looks + 1, look_lease_until=lease_until)
+        .returning(ACCOUNT.c.name, ACCOUNT.c.looks)
+    )
+    return [LookTicket(row.name, row.looks) for row in rows]
+
+
+def renew(conn: Connection, ticket: LookTicket, lease_until: datetime | None) -> bool:
+    """Keep an account's look, or end it with None; False where it was lost to somebody else."""
+    done = conn.execute(
+        update(ACCOUNT)
+        .where(
+            ACCOUNT.c.name == ticket.account,
+            ACCOUNT.c.looks == ticket.number,
+            ACCOUNT.c.look_lease_until.is_not(None),
+        )
+        .values(look_lease_until=lease_until)
+    ).rowcount
+    return bool(done)
+
+
+def due(conn: Connection, account: str, now: datetime) -> list[Doubtful]:
+    """The account's requests whose time has come, oldest first, as many as one look takes up."""
+    rows = conn.execute(
+        select(ATTEMPT.c.id, ATTEMPT.c.size)
+        .where(ATTEMPT.c.account == account, _is_due(now))
+        .order_by(ATTEMPT.c.begun_at, ATTEMPT.c.id)
+        .limit(_REQUESTS)
+    ).all()
+    found: list[Doubtful] = []
+    size = 0
+    for row in rows:
+        size += row.size
+        if found and size > _RECIPIENTS:
+            break
+        found.append(load(conn, row.id))
+    return found
+
+
+def load(conn: Connection, attempt_id: int) -> Doubtful:
+    """A request with its recipients that are in doubt now."""
+    row = conn.execute(
+        select(ATTEMPT, BATCH.c.first_seq, BATCH.c.size.label("batch_size"))
+        .join_from(ATTEMPT, BATCH, BATCH.c.id == ATTEMPT.c.batch_id)
+        .where(ATTEMPT.c.id == attempt_id)
+    ).one()
+    campaign = conn.execute(select(CAMPAIGN).where(CAMPAIGN.c.id == row.campaign_id)).one()
+    last = row.first_seq + row.batch_size - 1
+    recipients = conn.execute(
+        select(
+            MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.parts, MESSAGE.c.variables, MESSAGE.c.note
+        )
+        .where(
+            MESSAGE.c.campaign_id == row.campaign_id,
+            MESSAGE.c.seq.between(row.first_seq, last),
+            MESSAGE.c.attempt_id == attempt_id,
+            MESSAGE.c.state == MessageState.IN_DOUBT,
+        )
+        .order_by(MESSAGE.c.seq)
+    ).all()
+    return Doubtful(
+        id=row.id,
+        account=row.account,
+        begun_at=row.begun_at,
+        looks=row.looks or 0,
+        campaign=campaign,
+        recipients=recipients,
+    )
+
+
+def outlook(conn: Connection, campaign_id: int) -> AnyRow:
+    """Since when recipients of a campaign are in doubt, and when something is done by itself."""
+    planned = and_(ATTEMPT.c.looks.is_not(None), ATTEMPT.c.reconcile_at.is_not(None))
+    query = select(
+        func.min(ATTEMPT.c.doubt_at).label("since"),
+        func.min(ATTEMPT.c.reconcile_at).filter(planned).label("next_at"),
+        func.max(ATTEMPT.c.looks).label("looks"),
+    ).where(ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.doubt_at.is_not(None))
+    return conn.execute(query).one()
+
+
+def of_campaign(conn: Connection, campaign_id: int) -> list[int]:
+    """The campaign's requests with recipients in doubt, oldest first."""
+    query = select(ATTEMPT.c.id).where(
+        ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.doubt_at.is_not(None)
+    )
+    return list(conn.execute(query.order_by(ATTEMPT.c.id)).scalars())
+
+
+def _is_due(now: datetime) -> Any:
+    return and_(
+        ATTEMPT.c.reconcile_at.is_not(None),
+        ATTEMPT.c.reconcile_at <= now,
+        ATTEMPT.c.looks.is_not(None),
+    )

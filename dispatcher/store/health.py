@@ -1,0 +1,175 @@
+"""The accounts' breakers in the store, and looks at providers that send nothing.
+
+What an answer means is decided by `dispatcher/health.py`.
+"""
+
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, insert, or_, select, update
+
+from dispatcher.errors import ErrorKind
+from dispatcher.health import Breaker, Health, next_credit_check_s, next_look_s
+from dispatcher.store import accounts, batches
+from dispatcher.store.sets import AnyRow
+from dispatcher.store.tables import ACCOUNT, AUDIT
+
+_WITH_BREAKER = ACCOUNT.c.breaker == Breaker.OPEN
+_WITHOUT_CREDIT = ACCOUNT.c.paused_by == ErrorKind.CREDIT
+
+
+class CheckTicket(NamedTuple):
+    """An account to look at; worthless once `number` is old."""
+
+    account: str
+    number: int
+
+
+def of(account: AnyRow) -> Health:
+    """An account's health as its row has it."""
+    return Health(
+        failures=account.failures,
+        breaker=Breaker(account.breaker) if account.breaker is not None else None,
+        reason=account.breaker_reason,
+        since=account.breaker_at,
+        check_at=account.check_at,
+        checks=account.checks,
+    )
+
+
+def change(
+    conn: Connection, name: str, decide: Callable[[Health], Health], now: datetime
+) -> Health | None:
+    """Apply a decision to an account's health; what it is now, None where it stays as it was.
+
+    Opening and closing the breaker leaves an audit row. The row is locked only for a change.
+    """
+    seen = accounts.get(conn, name)
+    if seen is None or decide(of(seen)) == of(seen):
+        return None
+    row = accounts.lock(conn, name)
+    if row is None:
+        return None
+    old = of(row)
+    new = decide(old)
+    # While it is paused, `check_at` is the balance's.
+    check_at = row.check_at if row.paused_by is not None else new.check_at
+    conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == name)
+        .values(
+            failures=new.failures,
+            breaker=new.breaker,
+            breaker_reason=new.reason,
+            breaker_at=new.since,
+            check_at=check_at,
+            checks=new.checks,
+        )
+    )
+    if (old.breaker is None) != (new.breaker is None):
+        what = "breaker closed" if new.breaker is None else "breaker opened"
+        _audit(conn, name, what, new.reason, now)
+    return new
+
+
+def plan_credit_check(conn: Connection, name: str, first_s: float, now: datetime) -> None:
+    """Plan the next look at the balance of an account that was paused without credit."""
+    row = accounts.lock(conn, name)
+    if row is None or row.paused_by != ErrorKind.CREDIT:
+        return
+    at = now + timedelta(seconds=next_credit_check_s(row.checks, first_s))
+    conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == name)
+        .values(check_at=at, checks=row.checks + 1, check_lease_until=None)
+    )
+
+
+def release(
+    conn: Connection, names: Collection[str], *, now: datetime, lease_until: datetime
+) -> list[CheckTicket]:
+    """Hand out due looks at accounts of `names`: those of which nothing is under way.
+
+    So a look takes no more than one of the account's own places.
+    """
+    idle = or_(ACCOUNT.c.check_lease_until.is_(None), ACCOUNT.c.check_lease_until <= now)
+    is_due = and_(
+        ACCOUNT.c.check_at <= now,
+        or_(_WITHOUT_CREDIT, and_(_WITH_BREAKER, ACCOUNT.c.paused_by.is_(None))),
+        idle,
+    )
+    tickets = []
+    for name in conn.execute(select(ACCOUNT.c.name).where(is_due)).scalars().all():
+        if name not in names or batches.in_flight(conn, name):
+            continue
+        number = conn.execute(
+            update(ACCOUNT)
+            .where(ACCOUNT.c.name == name, is_due)
+            .values(check_lease_until=lease_until)
+            .returning(ACCOUNT.c.checks)
+        ).scalar_one_or_none()
+        if number is not None:
+            tickets.append(CheckTicket(name, number))
+    return tickets
+
+
+def looked_at(conn: Connection, ticket: CheckTicket) -> AnyRow | None:
+    """The account's row, locked, while the ticket is the newest; None once it is old."""
+    row = accounts.lock(conn, ticket.account)
+    is_mine = row is not None and row.checks == ticket.number and row.check_lease_until is not None
+    return row if is_mine else None
+
+
+def answers(conn: Connection, account: AnyRow) -> None:
+    """`open → trial`: the provider answered a call that sends nothing."""
+    conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == account.name, _WITH_BREAKER)
+        .values(breaker=Breaker.TRIAL, check_at=None, check_lease_until=None)
+    )
+
+
+def still_silent(
+    conn: Connection,
+    account: AnyRow,
+    reason: str,
+    *,
+    now: datetime,
+    random: Callable[[], float],
+) -> None:
+    """The look failed: another one comes later."""
+    conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == account.name)
+        .values(
+            breaker_reason=reason,
+            check_at=now + timedelta(seconds=next_look_s(account.checks, random)),
+            checks=account.checks + 1,
+            check_lease_until=None,
+        )
+    )
+
+
+def topped_up(conn: Connection, account: AnyRow, detail: str, now: datetime) -> None:
+    """Open an account that was paused without credit; its breaker stays as it is.
+
+    Its next refusal is followed by a longer wait, unless something was accepted in between.
+    """
+    conn.execute(
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == account.name, _WITHOUT_CREDIT)
+        .values(
+            paused_by=None, pause_reason=None, paused_kind=None, changed_at=now,
+            check_at=now if account.breaker is not None else None, check_lease_until=None,
+        )
+    )  # fmt: skip
+    _audit(conn, account.name, "resume", detail, now)
+
+
+def _audit(conn: Connection, name: str, what: str, detail: str | None, now: datetime) -> None:
+    conn.execute(
+        insert(AUDIT).values(
+            at=now, actor="dispatcher", action=f"account {what}", account=name, detail=detail
+        )
+    )

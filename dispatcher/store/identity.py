@@ -1,0 +1,255 @@
+"""Who the store is: its random id, its place, the highest attempt it knows, and why it is held.
+
+What outside the store bears witness to that is `witness.py`'s.
+"""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DBAPIError
+
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.store import batches
+from dispatcher.store.sets import AnyRow, insert_or_ignore
+from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, SCHEDULER
+
+RESTORED = "the store was restored from a backup: it may have been sent since"
+_OPEN = (CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
+#: Not to be copied without its companion file, which no query can see.
+_SQLITE_PLACE = "file"
+
+
+def get(conn: Connection) -> AnyRow | None:
+    """The store's identity; None before the first campaign."""
+    return conn.execute(select(IDENTITY)).one_or_none()
+
+
+def ensure(conn: Connection) -> AnyRow:
+    """The store's identity, made where there is none. Its place is noted from here on."""
+    row = get(conn)
+    if row is not None and row.place is not None:
+        return row
+    if row is None:
+        made = {"id": 1, "store_id": str(uuid.uuid4()), "attempt_id": 0, "witnessed_id": 0}
+        insert_or_ignore(conn, IDENTITY, made)
+    note(conn, place=place(conn))
+    return conn.execute(select(IDENTITY)).one()
+
+
+def note(conn: Connection, **values: object) -> None:
+    """Change columns of the identity."""
+    conn.execute(update(IDENTITY).values(**values))
+
+
+def held(conn: Connection) -> str | None:
+    """Why nothing may be released; None while the store agrees with its witnesses."""
+    reason: str | None = conn.execute(select(IDENTITY.c.held)).scalar_one_or_none()
+    return reason
+
+
+def highest_attempt(conn: Connection) -> int:
+    """The highest attempt in the store now; 0 where there is none."""
+    return int(conn.execute(select(func.coalesce(func.max(ATTEMPT.c.id), 0))).scalar_one())
+
+
+def place(conn: Connection) -> str:
+    """Where the tables are kept.
+
+    PostgreSQL: the cluster's identifier, its timeline (another one after a recovery or a failover),
+    and the ids of database and table (others after a dump was read back). Empty where the server
+    tells none of it.
+    """
+    if conn.dialect.name == "sqlite":
+        return _SQLITE_PLACE
+    known = [
+        _asked(conn, "SELECT system_identifier FROM pg_control_system()"),
+        _asked(conn, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"),
+        _asked(conn, "SELECT oid FROM pg_database WHERE datname = current_database()"),
+        _asked(conn, "SELECT 'attempt'::regclass::oid"),
+    ]
+    return "/".join(known)
+
+
+def _asked(conn: Connection, query: str) -> str:
+    """The answer as text; empty where a hosted server does not allow the question."""
+    try:
+        with conn.begin_nested():
+            return str(conn.execute(text(query)).scalar_one())
+    except DBAPIError:
+        return ""
+
+
+def has_unsent(conn: Connection) -> bool:
+    """Whether an accepted campaign has messages that could leave, now or after a decision."""
+    accepted = CAMPAIGN.c.state.not_in([CampaignState.IMPORTING, CampaignState.REJECTED])
+    unsent = or_(BATCH.c.pending > 0, BATCH.c.in_doubt > 0)
+    query = select(BATCH.c.id).join(CAMPAIGN, CAMPAIGN.c.id == BATCH.c.campaign_id)
+    return conn.execute(query.where(accepted, unsent).limit(1)).first() is not None
+
+
+def pending_by_campaign(conn: Connection, now: datetime) -> list[AnyRow]:
+    """Id, name and pending messages of each campaign that may have gone on after the backup.
+
+    One that is to start later than now had no time to.
+    """
+    is_to_come = and_(CAMPAIGN.c.state == CampaignState.SCHEDULED, CAMPAIGN.c.start_at > now)
+    return list(
+        conn.execute(
+            select(CAMPAIGN.c.id, CAMPAIGN.c.name, func.sum(BATCH.c.pending).label("pending"))
+            .join(BATCH, BATCH.c.campaign_id == CAMPAIGN.c.id)
+            .where(CAMPAIGN.c.state.in_(_OPEN), or_(CAMPAIGN.c.start_at.is_(None), ~is_to_come))
+            .group_by(CAMPAIGN.c.id, CAMPAIGN.c.name)
+            .having(func.sum(BATCH.c.pending) > 0)
+            .order_by(CAMPAIGN.c.id)
+        )
+    )
+
+
+def adopt(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> dict[int, int]:
+    """Make this store the truth again, under a new id; messages put in doubt, by campaign.
+
+    With `doubt` every pending message of an open campaign may have been sent after the backup.
+    Attempts get numbers above every one that a witness knew of, so that a late answer to a lost
+    attempt cannot be taken for the answer to a new one.
+    """
+    row = ensure(conn)
+    _skip_attempts(conn, max(row.witnessed_id, row.attempt_id, highest_attempt(conn)))
+    doubted: dict[int, int] = {}
+    if doubt:
+        since = conn.execute(select(SCHEDULER.c.ticked_at)).scalar_one_or_none()
+        _end_holds(conn, now)
+        for campaign in pending_by_campaign(conn, now):
+            doubted[campaign.id] = _doubt_campaign(conn, campaign.id, since, now)
+            _audit(conn, actor, "campaign doubted", RESTORED, now, campaign.id)
+    note(
+        conn,
+        store_id=str(uuid.uuid4()),
+        place=place(conn),
+        attempt_id=highest_attempt(conn),
+        witnessed_id=0,
+        held=None,
+    )
+    words = f"{sum(doubted.values())} pending messages are in doubt" if doubt else "as it is"
+    _audit(
+        conn, actor, "store adopted", f"{row.held or 'it agreed with its witness'}; {words}", now
+    )
+    return doubted
+
+
+def _skip_attempts(conn: Connection, highest: int) -> None:
+    if conn.dialect.name == "sqlite":
+        done = conn.execute(
+            text("UPDATE sqlite_sequence SET seq = max(seq, :id) WHERE name = 'attempt'"),
+            {"id": highest},
+        ).rowcount
+        if not done:
+            conn.execute(
+                text("INSERT INTO sqlite_sequence (name, seq) VALUES ('attempt', :id)"),
+                {"id": highest},
+            )
+    elif highest:
+        conn.execute(
+            text(
+                "SELECT setval(pg_get_serial_sequence('attempt', 'id'), "
+                "greatest(:id, nextval(pg_get_serial_sequence('attempt', 'id'))))"
+            ),
+            {"id": highest},
+        )
+
+
+def _end_holds(conn: Connection, now: datetime) -> None:
+    """Whoever held a batch when the backup was made holds it no more."""
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.state.in_([BatchState.CLAIMED, BatchState.SUBMITTING]))
+        .values(lease_until=now - timedelta(seconds=1))
+    )
+    batches.release_expired_claims(conn, now)
+    batches.doubt_expired_submissions(conn, now)
+
+
+def _doubt_campaign(
+    conn: Connection, campaign_id: int, since: datetime | None, now: datetime
+) -> int:
+    """A doubtful attempt for each waiting batch: what reconciles doubt then finds its time span."""
+    waiting: list[Any] = [
+        literal_column(str(int(s))) for s in (BatchState.PENDING, BatchState.QUEUED)
+    ]
+    rows = conn.execute(
+        select(BATCH, CAMPAIGN.c.created_at)
+        .join(CAMPAIGN, CAMPAIGN.c.id == BATCH.c.campaign_id)
+        .where(BATCH.c.campaign_id == campaign_id, BATCH.c.state.in_(waiting), BATCH.c.pending > 0)
+    ).all()
+    doubted = 0
+    for batch in rows:
+        attempt_id = conn.execute(
+            insert(ATTEMPT)
+            .values(
+                campaign_id=campaign_id,
+                batch_id=batch.id,
+                account=batch.account,
+                fence=batch.fence,
+                size=batch.pending,
+                outcome=AttemptOutcome.DOUBTFUL,
+                error=RESTORED,
+                begun_at=since or batch.created_at,
+                deadline=now,
+                ended_at=now,
+                doubt_at=now,
+                reconcile_at=now,
+                polls=0,
+            )
+            .returning(ATTEMPT.c.id)
+        ).scalar_one()
+        last = batch.first_seq + batch.size - 1
+        moved = conn.execute(
+            update(MESSAGE)
+            .where(
+                MESSAGE.c.campaign_id == campaign_id,
+                MESSAGE.c.seq.between(batch.first_seq, last),
+                MESSAGE.c.state == MessageState.PENDING,
+            )
+            .values(state=MessageState.IN_DOUBT, attempt_id=attempt_id, error=RESTORED)
+        ).rowcount
+        conn.execute(
+            update(BATCH)
+            .where(BATCH.c.id == batch.id)
+            .values(
+                state=BatchState.SETTLED,
+                fence=BATCH.c.fence + 1,
+                pending=BATCH.c.pending - moved,
+                in_doubt=BATCH.c.in_doubt + moved,
+                error=RESTORED,
+            )
+        )
+        doubted += moved
+    # Most of them were sent: a policy for the odd lost answer would text them all again.
+    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(on_doubt="hold"))
+    return doubted
+
+
+def _audit(
+    conn: Connection,
+    actor: str,
+    action: str,
+    detail: str,
+    now: datetime,
+    campaign_id: int | None = None,
+) -> None:
+    conn.execute(
+        insert(AUDIT).values(
+            at=now, actor=actor, action=action, detail=detail, campaign_id=campaign_id
+        )
+    )

@@ -1,0 +1,62 @@
+"""Answers that come after their batch was judged lost: whose ids they bring, and who they miss."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection, Integer, select
+
+from dispatcher.settlement import Verdict
+from dispatcher.store import other_ids
+from dispatcher.store.batches import Claim
+from dispatcher.store.other_ids import OtherId
+from dispatcher.store.sets import value_set
+from dispatcher.store.tables import MESSAGE
+
+
+def without_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
+    """The verdict without acceptances whose id a look has given to another, equal message.
+
+    One id cannot prove two messages: theirs stays in doubt.
+    """
+    ids = [one.provider_message_id for one in verdict.accepted if one.provider_message_id]
+    others = {
+        other.provider_message_id
+        for other in other_ids.known(conn, held.account, ids)
+        if other.campaign_id != held.campaign_id
+    }
+    left = [one for one in verdict.accepted if one.provider_message_id not in others]
+    return replace(verdict, accepted=left)
+
+
+def missed(conn: Connection, held: Claim, attempt_id: int, verdict: Verdict, now: datetime) -> int:
+    """How many accepted messages have gone on without this answer; their ids are kept.
+
+    So of a message that was submitted again: it was accepted twice, and gets two receipts.
+    """
+    if not verdict.accepted:
+        return 0
+    given = value_set(conn, [("seq", Integer())], [(one.seq,) for one in verdict.accepted])
+    rows = conn.execute(
+        select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.provider_message_id).where(
+            MESSAGE.c.campaign_id == held.campaign_id, MESSAGE.c.seq == given.c.seq
+        )
+    )
+    stored = {row.seq: row for row in rows}
+    others = [
+        one
+        for one in verdict.accepted
+        if stored[one.seq].provider_message_id != one.provider_message_id
+    ]
+    other_ids.keep(
+        conn,
+        [
+            OtherId(
+                held.account, one.provider_message_id, stored[one.seq].msisdn, held.campaign_id,
+                one.seq, attempt_id,
+            )
+            for one in others
+            if one.provider_message_id is not None
+        ],
+        now,
+    )  # fmt: skip
+    return len(others)

@@ -1,0 +1,86 @@
+"""What the store knows of messages that stand in a provider's list, or of their numbers."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import BigInteger, Connection, Text, select
+
+from dispatcher.messages import ListedMessage
+from dispatcher.reconcile import Note, Standing
+from dispatcher.status import AttemptOutcome, MessageState
+from dispatcher.store import other_ids
+from dispatcher.store.doubts import Doubtful
+from dispatcher.store.sets import value_set
+from dispatcher.store.tables import ATTEMPT, MESSAGE
+
+_ACCEPTED = (
+    MessageState.SUBMITTED,
+    MessageState.DELIVERED,
+    MessageState.UNDELIVERED,
+    MessageState.EXPIRED,
+)
+
+
+def answered(
+    conn: Connection, account: str, entries: Iterable[ListedMessage]
+) -> dict[str, datetime]:
+    """Of listed entries those whose ids answers gave to messages of ours: when they came."""
+    pairs = [(entry.msisdn, entry.provider_message_id) for entry in entries]
+    if not pairs:
+        return {}
+    given = value_set(conn, [("msisdn", BigInteger()), ("id", Text())], pairs)
+    rows = conn.execute(
+        select(MESSAGE.c.provider_message_id, MESSAGE.c.note, ATTEMPT.c.ended_at)
+        .join_from(MESSAGE, ATTEMPT, ATTEMPT.c.id == MESSAGE.c.attempt_id)
+        .where(
+            MESSAGE.c.msisdn == given.c.msisdn,
+            MESSAGE.c.provider_message_id == given.c.id,
+            ATTEMPT.c.account == account,
+            ATTEMPT.c.ended_at.is_not(None),
+        )
+    )
+    return {
+        row.provider_message_id: row.ended_at
+        for row in rows
+        if not Note(row.note or 0) & Note.FOUND
+    }
+
+
+def standings(conn: Connection, doubtful: Doubtful, listed: Collection[str]) -> dict[int, Standing]:
+    """What else is known of the numbers in doubt; `listed` are the ids a look shows for them."""
+    numbers = [recipient.msisdn for recipient in doubtful.recipients]
+    held, matched = defaultdict[int, set[str]](set), defaultdict[int, set[str]](set)
+    nameless, busy = defaultdict[int, int](int), set[int]()
+    given = value_set(conn, [("msisdn", BigInteger())], [(number,) for number in numbers])
+    others = conn.execute(
+        select(MESSAGE.c.msisdn, MESSAGE.c.state, MESSAGE.c.provider_message_id, MESSAGE.c.note,
+               ATTEMPT.c.outcome, ATTEMPT.c.begun_at)
+        .join_from(MESSAGE, ATTEMPT, ATTEMPT.c.id == MESSAGE.c.attempt_id)
+        .where(
+            MESSAGE.c.msisdn == given.c.msisdn,
+            ATTEMPT.c.account == doubtful.account,
+            ATTEMPT.c.id != doubtful.id,
+        )
+    )  # fmt: skip
+    since = doubtful.begun_at - timedelta(days=1)
+    for row in others:
+        if row.provider_message_id is not None:
+            by_look = Note(row.note or 0) & Note.FOUND
+            (matched if by_look else held)[row.msisdn].add(row.provider_message_id)
+        elif row.outcome == AttemptOutcome.OPEN:
+            busy.add(row.msisdn)
+        elif row.state in _ACCEPTED and row.begun_at >= since:
+            nameless[row.msisdn] += 1
+    for other in other_ids.known(conn, doubtful.account, listed):
+        if other.provider_message_id not in matched[other.msisdn]:
+            held[other.msisdn].add(other.provider_message_id)
+    return {
+        number: Standing(
+            held=frozenset(held[number]),
+            matched=frozenset(matched[number]),
+            nameless=nameless[number],
+            busy=number in busy,
+        )
+        for number in numbers
+    }

@@ -1,0 +1,256 @@
+"""Moves: what waits of a campaign goes to another account, in that account's batches.
+
+Only batches that nobody holds; settled and doubtful messages stay where they are. The lock order is
+that of `batches.py`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Integer, Text, delete, func, insert, literal_column, select
+from sqlalchemy import update as update_
+
+from dispatcher.replan import Lane, Limits, Planned, Span, Waiting, free_ends, joined, plan, planned
+from dispatcher.status import BatchState, CampaignState, MessageState
+from dispatcher.store.messages import pack_cells, unpack_cells
+from dispatcher.store.sets import AnyRow, value_set
+from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE, SOURCE_ROWS
+
+#: Messages of one transaction: others wait while SQLite writes.
+_GROUP = 20_000
+_WAITS = BATCH.c.state.in_([literal_column("0"), literal_column("1")])
+
+
+def with_fallback(conn: Connection) -> Sequence[AnyRow]:
+    """Running campaigns that may leave by another account and have something waiting."""
+    waiting = select(BATCH.c.id).where(BATCH.c.campaign_id == CAMPAIGN.c.id, _WAITS).exists()
+    return conn.execute(
+        select(CAMPAIGN).where(
+            CAMPAIGN.c.state == CampaignState.RUNNING,
+            CAMPAIGN.c.finished_at.is_(None),
+            CAMPAIGN.c.routes.is_not(None),
+            waiting,
+        )
+    ).all()
+
+
+def lock(conn: Connection, campaign_id: int) -> AnyRow | None:
+    """The campaign's row while it runs, locked; lock the accounts first."""
+    return conn.execute(
+        select(CAMPAIGN)
+        .where(CAMPAIGN.c.id == campaign_id, CAMPAIGN.c.state == CampaignState.RUNNING)
+        .with_for_update()
+    ).one_or_none()
+
+
+def has_elsewhere(conn: Connection, campaign: AnyRow) -> bool:
+    """Whether something of it waits at another account than its present one."""
+    return conn.execute(_elsewhere(campaign.id, campaign.account).limit(1)).first() is not None
+
+
+def switch(conn: Connection, campaign: AnyRow, to: str, reason: str, now: datetime) -> None:
+    """Make `to` the campaign's account, in fair turn with those that send there."""
+    turn = (
+        select(func.coalesce(func.min(CAMPAIGN.c.turn), 0))
+        .where(CAMPAIGN.c.account == to, CAMPAIGN.c.state == CampaignState.RUNNING)
+        .scalar_subquery()
+    )
+    conn.execute(
+        update_(CAMPAIGN).where(CAMPAIGN.c.id == campaign.id).values(account=to, turn=turn)
+    )
+    waiting = conn.execute(
+        select(func.coalesce(func.sum(BATCH.c.pending), 0)).where(
+            BATCH.c.campaign_id == campaign.id, _WAITS
+        )
+    ).scalar_one()
+    conn.execute(
+        insert(AUDIT).values(
+            at=now,
+            actor="dispatcher",
+            action="campaign fallback",
+            account=to,
+            campaign_id=campaign.id,
+            detail=f"{waiting} pending messages go from {campaign.account} to {to}: {reason}",
+        )
+    )
+
+
+def history(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
+    """When the campaign went to another account, and why, oldest first."""
+    return conn.execute(
+        select(AUDIT.c.at, AUDIT.c.account, AUDIT.c.detail)
+        .where(AUDIT.c.campaign_id == campaign_id, AUDIT.c.action == "campaign fallback")
+        .order_by(AUDIT.c.id)
+    ).all()
+
+
+def move(
+    conn: Connection,
+    campaign: AnyRow,
+    to: str,
+    limits: Limits,
+    render: Callable[[Sequence[AnyRow]], Iterable[Waiting]],
+    now: datetime,
+) -> int:
+    """Move a group of the batches that wait elsewhere to account `to`; how many messages waited.
+
+    `render` turns rows with seq, msisdn, variables and parts into messages. Those that the account
+    cannot take are failed, with the reason.
+    """
+    moving = _Move(conn, campaign.id, to, limits, render, now)
+    taken = _taken(conn, campaign.id, to)
+    spans: list[tuple[Span, Lane]] = []
+    for batch in taken:
+        spans += [(end, (batch.encoding, batch.zone)) for end in moving.leave(batch)]
+    for span, lane in joined(spans):
+        for batch_plan in plan(render(moving.waiting(span)), limits):
+            moving.add(batch_plan, lane)
+    moving.store()
+    return sum(batch.pending for batch in taken)
+
+
+@dataclass(slots=True)
+class _Move:
+    """One group of batches on its way."""
+
+    conn: Connection
+    campaign_id: int
+    to: str
+    limits: Limits
+    render: Callable[[Sequence[AnyRow]], Iterable[Waiting]]
+    now: datetime
+    _cells: dict[int, list[str]] = field(default_factory=dict)
+    _new: list[dict[str, Any]] = field(default_factory=list)
+    _failed: list[tuple[int, str]] = field(default_factory=list)
+    _spans: list[Span] = field(default_factory=list)
+
+    def leave(self, batch: AnyRow) -> list[Span]:
+        """Take a batch's free ends away from it; what stays keeps the row, and its attempts."""
+        span = Span(batch.first_seq, batch.first_seq + batch.size - 1)
+        self._take_cells(span)
+        seqs = [row.seq for row in self.waiting(span)] if batch.pending < batch.size else None
+        ends, kept = ([span], None) if seqs is None else free_ends(seqs, span)
+        if kept is None:
+            gone = {"state": BatchState.REPLACED, "size": 0, "pending": 0, "parts": 0}
+            self._change(batch.id, gone)
+            return ends
+        self._keep(batch, kept)
+        return ends
+
+    def waiting(self, span: Span) -> Sequence[AnyRow]:
+        """The rows of pending messages in a span."""
+        return self.conn.execute(
+            select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.variables, MESSAGE.c.parts)
+            .where(
+                MESSAGE.c.campaign_id == self.campaign_id,
+                MESSAGE.c.seq.between(span.first, span.last),
+                MESSAGE.c.state == MessageState.PENDING,
+            )
+            .order_by(MESSAGE.c.seq)
+        ).all()
+
+    def add(self, made: Planned, lane: Lane) -> None:
+        """Note a new batch."""
+        size, failed = made.span.last - made.span.first + 1, len(made.failed)
+        self._failed += made.failed
+        self._spans.append(made.span)
+        self._new.append(
+            {
+                "campaign_id": self.campaign_id,
+                "account": self.to,
+                "encoding": lane[0],
+                "zone": lane[1],
+                "first_seq": made.span.first,
+                "size": size,
+                "parts": made.parts,
+                "requests": made.requests,
+                "state": BatchState.PENDING if failed < size else BatchState.SETTLED,
+                "pending": size - failed,
+                "failed": failed,
+            }
+        )
+
+    def store(self) -> None:
+        """Write the new batches, their cells, and what failed."""
+        mine = BATCH.c.campaign_id == self.campaign_id
+        last = self.conn.execute(select(func.max(BATCH.c.seq)).where(mine)).scalar_one()
+        rows = [row | {"seq": last + i} for i, row in enumerate(self._new, start=1)]
+        if rows:
+            self.conn.execute(insert(BATCH), rows)
+        if self._cells and self._spans:
+            self.conn.execute(insert(SOURCE_ROWS), [self._packed(span) for span in self._spans])
+        if self._failed:
+            given = value_set(self.conn, [("seq", Integer()), ("reason", Text())], self._failed)
+            self.conn.execute(
+                update_(MESSAGE)
+                .where(
+                    MESSAGE.c.campaign_id == self.campaign_id,
+                    MESSAGE.c.seq == given.c.seq,
+                    MESSAGE.c.state == MessageState.PENDING,
+                )
+                .values(state=MessageState.FAILED, error=given.c.reason, final_at=self.now)
+            )
+
+    def _keep(self, batch: AnyRow, kept: Span) -> None:
+        """Settled messages keep their batch; those that wait between them go with it."""
+        values: dict[str, Any] = {"first_seq": kept.first, "size": kept.last - kept.first + 1}
+        rows = self.waiting(kept)
+        if rows:
+            made = planned(list(self.render(rows)), self.limits)
+            self._failed += made.failed
+            left = len(rows) - len(made.failed)
+            values |= {
+                "account": self.to, "parts": made.parts, "requests": made.requests,
+                "pending": left, "failed": batch.failed + len(made.failed),
+                "state": BatchState.PENDING if left else BatchState.SETTLED,
+            }  # fmt: skip
+        else:
+            values |= {"state": BatchState.SETTLED, "pending": 0}
+        self._spans.append(kept)
+        self._change(batch.id, values)
+
+    def _change(self, batch_id: int, values: dict[str, Any]) -> None:
+        again = {"fence": BATCH.c.fence + 1, "tries": 0, "not_before": None}
+        self.conn.execute(update_(BATCH).where(BATCH.c.id == batch_id).values(again | values))
+
+    def _packed(self, span: Span) -> dict[str, Any]:
+        cells = [self._cells[seq] for seq in range(span.first, span.last + 1)]
+        return {
+            "campaign_id": self.campaign_id,
+            "first_seq": span.first,
+            "cells": pack_cells(cells),
+        }
+
+    def _take_cells(self, span: Span) -> None:
+        where = (
+            SOURCE_ROWS.c.campaign_id == self.campaign_id, SOURCE_ROWS.c.first_seq == span.first
+        )  # fmt: skip
+        blob = self.conn.execute(select(SOURCE_ROWS.c.cells).where(*where)).scalar_one_or_none()
+        if blob is not None:
+            self._cells.update(
+                zip(range(span.first, span.last + 1), unpack_cells(blob), strict=True)
+            )
+            self.conn.execute(delete(SOURCE_ROWS).where(*where))
+
+
+def _elsewhere(campaign_id: int, account: str) -> Any:
+    return select(BATCH).where(
+        BATCH.c.campaign_id == campaign_id, BATCH.c.account != account, _WAITS
+    )
+
+
+def _taken(conn: Connection, campaign_id: int, to: str) -> list[AnyRow]:
+    """The next batches to move, in order, locked."""
+    query = _elsewhere(campaign_id, to).order_by(BATCH.c.first_seq).limit(_GROUP)
+    return list(_first(conn.execute(query.with_for_update()).all()))
+
+
+def _first(batches: Sequence[AnyRow]) -> Iterator[AnyRow]:
+    messages = 0
+    for batch in batches:
+        if messages and messages + batch.size > _GROUP:
+            return
+        messages += batch.size
+        yield batch

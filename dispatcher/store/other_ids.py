@@ -1,0 +1,49 @@
+"""Provider ids that messages have otherwise than from the answer to their latest attempt.
+
+Those that a look at the provider's list matched, and those of former attempts: each is used once.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Text, insert, select
+
+from dispatcher.store.sets import insert_or_ignore, value_set
+from dispatcher.store.tables import OTHER_ID
+
+
+class OtherId(NamedTuple):
+    """An id, and whose it is; `attempt_id` is the request that it came of."""
+
+    account: str
+    provider_message_id: str
+    msisdn: int
+    campaign_id: int
+    seq: int
+    attempt_id: int
+
+
+def known(conn: Connection, account: str, ids: Collection[str]) -> list[OtherId]:
+    """Of `ids` those that stand here."""
+    if not ids:
+        return []
+    given = value_set(conn, [("id", Text())], [(message_id,) for message_id in ids])
+    columns = [OTHER_ID.c[name] for name in OtherId._fields]
+    rows = conn.execute(
+        select(*columns).where(
+            OTHER_ID.c.account == account, OTHER_ID.c.provider_message_id == given.c.id
+        )
+    )
+    return [OtherId(*row) for row in rows]
+
+
+def match(conn: Connection, ids: Iterable[OtherId], now: datetime) -> None:
+    """Enter ids that a look gave to messages. Raises StoreError where one is used already."""
+    conn.execute(insert(OTHER_ID), [{**one._asdict(), "at": now} for one in ids])
+
+
+def keep(conn: Connection, ids: Iterable[OtherId], now: datetime) -> None:
+    """Enter ids of former attempts, so that late receipts find their message."""
+    for one in ids:
+        insert_or_ignore(conn, OTHER_ID, {**one._asdict(), "at": now})

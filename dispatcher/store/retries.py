@@ -1,0 +1,65 @@
+"""Failed messages that a person starts again: never one whose doubt was given up."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from dispatcher.reconcile import Note
+from dispatcher.status import BatchState, MessageState
+from dispatcher.store import campaigns
+from dispatcher.store.decisions import give_work
+from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE
+
+#: It failed after it was in doubt: it may have been accepted.
+_GIVEN_UP = MESSAGE.c.note.bitwise_and(int(Note.DROPPED)) != 0
+
+
+def batches_with_failures(conn: Connection, campaign_id: int) -> list[int]:
+    """The campaign's batches in which messages failed."""
+    query = select(BATCH.c.id).where(BATCH.c.campaign_id == campaign_id, BATCH.c.failed > 0)
+    return list(conn.execute(query.order_by(BATCH.c.seq)).scalars())
+
+
+def retry(conn: Connection, batch_id: int, now: datetime) -> int | None:
+    """`failed → pending` in one batch; how many, or None where it is at the provider just now.
+
+    Its tries are counted from none again, and a campaign that had finished goes on.
+    """
+    campaign_id = conn.execute(
+        select(BATCH.c.campaign_id).where(BATCH.c.id == batch_id)
+    ).scalar_one()
+    conn.execute(select(CAMPAIGN.c.id).where(CAMPAIGN.c.id == campaign_id).with_for_update())
+    batch = conn.execute(select(BATCH).where(BATCH.c.id == batch_id).with_for_update()).one()
+    if batch.state in {BatchState.CLAIMED, BatchState.SUBMITTING}:
+        return None
+    moved = conn.execute(
+        update(MESSAGE)
+        .where(
+            MESSAGE.c.campaign_id == campaign_id,
+            MESSAGE.c.seq.between(batch.first_seq, batch.first_seq + batch.size - 1),
+            MESSAGE.c.state == MessageState.FAILED,
+            or_(MESSAGE.c.note.is_(None), ~_GIVEN_UP),
+        )
+        .values(state=MessageState.PENDING, final_at=None, error=None, error_code=None)
+    ).rowcount
+    if moved:
+        conn.execute(
+            update(BATCH)
+            .where(BATCH.c.id == batch_id)
+            .values(
+                pending=BATCH.c.pending + moved, failed=BATCH.c.failed - moved, lost=0, error=None
+            )
+        )
+        give_work(conn, batch_id, tries=0)
+        campaigns.reopen(conn, campaign_id, now)
+    return moved
+
+
+def audit(conn: Connection, campaign_id: int, moved: int, *, actor: str, now: datetime) -> None:
+    """Write down who started how many again."""
+    conn.execute(
+        insert(AUDIT).values(
+            at=now, actor=actor, action="campaign retry", campaign_id=campaign_id,
+            detail=f"{moved} recipients",
+        )
+    )  # fmt: skip

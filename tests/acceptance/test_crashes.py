@@ -1,0 +1,134 @@
+"""What dies in mid-campaign: nobody is sent twice, and nobody is lost."""
+
+import itertools
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+from sqlalchemy import select
+
+from dispatcher.store.tables import ATTEMPT
+from tests.fakes.cli import clean_environment
+from tests.fakes.stage import Campaign, Stage, disagreements, stage
+
+pytestmark = pytest.mark.acceptance
+
+SIZE, COUNT, AT_ONCE = 20, 240, 3
+PER_SECOND = 100
+ACCOUNTS = {
+    "main": {"max_recipients": SIZE, "max_in_flight": AT_ONCE},
+    "paced": {"max_recipients": SIZE, "max_in_flight": AT_ONCE, "messages_per_second": PER_SECOND},
+}
+FINAL = {"delivered", "undelivered", "in_doubt"}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Stage]:
+    """Leases of 5 s; what no worker has claimed is queued again after a second."""
+    with stage(accounts=ACCOUNTS) as ours:
+        ours.start()
+        yield ours
+
+
+@pytest.fixture(autouse=True)
+def fresh(request) -> None:
+    """Where the shared stage is used: an empty ledger and no faults."""
+    if "running" in request.fixturenames:
+        request.getfixturevalue("running").provider.reset()
+
+
+@contextmanager
+def up(ours: Stage) -> Iterator[subprocess.Popen[bytes]]:
+    """`dispatcher up`; what it says goes to up.log."""
+    with ours.log("up").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dispatcher", "up"],
+            cwd=ours.folder,
+            env=clean_environment(ours.folder) | ours.env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wrong(campaign: Campaign) -> list[str]:
+    ledger = campaign.stage.provider.ledger()
+    return disagreements(campaign.export(), ledger, lambda _: "Your order is ready.")
+
+
+def test_a_worker_killed_in_mid_campaign_and_started_again_sends_nobody_twice(running):
+    running.provider.fault("slow", on="submit", params={"ms": 700})
+    campaign = running.submit(running.people(COUNT, first=919830000000))
+    campaign.wait_until(
+        lambda view: (
+            view.batches["settled"] and view.batches["submitting"] and view.batches["pending"]
+        ),
+        "some answered, some in flight, some waiting",
+    )
+    running.kill("worker")
+    held = campaign.view.batches
+    assert held["submitting"] > 0
+    running.start_worker()
+    campaign.wait_until_over()
+    counts = campaign.counts
+    assert counts["in_doubt"] == held["submitting"] * SIZE
+    assert {row["state"] for row in campaign.export()} <= FINAL
+    assert wrong(campaign) == []
+
+
+def test_a_broker_emptied_in_mid_campaign_costs_no_recipient_and_passes_no_rate(running):
+    campaign = running.submit(running.people(COUNT, first=919840000000), account="paced")
+    for share in (1, 3, 6):
+        campaign.wait_until(
+            lambda view, s=share: view.submitted_in_all >= s * SIZE, "some requests"
+        )
+        running.flush_broker()
+    campaign.wait_until_over()
+    counts = campaign.counts
+    assert counts["delivered"] + counts["undelivered"] == COUNT
+    assert wrong(campaign) == []
+    with running.store.read() as conn:
+        query = select(ATTEMPT.c.begun_at).where(ATTEMPT.c.campaign_id == campaign.id)
+        begun = sorted(conn.execute(query).scalars())
+    gaps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(begun)]
+    assert len(gaps) == COUNT / SIZE - 1
+    assert min(gaps) >= SIZE / PER_SECOND - 0.01
+
+
+def test_ctrl_c_on_up_ends_everything_with_nothing_in_doubt_and_the_next_up_finishes():
+    with stage(accounts=ACCOUNTS, own_broker=True) as ours:
+        ours.provider.fault("slow", on="submit", params={"ms": 700})
+        campaign = ours.submit(ours.people(COUNT, first=919850000000))
+        with up(ours) as first:
+            campaign.wait_until(
+                lambda view: view.batches["settled"] and view.batches["submitting"],
+                "a request in flight",
+            )
+            family = psutil.Process(first.pid).children(recursive=True)
+            began = time.monotonic()
+            first.send_signal(signal.SIGINT)
+            assert first.wait(10) == 0
+            assert time.monotonic() - began < 10
+            assert not any(child.is_running() for child in family)
+        shown = campaign.view
+        assert shown.counts["in_doubt"] == shown.batches["claimed"] == 0
+        assert shown.batches["submitting"] == 0
+        assert shown.counts["pending"] > 0, "it was over before Ctrl-C: the test proves nothing"
+        ours.provider.clear_faults()
+        with up(ours) as second:
+            campaign.wait_until_over()
+            second.send_signal(signal.SIGINT)
+            assert second.wait(10) == 0
+        assert campaign.counts["delivered"] + campaign.counts["undelivered"] == COUNT
+        assert wrong(campaign) == []
+        assert "Traceback" not in ours.said("up")

@@ -1,0 +1,394 @@
+"""What goes away and comes back: broker, store, the process itself. Nobody twice, nobody in doubt.
+
+Real Celery processes over the simulator; times are shortened, and the long editions say so.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from celery import Celery
+from sqlalchemy import select
+
+from dispatcher import children
+from dispatcher.campaigns import View
+from dispatcher.store import scheduler
+from dispatcher.store.tables import ATTEMPT
+from tests.fakes.cli import clean_environment
+from tests.fakes.stage import Campaign, Stage, disagreements, stage, wait_for
+from workers.watchdog import EXIT_STALLED
+
+pytestmark = pytest.mark.acceptance
+
+#: Seconds that an outage lasts: `OUTAGE_S=60` for the long edition.
+OUTAGE_S = float(os.environ.get("OUTAGE_S", "6"))
+#: The account of most tests: batches of 20, 100 messages a second.
+PACED = {"main": {"max_recipients": 20, "max_in_flight": 3, "messages_per_second": 100}}
+
+
+def wrong(campaign: Campaign) -> list[str]:
+    ledger = campaign.stage.provider.ledger()
+    return disagreements(campaign.export(), ledger, lambda _: "Your order is ready.")
+
+
+def assert_nobody_twice_or_in_doubt(campaign: Campaign, count: int) -> None:
+    """Once everything was submitted; receipts are not waited for."""
+    counts = campaign.wait_until(is_settled, "the last submission").counts
+    assert (counts["total"], counts["in_doubt"], counts["failed"]) == (count, 0, 0)
+    stats = campaign.stage.provider.stats()
+    assert (stats["accepted"], stats["doubles"]) == (count, 0)
+    assert wrong(campaign) == []
+
+
+def is_settled(view: View) -> bool:
+    left = sum(view.batches[state] for state in ("pending", "queued", "claimed", "submitting"))
+    return not left and not view.counts["in_doubt"]
+
+
+def sent(campaign: Campaign) -> int:
+    return campaign.counts["total"] - campaign.counts["pending"]
+
+
+def attempts(ours: Stage) -> int:
+    with ours.store.read() as conn:
+        return len(conn.execute(select(ATTEMPT.c.id)).all())
+
+
+class Workers:
+    """Further workers of a stage, which end by themselves when asked to."""
+
+    def __init__(self, ours: Stage) -> None:
+        self._stage = ours
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str) -> None:
+        """Start it, and wait until it takes tasks."""
+        argv = [sys.executable, "-m", "celery", "-q", "-A", "workers", "worker", "-l", "info"]
+        argv += ["--without-mingle", "--without-gossip", "-n", f"{name}@%h"]
+        before = self._stage.said(name).count(" ready.")
+        with self._stage.log(name).open("ab") as log:
+            env = clean_environment(self._stage.folder) | self._stage.env
+            self._running[name] = children.spawn(argv, output=log, env=env)
+        wait_for(lambda: self._stage.said(name).count(" ready.") > before, name)
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
+    def end(self, name: str, *, within_s: float = 40) -> int:
+        """SIGTERM, as a deploy does; its exit code."""
+        process = self._running.pop(name)
+        process.terminate()
+        try:
+            return process.wait(within_s)
+        finally:
+            children.kill(process)
+
+    def wait(self, name: str, *, within_s: float = 40) -> int:
+        """Its exit code, once it has ended by itself."""
+        code = self._running[name].wait(within_s)
+        del self._running[name]
+        return code
+
+    def close(self) -> None:
+        for process in self._running.values():
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+            children.kill(process)
+
+
+@contextmanager
+def scene(**given: object) -> Iterator[tuple[Stage, Workers]]:
+    """A stage with beat; workers are the test's to start."""
+    with ExitStack() as stack:
+        ours = stack.enter_context(stage(**{"accounts": PACED, **given}))
+        workers = Workers(ours)
+        stack.callback(workers.close)
+        ours.celery("beat", "-l", "info", "--pidfile=")
+        yield ours, workers
+
+
+# --- Deploys ----------------------------------------------------------------------------------
+
+
+def test_a_deploy_in_mid_campaign_leaves_nothing_in_doubt_and_nobody_twice():
+    count = 1200
+    with scene() as (ours, workers):
+        ours.provider.fault("slow", on="submit", params={"ms": 300})
+        names = ["w1", "w2"]
+        for name in names:
+            workers.start(name)
+        campaign = ours.submit(ours.people(count, first=919850000000))
+        deploys = 0
+        while sent(campaign) < count:
+            name = names[deploys % 2]
+            before = sent(campaign)
+            wait_for(lambda: sent(campaign) >= min(before + 100, count), "some more sent")  # noqa: B023
+            assert workers.end(name) == 0
+            workers.start(name)
+            deploys += 1
+        assert deploys >= 2
+        assert_nobody_twice_or_in_doubt(campaign, count)
+        with ours.store.read() as conn:
+            lost = [what for what in scheduler.corrections(conn) if "lease" in what]
+        assert lost == []
+
+
+# --- The broker -------------------------------------------------------------------------------
+
+
+def test_sending_resumes_within_ten_seconds_of_the_broker_and_the_log_did_not_fill():
+    count = 20 * int(OUTAGE_S * 5 + 60)
+    with scene() as (ours, workers):
+        workers.start("w1")
+        campaign = ours.submit(ours.people(count, first=919851000000))
+        wait_for(lambda: sent(campaign), "the first batch")
+        assert ours.broker is not None
+        ours.broker.stop()
+        before = sum(ours.said(role).count("\n") for role in ("w1", "beat"))
+        down_until = time.monotonic() + OUTAGE_S
+        wait_for(lambda: time.monotonic() > down_until, "the outage's end", within_s=OUTAGE_S + 9)
+        logged = sum(ours.said(role).count("\n") for role in ("w1", "beat")) - before
+        assert logged < 30 + OUTAGE_S, ours.said("beat")[-2000:]
+        had = sent(campaign)
+        ours.broker.start()
+        wait_for(lambda: sent(campaign) > had, "sending to resume", within_s=10)
+        assert "Traceback" not in ours.said("w1")
+        assert_nobody_twice_or_in_doubt(campaign, count)
+
+
+def test_a_worker_that_no_longer_consumes_ends_itself_and_its_successor_sends():
+    with scene(worker={"stall_after_s": 5}) as (ours, workers):
+        workers.start("w1")
+        assert ours.broker is not None
+        with Celery(broker=ours.broker.url) as remote:
+            for queue in ("scheduler", "polls", "submit.main"):
+                said = remote.control.cancel_consumer(queue, reply=True, timeout=10, limit=1)
+                assert "no longer consuming" in str(said)
+        # Somebody else's tick releases, and what it publishes nobody here takes.
+        campaign = ours.submit(ours.people(40, first=919852000000))
+        release_by_hand(ours)
+        assert workers.wait("w1") == EXIT_STALLED
+        assert "no longer consumes" in ours.said("w1")
+        assert attempts(ours) == 0
+        workers.start("w1")
+        assert_nobody_twice_or_in_doubt(campaign, 40)
+
+
+def release_by_hand(ours: Stage) -> None:
+    """Release what is due without publishing it, as a scheduler whose broker fails does."""
+    from dispatcher.config import load_settings
+    from dispatcher.release import release
+    from dispatcher.store import accounts, campaigns
+    from dispatcher.store.engine import store_now
+
+    settings = load_settings(ours.config, {})
+    with ours.store.write() as conn:
+        now = store_now(conn)
+        accounts.ensure(conn, settings.accounts)
+        campaigns.start_due(conn, now)
+        assert release(conn, "main", settings.account("main"), now)
+
+
+# --- The store --------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked(ours: Stage) -> Iterator[None]:
+    """Nobody can write to the SQLite store meanwhile, as while a backup program holds it."""
+    with Path(f"{ours.store.url.database}.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other = sqlite3.connect(ours.store.url.database, timeout=30, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            other.close()
+
+
+def test_a_store_that_is_locked_for_longer_than_a_lease_costs_time_only():
+    with scene() as (ours, workers):
+        ours.provider.fault("slow", on="submit", params={"ms": 500})
+        workers.start("w1")
+        campaign = ours.submit(ours.people(600, first=919853000000))
+        wait_for(lambda: campaign.view.batches["submitting"], "something in flight")
+        with locked(ours):
+            until = time.monotonic() + max(7.0, OUTAGE_S)
+            wait_for(lambda: time.monotonic() > until, "the lock's end", within_s=OUTAGE_S + 9)
+            called = ours.provider.stats()["accepted"]
+            assert called <= attempts(ours) * 20
+        assert_nobody_twice_or_in_doubt(campaign, 600)
+        assert "Traceback" not in ours.said("w1")
+        assert ours.said("w1").count("\n") < 200
+
+
+def test_a_worker_that_must_end_while_the_store_is_locked_leaves_its_answers_on_the_disk():
+    with scene() as (ours, workers):
+        ours.provider.fault("slow", on="submit", params={"ms": 1500})
+        workers.start("w1")
+        campaign = ours.submit(ours.people(100, first=919854000000))
+        wait_for(lambda: campaign.view.batches["submitting"], "something in flight")
+        with locked(ours):
+            assert workers.end("w1") == 0
+            spilled = list((ours.folder / "dispatcher.db.spill").glob("*.json"))
+            assert spilled, ours.said("w1")[-2000:]
+        ours.provider.clear_faults()
+        finding = next(f for f in doctor(ours) if "answers wait" in f["what"])
+        assert not finding["ok"]
+        workers.start("w1")
+        assert_nobody_twice_or_in_doubt(campaign, 100)
+        assert not list((ours.folder / "dispatcher.db.spill").iterdir())
+
+
+def doctor(ours: Stage) -> list[dict[str, object]]:
+    import json
+
+    found: list[dict[str, object]] = json.loads(ours.run("doctor", "--json").out)
+    return found
+
+
+@pytest.mark.postgres
+def test_a_postgresql_that_is_gone_for_longer_than_a_lease_costs_time_only(
+    postgres_server, postgres_url
+):
+    name = postgres_url.partition("@/")[2].partition("?")[0]
+    with scene(store_url=postgres_url) as (ours, workers):
+        ours.provider.fault("slow", on="submit", params={"ms": 500})
+        workers.start("w1")
+        campaign = ours.submit(ours.people(600, first=919855000000))
+        wait_for(lambda: campaign.view.batches["submitting"], "something in flight")
+        postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        try:
+            postgres_server.execute(
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            )
+            until = time.monotonic() + max(7.0, OUTAGE_S)
+            wait_for(lambda: time.monotonic() > until, "the end", within_s=OUTAGE_S + 9)
+        finally:
+            postgres_server.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        ours.store.close()
+        assert_nobody_twice_or_in_doubt(campaign, 600)
+        assert "Traceback" not in ours.said("w1")
+
+
+# --- A process that is stopped ----------------------------------------------------------------
+
+
+def stop(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+
+
+def go_on(pid: int) -> None:
+    os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("is_judged", [False, True], ids=["within its lease", "past its lease"])
+def test_a_worker_stopped_after_the_first_byte_settles_its_answer_when_it_wakes(is_judged):
+    with scene() as (ours, workers):
+        ours.provider.fault("slow", on="submit", count=1, params={"ms": 700})
+        workers.start("w1")
+        workers.start("w2")
+        campaign = ours.submit(ours.people(20, first=919856000000))
+        wait_for(lambda: campaign.view.batches["submitting"], "the request")
+        wait_for(lambda: ours.provider.stats()["faults"].get("slow"), "its arrival")
+        stop(workers.pid("w1"))
+        stop(workers.pid("w2"))
+        if is_judged:
+            # Whoever has the request stays stopped; the other one judges its lease.
+            ours.provider.wait_for("accepted", 20)
+            workers.start("w3")
+            campaign.wait_until(lambda view: view.counts["in_doubt"] == 20, "the lease's end")
+        go_on(workers.pid("w1"))
+        go_on(workers.pid("w2"))
+        assert_nobody_twice_or_in_doubt(campaign, 20)
+
+
+class Doorkeeper:
+    """A port whose callers wait in the street until `open`: connecting takes as long."""
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.listen(0)
+        # They fill the queue, so that the kernel drops every further SYN.
+        self._fillers = [socket.socket() for _ in range(4)]
+        for filler in self._fillers:
+            filler.setblocking(False)
+            with suppress(BlockingIOError):
+                filler.connect(self._socket.getsockname())
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}{self._target.path}"
+
+    def open(self) -> None:
+        """Let everybody in, from now on."""
+        for filler in self._fillers:
+            filler.close()
+        self._socket.listen(64)
+        self._threads.append(threading.Thread(target=self._serve, daemon=True))
+        self._threads[0].start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                caller, _ = self._socket.accept()
+            except OSError:
+                return
+            server = socket.create_connection((self._target.hostname, self._target.port))
+            for ends in ((caller, server), (server, caller)):
+                thread = threading.Thread(target=self._pass_on, args=ends, daemon=True)
+                thread.start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for filler in self._fillers:
+            filler.close()
+
+
+def test_a_worker_stopped_before_the_first_byte_hands_back_when_it_wakes():
+    with ExitStack() as stack:
+        ours, workers = stack.enter_context(scene())
+        door = Doorkeeper(ours.provider.base_url())
+        stack.callback(door.close)
+        text = ours.config.read_text(encoding="utf-8")
+        campaign_url = ours.provider.base_url()
+        workers.start("w1")
+        workers.end("w1")
+        campaign = ours.submit(ours.people(20, first=919857000000))
+        ours.config.write_text(text.replace(campaign_url, door.url), encoding="utf-8")
+        workers.start("w1")
+        wait_for(lambda: attempts(ours), "the attempt row")
+        stop(workers.pid("w1"))
+        began = time.monotonic()
+        workers.start("w2")
+        campaign.wait_until(lambda view: view.counts["in_doubt"] == 20, "the lease's end")
+        # The first byte may leave for 1 s, and for the 10 s that a connection may take.
+        wait_for(lambda: time.monotonic() > began + 12, "the begin deadline")
+        workers.end("w2")
+        door.open()
+        go_on(workers.pid("w1"))
+        assert_nobody_twice_or_in_doubt(campaign, 20)
+        assert "could not begin in time" in ours.said("w1")

@@ -1,0 +1,297 @@
+"""Stores with campaigns in them, without provider or broker, and a check of all their counts."""
+
+import io
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import insert, select, update
+
+from dispatcher.content import Content
+from dispatcher.messages import HttpRequest, HttpResponse, Route, SubmitOutcome, SubmitRequest
+from dispatcher.providers.base import Capabilities, Provider, ProviderSettings, StatusLookup
+from dispatcher.schedule import Gate
+from dispatcher.settlement import Accepted, Unsettled, Verdict
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Encoding, MessageState
+from dispatcher.store import accounts, attempts, batches, campaigns, imports
+from dispatcher.store.attempts import PollPlan, Terms
+from dispatcher.store.imports import NewBatch, NewMessage, NewReject
+from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.submission import Order, accept, import_rows, prepared
+
+#: The clock of tests that pass their own times.
+NOW = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
+LEASE = timedelta(seconds=60)
+FIRST_NUMBER = 919_800_000_000
+
+
+def later(seconds):
+    return NOW + timedelta(seconds=seconds)
+
+
+def settings(**values):
+    """The shared settings of an account."""
+    return ProviderSettings(provider="fake", base_url="http://127.0.0.1:9", **values)
+
+
+class FakeProvider(Provider):
+    """Takes any text; nothing of it is ever called over HTTP."""
+
+    name = "fake"
+    capabilities = Capabilities(
+        max_recipients=100,
+        max_recipients_documented=False,
+        personal_texts=True,
+        delivery_status=StatusLookup.BY_JOB,
+    )
+    settings_type = ProviderSettings
+    envelope_bytes = 100
+
+    def recipient_bytes(self, msisdn, text):
+        return 20 + len(text.encode())
+
+    def submit_requests(self, batch):
+        for recipients in self.fitting(batch.recipients):
+            yield SubmitRequest(
+                http=HttpRequest(method="POST", url="http://127.0.0.1:9"), recipients=recipients
+            )
+
+    def parse_submit(self, request, response: HttpResponse):
+        return SubmitOutcome(results=())
+
+
+def provider(**values):
+    return FakeProvider(settings(**values))
+
+
+# --- Campaigns --------------------------------------------------------------------------------
+
+
+def add_account(store, name="main", **values):
+    with store.write() as conn:
+        accounts.ensure(conn, [name])
+        if values:
+            change(conn, accounts.ACCOUNT, accounts.ACCOUNT.c.name == name, **values)
+
+
+def add_campaign(
+    store, sizes=(3,), *, account="main", state=CampaignState.RUNNING, first=FIRST_NUMBER, **values
+):
+    """An accepted campaign with batches of these sizes in its state; its id."""
+    add_account(store, account)
+    with store.write() as conn:
+        job = start_import(conn, account=account)
+        seq, made = 0, []
+        for place, size in enumerate(sizes):
+            rows = [NewMessage(s, s + 1, first + s, 1, None) for s in range(seq, seq + size)]
+            given = {"seq": place, "encoding": Encoding.GSM7, "first_seq": seq, "messages": rows}
+            blank = dict.fromkeys(NewBatch._fields)
+            made.append(NewBatch(**(blank | given | {"requests": 1})))
+            seq += size
+        imports.write(conn, job, made, [], lease_until=NOW + LEASE)
+        imports.finish(conn, job, {"rows": seq, "total": seq}, NOW + LEASE)
+        imports.accept(conn, job, CampaignState.SCHEDULED, NOW)
+        if state is not CampaignState.SCHEDULED:
+            values["state"] = state
+        if values:
+            change(conn, CAMPAIGN, CAMPAIGN.c.id == job.campaign_id, **values)
+    return job.campaign_id
+
+
+def start_import(conn, *, account="main", content_key="content", lease_until=NOW + LEASE, **values):
+    """A campaign row in state `importing`."""
+    given = {
+        "name": "spring", "account": account, "kind": "transactional", "sender": "SENDER",
+        "text": "Hello", "columns": '["phone"]', "source_name": "people.csv",
+        "content_key": content_key, "on_doubt": "hold", "created_at": NOW,
+    }  # fmt: skip
+    return imports.start(conn, given | values, lease_until)
+
+
+def reject(row, kind=0):
+    return NewReject(row, kind, None, "no number", '["x"]')
+
+
+def change(conn, table, where, **values):
+    """Put a row into a state that would take long to reach."""
+    conn.execute(update(table).where(where).values(**values))
+
+
+# --- Submissions ------------------------------------------------------------------------------
+
+
+def order(content="phone\n9800000001\n", *, text="Hello", **values):
+    """An order for a file of this content."""
+    source = io.BytesIO(content if isinstance(content, bytes) else content.encode())
+    given = {"source": source, "source_name": "people.csv", "account": "main", "name": "spring"}
+    return Order(content=Content(text=text), **(given | values))
+
+
+def ready(wanted, adapter=None):
+    """The order, checked, for use in `with`."""
+    adapter = adapter or provider(country="IN", sender="SENDER")
+    return prepared(wanted, adapter, lambda wish: Route(sender=wish.sender))
+
+
+def submit(store, wanted, adapter=None):
+    """Import and accept an order, as the command line does after a yes; the campaign's id."""
+    with ready(wanted, adapter) as checked:
+        imported = import_rows(store, checked, ignore)
+    accept(store, imported)
+    return imported.job.campaign_id
+
+
+def ignore(_row):
+    """No progress is shown."""
+
+
+# --- Batches on their way ---------------------------------------------------------------------
+
+
+def queued(store, *, now=NOW, limit=1):
+    """The tickets of the first pending batches, whatever release would think of them."""
+    pending = rows(store, BATCH, BATCH.c.state == BatchState.PENDING)
+    with store.write() as conn:
+        return batches.enqueue(conn, [batch.id for batch in pending[:limit]], now)
+
+
+def claimed(store, *, now=NOW, lease=LEASE):
+    """The first pending batch, queued and claimed."""
+    return claim(store, queued(store, now=now)[0], now=now, lease=lease)
+
+
+def claim(store, ticket, *, now=NOW, lease=LEASE):
+    with store.write() as conn:
+        return batches.claim(conn, ticket.id, ticket.fence, now + lease)
+
+
+OPEN = Gate(is_open=True)
+
+
+def begin(store, held, requests=None, *, now=NOW, gate=OPEN, paid_for_s=None, **terms):
+    """Begin with one request for all, or with these lists of seqs; the ids of the attempts."""
+    if requests is None:
+        requests = [list(range(held.first_seq, held.first_seq + held.size))]
+    given = {
+        "gate": lambda _campaign, _now: gate,
+        "deadline": now + timedelta(seconds=75),
+        "paid_for_s": paid_for_s or {},
+        "campaign_paid_for_s": None,
+        "daily_limit": None,
+        "day_until": later(3600),
+    }
+    with store.write() as conn:
+        begun = attempts.begin(conn, held, requests, terms=Terms(**(given | terms)), now=now)
+    return begun.attempt_ids if begun is not None else None
+
+
+def submitting(store, requests=None, **values):
+    """A batch whose requests are under way: its claim and the ids of its attempts."""
+    held = claimed(store, **values)
+    return held, begin(store, held, requests)
+
+
+def verdict(accepted=(), rejected=(), doubtful=(), outcome=AttemptOutcome.ANSWERED, **values):
+    """A verdict on seqs; an accepted message's provider id is `id-SEQ`."""
+    return Verdict(
+        outcome=outcome,
+        accepted=[Accepted(seq, f"id-{seq}", None) for seq in accepted],
+        rejected=[Unsettled(seq, "42", "blocked") for seq in rejected],
+        doubtful=[Unsettled(seq, None, "no word of it") for seq in doubtful],
+        **values,
+    )
+
+
+POLL = PollPlan(first_at=later(10), until=later(3600))
+
+
+def settle(store, held, attempt_id, said, *, poll=POLL, now=NOW):
+    with store.write() as conn:
+        return attempts.settle(conn, held, attempt_id, said, poll=poll, now=now)
+
+
+def close(store, held, *, not_before=None, error=None, failed_after=None, now=NOW):
+    with store.write() as conn:
+        return attempts.close_batch(
+            conn, held, not_before=not_before, error=error, failed_after=failed_after, now=now
+        )
+
+
+def submitted(store, *, poll=POLL, **values):
+    """A batch all of whose messages the provider took; its claim and its attempt."""
+    held, (attempt,) = submitting(store, **values)
+    seqs = range(held.first_seq, held.first_seq + held.size)
+    settle(store, held, attempt, verdict(accepted=seqs, job_id="job"), poll=poll)
+    assert close(store, held) is BatchState.SETTLED
+    return held, attempt
+
+
+# --- What the store holds ---------------------------------------------------------------------
+
+
+def rows(store, table, *where, order_by=None):
+    with store.read() as conn:
+        query = select(table).where(*where).order_by(*(order_by or table.primary_key.columns))
+        return conn.execute(query).all()
+
+
+def batch_of(store, batch_id):
+    (batch,) = rows(store, BATCH, BATCH.c.id == batch_id)
+    return batch
+
+
+def campaign_of(store, campaign_id):
+    with store.read() as conn:
+        return campaigns.get(conn, campaign_id)
+
+
+def attempt_of(store, attempt_id):
+    (attempt,) = rows(store, ATTEMPT, ATTEMPT.c.id == attempt_id)
+    return attempt
+
+
+def states(store, campaign_id=None):
+    """The messages' states in order of seq, as their public names."""
+    where = [] if campaign_id is None else [MESSAGE.c.campaign_id == campaign_id]
+    return [MessageState(row.state).label for row in rows(store, MESSAGE, *where)]
+
+
+def audit(store):
+    return [row.action for row in rows(store, AUDIT)]
+
+
+def counts_of(store, campaign_id):
+    """The campaign's counts that are not zero, from its batches."""
+    with store.read() as conn:
+        totals = campaigns.totals(conn, [campaign_id])[campaign_id]
+    return {name: count for name, count in totals.items() if count}
+
+
+def assert_counts_agree(store):
+    """Every counter of every batch is what a recount of its messages says."""
+    polled = {row.id: row.poll_at is not None for row in rows(store, ATTEMPT)}
+    messages = rows(store, MESSAGE)
+    for batch in rows(store, BATCH):
+        mine = [
+            m
+            for m in messages
+            if m.campaign_id == batch.campaign_id
+            and batch.first_seq <= m.seq < batch.first_seq + batch.size
+        ]
+        assert len(mine) == batch.size
+        recount = Counter(MessageState(m.state).label for m in mine)
+        recount["no_receipt"] = sum(
+            m.state == MessageState.SUBMITTED and not polled[m.attempt_id] for m in mine
+        )
+        stored = {name: batch._mapping[name] for name in campaigns.COUNTERS}
+        assert stored == {name: recount[name] for name in campaigns.COUNTERS}, f"batch {batch.id}"
+        if batch.state in {BatchState.SETTLED, BatchState.CANCELLED}:
+            assert batch.pending == 0, f"batch {batch.id} has ended with work left"
+
+
+def add_attempt(conn, **values):
+    """An attempt row by itself."""
+    given = {
+        "campaign_id": 1, "batch_id": 1, "account": "main", "outcome": AttemptOutcome.ANSWERED,
+        "begun_at": NOW, "deadline": NOW, "polls": 0,
+    }  # fmt: skip
+    return conn.execute(insert(ATTEMPT).values(**(given | values)).returning(ATTEMPT.c.id)).scalar()

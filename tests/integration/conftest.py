@@ -1,0 +1,69 @@
+"""A store of a test's own, on SQLite and on PostgreSQL; its counts are checked after the test."""
+
+import shutil
+from contextlib import closing
+
+import pytest
+from sqlalchemy import text
+from sqlmodel import SQLModel
+
+from dispatcher.store.engine import Store
+from dispatcher.store.migrate import upgrade
+from tests.fakes.stores import assert_counts_agree
+
+BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory):
+    """A SQLite file with the store's tables, to copy."""
+    path = tmp_path_factory.mktemp("store") / "template.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template, tmp_path):
+    """The URL of a SQLite store of this test's own, with its tables."""
+    path = tmp_path / "store.db"
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(params=BOTH)
+def store_url(request):
+    """The URL of a store with its tables, of this test's own."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture(params=BOTH)
+def empty_store_url(request, tmp_path):
+    """The URL of a store without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty.db'}"
+    return request.getfixturevalue("empty_postgres_url")
+
+
+@pytest.fixture(scope="session")
+def shared_postgres_url(postgres_server, postgres_template):
+    """One database for many tests: emptying it is faster than making one."""
+    with postgres_server.database(postgres_template) as url:
+        yield url
+
+
+@pytest.fixture
+def emptied_postgres_url(shared_postgres_url):
+    """The shared database; every table is emptied after the test."""
+    yield shared_postgres_url
+    with closing(Store(shared_postgres_url)) as store, store.write() as conn:
+        names = ", ".join(SQLModel.metadata.tables)
+        conn.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+
+
+@pytest.fixture(params=BOTH)
+def store(request):
+    """An empty store. Whatever the test does, its counters agree with its messages in the end."""
+    name = "sqlite_url" if request.param == "sqlite" else "emptied_postgres_url"
+    with closing(Store(request.getfixturevalue(name))) as opened:
+        yield opened
+        assert_counts_agree(opened)

@@ -1,0 +1,334 @@
+"""What a look at a provider's list says of recipients in doubt: proofs, and what is no proof."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatcher.messages import ListedMessage, ListPage
+from dispatcher.reconcile import (
+    Doubt,
+    Finding,
+    Look,
+    Standing,
+    agrees,
+    decide,
+    next_pause_s,
+)
+from dispatcher.status import MessageState
+
+BEGUN = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
+NUMBER, OTHER = 919_800_000_001, 919_800_000_002
+TEXT, SENDER = "Hello Asha", "SENDER"
+DAY = 86_400
+
+
+def at(seconds):
+    return BEGUN + timedelta(seconds=seconds)
+
+
+def entry(message_id, msisdn=NUMBER, *, text=TEXT, sender=SENDER, seconds=5):
+    """An entry of the list; `seconds` after the start, None where the list has no dates."""
+    return ListedMessage(
+        provider_message_id=message_id,
+        msisdn=msisdn,
+        text=text,
+        sender=sender,
+        state=MessageState.SUBMITTED,
+        raw="Enroute",
+        created_at=None if seconds is None else at(seconds),
+    )
+
+
+#: A message of ours that was answered before the start: with it a look counts.
+OLDER = entry("older", OTHER, seconds=-20)
+ANSWERED = {"older": at(-10)}
+#: A message of ours that was answered after the start: known, but no proof of reaching back.
+NEWER = entry("newer", OTHER, seconds=20)
+
+
+def look(*pages, answered=ANSWERED, complete=True, numbers=(NUMBER,)):
+    seen = Look(numbers)
+    for page in pages or ((OLDER,),):
+        seen.add(ListPage(entries=tuple(page), next_page=None), answered)
+    seen.complete = complete
+    return seen
+
+
+def find(seen, *, missed=False, standing=None, absence_provable=True, text=TEXT):
+    (decision,) = decide(
+        [Doubt(seq=7, msisdn=NUMBER, text=text, missed=missed)],
+        begun_at=BEGUN,
+        sender=SENDER,
+        look=seen,
+        standings={NUMBER: standing or Standing()},
+        absence_provable=absence_provable,
+    )
+    return decision
+
+
+@pytest.mark.parametrize(
+    ("shown", "says"),
+    [
+        (entry("a"), Finding.FOUND),
+        (entry("a", seconds=None), Finding.FOUND),
+        (entry("a", text="Hello  Asha\n"), Finding.FOUND),
+        (entry("a", sender="+sender"), Finding.FOUND),
+        (entry("a", sender=None), Finding.FOUND),
+        (entry("a", text="Hello Ash"), Finding.UNEXPLAINED),
+        (entry("a", text=None), Finding.UNEXPLAINED),
+        (entry("a", sender="OTHERS"), Finding.UNEXPLAINED),
+        (entry("a", seconds=-3600), Finding.UNEXPLAINED),
+        (entry("a", seconds=-25 * 3600), Finding.MISSED),
+        (entry("a", OTHER), Finding.MISSED),
+    ],
+)
+def test_number_text_and_sender_must_agree_in_the_time_span(shown, says):
+    assert find(look([shown, OLDER])).finding is says
+
+
+def test_what_was_found_brings_its_entry():
+    shown = entry("a")
+    assert find(look([shown, OLDER])).entry is shown
+
+
+@pytest.mark.parametrize(
+    ("standing", "says"),
+    [
+        (Standing(held=frozenset({"a"})), Finding.MISSED),
+        (Standing(matched=frozenset({"a"})), Finding.UNEXPLAINED),
+        (Standing(nameless=1), Finding.UNEXPLAINED),
+        (Standing(busy=True), Finding.UNKNOWN),
+    ],
+)
+def test_an_entry_that_is_or_may_be_somebody_elses_never_matches(standing, says):
+    assert find(look([entry("a"), OLDER]), standing=standing).finding is says
+
+
+def test_an_entry_that_a_look_matched_to_another_text_is_explained():
+    standing = Standing(matched=frozenset({"a"}))
+    assert find(look([entry("a", text="Bye"), OLDER]), standing=standing).finding is Finding.MISSED
+
+
+def test_with_an_entry_more_than_messages_without_id_it_is_found():
+    seen = look([entry("b", seconds=6), entry("a"), OLDER])
+    assert find(seen, standing=Standing(nameless=1)).entry.provider_message_id == "a"
+
+
+def test_an_id_that_stands_for_two_numbers_proves_nothing():
+    seen = look([entry("a"), entry("a", OTHER), OLDER], numbers=(NUMBER, OTHER))
+    assert find(seen).finding is Finding.UNEXPLAINED
+
+
+def test_an_entry_shown_twice_because_pages_shifted_is_one():
+    seen = look([entry("a")], [entry("a"), OLDER])
+    assert find(seen, standing=Standing(nameless=1)).finding is Finding.UNEXPLAINED
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (look([OLDER]), Finding.ABSENT),
+        (look([NEWER], [OLDER]), Finding.ABSENT),
+        (look([OLDER], complete=False), Finding.UNKNOWN),
+        (look([]), Finding.UNKNOWN),
+        (look([OLDER], answered={}), Finding.UNKNOWN),
+        (look([NEWER], answered={"newer": at(21)}), Finding.UNKNOWN),
+        # Reached by a foreign entry a day older; known by a newer one of ours.
+        (
+            look([NEWER, entry("x", OTHER, seconds=-DAY - 1)], answered={"newer": at(21)}),
+            Finding.ABSENT,
+        ),
+        (
+            look([NEWER, entry("x", OTHER, seconds=-DAY + 60)], answered={"newer": at(21)}),
+            Finding.UNKNOWN,
+        ),
+        # The dates of this list mean nothing: ours is written a week before it was made.
+        (look([replace(OLDER, created_at=at(-7 * DAY))]), Finding.UNKNOWN),
+        (look([entry("a", text="altered"), OLDER]), Finding.UNEXPLAINED),
+        (look([OLDER, entry("a", text="below the older one", seconds=None)]), Finding.UNEXPLAINED),
+    ],
+)
+def test_only_a_look_that_proves_itself_proves_absence(seen, says):
+    assert find(seen, missed=True).finding is says
+
+
+def test_absence_takes_two_looks():
+    assert find(look([OLDER])).finding is Finding.MISSED
+    assert find(look([OLDER]), missed=True).finding is Finding.ABSENT
+
+
+def test_a_list_that_is_not_whole_finds_but_never_proves_absence():
+    assert find(look([entry("a")]), absence_provable=False).finding is Finding.FOUND
+    assert find(look([]), missed=True, absence_provable=False).finding is Finding.MISSED
+    assert find(look([OLDER]), missed=True, absence_provable=False).finding is Finding.MISSED
+
+
+def test_what_stands_on_the_pages_that_did_answer_is_found():
+    assert find(look([entry("a")], complete=False)).finding is Finding.FOUND
+
+
+def test_a_sender_that_is_another_number_does_not_agree():
+    assert agrees(entry("a", sender="+919800000009"), TEXT, "919800000009")
+    assert not agrees(entry("a", sender="919800000008"), TEXT, "919800000009")
+
+
+def test_looks_grow_apart_from_the_third_on():
+    assert [next_pause_s(n, 300) for n in range(1, 7)] == [300, 600, 1200, 2400, 3600, 3600]
+
+
+# --- A provider that accepts what it likes ----------------------------------------------------
+
+
+@dataclass
+class Request:
+    """One request of ours: what was accepted of it is known to the provider alone."""
+
+    text: str
+    begun: int
+    #: number → whether it was accepted, when its entry was made, and whether its text was altered.
+    recipients: dict
+    #: answered: with ids, without ids, or not at all.
+    answer: str
+    found: dict = field(default_factory=dict)
+    missed: set = field(default_factory=set)
+    absent: set = field(default_factory=set)
+
+
+_NUMBERS = st.integers(1, 3)
+_FATES = st.tuples(st.booleans(), st.integers(0, 30), st.booleans())
+_REQUESTS = st.builds(
+    Request,
+    text=st.sampled_from("AB"),
+    begun=st.integers(0, 200),
+    recipients=st.dictionaries(_NUMBERS, _FATES, min_size=1, max_size=3),
+    answer=st.sampled_from(["ids", "ids", "no ids", "none", "none"]),
+)
+_FOREIGN = st.tuples(_NUMBERS, st.sampled_from("ABC"), st.integers(-100, 260))
+
+
+class World:
+    """The provider's list, and what our store would know of it."""
+
+    def __init__(self, requests, foreign, dated):
+        self.requests = requests
+        self.held, self.nameless = defaultdict(set), defaultdict(list)
+        self.answered = {}
+        made = []
+        for index, request in enumerate(requests):
+            for number, (accepted, delay, altered) in request.recipients.items():
+                if not accepted and request.answer == "none":
+                    continue
+                message_id = f"{index}-{number}"
+                # An answer says that all were accepted: who answers has made the entries.
+                made.append((request.begun + delay, message_id, number, request.text, altered))
+                if request.answer == "ids":
+                    self.held[number].add(message_id)
+                    self.answered[message_id] = at(request.begun + 31)
+                elif request.answer == "no ids":
+                    self.nameless[number].append(request.begun)
+        for index, (number, text, seconds) in enumerate(foreign):
+            made.append((seconds, f"x{index}", number, text, False))
+        made.sort(reverse=True)
+        self.entries = [
+            entry(
+                message_id,
+                number,
+                text=text + (" altered" if altered else ""),
+                seconds=seconds if dated else None,
+            )
+            for seconds, message_id, number, text, altered in made
+        ]
+
+    def look(self, page_size, hidden, broken_after):
+        """Look at the list, as the worker does, and apply what is decided."""
+        doubtful = [r for r in self.requests if r.answer == "none"]
+        open_ = {n for r in doubtful for n in r.recipients}
+        seen, entries = Look(open_), self.entries[: len(self.entries) - hidden or None]
+        oldest = at(min((r.begun for r in doubtful), default=0))
+        for number, first in enumerate(range(0, max(1, len(entries)), page_size)):
+            if number == broken_after:
+                break
+            page = ListPage(entries=tuple(entries[first : first + page_size]), next_page=None)
+            seen.add(page, self.answered)
+            if seen.reaches(oldest) or first + page_size >= len(entries):
+                seen.complete = True
+                break
+        for request in sorted(doubtful, key=lambda r: r.begun):
+            self.settle(request, seen)
+
+    def settle(self, request, seen):
+        left = [
+            n for n in request.recipients if n not in request.found | dict.fromkeys(request.absent)
+        ]
+        said = decide(
+            [Doubt(seq=n, msisdn=n, text=request.text, missed=n in request.missed) for n in left],
+            begun_at=at(request.begun),
+            sender=SENDER,
+            look=seen,
+            standings={n: self.standing(n, request) for n in left},
+            absence_provable=True,
+        )
+        for one in said:
+            if one.finding is Finding.FOUND:
+                request.found[one.seq] = one.entry.provider_message_id
+            elif one.finding is Finding.ABSENT:
+                request.absent.add(one.seq)
+            request.missed.discard(one.seq)
+            if one.finding is Finding.MISSED:
+                request.missed.add(one.seq)
+
+    def standing(self, number, request):
+        matched = {r.found[number] for r in self.requests if number in r.found}
+        return Standing(
+            held=frozenset(self.held[number]),
+            matched=frozenset(matched),
+            nameless=len(self.nameless[number]),
+        )
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    requests=st.lists(_REQUESTS, min_size=1, max_size=6),
+    foreign=st.lists(_FOREIGN, max_size=4),
+    dated=st.booleans(),
+    looks=st.lists(
+        st.tuples(st.integers(1, 5), st.integers(0, 3), st.integers(1, 20)), min_size=1, max_size=4
+    ),
+)
+def test_nobody_accepted_is_ever_absent_and_no_id_is_used_twice(requests, foreign, dated, looks):
+    world = World(requests, foreign, dated)
+    for page_size, hidden, broken_after in looks:
+        world.look(page_size, hidden, broken_after)
+    used = [message_id for r in requests for message_id in r.found.values()]
+    assert len(used) == len(set(used))
+    assert not set(used) & {message_id for ids in world.held.values() for message_id in ids}
+    for request in requests:
+        accepted = {n for n, (yes, _, _) in request.recipients.items() if yes}
+        assert not request.absent & accepted
+
+
+@settings(max_examples=200, deadline=None)
+@given(requests=st.lists(_REQUESTS, min_size=1, max_size=5), dated=st.booleans())
+def test_with_a_whole_and_true_list_nobody_stays_in_doubt(requests, dated):
+    for number, request in enumerate(requests):
+        # Each request has numbers and a text of its own, and nothing is altered.
+        request.recipients = {
+            n + 10 * number: (accepted, delay, False)
+            for n, (accepted, delay, _) in request.recipients.items()
+        }
+        request.begun += 100
+        if request.answer == "no ids":
+            request.answer = "ids"
+    before = Request(text="A", begun=0, recipients={1000: (True, 0, False)}, answer="ids")
+    world = World([*requests, before], [], dated)
+    for _ in range(2):
+        world.look(2, 0, 1000)
+    for request in requests:
+        if request.answer == "none":
+            accepted = {n for n, (yes, _, _) in request.recipients.items() if yes}
+            assert set(request.found) == accepted
+            assert request.absent == set(request.recipients) - accepted

@@ -1,0 +1,173 @@
+"""Whose turn is next: priority strictly first, fair among equals, never over the budget."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dispatcher.schedule import (
+    RELEASE_AHEAD_S,
+    Budget,
+    Contender,
+    DueBatch,
+    Lane,
+    Unit,
+    choose,
+    day_end,
+    departures,
+    poll_delay,
+)
+
+#: Per campaign: its rank, what it was served before, and the sizes of its due batches.
+campaigns = st.lists(
+    st.tuples(st.integers(-2, 2), st.integers(0, 50), st.lists(st.integers(1, 20), max_size=8)),
+    max_size=5,
+)
+budgets = st.tuples(st.integers(-2, 30), st.one_of(st.none(), st.floats(0.5, 100)))
+
+
+def run(given_campaigns, slots, rate=None, messages_left=None):
+    """The chosen (campaign, batch) in order; a batch's id is its place in its campaign."""
+    contenders = [
+        Contender(campaign_id=n, rank=rank, served=served)
+        for n, (rank, served, _) in enumerate(given_campaigns)
+    ]
+    lanes = [] if rate is None else [Lane(Unit.MESSAGES, rate)]
+    budget = Budget(slots=slots, lanes=lanes, messages_left=messages_left)
+
+    def due(campaign_id):
+        sizes = given_campaigns[campaign_id][2]
+        return (DueBatch(place, size) for place, size in enumerate(sizes))
+
+    chosen = [(one.campaign_id, batch) for one, batch in choose(contenders, due, budget)]
+    return chosen, contenders
+
+
+@given(campaigns, budgets)
+def test_it_ends_within_the_budget_and_takes_each_batch_once_and_in_order(given_campaigns, budget):
+    slots, rate = budget
+    chosen, _ = run(given_campaigns, slots, rate)
+    assert len(chosen) <= max(0, slots)
+    for n in range(len(given_campaigns)):
+        places = [batch.id for campaign, batch in chosen if campaign == n]
+        assert places == list(range(len(places)))
+    if rate is not None and chosen:
+        before_the_last = sum(batch.size for _, batch in chosen[:-1])
+        assert before_the_last / rate <= RELEASE_AHEAD_S + 1e-9
+
+
+@given(campaigns, st.integers(0, 60))
+def test_nothing_is_left_while_there_is_room(given_campaigns, slots):
+    chosen, _ = run(given_campaigns, slots)
+    assert len(chosen) == min(slots, sum(len(sizes) for *_, sizes in given_campaigns))
+
+
+@given(campaigns, st.integers(0, 30))
+def test_a_lower_rank_is_served_only_when_all_higher_ones_have_nothing_left(given_campaigns, slots):
+    chosen, _ = run(given_campaigns, slots)
+    ranks = [given_campaigns[campaign][0] for campaign, _ in chosen]
+    assert ranks == sorted(ranks)
+
+
+@given(campaigns, st.integers(0, 30))
+def test_among_equals_nobody_is_ahead_by_more_than_one_batch(given_campaigns, slots):
+    """Of two that both have work left, the one ahead is so by its last batch, or was from start."""
+    chosen, contenders = run(given_campaigns, slots)
+    taken = Counter(campaign for campaign, _ in chosen)
+    for a in contenders:
+        for b in contenders:
+            has_left = taken[b.campaign_id] < len(given_campaigns[b.campaign_id][2])
+            if a.rank != b.rank or not has_left or not taken[a.campaign_id]:
+                continue
+            last = [batch.size for campaign, batch in chosen if campaign == a.campaign_id][-1]
+            assert a.served - last <= b.served
+
+
+@given(campaigns, st.integers(0, 30))
+def test_what_a_campaign_was_served_is_counted_in_messages(given_campaigns, slots):
+    chosen, contenders = run(given_campaigns, slots)
+    for one in contenders:
+        served = sum(batch.size for campaign, batch in chosen if campaign == one.campaign_id)
+        assert one.served == given_campaigns[one.campaign_id][1] + served
+
+
+@pytest.mark.parametrize(
+    ("messages_left", "count"), [(None, 4), (0, 0), (-3, 0), (1, 1), (10, 1), (11, 2), (40, 4)]
+)
+def test_the_days_rest_ends_the_release(messages_left, count):
+    chosen, _ = run([(0, 0, [10] * 4)], 9, messages_left=messages_left)
+    assert len(chosen) == count
+
+
+def test_a_campaign_whose_own_rate_is_used_up_lets_the_others_pass():
+    slow = Contender(campaign_id=0, rank=-1, served=0, lane=Lane(Unit.MESSAGES, 10, ahead_s=1))
+    fast = Contender(campaign_id=1, rank=0, served=0)
+    chosen = choose([slow, fast], lambda _: iter([DueBatch(n, 10) for n in range(3)]), Budget(9))
+    assert [one.campaign_id for one, _ in chosen] == [0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("unit", "cost"), [(Unit.MESSAGES, 7), (Unit.PARTS, 14), (Unit.REQUESTS, 2)]
+)
+def test_a_batch_pays_each_rate_in_its_own_unit(unit, cost):
+    batch = DueBatch(1, 7, requests=2, parts=14)
+    lane = Lane(unit, per_second=2, ahead_s=-5)
+    budget = Budget(slots=5, lanes=[lane], messages_left=20)
+    budget.take(batch)
+    assert lane.ahead_s == cost / 2  # a rate that was idle has saved nothing up
+    assert (budget.slots, budget.messages_left) == (3, 13)
+
+
+@pytest.mark.parametrize(
+    ("slots", "requests", "released"),
+    [
+        (4, [2, 2, 2], [0, 1]),
+        (4, [1, 2, 2, 1], [0, 1]),
+        (4, [6, 1], [0]),
+        (4, [1, 6, 1], [0]),
+        (1, [3], [0]),
+    ],
+)
+def test_the_requests_of_a_batch_all_have_a_place_or_it_is_alone(slots, requests, released):
+    due = [DueBatch(n, 1, requests=needed) for n, needed in enumerate(requests)]
+    contender = Contender(campaign_id=0, rank=0, served=0)
+    chosen = choose([contender], lambda _: iter(due), Budget(slots))
+    assert [batch.id for _, batch in chosen] == released
+
+
+def test_a_large_batch_waits_for_its_places_and_nobody_passes_it():
+    budget = Budget(4)
+    budget.take(DueBatch(9, 1, requests=3))
+    large, small = Contender(campaign_id=0, rank=0, served=0), Contender(1, 0, 5)
+    due = {0: [DueBatch(0, 1, requests=2)], 1: [DueBatch(1, 1)]}
+    assert list(choose([large, small], lambda n: iter(due[n]), budget)) == []
+
+
+def test_requests_leave_one_after_the_other_at_a_rate_and_at_once_without():
+    assert list(departures([10, 20, 30], 10)) == [0, 1, 3]
+    assert list(departures([10, 20, 30], None)) == [0, 0, 0]
+    assert list(departures([], 10)) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "zone", "end"),
+    [
+        ("2026-03-28T12:00", "UTC", "2026-03-29T00:00"),
+        ("2026-03-28T19:00", "Asia/Kolkata", "2026-03-29T18:30"),
+        ("2026-03-29T00:30", "Europe/Berlin", "2026-03-29T22:00"),  # the day has 23 hours
+        ("2026-10-24T22:30", "Europe/Berlin", "2026-10-25T23:00"),  # 25 hours
+    ],
+)
+def test_a_day_ends_at_midnight_of_its_zone(now, zone, end):
+    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    assert day_end(moment, ZoneInfo(zone)) == datetime.fromisoformat(end).replace(tzinfo=UTC)
+
+
+def test_polls_come_slower_and_slower_up_to_a_limit():
+    waits = [poll_delay(n, first_s=10, max_s=300) for n in range(60)]
+    assert waits[:3] == [10, 15, 22.5]
+    assert waits == sorted(waits)
+    assert waits[-1] == poll_delay(10**9, first_s=10, max_s=300) == 300

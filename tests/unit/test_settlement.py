@@ -1,0 +1,82 @@
+"""What an answer means for its recipients: accepted, refused, or in doubt; never a guess."""
+
+from decimal import Decimal
+
+import pytest
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.messages import Recipient, RecipientResult, SubmitOutcome
+from dispatcher.settlement import MISSING, Accepted, Unsettled, judge, judge_error
+from dispatcher.status import AttemptOutcome
+
+RECIPIENTS = [Recipient(7, 919_800_000_001, "a"), Recipient(8, 919_800_000_002, "b")]
+ONE, TWO = (recipient.msisdn for recipient in RECIPIENTS)
+
+
+def yes(msisdn, **values):
+    return RecipientResult(msisdn=msisdn, accepted=True, **values)
+
+
+def no(msisdn):
+    return RecipientResult(msisdn=msisdn, accepted=False, error_code="42", error="blocked")
+
+
+TAKEN_1, TAKEN_2 = Accepted(7, None, None), Accepted(8, None, None)
+BLOCKED_1, BLOCKED_2 = Unsettled(7, "42", "blocked"), Unsettled(8, "42", "blocked")
+MISSING_1, MISSING_2 = Unsettled(7, None, MISSING), Unsettled(8, None, MISSING)
+
+
+@pytest.mark.parametrize(
+    ("results", "accepted", "rejected", "doubtful", "outcome"),
+    [
+        pytest.param([yes(ONE), yes(TWO)], [TAKEN_1, TAKEN_2], [], [], "answered", id="all"),
+        pytest.param([yes(TWO), yes(ONE)], [TAKEN_1, TAKEN_2], [], [], "answered", id="swapped"),
+        pytest.param([no(ONE), yes(TWO)], [TAKEN_2], [BLOCKED_1], [], "answered", id="some"),
+        pytest.param([no(ONE), no(TWO)], [], [BLOCKED_1, BLOCKED_2], [], "answered", id="none"),
+        pytest.param([yes(TWO)], [TAKEN_2], [], [MISSING_1], "answered", id="one is missing"),
+        pytest.param([no(TWO)], [], [BLOCKED_2], [MISSING_1], "answered", id="missing beside no"),
+        pytest.param([], [], [], [MISSING_1, MISSING_2], "doubtful", id="no results"),
+        pytest.param([yes(1)], [], [], [MISSING_1, MISSING_2], "doubtful", id="a stranger"),
+        pytest.param([no(ONE), yes(ONE)], [TAKEN_1], [], [MISSING_2], "answered", id="no, yes"),
+        pytest.param([yes(ONE), no(ONE)], [TAKEN_1], [], [MISSING_2], "answered", id="yes, no"),
+    ],
+)
+def test_results_are_matched_by_number(results, accepted, rejected, doubtful, outcome):
+    verdict = judge(RECIPIENTS, SubmitOutcome(results=tuple(results), job_id="job"))
+    assert list(verdict.accepted) == accepted
+    assert list(verdict.rejected) == rejected
+    assert list(verdict.doubtful) == doubtful
+    assert verdict.outcome.label == outcome
+    assert verdict.job_id == "job"
+
+
+@pytest.mark.parametrize(
+    ("cost", "stored"),
+    [
+        ("0.25", "0.25"),
+        ("-1", "-1"),
+        ("999999999.9", "999999999.9"),
+        ("1000000000", None),
+        ("1e30", None),
+        ("NaN", None),
+        ("Infinity", None),
+        (None, None),
+    ],
+)
+def test_a_price_that_no_store_can_hold_is_none(cost, stored):
+    result = yes(ONE, provider_message_id="x", cost=None if cost is None else Decimal(cost))
+    (accepted,) = judge(RECIPIENTS[:1], SubmitOutcome(results=(result,))).accepted
+    assert accepted == Accepted(7, "x", None if stored is None else Decimal(stored))
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_a_failed_request_leaves_doubt_refuses_or_changes_nothing(kind):
+    error = ProviderError(kind, "the provider's words", code="500")
+    verdict = judge_error(RECIPIENTS, error)
+    everybody = [Unsettled(7, "500", "the provider's words"), Unsettled(8, "500", error.message)]
+    assert verdict.accepted == ()
+    assert list(verdict.doubtful) == (everybody if kind is ErrorKind.DOUBTFUL else [])
+    assert list(verdict.rejected) == (everybody if kind is ErrorKind.RECIPIENTS else [])
+    is_doubt = kind is ErrorKind.DOUBTFUL
+    assert verdict.outcome is (AttemptOutcome.DOUBTFUL if is_doubt else AttemptOutcome.REFUSED)
+    assert (verdict.error_code, verdict.error) == ("500", "the provider's words")

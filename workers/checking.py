@@ -1,0 +1,101 @@
+"""The check task: a look at a provider that sends nothing, while its account waits.
+
+An open breaker waits for any answer, an account without credit for a balance.
+"""
+
+import logging
+import random
+
+from sqlalchemy import Connection
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.health import Breaker, covers
+from dispatcher.messages import Balance
+from dispatcher.providers.base import Provider
+from dispatcher.status import Kind
+from dispatcher.store import accounts, health
+from dispatcher.store.engine import store_now
+from dispatcher.store.health import CheckTicket
+from dispatcher.store.sets import AnyRow
+from workers.app import CHECK, app, publish_checks
+from workers.listing import may_ask
+from workers.quiet import explained
+from workers.services import Services, services
+
+log = logging.getLogger(__name__)
+
+
+@app.task(name=CHECK)
+def check(account: str, number: int) -> None:
+    """Look at one account; an old message is a no-op."""
+    own, ticket = services(), CheckTicket(account, number)
+    # What fails here is looked at again when the lease of this look has run out.
+    with explained(log, f"account {account} could not be looked at"):
+        with own.store.write() as conn:
+            row = health.looked_at(conn, ticket)
+        if row is None:
+            return
+        provider = own.provider(account)
+        if not may_ask(own, account):
+            return
+        try:
+            found, error = _ask(own, provider), None
+        except ProviderError as failure:
+            found, error = [], failure
+        with own.store.write() as conn:
+            row = health.looked_at(conn, ticket)
+            if row is not None:
+                _note(conn, provider, row, found, error)
+
+
+def release_checks(own: Services) -> None:
+    """Hand out the accounts whose look is due, of those whose providers can be asked."""
+    names = [name for name in own.settings.accounts if own.provider(name).has_look]
+    with own.store.write() as conn:
+        now = store_now(conn)
+        tickets = health.release(conn, names, now=now, lease_until=now + own.poll_lease)
+    publish_checks(tickets)
+
+
+def _ask(own: Services, provider: Provider) -> list[Balance]:
+    """What is left, or nothing where the provider does not say. Raises ProviderError."""
+    able, timeout_s = provider.capabilities, provider.settings.timeout_s
+    if able.balance:
+        response = own.runtime.call(provider.balance_request(), timeout_s=timeout_s)
+        return provider.parse_balance(response)
+    request = provider.senders_request() if able.senders else provider.templates_request()
+    response = own.runtime.call(request, timeout_s=timeout_s)
+    if able.senders:
+        provider.parse_senders(response)
+    else:
+        provider.parse_templates(response)
+    return []
+
+
+def _note(
+    conn: Connection,
+    provider: Provider,
+    account: AnyRow,
+    found: list[Balance],
+    error: ProviderError | None,
+) -> None:
+    """What the look means: one recipient may try, the credit is back, or another look later."""
+    now = store_now(conn)
+    # A refusal is an answer too, but for those of which nobody knows whose they are.
+    is_silent = error is not None and error.kind in {ErrorKind.UNREACHABLE, ErrorKind.DOUBTFUL}
+    if error is not None and error.kind is ErrorKind.CREDENTIALS:
+        accounts.pause(conn, account.name, by=error.kind.value, reason=error.message, now=now)
+    if account.breaker == Breaker.OPEN and not is_silent:
+        health.answers(conn, account)
+    elif error is not None and account.breaker is not None:
+        log.warning("account %s: %s", account.name, error.message)
+        health.still_silent(conn, account, error.message, now=now, random=random.random)
+    if account.paused_by != ErrorKind.CREDIT:
+        return
+    kind = Kind(account.paused_kind) if account.paused_kind is not None else None
+    if covers(found, kind):
+        left = ", ".join(f"{one.package} {one.amount}" for one in found)
+        health.topped_up(conn, account, f"the balance is {left}", now)
+        log.info("account %s has credit again", account.name)
+    else:
+        health.plan_credit_check(conn, account.name, provider.settings.credit_check_s, now)

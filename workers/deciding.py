@@ -1,0 +1,154 @@
+"""Deciding about one request in doubt: what a look at the list proves, then the campaign's rule."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from dispatcher.providers.base import Capabilities, Provider
+from dispatcher.reconcile import MAX_LOOKS, Doubt, Finding, Look, Note, decide, next_pause_s
+from dispatcher.rendering import render
+from dispatcher.routes import route_of
+from dispatcher.status import MessageState
+from dispatcher.store import decisions, doubts, listings
+from dispatcher.store.decisions import Case, Found, Noted
+from dispatcher.store.doubts import Doubtful
+from dispatcher.store.engine import store_now
+from workers.services import Services
+from workers.settling import poll_plan
+
+_ACTOR = "dispatcher"
+#: Until a batch that is at the provider just now is looked at again.
+_BUSY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What is done about the recipients of one request; `doubtful` are all who stay in doubt."""
+
+    found: list[Found] = field(default_factory=list)
+    absent: list[Noted] = field(default_factory=list)
+    doubtful: list[Noted] = field(default_factory=list)
+
+
+def settle(
+    own: Services, conn: Connection, provider: Provider, doubtful: Doubtful, look: Look
+) -> str:
+    """Decide about one request's recipients and store it; a sentence for the log."""
+    case = decisions.lock(conn, doubtful.id)
+    now = store_now(conn)
+    fresh = doubts.load(conn, doubtful.id)
+    outcome = _outcome(conn, fresh, look, provider.capabilities)
+    if outcome.absent and not case.may_go_again:
+        # Proved, but their batch is at the provider, or its work went to another account.
+        outcome.doubtful.extend(
+            Noted(one.seq, one.note & ~Note.ABSENT | Note.MISSED) for one in outcome.absent
+        )
+        outcome.absent.clear()
+    done: Counter[str] = Counter()
+    plan = poll_plan(provider, now)
+    done["found"] = decisions.found(conn, case, outcome.found, poll=plan, now=now)
+    if outcome.absent:
+        limit = provider.settings.max_attempts
+        state = decisions.again(conn, case, outcome.absent, failed_after=limit, now=now)
+        done[f"absent, {state.label}"] = len(outcome.absent)
+    decisions.note(conn, case, outcome.doubtful)
+    looks = fresh.looks + 1
+    next_at: datetime | None = now + timedelta(
+        seconds=_BUSY_S
+        if case.is_at_provider
+        else next_pause_s(looks, own.settings.worker.reconcile_after_s)
+    )
+    if outcome.doubtful and _is_over(provider.capabilities, looks, outcome.doubtful):
+        done += _follow_rule(conn, case, fresh, outcome.doubtful, now)
+        next_at = next_at if case.is_at_provider else None
+    for action, count in done.items():
+        if count:
+            decisions.audit(conn, case, action, count, actor=_ACTOR, now=now)
+    left = decisions.close(conn, case, next_at=next_at, looked=True)
+    parts = [f"{count} {action}" for action, count in done.items() if count]
+    return ", ".join([*parts, f"{left} still in doubt"])
+
+
+def _outcome(
+    conn: Connection, doubtful: Doubtful, look: Look, capabilities: Capabilities
+) -> _Outcome:
+    notes = {row.seq: Note(row.note or 0) for row in doubtful.recipients}
+    campaign = doubtful.campaign
+    recipients = render(campaign.text, doubtful.recipients, campaign.template_columns)
+    listed = {
+        entry.provider_message_id
+        for recipient in recipients
+        for entry in look.span(recipient.msisdn, doubtful.begun_at)
+    }
+    said = decide(
+        [
+            Doubt(seq=r.seq, msisdn=r.msisdn, text=r.text, missed=Note.MISSED in notes[r.seq])
+            for r in recipients
+        ],
+        begun_at=doubtful.begun_at,
+        sender=route_of(campaign, doubtful.account).sender,
+        look=look,
+        standings=listings.standings(conn, doubtful, listed) if recipients else {},
+        absence_provable=capabilities.absence_provable and campaign.schedule_at is None,
+    )
+    rows = {row.seq: row for row in doubtful.recipients}
+    outcome = _Outcome()
+    for one in said:
+        # Whether it was submitted again once stays known, whatever looks say later.
+        note = notes[one.seq] & Note.RESENT
+        match one.finding:
+            case Finding.FOUND:
+                assert one.entry is not None
+                entry, msisdn = one.entry, rows[one.seq].msisdn
+                found = Found(
+                    one.seq, msisdn, entry.provider_message_id, entry.cost, note | Note.FOUND
+                )
+                outcome.found.append(found)
+            case Finding.ABSENT:
+                outcome.absent.append(Noted(one.seq, note | Note.ABSENT))
+            case Finding.MISSED:
+                outcome.doubtful.append(Noted(one.seq, note | Note.MISSED))
+            case Finding.UNEXPLAINED:
+                outcome.doubtful.append(Noted(one.seq, note | Note.UNEXPLAINED))
+            case Finding.UNKNOWN:
+                outcome.doubtful.append(Noted(one.seq, notes[one.seq]))
+    return outcome
+
+
+def _is_over(capabilities: Capabilities, looks: int, left: Iterable[Noted]) -> bool:
+    """Whether looking again is no use: there is no list, or it has been looked at often enough.
+
+    A list that cannot prove absence has said all it can when two looks in a row missed everybody.
+    """
+    if not capabilities.lists_accepted or looks >= MAX_LOOKS:
+        return True
+    missed = all(Note.MISSED in Note(one.note) for one in left)
+    return not capabilities.absence_provable and looks > 1 and missed
+
+
+def _follow_rule(
+    conn: Connection, case: Case, doubtful: Doubtful, left: Sequence[Noted], now: datetime
+) -> Counter[str]:
+    """What `--on-doubt` says of those whom no list can settle.
+
+    An entry that may be somebody's own is evidence: those wait for a person, as do those who were
+    submitted again once, and batches that cannot be given work.
+    """
+    rule = doubtful.campaign.on_doubt
+    if rule == "resend" and doubtful.campaign.schedule_at is not None:
+        rule = "hold"  # what the provider was told to send later may leave at any time
+    open_ = [one for one in left if Note.UNEXPLAINED not in Note(one.note)]
+    if rule == "resend":
+        open_ = [one for one in open_ if Note.RESENT not in Note(one.note)]
+    if rule == "hold" or not open_ or (rule == "resend" and not case.may_go_again):
+        return Counter()
+    if rule == "drop":
+        rows = [Noted(one.seq, one.note | Note.DROPPED) for one in open_]
+        decisions.end(conn, case, MessageState.FAILED, rows, now=now)
+        return Counter(dropped=len(rows))
+    rows = [Noted(one.seq, Note.RESENT) for one in open_]
+    state = decisions.again(conn, case, rows, failed_after=None, now=now)
+    return Counter({f"resent, {state.label}": len(rows)})

@@ -1,0 +1,74 @@
+"""Keeping: an answer that the store does not take is tried again, and put on the disk meanwhile."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from dispatcher.backoff import full_jitter
+from dispatcher.errors import StoreError
+from dispatcher.spill import Answer
+from dispatcher.store.engine import store_now
+from workers.services import Services
+
+log = logging.getLogger(__name__)
+
+#: From then on a kill of this process no longer loses what it holds in memory.
+_SPILL_AFTER_S: Final = 10.0
+_LONGEST_PAUSE_S: Final = 5.0
+
+
+def keep(
+    own: Services,
+    write: Callable[[Connection, datetime], object],
+    answers: Sequence[Answer] = (),
+) -> bool:
+    """Run `write` in a transaction, again and again until the store takes it.
+
+    False where this process was asked to end before: then `answers` are on the disk, for the next
+    start to settle; without any it is left to the sweep.
+    """
+    began = time.monotonic()
+    failures = 0
+    is_spilled = False
+    while True:
+        try:
+            with own.store.write() as conn:
+                write(conn, store_now(conn))
+        except StoreError as error:
+            failures += 1
+            log.error("an answer waits to be stored: %s", error.message)
+        else:
+            for answer in answers if is_spilled else ():
+                own.spill.remove(answer)
+            return True
+        is_ending = own.stopping.is_set()
+        is_late = is_ending or time.monotonic() - began > _SPILL_AFTER_S
+        if answers and is_late and not is_spilled:
+            spilled = [_spill(own, answer) for answer in answers]
+            is_spilled = all(spilled)
+        if is_ending and (is_spilled or not answers):
+            return False
+        pause_s = full_jitter(failures, cap_s=_LONGEST_PAUSE_S, random=random.random)
+        if is_ending:
+            time.sleep(pause_s)
+        else:
+            own.stopping.wait(pause_s)
+
+
+def _spill(own: Services, answer: Answer) -> bool:
+    try:
+        own.spill.write(answer)
+    except OSError as error:
+        log.error(
+            "an answer can be stored neither in the store nor in %s: %s; it is kept in memory",
+            own.spill.folder,
+            error.strerror,
+        )
+        return False
+    log.warning("an answer that the store does not take was put into %s", own.spill.folder)
+    return True

@@ -1,0 +1,125 @@
+"""The reconcile task: doubtful recipients are looked for in the provider's own list.
+
+Where there is no list, or it settles nothing, the campaign's `--on-doubt` decides.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from dispatcher.errors import DispatcherError, ProviderError
+from dispatcher.messages import ListPage
+from dispatcher.providers.base import Provider
+from dispatcher.reconcile import LOOKS_AT_ONCE, Look
+from dispatcher.store import doubts, listings
+from dispatcher.store.doubts import Doubtful, LookTicket
+from dispatcher.store.engine import store_now
+from dispatcher.store.sets import AnyRow
+from workers.app import RECONCILE, app, publish_looks
+from workers.deciding import settle
+from workers.listing import may_ask
+from workers.quiet import explained
+from workers.services import Services, services
+
+log = logging.getLogger(__name__)
+
+#: A list longer than this has no end: its pages go round.
+_MOST_PAGES = 20_000
+
+
+@app.task(name=RECONCILE)
+def reconcile(account: str, number: int) -> None:
+    """Look at an account's list for everybody whose doubt is due; an old message is a no-op."""
+    own, ticket = services(), LookTicket(account, number)
+    # What fails here begins again when the lease of this look has run out.
+    with explained(log, f"doubts at account {account} could not be settled"):
+        with own.store.write() as conn:
+            now = store_now(conn)
+            if not doubts.renew(conn, ticket, now + own.poll_lease):
+                return
+            due = doubts.due(conn, account, now)
+        _reconcile(own, ticket, due)
+        with own.store.write() as conn:
+            doubts.renew(conn, ticket, None)
+
+
+def release_looks(own: Services) -> None:
+    """Plan what fell in doubt, and hand out the accounts whose doubts are due."""
+    with own.store.write() as conn:
+        now = store_now(conn)
+        unplanned = doubts.unplanned(conn)
+        doubts.plan(
+            conn,
+            {
+                row.id: first_at(own, row)
+                for row in unplanned
+                if row.account in own.settings.accounts
+            },
+        )
+        lease_until = now + own.poll_lease
+        names = own.settings.accounts
+        tickets = doubts.release(conn, names, now=now, lease_until=lease_until, limit=LOOKS_AT_ONCE)
+    publish_looks(tickets)
+
+
+def first_at(own: Services, doubt: AnyRow) -> datetime | None:
+    """When something is first done about a request in doubt; None: a person has to decide.
+
+    Such servers go on sending after the client has gone: the list is looked at a timeout and
+    `reconcile_after_s` after the deadline. Without one, the rule waits a lease longer.
+    """
+    if doubt.contact_lists is not None:
+        return None  # its one message stands for people whom nobody here knows
+    provider, worker = own.provider(doubt.account), own.settings.worker
+    ended: datetime = max(doubt.deadline, doubt.schedule_at or doubt.deadline)
+    settled = ended + timedelta(seconds=provider.settings.timeout_s + worker.reconcile_after_s)
+    if provider.capabilities.lists_accepted:
+        return settled
+    return None if doubt.on_doubt == "hold" else settled + own.lease
+
+
+def _reconcile(own: Services, ticket: LookTicket, due: Sequence[Doubtful]) -> None:
+    provider = own.provider(ticket.account)
+    look = Look({r.msisdn for doubtful in due for r in doubtful.recipients})
+    if due and provider.capabilities.lists_accepted:
+        _read_list(own, ticket, provider, look, min(doubtful.begun_at for doubtful in due))
+        if own.stopping.is_set():
+            return
+    for doubtful in due:
+        with own.store.write() as conn:
+            said = settle(own, conn, provider, doubtful, look)
+        log.info("request %d in doubt: %s", doubtful.id, said)
+
+
+def _read_list(
+    own: Services, ticket: LookTicket, provider: Provider, look: Look, oldest: datetime
+) -> None:
+    """Read pages, newest first, down to one that is older than needed."""
+    page: int | None = 0
+    for _ in range(_MOST_PAGES):
+        assert page is not None
+        try:
+            listed = _page(own, ticket.account, provider, page)
+        except ProviderError as error:
+            log.warning("account %s: its list cannot be read: %s", ticket.account, error.message)
+            return
+        if listed is None:
+            return
+        with own.store.write() as conn:
+            look.add(listed, listings.answered(conn, ticket.account, listed.entries))
+            if not doubts.renew(conn, ticket, store_now(conn) + own.poll_lease):
+                raise DispatcherError(f"another worker looks at the list of {ticket.account}")
+        page = listed.next_page
+        if page is None or look.reaches(oldest):
+            look.complete = True
+            return
+    log.warning("account %s: its list has no end", ticket.account)
+
+
+def _page(own: Services, account: str, provider: Provider, page: int) -> ListPage | None:
+    """One page, within the account's rate; None where this process is to end."""
+    while not may_ask(own, account):
+        if own.stopping.wait(1.0):
+            return None
+    response = own.runtime.call(provider.list_request(page), timeout_s=provider.settings.timeout_s)
+    return provider.parse_list(page, response)

@@ -1,0 +1,35 @@
+"""What leaves for a batch: its recipients and route as an adapter takes them, and its requests."""
+
+from collections.abc import Sequence
+
+import orjson
+
+from dispatcher.messages import SubmitBatch, SubmitRequest
+from dispatcher.providers.base import Provider
+from dispatcher.rendering import render
+from dispatcher.routes import route_of
+from dispatcher.status import Encoding, Kind
+from dispatcher.store.sets import AnyRow
+
+
+def batch_of(campaign: AnyRow, account: str, encoding: int, rows: Sequence[AnyRow]) -> SubmitBatch:
+    """The pending rows of a campaign's batch, as the adapter of its account takes them."""
+    return SubmitBatch(
+        recipients=render(campaign.text, rows, campaign.template_columns),
+        encoding=Encoding(encoding),
+        kind=Kind(campaign.kind),
+        route=route_of(campaign, account),
+        flash=campaign.flash,
+        schedule_at=campaign.schedule_at,
+    )
+
+
+def requests_of(
+    provider: Provider, campaign: AnyRow, batch: SubmitBatch
+) -> tuple[SubmitRequest, ...]:
+    """The requests that submit it: one, where it stands for contact lists of the provider's."""
+    if campaign.contact_lists is None:
+        return tuple(provider.submit_requests(batch))
+    lists = orjson.loads(campaign.contact_lists)
+    http = provider.contact_list_request(batch, lists)
+    return (SubmitRequest(http=http, recipients=batch.recipients),)

@@ -1,0 +1,153 @@
+"""The watchdog: a worker that lives but takes no work ends itself, for its supervisor to restart.
+
+Reconnecting to a broker can leave a Celery worker without a consumer, and nothing else notices. The
+same thread settles answers that an earlier process had to spill.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from dispatcher.errors import DispatcherError
+from dispatcher.store import batches
+
+if TYPE_CHECKING:
+    from workers.services import Services
+
+log = logging.getLogger(__name__)
+
+#: How a worker that had stopped to consume ends: sysexits.h's "temporary failure, try again".
+EXIT_STALLED: Final = os.EX_TEMPFAIL
+_PAUSE_S: Final = 2.0
+
+
+class Stall:
+    """Decides from what is seen every few seconds whether this worker takes no work any more.
+
+    A stall is a batch that waits to be claimed for `after_s` seconds of a broker that answers,
+    while this worker took nothing at all from it. Times are seconds of one monotonic clock.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        self._after_s = after_s
+        self._since: dict[tuple[int, int], float] = {}
+
+    def seen(
+        self,
+        queued: Iterable[tuple[int, int]],
+        *,
+        taken_at: float,
+        broker_answers: bool,
+        now: float,
+    ) -> list[int]:
+        """The ids of the batches that wait too long; none where there is no stall.
+
+        `queued` has id and fence of each released batch, `taken_at` when a message came last.
+        """
+        if not broker_answers:
+            # To come back is Celery's own affair, and takes it a few seconds.
+            self._since.clear()
+            return []
+        self._since = {key: self._since.get(key, now) for key in queued}
+        late = [key for key, at in self._since.items() if now - max(at, taken_at) >= self._after_s]
+        return sorted(batch_id for batch_id, _fence in late)
+
+
+class Gate:
+    """Counts submissions under way, and lets no new one begin once this process is to end."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._closed = False
+
+    @contextmanager
+    def enter(self) -> Iterator[bool]:
+        """Whether the work in the block may begin."""
+        with self._changed:
+            may_begin = not self._closed
+            self._inside += may_begin
+        try:
+            yield may_begin
+        finally:
+            with self._changed:
+                self._inside -= may_begin
+                self._changed.notify_all()
+
+    def close(self, timeout_s: float) -> bool:
+        """Let nobody in any more, and wait until all are out; False where they were too slow."""
+        with self._changed:
+            self._closed = True
+            return self._changed.wait_for(lambda: not self._inside, timeout_s)
+
+
+class Watchdog:
+    """The thread. `taken` is to be called for every message that comes from the broker."""
+
+    def __init__(
+        self, own: "Services", *, after_s: float, leave: Callable[[int], object] = os._exit
+    ) -> None:
+        self._own = own
+        self._after_s = after_s
+        self._leave = leave
+        self._stall = Stall(after_s)
+        self._taken_at = time.monotonic()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to watch, until the process is asked to end."""
+        self.taken()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def taken(self) -> None:
+        """A message came."""
+        self._taken_at = time.monotonic()
+
+    def _run(self) -> None:
+        while not self._own.stopping.is_set():
+            try:
+                settled = self._own.spill.settle(self._own.store)
+                if settled:
+                    log.info("%d answers of an earlier process were settled", settled)
+                late = self._look()
+            except DispatcherError as error:
+                log.warning("the watchdog could not look: %s", error.message)
+            except Exception:
+                # Whatever it is, a dead watchdog would hide the next stall.
+                log.exception("the watchdog failed")
+            else:
+                if late:
+                    self._end(late)
+            self._own.stopping.wait(_PAUSE_S)
+
+    def _look(self) -> list[int]:
+        with self._own.store.read() as conn:
+            queued = batches.queued(conn, list(self._own.settings.accounts))
+        return self._stall.seen(
+            queued,
+            taken_at=self._taken_at,
+            broker_answers=bool(queued) and self._own.limiter.answers(),
+            now=time.monotonic(),
+        )
+
+    def _end(self, late: list[int]) -> None:
+        named = ", ".join(str(batch_id) for batch_id in late[:5])
+        log.critical(
+            "batches wait to be claimed (%s%s) and this worker took nothing for %.0f s, though the "
+            "broker answers: it no longer consumes, and ends with status %d to be started again",
+            named,
+            ", …" if len(late) > 5 else "",
+            self._after_s,
+            EXIT_STALLED,
+        )
+        slowest = max((a.timeout_s for a in self._own.settings.accounts.values()), default=0.0)
+        self._own.gate.close(slowest + 15)
+        self._own.stopping.set()
+        self._own.leases.stop()
+        logging.shutdown()
+        self._leave(EXIT_STALLED)
