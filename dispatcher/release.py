@@ -38,7 +38,7 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
         return []
     running = batches.of_running_campaigns(conn, name)
     open_now = {row.id: _open_zones(settings, row, now) for row in running}
-    contenders = [_contender(row, out, now) for row in running if open_now[row.id] != []]
+    contenders = [_contender(account, row, out, now) for row in running if open_now[row.id] != []]
 
     def due(campaign_id: int) -> Iterator[DueBatch]:
         limit, zones = settings.max_in_flight, open_now[campaign_id]
@@ -47,6 +47,9 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
     chosen = list(choose(contenders, due, budget))
     for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
         campaigns.set_turn(conn, contender.campaign_id, contender.served, now)
+    if chosen:
+        last, batch = chosen[-1]
+        accounts.set_turn(conn, name, last.served - batch.size)
     ids = [batch.id for _contender, batch in chosen]
     return batches.enqueue(conn, ids, now, is_probe=is_probe)
 
@@ -94,7 +97,9 @@ def _budget(
     return budget
 
 
-def _contender(campaign: AnyRow, out: Sequence[AnyRow], now: datetime) -> Contender:
+def _contender(
+    account: AnyRow, campaign: AnyRow, out: Sequence[AnyRow], now: datetime
+) -> Contender:
     lane = None
     if campaign.rate is not None:
         lane = Lane(Unit.MESSAGES, campaign.rate, seconds_ahead(campaign.paid_until, now))
@@ -104,7 +109,8 @@ def _contender(campaign: AnyRow, out: Sequence[AnyRow], now: datetime) -> Conten
     return Contender(
         campaign_id=campaign.id,
         rank=-workloads.rank(campaign),
-        served=campaign.turn,
+        # Whoever was closed, paused or not there has no claim to what others got meanwhile.
+        served=max(campaign.turn, account.turn),
         lane=lane,
     )
 

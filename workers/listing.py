@@ -32,6 +32,8 @@ class StatusLook:
         self.open = sum(len(polled.open) for polled in group)
         #: The server has no list: nothing will ever be learned there.
         self.is_impossible = False
+        #: It was cut short: the next one may say more.
+        self.failed = False
         self._oldest = min(polled.begun_at for polled in group)
         self._by_id: dict[str, tuple[int, int]] = {}
         self._by_number: dict[int, list[tuple[int, datetime]]] = {}
@@ -92,13 +94,17 @@ def read_list(own: Services, provider: Provider, group: Sequence[Polled]) -> Sta
     at_most = _MOST_PAGES if only_there else max(1, look.open)
     page: int | None = 0
     pages = 0
-    while page is not None and may_ask(own, account):
+    while page is not None:
+        if not may_ask(own, account):
+            look.failed = True
+            break
         try:
             response = own.runtime.call(
                 provider.list_request(page), timeout_s=provider.settings.timeout_s
             )
             listed = provider.parse_list(page, response)
         except ProviderError as error:
+            look.failed = True
             look.is_impossible = only_there and error.kind is ErrorKind.CONFIGURATION
             log.warning("account %s: its list cannot be read: %s", account, error.message)
             break

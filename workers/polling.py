@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 #: Requests whose messages one look at an account's list is made for.
 _JOINED = 500
+#: For so long after the validity period a last look that failed is made again.
+_LAST_LOOK = timedelta(days=1)
 
 
 @app.task(name=POLL)
@@ -60,10 +62,11 @@ def _poll(own: Services, polled: Polled) -> None:
         group = [polled, *_joined(own, polled)]
         look = read_list(own, provider, group)
         for each in group:
-            _settle(own, provider, each, look.reports_of(each), over=look.is_impossible)
+            reports = look.reports_of(each)
+            _settle(own, provider, each, reports, failed=look.failed, over=look.is_impossible)
         return
-    reports = _ask(own, provider, polled) if polled.open else []
-    _settle(own, provider, polled, reports)
+    reports, failed = _ask(own, provider, polled) if polled.open else ([], False)
+    _settle(own, provider, polled, reports, failed=failed)
 
 
 def _settle(
@@ -72,12 +75,16 @@ def _settle(
     polled: Polled,
     reports: list[DeliveryReport],
     *,
+    failed: bool,
     over: bool = False,
 ) -> None:
-    """Store the receipts; `over` where there is nothing to ask."""
+    """Store the receipts; `over` where there is nothing to ask.
+
+    A look that failed is not the last one, for some time.
+    """
     with own.store.write() as conn:
         now = store_now(conn)
-        over = over or now >= polled.poll_until
+        over = over or now >= polled.poll_until + (_LAST_LOOK if failed else timedelta())
         receipts = _receipts(polled, reports, over=over)
         next_at = None if over else _next(provider, polled, now)
         new = polls.settle(conn, polled, receipts, next_at=next_at, now=now)
@@ -95,21 +102,22 @@ def _joined(own: Services, polled: Polled) -> list[Polled]:
     return [each for each in found if each is not None]
 
 
-def _ask(own: Services, provider: Provider, polled: Polled) -> list[DeliveryReport]:
+def _ask(own: Services, provider: Provider, polled: Polled) -> tuple[list[DeliveryReport], bool]:
+    """The reports on a request's messages, and whether asking failed or was cut short."""
     targets = tuple(PollTarget(msisdn=m.msisdn, provider_message_id=m.provider_message_id)
                     for m in polled.open)  # fmt: skip
     limits = provider.settings
     reports: list[DeliveryReport] = []
     for request in provider.poll_requests(PollRef(job_id=polled.job_id, targets=targets)):
         if not may_ask(own, polled.account):
-            return reports
+            return reports, True
         try:
             response = own.runtime.call(request.http, timeout_s=limits.timeout_s)
             reports += provider.parse_poll(request, response)
         except ProviderError as error:
             log.warning("request %d: %s", polled.id, error.message)
-            return reports
-    return reports
+            return reports, True
+    return reports, False
 
 
 def _receipts(polled: Polled, reports: list[DeliveryReport], *, over: bool) -> list[Receipt]:
@@ -127,4 +135,5 @@ def _receipts(polled: Polled, reports: list[DeliveryReport], *, over: bool) -> l
 def _next(provider: Provider, polled: Polled, now: datetime) -> datetime:
     limits = provider.settings
     delay_s = poll_delay(polled.polls, first_s=limits.poll_first_s, max_s=limits.poll_max_s)
-    return min(now + timedelta(seconds=delay_s), polled.poll_until)
+    at = now + timedelta(seconds=delay_s)
+    return min(at, polled.poll_until) if polled.poll_until > now else at

@@ -14,6 +14,7 @@ from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
     from dispatcher.campaigns import View
+    from dispatcher.forecast import Forecast
     from dispatcher.store.engine import Store
 
 
@@ -80,10 +81,16 @@ def show(ctx: click.Context, reference: str, as_json: bool) -> None:
     store = _store(ctx)
     held = warn_if_held(store)
     shown = campaigns.view(store, reference)
+    found = _forecast(ctx, store, shown)
     if as_json:
-        print_json({**campaigns.details(shown), "held": held})
-    else:
-        print_view(shown)
+        from dispatcher import outlook
+
+        forecast = None if found is None else outlook.as_json(found)
+        print_json({**campaigns.details(shown), "held": held, "forecast": forecast})
+        return
+    print_view(shown)
+    if found is not None:
+        click.echo(f"forecast   {_in_words(ctx, shown, found)}")
 
 
 @click.command("watch")
@@ -98,8 +105,14 @@ def watch(ctx: click.Context, reference: str) -> None:
     """
     from dispatcher.cli.progress import follow
 
+    store = _store(ctx)
+
+    def forecast(shown: "View") -> str | None:
+        found = _forecast(ctx, store, shown)
+        return None if found is None else _in_words(ctx, shown, found)
+
     try:
-        shown = follow(_store(ctx), reference, lambda view: view.is_over)
+        shown = follow(store, reference, lambda view: view.is_over, forecast=forecast)
     except KeyboardInterrupt:
         click.echo("\nno longer watching; the campaign goes on")
         return
@@ -186,6 +199,26 @@ def print_view(shown: "View") -> None:
     click.echo(f"batches    {states or 'none'}")
     if (doubt := doubt_in_words(shown)) is not None:
         click.secho(f"\n{doubt}", fg="red", bold=True)
+
+
+def _forecast(ctx: click.Context, store: "Store", shown: "View") -> "Forecast | None":
+    """When everybody will be submitted; None where nothing is left, or a person stopped it."""
+    from dispatcher import outlook
+
+    settings = settings_from(ctx).accounts.get(shown.campaign.account)
+    is_open = shown.campaign.state in {"scheduled", "running"}
+    if settings is None or not is_open or not shown.counts["pending"]:
+        return None
+    return outlook.of_campaign(store, settings, shown.campaign)
+
+
+def _in_words(ctx: click.Context, shown: "View", found: "Forecast") -> str:
+    from zoneinfo import ZoneInfo
+
+    from dispatcher import outlook
+
+    account = settings_from(ctx).account(shown.campaign.account)
+    return outlook.in_words(found, ZoneInfo(account.timezone))
 
 
 def _store(ctx: click.Context) -> "Store":

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dispatcher.store.engine import Store
 
 _EVERY_S = 0.5
+_FORECAST_EVERY_S = 5.0
 _LINE_EVERY_S = 2.0
 #: The rate shown is that of the last so many seconds.
 _RATE_OVER_S = 10.0
@@ -48,18 +49,29 @@ class Pace:
 
 
 def follow(
-    store: "Store", reference: str, until: Callable[["View"], bool], *, silent: bool = False
+    store: "Store",
+    reference: str,
+    until: Callable[["View"], bool],
+    *,
+    silent: bool = False,
+    forecast: Callable[["View"], str | None] = lambda _view: None,
 ) -> "View":
-    """Show a campaign's progress until `until` holds; the last view. Ctrl-C is the caller's."""
+    """Show a campaign's progress until `until` holds; the last view. Ctrl-C is the caller's.
+
+    `forecast` is asked now and then, and shown beside the progress.
+    """
     from dispatcher import campaigns
 
     pace = Pace()
+    foreseen, asked_at = None, -_FORECAST_EVERY_S
     with Screen() as screen:
         while True:
             shown = campaigns.view(store, reference)
             pace.note(shown.submitted_in_all)
             if not silent:
-                screen.show(shown, pace)
+                if time.monotonic() - asked_at >= _FORECAST_EVERY_S:
+                    foreseen, asked_at = forecast(shown), time.monotonic()
+                screen.show(shown, pace, foreseen if shown.counts["pending"] else None)
             if until(shown):
                 return shown
             time.sleep(_EVERY_S)
@@ -134,14 +146,14 @@ class Screen:
         """Whether nothing was shown yet."""
         return not self._shown
 
-    def show(self, shown: "View", pace: Pace) -> None:
+    def show(self, shown: "View", pace: Pace, foreseen: str | None = None) -> None:
         """Put the present state there."""
         self._shown = True
         text, stopped = line(shown, pace), held_up_by(shown)
         if self._live is not None:
-            self._live.update(_drawn(shown, text, stopped))
+            self._live.update(_drawn(shown, text, stopped, foreseen))
             return
-        text = text if stopped is None else f"{text} · {stopped}"
+        text = " · ".join(part for part in (text, foreseen, stopped) if part is not None)
         now = time.monotonic()
         moved = text.split(" · ")[0] != self._last.split(" · ")[0]
         if moved or (text != self._last and now - self._last_at >= _LINE_EVERY_S):
@@ -149,7 +161,7 @@ class Screen:
             self._last, self._last_at = text, now
 
 
-def _drawn(shown: "View", text: str, stopped: str | None) -> "Text":
+def _drawn(shown: "View", text: str, stopped: str | None, foreseen: str | None) -> "Text":
     from rich.text import Text
 
     from dispatcher.cli.output import safe_text
@@ -160,6 +172,8 @@ def _drawn(shown: "View", text: str, stopped: str | None) -> "Text":
     full = cells * handled // total if total else cells
     drawn = Text("█" * full + "░" * (cells - full) + " ", style="green")
     drawn.append(text, style="default")
+    if foreseen is not None:
+        drawn.append(f"\n{safe_text(foreseen)}", style="dim")
     if (doubt := doubt_in_short(shown)) is not None:
         drawn.append(f"\n{doubt}", style="bold red")
     if stopped is not None:

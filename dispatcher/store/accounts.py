@@ -96,6 +96,13 @@ def pay(conn: Connection, name: str, paid_for_s: Mapping[Unit, float], now: date
         conn.execute(update(ACCOUNT).where(ACCOUNT.c.name == name).values(values))
 
 
+def set_turn(conn: Connection, name: str, turn: int) -> None:
+    """Note where the campaign that was served last stood."""
+    conn.execute(
+        update(ACCOUNT).where(ACCOUNT.c.name == name, ACCOUNT.c.turn < turn).values(turn=turn)
+    )
+
+
 def left_today(account: AnyRow, limit: int | None, now: datetime) -> int | None:
     """Messages that the account may still begin this day; None without a limit."""
     if limit is None:

@@ -103,37 +103,19 @@ def with_idempotency_key(conn: Connection, key: str) -> AnyRow | None:
 
 
 def start_due(conn: Connection, now: datetime) -> list[int]:
-    """`scheduled → running` from `start_at` on, with a turn that does the newcomer no favour.
-
-    That is the lowest turn of those it competes with: the same account and priority, and something
-    left to release.
-    """
-    waiting = conn.execute(
-        select(CAMPAIGN.c.id, CAMPAIGN.c.account, CAMPAIGN.c.priority)
-        .where(
-            CAMPAIGN.c.state == CampaignState.SCHEDULED,
-            or_(CAMPAIGN.c.start_at.is_(None), CAMPAIGN.c.start_at <= now),
-            _OPEN,
-        )
-        .order_by(CAMPAIGN.c.id)
-    ).all()
-    for row in waiting:
-        lowest = (
-            select(func.coalesce(func.min(CAMPAIGN.c.turn), 0))
-            .where(
-                CAMPAIGN.c.account == row.account,
-                CAMPAIGN.c.priority == row.priority,
-                CAMPAIGN.c.state == CampaignState.RUNNING,
-                _HAS_PENDING,
-            )
-            .scalar_subquery()
-        )
+    """`scheduled → running` from `start_at` on."""
+    return list(
         conn.execute(
             update(CAMPAIGN)
-            .where(CAMPAIGN.c.id == row.id, CAMPAIGN.c.state == CampaignState.SCHEDULED)
-            .values(state=CampaignState.RUNNING, turn=lowest)
-        )
-    return [row.id for row in waiting]
+            .where(
+                CAMPAIGN.c.state == CampaignState.SCHEDULED,
+                or_(CAMPAIGN.c.start_at.is_(None), CAMPAIGN.c.start_at <= now),
+                _OPEN,
+            )
+            .values(state=CampaignState.RUNNING)
+            .returning(CAMPAIGN.c.id)
+        ).scalars()
+    )
 
 
 def pay(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:

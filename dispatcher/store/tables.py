@@ -83,6 +83,8 @@ class Account(SQLModel, table=True):
     #: The end of the account's day that `day_count` counts begun messages of.
     day_until: datetime | None = _time()
     day_count: int = _count()
+    #: The turn at which a campaign was served last: who was away meanwhile begins from there.
+    turn: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
 
 
 class Campaign(SQLModel, table=True):

@@ -169,7 +169,7 @@ def test_flower_counts_this_runs_tasks_by_name_from_a_worker_of_its_own_process(
 
 def test_no_number_text_or_key_is_in_logs_tasks_flower_or_redis(run):
     spoken = {
-        "worker": "accepted", "beat": "", "flower": "Visit me at", "watch": "finished",
+        "worker": "accepted", "beat": "", "flower": "events timer", "watch": "finished",
         "redis": SUBMIT_TASK, "tasks": SUBMIT_TASK,
     }  # fmt: skip
     assert {*run.seen} == {*spoken}

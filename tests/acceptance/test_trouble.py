@@ -23,7 +23,7 @@ def running() -> Iterator[Stage]:
 
 
 @pytest.fixture
-def fresh(running, request) -> Iterator[Stage]:
+def fresh(running) -> Iterator[Stage]:
     """The stage with an empty ledger, no faults and an open account."""
     running.provider.reset()
     yield running

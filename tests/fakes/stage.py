@@ -86,7 +86,11 @@ class Stage:
         tables: dict[str, Mapping[str, Any]] = {
             "worker": worker,
             **{
-                f"accounts.{name}": {**ACCOUNT, "base_url": provider.base_url(), **given}
+                f"accounts.{name}": {
+                    **ACCOUNT,
+                    "base_url": provider.base_url(given.get("provider", "thesmspoint")),
+                    **given,
+                }
                 for name, given in accounts.items()
             },
         }
@@ -96,7 +100,11 @@ class Stage:
             tables["broker"] = {"url": broker.url}
         lines = [
             f"[{name}]\n"
-            + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+            + "".join(
+                f"{key} = {json.dumps(value)}\n"
+                for key, value in table.items()
+                if value is not None
+            )
             for name, table in tables.items()
         ]
         self.config.touch(mode=0o600)

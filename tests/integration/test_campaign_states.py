@@ -61,24 +61,6 @@ def test_a_scheduled_campaign_runs_from_its_start_on(store):
     assert start(store, later(61)) == []
 
 
-def test_a_newcomer_has_the_lowest_turn_of_those_it_competes_with(store):
-    def other(number, **values):
-        return add_campaign(store, first=number * 10**9, **values)
-
-    done = other(1, turn=10)
-    with store.write() as conn:  # all of it is at the provider, and polled for days
-        change(conn, BATCH, BATCH.c.campaign_id == done, state=BatchState.SUBMITTING)
-    other(2, turn=3000)
-    other(3, turn=5000)
-    other(4, turn=20, priority=1)
-    other(5, turn=30, account="other")
-    other(6, turn=40, state=S.PAUSED)
-    one, two = other(7, state=S.SCHEDULED), other(8, state=S.SCHEDULED, turn=99)
-    urgent = other(9, state=S.SCHEDULED, priority=2)
-    assert start(store) == [one, two, urgent]
-    assert [campaign_of(store, c).turn for c in (one, two, urgent)] == [3000, 3000, 0]
-
-
 # --- People -----------------------------------------------------------------------------------
 
 

@@ -235,3 +235,17 @@ def test_the_days_limit_is_not_exceeded_by_more_than_a_batch_in_release(store):
         change(conn, ACCOUNT, ACCOUNT.c.name == "main", day_count=100)
     assert released(store, now=later(59), daily_limit=100) == []
     assert len(released(store, now=later(60), max_in_flight=4, daily_limit=100)) == 1
+
+
+def test_who_was_away_has_no_claim_to_what_the_others_got_meanwhile(store):
+    steady = add_campaign(store, [10] * 9)
+    for _ in range(3):
+        (ticket,) = released(store, max_in_flight=1)
+        work_off(store, ticket)
+    newcomer = add_campaign(store, [10] * 9, first=10**9)
+    served = []
+    for _ in range(6):
+        (ticket,) = released(store, max_in_flight=1)
+        served.append(batch_of(store, ticket.id).campaign_id)
+        work_off(store, ticket)
+    assert sorted(served[:2]) == sorted(served[2:4]) == sorted(served[4:]) == [steady, newcomer]

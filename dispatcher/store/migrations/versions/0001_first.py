@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("look_lease_until", UtcTime(), nullable=True),
         sa.Column("day_until", UtcTime(), nullable=True),
         sa.Column("day_count", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("turn", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
