@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -12,9 +13,10 @@ from dispatcher.errors import Refused, UsageProblem
 from dispatcher.health import waits_for
 from dispatcher.routes import legs_of, route_of
 from dispatcher.status import CampaignState, MessageState
-from dispatcher.store import accounts, campaigns, doubts, moves, scheduler
+from dispatcher.store import accounts, campaigns, costs, doubts, moves, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.sets import AnyRow
+from dispatcher.store.types import in_digits
 
 _ACTOR = "operator"
 _MAX_ID_DIGITS = 18
@@ -41,6 +43,8 @@ class View:
     account_waits_for: str | None = None
     #: When it went to another account, and why.
     moves: Sequence[AnyRow] = ()
+    #: What its messages cost in the providers' words; None where they name no price.
+    cost: Decimal | None = None
 
     @property
     def is_over(self) -> bool:
@@ -95,6 +99,7 @@ def _view(conn: Connection, campaign: AnyRow) -> View:
         account_trouble=account.breaker_reason if account is not None else None,
         account_waits_for=waits_for(account, store_now(conn)),
         moves=moves.history(conn, campaign.id) if campaign.routes is not None else (),
+        cost=costs.of_campaign(conn, campaign.id),
     )
 
 
@@ -145,6 +150,7 @@ def details(shown: View) -> dict[str, Any]:
         "source": campaign.source_name,
         "rows": campaign.rows,
         "parts": campaign.parts,
+        "cost": in_digits(shown.cost),
         "priority": campaign.priority,
         "rate": campaign.rate,
         "start_at": _iso(campaign.start_at),

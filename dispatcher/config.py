@@ -9,7 +9,7 @@ import stat
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -191,7 +191,7 @@ def _decoded(model: type[BaseModel], table: Mapping[str, Any]) -> dict[str, Any]
         field = model.model_fields.get(key)
         if field is None or not isinstance(value, str) or not value.startswith(("{", "[")):
             continue
-        if not {str, SecretStr} & {field.annotation, *get_args(field.annotation)}:
+        if get_origin(field.annotation) in {dict, tuple}:
             try:
                 decoded[key] = json.loads(value)
             except ValueError:

@@ -11,6 +11,7 @@ from dispatcher.status import MessageState, RejectKind
 from dispatcher.store import messages
 from dispatcher.store.engine import Store
 from dispatcher.store.sets import AnyRow
+from dispatcher.store.types import in_digits
 
 #: Public names; the file's own columns follow them.
 COLUMNS = (
@@ -75,7 +76,7 @@ def _line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:
         quoted(message.provider_message_id),
         quoted(message.job_id) if was_accepted else None,
         message.parts,
-        message.cost,
+        in_digits(message.cost),
         message.attempts,
         quoted(message.error_code),
         quoted(message.error),

@@ -15,13 +15,13 @@ from dispatcher.errors import Refused
 from dispatcher.gates import check_opens
 from dispatcher.health import is_out
 from dispatcher.messages import Recipient, Route
+from dispatcher.order import Ready
 from dispatcher.providers.base import Provider, ProviderSettings, RouteWish
 from dispatcher.rendering import has_own_texts, render
 from dispatcher.replan import Limits, Waiting
 from dispatcher.routes import Leg, legs_of
 from dispatcher.store import accounts, moves
 from dispatcher.store.sets import AnyRow
-from dispatcher.submission import Ready
 
 
 class Moved(NamedTuple):

@@ -1,4 +1,4 @@
-"""Gates: may a campaign's batch leave now, until when, and if not, when it may next.
+"""Gates: may a campaign's batch leave now, and until when.
 
 Account windows (law, contract; those of the kind in place of the account's) and campaign windows
 are always intersected; an expiry closes for good.
@@ -39,12 +39,14 @@ def gate(settings: ProviderSettings, campaign: Any, zone: str | None, now: datet
     """
     if campaign.expire_at is not None and campaign.expire_at <= now:
         return Gate(is_open=False)
+    if campaign.start_at is not None and campaign.start_at > now:
+        return Gate(is_open=False)
     allowed = schedule_of(settings, campaign, zone)
     if campaign.schedule_at is not None and campaign.schedule_at > now:
         # The provider sends it then: asking it to is not sending.
         return Gate(is_open=allowed.is_open(campaign.schedule_at), until=campaign.schedule_at)
     if not allowed.is_open(now):
-        return Gate(is_open=False, opens_at=allowed.next_open(now, campaign.expire_at))
+        return Gate(is_open=False)
     ends = [at for at in (allowed.closes_at(now), campaign.expire_at) if at is not None]
     return Gate(is_open=True, until=min(ends, default=None))
 

@@ -10,11 +10,11 @@ from sqlalchemy import Connection
 from dispatcher.forecast import Forecast, forecast
 from dispatcher.gates import schedule_of
 from dispatcher.intake import Preview
+from dispatcher.order import Order
 from dispatcher.providers.base import Provider, ProviderSettings
 from dispatcher.store import accounts, workloads
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.sets import AnyRow
-from dispatcher.submission import Order
 from dispatcher.workload import Pace, Pending, Work
 
 #: Messages per second where no rate is configured: nobody knows what the provider manages.
@@ -25,8 +25,8 @@ def of_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> F
     """When a stored campaign will have submitted everybody."""
     with store.read() as conn:
         now = store_now(conn)
-        works = _works(conn, settings, campaign.account)
-        pace = _pace(conn, settings, campaign.account, now)
+        works = works_of(conn, settings, campaign.account)
+        pace = pace_of(conn, settings, campaign.account, now)
     own = works.pop(campaign.id, Work(pending=()))
     return forecast(own, list(works.values()), pace, now)
 
@@ -35,8 +35,8 @@ def of_order(store: Store, order: Order, provider: Provider, preview: Preview) -
     """When a campaign that is not submitted yet would have, beside those that are."""
     with store.read() as conn:
         now = store_now(conn)
-        works = _works(conn, provider.settings, order.account)
-        pace = _pace(conn, provider.settings, order.account, now)
+        works = works_of(conn, provider.settings, order.account)
+        pace = pace_of(conn, provider.settings, order.account, now)
     timing = order.timing
     work = Work(
         pending=_pending(order, provider, preview),
@@ -64,13 +64,13 @@ def _pending(order: Order, provider: Provider, preview: Preview) -> tuple[Pendin
     )
 
 
-def _works(conn: Connection, settings: ProviderSettings, account: str) -> dict[int, Work]:
+def works_of(conn: Connection, settings: ProviderSettings, account: str) -> dict[int, Work]:
     """What every open campaign of the account has left, by campaign."""
     works: dict[int, Work] = {}
     for row in workloads.of_account(conn, account):
         pending = Pending(
             messages=int(row.messages),
-            parts=int(row.parts),
+            parts=int(row.parts_left),
             requests=int(row.requests),
             schedule=schedule_of(settings, row, row.zone),
         )
@@ -88,7 +88,8 @@ def _works(conn: Connection, settings: ProviderSettings, account: str) -> dict[i
     return works
 
 
-def _pace(conn: Connection, settings: ProviderSettings, account: str, now: datetime) -> Pace:
+def pace_of(conn: Connection, settings: ProviderSettings, account: str, now: datetime) -> Pace:
+    """What the account allows, and what it has used of this day."""
     row = accounts.get(conn, account)
     limit = settings.daily_limit
     left = accounts.left_today(row, limit, now) if row is not None else limit

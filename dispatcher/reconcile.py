@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from dispatcher.messages import ListedMessage, ListPage
 
 #: The provider's clock may be wrong by so much for an entry to be found by its time.
-_CLOCK_SKEW: Final = timedelta(minutes=10)
+CLOCK_SKEW: Final = timedelta(minutes=10)
 #: An entry whose date is older by so much is older, whatever zone the provider writes dates in.
 _SURELY_OLDER: Final = timedelta(days=1)
 #: Looks that do not settle anything grow apart, up to this.
@@ -147,7 +147,7 @@ class Look:
             entry
             for place, entry in self._since(doubt.msisdn, start)
             if place < end
-            and (entry.created_at is None or entry.created_at >= start - _CLOCK_SKEW)
+            and (entry.created_at is None or entry.created_at >= start - CLOCK_SKEW)
             and entry.provider_message_id not in self._ambiguous
             and agrees(entry, doubt.text, sender)
         ]

@@ -93,7 +93,7 @@ def resolve(store: Store, reference: str, choice: Choice, numbers: Collection[in
         with store.write() as conn:
             case = decisions.lock(conn, request)
             rows = _chosen(conn, request, numbers)
-            if choice is Choice.RESEND and not case.may_go_again:
+            if choice is Choice.RESEND and case.is_at_provider:
                 left += len(rows)
                 continue
             now = store_now(conn)

@@ -24,14 +24,10 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """Whether a batch may leave now: `until` then says before when; else `opens_at` when next.
-
-    None: no limit, or nobody knows.
-    """
+    """Whether a batch may leave now, and before when: None is no limit, or nobody knows."""
 
     is_open: bool
     until: datetime | None = None
-    opens_at: datetime | None = None
 
 
 class DueBatch(NamedTuple):

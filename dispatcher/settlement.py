@@ -59,7 +59,7 @@ def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
         if found is None:
             doubtful.append(Unsettled(recipient.seq, None, MISSING))
         elif found.accepted:
-            cost = _plausible(found.cost)
+            cost = plausible_cost(found.cost)
             accepted.append(Accepted(recipient.seq, found.provider_message_id, cost))
         else:
             unsettled = doubtful if found.in_doubt else rejected
@@ -73,7 +73,7 @@ def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
     )
 
 
-def _plausible(cost: Decimal | None) -> Decimal | None:
+def plausible_cost(cost: Decimal | None) -> Decimal | None:
     """A price as the store can hold it; None for one that is no number, or absurd."""
     fits = cost is not None and cost.is_finite() and abs(cost) < _ABSURD_COST
     return cost if fits else None

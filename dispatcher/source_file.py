@@ -55,7 +55,8 @@ def open_twice_readable(source: Path | BinaryIO) -> BinaryIO:
     except FileNotFoundError:
         raise UsageProblem(f"{source} does not exist", "give the path of a CSV file") from None
     except OSError as error:
-        raise UsageProblem(f"{source} cannot be read: {error.strerror}") from None
+        why, hint = f"{source} cannot be read: {error.strerror}", "check the path and its rights"
+        raise UsageProblem(why, hint) from None
 
 
 def _spooled(pipe: BinaryIO) -> BinaryIO:

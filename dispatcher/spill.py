@@ -58,6 +58,8 @@ class Answer:
     attempt_id: int | None
     verdict: Verdict | None = None
     polling: Polling | None = None
+    #: Surely nothing left, though the request counts as tried: no connection was made.
+    never_left: bool = False
 
     @property
     def name(self) -> str:
@@ -73,7 +75,11 @@ class Answer:
             attempts.undoubt(conn, self.claim, self.attempt_id, now)
         else:
             poll = self.polling.plan(now) if self.polling is not None else None
-            attempts.settle(conn, self.claim, self.attempt_id, self.verdict, poll=poll, now=now)
+            done = attempts.settle(
+                conn, self.claim, self.attempt_id, self.verdict, poll=poll, now=now
+            )
+            if self.never_left and not done.owned:
+                attempts.undoubt(conn, self.claim, self.attempt_id, now)
 
 
 class Spill:
@@ -207,6 +213,7 @@ def _from_json(data: bytes) -> Answer:
         attempt_id=found["attempt_id"],
         verdict=_verdict(found["verdict"]) if found["verdict"] is not None else None,
         polling=Polling(**polling) if polling is not None else None,
+        never_left=found["never_left"],
     )
 
 

@@ -4,142 +4,35 @@ The file is read once. Rows go into the store as they are read, in state `import
 nothing; a person's yes makes the campaign `scheduled`, a no removes it.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import BinaryIO
 
 import orjson
 from sqlalchemy import Connection
 
-from dispatcher.batching import BatchPlanner
-from dispatcher.content import Content, Written, write
+from dispatcher.content import write
 from dispatcher.errors import Refused
-from dispatcher.gates import Wanted, check_opens
-from dispatcher.intake import Intake, Preview, Rejected, Taken
+from dispatcher.gates import check_opens
+from dispatcher.import_writer import LEASE, ImportWriter
+from dispatcher.intake import Preview
 from dispatcher.liveness import is_gone, own_name
 from dispatcher.messages import Route
-from dispatcher.msisdn import NumberReader
+from dispatcher.order import Order, Ready
 from dispatcher.providers.base import Provider, RouteWish
-from dispatcher.recipients import RecipientFile, open_recipients
+from dispatcher.recipients import open_recipients
 from dispatcher.routes import Leg, stored
 from dispatcher.segments import measure
-from dispatcher.status import CampaignState, Encoding, Kind
+from dispatcher.status import CampaignState
 from dispatcher.store import campaigns, imports
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.imports import Import, NewBatch, NewMessage, NewReject
+from dispatcher.store.imports import Import, NewBatch, NewMessage
 from dispatcher.store.messages import pack_cells
 from dispatcher.store.sets import AnyRow
-from dispatcher.template import BoundTemplate, fold
-from dispatcher.timing import Timing
 from dispatcher.witness import Witness
-from dispatcher.zones import ZoneChoice, recipient_zone
 
-#: Rows are stored in groups of about this many.
-_GROUP = 4000
-#: An import whose writer is silent for so long is taken over.
-_LEASE = timedelta(minutes=5)
 _SAME_WITHIN = timedelta(hours=24)
-#: Headers of the column that says a recipient's time zone; `--map timezone=…` names another.
-_ZONE_HEADERS = frozenset({"timezone", "time zone", "time_zone", "tz"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a person asks for: one recipient file, one text, one account."""
-
-    source: Path | BinaryIO
-    source_name: str
-    account: str
-    name: str
-    content: Content
-    kind: Kind = Kind.TRANSACTIONAL
-    sender: str | None = None
-    template: str | None = None
-    column: str | None = None
-    mapping: Mapping[str, str] = field(default_factory=dict)
-    limit: int | None = None
-    keep_columns: bool = True
-    idempotency_key: str | None = None
-    again: bool = False
-    #: `hold`, `resend` or `drop`: what is done about doubts that no list of the provider settles.
-    on_doubt: str = "hold"
-    timing: Timing = field(default_factory=Timing)
-
-    @property
-    def wanted(self) -> Wanted:
-        """What its windows and expiry are judged by."""
-        timing = self.timing
-        return Wanted(
-            kind=self.kind,
-            schedule=timing.schedule,
-            start_at=timing.start_at,
-            expire_at=timing.expire_at,
-            schedule_at=self.content.schedule_at,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """An order that passed every check that needs no row of the file."""
-
-    order: Order
-    provider: Provider
-    route: Route
-    written: Written
-    file: RecipientFile
-    template: BoundTemplate
-    #: Where it goes on while its account is out of service, in this order.
-    fallbacks: Sequence[Leg] = ()
-
-    @property
-    def content_key(self) -> str:
-        """What makes two submissions the same: file, text, account and route."""
-        parts = [
-            self.file.sha256, self.written.text, self.order.account, self.order.kind,
-            self.route.sender, self.route.template, self.file.phone_column, self.order.limit,
-            sorted(self.order.mapping.items()), self.written.template_columns,
-            self.order.content.flash,
-        ]  # fmt: skip
-        return hashlib.sha256(orjson.dumps(parts)).hexdigest()
-
-    @property
-    def room_bytes(self) -> int:
-        """What recipients may take of one request."""
-        return self.provider.settings.max_request_bytes - self.provider.envelope_bytes
-
-    def intake(self) -> Intake:
-        """The file's rows against this text."""
-        provider, room = self.provider, self.room_bytes
-
-        def fits(msisdn: int, text: str) -> bool:
-            return provider.recipient_bytes(msisdn, text) <= room
-
-        return Intake(
-            self.file,
-            self.template,
-            NumberReader(provider.settings.country),
-            max_parts=provider.max_parts,
-            fits=fits,
-            limit=self.order.limit,
-            zone_of=self._zone_of() if self.order.timing.plans_by_zone else None,
-        )
-
-    def _zone_of(self) -> Callable[[Sequence[str], int], ZoneChoice]:
-        """The zone of a row: its zone column, if the file has one, else its number's."""
-        column = next(
-            (i for i, h in enumerate(self.file.headers) if fold(h) in _ZONE_HEADERS), None
-        )
-        default = self.order.timing.zone
-
-        def choose(cells: Sequence[str], msisdn: int) -> ZoneChoice:
-            explicit = cells[column] if column is not None and column < len(cells) else None
-            return recipient_zone(explicit, msisdn, default)
-
-        return choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +121,7 @@ def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> 
     written is Refused, and so is content that was accepted since `already_submitted` looked.
     """
     job = _start(store, ready)
-    writer = _Writer(store, job, ready)
+    writer = ImportWriter(store, job, ready)
     intake = ready.intake()
     try:
         for item in intake:
@@ -269,7 +162,7 @@ def import_lists(store: Store, ready: Ready) -> Imported:
     job = _start(store, ready)
     preview = Preview(rows=1, valid=1, parts=size.parts)
     with store.write() as conn:
-        lease_until = store_now(conn) + _LEASE
+        lease_until = store_now(conn) + LEASE
         imports.write(conn, job, [batch], [], lease_until=lease_until)
         imports.finish(conn, job, {"rows": 1, "total": 1, "parts": size.parts}, lease_until)
     return Imported(job=job, preview=preview)
@@ -288,7 +181,7 @@ def discard(store: Store, job: Import) -> None:
     is_left = True
     while is_left:
         with store.write() as conn:
-            is_left = not imports.discard(conn, job, store_now(conn) + _LEASE)
+            is_left = not imports.discard(conn, job, store_now(conn) + LEASE)
 
 
 def _start(store: Store, ready: Ready) -> Import:
@@ -319,7 +212,7 @@ def _fenced_off(conn: Connection, ready: Ready) -> Import | None:
             f"wait for it to end; if it was killed, try again after {left.import_lease_until:%H:%M}"
             " UTC",
         )
-    return imports.take_over(conn, left, now + _LEASE)
+    return imports.take_over(conn, left, now + LEASE)
 
 
 def _started(conn: Connection, ready: Ready) -> Import:
@@ -350,98 +243,4 @@ def _started(conn: Connection, ready: Ready) -> Import:
         **order.timing.columns(),
         "created_at": now,
     }
-    return imports.start(conn, values, now + _LEASE)
-
-
-class _Writer:
-    """Plans batches while rows come, and stores them in groups."""
-
-    def __init__(self, store: Store, job: Import, ready: Ready) -> None:
-        provider = ready.provider
-        self._store = store
-        self._job = job
-        self._keep_columns = ready.order.keep_columns
-        self._width = len(ready.file.file_headers)
-        self._bytes_of = provider.recipient_bytes
-        self._is_one_each = ready.written.template_columns is not None
-        self._texts_differ = self._is_one_each or (
-            bool(ready.template.columns) and not provider.capabilities.personal_texts
-        )
-        self._planner = BatchPlanner[tuple[Encoding, str | None], Taken](
-            max_recipients=provider.chunk if self._texts_differ else provider.max_recipients,
-            max_bytes=ready.room_bytes,
-        )
-        self._batches: list[NewBatch] = []
-        self._rejects: list[NewReject] = []
-        self._rows = 0
-        self._next_batch = 0
-        self._next_seq = 0
-
-    def add(self, item: Taken | Rejected) -> None:
-        """Take one row."""
-        if isinstance(item, Rejected):
-            cells = item.cells[: self._width] if self._keep_columns else []
-            kept = orjson.dumps(cells).decode()
-            self._rejects.append(NewReject(item.row, item.kind, item.msisdn, item.reason, kept))
-            self._rows += 1
-        else:
-            size = self._bytes_of(item.msisdn, item.text)
-            full = self._planner.add(item, lane=(item.encoding, item.zone), size_bytes=size)
-            if full:
-                self._plan(full)
-        if self._rows >= _GROUP:
-            self._flush()
-
-    def finish(self, preview: Preview) -> None:
-        """Store what is left, and the totals."""
-        for _lane, rest in self._planner.flush():
-            self._plan(rest)
-        self._flush()
-        counts: dict[str, int | str] = {
-            "rows": preview.rows,
-            "total": preview.valid,
-            "invalid": preview.invalid,
-            "duplicate": preview.duplicate,
-            "suppressed": preview.suppressed,
-            "parts": preview.parts,
-        }
-        if preview.zones:
-            counts["zones"] = orjson.dumps(sorted(preview.zones)).decode()
-        with self._store.write() as conn:
-            imports.finish(conn, self._job, counts, store_now(conn) + _LEASE)
-
-    def _plan(self, items: list[Taken]) -> None:
-        first = self._next_seq
-        self._batches.append(
-            NewBatch(
-                seq=self._next_batch,
-                encoding=items[0].encoding,
-                zone=items[0].zone,
-                first_seq=first,
-                messages=[
-                    NewMessage(first + i, item.row, item.msisdn, item.parts, item.variables)
-                    for i, item in enumerate(items)
-                ],
-                requests=self._requests(items),
-                cells=self._packed(items),
-            )
-        )
-        self._next_batch += 1
-        self._next_seq += len(items)
-        self._rows += len(items)
-
-    def _requests(self, items: list[Taken]) -> int:
-        if self._is_one_each:
-            return len(items)
-        return len({item.text for item in items}) if self._texts_differ else 1
-
-    def _packed(self, items: list[Taken]) -> bytes | None:
-        if not self._keep_columns:
-            return None
-        return pack_cells([item.cells[: self._width] for item in items])
-
-    def _flush(self) -> None:
-        with self._store.write() as conn:
-            lease_until = store_now(conn) + _LEASE
-            imports.write(conn, self._job, self._batches, self._rejects, lease_until=lease_until)
-        self._batches, self._rejects, self._rows = [], [], 0
+    return imports.start(conn, values, now + LEASE)

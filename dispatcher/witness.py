@@ -96,12 +96,15 @@ class Witness:
         #: What this process has seen itself.
         self._seen: Mark | None = None
         self._kept: Mark | None = None
+        self._file: tuple[int, int] | None = None
 
     def look(self, conn: Connection, *, remembered: int = 0) -> str | None:
         """Compare the store with its witnesses, and note in it why it is held, if it is.
 
         `remembered` is what `ask_redis` said. `keep` is to follow the commit.
         """
+        if self._is_replaced():
+            return f"the file of the store was replaced while it was in use ({_ADOPT})"
         before = identity.get(conn)
         row = identity.ensure(conn)
         is_new = before is None or before.place is None
@@ -136,6 +139,8 @@ class Witness:
 
     def may_claim(self, conn: Connection) -> bool:
         """Whether work may be taken: nobody holds the store, and it did not go back under us."""
+        if self._is_replaced():
+            return False
         with self._lock:
             seen = self._seen
         row = identity.get(conn)
@@ -197,6 +202,25 @@ class Witness:
             if isinstance(found, bytes) and found.isdigit():
                 return int(found)
         return 0
+
+    def _is_replaced(self) -> bool:
+        """Whether another file stands in the SQLite file's place than when last asked.
+
+        Its open connections, which still see the old one, are closed.
+        """
+        if self._beside is None:
+            return False
+        try:
+            found = Path(self._store.url.database or "").stat()
+        except OSError:
+            return True
+        file = (found.st_dev, found.st_ino)
+        with self._lock:
+            known, self._file = self._file, file
+        if known in {None, file}:
+            return False
+        self._store.close()
+        return True
 
     def _witnessed(self, row: AnyRow) -> int:
         """The highest attempt of the store that anybody remembers."""

@@ -11,6 +11,7 @@ from dispatcher.providers.base import Capabilities, Provider
 from dispatcher.reconcile import MAX_LOOKS, Doubt, Finding, Look, Note, decide, next_pause_s
 from dispatcher.rendering import render
 from dispatcher.routes import route_of
+from dispatcher.settlement import plausible_cost
 from dispatcher.status import MessageState
 from dispatcher.store import decisions, doubts, listings
 from dispatcher.store.decisions import Case, Found, Noted
@@ -41,8 +42,8 @@ def settle(
     now = store_now(conn)
     fresh = doubts.load(conn, doubtful.id)
     outcome = _outcome(conn, fresh, look, provider.capabilities)
-    if outcome.absent and not case.may_go_again:
-        # Proved, but their batch is at the provider, or its work went to another account.
+    if outcome.absent and case.is_at_provider:
+        # Proved, but a worker has their batch: the next look gives it back to them.
         outcome.doubtful.extend(
             Noted(one.seq, one.note & ~Note.ABSENT | Note.MISSED) for one in outcome.absent
         )
@@ -104,7 +105,11 @@ def _outcome(
                 assert one.entry is not None
                 entry, msisdn = one.entry, rows[one.seq].msisdn
                 found = Found(
-                    one.seq, msisdn, entry.provider_message_id, entry.cost, note | Note.FOUND
+                    one.seq,
+                    msisdn,
+                    entry.provider_message_id,
+                    plausible_cost(entry.cost),
+                    note | Note.FOUND,
                 )
                 outcome.found.append(found)
             case Finding.ABSENT:
@@ -135,7 +140,7 @@ def _follow_rule(
     """What `--on-doubt` says of those whom no list can settle.
 
     An entry that may be somebody's own is evidence: those wait for a person, as do those who were
-    submitted again once, and batches that cannot be given work.
+    submitted again once.
     """
     rule = doubtful.campaign.on_doubt
     if rule == "resend" and doubtful.campaign.schedule_at is not None:
@@ -143,7 +148,7 @@ def _follow_rule(
     open_ = [one for one in left if Note.UNEXPLAINED not in Note(one.note)]
     if rule == "resend":
         open_ = [one for one in open_ if Note.RESENT not in Note(one.note)]
-    if rule == "hold" or not open_ or (rule == "resend" and not case.may_go_again):
+    if rule == "hold" or not open_ or (rule == "resend" and case.is_at_provider):
         return Counter()
     if rule == "drop":
         rows = [Noted(one.seq, one.note | Note.DROPPED) for one in open_]

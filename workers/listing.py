@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import DeliveryReport, ListedMessage
 from dispatcher.providers.base import Provider, StatusLookup
 from dispatcher.ratelimit import Bucket
+from dispatcher.reconcile import CLOCK_SKEW
 from dispatcher.schedule import SHORT_WAIT_S
 from dispatcher.store import accounts
 from dispatcher.store.engine import store_now
@@ -34,6 +36,8 @@ class StatusLook:
         self.is_impossible = False
         #: It was cut short: the next one may say more.
         self.failed = False
+        #: The rest of the list was dearer to read than the messages are to ask about.
+        self.is_dear = False
         self._oldest = min(polled.begun_at for polled in group)
         self._by_id: dict[str, tuple[int, int]] = {}
         self._by_number: dict[int, list[tuple[int, datetime]]] = {}
@@ -58,11 +62,16 @@ class StatusLook:
                     cost=entry.cost,
                 )
 
-    def is_enough(self, entries: Sequence[ListedMessage], *, pages: int, at_most: int) -> bool:
-        """Whether the rest of the list is no use, or dearer than asking about each message."""
+    def is_enough(self, entries: Sequence[ListedMessage]) -> bool:
+        """Whether the rest of the list is of no use."""
         times = [entry.created_at for entry in entries if entry.created_at is not None]
-        is_older = bool(times) and max(times) < self._oldest
-        return len(self._reports) >= self.open or is_older or pages >= at_most
+        is_older = bool(times) and max(times) < self._oldest - CLOCK_SKEW
+        return len(self._reports) >= self.open or is_older
+
+    def unseen(self, polled: Polled) -> Polled:
+        """The request with those of its open messages that no page has shown."""
+        unseen = [one for one in polled.open if (polled.id, one.msisdn) not in self._reports]
+        return replace(polled, open=unseen)
 
     def reports_of(self, polled: Polled) -> list[DeliveryReport]:
         """The reports on one request's messages."""
@@ -74,7 +83,9 @@ class StatusLook:
         if len(candidates) != 1 or entry.created_at is None:
             return None
         ((id_, begun_at),) = candidates
-        return (id_, entry.msisdn) if entry.created_at >= begun_at else None
+        # Such lists have whole seconds.
+        is_later = entry.created_at >= begun_at.replace(microsecond=0)
+        return (id_, entry.msisdn) if is_later else None
 
 
 def reads_list(provider: Provider, messages: int) -> bool:
@@ -110,9 +121,12 @@ def read_list(own: Services, provider: Provider, group: Sequence[Polled]) -> Sta
             break
         look.add(listed.entries)
         pages += 1
-        if look.is_enough(listed.entries, pages=pages, at_most=at_most):
+        if look.is_enough(listed.entries):
             break
         page = listed.next_page
+        if page is not None and pages >= at_most:
+            look.is_dear = not only_there
+            break
     return look
 
 

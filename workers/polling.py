@@ -7,6 +7,7 @@ from dispatcher.errors import ProviderError
 from dispatcher.messages import DeliveryReport, PollRef, PollTarget
 from dispatcher.providers.base import Provider
 from dispatcher.schedule import poll_delay
+from dispatcher.settlement import plausible_cost
 from dispatcher.status import MessageState
 from dispatcher.store import polls
 from dispatcher.store.engine import store_now
@@ -62,8 +63,11 @@ def _poll(own: Services, polled: Polled) -> None:
         group = [polled, *_joined(own, polled)]
         look = read_list(own, provider, group)
         for each in group:
-            reports = look.reports_of(each)
-            _settle(own, provider, each, reports, failed=look.failed, over=look.is_impossible)
+            reports, failed = look.reports_of(each), look.failed
+            if look.is_dear and (unseen := look.unseen(each)).open:
+                asked, failed = _ask(own, provider, unseen)
+                reports += asked
+            _settle(own, provider, each, reports, failed=failed, over=look.is_impossible)
         return
     reports, failed = _ask(own, provider, polled) if polled.open else ([], False)
     _settle(own, provider, polled, reports, failed=failed)
@@ -124,7 +128,13 @@ def _receipts(polled: Polled, reports: list[DeliveryReport], *, over: bool) -> l
     """Final states by message. A provisional one counts only when the validity period is over."""
     seq_of = {message.msisdn: message.seq for message in polled.open}
     return [
-        Receipt(seq_of[report.msisdn], report.state, report.error_code, report.raw)
+        Receipt(
+            seq_of[report.msisdn],
+            report.state,
+            report.error_code,
+            report.raw,
+            plausible_cost(report.cost),
+        )
         for report in reports
         if report.msisdn in seq_of
         and report.state is not MessageState.SUBMITTED

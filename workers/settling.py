@@ -132,6 +132,7 @@ class Settling:
             attempt_id=attempt_id,
             verdict=verdict,
             polling=self._work.polling,
+            never_left=error is not None and error.kind is ErrorKind.UNREACHABLE,
         )
         return given, error
 
@@ -142,10 +143,12 @@ class Settling:
         """
         error, claim = self._error, self._work.claim
         # What was not begun says nothing of the batch, nor does a probe while the breaker is open.
-        is_try = error is not None and error.kind in _COUNTED and not isinstance(error, NotBegun)
+        is_unbegun = isinstance(error, NotBegun)
+        is_try = error is not None and error.kind in _COUNTED and not is_unbegun
         is_try = is_try and not claim.is_probe
+        is_handed_back = is_unbegun and self._own.stopping.is_set()
         not_before = None
-        if error is not None and error.kind.retryable:
+        if error is not None and error.kind.retryable and not is_handed_back:
             wait_s = retry_delay(claim.tries + 1, error.retry_after_s, random.random)
             not_before = _behind_others(conn, claim, now + timedelta(seconds=wait_s))
         attempts.close_batch(

@@ -6,6 +6,7 @@ session is open during the call, and every write carries the claim's fence.
 
 import logging
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -41,6 +42,12 @@ _DEADLINE_SLACK_S = 15.0
 _BROKER_RETRY_S = 2.0
 #: A start is not moved for less: sleeps and transactions are no more exact.
 _JITTER_S = 0.005
+#: So late a start may be and still pay from when it was due. Who is later pays from the start: what
+#: one stall held up must not leave as a burst.
+_CATCH_UP_S = 0.02
+#: The requests of a batch leave within this time, whatever rate was set since it was planned, so
+#: that a pause or another rate holds at once; the rest is released again.
+_SPREAD_S = 1.0
 
 
 @app.task(name=SUBMIT)
@@ -95,10 +102,8 @@ def _submit_claimed(own: Services, claim: Claim) -> None:
             wait_s = 0.0
             break
         begun_at = boottime()
-        # A start that had to be moved is paid from where it is now, as any other from where it was.
-        passed_s = reservation.wait_s if is_moved else begun_at - reserved_at
         try:
-            begun = _begin(own, work, reservation, passed_s)
+            begun = _begin(own, work, reservation, None if is_moved else reserved_at)
         except StoreError:
             # Whether the attempts are stored is not known, but that nothing left is.
             gone = Answer(claim=claim, attempt_id=None)
@@ -131,10 +136,17 @@ def _prepare(own: Services, claim: Claim) -> Work | None:
             batches.settle_empty(conn, claim)
         return None
     batch = batch_of(campaign, claim.account, claim.encoding, rows)
-    requests = requests_of(provider, campaign, batch)
-    return Work(
-        claim=claim, provider=provider, requests=requests, account=account, campaign=campaign
+    work = Work(
+        claim=claim,
+        provider=provider,
+        requests=requests_of(provider, campaign, batch),
+        account=account,
+        campaign=campaign,
     )
+    soon = [
+        request for request, s in zip(work.requests, _offsets(work), strict=True) if s < _SPREAD_S
+    ]
+    return replace(work, requests=soon)
 
 
 def _most(claim: Claim, campaign: AnyRow | None, provider: Provider, left: int | None) -> int:
@@ -169,24 +181,28 @@ def _reserve(own: Services, work: Work) -> Reservation:
 
 
 def _campaign_key(work: Work) -> str:
-    return f"campaign {work.claim.campaign_id}"
+    """Each rate has its bucket: what was paid at another one is the store's to say."""
+    return f"campaign {work.claim.campaign_id} at {work.campaign.rate}"
 
 
 def _begin(
-    own: Services, work: Work, reservation: Reservation, passed_s: float
+    own: Services, work: Work, reservation: Reservation, reserved_at: float | None
 ) -> Begun | float | None:
     """Commit the attempt rows. From here on a crash leaves doubt.
 
-    `passed_s`: since the reservation. The seconds to wait, where what has begun is paid until then;
-    None where the batch must not begin.
+    `reserved_at` is None where the start had to be moved: it is paid from now on. The seconds to
+    wait, where what has begun is paid until then; None where the batch must not begin.
     """
     settings = work.provider.settings
-    paid = {key: s - passed_s for key, s in reservation.paid_for_s.items()}
-    campaign_paid_for_s = paid.pop(_campaign_key(work), None)
     with own.store.write() as conn:
         now = store_now(conn)
         if (early_s := _early_s(conn, work, now)) > _JITTER_S:
             return early_s
+        due_s = reservation.wait_s
+        passed_s = due_s if reserved_at is None else boottime() - reserved_at
+        passed_s = min(passed_s, due_s + _CATCH_UP_S)
+        paid = {key: s - passed_s for key, s in reservation.paid_for_s.items()}
+        campaign_paid_for_s = paid.pop(_campaign_key(work), None)
         terms = Terms(
             gate=lambda row, at: gate(settings, row, work.claim.zone, at),
             deadline=now + timedelta(seconds=settings.timeout_s + _DEADLINE_SLACK_S),
@@ -237,24 +253,30 @@ def _call(own: Services, work: Work, begun: Begun, begun_at: float) -> None:
 
 def _departures(work: Work, begun: Begun, begun_at: float) -> list[Departure]:
     """When each request of a batch may leave: spread over the batch's share of every rate."""
-    rates = [*rates_of(work.provider.settings).items()]
-    if work.campaign.rate is not None:
-        rates.append((Unit.MESSAGES, work.campaign.rate))
-    spread = [list(departures(work.costs(unit), rate)) for unit, rate in rates]
-    offsets = (
-        [max(at) for at in zip(*spread, strict=True)] if spread else [0.0] * len(work.requests)
-    )
     not_after = None
     if begun.until is not None:
         not_after = begun_at + (begun.until - begun.at).total_seconds()
+    # The commit has taken a while: what was due meanwhile does not leave all at once.
+    start = boottime()
     return [
         Departure(
-            not_before=begun_at + offset if offset else 0.0,
+            not_before=start + offset if offset else 0.0,
             begin_deadline=begun_at + offset + _FIRST_BYTE_S,
             not_after=not_after,
         )
-        for offset in offsets
+        for offset in _offsets(work)
     ]
+
+
+def _offsets(work: Work) -> list[float]:
+    """Seconds from the start of a batch until each of its requests may leave."""
+    rates = [*rates_of(work.provider.settings).items()]
+    if work.campaign.rate is not None:
+        rates.append((Unit.MESSAGES, work.campaign.rate))
+    if not rates:
+        return [0.0] * len(work.requests)
+    spread = [list(departures(work.costs(unit), rate)) for unit, rate in rates]
+    return [max(at) for at in zip(*spread, strict=True)]
 
 
 def _hand_back(

@@ -144,6 +144,6 @@ def _answer(store: "Store", done: "Done", what: str, *, as_json: bool) -> None:
     else:
         click.echo(f"campaign {done.campaign_id}: {done.recipients} recipients {what}")
         if done.left:
-            click.echo("others are held by a worker or another account: try again in a minute")
+            click.echo("others are in batches that a worker holds just now: try again in a minute")
     if done.left:
         raise click.exceptions.Exit(1)

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from dispatcher.content import Content
     from dispatcher.intake import Preview
     from dispatcher.messages import Route
+    from dispatcher.order import Order, Ready
     from dispatcher.providers.base import Provider, RouteWish
     from dispatcher.store.engine import Store
-    from dispatcher.submission import Imported, Order, Ready
+    from dispatcher.submission import Imported
     from dispatcher.timing import Timing
 
 
@@ -255,8 +256,8 @@ def _content(provider: "Provider", given: dict[str, Any]) -> "Content":
 
 
 def _order(account: str, given: dict[str, Any], timing: "Timing", content: "Content") -> "Order":
+    from dispatcher.order import Order
     from dispatcher.status import Kind
-    from dispatcher.submission import Order
 
     file = given["file"]
     if file is None and not given["contact_lists"]:

@@ -160,6 +160,7 @@ def print_view(shown: "View") -> None:
     """A campaign as a person reads it."""
     from dispatcher.cli.progress import held_up_by
     from dispatcher.routes import legs_of, route_of
+    from dispatcher.store.types import in_digits
 
     c, counts = shown.campaign, shown.counts
     reason = held_up_by(shown)
@@ -190,6 +191,8 @@ def print_view(shown: "View") -> None:
         for name, count in counts.items()
         if count and name not in {"total", "invalid", "duplicate", "suppressed", "no_receipt"}
     ]
+    if shown.cost is not None:
+        click.echo(f"cost       {in_digits(shown.cost)}, as the provider states it")
     click.echo("\nmessages")
     for name, count in shown_states or [("none", 0)]:
         click.echo(f"  {count:>9}  {name}")

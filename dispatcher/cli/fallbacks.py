@@ -12,9 +12,9 @@ from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
     from dispatcher.messages import Route
+    from dispatcher.order import Ready
     from dispatcher.providers.base import Provider, RouteWish
     from dispatcher.routes import Leg
-    from dispatcher.submission import Ready
 
 
 def with_fallbacks(ctx: click.Context, ready: "Ready", given: dict[str, Any]) -> "Ready":

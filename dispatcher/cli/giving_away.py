@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dispatcher.messages import Route
+    from dispatcher.order import Order, Ready
     from dispatcher.providers.base import Provider, RouteWish
     from dispatcher.store.engine import Store
-    from dispatcher.submission import Imported, Order, Ready
+    from dispatcher.submission import Imported
 
 #: Options and the capability that each needs.
 _NEEDS: Final = {

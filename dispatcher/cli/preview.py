@@ -10,8 +10,8 @@ from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
     from dispatcher.intake import Preview
+    from dispatcher.order import Ready
     from dispatcher.store.engine import Store
-    from dispatcher.submission import Ready
 
 _SHOWN_REASONS = 8
 

@@ -11,8 +11,8 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.outcome import answer, wait_option
 
 if TYPE_CHECKING:
+    from dispatcher.order import Order, Ready
     from dispatcher.store.engine import Store
-    from dispatcher.submission import Order, Ready
 
 _TEST_WITHIN_S: Final = 60.0
 
@@ -130,8 +130,8 @@ def _one_recipient(number: str, text: str) -> dict[str, Any]:
 
 def _order(account: str, given: dict[str, Any]) -> "Order":
     from dispatcher.content import Content
+    from dispatcher.order import Order
     from dispatcher.status import Kind
-    from dispatcher.submission import Order
     from dispatcher.timing import Timing
 
     return Order(

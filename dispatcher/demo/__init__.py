@@ -21,12 +21,12 @@ from dispatcher.embedded import EmbeddedBroker
 from dispatcher.errors import DispatcherError
 from dispatcher.intake import Preview
 from dispatcher.messages import Directory
+from dispatcher.order import Order
 from dispatcher.providers import provider_class
 from dispatcher.status import Encoding
 from dispatcher.store import campaigns as stored_campaigns
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
-from dispatcher.submission import Order
 from dispatcher.supervisor import Child, Supervisor
 from dispatcher.transport import fetch
 

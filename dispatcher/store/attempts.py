@@ -16,7 +16,7 @@ from dispatcher.status import (
     CampaignState,
     MessageState,
 )
-from dispatcher.store import accounts, campaigns, late
+from dispatcher.store import accounts, campaigns, costs, late
 from dispatcher.store.batches import Claim, hand_back
 from dispatcher.store.doubts import fallen
 from dispatcher.store.sets import AnyRow, Columns, value_set
@@ -94,7 +94,8 @@ def begin(
         or not may_leave.is_open
         or (left is not None and left < messages)
     ):
-        hand_back(conn, held, not_before=may_leave.opens_at)
+        # Not until it opens: release asks the gate too, and windows may be changed meanwhile.
+        hand_back(conn, held, not_before=None)
         return None
     taken = conn.execute(
         update(BATCH)
@@ -182,6 +183,8 @@ def settle(
         _move(conn, held.id, rejected, BATCH.c.rejected)
         doubtful = _mark(conn, held, attempt_id, verdict.doubtful, MessageState.IN_DOUBT, None)
         _move(conn, held.id, doubtful, BATCH.c.in_doubt)
+    if accepted and any(one.cost is not None for one in verdict.accepted):
+        costs.add_up(conn, held.id, held.messages)
     if owned or accepted:
         _close_attempt(conn, attempt_id, verdict, poll if accepted else None, now)
     if doubtful:

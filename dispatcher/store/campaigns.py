@@ -183,14 +183,28 @@ def reopen(conn: Connection, campaign_id: int, now: datetime) -> bool:
 def change_terms(
     conn: Connection, campaign_id: int, values: dict[str, Any], *, actor: str, now: datetime
 ) -> None:
-    """Change rate, windows, priority or times of a campaign, with an audit row."""
-    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(**values))
+    """Change rate, windows, priority or times of a campaign, with an audit row.
+
+    What is still to be paid at a former rate is paid at the new one.
+    """
     detail = ", ".join(f"{name} = {value}" for name, value in values.items())
+    if "rate" in values:
+        old = conn.execute(select(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).with_for_update())
+        values = values | {"paid_until": _at_rate(old.one(), values["rate"], now)}
+    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(**values))
     conn.execute(
         insert(AUDIT).values(
             at=now, actor=actor, action="campaign set", campaign_id=campaign_id, detail=detail
         )
     )
+
+
+def _at_rate(campaign: AnyRow, rate: float | None, now: datetime) -> datetime | None:
+    """Until when the campaign is paid once its rate is `rate`."""
+    if rate is None or campaign.rate is None or campaign.paid_until is None:
+        return None
+    left: timedelta = campaign.paid_until - now
+    return now + max(timedelta(), left) * (campaign.rate / rate)
 
 
 def lapse_due(conn: Connection, now: datetime) -> int:

@@ -14,15 +14,12 @@ from sqlalchemy import Connection, Integer, SmallInteger, Text, and_, func, inse
 
 from dispatcher.errors import StoreError
 from dispatcher.status import BatchState, CampaignState, MessageState
-from dispatcher.store import campaigns, other_ids
+from dispatcher.store import campaigns, costs, other_ids
 from dispatcher.store.attempts import PollPlan
 from dispatcher.store.other_ids import OtherId
 from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.types import Money
-
-#: Batches that may be given work again: nobody works on their messages.
-_AT_REST = frozenset({BatchState.PENDING, BatchState.QUEUED, BatchState.SETTLED})
 
 
 class Found(NamedTuple):
@@ -61,18 +58,19 @@ class Case:
         return bool(self.campaign.state == CampaignState.CANCELLED)
 
     @property
-    def may_go_again(self) -> bool:
-        """Whether nobody holds the batch, and it can have work: the rest of one that moved to
-        another account cannot."""
-        return self.batch.state in _AT_REST or (self.is_cancelled and not self.is_at_provider)
-
-    @property
-    def doubtful(self) -> Any:
-        """The condition that selects its messages in doubt."""
+    def messages(self) -> Any:
+        """The condition that selects all messages of its batch."""
         last = self.batch.first_seq + self.batch.size - 1
         return and_(
             MESSAGE.c.campaign_id == self.batch.campaign_id,
             MESSAGE.c.seq.between(self.batch.first_seq, last),
+        )
+
+    @property
+    def doubtful(self) -> Any:
+        """The condition that selects its messages in doubt."""
+        return and_(
+            self.messages,
             MESSAGE.c.attempt_id == self.attempt.id,
             MESSAGE.c.state == MessageState.IN_DOUBT,
         )
@@ -137,6 +135,8 @@ def found(
         for one in entries
     ]
     other_ids.match(conn, ids, now)
+    if any(one.cost is not None for one in entries):
+        costs.add_up(conn, case.batch.id, case.messages)
     _count(conn, case, MessageState.SUBMITTED, moved)
     if poll is None:
         _count_no_receipt(conn, case, moved)
@@ -156,10 +156,10 @@ def again(
     """`in_doubt → pending`; the state that they came to.
 
     `failed` where `failed_after` is given and the batch has used up so many tries, counting this
-    one; `cancelled` where the campaign was cancelled meanwhile. Raises StoreError where they may
-    not go again.
+    one; `cancelled` where the campaign was cancelled meanwhile. Raises StoreError where the batch
+    is at the provider.
     """
-    if not case.may_go_again:
+    if case.is_at_provider:
         raise StoreError(f"batch {case.batch.id} cannot be given work now")
     tries = case.batch.tries + (failed_after is not None)
     state = MessageState.CANCELLED if case.is_cancelled else MessageState.PENDING

@@ -136,7 +136,7 @@ def adopt(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> dict[i
     note(
         conn,
         store_id=str(uuid.uuid4()),
-        place=place(conn),
+        place=None,
         attempt_id=highest_attempt(conn),
         witnessed_id=0,
         held=None,

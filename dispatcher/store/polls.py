@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -19,9 +20,11 @@ from sqlalchemy import (
 )
 
 from dispatcher.status import MessageState
+from dispatcher.store import costs
 from dispatcher.store.engine import one_at_a_time
 from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
+from dispatcher.store.types import Money
 
 _FINAL = (MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.EXPIRED)
 
@@ -59,6 +62,8 @@ class Receipt(NamedTuple):
     state: MessageState
     error_code: str | None
     error: str | None
+    #: What it cost, where the report says so.
+    cost: Decimal | None = None
 
 
 def release(
@@ -198,6 +203,8 @@ def settle(
     total = moved.total()
     if total:
         values["submitted"] = BATCH.c.submitted - total
+    if total and any(receipt.cost is not None for receipt in receipts):
+        costs.add_up(conn, polled.batch_id, _of(polled))
     if attempt.poll_at is None:
         # Polling had ended without these receipts.
         values["no_receipt"] = BATCH.c.no_receipt - total
@@ -239,10 +246,14 @@ def _apply(
     rows: Sequence[Receipt],
     now: datetime,
 ) -> int:
-    columns: Columns = [("seq", Integer()), ("code", Text()), ("reason", Text())]
+    columns: Columns = [
+        ("seq", Integer()), ("code", Text()), ("reason", Text()), ("cost", Money()),
+    ]  # fmt: skip
     # The provider's word for a delivery is no error.
     said = state is not MessageState.DELIVERED
-    entries = [(r.seq, r.error_code if said else None, r.error if said else None) for r in rows]
+    entries = [
+        (r.seq, r.error_code if said else None, r.error if said else None, r.cost) for r in rows
+    ]
     given = value_set(conn, columns, entries)
     return conn.execute(
         update(MESSAGE)
@@ -251,5 +262,11 @@ def _apply(
             MESSAGE.c.seq == given.c.seq,
             _is_open(polled.id),
         )
-        .values(state=state, final_at=now, error_code=given.c.code, error=given.c.reason)
+        .values(
+            state=state,
+            final_at=now,
+            error_code=given.c.code,
+            error=given.c.reason,
+            cost=func.coalesce(given.c.cost, MESSAGE.c.cost),
+        )
     ).rowcount

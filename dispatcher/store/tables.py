@@ -216,6 +216,8 @@ class Batch(SQLModel, table=True):
     lapsed: int = _count()
     #: Of `submitted`: polling has ended, no receipt will come.
     no_receipt: int = _count()
+    #: Sum of its messages' prices (`costs.py`); NULL where the provider named none.
+    cost: Decimal | None = Field(default=None, sa_column=Column(Money))
 
 
 class Message(SQLModel, table=True):

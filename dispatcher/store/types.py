@@ -46,6 +46,14 @@ class UtcTime(TypeDecorator[datetime]):
         return result
 
 
+def in_digits(price: Decimal | None) -> str | None:
+    """A price without an exponent and without trailing zeros: both databases' look the same."""
+    if price is None:
+        return None
+    text = f"{price:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 class Money(TypeDecorator[Decimal]):
     """A price to a millionth: `numeric` on PostgreSQL, whole millionths on SQLite.
 

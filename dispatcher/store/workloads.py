@@ -31,7 +31,7 @@ def of_account(conn: Connection, account: str) -> Sequence[AnyRow]:
             CAMPAIGN,
             BATCH.c.zone,
             func.sum(BATCH.c.pending).label("messages"),
-            func.sum(BATCH.c.parts * BATCH.c.pending / BATCH.c.size).label("parts"),
+            func.sum(BATCH.c.parts * BATCH.c.pending / BATCH.c.size).label("parts_left"),
             func.sum(BATCH.c.requests).label("requests"),
         )
         .join_from(CAMPAIGN, BATCH, left)

@@ -75,10 +75,12 @@ class Stage:
         worker: Mapping[str, Any],
         store_url: str | None,
         broker: EmbeddedBroker | None,
+        command: Callable[..., Ended] = dispatcher,
     ) -> None:
         self.folder = folder
         self.provider = provider
         self.broker = broker
+        self._command = command
         self.store = Store(store_url or f"sqlite:///{folder / 'dispatcher.db'}")
         #: Where `dispatcher up` keeps its broker: in our folder, not in the user's.
         self.env = {"DISPATCHER_CONFIG": str(self.config), "XDG_RUNTIME_DIR": str(folder)}
@@ -117,7 +119,7 @@ class Stage:
 
     def run(self, *args: str, env: Mapping[str, str] | None = None) -> Ended:
         """`dispatcher ARGS` in the stage's folder."""
-        return dispatcher(*args, folder=self.folder, env={**self.env, **(env or {})})
+        return self._command(*args, folder=self.folder, env={**self.env, **(env or {})})
 
     def json(self, *args: str) -> Any:
         """What `dispatcher ARGS --json` printed; it must have ended with 0."""
@@ -151,7 +153,13 @@ class Stage:
         """Start the worker, and wait until it takes tasks."""
         before = self.said("worker").count(" ready.")
         self.celery("worker", "-l", level, "--without-mingle", "--without-gossip", "-n", "w1@%h")
-        wait_for(lambda: self.said("worker").count(" ready.") > before, "the worker")
+
+        def is_ready() -> bool:
+            ended = self._processes["worker"].poll()
+            assert ended is None, f"the worker ended with {ended}: {self.said('worker')}"
+            return self.said("worker").count(" ready.") > before
+
+        wait_for(is_ready, "the worker")
 
     def start(self, level: str = "info") -> None:
         """Start beat and a worker."""
@@ -245,6 +253,7 @@ def stage(
     own_broker: bool = False,
     simulator: Sequence[str] = (),
     scale: float = 100,
+    command: Callable[..., Ended] = dispatcher,
 ) -> Iterator[Stage]:
     """A stage; everything of it ends with the block.
 
@@ -267,6 +276,7 @@ def stage(
             worker={"lease_s": 5, "requeue_after_s": 1, **(worker or {})},
             store_url=store_url,
             broker=broker,
+            command=command,
         )
         stack.callback(ours.close)
         yield ours
@@ -303,7 +313,7 @@ def disagreements(
         if entry["text"] != text_of(row):
             found.append(f"{number} got another text than its row renders to")
         if row["state"] in _ACCEPTED and (row["provider_message_id"], row["job_id"]) != (
-            entry["message_id"], entry["job_id"],
+            entry["message_id"], entry.get("job_id", ""),
         ):  # fmt: skip
             found.append(f"{number} has other ids than the provider gave")
     found += [

@@ -8,6 +8,7 @@ from sqlalchemy import insert, select, update
 
 from dispatcher.content import Content
 from dispatcher.messages import HttpRequest, HttpResponse, Route, SubmitOutcome, SubmitRequest
+from dispatcher.order import Order
 from dispatcher.providers.base import Capabilities, Provider, ProviderSettings, StatusLookup
 from dispatcher.schedule import Gate
 from dispatcher.settlement import Accepted, Unsettled, Verdict
@@ -16,7 +17,7 @@ from dispatcher.store import accounts, attempts, batches, campaigns, imports
 from dispatcher.store.attempts import PollPlan, Terms
 from dispatcher.store.imports import NewBatch, NewMessage, NewReject
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
-from dispatcher.submission import Order, accept, import_rows, prepared
+from dispatcher.submission import accept, import_rows, prepared
 
 #: The clock of tests that pass their own times.
 NOW = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)

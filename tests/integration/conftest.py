@@ -67,3 +67,10 @@ def store(request):
     with closing(Store(request.getfixturevalue(name))) as opened:
         yield opened
         assert_counts_agree(opened)
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url):
+    """An empty store on SQLite, where the database makes no difference."""
+    with closing(Store(sqlite_url)) as opened:
+        yield opened

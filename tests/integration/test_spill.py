@@ -219,7 +219,7 @@ def services(store, spill):
 
 
 def keeping(own, given, results):
-    thread = threading.Thread(target=lambda: results.append(keep(own, given.store, given)))
+    thread = threading.Thread(target=lambda: results.append(keep(own, given.store, [given])))
     thread.start()
     return thread
 
@@ -293,10 +293,12 @@ def test_a_full_disk_is_said_nothing_is_lost_and_work_goes_on_once_there_is_spac
         if room["pages"] is not None:
             connection.execute(f"PRAGMA max_page_count = {used + room['pages']}")
 
+    store.close()  # connections made from now on meet the limit
     with pytest.raises(StoreError, match="full disk") as caught:
         add_campaign(store, sizes=(2000, 2000), first=919_900_000_000)
     assert "free space" in caught.value.hint
     room["pages"] = None
+    store.close()
     with store.read() as conn:
         assert conn.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
         assert store_now(conn) is not None

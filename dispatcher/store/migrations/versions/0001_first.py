@@ -138,6 +138,7 @@ def upgrade() -> None:
         sa.Column("cancelled", sa.Integer(), server_default="0", nullable=False),
         sa.Column("lapsed", sa.Integer(), server_default="0", nullable=False),
         sa.Column("no_receipt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("cost", Money(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("campaign_id", "seq"),
         sqlite_autoincrement=True,

@@ -1,0 +1,120 @@
+"""An order: what a person asks to be sent, and what it is once its checks have passed."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from dispatcher.content import Content, Written
+from dispatcher.gates import Wanted
+from dispatcher.intake import Intake
+from dispatcher.messages import Route
+from dispatcher.msisdn import NumberReader
+from dispatcher.providers.base import Provider
+from dispatcher.recipients import RecipientFile
+from dispatcher.routes import Leg
+from dispatcher.status import Kind
+from dispatcher.template import BoundTemplate, fold
+from dispatcher.timing import Timing
+from dispatcher.zones import ZoneChoice, recipient_zone
+
+#: Headers of the column that says a recipient's time zone; `--map timezone=…` names another.
+_ZONE_HEADERS = frozenset({"timezone", "time zone", "time_zone", "tz"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person asks for: one recipient file, one text, one account."""
+
+    source: Path | BinaryIO
+    source_name: str
+    account: str
+    name: str
+    content: Content
+    kind: Kind = Kind.TRANSACTIONAL
+    sender: str | None = None
+    template: str | None = None
+    column: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    keep_columns: bool = True
+    idempotency_key: str | None = None
+    again: bool = False
+    #: `hold`, `resend` or `drop`: what is done about doubts that no list of the provider settles.
+    on_doubt: str = "hold"
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What its windows and expiry are judged by."""
+        timing = self.timing
+        return Wanted(
+            kind=self.kind,
+            schedule=timing.schedule,
+            start_at=timing.start_at,
+            expire_at=timing.expire_at,
+            schedule_at=self.content.schedule_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """An order that passed every check that needs no row of the file."""
+
+    order: Order
+    provider: Provider
+    route: Route
+    written: Written
+    file: RecipientFile
+    template: BoundTemplate
+    #: Where it goes on while its account is out of service, in this order.
+    fallbacks: Sequence[Leg] = ()
+
+    @property
+    def content_key(self) -> str:
+        """What makes two submissions the same: file, text, account and route."""
+        parts = [
+            self.file.sha256, self.written.text, self.order.account, self.order.kind,
+            self.route.sender, self.route.template, self.file.phone_column, self.order.limit,
+            sorted(self.order.mapping.items()), self.written.template_columns,
+            self.order.content.flash,
+        ]  # fmt: skip
+        return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+
+    @property
+    def room_bytes(self) -> int:
+        """What recipients may take of one request."""
+        return self.provider.settings.max_request_bytes - self.provider.envelope_bytes
+
+    def intake(self) -> Intake:
+        """The file's rows against this text."""
+        provider, room = self.provider, self.room_bytes
+
+        def fits(msisdn: int, text: str) -> bool:
+            return provider.recipient_bytes(msisdn, text) <= room
+
+        return Intake(
+            self.file,
+            self.template,
+            NumberReader(provider.settings.country),
+            max_parts=provider.max_parts,
+            fits=fits,
+            limit=self.order.limit,
+            zone_of=self._zone_of() if self.order.timing.plans_by_zone else None,
+        )
+
+    def _zone_of(self) -> Callable[[Sequence[str], int], ZoneChoice]:
+        """The zone of a row: its zone column, if the file has one, else its number's."""
+        column = next(
+            (i for i, h in enumerate(self.file.headers) if fold(h) in _ZONE_HEADERS), None
+        )
+        default = self.order.timing.zone
+
+        def choose(cells: Sequence[str], msisdn: int) -> ZoneChoice:
+            explicit = cells[column] if column is not None and column < len(cells) else None
+            return recipient_zone(explicit, msisdn, default)
+
+        return choose

@@ -1,0 +1,186 @@
+"""The judge: the simulator's ledger against the store, once everything has settled.
+
+Reads only what both have written down; knows the killer's victims, and nothing of how they died.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from dispatcher.reconcile import Note
+from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, MessageState
+from dispatcher.store.batches import LOST
+from dispatcher.store.engine import Store
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+
+_TAKEN = {
+    MessageState.SUBMITTED,
+    MessageState.DELIVERED,
+    MessageState.UNDELIVERED,
+    MessageState.EXPIRED,
+}
+#: Faults that keep the client from knowing that it was *not* accepted: the ledger has no row.
+_VAGUE_REFUSALS = ("reset_before", "error_before", "html_before", "hang_before")
+_SHOWN = 20
+
+
+@dataclass
+class Findings:
+    """What the judge found; `violations` are sentences, empty where both promises were kept."""
+
+    recipients: int = 0
+    accepted: int = 0
+    doubles: int = 0
+    #: Accepted more than once by a recorded decision.
+    resent: int = 0
+    lost: int = 0
+    doubtful: int = 0
+    violations: list[str] = field(default_factory=list)
+
+
+def read_ledger(path: Path) -> dict[int, list[dict[str, Any]]]:
+    """The simulator's file: what it accepted, by number."""
+    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            found[int(entry["number"])].append(entry)
+    return found
+
+
+def judge(
+    store: Store,
+    ledger: Mapping[int, list[dict[str, Any]]],
+    *,
+    submitted: int,
+    held: Collection[int],
+    faults: Mapping[str, int],
+    has_list: bool,
+) -> Findings:
+    """Compare. `submitted` recipients were handed in; `held` are requests of killed processes."""
+    said = Findings()
+    with store.read() as conn:
+        messages = conn.execute(sa.select(MESSAGE)).all()
+        attempts = {row.id: row for row in conn.execute(sa.select(ATTEMPT))}
+    by_number = {row.msisdn: row for row in messages}
+    said.recipients = len(messages)
+    said.accepted = sum(map(len, ledger.values()))
+    wrong = said.violations
+    if len(messages) != submitted:
+        wrong.append(f"{submitted} recipients were submitted, {len(messages)} are in the store")
+    for number in ledger.keys() - by_number.keys():
+        wrong.append(f"…{number % 10000} was accepted, but is not in the store")
+    for row in messages:
+        _judge_one(said, row, ledger.get(row.msisdn, []))
+    doubtful = [row for row in messages if row.state == MessageState.IN_DOUBT]
+    said.doubtful = len(doubtful)
+    if has_list and doubtful:
+        wrong.append(f"{len(doubtful)} are in doubt though the provider has a list")
+    wrong += _needless_doubts(doubtful, ledger, held, faults)
+    open_ = [row.id for row in attempts.values() if row.outcome == AttemptOutcome.OPEN]
+    if open_:
+        wrong.append(f"requests {open_[:_SHOWN]} are still open")
+    wrong += _miscounts(store, messages, attempts)
+    return said
+
+
+def _judge_one(said: Findings, row: Any, accepted: list[dict[str, Any]]) -> None:
+    state, note = MessageState(row.state), Note(row.note or 0)
+    what = f"…{row.msisdn % 10000} of batch message {row.campaign_id}/{row.seq}"
+    if len(accepted) > 1:
+        if Note.RESENT in note:
+            said.resent += 1
+        else:
+            said.doubles += 1
+            said.violations.append(f"{what} was accepted {len(accepted)} times; it is {state.name}")
+    if accepted and state not in _TAKEN | {MessageState.IN_DOUBT}:
+        said.lost += 1
+        said.violations.append(f"{what} was accepted, but is {state.label}")
+    elif not accepted and state in _TAKEN:
+        said.lost += 1
+        said.violations.append(f"{what} is {state.label}, but was never accepted")
+    elif state is MessageState.PENDING:
+        said.lost += 1
+        said.violations.append(f"{what} is still pending")
+    elif state in _TAKEN and row.provider_message_id is not None:
+        ids = {entry["message_id"] for entry in accepted}
+        if row.provider_message_id not in ids:
+            said.violations.append(f"{what} has an id that the provider never gave to its number")
+
+
+def _needless_doubts(
+    doubtful: Iterable[Any],
+    ledger: Mapping[int, list[dict[str, Any]]],
+    held: Collection[int],
+    faults: Mapping[str, int],
+) -> list[str]:
+    """Doubt that no spoilt answer and no victim of the killer explains."""
+    unexplained: Counter[int] = Counter()
+    for row in doubtful:
+        spoilt = any("spoilt" in entry for entry in ledger.get(row.msisdn, []))
+        if row.attempt_id not in held and not spoilt:
+            unexplained[row.attempt_id] += 1
+    vague = sum(faults.get(name, 0) for name in _VAGUE_REFUSALS)
+    never = {a for a in unexplained if not _was_accepted(a, doubtful, ledger)}
+    wrong = [
+        f"request {attempt_id}: {count} are in doubt for no reason"
+        for attempt_id, count in unexplained.items()
+        if attempt_id not in never
+    ]
+    if len(never) > vague:
+        wrong.append(f"{len(never)} refused requests are in doubt, {vague} were refused vaguely")
+    return wrong
+
+
+def _was_accepted(
+    attempt_id: int, doubtful: Iterable[Any], ledger: Mapping[int, list[dict[str, Any]]]
+) -> bool:
+    return any(row.attempt_id == attempt_id and ledger.get(row.msisdn) for row in doubtful)
+
+
+def _miscounts(store: Store, messages: Iterable[Any], attempts: Mapping[int, Any]) -> list[str]:
+    """Batches whose counters a recount of their messages contradicts, or that have not ended."""
+    with store.read() as conn:
+        batches = conn.execute(sa.select(BATCH)).all()
+        totals = dict(conn.execute(sa.select(CAMPAIGN.c.id, CAMPAIGN.c.total)).tuples().all())
+    of_campaign: dict[int, dict[int, Any]] = defaultdict(dict)
+    for row in messages:
+        of_campaign[row.campaign_id][row.seq] = row
+    wrong = [
+        f"campaign {campaign_id} says {total} recipients and has {len(of_campaign[campaign_id])}"
+        for campaign_id, total in totals.items()
+        if total != len(of_campaign[campaign_id])
+    ]
+    for batch in batches:
+        seqs = range(batch.first_seq, batch.first_seq + batch.size)
+        mine = [of_campaign[batch.campaign_id][seq] for seq in seqs]
+        recount = Counter(MessageState(row.state).label for row in mine)
+        recount["no_receipt"] = sum(
+            row.state == MessageState.SUBMITTED and attempts[row.attempt_id].poll_at is None
+            for row in mine
+        )
+        names = [*(state.label for state in MessageState), "no_receipt"]
+        off = [name for name in names if batch._mapping[name] != recount[name]]
+        if off:
+            wrong.append(f"batch {batch.id} counts {', '.join(off)} wrong")
+        if batch.state in IN_FLIGHT | {BatchState.PENDING}:
+            wrong.append(f"batch {batch.id} is still {BatchState(batch.state).label}")
+    return wrong
+
+
+def kills_in_mid_request(store: Store, open_at_kills: Iterable[Collection[int]]) -> int:
+    """How many kills cost a request that was begun and not settled; each request counts once."""
+    with store.read() as conn:
+        query = sa.select(ATTEMPT.c.id).where(ATTEMPT.c.error == LOST)
+        lost = set(conn.execute(query).scalars())
+    count = 0
+    for open_ in open_at_kills:
+        mine = lost & set(open_)
+        lost -= mine
+        count += bool(mine)
+    return count

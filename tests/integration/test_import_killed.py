@@ -1,0 +1,125 @@
+"""A submission killed anywhere sends nothing, and the next one works; a key is one campaign."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from dispatcher import liveness
+from dispatcher.store.migrate import upgrade
+from tests.fakes.cli import ROOT, clean_environment, dispatcher
+from tests.fakes.simulator import SimulatorProcess
+
+POINTS, SEED = 50, 20_260_501
+ROWS = 60
+CONFIG = """
+[store]
+url = "{store_url}"
+[accounts.main]
+provider = "smsnoc"
+base_url = "http://127.0.0.1:9/api/v3"
+api_token = "token"
+sender = "SENDER"
+country = "IN"
+"""
+
+
+@pytest.fixture(scope="module")
+def directory() -> Iterator[SimulatorProcess]:
+    with SimulatorProcess() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def config(store_url, tmp_path):
+    """A configuration over a store with tables; the account's provider has no directory to ask."""
+    path = tmp_path / "dispatcher.toml"
+    path.touch(mode=0o600)
+    path.write_text(CONFIG.format(store_url=store_url), encoding="utf-8")
+    upgrade(store_url)
+    return path
+
+
+def people(folder, count=ROWS, name="people.csv"):
+    path = folder / name
+    rows = [f"{919_860_000_000 + i},Name {i}" for i in range(count)]
+    path.write_text("\n".join(["phone,name", *rows, "none,Nobody"]), encoding="utf-8")
+    return path
+
+
+def test_killed_at_fifty_points_it_sends_nothing_and_the_next_submission_works(config, tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.fakes.killed_import", config, people(tmp_path), str(POINTS),
+         str(SEED)],
+        cwd=ROOT,
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    tries = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert len(tries) == POINTS
+    whole = {"state": "scheduled", "total": ROWS, "messages": ROWS}
+    for one in tries:
+        assert one["killed"] in {-9, 0}, one
+        assert all(left["state"] == "importing" or left == whole for left in one["left"]), one
+        assert (one["again"], one["then"]) == (0, [whole]), one
+    # Chance met each part of it: before the first row, in the middle, and after the last.
+    assert any(not one["left"] for one in tries)
+    assert any(left["state"] == "importing" for one in tries for left in one["left"])
+
+
+def test_a_key_with_the_same_file_is_one_campaign_with_another_an_error(config, tmp_path):
+    def submit(path, *options):
+        return dispatcher(
+            "campaign", "submit", str(path), "--text", "Hello", "--idempotency-key", "spring",
+            "--json", *options, folder=tmp_path,
+        )  # fmt: skip
+
+    first = submit(people(tmp_path))
+    second = submit(people(tmp_path))
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert json.loads(first.out)["id"] == json.loads(second.out)["id"]
+    other = submit(people(tmp_path, 3, "other.csv"))
+    assert other.code == 3
+    assert "the idempotency key was used before" in other.err
+
+
+def test_without_a_key_the_same_content_needs_again(config, tmp_path):
+    def submit(*options):
+        path = people(tmp_path)
+        return dispatcher("campaign", "submit", str(path), "--text", "Hi", "--json", *options,
+                          folder=tmp_path)  # fmt: skip
+
+    assert submit().code == 0
+    refused = submit()
+    assert refused.code == 3
+    assert "--again" in refused.err
+    assert submit("--again").code == 0
+
+
+# --- Who is gone ------------------------------------------------------------------------------
+
+
+def test_a_process_that_ended_is_gone_and_this_one_is_not():
+    name = "from dispatcher import liveness; print(liveness.own_name())"
+    ended = subprocess.run(
+        [sys.executable, "-c", name], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert liveness.is_gone(ended.stdout.strip())
+    assert not liveness.is_gone(liveness.own_name())
+
+
+def test_who_ran_elsewhere_may_run_still():
+    boot, space, process = liveness.own_name().split(" ")
+    other = f"{os.getpid()}-1"
+    assert liveness.is_gone(f"{boot} {space} {other}")
+    assert not liveness.is_gone(f"other-boot {space} {other}")
+    assert not liveness.is_gone(f"{boot} 4026530000 {other}")
+    assert not liveness.is_gone(None)
+    assert process
