@@ -28,7 +28,6 @@ class ImportWriter:
         self._job = job
         self._keep_columns = ready.order.keep_columns
         self._width = len(ready.file.file_headers)
-        self._bytes_of = provider.recipient_bytes
         self._is_one_each = ready.written.template_columns is not None
         self._texts_differ = self._is_one_each or (
             bool(ready.template.columns) and not provider.capabilities.personal_texts
@@ -51,8 +50,8 @@ class ImportWriter:
             self._rejects.append(NewReject(item.row, item.kind, item.msisdn, item.reason, kept))
             self._rows += 1
         else:
-            size = self._bytes_of(item.msisdn, item.text)
-            full = self._planner.add(item, lane=(item.encoding, item.zone), size_bytes=size)
+            lane = (item.encoding, item.zone)
+            full = self._planner.add(item, lane=lane, size_bytes=item.size_bytes)
             if full:
                 self._plan(full)
         if self._rows >= _GROUP:

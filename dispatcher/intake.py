@@ -40,6 +40,8 @@ class Taken(NamedTuple):
     parts: int
     variables: str | None
     cells: Sequence[str]
+    #: What it takes of a request's body.
+    size_bytes: int
     #: The zone its windows are in; None: the campaign's.
     zone: str | None = None
 
@@ -106,17 +108,19 @@ class Intake:
         reader: NumberReader,
         *,
         max_parts: int | None,
-        fits: Callable[[int, str], bool],
+        bytes_of: Callable[[int, str], int],
+        room_bytes: int,
         limit: int | None = None,
         zone_of: Callable[[Sequence[str], int], ZoneChoice] | None = None,
     ) -> None:
-        """`fits` says whether one request can carry a number and its text."""
+        """`bytes_of` a number and its text are what they take of a request's `room_bytes`."""
         self.preview = Preview()
         self._file = file
         self._template = template
         self._reader = reader
         self._max_parts = max_parts
-        self._fits = fits
+        self._bytes_of = bytes_of
+        self._room_bytes = room_bytes
         self._limit = limit
         self._zone_of = zone_of
         self._seen = BitMap64()
@@ -149,7 +153,8 @@ class Intake:
         values = self._template.values(row.cells)
         text = self._template.render_values(values)
         size = measure(text)
-        self._check(msisdn, text, size)
+        size_bytes = self._bytes_of(msisdn, text)
+        self._check(text, size, size_bytes)
         zone = None
         if self._zone_of is not None:
             zone, source = self._zone_of(row.cells, msisdn)
@@ -157,10 +162,18 @@ class Intake:
         self._seen.add(msisdn)
         variables = orjson.dumps(values).decode() if values else None
         return Taken(
-            row.number, msisdn, text, size.encoding, size.parts, variables, row.cells, zone
+            row.number,
+            msisdn,
+            text,
+            size.encoding,
+            size.parts,
+            variables,
+            row.cells,
+            size_bytes,
+            zone,
         )
 
-    def _check(self, msisdn: int, text: str, size: Measure) -> None:
+    def _check(self, text: str, size: Measure, size_bytes: int) -> None:
         if not text.strip():
             raise _Unsendable("the text is empty for this row")
         allowed = self._max_parts
@@ -169,7 +182,7 @@ class Intake:
                 f"the text has {size.parts} parts in {size.encoding.label}; "
                 f"the account allows {allowed}"
             )
-        if not self._fits(msisdn, text):
+        if size_bytes > self._room_bytes:
             raise _Unsendable(
                 "the text is too long for a request; the account's `max_request_bytes` limits it"
             )

@@ -91,17 +91,14 @@ class Ready:
 
     def intake(self) -> Intake:
         """The file's rows against this text."""
-        provider, room = self.provider, self.room_bytes
-
-        def fits(msisdn: int, text: str) -> bool:
-            return provider.recipient_bytes(msisdn, text) <= room
-
+        provider = self.provider
         return Intake(
             self.file,
             self.template,
             NumberReader(provider.settings.country),
             max_parts=provider.max_parts,
-            fits=fits,
+            bytes_of=provider.recipient_bytes,
+            room_bytes=self.room_bytes,
             limit=self.order.limit,
             zone_of=self._zone_of() if self.order.timing.plans_by_zone else None,
         )

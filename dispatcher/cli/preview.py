@@ -14,13 +14,19 @@ if TYPE_CHECKING:
     from dispatcher.store.engine import Store
 
 _SHOWN_REASONS = 8
+_ENCODINGS = {
+    "utf-8": "UTF-8",
+    "utf-8-sig": "UTF-8",
+    "utf-16": "UTF-16",
+    "cp1252": "Windows-1252",
+}
 
 
 def print_preview(store: "Store", ready: "Ready", preview: "Preview") -> None:
     """The whole preview, on standard output."""
     click.echo(
         f"{safe_text(ready.order.source_name)}: {preview.rows} rows, phone column "
-        f"{safe_text(ready.file.phone_column)!r} ({ready.file.encoding})"
+        f"{safe_text(ready.file.phone_column)!r} ({_ENCODINGS[ready.file.encoding]})"
     )
     rest = [
         f"{getattr(preview, name)} {name}"
@@ -101,7 +107,11 @@ def _print_rejects(preview: "Preview") -> None:
         click.echo(f"  {count:>7} × {safe_text(reason)}")
     if not preview.rejects:
         return
-    click.echo(f"first rows that get no message ({len(preview.rejects)}):")
+    every = preview.rows - preview.valid
+    shown = (
+        "" if every <= len(preview.rejects) else f", the first {len(preview.rejects)} of {every}"
+    )
+    click.echo(f"rows that get no message{shown}:")
     for reject in preview.rejects:
         click.echo(f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}")
 

@@ -56,6 +56,8 @@ from dispatcher.status import Kind
 _MAX_RECIPIENTS: Final = 2000
 #: Longer texts are truncated by the provider ("> 766": to 765 characters, 5 credits).
 _MAX_PARTS: Final = 5
+#: An entry of `send-bulk-sms` without its number and text: its quotes are escaped in the body.
+_ENTRY_BYTES: Final = len(r'{\"number\":\"\",\"text\":\"\"},')
 #: The document's list of what 1, 2 and 3 mean is lost: the order of its sender types, as a guess.
 _CHANNELS: Final = MappingProxyType({Kind.TRANSACTIONAL: 1, Kind.PROMOTIONAL: 2, Kind.OTP: 3})
 
@@ -99,6 +101,9 @@ class TheSMSPoint(Provider):
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:
         """The exact bytes of its entry in `send-bulk-sms`; `send-single-sms` needs fewer."""
+        if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+            # Nothing in it is escaped, and this is asked for every row of a file.
+            return _ENTRY_BYTES + len(str(msisdn)) + len(text)
         entry = orjson.dumps(_entry(Recipient(0, msisdn, text))).decode()
         return len(orjson.dumps(entry)) - len('""') + len(",")
 
