@@ -238,21 +238,20 @@ class Witness:
                 f"the store is an older copy of itself: it knows {known} attempts, and was seen "
                 f"with {witnessed}; what it takes for pending may have been sent ({_ADOPT})"
             )
-        if place is None or not identity.has_unsent(conn):
+        stands_alone = self._beside is not None and not self._is_beside(row.store_id)
+        is_same = place is None or (_same_place(row.place, place) and not stands_alone)
+        if is_same or not identity.has_unsent(conn):
             return None
-        if self._beside is not None and not self._is_beside(row.store_id):
+        if self._beside is not None:
             return (
                 f"the store stands here without its file {self._beside.path.name}: if it was "
                 "restored from a backup, what it takes for pending may have been sent "
                 f"({_ADOPT})"
             )
-        if not _same_place(row.place, place):
-            return (
-                "the store is in another place than it was (a restored backup, a recovery, a "
-                "failover, an upgraded server): what it takes for pending may have been sent "
-                f"({_ADOPT})"
-            )
-        return None
+        return (
+            "the store is in another place than it was (a restored backup, a recovery, a failover, "
+            f"an upgraded server): what it takes for pending may have been sent ({_ADOPT})"
+        )
 
     def _is_beside(self, store_id: str) -> bool:
         """Whether the mark beside the store is this store's; we need none for what we saw."""

@@ -6,8 +6,9 @@ session is open during the call, and every write carries the claim's fence.
 
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import inf
 
 from sqlalchemy import Connection
 
@@ -40,8 +41,8 @@ _FIRST_BYTE_S = 1.0
 #: What a request may take beyond its time-out: connecting, and storing the answer.
 _DEADLINE_SLACK_S = 15.0
 _BROKER_RETRY_S = 2.0
-#: A start is not moved for less: sleeps and transactions are no more exact.
-_JITTER_S = 0.005
+#: A batch begins so long before its start, so that a commit does not make the start late.
+_LEAD_S = 0.25
 #: So late a start may be and still pay from when it was due. Who is later pays from the start: what
 #: one stall held up must not leave as a burst.
 _CATCH_UP_S = 0.02
@@ -96,14 +97,13 @@ def _submit_claimed(own: Services, claim: Claim) -> None:
     if not reservation.granted:
         _hand_back(own, claim, wait_s=max(0.0, reservation.wait_s - RELEASE_AHEAD_S))
         return
-    reserved_at, wait_s, is_moved = boottime(), reservation.wait_s, False
+    due, wait_s = boottime() + reservation.wait_s, reservation.wait_s
     while wait_s <= SHORT_WAIT_S:
-        if own.stopping.wait(wait_s):
+        if own.stopping.wait(max(0.0, wait_s - _LEAD_S)):
             wait_s = 0.0
             break
-        begun_at = boottime()
         try:
-            begun = _begin(own, work, reservation, None if is_moved else reserved_at)
+            begun = _begin(own, work, reservation, due)
         except StoreError:
             # Whether the attempts are stored is not known, but that nothing left is.
             gone = Answer(claim=claim, attempt_id=None)
@@ -111,10 +111,10 @@ def _submit_claimed(own: Services, claim: Claim) -> None:
             raise
         if begun is None:
             return
-        if isinstance(begun, Begun):
-            _call(own, work, begun, begun_at)
+        if isinstance(begun, _Start):
+            _call(own, work, begun)
             return
-        wait_s, is_moved = begun, True
+        due, wait_s = boottime() + begun, begun
     _hand_back(own, claim, wait_s=wait_s)
 
 
@@ -185,38 +185,58 @@ def _campaign_key(work: Work) -> str:
     return f"campaign {work.claim.campaign_id} at {work.campaign.rate}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """A begun batch, the instant of `boottime()` that it begins at, and for how long it has paid.
+
+    `not_after`: the window's end on that clock.
+    """
+
+    begun: Begun
+    at: float
+    paid_for_s: float
+    not_after: float | None
+
+
 def _begin(
-    own: Services, work: Work, reservation: Reservation, reserved_at: float | None
-) -> Begun | float | None:
+    own: Services, work: Work, reservation: Reservation, due: float
+) -> _Start | float | None:
     """Commit the attempt rows. From here on a crash leaves doubt.
 
-    `reserved_at` is None where the start had to be moved: it is paid from now on. The seconds to
-    wait, where what has begun is paid until then; None where the batch must not begin.
+    The batch starts at `due`, or when what has begun is paid, if that is soon; the seconds to wait
+    where it is not. None where the batch must not begin.
     """
     settings = work.provider.settings
+    costs = {key: s - reservation.wait_s for key, s in reservation.paid_for_s.items()}
     with own.store.write() as conn:
-        now = store_now(conn)
-        if (early_s := _early_s(conn, work, now)) > _JITTER_S:
+        now, now_at = store_now(conn), boottime()
+        start = max(due, now_at + _early_s(conn, work, now))
+        if (early_s := start - now_at) > _LEAD_S + _CATCH_UP_S:
             return early_s
-        due_s = reservation.wait_s
-        passed_s = due_s if reserved_at is None else boottime() - reserved_at
-        passed_s = min(passed_s, due_s + _CATCH_UP_S)
-        paid = {key: s - passed_s for key, s in reservation.paid_for_s.items()}
+        if early_s < -_CATCH_UP_S:
+            start, early_s = now_at, 0.0
+        paid = {key: max(0.0, early_s + s) for key, s in costs.items()}
         campaign_paid_for_s = paid.pop(_campaign_key(work), None)
         terms = Terms(
             gate=lambda row, at: gate(settings, row, work.claim.zone, at),
             deadline=now + timedelta(seconds=settings.timeout_s + _DEADLINE_SLACK_S),
-            paid_for_s={Unit(key.rpartition(":")[2]): max(0.0, s) for key, s in paid.items()},
+            paid_for_s={Unit(key.rpartition(":")[2]): s for key, s in paid.items()},
             campaign_paid_for_s=campaign_paid_for_s,
             daily_limit=settings.daily_limit,
             day_until=day_end(now, own.zone(work.claim.account)),
         )
         seqs = [[recipient.seq for recipient in r.recipients] for r in work.requests]
-        return attempts.begin(conn, work.claim, seqs, terms=terms, now=now)
+        begun = attempts.begin(conn, work.claim, seqs, terms=terms, now=now)
+    if begun is None:
+        return None
+    not_after = None
+    if begun.until is not None:
+        not_after = now_at + (begun.until - begun.at).total_seconds()
+    return _Start(begun, start, max(costs.values(), default=inf), not_after)
 
 
 def _early_s(conn: Connection, work: Work, now: datetime) -> float:
-    """Seconds until the rates are free, under the account's lock.
+    """Seconds until the rates are free, under the account's lock; less than none since when.
 
     More than none where Redis forgot a reservation (FLUSHALL, a restart) while it was waited for,
     and gave the same time away again.
@@ -229,40 +249,43 @@ def _early_s(conn: Connection, work: Work, now: datetime) -> float:
         paid = [account._mapping[f"{unit}_paid_until"] for unit in rates]
     if campaign is not None and campaign.rate is not None:
         paid.append(campaign.paid_until)
-    return max((seconds_ahead(until, now) for until in paid), default=0.0)
+    return max((seconds_ahead(until, now) for until in paid), default=-inf)
 
 
-def _call(own: Services, work: Work, begun: Begun, begun_at: float) -> None:
+def _call(own: Services, work: Work, start: _Start) -> None:
     """Make the requests, and store each answer as it comes."""
     started = time.monotonic()
-    own.witness.begun(begun.attempt_ids)
+    attempt_ids = start.begun.attempt_ids
+    own.witness.begun(attempt_ids)
     settling = Settling(own, work)
     groups = own.runtime.call_groups(
         [request.http for request in work.requests],
         timeout_s=work.provider.settings.timeout_s,
         concurrency=len(work.requests),
-        departures=_departures(work, begun, begun_at),
+        departures=_departures(work, start),
     )
     left = len(work.requests)
     for group in groups:
         left -= len(group)
-        ended = [Ended(begun.attempt_ids[i], work.requests[i], answer) for i, answer in group]
+        ended = [Ended(attempt_ids[i], work.requests[i], answer) for i, answer in group]
         settling.settle(ended, is_last=not left)
     log.info("batch %d: %s in %.2f s", work.claim.id, settling, time.monotonic() - started)
 
 
-def _departures(work: Work, begun: Begun, begun_at: float) -> list[Departure]:
-    """When each request of a batch may leave: spread over the batch's share of every rate."""
-    not_after = None
-    if begun.until is not None:
-        not_after = begun_at + (begun.until - begun.at).total_seconds()
-    # The commit has taken a while: what was due meanwhile does not leave all at once.
-    start = boottime()
+def _departures(work: Work, start: _Start) -> list[Departure]:
+    """When each request of a batch may leave: spread over the batch's share of every rate.
+
+    Where the commit was late they all are, and what does not fit the paid time any more stays: the
+    next batch comes at its end.
+    """
+    late_s = max(0.0, boottime() - start.at)
+    paid_until = start.at + start.paid_for_s + _CATCH_UP_S
+    closes = inf if start.not_after is None else start.not_after
     return [
         Departure(
-            not_before=start + offset if offset else 0.0,
-            begin_deadline=begun_at + offset + _FIRST_BYTE_S,
-            not_after=not_after,
+            not_before=start.at + late_s + offset,
+            begin_deadline=start.at + offset + _FIRST_BYTE_S,
+            not_after=min(closes, paid_until) if offset else start.not_after,
         )
         for offset in _offsets(work)
     ]

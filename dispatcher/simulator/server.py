@@ -115,7 +115,8 @@ class Simulator:
         self._at_once += 1
         stats.max_requests_at_once = max(stats.max_requests_at_once, self._at_once)
         connections = len(self._runner.server.connections) if self._runner.server else 0
-        stats.max_connections = max(stats.max_connections, connections)
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        stats.connected(str(peer), connections)
         try:
             return await self._play(request, wall)
         finally:

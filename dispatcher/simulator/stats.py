@@ -28,6 +28,7 @@ class Stats:
         )
         self.faults: Counter[str] = Counter()
         self.max_connections = 0
+        self._peers: set[str] = set()
         self.max_requests_at_once = 0
 
     def arrived(self, path: str, monotonic: float, wall: float) -> None:
@@ -39,6 +40,11 @@ class Stats:
         self._requests[path] += 1
         self._arrivals[path].append((monotonic, wall))
 
+    def connected(self, peer: str, at_once: int) -> None:
+        """Note who sent a request, and how many connections there are: one peer is one of them."""
+        self._peers.add(peer)
+        self.max_connections = max(self.max_connections, at_once)
+
     def malformed(self, provider: str, path: str, reason: str) -> None:
         """Note a request that breaks the provider's document."""
         self.counts["malformed"] += 1
@@ -49,6 +55,7 @@ class Stats:
         return {
             **self.counts,
             "malformed_reasons": list(self._reasons),
+            "connections": len(self._peers),
             "max_connections": self.max_connections,
             "max_requests_at_once": self.max_requests_at_once,
             "faults": dict(self.faults),

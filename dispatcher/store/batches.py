@@ -172,6 +172,16 @@ def renew(conn: Connection, held: Iterable[tuple[int, int]], lease_until: dateti
     ).rowcount
 
 
+def clock_went_back(conn: Connection, now: datetime, lease_until: datetime) -> None:
+    """Leases and releases noted by a clock that was ahead count as made now.
+
+    Else what a dead worker held would wait until the clock is there again.
+    """
+    in_flight = BATCH.c.state.in_(_literal(sorted(IN_FLIGHT)))
+    for column, latest in ((BATCH.c.lease_until, lease_until), (BATCH.c.queued_at, now)):
+        conn.execute(update(BATCH).where(in_flight, column > latest).values({column: latest}))
+
+
 def queued(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
     """Id and fence of the accounts' batches that were released and not claimed yet."""
     rows = conn.execute(

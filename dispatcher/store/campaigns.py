@@ -204,7 +204,8 @@ def _at_rate(campaign: AnyRow, rate: float | None, now: datetime) -> datetime | 
     if rate is None or campaign.rate is None or campaign.paid_until is None:
         return None
     left: timedelta = campaign.paid_until - now
-    return now + max(timedelta(), left) * (campaign.rate / rate)
+    share: float = campaign.rate / rate
+    return now + max(timedelta(), left) * share
 
 
 def lapse_due(conn: Connection, now: datetime) -> int:

@@ -169,6 +169,8 @@ def _postgres_engine(url: URL, lock_wait_s: float) -> Engine:
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
+            # A server that goes without a word: a lease is shorter than what TCP would wait.
+            "tcp_user_timeout": 10_000,
             "options": f"{_PG_OPTIONS} -c lock_timeout={lock_wait_s * 1000:.0f}ms",
         },
     )

@@ -4,6 +4,7 @@ What outside the store bears witness to that is `witness.py`'s.
 """
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +28,13 @@ from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, IDENTITY, M
 
 RESTORED = "the store was restored from a backup: it may have been sent since"
 _OPEN = (CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
+#: Cluster, timeline, database, table.
+_PLACE = (
+    "(SELECT system_identifier FROM pg_control_system())",
+    "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)",
+    "(SELECT oid FROM pg_database WHERE datname = current_database())",
+    "'attempt'::regclass::oid",
+)
 #: Not to be copied without its companion file, which no query can see.
 _SQLITE_PLACE = "file"
 
@@ -73,22 +81,18 @@ def place(conn: Connection) -> str:
     """
     if conn.dialect.name == "sqlite":
         return _SQLITE_PLACE
-    known = [
-        _asked(conn, "SELECT system_identifier FROM pg_control_system()"),
-        _asked(conn, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"),
-        _asked(conn, "SELECT oid FROM pg_database WHERE datname = current_database()"),
-        _asked(conn, "SELECT 'attempt'::regclass::oid"),
-    ]
+    known = _asked(conn, _PLACE) or [(_asked(conn, [one]) or [""])[0] for one in _PLACE]
     return "/".join(known)
 
 
-def _asked(conn: Connection, query: str) -> str:
-    """The answer as text; empty where a hosted server does not allow the question."""
+def _asked(conn: Connection, parts: Sequence[str]) -> list[str]:
+    """The answers as texts; none where a hosted server does not allow one of the questions."""
     try:
         with conn.begin_nested():
-            return str(conn.execute(text(query)).scalar_one())
+            row = conn.execute(text(f"SELECT {', '.join(parts)}")).one()
     except DBAPIError:
-        return ""
+        return []
+    return [str(value) for value in row]
 
 
 def has_unsent(conn: Connection) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import orjson
 from sqlalchemy import Connection, delete, or_, select, update
 
+from dispatcher.store import batches
 from dispatcher.store.sets import AnyRow, insert_or_ignore
 from dispatcher.store.tables import SCHEDULER, WORKER
 
@@ -26,6 +27,8 @@ def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
     judge_after: datetime = row.judge_after or now
     if row.ticked_at is not None and not now - lease / 2 <= row.ticked_at <= now:
         judge_after = now + lease
+        if row.ticked_at > now:
+            batches.clock_went_back(conn, now, judge_after)
     conn.execute(
         update(SCHEDULER).where(SCHEDULER.c.id == 1).values(ticked_at=now, judge_after=judge_after)
     )

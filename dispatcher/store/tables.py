@@ -138,7 +138,7 @@ class Campaign(SQLModel, table=True):
     template_columns: str | None = _text()
     #: JSON array of contact lists kept at the provider; its one message stands for all of them.
     contact_lists: str | None = _text()
-    #: JSON array of the ways it may leave, its own first (`fallback.py`); NULL without a fallback.
+    #: JSON array of the ways it may leave, its own first (`routes.py`); NULL without a fallback.
     routes: str | None = _text()
     #: When the provider is to send it.
     schedule_at: datetime | None = _time()

@@ -40,12 +40,12 @@ class Killer:
         weighted: list[tuple[Callable[[], bool], int]] = [
             (self._kill_worker, 12),
             (self._kill_beat, 2),
-            (self._kill_broker, 2),
+            (self._kill_broker, 1),
             (self._stop_worker, 3),
             (self._deploy, 2),
-            (self._flush, 2),
-            (self._duplicate, 4),
-            (self._second_beat, 1),
+            (self._flush, 1),
+            (self._duplicate, 3),
+            (self._second_beat, 2),
         ]
         if postgres is not None:
             weighted += [(self._crash_postgres, 2), (self._shut_postgres, 1)]

@@ -28,7 +28,7 @@ PROVIDERS: Final = ("thesmspoint", "smsnoc")
 STORES: Final = ("sqlite", "postgres")
 
 _ACCOUNT: Final[dict[str, Any]] = {
-    "country": "IN", "timeout_s": 5, "max_recipients": 20, "max_in_flight": 16,
+    "country": "IN", "timeout_s": 5, "max_recipients": 20, "max_in_flight": 40,
     "poll_first_s": 2, "poll_max_s": 5, "validity_hours": 0.01,
 }  # fmt: skip
 _ACCOUNTS: Final[dict[str, dict[str, Any]]] = {
@@ -70,7 +70,7 @@ _FIRST_NUMBER: Final = 919_810_000_000
 _RESEND_EVERY: Final = 4
 _SETTLE_S: Final = 240.0
 #: Between two strikes: a worker needs some seconds to be back.
-_PAUSE_S: Final = (0.5, 2.5)
+_PAUSE_S: Final = (0.5, 3.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

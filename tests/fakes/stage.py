@@ -141,25 +141,32 @@ class Stage:
         path.write_text("\n".join(["phone,name", *rows]), encoding="utf-8")
         return path
 
-    def celery(self, role: str, *options: str, env: Mapping[str, str] | None = None) -> None:
-        """Start `celery -A workers ROLE`; what it says goes to ROLE.log."""
+    def celery(
+        self,
+        role: str,
+        *options: str,
+        env: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Start `celery -A workers ROLE`; what it says goes to NAME.log, by default ROLE.log."""
         argv = [sys.executable, "-m", "celery", "-q", "-A", "workers", role, *options]
-        with self.log(role).open("ab") as log:
-            self._processes[role] = children.spawn(
+        with self.log(name or role).open("ab") as log:
+            self._processes[name or role] = children.spawn(
                 argv, output=log, env=clean_environment(self.folder) | self.env | dict(env or {})
             )
 
-    def start_worker(self, level: str = "info") -> None:
-        """Start the worker, and wait until it takes tasks."""
-        before = self.said("worker").count(" ready.")
-        self.celery("worker", "-l", level, "--without-mingle", "--without-gossip", "-n", "w1@%h")
+    def start_worker(self, level: str = "info", *, name: str = "worker") -> None:
+        """Start a worker, and wait until it takes tasks."""
+        before = self.said(name).count(" ready.")
+        options = ["-l", level, "--without-mingle", "--without-gossip", "-n", f"{name}@%h"]
+        self.celery("worker", *options, name=name)
 
         def is_ready() -> bool:
-            ended = self._processes["worker"].poll()
-            assert ended is None, f"the worker ended with {ended}: {self.said('worker')}"
-            return self.said("worker").count(" ready.") > before
+            ended = self._processes[name].poll()
+            assert ended is None, f"the worker ended with {ended}: {self.said(name)}"
+            return self.said(name).count(" ready.") > before
 
-        wait_for(is_ready, "the worker")
+        wait_for(is_ready, f"the process {name}")
 
     def start(self, level: str = "info") -> None:
         """Start beat and a worker."""

@@ -1,7 +1,9 @@
 """A store of a test's own, on SQLite and on PostgreSQL; its counts are checked after the test."""
 
 import shutil
+import tempfile
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -70,7 +72,10 @@ def store(request):
 
 
 @pytest.fixture
-def sqlite_store(sqlite_url):
-    """An empty store on SQLite, where the database makes no difference."""
-    with closing(Store(sqlite_url)) as opened:
-        yield opened
+def sqlite_store(sqlite_template):
+    """An empty store on SQLite, in memory where there is such a folder, for tests of many commits."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        shutil.copyfile(sqlite_template, path := Path(folder, "store.db"))
+        with closing(Store(f"sqlite:///{path}")) as opened:
+            yield opened

@@ -7,13 +7,15 @@ import pytest
 from dispatcher.health import Breaker, Policy, Sign, after
 from dispatcher.release import release
 from dispatcher.status import BatchState
-from dispatcher.store import accounts, health
+from dispatcher.store import accounts, health, polls
 from dispatcher.store.tables import ACCOUNT
 from tests.fakes.stores import (
     LEASE,
     NOW,
     add_account,
+    add_attempt,
     add_campaign,
+    attempt_of,
     audit,
     batch_of,
     begin,
@@ -199,3 +201,19 @@ def test_a_person_closes_the_breaker_too(store):
         None, None, 0, 0,
     )  # fmt: skip
     assert len(released(store)) == 1
+
+
+def test_status_requests_that_hang_leave_the_other_accounts_a_place(store):
+    add_account(store, "other")
+    with store.write() as conn:
+        for account in ["main"] * 9 + ["other"]:
+            add_attempt(conn, account=account, poll_at=later(account == "other"), poll_until=NOW)
+
+    def handed_out(now):
+        with store.write() as conn:
+            given = polls.release(conn, now=now, lease_until=now + LEASE, limit=4, per_account=3)
+        return [attempt_of(store, ticket.id).account for ticket in given]
+
+    assert handed_out(later(2)) == ["main"] * 3
+    assert handed_out(later(2)) == ["other"]
+    assert handed_out(later(2)) == []

