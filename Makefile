@@ -7,7 +7,7 @@ COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --g
 	--no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz check lock clean run-env dev-env
+.PHONY: help demo test chaos fuzz check lock clean run-env dev-env
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -17,6 +17,9 @@ demo: run-env ## Run a campaign against the simulated provider (FLOWER=1: with F
 
 test: dev-env ## Run the tests (ARGS="…" is handed to pytest).
 	$(BIN)/pytest $(ARGS)
+
+chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 --seed 1").
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 fuzz: dev-env ## Mutate documented answers before every parser for SECONDS (600).
 	FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest --timeout=0 tests/providers/test_fuzz.py

@@ -10,11 +10,12 @@ from kombu import Connection, Queue
 from kombu.exceptions import OperationalError
 
 from dispatcher.processes import threads_needed
+from dispatcher.store import batches
 from dispatcher.store.batches import Ticket
 from dispatcher.store.doubts import LookTicket
 from dispatcher.store.health import CheckTicket
 from dispatcher.store.polls import PollTicket
-from workers.quiet import Seldom
+from workers.quiet import Seldom, explained
 from workers.services import broker_url, services, settings, watchdog
 
 log = logging.getLogger(__name__)
@@ -123,8 +124,15 @@ _BROKER_ERRORS = (*app.connection().connection_errors, *app.connection().channel
 
 
 def publish(tickets: list[Ticket]) -> None:
-    """Hand released batches to their account's queue. What is lost here the sweep finds."""
-    _send(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
+    """Hand released batches to their account's queue.
+
+    What the broker does not take goes back, to be released once it is there again; what it loses
+    the sweep finds.
+    """
+    done = _send(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
+    if done < len(tickets):
+        with explained(log, "released batches"), services().store.write() as conn:
+            batches.unqueue(conn, tickets[done:])
 
 
 def publish_polls(tickets: list[PollTicket]) -> None:
@@ -142,15 +150,19 @@ def publish_checks(tickets: list[CheckTicket]) -> None:
     _send(CHECK, [([t.account, t.number], submit_queue(t.account)) for t in tickets])
 
 
-def _send(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> None:
-    """Publish arguments to queues; a broker that is away is asked once, not once a message."""
+def _send(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int:
+    """Publish arguments to queues; how many the broker took.
+
+    One that is away is asked once, not once a message.
+    """
     for done, (args, queue) in enumerate(messages):
         try:
             app.send_task(task, args, queue=queue, retry=False)
         except (OperationalError, *_BROKER_ERRORS) as error:
             left = len(messages) - done
             log.warning("the broker did not take %d messages: %s", left, type(error).__name__)
-            return
+            return done
+    return len(messages)
 
 
 @signals.worker_ready.connect

@@ -279,7 +279,7 @@ def _departures(work: Work, start: _Start) -> list[Departure]:
     next batch comes at its end.
     """
     late_s = max(0.0, boottime() - start.at)
-    paid_until = start.at + start.paid_for_s + _CATCH_UP_S
+    paid_until = start.at + start.paid_for_s
     closes = inf if start.not_after is None else start.not_after
     return [
         Departure(

@@ -194,6 +194,25 @@ def queued(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
     return [(row.id, row.fence) for row in rows]
 
 
+def unqueue(conn: Connection, tickets: Sequence[Ticket]) -> int:
+    """`queued → pending` for released batches whose tickets could not be handed out; how many.
+
+    A ticket that was handed out all the same is worth nothing from now on.
+    """
+    given = value_set(
+        conn, [("id", BigInteger()), ("fence", Integer())], [(t.id, t.fence) for t in tickets]
+    )
+    return conn.execute(
+        update(BATCH)
+        .where(
+            BATCH.c.id == given.c.id,
+            BATCH.c.fence == given.c.fence,
+            BATCH.c.state.in_(_literal([BatchState.QUEUED])),
+        )
+        .values(state=BatchState.PENDING)
+    ).rowcount
+
+
 def requeue(conn: Connection, queued_before: datetime, now: datetime) -> list[Ticket]:
     """Tickets of queued batches that nobody claimed: Redis lost them, or workers are few."""
     rows = conn.execute(

@@ -153,7 +153,8 @@ def test_a_deploy_in_mid_campaign_leaves_nothing_in_doubt_and_nobody_twice():
 
 def test_sending_resumes_within_ten_seconds_of_the_broker_and_the_log_did_not_fill():
     count = 600
-    with scene() as (ours, workers):
+    # As long as by default: nothing of it may be needed.
+    with scene(worker={"requeue_after_s": 30}) as (ours, workers):
         workers.start("w1")
         campaign = ours.submit(ours.people(count, first=919851000000))
         wait_for(lambda: sent(campaign), "the first batch")

@@ -5,16 +5,19 @@ Plays the supervisor too: whoever has ended is started again. Knows nothing of c
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from dispatcher import children
 from tests.fakes.cli import clean_environment
 from tests.fakes.stage import Stage, wait_for
+
+if TYPE_CHECKING:
+    import subprocess
 
 WORKERS = ("w1", "w2")
 #: A deploy may take a request's time-out and what is added to it by the deploy files.

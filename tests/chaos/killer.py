@@ -215,5 +215,3 @@ class Killer:
         assert self._postgres is not None
         self._postgres.execute(f"ALTER DATABASE {self._database} ALLOW_CONNECTIONS true")
         self._reopen_at = None
-
-

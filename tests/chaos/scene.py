@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
@@ -235,7 +235,7 @@ class Submitter:
         """How many were submitted so far."""
         return self._campaigns * _CAMPAIGN_SIZE
 
-    def __enter__(self) -> "Submitter":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

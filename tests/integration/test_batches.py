@@ -97,6 +97,19 @@ def test_a_ticket_works_once_and_an_old_one_never(store):
     assert claim(store, newer) is not None
 
 
+def test_tickets_that_could_not_be_handed_out_go_back_and_are_worthless(store):
+    add_campaign(store, sizes=(3, 3, 3))
+    taken, *lost = queued(store, limit=3)
+    held = claim(store, taken)
+    with store.write() as conn:
+        assert batches.unqueue(conn, [taken, *lost]) == 2
+    assert batch_of(store, held.id).state == BatchState.CLAIMED
+    assert [claim(store, ticket) for ticket in lost] == [None, None]
+    again = queued(store, limit=2)
+    assert [ticket.id for ticket in again] == [ticket.id for ticket in lost]
+    assert [claim(store, ticket) for ticket in lost] == [None, None]
+
+
 def test_a_batch_that_is_no_longer_pending_is_not_queued(store):
     add_campaign(store, [1, 1])
     first, second = [b.id for b in rows(store, BATCH)]

@@ -112,7 +112,7 @@ def test_a_line_says_what_became_of_its_recipient(store):
     first, refused = lines[0], lines[3]
     assert first == first | {
         "seq": "0", "msisdn": "919800000001", "state": "submitted", "account": "main",
-        "parts": "1", "cost": "0.250000", "attempts": "1", "error": "", "error_code": "",
+        "parts": "1", "cost": "0.25", "attempts": "1", "error": "", "error_code": "",
         "submitted_at": "2030-05-06T12:00:00.000Z", "final_at": "",
     }  # fmt: skip
     assert refused == refused | {

@@ -70,7 +70,12 @@ SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 MOST_CAMPAIGNS = 3
 #: What a person may do, as often as it stands here.
 COMMANDS = [
-    *[commands.resume, resolution.retry] * 2, commands.pause, commands.cancel,
+    *[commands.resume, commands.pause, resolution.retry] * 3, commands.cancel,
+]  # fmt: skip
+#: What may befall a worker whose requests are under way.
+EVENTS = [
+    *["lease runs out", "answer"] * 3, *["look", "resend", "go on"] * 2, "drop", "assume-submitted",
+    "cancel",
 ]  # fmt: skip
 WITHDRAWN = Verdict(outcome=AttemptOutcome.NOT_SENT)
 #: How a request may fare at the provider.
@@ -140,6 +145,9 @@ class Promises(RuleBasedStateMachine):
 
     @rule(fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=4), split=st.booleans())
     def work(self, fates, split):
+        self.go(fates, split=split)
+
+    def go(self, fates, *, split):
         """Batches go their whole way, one after another, past whoever stopped them."""
         self.stop("open", self.campaigns[-1])
         for campaign_id in self.campaigns:
@@ -158,15 +166,47 @@ class Promises(RuleBasedStateMachine):
                 self._settle(worker, one, polled=True)
                 self.every_promise_holds()
 
-    @rule(fate=st.sampled_from(FATES), split=st.booleans(), times=st.integers(1, 3))
-    def work_and_die(self, fate, split, times):
-        """Workers that are killed after so many of a batch's steps."""
-        self.tick(published=True, schedulers=2, judged=True)
-        if self.tickets and self._claim(self.tickets[-1]):
-            worker = self.workers[-1]
-            worker.is_dead = True
-            if times > 1 and self._begin(worker, split=split) and times > 2:
-                self._call(worker, worker.calls[0], fate)
+    @rule(fate=st.sampled_from(FATES))
+    def one_more(self, fate):
+        self.go([fate], split=False)
+
+    @rule(
+        fate=st.sampled_from(FATES),
+        split=st.booleans(),
+        events=st.lists(st.sampled_from(EVENTS), min_size=2, max_size=7),
+    )
+    def trouble(self, fate, split, events):
+        """A worker's requests reach the provider; what happens before, and after, it is told."""
+        self.go([], split=False)
+        self.tick(published=True, schedulers=1, judged=True)
+        if not self.tickets or not self._claim(self.tickets[-1]):
+            return
+        worker = self.workers[-1]
+        if not self._begin(worker, split=split):
+            return
+        for one in worker.calls:
+            self._call(worker, one, fate)
+        for event in events:
+            self._befall(worker, event)
+            self.every_promise_holds()
+
+    def _befall(self, worker, event):
+        match event:
+            case "lease runs out":
+                self.time_passes(61)
+                self.tick(published=True, schedulers=2, judged=True)
+            case "look":
+                self.time_passes(61)
+                self.look()
+            case "resend" | "drop" | "assume-submitted":
+                self._resolve(worker.claim.campaign_id, Choice(event))
+            case "go on":
+                self.go(["accepted"], split=False)
+            case "cancel":
+                self.steer(commands.cancel, worker.claim.campaign_id)
+            case "answer":
+                for one in worker.calls:
+                    self._settle(worker, one, polled=True)
 
     # --- Schedulers and Redis -----------------------------------------------------------------
 
@@ -417,7 +457,9 @@ class Promises(RuleBasedStateMachine):
 
     @rule(data=st.data(), choice=st.sampled_from(Choice))
     def resolve(self, data, choice):
-        campaign_id = data.draw(st.sampled_from(self.campaigns))
+        self._resolve(self._campaign(data), choice)
+
+    def _resolve(self, campaign_id, choice):
         before = self._states()
         with suppress(Refused):
             resolution.resolve(self.store, str(campaign_id), choice)
