@@ -7,7 +7,7 @@ COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --g
 	--no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos fuzz check lock clean run-env dev-env
+.PHONY: help demo test chaos fuzz check lock clean run-env dev-env bench
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -33,6 +33,10 @@ check: dev-env ## Check format, lint, types and who may import whom.
 lock: ## Write the locks anew from pyproject.toml (needs uv).
 	$(COMPILE) --extra build --extra dev --output-file requirements-dev.txt
 	$(COMPILE) --extra build --constraint requirements-dev.txt --output-file requirements.txt
+
+bench: dev-env ## Measure rates at the simulator for a minute each, and the tick of an idle system.
+	$(BIN)/python -m tests.benchmarks.idle
+	$(BIN)/python -m tests.benchmarks.rates
 
 clean: ## Remove .venv and the tools' caches.
 	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

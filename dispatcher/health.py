@@ -151,7 +151,7 @@ def waits_for(account: Any, now: datetime) -> str | None:
     if account.paused_by == ErrorKind.CREDIT and account.check_at is not None:
         return f"a top-up; its balance is looked up {at}"
     if account.paused_by is not None:
-        return f"a person: `dispatcher account resume {account.name}`"
+        return f"a person to put it right, and `dispatcher account resume {account.name}`"
     if account.breaker is not None:
         is_trial = account.breaker == Breaker.TRIAL
         what = "accept one recipient; the next is tried" if is_trial else "answer; it is asked"

@@ -43,6 +43,7 @@ _DEADLINE_SLACK_S = 15.0
 _BROKER_RETRY_S = 2.0
 #: A batch begins so long before its start, so that a commit does not make the start late.
 _LEAD_S = 0.25
+_COMMIT_S = 0.05
 #: So late a start may be and still pay from when it was due. Who is later pays from the start: what
 #: one stall held up must not leave as a burst.
 _CATCH_UP_S = 0.02
@@ -213,8 +214,10 @@ def _begin(
         start = max(due, now_at + _early_s(conn, work, now))
         if (early_s := start - now_at) > _LEAD_S + _CATCH_UP_S:
             return early_s
-        if early_s < -_CATCH_UP_S:
-            start, early_s = now_at, 0.0
+        # Requests at a pace are not begun while the commit is under way: it would gather them.
+        soonest_s = _COMMIT_S if len(work.requests) > 1 else 0.0
+        if early_s < soonest_s - _CATCH_UP_S:
+            start, early_s = now_at + soonest_s, soonest_s
         paid = {key: max(0.0, early_s + s) for key, s in costs.items()}
         campaign_paid_for_s = paid.pop(_campaign_key(work), None)
         terms = Terms(

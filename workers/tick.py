@@ -21,10 +21,11 @@ log = logging.getLogger(__name__)
 def tick() -> None:
     """One look at the store; a second one within half a second does nothing."""
     with explained(log, "tick"):
-        _tick(services())
+        tick_with(services())
 
 
-def _tick(own: Services) -> None:
+def tick_with(own: Services) -> None:
+    """What a tick does, with these services."""
     remembered = own.witness.ask_redis()
     with own.store.write() as conn:
         now = store_now(conn)
@@ -34,23 +35,27 @@ def _tick(own: Services) -> None:
         held = own.witness.look(conn, remembered=remembered)
         accounts.ensure(conn, own.settings.accounts)
         if held is None:
-            campaigns.lapse_due(conn, now)
-            campaigns.start_due(conn, now)
+            has_open = campaigns.any_open(conn)
+            if has_open:
+                campaigns.lapse_due(conn, now)
+                campaigns.start_due(conn, now)
             requeue_after_s = own.settings.worker.requeue_after_s
             unclaimed = sweep(
                 conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s
             )
-            busy = campaigns.running_accounts(conn)
+            busy = campaigns.running_accounts(conn) if has_open else []
     if held is not None:
         log.error("nothing is released: %s", held)
         return
     own.witness.keep()
     publish(unclaimed)
-    for account in {*busy, *_fall_back(own)}:
+    for account in {*busy, *(_fall_back(own) if has_open else ())}:
         _release(own, account)
     release_polls(own)
     release_looks(own)
     release_checks(own)
+    if not has_open:
+        return
     with own.store.write() as conn:
         for campaign_id in campaigns.finish_done(conn, store_now(conn)):
             log.info("campaign %d ended", campaign_id)

@@ -48,8 +48,6 @@ def list_(ctx: click.Context, as_json: bool) -> None:
             stopped = f"paused ({row['paused_by']})" if row["paused_by"] else row["state"]
             click.echo(f"{row['account']} is {stopped}: {safe_text(row['reason'])}")
             click.echo(f"  it waits for {row['waits_for']}")
-        if row["paused_by"]:
-            click.echo(f"  when that is put right: dispatcher account resume {row['account']}")
 
 
 @click.command("pause")

@@ -13,6 +13,7 @@ import click
 from dispatcher import __version__
 from dispatcher.cli.output import safe_text
 from dispatcher.errors import DispatcherError
+from dispatcher.state_folder import state_folder
 
 #: 128 + SIGINT, as shells have it.
 _INTERRUPTED: Final = 130
@@ -63,11 +64,8 @@ def _report(error: BaseException) -> Path | None:
     while cause is not None:
         lines += [f"{type(cause).__name__}\n", *traceback.format_tb(cause.__traceback__)]
         cause = cause.__cause__ or cause.__context__
-    folder = Path(os.environ.get("XDG_STATE_HOME", ""))
-    if not folder.is_absolute():
-        folder = Path("~/.local/state").expanduser()
-    report = folder / "dispatcher" / "last-error.txt"
     try:
+        report = state_folder() / "last-error.txt"
         report.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         report.write_text("".join(lines), encoding="utf-8")
     except (OSError, RuntimeError):

@@ -102,6 +102,11 @@ def with_idempotency_key(conn: Connection, key: str) -> AnyRow | None:
     return conn.execute(query).one_or_none()
 
 
+def any_open(conn: Connection) -> bool:
+    """Whether there is a campaign that is not over: without one a tick has little to do."""
+    return conn.execute(select(CAMPAIGN.c.id).where(_OPEN).limit(1)).first() is not None
+
+
 def start_due(conn: Connection, now: datetime) -> list[int]:
     """`scheduled → running` from `start_at` on."""
     return list(

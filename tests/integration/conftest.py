@@ -73,7 +73,7 @@ def store(request):
 
 @pytest.fixture
 def sqlite_store(sqlite_template):
-    """An empty store on SQLite, in memory where there is such a folder, for tests of many commits."""
+    """An empty store on SQLite for tests of many commits: in memory where a folder is."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         shutil.copyfile(sqlite_template, path := Path(folder, "store.db"))

@@ -67,7 +67,7 @@ TAKEN = {
 }
 RECEIPTS = [MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.EXPIRED]
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
-MOST_CAMPAIGNS = 3
+MOST_CAMPAIGNS = 8
 #: What a person may do, as often as it stands here.
 COMMANDS = [
     *[commands.resume, commands.pause, resolution.retry] * 3, commands.cancel,
@@ -135,7 +135,7 @@ class Promises(RuleBasedStateMachine):
     def _submit(self, sizes):
         self.campaigns.append(add_campaign(self.store, sizes, state=CampaignState.SCHEDULED))
 
-    @precondition(lambda self: len(self.campaigns) < MOST_CAMPAIGNS)
+    @precondition(lambda self: len(self.campaigns) < 2)
     @rule(sizes=SIZES)
     def submit_another(self, sizes):
         """The same numbers again, in a campaign of its own."""
@@ -153,9 +153,7 @@ class Promises(RuleBasedStateMachine):
         for campaign_id in self.campaigns:
             self.steer(commands.resume, campaign_id)
         for fate in fates:
-            self.time_passes(1)
-            self.tick(published=True, schedulers=1, judged=True)
-            if not self.tickets or not self._claim(self.tickets[-1]):
+            if not self._take_next():
                 return
             worker = self.workers[-1]
             if not self._begin(worker, split=split):
@@ -178,8 +176,7 @@ class Promises(RuleBasedStateMachine):
     def trouble(self, fate, split, events):
         """A worker's requests reach the provider; what happens before, and after, it is told."""
         self.go([], split=False)
-        self.tick(published=True, schedulers=1, judged=True)
-        if not self.tickets or not self._claim(self.tickets[-1]):
+        if not self._take_next():
             return
         worker = self.workers[-1]
         if not self._begin(worker, split=split):
@@ -189,6 +186,18 @@ class Promises(RuleBasedStateMachine):
         for event in events:
             self._befall(worker, event)
             self.every_promise_holds()
+
+    def _take_next(self):
+        """Claim what is released; where nothing is, once the leases of the dead have run out."""
+        pending = MESSAGE.c.state == MessageState.PENDING
+        if not rows(self.store, MESSAGE, pending) and len(self.campaigns) < MOST_CAMPAIGNS:
+            self._submit([3, 2])
+        for seconds in (1, 61, 1):
+            self.time_passes(seconds)
+            self.tick(published=True, schedulers=1, judged=True)
+            if any(self._claim(ticket) for ticket in reversed(self.tickets[-3:])):
+                return True
+        return False
 
     def _befall(self, worker, event):
         match event:

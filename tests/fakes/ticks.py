@@ -1,0 +1,67 @@
+"""The scheduler's tick in this process, with a Redis of our own, for what needs no Celery."""
+
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+
+import fakeredis
+
+from dispatcher.config import load_settings
+from dispatcher.ratelimit import RateLimiter
+from dispatcher.spill import spill_of
+from dispatcher.store import scheduler
+from dispatcher.store.tables import SCHEDULER
+from dispatcher.witness import Witness
+from workers.leases import Leases
+from workers.services import Services, settings
+from workers.watchdog import Gate
+
+
+class Ticker:
+    """`Ticker(store, folder)` has one account; `tick()` is one look at the store."""
+
+    def __init__(self, store, folder):
+        config = folder / "dispatcher.toml"
+        config.touch(mode=0o600)
+        config.write_text(
+            '[broker]\nurl = "redis://127.0.0.1:9"\n'
+            '[accounts.main]\nprovider = "thesmspoint"\napi_key = "a-key-of-a-test"\n'
+            'sender = "SENDER"\ntemplate = "TEMPLATE"\ncountry = "IN"\n'
+        )
+        self._tick = _imported(config)
+        client = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer())
+        self._store = store
+        self._own = Services(
+            settings=load_settings(config, {}),
+            store=store,
+            limiter=RateLimiter(client),
+            runtime=None,
+            leases=Leases(store, lease_s=60, worker="this", concurrency=1),
+            witness=Witness(store, client=client),
+            spill=spill_of(store, folder),
+            gate=Gate(),
+            stopping=threading.Event(),
+        )
+
+    def tick(self):
+        """One tick, as if the last had been a second ago."""
+        with self._store.write() as conn:
+            if scheduler.last_tick(conn) is not None:
+                before = datetime.now(UTC) - timedelta(seconds=1)
+                conn.execute(SCHEDULER.update().values(ticked_at=before))
+        self._tick(self._own)
+
+
+def _imported(config):
+    """The tick. The Celery app around it reads its configuration when it is imported."""
+    before = os.environ.get("DISPATCHER_CONFIG")
+    os.environ["DISPATCHER_CONFIG"] = str(config)
+    try:
+        from workers.tick import tick_with
+    finally:
+        settings.cache_clear()
+        if before is None:
+            del os.environ["DISPATCHER_CONFIG"]
+        else:
+            os.environ["DISPATCHER_CONFIG"] = before
+    return tick_with
