@@ -57,7 +57,7 @@ _MAX_RECIPIENTS: Final = 2000
 #: Longer texts are truncated by the provider ("> 766": to 765 characters, 5 credits).
 _MAX_PARTS: Final = 5
 #: An entry of `send-bulk-sms` without its number and text: its quotes are escaped in the body.
-_ENTRY_BYTES: Final = len(r'{\"number\":\"\",\"text\":\"\"},')
+_ENTRY_BYTES: Final = len(r"{\"number\":\"\",\"text\":\"\"},")
 #: The document's list of what 1, 2 and 3 mean is lost: the order of its sender types, as a guess.
 _CHANNELS: Final = MappingProxyType({Kind.TRANSACTIONAL: 1, Kind.PROMOTIONAL: 2, Kind.OTP: 3})
 

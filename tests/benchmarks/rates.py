@@ -57,7 +57,7 @@ CASES = {
         {"requests_per_second": 1, "max_recipients": 50}, "Dear {{name}}.", "requests", 1, 2, 50
     ),
     "50 requests/s, bulk": Case(
-        {"requests_per_second": 50, "max_recipients": 20, "max_in_flight": 12}, "Dear {{name}}.",
+        {"requests_per_second": 50, "max_recipients": 20, "max_in_flight": 32}, "Dear {{name}}.",
         "requests", 50, 51.5, 20,
     ),
 }  # fmt: skip

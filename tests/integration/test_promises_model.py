@@ -460,7 +460,7 @@ class Promises(RuleBasedStateMachine):
             elif not ids:
                 absent.append(Noted(row.seq, int(note | Note.ABSENT)))
         decisions.found(conn, case, found, poll=POLL, now=self.now)
-        if absent and case.may_go_again:
+        if absent and not case.is_at_provider:
             decisions.again(conn, case, absent, failed_after=MAX_ATTEMPTS, now=self.now)
         decisions.close(conn, case, next_at=self.now, looked=True)
 
