@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import DispatcherError
-from dispatcher.store import batches
+from dispatcher.store import batches, identity
 
 if TYPE_CHECKING:
     from workers.services import Services
@@ -127,7 +127,9 @@ class Watchdog:
 
     def _look(self) -> list[int]:
         with self._own.store.read() as conn:
-            queued = batches.queued(conn, list(self._own.settings.accounts))
+            # A store that is behind its witness hands nothing out: that is no stall of ours.
+            is_held = identity.held(conn) is not None
+            queued = [] if is_held else batches.queued(conn, list(self._own.settings.accounts))
         return self._stall.seen(
             queued,
             taken_at=self._taken_at,

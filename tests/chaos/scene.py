@@ -136,10 +136,11 @@ def _stage(plan: Plan, folder: Path) -> Iterator[tuple[Stage, PostgresServer | N
         postgres, url = None, None
         if plan.store == "postgres":
             postgres = stack.enter_context(running_server())
-            # A crash of the server must not cost what it had committed.
-            postgres.execute("ALTER SYSTEM SET synchronous_commit = on")
-            postgres.execute("SELECT pg_reload_conf()")
             url = stack.enter_context(postgres.database())
+            # A crash of the server must not cost what it had committed. Only a database's own
+            # setting outdoes those on the server's command line.
+            name = url.partition("@/")[2].partition("?")[0]
+            postgres.execute(f"ALTER DATABASE {name} SET synchronous_commit = on")
         broker = stack.enter_context(EmbeddedBroker(folder / "broker" / "broker.sock"))
         fates = ("--delivered", "0.95", "--undelivered", "0.05", "--expired", "0")
         provider = stack.enter_context(

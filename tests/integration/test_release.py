@@ -6,7 +6,7 @@ import pytest
 
 from dispatcher.release import release
 from dispatcher.status import BatchState, CampaignState, Kind
-from dispatcher.store import batches
+from dispatcher.store import batches, campaigns
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
 from tests.fakes.stores import (
     NOW,
@@ -249,3 +249,20 @@ def test_who_was_away_has_no_claim_to_what_the_others_got_meanwhile(store):
         served.append(batch_of(store, ticket.id).campaign_id)
         work_off(store, ticket)
     assert sorted(served[:2]) == sorted(served[2:4]) == sorted(served[4:]) == [steady, newcomer]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "left_s"), [(1.0, 10.0, 10), (10.0, 1.0, 1000), (1.0, None, None)]
+)
+def test_what_is_still_to_be_paid_at_a_former_rate_is_paid_at_the_new_one(store, old, new, left_s):
+    campaign_id = add_campaign(store, [1], rate=old, paid_until=later(100))
+    with store.write() as conn:
+        campaigns.change_terms(conn, campaign_id, {"rate": new}, actor="test", now=NOW)
+    expected = None if left_s is None else later(left_s)
+    assert campaign_of(store, campaign_id).paid_until == expected
+
+
+def test_a_running_campaign_whose_start_was_put_off_waits_for_it(store):
+    add_campaign(store, [1], start_at=later(60))
+    assert released(store, now=later(59)) == []
+    assert len(released(store, now=later(60))) == 1
