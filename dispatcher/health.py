@@ -149,7 +149,8 @@ def waits_for(account: Any, now: datetime) -> str | None:
         return None
     at = _when(account.check_at, now)
     if account.paused_by == ErrorKind.CREDIT and account.check_at is not None:
-        return f"a top-up; its balance is looked up {at}"
+        resume = f"`dispatcher account resume {account.name}` does not wait for that"
+        return f"a top-up; its balance is looked up {at}, and {resume}"
     if account.paused_by is not None:
         return f"a person to put it right, and `dispatcher account resume {account.name}`"
     if account.breaker is not None:

@@ -45,7 +45,7 @@ def account(ours: Stage, name: str = "main"):
 
 def until(ours: Stage, holds: Callable, what: str):
     """The account's row as soon as `holds` is true of it."""
-    return wait_for(lambda: holds(row := account(ours)) and row, what)
+    return wait_for(lambda: (row := account(ours)) is not None and holds(row) and row, what)
 
 
 def calls(provider: SimulatorProcess, *paths: str) -> int:

@@ -156,7 +156,7 @@ def test_requests_keep_the_rate_and_lose_no_time(run):
 
 def test_flower_counts_this_runs_tasks_by_name_from_a_worker_of_its_own_process(run):
     counted = re.search(
-        rf'flower_events_total{{task="{SUBMIT_TASK}",type="task-succeeded",worker="w1@[^"]+"}} '
+        rf'flower_events_total{{task="{SUBMIT_TASK}",type="task-succeeded",worker="worker@[^"]+"}} '
         r"(\d+)",
         run.metrics,
     )

@@ -147,7 +147,7 @@ def _miscounts(store: Store, messages: Iterable[Any], attempts: Mapping[int, Any
     """Batches whose counters a recount of their messages contradicts, or that have not ended."""
     with store.read() as conn:
         batches = conn.execute(sa.select(BATCH)).all()
-        totals = dict(conn.execute(sa.select(CAMPAIGN.c.id, CAMPAIGN.c.total)).tuples().all())
+        totals = dict(conn.execute(sa.select(CAMPAIGN.c.id, CAMPAIGN.c.total)).all())
     of_campaign: dict[int, dict[int, Any]] = defaultdict(dict)
     for row in messages:
         of_campaign[row.campaign_id][row.seq] = row
