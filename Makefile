@@ -6,6 +6,10 @@ UV ?= $(shell command -v uv || echo python3 -m uv)
 COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet
 
+# Two processes at a time. What fails beside another is run once more alone: real processes and
+# clocks on two busy cores can be late. What is wrong fails again.
+RUN = $(BIN)/pytest -n 2 $(1) || $(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none $(1)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test chaos fuzz check lock clean run-env dev-env bench
 
@@ -15,8 +19,13 @@ help: ## List the targets.
 demo: run-env ## Run a campaign against the simulated provider (FLOWER=1: with Flower).
 	$(BIN)/dispatcher demo $(if $(FLOWER),--flower)
 
-test: dev-env ## Run the tests (ARGS="…" is handed to pytest).
+test: dev-env ## Run the tests (ARGS="…": only what pytest is told by them).
+ifdef ARGS
 	$(BIN)/pytest $(ARGS)
+else
+	$(call RUN,-m "not acceptance")
+	$(call RUN,--dist loadfile -m acceptance)
+endif
 
 chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 --seed 1").
 	$(BIN)/python -m tests.chaos $(ARGS)
