@@ -182,7 +182,8 @@ MESSAGE_TRANSITIONS: Final = MappingProxyType(
             }
         ),
         _M.SUBMITTED: frozenset({_M.DELIVERED, _M.UNDELIVERED, _M.EXPIRED}),
-        _M.IN_DOUBT: frozenset({_M.SUBMITTED, _M.PENDING, _M.FAILED}),
+        # Cancelled: proved absent, or given up by a person, after the campaign's end.
+        _M.IN_DOUBT: frozenset({_M.SUBMITTED, _M.PENDING, _M.FAILED, _M.CANCELLED}),
         _M.DELIVERED: frozenset[MessageState](),
         _M.UNDELIVERED: frozenset[MessageState](),
         _M.EXPIRED: frozenset[MessageState](),

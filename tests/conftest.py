@@ -1,9 +1,18 @@
 """The servers that tests may ask for, and the promise that no process outlives the session."""
 
+import signal
 from collections.abc import Iterator
 
 import psutil
 import pytest
+
+# A shell's background jobs ignore Ctrl-C, and so would every process that we start.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 pytest_plugins = ["tests.fakes.broker", "tests.fakes.postgres"]
 

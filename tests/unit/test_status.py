@@ -44,7 +44,7 @@ MESSAGES = """
     expired     . . . . . . . . . . .
     rejected    . . . . . . . . . . .
     failed      x . . . . . . . . . .
-    in_doubt    x x . . . . x . . . .
+    in_doubt    x x . . . . x . . x .
     suppressed  . . . . . . . . . . .
     cancelled   . . . . . . . . . . .
     lapsed      . . . . . . . . . . .
