@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from dispatcher.errors import ErrorKind
 from dispatcher.status import Encoding, Kind, MessageState
 
 
@@ -78,12 +79,14 @@ class SubmitRequest:
 class RecipientResult:
     """What the provider said of one recipient: accepted, or refused in its own words.
 
-    `in_doubt`: neither, as its words are none that we know.
+    `in_doubt`: neither, as its words are none that we know. `unsent`: surely not sent, for a reason
+    that is the account's and not the recipient's.
     """
 
     msisdn: int
     accepted: bool
     in_doubt: bool = False
+    unsent: bool = False
     provider_message_id: str | None = None
     error_code: str | None = None
     error: str | None = None
@@ -96,6 +99,8 @@ class SubmitOutcome:
 
     results: tuple[RecipientResult, ...]
     job_id: str | None = None
+    #: Why some results are `unsent`: what the account lacked in the middle of the request.
+    stopped_by: ErrorKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +146,13 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedMessage:
-    """An outbound message in the provider's own list of what it has accepted."""
+    """An outbound message in the provider's own list of what it has accepted.
+
+    `msisdn` is None where its number cannot be read: it proves what its id says, and no more.
+    """
 
     provider_message_id: str
-    msisdn: int
+    msisdn: int | None
     text: str | None
     sender: str | None
     state: MessageState
@@ -156,10 +164,14 @@ class ListedMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListPage:
-    """One page of that list, newest first. `next_page` is None on the last one."""
+    """One page of that list, newest first. `next_page` is None on the last one.
+
+    Not `whole` where something on it may be anybody's: such a list proves nobody's absence.
+    """
 
     entries: tuple[ListedMessage, ...]
     next_page: int | None
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

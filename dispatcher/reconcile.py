@@ -108,11 +108,13 @@ class Look:
         self._marks: list[tuple[int, datetime]] = []
         self._knows = False
         self._misdated = False
+        self._whole = True
         #: Whether every page answered, down to one that is older than needed, or to the last.
         self.complete = False
 
     def add(self, page: ListPage, answered: Mapping[str, datetime]) -> None:
         """Take the next page. `answered`: when the answers came that gave us ids standing on it."""
+        self._whole = self._whole and page.whole
         for entry in page.entries:
             place, self._seen = self._seen, self._seen + 1
             known_at = answered.get(entry.provider_message_id)
@@ -132,9 +134,11 @@ class Look:
     def counts(self, start: datetime) -> bool:
         """Whether this is a look that can prove absence for a request begun at `start`.
 
-        Not where the date of a message we know shows that the list's dates mean nothing.
+        Not where the date of a message we know shows that the list's dates mean nothing, nor where
+        something was listed that cannot be read.
         """
-        return self.complete and self._knows and not self._misdated and self.reaches(start)
+        proves = self.complete and self._whole and self._knows and not self._misdated
+        return proves and self.reaches(start)
 
     def span(self, msisdn: int, start: datetime) -> list[ListedMessage]:
         """Entries for a number that may be of a request begun at `start`, oldest first."""
@@ -164,7 +168,7 @@ class Look:
     def _keep(self, place: int, entry: ListedMessage) -> None:
         """Pages shift while new messages come in at the top: an entry may be shown twice."""
         message_id, msisdn = entry.provider_message_id, entry.msisdn
-        if msisdn not in self._numbers:
+        if msisdn is None or msisdn not in self._numbers:
             return
         first_for = self._number_of.setdefault(message_id, msisdn)
         kept = self._entries.setdefault(msisdn, [])

@@ -61,16 +61,25 @@ def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
         elif found.accepted:
             cost = plausible_cost(found.cost)
             accepted.append(Accepted(recipient.seq, found.provider_message_id, cost))
-        else:
+        elif not found.unsent:
             unsettled = doubtful if found.in_doubt else rejected
             unsettled.append(Unsettled(recipient.seq, found.error_code, found.error))
+    ended = AttemptOutcome.DOUBTFUL if doubtful else AttemptOutcome.REFUSED
     return Verdict(
-        outcome=AttemptOutcome.ANSWERED if accepted or rejected else AttemptOutcome.DOUBTFUL,
+        outcome=AttemptOutcome.ANSWERED if accepted or rejected else ended,
         accepted=accepted,
         rejected=rejected,
         doubtful=doubtful,
         job_id=outcome.job_id,
     )
+
+
+def stopped(outcome: SubmitOutcome) -> ProviderError | None:
+    """What kept a part of a request's recipients from being sent to, in the provider's words."""
+    if outcome.stopped_by is None:
+        return None
+    first = next(result for result in outcome.results if result.unsent)
+    return ProviderError(outcome.stopped_by, first.error or "", code=first.error_code)
 
 
 def plausible_cost(cost: Decimal | None) -> Decimal | None:

@@ -1,12 +1,12 @@
 """Asking within an account's rate, and delivery status read from the pages of a provider's list."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import DeliveryReport, ListedMessage
+from dispatcher.messages import DeliveryReport, ListedMessage, ListPage
 from dispatcher.providers.base import Provider, StatusLookup
 from dispatcher.ratelimit import Bucket
 from dispatcher.reconcile import CLOCK_SKEW
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: Up to so many messages are asked about one by one, where that can be done.
 _FEW = 3
+#: Pages in a row that repeat the one before.
+_REPEATS = 3
 #: A list longer than this has no end: its pages go round.
 _MOST_PAGES = 20_000
 
@@ -36,21 +38,26 @@ class StatusLook:
         self.is_impossible = False
         #: It was cut short: the next one may say more.
         self.failed = False
-        #: The rest of the list was dearer to read than the messages are to ask about.
-        self.is_dear = False
+        #: The list, or its rest, is of no use: messages that it has not shown are asked about.
+        self.is_over = False
         self._oldest = min(polled.begun_at for polled in group)
         self._by_id: dict[str, tuple[int, int]] = {}
         self._by_number: dict[int, list[tuple[int, datetime]]] = {}
+        self._nameless: set[tuple[int, int]] = set()
+        self._is_dated = True
         for polled in group:
             for message in polled.open:
                 self._by_number.setdefault(message.msisdn, []).append((polled.id, polled.begun_at))
                 if message.provider_message_id is not None:
                     self._by_id[message.provider_message_id] = (polled.id, message.msisdn)
+                else:
+                    self._nameless.add((polled.id, message.msisdn))
         self._reports: dict[tuple[int, int], DeliveryReport] = {}
 
     def add(self, entries: Iterable[ListedMessage]) -> None:
         """Match entries to open messages; the newest of a message counts."""
         for entry in entries:
+            self._is_dated = entry.created_at is not None
             key = self._by_id.get(entry.provider_message_id) or self._by_its_number(entry)
             if key is not None and key not in self._reports:
                 self._reports[key] = DeliveryReport(
@@ -62,11 +69,21 @@ class StatusLook:
                     cost=entry.cost,
                 )
 
+    @property
+    def missing(self) -> int:
+        """How many open messages no page has shown."""
+        return self.open - len(self._reports)
+
+    @property
+    def needs_list(self) -> bool:
+        """Whether an open message can be found on the list only: by its number and date."""
+        return self._is_dated and not self._nameless <= self._reports.keys()
+
     def is_enough(self, entries: Sequence[ListedMessage]) -> bool:
-        """Whether the rest of the list is of no use."""
+        """Whether the rest of the list has none of them."""
         times = [entry.created_at for entry in entries if entry.created_at is not None]
         is_older = bool(times) and max(times) < self._oldest - CLOCK_SKEW
-        return len(self._reports) >= self.open or is_older
+        return not self.missing or is_older
 
     def unseen(self, polled: Polled) -> Polled:
         """The request with those of its open messages that no page has shown."""
@@ -79,8 +96,10 @@ class StatusLook:
 
     def _by_its_number(self, entry: ListedMessage) -> tuple[int, int] | None:
         """The one open message of that number, if the entry is surely not of an earlier one."""
+        if entry.msisdn is None or entry.created_at is None:
+            return None
         candidates = self._by_number.get(entry.msisdn, ())
-        if len(candidates) != 1 or entry.created_at is None:
+        if len(candidates) != 1:
             return None
         ((id_, begun_at),) = candidates
         # Such lists have whole seconds.
@@ -88,46 +107,79 @@ class StatusLook:
         return (id_, entry.msisdn) if is_later else None
 
 
-def reads_list(provider: Provider, messages: int) -> bool:
-    """Whether so many messages are found more cheaply on list pages, or only there."""
+class Repeated:
+    """Notices a server that gives the same page whatever is asked for."""
+
+    def __init__(self) -> None:
+        self._last: frozenset[str] = frozenset()
+        self._times = 0
+
+    def __call__(self, page: ListPage) -> bool:
+        """Whether this page, as those before, has nothing that the one before it has not.
+
+        One such page may come of new messages at the top, which shift the others.
+        """
+        ids = frozenset(entry.provider_message_id for entry in page.entries)
+        self._times = self._times + 1 if ids and ids <= self._last else 0
+        self._last = ids
+        return self._times >= _REPEATS
+
+
+def reads_list(provider: Provider) -> bool:
+    """Whether the provider's list shows what became of messages."""
     able = provider.capabilities
-    if able.delivery_status is StatusLookup.BY_LIST:
-        return True
-    by_message = able.delivery_status is StatusLookup.BY_MESSAGE
-    return by_message and able.lists_accepted and messages > _FEW
+    by_message = able.delivery_status is StatusLookup.BY_MESSAGE and able.lists_accepted
+    return by_message or able.delivery_status is StatusLookup.BY_LIST
 
 
-def read_list(own: Services, provider: Provider, group: Sequence[Polled]) -> StatusLook:
-    """Read pages, newest first, until the rest is of no use. What fails ends the look."""
+def read_list(
+    own: Services, provider: Provider, group: Sequence[Polled], keep: Callable[[], None]
+) -> StatusLook:
+    """Read pages, newest first, until the rest is of no use; `keep` is called after each.
+
+    What fails ends the look. Where messages can be asked about one by one, a few are, and so are
+    those for which as many pages in vain were read as asking would cost.
+    """
     look = StatusLook(group)
     account = group[0].account
     only_there = provider.capabilities.delivery_status is StatusLookup.BY_LIST
-    at_most = _MOST_PAGES if only_there else max(1, look.open)
+    is_repeated = Repeated()
+    in_vain = 0
     page: int | None = 0
-    pages = 0
-    while page is not None:
+    for _ in range(_MOST_PAGES):
+        is_dear = look.missing <= max(_FEW, in_vain) and not look.needs_list
+        if page is None or (is_dear and not only_there):
+            break
         if not may_ask(own, account):
             look.failed = True
-            break
+            return look
         try:
             response = own.runtime.call(
                 provider.list_request(page), timeout_s=provider.settings.timeout_s
             )
             listed = provider.parse_list(page, response)
         except ProviderError as error:
-            look.failed = True
-            look.is_impossible = only_there and error.kind is ErrorKind.CONFIGURATION
+            _note(look, error, only_there=only_there)
             log.warning("account %s: its list cannot be read: %s", account, error.message)
-            break
+            return look
+        missing = look.missing
         look.add(listed.entries)
-        pages += 1
-        if look.is_enough(listed.entries):
+        in_vain = in_vain + 1 if look.missing == missing else 0
+        if look.is_enough(listed.entries) or is_repeated(listed):
             break
         page = listed.next_page
-        if page is not None and pages >= at_most:
-            look.is_dear = not only_there
-            break
+        keep()
+    look.is_over = not only_there
     return look
+
+
+def _note(look: StatusLook, error: ProviderError, *, only_there: bool) -> None:
+    """What it means that a page cannot be read."""
+    is_configuration = error.kind is ErrorKind.CONFIGURATION
+    look.failed = True
+    look.is_impossible = only_there and is_configuration
+    # It answers, but not with a list: messages may be asked about all the same.
+    look.is_over = not only_there and (is_configuration or error.kind is ErrorKind.DOUBTFUL)
 
 
 def may_ask(own: Services, account: str) -> bool:

@@ -1,7 +1,9 @@
 """The poll task: ask what became of an accepted request, and store the receipts."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from time import monotonic
 
 from dispatcher.errors import ProviderError
 from dispatcher.messages import DeliveryReport, PollRef, PollTarget
@@ -11,7 +13,7 @@ from dispatcher.settlement import plausible_cost
 from dispatcher.status import MessageState
 from dispatcher.store import polls
 from dispatcher.store.engine import store_now
-from dispatcher.store.polls import Polled, Receipt
+from dispatcher.store.polls import Polled, PollTicket, Receipt
 from workers.app import POLL, app, publish_polls
 from workers.listing import may_ask, read_list, reads_list
 from workers.quiet import explained
@@ -19,8 +21,9 @@ from workers.services import Services, services
 
 log = logging.getLogger(__name__)
 
-#: Requests whose messages one look at an account's list is made for.
+#: Requests that join one look at an account's list at a time, while it is for fewer messages.
 _JOINED = 500
+_JOINED_MESSAGES = 5000
 #: For so long after the validity period a last look that failed is made again.
 _LAST_LOOK = timedelta(days=1)
 
@@ -59,18 +62,41 @@ def release_polls(own: Services) -> None:
 
 def _poll(own: Services, polled: Polled) -> None:
     provider = own.provider(polled.account)
-    if polled.open and reads_list(provider, len(polled.open)):
-        group = [polled, *_joined(own, polled)]
-        look = read_list(own, provider, group)
-        for each in group:
-            reports, failed = look.reports_of(each), look.failed
-            if look.is_dear and (unseen := look.unseen(each)).open:
-                asked, failed = _ask(own, provider, unseen)
-                reports += asked
-            _settle(own, provider, each, reports, failed=failed, over=look.is_impossible)
+    if not polled.open or not reads_list(provider):
+        reports, failed = _ask(own, provider, polled) if polled.open else ([], False)
+        _settle(own, provider, polled, reports, failed=failed)
         return
-    reports, failed = _ask(own, provider, polled) if polled.open else ([], False)
-    _settle(own, provider, polled, reports, failed=failed)
+    group = [polled, *_joined(own, polled)]
+    held = _Held(own, group)
+    look = read_list(own, provider, group, held.keep)
+    asks, failed = look.is_over, look.failed
+    for each in group:
+        reports, unseen = look.reports_of(each), look.unseen(each)
+        if asks and unseen.open:
+            asked, failed = _ask(own, provider, unseen)
+            reports += asked
+            # What stopped one stops the others.
+            asks = not failed
+            held.keep()
+        _settle(own, provider, each, reports, failed=failed, over=look.is_impossible)
+
+
+class _Held:
+    """The polls that one look answers, held until it is done."""
+
+    def __init__(self, own: Services, group: Sequence[Polled]) -> None:
+        self._own = own
+        self._tickets = [PollTicket(each.id, each.polls) for each in group]
+        self._half_s = own.poll_lease.total_seconds() / 2
+        self._since = monotonic()
+
+    def keep(self) -> None:
+        """Move the end of their lease, where half of it has passed."""
+        if monotonic() - self._since < self._half_s:
+            return
+        self._since = monotonic()
+        with self._own.store.write() as conn:
+            polls.renew(conn, self._tickets, store_now(conn) + self._own.poll_lease)
 
 
 def _settle(
@@ -97,13 +123,20 @@ def _settle(
 
 def _joined(own: Services, polled: Polled) -> list[Polled]:
     """The account's other due requests: one look at its list answers them all."""
-    with own.store.write() as conn:
-        now = store_now(conn)
-        lease_until = now + own.poll_lease
-        tickets = polls.join(conn, polled, now=now, lease_until=lease_until, limit=_JOINED)
-    with own.store.read() as conn:
-        found = [polls.load(conn, ticket.id, ticket.polls) for ticket in tickets]
-    return [each for each in found if each is not None]
+    found: list[Polled] = []
+    messages = len(polled.open)
+    while messages < _JOINED_MESSAGES:
+        with own.store.write() as conn:
+            now = store_now(conn)
+            lease_until = now + own.poll_lease
+            tickets = polls.join(conn, polled, now=now, lease_until=lease_until, limit=_JOINED)
+        with own.store.read() as conn:
+            loaded = [polls.load(conn, ticket.id, ticket.polls) for ticket in tickets]
+        found += [each for each in loaded if each is not None]
+        messages += sum(len(each.open) for each in loaded if each is not None)
+        if len(tickets) < _JOINED:
+            break
+    return found
 
 
 def _ask(own: Services, provider: Provider, polled: Polled) -> tuple[list[DeliveryReport], bool]:

@@ -17,7 +17,7 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.sets import AnyRow
 from workers.app import RECONCILE, app, publish_looks
 from workers.deciding import settle
-from workers.listing import may_ask
+from workers.listing import Repeated, may_ask
 from workers.quiet import explained
 from workers.services import Services, services
 
@@ -95,6 +95,7 @@ def _read_list(
     own: Services, ticket: LookTicket, provider: Provider, look: Look, oldest: datetime
 ) -> None:
     """Read pages, newest first, down to one that is older than needed."""
+    is_repeated = Repeated()
     page: int | None = 0
     for _ in range(_MOST_PAGES):
         assert page is not None
@@ -103,7 +104,7 @@ def _read_list(
         except ProviderError as error:
             log.warning("account %s: its list cannot be read: %s", ticket.account, error.message)
             return
-        if listed is None:
+        if listed is None or is_repeated(listed):
             return
         with own.store.write() as conn:
             look.add(listed, listings.answered(conn, ticket.account, listed.entries))

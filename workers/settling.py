@@ -19,7 +19,7 @@ from dispatcher.messages import HttpResponse, RecipientResult, SubmitOutcome, Su
 from dispatcher.providers.base import Provider, StatusLookup
 from dispatcher.schedule import Unit
 from dispatcher.segments import measure
-from dispatcher.settlement import MISSING, Verdict, judge, judge_error
+from dispatcher.settlement import MISSING, Verdict, judge, judge_error, stopped
 from dispatcher.spill import Answer, Polling
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, attempts, campaigns, health
@@ -185,7 +185,7 @@ def _judged(
         words = f"the answer could not be read ({type(error).__name__})"
         doubt = ProviderError(ErrorKind.DOUBTFUL, words)
         return judge_error(request.recipients, doubt), doubt
-    return judge(request.recipients, outcome), None
+    return judge(request.recipients, outcome), stopped(outcome)
 
 
 def poll_plan(provider: Provider, now: datetime) -> PollPlan | None:

@@ -24,7 +24,9 @@ MAX_RETRY_AFTER_S: Final = 86_400.0
 _NO_IDENTIFIER: Final = re.compile(r"-[0-9]+|0+")
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,20})?")
 #: Said beside a refusal, or instead of one: proves nothing, hides nothing.
-_EMPTY_WORDS: Final = frozenset({"error", "failure", "failed"})
+_EMPTY_WORDS: Final = frozenset(
+    {"error", "failure", "failed", "bad request", "forbidden", "unprocessable entity"}
+)
 
 #: What a person can do, by kind; the same for all providers.
 HINTS: Final[Mapping[ErrorKind, str]] = MappingProxyType(
@@ -82,7 +84,10 @@ def check_status(response: HttpResponse, *, url: str, hide: Iterable[str] = ()) 
 
 
 def read_json(response: HttpResponse) -> object:
-    """The body's JSON value (RFC 8259). Raises ProviderError DOUBTFUL where it is none."""
+    """The body's JSON value (RFC 8259). Raises ProviderError DOUBTFUL where it is none.
+
+    Letters in another charset than UTF-8 are lost, not the answer: ids and numbers are ASCII.
+    """
     try:
         return _loads(response.body)
     except orjson.JSONDecodeError:
@@ -124,6 +129,19 @@ def refusal(
     )
 
 
+def rows(value: object) -> list[object] | None:
+    """The entries of a list; None where `value` is none.
+
+    PHP makes an object of a list with gaps, and some servers leave the list around one entry out.
+    """
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict) or not value:
+        return None
+    inner = list(value.values())
+    return inner if all(isinstance(each, dict) for each in inner) else [value]
+
+
 def unreadable(what: str) -> ProviderError:
     """The error for JSON that is not as the provider's document has it."""
     return ProviderError(ErrorKind.DOUBTFUL, f"the provider's answer has no readable {what}")
@@ -161,13 +179,17 @@ def amount(value: object) -> Decimal | None:
     """A price or balance, from a JSON number or a string of digits; None where it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    text = str(value).strip()
+    text = f"{Decimal(str(value)):f}" if isinstance(value, float) else str(value).strip()
     return Decimal(text) if _AMOUNT.fullmatch(text) else None
 
 
 def _loads(body: bytes) -> object:
     # PHP servers put a byte order mark before JSON; RFC 8259, 8.1 lets parsers ignore it.
-    value: object = orjson.loads(body.removeprefix(b"\xef\xbb\xbf"))
+    text = body.removeprefix(b"\xef\xbb\xbf")
+    try:
+        value: object = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = orjson.loads(text.decode(errors="replace"))
     return value
 
 

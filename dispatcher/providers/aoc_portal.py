@@ -25,6 +25,7 @@ from dispatcher.providers.answers import (
     identifier,
     read_json,
     refusal,
+    rows,
     unreadable,
 )
 from dispatcher.providers.base import (
@@ -135,7 +136,8 @@ class AOCPortal(Provider):
         if not isinstance(answer, dict):
             raise unreadable("object")
         data = answer.get("data")
-        if response.status >= 300 or answer.get("error") is not None:
+        # "error": null, in the document. An empty one says nothing either, as `data` then does.
+        if response.status >= 300 or answer.get("error"):
             alone = len(request.recipients) == 1
             raise refusal(
                 words(answer),
@@ -146,7 +148,7 @@ class AOCPortal(Provider):
             )
         job_id = identifier(answer.get("id"))
         asked = AskedNumbers(recipient.msisdn for recipient in request.recipients)
-        results = _accepted(data if isinstance(data, list) else (), asked, job_id)
+        results = _accepted(rows(data) or (), asked, job_id)
         if not results:
             raise unreadable("recipients in data")
         return SubmitOutcome(results=results, job_id=job_id)

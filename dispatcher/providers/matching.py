@@ -68,6 +68,11 @@ class AskedTargets:
             if target.provider_message_id is not None and ids[target.provider_message_id] == 1
         }
 
+    @property
+    def only(self) -> PollTarget | None:
+        """The target, where the request asked for one."""
+        return next(iter(self._by_msisdn.values())) if len(self._by_msisdn) == 1 else None
+
     def match(self, number: object, message_id: str | None) -> PollTarget | None:
         """The target that both agree on; None where they contradict each other, or say nothing.
 
@@ -86,6 +91,15 @@ def as_msisdn(value: object) -> int | None:
     """The number that stands in a list of everybody's, as it is written; None where it is none."""
     number = _digits(value)
     return int(number) if number is not None and len(number) <= _MAX_MSISDN else None
+
+
+def is_name(value: object) -> bool:
+    """Whether it is the name of a sender, and no number, nor one that was made unreadable.
+
+    >>> is_name("YourName"), is_name("+91 98100-12345"), is_name("8801XXXX678")
+    (True, False, False)
+    """
+    return isinstance(value, str) and any(char.isalpha() and char not in "xX" for char in value)
 
 
 def without_shared_ids(results: Iterable[RecipientResult]) -> tuple[RecipientResult, ...]:

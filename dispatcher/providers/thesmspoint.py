@@ -28,7 +28,7 @@ from dispatcher.messages import (
     SubmitRequest,
     Template,
 )
-from dispatcher.providers.answers import MAX_IDENTIFIER, amount, identifier, unreadable
+from dispatcher.providers.answers import MAX_IDENTIFIER, amount, identifier, rows, unreadable
 from dispatcher.providers.base import (
     Capabilities,
     HeaderSecret,
@@ -155,12 +155,13 @@ class TheSMSPoint(Provider):
         msisdns = [recipient.msisdn for recipient in request.recipients]
         job_id = identifier(fields.get("JobId")) or identifier(fields.get("message_id"))
         results: tuple[RecipientResult, ...] = ()
-        if isinstance(fields.get("MessageData"), list):
-            results = accepted(AskedNumbers(msisdns), fields["MessageData"], job_id)
+        entries = rows(fields.get("MessageData"))
+        if entries is not None:
+            results = accepted(AskedNumbers(msisdns), entries, job_id)
             if len(msisdns) == len(results) == 1:
                 # Its table says of `job_id`: You will get the message_id from response of SMS API.
                 job_id = job_id or results[0].provider_message_id
-        elif identifier(fields.get("message_id")) and succeeded(fields):
+        elif identifier(fields.get("message_id")) and succeeded(fields, otherwise=True):
             results = tuple(RecipientResult(msisdn=msisdn, accepted=True) for msisdn in msisdns)
         if not results and job_id is None:
             raise unreadable("message ids")
@@ -183,7 +184,7 @@ class TheSMSPoint(Provider):
         if not data and not succeeded(answer):
             raise refused(answer, response, self.secrets)
         targets = AskedTargets(request.targets)
-        entries = data if isinstance(data, list) else [data]
+        entries = rows(data) or ()
         reports = (report(entry, targets) for entry in entries if isinstance(entry, dict))
         return one_each(found for found in reports if found is not None)
 

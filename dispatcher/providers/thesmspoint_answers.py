@@ -68,9 +68,11 @@ def refused(
     )
 
 
-def succeeded(answer: Mapping[str, Any]) -> bool:
-    """Whether `status` says so: success, error or failure, in any case."""
+def succeeded(answer: Mapping[str, Any], *, otherwise: bool = False) -> bool:
+    """Whether `status` says so: success, error or failure, in any case; `otherwise` without one."""
     status = answer.get("status")
+    if status is None:
+        return otherwise
     return isinstance(status, str) and status.strip().casefold() == "success"
 
 

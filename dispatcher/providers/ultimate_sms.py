@@ -28,7 +28,7 @@ from dispatcher.messages import (
     SubmitOutcome,
     SubmitRequest,
 )
-from dispatcher.providers.answers import identifier, unreadable
+from dispatcher.providers.answers import identifier, rows, unreadable
 from dispatcher.providers.base import (
     Capabilities,
     HeaderSecret,
@@ -116,13 +116,12 @@ class UltimateSMS(Provider):
         """
         hide = (*self.secrets, *{recipient.text for recipient in request.recipients})
         answer = read_answer(response, request.http.url, hide)
-        if not succeeded(answer):
-            raise refused(answer, response, hide)
         msisdns = [recipient.msisdn for recipient in request.recipients]
-        data = answer.get("data")
+        if not succeeded(answer):
+            raise refused(answer, response, hide, alone=len(msisdns) == 1)
         found: tuple[RecipientResult, ...] = ()
-        if data and isinstance(data, dict | list):
-            found = results(data if isinstance(data, list) else [data], msisdns)
+        if entries := rows(answer.get("data")):
+            found = results(entries, msisdns)
         elif _is_scheduled(request.http):
             found = scheduled(answer, msisdns)
         if not found:
@@ -150,8 +149,7 @@ class UltimateSMS(Provider):
             if error.kind is ErrorKind.DOUBTFUL:
                 return []
             raise error
-        data = answer.get("data")
-        entries = data if isinstance(data, list) else [data]
+        entries = rows(answer.get("data")) or ()
         targets = AskedTargets(request.targets)
         reports = (report(entry, targets) for entry in entries if isinstance(entry, dict))
         return one_each(found for found in reports if found is not None)
@@ -161,7 +159,10 @@ class UltimateSMS(Provider):
         return self._request("GET", f"sms?page={page + 1}")
 
     def parse_list(self, page: int, response: HttpResponse) -> ListPage:
-        """Read a page of 25. Raises ProviderError; also for one unreadable entry among them."""
+        """Read a page of 25; not whole where one entry among them is unreadable.
+
+        Raises ProviderError.
+        """
         return list_page(page, self._data(response, "sms"))
 
     def contact_list_request(self, batch: SubmitBatch, lists: Sequence[str]) -> HttpRequest:

@@ -6,7 +6,7 @@ The documents print `status`, `message` and `data` only: what stands in `data` i
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import (
@@ -43,11 +43,20 @@ _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
         "insufficient balance": ErrorKind.CREDIT,
     }
 )
-#: The server's own words, in lower case. Any other word is its upstream's, and never final.
+#: What the server itself says before it has tried, to one recipient.
+_RECIPIENT_REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
+    {"number contains in the blacklist": ErrorKind.RECIPIENTS}
+)
+#: The server's own words, in lower case, and plain English of those that come before an end.
 _STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
     {
         "enroute": MessageState.SUBMITTED,
         "accepted": MessageState.SUBMITTED,
+        "sent": MessageState.SUBMITTED,
+        "queued": MessageState.SUBMITTED,
+        "pending": MessageState.SUBMITTED,
+        "scheduled": MessageState.SUBMITTED,
+        "processing": MessageState.SUBMITTED,
         "delivered": MessageState.DELIVERED,
         "undelivered": MessageState.UNDELIVERED,
         "expired": MessageState.EXPIRED,
@@ -79,16 +88,17 @@ def succeeded(answer: Mapping[str, Any]) -> bool:
 
 
 def refused(
-    answer: Mapping[str, Any], response: HttpResponse, hide: Iterable[str]
+    answer: Mapping[str, Any], response: HttpResponse, hide: Iterable[str], *, alone: bool = False
 ) -> ProviderError:
-    """The error for an answer that does not say success.
+    """The error for an answer that does not say success; `alone`: it is about one recipient.
 
     Under 403 it may be a refusal of the server's own upstream, passed on after some messages went
     out: such a balance is not this account's.
     """
+    known = _BEFORE_ALL if response.status == 403 else _REFUSALS
     return refusal(
         words(answer),
-        _BEFORE_ALL if response.status == 403 else _REFUSALS,
+        {**known, **_RECIPIENT_REFUSALS} if alone else known,
         response=response,
         contradicted=bool(answer.get("data")),
         hide=hide,
@@ -137,31 +147,33 @@ def scheduled(answer: Mapping[str, Any], asked: Sequence[int]) -> tuple[Recipien
 
 def report(entry: Mapping[str, Any], targets: AskedTargets) -> DeliveryReport | None:
     """The state of a message; None where it is not about a target, or tells no state."""
-    message_id = identifier(entry.get("uid"))
-    target = targets.match(entry.get("to"), message_id)
-    word, detail, state = status_of(entry)
-    if target is None or not word:
+    message_id, number = identifier(entry.get("uid")), entry.get("to")
+    is_bare = entry.get("uid") is None and number is None
+    target = targets.only if is_bare else targets.match(number, message_id)
+    status = status_of(entry)
+    if target is None or not status.word:
         return None
     return DeliveryReport(
         msisdn=target.msisdn,
-        state=state,
-        raw=word,
+        state=status.state,
+        raw=status.word,
         provider_message_id=target.provider_message_id,
-        error_code=detail,
+        provisional=status.provisional,
+        error_code=status.reason,
         cost=amount(entry.get("cost")),
     )
 
 
 def _result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
     message_id = identifier(entry.get("uid"))
-    word, detail, _ = status_of(entry)
+    word, reason, *_ = status_of(entry)
     if _bare(word) in _REFUSED:
         return RecipientResult(
             msisdn=msisdn,
             accepted=False,
             provider_message_id=message_id,
             error_code=word,
-            error=": ".join(filter(None, (word, detail))),
+            error=": ".join(filter(None, (word, reason))),
         )
     if message_id is None and _bare(word) not in _STATES:
         return None
@@ -173,14 +185,30 @@ def _result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
     )
 
 
-def status_of(entry: Mapping[str, Any]) -> tuple[str, str | None, MessageState]:
-    """Of an entry: the word before `|`, what follows it where that is a reason, and its meaning."""
+class Status(NamedTuple):
+    """The word before `|`, what follows it where that is a reason, and what both mean."""
+
+    word: str
+    reason: str | None
+    state: MessageState
+    provisional: bool
+
+
+def status_of(entry: Mapping[str, Any]) -> Status:
+    """The status of an entry.
+
+    Any other word than the server's own is its upstream's, of a failure; it is never final, as
+    nobody has a list of them.
+    """
     text = text_of(entry, "customer_status") or text_of(entry, "status")
     word, _, detail = text.partition("|")
-    state = _STATES.get(_bare(word), MessageState.SUBMITTED)
+    shown = clean(word)
+    state = _STATES.get(_bare(word)) if word else MessageState.SUBMITTED
+    if state is None:
+        return Status(shown, shown, MessageState.UNDELIVERED, provisional=True)
     # After "Delivered" and "Enroute" it is an id of the server's upstream.
     failed = state in {MessageState.UNDELIVERED, MessageState.EXPIRED}
-    return clean(word), (clean(detail) or None) if failed else None, state
+    return Status(shown, (clean(detail) or None) if failed else None, state, provisional=False)
 
 
 def _bare(word: str) -> str:

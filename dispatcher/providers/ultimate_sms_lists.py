@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import Final
 
 from dispatcher.messages import Balance, ListedMessage, ListPage
-from dispatcher.providers.answers import amount, identifier, unreadable
-from dispatcher.providers.matching import as_msisdn
+from dispatcher.providers.answers import amount, identifier, rows, unreadable
+from dispatcher.providers.matching import as_msisdn, is_name
 from dispatcher.providers.ultimate_sms_answers import status_of, text_of
 from dispatcher.providers.words import plain
 
@@ -24,23 +24,35 @@ def list_page(page: int, data: object) -> ListPage:
 
     Another page than was asked for would prove the absence of what stands on the right one.
     """
-    entries = data.get("data") if isinstance(data, dict) else None
-    if not isinstance(data, dict) or not isinstance(entries, list):
+    fields = data if isinstance(data, dict) else {}
+    inner = fields.get("data")
+    entries = data if isinstance(data, list) else inner if inner == [] else rows(inner)
+    if entries is None:
         raise unreadable("page of messages")
-    if "current_page" in data and _count(data["current_page"]) != page + 1:
+    if "current_page" in fields and _count(fields["current_page"]) != page + 1:
         raise unreadable(f"page {page + 1} of messages")
-    last = _count(data.get("last_page"))
-    more = bool(entries) and (bool(data.get("next_page_url")) or last > page + 1)
-    listed = (_listed(entry) for entry in entries)
+    last = _count(fields.get("last_page"))
+    more = bool(entries) and (bool(fields.get("next_page_url")) or last > page + 1)
+    sent = [entry for entry in entries if not _came_in(entry)]
+    listed = [found for entry in sent if (found := _listed(entry)) is not None]
     return ListPage(
-        entries=tuple(entry for entry in listed if entry is not None),
+        entries=tuple(listed),
         next_page=page + 1 if more else None,
+        # A bare list may be the beginning of a longer one.
+        whole=entries is not data
+        and len(listed) == len(sent)
+        and all(one.msisdn is not None for one in listed),
     )
 
 
 def balances(data: object) -> list[Balance]:
-    """`remaining_unit` or `remaining_balance`. Raises ProviderError where there is neither."""
+    """`remaining_unit` or `remaining_balance`; none where that is a word: "Unlimited".
+
+    Raises ProviderError where there is neither.
+    """
     fields = data if isinstance(data, dict) else {}
+    if any(text_of(fields, field).isalpha() for field in _BALANCES):
+        return []
     found = []
     for field, package in _BALANCES.items():
         money = _MONEY.fullmatch(text_of(fields, field))
@@ -52,24 +64,31 @@ def balances(data: object) -> list[Balance]:
     return found
 
 
-def _listed(entry: object) -> ListedMessage | None:
-    """An entry of the list; None where it came in. Raises ProviderError where it is unreadable."""
-    fields = entry if isinstance(entry, dict) else {}
+def _came_in(entry: object) -> bool:
+    """Whether it is a reply. Some servers list no direction: what was sent to a name came in."""
+    if not isinstance(entry, dict):
+        return False
     # A report's `send_by` says whose number the message was sent by: "to" came in.
-    if text_of(fields, "direction").casefold() in _INBOUND or text_of(fields, "send_by") == "to":
+    by = text_of(entry, "direction").casefold() in _INBOUND or text_of(entry, "send_by") == "to"
+    return by or is_name(entry.get("to"))
+
+
+def _listed(entry: object) -> ListedMessage | None:
+    """An entry of the list; None where it has no id."""
+    fields = entry if isinstance(entry, dict) else {}
+    message_id = identifier(fields.get("uid"))
+    if message_id is None:
         return None
-    message_id, msisdn = identifier(fields.get("uid")), as_msisdn(fields.get("to"))
-    if message_id is None or msisdn is None:
-        raise unreadable("number or id of a listed message")
     text = fields.get("message")
-    word, _, state = status_of(fields)
+    status = status_of(fields)
     return ListedMessage(
         provider_message_id=message_id,
-        msisdn=msisdn,
+        msisdn=as_msisdn(fields.get("to")),
         text=text if isinstance(text, str) else None,
         sender=plain(text_of(fields, "from")) or None,
-        state=state,
-        raw=word,
+        state=status.state,
+        raw=status.word,
+        provisional=status.provisional,
         created_at=_moment(text_of(fields, "created_at")),
         cost=amount(fields.get("cost")),
     )

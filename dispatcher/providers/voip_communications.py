@@ -21,7 +21,7 @@ from dispatcher.messages import (
     SubmitOutcome,
     SubmitRequest,
 )
-from dispatcher.providers.answers import check_status, read_json
+from dispatcher.providers.answers import check_status, read_json, rows
 from dispatcher.providers.base import (
     Capabilities,
     Provider,
@@ -115,8 +115,8 @@ class VoipCommunications(Provider):
         check_status(response, url=request.http.url, hide=hide)
         answer = read_json(response)
         # "a JSON array with the log of each SMS", says the prose; its example, an object around it.
-        log = answer.get("send_log") if isinstance(answer, dict) else answer
-        if not isinstance(log, list):
+        log = rows(answer.get("send_log") if isinstance(answer, dict) else answer)
+        if log is None:
             alone = len(recipients) == 1
             raise refused(answer, "send_log", response=response, hide=hide, alone=alone)
         msisdns = [recipient.msisdn for recipient in recipients]
@@ -143,8 +143,8 @@ class VoipCommunications(Provider):
         check_status(response, url=url, hide=self.secrets)
         answer = read_json(response)
         failed = isinstance(answer, dict) and bool(answer.get("error"))
-        entries = answer.get("summary") if isinstance(answer, dict) else answer
-        if failed or not isinstance(entries, list):
+        entries = rows(answer.get("summary") if isinstance(answer, dict) else answer)
+        if failed or entries is None:
             raise refused(answer, "summary", response=response, hide=self.secrets)
         found = (listed(entry, self.settings.schedule_timezone) for entry in entries)
         return ListPage(

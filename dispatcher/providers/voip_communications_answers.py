@@ -12,7 +12,12 @@ from zoneinfo import ZoneInfo
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import HttpResponse, ListedMessage, RecipientResult, SubmitOutcome
 from dispatcher.providers.answers import amount, identifier, refusal, unreadable
-from dispatcher.providers.matching import AskedNumbers, as_msisdn, without_shared_ids
+from dispatcher.providers.matching import (
+    AskedNumbers,
+    as_msisdn,
+    is_name,
+    without_shared_ids,
+)
 from dispatcher.providers.words import clean, words
 from dispatcher.status import MessageState
 
@@ -36,6 +41,8 @@ _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
         "invalid destination number": ErrorKind.RECIPIENTS,
     }
 )
+#: The account's own trouble: who met it in the middle of a request can be sent to later.
+_STOPS: Final = frozenset({ErrorKind.CREDIT, ErrorKind.CREDENTIALS})
 #: Word → state, and whether provisional. SCHEDULED is the document's, the others are plain English;
 #: of some of those nobody says that the server will not try again. Any other word: not final.
 _STATES: Final[Mapping[str, tuple[MessageState, bool]]] = MappingProxyType(
@@ -95,27 +102,29 @@ def read_log(
         raise first
     # "a unique code for the process": where that is the request, it is no recipient's own.
     ids = [result.provider_message_id for result in results.values() if result.accepted]
+    stops = (error.kind for error in errors.values() if error and error.kind in _STOPS)
     return SubmitOutcome(
         results=without_shared_ids(results.values()),
         job_id=ids[0] if len(ids) > 1 == len(set(ids)) else None,
+        stopped_by=next(stops, None),
     )
 
 
 def listed(entry: object, zone: str | None) -> ListedMessage | None:
-    """An entry of `sms/summary`; None where it came in, or has no id or number of its own."""
+    """An entry of `sms/summary`; None where it came in, or has no id of its own."""
     if not isinstance(entry, dict):
         return None
     # The fields' names are those that one public client reads.
-    message_id, msisdn = identifier(entry.get("sms_id")), as_msisdn(entry.get("sms_external"))
+    message_id, number = identifier(entry.get("sms_id")), entry.get("sms_external")
     raw = _text(entry, "sms_status")
     word = "".join(raw.casefold().split())
-    if message_id is None or msisdn is None or word in _INBOUND:
+    if message_id is None or is_name(number) or word in _INBOUND:
         return None
     state, provisional = _STATES.get(word, (MessageState.SUBMITTED, False))
     text = entry.get("sms_msg")
     return ListedMessage(
         provider_message_id=message_id,
-        msisdn=msisdn,
+        msisdn=as_msisdn(number),
         text=text if isinstance(text, str) else None,
         sender=None,
         state=state,
@@ -150,6 +159,7 @@ def _result(entry: Mapping[str, Any], msisdn: int, error: ProviderError | None) 
             msisdn=msisdn,
             accepted=False,
             in_doubt=error.kind is ErrorKind.DOUBTFUL,
+            unsent=error.kind in _STOPS,
             error_code=error.code,
             error=error.message,
         )

@@ -91,6 +91,7 @@ FAULTS: Final = MappingProxyType(
         "bare_array": FaultKind(Stage.SHAPE, _ANY),
         "created": FaultKind(Stage.SHAPE, _SUBMIT),
         "inbound": FaultKind(Stage.SHAPE, CallKind.LOOKUP.value),
+        "undated": FaultKind(Stage.SHAPE, CallKind.LOOKUP.value),
         "currency": FaultKind(Stage.SHAPE, CallKind.LOOKUP.value),
     }
 )

@@ -16,6 +16,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -26,6 +27,8 @@ from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.types import Money
 
+#: Tickets in one statement.
+_AT_ONCE = 500
 _FINAL = (MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.EXPIRED)
 
 
@@ -139,6 +142,20 @@ def join(
         .returning(ATTEMPT.c.id, ATTEMPT.c.polls)
     )
     return [PollTicket(row.id, row.polls) for row in rows]
+
+
+def renew(conn: Connection, tickets: Sequence[PollTicket], lease_until: datetime) -> None:
+    """Hold polls longer; those that were handed out anew meanwhile are left alone."""
+    for at in range(0, len(tickets), _AT_ONCE):
+        some = tickets[at : at + _AT_ONCE]
+        conn.execute(
+            update(ATTEMPT)
+            .where(
+                tuple_(ATTEMPT.c.id, ATTEMPT.c.polls).in_(some),
+                ATTEMPT.c.poll_lease_until.is_not(None),
+            )
+            .values(poll_lease_until=lease_until)
+        )
 
 
 def load(conn: Connection, ticket_id: int, polls: int) -> Polled | None:

@@ -6,13 +6,14 @@ Adapter, transport and judgement are the real ones; the expectations are the tab
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import Recipient, Route, SubmitBatch
 from dispatcher.providers import provider_class, provider_names
-from dispatcher.settlement import judge, judge_error
+from dispatcher.settlement import judge, judge_error, stopped
 from dispatcher.simulator.faults import FAULTS, CallKind
 from dispatcher.status import Encoding, Kind
 from dispatcher.transport import HttpClient
@@ -99,13 +100,27 @@ def simulator() -> Iterator[SimulatorProcess]:
         yield running
 
 
+class Client:
+    """One client for all, on a loop of its own: `client.submitted(…)`."""
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self._http = HttpClient(connections=1)
+
+    def submitted(self, *args, **more):
+        return self._runner.run(submitted(self._http, *args, **more))
+
+    def close(self) -> None:
+        self._runner.run(self._http.close())
+
+
 @pytest.fixture(scope="module")
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as one:
+def client() -> Iterator[Client]:
+    with asyncio.Runner() as runner, closing(Client(runner)) as one:
         yield one
 
 
-async def submitted(base_url, name, asked):
+async def submitted(client, base_url, name, asked, *, timeout_s=20.0):
     """What became of each recipient of a batch, and the kind of the error that it met."""
     cls = provider_class(name)
     keys = {"provider": name, "base_url": base_url, **SETTINGS[name]}
@@ -119,12 +134,13 @@ async def submitted(base_url, name, asked):
     )
     (request,) = provider.submit_requests(batch)
     kind = None
-    async with HttpClient(connections=1) as client:
-        try:
-            response = await client.send(request.http, timeout_s=0.3)
-            verdict = judge(request.recipients, provider.parse_submit(request, response))
-        except ProviderError as error:
-            kind, verdict = error.kind, judge_error(request.recipients, error)
+    try:
+        response = await client.send(request.http, timeout_s=timeout_s)
+        outcome = provider.parse_submit(request, response)
+        verdict, stop = judge(request.recipients, outcome), stopped(outcome)
+        kind = stop.kind if stop is not None else None
+    except ProviderError as error:
+        kind, verdict = error.kind, judge_error(request.recipients, error)
     became = dict.fromkeys(asked, "pending")
     for state in ("accepted", "rejected", "doubtful"):
         became |= {asked[one.seq]: state for one in getattr(verdict, state)}
@@ -139,14 +155,16 @@ async def submitted(base_url, name, asked):
     ],
 )
 def test_every_recipient_ends_as_the_table_of_answers_says(
-    simulator, runner, first, name, fault, expected, kind
+    simulator, client, first, name, fault, expected, kind
 ):
     # Numbers of its own: a request that hung is accepted long after its client has left.
     asked = [*range(first, first + 10)]
     simulator.reset()
     simulator.fault(fault, params=SECONDS.get(fault, {}))
 
-    became, met = runner.run(submitted(simulator.base_url(name), name, asked))
+    hangs = fault in {"hang_before", "hang_after"}
+    base_url = simulator.base_url(name)
+    became, met = client.submitted(base_url, name, asked, timeout_s=0.5 if hangs else 20)
 
     assert Counter(became.values()) == Counter(expected)
     assert met == kind
@@ -157,9 +175,20 @@ def test_every_recipient_ends_as_the_table_of_answers_says(
     assert simulator.stats()["malformed"] == 0
 
 
+def test_who_meets_an_empty_balance_in_the_middle_of_a_request_waits_for_credit(simulator, client):
+    name, asked = "voip_communications", [*range(919855700000, 919855700010)]
+    simulator.reset()
+    simulator.set_balance(4, provider=name)
+
+    became, met = client.submitted(simulator.base_url(name), name, asked)
+
+    assert [became[number] for number in asked] == ["accepted"] * 4 + ["pending"] * 6
+    assert met is ErrorKind.CREDIT
+
+
 @pytest.mark.parametrize("name", provider_names())
-def test_where_nobody_listens_nothing_was_sent(runner, name):
-    became, met = runner.run(submitted("http://127.0.0.1:1/api", name, [919855600001]))
+def test_where_nobody_listens_nothing_was_sent(client, name):
+    became, met = client.submitted("http://127.0.0.1:1/api", name, [919855600001])
     assert (became, met) == ({919855600001: "pending"}, ErrorKind.UNREACHABLE)
 
 

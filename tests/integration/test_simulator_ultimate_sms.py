@@ -290,6 +290,19 @@ def test_what_came_in_stands_in_the_list_too(simulator):
     assert (rows[0]["from"], rows[1]["to"]) == ("8801712999999", ONE["recipient"])
 
 
+def test_a_list_may_tell_neither_dates_nor_directions(simulator):
+    provider = account(simulator, "smsnoc")
+    submitted(provider, *MAGIC)
+    for fault in ("undated", "inbound"):
+        simulator.fault(fault)
+
+    page = provider.parse_list(0, over_http(provider.list_request(0)))
+
+    assert [entry.msisdn for entry in page.entries[:4]] == [*reversed(MAGIC)]
+    assert page.whole
+    assert {entry.created_at for entry in page.entries} == {None}
+
+
 def test_the_balance_comes_as_money(simulator):
     simulator.set_balance(1250, provider="smsnoc")
     assert switched(simulator, "currency", path="balance")[1]["data"]["remaining_balance"] == (

@@ -93,17 +93,19 @@ def test_without_a_sender_a_message_is_bulk(simulator):
     assert simulator.stats()["accepted"] == 3
 
 
-def test_parts_are_charged_and_an_empty_balance_refuses_each_recipient(simulator):
-    simulator.set_balance(5, provider=NAME)
+def test_parts_are_charged_and_who_is_not_covered_is_refused_alone(simulator):
+    simulator.set_balance(6, provider=NAME)
     _, answer = post(simulator, "sms/send", {"to": A, "msg": "x" * 161})
     assert answer["send_log"][0]["sale"] == 0.02
-    assert simulator.stats()["balances"][NAME] == {"cents": 3}
+    assert simulator.stats()["balances"][NAME] == {"cents": 4}
 
     _, answer = post(simulator, "sms/send", {"to": f"{A},{B}", "msg": "x" * 307})
     assert [(one["code"], one["code_desc"]) for one in answer["send_log"]] == [
-        (402, "Not enough balance")
-    ] * 2
-    assert simulator.stats()["accepted"] == 1
+        (200, ""),
+        (402, "Not enough balance"),
+    ]
+    assert simulator.stats()["accepted"] == 2
+    assert simulator.stats()["balances"][NAME] == {"cents": 1}
 
 
 GOOD = {"to": A, "msg": TEXT}

@@ -93,7 +93,24 @@ SUBMIT = (
     ),
     submit("all are missing", sent(), NOBODY),
     submit("no data", sent(data=None, total=2), NOBODY),
-    submit("data that is no list", sent(data={"recipient": str(A), "messageId": A1}), NOBODY),
+    submit(
+        "one entry without a list around it",
+        sent(data={"recipient": str(A), "messageId": A1}),
+        taken((A, A1)),
+    ),
+    submit("data that is no list", sent(data="sent"), NOBODY),
+    submit(
+        "an error that is empty beside recipients is none",
+        BOTH | {"error": ""},
+        taken((A, A1), (B, B2)),
+    ),
+    submit("an error that is false", BOTH | {"error": False}, taken((A, A1), (B, B2))),
+    submit(
+        "the words of the HTTP status beside a known refusal",
+        {"statusCode": 400, "message": ["Invalid sender"], "error": "Bad Request"},
+        Failure(kind=ErrorKind.CAMPAIGN, says="Invalid sender"),
+        status=400,
+    ),
     submit(
         "one is there twice",
         sent((str(A), A1), (str(A), "x9"), (str(B), B2)),

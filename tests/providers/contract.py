@@ -131,6 +131,8 @@ class StatusWords:
     answer: Callable[[str], HttpResponse]
     #: Word → state, and whether the report is provisional.
     words: Mapping[str, tuple[MessageState, bool]]
+    #: What any other word means: never final while it can change.
+    unknown: tuple[MessageState, bool] = (MessageState.SUBMITTED, False)
 
 
 @dataclass(frozen=True, kw_only=True)

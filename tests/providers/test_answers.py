@@ -16,6 +16,7 @@ from dispatcher.providers.answers import (
     read_json,
     refusal,
     retry_after_s,
+    rows,
 )
 from dispatcher.providers.matching import (
     AskedNumbers,
@@ -118,6 +119,29 @@ def test_a_byte_order_mark_before_json_is_ignored():
     assert read_json(raw(b'\xef\xbb\xbf{"a": 1}')) == {"a": 1}
 
 
+@pytest.mark.parametrize(
+    "body", ['{"a": "caf\xe9"}'.encode("latin-1"), b'\xef\xbb\xbf{"a": "\x80"}']
+)
+def test_letters_of_another_charset_are_lost_and_the_answer_is_not(body):
+    assert [*read_json(raw(body))] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("value", "entries"),
+    [
+        ([], []),
+        ([1, {}], [1, {}]),
+        ({"0": {"a": 1}, "2": {"b": 2}}, [{"a": 1}, {"b": 2}]),
+        ({"a": 1, "b": {}}, [{"a": 1, "b": {}}]),
+        ({}, None),
+        (None, None),
+        ("text", None),
+    ],
+)
+def test_entries_are_a_list_an_object_of_entries_or_one_entry(value, entries):
+    assert rows(value) == entries
+
+
 KNOWN = {"no credit": ErrorKind.CREDIT, "bad key": ErrorKind.CREDENTIALS}
 
 
@@ -127,6 +151,7 @@ KNOWN = {"no credit": ErrorKind.CREDIT, "bad key": ErrorKind.CREDENTIALS}
         (["No Credit"], False, ErrorKind.CREDIT),
         (["  NO   credit. ", "no credit"], False, ErrorKind.CREDIT),
         (["error", "No credit"], False, ErrorKind.CREDIT),
+        (["Bad Request", "No credit"], False, ErrorKind.CREDIT),
         (["No credit for 3 of 9"], False, ErrorKind.DOUBTFUL),
         (["No credit", "3 of 9 sent"], False, ErrorKind.DOUBTFUL),
         (["No credit", "bad key"], False, ErrorKind.DOUBTFUL),
@@ -237,6 +262,8 @@ def test_an_id_is_printable_text_or_a_positive_number(value, found):
         (0, Decimal(0)),
         (-3, Decimal(-3)),
         (0.1, Decimal("0.1")),
+        (0.00005, Decimal("0.00005")),
+        (1e300, None),
         (" 12.50 ", Decimal("12.50")),
         ("1e9", None),
         ("NaN", None),

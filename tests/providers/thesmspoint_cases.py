@@ -104,6 +104,48 @@ SUBMIT = (
         accepted((A, "12345"), (B, "675676")),
         covers=Must.ALL_ACCEPTED,
     ),
+    submit(
+        "a list with gaps, which PHP makes an object",
+        long()
+        | {
+            "data": {
+                "ErrorCode": 0,
+                "JobId": 5,
+                "MessageData": {
+                    "0": {"Number": str(A), "message_id": 1},
+                    "2": {"Number": str(B), "message_id": 2},
+                },
+            }
+        },
+        accepted((A, "1"), (B, "2"), job="5"),
+    ),
+    submit(
+        "one entry without a list around it",
+        long()
+        | {
+            "data": {
+                "ErrorCode": "000",
+                "JobId": "5",
+                "MessageData": {"Number": str(A), "message_id": "1"},
+            }
+        },
+        accepted((A, "1"), job="5"),
+        asked=(A,),
+    ),
+    submit(
+        "short answer without a status of its own",
+        SHORT | {"data": {"message_id": "12345"}},
+        accepted((A, None), (B, None), job="12345"),
+    ),
+    submit(
+        "the text comes back in another charset than it says",
+        raw(
+            json.dumps(long((str(A), "1"), (str(B), "2")))
+            .replace("be sent", "b\xe9 sent")
+            .encode("latin-1")
+        ),
+        accepted((A, "1"), (B, "2")),
+    ),
     submit("two recipients, short answer", SHORT, accepted((A, None), (B, None), job="12345")),
     submit("one recipient, short answer", SHORT, accepted((A, None), job="12345"), asked=(A,)),
     submit(
@@ -381,6 +423,12 @@ POLL = (
         "a single object with a remark",
         single("UnDelivered", "Absent subscriber", number=str(B)),
         reported(B, UNDELIVERED, "UnDelivered", "m2", error_code="Absent subscriber"),
+    ),
+    poll(
+        "a list with gaps, which PHP makes an object",
+        statuses() | {"data": {"1": status("Delivered", str(A)), "7": status("U", str(B), "m2")}},
+        reported(A, DELIVERED, "Delivered", "m1"),
+        reported(B, UNDELIVERED, "U", "m2"),
     ),
     poll("no status in the entry", statuses({"mobile_number": str(A), "message_id": "m1"})),
     poll("entries that are none", statuses(None, "x", [], 5)),

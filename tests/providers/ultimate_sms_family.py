@@ -170,6 +170,11 @@ SUBMIT = (
         outcome(taken(A, None)),
     ),
     submit(
+        "a list with gaps, which PHP makes an object",
+        success({"0": one(str(A), "6a1"), "2": one(str(B), "6b2")}),
+        outcome(taken(A, "6a1"), taken(B, "6b2")),
+    ),
+    submit(
         "in another order",
         success(BOTH[::-1]),
         outcome(taken(B, "6b2"), taken(A, "6a1")),
@@ -229,6 +234,19 @@ SUBMIT = (
         "no credit under 403 may be the upstream's, after an attempt",
         NO_CREDIT,
         Failure(kind=ErrorKind.DOUBTFUL, says="Not enough balance", code="403"),
+        status=403,
+    ),
+    submit(
+        "the one recipient is blacklisted at the provider",
+        error("Number contains in the blacklist"),
+        Failure(kind=ErrorKind.RECIPIENTS, says="Number contains in the blacklist"),
+        asked=(A,),
+        status=403,
+    ),
+    submit(
+        "some recipient is blacklisted at the provider",
+        error("Number contains in the blacklist"),
+        DOUBT,
         status=403,
     ),
     submit(
@@ -370,6 +388,16 @@ POLL = (
         success({"uid": "6a1", "status": "Delivered"}),
         reported(DELIVERED, "Delivered", None),
     ),
+    poll(
+        "neither a number nor an id: it is what was asked for",
+        success({"status": "Delivered|88120"}),
+        reported(DELIVERED, "Delivered", None),
+    ),
+    poll(
+        "an upstream's words are a failure, once nothing better comes",
+        success(one(str(A), "6a1", "Route 7 closed", field="status")),
+        reported(UNDELIVERED, "Route 7 closed", provisional=True, error_code="Route 7 closed"),
+    ),
     poll("a number and an id that contradict each other", success(one(str(B), "6a1", "Delivered"))),
     poll("no status", success(one(str(A), "6a1", None))),
     poll("the document's own words", success("sms data with all details")),
@@ -418,14 +446,13 @@ def listing(name, body, means, *, number=0, status=200):
     return Listing(name=name, page=number, response=response, means=means)
 
 
-def found(*entries, following=None):
-    return ListPage(entries=entries, next_page=following)
+def found(*entries, following=None, whole=True):
+    return ListPage(entries=entries, next_page=following, whole=whole)
 
 
 IN = one("YourName", "6i9", direction="incoming") | {"from": str(A)}
 NOT_A_PAGE = Failure(kind=ErrorKind.DOUBTFUL, says="no readable page")
 NOT_THE_PAGE = Failure(kind=ErrorKind.DOUBTFUL, says="no readable page 1")
-NOT_A_MESSAGE = Failure(kind=ErrorKind.DOUBTFUL, says="number or id of a listed message")
 AT = datetime(2026, 3, 1, 7, 30, 15, tzinfo=UTC)
 
 LISTINGS = (
@@ -473,6 +500,22 @@ LISTINGS = (
         found(listed(A, "6a1")),
     ),
     listing(
+        "sent to a name: a reply to it, as servers list them that tell no direction",
+        page(one("YourName", "6i7") | {"from": str(A)}, one(str(A), "6a1")),
+        found(listed(A, "6a1")),
+    ),
+    listing(
+        "as a public server lists them: no dates, no directions",
+        page(
+            {
+                k: v
+                for k, v in one(str(A), "6a1", "Delivered|88120", field="status").items()
+                if k in {"uid", "to", "from", "message", "status", "cost"}
+            }
+        ),
+        found(listed(A, "6a1", "Delivered", DELIVERED)),
+    ),
+    listing(
         "a time without a zone is none",
         page(one(str(A), "6a1", created_at="2026-03-01 07:30:15", message=None, cost=None)),
         found(listed(A, "6a1", text=None, cost=None)),
@@ -483,11 +526,27 @@ LISTINGS = (
         found(listed(A, "6a1", "", sender=None)),
     ),
     listing("another page than was asked for", page(one(str(A), "6a1"), number=2), NOT_THE_PAGE),
-    listing("a number that cannot be read", page(one("8801XXXX678", "6a1")), NOT_A_MESSAGE),
-    listing("no id", page(one(str(A), None)), NOT_A_MESSAGE),
-    listing("an entry that is none", page(one(str(A), "6a1"), None), NOT_A_MESSAGE),
+    listing(
+        "a number that cannot be read proves nothing of others, but its own id",
+        page(one("8801XXXX678", "6a1"), one(None, "6b2")),
+        found(listed(None, "6a1"), listed(None, "6b2"), whole=False),
+    ),
+    listing(
+        "no id, and an entry that is none",
+        page(one(str(A), None), one(str(B), "6b2"), None),
+        found(listed(B, "6b2"), whole=False),
+    ),
+    listing(
+        "a list with gaps, which PHP makes an object",
+        success({"data": {"0": one(str(A), "6a1"), "2": one(str(B), "6b2")}, "current_page": 1}),
+        found(listed(A, "6a1"), listed(B, "6b2")),
+    ),
+    listing(
+        "a list without pages may be cut short",
+        success([one(str(A), "6a1")]),
+        found(listed(A, "6a1"), whole=False),
+    ),
     listing("the document's own words", success("sms reports with pagination"), NOT_A_PAGE),
-    listing("a list without pages", success([one(str(A), "6a1")]), NOT_A_PAGE),
     listing("token", NO_TOKEN, NO_TOKEN_MEANS),
     listing("an unknown refusal", error("No access"), DOUBT, status=403),
     listing("HTML", HTML, DOUBT),
@@ -515,7 +574,12 @@ BALANCE = (
             response=answer(success({"remaining_unit": value})),
             means=Failure(kind=ErrorKind.DOUBTFUL, says="no readable balance"),
         )
-        for value in ("Unlimited", "1,25", "1.2.3", "", None, [5], True)
+        for value in ("1,25", "1.2.3", "", None, [5], True)
+    ),
+    Read(
+        name="no limit, in a word of the server's language",
+        response=answer(success({"remaining_balance": "Unlimited", "expired_on": "never"})),
+        means=(),
     ),
     Read(name="the document's own words", response=answer(success("sms Balance")), means=DOUBT),
     Read(name="token", response=answer(NO_TOKEN), means=NO_TOKEN_MEANS),
@@ -552,7 +616,13 @@ STATUS_WORDS = StatusWords(
         "Rejected": (UNDELIVERED, False),
         "Skipped": (UNDELIVERED, False),
         "Failed": (UNDELIVERED, False),
+        "Sent": (SUBMITTED, False),
+        "Queued": (SUBMITTED, False),
+        "Pending": (SUBMITTED, False),
+        "Scheduled": (SUBMITTED, False),
+        "Processing": (SUBMITTED, False),
     },
+    unknown=(UNDELIVERED, True),
 )
 
 

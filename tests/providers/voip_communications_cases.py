@@ -85,14 +85,18 @@ def refused(msisdn, code, words):
     return RecipientResult(msisdn=msisdn, accepted=False, error_code=code, error=words)
 
 
+def unsent(msisdn, code, words):
+    return RecipientResult(msisdn=msisdn, accepted=False, unsent=True, error_code=code, error=words)
+
+
 def unclear(msisdn, code, words):
     return RecipientResult(
         msisdn=msisdn, accepted=False, in_doubt=True, error_code=code, error=words
     )
 
 
-def outcome(*results, job=None):
-    return SubmitOutcome(results=results, job_id=job)
+def outcome(*results, job=None, stopped_by=None):
+    return SubmitOutcome(results=results, job_id=job, stopped_by=stopped_by)
 
 
 def submit(name, body, means, *, asked=(A, B), covers=None, status=200):
@@ -152,7 +156,20 @@ SUBMIT = (
     submit(
         "one accepted, then no balance",
         log(entry(str(A), "s1"), entry(str(B), "", code=402, desc="Not enough balance")),
-        outcome(taken(A, "s1"), refused(B, "402", "Not enough balance")),
+        outcome(
+            taken(A, "s1"), unsent(B, "402", "Not enough balance"), stopped_by=ErrorKind.CREDIT
+        ),
+    ),
+    submit(
+        "a list with gaps, which PHP makes an object",
+        log() | {"send_log": {"0": entry(str(A), "s1"), "2": entry(str(B), "s2")}},
+        outcome(taken(A, "s1"), taken(B, "s2")),
+    ),
+    submit(
+        "one entry without a list around it",
+        {"send_log": entry(str(A), ID)},
+        outcome(taken(A, ID)),
+        asked=(A,),
     ),
     submit(
         "no balance for anybody",
@@ -168,7 +185,7 @@ SUBMIT = (
     submit(
         "no balance, and one is missing",
         log(entry(str(A), "", code=402, desc="Not enough balance")),
-        outcome(refused(A, "402", "Not enough balance")),
+        outcome(unsent(A, "402", "Not enough balance"), stopped_by=ErrorKind.CREDIT),
     ),
     submit(
         "no balance, without a log",
@@ -453,11 +470,15 @@ LISTINGS = (
                 summed(str(A), "2", "Inbound"),
                 summed("SHOP", "3"),
                 summed(str(A), ""),
-                summed("1" * 16, "4"),
                 None,
             ]
         },
         ListPage(entries=(), next_page=1),
+    ),
+    listing(
+        "a number in a field of another name leaves it to the id",
+        {"summary": [{k: v for k, v in summed("", "4").items() if k != "sms_external"}]},
+        ListPage(entries=(found(None, "4", DELIVERED, "DELIVERED"),), next_page=1),
     ),
     listing("an empty page is the end", {"summary": []}, ListPage(entries=(), next_page=None)),
     listing(

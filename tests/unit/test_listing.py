@@ -1,11 +1,16 @@
 """What a look at a provider's list finds of open messages, and when it need not go on."""
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
-from dispatcher.messages import ListedMessage
+import pytest
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.messages import ListedMessage, ListPage
+from dispatcher.providers.base import StatusLookup
 from dispatcher.status import MessageState
 from dispatcher.store.polls import Polled
-from workers.listing import StatusLook
+from workers.listing import StatusLook, read_list
 
 BEGUN = datetime(2026, 3, 1, 12, 0, 5, 700_000, tzinfo=UTC)
 
@@ -61,3 +66,117 @@ def test_what_no_page_has_shown_is_left_to_be_asked_about():
     look.add([entry(919810000002, "m2", BEGUN)])
 
     assert [message.seq for message in look.unseen(request).open] == [0]
+
+
+# --- Reading pages ----------------------------------------------------------------------------
+
+
+class Listed:
+    """A provider whose list has these pages; a page that is an error is raised."""
+
+    def __init__(self, *pages, lookup=StatusLookup.BY_MESSAGE):
+        self.capabilities = SimpleNamespace(delivery_status=lookup, lists_accepted=True)
+        self.settings = SimpleNamespace(timeout_s=1)
+        self.pages, self.asked = pages, 0
+
+    def list_request(self, page):
+        return page
+
+    def parse_list(self, page, response):
+        del response
+        self.asked += 1
+        found = self.pages[page]
+        if isinstance(found, Exception):
+            raise found
+        last = page + 1 == len(self.pages)
+        return ListPage(entries=tuple(found), next_page=None if last else page + 1)
+
+
+def look_at(provider, *open_):
+    account = SimpleNamespace(requests_per_second=None)
+    own = SimpleNamespace(
+        settings=SimpleNamespace(account=lambda _name: account),
+        runtime=SimpleNamespace(call=lambda request, **_: request),
+    )
+    return read_list(own, provider, [polled(*open_)], lambda: None)
+
+
+def many(count, *, ids=True):
+    return [Open(n, 919810000000 + n, f"m{n}" if ids else None) for n in range(count)]
+
+
+def page_of(*numbers, at=BEGUN):
+    return [entry(919810000000 + n, f"m{n}", at) for n in numbers]
+
+
+def other(number):
+    """A page of somebody else's message, without dates."""
+    return [entry(919899999999, f"x{number}", None)]
+
+
+def test_a_few_messages_are_asked_about_without_a_page():
+    provider = Listed(page_of(0, 1, 2))
+
+    assert look_at(provider, *many(3)).is_over
+    assert provider.asked == 0
+
+
+def test_a_few_that_only_their_number_tells_are_looked_for_on_the_list():
+    provider = Listed(page_of(0))
+
+    look_at(provider, *many(1, ids=False))
+
+    assert provider.asked == 1
+
+
+def test_pages_are_read_until_every_open_message_was_shown():
+    provider = Listed(page_of(9), page_of(*range(4)), page_of(*range(4, 8)), page_of(8))
+
+    assert look_at(provider, *many(8)).missing == 0
+    assert provider.asked == 3
+
+
+def test_after_as_many_pages_in_vain_as_messages_are_missing_these_are_asked_about():
+    provider = Listed(page_of(0, 1, at=None), *(other(n) for n in range(50)))
+
+    look = look_at(provider, *many(9))
+
+    assert (look.missing, look.is_over, provider.asked) == (7, True, 1 + 7)
+
+
+def test_what_the_whole_list_does_not_show_is_asked_about():
+    assert look_at(Listed(page_of(0, 1)), *many(5)).is_over
+
+
+@pytest.mark.parametrize(
+    ("kind", "asks"),
+    [
+        (ErrorKind.CONFIGURATION, True),
+        (ErrorKind.DOUBTFUL, True),
+        (ErrorKind.THROTTLED, False),
+        (ErrorKind.UNREACHABLE, False),
+        (ErrorKind.CREDENTIALS, False),
+    ],
+)
+def test_where_the_list_cannot_be_read_messages_may_still_be_asked_about(kind, asks):
+    look = look_at(Listed(ProviderError(kind, "no")), *many(5))
+
+    assert (look.failed, look.is_over, look.is_impossible) == (True, asks, False)
+
+
+def test_a_list_that_is_the_only_way_is_read_to_its_end_and_may_not_exist():
+    pages = [other(n) for n in range(9)]
+    whole = Listed(*pages, lookup=StatusLookup.BY_LIST)
+    none = Listed(ProviderError(ErrorKind.CONFIGURATION, "404"), lookup=StatusLookup.BY_LIST)
+
+    assert not look_at(whole, *many(2)).is_over
+    assert whole.asked == 9
+    assert look_at(none, *many(2)).is_impossible
+
+
+def test_a_server_that_always_gives_the_same_page_is_left_alone():
+    provider = Listed(*[other(0)] * 1000, lookup=StatusLookup.BY_LIST)
+
+    look_at(provider, *many(2))
+
+    assert provider.asked == 4

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
 from dispatcher.simulator.families.ultimate_sms_outbox import (
     INBOUND,
+    UNDATED,
     WORDS,
     Outbox,
     due,
@@ -206,6 +207,8 @@ class UltimateSms(Family):
         ]
         if "inbound" in call.fired:
             rows.insert(0, {**INBOUND, "created_at": moment(call.arrived)})
+        if "undated" in call.fired:
+            rows = [{name: row[name] for name in row if name in UNDATED} for row in rows]
         last = max(1, -(-total // PER_PAGE))
         data = {
             "current_page": page,

@@ -36,6 +36,8 @@ INBOUND: Final = MappingProxyType(
         "send_by": "to",
     }
 )
+#: All that the list of some servers tells of a message.
+UNDATED: Final = frozenset({"uid", "to", "from", "message", "status", "customer_status", "cost"})
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}")
 _UID: Final = re.compile("[0-9a-f]{13}")
 

@@ -113,11 +113,10 @@ class VoipCommunications(Family):
         refused = call.fired.chosen("some_refused", range(len(numbers)))
         log = [_refused(call, numbers[i], 400, "Invalid phone number") for i in sorted(refused)]
         taken = [number for i, number in enumerate(numbers) if i not in refused]
-        cents = _price(text)
-        if self.state.charge(self.name, "cents", cents * len(taken)):
-            log += self._accept(call, taken, text, details)
-        else:
-            log += [_refused(call, number, 402, self.credit_text) for number in taken]
+        paid = min(len(taken), self.state.balances[self.name]["cents"] // _price(text))
+        self.state.charge(self.name, "cents", _price(text) * paid)
+        log += self._accept(call, taken[:paid], text, details)
+        log += [_refused(call, number, 402, self.credit_text) for number in taken[paid:]]
         return Reply.json(log if "bare_array" in call.fired else {"send_log": log})
 
     def _accept(
