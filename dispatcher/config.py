@@ -189,14 +189,22 @@ def _decoded(model: type[BaseModel], table: Mapping[str, Any]) -> dict[str, Any]
     decoded = dict(table)
     for key, value in table.items():
         field = model.model_fields.get(key)
-        if field is None or not isinstance(value, str) or not value.startswith(("{", "[")):
+        if field is None or get_origin(field.annotation) not in {dict, tuple}:
             continue
-        if get_origin(field.annotation) in {dict, tuple}:
-            try:
-                decoded[key] = json.loads(value)
-            except ValueError:
-                continue  # the key's own check then says what it wants
+        if isinstance(value, dict):
+            decoded[key] = {name: _from_json(item) for name, item in value.items()}
+        else:
+            decoded[key] = _from_json(value)
     return decoded
+
+
+def _from_json(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith(("{", "[")):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value  # the key's own check then says what it wants
 
 
 def _with_absolute_path(url: str, folder: Path) -> str:

@@ -1,5 +1,6 @@
 """Tells what is wrong in a configuration: the place and what is allowed there, never the value."""
 
+import json
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,7 +9,7 @@ from typing import Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from dispatcher.config_file import Place, RawConfig, variable_of
+from dispatcher.config_file import PREFIX, Place, RawConfig, variable_of
 from dispatcher.errors import ConfigError, DispatcherError
 from dispatcher.providers.base import ProviderSettings
 
@@ -21,10 +22,7 @@ def explained(
     error: ValidationError, raw: RawConfig, place: Place, model: type[BaseModel]
 ) -> ConfigError:
     """The mistakes that pydantic found in the table `place` of type `model`, as one error."""
-    found = [
-        _one(details, raw, place, model)
-        for details in error.errors(include_url=False, include_input=False)
-    ]
+    found = [_one(details, raw, place, model) for details in error.errors(include_url=False)]
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     hints = [one.hint for one in found if one.hint]
     return ConfigError(
@@ -71,10 +69,12 @@ def check_strays(raw: RawConfig, model: type[BaseModel]) -> None:
     places += [("accounts", name, key) for name in names for key in ProviderSettings.model_fields]
     places += [("accounts", name, key) for name in names for key in ("api_key", "api_token")]
     stray = raw.strays[0]
-    near = get_close_matches(stray, [variable_of(place) for place in places], n=1)
+    # All have the prefix: it makes nothing alike.
+    known = [variable_of(place).removeprefix(PREFIX) for place in places]
+    near = get_close_matches(stray.removeprefix(PREFIX), known, n=1)
     raise ConfigError(
         f"the environment variable {stray} is no key of the configuration",
-        f"did you mean {near[0]}?" if near else "keys are written DISPATCHER_SECTION__KEY",
+        f"did you mean {PREFIX}{near[0]}?" if near else "keys are written DISPATCHER_SECTION__KEY",
     )
 
 
@@ -91,6 +91,8 @@ def _one(
         return _missing(raw, at)
     if kind in {"model_type", "dict_type"}:
         return ConfigError(f"{raw.where(at)}: must be a table of keys")
+    if kind == "tuple_type":
+        return _no_list(raw, at, details["input"])
     text = details["msg"].removeprefix("Value error, ")
     for noun in ("Input", "String", "Value", "List", "Dictionary"):
         text = text.replace(f"{noun} should", "must")
@@ -98,7 +100,16 @@ def _one(
 
 
 def _missing(raw: RawConfig, place: Place, hint: str | None = None) -> ConfigError:
-    return ConfigError(f"{raw.where(place)}: this key is required", hint)
+    written = f'write {place[-1]} = "$NAME", or set {variable_of(place)}'
+    return ConfigError(f"{raw.where(place)}: this key is required", hint or written)
+
+
+def _no_list(raw: RawConfig, place: Place, value: object) -> ConfigError:
+    """A single text where a list of them belongs: lists hold no secrets, so it is shown."""
+    listed = json.dumps([value]) if isinstance(value, str) else '["…", "…"]'
+    variable = raw.variables.get(place)
+    hint = f"{variable}='{listed}'" if variable else f"{place[-1]} = {listed}"
+    return ConfigError(f"{raw.where(place)}: must be a list", f"write {hint}")
 
 
 def _unknown(raw: RawConfig, place: Place, known: Iterable[str]) -> ConfigError:

@@ -12,6 +12,7 @@ from dispatcher.errors import Refused
 from dispatcher.messages import Route
 from dispatcher.providers.base import Provider
 from dispatcher.segments import measure, normalize
+from dispatcher.status import Encoding
 from dispatcher.template import Slot, TextTemplate
 
 #: How a variable stands in the templates that Indian operators register (TRAI's DLT).
@@ -107,7 +108,9 @@ def _of_text(content: Content, given: str, provider: Provider) -> Written:
         raise Refused(
             f"the text has {size.parts} parts in {size.encoding.label}; "
             f"the account allows {provider.max_parts}",
-            "shorten it; --normalize replaces typographic characters that make it longer",
+            "shorten it"
+            if size.encoding is Encoding.GSM7
+            else "shorten it; --normalize replaces typographic characters that make it longer",
         )
     return Written(text=text, template=template)
 

@@ -14,7 +14,7 @@ from dispatcher.processes import threads_needed
 from dispatcher.spill import spill_of
 from dispatcher.store import accounts, scheduler
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.migrate import current
+from dispatcher.store.migrate import current, standing
 from dispatcher.store.sets import AnyRow
 from dispatcher.witness import Witness
 
@@ -54,17 +54,15 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _store(store: Store) -> Iterator[Finding]:
     try:
-        revision = current(store)
+        wrong = standing(store)
     except StoreError as error:
         yield Finding(part="store", ok=False, what=error.message, remedy=error.hint)
         return
-    if revision is None:
-        yield Finding(
-            part="store", ok=False, what=f"{store.name} has no tables yet",
-            remedy="run `dispatcher db upgrade`, or `dispatcher up`",
-        )  # fmt: skip
+    if wrong is not None:
+        remedy = "run `dispatcher db upgrade`, or `dispatcher up`"
+        yield Finding(part="store", ok=False, what=wrong, remedy=remedy)
     else:
-        yield Finding(part="store", ok=True, what=f"{store.name}, revision {revision}")
+        yield Finding(part="store", ok=True, what=f"{store.name}, revision {current(store)}")
 
 
 def _broker(settings: Settings) -> Finding:

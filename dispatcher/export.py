@@ -7,6 +7,7 @@ from typing import Any, TextIO
 
 import orjson
 
+from dispatcher.intake import Rejected
 from dispatcher.status import MessageState, RejectKind
 from dispatcher.store import messages
 from dispatcher.store.engine import Store
@@ -46,6 +47,24 @@ def write_csv(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: bool
         writer.writerow(line + [None] * (width - len(line)))
         count += 1
     return count
+
+
+class RejectsFile:
+    """Rows without a message as the export has them, before there is a campaign."""
+
+    def __init__(self, out: TextIO, account: str, headers: Sequence[str]) -> None:
+        self.count = 0
+        self._account = account
+        self._writer = csv.writer(out)
+        self._width = len(COLUMNS) + len(headers)
+        self._writer.writerow([*COLUMNS, *map(quoted, headers)])
+
+    def write(self, reject: Rejected) -> None:
+        """Add one row."""
+        row, kind, msisdn, reason, cells = reject
+        line = _reject_line(row, kind, msisdn, self._account, reason, cells)
+        self._writer.writerow(line + [None] * (self._width - len(line)))
+        self.count += 1
 
 
 def quoted(cell: str | None) -> str | None:
@@ -94,16 +113,36 @@ def _rejects(store: Store, campaign: AnyRow) -> Iterator[tuple[int, list[Any]]]:
         if not page:
             return
         for reject in page:
-            filled = dict.fromkeys(COLUMNS) | {
-                "row": reject.row,
-                "msisdn": reject.msisdn,
-                "state": RejectKind(reject.kind).label,
-                "account": campaign.account,
-                "error": quoted(reject.reason),
-            }
-            cells = (quoted(cell) for cell in orjson.loads(reject.cells))
-            yield reject.row, [*filled.values(), *cells]
+            yield (
+                reject.row,
+                _reject_line(
+                    reject.row,
+                    RejectKind(reject.kind),
+                    reject.msisdn,
+                    campaign.account,
+                    reject.reason,
+                    orjson.loads(reject.cells),
+                ),
+            )
         after = page[-1].row
+
+
+def _reject_line(
+    row: int,
+    kind: RejectKind,
+    msisdn: int | None,
+    account: str,
+    reason: str,
+    cells: Sequence[str],
+) -> list[Any]:
+    filled = dict.fromkeys(COLUMNS) | {
+        "row": row,
+        "msisdn": msisdn,
+        "state": kind.label,
+        "account": account,
+        "error": quoted(reason),
+    }
+    return [*filled.values(), *map(quoted, cells)]
 
 
 def _iso(at: Any) -> str | None:

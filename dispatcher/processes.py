@@ -19,6 +19,8 @@ _LEVELS = ("debug", "info", "warning", "error")
 #: What a worker may need to settle its answers after the slowest provider has been waited for.
 _SETTLE_S = 15.0
 _SPARE_THREADS = 4
+#: Celery warns root of pickled tasks, which are not accepted here; as PYTHONWARNINGS has it.
+_ROOT_IS_FINE = "ignore:You're running the worker with superuser privileges"
 
 
 def threads_needed(settings: Settings) -> int:
@@ -38,7 +40,7 @@ def celery_children(
     A worker has the longest timeout of an account, and 15 s, to finish what is under way.
     """
     env = _environment(settings, broker_url)
-    celery = [sys.executable, "-m", "celery", "-q", "-A", "workers"]
+    celery = [sys.executable, "-W", _ROOT_IS_FINE, "-m", "celery", "-q", "-A", "workers"]
     timeouts = [account.timeout_s for account in settings.accounts.values()]
     # Its ready line is an INFO line.
     worker_level = min(level, "info", key=_LEVELS.index)

@@ -7,12 +7,13 @@ import csv
 import hashlib
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple, Self, cast
 
 from dispatcher.columns import named_column, phone_column
-from dispatcher.errors import Refused
+from dispatcher.errors import NotAvailableYet, Refused
 from dispatcher.sniffing import find_delimiter, find_encoding, refuse_other_formats
 from dispatcher.source_file import CountedBytes, open_twice_readable
 from dispatcher.template import fold
@@ -48,17 +49,31 @@ def open_recipients(
     Refused for a file that is no table of recipients; iterating raises Refused for a broken row.
     """
     stream = open_twice_readable(source)
+    name = source.name if isinstance(source, Path) else "standard input"
     try:
-        return RecipientFile(stream, column=column, mapping=mapping or {})
+        with _naming(name):
+            return RecipientFile(stream, name=name, column=column, mapping=mapping or {})
     except BaseException:
         stream.close()
         raise
 
 
+@contextmanager
+def _naming(file: str) -> Iterator[None]:
+    """Errors about a file's content say whose it is."""
+    try:
+        yield
+    except (Refused, NotAvailableYet) as error:
+        raise type(error)(f"{file}: {error.message}", error.hint) from None
+
+
 class RecipientFile:
     """An open recipient file. `headers` are the file's own, then those that `mapping` adds."""
 
-    def __init__(self, stream: BinaryIO, *, column: str | None, mapping: Mapping[str, str]) -> None:
+    def __init__(
+        self, stream: BinaryIO, *, name: str, column: str | None, mapping: Mapping[str, str]
+    ) -> None:
+        self._name = name
         refuse_other_formats(stream)
         stream.seek(0)
         #: Hex digest of the whole file, before a row of it is read.
@@ -102,6 +117,10 @@ class RecipientFile:
         self._text.close()
 
     def __iter__(self) -> Iterator[Row]:
+        with _naming(self._name):
+            yield from self._rows()
+
+    def _rows(self) -> Iterator[Row]:
         width, phone_index, copied = len(self.file_headers), self.phone_index, self._copied
         for cells in self._records():
             phone = cells[phone_index] if len(cells) > phone_index else ""

@@ -16,7 +16,7 @@ from dispatcher.content import write
 from dispatcher.errors import Refused
 from dispatcher.gates import check_opens
 from dispatcher.import_writer import LEASE, ImportWriter
-from dispatcher.intake import Preview
+from dispatcher.intake import Preview, Rejected
 from dispatcher.liveness import is_gone, own_name
 from dispatcher.messages import Route
 from dispatcher.order import Order, Ready
@@ -72,12 +72,27 @@ def prepared(
         )
 
 
-def dry_run(ready: Ready, progress: Callable[[int], None]) -> Preview:
-    """Read the whole file and store nothing."""
+def dry_run(
+    ready: Ready,
+    progress: Callable[[int], None],
+    rejected: Callable[[Rejected], None] = lambda _row: None,
+) -> Preview:
+    """Read the whole file and store nothing. Raises Refused where it has no rows."""
     intake = ready.intake()
     for item in intake:
         progress(item.row)
+        if isinstance(item, Rejected):
+            rejected(item)
+    _check_has_rows(ready, intake.preview)
     return intake.preview
+
+
+def _check_has_rows(ready: Ready, preview: Preview) -> None:
+    if not preview.rows:
+        raise Refused(
+            f"{ready.order.source_name} has a header and no rows below it",
+            "it needs a row for each recipient",
+        )
 
 
 def already_submitted(store: Store, ready: Ready) -> AnyRow | None:
@@ -127,6 +142,7 @@ def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> 
         for item in intake:
             writer.add(item)
             progress(item.row)
+        _check_has_rows(ready, intake.preview)
         writer.finish(intake.preview)
         if ready.order.timing.plans_by_zone:
             zones = sorted(intake.preview.zones)

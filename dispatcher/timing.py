@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
-from typing import Any
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final
 
 import orjson
 
 from dispatcher.errors import Refused
 from dispatcher.windows import Schedule
+
+#: A start further back was not missed, it was mistyped: at once is not what was meant.
+_SLIP: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,12 @@ class Timing:
         return self.in_recipients_zone and self.schedule is not None
 
     def check(self, now: datetime) -> None:
-        """Raises Refused where nothing could ever leave."""
+        """Raises Refused where nothing could ever leave, and for a start that must be a slip."""
+        if self.start_at is not None and now - self.start_at > _SLIP:
+            raise Refused(
+                f"--start-at lies in the past: {self.start_at:%Y-%m-%d %H:%M} UTC",
+                "give a later time, or leave it out to start at once",
+            )
         if self.expire_at is None:
             return
         if self.expire_at <= now:

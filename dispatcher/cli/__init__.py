@@ -3,22 +3,26 @@
 Commands import what they need when they run, so that `dispatcher --help` is quick.
 """
 
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from dispatcher import __version__
-from dispatcher.cli.context import Session
 from dispatcher.cli.failures import explained
-from dispatcher.cli.lazy import Lazy, LazyGroup
+from dispatcher.cli.lazy import CONFIG, Lazy, LazyGroup
 
 COMMANDS: Final = {
     "init": Lazy("dispatcher.cli.init:init", "Write a commented configuration file."),
     "doctor": Lazy("dispatcher.cli.doctor:doctor", "Check the configuration and this machine."),
-    "demo": Lazy("dispatcher.cli.demo:demo", "A whole campaign on this machine; nothing is sent."),
+    "demo": Lazy(
+        "dispatcher.cli.demo:demo",
+        "A whole campaign on this machine; nothing is sent.",
+        configured=False,
+    ),
     "up": Lazy("dispatcher.cli.up:up", "Run a broker, a worker and the scheduler."),
-    "simulator": Lazy("dispatcher.cli.simulator:simulator", "Play the providers, for tests."),
+    "simulator": Lazy(
+        "dispatcher.cli.simulator:simulator", "Play the providers, for tests.", configured=False
+    ),
     "campaign": Lazy("dispatcher.cli.campaign:campaign", "Submit, watch and steer campaigns."),
     "account": Lazy("dispatcher.cli.account:account", "Check the accounts at the providers."),
     "db": Lazy("dispatcher.cli.db:db", "Create and upgrade the store."),
@@ -42,18 +46,12 @@ class Root(LazyGroup):
 @click.group(
     "dispatcher",
     cls=Root,
+    params=[CONFIG],
     table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option(
-    "--config",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="The configuration file. [default: $DISPATCHER_CONFIG, ./dispatcher.toml, the user's]",
-)
 @click.version_option(__version__, prog_name="dispatcher")
-@click.pass_context
-def cli(ctx: click.Context, config: Path | None) -> None:
+def cli() -> None:
     """Send bulk-SMS campaigns: nobody twice, nobody lost, never outside the hours.
 
     \b
@@ -64,7 +62,6 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
     Exit codes: 0 done, 1 failed or in doubt, 2 wrong usage, 3 refused by a check.
     """
-    ctx.obj = Session(config)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import click
 
 from dispatcher.cli import account_state
 from dispatcher.cli.inquiry import ask, chosen, directory_of, own_settings, routes_of
+from dispatcher.cli.lazy import ConfiguredGroup
 from dispatcher.cli.output import print_json, print_table, safe_text
 from dispatcher.errors import DispatcherError
 
@@ -13,7 +14,7 @@ _name = click.argument("name", required=False)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group("account")
+@click.group("account", cls=ConfiguredGroup)
 def account() -> None:
     """Check the accounts at the providers.
 
@@ -25,7 +26,7 @@ def account() -> None:
     """
 
 
-@account.command("check")
+@account.command("check", short_help="Ask whether key, sender and template work.")
 @_name
 @_json
 @click.pass_context
@@ -71,7 +72,7 @@ def check(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
         )
 
 
-@account.command("balance")
+@account.command("balance", short_help="What is left, in the provider's unit.")
 @_name
 @_json
 @click.pass_context
@@ -87,7 +88,7 @@ def balance(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
     _show(("package", "amount"), found, as_json=as_json)
 
 
-@account.command("senders")
+@account.command("senders", short_help="The senders that the provider knows.")
 @_name
 @_json
 @click.pass_context
@@ -103,7 +104,7 @@ def senders(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
     _show(("name", "ref", "kind", "approved", "status", "purpose"), found, as_json=as_json)
 
 
-@account.command("templates")
+@account.command("templates", short_help="The templates that the provider knows.")
 @_name
 @_json
 @click.pass_context

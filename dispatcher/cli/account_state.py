@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dispatcher.store.sets import AnyRow
 
 
-@click.command("list")
+@click.command("list", short_help="Whether the accounts are open, and what they can do.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def list_(ctx: click.Context, as_json: bool) -> None:
@@ -50,7 +50,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
             click.echo(f"  it waits for {row['waits_for']}")
 
 
-@click.command("pause")
+@click.command("pause", short_help="Release nothing of an account.")
 @click.argument("name")
 @click.option("--reason", default="by a person", help="Shown to whoever asks why.")
 @click.pass_context
@@ -72,7 +72,7 @@ def pause(ctx: click.Context, name: str, reason: str) -> None:
     click.echo(f"account {name} is paused" if done else f"account {name} was paused already")
 
 
-@click.command("resume")
+@click.command("resume", short_help="Open a paused account.")
 @click.argument("name")
 @click.pass_context
 def resume(ctx: click.Context, name: str) -> None:

@@ -3,7 +3,7 @@
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, print_json
+from dispatcher.cli.output import confirm, declined, print_json
 
 
 @click.command("pause")
@@ -53,7 +53,7 @@ def cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None
     left = shown.counts["pending"]
     question = f"Cancel campaign {shown.campaign.id} ({left} recipients are not submitted yet)?"
     if not confirm(question, yes):
-        raise click.exceptions.Exit(1)
+        raise declined("nothing was changed")
     _change(ctx, "cancel", reference, as_json)
 
 

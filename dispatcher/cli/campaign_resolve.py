@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, print_json
+from dispatcher.cli.output import confirm, declined, print_json
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def resolve(
     numbers = _numbers(ctx, store, reference, recipients)
     doubted = resolution.survey(store, reference, numbers)
     if not confirm(_question(doubted, choice), yes):
-        raise click.exceptions.Exit(1)
+        raise declined("nothing was changed")
     done = resolution.resolve(store, str(doubted.campaign.id), resolution.Choice(choice), numbers)
     words = {
         "resend": "are submitted again",
@@ -89,7 +89,7 @@ def retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
     failed = shown.counts["failed"]
     question = f"Try the failed recipients of campaign {shown.campaign.id} again (up to {failed})?"
     if failed and not confirm(question, yes):
-        raise click.exceptions.Exit(1)
+        raise declined("nothing was changed")
     done = resolution.retry(store, str(shown.campaign.id))
     _answer(store, done, "are tried again", as_json=as_json)
 

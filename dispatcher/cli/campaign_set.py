@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dispatcher.cli.context import settings_from
+from dispatcher.cli.context import refuse_empty, settings_from
 from dispatcher.cli.output import print_json
 from dispatcher.errors import UsageProblem
 
@@ -36,6 +36,7 @@ def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> 
     from dispatcher import campaigns
     from dispatcher.store.engine import Store
 
+    refuse_empty(ctx)
     settings = settings_from(ctx)
     store = Store(settings.store.url)
     with store.read() as conn:

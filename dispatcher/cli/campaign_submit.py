@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from dispatcher.cli.context import settings_from
+from dispatcher.cli.context import refuse_empty, settings_from
 from dispatcher.cli.outcome import answer, wait_option
-from dispatcher.cli.output import confirm, print_json
+from dispatcher.cli.output import confirm, counted, declined, print_json
 from dispatcher.errors import Refused, UsageProblem
 
 if TYPE_CHECKING:
     from dispatcher.content import Content
-    from dispatcher.intake import Preview
     from dispatcher.messages import Route
     from dispatcher.order import Order, Ready
     from dispatcher.providers.base import Provider, RouteWish
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     type=click.Choice(["transactional", "promotional", "otp"]),
     default="transactional",
     show_default=True,
+    help="What it is: decides the provider's route, and the account's windows.",
 )
 @click.option(
     "--normalize",
@@ -133,16 +133,23 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     Example:
       dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
     """
-    from dispatcher import submission
+    from dispatcher import campaigns, submission
     from dispatcher.cli.fallbacks import with_fallbacks
     from dispatcher.cli.giving_away import check_features, submit_to_lists
     from dispatcher.cli.inquiry import chosen, directory_of
+    from dispatcher.cli.preview import check_writable
     from dispatcher.store.engine import Store
+    from dispatcher.store.migrate import make_new
 
+    refuse_empty(ctx, but={"text"})
+    if given["dry_run"] and given["test_to"]:
+        raise UsageProblem("--dry-run sends nothing, --test-to does", "give one of them")
     account, provider = chosen(ctx, given["account"])
     check_features(ctx, account, provider, given)
     order = _order(account, given, _timing(provider, given), _content(provider, given))
     store = Store(settings_from(ctx).store.url)
+    if given["rejects"] is not None:
+        check_writable(given["rejects"])
 
     def resolve(wish: "RouteWish") -> "Route":
         return provider.resolve(wish, directory_of(account, provider))
@@ -155,8 +162,9 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     with submission.prepared(order, provider, resolve) as checked:
         ready = with_fallbacks(ctx, checked, given)
         if given["dry_run"]:
-            _dry_run(store, ready, as_json=given["as_json"])
+            _dry_run(store, ready, given)
             return
+        make_new(store)
         if (known := submission.already_submitted(store, ready)) is not None:
             what = "was submitted before with this key"
             answer(store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what)
@@ -164,6 +172,8 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
         imported = _import(store, ready, given)
     reference = str(imported.job.campaign_id)
     if not imported.preview.valid:
+        if given["as_json"]:
+            print_json(campaigns.details(campaigns.view(store, reference)))
         raise Refused(
             f"campaign {reference} is rejected: no row of the file can be sent",
             f"`dispatcher campaign export {reference} --rejects` says why, row by row",
@@ -171,13 +181,14 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     answer(store, reference, given["wait_for"], as_json=given["as_json"], what="is scheduled")
 
 
-def _dry_run(store: "Store", ready: "Ready", *, as_json: bool) -> None:
+def _dry_run(store: "Store", ready: "Ready", given: dict[str, Any]) -> None:
     from dispatcher import submission
-    from dispatcher.cli.preview import print_preview
+    from dispatcher.cli.preview import preview_json, print_preview, rejects_written
 
-    preview = submission.dry_run(ready, _progress(ready))
-    if as_json:
-        print_json(_preview_json(preview))
+    with rejects_written(ready, given["rejects"]) as rejected:
+        preview = submission.dry_run(ready, _progress(ready), rejected)
+    if given["as_json"]:
+        print_json(preview_json(preview))
     else:
         print_preview(store, ready, preview)
 
@@ -200,14 +211,14 @@ def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported"
             write_rejects(store, imported.job.campaign_id, given["rejects"])
         if given["test_to"] is not None and valid:
             send_test(store, ready, imported.preview.texts[0].text, given["test_to"])
-        if not valid or confirm(f"Send to {valid} recipients?", given["yes"]):
+        if not valid or confirm(f"Send to {counted(valid, 'recipient')}?", given["yes"]):
             submission.accept(store, imported)
             accepted = True
     finally:
         if not accepted:
             submission.discard(store, imported.job)
     if not accepted:
-        raise Refused("nothing was sent, and nothing is kept")
+        raise declined("nothing was sent, and nothing is kept")
     return imported
 
 
@@ -268,7 +279,7 @@ def _order(account: str, given: dict[str, Any], timing: "Timing", content: "Cont
         name = f"campaign {name}"
     return Order(
         source=source,
-        source_name=Path(file).name if isinstance(source, Path) else "-",
+        source_name=Path(file).name if isinstance(source, Path) else "standard input",
         account=account,
         content=content,
         name=name,
@@ -325,9 +336,3 @@ def _progress(ready: "Ready") -> Callable[[int], None]:
                 click.echo(err=True)
 
     return show
-
-
-def _preview_json(preview: "Preview") -> dict[str, Any]:
-    names = ("rows", "invalid", "duplicate", "suppressed", "parts")
-    counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}
-    return {"dry_run": True, "counts": counts}

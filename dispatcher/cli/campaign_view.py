@@ -9,7 +9,7 @@ import click
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.doubt import doubt_in_words
 from dispatcher.cli.held import warn_if_held
-from dispatcher.cli.output import print_json, print_table, safe_text
+from dispatcher.cli.output import counted, print_json, print_table, safe_text
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
             count = write_csv(store, campaign, out, rejects_only=rejects)
     except OSError as error:
         raise UsageProblem(f"{output} cannot be written: {error.strerror}") from None
-    click.echo(f"{count} rows written to {output}")
+    click.echo(f"{counted(count, 'row')} written to {output}")
 
 
 def print_view(shown: "View") -> None:
@@ -175,8 +175,8 @@ def print_view(shown: "View") -> None:
     for move in shown.moves:
         click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
     click.echo(
-        f"file       {safe_text(c.source_name)}: {c.rows} rows, {counts['total']} to send, "
-        f"{counts['invalid']} invalid, {counts['duplicate']} duplicate"
+        f"file       {safe_text(c.source_name)}: {counted(c.rows, 'row')}, "
+        f"{counts['total']} to send, {counts['invalid']} invalid, {counts['duplicate']} duplicate"
         + (f", {counts['suppressed']} suppressed" if counts["suppressed"] else "")
     )
     for label, at in (

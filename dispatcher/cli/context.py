@@ -1,11 +1,14 @@
 """What the commands of one run share: the configuration, read when a command first asks for it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
@@ -23,6 +26,18 @@ class Session:
         from dispatcher.config import load_settings
 
         return load_settings(self.config)
+
+
+def refuse_empty(ctx: click.Context, but: Collection[str] = ()) -> None:
+    """Raises UsageProblem for an option given as an empty text: `--rate "$UNSET"` is no "no limit".
+
+    `but` are parameters that a command judges by itself.
+    """
+    for param in ctx.command.params:
+        value = ctx.params.get(param.name or "")
+        if param.name not in but and "" in (value if isinstance(value, tuple) else (value,)):
+            name = max(param.opts, key=len)
+            raise UsageProblem(f"{name} is empty", "give it a value, or leave it out")
 
 
 def session_of(ctx: click.Context) -> Session:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, print_table
+from dispatcher.cli.output import confirm, declined, print_table
 from dispatcher.errors import Refused
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
         else f"Adopt this store as it is, and go on to send to {count} recipients?"
     )
     if not confirm(question, yes):
-        raise Refused("nothing was changed, and nothing is sent")
+        raise declined("nothing was changed, and nothing is sent")
     doubted = adoption.adopt(store, client, doubt=choice == "restored")
     for campaign_id, number in doubted.items():
         click.echo(f"campaign {campaign_id}: {number} recipients are in doubt")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dispatcher.cli.output import print_table, safe_text
+from dispatcher.cli.output import print_line, print_table, safe_text
 
 if TYPE_CHECKING:
     from dispatcher.campaigns import View
@@ -30,7 +30,8 @@ def demo(flower: bool) -> None:
     from dispatcher.demo import demo as running
 
     click.echo(f"demo: {PEOPLE.name} to a simulated provider; nothing is really sent")
-    click.echo(f"text: {TEXT}\n")
+    print_line(f"text: {TEXT}", "  ")
+    click.echo()
     with running() as demo:
         pace = Pace()
         with Screen() as screen:
@@ -64,7 +65,7 @@ def _print_summary(demo: "Demo", view: "View", preview: "Preview") -> None:
         f"\nrows without a message: {preview.invalid} invalid, {preview.duplicate} duplicate"
     )
     for reject in preview.rejects[:8]:
-        click.echo(f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}")
+        print_line(f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}", "    ")
     doubles = [n for n, times in Counter(e["number"] for e in demo.ledger()).items() if times > 1]
     click.echo(
         f"\nthe provider's ledger: {len(demo.ledger())} messages accepted, "

@@ -9,7 +9,7 @@ import click
 
 from dispatcher.cli.inquiry import able_accounts
 from dispatcher.cli.outcome import answer
-from dispatcher.cli.output import confirm, safe_text
+from dispatcher.cli.output import confirm, declined, safe_text
 from dispatcher.errors import Refused, UsageProblem
 
 if TYPE_CHECKING:
@@ -119,4 +119,4 @@ def _ask(store: "Store", imported: "Imported", given: dict[str, Any]) -> None:
         if not accepted:
             submission.discard(store, imported.job)
     if not accepted:
-        raise Refused("nothing was sent, and nothing is kept")
+        raise declined("nothing was sent, and nothing is kept")

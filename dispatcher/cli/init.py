@@ -58,5 +58,9 @@ def _write(target: Path, text: str, *, force: bool) -> None:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(text.encode())
         draft.replace(target)
+    except OSError as error:
+        raise UsageProblem(
+            f"{target} cannot be written: {error.strerror}", "check the folder and its rights"
+        ) from None
     finally:
         draft.unlink(missing_ok=True)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from pathlib import Path
+from typing import Final, cast
 
 import click
 
+from dispatcher.cli.context import session_of
 from dispatcher.cli.unavailable import unavailable_command
 
 
@@ -16,9 +18,45 @@ class Lazy:
 
     target: str | None
     help: str
+    #: Whether it reads the configuration.
+    configured: bool = True
 
 
-class LazyGroup(click.Group):
+CONFIG: Final = click.Option(
+    ["--config"],
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=lambda ctx, _param, value: _keep_config(ctx, value),
+    help="The configuration file. [default: $DISPATCHER_CONFIG, ./dispatcher.toml, the user's]",
+)
+
+
+def _keep_config(ctx: click.Context, value: Path | None) -> None:
+    if value is not None:
+        session_of(ctx).config = value
+
+
+class ConfiguredGroup(click.Group):
+    """Its commands take `--config` too, where people write it who do not think in groups."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is about to run."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and self.complete(name or "", command), rest
+
+    def complete(self, name: str, command: click.Command) -> click.Command:
+        """`command` as it runs."""
+        del name
+        if not isinstance(command, click.Group) and CONFIG not in command.params:
+            command.params.append(CONFIG)
+        return command
+
+
+class LazyGroup(ConfiguredGroup):
     """Listing, completing and suggesting its commands imports none of them."""
 
     def __init__(self, *, table: Mapping[str, Lazy], **attrs: object) -> None:
@@ -33,13 +71,11 @@ class LazyGroup(click.Group):
         del ctx
         return list(self.commands)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is about to run, imported."""
-        name, command, rest = super().resolve_command(ctx, args)
-        entry = self._table.get(name or "")
-        if entry is not None and entry.target is not None:
-            module, _, attribute = entry.target.partition(":")
-            command = cast("click.Command", getattr(import_module(module), attribute))
-        return name, command, rest
+    def complete(self, name: str, command: click.Command) -> click.Command:
+        """`command`, imported."""
+        entry = self._table.get(name)
+        if entry is None or entry.target is None:
+            return command
+        module, _, attribute = entry.target.partition(":")
+        imported = cast("click.Command", getattr(import_module(module), attribute))
+        return super().complete(name, imported) if entry.configured else imported

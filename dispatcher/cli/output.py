@@ -1,17 +1,23 @@
 """What commands print: tables, JSON, questions; and text of others made harmless to a terminal."""
 
 import json
+import shutil
 import sys
+import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import click
 
+from dispatcher.errors import Refused
+
 #: Invisible, but letters are joined with them in Indic scripts, and emoji.
 _JOINERS: Final = frozenset("\u200c\u200d")
+#: On a terminal that is narrower still, lines are broken as if it had so many columns.
+_NARROWEST: Final = 40
 
 
 def safe_text(value: object) -> str:
@@ -30,6 +36,21 @@ def _safe(char: str) -> str:
     if char in _JOINERS or unicodedata.category(char)[0] != "C":
         return char
     return ""
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def print_line(text: str, indent: str = "", *, style: Mapping[str, Any] | None = None) -> None:
+    """A line that a terminal breaks between words, under `indent`; elsewhere it stays one line."""
+    if sys.stdout.isatty():
+        width = max(_NARROWEST, shutil.get_terminal_size().columns)
+        text = textwrap.fill(
+            text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+    click.secho(text, **(style or {}))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -53,7 +74,7 @@ def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], numeric: Seque
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name, right in zip(columns, numeric, strict=True):
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for row in cells:
@@ -85,6 +106,12 @@ def _json(value: object) -> object:
     if isinstance(value, set | frozenset):
         return sorted(value)
     return str(value)
+
+
+def declined(consequence: str) -> click.exceptions.Exit:
+    """To raise after a person's no: `consequence` is told, as no error."""
+    click.echo(consequence, err=True)
+    return click.exceptions.Exit(Refused.exit_code)
 
 
 def confirm(question: str, assume_yes: bool) -> bool:

@@ -1,15 +1,21 @@
-"""What a submission shows before it asks: counts, reasons, parts, three texts as they arrive."""
+"""What a submission shows before it asks: rows without a message, texts, and what it will send.
 
+What decides stands last, where a small terminal still shows it beside the question.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dispatcher.cli.output import safe_text
+from dispatcher.cli.output import counted, print_line, safe_text
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from dispatcher.intake import Preview
+    from dispatcher.intake import Preview, Rejected
     from dispatcher.order import Ready
     from dispatcher.store.engine import Store
 
@@ -25,9 +31,12 @@ _ENCODINGS = {
 def print_preview(store: "Store", ready: "Ready", preview: "Preview") -> None:
     """The whole preview, on standard output."""
     click.echo(
-        f"{safe_text(ready.order.source_name)}: {preview.rows} rows, phone column "
+        f"{safe_text(ready.order.source_name)}: {counted(preview.rows, 'row')}, phone column "
         f"{safe_text(ready.file.phone_column)!r} ({_ENCODINGS[ready.file.encoding]})"
     )
+    _print_rejects(preview)
+    _print_texts(preview)
+    _print_warnings(ready, preview)
     rest = [
         f"{getattr(preview, name)} {name}"
         for name in ("invalid", "duplicate", "suppressed")
@@ -35,10 +44,15 @@ def print_preview(store: "Store", ready: "Ready", preview: "Preview") -> None:
     ]
     click.echo(", ".join([f"  {preview.valid} to send", *rest]))
     _print_parts(ready, preview)
-    _print_rejects(preview)
-    _print_texts(preview)
     if preview.valid:
         _print_outlook(store, ready, preview)
+
+
+def preview_json(preview: "Preview") -> dict[str, Any]:
+    """What a dry run found; there is no campaign, so no id."""
+    names = ("rows", "invalid", "duplicate", "suppressed", "parts")
+    counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}
+    return {"id": None, "dry_run": True, "counts": counts, "reasons": dict(preview.reasons)}
 
 
 def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
@@ -52,29 +66,35 @@ def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
     except StoreError:  # a dry run needs no store
         return
     zone = ZoneInfo(ready.provider.settings.timezone)
-    click.echo(f"forecast: {outlook.in_words(found, zone)}")
+    print_line(f"  forecast: {outlook.in_words(found, zone)}", "    ")
 
 
 def _print_parts(ready: "Ready", preview: "Preview") -> None:
     shapes = ", ".join(
-        f"{count} × {parts} part{'s' if parts > 1 else ''} {encoding.label}"
+        f"{count} × {counted(parts, 'part')} {encoding.label}"
         for (encoding, parts), count in sorted(preview.shapes.items())
     )
     if shapes:
-        click.echo(f"  {preview.parts} parts (credits): {shapes}")
-    click.echo(
+        print_line(f"  {counted(preview.parts, 'part')} (credits): {shapes}", "    ")
+    print_line(
         f"  account {ready.order.account}, sender {safe_text(ready.route.sender)}, "
         + (f"template {safe_text(ready.route.template)}, " if ready.route.template else "")
-        + ready.order.kind
+        + ready.order.kind,
+        "    ",
     )
     for leg in ready.fallbacks:
         template = f", template {safe_text(leg.route.template)}" if leg.route.template else ""
-        click.echo(f"  fallback {leg.account}, sender {safe_text(leg.route.sender)}{template}")
+        print_line(
+            f"  fallback {leg.account}, sender {safe_text(leg.route.sender)}{template}", "    "
+        )
     if preview.zones:
         sources = ", ".join(f"{n} by {source.value}" for source, n in preview.zone_sources.items())
-        click.echo(f"  {len(preview.zones)} time zones: {sources}")
+        print_line(f"  {counted(len(preview.zones), 'time zone')}: {sources}", "    ")
+
+
+def _print_warnings(ready: "Ready", preview: "Preview") -> None:
     for warning in _warnings(ready, preview):
-        click.secho(f"  note: {warning}", fg="yellow")
+        print_line(f"note: {warning}", "  ", style={"fg": "yellow"})
 
 
 def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
@@ -103,8 +123,6 @@ def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
 
 
 def _print_rejects(preview: "Preview") -> None:
-    for reason, count in preview.reasons.most_common(_SHOWN_REASONS):
-        click.echo(f"  {count:>7} × {safe_text(reason)}")
     if not preview.rejects:
         return
     every = preview.rows - preview.valid
@@ -113,7 +131,12 @@ def _print_rejects(preview: "Preview") -> None:
     )
     click.echo(f"rows that get no message{shown}:")
     for reject in preview.rejects:
-        click.echo(f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}")
+        line = f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}"
+        print_line(line, "    ")
+    if preview.reasons:
+        click.echo("why rows are invalid:")
+    for reason, count in preview.reasons.most_common(_SHOWN_REASONS):
+        print_line(f"  {count} × {safe_text(reason)}", "    ")
 
 
 def _print_texts(preview: "Preview") -> None:
@@ -122,8 +145,31 @@ def _print_texts(preview: "Preview") -> None:
     if preview.texts:
         click.echo("texts as they will arrive:")
     for item in preview.texts:
-        size = f"{item.encoding.label}, {item.parts} part{'s' if item.parts > 1 else ''}"
-        click.echo(f"  row {item.row} to {mask(item.msisdn)} ({size}): {safe_text(item.text)}")
+        size = f"{item.encoding.label}, {counted(item.parts, 'part')}"
+        where = f"  row {item.row} to {mask(item.msisdn)} ({size}): "
+        print_line(f"{where}{safe_text(item.text)}", "    ")
+
+
+def check_writable(path: Path) -> None:
+    """Raises UsageProblem, before a long file is read, where `path` cannot be written."""
+    target = path if path.exists() else path.absolute().parent
+    if not target.exists() or not os.access(target, os.W_OK):
+        raise UsageProblem(f"{path} cannot be written", "check the folder and its rights")
+
+
+@contextmanager
+def rejects_written(ready: "Ready", path: Path | None) -> "Iterator[Callable[[Rejected], None]]":
+    """What writes each row that gets no message to `path`; nothing without one."""
+    from dispatcher.export import RejectsFile
+
+    if path is None:
+        yield lambda _reject: None
+        return
+    headers = ready.file.file_headers if ready.order.keep_columns else ()
+    with _opened(path) as out:
+        rejects = RejectsFile(out, ready.order.account, headers)
+        yield rejects.write
+    _say_written(rejects.count, path)
 
 
 def write_rejects(store: "Store", campaign_id: int, path: Path) -> None:
@@ -134,9 +180,20 @@ def write_rejects(store: "Store", campaign_id: int, path: Path) -> None:
     with store.read() as conn:
         campaign = campaigns.get(conn, campaign_id)
     assert campaign is not None
+    with _opened(path) as out:
+        count = write_csv(store, campaign, out, rejects_only=True)
+    _say_written(count, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
     try:
         with path.open("w", encoding="utf-8", newline="") as out:
-            count = write_csv(store, campaign, out, rejects_only=True)
+            yield out
     except OSError as error:
         raise UsageProblem(f"{path} cannot be written: {error.strerror}") from None
-    click.echo(f"{count} rows that get no message: {path}", err=True)
+
+
+def _say_written(count: int, path: Path) -> None:
+    what = "row that gets" if count == 1 else "rows that get"
+    click.echo(f"{count} {what} no message: {path}", err=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dispatcher.cli.context import settings_from
+from dispatcher.cli.context import refuse_empty, settings_from
 from dispatcher.cli.outcome import answer, wait_option
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ def send(ctx: click.Context, /, **given: Any) -> None:
     from dispatcher.cli.inquiry import chosen, directory_of
     from dispatcher.errors import Refused
     from dispatcher.store.engine import Store
+    from dispatcher.store.migrate import make_new
 
+    refuse_empty(ctx, but={"text"})
+    if not given["text"].strip():
+        raise Refused("the text is empty", "give it in quotes after the number")
     account, provider = chosen(ctx, given["account"])
     store = Store(settings_from(ctx).store.url)
     with submission.prepared(
@@ -54,6 +58,7 @@ def send(ctx: click.Context, /, **given: Any) -> None:
         provider,
         lambda wish: provider.resolve(wish, directory_of(account, provider)),
     ) as ready:
+        make_new(store)
         known = None
         if given["idempotency_key"] is not None:
             known = submission.already_submitted(store, ready)
@@ -61,7 +66,9 @@ def send(ctx: click.Context, /, **given: Any) -> None:
             imported = submission.import_rows(store, ready, lambda _row: None)
             if not imported.preview.valid:
                 submission.discard(store, imported.job)
-                raise Refused(f"the message was not sent: {imported.preview.rejects[0].reason}")
+                why = imported.preview.rejects[0].reason
+                hint = "write the number with its country code, as in +919820011223"
+                raise Refused(f"the message was not sent: {why}", hint)
             submission.accept(store, imported)
     reference = str(imported.job.campaign_id if known is None else known.id)
     what = "is on its way" if known is None else "was sent before with this key"

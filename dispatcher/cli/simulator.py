@@ -1,5 +1,6 @@
 """`dispatcher simulator`: the providers, played on this machine; nothing is sent or paid."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -57,7 +58,7 @@ def simulator(
     """Play the providers over HTTP on this machine until Ctrl-C.
 
     Requests are checked as strictly as the providers' documents are written; nothing is sent and
-    nothing is paid. One line says when it is ready, with the base URL to put under an account.
+    nothing is paid. It says when it is ready, with the base URLs to put under an account.
 
     \b
     Numbers that end in these digits choose what becomes of them:
@@ -89,9 +90,11 @@ def simulator(
             line = {"port": started.port, "seed": chosen, "base_urls": urls, "control": control}
             click.echo(orjson.dumps(line))
         else:
-            listed = ", ".join(f"{name} {url}" for name, url in urls.items())
+            # A line of its own for each where somebody reads them; one where a script does.
+            between, listed = ("\n  ", "\n  ") if sys.stdout.isatty() else (" ", ", ")
+            named = [f"{name} {url}" for name, url in (*urls.items(), ("control", control))]
             click.echo(
-                f"simulator ready (seed {chosen}, Ctrl-C ends it): {listed}; control {control}"
+                f"simulator ready (seed {chosen}, Ctrl-C ends it):{between}{listed.join(named)}"
             )
 
     uvloop.run(

@@ -169,7 +169,7 @@ class ProviderSettings(BaseModel):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ValueError, OSError):
+        except (ValueError, OSError, KeyError):  # a KeyError: no such zone
             raise ValueError("must be an IANA time zone such as Asia/Kolkata") from None
         return value
 

@@ -184,6 +184,7 @@ _KNOWN_ERRORS = [
         (r"no such column|column .* does not exist", "is of an older version", _UPGRADE),
         (r"disk is full|no space left", "is on a full disk", "free space; nothing is lost"),
         (r"unable to open", "cannot be opened", "check the path and its rights"),
+        (r"readonly database", "cannot be written", "SQLite needs to write it and its folder"),
         (r"not a database", "is no SQLite database", "is `store.url` right?"),
     )
 ]

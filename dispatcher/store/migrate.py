@@ -4,6 +4,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import inspect
+
 from dispatcher.errors import StoreError
 from dispatcher.store.engine import Store, one_at_a_time
 
@@ -32,6 +34,19 @@ def upgrade(url: str) -> tuple[str | None, str]:
     return before, newest
 
 
+def make_new(store: Store) -> None:
+    """Make the tables where a SQLite store has none at all: its first user need not know of them.
+
+    A database server is prepared by whoever runs it, with `dispatcher db upgrade`.
+    """
+    if not store.is_sqlite:
+        return
+    with store.read() as conn:
+        is_new = not inspect(conn).get_table_names()
+    if is_new:
+        upgrade(store.url.render_as_string(hide_password=False))
+
+
 def current(store: Store) -> str | None:
     """The revision of the store; None where it has no tables yet."""
     from alembic.runtime.migration import MigrationContext
@@ -39,6 +54,17 @@ def current(store: Store) -> str | None:
     with store.read() as conn:
         revision: str | None = MigrationContext.configure(conn).get_current_revision()
     return revision
+
+
+def standing(store: Store) -> str | None:
+    """What is wrong with the store's revision, for this program; None where nothing is.
+
+    Raises StoreError as `upgrade`.
+    """
+    newest, revision = _newest(store), current(store)
+    if revision is None:
+        return f"{store.name} has no tables yet"
+    return None if revision == newest else f"{store.name} is of an older version ({revision})"
 
 
 def _newest(store: Store) -> str:

@@ -1,5 +1,9 @@
 """What people get wrong: a sentence with its place and remedy, the exit code, no traceback."""
 
+import contextlib
+import json
+import os
+import pty
 import signal
 import socket
 import subprocess
@@ -9,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.cli import Ended, clean_environment, dispatcher
+from tests.fakes.cli import Ended, clean_environment, dispatcher, in_process
 from tests.fakes.stage import KEY, Stage, stage, wait_for
 
 pytestmark = pytest.mark.acceptance
@@ -23,10 +27,19 @@ NOBODY = "redis://127.0.0.1:9/0"
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Stage]:
     """No worker, no scheduler and no broker: most mistakes are told without them."""
-    with stage(own_broker=True) as made:
+    with stage(own_broker=True, command=in_process) as made:
         files = {
             "people.csv": "phone,name\n919800000001,Asha\n",
             "no_phone.csv": "name,city\nAsha,Pune\n",
+            "no_header.csv": "919800000001\n919800000002\n",
+            "two_phones.csv": "phone,mobile\n919800000001,919800000002\n",
+            "open_quote.csv": 'phone,name\n"919800000001,Asha\n919800000002,B\n',
+            "empty.csv": "",
+            "header_only.csv": "phone,name\n",
+            "nobody.csv": "phone\n12345\n",
+            "binary.csv": "\0\1\2",
+            "workbook.xlsx": "PK\x03\x04",
+            "rows.jsonl": '{"phone": "919800000001"}\n',
             "other.toml": made.config.read_text().replace("sender =", "sendr ="),
             "bad_key.toml": made.config.read_text().replace(KEY, "bad-key"),
             "no_broker.toml": made.config.read_text() + f'[broker]\nurl = "{NOBODY}"\n',
@@ -34,9 +47,11 @@ def ours() -> Iterator[Stage]:
         }
         for name, text in files.items():
             (made.folder / name).write_text(text, encoding="utf-8")
+        (made.folder / "latin.txt").write_bytes("Größe".encode("latin-1"))
         # What not even root can read.
         (made.folder / "loop.csv").symlink_to("loop.csv")
-        yield made
+        with contextlib.chdir(made.folder):
+            yield made
 
 
 def submitted(*options: str, people: str = "people.csv", text: list[str] = HELLO) -> list[str]:
@@ -62,7 +77,42 @@ def submitted(*options: str, people: str = "people.csv", text: list[str] = HELLO
         (submitted(people="gone.csv"), 2, ["gone.csv", "does not exist"]),
         (submitted(people="loop.csv"), 2, ["loop.csv", "cannot be read"]),
         (submitted(people="."), 2, ["is a folder"]),
-        (submitted(people="no_phone.csv"), 3, ["name, city", "--column"]),
+        (submitted(people="no_phone.csv"), 3, ["no_phone.csv", "name, city", "--column"]),
+        (submitted(people="no_header.csv"), 3, ["no_header.csv", "no header row", "phone,name"]),
+        (submitted(people="two_phones.csv"), 3, ["'phone', 'mobile'", "--column"]),
+        (submitted(people="open_quote.csv"), 3, ["open_quote.csv: row 1", "quote"]),
+        (submitted(people="empty.csv"), 3, ["empty.csv", "is empty", "header row"]),
+        (submitted(people="header_only.csv"), 3, ["header_only.csv", "no rows below", "row for"]),
+        (submitted("--dry-run", people="header_only.csv"), 3, ["header_only.csv", "no rows"]),
+        (submitted(people="binary.csv"), 3, ["binary.csv", "not text", "CSV"]),
+        (submitted(people="workbook.xlsx"), 2, ["workbook.xlsx", "cannot be read yet", "CSV"]),
+        (submitted(people="rows.jsonl"), 2, ["rows.jsonl", "cannot be read yet", "CSV"]),
+        (submitted("--column", "fone"), 3, ["people.csv", "'fone'", "mean 'phone'?"]),
+        (submitted("--map", "who=nmae", text=["--text", "{{who}}"]), 3, ["nmae", "'name'?"]),
+        (submitted("--map", "who"), 2, ["--map who", 'name="Full Name"']),
+        (submitted(text=["--text", "Dear {{nmae|you}}"]), 3, ["nmae", "mean 'name'?"]),
+        (submitted(text=["--text", "Dear {{name"]), 3, ["character 6", "{{name}}"]),
+        (submitted(text=["--text", " "]), 3, ["the text is empty", "--text"]),
+        (submitted(text=["--text", "a", "--text-file", "long.txt"]), 2, ["once", "--text"]),
+        (submitted(text=["--text-file", "latin.txt"]), 2, ["latin.txt", "not UTF-8"]),
+        (submitted("--template", "NOPE"), 3, ["NOPE", "TEMPLATE"]),
+        (submitted("--kind", "otp"), 3, ["otp", "'SENDER' is transactional", "--kind"]),
+        (submitted("--rate", "fast"), 2, ["'fast'", "100/s"]),
+        (submitted("--rate", ""), 2, ["--rate is empty", "leave it out"]),
+        (submitted("--sender", ""), 2, ["--sender is empty"]),
+        (submitted("--start-at", "soon"), 2, ["'soon'", "2026-12-24T09:00"]),
+        (submitted("--start-at", "2020-01-01T09:00"), 3, ["--start-at", "past", "at once"]),
+        (submitted("--expire-at", "2020-01-01T09:00"), 3, ["--expire-at", "past", "later"]),
+        (submitted("--timezone", "Mars/Base"), 2, ["'Mars/Base'", "IANA"]),
+        (submitted("--fallback", "mian"), 2, ["'mian'", "mean main?"]),
+        (submitted("--rejects", "gone/rejects.csv"), 2, ["gone/rejects.csv", "folder"]),
+        (submitted("--dry-run", "--test-to", "919800000001"), 2, ["--dry-run", "--test-to"]),
+        (["send", "12345", "Hello", "--account", "main"], 3, ["too short", "number"]),
+        (["send", "919800000001", "", "--account", "main"], 3, ["the text is empty", "quotes"]),
+        (["send", "919800000001", "Hello", "--account", "mian"], 2, ["mean main?"]),
+        (["account", "pause", "mian"], 2, ["'mian'", "mean main?"]),
+        (["campaign", "set", "1", "--rate", ""], 2, ["--rate is empty"]),
+        (["init", "gone/dispatcher.toml"], 2, ["gone", "make it first"]),
         (submitted(text=["--text", "Dear {{nmae}}"]), 3, ["nmae", "name"]),
         (submitted(text=["--text-file", "long.txt"]), 3, ["6 parts in GSM-7", "allows 5"]),
         (submitted("--sender", "NEWSND"), 3, ["NEWSND", "Pending"]),
@@ -74,6 +124,7 @@ def submitted(*options: str, people: str = "people.csv", text: list[str] = HELLO
 )
 def test_a_mistake_is_one_sentence_with_its_place_and_its_remedy(ours, args, code, words):
     assert_told(ours.run(*args), code, words)
+    assert ours.json("campaign", "list") == [], "something was kept"
 
 
 def assert_told(ended: Ended, code: int, words: list[str]) -> None:
@@ -92,13 +143,65 @@ def test_without_any_configuration_it_says_how_to_write_one(tmp_path):
     assert_told(told, 2, ["no configuration found", "dispatcher init"])
 
 
+def test_a_dry_run_writes_the_rows_that_get_no_message(ours):
+    people = ours.folder / "mixed.csv"
+    people.write_text("phone,name\n12345,=1+1\n919800000002,B\n919800000002,C\n")
+    rejects = ours.folder / "rejects.csv"
+    ended = ours.run(*submitted("--dry-run", "--rejects", str(rejects), people=str(people)))
+    assert ended.code == 0
+    assert "2 rows that get no message" in ended.err
+    assert [line.split(",")[0::3] for line in rejects.read_text().splitlines()] == [
+        ["row", "state", "job_id", "attempts", "submitted_at", "name"],
+        ["1", "invalid", "", "", "", "'=1+1"],
+        ["3", "duplicate", "", "", "", "C"],
+    ]
+    assert ours.json("campaign", "list") == []
+
+
+def test_a_file_of_which_nothing_can_be_sent_is_a_rejected_campaign(ours):
+    ended = ours.run(*submitted("--json", people="nobody.csv"))
+    assert_told(ended, 3, ["no row of the file can be sent", "--rejects"])
+    shown = json.loads(ended.out)
+    assert (shown["state"], shown["counts"]["invalid"]) == ("rejected", 1)
+    rows = ours.run("campaign", "export", str(shown["id"]), "--rejects").out
+    assert "too short" in rows
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n\n", 3), (signal.SIGINT, 130)])
+def test_a_no_and_ctrl_c_at_the_question_keep_nothing_and_are_no_error(ours, answer, code):
+    before = ours.json("campaign", "list")
+    master, slave = pty.openpty()
+    asked = subprocess.Popen(
+        [sys.executable, "-m", "dispatcher", *submitted("--name", "asked")],
+        cwd=ours.folder,
+        env=clean_environment(ours.folder) | ours.env,
+        stdin=slave,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = ""
+    while not said.endswith("Send to 1 recipient? [y/N]: "):
+        said += asked.stderr.read(1) or pytest.fail(said)
+    if isinstance(answer, str):
+        os.write(master, answer.encode())
+    else:
+        asked.send_signal(answer)
+    said = asked.communicate(timeout=30)[1]
+    os.close(master)
+    os.close(slave)
+    assert (asked.returncode, "Error" in said) == (code, False), said
+    assert ours.json("campaign", "list") == before
+
+
 def test_the_same_file_again_is_refused_until_again_is_said(ours):
     first = ours.run(*submitted("--name", "once"))
     assert first.code == 0
     assert "no scheduler seen yet: start one with `dispatcher up`" in first.err
-    assert_told(ours.run(*submitted("--name", "twice")), 3, ["as campaign 1 ('once')", "--again"])
+    told = ["submitted as campaign", "'once'", "--again"]
+    assert_told(ours.run(*submitted("--name", "twice")), 3, told)
     assert ours.run(*submitted("--again")).code == 0
-    assert [campaign["id"] for campaign in ours.json("campaign", "list")] == [2, 1]
+    assert [one["name"] for one in ours.json("campaign", "list")][:2] == ["people", "once"]
 
 
 def test_doctor_tells_a_missing_broker_and_a_missing_scheduler_with_remedies(ours):

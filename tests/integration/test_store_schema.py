@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from dispatcher.errors import StoreError
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import current, upgrade
+from dispatcher.store.migrate import current, make_new, standing, upgrade
 from dispatcher.store.sets import bulk_insert, insert_or_ignore, value_set
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.store.types import Money
@@ -58,7 +58,19 @@ def test_a_store_of_a_newer_version_is_refused_and_left_alone(store_url):
             conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(StoreError, match="revision 9999, which this version does not know"):
             upgrade(store_url)
+        with pytest.raises(StoreError, match="revision 9999"):
+            standing(store)
         assert current(store) == "9999"
+
+
+def test_a_new_sqlite_store_makes_its_own_tables_and_a_server_is_left_to_its_keeper(
+    empty_store_url,
+):
+    with closing(Store(empty_store_url)) as store:
+        make_new(store)
+        make_new(store)
+        assert current(store) == ("0001" if store.is_sqlite else None)
+        assert (standing(store) is None) == store.is_sqlite
 
 
 def test_a_store_without_tables_says_what_to_run(empty_store_url):

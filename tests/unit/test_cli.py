@@ -206,5 +206,25 @@ def test_a_lazy_group_imports_a_command_when_it_runs():
     assert isinstance(CliRunner().invoke(group, ["broken"]).exception, ModuleNotFoundError)
 
 
+def test_config_may_stand_before_or_after_the_command(tmp_path):
+    gone = str(tmp_path / "gone.toml")
+    option = ["--config", gone]
+    for args in (
+        [*option, "doctor"],
+        ["doctor", *option],
+        ["account", "list", *option],
+        ["campaign", "list", *option],
+    ):
+        ended = CliRunner().invoke(cli, args, catch_exceptions=False)
+        assert ended.exit_code == 2
+        assert f"the file {gone} that --config names does not exist" in ended.stderr
+
+
+def test_commands_that_read_no_configuration_take_none():
+    for command in ("demo", "simulator"):
+        ended = CliRunner().invoke(cli, [command, "--config", "x.toml"], catch_exceptions=False)
+        assert (ended.exit_code, "No such option" in ended.stderr) == (2, True)
+
+
 def test_a_config_error_has_the_exit_code_of_wrong_usage():
     assert ConfigError("x").exit_code == 2

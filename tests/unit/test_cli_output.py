@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from dispatcher.cli.output import confirm, print_json, print_table, safe_text
+from dispatcher.cli.output import confirm, counted, print_json, print_line, print_table, safe_text
 from dispatcher.status import Kind
 from tests.fakes.cli import ROOT
 
@@ -92,6 +92,24 @@ def test_a_table_is_sized_to_the_terminal():
     assert "[red]markup" in shown
     assert shown.count("word") == 20
     assert max(len(line) for line in shown.splitlines()) <= 40
+
+
+def test_a_long_line_is_broken_between_words_on_a_terminal_only(capsys):
+    line = "  row 7: the reason is " + "rather " * 10 + "long"
+    shown = on_terminal(
+        f"from dispatcher.cli.output import print_line\nprint_line({line!r}, '    ')"
+    )
+    first, *rest = shown.splitlines()
+    assert first.startswith("  row 7: ")
+    assert all(each.startswith("    ") for each in rest)
+    assert shown.split() == line.split()
+    assert max(len(each) for each in (first, *rest)) <= 40
+    print_line(line, "    ")
+    assert capsys.readouterr().out == line + "\n"
+
+
+def test_one_is_not_many():
+    assert [counted(count, "row") for count in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
 
 
 @pytest.mark.parametrize(("typed", "answer"), [("y\n", "True"), ("n\n", "False"), ("\n", "False")])

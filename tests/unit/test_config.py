@@ -305,12 +305,52 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, w
         ("DISPATCHER_ACCOUNTS__MAIN__TIMEOUT_S", "soon", ["must be a valid number"]),
         ("DISPATCHER_ACCOUNTS__MAIN__CHANNELS", '{"otp": 9}', ["less than or equal to 3"]),
         ("DISPATCHER_ACCOUNTS__MAIN__CHANNELS", "{otp}", ["must be a table of keys"]),
+        ("DISPATCHER_ACCOUNTS__MAIN__TIMEZONE", "Mars/Base", ["Asia/Kolkata"]),
+        (
+            "DISPATCHER_ACCOUNTS__MAIN__WINDOWS",
+            "mon-fri 09:00-18:00",
+            ["must be a list", "DISPATCHER_ACCOUNTS__MAIN__WINDOWS='[\"mon-fri 09:00-18:00\"]'"],
+        ),
         ("DISPATCHER_WORKER__LEASE_S", "", ["is empty"]),
     ],
 )
 def test_a_mistake_in_the_environment_names_the_variable(folder, variable, value, words):
     told = refusal(folder, ACCOUNT, **{variable: value})
     assert [word for word in (variable, *words) if word not in told] == [], told
+
+
+def test_a_variable_that_names_no_key_is_not_mistaken_for_one_far_from_it(folder):
+    told = refusal(folder, ACCOUNT, DISPATCHER_VERBOSE="1")
+    assert "keys are written DISPATCHER_SECTION__KEY" in told
+
+
+def test_every_key_can_be_a_variable(folder):
+    keys = {
+        "WORKER__LEASE_S": "31",
+        "WORKER__SPILL_DIR": "/spill",
+        "ACCOUNTS__NEW__PROVIDER": "thesmspoint",
+        "ACCOUNTS__NEW__API_KEY": "k",
+        "ACCOUNTS__NEW__WINDOWS": '["mon-fri 09:00-18:00"]',
+        "ACCOUNTS__NEW__KIND_WINDOWS__PROMOTIONAL": '["10:00-21:00"]',
+        "ACCOUNTS__NEW__KIND_WINDOWS__OTP": "[]",
+        "ACCOUNTS__NEW__CHANNELS": '{"transactional": 3}',
+        "ACCOUNTS__NEW__DAILY_LIMIT": "1000",
+        "ACCOUNTS__NEW__MESSAGES_PER_SECOND": "2.5",
+    }
+    settings = load(folder, None, **{f"DISPATCHER_{key}": value for key, value in keys.items()})
+    account = settings.account("new")
+    assert settings.worker.lease_s == 31
+    assert account.windows == ("mon-fri 09:00-18:00",)
+    assert account.kind_windows == {Kind.PROMOTIONAL: ("10:00-21:00",), Kind.OTP: ()}
+    assert account.channels[Kind.TRANSACTIONAL] == 3
+    assert (account.daily_limit, account.messages_per_second) == (1000, 2.5)
+
+
+def test_a_missing_key_is_told_with_how_it_is_written(folder):
+    told = refusal(folder, '[accounts.main]\nprovider = "thesmspoint"\n')
+    assert "accounts.main.api_key" in told
+    assert 'api_key = "$NAME"' in told
+    assert "DISPATCHER_ACCOUNTS__MAIN__API_KEY" in told
 
 
 def test_a_file_that_is_not_text_is_refused(folder):

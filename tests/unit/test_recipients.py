@@ -36,7 +36,9 @@ def cells_of(path, **options):
 def refusal(path, **options):
     with pytest.raises(Refused) as caught:
         read(path, **options)
-    return caught.value.message, caught.value.hint
+    name, _, message = caught.value.message.partition(": ")
+    assert name == path.name
+    return message, caught.value.hint
 
 
 # --- Rows -------------------------------------------------------------------------------------
