@@ -43,8 +43,9 @@ lock: ## Write the locks anew from pyproject.toml (needs uv).
 	$(COMPILE) --extra build --extra dev --output-file requirements-dev.txt
 	$(COMPILE) --extra build --constraint requirements-dev.txt --output-file requirements.txt
 
-bench: dev-env ## Measure rates at the simulator for a minute each, and the tick of an idle system.
+bench: dev-env ## Measure rates at the simulator for a minute each, fairness, and an idle system's tick.
 	$(BIN)/python -m tests.benchmarks.idle
+	$(BIN)/python -m tests.benchmarks.fairness
 	$(BIN)/python -m tests.benchmarks.rates
 
 clean: ## Remove .venv and the tools' caches.

@@ -145,7 +145,8 @@ CAMPAIGN_TRANSITIONS: Final = MappingProxyType(
         _C.IMPORTING: frozenset({_C.SCHEDULED, _C.REJECTED}),
         _C.SCHEDULED: frozenset({_C.RUNNING, _C.PAUSED, _C.CANCELLED}),
         _C.RUNNING: frozenset({_C.PAUSED, _C.FINISHED, _C.CANCELLED}),
-        _C.PAUSED: frozenset({_C.RUNNING, _C.SCHEDULED, _C.CANCELLED}),
+        # Finished: what was left has lapsed meanwhile.
+        _C.PAUSED: frozenset({_C.RUNNING, _C.SCHEDULED, _C.CANCELLED, _C.FINISHED}),
         # Messages that failed are tried again, or a doubt was ended by submitting again.
         _C.FINISHED: frozenset({_C.SCHEDULED}),
         _C.CANCELLED: frozenset[CampaignState](),

@@ -48,13 +48,15 @@ def boottime() -> float:
 class Departure:
     """When a request may leave; all are instants of `boottime()`.
 
-    It waits for `not_before`. `begin_deadline` guards against a process that was stopped: a new
+    It waits for `not_before`; `lets_out`, where given, is then asked with the present time, and
+    withdraws it. `begin_deadline` guards against a process that was stopped: a new
     connection adds the connect timeout to it. Nothing moves `not_after`: a window's end.
     """
 
     not_before: float = 0.0
     begin_deadline: float | None = None
     not_after: float | None = None
+    lets_out: Callable[[float], bool] | None = None
 
 
 _AT_ONCE: Final = Departure()
@@ -128,6 +130,8 @@ class HttpClient:
         exchange = _Exchange(host, departure, self._connect_timeout_s, self._clock)
         if departure.not_before:
             await asyncio.sleep(max(0.0, departure.not_before - self._clock()))
+        if departure.lets_out is not None and not departure.lets_out(self._clock()):
+            raise NotBegun(f"the request to {host} was late, as others were: it was not sent")
         try:
             exchange.check_deadline()
             async with asyncio.timeout(timeout_s):

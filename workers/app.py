@@ -1,6 +1,7 @@
 """The Celery app: queues and settings. What the tasks do stands in their own modules."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,9 @@ _TICK_EXPIRES_S = 30
 #: Celery's own reconnect waits grow to 30 s, and no setting reaches them.
 _RECONNECT_MAX_S = 2
 _BROKER_SILENCE_S = 5
+#: A thread that comes back from the store or the network waits so long for one that computes. With
+#: Python's 5 ms the store's only writer does so after each of its statements.
+_SWITCH_S = 0.0005
 
 
 def submit_queue(account: str) -> str:
@@ -163,6 +167,11 @@ def _send(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int
             log.warning("the broker did not take %d messages: %s", left, type(error).__name__)
             return done
     return len(messages)
+
+
+@signals.worker_init.connect
+def _share_python(**_: Any) -> None:
+    sys.setswitchinterval(_SWITCH_S)
 
 
 @signals.worker_ready.connect

@@ -40,8 +40,9 @@ _BEHIND_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A claimed batch, ready to be submitted; the rows are as they were when it was claimed."""
+    """A claimed batch, ready to be submitted; the rows are as they were at `at`."""
 
+    at: datetime
     claim: Claim
     provider: Provider
     requests: Sequence[SubmitRequest]

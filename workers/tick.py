@@ -82,6 +82,6 @@ def _release(own: Services, account: str) -> None:
     if settings is None:
         log.warning("account %r has a running campaign but is not configured here", account)
         return
-    with own.store.write() as conn:
+    with own.store.write(survives_power_cut=False) as conn:
         tickets = release(conn, account, settings, store_now(conn))
     publish(tickets)

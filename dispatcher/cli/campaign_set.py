@@ -66,41 +66,52 @@ def _values(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> 
         if given[name] is not None:
             values[name] = None if given[name] == "none" else parse_time(given[name], zone)
     if given["windows"] or given["blackouts"] or given["zone"]:
-        values["schedule"] = _schedule(settings, campaign, given)
+        values["schedule"] = _schedule(campaign, given, default=zone.key)
+    _check(settings, campaign, values)
     return values
 
 
-def _schedule(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> str | None:
+def _schedule(campaign: "AnyRow", given: dict[str, Any], *, default: str) -> str | None:
     """The new schedule: what was given, beside what stays of the old one."""
+    import orjson
+
+    from dispatcher.cli.values import check_windows, parse_named_zone
+    from dispatcher.timing import Timing
+
+    # Empty, too, where the windows were of the whole day.
+    stored = orjson.loads(campaign.schedule) if campaign.schedule else []
+    old = stored[0] if stored else {}
+
+    def chosen(name: str) -> tuple[str, ...]:
+        if given[name] == ("none",):
+            return ()
+        return given[name] or tuple(old.get(name, ()))
+
+    timing = Timing(
+        windows=chosen("windows"),
+        blackouts=chosen("blackouts"),
+        zone=parse_named_zone(given["zone"] or old.get("zone") or default),
+    )
+    check_windows(timing)
+    return timing.schedule
+
+
+def _check(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> None:
+    """Raises Refused where with these times and windows nothing could ever leave."""
     from datetime import UTC, datetime
 
     import orjson
 
-    from dispatcher.cli.values import check_windows, parse_named_zone
     from dispatcher.gates import Wanted, check_opens
     from dispatcher.status import Kind
     from dispatcher.timing import Timing
 
-    account = settings.account(campaign.account)
-    (old,) = orjson.loads(campaign.schedule) if campaign.schedule else ({},)
-    default = old.get("zone") or account.timezone
-
-    def chosen(name: str, stored: str) -> tuple[str, ...]:
-        if given[name] == ("none",):
-            return ()
-        return given[name] or tuple(old.get(stored, ()))
-
-    timing = Timing(
-        windows=chosen("windows", "windows"),
-        blackouts=chosen("blackouts", "blackouts"),
-        zone=parse_named_zone(given["zone"] or default),
-    )
-    check_windows(timing)
-    wanted = Wanted(
-        kind=Kind(campaign.kind),
-        schedule=timing.schedule,
-        start_at=campaign.start_at,
-        expire_at=campaign.expire_at,
-    )
-    check_opens(account, wanted, (None,), datetime.now(UTC))
-    return timing.schedule
+    if not values.keys() & {"start_at", "expire_at", "schedule"}:
+        return
+    new = {name: values.get(name, campaign._mapping[name]) for name in ("start_at", "expire_at")}
+    schedule = values.get("schedule", campaign.schedule)
+    now = datetime.now(UTC)
+    Timing(**new).check(now)
+    zones = orjson.loads(campaign.zones) if campaign.zones else [None]
+    wanted = Wanted(kind=Kind(campaign.kind), schedule=schedule, **new)
+    check_opens(settings.account(campaign.account), wanted, zones, now)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, Text, insert, select, update
@@ -45,7 +45,9 @@ class Terms:
     """On what terms a batch may begin; `gate` is asked with the campaign as it is now."""
 
     gate: Callable[[AnyRow, datetime], Gate]
+    #: Of the first request, and how many seconds later each one's is: by it the start is on record.
     deadline: datetime
+    offsets_s: Sequence[float]
     #: Until when each rate of the account is paid by this, in seconds from now.
     paid_for_s: Mapping[Unit, float]
     campaign_paid_for_s: float | None
@@ -106,7 +108,10 @@ def begin(
     ).rowcount
     if not taken:
         return None
-    ids = [_open_attempt(conn, held, seqs, terms.deadline, now) for seqs in requests]
+    ids = [
+        _open_attempt(conn, held, seqs, terms.deadline + timedelta(seconds=offset), now)
+        for seqs, offset in zip(requests, terms.offsets_s, strict=True)
+    ]
     accounts.pay(conn, held.account, terms.paid_for_s, now)
     if terms.campaign_paid_for_s is not None:
         campaigns.pay(conn, held.campaign_id, terms.campaign_paid_for_s, now)

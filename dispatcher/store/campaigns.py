@@ -263,7 +263,8 @@ def end_waiting(conn: Connection, campaign_id: int, state: MessageState, now: da
 def finish_done(conn: Connection, now: datetime) -> list[int]:
     """`running → finished` where nothing is pending, in flight or still polled or looked for.
 
-    A cancelled campaign gets its `finished_at` by the same rule; batches that came back to it
+    So it is with one that was paused until its expiry: no resumption could give it work. A
+    cancelled campaign gets its `finished_at` by the same rule; batches that came back to it
     after its end are cancelled now.
     """
     _cancel_returned(conn, now)
@@ -276,10 +277,13 @@ def finish_done(conn: Connection, now: datetime) -> list[int]:
         ATTEMPT.c.doubt_at.is_not(None),
         ATTEMPT.c.reconcile_at.is_not(None),
     )
-    running = and_(CAMPAIGN.c.state == CampaignState.RUNNING, _OPEN)
+    may_finish = or_(
+        CAMPAIGN.c.state == CampaignState.RUNNING,
+        and_(CAMPAIGN.c.state == CampaignState.PAUSED, CAMPAIGN.c.expire_at <= now),
+    )
     finished = conn.execute(
         update(CAMPAIGN)
-        .where(running, ~unsettled, ~polled, ~sought)
+        .where(may_finish, _OPEN, ~unsettled, ~polled, ~sought)
         .values(state=CampaignState.FINISHED, finished_at=now)
         .returning(CAMPAIGN.c.id)
     ).scalars()

@@ -1,6 +1,6 @@
 """Connections and transactions: how the store is opened, read and written on SQLite and PostgreSQL.
 
-SQLite writers take turns by `<db>.lock`, then BEGIN IMMEDIATE: SQLite's own busy handler starves
+SQLite writers take turns by locked files, then BEGIN IMMEDIATE: SQLite's own busy handler starves
 some of them for seconds.
 """
 
@@ -28,7 +28,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dispatcher.errors import ConfigError, StoreError
-from dispatcher.store.turnstile import turn
+from dispatcher.store.turnstile import lock_files, turn
 
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0
@@ -43,7 +43,7 @@ class Store:
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._lock_wait_s = lock_wait_s
-        self._lock_path = f"{self.url.database}.lock" if self.is_sqlite else ""
+        self._path = self.url.database or ""
         make = _sqlite_engine if self.is_sqlite else _postgres_engine
         self._engine = make(self.url, lock_wait_s)
         # COPY and PRAGMA go past SQLAlchemy, and so do their errors.
@@ -68,10 +68,17 @@ class Store:
             yield conn
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A write transaction: committed on exit, rolled back on an exception."""
+    def write(self, *, survives_power_cut: bool = True) -> Iterator[Connection]:
+        """A write transaction: committed on exit, rolled back on an exception.
+
+        SQLite's `fsync` of every commit is what limits how many there can be. A move that may be
+        lost with the machine, since whatever counts is committed after it, goes without: the next
+        commit that survives makes it survive too.
+        """
         with self._errors(), self._writers_turn(), self._engine.begin() as conn:
             if self.is_sqlite:
+                synchronous = "FULL" if survives_power_cut else "NORMAL"
+                conn.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
                 conn.exec_driver_sql("BEGIN IMMEDIATE")
             yield conn
 
@@ -84,7 +91,7 @@ class Store:
         if not self.is_sqlite:
             yield
             return
-        with turn(self._lock_path, self.name, self._lock_wait_s):
+        with turn(self._path, self.name, self._lock_wait_s):
             yield
 
     @contextmanager
@@ -94,7 +101,7 @@ class Store:
         except self._expected as error:
             raise _explained(error, self.name) from error
         except OSError as error:
-            if not self.is_sqlite or error.filename != self._lock_path:
+            if not self.is_sqlite or error.filename not in lock_files(self._path):
                 raise
             raise StoreError(f"the store {self.name} cannot be opened: {error.strerror}") from error
 

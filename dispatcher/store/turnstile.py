@@ -1,7 +1,8 @@
-"""Writers' turns: threads of this process in the order they came, then one process at a time.
+"""Writers' turns: threads of this process in the order they came, then processes one by one.
 
 An flock alone is won by whoever polls at the right moment: with a few dozen threads some of them
-wait for seconds. So only the first in line polls it.
+wait for seconds. So only the first in line polls it, and not before it holds a second one, for who
+is next: a process that comes again at once finds that taken, and cannot overtake.
 """
 
 import fcntl
@@ -10,13 +11,12 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from dispatcher.errors import StoreError
 
-_SHORTEST_PAUSE_S: Final = 0.0005
-_LONGEST_PAUSE_S: Final = 0.005
+_PAUSE_S: Final = 0.0005
 
 
 class FairLock:
@@ -56,36 +56,44 @@ class FairLock:
 _locks: defaultdict[str, FairLock] = defaultdict(FairLock)
 
 
+def lock_files(path: str) -> tuple[str, str]:
+    """The files beside the store at `path`: who is next locks one, who writes the other."""
+    return f"{path}.next", f"{path}.lock"
+
+
 @contextmanager
 def turn(path: str, name: str, wait_s: float) -> Iterator[None]:
-    """Be the only writer of the store whose lock file is `path`. Raises StoreError, OSError."""
-    began = time.monotonic()
+    """Be the only writer of the store at `path`. Raises StoreError, and OSError for its files."""
+    give_up = time.monotonic() + wait_s
+    next_file, lock_file = lock_files(path)
     lock = _locks[path]
     if not lock.acquire(wait_s):
         raise _locked(name, wait_s)
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            _flock(handle, name, wait_s, began)
+        with ExitStack() as stack:
+            with _flocked(next_file, name, wait_s, give_up):
+                stack.enter_context(_flocked(lock_file, name, wait_s, give_up))
             yield
-        finally:
-            os.close(handle)
     finally:
         lock.release()
 
 
-def _flock(handle: int, name: str, wait_s: float, began: float) -> None:
-    pause = _SHORTEST_PAUSE_S
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() - began > wait_s:
-                raise _locked(name, wait_s) from None
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-        else:
-            return
+@contextmanager
+def _flocked(path: str, name: str, wait_s: float, give_up: float) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise _locked(name, wait_s) from None
+                time.sleep(_PAUSE_S)
+            else:
+                break
+        yield
+    finally:
+        os.close(handle)
 
 
 def _locked(name: str, wait_s: float) -> StoreError:

@@ -7,20 +7,22 @@ the first arrival and the last. At 1000/s a pause and a resumption are timed as 
 """
 
 import argparse
+import statistics
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
+from dispatcher.pacing import DEADLINE_SLACK_S
 from dispatcher.status import AttemptOutcome
 from dispatcher.store.tables import ATTEMPT
 from tests.fakes.arrivals import at_most_in_a_second
 from tests.fakes.cli import in_process
-from tests.fakes.stage import KEY, Stage, stage, wait_for
+from tests.fakes.stage import ACCOUNT, KEY, Stage, stage, wait_for
 
 _SINGLE = {"provider": "smsnoc", "api_key": None, "api_token": KEY, "template": None}
 _FIRST = 919_800_000_000
@@ -69,13 +71,21 @@ class Measured:
 
     most: float
     used: float
+    #: As the store has it: the most that was given a start in any second, and used of the rate.
+    booked: float
+    booked_used: float
     doubles: int
     withdrawn: int
+    #: Of arrivals after the start on record: the middle one, and 99 of a hundred are under that.
+    late_ms: tuple[float, float]
 
     def __str__(self) -> str:
+        median, high = self.late_ms
         return (
-            f"at most {self.most:g} in a second, {self.used:.1%} used, {self.doubles} doubles, "
-            f"{self.withdrawn} requests withdrawn"
+            f"at most {self.most:g} in a second, {self.used:.1%} used; on record "
+            f"{self.booked:g} and {self.booked_used:.1%}; {self.doubles} doubles, "
+            f"{self.withdrawn} requests withdrawn, arrived {median:.0f} ms after their start, "
+            f"99 of 100 within {high:.0f} ms"
         )
 
 
@@ -91,27 +101,54 @@ def measure(case: Case, seconds: float) -> Measured:
         )
         ledger = ours.provider.ledger()
         arrivals = [*amounts(ledger, case.unit)]
-        took = arrivals[-1][0] - arrivals[0][0]
-        paid = sum(amount for _, amount in arrivals[:-1])  # the last one's time comes after it
+        record = booked(ours, case)
+        starts = [(start.at, start.amount) for start in record]
+        left = [start.at for start in record if start.has_left]
+        late = [(at - start) * 1000 for (at, _), start in zip(arrivals, left, strict=True)]
         return Measured(
             most=at_most_in_a_second(arrivals),
-            used=paid / case.rate / took,
+            used=used(arrivals, case.rate),
+            booked=at_most_in_a_second(starts),
+            booked_used=used(starts, case.rate),
             doubles=len(ledger) - len({entry["number"] for entry in ledger}),
-            withdrawn=withdrawn(ours),
+            withdrawn=len(record) - len(left),
+            late_ms=(statistics.median(late), statistics.quantiles(late, n=100)[-1]),
         )
+
+
+def used(events: list[tuple[float, float]], rate: float) -> float:
+    """The share of the rate from the first event to the last, whose own time comes after it."""
+    took = events[-1][0] - events[0][0]
+    return sum(amount for _, amount in events[:-1]) / rate / took
+
+
+class Booked(NamedTuple):
+    """The start that an attempt was given, of which the store keeps the deadline."""
+
+    at: float
+    amount: float
+    has_left: bool
+
+
+def booked(ours: Stage, case: Case) -> list[Booked]:
+    """Every start on record, in order."""
+    timeout_s = float(ACCOUNT["timeout_s"]) + DEADLINE_SLACK_S
+    columns = (ATTEMPT.c.deadline, ATTEMPT.c.size, ATTEMPT.c.outcome)
+    with ours.store.read() as conn:
+        return [
+            Booked(
+                row.deadline.timestamp() - timeout_s,
+                1 if case.unit == "requests" else row.size,
+                row.outcome != AttemptOutcome.NOT_SENT,
+            )
+            for row in conn.execute(select(*columns).order_by(ATTEMPT.c.deadline))
+        ]
 
 
 def amounts(ledger: list[dict[str, Any]], unit: str) -> Iterator[tuple[float, float]]:
     """When each request arrived, and what it counts for."""
     for at, recipients in sorted(Counter(entry["at"] for entry in ledger).items()):
         yield at, 1 if unit == "requests" else recipients
-
-
-def withdrawn(ours: Stage) -> int:
-    """Attempts whose first byte never left."""
-    query = select(func.count()).where(ATTEMPT.c.outcome == AttemptOutcome.NOT_SENT)
-    with ours.store.read() as conn:
-        return int(conn.execute(query).scalar_one())
 
 
 def control(seconds: float) -> str:

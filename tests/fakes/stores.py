@@ -175,6 +175,7 @@ def begin(store, held, requests=None, *, now=NOW, gate=OPEN, paid_for_s=None, **
     given = {
         "gate": lambda _campaign, _now: gate,
         "deadline": now + timedelta(seconds=75),
+        "offsets_s": [0.0] * len(requests),
         "paid_for_s": paid_for_s or {},
         "campaign_paid_for_s": None,
         "daily_limit": None,

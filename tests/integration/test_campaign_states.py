@@ -229,6 +229,20 @@ def test_expired_campaigns_lapse_where_nobody_holds_their_batches(store):
     assert counts_of(store, campaign_id) == {"pending": 2, "lapsed": 4}
 
 
+def test_a_paused_campaign_that_has_lapsed_finishes_once_what_was_held_is_settled(store):
+    campaign_id = add_campaign(store, [2, 2], expire_at=later(60))
+    held, (attempt,) = submitting(store)
+    set_campaign(store, campaign_id, state=S.PAUSED)
+    with store.write() as conn:
+        assert campaigns.lapse_due(conn, later(60)) == 2
+    assert finish(store, later(60)) == []
+    settle(store, held, attempt, verdict(accepted=[0, 1]), poll=None, now=later(61))
+    close(store, held, now=later(61))
+    assert finish(store, later(59)) == []  # until its expiry a person may still change it
+    assert finish(store, later(61)) == [campaign_id]
+    assert campaign_of(store, campaign_id).state == S.FINISHED
+
+
 # --- What is shown ----------------------------------------------------------------------------
 
 

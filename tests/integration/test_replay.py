@@ -103,6 +103,7 @@ class Replay:
         terms = Terms(
             gate=lambda row, at: gate(self.account, row, held.zone, at),
             deadline=self.now + timedelta(seconds=60),
+            offsets_s=[0.0],
             paid_for_s={unit: costs[unit] / rate for unit, rate in rates.items()},
             campaign_paid_for_s=held.size / campaign.rate if campaign.rate else None,
             daily_limit=self.account.daily_limit,

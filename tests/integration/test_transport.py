@@ -446,6 +446,20 @@ def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
     run(scenario())
 
 
+def test_a_request_that_is_not_let_out_when_its_time_comes_is_withdrawn(run):
+    async def scenario():
+        async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
+            wanted = boottime() + 0.05
+            asked = []
+            departure = Departure(not_before=wanted, lets_out=asked.append)
+            with pytest.raises(NotBegun, match="was late"):
+                await client.send(server.post(), timeout_s=5, departure=departure)
+            assert asked[0] >= wanted
+            assert server.received == []
+
+    run(scenario())
+
+
 def test_a_request_whose_time_is_over_is_not_written_to_a_kept_connection_either(run):
     async def scenario():
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:

@@ -22,7 +22,7 @@ CAMPAIGNS = """
     importing  . x . . . . x
     scheduled  . . x x . x .
     running    . . . x x x .
-    paused     . x x . . x .
+    paused     . x x . x x .
     finished   . x . . . . .
     cancelled  . . . . . . .
     rejected   . . . . . . .

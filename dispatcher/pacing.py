@@ -1,0 +1,51 @@
+"""When a batch may start by its rates, and what has become too late for its start.
+
+GCRA (ITU-T I.371) over what the store says is paid; whoever begins first has the next free start.
+"""
+
+from math import inf
+from typing import Final
+
+#: A batch begins so long before its start that a slow commit does not make the start late. What
+#: has begun leaves even after a pause, and is in doubt after a kill, so it is no longer than that.
+LEAD_S: Final = 0.25
+#: It may also begin this much sooner: clocks of Redis and store drift, and asking again costs.
+_SLACK_S: Final = 0.25
+#: From the decision to the commit: no start is promised within it, so that it can be kept.
+COMMIT_S: Final = 0.05
+#: What a request may take beyond its time-out: connecting, and storing the answer.
+DEADLINE_SLACK_S: Final = 15.0
+#: So late a request still counts as in time: timers and a busy event loop are that late.
+_IN_TIME_S: Final = 0.02
+
+
+def start_in(free_s: float) -> float | None:
+    """Seconds until a batch that begins now may start; None where it is too early to begin.
+
+    `free_s`: until everything begun so far is paid; negative since when; -inf without rates.
+    """
+    if free_s == -inf:
+        return 0.0
+    if free_s > LEAD_S + _SLACK_S:
+        return None
+    return max(free_s, COMMIT_S)
+
+
+class Door:
+    """Lets the requests of one account out of a process, so that a stall does not end in a burst.
+
+    One that is late adds a request to the seconds after it, which is allowed. Two that wait at the
+    same time, since nothing could leave for a while, would add two: the second has to get another
+    start. Not thread-safe: one event loop asks.
+    """
+
+    def __init__(self) -> None:
+        self._last_late = -inf
+
+    def lets_out(self, due: float, now: float) -> bool:
+        """Whether a request whose start was at `due` may leave now."""
+        if due < self._last_late:
+            return False
+        if now - due > _IN_TIME_S:
+            self._last_late = now
+        return True

@@ -1,0 +1,94 @@
+"""Beginning: the attempt rows of a claimed batch are committed, with the start that it gets.
+
+From here on a crash leaves doubt, so a batch begins only shortly before its start.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from math import inf
+from typing import Final
+
+from dispatcher.gates import gate
+from dispatcher.pacing import DEADLINE_SLACK_S, Door, start_in
+from dispatcher.schedule import day_end
+from dispatcher.store import attempts
+from dispatcher.store.attempts import Begun, Terms
+from dispatcher.store.engine import store_now
+from dispatcher.transport import Departure, boottime
+from workers import paying
+from workers.services import Services
+from workers.settling import Work
+
+#: From the start on record to the first byte, by a clock that counts suspend; else withdrawn.
+_FIRST_BYTE_S: Final = 1.0
+#: By account; only the event loop of this process asks them.
+_doors: Final = defaultdict[str, Door](Door)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A begun batch, and when each of its requests may leave."""
+
+    begun: Begun
+    departures: list[Departure]
+
+
+def begin(own: Services, work: Work) -> Start | float | None:
+    """Give the batch the next free start of its rates, and commit its attempt rows.
+
+    The seconds until that start where it is too early to begin; None where the batch must not.
+    """
+    settings = work.provider.settings
+    offsets = paying.offsets(work)
+    with own.store.write() as conn:
+        now, now_at = store_now(conn), boottime()
+        free_s = paying.free_s(conn, work, now)
+        start_s = start_in(free_s)
+        if start_s is None:
+            return free_s
+        paid = {rate: start_s + rate.pays_for_s(work) for rate in paying.rates(work)}
+        timeout = timedelta(seconds=settings.timeout_s + DEADLINE_SLACK_S)
+        terms = Terms(
+            gate=lambda row, at: gate(settings, row, work.claim.zone, at),
+            deadline=now + timedelta(seconds=start_s) + timeout,
+            offsets_s=offsets,
+            paid_for_s={rate.unit: s for rate, s in paid.items() if not rate.is_campaigns},
+            campaign_paid_for_s=next((s for rate, s in paid.items() if rate.is_campaigns), None),
+            daily_limit=settings.daily_limit,
+            day_until=day_end(now, own.zone(work.claim.account)),
+        )
+        seqs = [[recipient.seq for recipient in r.recipients] for r in work.requests]
+        begun = attempts.begin(conn, work.claim, seqs, terms=terms, now=now)
+    if begun is None:
+        return None
+    closes = inf
+    if begun.until is not None:
+        closes = now_at + (begun.until - begun.at).total_seconds()
+    paid_until = now_at + max(paid.values(), default=inf)
+    door = _doors[work.claim.account] if paid else None
+    return Start(begun, _departures(now_at + start_s, offsets, paid_until, closes, door))
+
+
+def _departures(
+    start: float, offsets: Sequence[float], paid_until: float, closes: float, door: Door | None
+) -> list[Departure]:
+    """Spread over what the batch has paid for; all are instants of `boottime()`.
+
+    Where the commit was late they all are, and what does not fit the paid time any more stays: the
+    next batch comes at its end.
+    """
+    late_s = max(0.0, boottime() - start)
+    return [
+        Departure(
+            not_before=start + late_s + offset,
+            begin_deadline=start + offset + _FIRST_BYTE_S,
+            not_after=min(closes, paid_until) if offset else closes,
+            lets_out=None
+            if door is None
+            else partial(door.lets_out, start + late_s + offset if offset else start),
+        )
+        for offset in offsets
+    ]

@@ -1,0 +1,85 @@
+"""Paying: what a batch costs of its account's rates and its campaign's, in Redis and in the store.
+
+Redis says how long to wait, so that nobody waits at the store; the store's own record, read under
+the account's lock, decides.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from math import inf
+
+from sqlalchemy import Connection
+
+from dispatcher.ratelimit import Bucket, Reservation
+from dispatcher.release import rates_of, seconds_ahead
+from dispatcher.schedule import SHORT_WAIT_S, Unit, departures
+from dispatcher.store import accounts, campaigns
+from dispatcher.store.sets import AnyRow
+from workers.services import Services
+from workers.settling import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A rate that a batch pays: the account's in this unit, or the campaign's own in messages."""
+
+    unit: Unit
+    per_second: float
+    is_campaigns: bool = False
+
+    def pays_for_s(self, work: Work) -> float:
+        """Seconds until the next batch may start at this rate."""
+        return sum(work.costs(self.unit)) / self.per_second
+
+    def key(self, work: Work) -> str:
+        """Each of a campaign's rates has its bucket: what was paid before is the store's to say."""
+        if self.is_campaigns:
+            return f"campaign {work.claim.campaign_id} at {self.per_second}"
+        return f"{work.claim.account}:{self.unit}"
+
+    def paid_until(self, account: AnyRow | None, campaign: AnyRow | None) -> datetime | None:
+        """As the store has noted it."""
+        row = campaign if self.is_campaigns else account
+        if row is None:
+            return None
+        found: datetime | None = row._mapping[
+            "paid_until" if self.is_campaigns else f"{self.unit}_paid_until"
+        ]
+        return found
+
+
+def rates(work: Work) -> Iterator[Rate]:
+    """Every rate that a batch pays."""
+    for unit, per_second in rates_of(work.provider.settings).items():
+        yield Rate(unit, per_second)
+    if work.campaign.rate is not None:
+        yield Rate(Unit.MESSAGES, work.campaign.rate, is_campaigns=True)
+
+
+def reserve(own: Services, work: Work) -> Reservation:
+    """Pay all rates in Redis, for the whole batch, or for none of it. Raises BrokerError."""
+    buckets = [
+        Bucket(
+            key=rate.key(work),
+            cost=float(sum(work.costs(rate.unit))),
+            per_second=rate.per_second,
+            floor_s=seconds_ahead(rate.paid_until(work.account, work.campaign), work.at),
+        )
+        for rate in rates(work)
+    ]
+    return own.limiter.reserve(buckets, max_wait_s=SHORT_WAIT_S)
+
+
+def free_s(conn: Connection, work: Work, now: datetime) -> float:
+    """Seconds until all that has begun is paid; negative since when. Locks the account."""
+    account = accounts.lock(conn, work.claim.account)
+    campaign = campaigns.get(conn, work.claim.campaign_id)
+    ahead = [seconds_ahead(rate.paid_until(account, campaign), now) for rate in rates(work)]
+    return max(ahead, default=-inf)
+
+
+def offsets(work: Work) -> list[float]:
+    """Seconds from the start of a batch until each of its requests may leave."""
+    spread = [list(departures(work.costs(rate.unit), rate.per_second)) for rate in rates(work)]
+    return [max(at) for at in zip(*spread, strict=True)] or [0.0] * len(work.requests)
