@@ -1,5 +1,6 @@
 """The servers that tests may ask for, and the promise that no process outlives the session."""
 
+import re
 import signal
 from collections.abc import Iterator
 
@@ -17,14 +18,18 @@ for _number, _handler in (
 pytest_plugins = ["tests.fakes.broker", "tests.fakes.postgres"]
 
 
+_SERVER = re.compile(r"from multiprocessing\.(resource_tracker|forkserver) import main")
+
+
 def left_running(seconds: float) -> list[str]:
     """The command lines of this process's descendants that have not ended within `seconds`.
 
-    Python's resource tracker lives as long as we do.
+    Python's resource tracker and the server that forks warm processes live as long as we do.
     """
-    found = psutil.Process().children(recursive=True)
-    _, alive = psutil.wait_procs(found, timeout=0)
-    ours = [child for child in alive if "resource_tracker" not in " ".join(_command(child))]
+    me = psutil.Process()
+    servers = [child for child in me.children() if _SERVER.search(" ".join(_command(child)))]
+    found = [child for child in me.children(recursive=True) if child not in servers]
+    _, ours = psutil.wait_procs(found, timeout=0)
     _, alive = psutil.wait_procs(ours, timeout=seconds)
     return [" ".join(_command(child)) for child in alive]
 

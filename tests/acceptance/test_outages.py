@@ -9,7 +9,6 @@ import select
 import signal
 import socket
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,12 +25,13 @@ from dispatcher import children
 from dispatcher.campaigns import View
 from dispatcher.store import scheduler
 from dispatcher.store.tables import ATTEMPT
+from tests.fakes import warm
 from tests.fakes.cli import clean_environment
 from tests.fakes.stage import Campaign, Stage, disagreements, stage, wait_for
 from workers.watchdog import EXIT_STALLED
 
 if TYPE_CHECKING:
-    from subprocess import Popen
+    from tests.fakes.warm import Warm
 
 pytestmark = pytest.mark.acceptance
 
@@ -74,16 +74,20 @@ class Workers:
 
     def __init__(self, ours: Stage) -> None:
         self._stage = ours
-        self._running: dict[str, Popen[bytes]] = {}
+        self._running: dict[str, Warm] = {}
 
     def start(self, name: str) -> None:
         """Start it, and wait until it takes tasks."""
-        argv = [sys.executable, "-m", "celery", "-q", "-A", "workers", "worker", "-l", "info"]
-        argv += ["--without-mingle", "--without-gossip", "-n", f"{name}@%h"]
+        args = ["-q", "-A", "workers", "worker", "-l", "info"]
+        args += ["--without-mingle", "--without-gossip", "-n", f"{name}@%h"]
         before = self._stage.said(name).count(" ready.")
-        with self._stage.log(name).open("ab") as log:
-            env = clean_environment(self._stage.folder) | self._stage.env
-            self._running[name] = children.spawn(argv, output=log, env=env)
+        self._running[name] = warm.spawn(
+            "celery",
+            args,
+            folder=self._stage.folder,
+            env=clean_environment(self._stage.folder) | self._stage.env,
+            out=self._stage.log(name),
+        )
         wait_for(lambda: self._stage.said(name).count(" ready.") > before, name)
 
     def pid(self, name: str) -> int:

@@ -5,7 +5,6 @@ Plays the supervisor too: whoever has ended is started again. Knows nothing of c
 
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,11 +12,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dispatcher import children
+from tests.fakes import warm
 from tests.fakes.cli import clean_environment
 from tests.fakes.stage import Stage, wait_for
 
 if TYPE_CHECKING:
-    import subprocess
+    from tests.fakes.warm import Warm
 
 WORKERS = ("w1", "w2")
 #: A deploy may take a request's time-out and what is added to it by the deploy files.
@@ -29,7 +29,7 @@ class Crew:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, Warm] = {}
         self._leaving: dict[str, float] = {}
         self._asleep: dict[str, float] = {}
         self._said_before: dict[str, int] = {}
@@ -39,16 +39,20 @@ class Crew:
 
     def start(self, name: str) -> None:
         """Start a worker or a beat."""
-        argv = [sys.executable, "-m", "celery", "-q", "-A", "workers"]
+        argv = ["-q", "-A", "workers"]
         if name in WORKERS:
             argv += ["worker", "-l", "info", "--without-mingle", "--without-gossip"]
             argv += ["-n", f"{name}@%h"]
         else:
             argv += ["beat", "-l", "info", "--pidfile="]
         self._said_before[name] = self._ready_lines(name)
-        env = clean_environment(self._stage.folder) | self._stage.env
-        with self._stage.log(name).open("ab") as log:
-            self._running[name] = children.spawn(argv, output=log, env=env)
+        self._running[name] = warm.spawn(
+            "celery",
+            argv,
+            folder=self._stage.folder,
+            env=clean_environment(self._stage.folder) | self._stage.env,
+            out=self._stage.log(name),
+        )
 
     def ready(self) -> list[str]:
         """The workers that take tasks just now."""

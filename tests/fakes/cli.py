@@ -1,11 +1,12 @@
 """Runs the `dispatcher` command in a process of its own, in a clean environment."""
 
 import os
-import subprocess
-import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.fakes import warm
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,17 +30,15 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 def dispatcher(*args: str, folder: Path, env: Mapping[str, str] | None = None) -> Ended:
     """`dispatcher ARGS`, started in `folder`, which is also its home."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "dispatcher", *args],
-        cwd=folder,
-        env=clean_environment(folder) | dict(env or {}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    environment = clean_environment(folder) | dict(env or {})
+    with tempfile.TemporaryDirectory(prefix="said-") as said:
+        out, err = Path(said, "out"), Path(said, "err")
+        process = warm.spawn("dispatcher", args, folder=folder, env=environment, out=out, err=err)
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+        return Ended(code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8"))
 
 
 def in_process(*args: str, folder: Path, env: Mapping[str, str] | None = None) -> Ended:

@@ -6,7 +6,6 @@ What happened is asked of the provider's ledger and of the store, not of the tes
 import csv
 import io
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,11 +20,12 @@ from dispatcher import campaigns, children
 from dispatcher.embedded import EmbeddedBroker, redis_client
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
+from tests.fakes import warm
 from tests.fakes.cli import Ended, clean_environment, dispatcher
 from tests.fakes.simulator import SimulatorProcess
 
 if TYPE_CHECKING:
-    from subprocess import Popen
+    from tests.fakes.warm import Warm
 
 KEY = "the-key-of-this-stage"
 #: What every account has unless the stage says otherwise: receipts are asked for soon.
@@ -84,7 +84,7 @@ class Stage:
         self.store = Store(store_url or f"sqlite:///{folder / 'dispatcher.db'}")
         #: Where `dispatcher up` keeps its broker: in our folder, not in the user's.
         self.env = {"DISPATCHER_CONFIG": str(self.config), "XDG_RUNTIME_DIR": str(folder)}
-        self._processes: dict[str, Popen[bytes]] = {}
+        self._processes: dict[str, Warm] = {}
         tables: dict[str, Mapping[str, Any]] = {
             "worker": worker,
             **{
@@ -149,11 +149,13 @@ class Stage:
         name: str | None = None,
     ) -> None:
         """Start `celery -A workers ROLE`; what it says goes to NAME.log, by default ROLE.log."""
-        argv = [sys.executable, "-m", "celery", "-q", "-A", "workers", role, *options]
-        with self.log(name or role).open("ab") as log:
-            self._processes[name or role] = children.spawn(
-                argv, output=log, env=clean_environment(self.folder) | self.env | dict(env or {})
-            )
+        self._processes[name or role] = warm.spawn(
+            "celery",
+            ["-q", "-A", "workers", role, *options],
+            folder=self.folder,
+            env=clean_environment(self.folder) | self.env | dict(env or {}),
+            out=self.log(name or role),
+        )
 
     def start_worker(self, level: str = "info", *, name: str = "worker") -> None:
         """Start a worker, and wait until it takes tasks."""
