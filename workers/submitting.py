@@ -159,6 +159,10 @@ def _call(own: Services, work: Work, start: Start) -> None:
     started = time.monotonic()
     attempt_ids = start.begun.attempt_ids
     own.witness.begun(attempt_ids)
+    # Should this process die now, its log says that this batch's doubts are its own.
+    log.info(
+        "batch %d, fence %d: %d requests leave", work.claim.id, work.claim.fence, len(attempt_ids)
+    )
     settling = Settling(own, work)
     groups = own.runtime.call_groups(
         [request.http for request in work.requests],

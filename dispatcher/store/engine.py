@@ -33,6 +33,12 @@ from dispatcher.store.turnstile import lock_files, turn
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0
 _UPGRADE = "run `dispatcher db upgrade`"
+#: A commit that a crash of the server may take back would let requests leave without their attempt
+#: rows. Every other value has the commit on the server's disk; the stronger ones stay.
+_PG_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') = 'off'"
+)
 _PG_OPTIONS = "-c timezone=UTC -c statement_timeout=120s -c idle_in_transaction_session_timeout=60s"
 
 
@@ -165,7 +171,7 @@ def _sqlite_engine(url: URL, lock_wait_s: float) -> Engine:
 
 
 def _postgres_engine(url: URL, lock_wait_s: float) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=5,
         max_overflow=100,
@@ -181,6 +187,13 @@ def _postgres_engine(url: URL, lock_wait_s: float) -> Engine:
             "options": f"{_PG_OPTIONS} -c lock_timeout={lock_wait_s * 1000:.0f}ms",
         },
     )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        connection.execute(_PG_DURABLE)
+        connection.commit()
+
+    return engine
 
 
 #: What SQLite and PostgreSQL say, what that means, and the remedy.

@@ -4,9 +4,11 @@ Reads only what both have written down; knows the killer's victims, and nothing 
 """
 
 import json
+import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ _TAKEN = {
 #: Faults that keep the client from knowing that it was *not* accepted: the ledger has no row.
 _VAGUE_REFUSALS = ("reset_before", "error_before", "html_before", "hang_before")
 _SHOWN = 20
+#: A server may still commit what a client asked for that was killed meanwhile.
+_COMMIT = timedelta(seconds=0.5)
+_HOLDS = re.compile(r"batch (\d+), fence (\d+): \d+ requests leave")
 
 
 @dataclass
@@ -40,7 +45,42 @@ class Findings:
     resent: int = 0
     lost: int = 0
     doubtful: int = 0
+    #: Requests that were judged lost with their worker, whatever became of them then.
+    given_up: int = 0
     violations: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blow:
+    """A worker was killed, or stopped, at a time."""
+
+    worker: str
+    at: datetime
+    kills: bool
+
+
+def blow_to(
+    attempt: Any, blows: Iterable[Blow], holders: Mapping[tuple[int, int], str]
+) -> Blow | None:
+    """The first blow that befell an attempt's worker between its row and its end; None: no excuse.
+
+    A worker that died before it could say that it holds a batch has said nothing: then any may be.
+    """
+    holder = holders.get((attempt.batch_id, attempt.fence))
+    for blow in blows:
+        is_its = holder in {None, blow.worker}
+        if is_its and attempt.begun_at - _COMMIT <= blow.at <= attempt.ended_at:
+            return blow
+    return None
+
+
+def read_holders(logs: Mapping[str, str]) -> dict[tuple[int, int], str]:
+    """Which worker said in its log that requests of which batch, by which fence, leave."""
+    return {
+        (int(batch_id), int(fence)): worker
+        for worker, said in logs.items()
+        for batch_id, fence in _HOLDS.findall(said)
+    }
 
 
 def read_ledger(path: Path) -> dict[int, list[dict[str, Any]]]:
@@ -58,11 +98,12 @@ def judge(
     ledger: Mapping[int, list[dict[str, Any]]],
     *,
     submitted: int,
-    held: Collection[int],
+    blows: Sequence[Blow],
+    holders: Mapping[tuple[int, int], str],
     faults: Mapping[str, int],
     has_list: bool,
 ) -> Findings:
-    """Compare. `submitted` recipients were handed in; `held` are requests of killed processes."""
+    """Compare. `submitted` recipients were handed in; `holders` are the workers of each batch."""
     said = Findings()
     with store.read() as conn:
         messages = conn.execute(sa.select(MESSAGE)).all()
@@ -81,6 +122,14 @@ def judge(
     said.doubtful = len(doubtful)
     if has_list and doubtful:
         wrong.append(f"{len(doubtful)} are in doubt though the provider has a list")
+    lost = [row for row in attempts.values() if row.error == LOST]
+    held = {row.id for row in lost if blow_to(row, blows, holders) is not None}
+    wrong += [
+        f"request {row.id} was given up though its worker was neither killed nor stopped meanwhile"
+        for row in lost
+        if row.id not in held
+    ]
+    said.given_up = len(lost)
     wrong += _needless_doubts(doubtful, ledger, held, faults)
     open_ = [row.id for row in attempts.values() if row.outcome == AttemptOutcome.OPEN]
     if open_:
@@ -173,14 +222,11 @@ def _miscounts(store: Store, messages: Iterable[Any], attempts: Mapping[int, Any
     return wrong
 
 
-def kills_in_mid_request(store: Store, open_at_kills: Iterable[Collection[int]]) -> int:
+def kills_in_mid_request(
+    store: Store, blows: Iterable[Blow], holders: Mapping[tuple[int, int], str]
+) -> int:
     """How many kills cost a request that was begun and not settled; each request counts once."""
+    kills = [blow for blow in blows if blow.kills]
     with store.read() as conn:
-        query = sa.select(ATTEMPT.c.id).where(ATTEMPT.c.error == LOST)
-        lost = set(conn.execute(query).scalars())
-    count = 0
-    for open_ in open_at_kills:
-        mine = lost & set(open_)
-        lost -= mine
-        count += bool(mine)
-    return count
+        lost = conn.execute(sa.select(ATTEMPT).where(ATTEMPT.c.error == LOST)).all()
+    return len({blow for row in lost if (blow := blow_to(row, kills, holders)) is not None})

@@ -1,4 +1,4 @@
-"""The killer: what befalls the crew, drawn from a seed, and which requests it may have cost."""
+"""The killer: what befalls the crew, drawn from a seed, and when it befell whom."""
 
 import os
 import random
@@ -7,7 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 
+import psycopg
 import sqlalchemy as sa
 from celery import Celery
 
@@ -15,8 +17,9 @@ from dispatcher.errors import StoreError
 from dispatcher.status import IN_FLIGHT, AttemptOutcome
 from dispatcher.store.tables import ATTEMPT, BATCH
 from tests.chaos.crew import Crew
+from tests.chaos.judge import Blow
 from tests.fakes.postgres import PostgresServer
-from tests.fakes.stage import Stage, wait_for
+from tests.fakes.stage import Stage
 
 #: Old tickets are kept for later.
 _TICKETS = 300
@@ -25,7 +28,7 @@ _AIM_S = 1.5
 
 
 class Killer:
-    """Draws one event after another. `held` are the requests that its victims had under way."""
+    """Draws one event after another. `blows` are those that may have cost a worker's requests."""
 
     def __init__(
         self, stage: Stage, crew: Crew, rng: random.Random, postgres: PostgresServer | None
@@ -34,9 +37,7 @@ class Killer:
         self._tickets: list[tuple[int, int]] = []
         self._reopen_at: float | None = None
         self.events: Counter[str] = Counter()
-        #: For each `kill -9` of a worker, the requests that were open in the store.
-        self.open_at_kills: list[set[int]] = []
-        self.held: set[int] = set()
+        self.blows: list[Blow] = []
         weighted: list[tuple[Callable[[], bool], int]] = [
             (self._kill_worker, 12),
             (self._kill_beat, 2),
@@ -69,7 +70,7 @@ class Killer:
 
     def calm_down(self) -> None:
         """Nothing more happens."""
-        if self._reopen_at is not None:
+        while self._reopen_at is not None:
             self._open_postgres()
 
     # --- Processes ----------------------------------------------------------------------------
@@ -81,7 +82,7 @@ class Killer:
         if self._rng.random() < 0.8:
             self._aim()
         self._crew.kill(name)
-        self.open_at_kills.append(self._note_open())
+        self._blow(name, kills=True)
         self.events["kill worker"] += 1
         return True
 
@@ -91,39 +92,26 @@ class Killer:
             return False
         # Shorter and longer than a lease.
         self._crew.sleep(name, self._rng.choice([0.3, 1.5, 4.0, 9.0]))
-        self._note_open()
+        self._blow(name, kills=False)
         self.events["stop worker"] += 1
         return True
+
+    def _blow(self, worker: str, *, kills: bool) -> None:
+        self.blows.append(Blow(worker=worker, at=datetime.now(UTC), kills=kills))
 
     def _victim(self) -> str | None:
         ready = self._crew.ready()
         return self._rng.choice(ready) if ready else None
 
     def _aim(self) -> None:
+        """Wait until a request is under way, whoever's."""
+        is_open = sa.select(ATTEMPT.c.id).where(ATTEMPT.c.outcome == AttemptOutcome.OPEN)
         deadline = time.monotonic() + _AIM_S
         while time.monotonic() < deadline:
-            with suppress(StoreError):
-                if self._open():
+            with suppress(StoreError), self._stage.store.read() as conn:
+                if conn.execute(is_open.limit(1)).first() is not None:
                     return
             time.sleep(0.02)
-
-    def _note_open(self) -> set[int]:
-        """What may be lost with a process that has just died or stands still."""
-        found: set[int] = wait_for(self._open_once, "an answer of the store")[0]
-        self.held |= found
-        return found
-
-    def _open_once(self) -> tuple[set[int]] | None:
-        try:
-            return (self._open(),)
-        except StoreError:
-            self.keep_up()
-            return None
-
-    def _open(self) -> set[int]:
-        with self._stage.store.read() as conn:
-            query = sa.select(ATTEMPT.c.id).where(ATTEMPT.c.outcome == AttemptOutcome.OPEN)
-            return set(conn.execute(query).scalars())
 
     def _kill_beat(self) -> bool:
         self._crew.kill("beat")
@@ -199,19 +187,27 @@ class Killer:
 
     def _shut_postgres(self) -> bool:
         """Nobody gets in for some seconds, and who is in is thrown out."""
-        assert self._postgres is not None
         if self._reopen_at is not None:
             return False
-        self._postgres.execute(f"ALTER DATABASE {self._database} ALLOW_CONNECTIONS false")
-        self._postgres.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            f"WHERE datname = '{self._database}'"
-        )
         self._reopen_at = time.monotonic() + self._rng.choice([1.0, 3.0, 7.0])
-        self.events["PostgreSQL away"] += 1
-        return True
+        is_done = self._order(
+            f"ALTER DATABASE {self._database} ALLOW_CONNECTIONS false",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{self._database}'",
+        )
+        self.events["PostgreSQL away"] += is_done
+        return is_done
 
     def _open_postgres(self) -> None:
+        if self._order(f"ALTER DATABASE {self._database} ALLOW_CONNECTIONS true"):
+            self._reopen_at = None
+
+    def _order(self, *statements: str) -> bool:
+        """Tell the server; False while it recovers from a crash."""
         assert self._postgres is not None
-        self._postgres.execute(f"ALTER DATABASE {self._database} ALLOW_CONNECTIONS true")
-        self._reopen_at = None
+        try:
+            for statement in statements:
+                self._postgres.execute(statement)
+        except psycopg.OperationalError:
+            return False
+        return True

@@ -17,8 +17,8 @@ from dispatcher.embedded import EmbeddedBroker
 from dispatcher.errors import StoreError
 from dispatcher.status import BatchState
 from dispatcher.store.tables import BATCH, CAMPAIGN
-from tests.chaos.crew import Crew, crew
-from tests.chaos.judge import Findings, judge, kills_in_mid_request, read_ledger
+from tests.chaos.crew import WORKERS, Crew, crew
+from tests.chaos.judge import Findings, judge, kills_in_mid_request, read_holders, read_ledger
 from tests.chaos.killer import Killer
 from tests.fakes.postgres import PostgresServer, running_server
 from tests.fakes.simulator import SimulatorProcess
@@ -137,10 +137,6 @@ def _stage(plan: Plan, folder: Path) -> Iterator[tuple[Stage, PostgresServer | N
         if plan.store == "postgres":
             postgres = stack.enter_context(running_server())
             url = stack.enter_context(postgres.database())
-            # A crash of the server must not cost what it had committed. Only a database's own
-            # setting outdoes those on the server's command line.
-            name = url.partition("@/")[2].partition("?")[0]
-            postgres.execute(f"ALTER DATABASE {name} SET synchronous_commit = on")
         broker = stack.enter_context(EmbeddedBroker(folder / "broker" / "broker.sock"))
         fates = ("--delivered", "0.95", "--undelivered", "0.05", "--expired", "0")
         provider = stack.enter_context(
@@ -184,18 +180,20 @@ def _play(
     began = time.monotonic()
     over = _settle(stage, ours)
     figures.settled_in_s = time.monotonic() - began
+    holders = read_holders({name: stage.said(name) for name in WORKERS})
     figures.findings = judge(
         stage.store,
         read_ledger(ledger),
         submitted=before + submitter.recipients,
-        held=killer.held,
+        blows=killer.blows,
+        holders=holders,
         faults=faults,
         has_list=has_list,
     )
     if not over:
         figures.findings.violations.append(f"not everything had settled in {_SETTLE_S:.0f} s")
     figures.kills = killer.kills
-    figures.kills_in_mid_request = kills_in_mid_request(stage.store, killer.open_at_kills)
+    figures.kills_in_mid_request = kills_in_mid_request(stage.store, killer.blows, holders)
     figures.faults = sum(n for name, n in faults.items() if name != "slow")
     figures.events = dict(killer.events)
     figures.own_exits = dict(ours.own_exits)

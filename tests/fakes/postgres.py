@@ -63,8 +63,13 @@ class PostgresServer:
         return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
 
     def execute(self, statement: str) -> None:
+        """As the superuser; not undone by a crash of the server."""
         with psycopg.connect(
-            host=str(self.folder), user="postgres", dbname="postgres", autocommit=True
+            host=str(self.folder),
+            user="postgres",
+            dbname="postgres",
+            autocommit=True,
+            options="-c synchronous_commit=on",
         ) as connection:
             connection.execute(statement)
 

@@ -1,6 +1,8 @@
 """Transactions: writers wait for each other, readers for nobody, and errors are sentences."""
 
 import fcntl
+import os
+import signal
 import sqlite3
 import threading
 from contextlib import closing
@@ -13,6 +15,7 @@ from sqlalchemy import text, update
 from dispatcher.errors import ConfigError, StoreError
 from dispatcher.store.engine import Store, parse_url, store_now
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN
+from tests.fakes.stage import wait_for
 from tests.fakes.stores import add_account, rows, start_import
 
 BUSY_S = 60
@@ -187,6 +190,42 @@ def test_postgresql_sessions_have_limits_and_utc(postgres_url):
     with closing(Store(postgres_url)) as store, store.read() as conn:
         shown = [conn.execute(text(f"SHOW {name}")).scalar() for name in names]
     assert shown == ["2min", "30s", "1min", "UTC"]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("configured", "used"),
+    [("off", "on"), ("local", "local"), ("on", "on"), ("remote_apply", "remote_apply")],
+)
+def test_a_commit_is_durable_whatever_the_server_is_configured_for(
+    configured, used, postgres_server, postgres_url
+):
+    name = postgres_url.partition("@/")[2].partition("?")[0]
+    postgres_server.execute(f"ALTER DATABASE {name} SET synchronous_commit = {configured}")
+    with closing(Store(postgres_url)) as store:
+        for transaction in (store.read, store.write, store.read):
+            with transaction() as conn:
+                assert conn.execute(text("SHOW synchronous_commit")).scalar() == used
+                conn.rollback()
+
+
+@pytest.mark.postgres
+def test_what_was_committed_survives_a_crash_of_the_server_at_once(postgres_url):
+    """The fixture's server is configured with `synchronous_commit = off`."""
+    with closing(Store(postgres_url)) as store:
+        with store.read() as conn:
+            victim = conn.execute(text("SELECT pg_backend_pid()")).scalar()
+        add_account(store)
+        os.kill(victim, signal.SIGKILL)  # the server ends every session, and recovers from its log
+
+        def stored():
+            try:
+                return [rows(store, ACCOUNT)]
+            except StoreError:
+                return None
+
+        (found,) = wait_for(stored, "the server")
+        assert len(found) == 1
 
 
 @pytest.mark.postgres
