@@ -1,6 +1,6 @@
 """What a person decides of recipients in doubt, and starts again of those that failed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -98,7 +98,7 @@ def resolve(store: Store, reference: str, choice: Choice, numbers: Collection[in
                 continue
             now = store_now(conn)
             if rows:
-                _decide(conn, case, choice, [row.seq for row in rows], now)
+                _decide(conn, case, choice, rows, now)
                 decisions.audit(conn, case, choice.value, len(rows), actor=_ACTOR, now=now)
             decisions.close(conn, case, next_at=case.attempt.reconcile_at, looked=False)
             done += len(rows)
@@ -140,15 +140,16 @@ def _chosen(conn: Connection, request: int, numbers: Collection[int]) -> list[An
 
 
 def _decide(
-    conn: Connection, case: Case, choice: Choice, seqs: Collection[int], now: datetime
+    conn: Connection, case: Case, choice: Choice, rows: Sequence[AnyRow], now: datetime
 ) -> None:
+    def noted(decision: Note) -> list[Noted]:
+        # Whether it was submitted again once stays known, whatever is decided later.
+        return [Noted(row.seq, decision | Note(row.note or 0) & Note.RESENT) for row in rows]
+
     match choice:
         case Choice.RESEND:
-            rows = [Noted(seq, Note.RESENT) for seq in seqs]
-            decisions.again(conn, case, rows, failed_after=None, now=now)
+            decisions.again(conn, case, noted(Note.RESENT), failed_after=None, now=now)
         case Choice.ASSUME_SUBMITTED:
-            rows = [Noted(seq, Note.ASSUMED) for seq in seqs]
-            decisions.end(conn, case, MessageState.SUBMITTED, rows, now=now)
+            decisions.end(conn, case, MessageState.SUBMITTED, noted(Note.ASSUMED), now=now)
         case Choice.DROP:
-            rows = [Noted(seq, Note.DROPPED) for seq in seqs]
-            decisions.end(conn, case, MessageState.FAILED, rows, now=now)
+            decisions.end(conn, case, MessageState.FAILED, noted(Note.DROPPED), now=now)

@@ -114,7 +114,7 @@ class Watchdog:
                 settled = self._own.spill.settle(self._own.store)
                 if settled:
                     log.info("%d answers of an earlier process were settled", settled)
-                late = self._look()
+                late = self.look()
             except DispatcherError as error:
                 log.warning("the watchdog could not look: %s", error.message)
             except Exception:
@@ -125,7 +125,8 @@ class Watchdog:
                     self._end(late)
             self._own.stopping.wait(_PAUSE_S)
 
-    def _look(self) -> list[int]:
+    def look(self) -> list[int]:
+        """The batches that wait too long for this worker."""
         with self._own.store.read() as conn:
             # A store that is behind its witness hands nothing out: that is no stall of ours.
             is_held = identity.held(conn) is not None

@@ -165,14 +165,15 @@ def settle(
 
     With the newest fence everything in `verdict` counts. Where the lease had run out, a late
     acceptance still turns its own doubt into `submitted`, also where it was to be submitted again
-    and was not yet; a late refusal changes nothing. An answer that is stored already (its commit
-    was not acknowledged) is not counted again.
+    and was not yet, by the same batch; a late refusal changes nothing. An answer that is stored
+    already (its commit was not acknowledged) is not counted again.
     """
     owned = _is_owned(conn, held)
     outcome = conn.execute(select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == attempt_id)).scalar_one()
     if outcome != (AttemptOutcome.OPEN if owned else AttemptOutcome.DOUBTFUL):
         return Settled(owned=owned)
     if not owned:
+        held = late.as_it_is_now(conn, held)
         verdict = late.without_matched(conn, held, verdict)
     accepted = _accept(conn, held, attempt_id, verdict, MessageState.PENDING)
     _move(conn, held.id, accepted, BATCH.c.submitted)

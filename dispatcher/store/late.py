@@ -10,7 +10,13 @@ from dispatcher.store import other_ids
 from dispatcher.store.batches import Claim
 from dispatcher.store.other_ids import OtherId
 from dispatcher.store.sets import value_set
-from dispatcher.store.tables import MESSAGE
+from dispatcher.store.tables import BATCH, MESSAGE
+
+
+def as_it_is_now(conn: Connection, held: Claim) -> Claim:
+    """The claim with the messages that its batch still has: others may have gone to a fallback."""
+    row = conn.execute(select(BATCH.c.first_seq, BATCH.c.size).where(BATCH.c.id == held.id)).one()
+    return replace(held, first_seq=row.first_seq, size=row.size)
 
 
 def without_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:

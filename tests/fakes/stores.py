@@ -270,24 +270,25 @@ def counts_of(store, campaign_id):
 
 def assert_counts_agree(store):
     """Every counter of every batch is what a recount of its messages says."""
-    polled = {row.id: row.poll_at is not None for row in rows(store, ATTEMPT)}
-    messages = rows(store, MESSAGE)
-    for batch in rows(store, BATCH):
-        mine = [
-            m
-            for m in messages
-            if m.campaign_id == batch.campaign_id
-            and batch.first_seq <= m.seq < batch.first_seq + batch.size
-        ]
-        assert len(mine) == batch.size
-        recount = Counter(MessageState(m.state).label for m in mine)
+    assert_counts(*([row._mapping for row in rows(store, t)] for t in (BATCH, MESSAGE, ATTEMPT)))
+
+
+def assert_counts(batches_, messages, attempts_):
+    """As `assert_counts_agree`, of rows that were read."""
+    polled = {row["id"]: row["poll_at"] is not None for row in attempts_}
+    by_key = {(m["campaign_id"], m["seq"]): m for m in messages}
+    for batch in batches_:
+        seqs = range(batch["first_seq"], batch["first_seq"] + batch["size"])
+        mine = [by_key[batch["campaign_id"], seq] for seq in seqs]
+        recount = Counter(MessageState(m["state"]).label for m in mine)
         recount["no_receipt"] = sum(
-            m.state == MessageState.SUBMITTED and not polled[m.attempt_id] for m in mine
+            m["state"] == MessageState.SUBMITTED and not polled[m["attempt_id"]] for m in mine
         )
-        stored = {name: batch._mapping[name] for name in campaigns.COUNTERS}
-        assert stored == {name: recount[name] for name in campaigns.COUNTERS}, f"batch {batch.id}"
-        if batch.state in {BatchState.SETTLED, BatchState.CANCELLED}:
-            assert batch.pending == 0, f"batch {batch.id} has ended with work left"
+        stored = {name: batch[name] for name in campaigns.COUNTERS}
+        counted = {name: recount[name] for name in campaigns.COUNTERS}
+        assert stored == counted, f"batch {batch['id']}"
+        if batch["state"] in {BatchState.SETTLED, BatchState.CANCELLED}:
+            assert batch["pending"] == 0, f"batch {batch['id']} has ended with work left"
 
 
 def add_attempt(conn, **values):

@@ -10,16 +10,19 @@ from dispatcher.errors import Refused
 from dispatcher.export import write_csv
 from dispatcher.fallback import advance, checked_leg, in_need
 from dispatcher.messages import Route
+from dispatcher.reconcile import Note
 from dispatcher.release import release
 from dispatcher.routes import Leg, route_of
 from dispatcher.status import BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, campaigns, decisions, moves
-from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store import accounts, batches, campaigns, decisions, moves
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
 from dispatcher.submission import accept, import_rows
 from tests.fakes.stores import (
+    LEASE,
     NOW,
     FakeProvider,
     add_account,
+    audit,
     batch_of,
     begin,
     campaign_of,
@@ -230,6 +233,24 @@ def test_doubtful_recipients_stay_until_somebody_decides(store):
     assert counts_of(store, made) == {"pending": 6}
     assert {b[0] for b in waiting(store)} == {"backup"}
     assert_ranges_are_whole(store, made, 6)
+
+
+def test_a_late_acceptance_of_who_was_to_be_resent_and_moved_is_an_alarm(store):
+    made = campaign(store, 6)
+    held = claimed(store)
+    (attempt,) = begin(store, held)
+    with store.write() as conn:
+        batches.doubt_expired_submissions(conn, NOW + LEASE * 2)
+        case = decisions.lock(conn, attempt)
+        noted = [decisions.Noted(seq, Note.RESENT) for seq in range(5)]
+        decisions.again(conn, case, noted, failed_after=None, now=NOW)
+    pause(store)
+    moved(store, made)
+    settle(store, held, attempt, verdict(accepted=range(6)))
+    assert states(store) == [*["pending"] * 5, "submitted"]
+    assert counts_of(store, made) == {"pending": 5, "submitted": 1}
+    assert len(rows(store, OTHER_ID)) == 5
+    assert "late acceptance" in audit(store)
 
 
 def test_a_text_over_the_other_accounts_limits_fails_with_the_reason(store):

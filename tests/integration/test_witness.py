@@ -3,6 +3,7 @@
 import shutil
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import fakeredis
 import pytest
@@ -30,6 +31,7 @@ from tests.fakes.stores import (
     submitting,
     verdict,
 )
+from workers.watchdog import Watchdog
 
 
 @pytest.fixture
@@ -361,3 +363,20 @@ def test_a_new_identity_is_given_once(store):
         first = identity.ensure(conn)
     with store.write() as conn:
         assert identity.ensure(conn).store_id == first.store_id
+
+
+def test_a_store_that_is_held_is_no_stall_of_the_workers(store):
+    """What it released before waits for a person: a worker that ended itself would not help."""
+    add_campaign(store)
+    (waiting,) = queued(store)
+    own = SimpleNamespace(
+        store=store,
+        settings=SimpleNamespace(accounts=["main"]),
+        limiter=SimpleNamespace(answers=lambda: True),
+    )
+    watchdog = Watchdog(own, after_s=0)
+    assert watchdog.look() == [waiting.id]
+    with store.write() as conn:
+        identity.ensure(conn)
+        identity.note(conn, held="the store is an older copy of itself")
+    assert watchdog.look() == []
