@@ -49,12 +49,7 @@ class Timing:
         return self.in_recipients_zone and self.schedule is not None
 
     def check(self, now: datetime) -> None:
-        """Raises Refused where nothing could ever leave, and for a start that must be a slip."""
-        if self.start_at is not None and now - self.start_at > _SLIP:
-            raise Refused(
-                f"--start-at lies in the past: {self.start_at:%Y-%m-%d %H:%M} UTC",
-                "give a later time, or leave it out to start at once",
-            )
+        """Raises Refused where nothing could ever leave."""
         if self.expire_at is None:
             return
         if self.expire_at <= now:
@@ -72,3 +67,12 @@ class Timing:
             "one_off": self.one_off,
             "schedule": self.schedule,
         }
+
+
+def check_start(start_at: datetime | None, now: datetime) -> None:
+    """Raises Refused for a start, as somebody gives it now, that must be a slip."""
+    if start_at is not None and now - start_at > _SLIP:
+        raise Refused(
+            f"--start-at lies in the past: {start_at:%Y-%m-%d %H:%M} UTC",
+            "give a later time, or leave it out to start at once",
+        )

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 @click.option(
     "--window", "windows", multiple=True, help="In place of its windows; `none` for none."
 )
-@click.option("--blackout", "blackouts", multiple=True, help="In place of its blackouts; `none`.")
+@click.option(
+    "--blackout", "blackouts", multiple=True, help="In place of its blackouts; `none` for none."
+)
 @click.option("--timezone", "zone", help="The zone of the windows given.")
-@click.option("--priority", type=click.IntRange(-100, 100))
+@click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first.")
 @click.option("--start-at", metavar="TIME", help="`none` for at once.")
 @click.option("--expire-at", metavar="TIME", help="`none` for never.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -104,13 +106,14 @@ def _check(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> 
 
     from dispatcher.gates import Wanted, check_opens
     from dispatcher.status import Kind
-    from dispatcher.timing import Timing
+    from dispatcher.timing import Timing, check_start
 
     if not values.keys() & {"start_at", "expire_at", "schedule"}:
         return
     new = {name: values.get(name, campaign._mapping[name]) for name in ("start_at", "expire_at")}
     schedule = values.get("schedule", campaign.schedule)
     now = datetime.now(UTC)
+    check_start(values.get("start_at"), now)
     Timing(**new).check(now)
     zones = orjson.loads(campaign.zones) if campaign.zones else [None]
     wanted = Wanted(kind=Kind(campaign.kind), schedule=schedule, **new)

@@ -227,7 +227,7 @@ def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
     from zoneinfo import ZoneInfo
 
     from dispatcher.cli.values import check_windows, parse_named_zone, parse_rate, parse_time
-    from dispatcher.timing import Timing
+    from dispatcher.timing import Timing, check_start
 
     in_recipients_zone = given["zone"] == "recipient"
     zone: tzinfo = ZoneInfo(provider.settings.timezone)
@@ -244,6 +244,7 @@ def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
         in_recipients_zone=in_recipients_zone,
     )
     check_windows(timing)
+    check_start(timing.start_at, datetime.now(UTC))
     timing.check(datetime.now(UTC))
     return timing
 

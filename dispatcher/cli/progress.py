@@ -22,6 +22,7 @@ _FORECAST_EVERY_S = 5.0
 _LINE_EVERY_S = 2.0
 #: The rate shown is that of the last so many seconds.
 _RATE_OVER_S = 10.0
+_BAR_CELLS = 40
 
 
 class Pace:
@@ -168,10 +169,10 @@ def _drawn(shown: "View", text: str, stopped: str | None, foreseen: str | None) 
 
     total = shown.counts["total"]
     handled = total - shown.counts["pending"]
-    cells = 30
-    full = cells * handled // total if total else cells
-    drawn = Text("█" * full + "░" * (cells - full) + " ", style="green")
-    drawn.append(text, style="default")
+    share = handled / total if total else 1.0
+    full = int(_BAR_CELLS * share)
+    drawn = Text("█" * full + "░" * (_BAR_CELLS - full), style="green")
+    drawn.append(f" {int(100 * share)} %\n{text}", style="default")
     if foreseen is not None:
         drawn.append(f"\n{safe_text(foreseen)}", style="dim")
     if (doubt := doubt_in_short(shown)) is not None:

@@ -79,6 +79,11 @@ def test_none_takes_a_rate_and_an_expiry_away(sqlite_store, run):
     assert (campaign.rate, campaign.expire_at) == (None, None)
 
 
+def test_a_campaign_that_started_long_ago_can_be_changed(sqlite_store, run):
+    add_campaign(sqlite_store, start_at=in_days(-30))
+    assert run("--window", "00:00-24:00").code == 0
+
+
 @pytest.mark.parametrize(
     ("stored", "options", "code", "words"),
     [
@@ -94,6 +99,8 @@ def test_none_takes_a_rate_and_an_expiry_away(sqlite_store, run):
         ({}, ["--expire-at", "tomorrow"], 2, "'tomorrow' is no time"),
         ({}, ["--expire-at", "0001-01-01"], 2, "'0001-01-01' is no time"),
         ({}, ["--expire-at", "2020-01-01"], 3, "lies in the past"),
+        ({}, ["--start-at", "2020-01-01"], 3, "--start-at lies in the past"),
+        ({}, ["--rate", ""], 2, "--rate is empty"),
         ({"expire_at": in_days(1)}, ["--start-at", "2099-01-01"], 3, "not after --start-at"),
         ({}, ["--window", "2020-05-01 09:00-10:00"], 3, "the windows never open"),
         (
