@@ -78,10 +78,11 @@ class BrokerSettings(Section):
 class WorkerSettings(Section):
     """`[worker]`: how workers hold work. All processes of a store need the same values."""
 
-    #: Seconds that a claimed batch stays a worker's without a sign of life from it.
-    lease_s: float = Field(default=30, ge=5, le=600)
+    #: Seconds that a claimed batch stays a worker's without a sign of life from it. With a tick and
+    #: what a commit takes, a killed worker's work goes on within half a minute.
+    lease_s: float = Field(default=25, ge=5, le=600)
     #: Seconds after which a released batch that no worker has claimed is put into Redis again.
-    requeue_after_s: float = Field(default=30, ge=1, le=3600)
+    requeue_after_s: float = Field(default=25, ge=1, le=3600)
     #: Status requests in flight at once, besides the submissions.
     max_polls: int = Field(default=8, ge=1, le=1000)
     #: Seconds, after a request's deadline and one more time-out, before its doubtful recipients are

@@ -1,6 +1,7 @@
 """The doctor: whether everything that a campaign needs is there, a finding per part."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from dispatcher.errors import BrokerError, StoreError
 from dispatcher.health import waits_for
 from dispatcher.processes import threads_needed
 from dispatcher.spill import spill_of
-from dispatcher.store import accounts, scheduler
+from dispatcher.store import accounts, imports, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import current, standing
 from dispatcher.store.sets import AnyRow
@@ -39,17 +40,18 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield Finding(part="configuration", ok=True, what=f"read from {place}")
     for problem in settings.problems():
         yield Finding(part="configuration", ok=False, what=problem)
-    store = Store(settings.store.url)
-    looked = list(_store(store))
-    yield from looked
-    yield _broker(settings)
-    if all(finding.ok for finding in looked):
-        yield from _witness(store)
-        yield from _spilled(store, settings)
-        yield _scheduler(store)
-        yield from _workers(store, settings)
-        yield from _accounts(store, settings)
-        yield from _corrections(store)
+    with closing(Store(settings.store.url)) as store:
+        looked = list(_store(store))
+        yield from looked
+        yield _broker(settings)
+        if all(finding.ok for finding in looked):
+            yield from _witness(store)
+            yield from _spilled(store, settings)
+            yield _scheduler(store)
+            yield from _workers(store, settings)
+            yield from _accounts(store, settings)
+            yield from _imports(store)
+            yield from _corrections(store)
 
 
 def _store(store: Store) -> Iterator[Finding]:
@@ -154,6 +156,17 @@ def _accounts(store: Store, settings: Settings) -> Iterator[Finding]:
 
 def _waiting(what: str, account: AnyRow, now: datetime) -> str:
     return f"{what}; it waits for {waits_for(account, now)}"
+
+
+def _imports(store: Store) -> Iterator[Finding]:
+    with store.read() as conn:
+        left = imports.without_writer(conn, store_now(conn))
+    for row in left:
+        what = (
+            f"the import of {row.source_name} (campaign {row.id}) was left unfinished and sends "
+            "nothing: submit the file again to take it over"
+        )
+        yield Finding(part="imports", ok=True, what=what)
 
 
 def _corrections(store: Store) -> Iterator[Finding]:

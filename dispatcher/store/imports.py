@@ -88,6 +88,14 @@ def unfinished(conn: Connection, content_key: str, idempotency_key: str | None) 
     return conn.execute(query.limit(1)).one_or_none()
 
 
+def without_writer(conn: Connection, now: datetime) -> Sequence[AnyRow]:
+    """Imports that were never accepted and whose lease ran out, oldest first."""
+    query = select(CAMPAIGN.c.id, CAMPAIGN.c.source_name).where(
+        CAMPAIGN.c.state == CampaignState.IMPORTING, CAMPAIGN.c.import_lease_until <= now
+    )
+    return conn.execute(query.order_by(CAMPAIGN.c.id)).all()
+
+
 def take_over(conn: Connection, left: AnyRow, lease_until: datetime) -> Import | None:
     """Fence off whoever was importing it; None where somebody else was faster."""
     fence = left.import_fence

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from dispatcher.status import MessageState
-from dispatcher.store import costs
+from dispatcher.store import costs, scheduler
 from dispatcher.store.engine import one_at_a_time
 from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
@@ -79,7 +79,8 @@ def release(
 ) -> list[PollTicket]:
     """Hand out due polls so that at most `limit` are out at a time, whoever releases.
 
-    `per_account` of them may be one account's: polls that hang leave the others a place.
+    `per_account` of them may be one account's: polls that hang leave the others a place. One whose
+    lease ran out (its worker or its message was lost) is counted as a correction.
     """
     one_at_a_time(conn, "release of polls")
     open_ = ATTEMPT.c.poll_at.is_not(None)
@@ -96,17 +97,20 @@ def release(
     idle = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= now)
     # Locked first: LIMIT in a subquery of the UPDATE holds only until PostgreSQL runs it twice.
     due = conn.execute(
-        select(ATTEMPT.c.id, ATTEMPT.c.account)
+        select(ATTEMPT.c.id, ATTEMPT.c.account, ATTEMPT.c.poll_lease_until)
         .where(open_, ATTEMPT.c.poll_at <= now, idle, ATTEMPT.c.account.not_in(full))
         .order_by(ATTEMPT.c.poll_at)
         .limit(limit - out)
         .with_for_update(skip_locked=True)
     ).all()
     ids = []
+    lost = 0
     for row in due:
         out_of[row.account] += 1
         if out_of[row.account] <= most:
             ids.append(row.id)
+            lost += row.poll_lease_until is not None
+    scheduler.count_corrections(conn, {"poll was not answered": lost})
     rows = conn.execute(
         update(ATTEMPT)
         .where(ATTEMPT.c.id.in_(ids))

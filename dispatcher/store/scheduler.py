@@ -12,6 +12,7 @@ from dispatcher.store.tables import SCHEDULER, WORKER
 
 #: A second tick within this time does nothing: two beats do no harm.
 _TICK_GAP = timedelta(seconds=0.5)
+_FIRST = {"id": 1, "corrections": "{}"}
 
 
 def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
@@ -20,7 +21,7 @@ def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
     After a pause longer than half a lease (outage, suspend, clock jump) holders get one full lease
     to renew before anything of theirs is judged lost.
     """
-    insert_or_ignore(conn, SCHEDULER, {"id": 1, "corrections": "{}"})
+    insert_or_ignore(conn, SCHEDULER, _FIRST)
     row = conn.execute(select(SCHEDULER).where(SCHEDULER.c.id == 1).with_for_update()).one()
     if row.ticked_at is not None and now - _TICK_GAP < row.ticked_at <= now:
         return None
@@ -45,6 +46,7 @@ def count_corrections(conn: Connection, made: dict[str, int]) -> None:
     """Add what a sweep had to put right: a leak shows as a growing count."""
     if not any(made.values()):
         return
+    insert_or_ignore(conn, SCHEDULER, _FIRST)
     stored = orjson.loads(
         conn.execute(select(SCHEDULER.c.corrections).where(SCHEDULER.c.id == 1)).scalar_one()
     )

@@ -4,13 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import make_url
 
 from dispatcher import liveness
+from dispatcher.config import load_settings
+from dispatcher.doctor import examine
+from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import upgrade
+from dispatcher.store.tables import CAMPAIGN
 from tests.fakes.cli import ROOT, clean_environment, dispatcher
+from tests.fakes.stores import change, start_import
 
 POINTS, SEED = {"sqlite": 50, "postgresql": 12}, 20_260_501
 ROWS = 40
@@ -68,6 +75,25 @@ def test_killed_at_fifty_points_it_sends_nothing_and_the_next_submission_works(
     # Chance met each part of it: before the first row, in the middle, and after the last.
     assert any(not one["left"] for one in tries)
     assert any(left["state"] == "importing" for one in tries for left in one["left"])
+
+
+def test_an_import_without_a_writer_is_told_by_the_doctor_and_can_be_taken_over(
+    config, store_url, tmp_path
+):
+    with closing(Store(store_url)) as store:
+        with store.write() as conn:
+            start_import(conn, lease_until=store_now(conn) + timedelta(seconds=60))
+        assert told(config) == []
+        with store.write() as conn:
+            change(conn, CAMPAIGN, CAMPAIGN.c.id == 1, import_lease_until=store_now(conn))
+        (finding,) = told(config)
+        assert "people.csv" in finding.what
+        assert "submit the file again" in finding.what
+
+
+def told(config):
+    """What the doctor says of imports."""
+    return [found for found in examine(load_settings(config, {})) if found.part == "imports"]
 
 
 def test_a_key_with_the_same_file_is_one_campaign_with_another_an_error(config, tmp_path):

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from dispatcher.status import MessageState
-from dispatcher.store import polls
+from dispatcher.store import polls, scheduler
 from dispatcher.store.polls import PollTicket, Receipt
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from tests.fakes.stores import (
@@ -85,6 +85,8 @@ def test_a_poll_that_nobody_settles_is_released_again_with_a_new_ticket(store, a
     again = release(store, now=later(10 + POLL_LEASE_S), limit=10)
     assert {t.id for t in again} == {t.id for t in first}
     assert all(t.polls == 2 for t in again)
+    with store.read() as conn:
+        assert scheduler.corrections(conn) == {"poll was not answered": 5}
 
 
 def test_racing_releases_keep_the_limit_and_hand_out_nothing_twice(store):

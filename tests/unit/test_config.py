@@ -48,7 +48,7 @@ def test_defaults_hold_where_nothing_is_said(folder):
     settings = load(folder, "")
     assert settings.store.url == f"sqlite:///{folder}/dispatcher.db"
     assert settings.broker.url == "embedded"
-    assert (settings.worker.lease_s, settings.worker.requeue_after_s) == (30, 30)
+    assert (settings.worker.lease_s, settings.worker.requeue_after_s) == (25, 25)
     assert settings.accounts == {}
 
 
