@@ -63,12 +63,13 @@ def _ask(own: Services, provider: Provider) -> list[Balance]:
     if able.balance:
         response = own.runtime.call(provider.balance_request(), timeout_s=timeout_s)
         return provider.parse_balance(response)
-    request = provider.senders_request() if able.senders else provider.templates_request()
-    response = own.runtime.call(request, timeout_s=timeout_s)
     if able.senders:
-        provider.parse_senders(response)
-    else:
+        provider.parse_senders(own.runtime.call(provider.senders_request(), timeout_s=timeout_s))
+    elif able.templates:
+        response = own.runtime.call(provider.templates_request(), timeout_s=timeout_s)
         provider.parse_templates(response)
+    else:
+        provider.parse_list(0, own.runtime.call(provider.list_request(0), timeout_s=timeout_s))
     return []
 
 

@@ -1,6 +1,6 @@
 """`dispatcher account`: what providers know of the accounts. Nothing here sends a message."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,7 +8,10 @@ from dispatcher.cli import account_state
 from dispatcher.cli.inquiry import ask, chosen, directory_of, own_settings, routes_of
 from dispatcher.cli.lazy import ConfiguredGroup
 from dispatcher.cli.output import print_json, print_table, safe_text
-from dispatcher.errors import DispatcherError
+from dispatcher.errors import DispatcherError, ErrorKind, ProviderError
+
+if TYPE_CHECKING:
+    from dispatcher.providers.base import Provider
 
 _name = click.argument("name", required=False)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -51,11 +54,7 @@ def check(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
         balances = ask(name, provider, provider.balance_request(), provider.parse_balance)
         report["balance"] = {one.package: one.amount for one in balances}
     directory = directory_of(name, provider)
-    report["key"] = (
-        "accepted"
-        if able.balance or able.senders or able.templates
-        else "not checked: this provider has no call that does not send"
-    )
+    report["key"] = _key(name, provider)
     report |= {"sender": settings.sender, "template": settings.template}
     report["campaigns"] = routes = routes_of(provider, directory)
     if as_json:
@@ -119,6 +118,23 @@ def templates(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
     found = ask(name, provider, provider.templates_request(), provider.parse_templates)
     columns = ("name", "id", "ref", "kind", "sender", "approved", "status", "text")
     _show(columns, found, as_json=as_json)
+
+
+def _key(name: str, provider: "Provider") -> str:
+    """What is known of the key once balance and directory were read. Raises ProviderError."""
+    able = provider.capabilities
+    if able.balance or able.senders or able.templates:
+        return "accepted"
+    if not able.lists_accepted:
+        return "not checked: this provider has no call that does not send"
+    try:
+        ask(name, provider, provider.list_request(0), lambda found: provider.parse_list(0, found))
+    except ProviderError as error:
+        # The account may have no list, or one that is not as it should be.
+        if error.kind in {ErrorKind.CONFIGURATION, ErrorKind.DOUBTFUL}:
+            return f"not checked: {error.message}"
+        raise
+    return "accepted"
 
 
 def _shown(value: object) -> str:

@@ -231,7 +231,7 @@ class Provider(ABC):
     def has_look(self) -> bool:
         """Whether a call that sends nothing can tell whether the provider answers."""
         able = self.capabilities
-        return able.balance or able.senders or able.templates
+        return able.balance or able.senders or able.templates or able.lists_accepted
 
     def batch_size(self, *, texts_differ: bool) -> int:
         """Recipients of one batch, by whether their texts do."""

@@ -1,5 +1,6 @@
 """The parameters of a request, whichever way they travel: query, JSON, urlencoded or multipart."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,21 +12,28 @@ class BadBody(Exception):
     """The body cannot be read as what its Content-Type says."""
 
 
+def media_type(headers: Mapping[str, str]) -> str:
+    """What the body is; one of the documents prints the header as `contentType`."""
+    given = headers.get("contentType") or headers.get("Content-Type", "application/octet-stream")
+    return given.partition(";")[0].strip().lower()
+
+
 async def read_fields(request: web.Request) -> dict[str, Any]:
     """The named values of `request`: JSON types as they came, strings otherwise.
 
     Of a repeated name the last value counts; an empty body has no values. Raises BadBody, or
     ConnectionError where the client leaves before the body is complete.
     """
+    content_type = media_type(request.headers)
     if request.method in {"GET", "HEAD"}:
         return dict(request.query)
     try:
-        if request.content_type == "multipart/form-data":
+        if content_type == "multipart/form-data":
             return dict(await request.post())
         body = await request.read()
-        data = _decode(request.content_type, body) if body else {}
+        data = _decode(content_type, body) if body else {}
     except ValueError as error:  # orjson's, the decoder's and the form parsers' errors
-        raise BadBody(f"the body is not {request.content_type}: {error}") from error
+        raise BadBody(f"the body is not {content_type}: {error}") from error
     if not isinstance(data, dict):
         raise BadBody("the body is not a JSON object")
     return data

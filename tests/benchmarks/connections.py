@@ -1,6 +1,8 @@
 """Personal texts to a provider of single requests: how many connections do they take?
 
-    python -m tests.benchmarks.connections 10000
+    python -m tests.benchmarks.connections [10000 [100]]
+
+How many, and the milliseconds that the provider takes for an answer.
 
 Real Celery processes against the simulator. The short edition is an acceptance test.
 """
@@ -10,7 +12,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from tests.fakes.stage import KEY, disagreements, stage
+from tests.fakes.stage import KEY, disagreements, stage, wait_for
 
 IN_FLIGHT = 100
 
@@ -28,7 +30,7 @@ class Figures(NamedTuple):
     seconds: float
 
 
-def measure(count: int) -> Figures:
+def measure(count: int, delay_ms: int = 100) -> Figures:
     """Send `count` people a text of their own each, with `IN_FLIGHT` requests under way at once."""
     account = {
         "provider": "smsnoc",
@@ -42,14 +44,14 @@ def measure(count: int) -> Figures:
     with stage(accounts={"main": account}) as ours:
         ours.start()
         # So that requests overlap: else each is answered before the next one is there.
-        ours.provider.fault("slow", params={"ms": 100})
+        ours.provider.fault("slow", params={"ms": delay_ms})
         people = ours.folder / "people.csv"
         with people.open("w", encoding="utf-8", newline="") as file:
             rows = [(919800000000 + i, f"OR{i}") for i in range(count)]
             csv.writer(file).writerows([("phone", "order"), *rows])
         began = time.monotonic()
         campaign = ours.submit(people, "--text", "Your order {{order}} is ready.")
-        campaign.wait_until(lambda view: not view.counts["pending"], "the last submission")
+        wait_for(lambda: not campaign.view.counts["pending"], "everybody", within_s=60 + count / 20)
         took = time.monotonic() - began
         seen, ledger = ours.provider.stats(), ours.provider.ledger()
         differ = disagreements(
@@ -67,4 +69,4 @@ def measure(count: int) -> Figures:
 
 
 if __name__ == "__main__":
-    print(measure(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))
+    print(measure(*map(int, sys.argv[1:] or ["10000"])))

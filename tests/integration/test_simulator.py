@@ -114,6 +114,10 @@ DOCUMENTED_BODIES = {
         json.dumps(bulk(many(2)) | {"channel": "3", "is_unicode": "0"}).encode(),
         "application/json",
     ),
+    "PHP single as printed: the names of sender and template": (
+        "send-single-sms",
+        *multipart(AS_STRINGS | {"sender_id": "SENDER", "template_id": "TEMPLATE"}),
+    ),
     "urlencoded single": (
         "send-single-sms",
         urlencode(AS_STRINGS).encode(),
@@ -157,11 +161,11 @@ MALFORMED_FIELDS = [
     ("send-single-sms", SINGLE | {"message": 5}, "message is of another type"),
     ("send-single-sms", SINGLE | {"message": ["a"]}, "message is of another type"),
     ("send-single-sms", SINGLE | {"message": "नमस्ते"}, "do not fit GSM-7"),
-    ("send-single-sms", SINGLE | {"sender_id": "SENDER"}, "sender_id is no approved"),
+    ("send-single-sms", SINGLE | {"sender_id": "NEWSND"}, "sender_id is no approved"),
     ("send-single-sms", SINGLE | {"sender_id": "4104"}, "sender_id is no approved"),
     ("send-single-sms", SINGLE | {"sender_id": 4101}, "sender_id is of another type"),
     ("send-single-sms", SINGLE | {"sender_id": "4102"}, "template_id is another sender's"),
-    ("send-single-sms", SINGLE | {"template_id": "TEMPLATE"}, "template_id is no approved"),
+    ("send-single-sms", SINGLE | {"template_id": "NOTPL"}, "template_id is no approved"),
     ("send-single-sms", SINGLE | {"template_id": "1107160000000007204"}, "no approved template"),
     *[
         ("send-single-sms", SINGLE | {"channel": value}, "channel")

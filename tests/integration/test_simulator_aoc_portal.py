@@ -83,6 +83,18 @@ def test_a_list_may_have_blanks_as_printed(simulator):
     assert [one["recipient"] for one in answer["data"]] == [A, B]
 
 
+def test_the_documents_own_header_is_one_and_its_template_call_has_no_path(simulator):
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    printed = {"contentType": "application/json"}
+    assert post(simulator, ONE, headers | printed)[1]["error"] is None
+    assert post(simulator, FROM_TEMPLATE, headers | printed)[1]["error"] is None
+    assert [row["text"] for row in simulator.ledger()] == [
+        "Hello World!",
+        "Dear Asha, your order 7 is on its way.",
+    ]
+    assert simulator.stats()["malformed"] == 0
+
+
 def test_flags_are_in_the_answer_and_a_template_in_the_ledger(simulator):
     fields = ONE | {"text": "नमस्ते", "unicode": 1, "flash": 1, "templateId": "1507"}
     _, answer = post(simulator, fields)

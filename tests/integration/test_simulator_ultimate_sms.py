@@ -108,6 +108,15 @@ def test_one_recipient_is_answered_by_an_object_and_several_by_a_list(simulator,
     assert [entry["provider"] for entry in simulator.ledger()] == [provider] * 4
 
 
+def test_the_documents_own_examples_are_understood(simulator):
+    sent = call(simulator, "sms/send", ONE | {"sender_id": "YourName/Number"})
+    later = to(8801744977947, 8801754228383) | {"schedule_time": "2021-12-20 07:00"}
+    lists = CAMPAIGN | {"recipient": "6415907d0d37a,6415907d0d7a6"}
+    answers = [sent, call(simulator, "sms/send", later), call(simulator, "sms/campaign", lists)]
+    assert {answer["status"] for _, answer in answers} == {"success"}
+    assert simulator.stats()["malformed"] == 0
+
+
 def test_duplicates_in_the_list_are_dropped_silently(simulator):
     _, answer = call(simulator, "sms/send", to(*many(2), *many(2)))
     assert [row["to"] for row in answer["data"]] == [str(number) for number in many(2)]

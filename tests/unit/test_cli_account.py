@@ -122,3 +122,27 @@ def test_a_provider_that_cannot_be_reached_is_told(run):
     ended = run("balance", base_url="http://127.0.0.1:1")
     assert ended.exit_code == 1
     assert ended.stderr.startswith("Error: account main: no connection to 127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("provider", "keys", "shown"),
+    [
+        ("standingtech", {"api_token": "good"}, "accepted"),
+        ("voip_communications", {"api_key": "good", "api_password": "p"}, "accepted"),
+        ("aoc_portal", {"api_key": "good"}, "not checked: this provider has no call"),
+    ],
+)
+def test_a_key_is_checked_by_the_list_where_nothing_else_tells(
+    run, simulator, provider, keys, shown
+):
+    own = {"provider": provider, "base_url": simulator.base_url(provider), "api_key": None}
+    sender = "12025550100" if provider == "voip_communications" else "SENDER"
+    ended = run("check", "--json", **(own | keys), sender=sender, template=None)
+    assert json.loads(ended.stdout)["key"].startswith(shown)
+
+
+def test_a_wrong_key_is_found_by_the_list(run, simulator):
+    own = {"provider": "standingtech", "base_url": simulator.base_url("standingtech")}
+    ended = run("check", api_key=None, template=None, api_token="bad-key", **own)
+    assert ended.exit_code == 1
+    assert "Unauthenticated." in ended.stderr

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from dispatcher.simulator import texts as texts_of
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
 from dispatcher.simulator.faults import CallKind
+from dispatcher.simulator.fields import media_type
 from dispatcher.simulator.state import Submission
 
 #: Templates whose text the simulator knows, by id; of any other it takes all values.
@@ -51,7 +52,7 @@ class AocPortal(Family):
             raise self.malformed("no such path", "Not Found", 404)
         if call.method != "POST":
             raise self.malformed(f"{call.method} is not allowed", "Method Not Allowed", 405)
-        content_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        content_type = media_type(call.headers)
         if content_type != "application/json":
             raise self.malformed("Content-Type is not application/json", "Invalid Content-Type")
         key = call.headers.get("apiKey", "")
@@ -60,7 +61,9 @@ class AocPortal(Family):
         if not self.state.knows_key(key):
             self.state.stats.counts["unauthorized"] += 1
             raise Refusal(self.error_reply(self.credentials_text, 401))
-        return self._from_template(call) if call.path else self._send(call)
+        # The document gives no path at all; only this call has `custom`.
+        is_bare = "custom" in call.fields and "text" not in call.fields
+        return self._from_template(call) if call.path or is_bare else self._send(call)
 
     def _send(self, call: Call) -> Reply:
         self._only(call, "sender", "to", "text", "type", "unicode", "flash", "templateId")

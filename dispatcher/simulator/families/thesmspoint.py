@@ -164,10 +164,11 @@ class TheSmsPoint(Family):
 
     def _route(self, call: Call) -> dict[str, Any]:
         """The checked fields that single and bulk requests share."""
-        sender = SENDERS.get(self.text(call.fields.get("sender_id"), "sender_id"))
+        sender = _entry(SENDERS, self.text(call.fields.get("sender_id"), "sender_id"), "sender_id")
         if sender is None or sender["approve_status"] != "Approved":
             raise self.malformed("sender_id is no approved sender's id", "Invalid Sender ID")
-        template = TEMPLATES.get(self.text(call.fields.get("template_id"), "template_id"))
+        template_id = self.text(call.fields.get("template_id"), "template_id")
+        template = _entry(TEMPLATES, template_id, "name")
         if template is None or template["template_status"] != "Approved":
             raise self.malformed("template_id is no approved template's", "Invalid Template ID")
         if template["sender_id"] != sender["sender_id"]:
@@ -245,6 +246,12 @@ class TheSmsPoint(Family):
 
 def _success(data: Any, message: str | None = "") -> Reply:
     return Reply.json({"status": "success", "message": message, "data": data})
+
+
+def _entry(entries: Mapping[str, dict[str, str]], value: str, name: str) -> dict[str, str] | None:
+    """The entry of that id; of that name too, as the document's examples print names for ids."""
+    by_name = (entry for entry in entries.values() if entry[name] == value)
+    return entries.get(value) or next(by_name, None)
 
 
 def _shown(call: Call, number: str) -> str:

@@ -22,6 +22,7 @@ from dispatcher.simulator.families.ultimate_sms_outbox import (
     starts,
 )
 from dispatcher.simulator.faults import CallKind
+from dispatcher.simulator.fields import media_type
 from dispatcher.simulator.receipts import Fate
 from dispatcher.simulator.state import State, Submission
 
@@ -32,9 +33,13 @@ CONTACT_LISTS: Final = MappingProxyType(
     {
         "65c0ffee00001": ("8801712000001", "8801712000002", "8801712000003"),
         "65c0ffee00002": ("8801712000003", "8801712000004"),
+        # Of the document's examples.
+        "6415907d0d37a": ("8801712000005",),
+        "6415907d0d7a6": ("8801712000006",),
     }
 )
-_SENDER: Final = re.compile(r"\+?[0-9]{1,15}|.{1,11}")
+#: The last one is the document's own example, against its own limit.
+_SENDER: Final = re.compile(r"\+?[0-9]{1,15}|.{1,11}|YourName/Number")
 _MESSAGE_FIELDS: Final = ("sender_id", "type", "message", "schedule_time", "dlt_template_id")
 
 
@@ -80,7 +85,7 @@ class UltimateSms(Family):
             raise self.malformed(f"{call.method} is not allowed", "Method not supported.", 405)
         if call.headers.get("Accept", "").strip().lower() != "application/json":
             raise self.malformed("header Accept is not application/json", "Invalid Accept Header")
-        content_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        content_type = media_type(call.headers)
         if method == "POST" and content_type != "application/json":
             raise self.malformed("the body is not application/json", "Invalid Content-Type")
         scheme, _, token = call.headers.get("Authorization", "").partition(" ")
@@ -171,7 +176,7 @@ class UltimateSms(Family):
                 fired=call.fired,
             )
         )
-        self._outbox.add(serials, details.get("schedule_time"))
+        self._outbox.add(serials, details.get("schedule_time"), call.arrived)
         sent = {"sender_id": details["sender_id"], "text": text}
         field = "status" if len(numbers) == 1 else "customer_status"
         rows = [{"number": numbers[i], "message_id": ids[i], **sent} for i in shown]

@@ -103,9 +103,9 @@ class Outbox:
         """A message's uid: 13 hexadecimal digits, as in the documents."""
         return f"{self._uid_base + serial:013x}"
 
-    def add(self, serials: range, schedule_time: str | None) -> None:
+    def add(self, serials: range, schedule_time: str | None, now: float) -> None:
         """Messages that were accepted, to go out now or later."""
-        if schedule_time is None:
+        if schedule_time is None or due(schedule_time) <= now:
             self._sent.extend(serials)
         else:
             self._later.append((due(schedule_time), serials))

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 from dispatcher.simulator import texts as texts_of
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
 from dispatcher.simulator.faults import CallKind
+from dispatcher.simulator.fields import media_type
 from dispatcher.simulator.receipts import Fate
 from dispatcher.simulator.state import State, Submission
 
@@ -81,7 +82,7 @@ class VoipCommunications(Family):
         if call.method != "POST":
             raise self.malformed(f"{call.method} is not allowed", "Unknown method", 405)
         self._check_credentials(call.headers.get("Authorization", ""))
-        content_type = call.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        content_type = media_type(call.headers)
         if content_type != "application/x-www-form-urlencoded":
             raise self.malformed("the body is not application/x-www-form-urlencoded", "No form")
         return command(call)
