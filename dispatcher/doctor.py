@@ -44,7 +44,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         looked = list(_store(store))
         yield from looked
         yield _broker(settings)
-        if all(finding.ok for finding in looked):
+        if looked[0].ok:
             yield from _witness(store)
             yield from _spilled(store, settings)
             yield _scheduler(store)
@@ -65,6 +65,14 @@ def _store(store: Store) -> Iterator[Finding]:
         yield Finding(part="store", ok=False, what=wrong, remedy=remedy)
     else:
         yield Finding(part="store", ok=True, what=f"{store.name}, revision {current(store)}")
+        if not store.syncs():
+            yield Finding(
+                part="store",
+                ok=False,
+                what="its server runs with fsync = off: after a power cut it may have forgotten "
+                "what was sent, and send it again",
+                remedy="set `fsync = on` in postgresql.conf",
+            )
 
 
 def _broker(settings: Settings) -> Finding:

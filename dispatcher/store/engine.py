@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -87,6 +88,13 @@ class Store:
                 conn.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
                 conn.exec_driver_sql("BEGIN IMMEDIATE")
             yield conn
+
+    def syncs(self) -> bool:
+        """Whether a commit is on the disk; False where the server is told that it need not be."""
+        if self.is_sqlite:
+            return True
+        with self.read() as conn:
+            return bool(conn.execute(text("SHOW fsync")).scalar_one() == "on")
 
     def close(self) -> None:
         """Close idle connections."""
@@ -213,12 +221,12 @@ _KNOWN_ERRORS = [
 def _explained(error: Exception, name: str) -> StoreError:
     """The store's error in words that name the remedy; values of the statement are left out."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    text = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
     for pattern, what, hint in _KNOWN_ERRORS:
-        if pattern.search(text):
+        if pattern.search(said):
             return StoreError(f"the store {name} {what}", hint)
     if any(base.__name__ == "OperationalError" for base in type(cause).__mro__):
         return StoreError(
-            f"the store {name} cannot be used: {text}", "is it running and reachable?"
+            f"the store {name} cannot be used: {said}", "is it running and reachable?"
         )
     return StoreError(f"the store {name} refused a statement: {type(cause).__name__}")

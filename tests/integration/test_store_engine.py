@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text, update
 
+from dispatcher.config import load_settings
+from dispatcher.doctor import examine
 from dispatcher.errors import ConfigError, StoreError
 from dispatcher.store.engine import Store, parse_url, store_now
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN
@@ -207,6 +209,18 @@ def test_a_commit_is_durable_whatever_the_server_is_configured_for(
             with transaction() as conn:
                 assert conn.execute(text("SHOW synchronous_commit")).scalar() == used
                 conn.rollback()
+
+
+@pytest.mark.postgres
+def test_a_server_that_does_not_sync_is_told_by_the_doctor(postgres_url, sqlite_url, tmp_path):
+    config = tmp_path / "dispatcher.toml"
+    found = {}
+    for url in (postgres_url, sqlite_url):
+        config.write_text(f'[store]\nurl = "{url}"\n', encoding="utf-8")
+        findings = examine(load_settings(config, {}))
+        found[url] = [f.what for f in findings if f.part == "store" and not f.ok]
+    assert "fsync = off" in found[postgres_url][0]
+    assert found[sqlite_url] == []
 
 
 @pytest.mark.postgres
