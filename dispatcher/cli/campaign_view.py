@@ -8,7 +8,7 @@ import click
 
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.doubt import doubt_in_words
-from dispatcher.cli.held import warn_if_held
+from dispatcher.cli.held import warn_if_held, without_scheduler
 from dispatcher.cli.output import counted, print_json, print_table, safe_text
 from dispatcher.errors import UsageProblem
 
@@ -91,6 +91,9 @@ def show(ctx: click.Context, reference: str, as_json: bool) -> None:
     print_view(shown)
     if found is not None:
         click.echo(f"forecast   {_in_words(ctx, shown, found)}")
+    missing = None if shown.is_over else without_scheduler(store)
+    if missing is not None:
+        click.secho(f"\n{missing}", fg="yellow", bold=True)
 
 
 @click.command("watch")

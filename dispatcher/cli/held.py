@@ -18,3 +18,14 @@ def warn_if_held(store: "Store") -> str | None:
     if held is not None:
         click.secho(f"NOTHING IS SENT: {safe_text(held)}", fg="red", bold=True, err=True)
     return held
+
+
+def without_scheduler(store: "Store") -> str | None:
+    """That nothing is sent for want of a scheduler, and the remedy; None while one is alive."""
+    from dispatcher.campaigns import SCHEDULER_SILENT_S, scheduler_silence_s
+
+    silence_s = scheduler_silence_s(store)
+    if silence_s is not None and silence_s <= SCHEDULER_SILENT_S:
+        return None
+    seen = "yet" if silence_s is None else f"for {silence_s:.0f} s"
+    return f"no scheduler seen {seen}: start one with `dispatcher up`"

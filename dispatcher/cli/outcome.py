@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from dispatcher.cli.held import without_scheduler
 from dispatcher.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -33,25 +34,14 @@ def answer(
     """
     from dispatcher import campaigns
 
-    warn_without_scheduler(store)
+    if (missing := without_scheduler(store)) is not None:
+        click.echo(missing, err=True)
     if wait_for is not None:
         _wait(store, reference, wait_for, as_json=as_json)
     elif as_json:
         print_json(campaigns.details(campaigns.view(store, reference)))
     else:
         click.echo(f"campaign {reference} {what}; `dispatcher campaign watch {reference}`")
-
-
-def warn_without_scheduler(store: "Store") -> None:
-    """Say so where no scheduler is alive."""
-    from dispatcher.campaigns import SCHEDULER_SILENT_S, scheduler_silence_s
-
-    silence_s = scheduler_silence_s(store)
-    if silence_s is None:
-        click.echo("no scheduler seen yet: start one with `dispatcher up`", err=True)
-    elif silence_s > SCHEDULER_SILENT_S:
-        seen = f"no scheduler seen for {silence_s:.0f} s"
-        click.echo(f"{seen}: start one with `dispatcher up`", err=True)
 
 
 def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:

@@ -42,7 +42,7 @@ def print_preview(store: "Store", ready: "Ready", preview: "Preview") -> None:
         for name in ("invalid", "duplicate", "suppressed")
         if getattr(preview, name)
     ]
-    click.echo(", ".join([f"  {preview.valid} to send", *rest]))
+    click.echo(", ".join([f"{preview.valid} to send", *rest]))
     _print_parts(ready, preview)
     if preview.valid:
         _print_outlook(store, ready, preview)
@@ -66,7 +66,7 @@ def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
     except StoreError:  # a dry run needs no store
         return
     zone = ZoneInfo(ready.provider.settings.timezone)
-    print_line(f"  forecast: {outlook.in_words(found, zone)}", "    ")
+    print_line(f"forecast: {outlook.in_words(found, zone)}", "    ")
 
 
 def _print_parts(ready: "Ready", preview: "Preview") -> None:
@@ -75,9 +75,9 @@ def _print_parts(ready: "Ready", preview: "Preview") -> None:
         for (encoding, parts), count in sorted(preview.shapes.items())
     )
     if shapes:
-        print_line(f"  {counted(preview.parts, 'part')} (credits): {shapes}", "    ")
+        print_line(f"{counted(preview.parts, 'part')} (credits): {shapes}", "    ")
     print_line(
-        f"  account {ready.order.account}, sender {safe_text(ready.route.sender)}, "
+        f"account {ready.order.account}, sender {safe_text(ready.route.sender)}, "
         + (f"template {safe_text(ready.route.template)}, " if ready.route.template else "")
         + ready.order.kind,
         "    ",
@@ -85,11 +85,11 @@ def _print_parts(ready: "Ready", preview: "Preview") -> None:
     for leg in ready.fallbacks:
         template = f", template {safe_text(leg.route.template)}" if leg.route.template else ""
         print_line(
-            f"  fallback {leg.account}, sender {safe_text(leg.route.sender)}{template}", "    "
+            f"fallback {leg.account}, sender {safe_text(leg.route.sender)}{template}", "    "
         )
     if preview.zones:
         sources = ", ".join(f"{n} by {source.value}" for source, n in preview.zone_sources.items())
-        print_line(f"  {counted(len(preview.zones), 'time zone')}: {sources}", "    ")
+        print_line(f"{counted(len(preview.zones), 'time zone')}: {sources}", "    ")
 
 
 def _print_warnings(ready: "Ready", preview: "Preview") -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from dispatcher.cli.doubt import doubt_in_short
+from dispatcher.cli.held import without_scheduler
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -64,7 +65,7 @@ def follow(
     from dispatcher import campaigns
 
     pace = Pace()
-    foreseen, asked_at = None, -_FORECAST_EVERY_S
+    foreseen, missing, asked_at = None, None, -_FORECAST_EVERY_S
     with Screen() as screen:
         while True:
             shown = campaigns.view(store, reference)
@@ -72,7 +73,8 @@ def follow(
             if not silent:
                 if time.monotonic() - asked_at >= _FORECAST_EVERY_S:
                     foreseen, asked_at = forecast(shown), time.monotonic()
-                screen.show(shown, pace, foreseen if shown.counts["pending"] else None)
+                    missing = without_scheduler(store)
+                screen.show(shown, pace, foreseen if shown.counts["pending"] else None, missing)
             if until(shown):
                 return shown
             time.sleep(_EVERY_S)
@@ -147,10 +149,16 @@ class Screen:
         """Whether nothing was shown yet."""
         return not self._shown
 
-    def show(self, shown: "View", pace: Pace, foreseen: str | None = None) -> None:
-        """Put the present state there."""
+    def show(
+        self,
+        shown: "View",
+        pace: Pace,
+        foreseen: str | None = None,
+        missing: str | None = None,
+    ) -> None:
+        """Put the present state there; `missing` is what everybody's campaigns wait for."""
         self._shown = True
-        text, stopped = line(shown, pace), held_up_by(shown)
+        text, stopped = line(shown, pace), held_up_by(shown) or missing
         if self._live is not None:
             self._live.update(_drawn(shown, text, stopped, foreseen))
             return

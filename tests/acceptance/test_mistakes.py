@@ -197,7 +197,9 @@ def test_a_no_and_ctrl_c_at_the_question_keep_nothing_and_are_no_error(ours, ans
 def test_the_same_file_again_is_refused_until_again_is_said(ours):
     first = ours.run(*submitted("--name", "once"))
     assert first.code == 0
-    assert "no scheduler seen yet: start one with `dispatcher up`" in first.err
+    missing = "no scheduler seen yet: start one with `dispatcher up`"
+    assert missing in first.err
+    assert missing in ours.run("campaign", "show", "once").out
     told = ["submitted as campaign", "'once'", "--again"]
     assert_told(ours.run(*submitted("--name", "twice")), 3, told)
     assert ours.run(*submitted("--again")).code == 0
