@@ -42,6 +42,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
              r["max_recipients"], ", ".join(r["features"]))
             for r in rows
         ],
+        spare=("provider", "in flight", "recipients"),
     )  # fmt: skip
     for row in rows:
         if row["reason"]:

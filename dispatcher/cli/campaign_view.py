@@ -58,6 +58,7 @@ def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool
             )
             for c, n in rows
         ],
+        spare=("created", "account", "pending", "total"),
     )  # fmt: skip
     if doubtful := [str(c.id) for c, n in rows if n["in_doubt"]]:
         shown = ", ".join(f"`dispatcher campaign show {reference}`" for reference in doubtful[:3])

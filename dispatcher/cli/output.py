@@ -18,6 +18,8 @@ from dispatcher.errors import Refused
 _JOINERS: Final = frozenset("\u200c\u200d")
 #: On a terminal that is narrower still, lines are broken as if it had so many columns.
 _NARROWEST: Final = 40
+#: Blanks between two columns of a table.
+_BETWEEN: Final = 2
 
 
 def safe_text(value: object) -> str:
@@ -53,10 +55,13 @@ def print_line(text: str, indent: str = "", *, style: Mapping[str, Any] | None =
     click.secho(text, **(style or {}))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, spare: Sequence[str] = ()
+) -> None:
     """A table, sized to the terminal; aligned plain text, nothing cut, where there is none.
 
-    Cells are `safe_text`; columns of numbers are aligned to the right.
+    Cells are `safe_text`; columns of numbers are aligned to the right. On a terminal that is too
+    narrow the `spare` columns are left out, in this order; then the widest column is broken.
     """
     kept = [tuple(row) for row in rows]
     numeric = [
@@ -64,21 +69,43 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         for index in range(len(columns))
     ]
     cells = [tuple(safe_text(cell) for cell in row) for row in kept]
-    draw = _draw if sys.stdout.isatty() else _print_plain
-    draw(columns, cells, numeric)
+    if not sys.stdout.isatty():
+        _print_plain(columns, cells, numeric)
+        return
+    from rich.cells import cell_len
+
+    widths = [max(cell_len(line[i]) for line in (columns, *cells)) for i in range(len(columns))]
+    room = shutil.get_terminal_size().columns
+    shown = list(range(len(columns)))
+    for name in spare:
+        if sum(widths[index] + _BETWEEN for index in shown) - _BETWEEN > room:
+            shown.remove(columns.index(name))
+    widest = max(shown, key=lambda index: widths[index])
+    _draw(columns, cells, numeric, shown, widest)
 
 
-def _draw(columns: Sequence[str], cells: Sequence[Sequence[str]], numeric: Sequence[bool]) -> None:
+def _draw(
+    columns: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    numeric: Sequence[bool],
+    shown: Sequence[int],
+    widest: int,
+) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name, right in zip(columns, numeric, strict=True):
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    for index in shown:
+        table.add_column(
+            columns[index],
+            justify="right" if numeric[index] else "left",
+            overflow="fold",
+            no_wrap=index != widest,
+        )
     for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(row[index]) for index in shown))
     Console().print(table)
 
 

@@ -44,6 +44,21 @@ def test_a_table_is_plain_and_uncut_where_there_is_no_terminal(capsys):
     ]
 
 
+def test_on_a_narrow_terminal_spare_columns_go_first_and_one_column_takes_the_breaks():
+    code = (
+        "from dispatcher.cli.output import print_table\n"
+        "print_table(('id', 'state', 'account', 'what'),"
+        " [(1, 'finished', 'a-long-account-name', 'several words that do not fit')],"
+        " spare=('account',))"
+    )
+    lines = on_terminal(code).splitlines()
+    assert lines[0].split() == ["id", "state", "what"]
+    assert lines[2].split()[:2] == ["1", "finished"]
+    assert max(map(len, lines)) <= 40
+    words = " ".join(line[14:].strip() for line in lines[2:])
+    assert words.strip() == "several words that do not fit"
+
+
 def test_an_empty_table_has_its_heading(capsys):
     print_table(("name", "amount"), [])
     assert capsys.readouterr().out == "name  amount\n"
