@@ -40,7 +40,7 @@ def celery_children(
     A worker has the longest timeout of an account, and 15 s, to finish what is under way.
     """
     env = _environment(settings, broker_url)
-    celery = [sys.executable, "-W", _ROOT_IS_FINE, "-m", "celery", "-q", "-A", "workers"]
+    celery = [sys.executable, "-m", "celery", "-q", "-A", "workers"]
     timeouts = [account.timeout_s for account in settings.accounts.values()]
     # Its ready line is an INFO line.
     worker_level = min(level, "info", key=_LEVELS.index)
@@ -98,7 +98,13 @@ def answers(port: int) -> bool:
 
 
 def _environment(settings: Settings, broker_url: str) -> dict[str, str]:
-    env = {**os.environ, "DISPATCHER_BROKER__URL": broker_url, "PYTHONUNBUFFERED": "1"}
+    filters = [os.environ.get("PYTHONWARNINGS"), _ROOT_IS_FINE]
+    env = {
+        **os.environ,
+        "DISPATCHER_BROKER__URL": broker_url,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": ",".join(filter(None, filters)),
+    }
     if settings.path is not None:
         env["DISPATCHER_CONFIG"] = str(settings.path)
     return env
