@@ -9,10 +9,10 @@ from typing import Any, Final
 import orjson
 
 from dispatcher.errors import Refused
-from dispatcher.messages import Route
+from dispatcher.messages import Recipient, Route, SubmitBatch
 from dispatcher.providers.base import Provider
 from dispatcher.segments import measure, normalize
-from dispatcher.status import Encoding
+from dispatcher.status import Encoding, Kind
 from dispatcher.template import Slot, TextTemplate
 
 #: How a variable stands in the templates that Indian operators register (TRAI's DLT).
@@ -74,6 +74,25 @@ def write(content: Content, provider: Provider, route: Route) -> Written:
             "give the text: --text or --text-file",
         )
     return _of_text(content, _filled(route.template_text, content.template_columns), provider)
+
+
+def try_request(
+    content: Content, written: Written, provider: Provider, route: Route, kind: Kind
+) -> None:
+    """Build a request as the batches will be. Raises Refused where the adapter cannot."""
+    values = tuple(written.template_columns or ())
+    batch = SubmitBatch(
+        recipients=(Recipient(0, 0, written.text, values),),
+        encoding=measure(written.text).encoding,
+        kind=kind,
+        route=route,
+        flash=content.flash,
+        schedule_at=content.schedule_at,
+    )
+    if content.contact_lists:
+        provider.contact_list_request(batch, content.contact_lists)
+    else:
+        any(provider.submit_requests(batch))
 
 
 def render_template(stored_text: str, stored_columns: str | None) -> TextTemplate:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 from sqlalchemy import Connection
 
-from dispatcher.content import write
+from dispatcher.content import try_request, write
 from dispatcher.errors import Refused
 from dispatcher.gates import check_opens
 from dispatcher.import_writer import LEASE, ImportWriter
@@ -67,6 +67,7 @@ def prepared(
         if written is None or bound is None:
             written = write(order.content, provider, route)
             bound = written.template.bind(file.headers)
+        try_request(order.content, written, provider, route, order.kind)
         yield Ready(
             order=order, provider=provider, route=route, written=written, file=file, template=bound
         )

@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dispatcher.content import Content, try_request, write
 from dispatcher.errors import Refused
+from dispatcher.messages import Route
 from dispatcher.providers.scheduling import local_minute
+from dispatcher.status import Kind
+from tests.providers.test_contract import adapter
 
 
 @pytest.mark.parametrize(
@@ -56,3 +60,25 @@ def test_what_the_provider_reads_is_never_before_the_time_and_less_than_a_minute
         return
     read = datetime.strptime(told, "%Y-%m-%d %H:%M").replace(tzinfo=ZoneInfo(zone))
     assert timedelta(0) <= read.astimezone(UTC) - at < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("name", ["smsnoc", "standingtech", "ultimate_sms", "voip_communications"])
+def test_a_schedule_that_the_account_cannot_tell_is_refused_when_it_is_submitted(name):
+    configured = adapter(name)
+    zoneless = configured.settings.model_copy(update={"schedule_timezone": None})
+    provider = type(configured)(zoneless)
+    content = Content(text="Later.", schedule_at=datetime(2030, 1, 1, tzinfo=UTC))
+    route = Route(sender="12025550100")
+    written = write(content, provider, route)
+
+    try_request(content, written, configured, route, Kind.TRANSACTIONAL)
+    with pytest.raises(Refused, match="not configured"):
+        try_request(content, written, provider, route, Kind.TRANSACTIONAL)
+
+
+def test_a_flash_message_of_a_template_alone_is_refused_when_it_is_submitted():
+    provider, content = adapter("aoc_portal"), Content(flash=True)
+    route = Route(sender="SENDER", template="1507160000000000001")
+
+    with pytest.raises(Refused, match="no flash messages"):
+        try_request(content, write(content, provider, route), provider, route, Kind.OTP)
