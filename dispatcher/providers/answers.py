@@ -33,7 +33,7 @@ HINTS: Final[Mapping[ErrorKind, str]] = MappingProxyType(
     {
         ErrorKind.CREDENTIALS: "check the account's key; a provider may also limit a key to "
         "certain IP addresses, so check those of this machine too",
-        ErrorKind.CREDIT: "top up the account at the provider; sending then resumes by itself",
+        ErrorKind.CREDIT: "top up the account at the provider",
         ErrorKind.CONFIGURATION: "check the account's `base_url`, and what the provider allows it",
     }
 )

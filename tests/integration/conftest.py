@@ -1,4 +1,7 @@
-"""A store of a test's own, on SQLite and on PostgreSQL; its counts are checked after the test."""
+"""A store of a test's own, on SQLite and on PostgreSQL, whose counts are checked after the test.
+
+And a simulator for a module.
+"""
 
 import shutil
 import tempfile
@@ -11,6 +14,7 @@ from sqlmodel import SQLModel
 
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
+from tests.fakes.simulator import SimulatorProcess
 from tests.fakes.stores import assert_counts_agree
 
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
@@ -79,3 +83,18 @@ def sqlite_store(sqlite_template):
         shutil.copyfile(sqlite_template, path := Path(folder, "store.db"))
         with closing(Store(f"sqlite:///{path}")) as opened:
             yield opened
+
+
+@pytest.fixture(scope="module")
+def process():
+    """A simulator whose receipts are final at once; it must end without a word."""
+    with SimulatorProcess(seed=7, scale=1e6) as started:
+        yield started
+    assert started.errors == ""
+
+
+@pytest.fixture
+def simulator(process):
+    """The module's simulator, as if it had just been started."""
+    process.reset()
+    return process

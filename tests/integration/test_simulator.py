@@ -25,19 +25,6 @@ from tests.fakes.simulator import (
 SAMPLES = Path(__file__).parent.parent / "samples"
 
 
-@pytest.fixture(scope="module")
-def process():
-    with SimulatorProcess(seed=7, scale=1e6) as started:
-        yield started
-    assert started.errors == ""
-
-
-@pytest.fixture
-def simulator(process):
-    process.reset()
-    return process
-
-
 def many(count: int, first: int = 919000000000) -> list[tuple[str, str]]:
     return [(str(first + index), f"Dear customer {index}") for index in range(count)]
 

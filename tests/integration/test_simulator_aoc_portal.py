@@ -11,7 +11,6 @@ from dispatcher.messages import HttpResponse, Recipient, Route, SubmitBatch
 from dispatcher.providers.aoc_portal import AOCPortal, AOCPortalSettings
 from dispatcher.simulator.families.aoc_portal import TEMPLATES
 from dispatcher.status import Encoding, Kind
-from tests.fakes.simulator import SimulatorProcess
 
 NAME = "aoc_portal"
 A, B = "919810012345", "919810067890"
@@ -24,19 +23,6 @@ FROM_TEMPLATE = {
     "custom": ["Asha", "7"],
     "type": "TRANS",
 }
-
-
-@pytest.fixture(scope="module")
-def process():
-    with SimulatorProcess(seed=7, scale=1e6) as started:
-        yield started
-    assert started.errors == ""
-
-
-@pytest.fixture
-def simulator(process):
-    process.reset()
-    return process
 
 
 def call(url, body, headers, method="POST"):

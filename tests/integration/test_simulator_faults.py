@@ -9,23 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.fakes.simulator import SINGLE, SimulatorProcess, bulk, post, status_of
+from tests.fakes.simulator import SINGLE, bulk, post, status_of
 
 HEADERS = {"key": "any-key", "Accept": "application/json", "Content-Type": "application/json"}
 FIVE = [(f"91900000000{digit}", f"Hello {digit}") for digit in range(5)]
-
-
-@pytest.fixture(scope="module")
-def process():
-    with SimulatorProcess(seed=7, scale=1e6) as started:
-        yield started
-    assert started.errors == ""
-
-
-@pytest.fixture
-def simulator(process):
-    process.reset()
-    return process
 
 
 def raw(simulator, fields=SINGLE, timeout_s=10):

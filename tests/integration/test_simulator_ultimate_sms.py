@@ -19,7 +19,7 @@ from dispatcher.messages import (
 )
 from dispatcher.providers import provider_class
 from dispatcher.status import Encoding, Kind, MessageState
-from tests.fakes.simulator import SimulatorProcess, send
+from tests.fakes.simulator import send
 
 NAMES = ("smsnoc", "standingtech", "ultimate_sms")
 HEADERS = {
@@ -40,19 +40,6 @@ CAMPAIGN = {
     "type": "plain",
     "message": "Hi",
 }
-
-
-@pytest.fixture(scope="module")
-def process():
-    with SimulatorProcess(seed=7, scale=1e6) as started:
-        yield started
-    assert started.errors == ""
-
-
-@pytest.fixture
-def simulator(process):
-    process.reset()
-    return process
 
 
 def call(simulator, path, fields=None, *, provider="smsnoc", method=None, **headers):

@@ -16,7 +16,6 @@ from dispatcher.providers.voip_communications import (
     VoipCommunicationsSettings,
 )
 from dispatcher.status import Encoding, Kind, MessageState
-from tests.fakes.simulator import SimulatorProcess
 
 NAME = "voip_communications"
 TEXT = "It is a SMS message"
@@ -26,19 +25,6 @@ A, B = "12812345678", "12812345679"
 
 def basic(pair):
     return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
-
-
-@pytest.fixture(scope="module")
-def process():
-    with SimulatorProcess(seed=7, scale=1e6) as started:
-        yield started
-    assert started.errors == ""
-
-
-@pytest.fixture
-def simulator(process):
-    process.reset()
-    return process
 
 
 def call(url, body, headers, method="POST"):

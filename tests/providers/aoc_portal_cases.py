@@ -1,7 +1,5 @@
 """AOC Portal's cases, from its document; its numbers, ids and words of errors are made up."""
 
-import json
-
 from dispatcher.errors import ErrorKind
 from dispatcher.messages import Recipient, RecipientResult, Route, SubmitBatch, SubmitOutcome
 from dispatcher.status import Encoding, Kind
@@ -12,8 +10,8 @@ from tests.providers.contract import (
     Must,
     ProviderCases,
     Submit,
+    alike,
     answer,
-    raw,
 )
 
 KEY = "not-a-real-key"
@@ -22,7 +20,6 @@ A, B, C = 919810012345, 919810067890, 919899999901
 HEADERS = {"apiKey": KEY, "Content-Type": "application/json"}
 JOB = "58d63c02-0000-4000-8000-0000000000aa"
 
-HTML = raw(b"<!DOCTYPE html><html><body>Whoops</body></html>", content_type="text/html")
 DOUBT = Failure(kind=ErrorKind.DOUBTFUL)
 NOBODY = Failure(kind=ErrorKind.DOUBTFUL, says="no readable recipients in data")
 
@@ -205,55 +202,8 @@ SUBMIT = (
         error("Insufficient balance for 1 number"),
         Failure(kind=ErrorKind.DOUBTFUL, says="Insufficient balance for 1 number"),
     ),
-    submit(
-        "too many requests",
-        error("Too Many Requests"),
-        Failure(kind=ErrorKind.THROTTLED, says="Too Many Requests", code="429"),
-        status=429,
-        covers=Must.THROTTLED,
-    ),
-    submit(
-        "too many requests, wait seconds",
-        answer({}, 429, retry_after="30"),
-        Failure(kind=ErrorKind.THROTTLED, retry_after_s=30.0),
-        covers=Must.THROTTLED_SECONDS,
-    ),
-    submit(
-        "too many requests, wait until",
-        raw(
-            b"",
-            429,
-            retry_after="Thu, 31 Jan 2030 12:01:30 GMT",
-            date="Thu, 31 Jan 2030 12:00:00 GMT",
-        ),
-        Failure(kind=ErrorKind.THROTTLED, retry_after_s=90.0),
-        covers=Must.THROTTLED_DATE,
-    ),
-    submit(
-        "the server failed",
-        raw(HTML.body, 502),
-        Failure(kind=ErrorKind.DOUBTFUL, says="HTTP 502", code="502"),
-        covers=Must.SERVER_ERROR,
-    ),
-    submit("the server failed after success", BOTH, DOUBT, status=500),
-    submit("HTML", HTML, DOUBT, covers=Must.HTML),
-    submit("HTML under 403", raw(HTML.body, 403), DOUBT),
-    submit("half an answer", raw(json.dumps(BOTH).encode()[:-20]), DOUBT, covers=Must.TRUNCATED),
-    submit("nothing", raw(b""), DOUBT),
     submit("a list", [], DOUBT),
-    submit(
-        "no such page",
-        raw(HTML.body, 404),
-        Failure(kind=ErrorKind.CONFIGURATION, says=f"HTTP 404 from {BASE}", hints="base_url"),
-    ),
-    submit(
-        "elsewhere",
-        raw(b"", 301, location="https://www.example.com/"),
-        Failure(kind=ErrorKind.CONFIGURATION, says="redirected to https://www.example.com/"),
-    ),
-    submit(
-        "too large", raw(b"", 413), Failure(kind=ErrorKind.CONFIGURATION, hints="max_recipients")
-    ),
+    *alike((A, B), BOTH),
 )
 
 TEMPLATE = Route(sender="AOCAPI", template="1507160000000000001")

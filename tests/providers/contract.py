@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from dispatcher.errors import ErrorKind
@@ -163,3 +163,58 @@ def raw(body: bytes, status: int = 200, **headers: str) -> HttpResponse:
     """An answer with this body, whatever it is."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return HttpResponse(status=status, headers=named, body=body)
+
+
+HTML = raw(b"<!DOCTYPE html><html><body>Whoops</body></html>", content_type="text/html")
+
+
+def alike(asked: tuple[int, ...], accepted: object) -> tuple[Submit, ...]:
+    """What every provider's HTTP means alike; `accepted` is its JSON where it took all `asked`."""
+    whole = answer(accepted)
+    until = {
+        "retry_after": "Thu, 31 Jan 2030 12:01:30 GMT",
+        "date": "Thu, 31 Jan 2030 12:00:00 GMT",
+    }
+    doubt = Failure(kind=ErrorKind.DOUBTFUL)
+
+    def throttled(wait_s: float | None, **headers: str) -> tuple[HttpResponse, Failure]:
+        means = Failure(kind=ErrorKind.THROTTLED, code="429", retry_after_s=wait_s)
+        return raw(HTML.body, 429, **headers), means
+
+    def wrong(status: int, says: str, hints: str, **headers: str) -> tuple[HttpResponse, Failure]:
+        means = Failure(kind=ErrorKind.CONFIGURATION, says=says, hints=hints)
+        return raw(HTML.body, status, **headers), means
+
+    rows: list[tuple[str, Must | None, tuple[HttpResponse, Failure]]] = [
+        ("too many requests", Must.THROTTLED, throttled(None)),
+        ("… wait seconds", Must.THROTTLED_SECONDS, throttled(30.0, retry_after="30")),
+        ("… wait until", Must.THROTTLED_DATE, throttled(90.0, **until)),
+        (
+            "the server failed",
+            Must.SERVER_ERROR,
+            (raw(HTML.body, 502), replace(doubt, says="HTTP 502", code="502")),
+        ),
+        ("the server failed after success", None, (replace(whole, status=500), doubt)),
+        ("HTML", Must.HTML, (HTML, doubt)),
+        ("HTML under 403", None, (replace(HTML, status=403), doubt)),
+        ("HTML under 400", None, (replace(HTML, status=400), doubt)),
+        ("half an answer", Must.TRUNCATED, (raw(whole.body[:-20]), doubt)),
+        ("nothing", None, (raw(b""), doubt)),
+        ("no such page", None, wrong(404, "HTTP 404 from https://", "base_url")),
+        ("no such method", None, wrong(405, "HTTP 405 from https://", "base_url")),
+        (
+            "elsewhere",
+            None,
+            wrong(
+                301,
+                "redirected to https://www.example.com/",
+                "",
+                location="https://www.example.com/",
+            ),
+        ),
+        ("too large", None, wrong(413, "HTTP 413", "max_recipients")),
+    ]
+    return tuple(
+        Submit(name=name, covers=covers, asked=asked, response=response, means=means)
+        for name, covers, (response, means) in rows
+    )

@@ -19,6 +19,7 @@ from dispatcher.messages import (
 )
 from dispatcher.status import Encoding, Kind, MessageState
 from tests.providers.contract import (
+    HTML,
     Build,
     Expected,
     Failure,
@@ -28,6 +29,7 @@ from tests.providers.contract import (
     Read,
     StatusWords,
     Submit,
+    alike,
     answer,
     raw,
 )
@@ -46,7 +48,6 @@ NO_KEY_MEANS = Failure(
     kind=ErrorKind.CREDENTIALS, says="API Key Does Not Exists", hints="IP addresses"
 )
 NOT_ALLOWED_MEANS = Failure(kind=ErrorKind.CONFIGURATION, says="Request Type Not Allowed")
-HTML = raw(b"<!DOCTYPE html><html><body>Whoops</body></html>", content_type="text/html")
 DOUBT = Failure(kind=ErrorKind.DOUBTFUL)
 
 
@@ -274,61 +275,8 @@ SUBMIT = (
     ),
     submit("success with an id of zero", SHORT | {"data": {"message_id": 0}}, DOUBT),
     submit("success with a list", SHORT | {"data": [{"message_id": "1"}]}, DOUBT),
-    submit(
-        "too many requests",
-        answer({"message": "Too Many Attempts."}, 429),
-        Failure(kind=ErrorKind.THROTTLED, says="Too Many Attempts.", code="429"),
-        covers=Must.THROTTLED,
-    ),
-    submit(
-        "too many requests, wait seconds",
-        answer({}, 429, retry_after="30"),
-        Failure(kind=ErrorKind.THROTTLED, retry_after_s=30.0),
-        covers=Must.THROTTLED_SECONDS,
-    ),
-    submit(
-        "too many requests, wait until",
-        raw(
-            b"",
-            429,
-            retry_after="Thu, 31 Jan 2030 12:01:30 GMT",
-            date="Thu, 31 Jan 2030 12:00:00 GMT",
-        ),
-        Failure(kind=ErrorKind.THROTTLED, retry_after_s=90.0),
-        covers=Must.THROTTLED_DATE,
-    ),
-    submit(
-        "the server failed",
-        raw(HTML.body, 502),
-        Failure(kind=ErrorKind.DOUBTFUL, says="HTTP 502", code="502"),
-        covers=Must.SERVER_ERROR,
-    ),
-    submit("the server failed after success", long((str(A), "1")), DOUBT, status=500),
-    submit("HTML", HTML, DOUBT, covers=Must.HTML),
-    submit("HTML under 403", raw(HTML.body, 403), DOUBT),
-    submit(
-        "half an answer",
-        raw(json.dumps(long((str(A), "1"), (str(B), "2"))).encode()[:-20]),
-        DOUBT,
-        covers=Must.TRUNCATED,
-    ),
-    submit("nothing", raw(b""), DOUBT),
     submit("a list", [], DOUBT),
-    submit(
-        "no such page",
-        raw(HTML.body, 404),
-        Failure(kind=ErrorKind.CONFIGURATION, says=f"HTTP 404 from {BASE}/", hints="base_url"),
-    ),
-    submit(
-        "elsewhere",
-        raw(b"", 301, location="https://www.example.com/api/v1"),
-        Failure(kind=ErrorKind.CONFIGURATION, says="redirected to https://www.example.com"),
-    ),
-    submit(
-        "too large",
-        raw(b"", 413),
-        Failure(kind=ErrorKind.CONFIGURATION, hints="max_recipients"),
-    ),
+    *alike((A, B), long((str(A), "1"), (str(B), "2"))),
 )
 
 REF = PollRef(

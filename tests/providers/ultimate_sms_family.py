@@ -4,7 +4,6 @@ The documents print `status`, `message` and "sms reports with all details": the 
 those of real servers.
 """
 
-import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -24,6 +23,7 @@ from dispatcher.messages import (
 )
 from dispatcher.status import Encoding, Kind, MessageState
 from tests.providers.contract import (
+    HTML,
     Build,
     ContactList,
     Expected,
@@ -35,6 +35,7 @@ from tests.providers.contract import (
     Read,
     StatusWords,
     Submit,
+    alike,
     answer,
     raw,
 )
@@ -49,7 +50,6 @@ HEADERS = {
 }
 ROUTE = Route(sender="YourName")
 
-HTML = raw(b"<!DOCTYPE html><html><body>Whoops</body></html>", content_type="text/html")
 DOUBT = Failure(kind=ErrorKind.DOUBTFUL)
 NOBODY = Failure(kind=ErrorKind.DOUBTFUL, says="no readable report of any recipient")
 NO_TOKEN = {"status": "error", "message": "Unauthenticated."}
@@ -276,67 +276,14 @@ SUBMIT = (
     submit("a refusal without words", {"status": "error"}, DOUBT),
     submit("no status", {"data": BOTH}, DOUBT),
     submit("an unknown status", success(BOTH) | {"status": "queued"}, DOUBT),
-    submit(
-        "too many requests",
-        answer({"message": "Too Many Attempts."}, 429),
-        Failure(kind=ErrorKind.THROTTLED, says="Too Many Attempts.", code="429"),
-        covers=Must.THROTTLED,
-    ),
-    submit(
-        "too many requests, wait seconds",
-        answer({"message": "Too Many Attempts."}, 429, retry_after="30"),
-        Failure(kind=ErrorKind.THROTTLED, retry_after_s=30.0),
-        covers=Must.THROTTLED_SECONDS,
-    ),
-    submit(
-        "too many requests, wait until",
-        raw(
-            b"",
-            429,
-            retry_after="Thu, 31 Jan 2030 12:01:30 GMT",
-            date="Thu, 31 Jan 2030 12:00:00 GMT",
-        ),
-        Failure(kind=ErrorKind.THROTTLED, retry_after_s=90.0),
-        covers=Must.THROTTLED_DATE,
-    ),
-    submit(
-        "the server failed",
-        answer({"message": "Server Error"}, 500),
-        Failure(kind=ErrorKind.DOUBTFUL, says="Server Error", code="500"),
-        covers=Must.SERVER_ERROR,
-    ),
-    submit("the server failed after success", success(BOTH), DOUBT, status=502),
-    submit("HTML", HTML, DOUBT, covers=Must.HTML),
-    submit("HTML under 403", raw(HTML.body, 403), DOUBT),
-    submit(
-        "half an answer",
-        raw(json.dumps(success(BOTH)).encode()[:-20]),
-        DOUBT,
-        covers=Must.TRUNCATED,
-    ),
-    submit("nothing", raw(b""), DOUBT),
     submit("a list", [], DOUBT),
-    submit(
-        "no such page",
-        raw(HTML.body, 404),
-        Failure(kind=ErrorKind.CONFIGURATION, says="HTTP 404 from https://", hints="base_url"),
-    ),
     submit(
         "no such route",
         error("The route could not be found."),
         Failure(kind=ErrorKind.CONFIGURATION, says="The route could not be found."),
         status=404,
     ),
-    submit(
-        "elsewhere",
-        raw(b"", 301, location="https://www.example.com/api/v3"),
-        Failure(kind=ErrorKind.CONFIGURATION, says="redirected to https://www.example.com"),
-    ),
-    submit(
-        "too large",
-        raw(b"", 413),
-        Failure(kind=ErrorKind.CONFIGURATION, hints="max_recipients"),
-    ),
+    *alike((A, B), success(BOTH)),
 )
 
 REF = PollRef(job_id=None, targets=(PollTarget(msisdn=A, provider_message_id="6a1"),))

@@ -4,7 +4,6 @@ The document prints one answer to a submission; `sms/summary` is that of real se
 """
 
 import base64
-import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -20,6 +19,7 @@ from dispatcher.messages import (
 )
 from dispatcher.status import Encoding, Kind, MessageState
 from tests.providers.contract import (
+    HTML,
     Build,
     Expected,
     Failure,
@@ -28,6 +28,7 @@ from tests.providers.contract import (
     ProviderCases,
     StatusWords,
     Submit,
+    alike,
     answer,
     raw,
 )
@@ -42,7 +43,6 @@ HEADERS = {
     "Content-Type": "application/x-www-form-urlencoded",
 }
 
-HTML = raw(b"<!DOCTYPE html><html><body>Whoops</body></html>", content_type="text/html")
 DOUBT = Failure(kind=ErrorKind.DOUBTFUL)
 NO_ENTRIES = Failure(kind=ErrorKind.DOUBTFUL, says="no readable entries in send_log")
 
@@ -325,57 +325,7 @@ SUBMIT = (
     ),
     submit("no log", {"send_log": None}, Failure(kind=ErrorKind.DOUBTFUL, says="send_log")),
     submit("text", raw(b'"sent"'), DOUBT),
-    submit(
-        "too many requests",
-        raw(b"", 429),
-        Failure(kind=ErrorKind.THROTTLED, code="429"),
-        covers=Must.THROTTLED,
-    ),
-    submit(
-        "too many requests, wait seconds",
-        answer({}, 429, retry_after="30"),
-        Failure(kind=ErrorKind.THROTTLED, retry_after_s=30.0),
-        covers=Must.THROTTLED_SECONDS,
-    ),
-    submit(
-        "too many requests, wait until",
-        raw(
-            b"",
-            429,
-            retry_after="Thu, 31 Jan 2030 12:01:30 GMT",
-            date="Thu, 31 Jan 2030 12:00:00 GMT",
-        ),
-        Failure(kind=ErrorKind.THROTTLED, retry_after_s=90.0),
-        covers=Must.THROTTLED_DATE,
-    ),
-    submit(
-        "the server failed",
-        raw(HTML.body, 502),
-        Failure(kind=ErrorKind.DOUBTFUL, says="HTTP 502", code="502"),
-        covers=Must.SERVER_ERROR,
-    ),
-    submit("the server failed after success", log(entry(str(A), "s1")), DOUBT, status=500),
-    submit("HTML", HTML, DOUBT, covers=Must.HTML),
-    submit(
-        "half an answer",
-        raw(json.dumps(log(entry(str(A), "s1"), entry(str(B), "s2"))).encode()[:-20]),
-        DOUBT,
-        covers=Must.TRUNCATED,
-    ),
-    submit("nothing", raw(b""), DOUBT),
-    submit(
-        "no such page",
-        raw(HTML.body, 404),
-        Failure(kind=ErrorKind.CONFIGURATION, says=f"HTTP 404 from {BASE}/", hints="base_url"),
-    ),
-    submit(
-        "elsewhere",
-        raw(b"", 301, location="https://www.example.com/"),
-        Failure(kind=ErrorKind.CONFIGURATION, says="redirected to https://www.example.com/"),
-    ),
-    submit(
-        "too large", raw(b"", 413), Failure(kind=ErrorKind.CONFIGURATION, hints="max_recipients")
-    ),
+    *alike((A, B), log(entry(str(A), "s1"), entry(str(B), "s2"))),
 )
 
 
