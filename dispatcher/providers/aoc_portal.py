@@ -202,7 +202,7 @@ def _accepted(
     for entry in entries:
         if not isinstance(entry, dict):
             continue
-        msisdn = asked.match(entry.get("recipient"))
+        msisdn = asked.match(entry.get("recipient"), entries=len(entries))
         message_id = identifier(entry.get("messageId"))
         if msisdn is not None and (message_id or job_id):
             result = RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)

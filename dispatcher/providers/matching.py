@@ -26,14 +26,17 @@ class AskedNumbers:
     def __init__(self, msisdns: Iterable[int]) -> None:
         self._asked = frozenset(msisdns)
 
-    def match(self, value: object) -> int | None:
+    def match(self, value: object, *, entries: int = 0) -> int | None:
         """The number that `value` means: it in full, else the only one ending in it.
 
-        A missing country code is the only thing that may be missing. None: not asked about, or
-        it may be several.
+        A missing country code is the only thing that may be missing. What cannot be read as a
+        number (masked, left out) is the only one asked about where it stands in the only one of
+        `entries`. None: not asked about, or it may be several.
         """
-        found = self.candidates(value) or ()
-        return next(iter(found)) if len(found) == 1 else None
+        found = self.candidates(value)
+        if found is None and entries == 1:
+            found = self._asked
+        return next(iter(found)) if found and len(found) == 1 else None
 
     def candidates(self, value: object) -> frozenset[int] | None:
         """All numbers that `value` may mean; None where it cannot be read as a number."""
@@ -68,22 +71,20 @@ class AskedTargets:
             if target.provider_message_id is not None and ids[target.provider_message_id] == 1
         }
 
-    @property
-    def only(self) -> PollTarget | None:
-        """The target, where the request asked for one."""
-        return next(iter(self._by_msisdn.values())) if len(self._by_msisdn) == 1 else None
-
-    def match(self, number: object, message_id: str | None) -> PollTarget | None:
+    def match(
+        self, number: object, message_id: str | None, *, entries: int = 0
+    ) -> PollTarget | None:
         """The target that both agree on; None where they contradict each other, or say nothing.
 
-        A number that cannot be read (masked, missing) leaves it to the id.
+        A number that cannot be read (masked, missing) leaves it to the id; without one, to there
+        being one target and one of `entries`.
         """
         by_id = self._by_id.get(message_id) if message_id else None
         candidates = self._numbers.candidates(number)
         if by_id is not None:
             agrees = candidates is None or by_id.msisdn in candidates
             return by_id if agrees else None
-        msisdn = self._numbers.match(number)
+        msisdn = self._numbers.match(number, entries=0 if message_id else entries)
         return None if msisdn is None else self._by_msisdn[msisdn]
 
 

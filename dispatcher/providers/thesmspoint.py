@@ -185,7 +185,9 @@ class TheSMSPoint(Provider):
             raise refused(answer, response, self.secrets)
         targets = AskedTargets(request.targets)
         entries = rows(data) or ()
-        reports = (report(entry, targets) for entry in entries if isinstance(entry, dict))
+        reports = (
+            report(entry, targets, len(entries)) for entry in entries if isinstance(entry, dict)
+        )
         return one_each(found for found in reports if found is not None)
 
     def balance_request(self) -> HttpRequest:

@@ -3,7 +3,7 @@
 The document contradicts itself in places: each is settled beside the line it made necessary.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -82,14 +82,14 @@ def is_zero(code: object) -> bool:
 
 
 def accepted(
-    asked: AskedNumbers, entries: Iterable[object], job_id: str | None
+    asked: AskedNumbers, entries: Sequence[object], job_id: str | None
 ) -> tuple[RecipientResult, ...]:
     """Who stands in `MessageData`, once each; one without an id only where there is a job's."""
     results: dict[int, RecipientResult] = {}
     for entry in entries:
         if not isinstance(entry, dict):
             continue
-        msisdn = asked.match(entry.get("Number"))
+        msisdn = asked.match(entry.get("Number"), entries=len(entries))
         message_id = identifier(entry.get("message_id"))
         if msisdn is not None and (message_id or job_id):
             result = RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
@@ -97,12 +97,12 @@ def accepted(
     return without_shared_ids(results.values())
 
 
-def report(entry: Mapping[str, Any], targets: AskedTargets) -> DeliveryReport | None:
+def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> DeliveryReport | None:
     """An entry of a status answer, of either shape; None where it is not about a target."""
     # In the single object `status` is the request's, `delivery_status_id` the message's.
     raw = _text(entry, "status_name") or _text(entry, "delivery_status_id")
     number = entry.get("mobile_number") or entry.get("recipient")
-    target = targets.match(number, identifier(entry.get("message_id")))
+    target = targets.match(number, identifier(entry.get("message_id")), entries=entries)
     if target is None or not raw:
         return None
     state = _STATES.get("".join(raw.casefold().split()), MessageState.SUBMITTED)

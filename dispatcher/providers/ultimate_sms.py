@@ -151,7 +151,9 @@ class UltimateSMS(Provider):
             raise error
         entries = rows(answer.get("data")) or ()
         targets = AskedTargets(request.targets)
-        reports = (report(entry, targets) for entry in entries if isinstance(entry, dict))
+        reports = (
+            report(entry, targets, len(entries)) for entry in entries if isinstance(entry, dict)
+        )
         return one_each(found for found in reports if found is not None)
 
     def list_request(self, page: int) -> HttpRequest:

@@ -120,13 +120,11 @@ def results(entries: Sequence[object], asked: Sequence[int]) -> tuple[RecipientR
     status that the server is known to use tells nothing.
     """
     numbers = AskedNumbers(asked)
-    only = asked[0] if len(asked) == len(entries) == 1 else None
     found: dict[int, RecipientResult] = {}
     for entry in entries:
         if not isinstance(entry, dict):
             continue
-        to = entry.get("to")
-        msisdn = numbers.match(only if to is None else to)
+        msisdn = numbers.match(entry.get("to"), entries=len(entries))
         result = None if msisdn is None else _result(entry, msisdn)
         if result is None:
             continue
@@ -145,11 +143,9 @@ def scheduled(answer: Mapping[str, Any], asked: Sequence[int]) -> tuple[Recipien
     )
 
 
-def report(entry: Mapping[str, Any], targets: AskedTargets) -> DeliveryReport | None:
+def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> DeliveryReport | None:
     """The state of a message; None where it is not about a target, or tells no state."""
-    message_id, number = identifier(entry.get("uid")), entry.get("to")
-    is_bare = entry.get("uid") is None and number is None
-    target = targets.only if is_bare else targets.match(number, message_id)
+    target = targets.match(entry.get("to"), identifier(entry.get("uid")), entries=entries)
     status = status_of(entry)
     if target is None or not status.word:
         return None

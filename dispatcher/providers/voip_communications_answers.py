@@ -72,7 +72,7 @@ def refused(
 
 
 def read_log(
-    entries: Iterable[object],
+    entries: Sequence[object],
     msisdns: Sequence[int],
     *,
     response: HttpResponse,
@@ -87,7 +87,10 @@ def read_log(
     results: dict[int, RecipientResult] = {}
     errors: dict[int, ProviderError | None] = {}
     for entry in entries:
-        if not isinstance(entry, dict) or (msisdn := asked.match(entry.get("to"))) is None:
+        if not isinstance(entry, dict):
+            continue
+        msisdn = asked.match(entry.get("to"), entries=len(entries))
+        if msisdn is None:
             continue
         error = _entry_error(entry, response, hide)
         result = _result(entry, msisdn, error)

@@ -89,6 +89,13 @@ SUBMIT = (
         "a total that is less", sent((str(A), A1), (str(B), B2), total=1), taken((A, A1), (B, B2))
     ),
     submit("all are missing", sent(), NOBODY),
+    submit(
+        "a number printed as in the document, in the only entry for the only recipient",
+        sent(("91XXXXXXXXXX", A1)),
+        taken((A, A1)),
+        asked=(A,),
+    ),
+    submit("a number printed as in the document, of two", sent(("91XXXXXXXXX1", A1)), NOBODY),
     submit("no data", sent(data=None, total=2), NOBODY),
     submit(
         "one entry without a list around it",

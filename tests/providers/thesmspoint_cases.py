@@ -187,6 +187,13 @@ SUBMIT = (
         accepted((B, "3")),
     ),
     submit(
+        "a number printed as in the document, in the only entry for the only recipient",
+        long(("xxxxxxxx", "1")),
+        accepted((A, "1")),
+        asked=(A,),
+    ),
+    submit("somebody else's, in the only entry", long((str(C), "3")), accepted(), asked=(A,)),
+    submit(
         "no id of its own, but a job's",
         long((str(A), ""), (str(B), None)),
         accepted((A, None), (B, None)),
@@ -378,6 +385,13 @@ POLL = (
         reported(A, DELIVERED, "Delivered", "m1"),
         reported(B, UNDELIVERED, "U", "m2"),
     ),
+    poll(
+        "a number printed as in the document, of the only message",
+        single("Delivered", number="xxxxxxxxxx"),
+        reported(A, DELIVERED, "Delivered"),
+        ref=PollRef(job_id="5", targets=REF_SHORT.targets[:1]),
+    ),
+    poll("a number printed as in the document, of two", single("Delivered", number="xxxxxxxxxx")),
     poll("no status in the entry", statuses({"mobile_number": str(A), "message_id": "m1"})),
     poll("entries that are none", statuses(None, "x", [], 5)),
     poll("success without data", {"status": "success", "message": "", "data": []}),

@@ -252,6 +252,12 @@ SUBMIT = (
         covers=Must.MISSING,
     ),
     submit("all are missing", log(), NO_ENTRIES),
+    submit(
+        "no number, in the only entry for the only recipient",
+        log(entry(None, ID)),
+        outcome(taken(A, ID)),
+        asked=(A,),
+    ),
     submit("all are missing from a bare array", [], NO_ENTRIES),
     submit(
         "one is there twice",
