@@ -16,7 +16,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import dispatcher
@@ -55,7 +57,12 @@ def spawn(
     given = (module, [*args], str(folder), dict(env), str(out), str(err or out))
     process = _server.Process(target=_become, args=given)
     process.start()
-    return Warm(process)
+    warm = Warm(process)
+    # Who kills its session before there is one would kill nobody, and wait for ever.
+    with suppress(ProcessLookupError):
+        while warm.poll() is None and os.getpgid(warm.pid) != warm.pid:
+            time.sleep(0.001)
+    return warm
 
 
 class Warm:
