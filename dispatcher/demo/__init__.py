@@ -152,6 +152,8 @@ def demo() -> Iterator[Demo]:
     log: list[str] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="dispatcher-demo-")))
+        # The store's witness stays with it, and out of the user's folders.
+        os.environ["XDG_STATE_HOME"] = str(folder)
         stack.enter_context(EmbeddedBroker(folder / "broker" / "broker.sock"))
         supervisor = stack.enter_context(Supervisor(log.append))
         yield Demo(folder, supervisor, log)

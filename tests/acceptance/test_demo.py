@@ -39,7 +39,9 @@ class Shown(NamedTuple):
     counted: tuple[str, int]
     #: The processes that it ran, by what they are.
     family: dict[str, psutil.Process]
+    #: Where its temporary files were, and its user's home.
     folder: Path
+    home: Path
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,9 @@ def shown() -> Iterator[Shown]:
             process.wait()
         seconds = time.monotonic() - began
         worker = (counted[1], int(counted[2]))
-        yield Shown(code, log.read_text(), seconds, int(found[2]), worker, family, temporary)
+        yield Shown(
+            code, log.read_text(), seconds, int(found[2]), worker, family, temporary, folder
+        )
 
 
 def relatives(pid: int) -> dict[str, psutil.Process]:
@@ -126,3 +130,5 @@ def test_it_leaves_no_process_no_port_and_no_file(shown):
     assert not [kind for kind, process in shown.family.items() if process.is_running()]
     assert not answers(shown.flower_port)
     assert list(shown.folder.iterdir()) == []
+    left = [path for path in shown.home.rglob("*") if path.is_file() and path != shown.home / "out"]
+    assert left == []
