@@ -120,7 +120,7 @@ class Settling:
         self, attempt_id: int, request: SubmitRequest, answer: HttpResponse | ProviderError
     ) -> tuple[Answer, ProviderError | None]:
         if isinstance(answer, NotBegun):
-            self._error = answer
+            self._error = self._error or answer
             return Answer(claim=self._work.claim, attempt_id=attempt_id), answer
         verdict, error = _judged(self._work, request, answer)
         self._error = error or self._error
@@ -144,13 +144,11 @@ class Settling:
         """
         error, claim = self._error, self._work.claim
         # What was not begun says nothing of the batch, nor does a probe while the breaker is open.
-        is_unbegun = isinstance(error, NotBegun)
-        is_try = error is not None and error.kind in _COUNTED and not is_unbegun
-        is_try = is_try and not claim.is_probe
-        is_handed_back = is_unbegun and self._own.stopping.is_set()
+        failure = None if isinstance(error, NotBegun) else error
+        is_try = failure is not None and failure.kind in _COUNTED and not claim.is_probe
         not_before = None
-        if error is not None and error.kind.retryable and not is_handed_back:
-            wait_s = retry_delay(claim.tries + 1, error.retry_after_s, random.random)
+        if failure is not None and failure.kind.retryable:
+            wait_s = retry_delay(claim.tries + 1, failure.retry_after_s, random.random)
             not_before = _behind_others(conn, claim, now + timedelta(seconds=wait_s))
         attempts.close_batch(
             conn,

@@ -219,13 +219,13 @@ class Provider(ABC):
     def chunk(self) -> int:
         """Recipients of a batch whose texts need a request each.
 
-        At most one second of the rate, and half the places in flight: all start at once, and while
-        one batch is settled another is under way.
+        At most one second of the rate, and a third of the places in flight: while one batch is
+        settled another is under way, and the one after it gets its start in time.
         """
         settings = self.settings
         rates = (settings.messages_per_second, settings.requests_per_second)
         a_second = min((int(rate) for rate in rates if rate is not None), default=100)
-        return max(1, min(self.max_recipients, 100, a_second, settings.max_in_flight // 2))
+        return max(1, min(self.max_recipients, 100, a_second, settings.max_in_flight // 3))
 
     @property
     def has_look(self) -> bool:
