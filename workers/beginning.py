@@ -44,8 +44,9 @@ def begin(own: Services, work: Work) -> Start | float | None:
     settings = work.provider.settings
     offsets = paying.offsets(work)
     with own.store.write() as conn:
+        locked = attempts.lock(conn, work.claim)
         now, now_at = store_now(conn), boottime()
-        free_s = paying.free_s(conn, work, now)
+        free_s = paying.free_s(locked, work, now)
         start_s = start_in(free_s)
         if start_s is None:
             return free_s
@@ -61,7 +62,7 @@ def begin(own: Services, work: Work) -> Start | float | None:
             day_until=day_end(now, own.zone(work.claim.account)),
         )
         seqs = [[recipient.seq for recipient in r.recipients] for r in work.requests]
-        begun = attempts.begin(conn, work.claim, seqs, terms=terms, now=now)
+        begun = attempts.begin(conn, work.claim, seqs, locked=locked, terms=terms, now=now)
     if begun is None:
         return None
     closes = inf

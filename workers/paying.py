@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import inf
 
-from sqlalchemy import Connection
-
 from dispatcher.ratelimit import Bucket, Reservation
 from dispatcher.release import rates_of, seconds_ahead
 from dispatcher.schedule import SHORT_WAIT_S, Unit, departures
-from dispatcher.store import accounts, campaigns
+from dispatcher.store.attempts import Locked
 from dispatcher.store.sets import AnyRow
 from workers.services import Services
 from workers.settling import Work
@@ -71,11 +69,11 @@ def reserve(own: Services, work: Work) -> Reservation:
     return own.limiter.reserve(buckets, max_wait_s=SHORT_WAIT_S)
 
 
-def free_s(conn: Connection, work: Work, now: datetime) -> float:
-    """Seconds until all that has begun is paid; negative since when. Locks the account."""
-    account = accounts.lock(conn, work.claim.account)
-    campaign = campaigns.get(conn, work.claim.campaign_id)
-    ahead = [seconds_ahead(rate.paid_until(account, campaign), now) for rate in rates(work)]
+def free_s(locked: Locked, work: Work, now: datetime) -> float:
+    """Seconds until all that has begun is paid; negative since when."""
+    ahead = [
+        seconds_ahead(rate.paid_until(locked.account, locked.campaign), now) for rate in rates(work)
+    ]
     return max(ahead, default=-inf)
 
 

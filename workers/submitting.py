@@ -7,7 +7,6 @@ session is open during the call, and every write carries the claim's fence.
 """
 
 import logging
-import threading
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,7 +14,6 @@ from datetime import datetime, timedelta
 from dispatcher.errors import BrokerError, ConfigError, DispatcherError, Refused, StoreError
 from dispatcher.pacing import LEAD_S
 from dispatcher.providers.base import Provider
-from dispatcher.release import release
 from dispatcher.rendering import has_own_texts
 from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S, day_end
 from dispatcher.spill import Answer
@@ -24,11 +22,12 @@ from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.sets import AnyRow
 from workers import paying
-from workers.app import SUBMIT, app, publish
+from workers.app import SUBMIT, app
 from workers.beginning import Start, begin
 from workers.failing import count_failure, pause_campaign
 from workers.keeping import keep
 from workers.quiet import explained
+from workers.releasing import Held, releasing
 from workers.rendering import batch_of, requests_of
 from workers.services import Services, services
 from workers.settling import Ended, Settling, Work
@@ -40,10 +39,6 @@ _BROKER_RETRY_S = 2.0
 #: that a pause or another rate holds at once; the rest is released again.
 _SPREAD_S = 1.0
 
-#: Accounts for which a thread of this process waits to release.
-_waiting_to_release: set[str] = set()
-_waiting_guard = threading.Lock()
-
 
 @app.task(name=SUBMIT)
 def submit(batch_id: int, fence: int) -> None:
@@ -54,9 +49,13 @@ def submit(batch_id: int, fence: int) -> None:
         claim = _claim(own, batch_id, fence) if may_begin else None
         if claim is None:
             return
-        with own.leases.hold(claim), explained(log, f"batch {batch_id}"):
+        with (
+            releasing(own, claim.account) as held,
+            own.leases.hold(claim),
+            explained(log, f"batch {batch_id}"),
+        ):
             try:
-                _submit_claimed(own, claim)
+                _submit_claimed(own, claim, held)
             except Refused as refusal:
                 pause_campaign(own, claim, refusal)
             except ConfigError as error:
@@ -65,8 +64,6 @@ def submit(batch_id: int, fence: int) -> None:
                 raise
             except Exception as error:  # noqa: BLE001 - a defect that this batch runs into
                 count_failure(own, claim, error)
-        if not own.stopping.is_set():
-            _release_next(own, claim.account)
 
 
 def _claim(own: Services, batch_id: int, fence: int) -> Claim | None:
@@ -76,7 +73,7 @@ def _claim(own: Services, batch_id: int, fence: int) -> Claim | None:
         return batches.claim(conn, batch_id, fence, store_now(conn) + own.lease)
 
 
-def _submit_claimed(own: Services, claim: Claim) -> None:
+def _submit_claimed(own: Services, claim: Claim, held: Held) -> None:
     if own.stopping.is_set():
         _hand_back(own, claim)
         return
@@ -107,6 +104,7 @@ def _submit_claimed(own: Services, claim: Claim) -> None:
             return
         if isinstance(begun, Start):
             _call(own, work, begun)
+            held.places = len(work.requests)
             return
         wait_s = begun
     _hand_back(own, claim, wait_s=wait_s)
@@ -190,22 +188,3 @@ def _hand_back(
         if wait_s:
             until = store_now(conn) + timedelta(seconds=wait_s)
         batches.hand_back(conn, claim, not_before=until, error=reason)
-
-
-def _release_next(own: Services, account: str) -> None:
-    """Self-clocking: who finishes a batch releases the next.
-
-    One release that has yet to get its turn at the store serves all who finish until then.
-    """
-    with _waiting_guard:
-        if account in _waiting_to_release:
-            return
-        _waiting_to_release.add(account)
-    tickets = []
-    try:
-        with own.store.write(survives_power_cut=False) as conn:
-            _waiting_to_release.discard(account)
-            tickets = release(conn, account, own.settings.account(account), store_now(conn))
-    finally:
-        _waiting_to_release.discard(account)
-    publish(tickets)

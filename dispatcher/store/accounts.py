@@ -3,11 +3,15 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from dispatcher.schedule import Unit
 from dispatcher.store.sets import AnyRow, insert_or_ignore, later_of
 from dispatcher.store.tables import ACCOUNT, AUDIT
+
+# Made once: every batch asks them several times under the writers' lock.
+_BY_NAME = select(ACCOUNT).where(ACCOUNT.c.name == bindparam("account"))
+_LOCKED = _BY_NAME.with_for_update()
 
 
 def ensure(conn: Connection, names: Iterable[str]) -> None:
@@ -20,14 +24,12 @@ def ensure(conn: Connection, names: Iterable[str]) -> None:
 
 def lock(conn: Connection, name: str) -> AnyRow | None:
     """The account's row, locked until the transaction ends: its releases queue up here."""
-    return conn.execute(
-        select(ACCOUNT).where(ACCOUNT.c.name == name).with_for_update()
-    ).one_or_none()
+    return conn.execute(_LOCKED, {"account": name}).one_or_none()
 
 
 def get(conn: Connection, name: str) -> AnyRow | None:
     """The account's row."""
-    return conn.execute(select(ACCOUNT).where(ACCOUNT.c.name == name)).one_or_none()
+    return conn.execute(_BY_NAME, {"account": name}).one_or_none()
 
 
 def all_accounts(conn: Connection) -> dict[str, AnyRow]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Connection, Integer, Text, insert, select, update
+from sqlalchemy import Column, Connection, Integer, Text, bindparam, insert, select, update
 
 from dispatcher.errors import StoreError
 from dispatcher.schedule import Gate, Unit
@@ -22,6 +22,48 @@ from dispatcher.store.doubts import fallen
 from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.types import Money
+
+# Made once: each stands in the way of every other writer for as long as it takes to make.
+_SUBMITTING = (
+    update(BATCH)
+    .where(
+        BATCH.c.id == bindparam("batch"),
+        BATCH.c.fence == bindparam("newest"),
+        BATCH.c.state == BatchState.CLAIMED,
+    )
+    .values(state=BatchState.SUBMITTING)
+)
+_OPEN = insert(ATTEMPT).returning(ATTEMPT.c.id)
+_CLOSE = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.id == bindparam("attempt"))
+    .values(
+        outcome=bindparam("said"), ended_at=bindparam("at"), job_id=bindparam("job"),
+        error_code=bindparam("code"), error=bindparam("words"), poll_at=bindparam("first_at"),
+        poll_until=bindparam("until"),
+    )
+)  # fmt: skip
+_PENDING = (
+    select(BATCH.c.pending)
+    .where(
+        BATCH.c.id == bindparam("batch"),
+        BATCH.c.fence == bindparam("newest"),
+        BATCH.c.state == bindparam("held_as"),
+    )
+    .with_for_update()
+)
+_END = (
+    update(BATCH)
+    .where(BATCH.c.id == bindparam("batch"))
+    .values(
+        state=bindparam("ended"), lease_until=None, not_before=bindparam("again_at"),
+        error=bindparam("words"), tries=bindparam("tried"),
+    )
+)  # fmt: skip
+_OUTCOME = select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == bindparam("attempt"))
+_HELD = (
+    select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == bindparam("batch")).with_for_update()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +106,26 @@ class Begun:
     until: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """What decides whether and when a batch begins; it stays as it is until then."""
+
+    account: AnyRow | None
+    campaign: AnyRow
+
+
+def lock(conn: Connection, held: Claim) -> Locked:
+    """Lock the account and the campaign of a batch."""
+    account = accounts.lock(conn, held.account)
+    return Locked(account=account, campaign=campaigns.hold(conn, held.campaign_id))
+
+
 def begin(
     conn: Connection,
     held: Claim,
     requests: Sequence[Sequence[int]],
     *,
+    locked: Locked,
     terms: Terms,
     now: datetime,
 ) -> Begun | None:
@@ -78,10 +135,7 @@ def begin(
     opened, its window is closed, the day is used up: it is handed back) or was lost to somebody
     else. Raises StoreError where `requests` carry a message that is not pending any more.
     """
-    account = accounts.lock(conn, held.account)
-    campaign = conn.execute(
-        select(CAMPAIGN).where(CAMPAIGN.c.id == held.campaign_id).with_for_update(read=True)
-    ).one()
+    account, campaign = locked.account, locked.campaign
     if campaign.state == CampaignState.CANCELLED:
         cancel_held(conn, held, BatchState.CLAIMED, now)
         return None
@@ -99,13 +153,7 @@ def begin(
         # Not until it opens: release asks the gate too, and windows may be changed meanwhile.
         hand_back(conn, held, not_before=None)
         return None
-    taken = conn.execute(
-        update(BATCH)
-        .where(
-            BATCH.c.id == held.id, BATCH.c.fence == held.fence, BATCH.c.state == BatchState.CLAIMED
-        )
-        .values(state=BatchState.SUBMITTING)
-    ).rowcount
+    taken = conn.execute(_SUBMITTING, {"batch": held.id, "newest": held.fence}).rowcount
     if not taken:
         return None
     ids = [
@@ -123,21 +171,18 @@ def begin(
 def _open_attempt(
     conn: Connection, held: Claim, seqs: Sequence[int], deadline: datetime, now: datetime
 ) -> int:
-    attempt_id: int = conn.execute(
-        insert(ATTEMPT)
-        .values(
-            campaign_id=held.campaign_id,
-            batch_id=held.id,
-            account=held.account,
-            fence=held.fence,
-            size=len(seqs),
-            outcome=AttemptOutcome.OPEN,
-            begun_at=now,
-            deadline=deadline,
-            polls=0,
-        )
-        .returning(ATTEMPT.c.id)
-    ).scalar_one()
+    row = {
+        "campaign_id": held.campaign_id,
+        "batch_id": held.id,
+        "account": held.account,
+        "fence": held.fence,
+        "size": len(seqs),
+        "outcome": AttemptOutcome.OPEN,
+        "begun_at": now,
+        "deadline": deadline,
+        "polls": 0,
+    }
+    attempt_id: int = conn.execute(_OPEN, row).scalar_one()
     in_request = held.messages & (MESSAGE.c.state == MessageState.PENDING)
     if len(seqs) < held.size:
         given = value_set(conn, [("seq", Integer())], [(seq,) for seq in seqs])
@@ -169,7 +214,7 @@ def settle(
     already (its commit was not acknowledged) is not counted again.
     """
     owned = _is_owned(conn, held)
-    outcome = conn.execute(select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == attempt_id)).scalar_one()
+    outcome = conn.execute(_OUTCOME, {"attempt": attempt_id}).scalar_one()
     if outcome != (AttemptOutcome.OPEN if owned else AttemptOutcome.DOUBTFUL):
         return Settled(owned=owned)
     if not owned:
@@ -202,9 +247,7 @@ def settle(
 
 def _is_owned(conn: Connection, held: Claim) -> bool:
     """Lock the batch; whether it is submitting still for whoever claimed it as `held`."""
-    row = conn.execute(
-        select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == held.id).with_for_update()
-    ).one()
+    row = conn.execute(_HELD, {"batch": held.id}).one()
     return bool(row.fence == held.fence and row.state == BatchState.SUBMITTING)
 
 
@@ -224,15 +267,8 @@ def close_batch(
     `failed` once there were that many. A cancelled campaign's are cancelled. `held_as` is CLAIMED
     where the try failed before anything was begun.
     """
-    batch = conn.execute(
-        select(BATCH.c.pending)
-        .where(
-            BATCH.c.id == held.id,
-            BATCH.c.fence == held.fence,
-            BATCH.c.state == held_as,
-        )
-        .with_for_update()
-    ).one_or_none()
+    given = {"batch": held.id, "newest": held.fence, "held_as": held_as}
+    batch = conn.execute(_PENDING, given).one_or_none()
     if batch is None:
         return None
     if batch.pending == 0:
@@ -392,19 +428,17 @@ def _mark(
 def _close_attempt(
     conn: Connection, attempt_id: int, verdict: Verdict, poll: PollPlan | None, now: datetime
 ) -> None:
-    conn.execute(
-        update(ATTEMPT)
-        .where(ATTEMPT.c.id == attempt_id)
-        .values(
-            outcome=verdict.outcome,
-            ended_at=now,
-            job_id=verdict.job_id,
-            error_code=verdict.error_code,
-            error=verdict.error,
-            poll_at=poll.first_at if poll else None,
-            poll_until=poll.until if poll else None,
-        )
-    )
+    given = {
+        "attempt": attempt_id,
+        "said": verdict.outcome,
+        "at": now,
+        "job": verdict.job_id,
+        "code": verdict.error_code,
+        "words": verdict.error,
+        "first_at": poll.first_at if poll else None,
+        "until": poll.until if poll else None,
+    }
+    conn.execute(_CLOSE, given)
 
 
 def _end(
@@ -416,11 +450,8 @@ def _end(
     not_before: datetime | None,
     tries: int,
 ) -> BatchState:
-    conn.execute(
-        update(BATCH)
-        .where(BATCH.c.id == held.id)
-        .values(state=state, lease_until=None, not_before=not_before, error=error, tries=tries)
-    )
+    given = {"ended": state, "again_at": not_before, "words": error, "tried": tries}
+    conn.execute(_END, {"batch": held.id, **given})
     return state
 
 

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, and_, literal_column, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    and_,
+    bindparam,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from dispatcher.schedule import DueBatch
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, CampaignState, MessageState
@@ -22,6 +32,36 @@ LOST = "the worker that held it was lost before an answer was stored"
 LOST_TOO_OFTEN = "its worker was lost again and again before anything was submitted"
 #: A batch whose claims ended so often with their worker is not tried again.
 _MOST_LOST = 5
+
+
+def _literal(states: Sequence[BatchState]) -> list[Any]:
+    """States as literals: a bound parameter would keep a partial index from being used."""
+    return [literal_column(str(int(state))) for state in states]
+
+
+_OUT = select(
+    BATCH.c.campaign_id, BATCH.c.state, BATCH.c.pending, BATCH.c.requests, BATCH.c.parts
+).where(BATCH.c.account == bindparam("of_account"), BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))))
+_RUNNING = select(CAMPAIGN).where(
+    CAMPAIGN.c.account == bindparam("of_account"),
+    CAMPAIGN.c.state == CampaignState.RUNNING,
+    CAMPAIGN.c.finished_at.is_(None),
+)
+_TAKE = (
+    update(BATCH)
+    .where(
+        BATCH.c.id == bindparam("ticket"),
+        BATCH.c.fence == bindparam("newest"),
+        BATCH.c.state == BatchState.QUEUED,
+    )
+    .values(
+        state=BatchState.CLAIMED, fence=BATCH.c.fence + 1, lease_until=bindparam("lease_ends")
+    )
+    .returning(
+        BATCH.c.id, BATCH.c.fence, BATCH.c.campaign_id, BATCH.c.account, BATCH.c.encoding,
+        BATCH.c.first_seq, BATCH.c.size, BATCH.c.tries, BATCH.c.zone, BATCH.c.is_probe,
+    )
+)  # fmt: skip
 
 
 class Ticket(NamedTuple):
@@ -59,12 +99,7 @@ class Claim:
 
 def in_flight(conn: Connection, account: str) -> Sequence[AnyRow]:
     """What each batch that holds places of the account has yet to send."""
-    # The literal states let both databases use the partial index.
-    return conn.execute(
-        select(
-            BATCH.c.campaign_id, BATCH.c.state, BATCH.c.pending, BATCH.c.requests, BATCH.c.parts
-        ).where(BATCH.c.account == account, BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))))
-    ).all()
+    return conn.execute(_OUT, {"of_account": account}).all()
 
 
 def due(
@@ -114,15 +149,8 @@ def enqueue(
 
 def claim(conn: Connection, ticket_id: int, fence: int, lease_until: datetime) -> Claim | None:
     """`queued → claimed` for whoever comes first with the newest fence; None for the others."""
-    row = conn.execute(
-        update(BATCH)
-        .where(BATCH.c.id == ticket_id, BATCH.c.fence == fence, BATCH.c.state == BatchState.QUEUED)
-        .values(state=BatchState.CLAIMED, fence=fence + 1, lease_until=lease_until)
-        .returning(
-            BATCH.c.id, BATCH.c.fence, BATCH.c.campaign_id, BATCH.c.account, BATCH.c.encoding,
-            BATCH.c.first_seq, BATCH.c.size, BATCH.c.tries, BATCH.c.zone, BATCH.c.is_probe,
-        )
-    ).one_or_none()  # fmt: skip
+    given = {"ticket": ticket_id, "newest": fence, "lease_ends": lease_until}
+    row = conn.execute(_TAKE, given).one_or_none()
     return None if row is None else Claim(**row._mapping)
 
 
@@ -330,15 +358,4 @@ def _doubt(conn: Connection, batch: AnyRow, now: datetime) -> None:
 
 def of_running_campaigns(conn: Connection, account: str) -> Sequence[AnyRow]:
     """The account's running campaigns."""
-    return conn.execute(
-        select(CAMPAIGN).where(
-            CAMPAIGN.c.account == account,
-            CAMPAIGN.c.state == CampaignState.RUNNING,
-            CAMPAIGN.c.finished_at.is_(None),
-        )
-    ).all()
-
-
-def _literal(states: Sequence[BatchState]) -> list[Any]:
-    """States as literals: a bound parameter would keep a partial index from being used."""
-    return [literal_column(str(int(state))) for state in states]
+    return conn.execute(_RUNNING, {"of_account": account}).all()

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     and_,
+    bindparam,
     exists,
     func,
     insert,
@@ -30,11 +31,18 @@ _OPEN = CAMPAIGN.c.finished_at.is_(None)
 _HAS_PENDING = exists().where(
     BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state == literal_column("0")
 )
+_BY_ID = select(CAMPAIGN).where(CAMPAIGN.c.id == bindparam("campaign"))
+_SHARED = _BY_ID.with_for_update(read=True)
 
 
 def get(conn: Connection, campaign_id: int) -> AnyRow | None:
     """One campaign."""
-    return conn.execute(select(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id)).one_or_none()
+    return conn.execute(_BY_ID, {"campaign": campaign_id}).one_or_none()
+
+
+def hold(conn: Connection, campaign_id: int) -> AnyRow:
+    """One campaign, as it stays until the transaction ends."""
+    return conn.execute(_SHARED, {"campaign": campaign_id}).one()
 
 
 def named(conn: Connection, name: str) -> Sequence[AnyRow]:

@@ -38,10 +38,14 @@ _PLACE = (
 #: Not to be copied without its companion file, which no query can see.
 _SQLITE_PLACE = "file"
 
+_IDENTITY = select(IDENTITY)
+_HELD = select(IDENTITY.c.held)
+_HIGHEST = select(func.coalesce(func.max(ATTEMPT.c.id), 0))
+
 
 def get(conn: Connection) -> AnyRow | None:
     """The store's identity; None before the first campaign."""
-    return conn.execute(select(IDENTITY)).one_or_none()
+    return conn.execute(_IDENTITY).one_or_none()
 
 
 def ensure(conn: Connection) -> AnyRow:
@@ -63,13 +67,13 @@ def note(conn: Connection, **values: object) -> None:
 
 def held(conn: Connection) -> str | None:
     """Why nothing may be released; None while the store agrees with its witnesses."""
-    reason: str | None = conn.execute(select(IDENTITY.c.held)).scalar_one_or_none()
+    reason: str | None = conn.execute(_HELD).scalar_one_or_none()
     return reason
 
 
 def highest_attempt(conn: Connection) -> int:
     """The highest attempt in the store now; 0 where there is none."""
-    return int(conn.execute(select(func.coalesce(func.max(ATTEMPT.c.id), 0))).scalar_one())
+    return int(conn.execute(_HIGHEST).scalar_one())
 
 
 def place(conn: Connection) -> str:

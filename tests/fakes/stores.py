@@ -182,7 +182,9 @@ def begin(store, held, requests=None, *, now=NOW, gate=OPEN, paid_for_s=None, **
         "day_until": later(3600),
     }
     with store.write() as conn:
-        begun = attempts.begin(conn, held, requests, terms=Terms(**(given | terms)), now=now)
+        locked = attempts.lock(conn, held)
+        given = Terms(**(given | terms))
+        begun = attempts.begin(conn, held, requests, locked=locked, terms=given, now=now)
     return begun.attempt_ids if begun is not None else None
 
 

@@ -15,6 +15,7 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.tables import BATCH, MESSAGE
 from tests.fakes.stores import (
     FIRST_NUMBER,
+    NOW,
     FakeProvider,
     add_campaign,
     batch_of,
@@ -75,7 +76,7 @@ def settle(store, held, answer, adapter=FakeProvider):
     with store.read() as conn:
         account, campaign = accounts.get(conn, "main"), campaigns.get(conn, held.campaign_id)
     work = Work(
-        claim=held, provider=adapter(LIMITS), requests=[request], account=account,
+        at=NOW, claim=held, provider=adapter(LIMITS), requests=[request], account=account,
         campaign=campaign,
     )  # fmt: skip
     settling = Settling(process(store), work)

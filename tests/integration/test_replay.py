@@ -111,7 +111,8 @@ class Replay:
         )
         seqs = [*range(held.first_seq, held.first_seq + held.size)]
         with self.store.write() as conn:
-            begun = attempts.begin(conn, held, [seqs], terms=terms, now=self.now)
+            locked = attempts.lock(conn, held)
+            begun = attempts.begin(conn, held, [seqs], locked=locked, terms=terms, now=self.now)
         if begun is None:
             assert batch_of(self.store, held.id).state == BatchState.PENDING
             return

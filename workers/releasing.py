@@ -1,0 +1,81 @@
+"""Self-clocking: who finishes a batch releases the next, so that no tick is waited for.
+
+A release looks at the whole account. So not each of many batches makes one: an eighth of the places
+is gathered, and who waits for a turn at the store serves all who finish until then.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import Final
+
+from dispatcher.release import release
+from dispatcher.store.engine import store_now
+from workers.app import publish
+from workers.services import Services
+
+_GATHERED: Final = 1 / 8
+
+
+class Held:
+    """A batch that this process holds: how many places it has set free, all if it did not leave."""
+
+    places: float = inf
+
+
+class Releases:
+    """When to release: told by batches that begin and end, of any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held = Counter[str]()
+        self._freed: dict[str, float] = {}
+        self._waiting: set[str] = set()
+
+    def begin(self, account: str) -> None:
+        """A batch of the account is held from now on."""
+        with self._lock:
+            self._held[account] += 1
+
+    def end(self, account: str, places: float, all_places: int) -> bool:
+        """It ended; whether its thread is to release."""
+        with self._lock:
+            self._held[account] -= 1
+            self._freed[account] = self._freed.get(account, 0.0) + places
+            is_worth_it = self._freed[account] >= all_places * _GATHERED or not self._held[account]
+            if not is_worth_it or account in self._waiting:
+                return False
+            self._waiting.add(account)
+            return True
+
+    def start(self, account: str) -> None:
+        """The release has its turn: who ends from now on is not seen by it."""
+        with self._lock:
+            self._waiting.discard(account)
+            self._freed[account] = 0.0
+
+
+_releases: Final = Releases()
+
+
+@contextmanager
+def releasing(own: Services, account: str) -> Iterator[Held]:
+    """Around a held batch: afterwards the next ones are released, if it is time to."""
+    held = Held()
+    _releases.begin(account)
+    try:
+        yield held
+    finally:
+        settings = own.settings.account(account)
+        is_due = _releases.end(account, held.places, settings.max_in_flight)
+        if is_due and not own.stopping.is_set():
+            tickets = []
+            try:
+                with own.store.write(survives_power_cut=False) as conn:
+                    _releases.start(account)
+                    tickets = release(conn, account, settings, store_now(conn))
+            finally:
+                _releases.start(account)
+            publish(tickets)
