@@ -76,6 +76,7 @@ def up(
                 if run_until(lambda: processes.answers(port)):
                     click.echo(f"flower: http://127.0.0.1:{port}")
         run_until(lambda: False)
+        click.echo("\nending: what is at the provider is settled first (Ctrl-C again: at once)")
     click.echo("ended")
 
 

@@ -87,6 +87,7 @@ def test_ctrl_c_ends_beat_worker_flower_and_broker_within_ten_seconds(folder):
         assert set(children) == {"beat", "worker", "flower", "broker"}
         began = time.monotonic()
         up.process.send_signal(signal.SIGINT)
+        up.wait_for("^ending: .*Ctrl-C again")
         up.wait_for("^ended$")
         assert up.process.wait(10) == 0
         assert time.monotonic() - began < 10
