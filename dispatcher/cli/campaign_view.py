@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many."
+)
 @click.option("--state", "states", multiple=True, help="Only campaigns in this state; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

@@ -28,6 +28,7 @@ _TEST_WITHIN_S: Final = 60.0
     type=click.Choice(["transactional", "promotional", "otp"]),
     default="transactional",
     show_default=True,
+    help="What it is: decides the provider's route, and the account's windows.",
 )
 @click.option("--idempotency-key", help="Sending again with the same key changes nothing.")
 @wait_option
