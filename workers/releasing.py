@@ -6,23 +6,9 @@ is gathered, and who waits for a turn at the store serves all who finish until t
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from math import inf
 from typing import Final
 
-from dispatcher.release import release
-from dispatcher.store.engine import store_now
-from workers.app import publish
-from workers.services import Services
-
 _GATHERED: Final = 1 / 8
-
-
-class Held:
-    """A batch that this process holds: how many places it has set free, all if it did not leave."""
-
-    places: float = inf
 
 
 class Releases:
@@ -55,27 +41,3 @@ class Releases:
         with self._lock:
             self._waiting.discard(account)
             self._freed[account] = 0.0
-
-
-_releases: Final = Releases()
-
-
-@contextmanager
-def releasing(own: Services, account: str) -> Iterator[Held]:
-    """Around a held batch: afterwards the next ones are released, if it is time to."""
-    held = Held()
-    _releases.begin(account)
-    try:
-        yield held
-    finally:
-        settings = own.settings.account(account)
-        is_due = _releases.end(account, held.places, settings.max_in_flight)
-        if is_due and not own.stopping.is_set():
-            tickets = []
-            try:
-                with own.store.write(survives_power_cut=False) as conn:
-                    _releases.start(account)
-                    tickets = release(conn, account, settings, store_now(conn))
-            finally:
-                _releases.start(account)
-            publish(tickets)

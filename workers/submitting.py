@@ -8,12 +8,16 @@ session is open during the call, and every write carries the claim's fence.
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from math import inf
 
 from dispatcher.errors import BrokerError, ConfigError, DispatcherError, Refused, StoreError
 from dispatcher.pacing import LEAD_S
 from dispatcher.providers.base import Provider
+from dispatcher.release import release
 from dispatcher.rendering import has_own_texts
 from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S, day_end
 from dispatcher.spill import Answer
@@ -22,12 +26,12 @@ from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.sets import AnyRow
 from workers import paying
-from workers.app import SUBMIT, app
+from workers.app import SUBMIT, app, publish
 from workers.beginning import Start, begin
 from workers.failing import count_failure, pause_campaign
 from workers.keeping import keep
 from workers.quiet import explained
-from workers.releasing import Held, releasing
+from workers.releasing import Releases
 from workers.rendering import batch_of, requests_of
 from workers.services import Services, services
 from workers.settling import Ended, Settling, Work
@@ -38,6 +42,14 @@ _BROKER_RETRY_S = 2.0
 #: The requests of a batch leave within this time, whatever rate was set since it was planned, so
 #: that a pause or another rate holds at once; the rest is released again.
 _SPREAD_S = 1.0
+
+_releases = Releases()
+
+
+class _Held:
+    """A batch that this process holds: how many places it has set free, all if it did not leave."""
+
+    places: float = inf
 
 
 @app.task(name=SUBMIT)
@@ -50,7 +62,7 @@ def submit(batch_id: int, fence: int) -> None:
         if claim is None:
             return
         with (
-            releasing(own, claim.account) as held,
+            _releasing(own, claim.account) as held,
             own.leases.hold(claim),
             explained(log, f"batch {batch_id}"),
         ):
@@ -73,7 +85,28 @@ def _claim(own: Services, batch_id: int, fence: int) -> Claim | None:
         return batches.claim(conn, batch_id, fence, store_now(conn) + own.lease)
 
 
-def _submit_claimed(own: Services, claim: Claim, held: Held) -> None:
+@contextmanager
+def _releasing(own: Services, account: str) -> Iterator[_Held]:
+    """Around a held batch: afterwards the next ones are released, if it is time to."""
+    held = _Held()
+    _releases.begin(account)
+    try:
+        yield held
+    finally:
+        settings = own.settings.account(account)
+        is_due = _releases.end(account, held.places, settings.max_in_flight)
+        if is_due and not own.stopping.is_set():
+            tickets = []
+            try:
+                with own.store.write(survives_power_cut=False) as conn:
+                    _releases.start(account)
+                    tickets = release(conn, account, settings, store_now(conn))
+            finally:
+                _releases.start(account)
+            publish(tickets)
+
+
+def _submit_claimed(own: Services, claim: Claim, held: _Held) -> None:
     if own.stopping.is_set():
         _hand_back(own, claim)
         return

@@ -26,7 +26,9 @@ ACCOUNTS = {
     "single": {
         **_SINGLE, "messages_per_second": 50, "max_in_flight": 60, "poll_first_s": 20,
     },
-    "shut": {"windows": ["2020-01-01 09:00-10:00"]},
+    "shut": {
+        **_SINGLE, "windows": ["2020-01-01 09:00-10:00"], "kind_windows.otp": ["00:00-24:00"],
+    },
 }  # fmt: skip
 _first = iter(range(919_800_000_000, 919_900_000_000, 100_000))
 
@@ -102,11 +104,19 @@ def test_windows_that_never_open_are_refused_with_the_reason(ours, account, opti
     assert "refused" not in named
 
 
-def test_a_one_off_message_obeys_the_accounts_windows_too(ours):
+def test_a_one_off_message_obeys_the_accounts_windows_which_may_be_open_for_otp(ours):
     number = next(_first)
     ended = ours.run("send", str(number), "Hello", "--account", "shut")
     assert ended.code == 3, ended
     assert "never open" in ended.err
+    ours.json("send", str(number), "123456 is your code", "--account", "shut", "--kind", "otp")
+    wait_for(
+        lambda: (
+            [e["text"] for e in ours.provider.ledger() if e["number"] == str(number)]
+            == ["123456 is your code"]
+        ),
+        "the code",
+    )
 
 
 def test_today_as_a_blackout_lets_nothing_leave(ours):
@@ -182,7 +192,7 @@ def test_single_sends_keep_the_rate_and_use_it(ours):
     assert sent.too_early(50) == []
     # A loaded machine moves arrivals; `tests.benchmarks.rates` has the exact limit.
     assert at_most_in_a_second(arrivals) <= 55
-    assert arrivals[-1][0] - arrivals[0][0] <= 1.5 * 249 / 50
+    assert arrivals[-1][0] - arrivals[0][0] <= 2 * 249 / 50
 
 
 def test_a_campaigns_rate_is_kept_when_its_batches_were_planned_for_a_faster_one(ours):

@@ -1,0 +1,44 @@
+"""When a worker releases: often enough that no place stays free, not once for every batch."""
+
+from math import inf
+
+from workers.releasing import Releases
+
+
+def test_where_places_are_few_every_batch_that_ends_releases():
+    releases = Releases()
+    for _ in range(4):
+        releases.begin("main")
+    for _ in range(4):
+        assert releases.end("main", 1, 4)
+        releases.start("main")
+
+
+def test_where_they_are_many_an_eighth_is_gathered_and_the_last_one_releases_anyway():
+    releases = Releases()
+    for _ in range(6):
+        releases.begin("main")
+    ended = []
+    for _ in range(6):
+        ended.append(is_due := releases.end("main", 1, 32))
+        if is_due:
+            releases.start("main")
+    assert ended == [False, False, False, True, False, True]
+
+
+def test_one_that_waits_for_its_turn_serves_all_who_end_until_then():
+    releases = Releases()
+    for _ in range(4):
+        releases.begin("main")
+    assert releases.end("main", 1, 4)
+    assert not releases.end("main", 1, 4)
+    releases.start("main")
+    assert releases.end("main", 1, 4)
+
+
+def test_a_batch_that_did_not_leave_is_released_again_at_once_and_accounts_are_apart():
+    releases = Releases()
+    for account in ("main", "main", "other"):
+        releases.begin(account)
+    assert releases.end("main", inf, 100)
+    assert releases.end("other", 1, 100)
