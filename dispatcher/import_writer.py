@@ -29,9 +29,7 @@ class ImportWriter:
         self._keep_columns = ready.order.keep_columns
         self._width = len(ready.file.file_headers)
         self._is_one_each = ready.written.template_columns is not None
-        self._texts_differ = self._is_one_each or (
-            bool(ready.template.columns) and not provider.capabilities.personal_texts
-        )
+        self._texts_differ = ready.takes_requests
         self._planner = BatchPlanner[tuple[Encoding, str | None], Taken](
             max_recipients=provider.chunk if self._texts_differ else provider.max_recipients,
             max_bytes=ready.room_bytes,

@@ -85,6 +85,13 @@ class Ready:
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
     @property
+    def takes_requests(self) -> bool:
+        """Whether every other text takes a request of its own."""
+        is_templated = self.written.template_columns is not None
+        can = self.provider.capabilities.personal_texts
+        return is_templated or (bool(self.template.columns) and not can)
+
+    @property
     def room_bytes(self) -> int:
         """What recipients may take of one request."""
         return self.provider.settings.max_request_bytes - self.provider.envelope_bytes

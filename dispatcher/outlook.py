@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from dispatcher.forecast import Forecast, forecast
 from dispatcher.gates import schedule_of
 from dispatcher.intake import Preview
-from dispatcher.order import Order
-from dispatcher.providers.base import Provider, ProviderSettings
+from dispatcher.order import Ready
+from dispatcher.providers.base import ProviderSettings
 from dispatcher.store import accounts, workloads
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.sets import AnyRow
@@ -31,15 +31,16 @@ def of_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> F
     return forecast(own, list(works.values()), pace, now)
 
 
-def of_order(store: Store, order: Order, provider: Provider, preview: Preview) -> Forecast:
+def of_order(store: Store, ready: Ready, preview: Preview) -> Forecast:
     """When a campaign that is not submitted yet would have, beside those that are."""
+    settings, account = ready.provider.settings, ready.order.account
     with store.read() as conn:
         now = store_now(conn)
-        works = works_of(conn, provider.settings, order.account)
-        pace = pace_of(conn, provider.settings, order.account, now)
-    timing = order.timing
+        works = works_of(conn, settings, account)
+        pace = pace_of(conn, settings, account, now)
+    timing = ready.order.timing
     work = Work(
-        pending=_pending(order, provider, preview),
+        pending=_pending(ready, preview),
         priority=timing.priority,
         messages_per_second=timing.rate,
         start_at=timing.start_at,
@@ -48,17 +49,20 @@ def of_order(store: Store, order: Order, provider: Provider, preview: Preview) -
     return forecast(work, list(works.values()), pace, now)
 
 
-def _pending(order: Order, provider: Provider, preview: Preview) -> tuple[Pending, ...]:
+def _pending(ready: Ready, preview: Preview) -> tuple[Pending, ...]:
+    provider = ready.provider
     zones: dict[str | None, int] = dict.fromkeys([None], preview.valid)
     if preview.zones:
         zones = dict(preview.zones.items())
     each = preview.parts / preview.valid if preview.valid else 0.0
+    # Some people may have the same text; how many is known once they are planned.
+    in_a_request = 1 if ready.takes_requests else provider.max_recipients
     return tuple(
         Pending(
             messages=count,
             parts=round(count * each),
-            requests=-(-count // provider.max_recipients),
-            schedule=schedule_of(provider.settings, order.wanted, zone),
+            requests=-(-count // in_a_request),
+            schedule=schedule_of(provider.settings, ready.order.wanted, zone),
         )
         for zone, count in zones.items()
     )

@@ -188,7 +188,7 @@ def _dry_run(store: "Store", ready: "Ready", given: dict[str, Any]) -> None:
     with rejects_written(ready, given["rejects"]) as rejected:
         preview = submission.dry_run(ready, _progress(ready), rejected)
     if given["as_json"]:
-        print_json(preview_json(preview))
+        print_json(preview_json(store, ready, preview))
     else:
         print_preview(store, ready, preview)
 

@@ -15,6 +15,7 @@ from dispatcher.cli.output import counted, print_line, safe_text
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from dispatcher.forecast import Forecast
     from dispatcher.intake import Preview, Rejected
     from dispatcher.order import Ready
     from dispatcher.store.engine import Store
@@ -48,22 +49,40 @@ def print_preview(store: "Store", ready: "Ready", preview: "Preview") -> None:
         _print_outlook(store, ready, preview)
 
 
-def preview_json(preview: "Preview") -> dict[str, Any]:
+def preview_json(store: "Store", ready: "Ready", preview: "Preview") -> dict[str, Any]:
     """What a dry run found; there is no campaign, so no id."""
+    from dispatcher.outlook import as_json
+
+    found = _forecast(store, ready, preview)
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
     counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}
-    return {"id": None, "dry_run": True, "counts": counts, "reasons": dict(preview.reasons)}
+    return {
+        "id": None,
+        "dry_run": True,
+        "counts": counts,
+        "reasons": dict(preview.reasons),
+        "zones": dict(preview.zones),
+        "forecast": as_json(found) if found is not None else None,
+    }
+
+
+def _forecast(store: "Store", ready: "Ready", preview: "Preview") -> "Forecast | None":
+    from dispatcher import outlook
+    from dispatcher.errors import StoreError
+
+    try:
+        return outlook.of_order(store, ready, preview)
+    except StoreError:  # a dry run needs no store
+        return None
 
 
 def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
     from zoneinfo import ZoneInfo
 
     from dispatcher import outlook
-    from dispatcher.errors import StoreError
 
-    try:
-        found = outlook.of_order(store, ready.order, ready.provider, preview)
-    except StoreError:  # a dry run needs no store
+    found = _forecast(store, ready, preview)
+    if found is None:
         return
     zone = ZoneInfo(ready.provider.settings.timezone)
     print_line(f"forecast: {outlook.in_words(found, zone)}", "    ")
