@@ -120,13 +120,13 @@ class Demo:
                 name="simulator", argv=[*simulator, *options], ready_pattern='"base_urls"', wave=3
             )
         )
+        upgrade(f"sqlite:///{self.folder}/demo.db")  # while the simulator starts
         self.wait(lambda: self._supervisor.ready("simulator"), "the simulator")
         ready = next(line for line in self.log if '"base_urls"' in line)
         base_url = json.loads(ready.partition("| ")[2])["base_urls"]["thesmspoint"]
         config = self.folder / "dispatcher.toml"
         config.write_text(_CONFIG.format(base_url=base_url), encoding="utf-8")
         settings = load_settings(config, environ={})
-        upgrade(settings.store.url)
         broker_url = f"redis+socket://{self.folder}/broker/broker.sock"
         for child in processes.celery_children(settings, broker_url):
             self._supervisor.add(child)
