@@ -130,7 +130,7 @@ def judge(
         if row.id not in held
     ]
     said.given_up = len(lost)
-    wrong += _needless_doubts(doubtful, ledger, held, faults)
+    wrong += needless_doubts(doubtful, attempts, ledger, held, faults)
     open_ = [row.id for row in attempts.values() if row.outcome == AttemptOutcome.OPEN]
     if open_:
         wrong.append(f"requests {open_[:_SHOWN]} are still open")
@@ -162,34 +162,39 @@ def _judge_one(said: Findings, row: Any, accepted: list[dict[str, Any]]) -> None
             said.violations.append(f"{what} has an id that the provider never gave to its number")
 
 
-def _needless_doubts(
+def needless_doubts(
     doubtful: Iterable[Any],
+    attempts: Mapping[int, Any],
     ledger: Mapping[int, list[dict[str, Any]]],
     held: Collection[int],
     faults: Mapping[str, int],
 ) -> list[str]:
-    """Doubt that no spoilt answer and no victim of the killer explains."""
+    """Doubt that no spoilt answer to that request and no victim of the killer explains."""
     unexplained: Counter[int] = Counter()
+    accepted: set[int] = set()
     for row in doubtful:
-        spoilt = any("spoilt" in entry for entry in ledger.get(row.msisdn, []))
-        if row.attempt_id not in held and not spoilt:
+        if row.attempt_id in held:
+            continue
+        entries = _of_request(attempts[row.attempt_id], ledger.get(row.msisdn, []))
+        if not any("spoilt" in entry for entry in entries):
             unexplained[row.attempt_id] += 1
+        if entries:
+            accepted.add(row.attempt_id)
     vague = sum(faults.get(name, 0) for name in _VAGUE_REFUSALS)
-    never = {a for a in unexplained if not _was_accepted(a, doubtful, ledger)}
+    never = unexplained.keys() - accepted
     wrong = [
-        f"request {attempt_id}: {count} are in doubt for no reason"
-        for attempt_id, count in unexplained.items()
-        if attempt_id not in never
+        f"request {attempt_id}: {unexplained[attempt_id]} are in doubt for no reason"
+        for attempt_id in unexplained.keys() & accepted
     ]
     if len(never) > vague:
         wrong.append(f"{len(never)} refused requests are in doubt, {vague} were refused vaguely")
     return wrong
 
 
-def _was_accepted(
-    attempt_id: int, doubtful: Iterable[Any], ledger: Mapping[int, list[dict[str, Any]]]
-) -> bool:
-    return any(row.attempt_id == attempt_id and ledger.get(row.msisdn) for row in doubtful)
+def _of_request(attempt: Any, entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the provider accepted of a number by this request: another may have been before it."""
+    began, ended = attempt.begun_at.timestamp(), attempt.deadline.timestamp()
+    return [entry for entry in entries if began <= entry["at"] <= ended]
 
 
 def _miscounts(store: Store, messages: Iterable[Any], attempts: Mapping[int, Any]) -> list[str]:
