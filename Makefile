@@ -24,7 +24,7 @@ ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
 	$(call RUN,-m "not acceptance")
-	$(call RUN,--dist loadfile -m acceptance)
+	$(call RUN,--dist loadgroup -m acceptance)
 endif
 
 chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 --seed 1").
