@@ -10,7 +10,7 @@ from dispatcher.cli.output import print_json, print_table, safe_text
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
-    from dispatcher.providers.base import Capabilities
+    from dispatcher.providers.base import Capabilities, ProviderSettings
     from dispatcher.store.sets import AnyRow
 
 
@@ -105,14 +105,6 @@ def _accounts(settings: "Settings") -> list[dict[str, Any]]:
     rows = []
     for name, account in settings.accounts.items():
         provider, stored = provider_of(settings, name), known.get(name)
-        rates = [
-            f"{value:g} {unit}/s"
-            for unit, value in (
-                ("messages", account.messages_per_second),
-                ("requests", account.requests_per_second),
-            )
-            if value is not None
-        ]
         rows.append(
             {
                 "account": name,
@@ -120,13 +112,24 @@ def _accounts(settings: "Settings") -> list[dict[str, Any]]:
                 **_state(stored),
                 "waits_for": waits_for(stored, now),
                 "sender": account.sender,
-                "rate": ", ".join(rates) or "no limit",
+                "rate": _limits(account),
                 "max_in_flight": account.max_in_flight,
                 "max_recipients": provider.max_recipients,
                 "features": features(provider.capabilities),
             }
         )
     return rows
+
+
+def _limits(account: "ProviderSettings") -> str:
+    limits = (
+        (account.messages_per_second, "messages/s"),
+        (account.parts_per_second, "parts/s"),
+        (account.requests_per_second, "requests/s"),
+        (account.daily_limit, "messages a day"),
+    )
+    given = [f"{value:.15g} {unit}" for value, unit in limits if value is not None]
+    return ", ".join(given) or "no limit"
 
 
 def _state(stored: "AnyRow | None") -> dict[str, Any]:

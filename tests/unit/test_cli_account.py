@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from dispatcher.cli import cli
+from dispatcher.store.engine import Store
+from dispatcher.store.migrate import make_new
 from tests.fakes.simulator import SimulatorProcess
 
 
@@ -46,6 +48,23 @@ def test_a_check_shows_what_the_provider_says_of_the_account(run):
     assert report["campaigns"]["transactional"] == "possible"
     assert "the sender 'SENDER' is transactional" in report["campaigns"]["promotional"]
     assert "key-of-the-test" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("keys", "shown"),
+    [
+        ({}, "no limit"),
+        (
+            {"messages_per_second": 2.5, "parts_per_second": 100, "daily_limit": 12_345_678},
+            "2.5 messages/s, 100 parts/s, 12345678 messages a day",
+        ),
+        ({"requests_per_second": 10}, "10 requests/s"),
+    ],
+)
+def test_the_list_shows_every_limit(run, tmp_path, keys, shown):
+    make_new(Store(f"sqlite:///{tmp_path}/dispatcher.db"))
+    (row,) = json.loads(run("list", "--json", **keys).stdout)
+    assert row["rate"] == shown
 
 
 def test_a_check_reads_well_without_json(run):
