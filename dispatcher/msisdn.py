@@ -6,6 +6,7 @@ What a spreadsheet destroyed is refused, never guessed at.
 
 import re
 import unicodedata
+from functools import cache
 from typing import Final
 
 import phonenumbers
@@ -94,7 +95,11 @@ def mask(msisdn: int | str) -> str:
 
 def calling_code(msisdn: int) -> int:
     """The country calling code that E.164 digits begin with; raises MsisdnError where none does."""
-    digits = str(msisdn)
+    return _code_that_begins(str(msisdn)[:3])
+
+
+@cache
+def _code_that_begins(digits: str) -> int:
     for length in (1, 2, 3):  # ITU-T E.164: no code is the beginning of another
         if (code := int(digits[:length])) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
             return code

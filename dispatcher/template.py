@@ -106,11 +106,10 @@ class BoundTemplate:
         return self.render_values(self.values(cells))
 
     def render_values(self, values: Sequence[str]) -> str:
-        """The text for the used columns' values, in the order of `columns`. Raises RenderError."""
-        stripped = [value.strip() for value in values]
-        if all(stripped):
-            return self._fill(*stripped)
-        return self._render_with_defaults(stripped)
+        """The text for a row's `values`, stripped, in the order of `columns`. Raises RenderError."""
+        if all(values):
+            return self._fill(*values)
+        return self._render_with_defaults(values)
 
     def _render_with_defaults(self, values: Sequence[str]) -> str:
         pieces = [self._literals[0]]
