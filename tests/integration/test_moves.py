@@ -148,7 +148,7 @@ def test_small_batches_become_large_ones(store):
 def test_personal_texts_are_cut_to_what_one_text_a_request_allows(store):
     made = campaign(store, 6, text="Dear {{name}}")
     pause(store)
-    moved(store, made, CommaList(settings(max_in_flight=4)))
+    moved(store, made, CommaList(settings(max_in_flight=6)))
     assert waiting(store) == [
         ("backup", 0, 2, 2, 2), ("backup", 2, 2, 2, 2), ("backup", 4, 2, 2, 2),
     ]  # fmt: skip
