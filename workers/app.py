@@ -1,6 +1,7 @@
 """The Celery app: queues and settings. What the tasks do stands in their own modules."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,11 @@ from workers.quiet import Seldom, explained
 from workers.services import broker_url, services, settings, watchdog
 
 log = logging.getLogger(__name__)
+
+# Flower's own default is every address and no password. It is Flower that reads this, after the
+# app is made; its options and its configuration file outweigh it.
+if "FLOWER_BASIC_AUTH" not in os.environ:
+    os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
 
 SCHEDULER_QUEUE = "scheduler"
 POLL_QUEUE = "polls"

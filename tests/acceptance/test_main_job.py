@@ -64,6 +64,8 @@ class Run(NamedTuple):
     #: What each place said that must hold no number, no text and no key.
     seen: dict[str, str]
     metrics: str
+    #: The addresses that Flower listened on, without being told any.
+    flower_addresses: set[str]
     worker_pid: int
 
 
@@ -76,7 +78,7 @@ def run() -> Iterator[Run]:
         port = free_flower_port(None)
         flower = f"http://127.0.0.1:{port}"
         ours.celery(
-            "flower", "--address=127.0.0.1", f"--port={port}", "--max-tasks=100000",
+            "flower", f"--port={port}", "--max-tasks=100000",
             "--logging=debug",
             env={"FLOWER_UNAUTHENTICATED_API": "true"},
         )  # fmt: skip
@@ -87,6 +89,8 @@ def run() -> Iterator[Run]:
             assert watched.code == 0, watched.err
             campaign.wait_until_over()
             wait_for(lambda: f'task="{SUBMIT_TASK}"' in fetched(f"{flower}/metrics"), "a metric")
+        flowers = psutil.Process(ours.pid("flower")).net_connections()
+        listens = {each.laddr.ip for each in flowers if each.status == psutil.CONN_LISTEN}
         tasks, metrics = fetched(f"{flower}/api/tasks"), fetched(f"{flower}/metrics")
         worker_pid = ours.pid("worker")
         for role in ("beat", "flower", "worker"):
@@ -99,6 +103,7 @@ def run() -> Iterator[Run]:
             ours.provider.ledger(),
             {**logs, **said, "tasks": tasks},
             metrics,
+            listens,
             worker_pid,
         )
 
@@ -165,6 +170,10 @@ def test_flower_counts_this_runs_tasks_by_name_from_a_worker_of_its_own_process(
     assert 'task="dispatcher.tick"' in run.metrics
     assert 'task="dispatcher.poll"' in run.metrics
     assert run.worker_pid != psutil.Process().pid
+
+
+def test_flower_without_a_password_is_for_this_machine_only(run):
+    assert run.flower_addresses == {"127.0.0.1"}
 
 
 def test_no_number_text_or_key_is_in_logs_tasks_flower_or_redis(run):
