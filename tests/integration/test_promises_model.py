@@ -11,6 +11,7 @@ import tempfile
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -192,7 +193,7 @@ class Promises(RuleBasedStateMachine):
         if IN_DOUBT in states:
             events += [*["look", "resend"] * 3, "drop", "assume-submitted"]
         elif PENDING in states:
-            events += ["fall back"] * 4
+            events += [*["fall back"] * 3, *["another begins"] * 3]
         return events
 
     def _take_next(self):
@@ -209,27 +210,29 @@ class Promises(RuleBasedStateMachine):
 
     def _befall(self, worker, event):
         campaign_id = worker.claim.campaign_id
-        match event:
-            case "lease runs out":
-                self.time_passes(61)
-                self.tick(published=True, schedulers=2, judged=True)
-            case "look":
-                self.time_passes(61)
-                self.look()
-            case "resend" | "drop" | "assume-submitted":
-                self._resolve(campaign_id, Choice(event))
-            case "go on":
-                self.go(["accepted"], split=False)
-            case "cancel":
-                self.steer(commands.cancel, campaign_id)
-            case "fall back":
-                self._fall_back(campaign_id)
-            case "an answer":
-                first = next(c for c in worker.calls if c.attempt_id not in worker.settled)
-                self._settle(worker, first, polled=True)
-            case "answers":
-                for one in worker.calls:
-                    self._settle(worker, one, polled=True)
+        unsettled = [one for one in worker.calls if one.attempt_id not in worker.settled]
+        happens = {
+            "lease runs out": self._lease_runs_out,
+            "look": lambda: (self.time_passes(61), self.look()),
+            "go on": lambda: self.go(["accepted"], split=False),
+            "another begins": self._another_begins,
+            "cancel": lambda: self.steer(commands.cancel, campaign_id),
+            "fall back": lambda: self._fall_back(campaign_id),
+            "an answer": lambda: self._settle(worker, unsettled[0], polled=True),
+            "answers": lambda: [self._settle(worker, one, polled=True) for one in worker.calls],
+            **{choice.value: partial(self._resolve, campaign_id, choice) for choice in Choice},
+        }
+        happens[event]()
+
+    def _lease_runs_out(self):
+        self.time_passes(61)
+        self.tick(published=True, schedulers=2, judged=True)
+
+    def _another_begins(self):
+        self.go([], split=False)
+        if self._take_next() and self._begin(self.workers[-1], split=False):
+            for one in self.workers[-1].calls:
+                self._call(self.workers[-1], one, "lost answer")
 
     # --- Schedulers and Redis -----------------------------------------------------------------
 
