@@ -106,7 +106,7 @@ class BoundTemplate:
         return self.render_values(self.values(cells))
 
     def render_values(self, values: Sequence[str]) -> str:
-        """The text for a row's `values`, stripped, in the order of `columns`. Raises RenderError."""
+        """The text for a row's stripped `values`, in the order of `columns`. Raises RenderError."""
         if all(values):
             return self._fill(*values)
         return self._render_with_defaults(values)
