@@ -52,6 +52,14 @@ def test_there_is_a_unit_and_a_manifest_for_each_of_the_three():
     assert {"beat.yaml", "flower.yaml", "worker.yaml"} < {path.name for path in MANIFESTS}
 
 
+def test_flower_takes_its_configuration():
+    from flower.options import options  # what the file may set, checked as Flower does
+
+    options.parse_config_file(str(ROOT / "deploy/flowerconfig.py"), final=False)
+    assert options.max_tasks == 20_000
+    assert options.basic_auth == []
+
+
 def test_the_manifests_configuration_is_read_without_complaint(tmp_path):
     source = (ROOT / "deploy/kubernetes/dispatcher.toml").read_text()
     assert tomllib.loads(source)["store"]["url"].startswith("postgresql://")
