@@ -11,7 +11,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -70,11 +69,7 @@ def measure(campaigns: int, messages: int) -> Cost:
         before = _read_bytes()
         ticker.tick()
         read = _read_bytes() - before
-        taken = []
-        for _ in range(_TICKS):
-            started = time.perf_counter()
-            ticker.tick()
-            taken.append((time.perf_counter() - started) * 1000)
+        taken = [ticker.tick() * 1000 for _ in range(_TICKS)]
     return Cost(statistics.median(taken), statistics.quantiles(taken, n=100)[-1], read / 1024)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import fakeredis
@@ -44,12 +45,14 @@ class Ticker:
         )
 
     def tick(self):
-        """One tick, as if the last had been a second ago."""
+        """One tick, as if the last had been a second ago; the seconds that it took."""
         with self._store.write() as conn:
             if scheduler.last_tick(conn) is not None:
                 before = datetime.now(UTC) - timedelta(seconds=1)
                 conn.execute(SCHEDULER.update().values(ticked_at=before))
+        started = time.perf_counter()
         self._tick(self._own)
+        return time.perf_counter() - started
 
 
 def _imported(config):
