@@ -53,6 +53,7 @@ class StatusLook:
                 else:
                     self._nameless.add((polled.id, message.msisdn))
         self._reports: dict[tuple[int, int], DeliveryReport] = {}
+        self._reports_of: dict[int, list[DeliveryReport]] = {}
 
     def add(self, entries: Iterable[ListedMessage]) -> None:
         """Match entries to open messages; the newest of a message counts."""
@@ -60,7 +61,7 @@ class StatusLook:
             self._is_dated = entry.created_at is not None
             key = self._by_id.get(entry.provider_message_id) or self._by_its_number(entry)
             if key is not None and key not in self._reports:
-                self._reports[key] = DeliveryReport(
+                self._reports[key] = report = DeliveryReport(
                     msisdn=key[1],
                     state=entry.state,
                     raw=entry.raw,
@@ -68,6 +69,7 @@ class StatusLook:
                     provisional=entry.provisional,
                     cost=entry.cost,
                 )
+                self._reports_of.setdefault(key[0], []).append(report)
 
     @property
     def missing(self) -> int:
@@ -92,7 +94,7 @@ class StatusLook:
 
     def reports_of(self, polled: Polled) -> list[DeliveryReport]:
         """The reports on one request's messages."""
-        return [report for (id_, _msisdn), report in self._reports.items() if id_ == polled.id]
+        return self._reports_of.get(polled.id, [])
 
     def _by_its_number(self, entry: ListedMessage) -> tuple[int, int] | None:
         """The one open message of that number, if the entry is surely not of an earlier one."""

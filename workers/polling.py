@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from time import monotonic
+from typing import NamedTuple
 
 from dispatcher.errors import ProviderError
 from dispatcher.messages import DeliveryReport, PollRef, PollTarget
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 #: Requests that join one look at an account's list at a time, while it is for fewer messages.
 _JOINED = 500
 _JOINED_MESSAGES = 5000
+#: Requests whose receipts are stored in one transaction.
+_SETTLED_TOGETHER = 50
 #: For so long after the validity period a last look that failed is made again.
 _LAST_LOOK = timedelta(days=1)
 
@@ -64,13 +68,15 @@ def _poll(own: Services, polled: Polled) -> None:
     provider = own.provider(polled.account)
     if not polled.open or not reads_list(provider):
         reports, failed = _ask(own, provider, polled) if polled.open else ([], False)
-        _settle(own, provider, polled, reports, failed=failed)
+        _settle(own, provider, [_Answered(polled, reports, failed=failed)])
         return
     group = [polled, *_joined(own, polled)]
     held = _Held(own, group)
     look = read_list(own, provider, group, held.keep)
     asks, failed = look.is_over, look.failed
-    for each in group:
+    answered: list[_Answered] = []
+    # In one order, as whoever else settles requests of these batches locks them.
+    for each in sorted(group, key=attrgetter("batch_id", "id")):
         reports, unseen = look.reports_of(each), look.unseen(each)
         if asks and unseen.open:
             asked, failed = _ask(own, provider, unseen)
@@ -78,7 +84,20 @@ def _poll(own: Services, polled: Polled) -> None:
             # What stopped one stops the others.
             asks = not failed
             held.keep()
-        _settle(own, provider, each, reports, failed=failed, over=look.is_impossible)
+        answered.append(_Answered(each, reports, failed=failed, over=look.is_impossible))
+        if len(answered) == _SETTLED_TOGETHER:
+            _settle(own, provider, answered)
+            answered = []
+    _settle(own, provider, answered)
+
+
+class _Answered(NamedTuple):
+    """What was learned of a request; `over` where there is nothing to ask."""
+
+    polled: Polled
+    reports: list[DeliveryReport]
+    failed: bool
+    over: bool = False
 
 
 class _Held:
@@ -99,26 +118,20 @@ class _Held:
             polls.renew(conn, self._tickets, store_now(conn) + self._own.poll_lease)
 
 
-def _settle(
-    own: Services,
-    provider: Provider,
-    polled: Polled,
-    reports: list[DeliveryReport],
-    *,
-    failed: bool,
-    over: bool = False,
-) -> None:
-    """Store the receipts; `over` where there is nothing to ask.
-
-    A look that failed is not the last one, for some time.
-    """
+def _settle(own: Services, provider: Provider, answered: Sequence[_Answered]) -> None:
+    """Store the receipts. A look that failed is not the last one, for some time."""
     with own.store.write() as conn:
         now = store_now(conn)
-        over = over or now >= polled.poll_until + (_LAST_LOOK if failed else timedelta())
-        receipts = _receipts(polled, reports, over=over)
-        next_at = None if over else _next(provider, polled, now)
-        new = polls.settle(conn, polled, receipts, next_at=next_at, now=now)
-    log.info("request %d: %d of %d messages have a receipt", polled.id, new, len(polled.open))
+        new = []
+        for polled, reports, failed, over in answered:
+            ends = polled.poll_until + (_LAST_LOOK if failed else timedelta())
+            is_last = over or now >= ends
+            receipts = _receipts(polled, reports, over=is_last)
+            next_at = None if is_last else _next(provider, polled, now)
+            new.append(polls.settle(conn, polled, receipts, next_at=next_at, now=now))
+    for count, each in zip(new, answered, strict=True):
+        of = len(each.polled.open)
+        log.info("request %d: %d of %d messages have a receipt", each.polled.id, count, of)
 
 
 def _joined(own: Services, polled: Polled) -> list[Polled]:

@@ -114,12 +114,13 @@ def refusal(
     text is not among them, where they disagree, or where something else in the answer says that
     messages were taken (`contradicted`): "not enough credits for 3 of 9" has sent six.
     """
+    texts = list(texts)
     said = [text for text in texts if _bare(text) not in _EMPTY_WORDS]
     kinds = {known.get(_bare(text)) for text in said}
     kind = kinds.pop() if len(kinds) == 1 and not contradicted else None
     kind = kind or ErrorKind.DOUBTFUL
     place = "the provider refused, with ids of messages beside it" if contradicted else ""
-    message = ": ".join(filter(None, (place, clean("; ".join(said), hide=hide))))
+    message = ": ".join(filter(None, (place, clean("; ".join(said or texts), hide=hide))))
     return ProviderError(
         kind,
         message or "the provider refused without a word",

@@ -166,6 +166,10 @@ def test_only_a_known_text_alone_proves_that_nothing_was_sent(texts, contradicte
     assert error.message
 
 
+def test_words_that_prove_nothing_are_shown_where_there_are_no_others():
+    assert refusal(["Forbidden"], KNOWN, response=answer({}, 403)).message == "Forbidden"
+
+
 @pytest.mark.parametrize(
     ("code", "shown"), [("007", "007"), (12, "12"), (None, "422"), ([], "422")]
 )
