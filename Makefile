@@ -11,7 +11,7 @@ COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --g
 RUN = $(BIN)/pytest -n 2 $(1) || $(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos fuzz check lock clean run-env dev-env bench
+.PHONY: help demo test chaos fuzz check lock clean run-env dev-env bench providers
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -47,6 +47,9 @@ bench: dev-env ## Measure rates at the simulator for a minute each, fairness, an
 	$(BIN)/python -m tests.benchmarks.idle
 	$(BIN)/python -m tests.benchmarks.fairness
 	$(BIN)/python -m tests.benchmarks.rates
+
+providers: dev-env ## The demo's campaign at every provider: export and ledger, row by row (ARGS="--only smsnoc").
+	$(BIN)/python -m tests.benchmarks.providers $(ARGS)
 
 clean: ## Remove .venv and the tools' caches.
 	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -1,6 +1,6 @@
 """The demo's campaign to every provider, by real processes: export and ledger, row by row.
 
-    python -m tests.benchmarks.providers [--only NAME] [--rows 5000]
+    make providers [ARGS="--only NAME --rows 5000"]
 
 A line for each provider: what it accepted, how long until everybody was submitted and until every
 receipt was in, the requests that took, and every row where export and ledger disagree, in the
