@@ -6,7 +6,7 @@ import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import Recipient, RecipientResult, SubmitOutcome
-from dispatcher.settlement import MISSING, Accepted, Unsettled, judge, judge_error
+from dispatcher.settlement import MISSING, Accepted, Unsettled, judge, judge_error, stopped
 from dispatcher.status import AttemptOutcome
 
 RECIPIENTS = [Recipient(7, 919_800_000_001, "a"), Recipient(8, 919_800_000_002, "b")]
@@ -48,6 +48,28 @@ def test_results_are_matched_by_number(results, accepted, rejected, doubtful, ou
     assert list(verdict.doubtful) == doubtful
     assert verdict.outcome.label == outcome
     assert verdict.job_id == "job"
+
+
+def unsent(msisdn):
+    return RecipientResult(
+        msisdn=msisdn, accepted=False, unsent=True, error_code="402", error="no balance"
+    )
+
+
+@pytest.mark.parametrize(
+    ("results", "doubtful", "outcome"),
+    [
+        pytest.param([yes(ONE), unsent(TWO)], [], "answered", id="beside an accepted one"),
+        pytest.param([unsent(ONE), unsent(TWO)], [], "refused", id="alone"),
+        pytest.param([unsent(TWO)], [MISSING_1], "doubtful", id="beside a missing one"),
+    ],
+)
+def test_who_was_not_sent_to_for_the_accounts_sake_stays_pending(results, doubtful, outcome):
+    answer = SubmitOutcome(results=tuple(results), stopped_by=ErrorKind.CREDIT)
+    verdict, why = judge(RECIPIENTS, answer), stopped(answer)
+    assert (list(verdict.rejected), list(verdict.doubtful)) == ([], doubtful)
+    assert verdict.outcome.label == outcome
+    assert (why.kind, why.message, why.code) == (ErrorKind.CREDIT, "no balance", "402")
 
 
 @pytest.mark.parametrize(
