@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.health import Breaker, covers
-from dispatcher.messages import Balance
+from dispatcher.messages import Balance, HttpRequest, HttpResponse
+from dispatcher.providers.answers import heard
 from dispatcher.providers.base import Provider
 from dispatcher.status import Kind
 from dispatcher.store import accounts, health
@@ -59,17 +60,19 @@ def release_checks(own: Services) -> None:
 
 def _ask(own: Services, provider: Provider) -> list[Balance]:
     """What is left, or nothing where the provider does not say. Raises ProviderError."""
-    able, timeout_s = provider.capabilities, provider.settings.timeout_s
+    able = provider.capabilities
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        return own.runtime.call(request, timeout_s=provider.settings.timeout_s)
+
     if able.balance:
-        response = own.runtime.call(provider.balance_request(), timeout_s=timeout_s)
-        return provider.parse_balance(response)
+        return heard(answer(provider.balance_request()), provider.parse_balance) or []
     if able.senders:
-        provider.parse_senders(own.runtime.call(provider.senders_request(), timeout_s=timeout_s))
+        heard(answer(provider.senders_request()), provider.parse_senders)
     elif able.templates:
-        response = own.runtime.call(provider.templates_request(), timeout_s=timeout_s)
-        provider.parse_templates(response)
+        heard(answer(provider.templates_request()), provider.parse_templates)
     else:
-        provider.parse_list(0, own.runtime.call(provider.list_request(0), timeout_s=timeout_s))
+        heard(answer(provider.list_request(0)), lambda found: provider.parse_list(0, found))
     return []
 
 

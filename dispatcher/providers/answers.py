@@ -4,18 +4,20 @@ What a provider's own fields mean is its adapter's to say; whose number it is, `
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 import orjson
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.messages import HttpResponse
 from dispatcher.providers.words import clean, words
+
+T = TypeVar("T")
 
 MAX_IDENTIFIER: Final = 128
 #: A longer `Retry-After` is a mistake or a ban: asking once a day finds out which.
@@ -141,6 +143,20 @@ def rows(value: object) -> list[object] | None:
         return None
     inner = list(value.values())
     return inner if all(isinstance(each, dict) for each in inner) else [value]
+
+
+def heard(response: HttpResponse, parse: Callable[[HttpResponse], T]) -> T | None:
+    """What an answer says; None where it is JSON that says nothing we know: an answer all the same.
+
+    Raises ProviderError.
+    """
+    try:
+        return parse(response)
+    except ProviderError as error:
+        if error.kind is not ErrorKind.DOUBTFUL or response.status >= 500:
+            raise
+        read_json(response)
+        return None
 
 
 def unreadable(what: str) -> ProviderError:

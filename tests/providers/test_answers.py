@@ -12,11 +12,13 @@ from dispatcher.messages import DeliveryReport, PollTarget, RecipientResult
 from dispatcher.providers.answers import (
     amount,
     check_status,
+    heard,
     identifier,
     read_json,
     refusal,
     retry_after_s,
     rows,
+    unreadable,
 )
 from dispatcher.providers.matching import (
     AskedNumbers,
@@ -140,6 +142,37 @@ def test_letters_of_another_charset_are_lost_and_the_answer_is_not(body):
 )
 def test_entries_are_a_list_an_object_of_entries_or_one_entry(value, entries):
     assert rows(value) == entries
+
+
+def balance(response):
+    check_status(response, url=URL)
+    found = read_json(response)
+    if not isinstance(found, int):
+        raise unreadable("balance")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "found"),
+    [(200, b"7", 7), (200, b'{"data": "sms Balance"}', None), (403, b'{"message": "no"}', None)],
+)
+def test_json_is_an_answer_whatever_it_says(status, body, found):
+    assert heard(raw(body, status), balance) == found
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (200, b"<html>We will be back soon.</html>", ErrorKind.DOUBTFUL),
+        (503, b"{}", ErrorKind.DOUBTFUL),
+        (401, b"{}", ErrorKind.CREDENTIALS),
+        (404, b"{}", ErrorKind.CONFIGURATION),
+    ],
+)
+def test_a_page_or_a_failure_of_the_server_is_none(status, body, kind):
+    with pytest.raises(ProviderError) as caught:
+        heard(raw(body, status), balance)
+    assert caught.value.kind is kind
 
 
 KNOWN = {"no credit": ErrorKind.CREDIT, "bad key": ErrorKind.CREDENTIALS}
