@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 #: Requests that join one look at an account's list at a time, while it is for fewer messages.
 _JOINED = 500
 _JOINED_MESSAGES = 5000
-#: Requests whose receipts are stored in one transaction.
-_SETTLED_TOGETHER = 50
+#: Requests whose receipts are stored in one transaction: it must not keep submissions waiting.
+_SETTLED_TOGETHER = 10
 #: For so long after the validity period a last look that failed is made again.
 _LAST_LOOK = timedelta(days=1)
 
@@ -74,7 +74,7 @@ def _poll(own: Services, polled: Polled) -> None:
     held = _Held(own, group)
     look = read_list(own, provider, group, held.keep)
     asks, failed = look.is_over, look.failed
-    answered: list[_Answered] = []
+    answered = []
     # In one order, as whoever else settles requests of these batches locks them.
     for each in sorted(group, key=attrgetter("batch_id", "id")):
         reports, unseen = look.reports_of(each), look.unseen(each)
@@ -85,9 +85,6 @@ def _poll(own: Services, polled: Polled) -> None:
             asks = not failed
             held.keep()
         answered.append(_Answered(each, reports, failed=failed, over=look.is_impossible))
-        if len(answered) == _SETTLED_TOGETHER:
-            _settle(own, provider, answered)
-            answered = []
     _settle(own, provider, answered)
 
 
@@ -119,19 +116,41 @@ class _Held:
 
 
 def _settle(own: Services, provider: Provider, answered: Sequence[_Answered]) -> None:
-    """Store the receipts. A look that failed is not the last one, for some time."""
-    with own.store.write() as conn:
-        now = store_now(conn)
-        new = []
-        for polled, reports, failed, over in answered:
+    """Store the receipts, some at a time; most looks in vain cost one statement for all.
+
+    A look that failed is not the last one, for some time.
+    """
+    later: list[tuple[PollTicket, datetime]] = []
+    for at in range(0, len(answered), _SETTLED_TOGETHER):
+        some = answered[at : at + _SETTLED_TOGETHER]
+        with own.store.read() as conn:
+            now = store_now(conn)
+        told = []
+        for polled, reports, failed, over in some:
             ends = polled.poll_until + (_LAST_LOOK if failed else timedelta())
             is_last = over or now >= ends
             receipts = _receipts(polled, reports, over=is_last)
             next_at = None if is_last else _next(provider, polled, now)
-            new.append(polls.settle(conn, polled, receipts, next_at=next_at, now=now))
-    for count, each in zip(new, answered, strict=True):
-        of = len(each.polled.open)
-        log.info("request %d: %d of %d messages have a receipt", each.polled.id, count, of)
+            if next_at is None or receipts or not polled.open:
+                told.append((polled, receipts, next_at))
+            else:
+                later.append((PollTicket(polled.id, polled.polls), next_at))
+        if told:
+            _store(own, told)
+    if later:
+        with own.store.write() as conn:
+            polls.postpone(conn, later)
+
+
+def _store(own: Services, told: Sequence[tuple[Polled, list[Receipt], datetime | None]]) -> None:
+    with own.store.write() as conn:
+        now = store_now(conn)
+        new = [
+            polls.settle(conn, polled, receipts, next_at=next_at, now=now)
+            for polled, receipts, next_at in told
+        ]
+    for count, (polled, _receipts, _next_at) in zip(new, told, strict=True):
+        log.info("request %d: %d of %d messages have a receipt", polled.id, count, len(polled.open))
 
 
 def _joined(own: Services, polled: Polled) -> list[Polled]:

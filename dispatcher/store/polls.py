@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     Text,
     and_,
+    bindparam,
     func,
     or_,
     select,
@@ -160,6 +161,26 @@ def renew(conn: Connection, tickets: Sequence[PollTicket], lease_until: datetime
             )
             .values(poll_lease_until=lease_until)
         )
+
+
+def postpone(conn: Connection, until: Sequence[tuple[PollTicket, datetime]]) -> None:
+    """Ask again later about requests of which nothing was learned; old tickets change nothing."""
+    if not until:
+        return
+    conn.execute(
+        update(ATTEMPT)
+        .where(
+            ATTEMPT.c.id == bindparam("ticket_id"),
+            ATTEMPT.c.polls == bindparam("ticket_polls"),
+            ATTEMPT.c.poll_at.is_not(None),
+            ATTEMPT.c.poll_lease_until.is_not(None),
+        )
+        .values(poll_at=bindparam("next_at"), poll_lease_until=None),
+        [
+            {"ticket_id": ticket.id, "ticket_polls": ticket.polls, "next_at": at}
+            for ticket, at in until
+        ],
+    )
 
 
 def load(conn: Connection, ticket_id: int, polls: int) -> Polled | None:

@@ -123,6 +123,27 @@ def test_what_is_asked_about_are_the_requests_own_open_messages(store):
     assert [m.seq for m in load(store, ticket).open] == [2]
 
 
+def test_what_was_asked_in_vain_is_asked_again_later_and_an_old_ticket_moves_nothing(store):
+    add_campaign(store)
+    submitted(store)
+    (ticket,) = release(store)
+    with store.write() as conn:
+        polls.postpone(conn, [(ticket, AGAIN), (PollTicket(ticket.id, 9), later(900))])
+    assert release(store, now=later(19)) == []
+    (again,) = release(store, now=AGAIN)
+    assert again == PollTicket(ticket.id, ticket.polls + 1)
+
+
+def test_a_poll_can_be_held_longer_and_an_old_ticket_holds_nothing(store):
+    add_campaign(store)
+    submitted(store)
+    (ticket,) = release(store)
+    with store.write() as conn:
+        polls.renew(conn, [ticket, PollTicket(ticket.id, 9)], later(500))
+    assert release(store, now=later(499)) == []
+    assert len(release(store, now=later(500))) == 1
+
+
 def test_an_old_ticket_is_worth_nothing(store, polled):
     assert load(store, PollTicket(polled.id, polled.polls - 1)) is None
     assert load(store, PollTicket(polled.id, polled.polls + 1)) is None
