@@ -60,6 +60,7 @@ def release_polls(own: Services) -> None:
             lease_until=lease_until,
             limit=worker.max_polls,
             per_account=max(1, worker.max_polls - len(own.settings.accounts) + 1),
+            one_look=[n for n in own.settings.accounts if reads_list(own.provider(n))],
         )
     publish_polls(tickets)
 

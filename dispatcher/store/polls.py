@@ -1,7 +1,7 @@
 """Polling: which accepted requests are asked about, and the receipts that come of it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -77,11 +77,13 @@ def release(
     lease_until: datetime,
     limit: int,
     per_account: int | None = None,
+    one_look: Collection[str] = (),
 ) -> list[PollTicket]:
     """Hand out due polls so that at most `limit` are out at a time, whoever releases.
 
-    `per_account` of them may be one account's: polls that hang leave the others a place. One whose
-    lease ran out (its worker or its message was lost) is counted as a correction.
+    `per_account` of them may be one account's: polls that hang leave the others a place. Of
+    accounts in `one_look` one is out at a time: it answers all that joined it. One whose lease ran
+    out (its worker or its message was lost) is counted as a correction.
     """
     one_at_a_time(conn, "release of polls")
     open_ = ATTEMPT.c.poll_at.is_not(None)
@@ -90,11 +92,15 @@ def release(
         .where(open_, ATTEMPT.c.poll_lease_until > now)
         .group_by(ATTEMPT.c.account)
     )
-    out_of = Counter({row.account: row.n for row in counted})
-    out, most = out_of.total(), per_account or limit
+    out_of = Counter({row.account: 1 if row.account in one_look else row.n for row in counted})
+    out = out_of.total()
     if out >= limit:
         return []
-    full = [account for account, n in out_of.items() if n >= most]
+
+    def most(account: str) -> int:
+        return 1 if account in one_look else per_account or limit
+
+    full = [account for account, n in out_of.items() if n >= most(account)]
     idle = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= now)
     # Locked first: LIMIT in a subquery of the UPDATE holds only until PostgreSQL runs it twice.
     due = conn.execute(
@@ -108,7 +114,7 @@ def release(
     lost = 0
     for row in due:
         out_of[row.account] += 1
-        if out_of[row.account] <= most:
+        if out_of[row.account] <= most(row.account):
             ids.append(row.id)
             lost += row.poll_lease_until is not None
     scheduler.count_corrections(conn, {"poll was not answered": lost})

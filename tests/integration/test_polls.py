@@ -1,12 +1,13 @@
 """Polls: at most so many at a time, and receipts that only move forward and are counted once."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from dispatcher.status import MessageState
 from dispatcher.store import polls, scheduler
-from dispatcher.store.polls import PollTicket, Receipt
+from dispatcher.store.polls import Polled, PollTicket, Receipt
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from tests.fakes.stores import (
     NOW,
@@ -31,6 +32,13 @@ DELIVERED, UNDELIVERED, EXPIRED = (
     MessageState.UNDELIVERED,
     MessageState.EXPIRED,
 )
+
+
+#: A request of the account that joins are made for.
+NOBODY = Polled(
+    id=0, polls=0, batch_id=0, campaign_id=0, first_seq=0, size=0, account="main", job_id=None,
+    begun_at=NOW, poll_until=later(3600), open=(),
+)  # fmt: skip
 
 
 def release(store, *, now=DUE, limit=10):
@@ -77,6 +85,23 @@ def test_polls_are_released_when_due_the_longest_due_first_and_within_the_limit(
     assert {t.id for t in release(store, now=later(10), limit=2)} == set(accepted[3:])
     assert release(store, now=later(10), limit=2) == []
     assert {t.id for t in release(store, now=later(10), limit=4)} == set(accepted[1:3])
+
+
+def test_what_joined_one_look_takes_one_place_and_keeps_its_account_from_another(store):
+    with store.write() as conn:
+        for n in range(5):
+            add_attempt(conn, poll_at=later(n), poll_until=later(3600))
+        for n in range(3):
+            add_attempt(conn, account="other", poll_at=later(9 + n / 10), poll_until=later(3600))
+        lease_until = later(100)
+        limits = {"lease_until": lease_until, "limit": 3, "one_look": ["main"]}
+        (first,) = polls.release(conn, now=later(8), **limits)
+        polled = replace(NOBODY, id=first.id, polls=first.polls)
+        assert len(polls.join(conn, polled, now=later(8), lease_until=lease_until, limit=9)) == 4
+
+        again = polls.release(conn, now=later(10), **limits)
+
+    assert len(again) == 2, "the others have the two places that are left"
 
 
 def test_a_poll_that_nobody_settles_is_released_again_with_a_new_ticket(store, accepted):
