@@ -265,6 +265,18 @@ def test_an_answer_concerns_only_the_messages_of_its_own_attempt(store):
 # --- Late answers -----------------------------------------------------------------------------
 
 
+def test_who_has_lost_its_claim_begins_nothing_whoever_holds_the_batch_now(store):
+    add_campaign(store)
+    first = claimed(store)
+    with store.write() as conn:
+        batches.release_expired_claims(conn, later(200))
+    assert begin(store, first, now=later(200)) is None
+    second = claimed(store, now=later(200))
+    assert begin(store, first, now=later(201)) is None
+    assert rows(store, ATTEMPT) == []
+    assert begin(store, second, now=later(201)) is not None
+
+
 def test_a_late_acceptance_ends_the_doubt_about_its_own_messages(store):
     campaign_id = add_campaign(store)
     held, (attempt_id,) = submitting(store)

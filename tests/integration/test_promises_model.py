@@ -170,6 +170,18 @@ class Promises(RuleBasedStateMachine):
     def trouble_with_a_clear_answer(self, data, fate):
         self._get_into_trouble(data, [fate], split=False)
 
+    @rule(another=st.booleans())
+    def trouble_before_it_begins(self, another):
+        """A worker stands still after its claim; by then its batch may be another's."""
+        self.go([], split=False)
+        if not self._take_next():
+            return
+        worker = self.workers[-1]
+        self._lease_runs_out()
+        if another:
+            self._claim(self.tickets[-1])
+        self._begin(worker, split=False)
+
     def _get_into_trouble(self, data, fates, *, split):
         """A worker's requests reach the provider; what happens before, and after, it is told."""
         self.go([], split=False)
