@@ -140,6 +140,11 @@ class Oracle:
                 assert batch["state"] in IN_FLIGHT | {BatchState.PENDING}
                 over = new.campaigns[key[0]]["state"] == CampaignState.FINISHED
                 assert not over, f"{key} is pending in a campaign that is over"
+        for attempt in new.attempts.values():
+            if attempt["outcome"] == AttemptOutcome.OPEN:
+                batch = new.batches[attempt["batch_id"]]
+                held = (BatchState.SUBMITTING, attempt["fence"])
+                assert (batch["state"], batch["fence"]) == held, "a request is out, held by nobody"
         for batch in new.batches.values():
             assert (batch["state"] in HELD) == (batch["lease_until"] is not None)
 

@@ -9,7 +9,7 @@ from dispatcher.schedule import Gate, Unit
 from dispatcher.settlement import Accepted, Unsettled
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, attempts, batches, scheduler
-from dispatcher.store.tables import ACCOUNT, ATTEMPT, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.sweep import sweep
 from tests.fakes.stores import (
     LEASE,
@@ -275,6 +275,18 @@ def test_who_has_lost_its_claim_begins_nothing_whoever_holds_the_batch_now(store
     assert begin(store, first, now=later(201)) is None
     assert rows(store, ATTEMPT) == []
     assert begin(store, second, now=later(201)) is not None
+
+
+def test_who_has_lost_its_batch_does_not_end_it_for_another(store):
+    add_campaign(store)
+    first, _ = submitting(store)
+    with store.write() as conn:
+        batches.doubt_expired_submissions(conn, later(200))
+        change(conn, MESSAGE, MESSAGE.c.seq >= 0, state=MessageState.PENDING)
+        change(conn, BATCH, BATCH.c.id == first.id, state=BatchState.PENDING, pending=3, in_doubt=0)
+    second, _ = submitting(store, now=later(200))
+    assert close(store, first) is None
+    assert batch_of(store, second.id).state == BatchState.SUBMITTING
 
 
 def test_a_late_acceptance_ends_the_doubt_about_its_own_messages(store):
