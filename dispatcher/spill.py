@@ -6,7 +6,7 @@ One file an answer, so that each is written whole or not at all. Numbers and tex
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,7 +21,7 @@ from dispatcher.settlement import Accepted, Unsettled, Verdict
 from dispatcher.state_folder import state_folder
 from dispatcher.status import AttemptOutcome
 from dispatcher.store import attempts
-from dispatcher.store.attempts import PollPlan
+from dispatcher.store.attempts import Answered, PollPlan
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import Store, store_now
 
@@ -74,12 +74,29 @@ class Answer:
             attempts.withdraw(conn, self.claim, self.attempt_id, now)
             attempts.undoubt(conn, self.claim, self.attempt_id, now)
         else:
-            poll = self.polling.plan(now) if self.polling is not None else None
             done = attempts.settle(
-                conn, self.claim, self.attempt_id, self.verdict, poll=poll, now=now
+                conn, self.claim, self.attempt_id, self.verdict, poll=self._poll(now), now=now
             )
             if self.never_left and not done.owned:
                 attempts.undoubt(conn, self.claim, self.attempt_id, now)
+
+    def answered(self, now: datetime) -> Answered | None:
+        """The judged answer; None where nothing left."""
+        if self.attempt_id is None or self.verdict is None:
+            return None
+        return Answered(self.attempt_id, self.verdict, self._poll(now))
+
+    def _poll(self, now: datetime) -> PollPlan | None:
+        return self.polling.plan(now) if self.polling is not None else None
+
+
+def store_all(conn: Connection, answers: Sequence[Answer], now: datetime) -> None:
+    """Apply answers to requests of one batch; those that came in time together."""
+    told = [one for answer in answers if (one := answer.answered(now)) is not None]
+    if len(told) > 1 and attempts.settle_in_time(conn, answers[0].claim, told, now) is not None:
+        answers = [answer for answer in answers if answer.verdict is None]
+    for answer in answers:
+        answer.store(conn, now)
 
 
 class Spill:

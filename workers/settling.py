@@ -20,7 +20,7 @@ from dispatcher.providers.base import Provider, StatusLookup
 from dispatcher.schedule import Unit
 from dispatcher.segments import measure
 from dispatcher.settlement import MISSING, Verdict, judge, judge_error, stopped
-from dispatcher.spill import Answer, Polling
+from dispatcher.spill import Answer, Polling, store_all
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, attempts, campaigns, health
 from dispatcher.store.attempts import PollPlan
@@ -105,12 +105,16 @@ class Settling:
 
         def store(conn: Connection, now: datetime) -> None:
             # The account's row is locked before the batch's, as everywhere.
+            was_reached = False
             for given, error in judged:
-                if given.verdict is not None:
-                    sign = sign_of(error, given.verdict)
+                if given.verdict is None:
+                    continue
+                sign = sign_of(error, given.verdict)
+                # One success after another says nothing new.
+                if error is not None or sign is not Sign.REACHED or not was_reached:
                     _note_health(conn, self._work, error, sign, now)
-            for given, _error in judged:
-                given.store(conn, now)
+                was_reached = sign is Sign.REACHED
+            store_all(conn, [given for given, _error in judged], now)
             if is_last and self._is_stored:
                 self._close(conn, now)
 

@@ -1,11 +1,22 @@
 """Attempts: begun before the first byte leaves, settled by the answer, once."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Integer, Text, bindparam, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    Text,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
 from dispatcher.errors import StoreError
 from dispatcher.schedule import Gate, Unit
@@ -33,7 +44,7 @@ _SUBMITTING = (
     )
     .values(state=BatchState.SUBMITTING)
 )
-_OPEN = insert(ATTEMPT).returning(ATTEMPT.c.id)
+_OPEN = insert(ATTEMPT).returning(ATTEMPT.c.id, sort_by_parameter_order=True)
 _CLOSE = (
     update(ATTEMPT)
     .where(ATTEMPT.c.id == bindparam("attempt"))
@@ -60,6 +71,10 @@ _END = (
         error=bindparam("words"), tries=bindparam("tried"),
     )
 )  # fmt: skip
+_STILL_OPEN = select(ATTEMPT.c.id).where(
+    ATTEMPT.c.id.in_(bindparam("attempts", expanding=True)),
+    ATTEMPT.c.outcome == AttemptOutcome.OPEN,
+)
 _OUTCOME = select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == bindparam("attempt"))
 _HELD = (
     select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == bindparam("batch")).with_for_update()
@@ -80,6 +95,14 @@ class PollPlan:
 
     first_at: datetime
     until: datetime
+
+
+class Answered(NamedTuple):
+    """The judged answer to one attempt; `poll` where what it accepted is asked about."""
+
+    attempt_id: int
+    verdict: Verdict
+    poll: PollPlan | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +179,7 @@ def begin(
     taken = conn.execute(_SUBMITTING, {"batch": held.id, "newest": held.fence}).rowcount
     if not taken:
         return None
-    ids = [
-        _open_attempt(conn, held, seqs, terms.deadline + timedelta(seconds=offset), now)
-        for seqs, offset in zip(requests, terms.offsets_s, strict=True)
-    ]
+    ids = _open_attempts(conn, held, requests, terms, now)
     accounts.pay(conn, held.account, terms.paid_for_s, now)
     if terms.campaign_paid_for_s is not None:
         campaigns.pay(conn, held.campaign_id, terms.campaign_paid_for_s, now)
@@ -168,33 +188,49 @@ def begin(
     return Begun(attempt_ids=ids, at=now, until=may_leave.until)
 
 
-def _open_attempt(
-    conn: Connection, held: Claim, seqs: Sequence[int], deadline: datetime, now: datetime
-) -> int:
-    row = {
-        "campaign_id": held.campaign_id,
-        "batch_id": held.id,
-        "account": held.account,
-        "fence": held.fence,
-        "size": len(seqs),
-        "outcome": AttemptOutcome.OPEN,
-        "begun_at": now,
-        "deadline": deadline,
-        "polls": 0,
-    }
-    attempt_id: int = conn.execute(_OPEN, row).scalar_one()
-    in_request = held.messages & (MESSAGE.c.state == MessageState.PENDING)
-    if len(seqs) < held.size:
-        given = value_set(conn, [("seq", Integer())], [(seq,) for seq in seqs])
-        in_request = in_request & (MESSAGE.c.seq == given.c.seq)
+def _open_attempts(
+    conn: Connection,
+    held: Claim,
+    requests: Sequence[Sequence[int]],
+    terms: Terms,
+    now: datetime,
+) -> list[int]:
+    """An attempt row for each request, in order; its messages get its id."""
+    rows = [
+        {
+            "campaign_id": held.campaign_id,
+            "batch_id": held.id,
+            "account": held.account,
+            "fence": held.fence,
+            "size": len(seqs),
+            "outcome": AttemptOutcome.OPEN,
+            "begun_at": now,
+            "deadline": terms.deadline + timedelta(seconds=offset),
+            "polls": 0,
+        }
+        for seqs, offset in zip(requests, terms.offsets_s, strict=True)
+    ]
+    ids: list[int] = list(conn.execute(_OPEN, rows).scalars())
+    messages = sum(map(len, requests))
+    carried_by: Any = ids[0]
+    in_requests = held.messages & (MESSAGE.c.state == MessageState.PENDING)
+    if len(requests) > 1 or messages < held.size:
+        pairs = [
+            (seq, attempt_id)
+            for attempt_id, seqs in zip(ids, requests, strict=True)
+            for seq in seqs
+        ]
+        given = value_set(conn, [("seq", Integer()), ("attempt", BigInteger())], pairs)
+        in_requests = in_requests & (MESSAGE.c.seq == given.c.seq)
+        carried_by = given.c.attempt
     carried = conn.execute(
         update(MESSAGE)
-        .where(in_request)
-        .values(attempt_id=attempt_id, attempts=MESSAGE.c.attempts + 1)
+        .where(in_requests)
+        .values(attempt_id=carried_by, attempts=MESSAGE.c.attempts + 1)
     ).rowcount
-    if carried != len(seqs):
+    if carried != messages:
         raise StoreError(f"batch {held.id} changed while its requests were made; they do not leave")
-    return attempt_id
+    return ids
 
 
 def settle(
@@ -213,36 +249,69 @@ def settle(
     and was not yet, by the same batch; a late refusal changes nothing. An answer that is stored
     already (its commit was not acknowledged) is not counted again.
     """
-    owned = _is_owned(conn, held)
-    outcome = conn.execute(_OUTCOME, {"attempt": attempt_id}).scalar_one()
-    if outcome != (AttemptOutcome.OPEN if owned else AttemptOutcome.DOUBTFUL):
-        return Settled(owned=owned)
-    if not owned:
-        held = late.as_it_is_now(conn, held)
-        verdict = late.without_matched(conn, held, verdict)
-    accepted = _accept(conn, held, attempt_id, verdict, MessageState.PENDING)
-    _move(conn, held.id, accepted, BATCH.c.submitted)
-    doubtful = 0
-    if not owned:
-        doubted = _accept(conn, held, attempt_id, verdict, MessageState.IN_DOUBT)
-        _move(conn, held.id, doubted, BATCH.c.submitted, out_of=BATCH.c.in_doubt)
-        accepted += doubted
-        if missed := late.missed(conn, held, attempt_id, verdict, now):
-            _audit_late(conn, held, attempt_id, missed, now)
-    else:
-        rejected = _mark(conn, held, attempt_id, verdict.rejected, MessageState.REJECTED, now)
-        _move(conn, held.id, rejected, BATCH.c.rejected)
-        doubtful = _mark(conn, held, attempt_id, verdict.doubtful, MessageState.IN_DOUBT, None)
-        _move(conn, held.id, doubtful, BATCH.c.in_doubt)
-    if accepted and any(one.cost is not None for one in verdict.accepted):
+    answered = Answered(attempt_id, verdict, poll)
+    accepted = settle_in_time(conn, held, [answered], now)
+    if accepted is None:
+        return Settled(owned=False, accepted=_settle_late(conn, held, answered, now))
+    return Settled(owned=True, accepted=accepted)
+
+
+def settle_in_time(
+    conn: Connection, held: Claim, answers: Sequence[Answered], now: datetime
+) -> int | None:
+    """Store the answers to attempts of one batch that is still held as `held`; how many accepted.
+
+    None, and nothing is stored, where it was lost: then each has to be settled by itself.
+    """
+    if not _is_owned(conn, held):
+        return None
+    open_ = set(
+        conn.execute(_STILL_OPEN, {"attempts": [one.attempt_id for one in answers]}).scalars()
+    )
+    answers = [one for one in answers if one.attempt_id in open_]
+    accepted = _accept(conn, held, answers, MessageState.PENDING)
+    submitted = accepted.total()
+    _move(conn, held.id, submitted, BATCH.c.submitted)
+    refused = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.rejected]
+    _move(conn, held.id, _mark(conn, held, refused, MessageState.REJECTED, now), BATCH.c.rejected)
+    missed = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.doubtful]
+    _move(conn, held.id, _mark(conn, held, missed, MessageState.IN_DOUBT, None), BATCH.c.in_doubt)
+    if any(entry.cost is not None for one in answers for entry in one.verdict.accepted):
         costs.add_up(conn, held.id, held.messages)
-    if owned or accepted:
-        _close_attempt(conn, attempt_id, verdict, poll if accepted else None, now)
-    if doubtful:
-        conn.execute(update(ATTEMPT).where(ATTEMPT.c.id == attempt_id).values(**fallen(now)))
-    if accepted and poll is None:
-        _no_receipts(conn, held.id, accepted)
-    return Settled(owned=owned, accepted=accepted)
+    _close_attempts(conn, answers, accepted, now)
+    in_doubt = sorted({attempt_id for *_, attempt_id in missed})
+    if in_doubt:
+        conn.execute(update(ATTEMPT).where(ATTEMPT.c.id.in_(in_doubt)).values(**fallen(now)))
+    _no_receipts(
+        conn, held.id, sum(accepted[one.attempt_id] for one in answers if one.poll is None)
+    )
+    return submitted
+
+
+def _settle_late(conn: Connection, held: Claim, answered: Answered, now: datetime) -> int:
+    """Store what counts of an answer whose batch was judged lost; how many it accepted."""
+    attempt_id = answered.attempt_id
+    outcome = conn.execute(_OUTCOME, {"attempt": attempt_id}).scalar_one()
+    if outcome != AttemptOutcome.DOUBTFUL:
+        return 0
+    held = late.as_it_is_now(conn, held)
+    verdict = late.without_matched(conn, held, answered.verdict)
+    answered = answered._replace(verdict=verdict)
+    accepted = _accept(conn, held, [answered], MessageState.PENDING)
+    _move(conn, held.id, accepted.total(), BATCH.c.submitted)
+    doubted = _accept(conn, held, [answered], MessageState.IN_DOUBT)
+    _move(conn, held.id, doubted.total(), BATCH.c.submitted, out_of=BATCH.c.in_doubt)
+    accepted += doubted
+    if missed := late.missed(conn, held, attempt_id, verdict, now):
+        _audit_late(conn, held, attempt_id, missed, now)
+    if not accepted:
+        return 0
+    if any(one.cost is not None for one in verdict.accepted):
+        costs.add_up(conn, held.id, held.messages)
+    _close_attempts(conn, [answered], accepted, now)
+    if answered.poll is None:
+        _no_receipts(conn, held.id, accepted.total())
+    return accepted.total()
 
 
 def _is_owned(conn: Connection, held: Claim) -> bool:
@@ -377,18 +446,22 @@ def cancel_held(
 
 
 def _accept(
-    conn: Connection, held: Claim, attempt_id: int, verdict: Verdict, old: MessageState
-) -> int:
-    if not verdict.accepted:
-        return 0
-    columns: Columns = [("seq", Integer()), ("provider_id", Text()), ("cost", Money())]
-    given = value_set(conn, columns, verdict.accepted)
-    return conn.execute(
+    conn: Connection, held: Claim, answers: Sequence[Answered], old: MessageState
+) -> Counter[int]:
+    """Move what was accepted out of state `old`; how many messages of each attempt were."""
+    entries = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.accepted]
+    if not entries:
+        return Counter()
+    columns: Columns = [
+        ("seq", Integer()), ("provider_id", Text()), ("cost", Money()), ("attempt", BigInteger()),
+    ]  # fmt: skip
+    given = value_set(conn, columns, entries)
+    moved = conn.execute(
         update(MESSAGE)
         .where(
             held.messages,
             MESSAGE.c.seq == given.c.seq,
-            MESSAGE.c.attempt_id == attempt_id,
+            MESSAGE.c.attempt_id == given.c.attempt,
             MESSAGE.c.state == old,
         )
         .values(
@@ -398,47 +471,58 @@ def _accept(
             error=None,
             error_code=None,
         )
-    ).rowcount
+        .returning(MESSAGE.c.attempt_id)
+    )
+    return Counter(moved.scalars())
 
 
 def _mark(
     conn: Connection,
     held: Claim,
-    attempt_id: int,
-    entries: Sequence[tuple[int, str | None, str | None]],
+    entries: Sequence[tuple[int, str | None, str | None, int]],
     state: MessageState,
     final_at: datetime | None,
 ) -> int:
+    """Move pending messages (seq, code, reason, attempt) into `state`; how many."""
     if not entries:
         return 0
-    columns: Columns = [("seq", Integer()), ("code", Text()), ("reason", Text())]
+    columns: Columns = [
+        ("seq", Integer()), ("code", Text()), ("reason", Text()), ("attempt", BigInteger()),
+    ]  # fmt: skip
     given = value_set(conn, columns, entries)
     return conn.execute(
         update(MESSAGE)
         .where(
             held.messages,
             MESSAGE.c.seq == given.c.seq,
-            MESSAGE.c.attempt_id == attempt_id,
+            MESSAGE.c.attempt_id == given.c.attempt,
             MESSAGE.c.state == MessageState.PENDING,
         )
         .values(state=state, error_code=given.c.code, error=given.c.reason, final_at=final_at)
     ).rowcount
 
 
-def _close_attempt(
-    conn: Connection, attempt_id: int, verdict: Verdict, poll: PollPlan | None, now: datetime
+def _close_attempts(
+    conn: Connection, answers: Sequence[Answered], accepted: Counter[int], now: datetime
 ) -> None:
-    given = {
-        "attempt": attempt_id,
-        "said": verdict.outcome,
-        "at": now,
-        "job": verdict.job_id,
-        "code": verdict.error_code,
-        "words": verdict.error,
-        "first_at": poll.first_at if poll else None,
-        "until": poll.until if poll else None,
-    }
-    conn.execute(_CLOSE, given)
+    """Write down what came of them; what one accepted is polled."""
+    given = []
+    for attempt_id, verdict, plan in answers:
+        poll = plan if accepted[attempt_id] else None
+        given.append(
+            {
+                "attempt": attempt_id,
+                "said": verdict.outcome,
+                "at": now,
+                "job": verdict.job_id,
+                "code": verdict.error_code,
+                "words": verdict.error,
+                "first_at": poll.first_at if poll else None,
+                "until": poll.until if poll else None,
+            }
+        )
+    if given:
+        conn.execute(_CLOSE, given)
 
 
 def _end(
@@ -473,11 +557,12 @@ def _move(
 
 
 def _no_receipts(conn: Connection, batch_id: int, submitted: int) -> None:
-    conn.execute(
-        update(BATCH)
-        .where(BATCH.c.id == batch_id)
-        .values(no_receipt=BATCH.c.no_receipt + submitted)
-    )
+    if submitted:
+        conn.execute(
+            update(BATCH)
+            .where(BATCH.c.id == batch_id)
+            .values(no_receipt=BATCH.c.no_receipt + submitted)
+        )
 
 
 def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:
