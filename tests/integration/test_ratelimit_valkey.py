@@ -105,8 +105,9 @@ def test_grants_of_two_processes_never_overlap_and_fill_the_time_exactly(socket_
     assert len(spans) == count
     earliest = max(before - 10 * place for place, (before, _) in enumerate(spans))
     latest = min(after - 10 * place for place, (_, after) in enumerate(spans))
-    # One first start explains all of them: the grant at each place starts 10 s after the last.
-    assert earliest <= latest
+    # One first start explains all of them: the grant at each place starts 10 s after the last. The
+    # server's clock is adjusted to the world's meanwhile, ours is not.
+    assert earliest <= latest + 0.01
     left_s = client.pttl("dispatcher:rate:shared") / 1000
     assert spans[-1][1] + 10 - time.monotonic() == pytest.approx(left_s, abs=5)
 
