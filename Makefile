@@ -6,9 +6,11 @@ UV ?= $(shell command -v uv || echo python3 -m uv)
 COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet
 
-# Two processes at a time. What fails beside another is run once more alone: real processes and
-# clocks on two busy cores can be late. What is wrong fails again.
-RUN = $(BIN)/pytest -n 2 $(1) || $(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none $(1)
+# Some processes at a time; more of them where tests over real processes mostly wait. What fails
+# beside another is run once more alone: clocks on two busy cores can be late. What is wrong fails
+# again.
+RUN = $(BIN)/pytest -n $(1) $(2) || \
+	$(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none $(2)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test chaos fuzz check lock clean run-env dev-env bench providers
@@ -23,8 +25,8 @@ test: dev-env ## Run the tests (ARGS="…": only what pytest is told by them).
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(call RUN,-m "not acceptance")
-	$(call RUN,--dist loadgroup -m acceptance)
+	$(call RUN,2,-m "not acceptance")
+	$(call RUN,4,--dist loadgroup -m acceptance)
 endif
 
 chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 --seed 1").

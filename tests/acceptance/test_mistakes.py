@@ -167,6 +167,16 @@ def test_a_file_of_which_nothing_can_be_sent_is_a_rejected_campaign(ours):
     assert "too short" in rows
 
 
+def interrupted(process, number):
+    """Send the signal; whether it has ended by it. One between the question and the reading of the
+    answer is not seen before the answer comes: a person presses again.
+    """
+    process.send_signal(number)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(2)
+    return process.poll() is not None
+
+
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 3), (signal.SIGINT, 130)])
 def test_a_no_and_ctrl_c_at_the_question_keep_nothing_and_are_no_error(ours, answer, code):
     before = ours.json("campaign", "list")
@@ -186,7 +196,7 @@ def test_a_no_and_ctrl_c_at_the_question_keep_nothing_and_are_no_error(ours, ans
     if isinstance(answer, str):
         os.write(master, answer.encode())
     else:
-        asked.send_signal(answer)
+        wait_for(lambda: interrupted(asked, answer), "its end")
     said = asked.communicate(timeout=30)[1]
     os.close(master)
     os.close(slave)
