@@ -210,7 +210,7 @@ def _open_attempts(
         }
         for seqs, offset in zip(requests, terms.offsets_s, strict=True)
     ]
-    ids: list[int] = list(conn.execute(_OPEN, rows).scalars())
+    ids: list[int] = list(conn.execute(_OPEN, _one_or_all(rows)).scalars())
     messages = sum(map(len, requests))
     carried_by: Any = ids[0]
     in_requests = held.messages & (MESSAGE.c.state == MessageState.PENDING)
@@ -265,9 +265,8 @@ def settle_in_time(
     """
     if not _is_owned(conn, held):
         return None
-    open_ = set(
-        conn.execute(_STILL_OPEN, {"attempts": [one.attempt_id for one in answers]}).scalars()
-    )
+    asked = {"attempts": [one.attempt_id for one in answers]}
+    open_ = set(conn.execute(_STILL_OPEN, asked).scalars())
     answers = [one for one in answers if one.attempt_id in open_]
     accepted = _accept(conn, held, answers, MessageState.PENDING)
     submitted = accepted.total()
@@ -456,7 +455,7 @@ def _accept(
         ("seq", Integer()), ("provider_id", Text()), ("cost", Money()), ("attempt", BigInteger()),
     ]  # fmt: skip
     given = value_set(conn, columns, entries)
-    moved = conn.execute(
+    taken = (
         update(MESSAGE)
         .where(
             held.messages,
@@ -471,9 +470,10 @@ def _accept(
             error=None,
             error_code=None,
         )
-        .returning(MESSAGE.c.attempt_id)
     )
-    return Counter(moved.scalars())
+    if len(answers) == 1:  # often of thousands, whose rows nobody has to look at then
+        return Counter({answers[0].attempt_id: conn.execute(taken).rowcount})
+    return Counter(conn.execute(taken.returning(MESSAGE.c.attempt_id)).scalars())
 
 
 def _mark(
@@ -522,7 +522,12 @@ def _close_attempts(
             }
         )
     if given:
-        conn.execute(_CLOSE, given)
+        conn.execute(_CLOSE, _one_or_all(given))
+
+
+def _one_or_all(rows: list[dict[str, Any]]) -> Any:
+    """SQLAlchemy takes long to prepare an `executemany`, also one of a single row."""
+    return rows if len(rows) > 1 else rows[0]
 
 
 def _end(
