@@ -113,7 +113,7 @@ class Settling:
                 # One success after another says nothing new.
                 if error is not None or sign is not Sign.REACHED or not was_reached:
                     _note_health(conn, self._work, error, sign, now)
-                was_reached = sign is Sign.REACHED
+                was_reached = error is None and sign is Sign.REACHED
             store_all(conn, [given for given, _error in judged], now)
             if is_last and self._is_stored:
                 self._close(conn, now)
