@@ -1,4 +1,4 @@
-"""How the tests over real processes are dealt out: `pytest -n 3 --dist loadgroup`."""
+"""How the tests over real processes are dealt out, with `--dist loadgroup`."""
 
 import pytest
 
