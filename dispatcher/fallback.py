@@ -47,7 +47,7 @@ def checked_leg(
     try:
         route = resolve(wish)
         written = write(order.content, provider, route)
-        if not order.timing.plans_by_zone:
+        if not order.timing.in_recipients_zone:
             check_opens(settings, order.wanted, (None,), datetime.now(UTC))
     except Refused as refusal:
         raise Refused(f"fallback account {account}: {refusal.message}", refusal.hint) from None

@@ -22,14 +22,16 @@ _STEP_S: Final = 1e-6
 class Forecast:
     """`finish_at`: when the last message has left, or lapses; None where it is not foreseeable.
 
-    `first_at`: when the first leaves; None where none does. `lapsed`: messages still pending at the
-    expiry. `reason`: a sentence why not all of them leave; None where all do.
+    `first_at`: when the first leaves; None where none does. `waits`: what it waits for until then;
+    None where it waits for nothing. `lapsed`: messages still pending at the expiry. `reason`: a
+    sentence why not all of them leave; None where all do.
     """
 
     finish_at: datetime | None
     first_at: datetime | None
     lapsed: int
     reason: str | None
+    waits: str | None = None
 
 
 def forecast(work: Work, others: Sequence[Work], pace: Pace, now: datetime) -> Forecast:
@@ -53,6 +55,7 @@ class _Simulation:
         self._campaigns = sorted(campaigns, key=lambda campaign: -campaign.priority)
         self._at = 0.0
         self._first: float | None = None
+        self._waits: str | None = None
         self._day = now.astimezone(pace.day_zone).date()
         self._day_ends = inf
         self._allowed = inf
@@ -75,6 +78,8 @@ class _Simulation:
         horizon = HORIZON.total_seconds()
         while self._own.left and self._at < min(horizon, self._own.expires):
             rates = self._rates()
+            if self._first is None and all(campaign is not self._own for campaign, _ in rates):
+                self._waits = self._waits_for()
             until = min(self._next_change(rates), horizon)
             self._serve(rates, until - self._at)
             self._at = until
@@ -92,6 +97,15 @@ class _Simulation:
         if not self._allowed:
             return []
         return list(served([each for each in self._campaigns if each.look(self._at)]))
+
+    def _waits_for(self) -> str:
+        if self._at < self._own.starts:
+            return "it has not started"
+        if not self._own.look(self._at):
+            return "the windows are closed"
+        if not self._allowed:
+            return "the day's limit is used up"
+        return "others go first"
 
     def _next_change(self, rates: Sequence[tuple[Campaign, float]]) -> float:
         changes = [self._day_ends]
@@ -121,27 +135,33 @@ class _Simulation:
         """What the run has come to."""
         left = round(self._own.left)
         first = None if self._first is None else self._time(self._first)
+        lapsed, reason, finish = 0, None, None
         if not left:
-            return Forecast(finish_at=self._time(self._at), first_at=first, lapsed=0, reason=None)
-        if self._at < self._own.expires:
-            return Forecast(finish_at=None, first_at=first, lapsed=0, reason=self._endless(left))
-        if first is not None:
-            reason = f"{left} messages do not get their turn before the campaign expires"
-        elif self._own.expires <= 0:
-            reason = "the campaign has expired already"
-        elif self._ever_opens():
-            reason = "none of its messages gets a turn before the campaign expires"
+            finish = self._time(self._at)
+        elif self._at < self._own.expires:
+            reason = self._endless(left)
         else:
-            reason = "the windows do not open before the campaign expires"
-        finish = None if first is None else self._time(self._own.expires)
-        return Forecast(finish_at=finish, first_at=first, lapsed=left, reason=reason)
+            lapsed, reason = left, self._why_lapsed(left)
+            finish = None if first is None else self._time(self._own.expires)
+        waits = None if first is None else self._waits
+        return Forecast(finish_at=finish, first_at=first, lapsed=lapsed, reason=reason, waits=waits)
+
+    def _why_lapsed(self, left: int) -> str:
+        if self._first is not None:
+            do = "does not get its turn" if left == 1 else "do not get their turn"
+            return f"{_messages(left)} {do} before the campaign expires"
+        if self._own.expires <= 0:
+            return "the campaign has expired already"
+        if self._ever_opens():
+            return "none of its messages gets a turn before the campaign expires"
+        return "the windows do not open before the campaign expires"
 
     def _endless(self, left: int) -> str:
         end, years = self._now + HORIZON, HORIZON.days // 365
         never = [lane for lane in self._own.lanes if not lane.door.schedule.next_open(end)]
         if round(sum(lane.left for lane in never)) == left:
-            return f"the windows do not open again within {years} years for {left} messages"
-        return f"{left} messages would still be pending after {years} years"
+            return f"the windows do not open again within {years} years for {_messages(left)}"
+        return f"{_messages(left)} would still be pending after {years} years"
 
     def _ever_opens(self) -> bool:
         start = max(self._now, self._work.start_at or self._now)
@@ -151,3 +171,7 @@ class _Simulation:
 
     def _time(self, seconds: float) -> datetime:
         return self._now + timedelta(seconds=seconds)
+
+
+def _messages(count: int) -> str:
+    return f"{count} message" if count == 1 else f"{count} messages"

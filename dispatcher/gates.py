@@ -17,19 +17,23 @@ from dispatcher.errors import Refused
 from dispatcher.providers.base import ProviderSettings
 from dispatcher.schedule import Gate
 from dispatcher.status import Kind
+from dispatcher.terms import moment, windows_in_words
 from dispatcher.windows import Schedule
 from dispatcher.zones import zones_of_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A campaign that is not stored yet, as far as gates look at it."""
+    """A campaign that is not stored yet, as far as gates look at it and its terms are told."""
 
     kind: Kind
     schedule: str | None
     start_at: datetime | None
     expire_at: datetime | None
     schedule_at: datetime | None = None
+    rate: float | None = None
+    priority: int = 0
+    one_off: bool = False
 
 
 def gate(settings: ProviderSettings, campaign: Any, zone: str | None, now: datetime) -> Gate:
@@ -42,9 +46,11 @@ def gate(settings: ProviderSettings, campaign: Any, zone: str | None, now: datet
     if campaign.start_at is not None and campaign.start_at > now:
         return Gate(is_open=False)
     allowed = schedule_of(settings, campaign, zone)
-    if campaign.schedule_at is not None and campaign.schedule_at > now:
+    at = campaign.schedule_at
+    if at is not None and at > now:
         # The provider sends it then: asking it to is not sending.
-        return Gate(is_open=allowed.is_open(campaign.schedule_at), until=campaign.schedule_at)
+        in_time = campaign.expire_at is None or at < campaign.expire_at
+        return Gate(is_open=in_time and allowed.is_open(at), until=at)
     if not allowed.is_open(now):
         return Gate(is_open=False)
     ends = [at for at in (allowed.closes_at(now), campaign.expire_at) if at is not None]
@@ -57,36 +63,45 @@ def schedule_of(settings: ProviderSettings, campaign: Any, zone: str | None) -> 
     return _schedule(windows, settings.timezone, campaign.schedule, zone)
 
 
+def opens(
+    settings: ProviderSettings,
+    wanted: Wanted,
+    zone: str | None,
+    now: datetime,
+    before: datetime | None = None,
+) -> bool:
+    """Whether the windows ever let something leave for recipients in `zone`, `before` a time."""
+    allowed = schedule_of(settings, wanted, zone)
+    if wanted.schedule_at is not None:
+        return allowed.is_open(wanted.schedule_at)
+    since = max(now, wanted.start_at) if wanted.start_at is not None else now
+    return allowed.next_open(since, before) is not None
+
+
 def check_opens(
-    settings: ProviderSettings, wanted: "Wanted", zones: Iterable[str | None], now: datetime
+    settings: ProviderSettings, wanted: Wanted, zones: Iterable[str | None], now: datetime
 ) -> None:
     """Raises Refused, with the reason, where the windows open in no zone before the expiry."""
-    since = max(now, wanted.start_at) if wanted.start_at is not None else now
-    if wanted.schedule_at is not None:
-        _check_scheduled(settings, wanted, wanted.schedule_at, now)
-        return
-    for zone in zones:
-        if schedule_of(settings, wanted, zone).next_open(since, wanted.expire_at) is not None:
-            return
-    before = f" before {wanted.expire_at:%Y-%m-%d %H:%M} UTC" if wanted.expire_at else ""
-    own = settings.windows_for(wanted.kind)
-    law = f" (the account allows {', '.join(own)}, {settings.timezone})" if own else ""
-    raise Refused(
-        f"the windows never open{before}{law}",
-        "give other windows, a later --expire-at, or leave --window out",
-    )
-
-
-def _check_scheduled(
-    settings: ProviderSettings, wanted: Wanted, at: datetime, now: datetime
-) -> None:
-    if at <= now:
+    at = wanted.schedule_at
+    if at is not None and at <= now:
         raise Refused("--schedule-at-provider lies in the past", "give a later time")
-    if not schedule_of(settings, wanted, None).is_open(at):
+    if at is not None and wanted.expire_at is not None and at >= wanted.expire_at:
+        raise Refused("--schedule-at-provider is not before --expire-at", "give an earlier time")
+    judged = tuple(zones)
+    if any(opens(settings, wanted, zone, now, wanted.expire_at) for zone in judged):
+        return
+    here = ZoneInfo(settings.timezone)
+    why = windows_in_words(settings, wanted, by_zone=None not in judged)
+    if at is not None:
         raise Refused(
-            f"the windows are closed at {at:%Y-%m-%d %H:%M} UTC, when the provider is to send",
+            f"the windows are closed at {moment(at, here)}, when the provider is to send: {why}",
             "give --schedule-at-provider a time inside them",
         )
+    before = f" before {moment(wanted.expire_at, here)}" if wanted.expire_at else ""
+    raise Refused(
+        f"the windows never open{before}: {why}",
+        "give other --window or --blackout, or a later --expire-at",
+    )
 
 
 @lru_cache(maxsize=4096)

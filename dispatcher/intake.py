@@ -74,6 +74,8 @@ class Preview:
     #: Messages by where the recipient's zone comes from, and by zone; empty without such windows.
     zone_sources: Counter[ZoneSource] = field(default_factory=Counter)
     zones: Counter[str] = field(default_factory=Counter)
+    #: Zones of rows that get no message since the windows never open there.
+    shut_zones: set[str] = field(default_factory=set)
     rejects: list[Rejected] = field(default_factory=list)
     texts: list[Taken] = field(default_factory=list)
 
@@ -112,8 +114,12 @@ class Intake:
         room_bytes: int,
         limit: int | None = None,
         zone_of: Callable[[Sequence[str], int], ZoneChoice] | None = None,
+        opens: Callable[[str], bool] = lambda _zone: True,
     ) -> None:
-        """`bytes_of` a number and its text are what they take of a request's `room_bytes`."""
+        """`bytes_of` a number and its text are what they take of a request's `room_bytes`.
+
+        `opens`: whether the windows ever let something leave for recipients in a zone.
+        """
         self.preview = Preview()
         self._file = file
         self._template = template
@@ -123,6 +129,7 @@ class Intake:
         self._room_bytes = room_bytes
         self._limit = limit
         self._zone_of = zone_of
+        self._opens = opens
         self._seen = BitMap64()
 
     def __iter__(self) -> Iterator[Taken | Rejected]:
@@ -155,10 +162,7 @@ class Intake:
         size = measure(text)
         size_bytes = self._bytes_of(msisdn, text)
         self._check(text, size, size_bytes)
-        zone = None
-        if self._zone_of is not None:
-            zone, source = self._zone_of(row.cells, msisdn)
-            self.preview.zone_sources[source] += 1
+        zone = self._zone(row, msisdn)
         self._seen.add(msisdn)
         variables = orjson.dumps(values).decode() if values else None
         return Taken(
@@ -173,6 +177,17 @@ class Intake:
             zone,
         )
 
+    def _zone(self, row: Row, msisdn: int) -> str | None:
+        """The zone that its windows are in; _Unsendable where they never open there."""
+        if self._zone_of is None:
+            return None
+        zone, source = self._zone_of(row.cells, msisdn)
+        if not self._opens(zone):
+            self.preview.shut_zones.add(zone)
+            raise _Unsendable(_why_shut(zone))
+        self.preview.zone_sources[source] += 1
+        return zone
+
     def _check(self, text: str, size: Measure, size_bytes: int) -> None:
         if not text.strip():
             raise _Unsendable("the text is empty for this row")
@@ -186,3 +201,13 @@ class Intake:
             raise _Unsendable(
                 "the text is too long for a request; the account's `max_request_bytes` limits it"
             )
+
+
+def _why_shut(zone: str) -> str:
+    several = zone.count(",") + 1
+    if several == 1:
+        return f"the windows never open in its time zone, {zone}"
+    return (
+        f"the windows are never open in all of the {several} time zones that the number may be in: "
+        "give its own in a column `timezone`"
+    )

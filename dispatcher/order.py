@@ -3,13 +3,15 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 import orjson
 
 from dispatcher.content import Content, Written
-from dispatcher.gates import Wanted
+from dispatcher.gates import Wanted, opens
 from dispatcher.intake import Intake
 from dispatcher.messages import Route
 from dispatcher.msisdn import NumberReader
@@ -19,6 +21,7 @@ from dispatcher.routes import Leg
 from dispatcher.status import Kind
 from dispatcher.template import BoundTemplate, fold
 from dispatcher.timing import Timing
+from dispatcher.zone_names import ZoneError
 from dispatcher.zones import ZoneChoice, recipient_zone
 
 #: Headers of the column that says a recipient's time zone; `--map timezone=…` names another.
@@ -57,6 +60,9 @@ class Order:
             start_at=timing.start_at,
             expire_at=timing.expire_at,
             schedule_at=self.content.schedule_at,
+            rate=timing.rate,
+            priority=timing.priority,
+            one_off=timing.one_off,
         )
 
 
@@ -96,6 +102,11 @@ class Ready:
         """What recipients may take of one request."""
         return self.provider.settings.max_request_bytes - self.provider.envelope_bytes
 
+    @property
+    def zone_column(self) -> str | None:
+        """The header of the column that says a recipient's time zone, if the file has one."""
+        return next((name for name in self.file.headers if fold(name) in _ZONE_HEADERS), None)
+
     def intake(self) -> Intake:
         """The file's rows against this text."""
         provider = self.provider
@@ -107,18 +118,30 @@ class Ready:
             bytes_of=provider.recipient_bytes,
             room_bytes=self.room_bytes,
             limit=self.order.limit,
-            zone_of=self._zone_of() if self.order.timing.plans_by_zone else None,
+            zone_of=self._zone_of() if self.order.timing.in_recipients_zone else None,
+            opens=self._opens(),
         )
+
+    def _opens(self) -> Callable[[str], bool]:
+        """Whether something ever leaves for recipients in a zone, if it does not expire before."""
+        settings, wanted, now = self.provider.settings, self.order.wanted, datetime.now(UTC)
+
+        @cache
+        def ever(zone: str) -> bool:
+            return opens(settings, wanted, zone, now)
+
+        return ever
 
     def _zone_of(self) -> Callable[[Sequence[str], int], ZoneChoice]:
         """The zone of a row: its zone column, if the file has one, else its number's."""
-        column = next(
-            (i for i, h in enumerate(self.file.headers) if fold(h) in _ZONE_HEADERS), None
-        )
-        default = self.order.timing.zone
+        name, default = self.zone_column, self.order.timing.zone
+        column = None if name is None else self.file.headers.index(name)
 
         def choose(cells: Sequence[str], msisdn: int) -> ZoneChoice:
             explicit = cells[column] if column is not None and column < len(cells) else None
-            return recipient_zone(explicit, msisdn, default)
+            try:
+                return recipient_zone(explicit, msisdn, default)
+            except ZoneError as error:
+                raise ZoneError(f"column {name!r}: {error}") from None
 
         return choose

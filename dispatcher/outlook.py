@@ -113,13 +113,21 @@ def pace_of(conn: Connection, settings: ProviderSettings, account: str, now: dat
 
 def in_words(found: Forecast, zone: ZoneInfo) -> str:
     """One sentence for a person; times in the account's zone."""
-    if found.reason is not None and found.finish_at is None:
-        return found.reason
+
+    def at(moment: datetime) -> str:
+        return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+    begins = ""
+    if found.first_at is not None and found.waits is not None:
+        begins = f"begins at {at(found.first_at)} ({found.waits} until then), "
     if found.finish_at is None:
-        return "it cannot be said when all are submitted"
-    at = found.finish_at.astimezone(zone)
-    words = f"all submitted by about {at:%Y-%m-%d %H:%M:%S} {zone.key}"
-    return f"{words}; {found.lapsed} lapse: {found.reason}" if found.lapsed else words
+        return f"{begins}{found.reason}"
+    if found.lapsed:
+        return (
+            f"{begins}sends until it expires at {at(found.finish_at)} {zone.key}: "
+            f"{found.lapsed} will lapse"
+        )
+    return f"{begins}all submitted by about {at(found.finish_at)} {zone.key}"
 
 
 def as_json(found: Forecast) -> dict[str, Any]:
@@ -127,4 +135,10 @@ def as_json(found: Forecast) -> dict[str, Any]:
     first, finish = (
         None if at is None else at.isoformat() for at in (found.first_at, found.finish_at)
     )
-    return {"first_at": first, "finish_at": finish, "lapsed": found.lapsed, "reason": found.reason}
+    return {
+        "first_at": first,
+        "waits": found.waits,
+        "finish_at": finish,
+        "lapsed": found.lapsed,
+        "reason": found.reason,
+    }

@@ -59,7 +59,7 @@ def prepared(
     written = None
     if order.content.text is not None:  # what needs no answer of the provider is told first
         written = write(order.content, provider, Route(sender=""))
-    if not order.timing.plans_by_zone:
+    if not order.timing.in_recipients_zone:
         check_opens(provider.settings, order.wanted, (None,), datetime.now(UTC))
     with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
         bound = written.template.bind(file.headers) if written is not None else None
@@ -78,17 +78,21 @@ def dry_run(
     progress: Callable[[int], None],
     rejected: Callable[[Rejected], None] = lambda _row: None,
 ) -> Preview:
-    """Read the whole file and store nothing. Raises Refused where it has no rows."""
+    """Read the whole file and store nothing. Raises Refused as `import_rows`."""
     intake = ready.intake()
     for item in intake:
         progress(item.row)
         if isinstance(item, Rejected):
             rejected(item)
-    _check_has_rows(ready, intake.preview)
+    _check_rows(ready, intake.preview)
     return intake.preview
 
 
-def _check_has_rows(ready: Ready, preview: Preview) -> None:
+def _check_rows(ready: Ready, preview: Preview) -> None:
+    """Raises Refused where there is no row, or where the windows open in no recipient's zone."""
+    zones = {*preview.zones, *preview.shut_zones}
+    if zones:
+        check_opens(ready.provider.settings, ready.order.wanted, sorted(zones), datetime.now(UTC))
     if not preview.rows:
         raise Refused(
             f"{ready.order.source_name} has a header and no rows below it",
@@ -143,11 +147,8 @@ def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> 
         for item in intake:
             writer.add(item)
             progress(item.row)
-        _check_has_rows(ready, intake.preview)
+        _check_rows(ready, intake.preview)
         writer.finish(intake.preview)
-        if ready.order.timing.plans_by_zone:
-            zones = sorted(intake.preview.zones)
-            check_opens(ready.provider.settings, ready.order.wanted, zones, datetime.now(UTC))
     except BaseException:
         discard(store, job)
         raise

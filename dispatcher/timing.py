@@ -43,11 +43,6 @@ class Timing:
         own = Schedule.of(self.windows, self.blackouts, self.zone)
         return orjson.dumps(own.to_json()).decode()
 
-    @property
-    def plans_by_zone(self) -> bool:
-        """Whether batches are planned per zone of their recipients."""
-        return self.in_recipients_zone and self.schedule is not None
-
     def check(self, now: datetime) -> None:
         """Raises Refused where nothing could ever leave."""
         if self.expire_at is None:

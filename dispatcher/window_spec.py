@@ -119,14 +119,14 @@ def _of_days(days: Iterable[_Days], start: int, end: int) -> Iterator[Window]:
 def _named_days(piece: str, text: str) -> _Days:
     if piece == "daily":
         return _EVERY_DAY
-    if piece[:1].isdecimal():
+    if piece[:4].isdecimal() and piece[4:5] == "-":
         return _dates(piece, text)
     first, dash, last = piece.partition("-")
     try:
         begin, end = _WEEKDAYS[first], _WEEKDAYS[last if dash else first]
     except KeyError as unknown:
         raise WindowError(
-            f"{text!r}: {unknown} is no day; write mon, mon-fri, daily, or a date"
+            f"{_place(unknown.args[0], text)} is no day; write mon, mon-fri, daily, or a date"
             " such as 2026-12-24, and hours such as 09:00-18:00"
         ) from None
     return frozenset((begin + step) % 7 for step in range((end - begin) % 7 + 1))
@@ -135,9 +135,9 @@ def _named_days(piece: str, text: str) -> _Days:
 def _hours(piece: str, text: str) -> tuple[int, int]:
     start, end = (_minutes(each, piece, text) for each in piece.split("-"))
     if start == MINUTES_OF_A_DAY:
-        raise WindowError(f"{text!r}: {piece!r} begins at 24:00; write 00:00 and the day after")
+        raise WindowError(f"{_place(piece, text)} begins at 24:00; write 00:00 and the day after")
     if start == end:
-        raise WindowError(f"{text!r}: {piece!r} has no length; the whole day is 00:00-24:00")
+        raise WindowError(f"{_place(piece, text)} has no length; the whole day is 00:00-24:00")
     return start, end if end > start else end + MINUTES_OF_A_DAY
 
 
@@ -145,7 +145,7 @@ def _minutes(time: str, piece: str, text: str) -> int:
     match = _TIME.fullmatch(time)
     minutes = int(match[1]) * 60 + int(match[2]) if match and int(match[2]) < 60 else None
     if minutes is None or minutes > MINUTES_OF_A_DAY:
-        raise WindowError(f"{text!r}: {piece!r} are no hours; write 09:00-18:00, up to 24:00")
+        raise WindowError(f"{_place(piece, text)} are no hours; write 09:00-18:00, up to 24:00")
     return minutes
 
 
@@ -155,11 +155,15 @@ def _dates(piece: str, text: str) -> DateRange:
     end = _date(last) if dots else begin
     if begin is None or end is None:
         raise WindowError(
-            f"{text!r}: {piece!r} is no date; write 2026-12-25, or 2026-12-24..2026-12-26"
+            f"{_place(piece, text)} is no date; write 2026-12-25, or 2026-12-24..2026-12-26"
         )
     if end < begin:
-        raise WindowError(f"{text!r}: {piece!r} ends before it begins")
+        raise WindowError(f"{_place(piece, text)} ends before it begins")
     return DateRange(begin, end)
+
+
+def _place(piece: str, text: str) -> str:
+    return repr(text) if piece == text else f"{text!r}: {piece!r}"
 
 
 def _date(text: str) -> date | None:

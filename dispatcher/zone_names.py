@@ -6,6 +6,7 @@ Their rules are those of the tzdata package in this whole process, not of the op
 import re
 import zoneinfo
 from datetime import timedelta, timezone, tzinfo
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -36,6 +37,13 @@ def parse_zone(text: str) -> tzinfo:
             return timezone(-offset if match["sign"] == "-" else offset)
     shown = cleaned if len(cleaned) <= 40 else cleaned[:40] + "…"
     raise ZoneError(f"{shown!r} is no time zone; write Asia/Kolkata or +05:30")
+
+
+def nearest_name(text: str) -> str | None:
+    """The IANA name that was probably meant."""
+    names = _names()
+    near = get_close_matches(text.strip().casefold(), names, n=1, cutoff=0.8)
+    return names[near[0]] if near else None
 
 
 def zone_name(zone: tzinfo) -> str:

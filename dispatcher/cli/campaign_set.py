@@ -1,16 +1,28 @@
 """`dispatcher campaign set`: how fast, when and in what order, changed while it runs."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from dispatcher.cli.context import refuse_empty, settings_from
 from dispatcher.cli.output import print_json
+from dispatcher.cli.plan import print_forecast, print_terms, terms_of
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from dispatcher.config import Settings
     from dispatcher.store.sets import AnyRow
+
+#: What a person calls the columns that it changes.
+_TERMS: Final = {
+    "rate": "rate",
+    "priority": "priority",
+    "start_at": "start",
+    "expire_at": "expiry",
+    "schedule": "windows",
+}
 
 
 @click.command("set")
@@ -22,7 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--blackout", "blackouts", multiple=True, help="In place of its blackouts; `none` for none."
 )
-@click.option("--timezone", "zone", help="The zone of the windows given.")
+@click.option("--timezone", "zone", help="The zone of the windows and times given.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first.")
 @click.option("--start-at", metavar="TIME", help="`none` for at once.")
 @click.option("--expire-at", metavar="TIME", help="`none` for never.")
@@ -35,8 +47,11 @@ def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> 
     Example:
       dispatcher campaign set 1 --rate 50/s --window "mon-fri 09:00-17:00" --priority 10
     """
+    from datetime import UTC, datetime
+
     from dispatcher import campaigns
     from dispatcher.store.engine import Store
+    from dispatcher.terms import past_dates
 
     refuse_empty(ctx)
     settings = settings_from(ctx)
@@ -47,18 +62,24 @@ def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> 
     if not values:
         raise UsageProblem("nothing to set", "give --rate, --window, --priority, …")
     changed = campaigns.set_terms(store, str(campaign.id), values)
+    shown = campaigns.view(store, str(changed.id))
     if as_json:
-        print_json(campaigns.details(campaigns.view(store, str(changed.id))))
-    else:
-        click.echo(f"campaign {changed.id}: {', '.join(sorted(values))} changed")
+        print_json(campaigns.details(shown))
+        return
+    names = ", ".join(_TERMS[name] for name in values)
+    click.echo(f"campaign {changed.id}: {names} changed")
+    print_terms(terms_of(ctx, changed))
+    print_forecast(ctx, store, shown)
+    for past in past_dates(changed, datetime.now(UTC)) if "schedule" in values else ():
+        click.secho(f"note: in the past already: {past}", fg="yellow")
 
 
 def _values(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> dict[str, Any]:
-    from zoneinfo import ZoneInfo
-
     from dispatcher.cli.values import parse_rate, parse_time
 
-    zone = ZoneInfo(settings.account(campaign.account).timezone)
+    if campaign.zones is not None and given["zone"] == "recipient":  # so it is already
+        given = {**given, "zone": None}
+    zone = _zone(settings, campaign, given)
     values: dict[str, Any] = {}
     if given["rate"] is not None:
         values["rate"] = None if given["rate"] == "none" else parse_rate(given["rate"])
@@ -66,23 +87,53 @@ def _values(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> 
         values["priority"] = given["priority"]
     for name in ("start_at", "expire_at"):
         if given[name] is not None:
-            values[name] = None if given[name] == "none" else parse_time(given[name], zone)
-    if given["windows"] or given["blackouts"] or given["zone"]:
-        values["schedule"] = _schedule(campaign, given, default=zone.key)
+            option = f"--{name.replace('_', '-')}"
+            values[name] = None if given[name] == "none" else parse_time(option, given[name], zone)
+    old = _stored(campaign)
+    if given["windows"] or given["blackouts"] or (given["zone"] and old):
+        values["schedule"] = _schedule(old, given, default=zone)
+    elif given["zone"] and not values:
+        raise UsageProblem(
+            f"campaign {campaign.id} has no windows that could be in another zone", "give --window"
+        )
     _check(settings, campaign, values)
     return values
 
 
-def _schedule(campaign: "AnyRow", given: dict[str, Any], *, default: str) -> str | None:
-    """The new schedule: what was given, beside what stays of the old one."""
+def _zone(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> "tzinfo":
+    """The zone of the times given: the account's, unless another is named."""
+    from zoneinfo import ZoneInfo
+
+    from dispatcher.cli.values import parse_named_zone
+
+    if given["zone"] is None:
+        return ZoneInfo(settings.account(campaign.account).timezone)
+    if campaign.zones is not None:
+        raise UsageProblem(
+            f"the windows of campaign {campaign.id} are those of each recipient's zone",
+            "leave --timezone out",
+        )
+    if given["zone"] == "recipient":
+        raise UsageProblem(
+            f"campaign {campaign.id} was not planned by its recipients' zones",
+            "they are read by `campaign submit --timezone recipient` only",
+        )
+    return parse_named_zone(given["zone"])
+
+
+def _stored(campaign: "AnyRow") -> dict[str, Any]:
+    """Its windows, blackouts and zone; empty, too, where the windows were of the whole day."""
     import orjson
 
-    from dispatcher.cli.values import check_windows, parse_named_zone
-    from dispatcher.timing import Timing
-
-    # Empty, too, where the windows were of the whole day.
     stored = orjson.loads(campaign.schedule) if campaign.schedule else []
-    old = stored[0] if stored else {}
+    return stored[0] if stored else {}
+
+
+def _schedule(old: dict[str, Any], given: dict[str, Any], *, default: "tzinfo") -> str | None:
+    """The new schedule: what was given, beside what stays of the old one."""
+    from dispatcher.cli.values import check_windows
+    from dispatcher.timing import Timing
+    from dispatcher.zone_names import parse_zone
 
     def chosen(name: str) -> tuple[str, ...]:
         if given[name] == ("none",):
@@ -92,7 +143,7 @@ def _schedule(campaign: "AnyRow", given: dict[str, Any], *, default: str) -> str
     timing = Timing(
         windows=chosen("windows"),
         blackouts=chosen("blackouts"),
-        zone=parse_named_zone(given["zone"] or old.get("zone") or default),
+        zone=parse_zone(old["zone"]) if old and not given["zone"] else default,
     )
     check_windows(timing)
     return timing.schedule
@@ -116,5 +167,8 @@ def _check(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> 
     check_start(values.get("start_at"), now)
     Timing(**new).check(now)
     zones = orjson.loads(campaign.zones) if campaign.zones else [None]
-    wanted = Wanted(kind=Kind(campaign.kind), schedule=schedule, **new)
+    at = campaign.schedule_at
+    if at is not None and at <= now:
+        at = None
+    wanted = Wanted(kind=Kind(campaign.kind), schedule=schedule, schedule_at=at, **new)
     check_opens(settings.account(campaign.account), wanted, zones, now)

@@ -13,6 +13,8 @@ from dispatcher.cli.output import confirm, counted, declined, print_json
 from dispatcher.errors import Refused, UsageProblem
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from dispatcher.content import Content
     from dispatcher.messages import Route
     from dispatcher.order import Order, Ready
@@ -135,15 +137,15 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     """
     from dispatcher import campaigns, submission
     from dispatcher.cli.fallbacks import with_fallbacks
-    from dispatcher.cli.giving_away import check_features, submit_to_lists
+    from dispatcher.cli.giving_away import check_combinations, check_features, submit_to_lists
     from dispatcher.cli.inquiry import chosen, directory_of
     from dispatcher.cli.preview import check_writable
+    from dispatcher.cli.send import check_test
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import make_new
 
     refuse_empty(ctx, but={"text"})
-    if given["dry_run"] and given["test_to"]:
-        raise UsageProblem("--dry-run sends nothing, --test-to does", "give one of them")
+    check_combinations(given)
     account, provider = chosen(ctx, given["account"])
     check_features(ctx, account, provider, given)
     order = _order(account, given, _timing(provider, given), _content(provider, given))
@@ -155,8 +157,6 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
         return provider.resolve(wish, directory_of(account, provider))
 
     if given["contact_lists"]:
-        if given["fallbacks"]:
-            raise UsageProblem("--contact-list has no --fallback", "the list is at one provider")
         submit_to_lists(store, order, provider, resolve, given)
         return
     with submission.prepared(order, provider, resolve) as checked:
@@ -164,6 +164,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
         if given["dry_run"]:
             _dry_run(store, ready, given)
             return
+        check_test(ready, given["test_to"])
         make_new(store)
         if (known := submission.already_submitted(store, ready)) is not None:
             what = "was submitted before with this key"
@@ -233,9 +234,10 @@ def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
     zone: tzinfo = ZoneInfo(provider.settings.timezone)
     if given["zone"] is not None and not in_recipients_zone:
         zone = parse_named_zone(given["zone"])
+    start, end = given["start_at"], given["expire_at"]
     timing = Timing(
-        start_at=parse_time(given["start_at"], zone) if given["start_at"] else None,
-        expire_at=parse_time(given["expire_at"], zone) if given["expire_at"] else None,
+        start_at=parse_time("--start-at", start, zone) if start else None,
+        expire_at=parse_time("--expire-at", end, zone) if end else None,
         rate=parse_rate(given["rate"]) if given["rate"] else None,
         priority=given["priority"],
         windows=given["windows"],
@@ -262,9 +264,17 @@ def _content(provider: "Provider", given: dict[str, Any]) -> "Content":
         normalize=given["normalize"],
         template_columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
         flash=given["flash"],
-        schedule_at=parse_time(at, zone) if at else None,
+        schedule_at=_whole_minute(parse_time("--schedule-at-provider", at, zone)) if at else None,
         contact_lists=given["contact_lists"],
     )
+
+
+def _whole_minute(at: "datetime") -> "datetime":
+    """Providers read times to the minute: the one in which it will be sent, never before `at`."""
+    from datetime import timedelta
+
+    whole = at.replace(second=0, microsecond=0)
+    return whole if whole == at else whole + timedelta(minutes=1)
 
 
 def _order(account: str, given: dict[str, Any], timing: "Timing", content: "Content") -> "Order":

@@ -10,12 +10,21 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.doubt import doubt_in_words
 from dispatcher.cli.held import warn_if_held, without_scheduler
 from dispatcher.cli.output import counted, print_json, print_table, safe_text
+from dispatcher.cli.plan import (
+    forecast_in_words,
+    forecast_of,
+    print_forecast,
+    print_terms,
+    terms_of,
+)
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dispatcher.campaigns import View
-    from dispatcher.forecast import Forecast
     from dispatcher.store.engine import Store
+    from dispatcher.terms import Term
 
 
 @click.command("list")
@@ -84,16 +93,15 @@ def show(ctx: click.Context, reference: str, as_json: bool) -> None:
     store = _store(ctx)
     held = warn_if_held(store)
     shown = campaigns.view(store, reference)
-    found = _forecast(ctx, store, shown)
     if as_json:
         from dispatcher import outlook
 
+        found = forecast_of(ctx, store, shown)
         forecast = None if found is None else outlook.as_json(found)
         print_json({**campaigns.details(shown), "held": held, "forecast": forecast})
         return
-    print_view(shown)
-    if found is not None:
-        click.echo(f"forecast   {_in_words(ctx, shown, found)}")
+    print_view(shown, terms_of(ctx, shown.campaign))
+    print_forecast(ctx, store, shown)
     missing = None if shown.is_over else without_scheduler(store)
     if missing is not None:
         click.secho(f"\n{missing}", fg="yellow", bold=True)
@@ -113,12 +121,13 @@ def watch(ctx: click.Context, reference: str) -> None:
 
     store = _store(ctx)
 
-    def forecast(shown: "View") -> str | None:
-        found = _forecast(ctx, store, shown)
-        return None if found is None else _in_words(ctx, shown, found)
-
     try:
-        shown = follow(store, reference, lambda view: view.is_over, forecast=forecast)
+        shown = follow(
+            store,
+            reference,
+            lambda view: view.is_over,
+            forecast=lambda view: forecast_in_words(ctx, store, view),
+        )
     except KeyboardInterrupt:
         click.echo("\nno longer watching; the campaign goes on")
         return
@@ -162,7 +171,7 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
     click.echo(f"{counted(count, 'row')} written to {output}")
 
 
-def print_view(shown: "View") -> None:
+def print_view(shown: "View", terms: "Iterable[Term]" = ()) -> None:
     """A campaign as a person reads it."""
     from dispatcher.cli.progress import held_up_by
     from dispatcher.routes import legs_of, route_of
@@ -178,6 +187,7 @@ def print_view(shown: "View") -> None:
     if len(legs) > 1:
         others = (f"{leg.account} (sender {safe_text(leg.route.sender)})" for leg in legs)
         click.echo(f"accounts   {', '.join(others)}")
+    print_terms(terms)
     for move in shown.moves:
         click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
     click.echo(
@@ -208,26 +218,6 @@ def print_view(shown: "View") -> None:
     click.echo(f"batches    {states or 'none'}")
     if (doubt := doubt_in_words(shown)) is not None:
         click.secho(f"\n{doubt}", fg="red", bold=True)
-
-
-def _forecast(ctx: click.Context, store: "Store", shown: "View") -> "Forecast | None":
-    """When everybody will be submitted; None where nothing is left, or a person stopped it."""
-    from dispatcher import outlook
-
-    settings = settings_from(ctx).accounts.get(shown.campaign.account)
-    is_open = shown.campaign.state in {"scheduled", "running"}
-    if settings is None or not is_open or not shown.counts["pending"]:
-        return None
-    return outlook.of_campaign(store, settings, shown.campaign)
-
-
-def _in_words(ctx: click.Context, shown: "View", found: "Forecast") -> str:
-    from zoneinfo import ZoneInfo
-
-    from dispatcher import outlook
-
-    account = settings_from(ctx).account(shown.campaign.account)
-    return outlook.in_words(found, ZoneInfo(account.timezone))
 
 
 def _store(ctx: click.Context) -> "Store":

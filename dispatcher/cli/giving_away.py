@@ -27,6 +27,14 @@ _NEEDS: Final = {
     "contact_lists": ("--contact-list", "contact_lists"),
     "schedule_at_provider": ("--schedule-at-provider", "provider_scheduling"),
 }
+#: What there is for a recipient file only.
+_OF_A_FILE: Final = {
+    "fallbacks": "--fallback",
+    "limit": "--limit",
+    "mapping": "--map",
+    "rejects": "--rejects",
+    "test_to": "--test-to",
+}
 
 
 def check_features(
@@ -47,8 +55,30 @@ def check_features(
             f"account {account}: {provider.name} fills no templates",
             f"accounts that can: {', '.join(sorted(fill)) or 'none in this configuration'}",
         )
-    if given["contact_lists"] and given["file"] is not None:
+
+
+def check_combinations(given: dict[str, Any]) -> None:
+    """Raises UsageProblem for options of which one would be ignored beside the other."""
+    if given["dry_run"] and given["test_to"]:
+        raise UsageProblem("--dry-run sends nothing, --test-to does", "give one of them")
+    if given["start_at"] and given["schedule_at_provider"]:
+        raise UsageProblem(
+            "--start-at and --schedule-at-provider are two ways to wait", "give one of them"
+        )
+    if not given["contact_lists"]:
+        return
+    if given["file"] is not None:
         raise UsageProblem("give a recipient FILE or --contact-list, not both")
+    if given["zone"] == "recipient":
+        raise UsageProblem(
+            "--timezone recipient: who is on a contact list is known to the provider only",
+            "name the zone of the windows",
+        )
+    for name, option in _OF_A_FILE.items():
+        if given[name]:
+            raise UsageProblem(
+                f"--contact-list has no {option}", "the list is the provider's: leave it out"
+            )
 
 
 def say_scheduled(ready: "Ready") -> None:
@@ -97,6 +127,8 @@ def submit_to_lists(
 
 
 def _say(ready: "Ready") -> None:
+    from dispatcher.cli.preview import print_terms
+
     click.echo(f"to the {safe_text(ready.order.source_name)} of account {ready.order.account}")
     click.echo(f"  text: {safe_text(ready.written.text)}")
     click.secho(
@@ -104,6 +136,7 @@ def _say(ready: "Ready") -> None:
         "removed, and there is one outcome for all, not one for each recipient.",
         fg="yellow",
     )
+    print_terms(ready)
     say_scheduled(ready)
 
 

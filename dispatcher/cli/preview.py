@@ -4,8 +4,10 @@ What decides stands last, where a small terminal still shows it beside the quest
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from dispatcher.store.engine import Store
 
 _SHOWN_REASONS = 8
+_SHOWN_ZONES = 6
 _ENCODINGS = {
     "utf-8": "UTF-8",
     "utf-8-sig": "UTF-8",
@@ -62,6 +65,7 @@ def preview_json(store: "Store", ready: "Ready", preview: "Preview") -> dict[str
         "counts": counts,
         "reasons": dict(preview.reasons),
         "zones": dict(preview.zones),
+        "zone_sources": dict(preview.zone_sources),
         "forecast": as_json(found) if found is not None else None,
     }
 
@@ -106,9 +110,47 @@ def _print_parts(ready: "Ready", preview: "Preview") -> None:
         print_line(
             f"fallback {leg.account}, sender {safe_text(leg.route.sender)}{template}", "    "
         )
+    print_terms(ready)
     if preview.zones:
-        sources = ", ".join(f"{n} by {source.value}" for source, n in preview.zone_sources.items())
-        print_line(f"{counted(len(preview.zones), 'time zone')}: {sources}", "    ")
+        _print_zones(ready, preview)
+
+
+def print_terms(ready: "Ready") -> None:
+    """When and how fast it will be sent, and what was asked for besides."""
+    from dispatcher.terms import terms
+
+    order, settings = ready.order, ready.provider.settings
+    by_zone = order.timing.in_recipients_zone
+    windows, rate, *rest = terms(settings, order.wanted, by_zone=by_zone)
+    for label, words in (windows, rate):
+        print_line(f"{label}: {words}", "    ")
+    if rest:
+        print_line(", ".join(f"{label} {words}" for label, words in rest), "    ")
+
+
+def _print_zones(ready: "Ready", preview: "Preview") -> None:
+    from dispatcher.zones import ZoneSource
+
+    words = {
+        ZoneSource.COLUMN: f"by column {safe_text(ready.zone_column)!r}",
+        ZoneSource.NUMBER: "by their number",
+        ZoneSource.SEVERAL: "by several zones that their number may be in",
+        ZoneSource.CAMPAIGN: "unknown, so the campaign's",
+    }
+    sources = ", ".join(
+        f"{preview.zone_sources[source]} {words[source]}"
+        for source in ZoneSource
+        if preview.zone_sources[source]
+    )
+    several = sum(count for key, count in preview.zones.items() if "," in key)
+    single = Counter({key: count for key, count in preview.zones.items() if "," not in key})
+    named = [f"{zone} {count}" for zone, count in single.most_common(_SHOWN_ZONES)]
+    if (others := single.total() - sum(n for _, n in single.most_common(_SHOWN_ZONES))) > 0:
+        named.append(f"other zones {others}")
+    if several:
+        named.append(f"several at once {several}")
+    print_line(f"recipients' time zones: {sources}", "    ")
+    print_line(f"  {', '.join(named)}", "    ")
 
 
 def _print_warnings(ready: "Ready", preview: "Preview") -> None:
@@ -120,6 +162,7 @@ def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
     from dispatcher.content import differs_from
     from dispatcher.segments import measure, normalize, odd_characters
     from dispatcher.status import Encoding
+    from dispatcher.terms import past_dates
 
     found = []
     text = ready.written.text
@@ -129,6 +172,9 @@ def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
             f"the text needs UCS-2 only because of {' '.join(safe_text(c) for c in odd)}: "
             "--normalize replaces what has a plain equivalent"
         )
+    past = past_dates(ready.order.wanted, datetime.now(UTC))
+    if past:
+        found.append(f"in the past already: {', '.join(past)}")
     registered = ready.route.template_text
     if registered and preview.texts and differs_from(registered, preview.texts[0].text):
         found.append(

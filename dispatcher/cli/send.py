@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,8 +13,6 @@ from dispatcher.cli.outcome import answer, wait_option
 if TYPE_CHECKING:
     from dispatcher.order import Order, Ready
     from dispatcher.store.engine import Store
-
-_TEST_WITHIN_S: Final = 60.0
 
 
 @click.command("send")
@@ -73,20 +71,54 @@ def send(ctx: click.Context, /, **given: Any) -> None:
             submission.accept(store, imported)
     reference = str(imported.job.campaign_id if known is None else known.id)
     what = "is on its way" if known is None else "was sent before with this key"
+    if known is None and (closed := closed_until(ready)) is not None:
+        what = f"waits, {closed}"
+        if given["wait_for"] is not None:
+            click.echo(f"campaign {reference} {what}", err=True)
     answer(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
 
 
-def send_test(store: "Store", ready: "Ready", text: str, number: str) -> None:
+def closed_until(ready: "Ready") -> str | None:
+    """That the account's windows are closed now, and until when; None while they are open."""
+    from dataclasses import replace
+    from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
+
+    from dispatcher.gates import schedule_of
+    from dispatcher.terms import moment, windows_in_words
+
+    settings, now = ready.provider.settings, datetime.now(UTC)
+    wanted = replace(ready.order.wanted, schedule=None)
+    opens = schedule_of(settings, wanted, None).next_open(now)
+    if opens is None or opens <= now:
+        return None
+    at = moment(opens, ZoneInfo(settings.timezone))
+    return f"the windows are closed until {at}: {windows_in_words(settings, wanted, by_zone=False)}"
+
+
+def check_test(ready: "Ready", number: str | None) -> None:
+    """Raises Refused where a test message, if one is wanted, could not leave now."""
+    from dispatcher.errors import Refused
+
+    if number is not None and (closed := closed_until(ready)) is not None:
+        raise Refused(f"--test-to: {closed}", "submit it then, or leave --test-to out")
+
+
+def send_test(
+    store: "Store", ready: "Ready", text: str, number: str, *, within_s: float = 60.0
+) -> None:
     """Send a text to one's own phone, by the same route, and wait until the provider has it.
 
-    Raises Refused where it is not taken within a minute.
+    Raises Refused where it is not taken `within_s`; it does not leave later then.
     """
+    from contextlib import suppress
     from dataclasses import replace
 
-    from dispatcher import submission
+    from dispatcher import campaigns, submission
     from dispatcher.cli.progress import follow
     from dispatcher.content import Content
     from dispatcher.errors import Refused
+    from dispatcher.status import MessageState
     from dispatcher.timing import Timing
 
     order = replace(
@@ -106,18 +138,25 @@ def send_test(store: "Store", ready: "Ready", text: str, number: str) -> None:
             submission.discard(store, imported.job)
             raise Refused(f"--test-to: {imported.preview.rejects[0].reason}")
         submission.accept(store, imported)
-    give_up = time.monotonic() + _TEST_WITHIN_S
-    shown = follow(
-        store,
-        str(imported.job.campaign_id),
-        lambda view: view.counts["pending"] == 0 or time.monotonic() > give_up,
-        silent=True,
-    )
+    give_up = time.monotonic() + within_s
+    reference = str(imported.job.campaign_id)
+    try:
+        shown = follow(
+            store,
+            reference,
+            lambda view: view.counts["pending"] == 0 or time.monotonic() > give_up,
+            silent=True,
+        )
+    finally:
+        if campaigns.view(store, reference).counts["pending"]:
+            with suppress(Refused):  # it has ended meanwhile
+                campaigns.cancel(store, reference)
     if not shown.submitted_in_all:
-        states = ", ".join(name for name, count in shown.counts.items() if count)
+        names = (state.label for state in MessageState)
+        states = ", ".join(name.replace("_", " ") for name in names if shown.counts[name])
         raise Refused(
             f"the test message was not accepted ({states}): nothing else was sent",
-            f"`dispatcher campaign show {shown.campaign.id}` says why",
+            f"`dispatcher campaign show {reference}` says why",
         )
     click.echo("the test message was accepted: look at the phone before you go on", err=True)
 

@@ -105,7 +105,8 @@ def test_a_campaign_that_started_long_ago_can_be_changed(sqlite_store, run):
         ({}, ["--window", "2020-05-01 09:00-10:00"], 3, "the windows never open"),
         (
             {"schedule": '[{"windows":["2099-05-01 09:00-10:00"],"blackouts":[],"zone":"UTC"}]'},
-            ["--expire-at", "2098-01-01"], 3, "the windows never open before 2097-12-31 18:30 UTC",
+            ["--expire-at", "2098-01-01"], 3,
+            "never open before 2098-01-01 00:00 Asia/Kolkata: 2099-05-01 09:00-10:00 (UTC)",
         ),
     ],
 )  # fmt: skip
@@ -117,3 +118,52 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
     ended = run(*options)
     assert (ended.code, words in ended.err) == (code, True), ended
     assert campaign_of(sqlite_store, 1) == before
+
+
+def test_it_tells_what_holds_from_now_on(sqlite_store, run):
+    add_campaign(sqlite_store)
+    ended = run("--window", "2099-12-24 22:00-02:00", "--rate", "600/min", "--priority", "5")
+    assert ended.out.splitlines() == [
+        "campaign 1: rate, priority, windows changed",
+        "windows    2099-12-24 22:00-02:00 (Asia/Kolkata)",
+        "rate       10 messages/s",
+        "priority   5",
+        "forecast   3 messages would still be pending after 2 years",
+    ]
+    ended = run("--blackout", "2020-01-01", "--window", "none")
+    assert "in the past already: blackout 2020-01-01" in ended.out
+
+
+def test_times_are_of_the_zone_that_is_named_else_of_the_accounts(sqlite_store, run):
+    add_campaign(sqlite_store)
+    assert run("--expire-at", "2099-05-01T12:00").code == 0
+    assert campaign_of(sqlite_store, 1).expire_at == datetime(2099, 5, 1, 6, 30, tzinfo=UTC)
+    assert run("--expire-at", "2099-05-01T12:00", "--timezone", "+02:00").code == 0
+    assert campaign_of(sqlite_store, 1).expire_at == datetime(2099, 5, 1, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("zones", "options", "words"),
+    [
+        (None, ["--window", "09:00-10:00", "--timezone", "recipient"], "was not planned by"),
+        (None, ["--timezone", "UTC"], "has no windows"),
+        ('["Asia/Kolkata"]', ["--window", "09:00-10:00", "--timezone", "UTC"], "each recipient's"),
+        ('["Asia/Kolkata"]', ["--timezone", "recipient"], "nothing to set"),
+    ],
+)
+def test_recipients_zones_are_neither_taken_away_nor_given_later(
+    sqlite_store, run, zones, options, words
+):
+    add_campaign(sqlite_store, zones=zones)
+    before = campaign_of(sqlite_store, 1)
+    ended = run(*options)
+    assert (ended.code, words in ended.err) == (2, True), ended
+    assert campaign_of(sqlite_store, 1) == before
+
+
+def test_the_provider_is_not_told_to_send_outside_new_windows(sqlite_store, run):
+    at = datetime(2099, 5, 1, 6, 30, tzinfo=UTC)  # 12:00 in Kolkata
+    add_campaign(sqlite_store, schedule_at=at)
+    assert run("--window", "09:00-18:00").code == 0
+    ended = run("--window", "13:00-18:00")
+    assert (ended.code, "closed at 2099-05-01 12:00 Asia/Kolkata" in ended.err) == (3, True)

@@ -2,12 +2,14 @@
 
 import threading
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
 from sqlalchemy import event, func, select
 
 from dispatcher import submission
+from dispatcher.cli.send import send_test
 from dispatcher.errors import Refused
 from dispatcher.segments import measure
 from dispatcher.status import CampaignState, Encoding, RejectKind
@@ -16,6 +18,7 @@ from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage
 from dispatcher.store.messages import unpack_cells
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
+from dispatcher.timing import Timing
 from tests.fakes.stores import (
     FIRST_NUMBER,
     LEASE,
@@ -147,6 +150,56 @@ def test_a_dry_run_counts_the_same_and_stores_nothing(store):
         preview = submission.dry_run(checked, ignore)
     assert (preview.rows, preview.valid, preview.invalid, preview.duplicate) == (7, 3, 3, 1)
     assert everything(store) == [[]] * 5
+
+
+# A Russian mobile may be anywhere from Kaliningrad to Kamchatka, ten hours apart.
+ABROAD = """phone,timezone
+9800000001,
++12125550123,
++79161234567,
++79161234568,Europe/Moscow
+9800000002,Atlantis
+"""
+
+
+@pytest.mark.parametrize("windows", [("09:00-18:00",), ()])
+def test_batches_are_planned_by_zone_also_where_windows_may_be_set_later_only(
+    sqlite_store, windows
+):
+    timing = Timing(windows=windows, zone=ZoneInfo("Asia/Kolkata"), in_recipients_zone=True)
+    campaign_id = submit(sqlite_store, order(ABROAD, timing=timing))
+    zones = {batch.zone for batch in rows(sqlite_store, BATCH)}
+    assert {"Asia/Kolkata", "America/New_York", "Europe/Moscow"} <= zones
+    assert set(orjson.loads(campaign_of(sqlite_store, campaign_id).zones)) == zones
+
+
+def test_who_may_be_in_zones_that_are_never_open_together_is_an_invalid_row(sqlite_store):
+    timing = Timing(windows=("09:00-18:00",), in_recipients_zone=True)
+    campaign_id = submit(sqlite_store, order(ABROAD, timing=timing))
+    assert campaign_of(sqlite_store, campaign_id).total == 3
+    reasons = {r.row: r.reason for r in rows(sqlite_store, REJECT)}
+    assert reasons == {
+        3: "the windows are never open in all of the 11 time zones that the number may be in: "
+        "give its own in a column `timezone`",
+        5: "column 'timezone': 'Atlantis' is no time zone; write Asia/Kolkata or +05:30",
+    }
+
+
+def test_windows_that_open_in_no_recipients_zone_are_refused_by_dry_run_and_import(sqlite_store):
+    timing = Timing(windows=("2020-05-01 09:00-18:00",), in_recipients_zone=True)
+    why = r"the windows never open: 2020-05-01 09:00-18:00 \(each recipient's zone\)"
+    with ready(order(ABROAD, timing=timing)) as checked, pytest.raises(Refused, match=why):
+        submission.dry_run(checked, ignore)
+    with ready(order(ABROAD, timing=timing)) as checked, pytest.raises(Refused, match=why):
+        submission.import_rows(sqlite_store, checked, ignore)
+    assert everything(sqlite_store) == [[]] * 5
+
+
+def test_a_test_message_that_is_not_taken_in_time_does_not_leave_later(sqlite_store):
+    with ready(order()) as checked, pytest.raises(Refused, match=r"not accepted \(pending\)"):
+        send_test(sqlite_store, checked, "Hello", "+919800000009", within_s=0)
+    (test,) = rows(sqlite_store, CAMPAIGN)
+    assert (test.state, counts_of(sqlite_store, test.id)) == ("cancelled", {"cancelled": 1})
 
 
 def test_the_limit_ends_the_import(store):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.forecast import Forecast, forecast
+from dispatcher.outlook import in_words
 from dispatcher.windows import ALWAYS, HORIZON, Schedule
 from dispatcher.workload import Pace, Pending, Work
 
@@ -171,17 +172,64 @@ WEEKEND = Schedule.of(["sat,sun 10:00-12:00"], [], BERLIN)
         (
             work(73_200), [], replace(TEN, daily_limit=100, used_today=100),
             Forecast(finish_at=None, first_at=at("2026-10-24T00:00"), lapsed=0,
-                     reason="100 messages would still be pending after 2 years"),
+                     reason="100 messages would still be pending after 2 years",
+                     waits="the day's limit is used up"),
         ),
         (
             work(73_200, OFFICE), [], replace(TEN, daily_limit=100, used_today=100),
             Forecast(finish_at=None, first_at=at("2026-10-24T07:00"), lapsed=0,
-                     reason="200 messages would still be pending after 2 years"),
+                     reason="200 messages would still be pending after 2 years",
+                     waits="the windows are closed"),
         ),
     ],
 )  # fmt: skip
 def test_what_does_not_leave_has_a_reason(own, others, pace, expected):
     assert forecast(own, others, pace, NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "pace", "waits"),
+    [
+        (work(10), [], TEN, None),
+        (work(10, OFFICE), [], TEN, "the windows are closed"),
+        (work(10, OFFICE, start_at=at("2026-10-23T09:00")), [], TEN, "it has not started"),
+        (work(10), [], replace(TEN, daily_limit=5, used_today=5), "the day's limit is used up"),
+        (work(10), [work(500, priority=1)], TEN, "others go first"),
+        # The last of them is told: first the windows, then those of higher priority.
+        (work(10, OFFICE), [work(500, OFFICE, priority=1)], TEN, "others go first"),
+    ],
+)
+def test_what_a_campaign_waits_for_is_told(own, others, pace, waits):
+    assert forecast(own, others, pace, NOW).waits == waits
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (work(600), "all submitted by about 2026-10-23 08:01:00 Europe/Berlin"),
+        (
+            work(600, OFFICE),
+            (
+                "begins at 2026-10-23 09:00:00 (the windows are closed until then),"
+                " all submitted by about 2026-10-23 09:01:00 Europe/Berlin"
+            ),
+        ),
+        (
+            work(601, expire_at=at("2026-10-23T06:01")),
+            "sends until it expires at 2026-10-23 08:01:00 Europe/Berlin: 1 will lapse",
+        ),
+        (
+            work(1, OFFICE, expire_at=at("2026-10-23T06:01")),
+            "the windows do not open before the campaign expires",
+        ),
+        (
+            work(1, Schedule.of(["2020-01-01 09:00-10:00"], [], BERLIN)),
+            "the windows do not open again within 2 years for 1 message",
+        ),
+    ],
+)
+def test_a_forecast_is_a_sentence_in_the_accounts_zone(own, words):
+    assert in_words(forecast(own, [], TEN, NOW), BERLIN) == words
 
 
 def test_ten_million_messages_over_days_with_a_change_of_clocks_among_them():

@@ -79,7 +79,30 @@ def test_a_window_that_never_opens_before_the_expiry_is_refused_with_what_the_ac
     with pytest.raises(Refused) as caught:
         check_opens(ACCOUNT, wanted, [None], NOON)
     assert caught.value.message == (
-        "the windows never open before 2026-05-19 18:30 UTC"
-        " (the account allows mon-sat 09:00-21:00, Asia/Kolkata)"
+        "the windows never open before 2026-05-20 00:00 Asia/Kolkata: mon 21:00-23:00"
+        " (Asia/Kolkata), within the account's mon-sat 09:00-21:00 (Asia/Kolkata)"
     )
     check_opens(ACCOUNT, replace(wanted, kind=Kind.OTP), [None], NOON)
+
+
+TEATIME = at("04T17:00")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_open"),
+    [
+        pytest.param(ALWAYS, True, id="inside"),
+        pytest.param(campaign("10:00-17:00"), False, id="at a window's end"),
+        pytest.param(campaign("17:00-18:00"), True, id="inside, though closed now"),
+        pytest.param(replace(ALWAYS, expire_at=TEATIME), False, id="at the expiry"),
+    ],
+)
+def test_what_the_provider_is_to_send_later_is_judged_by_the_time_at_which_it_does(wanted, is_open):
+    wanted = replace(wanted, schedule_at=TEATIME)
+    found = gate(ACCOUNT, wanted, None, NOON)
+    assert (found.is_open, found.until) == (is_open, TEATIME)
+    if is_open:
+        check_opens(ACCOUNT, wanted, [None], NOON)
+        return
+    with pytest.raises(Refused, match=r"closed at 2026-05-04 17:00 Asia/Kolkata|--expire-at"):
+        check_opens(ACCOUNT, wanted, [None], NOON)
