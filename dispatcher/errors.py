@@ -16,6 +16,11 @@ class DispatcherError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def in_one_line(self) -> str:
+        """Both, as a log has them."""
+        return self.message if self.hint is None else f"{self.message}: {self.hint}"
+
 
 class UsageProblem(DispatcherError):
     """The command, its options, a file's path or the configuration cannot be used as given."""

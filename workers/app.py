@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from celery import Celery, signals
@@ -12,9 +13,10 @@ from kombu import Connection, Queue
 from kombu.exceptions import OperationalError
 
 from dispatcher.processes import threads_needed
-from dispatcher.store import batches
+from dispatcher.store import batches, scheduler
 from dispatcher.store.batches import Ticket
 from dispatcher.store.doubts import LookTicket
+from dispatcher.store.engine import Store
 from dispatcher.store.health import CheckTicket
 from dispatcher.store.polls import PollTicket
 from workers.quiet import Seldom, explained
@@ -178,6 +180,17 @@ def _send(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int
 @signals.worker_init.connect
 def _share_python(**_: Any) -> None:
     sys.setswitchinterval(_SWITCH_S)
+
+
+@signals.beat_init.connect
+def _look_at_store(**_: Any) -> None:
+    """Beat itself needs no store, but nothing is due in one that cannot be used."""
+    with (
+        explained(log, "nothing is scheduled"),
+        closing(Store(settings().store.url)) as store,
+        store.read() as conn,
+    ):
+        scheduler.last_tick(conn)
 
 
 @signals.worker_ready.connect

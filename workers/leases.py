@@ -68,7 +68,7 @@ class Leases:
             try:
                 self._renew()
             except DispatcherError as error:
-                log.error("leases could not be renewed: %s", error.message)
+                log.error("leases could not be renewed: %s", error.in_one_line)
                 pause_s = min(_AGAIN_S, pause_s)
             except Exception:
                 # Whatever it is: without this thread everything in flight would be in doubt.

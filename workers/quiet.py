@@ -25,7 +25,7 @@ def explained(log: logging.Logger, what: str) -> Iterator[None]:
     try:
         yield
     except DispatcherError as error:
-        log.error("%s: %s", what, error.message)
+        log.error("%s: %s", what, error.in_one_line)
 
 
 class Seldom(logging.Filter):

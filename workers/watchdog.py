@@ -116,7 +116,7 @@ class Watchdog:
                     log.info("%d answers of an earlier process were settled", settled)
                 late = self.look()
             except DispatcherError as error:
-                log.warning("the watchdog could not look: %s", error.message)
+                log.warning("the watchdog could not look: %s", error.in_one_line)
             except Exception:
                 # Whatever it is, a dead watchdog would hide the next stall.
                 log.exception("the watchdog failed")

@@ -3,7 +3,7 @@
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, declined, print_json
+from dispatcher.cli.output import confirm, counted, declined, print_json
 
 
 @click.command("pause")
@@ -50,8 +50,8 @@ def cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None
     from dispatcher.store.engine import Store
 
     shown = campaigns.view(Store(settings_from(ctx).store.url), reference)
-    left = shown.counts["pending"]
-    question = f"Cancel campaign {shown.campaign.id} ({left} recipients are not submitted yet)?"
+    left = counted(shown.counts["pending"], "recipient is", "recipients are")
+    question = f"Cancel campaign {shown.campaign.id} ({left} not submitted yet)?"
     if not confirm(question, yes):
         raise declined("nothing was changed")
     _change(ctx, "cancel", reference, as_json)
@@ -70,7 +70,8 @@ def _change(ctx: click.Context, action: str, reference: str, as_json: bool) -> N
     flying = shown.batches["claimed"] + shown.batches["submitting"]
     click.echo(f"campaign {changed.id} is {changed.state}")
     if flying and action != "resume":
-        click.echo(f"{flying} batches are at the provider; their answers will be stored")
+        what = counted(flying, "batch is", "batches are")
+        click.echo(f"{what} at the provider; the answers will be stored")
     if action == "resume":
         from dispatcher.cli.progress import held_up_by
 

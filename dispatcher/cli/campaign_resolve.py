@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, declined, print_json
+from dispatcher.cli.output import confirm, counted, declined, print_json
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def resolve(
         raise declined("nothing was changed")
     done = resolution.resolve(store, str(doubted.campaign.id), resolution.Choice(choice), numbers)
     words = {
-        "resend": "are submitted again",
-        "assume-submitted": "count as submitted",
-        "drop": "count as failed",
+        "resend": "submitted again",
+        "assume-submitted": "counted as submitted",
+        "drop": "counted as failed",
     }
     _answer(store, done, words[choice], as_json=as_json)
 
@@ -91,30 +91,27 @@ def retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
     if failed and not confirm(question, yes):
         raise declined("nothing was changed")
     done = resolution.retry(store, str(shown.campaign.id))
-    _answer(store, done, "are tried again", as_json=as_json)
+    _answer(store, done, "tried again", as_json=as_json)
 
 
 def _question(doubted: "Doubted", choice: str) -> str:
     """How many it is about, and what it can cost."""
-    count, who = doubted.recipients, f"campaign {doubted.campaign.id}"
+    who = f"{counted(doubted.recipients, 'recipient')} of campaign {doubted.campaign.id}"
     later = ""
     if doubted.next_at is not None:
         later = f" Something is done about them by itself at {doubted.next_at:%H:%M:%S} UTC."
     if choice == "resend":
         return (
-            f"Submit {count} recipients of {who} again? The provider may have accepted any of them:"
-            f" up to {count} people get the text twice, and {doubted.parts} parts are paid again."
-            f"{later}"
+            f"Submit {who} again? The provider may have accepted any of them: up to "
+            f"{doubted.recipients} may get the text twice, and "
+            f"{counted(doubted.parts, 'part is', 'parts are')} paid again.{later}"
         )
     if choice == "drop":
         return (
-            f"Give up {count} recipients of {who}? Any of them may have got the text, or get it "
-            f"yet; they count as failed and are never tried again.{later}"
+            f"Give up {who}? Any of them may have got the text, or get it yet; they count as "
+            f"failed and are never tried again.{later}"
         )
-    return (
-        f"Take {count} recipients of {who} as submitted? Those whom the provider has not accepted "
-        f"get nothing.{later}"
-    )
+    return f"Take {who} as submitted? Those whom the provider has not accepted get nothing.{later}"
 
 
 def _numbers(
@@ -142,7 +139,7 @@ def _answer(store: "Store", done: "Done", what: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"recipients": done.recipients, "left": done.left, **campaigns.details(shown)})
     else:
-        click.echo(f"campaign {done.campaign_id}: {done.recipients} recipients {what}")
+        click.echo(f"campaign {done.campaign_id}: {counted(done.recipients, 'recipient')} {what}")
         if done.left:
             click.echo("others are in batches that a worker holds just now: try again in a minute")
     if done.left:

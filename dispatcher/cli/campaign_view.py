@@ -20,11 +20,11 @@ from dispatcher.cli.plan import (
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from dispatcher.campaigns import View
+    from dispatcher.routes import Leg
     from dispatcher.store.engine import Store
-    from dispatcher.terms import Term
 
 
 @click.command("list")
@@ -100,7 +100,7 @@ def show(ctx: click.Context, reference: str, as_json: bool) -> None:
         forecast = None if found is None else outlook.as_json(found)
         print_json({**campaigns.details(shown), "held": held, "forecast": forecast})
         return
-    print_view(shown, terms_of(ctx, shown.campaign))
+    print_view(ctx, shown)
     print_forecast(ctx, store, shown)
     missing = None if shown.is_over else without_scheduler(store)
     if missing is not None:
@@ -131,7 +131,7 @@ def watch(ctx: click.Context, reference: str) -> None:
     except KeyboardInterrupt:
         click.echo("\nno longer watching; the campaign goes on")
         return
-    print_view(shown)
+    print_view(ctx, shown)
     if shown.counts["in_doubt"]:
         raise click.exceptions.Exit(1)
 
@@ -171,7 +171,7 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
     click.echo(f"{counted(count, 'row')} written to {output}")
 
 
-def print_view(shown: "View", terms: "Iterable[Term]" = ()) -> None:
+def print_view(ctx: click.Context, shown: "View") -> None:
     """A campaign as a person reads it."""
     from dispatcher.cli.progress import held_up_by
     from dispatcher.routes import legs_of, route_of
@@ -187,7 +187,7 @@ def print_view(shown: "View", terms: "Iterable[Term]" = ()) -> None:
     if len(legs) > 1:
         others = (f"{leg.account} (sender {safe_text(leg.route.sender)})" for leg in legs)
         click.echo(f"accounts   {', '.join(others)}")
-    print_terms(terms)
+    print_terms(terms_of(ctx, c))
     for move in shown.moves:
         click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
     click.echo(
@@ -216,8 +216,17 @@ def print_view(shown: "View", terms: "Iterable[Term]" = ()) -> None:
         click.echo(f"  {counts['no_receipt']:>9}  of those submitted: no receipt came")
     states = ", ".join(f"{n} {name}" for name, n in shown.batches.items() if n)
     click.echo(f"batches    {states or 'none'}")
-    if (doubt := doubt_in_words(shown)) is not None:
+    if (doubt := doubt_in_words(shown, has_list=_has_list(ctx, legs))) is not None:
         click.secho(f"\n{doubt}", fg="red", bold=True)
+
+
+def _has_list(ctx: click.Context, legs: "Sequence[Leg]") -> bool:
+    """Whether a provider of the campaign's lists what it has accepted."""
+    from dispatcher.providers import provider_class
+
+    accounts = settings_from(ctx).accounts
+    known = [accounts[leg.account].provider for leg in legs if leg.account in accounts]
+    return any(provider_class(name).capabilities.lists_accepted for name in known)
 
 
 def _store(ctx: click.Context) -> "Store":

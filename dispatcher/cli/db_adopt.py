@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, declined, print_table
+from dispatcher.cli.output import confirm, counted, declined, print_table
 from dispatcher.errors import Refused
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ def adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
         raise declined("nothing was changed, and nothing is sent")
     doubted = adoption.adopt(store, client, doubt=choice == "restored")
     for campaign_id, number in doubted.items():
-        click.echo(f"campaign {campaign_id}: {number} recipients are in doubt")
+        click.echo(
+            f"campaign {campaign_id}: {counted(number, 'recipient is', 'recipients are')} in doubt"
+        )
     click.echo("the store is adopted; start `dispatcher up`, or the workers and the scheduler")
 
 

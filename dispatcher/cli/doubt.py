@@ -3,29 +3,46 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from dispatcher.cli.output import counted
+
 if TYPE_CHECKING:
     from dispatcher.campaigns import View
 
 
-def doubt_in_words(shown: "View") -> str | None:
-    """The sentences about a campaign's recipients in doubt; None where nobody is."""
+def doubt_in_words(shown: "View", *, has_list: bool) -> str | None:
+    """The sentences about a campaign's recipients in doubt; None where nobody is.
+
+    `has_list`: whether its provider lists what it has accepted.
+    """
     count = shown.counts["in_doubt"]
     if not count:
         return None
     since = f" since {_moment(shown.doubt_since)}" if shown.doubt_since is not None else ""
-    what = f"{count} recipients are IN DOUBT{since}: the provider may have accepted them."
+    who = counted(count, "recipient is", "recipients are")
+    message = "the message" if count == 1 else "their messages"
+    what = f"{who} IN DOUBT{since}: the provider may have accepted {message}."
     if shown.doubt_next_at is not None:
-        return (
-            f"{what} They are not sent again meanwhile; the provider's list is looked at, or the "
-            f"campaign's rule (--on-doubt {shown.campaign.on_doubt}) followed, at "
-            f"{_moment(shown.doubt_next_at)}."
-        )
+        return f"{what} Nothing is sent again meanwhile: {_what_is_next(shown, has_list)}."
     reference = shown.campaign.id
     return (
-        f"{what} They are not sent again by themselves: look at the provider's panel, then "
+        f"{what} Nothing is sent again by itself: look at the provider's panel, then "
         f"`dispatcher campaign resolve {reference} --assume-submitted`, `--drop` or `--resend`; "
         f"`dispatcher campaign export {reference}` names them."
     )
+
+
+def _what_is_next(shown: "View", has_list: bool) -> str:
+    at, rule = shown.doubt_next_at, shown.campaign.on_doubt
+    assert at is not None
+    if not has_list:
+        return (
+            "the provider has no list of accepted messages, and the campaign's rule "
+            f"(--on-doubt {rule}) is followed at {_moment(at)}"
+        )
+    look = f"the provider's list of accepted messages is read at {_moment(at)}"
+    if rule == "hold":
+        return look
+    return f"{look}; for those whom it does not settle the rule is followed (--on-doubt {rule})"
 
 
 def doubt_in_short(shown: "View") -> str | None:

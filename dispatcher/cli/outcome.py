@@ -57,7 +57,7 @@ def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> No
     if as_json:
         print_json(campaigns.details(shown))
     else:
-        print_view(shown)
+        print_view(click.get_current_context(), shown)
     missed = sum(shown.counts[name] for name in ("in_doubt", "failed", "cancelled", "lapsed"))
     if missed or shown.counts["rejected"] == shown.counts["total"]:
         raise click.exceptions.Exit(1)

@@ -40,9 +40,9 @@ def _safe(char: str) -> str:
     return ""
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `2 rows`; with `many` given, `1 row is`, `2 rows are`."""
+    return f"{count} {one}" if count == 1 else f"{count} {many or f'{one}s'}"
 
 
 def print_line(text: str, indent: str = "", *, style: Mapping[str, Any] | None = None) -> None:

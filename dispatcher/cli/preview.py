@@ -183,7 +183,8 @@ def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
     home = ready.provider.capabilities.home_calling_codes
     foreign = sum(n for code, n in preview.calling_codes.items() if code not in home)
     if home and foreign:
-        found.append(f"{foreign} numbers are foreign: the provider's prices are for local numbers")
+        numbers = counted(foreign, "number is", "numbers are")
+        found.append(f"{numbers} foreign: the provider's prices are for local numbers")
     return found
 
 

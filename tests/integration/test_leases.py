@@ -1,12 +1,13 @@
 """Leases: what this process holds is renewed until it lets go, and its life is noted."""
 
 import time
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
 from dispatcher.store import scheduler
-from dispatcher.store.engine import store_now
+from dispatcher.store.engine import Store, store_now
 from tests.fakes.stores import add_campaign, batch_of, claim, queued
 from workers.leases import Leases
 
@@ -59,3 +60,11 @@ def test_a_worker_is_seen_while_it_runs(store, leases):
     wait_until(lambda: workers(store) == [("host:1", 7)])
     leases.stop()
     assert workers(store) == []
+
+
+def test_a_store_without_tables_is_told_with_its_remedy(empty_store_url, caplog):
+    with closing(Store(empty_store_url)) as store:
+        kept = Leases(store, lease_s=LEASE_S, worker="host:1", concurrency=7)
+        kept.start()
+        kept.stop()
+    assert "has no tables yet: run `dispatcher db upgrade`" in caplog.text
