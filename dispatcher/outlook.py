@@ -38,15 +38,23 @@ def of_order(store: Store, ready: Ready, preview: Preview) -> Forecast:
         now = store_now(conn)
         works = works_of(conn, settings, account)
         pace = pace_of(conn, settings, account, now)
+    return forecast(_work_of(ready, preview), list(works.values()), pace, now)
+
+
+def of_order_alone(ready: Ready, preview: Preview, now: datetime) -> Forecast:
+    """The same where nothing is known of the account's other campaigns."""
+    return forecast(_work_of(ready, preview), [], _pace(ready.provider.settings, None), now)
+
+
+def _work_of(ready: Ready, preview: Preview) -> Work:
     timing = ready.order.timing
-    work = Work(
+    return Work(
         pending=_pending(ready, preview),
-        priority=timing.priority,
+        priority=workloads.rank(ready.order.wanted),
         messages_per_second=timing.rate,
         start_at=timing.start_at,
         expire_at=timing.expire_at,
     )
-    return forecast(work, list(works.values()), pace, now)
 
 
 def _pending(ready: Ready, preview: Preview) -> tuple[Pending, ...]:
@@ -96,7 +104,12 @@ def pace_of(conn: Connection, settings: ProviderSettings, account: str, now: dat
     """What the account allows, and what it has used of this day."""
     row = accounts.get(conn, account)
     limit = settings.daily_limit
-    left = accounts.left_today(row, limit, now) if row is not None else limit
+    return _pace(settings, accounts.left_today(row, limit, now) if row is not None else limit)
+
+
+def _pace(settings: ProviderSettings, left: int | None) -> Pace:
+    """`left`: of the day's limit; None for all of it."""
+    limit = settings.daily_limit
     has_rate = (
         settings.messages_per_second or settings.parts_per_second or settings.requests_per_second
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from dispatcher.cli.output import counted, print_line, safe_text
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import StoreError, UsageProblem
 
 if TYPE_CHECKING:
     from dispatcher.forecast import Forecast
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _SHOWN_REASONS = 8
 _SHOWN_ZONES = 6
+#: Seconds that a request is paid for, from which on its size is told.
+_LONG_S = 60
 _ENCODINGS = {
     "utf-8": "UTF-8",
     "utf-8-sig": "UTF-8",
@@ -56,7 +58,7 @@ def preview_json(store: "Store", ready: "Ready", preview: "Preview") -> dict[str
     """What a dry run found; there is no campaign, so no id."""
     from dispatcher.outlook import as_json
 
-    found = _forecast(store, ready, preview)
+    found, error = _forecast(store, ready, preview)
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
     counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}
     return {
@@ -66,18 +68,20 @@ def preview_json(store: "Store", ready: "Ready", preview: "Preview") -> dict[str
         "reasons": dict(preview.reasons),
         "zones": dict(preview.zones),
         "zone_sources": dict(preview.zone_sources),
-        "forecast": as_json(found) if found is not None else None,
+        "forecast": {**as_json(found), "alone": error is not None},
     }
 
 
-def _forecast(store: "Store", ready: "Ready", preview: "Preview") -> "Forecast | None":
+def _forecast(
+    store: "Store", ready: "Ready", preview: "Preview"
+) -> "tuple[Forecast, StoreError | None]":
+    """As if it were alone where the store cannot be read, and why: a dry run needs no store."""
     from dispatcher import outlook
-    from dispatcher.errors import StoreError
 
     try:
-        return outlook.of_order(store, ready, preview)
-    except StoreError:  # a dry run needs no store
-        return None
+        return outlook.of_order(store, ready, preview), None
+    except StoreError as error:
+        return outlook.of_order_alone(ready, preview, datetime.now(UTC)), error
 
 
 def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
@@ -85,11 +89,10 @@ def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
 
     from dispatcher import outlook
 
-    found = _forecast(store, ready, preview)
-    if found is None:
-        return
+    found, error = _forecast(store, ready, preview)
     zone = ZoneInfo(ready.provider.settings.timezone)
-    print_line(f"forecast: {outlook.in_words(found, zone)}", "    ")
+    alone = "" if error is None else f" (if nothing else is to be sent: {error.message})"
+    print_line(f"forecast: {outlook.in_words(found, zone)}{alone}", "    ")
 
 
 def _print_parts(ready: "Ready", preview: "Preview") -> None:
@@ -175,6 +178,8 @@ def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
     past = past_dates(ready.order.wanted, datetime.now(UTC))
     if past:
         found.append(f"in the past already: {', '.join(past)}")
+    if (burst := _burst(ready, preview)) is not None:
+        found.append(burst)
     registered = ready.route.template_text
     if registered and preview.texts and differs_from(registered, preview.texts[0].text):
         found.append(
@@ -186,6 +191,21 @@ def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
         numbers = counted(foreign, "number is", "numbers are")
         found.append(f"{numbers} foreign: the provider's prices are for local numbers")
     return found
+
+
+def _burst(ready: "Ready", preview: "Preview") -> str | None:
+    """That the rate is slow for the size of requests, each of which leaves at once."""
+    from dispatcher.terms import rate_in_words
+
+    own, allowed = ready.order.timing.rate, ready.provider.settings.messages_per_second
+    slowest = min((rate for rate in (own, allowed) if rate is not None), default=None)
+    size = min(preview.valid, ready.provider.max_recipients)
+    if slowest is None or ready.takes_requests or size / slowest < _LONG_S:
+        return None
+    return (
+        f"a request carries {size} recipients at once, as many as {rate_in_words(slowest)} allows "
+        f"in {round(size / slowest / 60)} min: the account's `max_recipients` makes it finer"
+    )
 
 
 def _print_rejects(preview: "Preview") -> None:

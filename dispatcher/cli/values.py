@@ -31,11 +31,16 @@ def parse_rate(text: str) -> float:
 
 
 def parse_time(option: str, text: str, zone: tzinfo) -> datetime:
-    """An ISO 8601 time as an aware UTC datetime; without an offset it is the time in `zone`."""
+    """An ISO 8601 time as an aware UTC datetime; without an offset it is the time in `zone`.
+
+    One that the clocks skip is the first after the gap; of one that comes twice, the first counts.
+    """
+    from dispatcher.wall_clock import first_instant
+
     try:
         at = datetime.fromisoformat(text.strip())
         if at.tzinfo is None:
-            at = at.replace(tzinfo=zone)
+            return datetime.fromtimestamp(first_instant(at, zone), UTC)
         return at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageProblem(

@@ -4,9 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from dispatcher.outlook import of_order, works_of
+from dispatcher.outlook import of_order, of_order_alone, works_of
+from dispatcher.status import Kind
+from dispatcher.store.engine import store_now
 from dispatcher.submission import dry_run
-from tests.fakes.stores import FakeProvider, ignore, order, ready, settings, submit
+from dispatcher.timing import Timing
+from tests.fakes.stores import (
+    NOW,
+    FakeProvider,
+    add_campaign,
+    ignore,
+    later,
+    order,
+    ready,
+    settings,
+    submit,
+)
 
 PEOPLE = "phone,name\n" + "".join(f"{9_800_000_000 + n},Name {n}\n" for n in range(60))
 
@@ -42,3 +55,29 @@ def test_a_dry_run_foretells_by_the_requests_that_the_texts_take(
     with sqlite_store.read() as conn:
         (pending,) = works_of(conn, account.settings, "main")[campaign_id].pending
     assert pending.requests == requests
+
+
+@pytest.mark.parametrize(
+    ("values", "minutes"),
+    [
+        ({}, 5 + 1),
+        ({"timing": Timing(priority=1)}, 1),
+        ({"kind": Kind.OTP}, 1),
+    ],
+)
+def test_a_dry_run_foretells_by_the_order_in_which_campaigns_will_go(sqlite_store, values, minutes):
+    account = FakeProvider(settings(country="IN", sender="SENDER", messages_per_second=1))
+    add_campaign(sqlite_store, [100, 100, 100], priority=0)
+    wanted = order(PEOPLE, **({"timing": Timing(priority=-1)} | values))
+    with ready(wanted, account) as checked:
+        found = of_order(sqlite_store, checked, dry_run(checked, ignore))
+    with sqlite_store.read() as conn:
+        left = found.finish_at - store_now(conn)
+    assert left.total_seconds() / 60 == pytest.approx(minutes, abs=0.2)
+
+
+def test_a_dry_run_foretells_without_a_store_too():
+    account = FakeProvider(settings(country="IN", sender="SENDER", messages_per_second=1))
+    with ready(order(PEOPLE), account) as checked:
+        found = of_order_alone(checked, dry_run(checked, ignore), NOW)
+    assert found.finish_at == later(60)
