@@ -6,12 +6,6 @@ UV ?= $(shell command -v uv || echo python3 -m uv)
 COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet
 
-# Some processes at a time; more of them where tests over real processes mostly wait. What fails
-# beside another is run once more alone: clocks on two busy cores can be late. What is wrong fails
-# again.
-RUN = $(BIN)/pytest -n $(1) $(2) || \
-	$(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none $(2)
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test chaos fuzz check lock clean run-env dev-env bench providers
 
@@ -21,12 +15,15 @@ help: ## List the targets.
 demo: run-env ## Run a campaign against the simulated provider (FLOWER=1: with Flower).
 	$(BIN)/dispatcher demo $(if $(FLOWER),--flower)
 
+# More tests at a time than processors, since many of them mostly wait. What fails beside another is
+# run once more alone: clocks on busy processors can be late. What is wrong fails again.
+# Compiled modules are kept, whatever the environment says: hundreds of processes are started.
+test: export PYTHONDONTWRITEBYTECODE =
 test: dev-env ## Run the tests (ARGS="…": only what pytest is told by them).
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(call RUN,2,-m "not acceptance")
-	$(call RUN,4,--dist loadgroup -m acceptance)
+	$(BIN)/pytest -n 4 || $(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none
 endif
 
 chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 --seed 1").

@@ -3,9 +3,11 @@
 import re
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # A shell's background jobs ignore Ctrl-C, and so would every process that we start.
 for _number, _handler in (
@@ -16,6 +18,61 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 pytest_plugins = ["tests.fakes.broker", "tests.fakes.postgres"]
+
+
+#: What takes longest comes first, so that nobody waits for one of these in the end.
+_LONGEST = [
+    "providers/test_fuzz", "acceptance/test_chaos", "integration/test_import_killed",
+    "acceptance/test_demo", "acceptance/test_outages", "acceptance/test_health",
+    "acceptance/test_timing", "integration/test_promises_model", "acceptance/test_main_job",
+    "acceptance/test_up", "acceptance/test_doubt", "acceptance/test_crashes",
+    "integration/test_replay", "acceptance/test_trouble", "integration/test_submission",
+    "integration/test_store_engine", "acceptance/test_providers",
+]  # fmt: skip
+#: Files whose tests are long and share nothing: each test goes to whoever is free.
+_SINGLY = {
+    "acceptance/test_chaos", "acceptance/test_health", "acceptance/test_outages",
+    "integration/test_import_killed", "integration/test_replay",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first; tests over real processes, which mostly wait, among those that compute."""
+    waiting, computing = {}, {}
+    for item in items:
+        waits = item.get_closest_marker("acceptance") is not None
+        (waiting if waits else computing).setdefault(_unit(item.nodeid), []).append(item)
+    places = {}
+    for units in (waiting, computing):
+        ranked = sorted(units.values(), key=lambda unit: _rank(unit[0].nodeid))
+        for number, unit in enumerate(ranked):
+            places.update(dict.fromkeys(unit, number / len(ranked)))
+    items.sort(key=places.__getitem__)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """A file goes to one process, so that its tests share what is dear to make."""
+    config.option.loadscopereorder = False
+    return _ByFile(config, log)
+
+
+class _ByFile(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return _unit(nodeid)
+
+
+def _file(nodeid: str) -> str:
+    """`tests/unit/test_cli.py::test_help` is of `unit/test_cli`."""
+    return nodeid.partition(".py::")[0].removeprefix("tests/")
+
+
+def _unit(nodeid: str) -> str:
+    return nodeid if _file(nodeid) in _SINGLY else _file(nodeid)
+
+
+def _rank(nodeid: str) -> int:
+    return _LONGEST.index(_file(nodeid)) if _file(nodeid) in _LONGEST else len(_LONGEST)
 
 
 _SERVER = re.compile(r"from multiprocessing\.(resource_tracker|forkserver) import main")

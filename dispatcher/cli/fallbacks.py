@@ -25,7 +25,10 @@ def with_fallbacks(ctx: click.Context, ready: "Ready", given: dict[str, Any]) ->
     for wanted in given["fallbacks"]:
         name, provider = chosen(ctx, wanted)
         if name in {ready.order.account, *(leg.account for leg in legs)}:
-            raise UsageProblem(f"--fallback {name}: the campaign has this account already")
+            raise UsageProblem(
+                f"--fallback {name}: the campaign has this account already",
+                hint="name another account, or leave it out",
+            )
         check_features(ctx, name, provider, given)
         legs.append(checked_leg(ready, name, provider, partial(_resolve, name, provider)))
     return replace(ready, fallbacks=tuple(legs))

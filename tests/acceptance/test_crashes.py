@@ -124,7 +124,7 @@ def test_ctrl_c_on_up_ends_everything_with_nothing_in_doubt_and_the_next_up_fini
         ours.provider.clear_faults()
         with up(ours) as second:
             campaign.wait_until_over()
-            second.send_signal(signal.SIGINT)
+            second.send_signal(signal.SIGTERM)
             assert second.wait(10) == 0
         assert campaign.counts["delivered"] + campaign.counts["undelivered"] == COUNT
         assert wrong(campaign) == []

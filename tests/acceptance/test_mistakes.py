@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import warm
 from tests.fakes.cli import Ended, clean_environment, dispatcher, in_process
 from tests.fakes.stage import KEY, Stage, stage, wait_for
 
@@ -105,6 +106,8 @@ def submitted(*options: str, people: str = "people.csv", text: list[str] = HELLO
         (submitted("--expire-at", "2020-01-01T09:00"), 3, ["--expire-at", "past", "later"]),
         (submitted("--timezone", "Mars/Base"), 2, ["'Mars/Base'", "IANA"]),
         (submitted("--fallback", "mian"), 2, ["'mian'", "mean main?"]),
+        (submitted("--fallback", "nobody"), 2, ["'nobody'"]),
+        (submitted("--fallback", "main"), 2, ["main"]),
         (submitted("--rejects", "gone/rejects.csv"), 2, ["gone/rejects.csv", "folder"]),
         (submitted("--dry-run", "--test-to", "919800000001"), 2, ["--dry-run", "--test-to"]),
         (["send", "12345", "Hello", "--account", "main"], 3, ["too short", "number"]),
@@ -238,18 +241,17 @@ def test_celery_processes_wait_for_a_broker_that_is_down(ours, role):
 
 @pytest.mark.parametrize("role", ["worker", "beat", "flower"])
 def test_celery_processes_without_a_configuration_say_so(role, tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "workers", role],
-        cwd=tmp_path,
+    said = tmp_path / "said"
+    ended = warm.spawn(
+        "celery",
+        ["-A", "workers", role],
+        folder=tmp_path,
         env=clean_environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        out=said,
     )
-    assert ended.returncode == 2
-    assert "Error: no configuration found" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert ended.wait(60) == 2
+    assert "Error: no configuration found" in said.read_text()
+    assert "Traceback" not in said.read_text()
 
 
 @pytest.mark.parametrize("command", ["simulator --port", "up --flower-port"])

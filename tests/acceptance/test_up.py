@@ -29,11 +29,14 @@ timeout_s = 5
 """
 
 
-@pytest.fixture
-def folder(monkeypatch) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
     """For the store and the broker; short, since the path of a socket is limited."""
-    with tempfile.TemporaryDirectory(prefix="dispatcher-up-", dir="/tmp") as name:
-        monkeypatch.setenv("XDG_RUNTIME_DIR", name)
+    with (
+        tempfile.TemporaryDirectory(prefix="dispatcher-up-", dir="/tmp") as name,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("XDG_RUNTIME_DIR", name)
         yield Path(name)
 
 
@@ -79,7 +82,44 @@ class Up:
         self.process.communicate()
 
 
-def test_ctrl_c_ends_beat_worker_flower_and_broker_within_ten_seconds(folder):
+@pytest.fixture(scope="module")
+def running(folder) -> Iterator["Up"]:
+    """One that is ready; the tests that share it let it go on."""
+    with Up(folder) as up:
+        up.wait_for(r"^ready: ")
+        yield up
+
+
+def test_a_second_up_on_the_same_store_is_refused_and_the_first_goes_on(running, folder):
+    with Up(folder) as second:
+        second.wait_for(f"Error: .*already running, pid {running.process.pid}")
+        assert second.process.wait(10) == 1
+    assert set(running.children()) >= {"worker", "beat"}
+    assert running.broker_folder.exists()
+
+
+def test_a_killed_worker_and_a_killed_broker_are_started_again(running):
+    running.children()["worker"].kill()
+    running.wait_for(r"^worker ended \(status -9\)")
+    running.wait_for(r"^worker\|.* ready\.$")
+    running.children()["broker"].kill()
+    running.wait_for("the broker had ended and was started again")
+    running.wait_for(r"^worker\|.*Connected to redis\+socket")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_kill_9_leaves_no_process(running):
+    children = list(running.children().values())
+    running.process.kill()
+    _, left = psutil.wait_procs(children, timeout=10)
+    assert not [child for child in left if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_after_kill_9_the_next_one_starts_and_ctrl_c_ends_all_of_it_within_ten_seconds(
+    running, folder
+):
+    running.process.kill()
+    running.process.wait()
     with Up(folder, "--flower") as up:
         up.wait_for(r"^ready: ")
         up.wait_for(r"^flower: http://127\.0\.0\.1:\d+$")
@@ -94,39 +134,3 @@ def test_ctrl_c_ends_beat_worker_flower_and_broker_within_ten_seconds(folder):
         assert not any(child.is_running() for child in children.values())
         assert not up.broker_folder.exists()
         assert not [line for line in up.said if "ERROR" in line or "killed" in line]
-
-
-def test_a_killed_worker_and_a_killed_broker_are_started_again(folder):
-    with Up(folder) as up:
-        up.wait_for(r"^ready: ")
-        up.children()["worker"].kill()
-        up.wait_for(r"^worker ended \(status -9\)")
-        up.wait_for(r"^worker\|.* ready\.$")
-        up.children()["broker"].kill()
-        up.wait_for("the broker had ended and was started again")
-        up.wait_for(r"^worker\|.*Connected to redis\+socket")
-
-
-def test_a_second_up_on_the_same_store_is_refused_and_the_first_goes_on(folder):
-    with Up(folder) as first:
-        first.wait_for(r"^ready: ")
-        with Up(folder) as second:
-            second.wait_for(f"Error: .*already running, pid {first.process.pid}")
-            assert second.process.wait(10) == 1
-        assert set(first.children()) >= {"worker", "beat"}
-        assert first.broker_folder.exists()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-def test_kill_9_leaves_no_process_and_the_next_one_starts(folder):
-    with Up(folder) as killed:
-        killed.wait_for(r"^ready: ")
-        children = list(killed.children().values())
-        killed.process.kill()
-        _, left = psutil.wait_procs(children, timeout=10)
-        assert not [child for child in left if child.status() != psutil.STATUS_ZOMBIE]
-    with Up(folder) as up:
-        up.wait_for(r"^ready: ")
-        up.process.send_signal(signal.SIGTERM)
-        up.wait_for("^ended$")
-        assert up.process.wait(10) == 0

@@ -1,19 +1,19 @@
 """A simulator in a process of its own, the calls that steer it, and plain requests to it.
 
 The requests are written by hand from the provider's document, not by our adapter.
-Standard library only.
 """
 
 import json
-import select
-import subprocess
-import sys
+import os
+import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+
+from tests.fakes import warm
 
 
 class ControlError(Exception):
@@ -38,22 +38,29 @@ class SimulatorProcess:
         self._args = ["--port", str(port), "--seed", str(seed), "--scale", str(scale), *options]
         if ledger is not None:
             self._args += ["--ledger", str(ledger)]
-        self._process: subprocess.Popen[str] | None = None
+        self._process: warm.Warm | None = None
+        self._said: tempfile.TemporaryDirectory[str] | None = None
         self._ready: dict[str, Any] = {}
         self.errors = ""
 
     def start(self, timeout_s: float = 20) -> Self:
         """Start the process and wait for its ready line. Raises RuntimeError with its stderr."""
-        command = [sys.executable, "-m", "dispatcher.simulator", "--json", *self._args]
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        self._said = tempfile.TemporaryDirectory(prefix="simulator-", dir="/tmp")
+        out, err = Path(self._said.name, "out"), Path(self._said.name, "err")
+        self._process = warm.spawn(
+            "dispatcher.simulator",
+            ["--json", *self._args],
+            folder=Path.cwd(),
+            env=os.environ,
+            out=out,
+            err=err,
         )
-        assert self._process.stdout is not None
-        readable, _, _ = select.select([self._process.stdout], [], [], timeout_s)
-        line = self._process.stdout.readline() if readable else ""
-        if not line:
-            self.kill()
-            raise RuntimeError(f"the simulator did not start: {self.errors}")
+        deadline = time.monotonic() + timeout_s
+        while not (line := out.read_text() if out.exists() else "").endswith("\n"):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"the simulator did not start: {self.errors}")
+            time.sleep(0.01)
         self._ready = json.loads(line)
         return self
 
@@ -136,15 +143,12 @@ class SimulatorProcess:
     def _finish(self, timeout_s: float) -> int:
         assert self._process is not None
         try:
-            _, errors = self._process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
+            return self._process.wait(timeout_s)
+        finally:
             self._process.kill()
-            self._process.communicate()
-            raise
-        except ValueError:  # communicated before: stop() after kill()
-            return self._process.wait()
-        self.errors += errors
-        return self._process.returncode
+            if (err := Path(self._said.name, "err")).exists():
+                self.errors = err.read_text()
+            self._said.cleanup()
 
     def _call(self, method: str, path: str, data: Any = None) -> str:
         body = None if data is None else json.dumps(data).encode()

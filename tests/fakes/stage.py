@@ -41,15 +41,20 @@ ACCOUNT: dict[str, Any] = {
     "validity_hours": 0.01,
 }
 _LOGGED_LINES = 30
+#: Seconds between two looks at what is waited for; and how much longer than a look they are.
+_LOOK_S, _LOOK_SHARE = (0.03, 0.3), 4
 
 
 def wait_for(condition: Callable[[], Any], what: str, *, within_s: float = 60) -> Any:
     """The first true value of `condition`. A failure that says `what` was waited for in vain."""
     deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
+    shortest, longest = _LOOK_S
+    while (began := time.monotonic()) < deadline:
         if found := condition():
             return found
-        time.sleep(0.03)
+        # Looking, too, takes the time of the processes that are waited for.
+        took = time.monotonic() - began
+        time.sleep(min(max(shortest, _LOOK_SHARE * took), longest))
     pytest.fail(f"waited {within_s:.0f} s in vain for {what}")
 
 

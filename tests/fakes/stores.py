@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert, select, update
@@ -15,8 +16,9 @@ from dispatcher.settlement import Accepted, Unsettled, Verdict
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Encoding, MessageState
 from dispatcher.store import accounts, attempts, batches, campaigns, imports
 from dispatcher.store.attempts import PollPlan, Terms
+from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage, NewReject
-from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.submission import accept, import_rows, prepared
 
 #: The clock of tests that pass their own times.
@@ -106,6 +108,21 @@ def start_import(conn, *, account="main", content_key="content", lease_until=NOW
         "content_key": content_key, "on_doubt": "hold", "created_at": NOW,
     }  # fmt: skip
     return imports.start(conn, given | values, lease_until)
+
+
+def count_up(url, times):
+    """Read, then write what was read plus one, in one transaction each; for a process of its own.
+
+    Every third transaction is long, as an import's are.
+    """
+    with closing(Store(url, lock_wait_s=60)) as store:
+        for turn in range(times):
+            with store.write() as conn:
+                row = conn.execute(ACCOUNT.select().with_for_update()).one()
+                if turn % 3 == 0:
+                    for n in range(200):
+                        start_import(conn, content_key=f"{turn}-{n}")
+                conn.execute(update(ACCOUNT).values(failures=row.failures + 1))
 
 
 def reject(row, kind=0):

@@ -8,7 +8,9 @@ is tested where processes are started for real: `up`, the demo, the simulator's 
 
 import atexit
 import ctypes
+import gc
 import multiprocessing
+import multiprocessing.pool
 import os
 import pkgutil
 import runpy
@@ -65,6 +67,11 @@ def spawn(
     return warm
 
 
+def pool(processes: int) -> multiprocessing.pool.Pool:
+    """As `multiprocessing.Pool`, of processes that share nothing with this one."""
+    return _server.Pool(processes)
+
+
 class Warm:
     """What of `subprocess.Popen` our tests use."""
 
@@ -102,6 +109,7 @@ def _become(
     module: str, args: list[str], folder: str, env: dict[str, str], out: str, err: str
 ) -> None:
     os.setsid()
+    gc.freeze()  # what was imported before is not looked through again and again
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.chdir(folder)

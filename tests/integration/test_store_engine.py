@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import threading
 from contextlib import closing
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,9 @@ from dispatcher.doctor import examine
 from dispatcher.errors import ConfigError, StoreError
 from dispatcher.store.engine import Store, parse_url, store_now
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN
+from tests.fakes import warm
 from tests.fakes.stage import wait_for
-from tests.fakes.stores import add_account, rows, start_import
-
-BUSY_S = 60
+from tests.fakes.stores import add_account, count_up, rows, start_import
 
 
 @pytest.fixture
@@ -34,25 +32,10 @@ def failures(store):
     return account.failures
 
 
-def count_up(url, times):
-    """Read, then write what was read plus one, in one transaction each; for a process of its own.
-
-    Every third transaction is long, as an import's are.
-    """
-    with closing(Store(url, lock_wait_s=BUSY_S)) as store:
-        for turn in range(times):
-            with store.write() as conn:
-                row = conn.execute(ACCOUNT.select().with_for_update()).one()
-                if turn % 3 == 0:
-                    for n in range(200):
-                        start_import(conn, content_key=f"{turn}-{n}")
-                conn.execute(update(ACCOUNT).values(failures=row.failures + 1))
-
-
 def test_processes_that_write_at_the_same_time_all_succeed_and_lose_nothing(store):
     add_account(store)
     url = store.url.render_as_string(hide_password=False)
-    with get_context("spawn").Pool(3) as pool:
+    with warm.pool(3) as pool:
         pool.starmap(count_up, [(url, 30)] * 3, chunksize=1)
     assert failures(store) == 90
     assert len(rows(store, CAMPAIGN)) == 3 * 10 * 200

@@ -3,7 +3,6 @@
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from multiprocessing import get_context
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -17,6 +16,7 @@ from dispatcher.store.migrate import current, make_new, standing, upgrade
 from dispatcher.store.sets import bulk_insert, insert_or_ignore, value_set
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.store.types import Money
+from tests.fakes import warm
 from tests.fakes.stores import NOW, rows
 
 
@@ -81,7 +81,7 @@ def test_a_store_without_tables_says_what_to_run(empty_store_url):
 
 
 def test_processes_that_upgrade_at_the_same_time_all_succeed(empty_store_url):
-    with get_context("spawn").Pool(4) as pool:
+    with warm.pool(4) as pool:
         results = pool.map(upgrade, [empty_store_url] * 4, chunksize=1)
     assert {after for _before, after in results} == {"0001"}
     assert sum(before is None for before, _after in results) >= 1

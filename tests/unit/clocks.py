@@ -8,6 +8,8 @@ from importlib.resources import files
 from dispatcher.zone_names import parse_zone
 
 HOUR = timedelta(hours=1)
+#: No clock changes twice in so short a time.
+_STEP = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def changes(*, years):
     found = {}
     for name in every_zone():
         zone = parse_zone(name)
-        steps = [start + step * 12 * HOUR for step in range(years * 730)]
+        steps = [start + step * _STEP for step in range(years * 365 // _STEP.days + 1)]
         offsets = [step.astimezone(zone).utcoffset() for step in steps]
         for place in range(1, len(steps)):
             old, new = offsets[place - 1], offsets[place]

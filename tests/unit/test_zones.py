@@ -3,6 +3,7 @@
 import zoneinfo
 from collections import defaultdict
 from datetime import timedelta, timezone
+from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
@@ -103,10 +104,11 @@ def test_nothing_is_known_of_numbers_of_no_country():
     assert zones_of(883510012345) == frozenset()
 
 
+@cache
 def clock(name):
     """What a zone's clock shows at every instant at which any clock changes, and just before."""
     zone = parse_zone(name)
-    instants = [at for change in changes(years=6) for at in (change.at, change.at - SECOND)]
+    instants = {at for change in changes(years=6) for at in (change.at, change.at - SECOND)}
     return tuple(at.astimezone(zone).utcoffset() for at in sorted(instants))
 
 
