@@ -29,7 +29,7 @@ def terms(settings: ProviderSettings, campaign: Any, *, by_zone: bool) -> Iterat
     yield "windows", windows_in_words(settings, campaign, by_zone=by_zone)
     yield "rate", _rates_in_words(settings, campaign.rate)
     if campaign.one_off or campaign.kind == Kind.OTP:
-        yield "priority", "before any bulk campaign"
+        yield "priority", "above all bulk campaigns"
     elif campaign.priority:
         yield "priority", str(campaign.priority)
     if campaign.start_at is not None:
@@ -53,7 +53,7 @@ def rate_in_words(per_second: float) -> str:
     for seconds, unit in ((1, "s"), (60, "min"), (3600, "h")):
         count = per_second * seconds
         if round(count) and abs(count - round(count)) < 1e-6 * count:
-            return f"{round(count)} messages/{unit}"
+            return f"{round(count)} message{'' if round(count) == 1 else 's'}/{unit}"
     return f"{per_second:.3g} messages/s"
 
 

@@ -6,6 +6,7 @@ Redis: every reservation is made by the store's floors alone, as after a FLUSHAL
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,13 +19,14 @@ from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, day_end
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, attempts, campaigns
 from dispatcher.store.attempts import Terms
-from dispatcher.store.tables import BATCH
+from dispatcher.store.tables import BATCH, CAMPAIGN
 from dispatcher.timing import Timing
 from tests.fakes.stores import (
     add_campaign,
     assert_counts_agree,
     batch_of,
     campaign_of,
+    change,
     claim,
     close,
     counts_of,
@@ -160,6 +162,10 @@ def is_inside(at, windows, zone, blackouts=()):
     )
 
 
+def gaps(replay):
+    return [b.at - a.at for a, b in pairwise(replay.left)]
+
+
 NIGHT = [(time(1, 30), time(3, 30)), (time(9), time(17))]
 SPOKEN = ("01:30-03:30", "09:00-17:00")
 
@@ -184,8 +190,7 @@ def test_three_days_over_a_change_of_clocks_stay_inside_and_end_when_foretold(
     replay.run()
     assert sum(each.messages for each in replay.left) == hours * 6 * 100
     assert [each for each in replay.left if not is_inside(each.at, NIGHT, BERLIN)] == []
-    gaps = [b.at - a.at for a, b in zip(replay.left, replay.left[1:], strict=False)]
-    assert min(gaps) >= timedelta(minutes=10)
+    assert min(gaps(replay)) >= timedelta(minutes=10)
     finished = replay.left[-1].at + timedelta(minutes=10)  # when the last one is paid
     assert abs(finished - told.finish_at) <= 0.01 * (told.finish_at - start)
     assert told.finish_at - start >= timedelta(days=2, hours=6)
@@ -266,3 +271,45 @@ def test_nothing_is_left_in_flight_when_a_window_closes(sqlite_store):
     open_ = rows(sqlite_store, BATCH, BATCH.c.campaign_id == campaign_id)
     assert sum(batch.state == BatchState.PENDING for batch in open_) == 20
     assert_counts_agree(sqlite_store)
+
+
+def test_a_scheduler_that_was_down_catches_up_without_a_burst(sqlite_store):
+    start = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+    add_campaign(sqlite_store, [100] * 12)
+    replay = Replay(sqlite_store, start, messages_per_second=10)
+    for _ in range(4):
+        replay.tick()
+        replay.now += timedelta(seconds=10)
+    replay.now += timedelta(hours=1)
+    replay.run()
+    assert len(replay.left) == 12
+    assert max(gaps(replay)) >= timedelta(hours=1)
+    assert min(gaps(replay)) >= timedelta(seconds=10)
+
+
+def test_campaigns_that_waited_for_the_same_opening_do_not_leave_together(sqlite_store):
+    opening = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
+    timing = Timing(windows=("09:00-16:00",), zone=UTC)
+    for n in range(3):
+        add_campaign(sqlite_store, [10] * 5, first=10**9 * (n + 1), schedule=timing.schedule)
+    replay = Replay(sqlite_store, opening - timedelta(seconds=9.5), messages_per_second=10)
+    replay.run()
+    assert opening <= replay.left[0].at < opening + timedelta(seconds=1.5)
+    assert (len(replay.left), min(gaps(replay)) >= timedelta(seconds=1)) == (15, True)
+
+
+def test_one_a_minute_is_one_a_minute_through_a_pause_and_a_night(sqlite_store):
+    start = datetime(2026, 5, 4, 15, 57, 30, tzinfo=UTC)
+    timing = Timing(windows=("09:00-16:00",), zone=UTC)
+    campaign_id = add_campaign(sqlite_store, [1] * 6, rate=1 / 60, schedule=timing.schedule)
+    replay = Replay(sqlite_store, start, messages_per_second=100)
+    replay.tick()
+    for state in (CampaignState.PAUSED, CampaignState.RUNNING):
+        with sqlite_store.write() as conn:
+            change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state=state)
+        replay.tick()
+    replay.run()
+    assert [f"{each.at:%d %H:%M}" for each in replay.left] == [
+        "04 15:57", "04 15:58", "04 15:59", "05 09:00", "05 09:01", "05 09:02",
+    ]  # fmt: skip
+    assert min(gaps(replay)) >= timedelta(minutes=1)

@@ -57,7 +57,7 @@ def schedule(*windows, blackouts=(), zone=KOLKATA):
             {
                 "windows": "at any time",
                 "rate": "the account's: 500 messages/s, 0.5 requests/s, 2000 messages a day",
-                "priority": "before any bulk campaign",
+                "priority": "above all bulk campaigns",
             },
         ),
         (
@@ -85,7 +85,7 @@ def test_terms_say_when_how_fast_and_in_what_order(account, wanted, by_zone, tol
     [
         (100.0, "100 messages/s"),
         (100 / 60, "100 messages/min"),
-        (1 / 3600, "1 messages/h"),
+        (1 / 3600, "1 message/h"),
         (50_000 / 3600, "50000 messages/h"),
         (0.123456, "0.123 messages/s"),
     ],
