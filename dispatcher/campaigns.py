@@ -156,6 +156,7 @@ def details(shown: View) -> dict[str, Any]:
         "start_at": _iso(campaign.start_at),
         "expire_at": _iso(campaign.expire_at),
         "schedule": orjson.loads(campaign.schedule) if campaign.schedule else None,
+        "zones": orjson.loads(campaign.zones) if campaign.zones else None,
         "contact_lists": orjson.loads(campaign.contact_lists) if campaign.contact_lists else None,
         "batches": shown.batches,
         "polls": {"open": shown.polls, "next_at": _iso(shown.next_poll_at)},

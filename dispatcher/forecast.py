@@ -100,7 +100,7 @@ class _Simulation:
 
     def _waits_for(self) -> str:
         if self._at < self._own.starts:
-            return "it has not started"
+            return "it is not to start"
         if not self._own.look(self._at):
             return "the windows are closed"
         if not self._allowed:

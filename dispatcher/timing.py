@@ -48,7 +48,10 @@ class Timing:
         if self.expire_at is None:
             return
         if self.expire_at <= now:
-            raise Refused("--expire-at lies in the past", "give a later time")
+            raise Refused(
+                f"--expire-at lies in the past: {self.expire_at:%Y-%m-%d %H:%M} UTC",
+                "give a later time",
+            )
         if self.start_at is not None and self.expire_at <= self.start_at:
             raise Refused("--expire-at is not after --start-at", "nothing would ever leave")
 

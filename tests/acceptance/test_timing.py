@@ -245,10 +245,18 @@ def test_what_somebody_waits_for_and_what_is_more_urgent_overtakes_bulk(ours):
     )
     assert one_off[0]["at"] <= asked + 3
     urgent = Sent(ours, 200, "bulk", "--priority", "10")
-    urgent.campaign.wait_until_over()
+    urgent.campaign.wait_until(lambda view: view.submitted_in_all == 200, "the urgent campaign")
     begin, end = urgent.requests[0][0], urgent.requests[-1][0]
     between = [at for at, _ in bulk.requests if begin < at < end]
     assert len(between) <= 2  # what was under way when it came
+    later = Sent(ours, 800, "bulk")
+    later.campaign.wait_until(lambda view: view.submitted_in_all >= 50, "its share")
+    later.campaign.command("set", "--priority", "20")
+    raised = datetime.now(UTC).timestamp()
+    later.campaign.wait_until(lambda view: view.submitted_in_all == 800, "what became urgent")
+    end = later.requests[-1][0]
+    assert end > raised + SOON_S
+    assert [at for at, _ in bulk.requests if raised + SOON_S < at < end] == []
     assert bulk.campaign.counts["pending"] > 0
     bulk.campaign.command("cancel", "--yes")
 

@@ -192,7 +192,7 @@ def test_what_does_not_leave_has_a_reason(own, others, pace, expected):
     [
         (work(10), [], TEN, None),
         (work(10, OFFICE), [], TEN, "the windows are closed"),
-        (work(10, OFFICE, start_at=at("2026-10-23T09:00")), [], TEN, "it has not started"),
+        (work(10, OFFICE, start_at=at("2026-10-23T09:00")), [], TEN, "it is not to start"),
         (work(10), [], replace(TEN, daily_limit=5, used_today=5), "the day's limit is used up"),
         (work(10), [work(500, priority=1)], TEN, "others go first"),
         # The last of them is told: first the windows, then those of higher priority.
