@@ -3,7 +3,8 @@
 Which accounts it may leave by was checked and stored when it was submitted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -44,13 +45,11 @@ def checked_leg(
         sender=settings.sender or order.sender,
         template=settings.template or order.template,
     )
-    try:
+    with named(account):
         route = resolve(wish)
         written = write(order.content, provider, route)
         if not order.timing.in_recipients_zone:
             check_opens(settings, order.wanted, (None,), datetime.now(UTC))
-    except Refused as refusal:
-        raise Refused(f"fallback account {account}: {refusal.message}", refusal.hint) from None
     if (written.text, written.template_columns) != (
         ready.written.text, ready.written.template_columns,
     ):  # fmt: skip
@@ -59,6 +58,15 @@ def checked_leg(
             "give --text, so that both accounts send the same",
         )
     return Leg(account, route)
+
+
+@contextmanager
+def named(account: str) -> Iterator[None]:
+    """A refusal in the block names the fallback account that it is about."""
+    try:
+        yield
+    except Refused as refusal:
+        raise Refused(f"fallback account {account}: {refusal.message}", refusal.hint) from None
 
 
 def in_need(

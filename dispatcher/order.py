@@ -15,7 +15,7 @@ from dispatcher.gates import Wanted, opens
 from dispatcher.intake import Intake
 from dispatcher.messages import Route
 from dispatcher.msisdn import NumberReader
-from dispatcher.providers.base import Provider
+from dispatcher.providers.base import Provider, ProviderSettings
 from dispatcher.recipients import RecipientFile
 from dispatcher.routes import Leg
 from dispatcher.status import Kind
@@ -78,6 +78,8 @@ class Ready:
     template: BoundTemplate
     #: Where it goes on while its account is out of service, in this order.
     fallbacks: Sequence[Leg] = ()
+    #: The settings of these accounts.
+    fallback_settings: Mapping[str, ProviderSettings] = field(default_factory=dict)
 
     @property
     def content_key(self) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from dispatcher.content import try_request, write
 from dispatcher.errors import Refused
+from dispatcher.fallback import named
 from dispatcher.gates import check_opens
 from dispatcher.import_writer import LEASE, ImportWriter
 from dispatcher.intake import Preview, Rejected
@@ -90,9 +91,13 @@ def dry_run(
 
 def _check_rows(ready: Ready, preview: Preview) -> None:
     """Raises Refused where there is no row, or where the windows open in no recipient's zone."""
-    zones = {*preview.zones, *preview.shut_zones}
+    zones = sorted({*preview.zones, *preview.shut_zones})
     if zones:
-        check_opens(ready.provider.settings, ready.order.wanted, sorted(zones), datetime.now(UTC))
+        wanted, now = ready.order.wanted, datetime.now(UTC)
+        check_opens(ready.provider.settings, wanted, zones, now)
+        for name, settings in ready.fallback_settings.items():
+            with named(name):
+                check_opens(settings, wanted, zones, now)
     if not preview.rows:
         raise Refused(
             f"{ready.order.source_name} has a header and no rows below it",

@@ -60,7 +60,7 @@ def resolve(
         raise declined("nothing was changed")
     done = resolution.resolve(store, str(doubted.campaign.id), resolution.Choice(choice), numbers)
     words = {
-        "resend": "submitted again",
+        "resend": "will be submitted again",
         "assume-submitted": "counted as submitted",
         "drop": "counted as failed",
     }
@@ -91,7 +91,7 @@ def retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
     if failed and not confirm(question, yes):
         raise declined("nothing was changed")
     done = resolution.retry(store, str(shown.campaign.id))
-    _answer(store, done, "tried again", as_json=as_json)
+    _answer(store, done, "will be tried again", as_json=as_json)
 
 
 def _question(doubted: "Doubted", choice: str) -> str:

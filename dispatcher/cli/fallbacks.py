@@ -22,6 +22,7 @@ def with_fallbacks(ctx: click.Context, ready: "Ready", given: dict[str, Any]) ->
     from dispatcher.fallback import checked_leg
 
     legs: list[Leg] = []
+    settings = {}
     for wanted in given["fallbacks"]:
         name, provider = chosen(ctx, wanted)
         if name in {ready.order.account, *(leg.account for leg in legs)}:
@@ -31,7 +32,8 @@ def with_fallbacks(ctx: click.Context, ready: "Ready", given: dict[str, Any]) ->
             )
         check_features(ctx, name, provider, given)
         legs.append(checked_leg(ready, name, provider, partial(_resolve, name, provider)))
-    return replace(ready, fallbacks=tuple(legs))
+        settings[name] = provider.settings
+    return replace(ready, fallbacks=tuple(legs), fallback_settings=settings)
 
 
 def _resolve(name: str, provider: "Provider", wish: "RouteWish") -> "Route":

@@ -1,6 +1,7 @@
 """Imports: complete or nothing, once, in groups; and what a second submission is told."""
 
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -33,6 +34,7 @@ from tests.fakes.stores import (
     ready,
     reject,
     rows,
+    settings,
     start_import,
     submit,
 )
@@ -192,6 +194,16 @@ def test_windows_that_open_in_no_recipients_zone_are_refused_by_dry_run_and_impo
         submission.dry_run(checked, ignore)
     with ready(order(ABROAD, timing=timing)) as checked, pytest.raises(Refused, match=why):
         submission.import_rows(sqlite_store, checked, ignore)
+    assert everything(sqlite_store) == [[]] * 5
+
+
+def test_a_fallback_whose_windows_open_in_no_recipients_zone_is_refused_by_name(sqlite_store):
+    timing = Timing(windows=("09:00-18:00",), in_recipients_zone=True)
+    closed = settings(windows=("2020-05-01 09:00-18:00",))
+    with ready(order(ABROAD, timing=timing)) as checked:
+        with_other = replace(checked, fallback_settings={"other": closed})
+        with pytest.raises(Refused, match="fallback account other: the windows never open"):
+            submission.import_rows(sqlite_store, with_other, ignore)
     assert everything(sqlite_store) == [[]] * 5
 
 
