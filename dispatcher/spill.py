@@ -20,8 +20,8 @@ from dispatcher.errors import StoreError
 from dispatcher.settlement import Accepted, Unsettled, Verdict
 from dispatcher.state_folder import state_folder
 from dispatcher.status import AttemptOutcome
-from dispatcher.store import attempts
-from dispatcher.store.attempts import Answered, PollPlan
+from dispatcher.store import answers, attempts, endings
+from dispatcher.store.answers import Answered, PollPlan
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import Store, store_now
 
@@ -69,16 +69,16 @@ class Answer:
     def store(self, conn: Connection, now: datetime) -> None:
         """Apply it, once: a second time changes nothing."""
         if self.attempt_id is None:
-            attempts.abandon(conn, self.claim, now)
+            endings.abandon(conn, self.claim, now)
         elif self.verdict is None:
-            attempts.withdraw(conn, self.claim, self.attempt_id, now)
-            attempts.undoubt(conn, self.claim, self.attempt_id, now)
+            endings.withdraw(conn, self.claim, self.attempt_id, now)
+            endings.undoubt(conn, self.claim, self.attempt_id, now)
         else:
-            done = attempts.settle(
+            done = answers.settle(
                 conn, self.claim, self.attempt_id, self.verdict, poll=self._poll(now), now=now
             )
             if self.never_left and not done.owned:
-                attempts.undoubt(conn, self.claim, self.attempt_id, now)
+                endings.undoubt(conn, self.claim, self.attempt_id, now)
 
     def answered(self, now: datetime) -> Answered | None:
         """The judged answer; None where nothing left."""
@@ -90,12 +90,12 @@ class Answer:
         return self.polling.plan(now) if self.polling is not None else None
 
 
-def store_all(conn: Connection, answers: Sequence[Answer], now: datetime) -> None:
+def store_all(conn: Connection, given: Sequence[Answer], now: datetime) -> None:
     """Apply answers to requests of one batch; those that came in time together."""
-    told = [one for answer in answers if (one := answer.answered(now)) is not None]
-    if len(told) > 1 and attempts.settle_in_time(conn, answers[0].claim, told, now) is not None:
-        answers = [answer for answer in answers if answer.verdict is None]
-    for answer in answers:
+    told = [one for answer in given if (one := answer.answered(now)) is not None]
+    if len(told) > 1 and answers.settle_in_time(conn, given[0].claim, told, now) is not None:
+        given = [answer for answer in given if answer.verdict is None]
+    for answer in given:
         answer.store(conn, now)
 
 
@@ -194,10 +194,10 @@ def _settle(conn: Connection, answer: Answer, now: datetime) -> bool:
         if outcome is None:
             return False
         if outcome not in {AttemptOutcome.OPEN, AttemptOutcome.DOUBTFUL}:
-            attempts.audit_again(conn, claim, attempt_id, now)
+            answers.audit_again(conn, claim, attempt_id, now)
             return True
     answer.store(conn, now)
-    attempts.close_answered(conn, claim, now)
+    endings.close_answered(conn, claim, now)
     return True
 
 

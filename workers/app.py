@@ -8,8 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from celery import Celery, signals
-from celery.app.amqp import AMQP
-from kombu import Connection, Queue
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from dispatcher.processes import threads_needed
@@ -42,8 +41,6 @@ _TICK_EVERY_S = 1.0
 #: A tick that waited longer is dropped. Not sooner: with beat's clock some seconds slow, every
 #: tick would be.
 _TICK_EXPIRES_S = 30
-#: Celery's own reconnect waits grow to 30 s, and no setting reaches them.
-_RECONNECT_MAX_S = 2
 _BROKER_SILENCE_S = 5
 #: A thread that comes back from the store or the network waits so long for one that computes. With
 #: Python's 5 ms the store's only writer does so after each of its statements.
@@ -55,30 +52,7 @@ def submit_queue(account: str) -> str:
     return f"submit.{account}"
 
 
-class _QuickConnection(Connection):
-    """A broker connection that tries again every two seconds at the latest."""
-
-    def _ensure_connection(
-        self,
-        errback: Any = None,
-        max_retries: int | None = None,
-        interval_start: float = 0.2,
-        interval_step: float = 0.5,
-        interval_max: float = _RECONNECT_MAX_S,
-        **rest: Any,
-    ) -> Any:
-        return super()._ensure_connection(
-            errback, max_retries, interval_start, interval_step, interval_max, **rest
-        )
-
-
-class _QuickAMQP(AMQP):
-    """Makes Celery use quick connections."""
-
-    Connection = _QuickConnection
-
-
-app = Celery("dispatcher", amqp="workers.app:_QuickAMQP", set_as_current=True)
+app = Celery("dispatcher", amqp="workers.broker:BrokerAMQP", set_as_current=True)
 app.conf.update(
     broker_url=broker_url(),
     broker_connection_retry_on_startup=True,

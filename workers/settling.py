@@ -22,8 +22,8 @@ from dispatcher.segments import measure
 from dispatcher.settlement import MISSING, Verdict, judge, judge_error, stopped
 from dispatcher.spill import Answer, Polling, store_all
 from dispatcher.status import CampaignState
-from dispatcher.store import accounts, attempts, campaigns, health
-from dispatcher.store.attempts import PollPlan
+from dispatcher.store import accounts, campaigns, endings, health
+from dispatcher.store.answers import PollPlan
 from dispatcher.store.batches import Claim
 from dispatcher.store.sets import AnyRow
 from dispatcher.transport import NotBegun
@@ -154,7 +154,7 @@ class Settling:
         if failure is not None and failure.kind.retryable:
             wait_s = retry_delay(claim.tries + 1, failure.retry_after_s, random.random)
             not_before = _behind_others(conn, claim, now + timedelta(seconds=wait_s))
-        attempts.close_batch(
+        endings.close_batch(
             conn,
             claim,
             not_before=not_before,

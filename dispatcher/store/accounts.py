@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, Update, bindparam, literal, or_, select, update
 
 from dispatcher.schedule import Unit
 from dispatcher.store.sets import AnyRow, insert_or_ignore, later_of
 from dispatcher.store.tables import ACCOUNT, AUDIT
+from dispatcher.store.types import UtcTime
 
 # Made once: every batch asks them several times under the writers' lock.
 _BY_NAME = select(ACCOUNT).where(ACCOUNT.c.name == bindparam("account"))
@@ -76,11 +79,8 @@ def resume(conn: Connection, name: str, *, actor: str, now: datetime) -> bool:
 
 def hold(conn: Connection, name: str, until: datetime) -> None:
     """Release nothing before `until`; never an earlier time than another request was given."""
-    conn.execute(
-        update(ACCOUNT)
-        .where(ACCOUNT.c.name == name)
-        .values(not_before=later_of(conn, ACCOUNT.c.not_before, until))
-    )
+    later = later_of(conn.dialect.name, ACCOUNT.c.not_before, literal(until, UtcTime()))
+    conn.execute(update(ACCOUNT).where(ACCOUNT.c.name == name).values(not_before=later))
 
 
 def pay(conn: Connection, name: str, paid_for_s: Mapping[Unit, float], now: datetime) -> None:
@@ -89,13 +89,23 @@ def pay(conn: Connection, name: str, paid_for_s: Mapping[Unit, float], now: date
     Never an earlier time than was noted: requests begin in another order than they reserved.
     """
     if paid_for_s:
-        values = {
-            (column := ACCOUNT.c[f"{unit}_paid_until"]): later_of(
-                conn, column, now + timedelta(seconds=s)
-            )
-            for unit, s in paid_for_s.items()
-        }
-        conn.execute(update(ACCOUNT).where(ACCOUNT.c.name == name).values(values))
+        given: dict[str, Any] = {unit: now + timedelta(seconds=s) for unit, s in paid_for_s.items()}
+        conn.execute(_paying(conn.dialect.name, frozenset(paid_for_s)), {"account": name, **given})
+
+
+@cache
+def _paying(dialect: str, units: frozenset[Unit]) -> Update:
+    columns = {ACCOUNT.c[f"{unit}_paid_until"]: unit for unit in units}
+    return (
+        update(ACCOUNT)
+        .where(ACCOUNT.c.name == bindparam("account"))
+        .values(
+            {
+                column: later_of(dialect, column, bindparam(until, type_=UtcTime()))
+                for column, until in columns.items()
+            }
+        )
+    )
 
 
 def set_turn(conn: Connection, name: str, turn: int) -> None:

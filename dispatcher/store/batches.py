@@ -96,6 +96,19 @@ class Claim:
             MESSAGE.c.campaign_id == self.campaign_id, MESSAGE.c.seq.between(self.first_seq, last)
         )
 
+    @property
+    def bound(self) -> dict[str, int]:
+        """What `MESSAGES_OF_CLAIM` is executed with."""
+        last = self.first_seq + self.size - 1
+        return {"of_campaign": self.campaign_id, "from_seq": self.first_seq, "to_seq": last}
+
+
+#: `Claim.messages` for statements that are made once.
+MESSAGES_OF_CLAIM: Any = and_(
+    MESSAGE.c.campaign_id == bindparam("of_campaign"),
+    MESSAGE.c.seq.between(bindparam("from_seq"), bindparam("to_seq")),
+)
+
 
 def in_flight(conn: Connection, account: str) -> Sequence[AnyRow]:
     """What each batch that holds places of the account has yet to send."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Update,
     and_,
     bindparam,
     exists,
@@ -133,8 +135,15 @@ def start_due(conn: Connection, now: datetime) -> list[int]:
 
 def pay(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:
     """Note until when the campaign's own rate is paid; never an earlier time than was noted."""
-    until = later_of(conn, CAMPAIGN.c.paid_until, now + timedelta(seconds=paid_for_s))
-    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(paid_until=until))
+    paid_until = now + timedelta(seconds=paid_for_s)
+    given = {"campaign": campaign_id, "until": paid_until}
+    conn.execute(_paying(conn.dialect.name), given)
+
+
+@cache
+def _paying(dialect: str) -> Update:
+    until = later_of(dialect, CAMPAIGN.c.paid_until, bindparam("until", type_=UtcTime()))
+    return update(CAMPAIGN).where(CAMPAIGN.c.id == bindparam("campaign")).values(paid_until=until)
 
 
 def set_turn(conn: Connection, campaign_id: int, served: int, now: datetime) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Integer, SmallInteger, Text, and_, func, inse
 from dispatcher.errors import StoreError
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import campaigns, costs, other_ids
-from dispatcher.store.attempts import PollPlan
+from dispatcher.store.answers import PollPlan
 from dispatcher.store.other_ids import OtherId
 from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE

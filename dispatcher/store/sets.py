@@ -1,7 +1,6 @@
 """Statements in both dialects: a set of rows as a table, rows inserted in bulk, later times."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, TypeAlias
 
 import orjson
@@ -15,6 +14,7 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
+    bindparam,
     cast,
     column,
     func,
@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
-from dispatcher.store.types import Money, UtcTime
+from dispatcher.store.types import Money
 
 #: Names and types of the columns of a set.
 Columns: TypeAlias = Sequence[tuple[str, TypeEngine[Any]]]
@@ -35,23 +35,52 @@ AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 _SQLITE = sqlite.dialect()
 
 
-def value_set(conn: Connection, columns: Columns, rows: Sequence[Sequence[Any]]) -> FromClause:
-    """`rows` as a table `given` with the named columns, in one bind parameter a column or a set.
+class ValueSet:
+    """A set of rows as the table `given` in a statement that is made once for a dialect.
 
-    `unnest` of arrays on PostgreSQL, `json_each` on SQLite.
+    `bind` gives what the statement is executed with: one parameter a column on PostgreSQL (`unnest`
+    of arrays), one a set on SQLite (`json_each`).
     """
+
+    def __init__(self, dialect: str, columns: Columns) -> None:
+        self._columns = columns
+        self._has_arrays = dialect == "postgresql"
+        if self._has_arrays:
+            arrays = [bindparam(f"given_{name}", type_=ARRAY(kind)) for name, kind in columns]
+            self.table = _unnested(columns, arrays)
+        else:
+            self.table = _parsed(columns, bindparam("given", type_=Text()))
+
+    def bind(self, rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+        """The parameters for these rows, values in the order of the columns."""
+        if self._has_arrays:
+            return {
+                f"given_{name}": [row[i] for row in rows]
+                for i, (name, _kind) in enumerate(self._columns)
+            }
+        return {"given": _document(self._columns, rows)}
+
+
+def value_set(conn: Connection, columns: Columns, rows: Sequence[Sequence[Any]]) -> FromClause:
+    """These `rows` as a table `given` with the named columns, for a statement that is made anew."""
     if conn.dialect.name == "postgresql":
         arrays = [
             literal([row[i] for row in rows], ARRAY(kind))
             for i, (_name, kind) in enumerate(columns)
         ]
-        return (
-            func.unnest(*arrays)
-            .table_valued(*(column(name, kind) for name, kind in columns))
-            .render_derived(name="given")
-        )
-    prices = [i for i, (_name, kind) in enumerate(columns) if isinstance(kind, Money)]
-    document = orjson.dumps(_without_decimals(rows, prices)).decode()
+        return _unnested(columns, arrays)
+    return _parsed(columns, literal(_document(columns, rows)))
+
+
+def _unnested(columns: Columns, arrays: Sequence[ColumnElement[Any]]) -> FromClause:
+    return (
+        func.unnest(*arrays)
+        .table_valued(*(column(name, kind) for name, kind in columns))
+        .render_derived(name="given")
+    )
+
+
+def _parsed(columns: Columns, document: ColumnElement[str]) -> FromClause:
     each = func.json_each(document).table_valued("value")
     picked = [
         type_coerce(cast(func.json_extract(each.c.value, f"$[{i}]"), _affinity(kind)), kind).label(
@@ -62,6 +91,16 @@ def value_set(conn: Connection, columns: Columns, rows: Sequence[Sequence[Any]])
     # The limit keeps SQLite from merging the set into the statement, where it would be read anew
     # for every row that it is compared with.
     return select(*picked).limit(-1).subquery("given")
+
+
+def _document(columns: Columns, rows: Sequence[Sequence[Any]]) -> str:
+    """Rows as JSON, which has no decimals: prices go in as SQLite stores them, in millionths."""
+    prices = [i for i, (_name, kind) in enumerate(columns) if isinstance(kind, Money)]
+    plain = [list(row) for row in rows]
+    for i in prices:
+        for row in plain:
+            row[i] = Money().process_bind_param(row[i], _SQLITE)
+    return orjson.dumps(plain).decode()
 
 
 def bulk_insert(
@@ -86,15 +125,6 @@ def bulk_insert(
     cursor.close()
 
 
-def _without_decimals(rows: Sequence[Sequence[Any]], prices: Sequence[int]) -> list[list[Any]]:
-    """JSON has no decimals: prices go in as SQLite stores them, in whole millionths."""
-    plain = [list(row) for row in rows]
-    for i in prices:
-        for row in plain:
-            row[i] = Money().process_bind_param(row[i], _SQLITE)
-    return plain
-
-
 def _affinity(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return Integer() if isinstance(kind, (Integer, BigInteger, Money)) else Text()
 
@@ -108,8 +138,12 @@ def insert_or_ignore(conn: Connection, table: Table, values: dict[str, Any]) -> 
     return done.rowcount > 0
 
 
-def later_of(conn: Connection, stored: Column[Any], moment: datetime) -> ColumnElement[Any]:
+def one_or_all(rows: list[dict[str, Any]]) -> Any:
+    """SQLAlchemy takes long to prepare an `executemany`, also one of a single row."""
+    return rows if len(rows) > 1 else rows[0]
+
+
+def later_of(dialect: str, stored: Column[Any], moment: ColumnElement[Any]) -> ColumnElement[Any]:
     """The later of what a column of times holds (NULL: nothing) and `moment`."""
-    given = literal(moment, UtcTime())
-    greatest = func.greatest if conn.dialect.name == "postgresql" else func.max
-    return greatest(func.coalesce(stored, given), given)
+    greatest = func.greatest if dialect == "postgresql" else func.max
+    return greatest(func.coalesce(stored, moment), moment)

@@ -3,13 +3,16 @@
 An flock alone is won by whoever polls at the right moment: with a few dozen threads some of them
 wait for seconds. So only the first in line polls it, and not before it holds a second one, for who
 is next: a process that comes again at once finds that taken, and cannot overtake.
+
+To be handed from one process to another takes longer than many a transaction, so that a process
+serves its own line for some milliseconds before it lets another one in.
 """
 
 import fcntl
 import os
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
@@ -17,18 +20,59 @@ from typing import Final
 from dispatcher.errors import StoreError
 
 _PAUSE_S: Final = 0.0005
+#: What other processes wait for at most, besides the transaction that runs then.
+_OWN_TURNS_S: Final = 0.01
 
 
-class FairLock:
-    """A lock that is handed on in the order in which it was asked for."""
+class Line:
+    """The threads of this process that want to write a store, and the lock that keeps others out.
 
-    def __init__(self) -> None:
+    It is handed on, with the files locked, in the order in which it was asked for.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._files = lock_files(path)
         self._guard = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
         self._is_held = False
+        #: The locked file, and since when; None while other processes may write.
+        self._locked: ExitStack | None = None
+        self._locked_at = 0.0
 
-    def acquire(self, timeout_s: float) -> bool:
-        """Wait for it, at most so long; whether it was got."""
+    def __len__(self) -> int:
+        """How many threads wait."""
+        return len(self._waiting)
+
+    def enter(self, wait_s: float) -> None:
+        """Wait for the turn. Raises TimeoutError, and OSError for the files."""
+        give_up = time.monotonic() + wait_s
+        if not self._acquire(wait_s):
+            raise TimeoutError
+        if self._locked is not None:
+            return
+        try:
+            next_file, lock_file = self._files
+            with _flocked(next_file, give_up), ExitStack() as stack:
+                stack.enter_context(_flocked(lock_file, give_up))
+                self._locked = stack.pop_all()
+        except BaseException:
+            self.leave()
+            raise
+        self._locked_at = time.monotonic()
+
+    def leave(self) -> None:
+        """Hand it on: to the next thread, or after a while to another process."""
+        with self._guard:
+            is_over = time.monotonic() - self._locked_at > _OWN_TURNS_S
+            if self._locked is not None and (is_over or not self._waiting):
+                self._locked.close()
+                self._locked = None
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._is_held = False
+
+    def _acquire(self, timeout_s: float) -> bool:
         with self._guard:
             if not self._is_held:
                 self._is_held = True
@@ -43,17 +87,9 @@ class FairLock:
             self._waiting.remove(mine)
             return False
 
-    def release(self) -> None:
-        """Hand it on."""
-        with self._guard:
-            if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._is_held = False
-
 
 #: One a file and process, however many stores have it open.
-_locks: defaultdict[str, FairLock] = defaultdict(FairLock)
+_lines: Final[dict[str, Line]] = {}
 
 
 def lock_files(path: str) -> tuple[str, str]:
@@ -64,22 +100,24 @@ def lock_files(path: str) -> tuple[str, str]:
 @contextmanager
 def turn(path: str, name: str, wait_s: float) -> Iterator[None]:
     """Be the only writer of the store at `path`. Raises StoreError, and OSError for its files."""
-    give_up = time.monotonic() + wait_s
-    next_file, lock_file = lock_files(path)
-    lock = _locks[path]
-    if not lock.acquire(wait_s):
-        raise _locked(name, wait_s)
+    line = _lines.get(path)
+    if line is None:
+        line = _lines.setdefault(path, Line(path))
     try:
-        with ExitStack() as stack:
-            with _flocked(next_file, name, wait_s, give_up):
-                stack.enter_context(_flocked(lock_file, name, wait_s, give_up))
-            yield
+        line.enter(wait_s)
+    except TimeoutError:
+        raise StoreError(
+            f"the store {name} has been locked by another process for {wait_s:g} s",
+            "end the program that holds it, or wait and try again",
+        ) from None
+    try:
+        yield
     finally:
-        lock.release()
+        line.leave()
 
 
 @contextmanager
-def _flocked(path: str, name: str, wait_s: float, give_up: float) -> Iterator[None]:
+def _flocked(path: str, give_up: float) -> Iterator[None]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while True:
@@ -87,17 +125,10 @@ def _flocked(path: str, name: str, wait_s: float, give_up: float) -> Iterator[No
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > give_up:
-                    raise _locked(name, wait_s) from None
+                    raise TimeoutError from None
                 time.sleep(_PAUSE_S)
             else:
                 break
         yield
     finally:
         os.close(handle)
-
-
-def _locked(name: str, wait_s: float) -> StoreError:
-    return StoreError(
-        f"the store {name} has been locked by another process for {wait_s:g} s",
-        "end the program that holds it, or wait and try again",
-    )

@@ -14,8 +14,9 @@ from dispatcher.providers.base import Capabilities, Provider, ProviderSettings, 
 from dispatcher.schedule import Gate
 from dispatcher.settlement import Accepted, Unsettled, Verdict
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Encoding, MessageState
-from dispatcher.store import accounts, attempts, batches, campaigns, imports
-from dispatcher.store.attempts import PollPlan, Terms
+from dispatcher.store import accounts, answers, attempts, batches, campaigns, endings, imports
+from dispatcher.store.answers import PollPlan
+from dispatcher.store.attempts import Terms
 from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage, NewReject
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
@@ -227,12 +228,12 @@ POLL = PollPlan(first_at=later(10), until=later(3600))
 
 def settle(store, held, attempt_id, said, *, poll=POLL, now=NOW):
     with store.write() as conn:
-        return attempts.settle(conn, held, attempt_id, said, poll=poll, now=now)
+        return answers.settle(conn, held, attempt_id, said, poll=poll, now=now)
 
 
 def close(store, held, *, not_before=None, error=None, failed_after=None, now=NOW):
     with store.write() as conn:
-        return attempts.close_batch(
+        return endings.close_batch(
             conn, held, not_before=not_before, error=error, failed_after=failed_after, now=now
         )
 

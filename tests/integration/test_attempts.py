@@ -8,7 +8,7 @@ from dispatcher.errors import StoreError
 from dispatcher.schedule import Gate, Unit
 from dispatcher.settlement import Accepted, Unsettled
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, attempts, batches, scheduler
+from dispatcher.store import accounts, attempts, batches, endings, scheduler
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.sweep import sweep
 from tests.fakes.stores import (
@@ -367,10 +367,10 @@ def test_a_request_whose_first_byte_never_left_counts_as_no_attempt(store):
     held, (sent, unsent) = submitting(store, [[0], [1, 2]])
     for _ in range(2):
         with store.write() as conn:
-            attempts.withdraw(conn, held, unsent, NOW)
+            endings.withdraw(conn, held, unsent, NOW)
     settle(store, held, sent, verdict(accepted=[0]))
     with store.write() as conn:
-        attempts.withdraw(conn, held, sent, NOW)
+        endings.withdraw(conn, held, sent, NOW)
     assert [m.attempts for m in messages(store)] == [1, 0, 0]
     assert attempt_of(store, unsent).outcome == AttemptOutcome.NOT_SENT
     assert attempt_of(store, sent).outcome == AttemptOutcome.ANSWERED
@@ -383,7 +383,7 @@ def test_what_is_in_doubt_already_is_not_withdrawn(store):
     held, (attempt_id,) = submitting(store)
     lose(store)
     with store.write() as conn:
-        attempts.withdraw(conn, held, attempt_id, later(70))
+        endings.withdraw(conn, held, attempt_id, later(70))
     assert states(store) == ["in_doubt"] * 3
     assert attempt_of(store, attempt_id).outcome == AttemptOutcome.DOUBTFUL
 

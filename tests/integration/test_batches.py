@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from dispatcher.status import AttemptOutcome, BatchState
-from dispatcher.store import attempts, batches, scheduler
+from dispatcher.store import batches, endings, scheduler
 from dispatcher.store.tables import BATCH
 from dispatcher.sweep import sweep
 from tests.fakes.stores import (
@@ -203,7 +203,7 @@ def test_doubt_takes_exactly_the_messages_of_open_attempts(store):
     settle(store, held, taken, verdict(accepted=[0], doubtful=[1]))
     settle(store, held, refused, verdict(outcome=AttemptOutcome.REFUSED))
     with store.write() as conn:
-        attempts.withdraw(conn, held, unsent, NOW)
+        endings.withdraw(conn, held, unsent, NOW)
     swept(store, now=later(61))
     assert states(store) == [
         "submitted", "in_doubt", "in_doubt", "pending", "pending", "pending", "pending", "pending",

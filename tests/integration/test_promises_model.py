@@ -37,7 +37,7 @@ from dispatcher.resolution import Choice
 from dispatcher.settlement import Accepted, Unsettled, Verdict
 from dispatcher.spill import Answer, Polling
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, attempts, batches, campaigns, decisions, doubts, moves, polls
+from dispatcher.store import accounts, batches, campaigns, decisions, doubts, endings, moves, polls
 from dispatcher.store.decisions import Found, Noted
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
@@ -468,7 +468,7 @@ class Promises(RuleBasedStateMachine):
         with self.store.write() as conn:
             answer.store(conn, self.now)
             if closes:
-                attempts.close_batch(
+                endings.close_batch(
                     conn,
                     worker.claim,
                     not_before=None,

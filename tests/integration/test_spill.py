@@ -13,7 +13,7 @@ from dispatcher.errors import StoreError
 from dispatcher.settlement import Accepted
 from dispatcher.spill import Answer, Polling, Spill
 from dispatcher.status import BatchState, MessageState
-from dispatcher.store import attempts, batches
+from dispatcher.store import answers, batches, endings
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.tables import CAMPAIGN, MESSAGE
 from dispatcher.sweep import sweep
@@ -186,7 +186,7 @@ def test_a_begin_whose_commit_was_not_acknowledged_leaves_nothing_in_doubt(store
     if has_begun:
         begin(store, held)
     with store.write() as conn:
-        attempts.abandon(conn, held, later(5))
+        endings.abandon(conn, held, later(5))
     assert states(store) == ["pending"] * 3
     assert batch_of(store, held.id).state == BatchState.PENDING
     with store.write() as conn:
@@ -303,8 +303,6 @@ def test_a_full_disk_is_said_nothing_is_lost_and_work_goes_on_once_there_is_spac
         assert conn.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
         assert store_now(conn) is not None
     with store.write() as conn:
-        attempts.settle(
-            conn, held, attempt_id, verdict(accepted=[0, 1, 2]), poll=None, now=later(5)
-        )
+        answers.settle(conn, held, attempt_id, verdict(accepted=[0, 1, 2]), poll=None, now=later(5))
     assert states(store) == ["submitted"] * 3
     store.close()

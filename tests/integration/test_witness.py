@@ -11,7 +11,7 @@ import pytest
 from dispatcher import adoption
 from dispatcher.release import release
 from dispatcher.status import BatchState
-from dispatcher.store import attempts, batches, identity
+from dispatcher.store import batches, endings, identity
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT, AUDIT, CAMPAIGN, IDENTITY
 from dispatcher.witness import Mark, MarkFile, Witness
@@ -63,7 +63,7 @@ def send_one(witness, store):
     witness.begun([attempt])
     settle(store, held, attempt, verdict(accepted=range(held.first_seq, held.first_seq + 3)))
     with store.write() as conn:
-        attempts.close_batch(conn, held, not_before=None, error=None, failed_after=None, now=NOW)
+        endings.close_batch(conn, held, not_before=None, error=None, failed_after=None, now=NOW)
 
 
 def released(store):

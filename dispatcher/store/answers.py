@@ -1,0 +1,309 @@
+"""Answers to attempts, stored once: to each message what the provider said of it.
+
+Those that come after their batch was judged lost count as far as nothing went on without them.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Integer,
+    SmallInteger,
+    Text,
+    Update,
+    bindparam,
+    insert,
+    select,
+    update,
+)
+
+from dispatcher.settlement import Verdict
+from dispatcher.status import AttemptOutcome, MessageState
+from dispatcher.store import costs, late
+from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim
+from dispatcher.store.doubts import fallen
+from dispatcher.store.endings import is_owned, move
+from dispatcher.store.sets import ValueSet, one_or_all
+from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, MESSAGE
+from dispatcher.store.types import Money, UtcTime
+
+# Made once: each stands in the way of every other writer for as long as it takes to make.
+_CLOSE = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.id == bindparam("attempt"))
+    .values(
+        outcome=bindparam("said"), ended_at=bindparam("at"), job_id=bindparam("job"),
+        error_code=bindparam("code"), error=bindparam("words"), poll_at=bindparam("first_at"),
+        poll_until=bindparam("until"),
+    )
+)  # fmt: skip
+_STILL_OPEN = select(ATTEMPT.c.id).where(
+    ATTEMPT.c.id.in_(bindparam("attempts", expanding=True)),
+    ATTEMPT.c.outcome == AttemptOutcome.OPEN,
+)
+_OUTCOME = select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == bindparam("attempt"))
+_COUNT = (
+    update(BATCH)
+    .where(BATCH.c.id == bindparam("batch"))
+    .values(
+        pending=BATCH.c.pending - bindparam("moved", type_=Integer()),
+        submitted=BATCH.c.submitted + bindparam("accepted", type_=Integer()),
+        rejected=BATCH.c.rejected + bindparam("refused", type_=Integer()),
+        in_doubt=BATCH.c.in_doubt + bindparam("doubted", type_=Integer()),
+        no_receipt=BATCH.c.no_receipt + bindparam("unasked", type_=Integer()),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What settling stored. `owned` is False where the lease had run out before the answer came."""
+
+    owned: bool
+    accepted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollPlan:
+    """When an accepted request is asked about first, and until when."""
+
+    first_at: datetime
+    until: datetime
+
+
+class Answered(NamedTuple):
+    """The judged answer to one attempt; `poll` where what it accepted is asked about."""
+
+    attempt_id: int
+    verdict: Verdict
+    poll: PollPlan | None
+
+
+def settle(
+    conn: Connection,
+    held: Claim,
+    attempt_id: int,
+    verdict: Verdict,
+    *,
+    poll: PollPlan | None,
+    now: datetime,
+) -> Settled:
+    """Store the answer to one attempt, and the counts of its batch.
+
+    With the newest fence everything in `verdict` counts. Where the lease had run out, a late
+    acceptance still turns its own doubt into `submitted`, also where it was to be submitted again
+    and was not yet, by the same batch; a late refusal changes nothing. An answer that is stored
+    already (its commit was not acknowledged) is not counted again.
+    """
+    answered = Answered(attempt_id, verdict, poll)
+    accepted = settle_in_time(conn, held, [answered], now)
+    if accepted is None:
+        return Settled(owned=False, accepted=_settle_late(conn, held, answered, now))
+    return Settled(owned=True, accepted=accepted)
+
+
+def settle_in_time(
+    conn: Connection, held: Claim, answers: Sequence[Answered], now: datetime
+) -> int | None:
+    """Store the answers to attempts of one batch that is still held as `held`; how many accepted.
+
+    None, and nothing is stored, where it was lost: then each has to be settled by itself.
+    """
+    if not is_owned(conn, held):
+        return None
+    asked = {"attempts": [one.attempt_id for one in answers]}
+    open_ = set(conn.execute(_STILL_OPEN, asked).scalars())
+    answers = [one for one in answers if one.attempt_id in open_]
+    accepted = _accept(conn, held, answers, MessageState.PENDING)
+    refused = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.rejected]
+    missed = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.doubtful]
+    moved = {
+        "accepted": accepted.total(),
+        "refused": _mark(conn, held, refused, MessageState.REJECTED, now),
+        "doubted": _mark(conn, held, missed, MessageState.IN_DOUBT, None),
+    }
+    if any(moved.values()):
+        unasked = sum(accepted[one.attempt_id] for one in answers if one.poll is None)
+        given = {"batch": held.id, "moved": sum(moved.values()), "unasked": unasked}
+        conn.execute(_COUNT, given | moved)
+    if any(entry.cost is not None for one in answers for entry in one.verdict.accepted):
+        costs.add_up(conn, held.id, held.messages)
+    _close_attempts(conn, answers, accepted, now)
+    in_doubt = sorted({attempt_id for *_, attempt_id in missed})
+    if in_doubt:
+        conn.execute(update(ATTEMPT).where(ATTEMPT.c.id.in_(in_doubt)).values(**fallen(now)))
+    return accepted.total()
+
+
+def _settle_late(conn: Connection, held: Claim, answered: Answered, now: datetime) -> int:
+    """Store what counts of an answer whose batch was judged lost; how many it accepted."""
+    attempt_id = answered.attempt_id
+    outcome = conn.execute(_OUTCOME, {"attempt": attempt_id}).scalar_one()
+    if outcome != AttemptOutcome.DOUBTFUL:
+        return 0
+    held = late.as_it_is_now(conn, held)
+    verdict = late.without_matched(conn, held, answered.verdict)
+    answered = answered._replace(verdict=verdict)
+    accepted = _accept(conn, held, [answered], MessageState.PENDING)
+    move(conn, held.id, accepted.total(), BATCH.c.submitted)
+    doubted = _accept(conn, held, [answered], MessageState.IN_DOUBT)
+    move(conn, held.id, doubted.total(), BATCH.c.submitted, out_of=BATCH.c.in_doubt)
+    accepted += doubted
+    if missed := late.missed(conn, held, attempt_id, verdict, now):
+        _audit_late(conn, held, attempt_id, missed, now)
+    if not accepted:
+        return 0
+    if any(one.cost is not None for one in verdict.accepted):
+        costs.add_up(conn, held.id, held.messages)
+    _close_attempts(conn, [answered], accepted, now)
+    if answered.poll is None:
+        conn.execute(
+            update(BATCH)
+            .where(BATCH.c.id == held.id)
+            .values(no_receipt=BATCH.c.no_receipt + accepted.total())
+        )
+    return accepted.total()
+
+
+def _accept(
+    conn: Connection, held: Claim, answers: Sequence[Answered], old: MessageState
+) -> Counter[int]:
+    """Move what was accepted out of state `old`; how many messages of each attempt were."""
+    entries = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.accepted]
+    if not entries:
+        return Counter()
+    taking, given = _taking(conn.dialect.name, is_one=len(answers) == 1)
+    done = conn.execute(taking, {**held.bound, **given.bind(entries), "taken_from": old})
+    if len(answers) == 1:
+        return Counter({answers[0].attempt_id: done.rowcount})
+    return Counter(done.scalars())
+
+
+@cache
+def _taking(dialect: str, *, is_one: bool) -> tuple[Any, ValueSet]:
+    """Acceptances; they return whose they were, unless all are of one attempt.
+
+    That one often has thousands of messages, whose rows nobody has to look at then.
+    """
+    given = ValueSet(
+        dialect,
+        [
+            ("seq", Integer()), ("provider_id", Text()), ("cost", Money()),
+            ("attempt", BigInteger()),
+        ],
+    )  # fmt: skip
+    new = given.table.c
+    taking = (
+        update(MESSAGE)
+        .where(
+            MESSAGES_OF_CLAIM,
+            MESSAGE.c.seq == new.seq,
+            MESSAGE.c.attempt_id == new.attempt,
+            MESSAGE.c.state == bindparam("taken_from"),
+        )
+        .values(
+            state=MessageState.SUBMITTED,
+            provider_message_id=new.provider_id,
+            cost=new.cost,
+            error=None,
+            error_code=None,
+        )
+    )
+    return (taking if is_one else taking.returning(MESSAGE.c.attempt_id)), given
+
+
+def _mark(
+    conn: Connection,
+    held: Claim,
+    entries: Sequence[tuple[int, str | None, str | None, int]],
+    state: MessageState,
+    final_at: datetime | None,
+) -> int:
+    """Move pending messages (seq, code, reason, attempt) into `state`; how many."""
+    if not entries:
+        return 0
+    marking, given = _marking(conn.dialect.name)
+    new = {"into": state, "final": final_at}
+    return conn.execute(marking, {**held.bound, **given.bind(entries), **new}).rowcount
+
+
+@cache
+def _marking(dialect: str) -> tuple[Update, ValueSet]:
+    given = ValueSet(
+        dialect,
+        [("seq", Integer()), ("code", Text()), ("reason", Text()), ("attempt", BigInteger())],
+    )
+    new = given.table.c
+    marking = (
+        update(MESSAGE)
+        .where(
+            MESSAGES_OF_CLAIM,
+            MESSAGE.c.seq == new.seq,
+            MESSAGE.c.attempt_id == new.attempt,
+            MESSAGE.c.state == MessageState.PENDING,
+        )
+        .values(
+            state=bindparam("into", type_=SmallInteger()),
+            error_code=new.code,
+            error=new.reason,
+            final_at=bindparam("final", type_=UtcTime()),
+        )
+    )
+    return marking, given
+
+
+def _close_attempts(
+    conn: Connection, answers: Sequence[Answered], accepted: Counter[int], now: datetime
+) -> None:
+    """Write down what came of them; what one accepted is polled."""
+    given = []
+    for attempt_id, verdict, plan in answers:
+        poll = plan if accepted[attempt_id] else None
+        given.append(
+            {
+                "attempt": attempt_id,
+                "said": verdict.outcome,
+                "at": now,
+                "job": verdict.job_id,
+                "code": verdict.error_code,
+                "words": verdict.error,
+                "first_at": poll.first_at if poll else None,
+                "until": poll.until if poll else None,
+            }
+        )
+    if given:
+        conn.execute(_CLOSE, one_or_all(given))
+
+
+def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:
+    detail = f"request {attempt_id}: {missed} late acceptances; their messages had gone on without"
+    conn.execute(
+        insert(AUDIT).values(
+            at=now,
+            actor="dispatcher",
+            action="late acceptance",
+            account=held.account,
+            campaign_id=held.campaign_id,
+            detail=detail,
+        )
+    )
+
+
+def audit_again(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
+    """Note that an answer came a second time, from a spill, and changed nothing."""
+    conn.execute(
+        insert(AUDIT).values(
+            at=now,
+            actor="dispatcher",
+            action="answer again",
+            account=held.account,
+            campaign_id=held.campaign_id,
+            detail=f"attempt {attempt_id} had been settled before its spilled answer was read",
+        )
+    )

@@ -1,0 +1,204 @@
+"""How a batch that was begun ends: settled, given back with what is left, cancelled, withdrawn."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Connection, bindparam, select, update
+
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.store import campaigns
+from dispatcher.store.batches import Claim, hand_back
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+
+# Made once: each stands in the way of every other writer for as long as it takes to make.
+_PENDING = (
+    select(BATCH.c.pending)
+    .where(
+        BATCH.c.id == bindparam("batch"),
+        BATCH.c.fence == bindparam("newest"),
+        BATCH.c.state == bindparam("held_as"),
+    )
+    .with_for_update()
+)
+_END = (
+    update(BATCH)
+    .where(BATCH.c.id == bindparam("batch"))
+    .values(
+        state=bindparam("ended"), lease_until=None, not_before=bindparam("again_at"),
+        error=bindparam("words"), tries=bindparam("tried"),
+    )
+)  # fmt: skip
+_HELD = (
+    select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == bindparam("batch")).with_for_update()
+)
+
+
+def is_owned(conn: Connection, held: Claim) -> bool:
+    """Lock the batch; whether it is submitting still for whoever claimed it as `held`."""
+    row = conn.execute(_HELD, {"batch": held.id}).one()
+    return bool(row.fence == held.fence and row.state == BatchState.SUBMITTING)
+
+
+def close_batch(
+    conn: Connection,
+    held: Claim,
+    *,
+    not_before: datetime | None,
+    error: str | None,
+    failed_after: int | None,
+    now: datetime,
+    held_as: BatchState = BatchState.SUBMITTING,
+) -> BatchState | None:
+    """`submitting → settled`, or back to `pending` while messages are left; None where lost.
+
+    `error` is why messages are left. `failed_after` counts this as a failed try and makes them
+    `failed` once there were that many. A cancelled campaign's are cancelled. `held_as` is CLAIMED
+    where the try failed before anything was begun.
+    """
+    given = {"batch": held.id, "newest": held.fence, "held_as": held_as}
+    batch = conn.execute(_PENDING, given).one_or_none()
+    if batch is None:
+        return None
+    if batch.pending == 0:
+        return _end(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=held.tries)
+    tries = held.tries + (failed_after is not None)
+    campaign = conn.execute(select(CAMPAIGN.c.state).where(CAMPAIGN.c.id == held.campaign_id)).one()
+    if campaign.state == CampaignState.CANCELLED:
+        return cancel_held(conn, held, held_as, now)
+    if failed_after is None or tries < failed_after:
+        return _end(conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=tries)
+    left = held.messages & (MESSAGE.c.state == MessageState.PENDING)
+    failed = conn.execute(
+        update(MESSAGE).where(left).values(state=MessageState.FAILED, error=error, final_at=now)
+    ).rowcount
+    move(conn, held.id, failed, BATCH.c.failed)
+    return _end(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=tries)
+
+
+def close_answered(conn: Connection, held: Claim, now: datetime) -> None:
+    """End a batch that is still held as `held`, once none of its attempts is open."""
+    is_open = select(ATTEMPT.c.id).where(
+        ATTEMPT.c.batch_id == held.id, ATTEMPT.c.outcome == AttemptOutcome.OPEN
+    )
+    if is_owned(conn, held) and conn.execute(is_open.limit(1)).first() is None:
+        close_batch(conn, held, not_before=None, error=None, failed_after=None, now=now)
+
+
+def withdraw(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
+    """Close an attempt whose first byte never left; its messages stay pending, and it counts not.
+
+    Where the lease had run out, they are in doubt already and stay so.
+    """
+    if not is_owned(conn, held):
+        return
+    closed = conn.execute(
+        update(ATTEMPT)
+        .where(ATTEMPT.c.id == attempt_id, ATTEMPT.c.outcome == AttemptOutcome.OPEN)
+        .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now)
+    ).rowcount
+    if closed:
+        conn.execute(
+            update(MESSAGE)
+            .where(held.messages, MESSAGE.c.attempt_id == attempt_id)
+            .values(attempts=MESSAGE.c.attempts - 1)
+        )
+
+
+def undoubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> int:
+    """`in_doubt → pending` for an attempt that lost its lease before its first byte; how many.
+
+    Whoever held it knows that nothing left. A campaign that had finished meanwhile goes on; of a
+    cancelled one they are cancelled by the next tick.
+    """
+    is_owned(conn, held)
+    moved = conn.execute(
+        update(MESSAGE)
+        .where(
+            held.messages,
+            MESSAGE.c.attempt_id == attempt_id,
+            MESSAGE.c.state == MessageState.IN_DOUBT,
+        )
+        .values(state=MessageState.PENDING, error=None, attempts=MESSAGE.c.attempts - 1)
+    ).rowcount
+    if not moved:
+        return 0
+    move(conn, held.id, moved, BATCH.c.pending, out_of=BATCH.c.in_doubt)
+    conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == held.id, BATCH.c.state == BatchState.SETTLED)
+        .values(state=BatchState.PENDING, not_before=None)
+    )
+    conn.execute(
+        update(ATTEMPT)
+        .where(ATTEMPT.c.id == attempt_id)
+        .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now, doubt_at=None, reconcile_at=None)
+    )
+    campaigns.reopen(conn, held.campaign_id, now)
+    return moved
+
+
+def abandon(conn: Connection, held: Claim, now: datetime) -> None:
+    """Give back a batch of which surely nothing left, whether or not its attempts were stored.
+
+    So it is after a `begin` whose commit was not acknowledged.
+    """
+    opened = select(ATTEMPT.c.id).where(
+        ATTEMPT.c.batch_id == held.id,
+        ATTEMPT.c.fence == held.fence,
+        ATTEMPT.c.outcome.in_([AttemptOutcome.OPEN, AttemptOutcome.DOUBTFUL]),
+    )
+    for attempt_id in conn.execute(opened).scalars().all():
+        withdraw(conn, held, attempt_id, now)
+        undoubt(conn, held, attempt_id, now)
+    if not hand_back(conn, held, not_before=None):
+        close_batch(conn, held, not_before=None, error=None, failed_after=None, now=now)
+
+
+def cancel_held(
+    conn: Connection, held: Claim, state: BatchState, now: datetime
+) -> BatchState | None:
+    """End a held batch whose campaign was cancelled: its pending messages are cancelled."""
+    taken = conn.execute(
+        update(BATCH)
+        .where(BATCH.c.id == held.id, BATCH.c.fence == held.fence, BATCH.c.state == state)
+        .values(state=BatchState.CANCELLED, lease_until=None)
+    ).rowcount
+    if not taken:
+        return None
+    left = held.messages & (MESSAGE.c.state == MessageState.PENDING)
+    cancelled = conn.execute(
+        update(MESSAGE).where(left).values(state=MessageState.CANCELLED, final_at=now)
+    ).rowcount
+    move(conn, held.id, cancelled, BATCH.c.cancelled)
+    return BatchState.CANCELLED
+
+
+def move(
+    conn: Connection,
+    batch_id: int,
+    moved: int,
+    into: Column[Any],
+    *,
+    out_of: Column[Any] = BATCH.c.pending,
+) -> None:
+    """Count messages that went from one state into another."""
+    if moved:
+        conn.execute(
+            update(BATCH)
+            .where(BATCH.c.id == batch_id)
+            .values({out_of: out_of - moved, into: into + moved})
+        )
+
+
+def _end(
+    conn: Connection,
+    held: Claim,
+    state: BatchState,
+    *,
+    error: str | None,
+    not_before: datetime | None,
+    tries: int,
+) -> BatchState:
+    given = {"ended": state, "again_at": not_before, "words": error, "tried": tries}
+    conn.execute(_END, {"batch": held.id, **given})
+    return state
