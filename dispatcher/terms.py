@@ -5,7 +5,7 @@ What is told is a campaign's row, or a `Wanted` that is not stored yet.
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -15,6 +15,10 @@ from dispatcher.providers.base import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.windows import Schedule
 from dispatcher.zone_names import zone_name
+
+_ANY_TIME: Final = "at any time"
+_NO_LIMIT: Final = "no limit"
+_LAW: Final = "the account's"
 
 #: The label of a term, and what it says.
 Term = tuple[str, str]
@@ -44,8 +48,33 @@ def windows_in_words(settings: ProviderSettings, campaign: Any, *, by_zone: bool
     law = f"{', '.join(allowed)} ({settings.timezone})" if allowed else ""
     own = "; ".join(_in_words(hours, by_zone) for hours in _stored(campaign.schedule))
     if not own:
-        return f"the account's: {law}" if law else "at any time"
-    return f"{own}, within the account's {law}" if law else own
+        return f"{_LAW}: {law}" if law else _ANY_TIME
+    return f"{own}, within {_LAW} {law}" if law else own
+
+
+def limits_in_words(settings: ProviderSettings) -> str:
+    """Every rate of an account, and its day's limit."""
+    limits = (
+        (settings.messages_per_second, "messages/s"),
+        (settings.parts_per_second, "parts/s"),
+        (settings.requests_per_second, "requests/s"),
+        (settings.daily_limit, "messages a day"),
+    )
+    given = [f"{value:.15g} {unit}" for value, unit in limits if value is not None]
+    return ", ".join(given) or _NO_LIMIT
+
+
+def hours_in_words(settings: ProviderSettings) -> str:
+    """When an account may send, and for which kinds at other times."""
+    kinds = [
+        f"{kind} {', '.join(windows) or _ANY_TIME}"
+        for kind, windows in settings.kind_windows.items()
+    ]
+    own = ", ".join(settings.windows) or _ANY_TIME
+    zone = (
+        f" ({settings.timezone})" if settings.windows or any(settings.kind_windows.values()) else ""
+    )
+    return "; ".join([own, *kinds]) + zone
 
 
 def rate_in_words(per_second: float) -> str:
@@ -80,25 +109,14 @@ def _stored(schedule: str | None) -> tuple[Hours, ...]:
 
 
 def _in_words(hours: Hours, by_zone: bool) -> str:
-    windows = ", ".join(map(str, hours.windows)) or "at any time"
+    windows = ", ".join(map(str, hours.windows)) or _ANY_TIME
     closed = f", not on {', '.join(map(str, hours.blackouts))}" if hours.blackouts else ""
     where = "each recipient's zone" if by_zone else zone_name(hours.zone)
     return f"{windows}{closed} ({where})"
 
 
 def _rates_in_words(settings: ProviderSettings, own: float | None) -> str:
-    limits = [
-        f"{rate:g} {unit}/s"
-        for unit, rate in (
-            ("messages", settings.messages_per_second),
-            ("parts", settings.parts_per_second),
-            ("requests", settings.requests_per_second),
-        )
-        if rate is not None
-    ]
-    if settings.daily_limit is not None:
-        limits.append(f"{settings.daily_limit} messages a day")
-    law = ", ".join(limits)
+    law = limits_in_words(settings)
     if own is None:
-        return f"the account's: {law}" if law else "no limit"
-    return f"{rate_in_words(own)}, within the account's {law}" if law else rate_in_words(own)
+        return law if law == _NO_LIMIT else f"{_LAW}: {law}"
+    return rate_in_words(own) if law == _NO_LIMIT else f"{rate_in_words(own)}, within {_LAW} {law}"

@@ -10,7 +10,7 @@ from dispatcher.cli.output import print_json, print_table, safe_text
 
 if TYPE_CHECKING:
     from dispatcher.config import Settings
-    from dispatcher.providers.base import Capabilities, ProviderSettings
+    from dispatcher.providers.base import Capabilities
     from dispatcher.store.sets import AnyRow
 
 
@@ -36,10 +36,11 @@ def list_(ctx: click.Context, as_json: bool) -> None:
         click.echo("no account is configured: add one under [accounts.NAME]")
         return
     print_table(
-        ("account", "provider", "state", "sender", "rate", "in flight", "recipients", "can do"),
+        ("account", "provider", "state", "sender", "hours", "rate", "in flight", "recipients",
+         "can do"),
         [
-            (r["account"], r["provider"], r["state"], r["sender"], r["rate"], r["max_in_flight"],
-             r["max_recipients"], ", ".join(r["features"]))
+            (r["account"], r["provider"], r["state"], r["sender"], r["hours"], r["rate"],
+             r["max_in_flight"], r["max_recipients"], ", ".join(r["features"]))
             for r in rows
         ],
         spare=("provider", "in flight", "recipients"),
@@ -98,6 +99,7 @@ def _accounts(settings: "Settings") -> list[dict[str, Any]]:
     from dispatcher.health import waits_for
     from dispatcher.store import accounts
     from dispatcher.store.engine import Store, store_now
+    from dispatcher.terms import hours_in_words, limits_in_words
 
     with Store(settings.store.url).read() as conn:
         known = accounts.all_accounts(conn)
@@ -112,24 +114,14 @@ def _accounts(settings: "Settings") -> list[dict[str, Any]]:
                 **_state(stored),
                 "waits_for": waits_for(stored, now),
                 "sender": account.sender,
-                "rate": _limits(account),
+                "rate": limits_in_words(account),
+                "hours": hours_in_words(account),
                 "max_in_flight": account.max_in_flight,
                 "max_recipients": provider.max_recipients,
                 "features": features(provider.capabilities),
             }
         )
     return rows
-
-
-def _limits(account: "ProviderSettings") -> str:
-    limits = (
-        (account.messages_per_second, "messages/s"),
-        (account.parts_per_second, "parts/s"),
-        (account.requests_per_second, "requests/s"),
-        (account.daily_limit, "messages a day"),
-    )
-    given = [f"{value:.15g} {unit}" for value, unit in limits if value is not None]
-    return ", ".join(given) or "no limit"
 
 
 def _state(stored: "AnyRow | None") -> dict[str, Any]:

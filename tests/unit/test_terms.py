@@ -8,7 +8,7 @@ import pytest
 
 from dispatcher.gates import Wanted
 from dispatcher.status import Kind
-from dispatcher.terms import past_dates, rate_in_words, terms
+from dispatcher.terms import hours_in_words, past_dates, rate_in_words, terms
 from dispatcher.timing import Timing
 from tests.fakes.stores import settings
 
@@ -78,6 +78,11 @@ def schedule(*windows, blackouts=(), zone=KOLKATA):
 )  # fmt: skip
 def test_terms_say_when_how_fast_and_in_what_order(account, wanted, by_zone, told):
     assert dict(terms(account, wanted, by_zone=by_zone)) == told
+
+
+def test_an_accounts_hours_name_the_kinds_that_have_their_own():
+    assert hours_in_words(OPEN) == "at any time"
+    assert hours_in_words(LAW) == "daily 09:00-21:00; otp at any time (Asia/Kolkata)"
 
 
 @pytest.mark.parametrize(
