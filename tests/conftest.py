@@ -1,5 +1,6 @@
 """The servers that tests may ask for, and the promise that no process outlives the session."""
 
+import os
 import re
 import signal
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 # A shell's background jobs ignore Ctrl-C, and so would every process that we start.
 for _number, _handler in (
@@ -22,32 +24,33 @@ pytest_plugins = ["tests.fakes.broker", "tests.fakes.postgres"]
 
 #: What takes longest comes first, so that nobody waits for one of these in the end.
 _LONGEST = [
-    "providers/test_fuzz", "acceptance/test_chaos", "integration/test_import_killed",
-    "acceptance/test_demo", "acceptance/test_outages", "acceptance/test_health",
-    "acceptance/test_timing", "integration/test_promises_model", "acceptance/test_main_job",
-    "acceptance/test_up", "acceptance/test_doubt", "acceptance/test_crashes",
-    "integration/test_replay", "acceptance/test_trouble", "integration/test_submission",
-    "integration/test_store_engine", "acceptance/test_providers",
+    "providers/test_fuzz", "acceptance/test_chaos", "acceptance/test_timing",
+    "acceptance/test_main_job", "acceptance/test_demo", "acceptance/test_outages",
+    "acceptance/test_health", "acceptance/test_doubt", "acceptance/test_crashes",
+    "acceptance/test_up", "acceptance/test_trouble", "acceptance/test_providers",
+    "integration/test_promises_model", "integration/test_import_killed", "integration/test_replay",
+    "integration/test_transport", "integration/test_submission", "integration/test_store_engine",
 ]  # fmt: skip
 #: Files whose tests are long and share nothing: each test goes to whoever is free.
 _SINGLY = {
     "acceptance/test_chaos", "acceptance/test_health", "acceptance/test_outages",
     "integration/test_import_killed", "integration/test_replay",
 }  # fmt: skip
+#: Of several processes every other one runs tests that compute, and lets the rest go first: tests
+#: over real processes mostly wait, and have clocks.
+_COMPUTES = re.compile(r"gw\d*[13579]")
+_NICE = 5
+
+
+def pytest_configure() -> None:
+    """Let others go first in a process that computes."""
+    if _COMPUTES.fullmatch(os.environ.get("PYTEST_XDIST_WORKER", "")):
+        os.nice(_NICE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first; tests over real processes, which mostly wait, among those that compute."""
-    waiting, computing = {}, {}
-    for item in items:
-        waits = item.get_closest_marker("acceptance") is not None
-        (waiting if waits else computing).setdefault(_unit(item.nodeid), []).append(item)
-    places = {}
-    for units in (waiting, computing):
-        ranked = sorted(units.values(), key=lambda unit: _rank(unit[0].nodeid))
-        for number, unit in enumerate(ranked):
-            places.update(dict.fromkeys(unit, number / len(ranked)))
-    items.sort(key=places.__getitem__)
+    """The longest first."""
+    items.sort(key=lambda item: _rank(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -59,16 +62,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 class _ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return _unit(nodeid)
+        return nodeid if _file(nodeid) in _SINGLY else _file(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """The next unit of the node's kind; of the other, where its own is used up."""
+        computes = _COMPUTES.fullmatch(node.gateway.id) is not None
+        for unit in self.workqueue:
+            if ("acceptance/" in unit) is not computes:
+                self.workqueue.move_to_end(unit, last=False)
+                break
+        super()._assign_work_unit(node)
 
 
 def _file(nodeid: str) -> str:
     """`tests/unit/test_cli.py::test_help` is of `unit/test_cli`."""
     return nodeid.partition(".py::")[0].removeprefix("tests/")
-
-
-def _unit(nodeid: str) -> str:
-    return nodeid if _file(nodeid) in _SINGLY else _file(nodeid)
 
 
 def _rank(nodeid: str) -> int:

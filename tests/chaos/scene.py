@@ -22,7 +22,7 @@ from tests.chaos.judge import Findings, judge, kills_in_mid_request, read_holder
 from tests.chaos.killer import Killer
 from tests.fakes.postgres import PostgresServer, running_server
 from tests.fakes.simulator import SimulatorProcess
-from tests.fakes.stage import KEY, Stage
+from tests.fakes.stage import FATES, KEY, Stage
 
 PROVIDERS: Final = ("thesmspoint", "smsnoc")
 STORES: Final = ("sqlite", "postgres")
@@ -138,10 +138,9 @@ def _stage(plan: Plan, folder: Path) -> Iterator[tuple[Stage, PostgresServer | N
             postgres = stack.enter_context(running_server())
             url = stack.enter_context(postgres.database())
         broker = stack.enter_context(EmbeddedBroker(folder / "broker" / "broker.sock"))
-        fates = ("--delivered", "0.95", "--undelivered", "0.05", "--expired", "0")
         provider = stack.enter_context(
             SimulatorProcess(
-                seed=plan.seed, scale=100, ledger=folder / "ledger.jsonl", options=fates
+                seed=plan.seed, scale=100, ledger=folder / "ledger.jsonl", options=FATES
             )
         )
         stage = Stage(

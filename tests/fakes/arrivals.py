@@ -13,6 +13,8 @@ from dispatcher.store.tables import ATTEMPT
 
 #: Times are stored in microseconds.
 _ROUNDING_S = 5e-6
+#: What a sum of floats is off by: 1.2 - 1 is less than 0.2.
+_EPSILON_S = 1e-9
 
 
 class Start(NamedTuple):
@@ -59,7 +61,7 @@ def at_most_in_a_second(arrivals: Iterable[tuple[float, float]]) -> float:
     first = 0
     for at, amount in given:
         held += amount
-        while given[first][0] <= at - 1:
+        while given[first][0] <= at - 1 + _EPSILON_S:
             held -= given[first][1]
             first += 1
         most = max(most, held)

@@ -1,6 +1,6 @@
 """Submits a file again and again, each time killed at another point, from one warm process.
 
-`python -m tests.fakes.killed_import CONFIG PEOPLE POINTS SEED` prints a JSON object a point. A
+`tests.fakes.killed_import CONFIG PEOPLE POINTS SEED` prints a JSON object a point. A
 point is a number of function calls, Python's and C's: a fork counts them, and kills itself there.
 """
 

@@ -33,6 +33,7 @@ TAKEN = {
     MessageState.EXPIRED,
 }
 HELD = {BatchState.CLAIMED, BatchState.SUBMITTING}
+_STATES = {state.value: state for state in MessageState}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Snapshot:
     homes: Mapping[Key, sqlite3.Row]
 
     def state(self, key: Key) -> MessageState:
-        return MessageState(self.messages[key]["state"])
+        return _STATES[self.messages[key]["state"]]
 
 
 class Oracle:

@@ -121,7 +121,7 @@ def count_up(url, times):
             with store.write() as conn:
                 row = conn.execute(ACCOUNT.select().with_for_update()).one()
                 if turn % 3 == 0:
-                    for n in range(200):
+                    for n in range(60):
                         start_import(conn, content_key=f"{turn}-{n}")
                 conn.execute(update(ACCOUNT).values(failures=row.failures + 1))
 

@@ -16,6 +16,7 @@ from dispatcher.doctor import examine
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import upgrade
 from dispatcher.store.tables import CAMPAIGN
+from tests.fakes import warm
 from tests.fakes.cli import ROOT, clean_environment, dispatcher
 from tests.fakes.stores import change, start_import
 
@@ -54,18 +55,17 @@ def test_killed_at_fifty_points_it_sends_nothing_and_the_next_submission_works(
     config, store_url, tmp_path
 ):
     points = POINTS[make_url(store_url).get_backend_name()]
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.fakes.killed_import", config, people(tmp_path), str(points),
-         str(SEED)],
-        cwd=ROOT,
+    out, err = tmp_path / "out", tmp_path / "err"
+    process = warm.spawn(
+        "tests.fakes.killed_import",
+        [str(config), str(people(tmp_path)), str(points), str(SEED)],
+        folder=ROOT,
         env=clean_environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    tries = [json.loads(line) for line in ended.stdout.splitlines()]
+        out=out,
+        err=err,
+    )
+    assert process.wait(170) == 0, err.read_text()[-2000:]
+    tries = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(tries) == points
     whole = {"state": "scheduled", "total": ROWS, "messages": ROWS}
     for one in tries:

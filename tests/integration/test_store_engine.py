@@ -38,7 +38,7 @@ def test_processes_that_write_at_the_same_time_all_succeed_and_lose_nothing(stor
     with warm.pool(3) as pool:
         pool.starmap(count_up, [(url, 30)] * 3, chunksize=1)
     assert failures(store) == 90
-    assert len(rows(store, CAMPAIGN)) == 3 * 10 * 200
+    assert len(rows(store, CAMPAIGN)) == 3 * 10 * 60
     with store.write() as conn:
         conn.execute(CAMPAIGN.delete())
 

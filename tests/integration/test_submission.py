@@ -233,7 +233,7 @@ class Endless:
 
     def __init__(self, count):
         self._rows = (f"{9_800_000_000 + n * 3},p{n}\n".encode() for n in range(count))
-        self._left = b"phone,name\n"
+        self._left = bytearray(b"phone,name\n")
 
     def read(self, size=-1):
         while size < 0 or len(self._left) < size:
@@ -241,7 +241,8 @@ class Endless:
             if chunk is None:
                 break
             self._left += chunk
-        taken, self._left = self._left[:size], self._left[size:]
+        taken = bytes(self._left[:size])
+        del self._left[:size]
         return taken
 
 

@@ -6,7 +6,7 @@ import random
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dispatcher.pacing import COMMIT_S, LEAD_S, Door, start_in
@@ -78,6 +78,7 @@ def test_a_stall_does_not_end_in_a_burst(dues_and_times, leave):
     assert [door.lets_out(due, now) for due, now in dues_and_times] == [bool(x) for x in leave]
 
 
+@example(stalls=[(0.1, 0.1)], pays_s=0.02)
 @given(
     stalls=st.lists(st.tuples(st.floats(0, 20), st.floats(0, 1)), max_size=10),
     pays_s=st.sampled_from([0.02, 0.1, 1.0]),

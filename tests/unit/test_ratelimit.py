@@ -70,16 +70,6 @@ def test_the_first_request_starts_at_once_and_the_second_waits_for_it(server):
     assert second.paid_for_s["a"] == pytest.approx(second.wait_s + 4, abs=2e-6)
 
 
-def test_ten_thousand_reservations_sum_up_exactly(server):
-    limiter = RateLimiter(server)
-    limiter.reserve([Bucket(key="a", cost=1000, per_second=1)], max_wait_s=0)
-    start = paid_until(server, "a")
-    bucket = Bucket(key="a", cost=1, per_second=7)
-    for _ in range(10_000):
-        assert limiter.reserve([bucket], max_wait_s=FOREVER).granted
-    assert paid_until(server, "a") - start == 10_000 * 142_858
-
-
 def test_a_wait_over_the_limit_reserves_nothing(server):
     limiter = RateLimiter(server)
     bucket = Bucket(key="a", cost=100, per_second=1)
