@@ -15,7 +15,7 @@ _SLACK_S: Final = 0.25
 COMMIT_S: Final = 0.05
 #: What a request may take beyond its time-out: connecting, and storing the answer.
 DEADLINE_SLACK_S: Final = 15.0
-#: So late a request still counts as in time: timers and a busy event loop are that late.
+#: So late a request is still in time whatever the rate: timers and a busy event loop are that late.
 _IN_TIME_S: Final = 0.02
 
 
@@ -32,20 +32,25 @@ def start_in(free_s: float) -> float | None:
 
 
 class Door:
-    """Lets the requests of one account out of a process, so that a stall does not end in a burst.
+    """Lets the requests of one account out of a process, so that lateness does not pass the rate.
 
-    One that is late adds a request to the seconds after it, which is allowed. Two that wait at the
-    same time, since nothing could leave for a while, would add two: the second has to get another
-    start. Not thread-safe: one event loop asks.
+    Requests that leave less than their spacing late are never more than one over the rate in any
+    second, whoever else sends. So a later one stays, and gets another start; unless the one before
+    it stayed too: on a machine that is always late every other one leaves. After a stall, of those
+    that waited meanwhile, one does. Not thread-safe: one event loop asks.
     """
 
     def __init__(self) -> None:
         self._last_late = -inf
+        self._is_shut = False
 
-    def lets_out(self, due: float, now: float) -> bool:
-        """Whether a request whose start was at `due` may leave now."""
-        if due < self._last_late:
+    def lets_out(self, due: float, spacing_s: float, now: float) -> bool:
+        """Whether a request whose start was at `due` may leave now; the next is `spacing_s` on."""
+        is_late = now - due > max(spacing_s, _IN_TIME_S)
+        if due < self._last_late or (is_late and not self._is_shut):
+            self._is_shut = True
             return False
-        if now - due > _IN_TIME_S:
+        if is_late:
             self._last_late = now
+        self._is_shut = False
         return True

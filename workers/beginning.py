@@ -4,7 +4,7 @@ From here on a crash leaves doubt, so a batch begins only shortly before its sta
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -70,26 +70,30 @@ def begin(own: Services, work: Work) -> Start | float | None:
         closes = now_at + (begun.until - begun.at).total_seconds()
     paid_until = now_at + max(paid.values(), default=inf)
     door = _doors[work.claim.account] if paid else None
-    return Start(begun, _departures(now_at + start_s, offsets, paid_until, closes, door))
+    leaving = zip(offsets, paying.spacings(work), strict=True)
+    return Start(begun, list(_departures(now_at + start_s, leaving, paid_until, closes, door)))
 
 
 def _departures(
-    start: float, offsets: Sequence[float], paid_until: float, closes: float, door: Door | None
-) -> list[Departure]:
-    """Spread over what the batch has paid for; all are instants of `boottime()`.
+    start: float,
+    leaving: Iterable[tuple[float, float]],
+    paid_until: float,
+    closes: float,
+    door: Door | None,
+) -> Iterator[Departure]:
+    """Spread over what the batch has paid for; all but `leaving` are instants of `boottime()`.
+
+    `leaving`: of each request the seconds from the start to it, and from it to the next one.
 
     Where the commit was late they all are, and what does not fit the paid time any more stays: the
     next batch comes at its end.
     """
     late_s = max(0.0, boottime() - start)
-    return [
-        Departure(
+    for offset, spacing in leaving:
+        due = start + late_s + offset if offset else start
+        yield Departure(
             not_before=start + late_s + offset,
             begin_deadline=start + offset + _FIRST_BYTE_S,
             not_after=min(closes, paid_until) if offset else closes,
-            lets_out=None
-            if door is None
-            else partial(door.lets_out, start + late_s + offset if offset else start),
+            lets_out=None if door is None else partial(door.lets_out, due, spacing),
         )
-        for offset in offsets
-    ]

@@ -81,3 +81,9 @@ def offsets(work: Work) -> list[float]:
     """Seconds from the start of a batch until each of its requests may leave."""
     spread = [list(departures(work.costs(rate.unit), rate.per_second)) for rate in rates(work)]
     return [max(at) for at in zip(*spread, strict=True)] or [0.0] * len(work.requests)
+
+
+def spacings(work: Work) -> list[float]:
+    """Seconds from each request of a batch until the next one may leave."""
+    paid = [[cost / rate.per_second for cost in work.costs(rate.unit)] for rate in rates(work)]
+    return [max(each) for each in zip(*paid, strict=True)] or [0.0] * len(work.requests)

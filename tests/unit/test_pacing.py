@@ -62,20 +62,34 @@ def test_stalls_that_the_lead_covers_cost_no_time():
 
 
 @pytest.mark.parametrize(
-    ("dues_and_times", "leave"),
+    ("spacing_s", "dues_and_times", "leave"),
     [
-        pytest.param([(1.00, 1.00), (1.02, 1.03), (1.04, 1.06)], [1, 1, 1], id="in time"),
-        pytest.param([(1.0, 1.5), (1.5, 2.0), (2.0, 2.5)], [1, 1, 1], id="late one by one"),
+        pytest.param(0.02, [(1.00, 1.00), (1.02, 1.03), (1.04, 1.055)], [1, 1, 1], id="in time"),
+        pytest.param(0.01, [(1.00, 1.015), (1.01, 1.02)], [1, 1], id="as late as timers are"),
+        pytest.param(1.0, [(1.0, 1.9), (2.0, 2.9), (3.0, 3.5)], [1, 1, 1], id="slow: time enough"),
         pytest.param(
-            [(1.00, 1.1), (1.02, 1.1), (1.04, 1.1), (1.06, 1.1), (1.08, 1.1), (1.10, 1.1)],
-            [1, 0, 0, 0, 0, 1], id="one of those that a stall held up",
+            0.02, [(1.00, 1.00), (1.04, 1.07), (1.08, 1.08), (1.12, 1.15)], [1, 0, 1, 0],
+            id="each late one stays",
         ),
-        pytest.param([(1.0, 1.1), (1.02, 1.15), (1.12, 1.15)], [1, 0, 1], id="and it goes on"),
+        pytest.param(
+            0.02, [(1.0, 1.5), (1.5, 2.0), (2.0, 2.5), (2.5, 3.0)], [0, 1, 0, 1],
+            id="always late: every other one leaves",
+        ),
+        pytest.param(
+            0.02,
+            [(1.00, 1.1), (1.02, 1.1), (1.04, 1.1), (1.06, 1.1), (1.08, 1.1), (1.10, 1.1)],
+            [0, 1, 0, 0, 0, 1], id="one of those that a stall held up",
+        ),
+        pytest.param(
+            0.02, [(1.0, 1.1), (1.02, 1.12), (1.04, 1.15), (1.14, 1.15)], [0, 1, 0, 1],
+            id="and it goes on",
+        ),
     ],
 )  # fmt: skip
-def test_a_stall_does_not_end_in_a_burst(dues_and_times, leave):
+def test_lateness_does_not_pass_the_rate(spacing_s, dues_and_times, leave):
     door = Door()
-    assert [door.lets_out(due, now) for due, now in dues_and_times] == [bool(x) for x in leave]
+    left = [door.lets_out(due, spacing_s, now) for due, now in dues_and_times]
+    assert left == [bool(each) for each in leave]
 
 
 @example(stalls=[(0.1, 0.1)], pays_s=0.02)
@@ -88,6 +102,20 @@ def test_whatever_stalls_at_most_a_request_more_than_the_rate_leaves_in_a_second
     for n in range(round(20 / pays_s)):
         due = n * pays_s
         now = max([due] + [at + long for at, long in stalls if at <= due < at + long])
-        if door.lets_out(due, now):
+        if door.lets_out(due, pays_s, now):
             left.append((now, 1))
     assert at_most_in_a_second(left) <= 1 / pays_s + 1
+
+
+@given(seed=st.integers(0, 2**32), pays_s=st.sampled_from([0.02, 0.05, 0.5]))
+def test_two_processes_that_are_late_now_and_then_do_not_pass_the_rate_together(seed, pays_s):
+    """Each knows of its own requests only; one in ten of them is late, never two on end."""
+    chosen = random.Random(seed)
+    doors, was_late, left = (Door(), Door()), [False, False], []
+    for n in range(round(10 / pays_s)):
+        of = chosen.randrange(2)
+        was_late[of] = not was_late[of] and chosen.random() < 0.1
+        now = n * pays_s + chosen.uniform(*((0.02, 0.5) if was_late[of] else (0, 0.02)))
+        if doors[of].lets_out(n * pays_s, pays_s, now):
+            left.append((now, 1))
+    assert at_most_in_a_second(sorted(left)) <= 1 / pays_s + 1
