@@ -78,6 +78,7 @@ INSTALL = echo "installing $(1) into .venv (once), with $$("$$found" --version)"
 
 run-env:
 	@$(SUM); if $(call IS_MADE,run); then exit 0; fi; \
+	if [ -e .venv/made-for-dev ]; then exec $(MAKE) --no-print-directory dev-env; fi; \
 	$(FIND_PYTHON); \
 	"$$found" -m venv --clear .venv && $(call INSTALL,requirements.txt) && \
 	echo "$$sum" > .venv/made-for-run

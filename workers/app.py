@@ -4,22 +4,21 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from dispatcher.processes import threads_needed
-from dispatcher.store import batches, scheduler
-from dispatcher.store.batches import Ticket
-from dispatcher.store.doubts import LookTicket
-from dispatcher.store.engine import Store
-from dispatcher.store.health import CheckTicket
-from dispatcher.store.polls import PollTicket
+from workers.configured import broker_url, settings
 from workers.quiet import Seldom, explained
-from workers.services import broker_url, services, settings, watchdog
+
+if TYPE_CHECKING:
+    from dispatcher.store.batches import Ticket
+    from dispatcher.store.doubts import LookTicket
+    from dispatcher.store.health import CheckTicket
+    from dispatcher.store.polls import PollTicket
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +36,13 @@ POLL = "dispatcher.poll"
 RECONCILE = "dispatcher.reconcile"
 CHECK = "dispatcher.check"
 
+_TASKS = (
+    "workers.tick",
+    "workers.submitting",
+    "workers.polling",
+    "workers.reconciling",
+    "workers.checking",
+)
 _TICK_EVERY_S = 1.0
 #: A tick that waited longer is dropped. Not sooner: with beat's clock some seconds slow, every
 #: tick would be.
@@ -95,13 +101,6 @@ app.conf.update(
     },
     beat_scheduler="celery.beat:Scheduler",
     beat_max_loop_interval=1,
-    imports=(
-        "workers.tick",
-        "workers.submitting",
-        "workers.polling",
-        "workers.reconciling",
-        "workers.checking",
-    ),
 )
 
 
@@ -109,7 +108,7 @@ app.conf.update(
 _BROKER_ERRORS = (*app.connection().connection_errors, *app.connection().channel_errors)
 
 
-def publish(tickets: list[Ticket]) -> None:
+def publish(tickets: list["Ticket"]) -> None:
     """Hand released batches to their account's queue.
 
     What the broker does not take goes back, to be released once it is there again; what it loses
@@ -117,21 +116,24 @@ def publish(tickets: list[Ticket]) -> None:
     """
     done = _send(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
     if done < len(tickets):
+        from dispatcher.store import batches
+        from workers.services import services
+
         with explained(log, "released batches"), services().store.write() as conn:
             batches.unqueue(conn, tickets[done:])
 
 
-def publish_polls(tickets: list[PollTicket]) -> None:
+def publish_polls(tickets: list["PollTicket"]) -> None:
     """Hand out due polls."""
     _send(POLL, [([t.id, t.polls], POLL_QUEUE) for t in tickets])
 
 
-def publish_looks(tickets: list[LookTicket]) -> None:
+def publish_looks(tickets: list["LookTicket"]) -> None:
     """Hand out accounts whose doubts are due."""
     _send(RECONCILE, [([t.account, t.number], RECONCILE_QUEUE) for t in tickets])
 
 
-def publish_checks(tickets: list[CheckTicket]) -> None:
+def publish_checks(tickets: list["CheckTicket"]) -> None:
     """Hand out accounts to look at: in their own place, which is free as long as they wait."""
     _send(CHECK, [([t.account, t.number], submit_queue(t.account)) for t in tickets])
 
@@ -151,41 +153,45 @@ def _send(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int
     return len(messages)
 
 
+@signals.celeryd_init.connect
+def _have_tasks(**_: Any) -> None:
+    """Only a worker needs them, and what they need: beat and Flower know them by name."""
+    for module in _TASKS:
+        app.loader.import_task_module(module)
+
+
 @signals.worker_init.connect
 def _share_python(**_: Any) -> None:
     sys.setswitchinterval(_SWITCH_S)
 
 
-@signals.beat_init.connect
-def _look_at_store(**_: Any) -> None:
-    """Beat itself needs no store, but nothing is due in one that cannot be used."""
-    with (
-        explained(log, "nothing is scheduled"),
-        closing(Store(settings().store.url)) as store,
-        store.read() as conn,
-    ):
-        scheduler.last_tick(conn)
-
-
 @signals.worker_ready.connect
 def _start(**_: Any) -> None:
+    from workers.services import services, watchdog
+
     services().leases.start()
     watchdog().start()
 
 
 @signals.task_received.connect
 def _taken(**_: Any) -> None:
+    from workers.services import watchdog
+
     watchdog().taken()
 
 
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
     """Waiting tasks hand back what has not left; those at the provider finish."""
+    from workers.services import services
+
     services().stopping.set()
 
 
 @signals.worker_shutdown.connect
 def _close(**_: Any) -> None:
+    from workers.services import services
+
     services().runtime.close()
     services().leases.stop()
 

@@ -9,7 +9,7 @@ from functools import cache
 from zoneinfo import ZoneInfo
 
 from dispatcher import embedded
-from dispatcher.config import Settings, load_settings
+from dispatcher.config import Settings
 from dispatcher.processes import threads_needed
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
@@ -18,6 +18,7 @@ from dispatcher.spill import Spill, spill_of
 from dispatcher.store.engine import Store
 from dispatcher.transport import HttpClient
 from dispatcher.witness import Witness
+from workers.configured import broker_url, settings
 from workers.leases import Leases
 from workers.runtime import HttpRuntime
 from workers.watchdog import Gate, Watchdog
@@ -63,12 +64,6 @@ class Services:
 
 
 @cache
-def settings() -> Settings:
-    """The configuration, read once."""
-    return load_settings()
-
-
-@cache
 def services() -> Services:
     """This process's services."""
     loaded = settings()
@@ -97,9 +92,3 @@ def watchdog() -> Watchdog:
     """This process's watchdog. The sweep hands lost messages out again before it barks."""
     worker = settings().worker
     return Watchdog(services(), after_s=max(worker.stall_after_s, 2 * worker.requeue_after_s))
-
-
-def broker_url() -> str:
-    """The URL of the Redis server that this process talks to."""
-    loaded = settings()
-    return embedded.broker_url(loaded.broker.url, loaded.store.url)

@@ -71,6 +71,7 @@ def _print_summary(demo: "Demo", view: "View", preview: "Preview") -> None:
         f"\nthe provider's ledger: {len(demo.ledger())} messages accepted, "
         f"{len(doubles)} numbers twice"
     )
+    click.echo(f"first batch accepted after: {demo.first_batch_after_s():.1f} s")
     click.echo(f"wall time: {demo.seconds:.1f} s")
     if doubles or view.counts["in_doubt"] or len(demo.ledger()) != view.counts["total"]:
         raise DispatcherError("the ledger and the store disagree: this is a bug, please report it")

@@ -62,14 +62,15 @@ class Demo:
     def __init__(self, folder: Path, supervisor: Supervisor, log: list[str]) -> None:
         self.folder = folder
         self.log = log
-        self.began = time.monotonic()
+        self._began = time.monotonic()
+        self._began_at = time.time()
         self.flower_url: str | None = None
         self._supervisor = supervisor
 
     @property
     def seconds(self) -> float:
         """Wall time so far."""
-        return time.monotonic() - self.began
+        return time.monotonic() - self._began
 
     def wait(self, until: Callable[[], bool], what: str) -> None:
         """Let the processes run until it holds. Raises DispatcherError after too long."""
@@ -106,6 +107,11 @@ class Demo:
             )
             for b in rows
         ]  # fmt: skip
+
+    def first_batch_after_s(self) -> float:
+        """When the provider had accepted the first of them."""
+        at: float = self.ledger()[0]["at"]
+        return at - self._began_at
 
     def ledger(self) -> list[dict[str, Any]]:
         """What the simulated provider accepted, one entry per recipient."""

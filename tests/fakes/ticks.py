@@ -13,8 +13,9 @@ from dispatcher.spill import spill_of
 from dispatcher.store import scheduler
 from dispatcher.store.tables import SCHEDULER
 from dispatcher.witness import Witness
+from workers.configured import settings
 from workers.leases import Leases
-from workers.services import Services, settings
+from workers.services import Services
 from workers.watchdog import Gate
 
 
