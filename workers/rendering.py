@@ -1,6 +1,7 @@
 """What leaves for a batch: its recipients and route as an adapter takes them, and its requests."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import orjson
 
@@ -12,15 +13,21 @@ from dispatcher.status import Encoding, Kind
 from dispatcher.store.sets import AnyRow
 
 
-def batch_of(campaign: AnyRow, account: str, encoding: int, rows: Sequence[AnyRow]) -> SubmitBatch:
-    """The pending rows of a campaign's batch, as the adapter of its account takes them."""
+def batch_of(
+    campaign: AnyRow, account: str, encoding: int, rows: Sequence[AnyRow], now: datetime
+) -> SubmitBatch:
+    """The pending rows of a campaign's batch, as the adapter of its account takes them.
+
+    A time at which the provider was to send is not told to it once it has passed.
+    """
+    schedule_at = campaign.schedule_at
     return SubmitBatch(
         recipients=render(campaign.text, rows, campaign.template_columns),
         encoding=Encoding(encoding),
         kind=Kind(campaign.kind),
         route=route_of(campaign, account),
         flash=campaign.flash,
-        schedule_at=campaign.schedule_at,
+        schedule_at=schedule_at if schedule_at is not None and schedule_at > now else None,
     )
 
 

@@ -105,6 +105,8 @@ class Settling:
 
         def store(conn: Connection, now: datetime) -> None:
             # The account's row is locked before the batch's, as everywhere.
+            if any(given.verdict is None for given, _error in judged):
+                accounts.lock(conn, self._work.claim.account)
             was_reached = False
             for given, error in judged:
                 if given.verdict is None:

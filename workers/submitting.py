@@ -160,7 +160,7 @@ def _prepare(own: Services, claim: Claim) -> Work | None:
         with own.store.write() as conn:
             batches.settle_empty(conn, claim)
         return None
-    batch = batch_of(campaign, claim.account, claim.encoding, rows)
+    batch = batch_of(campaign, claim.account, claim.encoding, rows, now)
     work = Work(
         at=now,
         claim=claim,

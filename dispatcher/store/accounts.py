@@ -15,6 +15,8 @@ from dispatcher.store.types import UtcTime
 # Made once: every batch asks them several times under the writers' lock.
 _BY_NAME = select(ACCOUNT).where(ACCOUNT.c.name == bindparam("account"))
 _LOCKED = _BY_NAME.with_for_update()
+#: A day on which clocks go forward.
+_SHORTEST_DAY = timedelta(hours=23)
 
 
 def ensure(conn: Connection, names: Iterable[str]) -> None:
@@ -136,6 +138,16 @@ def count_today(
             day_count=(account.day_count if is_today else 0) + messages,
         )
     )
+
+
+def uncount_today(conn: Connection, account: AnyRow, messages: int, begun_at: datetime) -> None:
+    """Give back what was counted at `begun_at` and did not leave, if it was surely this day."""
+    if account.day_until is not None and account.day_until - begun_at <= _SHORTEST_DAY:
+        conn.execute(
+            update(ACCOUNT)
+            .where(ACCOUNT.c.name == account.name)
+            .values(day_count=ACCOUNT.c.day_count - messages)
+        )
 
 
 def _audit(

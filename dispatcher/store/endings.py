@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, bindparam, select, update
 
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import campaigns
+from dispatcher.store import accounts, campaigns
 from dispatcher.store.batches import Claim, hand_back
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 
@@ -89,19 +89,25 @@ def withdraw(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> N
 
     Where the lease had run out, they are in doubt already and stay so.
     """
+    # Before the batch, as everywhere.
+    account = accounts.lock(conn, held.account)
     if not is_owned(conn, held):
         return
     closed = conn.execute(
         update(ATTEMPT)
         .where(ATTEMPT.c.id == attempt_id, ATTEMPT.c.outcome == AttemptOutcome.OPEN)
         .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now)
-    ).rowcount
-    if closed:
-        conn.execute(
-            update(MESSAGE)
-            .where(held.messages, MESSAGE.c.attempt_id == attempt_id)
-            .values(attempts=MESSAGE.c.attempts - 1)
-        )
+        .returning(ATTEMPT.c.size, ATTEMPT.c.begun_at)
+    ).one_or_none()
+    if closed is None:
+        return
+    conn.execute(
+        update(MESSAGE)
+        .where(held.messages, MESSAGE.c.attempt_id == attempt_id)
+        .values(attempts=MESSAGE.c.attempts - 1)
+    )
+    if account is not None:
+        accounts.uncount_today(conn, account, closed.size, closed.begun_at)
 
 
 def undoubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> int:

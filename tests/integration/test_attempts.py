@@ -378,6 +378,20 @@ def test_a_request_whose_first_byte_never_left_counts_as_no_attempt(store):
     assert batch_of(store, held.id).tries == 0
 
 
+@pytest.mark.parametrize(
+    ("hours_left", "count"), [(22, 1), (24, 3)], ids=["this day's", "maybe the last day's"]
+)
+def test_what_did_not_leave_is_given_back_to_the_accounts_day(store, hours_left, count):
+    add_campaign(store, [3])
+    held = claimed(store)
+    _, unsent = begin(store, held, [[0], [1, 2]], daily_limit=9, day_until=later(3600 * hours_left))
+    for _ in range(2):
+        with store.write() as conn:
+            endings.withdraw(conn, held, unsent, later(1))
+    (account,) = rows(store, ACCOUNT)
+    assert account.day_count == count
+
+
 def test_what_is_in_doubt_already_is_not_withdrawn(store):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
