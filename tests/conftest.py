@@ -39,7 +39,7 @@ _SINGLY = {
 #: Of several processes every other one runs tests that compute, and lets the rest go first: tests
 #: over real processes mostly wait, and have clocks.
 _COMPUTES = re.compile(r"gw\d*[13579]")
-_NICE = 5
+_NICE = 3
 
 
 def pytest_configure() -> None:

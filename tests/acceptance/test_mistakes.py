@@ -176,7 +176,7 @@ def interrupted(process, number):
     """
     process.send_signal(number)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(2)
+        process.wait(8)
     return process.poll() is not None
 
 
