@@ -79,13 +79,21 @@ class Line:
                 return True
             mine = threading.Event()
             self._waiting.append(mine)
-        if mine.wait(timeout_s):
-            return True
+        try:
+            is_mine = mine.wait(timeout_s)
+        except BaseException:  # as from a signal
+            if not self._gave_up(mine):
+                self.leave()
+            raise
+        return is_mine or not self._gave_up(mine)
+
+    def _gave_up(self, mine: threading.Event) -> bool:
+        """Leave the line; False where it was handed over meanwhile."""
         with self._guard:
-            if mine.is_set():  # handed over while we gave up
-                return True
+            if mine.is_set():
+                return False
             self._waiting.remove(mine)
-            return False
+            return True
 
 
 #: One a file and process, however many stores have it open.

@@ -1,6 +1,7 @@
 """Writers' turns: threads in order, other processes soon, and a lock that nobody is left with."""
 
 import fcntl
+import signal
 import subprocess
 import sys
 import threading
@@ -119,6 +120,35 @@ def test_who_gave_up_in_the_line_leaves_no_lock_behind(path):
         pytest.raises(StoreError, match="locked"),
     ):
         pool.submit(write).result()
+    assert is_free(path)
+
+
+class Interrupted(BaseException):
+    """As a signal's handler raises it, wherever the main thread is."""
+
+
+def test_who_is_interrupted_in_the_line_leaves_no_place_behind(path):
+    def interrupt(*_):
+        raise Interrupted
+
+    def interrupt_who_waits():
+        wait_for(lambda: len(line) == 1, "its place")
+        signal.pthread_kill(main.ident, signal.SIGUSR1)
+
+    line, main = Line(path), threading.current_thread()
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            line.enter(10)
+            pool.submit(interrupt_who_waits)
+            with pytest.raises(Interrupted):
+                line.enter(10)
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert len(line) == 0
+    line.leave()
+    line.enter(1)
+    line.leave()
     assert is_free(path)
 
 
