@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from celery.app.amqp import AMQP
 from kombu import Connection
+from kombu.connection import ConnectionPool, PooledConnection
 from kombu.transport import redis
 
 #: Celery's own reconnect waits grow to 30 s, and no setting reaches them.
@@ -48,6 +49,19 @@ class _Connection(Connection):
         return super()._ensure_connection(
             errback, max_retries, interval_start, interval_step, interval_max, **rest
         )
+
+    def Pool(self, limit: int | None = None, **_: Any) -> "_Pool":  # noqa: N802 - kombu's name
+        """What is published by; kombu's pool makes connections of kombu's class."""
+        return _Pool(self, limit=limit)
+
+
+class _Pooled(PooledConnection, _Connection):
+    pass
+
+
+class _Pool(ConnectionPool):
+    def new(self) -> _Pooled:
+        return _Pooled(self, **dict(self.connection._info(resolve=False)))
 
 
 class BrokerAMQP(AMQP):
