@@ -104,8 +104,8 @@ class Settling:
         judged = [self._judge(*each) for each in ended]
 
         def store(conn: Connection, now: datetime) -> None:
-            # The account's row is locked before the batch's, as everywhere.
-            if any(given.verdict is None for given, _error in judged):
+            # The account's row is locked before the campaign's and the batch's, as everywhere.
+            if any(error is not None for _given, error in judged):
                 accounts.lock(conn, self._work.claim.account)
             was_reached = False
             for given, error in judged:

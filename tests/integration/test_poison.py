@@ -1,18 +1,23 @@
 """Batches that always fail: their tries are bounded, and others go first meanwhile."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import text
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
 from dispatcher.messages import HttpRequest, HttpResponse, Recipient, SubmitRequest
 from dispatcher.release import release
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, campaigns
-from dispatcher.store.engine import store_now
+from dispatcher.store.engine import Store, store_now
 from dispatcher.store.tables import BATCH, MESSAGE
+from tests.fakes.stage import wait_for
 from tests.fakes.stores import (
     FIRST_NUMBER,
     NOW,
@@ -65,22 +70,31 @@ def time_passes(store):
                not_before=store_now(conn) - timedelta(seconds=1))  # fmt: skip
 
 
-def settle(store, held, answer, adapter=FakeProvider):
-    """The whole of a request: begun, answered, settled, closed."""
-    seqs = list(range(held.first_seq, held.first_seq + held.size))
-    (attempt,) = begin(store, held, [seqs])
-    request = SubmitRequest(
-        http=HttpRequest(method="POST", url="http://127.0.0.1:9"),
-        recipients=tuple(Recipient(seq, FIRST_NUMBER + seq, "Hello") for seq in seqs),
-    )
+def under_way(store, held, *answers, adapter=FakeProvider):
+    """Begin a batch, its recipients shared out to a request for each answer; what settles them."""
+    seqs = range(held.first_seq, held.first_seq + held.size)
+    shares = [list(seqs[place :: len(answers)]) for place in range(len(answers))]
+    attempts = begin(store, held, shares)
+    requests = [
+        SubmitRequest(
+            http=HttpRequest(method="POST", url="http://127.0.0.1:9"),
+            recipients=tuple(Recipient(seq, FIRST_NUMBER + seq, "Hello") for seq in share),
+        )
+        for share in shares
+    ]
     with store.read() as conn:
         account, campaign = accounts.get(conn, "main"), campaigns.get(conn, held.campaign_id)
     work = Work(
-        at=NOW, claim=held, provider=adapter(LIMITS), requests=[request], account=account,
+        at=NOW, claim=held, provider=adapter(LIMITS), requests=requests, account=account,
         campaign=campaign,
     )  # fmt: skip
-    settling = Settling(process(store), work)
-    settling.settle([Ended(attempt, request, answer)], is_last=True)
+    ended = list(map(Ended, attempts, requests, answers))
+    return partial(Settling(process(store), work).settle, ended, is_last=True)
+
+
+def settle(store, held, answer, adapter=FakeProvider):
+    """The whole of a request: begun, answered, settled, closed."""
+    under_way(store, held, answer, adapter=adapter)()
 
 
 def raised(text):
@@ -118,6 +132,26 @@ def test_a_batch_that_failed_comes_after_its_accounts_wait(store):
         account, now = accounts.get(conn, "main"), store_now(conn)
     assert account.not_before > now + timedelta(seconds=20)
     assert batch_of(store, held.id).not_before > account.not_before
+
+
+def test_answers_that_stop_a_campaign_and_its_account_wait_for_whoever_begins_another_batch(
+    emptied_postgres_url, caplog
+):
+    """The account is locked before the campaign, as there: neither waits for the other."""
+    with closing(Store(emptied_postgres_url)) as store, ThreadPoolExecutor(1) as pool:
+        campaign = add_campaign(store, (2,))
+        held = take(store)
+        refused = ProviderError(ErrorKind.CAMPAIGN, "no such sender")
+        settle_both = under_way(store, held, refused, THROTTLED)
+        with store.write() as conn:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            accounts.lock(conn, "main")
+            settling = pool.submit(settle_both)
+            wait_for(lambda: conn.execute(waiting).scalar_one(), "the account's lock")
+            campaigns.hold(conn, campaign)
+        settling.result()
+        assert campaign_of(store, campaign).state == CampaignState.PAUSED
+        assert not caplog.records
 
 
 def test_requests_that_cannot_be_made_use_up_their_tries_and_the_text_is_not_told(store, caplog):
