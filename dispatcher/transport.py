@@ -128,14 +128,12 @@ class HttpClient:
         """
         host = urlsplit(request.url).hostname or "the provider"
         exchange = _Exchange(host, departure, self._connect_timeout_s, self._clock)
-        if departure.not_before:
-            await asyncio.sleep(max(0.0, departure.not_before - self._clock()))
-        if departure.lets_out is not None and not departure.lets_out(self._clock()):
-            raise NotBegun(f"the request to {host} was late, as others were: it was not sent")
         try:
-            exchange.check_deadline()
+            # Made once, which takes long: while the departure is waited for.
+            session = self._open_session()
+            await exchange.wait_for_departure()
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(request, exchange)
+                return await self._exchange(session, request, exchange)
         except ProviderError:
             raise
         # Whatever went wrong once there was a connection is a doubt, a library's bug included. The
@@ -143,9 +141,11 @@ class HttpClient:
         except Exception as error:  # noqa: BLE001
             raise _failure(error, exchange) from None
 
-    async def _exchange(self, request: HttpRequest, exchange: "_Exchange") -> HttpResponse:
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: HttpRequest, exchange: "_Exchange"
+    ) -> HttpResponse:
         try:
-            response = await self._open_session().request(
+            response = await session.request(
                 request.method,
                 request.url,
                 headers=request.headers,
@@ -224,6 +224,7 @@ class _Exchange:
         self.connected = False
         self.transport: asyncio.Transport | None = None
         self.response: aiohttp.ClientResponse | None = None
+        self._departure = departure
         self._deadline = departure.begin_deadline
         self._not_after = departure.not_after
         self._allowance_s = allowance_s
@@ -233,6 +234,15 @@ class _Exchange:
     def may_have_left(self) -> bool:
         """Whether a byte of the request may have been written, by either of two witnesses."""
         return self.connected or self.transport is not None
+
+    async def wait_for_departure(self) -> None:
+        """Raise NotBegun where its time has come and it must stay."""
+        departure = self._departure
+        if departure.not_before:
+            await asyncio.sleep(max(0.0, departure.not_before - self._clock()))
+        if departure.lets_out is not None and not departure.lets_out(self._clock()):
+            raise NotBegun(f"the request to {self.host} was late: it was not sent")
+        self.check_deadline()
 
     def check_deadline(self) -> None:
         """Raise NotBegun past the deadline, or at the end of what is allowed."""
