@@ -71,7 +71,7 @@ class Preview:
     #: Invalid rows by reason.
     reasons: Counter[str] = field(default_factory=Counter)
     calling_codes: Counter[int] = field(default_factory=Counter)
-    #: Messages by where the recipient's zone comes from, and by zone; empty without such windows.
+    #: Messages by where the recipient's zone comes from, and by zone; empty where it is not asked.
     zone_sources: Counter[ZoneSource] = field(default_factory=Counter)
     zones: Counter[str] = field(default_factory=Counter)
     #: Zones of rows that get no message since the windows never open there.

@@ -34,7 +34,7 @@ _TERMS: Final = {
 @click.option(
     "--blackout", "blackouts", multiple=True, help="In place of its blackouts; `none` for none."
 )
-@click.option("--timezone", "zone", help="The zone of the windows and times given.")
+@click.option("--timezone", "zone", help="The zone of its windows, and of the times given.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first.")
 @click.option("--start-at", metavar="TIME", help="`none` for at once.")
 @click.option("--expire-at", metavar="TIME", help="`none` for never.")

@@ -164,12 +164,12 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
         if given["dry_run"]:
             _dry_run(store, ready, given)
             return
-        check_test(ready, given["test_to"])
         make_new(store)
         if (known := submission.already_submitted(store, ready)) is not None:
             what = "was submitted before with this key"
             answer(store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what)
             return
+        check_test(ready, given["test_to"])
         imported = _import(store, ready, given)
     reference = str(imported.job.campaign_id)
     if not imported.preview.valid:

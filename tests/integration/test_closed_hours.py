@@ -55,6 +55,14 @@ def test_a_test_message_is_refused_before_anything_is_imported(sqlite_store, run
     assert rows(sqlite_store, CAMPAIGN) == []
 
 
+def test_what_was_submitted_already_needs_no_test_message(run, tmp_path):
+    submit = ("campaign", "submit", str(tmp_path / "people.csv"), "--text", "Hello", "--yes")
+    known = ("--idempotency-key", "k1")
+    assert run(*submit, *known).code == 0
+    ended = run(*submit, *known, "--test-to", "9800000002")
+    assert (ended.code, "was submitted before with this key" in ended.out) == (0, True), ended
+
+
 def test_what_would_be_ignored_beside_a_contact_list_is_refused(run):
     submit = ("campaign", "submit", "--contact-list", "abc", "--text", "Hello", "--yes")
     for options in (
