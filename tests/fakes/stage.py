@@ -44,7 +44,7 @@ ACCOUNT: dict[str, Any] = {
 FATES = ("--delivered", "0.95", "--undelivered", "0.05", "--expired", "0")
 _LOGGED_LINES = 30
 #: Seconds between two looks at what is waited for; and how much longer than a look they are.
-_LOOK_S, _LOOK_SHARE = (0.03, 0.3), 4
+_LOOK_S, _LOOK_SHARE = (0.03, 0.3), 9
 
 
 def wait_for(condition: Callable[[], Any], what: str, *, within_s: float = 60) -> Any:
