@@ -13,7 +13,7 @@ from dispatcher.cli.output import confirm, counted, declined, print_json
 from dispatcher.errors import Refused, UsageProblem
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import datetime, tzinfo
 
     from dispatcher.content import Content
     from dispatcher.messages import Route
@@ -88,7 +88,8 @@ if TYPE_CHECKING:
     "--timezone",
     "zone",
     metavar="ZONE",
-    help="The windows' zone, or `recipient` for each recipient's. [default: the account's]",
+    help="The zone of windows and times, or `recipient` for windows in each recipient's. "
+    "[default: the account's]",
 )
 @click.option("--rate", metavar="100/s", help="Messages per second, minute (/min) or hour (/h).")
 @click.option(
@@ -224,16 +225,12 @@ def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported"
 
 
 def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
-    from datetime import UTC, datetime, tzinfo
-    from zoneinfo import ZoneInfo
+    from datetime import UTC, datetime
 
-    from dispatcher.cli.values import check_windows, parse_named_zone, parse_rate, parse_time
+    from dispatcher.cli.values import check_windows, parse_rate, parse_time
     from dispatcher.timing import Timing, check_start
 
-    in_recipients_zone = given["zone"] == "recipient"
-    zone: tzinfo = ZoneInfo(provider.settings.timezone)
-    if given["zone"] is not None and not in_recipients_zone:
-        zone = parse_named_zone(given["zone"])
+    zone = _zone(provider, given)
     start, end = given["start_at"], given["expire_at"]
     timing = Timing(
         start_at=parse_time("--start-at", start, zone) if start else None,
@@ -243,7 +240,7 @@ def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
         windows=given["windows"],
         blackouts=given["blackouts"],
         zone=zone,
-        in_recipients_zone=in_recipients_zone,
+        in_recipients_zone=given["zone"] == "recipient",
     )
     check_windows(timing)
     check_start(timing.start_at, datetime.now(UTC))
@@ -251,13 +248,22 @@ def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
     return timing
 
 
-def _content(provider: "Provider", given: dict[str, Any]) -> "Content":
+def _zone(provider: "Provider", given: dict[str, Any]) -> "tzinfo":
+    """The zone of the times given: the account's, unless another is named."""
     from zoneinfo import ZoneInfo
 
+    from dispatcher.cli.values import parse_named_zone
+
+    if given["zone"] is None or given["zone"] == "recipient":
+        return ZoneInfo(provider.settings.timezone)
+    return parse_named_zone(given["zone"])
+
+
+def _content(provider: "Provider", given: dict[str, Any]) -> "Content":
     from dispatcher.cli.values import parse_time
     from dispatcher.content import Content
 
-    zone, at = ZoneInfo(provider.settings.timezone), given["schedule_at_provider"]
+    zone, at = _zone(provider, given), given["schedule_at_provider"]
     columns = given["template_vars"] or ""
     return Content(
         text=_text(given["text"], given["text_file"], given["template"]),

@@ -83,10 +83,15 @@ def check_combinations(given: dict[str, Any]) -> None:
 
 def say_scheduled(ready: "Ready") -> None:
     """Say what handing the schedule to the provider means."""
+    from zoneinfo import ZoneInfo
+
+    from dispatcher.terms import moment
+
     at = ready.order.content.schedule_at
     if at is not None:
+        told = moment(at, ZoneInfo(ready.provider.settings.timezone))
         click.secho(
-            f"  note: it is handed over now, and the provider sends it at {at:%Y-%m-%d %H:%M} UTC: "
+            f"  note: it is handed over now, and the provider sends it at {told}: "
             "from then on pause and cancel cannot recall it",
             fg="yellow",
         )

@@ -16,6 +16,7 @@ base_url = "http://127.0.0.1:9/api/v3"
 sender = "SENDER"
 country = "IN"
 timezone = "Asia/Kolkata"
+schedule_timezone = "Asia/Dhaka"
 windows = ["2099-12-24 09:00-18:00"]
 kind_windows = {{ otp = [] }}
 """
@@ -61,6 +62,27 @@ def test_what_was_submitted_already_needs_no_test_message(run, tmp_path):
     assert run(*submit, *known).code == 0
     ended = run(*submit, *known, "--test-to", "9800000002")
     assert (ended.code, "was submitted before with this key" in ended.out) == (0, True), ended
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "told"),
+    [
+        (None, "06:30", "12:00"), ("Europe/Berlin", "11:00", "16:30"),
+        ("recipient", "06:30", "12:00"),
+    ],
+)  # fmt: skip
+def test_a_time_at_the_provider_is_one_of_the_zone_named(
+    sqlite_store, run, tmp_path, zone, at, told
+):
+    named = ("--timezone", zone) if zone else ()
+    ended = run(
+        "campaign", "submit", str(tmp_path / "people.csv"), "--text", "Hello", "--yes",
+        "--schedule-at-provider", "2099-12-24T12:00", *named,
+    )  # fmt: skip
+    assert ended.code == 0, ended
+    (campaign,) = rows(sqlite_store, CAMPAIGN)
+    assert f"{campaign.schedule_at:%H:%M}" == at
+    assert f"the provider sends it at 2099-12-24 {told} Asia/Kolkata" in ended.out
 
 
 def test_what_would_be_ignored_beside_a_contact_list_is_refused(run):
