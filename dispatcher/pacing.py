@@ -36,8 +36,9 @@ class Door:
 
     Requests that leave less than their spacing late are never more than one over the rate in any
     second, whoever else sends. So a later one stays, and gets another start; unless the one before
-    it stayed too: on a machine that is always late every other one leaves. After a stall, of those
-    that waited meanwhile, one does. Not thread-safe: one event loop asks.
+    it stayed too. After a stall, of those that waited meanwhile, one leaves. A machine that is
+    always late lets out every other one, or one in as long as it is late, where that is longer.
+    Not thread-safe: one event loop asks.
     """
 
     def __init__(self) -> None:

@@ -76,6 +76,10 @@ def test_stalls_that_the_lead_covers_cost_no_time():
             id="always late: every other one leaves",
         ),
         pytest.param(
+            0.02, [(1 + n * 0.02, 1.11 + n * 0.02) for n in range(12)],
+            [0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0], id="always late by more: one in as long",
+        ),
+        pytest.param(
             0.02,
             [(1.00, 1.1), (1.02, 1.1), (1.04, 1.1), (1.06, 1.1), (1.08, 1.1), (1.10, 1.1)],
             [0, 1, 0, 0, 0, 1], id="one of those that a stall held up",
