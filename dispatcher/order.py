@@ -143,7 +143,10 @@ class Ready:
             explicit = cells[column] if column is not None and column < len(cells) else None
             try:
                 return recipient_zone(explicit, msisdn, default)
-            except ZoneError as error:
-                raise ZoneError(f"column {name!r}: {error}") from None
+            except ZoneError:
+                # Without the cell: reasons are counted, and few.
+                raise ZoneError(
+                    f"column {name!r} holds no time zone; write Asia/Kolkata or +05:30"
+                ) from None
 
         return choose

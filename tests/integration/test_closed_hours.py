@@ -1,4 +1,4 @@
-"""What people are told who send while the account's windows are closed. No provider is asked."""
+"""What people are told whose messages leave later than now. No provider is asked."""
 
 import pytest
 

@@ -183,7 +183,7 @@ def test_who_may_be_in_zones_that_are_never_open_together_is_an_invalid_row(sqli
     assert reasons == {
         3: "the windows are never open in all of the 11 time zones that the number may be in: "
         "give its own in a column `timezone`",
-        5: "column 'timezone': 'Atlantis' is no time zone; write Asia/Kolkata or +05:30",
+        5: "column 'timezone' holds no time zone; write Asia/Kolkata or +05:30",
     }
 
 
