@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import Refused, UsageProblem
 from dispatcher.health import waits_for
+from dispatcher.pacing import DEADLINE_SLACK_S
 from dispatcher.routes import legs_of, route_of
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import accounts, campaigns, costs, doubts, moves, scheduler
@@ -194,13 +195,23 @@ def cancel(store: Store, reference: str) -> AnyRow:
     return _change(store, reference, old, CampaignState.CANCELLED, "by a person")
 
 
-def set_terms(store: Store, reference: str, values: dict[str, Any]) -> AnyRow:
-    """Change rate, schedule, priority, start or expiry of a campaign that is not over."""
+def set_terms(store: Store, reference: str, values: dict[str, Any], timeout_s: float) -> AnyRow:
+    """Change rate, schedule, priority, start or expiry of a campaign that is not over.
+
+    `timeout_s` is that of its account's requests.
+    """
     with store.write() as conn:
         campaign = find(conn, reference)
         if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
             raise Refused(f"campaign {campaign.id} is {campaign.state}: there is nothing to change")
-        campaigns.change_terms(conn, campaign.id, values, actor=_ACTOR, now=store_now(conn))
+        campaigns.change_terms(
+            conn,
+            campaign.id,
+            values,
+            deadline_after=timedelta(seconds=timeout_s + DEADLINE_SLACK_S),
+            actor=_ACTOR,
+            now=store_now(conn),
+        )
         return find(conn, str(campaign.id))
 
 

@@ -17,6 +17,8 @@ COMMIT_S: Final = 0.05
 DEADLINE_SLACK_S: Final = 15.0
 #: So late a request is still in time whatever the rate: timers and a busy event loop are that late.
 _IN_TIME_S: Final = 0.02
+#: By so much the lateness of requests differs on a machine that is always late.
+_JITTER_S: Final = 0.005
 
 
 def start_in(free_s: float) -> float | None:
@@ -35,23 +37,29 @@ class Door:
     """Lets the requests of one account out of a process, so that lateness does not pass the rate.
 
     Requests that leave less than their spacing late are never more than one over the rate in any
-    second, whoever else sends. So a later one stays, and gets another start; unless the one before
-    it stayed too. After a stall, of those that waited meanwhile, one leaves. A machine that is
-    always late lets out every other one, or one in as long as it is late, where that is longer.
+    second, whoever else sends. So a later one stays, and gets another start. If the next is as late
+    the whole process is: that alone passes no rate, and they leave. Whoever is less late than the
+    last one that left, as after a stall, stays until all starts up to then are over.
     Not thread-safe: one event loop asks.
     """
 
     def __init__(self) -> None:
-        self._last_late = -inf
-        self._is_shut = False
+        #: Of the last one that left late: when, and how late. No lateness once one was in time.
+        self._left_at, self._lateness = -inf, 0.0
+        self._has_refused = False
 
     def lets_out(self, due: float, spacing_s: float, now: float) -> bool:
         """Whether a request whose start was at `due` may leave now; the next is `spacing_s` on."""
-        is_late = now - due > max(spacing_s, _IN_TIME_S)
-        if due < self._last_late or (is_late and not self._is_shut):
-            self._is_shut = True
+        late_s, in_time_s = now - due, max(spacing_s, _IN_TIME_S)
+        catches_up = late_s < self._lateness - max(_IN_TIME_S - spacing_s, _JITTER_S)
+        if catches_up and due < self._left_at:
             return False
-        if is_late:
-            self._last_late = now
-        self._is_shut = False
+        if late_s > self._lateness + in_time_s and not self._has_refused:
+            self._has_refused = True
+            return False
+        self._has_refused = False
+        if late_s > in_time_s:
+            self._left_at, self._lateness = now, late_s
+        else:
+            self._lateness = 0.0
         return True

@@ -14,7 +14,7 @@ from typing import Final
 from dispatcher.gates import gate
 from dispatcher.pacing import DEADLINE_SLACK_S, Door, start_in
 from dispatcher.schedule import day_end
-from dispatcher.store import attempts
+from dispatcher.store import attempts, batches
 from dispatcher.store.attempts import Begun, Terms
 from dispatcher.store.engine import store_now
 from dispatcher.transport import Departure, boottime
@@ -45,6 +45,10 @@ def begin(own: Services, work: Work) -> Start | float | None:
     offsets = paying.offsets(work)
     with own.store.write() as conn:
         locked = attempts.lock(conn, work.claim)
+        if locked.campaign.rate != work.campaign.rate:
+            # It was made for another one.
+            batches.hand_back(conn, work.claim, not_before=None)
+            return None
         now, now_at = store_now(conn), boottime()
         free_s = paying.free_s(locked, work, now)
         start_s = start_in(free_s)

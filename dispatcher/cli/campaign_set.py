@@ -61,7 +61,8 @@ def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> 
     values = _values(settings, campaign, given)
     if not values:
         raise UsageProblem("nothing to set", "give --rate, --window, --priority, …")
-    changed = campaigns.set_terms(store, str(campaign.id), values)
+    timeout_s = settings.account(campaign.account).timeout_s
+    changed = campaigns.set_terms(store, str(campaign.id), values, timeout_s)
     shown = campaigns.view(store, str(changed.id))
     if as_json:
         print_json(campaigns.details(shown))

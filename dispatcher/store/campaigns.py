@@ -20,7 +20,7 @@ from sqlalchemy import (
     update,
 )
 
-from dispatcher.status import BatchState, CampaignState, MessageState
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store.sets import AnyRow, later_of
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.types import UtcTime
@@ -203,16 +203,27 @@ def reopen(conn: Connection, campaign_id: int, now: datetime) -> bool:
 
 
 def change_terms(
-    conn: Connection, campaign_id: int, values: dict[str, Any], *, actor: str, now: datetime
+    conn: Connection,
+    campaign_id: int,
+    values: dict[str, Any],
+    *,
+    deadline_after: timedelta,
+    actor: str,
+    now: datetime,
 ) -> None:
     """Change rate, windows, priority or times of a campaign, with an audit row.
 
-    What is still to be paid at a former rate is paid at the new one.
+    What is still to be paid at a former rate is paid at the new one, from the last start on that a
+    request was given: its deadline is `deadline_after` that.
     """
     detail = ", ".join(f"{name} = {value}" for name, value in values.items())
     if "rate" in values:
         old = conn.execute(select(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).with_for_update())
-        values = values | {"paid_until": _at_rate(old.one(), values["rate"], now)}
+        paid_until = _at_rate(old.one(), values["rate"], now)
+        if paid_until is not None and (last := _last_under_way(conn, campaign_id)) is not None:
+            paid_for = timedelta(seconds=last.size / values["rate"])
+            paid_until = max(paid_until, last.deadline - deadline_after + paid_for)
+        values = values | {"paid_until": paid_until}
     conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(**values))
     conn.execute(
         insert(AUDIT).values(
@@ -228,6 +239,21 @@ def _at_rate(campaign: AnyRow, rate: float | None, now: datetime) -> datetime | 
     left: timedelta = campaign.paid_until - now
     share: float = campaign.rate / rate
     return now + max(timedelta(), left) * share
+
+
+def _last_under_way(conn: Connection, campaign_id: int) -> AnyRow | None:
+    """Of the requests that have begun and have no answer, the one that starts last."""
+    return conn.execute(
+        select(ATTEMPT.c.deadline, ATTEMPT.c.size)
+        .join(BATCH, ATTEMPT.c.batch_id == BATCH.c.id)
+        .where(
+            BATCH.c.campaign_id == campaign_id,
+            BATCH.c.state == BatchState.SUBMITTING,
+            ATTEMPT.c.outcome == AttemptOutcome.OPEN,
+        )
+        .order_by(ATTEMPT.c.deadline.desc())
+        .limit(1)
+    ).one_or_none()
 
 
 def lapse_due(conn: Connection, now: datetime) -> int:

@@ -83,9 +83,6 @@ def run() -> Iterator[Run]:
             env={"FLOWER_UNAUTHENTICATED_API": "true"},
         )  # fmt: skip
         wait_for(lambda: fetched(f"{flower}/metrics"), "Flower")
-        # What a worker makes for its first request takes time that is no matter of the rate.
-        ours.submit(ours.people(1, first=919800000000)).wait_until_over()
-        ours.provider.reset()
         with Monitor(f"{ours.folder}/broker/broker.sock", ours.folder / "redis.log"):
             campaign = ours.submit(PEOPLE, "--text", TEXT)
             watched = ours.run("campaign", "watch", str(campaign.id))

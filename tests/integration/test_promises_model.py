@@ -631,7 +631,9 @@ class Promises(RuleBasedStateMachine):
         with self.store.write() as conn:
             if what == "expire":
                 values = {"expire_at": self.now + timedelta(seconds=3600)}
-                campaigns.change_terms(conn, campaign_id, values, actor="operator", now=self.now)
+                campaigns.change_terms(
+                    conn, campaign_id, values, deadline_after=LEASE, actor="operator", now=self.now
+                )
             elif what == "stop":
                 accounts.pause(conn, name, by="operator", reason="by hand", now=self.now)
             else:

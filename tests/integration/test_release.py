@@ -9,6 +9,7 @@ from dispatcher.status import BatchState, CampaignState, Kind
 from dispatcher.store import batches, campaigns
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
 from tests.fakes.stores import (
+    LEASE,
     NOW,
     add_account,
     add_campaign,
@@ -17,6 +18,7 @@ from tests.fakes.stores import (
     campaign_of,
     change,
     claim,
+    claimed,
     close,
     later,
     rows,
@@ -257,8 +259,28 @@ def test_who_was_away_has_no_claim_to_what_the_others_got_meanwhile(store):
 def test_what_is_still_to_be_paid_at_a_former_rate_is_paid_at_the_new_one(store, old, new, left_s):
     campaign_id = add_campaign(store, [1], rate=old, paid_until=later(100))
     with store.write() as conn:
-        campaigns.change_terms(conn, campaign_id, {"rate": new}, actor="test", now=NOW)
+        campaigns.change_terms(
+            conn, campaign_id, {"rate": new}, deadline_after=LEASE, actor="test", now=NOW
+        )
     expected = None if left_s is None else later(left_s)
+    assert campaign_of(store, campaign_id).paid_until == expected
+
+
+@pytest.mark.parametrize(("new", "free_s"), [(5.0, 1.7), (1.0, 4.0), (None, None)])
+def test_no_start_at_a_new_rate_comes_before_those_that_were_given(store, new, free_s):
+    """At 2/s two were: in half a second, and in one and a half; a third is answered already."""
+    campaign_id = add_campaign(store, [3], rate=2.0)
+    held = claimed(store)
+    *_, answered = begin(
+        store, held, [[0], [1], [2]],
+        deadline=later(0.5) + LEASE, offsets_s=[0.0, 1.0, 2.0], campaign_paid_for_s=2.0,
+    )  # fmt: skip
+    settle(store, held, answered, verdict(accepted=[2]))
+    with store.write() as conn:
+        campaigns.change_terms(
+            conn, campaign_id, {"rate": new}, deadline_after=LEASE, actor="test", now=NOW
+        )
+    expected = None if free_s is None else later(free_s)
     assert campaign_of(store, campaign_id).paid_until == expected
 
 
