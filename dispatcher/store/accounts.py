@@ -15,13 +15,14 @@ from dispatcher.store.types import UtcTime
 # Made once: every batch asks them several times under the writers' lock.
 _BY_NAME = select(ACCOUNT).where(ACCOUNT.c.name == bindparam("account"))
 _LOCKED = _BY_NAME.with_for_update()
+_NAMES = select(ACCOUNT.c.name)
 #: A day on which clocks go forward.
 _SHORTEST_DAY = timedelta(hours=23)
 
 
 def ensure(conn: Connection, names: Iterable[str]) -> None:
     """Make a row for every configured account that has none."""
-    known = set(conn.execute(select(ACCOUNT.c.name)).scalars())
+    known = set(conn.execute(_NAMES).scalars())
     for name in names:
         if name not in known:
             insert_or_ignore(conn, ACCOUNT, {"name": name, "failures": 0})

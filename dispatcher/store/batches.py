@@ -63,6 +63,43 @@ _TAKE = (
     )
 )  # fmt: skip
 
+# Made once: every tick asks them.
+_IN_FLIGHT = BATCH.c.state.in_(_literal(sorted(IN_FLIGHT)))
+_REQUEUE = (
+    update(BATCH)
+    .where(
+        BATCH.c.state.in_(_literal([BatchState.QUEUED])),
+        _IN_FLIGHT,
+        BATCH.c.queued_at < bindparam("before"),
+    )
+    .values(queued_at=bindparam("again_at"))
+    .returning(BATCH.c.account, BATCH.c.id, BATCH.c.fence)
+)
+_LOSE_CLAIMS = (
+    update(BATCH)
+    .where(
+        BATCH.c.state.in_(_literal([BatchState.CLAIMED])),
+        _IN_FLIGHT,
+        BATCH.c.lease_until < bindparam("now"),
+    )
+    .values(
+        state=BatchState.PENDING,
+        fence=BATCH.c.fence + 1,
+        lost=BATCH.c.lost + 1,
+        lease_until=None,
+    )
+    .returning(BATCH.c.id, BATCH.c.lost)
+)
+_LOST_SUBMISSIONS = (
+    select(BATCH.c.id, BATCH.c.campaign_id, BATCH.c.first_seq, BATCH.c.size, BATCH.c.pending)
+    .where(
+        BATCH.c.state.in_(_literal([BatchState.SUBMITTING])),
+        _IN_FLIGHT,
+        BATCH.c.lease_until < bindparam("now"),
+    )
+    .with_for_update()
+)
+
 
 class Ticket(NamedTuple):
     """The id of released work, as it travels through Redis: worthless once its fence is old."""
@@ -256,16 +293,7 @@ def unqueue(conn: Connection, tickets: Sequence[Ticket]) -> int:
 
 def requeue(conn: Connection, queued_before: datetime, now: datetime) -> list[Ticket]:
     """Tickets of queued batches that nobody claimed: Redis lost them, or workers are few."""
-    rows = conn.execute(
-        update(BATCH)
-        .where(
-            BATCH.c.state.in_(_literal([BatchState.QUEUED])),
-            BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))),
-            BATCH.c.queued_at < queued_before,
-        )
-        .values(queued_at=now)
-        .returning(BATCH.c.account, BATCH.c.id, BATCH.c.fence)
-    )
+    rows = conn.execute(_REQUEUE, {"before": queued_before, "again_at": now})
     return [Ticket(row.account, row.id, row.fence) for row in rows]
 
 
@@ -274,21 +302,7 @@ def release_expired_claims(conn: Connection, now: datetime) -> int:
 
     One that takes its workers down with it, again and again, fails instead: it is surely not sent.
     """
-    rows = conn.execute(
-        update(BATCH)
-        .where(
-            BATCH.c.state.in_(_literal([BatchState.CLAIMED])),
-            BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))),
-            BATCH.c.lease_until < now,
-        )
-        .values(
-            state=BatchState.PENDING,
-            fence=BATCH.c.fence + 1,
-            lost=BATCH.c.lost + 1,
-            lease_until=None,
-        )
-        .returning(BATCH.c.id, BATCH.c.lost)
-    ).all()
+    rows = conn.execute(_LOSE_CLAIMS, {"now": now}).all()
     for row in rows:
         if row.lost >= _MOST_LOST:
             _fail(conn, row.id, now)
@@ -323,15 +337,7 @@ def doubt_expired_submissions(conn: Connection, now: datetime) -> int:
 
     Returns how many batches. Messages that no open attempt carries stay pending.
     """
-    expired = conn.execute(
-        select(BATCH.c.id, BATCH.c.campaign_id, BATCH.c.first_seq, BATCH.c.size, BATCH.c.pending)
-        .where(
-            BATCH.c.state.in_(_literal([BatchState.SUBMITTING])),
-            BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))),
-            BATCH.c.lease_until < now,
-        )
-        .with_for_update()
-    ).all()
+    expired = conn.execute(_LOST_SUBMISSIONS, {"now": now}).all()
     for batch in expired:
         _doubt(conn, batch, now)
     return len(expired)

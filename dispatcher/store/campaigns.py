@@ -33,6 +33,7 @@ _OPEN = CAMPAIGN.c.finished_at.is_(None)
 _HAS_PENDING = exists().where(
     BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state == literal_column("0")
 )
+_ANY_OPEN = select(CAMPAIGN.c.id).where(_OPEN).limit(1)
 _BY_ID = select(CAMPAIGN).where(CAMPAIGN.c.id == bindparam("campaign"))
 _SHARED = _BY_ID.with_for_update(read=True)
 
@@ -114,7 +115,7 @@ def with_idempotency_key(conn: Connection, key: str) -> AnyRow | None:
 
 def any_open(conn: Connection) -> bool:
     """Whether there is a campaign that is not over: without one a tick has little to do."""
-    return conn.execute(select(CAMPAIGN.c.id).where(_OPEN).limit(1)).first() is not None
+    return conn.execute(_ANY_OPEN).first() is not None
 
 
 def start_due(conn: Connection, now: datetime) -> list[int]:

@@ -48,6 +48,22 @@ class Doubtful:
     recipients: Sequence[AnyRow]
 
 
+_IS_DUE = and_(
+    ATTEMPT.c.reconcile_at.is_not(None),
+    ATTEMPT.c.reconcile_at <= bindparam("now"),
+    ATTEMPT.c.looks.is_not(None),
+)
+# Made once: every tick asks them.
+_UNPLANNED = (
+    select(ATTEMPT.c.id, ATTEMPT.c.account, ATTEMPT.c.deadline, CAMPAIGN.c.on_doubt,
+           CAMPAIGN.c.schedule_at, CAMPAIGN.c.contact_lists)
+    .join_from(ATTEMPT, CAMPAIGN, CAMPAIGN.c.id == ATTEMPT.c.campaign_id)
+    .where(ATTEMPT.c.reconcile_at.is_not(None), ATTEMPT.c.looks.is_(None))
+    .limit(bindparam("most"))
+)  # fmt: skip
+_ACCOUNTS_DUE = select(ATTEMPT.c.account).where(_IS_DUE).distinct()
+
+
 def fallen(now: datetime) -> dict[str, Any]:
     """What an attempt's row gets when recipients of it fall in doubt: `plan` sets the time."""
     return {"doubt_at": now, "reconcile_at": ATTEMPT.c.deadline, "looks": None}
@@ -55,13 +71,7 @@ def fallen(now: datetime) -> dict[str, Any]:
 
 def unplanned(conn: Connection, limit: int = 1000) -> Sequence[AnyRow]:
     """Doubtful requests for which nothing is planned yet, with what their campaign says of it."""
-    return conn.execute(
-        select(ATTEMPT.c.id, ATTEMPT.c.account, ATTEMPT.c.deadline, CAMPAIGN.c.on_doubt,
-               CAMPAIGN.c.schedule_at, CAMPAIGN.c.contact_lists)
-        .join_from(ATTEMPT, CAMPAIGN, CAMPAIGN.c.id == ATTEMPT.c.campaign_id)
-        .where(ATTEMPT.c.reconcile_at.is_not(None), ATTEMPT.c.looks.is_(None))
-        .limit(limit)
-    ).all()  # fmt: skip
+    return conn.execute(_UNPLANNED, {"most": limit}).all()
 
 
 def plan(conn: Connection, times: Mapping[int, datetime | None]) -> None:
@@ -82,7 +92,7 @@ def release(
 ) -> list[LookTicket]:
     """Hand out accounts whose doubts are due: each to one at a time, at most `limit` in all."""
     one_at_a_time(conn, "release of looks")
-    due = conn.execute(select(ATTEMPT.c.account).where(_is_due(now)).distinct()).scalars().all()
+    due = conn.execute(_ACCOUNTS_DUE, {"now": now}).scalars().all()
     if not due:
         return []
     out = set(
@@ -116,9 +126,10 @@ def due(conn: Connection, account: str, now: datetime) -> list[Doubtful]:
     """The account's requests whose time has come, oldest first, as many as one look takes up."""
     rows = conn.execute(
         select(ATTEMPT.c.id, ATTEMPT.c.size)
-        .where(ATTEMPT.c.account == account, _is_due(now))
+        .where(ATTEMPT.c.account == account, _IS_DUE)
         .order_by(ATTEMPT.c.begun_at, ATTEMPT.c.id)
-        .limit(_REQUESTS)
+        .limit(_REQUESTS),
+        {"now": now},
     ).all()
     found: list[Doubtful] = []
     size = 0
@@ -178,11 +189,3 @@ def of_campaign(conn: Connection, campaign_id: int) -> list[int]:
         ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.doubt_at.is_not(None)
     )
     return list(conn.execute(query.order_by(ATTEMPT.c.id)).scalars())
-
-
-def _is_due(now: datetime) -> Any:
-    return and_(
-        ATTEMPT.c.reconcile_at.is_not(None),
-        ATTEMPT.c.reconcile_at <= now,
-        ATTEMPT.c.looks.is_not(None),
-    )

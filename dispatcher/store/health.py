@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from dispatcher.errors import ErrorKind
 from dispatcher.health import Breaker, Health, next_credit_check_s, next_look_s
@@ -17,6 +17,13 @@ from dispatcher.store.tables import ACCOUNT, AUDIT
 
 _WITH_BREAKER = ACCOUNT.c.breaker == Breaker.OPEN
 _WITHOUT_CREDIT = ACCOUNT.c.paused_by == ErrorKind.CREDIT
+_IS_DUE = and_(
+    ACCOUNT.c.check_at <= bindparam("now"),
+    or_(_WITHOUT_CREDIT, and_(_WITH_BREAKER, ACCOUNT.c.paused_by.is_(None))),
+    or_(ACCOUNT.c.check_lease_until.is_(None), ACCOUNT.c.check_lease_until <= bindparam("now")),
+)
+# Made once: every tick asks it.
+_DUE = select(ACCOUNT.c.name).where(_IS_DUE)
 
 
 class CheckTicket(NamedTuple):
@@ -93,21 +100,16 @@ def release(
 
     So a look takes no more than one of the account's own places.
     """
-    idle = or_(ACCOUNT.c.check_lease_until.is_(None), ACCOUNT.c.check_lease_until <= now)
-    is_due = and_(
-        ACCOUNT.c.check_at <= now,
-        or_(_WITHOUT_CREDIT, and_(_WITH_BREAKER, ACCOUNT.c.paused_by.is_(None))),
-        idle,
-    )
     tickets = []
-    for name in conn.execute(select(ACCOUNT.c.name).where(is_due)).scalars().all():
+    for name in conn.execute(_DUE, {"now": now}).scalars().all():
         if name not in names or batches.in_flight(conn, name):
             continue
         number = conn.execute(
             update(ACCOUNT)
-            .where(ACCOUNT.c.name == name, is_due)
+            .where(ACCOUNT.c.name == name, _IS_DUE)
             .values(check_lease_until=lease_until)
-            .returning(ACCOUNT.c.checks)
+            .returning(ACCOUNT.c.checks),
+            {"now": now},
         ).scalar_one_or_none()
         if number is not None:
             tickets.append(CheckTicket(name, number))

@@ -28,6 +28,27 @@ from dispatcher.store.sets import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.types import Money
 
+# Made once: every tick asks them.
+_OPEN = ATTEMPT.c.poll_at.is_not(None)
+_OUT = (
+    select(ATTEMPT.c.account, func.count().label("n"))
+    .where(_OPEN, ATTEMPT.c.poll_lease_until > bindparam("now"))
+    .group_by(ATTEMPT.c.account)
+)
+_IDLE = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= bindparam("now"))
+# Locked first: LIMIT in a subquery of the UPDATE holds only until PostgreSQL runs it twice.
+_DUE = (
+    select(ATTEMPT.c.id, ATTEMPT.c.account, ATTEMPT.c.poll_lease_until)
+    .where(
+        _OPEN,
+        ATTEMPT.c.poll_at <= bindparam("now"),
+        _IDLE,
+        ATTEMPT.c.account.not_in(bindparam("full", expanding=True)),
+    )
+    .order_by(ATTEMPT.c.poll_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
 #: Tickets in one statement.
 _AT_ONCE = 500
 _FINAL = (MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.EXPIRED)
@@ -86,12 +107,7 @@ def release(
     out (its worker or its message was lost) is counted as a correction.
     """
     one_at_a_time(conn, "release of polls")
-    open_ = ATTEMPT.c.poll_at.is_not(None)
-    counted = conn.execute(
-        select(ATTEMPT.c.account, func.count().label("n"))
-        .where(open_, ATTEMPT.c.poll_lease_until > now)
-        .group_by(ATTEMPT.c.account)
-    )
+    counted = conn.execute(_OUT, {"now": now})
     out_of = Counter({row.account: 1 if row.account in one_look else row.n for row in counted})
     out = out_of.total()
     if out >= limit:
@@ -101,15 +117,7 @@ def release(
         return 1 if account in one_look else per_account or limit
 
     full = [account for account, n in out_of.items() if n >= most(account)]
-    idle = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= now)
-    # Locked first: LIMIT in a subquery of the UPDATE holds only until PostgreSQL runs it twice.
-    due = conn.execute(
-        select(ATTEMPT.c.id, ATTEMPT.c.account, ATTEMPT.c.poll_lease_until)
-        .where(open_, ATTEMPT.c.poll_at <= now, idle, ATTEMPT.c.account.not_in(full))
-        .order_by(ATTEMPT.c.poll_at)
-        .limit(limit - out)
-        .with_for_update(skip_locked=True)
-    ).all()
+    due = conn.execute(_DUE, {"now": now, "full": full, "most": limit - out}).all()
     ids = []
     lost = 0
     for row in due:
@@ -118,6 +126,8 @@ def release(
             ids.append(row.id)
             lost += row.poll_lease_until is not None
     scheduler.count_corrections(conn, {"poll was not answered": lost})
+    if not ids:
+        return []
     rows = conn.execute(
         update(ATTEMPT)
         .where(ATTEMPT.c.id.in_(ids))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import orjson
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from dispatcher.store import batches
 from dispatcher.store.sets import AnyRow, insert_or_ignore
@@ -13,6 +13,13 @@ from dispatcher.store.tables import SCHEDULER, WORKER
 #: A second tick within this time does nothing: two beats do no harm.
 _TICK_GAP = timedelta(seconds=0.5)
 _FIRST = {"id": 1, "corrections": "{}"}
+# Made once: every tick asks them.
+_LOCKED = select(SCHEDULER).where(SCHEDULER.c.id == 1).with_for_update()
+_TICKED = (
+    update(SCHEDULER)
+    .where(SCHEDULER.c.id == 1)
+    .values(ticked_at=bindparam("at"), judge_after=bindparam("judged_after"))
+)
 
 
 def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
@@ -21,8 +28,10 @@ def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
     After a pause longer than half a lease (outage, suspend, clock jump) holders get one full lease
     to renew before anything of theirs is judged lost.
     """
-    insert_or_ignore(conn, SCHEDULER, _FIRST)
-    row = conn.execute(select(SCHEDULER).where(SCHEDULER.c.id == 1).with_for_update()).one()
+    row = conn.execute(_LOCKED).one_or_none()
+    if row is None:
+        insert_or_ignore(conn, SCHEDULER, _FIRST)
+        row = conn.execute(_LOCKED).one()
     if row.ticked_at is not None and now - _TICK_GAP < row.ticked_at <= now:
         return None
     judge_after: datetime = row.judge_after or now
@@ -30,9 +39,7 @@ def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
         judge_after = now + lease
         if row.ticked_at > now:
             batches.clock_went_back(conn, now, judge_after)
-    conn.execute(
-        update(SCHEDULER).where(SCHEDULER.c.id == 1).values(ticked_at=now, judge_after=judge_after)
-    )
+    conn.execute(_TICKED, {"at": now, "judged_after": judge_after})
     return judge_after
 
 
