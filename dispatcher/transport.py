@@ -105,6 +105,10 @@ class HttpClient:
     ) -> None:
         await self.close()
 
+    async def open(self) -> None:
+        """Make the session now, since that takes long; otherwise the first `send` does."""
+        self._open_session()
+
     async def close(self) -> None:
         """Close every connection; a later `send` opens new ones."""
         session, self._session = self._session, None

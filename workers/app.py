@@ -169,6 +169,7 @@ def _share_python(**_: Any) -> None:
 def _start(**_: Any) -> None:
     from workers.services import services, watchdog
 
+    services().runtime.open()
     services().leases.start()
     watchdog().start()
 

@@ -32,8 +32,8 @@ class HttpRuntime:
         response = runtime.call(request, timeout_s=60, begin_deadline=boottime() + 1)
         runtime.close()  # on Celery's worker_shutdown
 
-    The thread and its loop are made by the first call, never by a mere import: one that was not
-    called before a fork is good in the child. Every method may be called from any thread.
+    The thread and its loop are made by `open` or the first call, never by a mere import: one that
+    was not called before a fork is good in the child. Every method may be called from any thread.
     """
 
     def __init__(self, client: HttpClient, *, grace_s: float = GRACE_S) -> None:
@@ -44,6 +44,13 @@ class HttpRuntime:
         self._thread: threading.Thread | None = None
         self._open: set[Future[HttpResponse]] = set()
         self._closed = False
+
+    def open(self) -> None:
+        """Begin to make thread, loop and session, so that the first request leaves in time."""
+        with self._lock:
+            if not self._closed:
+                opening = self._client.open()
+                asyncio.run_coroutine_threadsafe(opening, self._loop or self._start())
 
     def call(
         self, request: HttpRequest, *, timeout_s: float, departure: Departure = _AT_ONCE

@@ -119,6 +119,20 @@ def test_no_thread_exists_before_the_first_call_and_one_after_many(desk, runtime
     assert desk.connections <= 8
 
 
+def test_what_a_first_request_needs_is_there_before_it(desk, runtime):
+    runtime.open()
+    assert len(loop_threads()) == 1
+    assert runtime.call(desk.request("/1"), timeout_s=5).status == 200
+    assert len(loop_threads()) == 1
+
+
+def test_opened_after_its_end_it_stays_closed(desk, runtime):
+    runtime.close()
+    runtime.open()
+    with pytest.raises(NotBegun):
+        runtime.call(desk.request("/1"), timeout_s=5)
+
+
 def test_a_failure_reaches_the_caller_as_its_kind(desk, runtime):
     with pytest.raises(ProviderError) as caught:
         runtime.call(desk.request("/close"), timeout_s=5)
