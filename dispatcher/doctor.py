@@ -6,18 +6,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from dispatcher import embedded
-from dispatcher.campaigns import SCHEDULER_SILENT_S, scheduler_silence_s
-from dispatcher.config import Settings
+from dispatcher.campaigns.control import SCHEDULER_SILENT_S, scheduler_silence_s
+from dispatcher.config.settings import Settings
 from dispatcher.errors import BrokerError, StoreError
-from dispatcher.health import waits_for
-from dispatcher.processes import threads_needed
-from dispatcher.spill import spill_of
+from dispatcher.local import broker
+from dispatcher.local.celery import threads_needed
+from dispatcher.policy.breaker import waits_for
+from dispatcher.recovery.spill import spill_of
+from dispatcher.recovery.witness import Witness
 from dispatcher.store import accounts, imports, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import current, standing
 from dispatcher.store.sets import AnyRow
-from dispatcher.witness import Witness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +85,8 @@ def _broker(settings: Settings) -> Finding:
         else "start it, or correct `url` under [broker]"
     )
     try:
-        url = embedded.broker_url(settings.broker.url, settings.store.url)
-        version = embedded.redis_client(url).info("server").get("redis_version")
+        url = broker.broker_url(settings.broker.url, settings.store.url)
+        version = broker.redis_client(url).info("server").get("redis_version")
     except BrokerError as error:
         return Finding(part="broker", ok=False, what=error.message, remedy=error.hint)
     except RedisError as error:

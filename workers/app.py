@@ -10,7 +10,7 @@ from celery import Celery, signals
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from dispatcher.processes import threads_needed
+from dispatcher.local.celery import threads_needed
 from workers.configured import broker_url, settings
 from workers.quiet import Seldom, explained
 
@@ -33,7 +33,7 @@ RECONCILE_QUEUE = "reconcile"
 TICK = "dispatcher.tick"
 SUBMIT = "dispatcher.submit"
 POLL = "dispatcher.poll"
-RECONCILE = "dispatcher.reconcile"
+RECONCILE = "dispatcher.policy.reconciliation"
 CHECK = "dispatcher.check"
 
 _TASKS = (

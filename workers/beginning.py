@@ -11,13 +11,13 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from dispatcher.gates import gate
-from dispatcher.pacing import DEADLINE_SLACK_S, Door, start_in
-from dispatcher.schedule import day_end
+from dispatcher.campaigns.gate import gate
+from dispatcher.outbound.transport import Departure, boottime
+from dispatcher.policy.fair_queue import day_end
+from dispatcher.policy.pacing import DEADLINE_SLACK_S, Door, start_in
 from dispatcher.store import attempts, batches
 from dispatcher.store.attempts import Begun, Terms
 from dispatcher.store.engine import store_now
-from dispatcher.transport import Departure, boottime
 from workers import paying
 from workers.services import Services
 from workers.settling import Work

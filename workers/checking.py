@@ -9,8 +9,7 @@ import random
 from sqlalchemy import Connection
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.health import Breaker, covers
-from dispatcher.messages import Balance, HttpRequest, HttpResponse
+from dispatcher.policy.breaker import Breaker, covers
 from dispatcher.providers.answers import heard
 from dispatcher.providers.base import Provider
 from dispatcher.status import Kind
@@ -18,6 +17,7 @@ from dispatcher.store import accounts, health
 from dispatcher.store.engine import store_now
 from dispatcher.store.health import CheckTicket
 from dispatcher.store.sets import AnyRow
+from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import CHECK, app, publish_checks
 from workers.listing import may_ask
 from workers.quiet import explained

@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from dispatcher import embedded
-from dispatcher.config import Settings, load_settings
+from dispatcher.config.settings import Settings, load_settings
+from dispatcher.local import broker
 
 
 @cache
@@ -15,4 +15,4 @@ def settings() -> Settings:
 def broker_url() -> str:
     """The URL of the Redis server that this process talks to."""
     loaded = settings()
-    return embedded.broker_url(loaded.broker.url, loaded.store.url)
+    return broker.broker_url(loaded.broker.url, loaded.store.url)

@@ -7,11 +7,19 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from dispatcher.campaigns.rendering import render
+from dispatcher.policy.reconciliation import (
+    MAX_LOOKS,
+    Doubt,
+    Finding,
+    Look,
+    Note,
+    decide,
+    next_pause_s,
+)
+from dispatcher.policy.routes import route_of
+from dispatcher.policy.verdict import plausible_cost
 from dispatcher.providers.base import Capabilities, Provider
-from dispatcher.reconcile import MAX_LOOKS, Doubt, Finding, Look, Note, decide, next_pause_s
-from dispatcher.rendering import render
-from dispatcher.routes import route_of
-from dispatcher.settlement import plausible_cost
 from dispatcher.status import MessageState
 from dispatcher.store import decisions, doubts, listings
 from dispatcher.store.decisions import Case, Found, Noted

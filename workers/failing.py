@@ -5,8 +5,8 @@ import random
 import traceback
 from datetime import timedelta
 
-from dispatcher.backoff import full_jitter
 from dispatcher.errors import Refused
+from dispatcher.policy.backoff import full_jitter
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import batches, campaigns, endings
 from dispatcher.store.batches import Claim

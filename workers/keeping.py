@@ -9,9 +9,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from dispatcher.backoff import full_jitter
 from dispatcher.errors import StoreError
-from dispatcher.spill import Answer
+from dispatcher.policy.backoff import full_jitter
+from dispatcher.recovery.spill import Answer
 from dispatcher.store.engine import store_now
 from workers.services import Services
 

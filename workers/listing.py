@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import DeliveryReport, ListedMessage, ListPage
+from dispatcher.outbound.ratelimit import Bucket
+from dispatcher.policy.fair_queue import SHORT_WAIT_S
+from dispatcher.policy.reconciliation import CLOCK_SKEW
 from dispatcher.providers.base import Provider, StatusLookup
-from dispatcher.ratelimit import Bucket
-from dispatcher.reconcile import CLOCK_SKEW
-from dispatcher.schedule import SHORT_WAIT_S
 from dispatcher.store import accounts
 from dispatcher.store.engine import store_now
 from dispatcher.store.polls import Polled
+from dispatcher.types import DeliveryReport, ListedMessage, ListPage
 from workers.services import Services
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import inf
 
-from dispatcher.ratelimit import Bucket, Reservation
-from dispatcher.release import rates_of, seconds_ahead
-from dispatcher.schedule import SHORT_WAIT_S, Unit, departures
+from dispatcher.outbound.ratelimit import Bucket, Reservation
+from dispatcher.outbound.release import rates_of, seconds_ahead
+from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit, departures
 from dispatcher.store.attempts import Locked
 from dispatcher.store.sets import AnyRow
 from workers.services import Services

@@ -8,14 +8,14 @@ from time import monotonic
 from typing import NamedTuple
 
 from dispatcher.errors import ProviderError
-from dispatcher.messages import DeliveryReport, PollRef, PollTarget
+from dispatcher.policy.fair_queue import poll_delay
+from dispatcher.policy.verdict import plausible_cost
 from dispatcher.providers.base import Provider
-from dispatcher.schedule import poll_delay
-from dispatcher.settlement import plausible_cost
 from dispatcher.status import MessageState
 from dispatcher.store import polls
 from dispatcher.store.engine import store_now
 from dispatcher.store.polls import Polled, PollTicket, Receipt
+from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import POLL, app, publish_polls
 from workers.listing import may_ask, read_list, reads_list
 from workers.quiet import explained

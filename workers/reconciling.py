@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from dispatcher.errors import DispatcherError, ProviderError
-from dispatcher.messages import ListPage
+from dispatcher.policy.reconciliation import LOOKS_AT_ONCE, Look
 from dispatcher.providers.base import Provider
-from dispatcher.reconcile import LOOKS_AT_ONCE, Look
 from dispatcher.store import doubts, listings
 from dispatcher.store.doubts import Doubtful, LookTicket
 from dispatcher.store.engine import store_now
 from dispatcher.store.sets import AnyRow
+from dispatcher.types import ListPage
 from workers.app import RECONCILE, app, publish_looks
 from workers.deciding import settle
 from workers.listing import Repeated, may_ask

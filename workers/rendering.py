@@ -5,12 +5,12 @@ from datetime import datetime
 
 import orjson
 
-from dispatcher.messages import SubmitBatch, SubmitRequest
+from dispatcher.campaigns.rendering import render
+from dispatcher.policy.routes import route_of
 from dispatcher.providers.base import Provider
-from dispatcher.rendering import render
-from dispatcher.routes import route_of
 from dispatcher.status import Encoding, Kind
 from dispatcher.store.sets import AnyRow
+from dispatcher.types import SubmitBatch, SubmitRequest
 
 
 def batch_of(

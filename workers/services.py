@@ -8,16 +8,16 @@ from datetime import timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
-from dispatcher import embedded
-from dispatcher.config import Settings
-from dispatcher.processes import threads_needed
+from dispatcher.config.settings import Settings
+from dispatcher.local import broker
+from dispatcher.local.celery import threads_needed
+from dispatcher.outbound.ratelimit import RateLimiter
+from dispatcher.outbound.transport import HttpClient
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
-from dispatcher.ratelimit import RateLimiter
-from dispatcher.spill import Spill, spill_of
+from dispatcher.recovery.spill import Spill, spill_of
+from dispatcher.recovery.witness import Witness
 from dispatcher.store.engine import Store
-from dispatcher.transport import HttpClient
-from dispatcher.witness import Witness
 from workers.configured import broker_url, settings
 from workers.leases import Leases
 from workers.runtime import HttpRuntime
@@ -73,7 +73,7 @@ def services() -> Services:
     name = f"{socket.gethostname()}:{os.getpid()}"
     # Per host, where several accounts may be: a hanging one keeps its own places only.
     connections = threads = threads_needed(loaded)
-    client = embedded.redis_client(broker_url())
+    client = broker.redis_client(broker_url())
     return Services(
         settings=loaded,
         store=store,

@@ -12,21 +12,21 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from dispatcher.backoff import full_jitter, retry_delay
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.health import Policy, Sign, after, sign_of
-from dispatcher.messages import HttpResponse, RecipientResult, SubmitOutcome, SubmitRequest
+from dispatcher.outbound.transport import NotBegun
+from dispatcher.policy.backoff import full_jitter, retry_delay
+from dispatcher.policy.breaker import Policy, Sign, after, sign_of
+from dispatcher.policy.fair_queue import Unit
+from dispatcher.policy.verdict import MISSING, Verdict, judge, judge_error, stopped
 from dispatcher.providers.base import Provider, StatusLookup
-from dispatcher.schedule import Unit
-from dispatcher.segments import measure
-from dispatcher.settlement import MISSING, Verdict, judge, judge_error, stopped
-from dispatcher.spill import Answer, Polling, store_all
+from dispatcher.recovery.spill import Answer, Polling, store_all
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, campaigns, endings, health
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.batches import Claim
 from dispatcher.store.sets import AnyRow
-from dispatcher.transport import NotBegun
+from dispatcher.text.segments import measure
+from dispatcher.types import HttpResponse, RecipientResult, SubmitOutcome, SubmitRequest
 from workers.keeping import keep
 from workers.services import Services
 

@@ -14,13 +14,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from math import inf
 
+from dispatcher.campaigns.rendering import has_own_texts
 from dispatcher.errors import BrokerError, ConfigError, DispatcherError, Refused, StoreError
-from dispatcher.pacing import LEAD_S
+from dispatcher.outbound.release import release
+from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, day_end
+from dispatcher.policy.pacing import LEAD_S
 from dispatcher.providers.base import Provider
-from dispatcher.release import release
-from dispatcher.rendering import has_own_texts
-from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S, day_end
-from dispatcher.spill import Answer
+from dispatcher.recovery.spill import Answer
 from dispatcher.store import accounts, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now

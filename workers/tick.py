@@ -2,11 +2,11 @@
 
 import logging
 
-from dispatcher import fallback
-from dispatcher.release import release
+from dispatcher.outbound import fallback
+from dispatcher.outbound.release import release
+from dispatcher.outbound.sweep import sweep
 from dispatcher.store import accounts, campaigns, scheduler
 from dispatcher.store.engine import store_now
-from dispatcher.sweep import sweep
 from workers.app import TICK, app, publish
 from workers.checking import release_checks
 from workers.polling import release_polls

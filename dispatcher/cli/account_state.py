@@ -9,7 +9,7 @@ from dispatcher.cli.held import warn_if_held
 from dispatcher.cli.output import print_json, print_table, safe_text
 
 if TYPE_CHECKING:
-    from dispatcher.config import Settings
+    from dispatcher.config.settings import Settings
     from dispatcher.providers.base import Capabilities
     from dispatcher.store.sets import AnyRow
 
@@ -95,11 +95,11 @@ def resume(ctx: click.Context, name: str) -> None:
 
 
 def _accounts(settings: "Settings") -> list[dict[str, Any]]:
+    from dispatcher.campaigns.wording import hours_in_words, limits_in_words
     from dispatcher.cli.inquiry import provider_of
-    from dispatcher.health import waits_for
+    from dispatcher.policy.breaker import waits_for
     from dispatcher.store import accounts
     from dispatcher.store.engine import Store, store_now
-    from dispatcher.terms import hours_in_words, limits_in_words
 
     with Store(settings.store.url).read() as conn:
         known = accounts.all_accounts(conn)

@@ -46,10 +46,10 @@ def cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None
     Example:
       dispatcher campaign cancel 1
     """
-    from dispatcher import campaigns
+    from dispatcher.campaigns import control
     from dispatcher.store.engine import Store
 
-    shown = campaigns.view(Store(settings_from(ctx).store.url), reference)
+    shown = control.view(Store(settings_from(ctx).store.url), reference)
     left = counted(shown.counts["pending"], "recipient is", "recipients are")
     question = f"Cancel campaign {shown.campaign.id} ({left} not submitted yet)?"
     if not confirm(question, yes):
@@ -58,15 +58,15 @@ def cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None
 
 
 def _change(ctx: click.Context, action: str, reference: str, as_json: bool) -> None:
-    from dispatcher import campaigns
+    from dispatcher.campaigns import control
     from dispatcher.store.engine import Store
 
     store = Store(settings_from(ctx).store.url)
-    changed = getattr(campaigns, action)(store, reference)
+    changed = getattr(control, action)(store, reference)
     if as_json:
-        print_json(campaigns.details(campaigns.view(store, str(changed.id))))
+        print_json(control.details(control.view(store, str(changed.id))))
         return
-    shown = campaigns.view(store, str(changed.id))
+    shown = control.view(store, str(changed.id))
     flying = shown.batches["claimed"] + shown.batches["submitting"]
     click.echo(f"campaign {changed.id} is {changed.state}")
     if flying and action != "resume":

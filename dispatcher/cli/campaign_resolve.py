@@ -9,7 +9,7 @@ from dispatcher.cli.output import confirm, counted, declined, print_json
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from dispatcher.resolution import Done, Doubted
+    from dispatcher.campaigns.resolution import Done, Doubted
     from dispatcher.store.engine import Store
 
 _CHOICES = {
@@ -48,7 +48,7 @@ def resolve(
       dispatcher campaign resolve 1 --assume-submitted
       dispatcher campaign resolve 1 --resend --recipient +919800000001
     """
-    from dispatcher import resolution
+    from dispatcher.campaigns import resolution
     from dispatcher.store.engine import Store
 
     if choice is None:
@@ -81,11 +81,11 @@ def retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
     Example:
       dispatcher campaign retry 1
     """
-    from dispatcher import campaigns, resolution
+    from dispatcher.campaigns import control, resolution
     from dispatcher.store.engine import Store
 
     store = Store(settings_from(ctx).store.url)
-    shown = campaigns.view(store, reference)
+    shown = control.view(store, reference)
     failed = shown.counts["failed"]
     question = f"Try the failed recipients of campaign {shown.campaign.id} again (up to {failed})?"
     if failed and not confirm(question, yes):
@@ -117,8 +117,8 @@ def _question(doubted: "Doubted", choice: str) -> str:
 def _numbers(
     ctx: click.Context, store: "Store", reference: str, recipients: tuple[str, ...]
 ) -> frozenset[int]:
-    from dispatcher.campaigns import find
-    from dispatcher.msisdn import MsisdnError, NumberReader
+    from dispatcher.campaigns.control import find
+    from dispatcher.numbers.msisdn import MsisdnError, NumberReader
 
     if not recipients:
         return frozenset()
@@ -133,11 +133,11 @@ def _numbers(
 
 
 def _answer(store: "Store", done: "Done", what: str, *, as_json: bool) -> None:
-    from dispatcher import campaigns
+    from dispatcher.campaigns import control
 
-    shown = campaigns.view(store, str(done.campaign_id))
+    shown = control.view(store, str(done.campaign_id))
     if as_json:
-        print_json({"recipients": done.recipients, "left": done.left, **campaigns.details(shown)})
+        print_json({"recipients": done.recipients, "left": done.left, **control.details(shown)})
     else:
         click.echo(f"campaign {done.campaign_id}: {counted(done.recipients, 'recipient')} {what}")
         if done.left:

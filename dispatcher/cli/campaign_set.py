@@ -12,7 +12,7 @@ from dispatcher.errors import UsageProblem
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from dispatcher.config import Settings
+    from dispatcher.config.settings import Settings
     from dispatcher.store.sets import AnyRow
 
 #: What a person calls the columns that it changes.
@@ -49,23 +49,23 @@ def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> 
     """
     from datetime import UTC, datetime
 
-    from dispatcher import campaigns
+    from dispatcher.campaigns import control
+    from dispatcher.campaigns.wording import past_dates
     from dispatcher.store.engine import Store
-    from dispatcher.terms import past_dates
 
     refuse_empty(ctx)
     settings = settings_from(ctx)
     store = Store(settings.store.url)
     with store.read() as conn:
-        campaign = campaigns.find(conn, reference)
+        campaign = control.find(conn, reference)
     values = _values(settings, campaign, given)
     if not values:
         raise UsageProblem("nothing to set", "give --rate, --window, --priority, …")
     timeout_s = settings.account(campaign.account).timeout_s
-    changed = campaigns.set_terms(store, str(campaign.id), values, timeout_s)
-    shown = campaigns.view(store, str(changed.id))
+    changed = control.set_terms(store, str(campaign.id), values, timeout_s)
+    shown = control.view(store, str(changed.id))
     if as_json:
-        print_json(campaigns.details(shown))
+        print_json(control.details(shown))
         return
     names = ", ".join(_TERMS[name] for name in values)
     click.echo(f"campaign {changed.id}: {names} changed")
@@ -132,9 +132,9 @@ def _stored(campaign: "AnyRow") -> dict[str, Any]:
 
 def _schedule(old: dict[str, Any], given: dict[str, Any], *, default: "tzinfo") -> str | None:
     """The new schedule: what was given, beside what stays of the old one."""
+    from dispatcher.campaigns.timing import Timing
     from dispatcher.cli.values import check_windows
-    from dispatcher.timing import Timing
-    from dispatcher.zone_names import parse_zone
+    from dispatcher.windows.zone_names import parse_zone
 
     def chosen(name: str) -> tuple[str, ...]:
         if given[name] == ("none",):
@@ -156,9 +156,9 @@ def _check(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> 
 
     import orjson
 
-    from dispatcher.gates import Wanted, check_opens
+    from dispatcher.campaigns.gate import Wanted, check_opens
+    from dispatcher.campaigns.timing import Timing, check_start
     from dispatcher.status import Kind
-    from dispatcher.timing import Timing, check_start
 
     if not values.keys() & {"start_at", "expire_at", "schedule"}:
         return

@@ -15,13 +15,13 @@ from dispatcher.errors import Refused, UsageProblem
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
 
-    from dispatcher.content import Content
-    from dispatcher.messages import Route
-    from dispatcher.order import Order, Ready
+    from dispatcher.campaigns.content import Content
+    from dispatcher.campaigns.timing import Timing
     from dispatcher.providers.base import Provider, RouteWish
     from dispatcher.store.engine import Store
-    from dispatcher.submission import Imported
-    from dispatcher.timing import Timing
+    from dispatcher.submission.request import Order, Ready
+    from dispatcher.submission.service import Imported
+    from dispatcher.types import Route
 
 
 @click.command("submit")
@@ -136,7 +136,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     Example:
       dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
     """
-    from dispatcher import campaigns, submission
+    from dispatcher.campaigns import control
     from dispatcher.cli.fallbacks import with_fallbacks
     from dispatcher.cli.giving_away import check_combinations, check_features, submit_to_lists
     from dispatcher.cli.inquiry import chosen, directory_of
@@ -144,6 +144,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     from dispatcher.cli.send import check_test
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import make_new
+    from dispatcher.submission import service
 
     refuse_empty(ctx, but={"text"})
     check_combinations(given)
@@ -160,13 +161,13 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     if given["contact_lists"]:
         submit_to_lists(store, order, provider, resolve, given)
         return
-    with submission.prepared(order, provider, resolve) as checked:
+    with service.prepared(order, provider, resolve) as checked:
         ready = with_fallbacks(ctx, checked, given)
         if given["dry_run"]:
             _dry_run(store, ready, given)
             return
         make_new(store)
-        if (known := submission.already_submitted(store, ready)) is not None:
+        if (known := service.already_submitted(store, ready)) is not None:
             what = "was submitted before with this key"
             answer(store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what)
             return
@@ -175,7 +176,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     reference = str(imported.job.campaign_id)
     if not imported.preview.valid:
         if given["as_json"]:
-            print_json(campaigns.details(campaigns.view(store, reference)))
+            print_json(control.details(control.view(store, reference)))
         raise Refused(
             f"campaign {reference} is rejected: no row of the file can be sent",
             f"`dispatcher campaign export {reference} --rejects` says why, row by row",
@@ -184,11 +185,11 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _dry_run(store: "Store", ready: "Ready", given: dict[str, Any]) -> None:
-    from dispatcher import submission
     from dispatcher.cli.preview import preview_json, print_preview, rejects_written
+    from dispatcher.submission import service
 
     with rejects_written(ready, given["rejects"]) as rejected:
-        preview = submission.dry_run(ready, _progress(ready), rejected)
+        preview = service.dry_run(ready, _progress(ready), rejected)
     if given["as_json"]:
         print_json(preview_json(store, ready, preview))
     else:
@@ -197,12 +198,12 @@ def _dry_run(store: "Store", ready: "Ready", given: dict[str, Any]) -> None:
 
 def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported":
     """Store the rows, show what they are, and ask. On a no, nothing is kept: Refused."""
-    from dispatcher import submission
     from dispatcher.cli.giving_away import say_scheduled
     from dispatcher.cli.preview import print_preview, write_rejects
     from dispatcher.cli.send import send_test
+    from dispatcher.submission import service
 
-    imported = submission.import_rows(store, ready, _progress(ready))
+    imported = service.import_rows(store, ready, _progress(ready))
     valid = imported.preview.valid
     accepted = False
     try:
@@ -214,11 +215,11 @@ def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported"
         if given["test_to"] is not None and valid:
             send_test(store, ready, imported.preview.texts[0].text, given["test_to"])
         if not valid or confirm(f"Send to {counted(valid, 'recipient')}?", given["yes"]):
-            submission.accept(store, imported)
+            service.accept(store, imported)
             accepted = True
     finally:
         if not accepted:
-            submission.discard(store, imported.job)
+            service.discard(store, imported.job)
     if not accepted:
         raise declined("nothing was sent, and nothing is kept")
     return imported
@@ -227,8 +228,8 @@ def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported"
 def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
     from datetime import UTC, datetime
 
+    from dispatcher.campaigns.timing import Timing, check_start
     from dispatcher.cli.values import check_windows, parse_rate, parse_time
-    from dispatcher.timing import Timing, check_start
 
     zone = _zone(provider, given)
     start, end = given["start_at"], given["expire_at"]
@@ -260,8 +261,8 @@ def _zone(provider: "Provider", given: dict[str, Any]) -> "tzinfo":
 
 
 def _content(provider: "Provider", given: dict[str, Any]) -> "Content":
+    from dispatcher.campaigns.content import Content
     from dispatcher.cli.values import parse_time
-    from dispatcher.content import Content
 
     zone, at = _zone(provider, given), given["schedule_at_provider"]
     columns = given["template_vars"] or ""
@@ -284,8 +285,8 @@ def _whole_minute(at: "datetime") -> "datetime":
 
 
 def _order(account: str, given: dict[str, Any], timing: "Timing", content: "Content") -> "Order":
-    from dispatcher.order import Order
     from dispatcher.status import Kind
+    from dispatcher.submission.request import Order
 
     file = given["file"]
     if file is None and not given["contact_lists"]:

@@ -22,8 +22,8 @@ from dispatcher.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.campaigns import View
-    from dispatcher.routes import Leg
+    from dispatcher.campaigns.control import View
+    from dispatcher.policy.routes import Leg
     from dispatcher.store.engine import Store
 
 
@@ -41,7 +41,7 @@ def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool
     Example:
       dispatcher campaign list --state running
     """
-    from dispatcher import campaigns
+    from dispatcher.campaigns import control
     from dispatcher.status import CampaignState
 
     if unknown := set(states) - set(CampaignState):
@@ -50,9 +50,9 @@ def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool
         )
     store = _store(ctx)
     warn_if_held(store)
-    rows = campaigns.listing(store, limit=limit, states=states)
+    rows = control.listing(store, limit=limit, states=states)
     if as_json:
-        print_json([campaigns.summary(campaign, counts) for campaign, counts in rows])
+        print_json([control.summary(campaign, counts) for campaign, counts in rows])
         return
     if not rows:
         click.echo("there are no campaigns yet: `dispatcher campaign submit` makes one")
@@ -88,17 +88,17 @@ def show(ctx: click.Context, reference: str, as_json: bool) -> None:
     Example:
       dispatcher campaign show 1 --json
     """
-    from dispatcher import campaigns
+    from dispatcher.campaigns import control
 
     store = _store(ctx)
     held = warn_if_held(store)
-    shown = campaigns.view(store, reference)
+    shown = control.view(store, reference)
     if as_json:
-        from dispatcher import outlook
+        from dispatcher.forecast import service
 
         found = forecast_of(ctx, store, shown)
-        forecast = None if found is None else outlook.as_json(found)
-        print_json({**campaigns.details(shown), "held": held, "forecast": forecast})
+        forecast = None if found is None else service.as_json(found)
+        print_json({**control.details(shown), "held": held, "forecast": forecast})
         return
     print_view(ctx, shown)
     print_forecast(ctx, store, shown)
@@ -153,12 +153,12 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
     Example:
       dispatcher campaign export 1 -o results.csv
     """
-    from dispatcher import campaigns
-    from dispatcher.export import write_csv
+    from dispatcher.campaigns import control
+    from dispatcher.campaigns.export import write_csv
 
     store = _store(ctx)
     with store.read() as conn:
-        campaign = campaigns.find(conn, reference)
+        campaign = control.find(conn, reference)
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
         write_csv(store, campaign, sys.stdout, rejects_only=rejects)
@@ -174,7 +174,7 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
 def print_view(ctx: click.Context, shown: "View") -> None:
     """A campaign as a person reads it."""
     from dispatcher.cli.progress import held_up_by
-    from dispatcher.routes import legs_of, route_of
+    from dispatcher.policy.routes import legs_of, route_of
     from dispatcher.store.types import in_digits
 
     c, counts = shown.campaign, shown.counts

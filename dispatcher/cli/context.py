@@ -11,7 +11,7 @@ import click
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from dispatcher.config import Settings
+    from dispatcher.config.settings import Settings
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Session:
     @cached_property
     def settings(self) -> "Settings":
         """The configuration. Raises as `load_settings`."""
-        from dispatcher.config import load_settings
+        from dispatcher.config.settings import load_settings
 
         return load_settings(self.config)
 

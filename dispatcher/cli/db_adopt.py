@@ -41,8 +41,8 @@ def adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
     Example:
       dispatcher db adopt
     """
-    from dispatcher import adoption
-    from dispatcher.embedded import broker_url, redis_client
+    from dispatcher.local.broker import broker_url, redis_client
+    from dispatcher.recovery import adoption
     from dispatcher.store.engine import Store
 
     settings = settings_from(ctx)

@@ -8,9 +8,9 @@ import click
 from dispatcher.cli.output import print_line, print_table, safe_text
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns import View
+    from dispatcher.campaigns.control import View
     from dispatcher.demo import Demo
-    from dispatcher.intake import Preview
+    from dispatcher.recipients.validation import Preview
 
 
 @click.command("demo")

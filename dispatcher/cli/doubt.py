@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from dispatcher.cli.output import counted
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns import View
+    from dispatcher.campaigns.control import View
 
 
 def doubt_in_words(shown: "View", *, has_list: bool) -> str | None:

@@ -13,7 +13,7 @@ import click
 from dispatcher import __version__
 from dispatcher.cli.output import safe_text
 from dispatcher.errors import DispatcherError
-from dispatcher.state_folder import state_folder
+from dispatcher.local.state_folder import state_folder
 
 #: 128 + SIGINT, as shells have it.
 _INTERRUPTED: Final = 130

@@ -11,15 +11,15 @@ from dispatcher.cli.inquiry import chosen, directory_of
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from dispatcher.messages import Route
-    from dispatcher.order import Ready
+    from dispatcher.policy.routes import Leg
     from dispatcher.providers.base import Provider, RouteWish
-    from dispatcher.routes import Leg
+    from dispatcher.submission.request import Ready
+    from dispatcher.types import Route
 
 
 def with_fallbacks(ctx: click.Context, ready: "Ready", given: dict[str, Any]) -> "Ready":
     """The order with the accounts that it may go on by. Raises Refused, naming the account."""
-    from dispatcher.fallback import checked_leg
+    from dispatcher.submission.fallback_check import checked_leg
 
     legs: list[Leg] = []
     settings = {}

@@ -15,11 +15,11 @@ from dispatcher.errors import Refused, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatcher.messages import Route
-    from dispatcher.order import Order, Ready
     from dispatcher.providers.base import Provider, RouteWish
     from dispatcher.store.engine import Store
-    from dispatcher.submission import Imported
+    from dispatcher.submission.request import Order, Ready
+    from dispatcher.submission.service import Imported
+    from dispatcher.types import Route
 
 #: Options and the capability that each needs.
 _NEEDS: Final = {
@@ -85,7 +85,7 @@ def say_scheduled(ready: "Ready") -> None:
     """Say what handing the schedule to the provider means."""
     from zoneinfo import ZoneInfo
 
-    from dispatcher.terms import moment
+    from dispatcher.campaigns.wording import moment
 
     at = ready.order.content.schedule_at
     if at is not None:
@@ -105,7 +105,7 @@ def submit_to_lists(
     given: dict[str, Any],
 ) -> None:
     """Submit to contact lists of the provider's, after saying what is given away by that."""
-    from dispatcher import submission
+    from dispatcher.submission import service
 
     lists = order.content.contact_lists
     table = io.StringIO(newline="")
@@ -117,14 +117,14 @@ def submit_to_lists(
         source_name=f"contact lists {name}",
         name=given["name"] or f"contact lists {name}",
     )
-    with submission.prepared(order, provider, resolve) as ready:
+    with service.prepared(order, provider, resolve) as ready:
         if not given["as_json"]:
             _say(ready)
         if given["dry_run"]:
             return
-        known = submission.already_submitted(store, ready)
+        known = service.already_submitted(store, ready)
         if known is None:
-            imported = submission.import_lists(store, ready)
+            imported = service.import_lists(store, ready)
             _ask(store, imported, given)
     reference = str(known.id if known is not None else imported.job.campaign_id)
     what = "was submitted before with this key" if known is not None else "is scheduled"
@@ -146,15 +146,15 @@ def _say(ready: "Ready") -> None:
 
 
 def _ask(store: "Store", imported: "Imported", given: dict[str, Any]) -> None:
-    from dispatcher import submission
+    from dispatcher.submission import service
 
     accepted = False
     try:
         if confirm("Send to everybody on these lists?", given["yes"]):
-            submission.accept(store, imported)
+            service.accept(store, imported)
             accepted = True
     finally:
         if not accepted:
-            submission.discard(store, imported.job)
+            service.discard(store, imported.job)
     if not accepted:
         raise declined("nothing was sent, and nothing is kept")

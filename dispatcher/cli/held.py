@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def warn_if_held(store: "Store") -> str | None:
     """Print to stderr why nothing is released; the reason, or None where all is well."""
-    from dispatcher.witness import Witness
+    from dispatcher.recovery.witness import Witness
 
     held = Witness(store).judge()
     if held is not None:
@@ -22,7 +22,7 @@ def warn_if_held(store: "Store") -> str | None:
 
 def without_scheduler(store: "Store") -> str | None:
     """That nothing is sent for want of a scheduler, and the remedy; None while one is alive."""
-    from dispatcher.campaigns import SCHEDULER_SILENT_S, scheduler_silence_s
+    from dispatcher.campaigns.control import SCHEDULER_SILENT_S, scheduler_silence_s
 
     silence_s = scheduler_silence_s(store)
     if silence_s is not None and silence_s <= SCHEDULER_SILENT_S:

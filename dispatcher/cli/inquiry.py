@@ -10,9 +10,9 @@ from dispatcher.errors import ProviderError, Refused, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatcher.config import Settings
-    from dispatcher.messages import Directory, HttpRequest, HttpResponse
+    from dispatcher.config.settings import Settings
     from dispatcher.providers.base import Provider
+    from dispatcher.types import Directory, HttpRequest, HttpResponse
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def ask(
     name: str, provider: "Provider", request: "HttpRequest", parse: "Callable[[HttpResponse], T]"
 ) -> T:
     """The parsed answer to a request that only reads; its ProviderError names the account."""
-    from dispatcher.transport import fetch
+    from dispatcher.outbound.transport import fetch
 
     try:
         return parse(fetch(request, timeout_s=provider.settings.timeout_s))
@@ -76,7 +76,7 @@ def ask(
 
 def directory_of(name: str, provider: "Provider") -> "Directory":
     """The senders and templates that the provider lists, where it does. Raises ProviderError."""
-    from dispatcher.messages import Directory, SenderId, Template
+    from dispatcher.types import Directory, SenderId, Template
 
     senders_found: list[SenderId] = []
     templates_found: list[Template] = []

@@ -8,7 +8,7 @@ from dispatcher.cli.held import without_scheduler
 from dispatcher.cli.output import print_json
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns import View
+    from dispatcher.campaigns.control import View
     from dispatcher.store.engine import Store
 
 SUBMITTED: Final = "submitted"
@@ -32,20 +32,20 @@ def answer(
 
     `what` completes the sentence "campaign 7 …".
     """
-    from dispatcher import campaigns
+    from dispatcher.campaigns import control
 
     if (missing := without_scheduler(store)) is not None:
         click.echo(missing, err=True)
     if wait_for is not None:
         _wait(store, reference, wait_for, as_json=as_json)
     elif as_json:
-        print_json(campaigns.details(campaigns.view(store, reference)))
+        print_json(control.details(control.view(store, reference)))
     else:
         click.echo(f"campaign {reference} {what}; `dispatcher campaign watch {reference}`")
 
 
 def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:
-    from dispatcher import campaigns
+    from dispatcher.campaigns import control
     from dispatcher.cli.campaign_view import print_view
     from dispatcher.cli.progress import follow
 
@@ -55,7 +55,7 @@ def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> No
 
     shown = follow(store, reference, done, silent=as_json)
     if as_json:
-        print_json(campaigns.details(shown))
+        print_json(control.details(shown))
     else:
         print_view(click.get_current_context(), shown)
     missed = sum(shown.counts[name] for name in ("in_doubt", "failed", "cancelled", "lapsed"))

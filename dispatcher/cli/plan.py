@@ -9,16 +9,16 @@ from dispatcher.cli.context import settings_from
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dispatcher.campaigns import View
-    from dispatcher.forecast import Forecast
+    from dispatcher.campaigns.control import View
+    from dispatcher.campaigns.wording import Term
+    from dispatcher.forecast.simulation import Forecast
     from dispatcher.store.engine import Store
     from dispatcher.store.sets import AnyRow
-    from dispatcher.terms import Term
 
 
 def terms_of(ctx: click.Context, campaign: "AnyRow") -> "Iterable[Term]":
     """When, how fast and in what order it may be sent; nothing where its account is not known."""
-    from dispatcher.terms import terms
+    from dispatcher.campaigns.wording import terms
 
     settings = settings_from(ctx).accounts.get(campaign.account)
     if settings is None:
@@ -34,26 +34,26 @@ def print_terms(terms: "Iterable[Term]") -> None:
 
 def forecast_of(ctx: click.Context, store: "Store", shown: "View") -> "Forecast | None":
     """When everybody will be submitted; None where nothing is left, or a person stopped it."""
-    from dispatcher import outlook
+    from dispatcher.forecast import service
 
     settings = settings_from(ctx).accounts.get(shown.campaign.account)
     is_open = shown.campaign.state in {"scheduled", "running"}
     if settings is None or not is_open or not shown.counts["pending"]:
         return None
-    return outlook.of_campaign(store, settings, shown.campaign)
+    return service.of_campaign(store, settings, shown.campaign)
 
 
 def forecast_in_words(ctx: click.Context, store: "Store", shown: "View") -> str | None:
     """The same as a sentence; times in the account's zone."""
     from zoneinfo import ZoneInfo
 
-    from dispatcher import outlook
+    from dispatcher.forecast import service
 
     found = forecast_of(ctx, store, shown)
     if found is None:
         return None
     account = settings_from(ctx).account(shown.campaign.account)
-    return outlook.in_words(found, ZoneInfo(account.timezone))
+    return service.in_words(found, ZoneInfo(account.timezone))
 
 
 def print_forecast(ctx: click.Context, store: "Store", shown: "View") -> None:

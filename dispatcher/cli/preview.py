@@ -17,10 +17,10 @@ from dispatcher.cli.output import counted, print_line, safe_text
 from dispatcher.errors import StoreError, UsageProblem
 
 if TYPE_CHECKING:
-    from dispatcher.forecast import Forecast
-    from dispatcher.intake import Preview, Rejected
-    from dispatcher.order import Ready
+    from dispatcher.forecast.simulation import Forecast
+    from dispatcher.recipients.validation import Preview, Rejected
     from dispatcher.store.engine import Store
+    from dispatcher.submission.request import Ready
 
 _SHOWN_REASONS = 8
 _SHOWN_ZONES = 6
@@ -56,7 +56,7 @@ def print_preview(store: "Store", ready: "Ready", preview: "Preview") -> None:
 
 def preview_json(store: "Store", ready: "Ready", preview: "Preview") -> dict[str, Any]:
     """What a dry run found; there is no campaign, so no id."""
-    from dispatcher.outlook import as_json
+    from dispatcher.forecast.service import as_json
 
     found, error = _forecast(store, ready, preview)
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
@@ -76,23 +76,23 @@ def _forecast(
     store: "Store", ready: "Ready", preview: "Preview"
 ) -> "tuple[Forecast, StoreError | None]":
     """As if it were alone where the store cannot be read, and why: a dry run needs no store."""
-    from dispatcher import outlook
+    from dispatcher.forecast import service
 
     try:
-        return outlook.of_order(store, ready, preview), None
+        return service.of_order(store, ready, preview), None
     except StoreError as error:
-        return outlook.of_order_alone(ready, preview, datetime.now(UTC)), error
+        return service.of_order_alone(ready, preview, datetime.now(UTC)), error
 
 
 def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
     from zoneinfo import ZoneInfo
 
-    from dispatcher import outlook
+    from dispatcher.forecast import service
 
     found, error = _forecast(store, ready, preview)
     zone = ZoneInfo(ready.provider.settings.timezone)
     alone = "" if error is None else f" (if nothing else is to be sent: {error.message})"
-    print_line(f"forecast: {outlook.in_words(found, zone)}{alone}", "    ")
+    print_line(f"forecast: {service.in_words(found, zone)}{alone}", "    ")
 
 
 def _print_parts(ready: "Ready", preview: "Preview") -> None:
@@ -120,7 +120,7 @@ def _print_parts(ready: "Ready", preview: "Preview") -> None:
 
 def print_terms(ready: "Ready") -> None:
     """When and how fast it will be sent, and what was asked for besides."""
-    from dispatcher.terms import terms
+    from dispatcher.campaigns.wording import terms
 
     order, settings = ready.order, ready.provider.settings
     by_zone = order.timing.in_recipients_zone
@@ -132,7 +132,7 @@ def print_terms(ready: "Ready") -> None:
 
 
 def _print_zones(ready: "Ready", preview: "Preview") -> None:
-    from dispatcher.zones import ZoneSource
+    from dispatcher.windows.recipient_zones import ZoneSource
 
     words = {
         ZoneSource.COLUMN: f"by column {safe_text(ready.zone_column)!r}",
@@ -162,10 +162,10 @@ def _print_warnings(ready: "Ready", preview: "Preview") -> None:
 
 
 def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
-    from dispatcher.content import differs_from
-    from dispatcher.segments import measure, normalize, odd_characters
+    from dispatcher.campaigns.content import differs_from
+    from dispatcher.campaigns.wording import past_dates
     from dispatcher.status import Encoding
-    from dispatcher.terms import past_dates
+    from dispatcher.text.segments import measure, normalize, odd_characters
 
     found = []
     text = ready.written.text
@@ -195,7 +195,7 @@ def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
 
 def _burst(ready: "Ready", preview: "Preview") -> str | None:
     """That the rate is slow for the size of requests, each of which leaves at once."""
-    from dispatcher.terms import rate_in_words
+    from dispatcher.campaigns.wording import rate_in_words
 
     own, allowed = ready.order.timing.rate, ready.provider.settings.messages_per_second
     slowest = min((rate for rate in (own, allowed) if rate is not None), default=None)
@@ -226,7 +226,7 @@ def _print_rejects(preview: "Preview") -> None:
 
 
 def _print_texts(preview: "Preview") -> None:
-    from dispatcher.msisdn import mask
+    from dispatcher.numbers.msisdn import mask
 
     if preview.texts:
         click.echo("texts as they will arrive:")
@@ -246,7 +246,7 @@ def check_writable(path: Path) -> None:
 @contextmanager
 def rejects_written(ready: "Ready", path: Path | None) -> "Iterator[Callable[[Rejected], None]]":
     """What writes each row that gets no message to `path`; nothing without one."""
-    from dispatcher.export import RejectsFile
+    from dispatcher.campaigns.export import RejectsFile
 
     if path is None:
         yield lambda _reject: None
@@ -260,7 +260,7 @@ def rejects_written(ready: "Ready", path: Path | None) -> "Iterator[Callable[[Re
 
 def write_rejects(store: "Store", campaign_id: int, path: Path) -> None:
     """Write the rows that get no message. Raises UsageProblem where the file cannot be written."""
-    from dispatcher.export import write_csv
+    from dispatcher.campaigns.export import write_csv
     from dispatcher.store import campaigns
 
     with store.read() as conn:

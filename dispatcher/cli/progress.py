@@ -15,7 +15,7 @@ from dispatcher.cli.held import without_scheduler
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from dispatcher.campaigns import View
+    from dispatcher.campaigns.control import View
     from dispatcher.store.engine import Store
 
 _EVERY_S = 0.5
@@ -62,13 +62,13 @@ def follow(
 
     `forecast` is asked now and then, and shown beside the progress.
     """
-    from dispatcher import campaigns
+    from dispatcher.campaigns import control
 
     pace = Pace()
     foreseen, missing, asked_at = None, None, -_FORECAST_EVERY_S
     with Screen() as screen:
         while True:
-            shown = campaigns.view(store, reference)
+            shown = control.view(store, reference)
             pace.note(shown.submitted_in_all)
             if not silent:
                 if time.monotonic() - asked_at >= _FORECAST_EVERY_S:

@@ -11,8 +11,8 @@ from dispatcher.cli.context import refuse_empty, settings_from
 from dispatcher.cli.outcome import answer, wait_option
 
 if TYPE_CHECKING:
-    from dispatcher.order import Order, Ready
     from dispatcher.store.engine import Store
+    from dispatcher.submission.request import Order, Ready
 
 
 @click.command("send")
@@ -41,18 +41,18 @@ def send(ctx: click.Context, /, **given: Any) -> None:
     Example:
       dispatcher send +919820011223 "Your code is 482913" --account main --kind otp --wait
     """
-    from dispatcher import submission
     from dispatcher.cli.inquiry import chosen, directory_of
     from dispatcher.errors import Refused
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import make_new
+    from dispatcher.submission import service
 
     refuse_empty(ctx, but={"text"})
     if not given["text"].strip():
         raise Refused("the text is empty", "give it in quotes after the number")
     account, provider = chosen(ctx, given["account"])
     store = Store(settings_from(ctx).store.url)
-    with submission.prepared(
+    with service.prepared(
         _order(account, given),
         provider,
         lambda wish: provider.resolve(wish, directory_of(account, provider)),
@@ -60,15 +60,15 @@ def send(ctx: click.Context, /, **given: Any) -> None:
         make_new(store)
         known = None
         if given["idempotency_key"] is not None:
-            known = submission.already_submitted(store, ready)
+            known = service.already_submitted(store, ready)
         if known is None:
-            imported = submission.import_rows(store, ready, lambda _row: None)
+            imported = service.import_rows(store, ready, lambda _row: None)
             if not imported.preview.valid:
-                submission.discard(store, imported.job)
+                service.discard(store, imported.job)
                 why = imported.preview.rejects[0].reason
                 hint = "write the number with its country code, as in +919820011223"
                 raise Refused(f"the message was not sent: {why}", hint)
-            submission.accept(store, imported)
+            service.accept(store, imported)
     reference = str(imported.job.campaign_id if known is None else known.id)
     what = "is on its way" if known is None else "was sent before with this key"
     if known is None and (closed := closed_until(ready)) is not None:
@@ -84,8 +84,8 @@ def closed_until(ready: "Ready") -> str | None:
     from datetime import UTC, datetime
     from zoneinfo import ZoneInfo
 
-    from dispatcher.gates import schedule_of
-    from dispatcher.terms import moment, windows_in_words
+    from dispatcher.campaigns.gate import schedule_of
+    from dispatcher.campaigns.wording import moment, windows_in_words
 
     settings, now = ready.provider.settings, datetime.now(UTC)
     wanted = replace(ready.order.wanted, schedule=None)
@@ -114,12 +114,13 @@ def send_test(
     from contextlib import suppress
     from dataclasses import replace
 
-    from dispatcher import campaigns, submission
+    from dispatcher.campaigns import control
+    from dispatcher.campaigns.content import Content
+    from dispatcher.campaigns.timing import Timing
     from dispatcher.cli.progress import follow
-    from dispatcher.content import Content
     from dispatcher.errors import Refused
     from dispatcher.status import MessageState
-    from dispatcher.timing import Timing
+    from dispatcher.submission import service
 
     order = replace(
         ready.order,
@@ -132,12 +133,12 @@ def send_test(
         again=True,
         timing=Timing(one_off=True),
     )
-    with submission.prepared(order, ready.provider, lambda _wish: ready.route) as test:
-        imported = submission.import_rows(store, test, lambda _row: None)
+    with service.prepared(order, ready.provider, lambda _wish: ready.route) as test:
+        imported = service.import_rows(store, test, lambda _row: None)
         if not imported.preview.valid:
-            submission.discard(store, imported.job)
+            service.discard(store, imported.job)
             raise Refused(f"--test-to: {imported.preview.rejects[0].reason}")
-        submission.accept(store, imported)
+        service.accept(store, imported)
     give_up = time.monotonic() + within_s
     reference = str(imported.job.campaign_id)
     try:
@@ -148,9 +149,9 @@ def send_test(
             silent=True,
         )
     finally:
-        if campaigns.view(store, reference).counts["pending"]:
+        if control.view(store, reference).counts["pending"]:
             with suppress(Refused):  # it has ended meanwhile
-                campaigns.cancel(store, reference)
+                control.cancel(store, reference)
     if not shown.submitted_in_all:
         names = (state.label for state in MessageState)
         states = ", ".join(name.replace("_", " ") for name in names if shown.counts[name])
@@ -162,7 +163,7 @@ def send_test(
 
 
 def _one_recipient(number: str, text: str) -> dict[str, Any]:
-    from dispatcher.msisdn import mask
+    from dispatcher.numbers.msisdn import mask
 
     # The text is a value, not a template: braces in it are sent as they are.
     table = io.StringIO(newline="")
@@ -176,10 +177,10 @@ def _one_recipient(number: str, text: str) -> dict[str, Any]:
 
 
 def _order(account: str, given: dict[str, Any]) -> "Order":
-    from dispatcher.content import Content
-    from dispatcher.order import Order
+    from dispatcher.campaigns.content import Content
+    from dispatcher.campaigns.timing import Timing
     from dispatcher.status import Kind
-    from dispatcher.timing import Timing
+    from dispatcher.submission.request import Order
 
     return Order(
         **_one_recipient(given["number"], given["text"]),

@@ -10,8 +10,8 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.held import warn_if_held
 
 if TYPE_CHECKING:
-    from dispatcher.config import Settings
-    from dispatcher.embedded import EmbeddedBroker
+    from dispatcher.config.settings import Settings
+    from dispatcher.local.broker import EmbeddedBroker
 
 
 @click.command("up")
@@ -48,17 +48,17 @@ def up(
     Example:
       dispatcher up --flower
     """
-    from dispatcher import processes
-    from dispatcher.embedded import broker_url
+    from dispatcher.local import celery
+    from dispatcher.local.broker import broker_url
+    from dispatcher.local.supervisor import Supervisor
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import upgrade
-    from dispatcher.supervisor import Supervisor
 
     settings = settings_from(ctx)
     url = broker_url(settings.broker.url, settings.store.url)
     wants_flower = flower or flower_port is not None
-    port = processes.free_flower_port(flower_port) if wants_flower else None
-    children = list(processes.celery_children(settings, url, workers=workers, level=loglevel))
+    port = celery.free_flower_port(flower_port) if wants_flower else None
+    children = list(celery.celery_children(settings, url, workers=workers, level=loglevel))
     with _broker(settings) as broker, Supervisor(click.echo) as supervisor:
         upgrade(settings.store.url)
         for child in children:
@@ -72,8 +72,8 @@ def up(
             warn_if_held(Store(settings.store.url))
             if port is not None:
                 # Not sooner: Flower asks the workers who they are when it starts, and only then.
-                supervisor.add(processes.flower_child(settings, url, port))
-                if run_until(lambda: processes.answers(port)):
+                supervisor.add(celery.flower_child(settings, url, port))
+                if run_until(lambda: celery.answers(port)):
                     click.echo(f"flower: http://127.0.0.1:{port}")
         run_until(lambda: False)
         click.echo("\nending: what is at the provider is settled first (Ctrl-C again: at once)")
@@ -82,7 +82,7 @@ def up(
 
 def _broker(settings: "Settings") -> "AbstractContextManager[EmbeddedBroker | None]":
     """The embedded broker, started on entry; nothing where another one is configured."""
-    from dispatcher.embedded import EmbeddedBroker, socket_path
+    from dispatcher.local.broker import EmbeddedBroker, socket_path
 
     if settings.broker.url != "embedded":
         return nullcontext()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from dispatcher.timing import Timing
+    from dispatcher.campaigns.timing import Timing
 
 _RATE: Final = re.compile(
     r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*(s|sec|second|m|min|minute|h|hour))?\s*", re.ASCII | re.IGNORECASE
@@ -35,7 +35,7 @@ def parse_time(option: str, text: str, zone: tzinfo) -> datetime:
 
     One that the clocks skip is the first after the gap; of one that comes twice, the first counts.
     """
-    from dispatcher.wall_clock import first_instant
+    from dispatcher.windows.wall_clock import first_instant
 
     try:
         at = datetime.fromisoformat(text.strip())
@@ -51,7 +51,7 @@ def parse_time(option: str, text: str, zone: tzinfo) -> datetime:
 
 def parse_named_zone(text: str) -> tzinfo:
     """An IANA zone or an offset, as `--timezone` has it."""
-    from dispatcher.zone_names import ZoneError, nearest_name, parse_zone
+    from dispatcher.windows.zone_names import ZoneError, nearest_name, parse_zone
 
     try:
         return parse_zone(text)
@@ -64,7 +64,7 @@ def parse_named_zone(text: str) -> tzinfo:
 
 def check_windows(timing: "Timing") -> None:
     """Raises UsageProblem for what is no window or no blackout."""
-    from dispatcher.window_spec import WindowError, parse_blackouts, parse_windows
+    from dispatcher.windows.syntax import WindowError, parse_blackouts, parse_windows
 
     try:
         parse_windows(timing.windows)

@@ -13,22 +13,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dispatcher import campaigns, processes, submission
-from dispatcher.campaigns import View
-from dispatcher.config import Settings, load_settings
-from dispatcher.content import Content
-from dispatcher.embedded import EmbeddedBroker
+from dispatcher.campaigns import control
+from dispatcher.campaigns.content import Content
+from dispatcher.campaigns.control import View
+from dispatcher.config.settings import Settings, load_settings
 from dispatcher.errors import DispatcherError
-from dispatcher.intake import Preview
-from dispatcher.messages import Directory
-from dispatcher.order import Order
+from dispatcher.local import celery
+from dispatcher.local.broker import EmbeddedBroker
+from dispatcher.local.supervisor import Child, Supervisor
+from dispatcher.outbound.transport import fetch
 from dispatcher.providers import provider_class
+from dispatcher.recipients.validation import Preview
 from dispatcher.status import Encoding
 from dispatcher.store import campaigns as stored_campaigns
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
-from dispatcher.supervisor import Child, Supervisor
-from dispatcher.transport import fetch
+from dispatcher.submission import service
+from dispatcher.submission.request import Order
+from dispatcher.types import Directory
 
 ACCOUNT = "demo"
 TEXT = "Dear {{Name|customer}}, your order {{Order}} is ready in {{City|our shop}}. Thank you!"
@@ -88,12 +90,12 @@ class Demo:
         reference, preview = _submit(store, settings)
 
         def is_over() -> bool:
-            view = campaigns.view(store, reference)
+            view = control.view(store, reference)
             show(view)
             return view.is_over
 
         self.wait(is_over, "the campaign's end")
-        return campaigns.view(store, reference), preview
+        return control.view(store, reference), preview
 
     def batches(self, view: View) -> list[tuple[object, ...]]:
         """Number, encoding, size and outcomes of each batch."""
@@ -134,7 +136,7 @@ class Demo:
         config.write_text(_CONFIG.format(base_url=base_url), encoding="utf-8")
         settings = load_settings(config, environ={})
         broker_url = f"redis+socket://{self.folder}/broker/broker.sock"
-        for child in processes.celery_children(settings, broker_url):
+        for child in celery.celery_children(settings, broker_url):
             self._supervisor.add(child)
         if flower:
             self._start_flower(settings, broker_url)
@@ -142,9 +144,9 @@ class Demo:
 
     def _start_flower(self, settings: Settings, broker_url: str) -> None:
         self.wait(lambda: self._supervisor.ready("worker"), "the worker")
-        port = processes.free_flower_port(None)
-        self._supervisor.add(processes.flower_child(settings, broker_url, port))
-        self.wait(lambda: processes.answers(port), "Flower")
+        port = celery.free_flower_port(None)
+        self._supervisor.add(celery.flower_child(settings, broker_url, port))
+        self.wait(lambda: celery.answers(port), "Flower")
         self.flower_url = f"http://127.0.0.1:{port}"
 
 
@@ -181,9 +183,7 @@ def _submit(store: Store, settings: Settings) -> tuple[str, Preview]:
         name="demo",
         content=Content(text=TEXT),
     )
-    with submission.prepared(
-        order, provider, lambda wish: provider.resolve(wish, directory)
-    ) as ready:
-        imported = submission.import_rows(store, ready, lambda _row: None)
-    submission.accept(store, imported)
+    with service.prepared(order, provider, lambda wish: provider.resolve(wish, directory)) as ready:
+        imported = service.import_rows(store, ready, lambda _row: None)
+    service.accept(store, imported)
     return str(imported.job.campaign_id), imported.preview

@@ -14,8 +14,8 @@ from typing import Final, TypeVar
 import orjson
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import HttpResponse
 from dispatcher.providers.words import clean, words
+from dispatcher.types import HttpResponse
 
 T = TypeVar("T")
 

@@ -10,15 +10,6 @@ from typing import Any, Final
 import orjson
 
 from dispatcher.errors import ErrorKind, Refused
-from dispatcher.messages import (
-    HttpRequest,
-    HttpResponse,
-    Recipient,
-    RecipientResult,
-    SubmitBatch,
-    SubmitOutcome,
-    SubmitRequest,
-)
 from dispatcher.providers.answers import (
     MAX_IDENTIFIER,
     check_status,
@@ -39,6 +30,15 @@ from dispatcher.providers.matching import AskedNumbers, without_shared_ids
 from dispatcher.providers.same_text import by_text
 from dispatcher.providers.words import words
 from dispatcher.status import Encoding, Kind
+from dispatcher.types import (
+    HttpRequest,
+    HttpResponse,
+    Recipient,
+    RecipientResult,
+    SubmitBatch,
+    SubmitOutcome,
+    SubmitRequest,
+)
 
 #: "Route Type": TRANS and OTP are the document's, PROMO is beyond it.
 _TYPES: Final = MappingProxyType(

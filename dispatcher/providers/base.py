@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from dispatcher.errors import Refused
-from dispatcher.messages import (
+from dispatcher.status import Kind
+from dispatcher.types import (
     Balance,
     DeliveryReport,
     Directory,
@@ -38,8 +39,7 @@ from dispatcher.messages import (
     SubmitRequest,
     Template,
 )
-from dispatcher.status import Kind
-from dispatcher.window_spec import parse_windows
+from dispatcher.windows.syntax import parse_windows
 
 
 class StatusLookup(StrEnum):

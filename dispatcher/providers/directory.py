@@ -5,10 +5,10 @@ from itertools import product
 from typing import TypeVar
 
 from dispatcher.errors import Refused
-from dispatcher.messages import Directory, Route, SenderId, Template
 from dispatcher.providers.base import RouteWish
 from dispatcher.providers.words import plain
 from dispatcher.status import Kind
+from dispatcher.types import Directory, Route, SenderId, Template
 
 T = TypeVar("T")
 

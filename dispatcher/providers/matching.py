@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from dispatcher.messages import DeliveryReport, PollTarget, RecipientResult
 from dispatcher.status import MessageState
+from dispatcher.types import DeliveryReport, PollTarget, RecipientResult
 
 _PUNCTUATION = str.maketrans("", "", " +-().")
 #: E.164: digits of a number, country calling code included.

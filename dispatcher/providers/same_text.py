@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from dispatcher.messages import Recipient
+from dispatcher.types import Recipient
 
 
 def by_text(recipients: Iterable[Recipient]) -> list[tuple[Recipient, ...]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator
 
 from dispatcher.errors import Refused
-from dispatcher.zone_names import ZoneError, parse_zone, zone_name
+from dispatcher.windows.zone_names import ZoneError, parse_zone, zone_name
 
 #: `Y-m-d H:i` and `YYYY-MM-DD HH:MM` of the providers' documents.
 _FORMAT: Final = "%Y-%m-%d %H:%M"

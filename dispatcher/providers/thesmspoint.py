@@ -11,23 +11,6 @@ import orjson
 from pydantic import Field, field_validator
 
 from dispatcher.errors import Refused
-from dispatcher.messages import (
-    Balance,
-    DeliveryReport,
-    Directory,
-    HttpRequest,
-    HttpResponse,
-    PollRef,
-    PollRequest,
-    Recipient,
-    RecipientResult,
-    Route,
-    SenderId,
-    SubmitBatch,
-    SubmitOutcome,
-    SubmitRequest,
-    Template,
-)
 from dispatcher.providers.answers import MAX_IDENTIFIER, amount, identifier, rows, unreadable
 from dispatcher.providers.base import (
     Capabilities,
@@ -51,6 +34,23 @@ from dispatcher.providers.thesmspoint_answers import (
 )
 from dispatcher.providers.words import plain
 from dispatcher.status import Kind
+from dispatcher.types import (
+    Balance,
+    DeliveryReport,
+    Directory,
+    HttpRequest,
+    HttpResponse,
+    PollRef,
+    PollRequest,
+    Recipient,
+    RecipientResult,
+    Route,
+    SenderId,
+    SubmitBatch,
+    SubmitOutcome,
+    SubmitRequest,
+    Template,
+)
 
 #: "Maximum 2000 contacts or numbers can be use in a single request."
 _MAX_RECIPIENTS: Final = 2000

@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import DeliveryReport, HttpResponse, RecipientResult, SenderId, Template
 from dispatcher.providers.answers import check_status, identifier, read_json, refusal, unreadable
 from dispatcher.providers.matching import AskedNumbers, AskedTargets, without_shared_ids
 from dispatcher.providers.words import clean, plain, words
 from dispatcher.status import Kind, MessageState
+from dispatcher.types import DeliveryReport, HttpResponse, RecipientResult, SenderId, Template
 
 #: Every refusal that the document prints. Only these prove that nothing was sent.
 _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(

@@ -13,21 +13,6 @@ from urllib.parse import quote
 import orjson
 
 from dispatcher.errors import ErrorKind, Refused
-from dispatcher.messages import (
-    Balance,
-    DeliveryReport,
-    Directory,
-    HttpRequest,
-    HttpResponse,
-    ListPage,
-    PollRef,
-    PollRequest,
-    RecipientResult,
-    Route,
-    SubmitBatch,
-    SubmitOutcome,
-    SubmitRequest,
-)
 from dispatcher.providers.answers import identifier, rows, unreadable
 from dispatcher.providers.base import (
     Capabilities,
@@ -51,6 +36,21 @@ from dispatcher.providers.ultimate_sms_answers import (
 )
 from dispatcher.providers.ultimate_sms_lists import balances, list_page
 from dispatcher.providers.words import plain
+from dispatcher.types import (
+    Balance,
+    DeliveryReport,
+    Directory,
+    HttpRequest,
+    HttpResponse,
+    ListPage,
+    PollRef,
+    PollRequest,
+    RecipientResult,
+    Route,
+    SubmitBatch,
+    SubmitOutcome,
+    SubmitRequest,
+)
 
 #: Beyond the documents: real servers refuse more. A guess, so that it may be raised.
 _MAX_RECIPIENTS: Final = 100

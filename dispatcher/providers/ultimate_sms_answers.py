@@ -9,11 +9,6 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import (
-    DeliveryReport,
-    HttpResponse,
-    RecipientResult,
-)
 from dispatcher.providers.answers import (
     amount,
     check_status,
@@ -29,6 +24,11 @@ from dispatcher.providers.matching import (
 )
 from dispatcher.providers.words import clean, words
 from dispatcher.status import MessageState
+from dispatcher.types import (
+    DeliveryReport,
+    HttpResponse,
+    RecipientResult,
+)
 
 #: Asked before anything else is looked at: Laravel's word, under 401 and, at some servers, 200.
 _BEFORE_ALL: Final[Mapping[str, ErrorKind]] = MappingProxyType(

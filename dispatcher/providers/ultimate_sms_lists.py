@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from dispatcher.messages import Balance, ListedMessage, ListPage
 from dispatcher.providers.answers import amount, identifier, rows, unreadable
 from dispatcher.providers.matching import as_msisdn, is_name
 from dispatcher.providers.ultimate_sms_answers import status_of, text_of
 from dispatcher.providers.words import plain
+from dispatcher.types import Balance, ListedMessage, ListPage
 
 _INBOUND: Final = frozenset({"in", "inbound", "incoming", "received"})
 _BALANCES: Final = MappingProxyType({"remaining_unit": "units", "remaining_balance": "balance"})

@@ -11,16 +11,6 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, SecretStr
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
-from dispatcher.messages import (
-    Directory,
-    HttpRequest,
-    HttpResponse,
-    ListPage,
-    Route,
-    SubmitBatch,
-    SubmitOutcome,
-    SubmitRequest,
-)
 from dispatcher.providers.answers import check_status, read_json, rows
 from dispatcher.providers.base import (
     Capabilities,
@@ -34,6 +24,16 @@ from dispatcher.providers.same_text import by_text
 from dispatcher.providers.scheduling import ZoneName, local_minute
 from dispatcher.providers.voip_communications_answers import listed, read_log, refused
 from dispatcher.providers.words import plain
+from dispatcher.types import (
+    Directory,
+    HttpRequest,
+    HttpResponse,
+    ListPage,
+    Route,
+    SubmitBatch,
+    SubmitOutcome,
+    SubmitRequest,
+)
 
 
 def _fits_basic_auth(secret: SecretStr) -> SecretStr:

@@ -10,7 +10,6 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import HttpResponse, ListedMessage, RecipientResult, SubmitOutcome
 from dispatcher.providers.answers import amount, identifier, refusal, unreadable
 from dispatcher.providers.matching import (
     AskedNumbers,
@@ -20,6 +19,7 @@ from dispatcher.providers.matching import (
 )
 from dispatcher.providers.words import clean, words
 from dispatcher.status import MessageState
+from dispatcher.types import HttpResponse, ListedMessage, RecipientResult, SubmitOutcome
 
 #: A recipient's `code`, as a number or as text.
 _ACCEPTED: Final = "200"

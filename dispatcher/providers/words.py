@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Final
 
-from dispatcher.msisdn import mask
+from dispatcher.numbers.msisdn import mask
 
 MAX_WORDS: Final = 200
 

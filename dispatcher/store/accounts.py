@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, literal, or_, select, update
 
-from dispatcher.schedule import Unit
+from dispatcher.policy.fair_queue import Unit
 from dispatcher.store.sets import AnyRow, insert_or_ignore, later_of
 from dispatcher.store.tables import ACCOUNT, AUDIT
 from dispatcher.store.types import UtcTime

@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from dispatcher.settlement import Verdict
+from dispatcher.policy.verdict import Verdict
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import costs, late
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from dispatcher.errors import StoreError
-from dispatcher.schedule import Gate, Unit
+from dispatcher.policy.fair_queue import Gate, Unit
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim, hand_back

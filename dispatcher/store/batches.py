@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from dispatcher.schedule import DueBatch
+from dispatcher.policy.fair_queue import DueBatch
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store.doubts import fallen
 from dispatcher.store.sets import AnyRow, value_set

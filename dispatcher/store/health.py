@@ -1,6 +1,6 @@
 """The accounts' breakers in the store, and looks at providers that send nothing.
 
-What an answer means is decided by `dispatcher/health.py`.
+What an answer means is decided by `dispatcher/policy/breaker.py`.
 """
 
 from collections.abc import Callable, Collection
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from dispatcher.errors import ErrorKind
-from dispatcher.health import Breaker, Health, next_credit_check_s, next_look_s
+from dispatcher.policy.breaker import Breaker, Health, next_credit_check_s, next_look_s
 from dispatcher.store import accounts, batches
 from dispatcher.store.sets import AnyRow
 from dispatcher.store.tables import ACCOUNT, AUDIT

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Integer, select
 
-from dispatcher.settlement import Verdict
+from dispatcher.policy.verdict import Verdict
 from dispatcher.store import other_ids
 from dispatcher.store.batches import Claim
 from dispatcher.store.other_ids import OtherId

@@ -6,13 +6,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import BigInteger, Connection, Text, select
 
-from dispatcher.messages import ListedMessage
-from dispatcher.reconcile import Note, Standing
+from dispatcher.policy.reconciliation import Note, Standing
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import other_ids
 from dispatcher.store.doubts import Doubtful
 from dispatcher.store.sets import value_set
 from dispatcher.store.tables import ATTEMPT, MESSAGE
+from dispatcher.types import ListedMessage
 
 _ACCEPTED = (
     MessageState.SUBMITTED,

@@ -12,7 +12,17 @@ from typing import Any
 from sqlalchemy import Connection, Integer, Text, delete, func, insert, literal_column, select
 from sqlalchemy import update as update_
 
-from dispatcher.replan import Lane, Limits, Planned, Span, Waiting, free_ends, joined, plan, planned
+from dispatcher.policy.rebatching import (
+    Lane,
+    Limits,
+    Planned,
+    Span,
+    Waiting,
+    free_ends,
+    joined,
+    plan,
+    planned,
+)
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store.messages import pack_cells, unpack_cells
 from dispatcher.store.sets import AnyRow, value_set

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from dispatcher.reconcile import Note
+from dispatcher.policy.reconciliation import Note
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store import campaigns
 from dispatcher.store.decisions import give_work

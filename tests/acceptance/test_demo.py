@@ -13,7 +13,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from dispatcher.processes import answers
+from dispatcher.local.celery import answers
 from tests.fakes.cli import clean_environment
 from tests.fakes.stage import fetched, wait_for
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from dispatcher.processes import free_flower_port
+from dispatcher.local.celery import free_flower_port
 from dispatcher.simulator.texts import fits_gsm7
 from tests.fakes.simulator import status_of
 from tests.fakes.stage import KEY, Stage, disagreements, fetched, stage, wait_for

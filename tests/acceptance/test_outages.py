@@ -21,8 +21,8 @@ import pytest
 import sqlalchemy as sa
 from celery import Celery
 
-from dispatcher import children
-from dispatcher.campaigns import View
+from dispatcher.campaigns.control import View
+from dispatcher.local import children
 from dispatcher.store import scheduler
 from dispatcher.store.tables import ATTEMPT
 from tests.fakes import warm
@@ -195,8 +195,8 @@ def test_a_worker_that_no_longer_consumes_ends_itself_and_its_successor_sends():
 
 def release_by_hand(ours: Stage) -> None:
     """Release what is due without publishing it, as a scheduler whose broker fails does."""
-    from dispatcher.config import load_settings
-    from dispatcher.release import release
+    from dispatcher.config.settings import load_settings
+    from dispatcher.outbound.release import release
     from dispatcher.store import accounts, campaigns
     from dispatcher.store.engine import store_now
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher import campaigns
+from dispatcher.campaigns import control
 from tests.fakes.stage import stage, wait_for
 
 pytestmark = pytest.mark.acceptance
@@ -20,14 +20,14 @@ def test_a_restored_backup_releases_nothing_until_it_is_adopted():
         ours.start()
         campaign = ours.submit(ours.people(COUNT, first=919870000000))
         wait_for(lambda: campaign.counts["pending"] < COUNT, "the first batch")
-        campaigns.pause(ours.store, str(campaign.id))
+        control.pause(ours.store, str(campaign.id))
         campaign.wait_until(lambda view: not view.batches["submitting"], "the pause")
         backed_up = COUNT - campaign.counts["pending"]
         assert 0 < backed_up < COUNT
         backup = ours.folder / "backup.db"
         with ours.store.engine.connect() as conn:
             conn.exec_driver_sql(f"VACUUM INTO '{backup}'")
-        campaigns.resume(ours.store, str(campaign.id))
+        control.resume(ours.store, str(campaign.id))
         campaign.wait_until(lambda view: not view.counts["pending"], "the last batch")
         ours.stop("worker")
         ours.stop("beat")
@@ -37,7 +37,7 @@ def test_a_restored_backup_releases_nothing_until_it_is_adopted():
         for suffix in ("", "-wal", "-shm"):
             Path(f"{file}{suffix}").unlink(missing_ok=True)
         shutil.copyfile(backup, file)
-        campaigns.resume(ours.store, str(campaign.id))
+        control.resume(ours.store, str(campaign.id))
         shown = ours.run("campaign", "show", str(campaign.id))
         assert "NOTHING IS SENT: the store is an older copy" in shown.err
         ours.start()

@@ -14,7 +14,7 @@ from typing import Self
 import psutil
 import pytest
 
-from dispatcher.embedded import socket_path
+from dispatcher.local.broker import socket_path
 
 pytestmark = pytest.mark.acceptance
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from dispatcher import children
+from dispatcher.local import children
 from tests.fakes import warm
 from tests.fakes.cli import clean_environment
 from tests.fakes.stage import Stage, wait_for

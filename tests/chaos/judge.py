@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dispatcher.reconcile import Note
+from dispatcher.policy.reconciliation import Note
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, MessageState
 from dispatcher.store.batches import LOST
 from dispatcher.store.engine import Store

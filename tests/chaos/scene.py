@@ -13,8 +13,8 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from dispatcher.embedded import EmbeddedBroker
 from dispatcher.errors import StoreError
+from dispatcher.local.broker import EmbeddedBroker
 from dispatcher.status import BatchState
 from dispatcher.store.tables import BATCH, CAMPAIGN
 from tests.chaos.crew import WORKERS, Crew, crew

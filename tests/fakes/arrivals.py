@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from dispatcher.pacing import DEADLINE_SLACK_S
+from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.status import AttemptOutcome
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from dispatcher.embedded import EmbeddedBroker, redis_client
+from dispatcher.local.broker import EmbeddedBroker, redis_client
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import delete, select
 
 from dispatcher.cli import cli
-from dispatcher.config import load_settings
+from dispatcher.config.settings import load_settings
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from dispatcher.reconcile import Note
+from dispatcher.policy.reconciliation import Note
 from dispatcher.status import (
     IN_FLIGHT,
     AttemptOutcome,

@@ -48,8 +48,8 @@ class SimulatorProcess:
         self._said = tempfile.TemporaryDirectory(prefix="simulator-", dir="/tmp")
         out, err = Path(self._said.name, "out"), Path(self._said.name, "err")
         self._process = warm.spawn(
-            "dispatcher.simulator",
-            ["--json", *self._args],
+            "dispatcher",
+            ["simulator", "--json", *self._args],
             folder=Path.cwd(),
             env=os.environ,
             out=out,

@@ -16,8 +16,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from dispatcher import campaigns, children
-from dispatcher.embedded import EmbeddedBroker, redis_client
+from dispatcher.campaigns import control
+from dispatcher.local import children
+from dispatcher.local.broker import EmbeddedBroker, redis_client
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
 from tests.fakes import warm
@@ -222,9 +223,9 @@ class Campaign:
         self.id = campaign_id
 
     @property
-    def view(self) -> campaigns.View:
+    def view(self) -> control.View:
         """The campaign as the store has it, without a command's start-up time."""
-        return campaigns.view(self.stage.store, str(self.id))
+        return control.view(self.stage.store, str(self.id))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -235,21 +236,21 @@ class Campaign:
         answer: dict[str, Any] = self.stage.json("campaign", action, str(self.id), *options)
         return answer
 
-    def wait_until(self, condition: Callable[[campaigns.View], Any], what: str) -> campaigns.View:
+    def wait_until(self, condition: Callable[[control.View], Any], what: str) -> control.View:
         """The first view for which `condition` holds."""
 
-        def holds() -> campaigns.View | None:
+        def holds() -> control.View | None:
             view = self.view
             return view if condition(view) else None
 
         try:
-            found: campaigns.View = wait_for(holds, what)
+            found: control.View = wait_for(holds, what)
         except pytest.fail.Exception as failure:
             tail = "\n".join(self.stage.said("worker").splitlines()[-_LOGGED_LINES:])
             pytest.fail(f"{failure}; {self.view}\nthe worker said:\n{tail}")
         return found
 
-    def wait_until_over(self) -> campaigns.View:
+    def wait_until_over(self) -> control.View:
         """Its last view."""
         return self.wait_until(lambda view: view.is_over, "the campaign's end")
 

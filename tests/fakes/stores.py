@@ -7,12 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert, select, update
 
-from dispatcher.content import Content
-from dispatcher.messages import HttpRequest, HttpResponse, Route, SubmitOutcome, SubmitRequest
-from dispatcher.order import Order
+from dispatcher.campaigns.content import Content
+from dispatcher.policy.fair_queue import Gate
+from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
 from dispatcher.providers.base import Capabilities, Provider, ProviderSettings, StatusLookup
-from dispatcher.schedule import Gate
-from dispatcher.settlement import Accepted, Unsettled, Verdict
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Encoding, MessageState
 from dispatcher.store import accounts, answers, attempts, batches, campaigns, endings, imports
 from dispatcher.store.answers import PollPlan
@@ -20,7 +18,9 @@ from dispatcher.store.attempts import Terms
 from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage, NewReject
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
-from dispatcher.submission import accept, import_rows, prepared
+from dispatcher.submission.request import Order
+from dispatcher.submission.service import accept, import_rows, prepared
+from dispatcher.types import HttpRequest, HttpResponse, Route, SubmitOutcome, SubmitRequest
 
 #: The clock of tests that pass their own times.
 NOW = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)

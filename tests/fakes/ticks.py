@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 
 import fakeredis
 
-from dispatcher.config import load_settings
-from dispatcher.ratelimit import RateLimiter
-from dispatcher.spill import spill_of
+from dispatcher.config.settings import load_settings
+from dispatcher.outbound.ratelimit import RateLimiter
+from dispatcher.recovery.spill import spill_of
+from dispatcher.recovery.witness import Witness
 from dispatcher.store import scheduler
 from dispatcher.store.tables import SCHEDULER
-from dispatcher.witness import Witness
 from workers.configured import settings
 from workers.leases import Leases
 from workers.services import Services

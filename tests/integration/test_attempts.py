@@ -5,12 +5,12 @@ from decimal import Decimal
 import pytest
 
 from dispatcher.errors import StoreError
-from dispatcher.schedule import Gate, Unit
-from dispatcher.settlement import Accepted, Unsettled
+from dispatcher.outbound.sweep import sweep
+from dispatcher.policy.fair_queue import Gate, Unit
+from dispatcher.policy.verdict import Accepted, Unsettled
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, attempts, batches, endings, scheduler
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
-from dispatcher.sweep import sweep
 from tests.fakes.stores import (
     LEASE,
     NOW,

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 
+from dispatcher.outbound.sweep import sweep
 from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import batches, endings, scheduler
 from dispatcher.store.tables import BATCH
-from dispatcher.sweep import sweep
 from tests.fakes.stores import (
     LEASE,
     NOW,

@@ -2,12 +2,12 @@
 
 import pytest
 
-from dispatcher import campaigns as commands
+from dispatcher.campaigns import control as commands
 from dispatcher.errors import Refused, UsageProblem
+from dispatcher.outbound.sweep import sweep
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import batches, campaigns, polls, scheduler
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
-from dispatcher.sweep import sweep
 from tests.fakes.stores import (
     LEASE,
     NOW,

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from dispatcher.outbound.sweep import sweep
 from dispatcher.status import BatchState
 from dispatcher.store import batches, scheduler
-from dispatcher.sweep import sweep
 from tests.fakes.stores import (
     LEASE,
     NOW,

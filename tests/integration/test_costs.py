@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from dispatcher.settlement import Accepted, Verdict
+from dispatcher.policy.verdict import Accepted, Verdict
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import costs, polls
 from dispatcher.store.polls import Receipt

@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 
 from dispatcher.errors import StoreError
-from dispatcher.messages import ListedMessage
-from dispatcher.reconcile import Note
+from dispatcher.policy.reconciliation import Note
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import batches, campaigns, decisions, doubts, listings
 from dispatcher.store.decisions import Found, Noted
 from dispatcher.store.doubts import LookTicket
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
+from dispatcher.types import ListedMessage
 from tests.fakes.stores import (
     FIRST_NUMBER,
     LEASE,

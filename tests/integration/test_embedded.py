@@ -15,15 +15,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dispatcher import broker_folder, embedded
-from dispatcher.embedded import EmbeddedBroker, broker_url, redis_client, socket_path
 from dispatcher.errors import BrokerError
+from dispatcher.local import broker as embedded
+from dispatcher.local import broker_folder
+from dispatcher.local.broker import EmbeddedBroker, broker_url, redis_client, socket_path
 
 # A process that holds a broker until it is killed; it prints the pid of its server.
 HOLDER = """
 import sys, time
 from pathlib import Path
-from dispatcher.embedded import EmbeddedBroker
+from dispatcher.local.broker import EmbeddedBroker
 broker = EmbeddedBroker(Path(sys.argv[1]))
 broker.start()
 print(broker.pid, flush=True)

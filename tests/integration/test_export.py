@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from dispatcher.export import COLUMNS, quoted, write_csv
-from dispatcher.settlement import Accepted
+from dispatcher.campaigns.export import COLUMNS, quoted, write_csv
+from dispatcher.policy.verdict import Accepted
 from dispatcher.status import AttemptOutcome
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import CAMPAIGN

@@ -11,12 +11,12 @@ from contextlib import closing
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import Recipient, Route, SubmitBatch
+from dispatcher.outbound.transport import HttpClient
+from dispatcher.policy.verdict import judge, judge_error, stopped
 from dispatcher.providers import provider_class, provider_names
-from dispatcher.settlement import judge, judge_error, stopped
 from dispatcher.simulator.faults import FAULTS, CallKind
 from dispatcher.status import Encoding, Kind
-from dispatcher.transport import HttpClient
+from dispatcher.types import Recipient, Route, SubmitBatch
 from tests.fakes.simulator import SimulatorProcess
 
 SETTINGS = {

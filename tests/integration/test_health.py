@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.health import Breaker, Policy, Sign, after
-from dispatcher.release import release
+from dispatcher.outbound.release import release
+from dispatcher.policy.breaker import Breaker, Policy, Sign, after
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, health, polls
 from dispatcher.store.tables import ACCOUNT

@@ -9,14 +9,14 @@ from contextlib import closing
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import Recipient
-from dispatcher.release import release
-from dispatcher.settlement import judge_error
+from dispatcher.outbound.release import release
+from dispatcher.policy.verdict import judge_error
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import campaigns, polls
 from dispatcher.store.engine import Store
 from dispatcher.store.polls import Receipt
 from dispatcher.store.tables import MESSAGE
+from dispatcher.types import Recipient
 from tests.fakes.stores import (
     FIRST_NUMBER,
     NOW,

@@ -10,9 +10,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import make_url
 
-from dispatcher import liveness
-from dispatcher.config import load_settings
+from dispatcher.config.settings import load_settings
 from dispatcher.doctor import examine
+from dispatcher.local import liveness
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import upgrade
 from dispatcher.store.tables import CAMPAIGN

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from dispatcher.campaigns.export import write_csv
 from dispatcher.errors import Refused
-from dispatcher.export import write_csv
-from dispatcher.fallback import advance, checked_leg, in_need
-from dispatcher.messages import Route
-from dispatcher.reconcile import Note
-from dispatcher.release import release
-from dispatcher.routes import Leg, route_of
+from dispatcher.outbound.fallback import advance, checked_leg, in_need
+from dispatcher.outbound.release import release
+from dispatcher.policy.reconciliation import Note
+from dispatcher.policy.routes import Leg, route_of
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, batches, campaigns, decisions, moves
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
-from dispatcher.submission import accept, import_rows
+from dispatcher.submission.service import accept, import_rows
+from dispatcher.types import Route
 from tests.fakes.stores import (
     LEASE,
     NOW,

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from dispatcher.outlook import of_order, of_order_alone, works_of
+from dispatcher.campaigns.timing import Timing
+from dispatcher.forecast.service import of_order, of_order_alone, works_of
 from dispatcher.status import Kind
 from dispatcher.store.engine import store_now
-from dispatcher.submission import dry_run
-from dispatcher.timing import Timing
+from dispatcher.submission.service import dry_run
 from tests.fakes.stores import (
     NOW,
     FakeProvider,

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
-from dispatcher.messages import HttpRequest, HttpResponse, Recipient, SubmitRequest
-from dispatcher.release import release
+from dispatcher.outbound.release import release
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.tables import BATCH, MESSAGE
+from dispatcher.types import HttpRequest, HttpResponse, Recipient, SubmitRequest
 from tests.fakes.stage import wait_for
 from tests.fakes.stores import (
     FIRST_NUMBER,

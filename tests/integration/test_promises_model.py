@@ -26,16 +26,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dispatcher import campaigns as commands
-from dispatcher import resolution
+from dispatcher.campaigns import control as commands
+from dispatcher.campaigns import resolution
+from dispatcher.campaigns.resolution import Choice
 from dispatcher.errors import Refused, StoreError
-from dispatcher.messages import Recipient
-from dispatcher.reconcile import Note
-from dispatcher.release import release
-from dispatcher.replan import Limits, Waiting
-from dispatcher.resolution import Choice
-from dispatcher.settlement import Accepted, Unsettled, Verdict
-from dispatcher.spill import Answer, Polling
+from dispatcher.outbound.release import release
+from dispatcher.outbound.sweep import sweep
+from dispatcher.policy.rebatching import Limits, Waiting
+from dispatcher.policy.reconciliation import Note
+from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
+from dispatcher.recovery.spill import Answer, Polling
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, batches, campaigns, decisions, doubts, endings, moves, polls
 from dispatcher.store.decisions import Found, Noted
@@ -44,7 +44,7 @@ from dispatcher.store.migrate import upgrade
 from dispatcher.store.polls import Receipt
 from dispatcher.store.sets import insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, MESSAGE, SCHEDULER
-from dispatcher.sweep import sweep
+from dispatcher.types import Recipient
 from tests.fakes import stores
 from tests.fakes.oracle import HELD, Key, Oracle
 from tests.fakes.stores import LEASE, NOW, POLL, add_account, add_campaign

@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from dispatcher.errors import BrokerError
-from dispatcher.ratelimit import Bucket, RateLimiter
+from dispatcher.outbound.ratelimit import Bucket, RateLimiter
 
 ROOT = Path(__file__).parents[2]
 PROCESSES, THREADS, EACH = 2, 8, 25
@@ -25,7 +25,7 @@ RESERVING = """
 import json, sys, time
 from concurrent.futures import ThreadPoolExecutor
 import redis
-from dispatcher.ratelimit import Bucket, RateLimiter
+from dispatcher.outbound.ratelimit import Bucket, RateLimiter
 
 path, threads, each, per_second = sys.argv[1], *map(float, sys.argv[2:])
 limiter = RateLimiter(redis.Redis(unix_socket_path=path))

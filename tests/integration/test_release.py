@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dispatcher.release import release
+from dispatcher.outbound.release import release
 from dispatcher.status import BatchState, CampaignState, Kind
 from dispatcher.store import batches, campaigns
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN

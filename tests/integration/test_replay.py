@@ -11,16 +11,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dispatcher.forecast import forecast
-from dispatcher.gates import gate, schedule_of
-from dispatcher.outlook import pace_of, works_of
-from dispatcher.release import rates_of, release, seconds_ahead
-from dispatcher.schedule import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, day_end
+from dispatcher.campaigns.gate import gate, schedule_of
+from dispatcher.campaigns.timing import Timing
+from dispatcher.forecast.service import pace_of, works_of
+from dispatcher.forecast.simulation import forecast
+from dispatcher.outbound.release import rates_of, release, seconds_ahead
+from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, day_end
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, attempts, campaigns
 from dispatcher.store.attempts import Terms
 from dispatcher.store.tables import BATCH, CAMPAIGN
-from dispatcher.timing import Timing
 from tests.fakes.stores import (
     add_campaign,
     assert_counts_agree,

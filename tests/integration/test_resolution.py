@@ -5,15 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from dispatcher import resolution
+from dispatcher.campaigns import resolution
+from dispatcher.campaigns.resolution import Choice
 from dispatcher.errors import Refused
-from dispatcher.messages import ListedMessage, ListPage
-from dispatcher.reconcile import MAX_LOOKS, Look, Note
-from dispatcher.resolution import Choice
+from dispatcher.policy.reconciliation import MAX_LOOKS, Look, Note
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import campaigns, doubts
 from dispatcher.store.engine import store_now
 from dispatcher.store.tables import AUDIT, CAMPAIGN, MESSAGE
+from dispatcher.types import ListedMessage, ListPage
 from tests.fakes.stores import (
     FIRST_NUMBER,
     NOW,

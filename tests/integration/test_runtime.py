@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import HttpRequest, HttpResponse
-from dispatcher.transport import Departure, HttpClient, NotBegun, boottime
+from dispatcher.outbound.transport import Departure, HttpClient, NotBegun, boottime
+from dispatcher.types import HttpRequest, HttpResponse
 
 # By its path: importing the package makes the Celery app, which needs a configuration.
 _SPEC = spec_from_file_location("workers.runtime", Path(__file__).parents[2] / "workers/runtime.py")

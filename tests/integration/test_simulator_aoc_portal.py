@@ -7,10 +7,10 @@ from urllib.request import Request, urlopen
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import HttpResponse, Recipient, Route, SubmitBatch
 from dispatcher.providers.aoc_portal import AOCPortal, AOCPortalSettings
 from dispatcher.simulator.families.aoc_portal import TEMPLATES
 from dispatcher.status import Encoding, Kind
+from dispatcher.types import HttpResponse, Recipient, Route, SubmitBatch
 
 NAME = "aoc_portal"
 A, B = "919810012345", "919810067890"

@@ -14,7 +14,7 @@ from dispatcher.errors import DispatcherError, UsageProblem
 from dispatcher.simulator import ReceiptPlan, Simulator
 from tests.fakes.simulator import SINGLE, SimulatorProcess, bulk, post
 
-COMMAND = [sys.executable, "-m", "dispatcher.simulator"]
+COMMAND = [sys.executable, "-m", "dispatcher", "simulator"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,7 +8,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import (
+from dispatcher.providers import provider_class
+from dispatcher.status import Encoding, Kind, MessageState
+from dispatcher.types import (
     Balance,
     HttpResponse,
     PollRef,
@@ -17,8 +19,6 @@ from dispatcher.messages import (
     Route,
     SubmitBatch,
 )
-from dispatcher.providers import provider_class
-from dispatcher.status import Encoding, Kind, MessageState
 from tests.fakes.simulator import send
 
 NAMES = ("smsnoc", "standingtech", "ultimate_sms")

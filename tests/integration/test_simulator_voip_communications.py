@@ -10,12 +10,12 @@ from urllib.request import Request, urlopen
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import HttpResponse, Recipient, Route, SubmitBatch
 from dispatcher.providers.voip_communications import (
     VoipCommunications,
     VoipCommunicationsSettings,
 )
 from dispatcher.status import Encoding, Kind, MessageState
+from dispatcher.types import HttpResponse, Recipient, Route, SubmitBatch
 
 NAME = "voip_communications"
 TEXT = "It is a SMS message"

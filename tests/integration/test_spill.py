@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.errors import StoreError
-from dispatcher.settlement import Accepted
-from dispatcher.spill import Answer, Polling, Spill
+from dispatcher.outbound.sweep import sweep
+from dispatcher.policy.verdict import Accepted
+from dispatcher.recovery.spill import Answer, Polling, Spill
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store import answers, batches, endings
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.tables import CAMPAIGN, MESSAGE
-from dispatcher.sweep import sweep
 from tests.fakes.stores import (
     NOW,
     add_campaign,

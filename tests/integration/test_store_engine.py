@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text, update
 
-from dispatcher.config import load_settings
+from dispatcher.config.settings import load_settings
 from dispatcher.doctor import examine
 from dispatcher.errors import ConfigError, StoreError
 from dispatcher.store.engine import Store, parse_url, store_now

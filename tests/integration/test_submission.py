@@ -9,17 +9,17 @@ import orjson
 import pytest
 from sqlalchemy import event, func, select
 
-from dispatcher import submission
+from dispatcher.campaigns.timing import Timing
 from dispatcher.cli.send import send_test
 from dispatcher.errors import Refused
-from dispatcher.segments import measure
 from dispatcher.status import CampaignState, Encoding, RejectKind
 from dispatcher.store import campaigns, imports
 from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage
 from dispatcher.store.messages import unpack_cells
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
-from dispatcher.timing import Timing
+from dispatcher.submission import service
+from dispatcher.text.segments import measure
 from tests.fakes.stores import (
     FIRST_NUMBER,
     LEASE,
@@ -48,12 +48,12 @@ def people(count, *, first=9_800_000_000):
 
 def import_only(store, wanted, adapter=None):
     with ready(wanted, adapter) as checked:
-        return submission.import_rows(store, checked, ignore)
+        return service.import_rows(store, checked, ignore)
 
 
 def already(store, wanted):
     with ready(wanted) as checked:
-        return submission.already_submitted(store, checked)
+        return service.already_submitted(store, checked)
 
 
 def everything(store):
@@ -149,7 +149,7 @@ def test_a_campaign_of_which_nothing_can_be_sent_is_rejected_and_over(store):
 
 def test_a_dry_run_counts_the_same_and_stores_nothing(store):
     with ready(order(MIXED, text="Dear {{name}}")) as checked:
-        preview = submission.dry_run(checked, ignore)
+        preview = service.dry_run(checked, ignore)
     assert (preview.rows, preview.valid, preview.invalid, preview.duplicate) == (7, 3, 3, 1)
     assert everything(store) == [[]] * 5
 
@@ -191,9 +191,9 @@ def test_windows_that_open_in_no_recipients_zone_are_refused_by_dry_run_and_impo
     timing = Timing(windows=("2020-05-01 09:00-18:00",), in_recipients_zone=True)
     why = r"the windows never open: 2020-05-01 09:00-18:00 \(each recipient's zone\)"
     with ready(order(ABROAD, timing=timing)) as checked, pytest.raises(Refused, match=why):
-        submission.dry_run(checked, ignore)
+        service.dry_run(checked, ignore)
     with ready(order(ABROAD, timing=timing)) as checked, pytest.raises(Refused, match=why):
-        submission.import_rows(sqlite_store, checked, ignore)
+        service.import_rows(sqlite_store, checked, ignore)
     assert everything(sqlite_store) == [[]] * 5
 
 
@@ -203,7 +203,7 @@ def test_a_fallback_whose_windows_open_in_no_recipients_zone_is_refused_by_name(
     with ready(order(ABROAD, timing=timing)) as checked:
         with_other = replace(checked, fallback_settings={"other": closed})
         with pytest.raises(Refused, match="fallback account other: the windows never open"):
-            submission.import_rows(sqlite_store, with_other, ignore)
+            service.import_rows(sqlite_store, with_other, ignore)
     assert everything(sqlite_store) == [[]] * 5
 
 
@@ -259,8 +259,8 @@ def test_a_large_file_is_stored_in_groups_while_it_is_read(sqlite_url):
         read_at[0] = row
 
     with ready(order(source=Endless(count))) as checked:
-        imported = submission.import_rows(store, checked, progress)
-    submission.accept(store, imported)
+        imported = service.import_rows(store, checked, progress)
+    service.accept(store, imported)
     gaps = [b - a for a, b in pairwise(groups)]
     assert len(groups) > count / 5000
     assert max(gaps) < 5000
@@ -285,7 +285,7 @@ def test_an_import_that_was_not_accepted_sends_nothing(store):
 
 def test_a_no_leaves_nothing(store):
     imported = import_only(store, order(MIXED, text="Dear {{name}}"))
-    submission.discard(store, imported.job)
+    service.discard(store, imported.job)
     assert everything(store) == [[]] * 5
 
 
@@ -359,15 +359,15 @@ def test_who_was_taken_over_can_neither_write_nor_accept_nor_discard(store):
         with pytest.raises(Refused, match="took over this import"), store.write() as conn:
             attempt(conn)
     assert everything(store) == before
-    submission.discard(store, taken)
+    service.discard(store, taken)
     assert everything(store) == [[]] * 5
 
 
 def test_an_accepted_campaign_cannot_be_discarded(store):
     imported = import_only(store, order(people(3)))
-    submission.accept(store, imported)
+    service.accept(store, imported)
     with pytest.raises(Refused):
-        submission.discard(store, imported.job)
+        service.discard(store, imported.job)
     assert len(rows(store, MESSAGE)) == 3
 
 
@@ -412,11 +412,11 @@ def test_files_that_differ_only_far_from_the_beginning_are_not_the_same(store):
 def test_what_was_accepted_since_the_check_is_refused_at_the_import(store):
     """Two submissions check, then both import: the second must not send the same again."""
     with ready(order(people(3))) as one, ready(order(people(3))) as two:
-        assert submission.already_submitted(store, one) is None
-        assert submission.already_submitted(store, two) is None
-        submission.accept(store, submission.import_rows(store, one, ignore))
+        assert service.already_submitted(store, one) is None
+        assert service.already_submitted(store, two) is None
+        service.accept(store, service.import_rows(store, one, ignore))
         with pytest.raises(Refused, match="were submitted as campaign"):
-            submission.import_rows(store, two, ignore)
+            service.import_rows(store, two, ignore)
     assert len(rows(store, CAMPAIGN)) == 1
 
 
@@ -477,10 +477,10 @@ def test_a_key_that_a_killed_import_holds_is_free_again_after_its_lease(store):
 
 def test_a_key_whose_campaign_appears_after_the_check_is_refused_in_words(store):
     with ready(order(people(3), idempotency_key="k")) as late:
-        assert submission.already_submitted(store, late) is None
+        assert service.already_submitted(store, late) is None
         campaign_id = submit(store, order(people(3), idempotency_key="k"))
         with pytest.raises(Refused, match=f"campaign {campaign_id} was submitted with"):
-            submission.import_rows(store, late, ignore)
+            service.import_rows(store, late, ignore)
 
 
 def test_an_import_row_of_its_own_content_can_be_made(store):

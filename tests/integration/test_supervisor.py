@@ -13,7 +13,7 @@ from typing import Self
 import psutil
 import pytest
 
-from dispatcher.supervisor import Child, ChildFailed, Supervisor
+from dispatcher.local.supervisor import Child, ChildFailed, Supervisor
 
 SLEEPER = "import time; print('up and ready', flush=True); time.sleep(60)"
 # Notes in a file that it got SIGTERM, then ends.
@@ -37,7 +37,7 @@ IGNORES_SIGTERM = """
 # A whole program over one child; it says the child's pid, and how it was ended.
 PROGRAM = """
     import sys
-    from dispatcher.supervisor import Child, Supervisor
+    from dispatcher.local.supervisor import Child, Supervisor
     argv = [sys.executable, "-c", sys.argv[1]]
     with Supervisor(lambda text: print(text, flush=True)) as supervisor:
         supervisor.add(Child(name="child", argv=argv, ready_pattern="ready"))

@@ -13,8 +13,15 @@ import pytest
 import uvloop
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import HttpRequest
-from dispatcher.transport import CONNECT_TIMEOUT_S, Departure, HttpClient, NotBegun, boottime, fetch
+from dispatcher.outbound.transport import (
+    CONNECT_TIMEOUT_S,
+    Departure,
+    HttpClient,
+    NotBegun,
+    boottime,
+    fetch,
+)
+from dispatcher.types import HttpRequest
 
 SECRET = "k3y-never-shown"
 NUMBER = "447700900123"
@@ -354,7 +361,7 @@ def test_connections_are_kept_and_their_number_is_bounded(run):
 
 
 def test_a_connection_idle_for_longer_than_the_limit_is_not_used_again(run, monkeypatch):
-    monkeypatch.setattr("dispatcher.transport.KEEPALIVE_S", 0.05)
+    monkeypatch.setattr("dispatcher.outbound.transport.KEEPALIVE_S", 0.05)
 
     async def scenario():
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import fakeredis
 import pytest
 
-from dispatcher import adoption
-from dispatcher.release import release
+from dispatcher.outbound.release import release
+from dispatcher.recovery import adoption
+from dispatcher.recovery.witness import Mark, MarkFile, Witness
 from dispatcher.status import BatchState
 from dispatcher.store import batches, endings, identity
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT, AUDIT, CAMPAIGN, IDENTITY
-from dispatcher.witness import Mark, MarkFile, Witness
 from tests.fakes.stores import (
     NOW,
     add_campaign,
@@ -283,7 +283,7 @@ def test_a_dump_read_back_into_postgresql_stands_in_another_place(
     ],
 )
 def test_a_recovery_a_failover_and_a_dump_change_the_place(noted, found, is_held):
-    from dispatcher.witness import _same_place
+    from dispatcher.recovery.witness import _same_place
 
     assert _same_place(noted, found) is not is_held
 

@@ -1,8 +1,8 @@
 """AOC Portal's cases, from its document; its numbers, ids and words of errors are made up."""
 
 from dispatcher.errors import ErrorKind
-from dispatcher.messages import Recipient, RecipientResult, Route, SubmitBatch, SubmitOutcome
 from dispatcher.status import Encoding, Kind
+from dispatcher.types import Recipient, RecipientResult, Route, SubmitBatch, SubmitOutcome
 from tests.providers.contract import (
     Build,
     Expected,

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from dispatcher.errors import ErrorKind
-from dispatcher.messages import (
+from dispatcher.status import MessageState
+from dispatcher.types import (
     Balance,
     DeliveryReport,
     HttpResponse,
@@ -17,7 +18,6 @@ from dispatcher.messages import (
     SubmitOutcome,
     Template,
 )
-from dispatcher.status import MessageState
 
 
 class Must(StrEnum):

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import DeliveryReport, PollTarget, RecipientResult
 from dispatcher.providers.answers import (
     amount,
     check_status,
@@ -28,6 +27,7 @@ from dispatcher.providers.matching import (
 )
 from dispatcher.providers.words import clean, plain, words
 from dispatcher.status import MessageState
+from dispatcher.types import DeliveryReport, PollTarget, RecipientResult
 from tests.providers.contract import answer, raw
 
 URL = "https://sms.example.com/api/submit"

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dispatcher.errors import ProviderError, Refused
-from dispatcher.messages import Directory, PollRef, PollTarget, Route
 from dispatcher.providers.aoc_portal import AOCPortal, AOCPortalSettings
 from dispatcher.providers.base import RouteWish
 from dispatcher.status import Kind
+from dispatcher.types import Directory, PollRef, PollTarget, Route
 from tests.providers.aoc_portal_cases import BASE, KEY, TEMPLATE, A, B, C, batch, error
 from tests.providers.contract import answer
 

@@ -8,7 +8,10 @@ from urllib.parse import parse_qsl
 import pytest
 
 from dispatcher.errors import ProviderError
-from dispatcher.messages import (
+from dispatcher.providers import provider_class, provider_names
+from dispatcher.providers.base import StatusLookup
+from dispatcher.status import MessageState
+from dispatcher.types import (
     HttpRequest,
     PollRef,
     PollRequest,
@@ -17,9 +20,6 @@ from dispatcher.messages import (
     SubmitOutcome,
     SubmitRequest,
 )
-from dispatcher.providers import provider_class, provider_names
-from dispatcher.providers.base import StatusLookup
-from dispatcher.status import MessageState
 from tests.providers.contract import Failure, Must
 
 TEXT = "Dear Asha, your parcel arrives today."

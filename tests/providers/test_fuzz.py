@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.errors import ProviderError
-from dispatcher.messages import Balance, HttpResponse, SenderId, Template
 from dispatcher.providers import provider_class, provider_names
+from dispatcher.types import Balance, HttpResponse, SenderId, Template
 from tests.providers.test_contract import adapter, cases_of, poll_request, submission
 
 scalars = (

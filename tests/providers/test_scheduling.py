@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.content import Content, try_request, write
+from dispatcher.campaigns.content import Content, try_request, write
 from dispatcher.errors import Refused
-from dispatcher.messages import Route
 from dispatcher.providers.scheduling import local_minute
 from dispatcher.status import Kind
+from dispatcher.types import Route
 from tests.providers.test_contract import adapter
 
 

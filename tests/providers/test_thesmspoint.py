@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dispatcher.errors import Refused
-from dispatcher.messages import (
+from dispatcher.providers.base import RouteWish
+from dispatcher.providers.thesmspoint import TheSMSPoint, TheSMSPointSettings
+from dispatcher.status import Encoding, Kind
+from dispatcher.types import (
     Directory,
     PollRef,
     Recipient,
@@ -17,9 +20,6 @@ from dispatcher.messages import (
     SubmitBatch,
     Template,
 )
-from dispatcher.providers.base import RouteWish
-from dispatcher.providers.thesmspoint import TheSMSPoint, TheSMSPointSettings
-from dispatcher.status import Encoding, Kind
 from tests.providers.thesmspoint_cases import BASE, HEADERS, KEY, ROUTE, A
 
 FIRST = 919810000000

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
-from dispatcher.messages import Directory, PollRef, PollTarget, RecipientResult, Route
 from dispatcher.providers.base import RouteWish
 from dispatcher.providers.ultimate_sms import SMSNOC, StandingTech, UltimateSMS, UltimateSMSSettings
 from dispatcher.status import Kind
+from dispatcher.types import Directory, PollRef, PollTarget, RecipientResult, Route
 from tests.providers.contract import answer
 from tests.providers.ultimate_sms_family import HEADERS, SETTINGS, A, B, batch, one, success
 

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dispatcher.errors import Refused
-from dispatcher.messages import Directory, HttpRequest, Recipient, Route, SubmitBatch, SubmitRequest
+from dispatcher.policy.verdict import judge
 from dispatcher.providers.base import RouteWish
 from dispatcher.providers.voip_communications import (
     VoipCommunications,
     VoipCommunicationsSettings,
 )
-from dispatcher.settlement import judge
 from dispatcher.status import AttemptOutcome, Encoding, Kind
+from dispatcher.types import Directory, HttpRequest, Recipient, Route, SubmitBatch, SubmitRequest
 from tests.providers.contract import answer
 from tests.providers.test_contract import decoded
 from tests.providers.voip_communications_cases import (

@@ -4,7 +4,8 @@ import json
 from decimal import Decimal
 
 from dispatcher.errors import ErrorKind
-from dispatcher.messages import (
+from dispatcher.status import Encoding, Kind, MessageState
+from dispatcher.types import (
     Balance,
     DeliveryReport,
     PollRef,
@@ -17,7 +18,6 @@ from dispatcher.messages import (
     SubmitOutcome,
     Template,
 )
-from dispatcher.status import Encoding, Kind, MessageState
 from tests.providers.contract import (
     HTML,
     Build,

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from dispatcher.errors import ErrorKind
-from dispatcher.messages import (
+from dispatcher.status import Encoding, Kind, MessageState
+from dispatcher.types import (
     Balance,
     DeliveryReport,
     ListedMessage,
@@ -21,7 +22,6 @@ from dispatcher.messages import (
     SubmitBatch,
     SubmitOutcome,
 )
-from dispatcher.status import Encoding, Kind, MessageState
 from tests.providers.contract import (
     HTML,
     Build,

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from dispatcher.errors import ErrorKind
-from dispatcher.messages import (
+from dispatcher.status import Encoding, Kind, MessageState
+from dispatcher.types import (
     ListedMessage,
     ListPage,
     Recipient,
@@ -17,7 +18,6 @@ from dispatcher.messages import (
     SubmitBatch,
     SubmitOutcome,
 )
-from dispatcher.status import Encoding, Kind, MessageState
 from tests.providers.contract import (
     HTML,
     Build,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from importlib.resources import files
 
-from dispatcher.zone_names import parse_zone
+from dispatcher.windows.zone_names import parse_zone
 
 HOUR = timedelta(hours=1)
 #: No clock changes twice in so short a time.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.backoff import MAX_RETRY_AFTER_S, full_jitter, retry_delay
+from dispatcher.policy.backoff import MAX_RETRY_AFTER_S, full_jitter, retry_delay
 
 attempts = st.integers(min_value=1, max_value=10**9)
 draws = st.floats(min_value=0, max_value=1, exclude_max=True)

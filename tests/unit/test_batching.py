@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.batching import BatchPlanner
+from dispatcher.policy.batching import BatchPlanner
 from dispatcher.status import Encoding
 
 streams = st.lists(

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from dispatcher.cli import cli
 from dispatcher.cli.init import starter
-from dispatcher.config import Settings, load_settings
+from dispatcher.config.settings import Settings, load_settings
 from dispatcher.providers import provider_class
 
 ENV = {"THESMSPOINT_KEY": "k"}

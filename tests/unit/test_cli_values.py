@@ -4,9 +4,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from dispatcher.campaigns.timing import Timing
 from dispatcher.cli.values import check_windows, parse_named_zone, parse_rate, parse_time
 from dispatcher.errors import UsageProblem
-from dispatcher.timing import Timing
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.config import Settings, load_settings
-from dispatcher.config_file import variable_of
+from dispatcher.config.settings import Settings, load_settings
+from dispatcher.config.sources import variable_of
 from dispatcher.errors import ConfigError
 from dispatcher.status import Kind
 

@@ -8,7 +8,7 @@ import tomllib
 
 import pytest
 
-from dispatcher.config import load_settings
+from dispatcher.config.settings import load_settings
 from dispatcher.providers.base import ProviderSettings
 from tests.fakes.cli import ROOT
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.forecast import Forecast, forecast
-from dispatcher.outlook import in_words
-from dispatcher.windows import ALWAYS, HORIZON, Schedule
-from dispatcher.workload import Pace, Pending, Work
+from dispatcher.forecast.service import in_words
+from dispatcher.forecast.simulation import Forecast, forecast
+from dispatcher.forecast.workload import Pace, Pending, Work
+from dispatcher.windows.schedule import ALWAYS, HORIZON, Schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 10, 23, 6, 0, tzinfo=UTC)  # a Friday, 08:00 in Berlin

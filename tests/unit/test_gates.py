@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from dispatcher.campaigns.gate import Wanted, check_opens, gate
+from dispatcher.campaigns.timing import Timing
 from dispatcher.errors import Refused
-from dispatcher.gates import Wanted, check_opens, gate
 from dispatcher.status import Kind
-from dispatcher.timing import Timing
 from tests.fakes.stores import settings
 
 # A Monday; in Kolkata it is 15:30.

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.health import (
+from dispatcher.policy.breaker import (
     Breaker,
     Health,
     Policy,
@@ -19,9 +19,9 @@ from dispatcher.health import (
     sign_of,
     waits_for,
 )
-from dispatcher.messages import Balance
-from dispatcher.settlement import Accepted, Unsettled, Verdict
+from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
 from dispatcher.status import AttemptOutcome, Kind
+from dispatcher.types import Balance
 
 NOW = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
 LISTED = Policy(breaker_after=3, lists_accepted=True, has_look=True)

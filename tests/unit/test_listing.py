@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import ListedMessage, ListPage
 from dispatcher.providers.base import StatusLookup
 from dispatcher.status import MessageState
 from dispatcher.store.polls import Polled
+from dispatcher.types import ListedMessage, ListPage
 from workers.listing import StatusLook, read_list
 
 BEGUN = datetime(2026, 3, 1, 12, 0, 5, 700_000, tzinfo=UTC)

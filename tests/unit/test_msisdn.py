@@ -8,7 +8,7 @@ import pytest
 from phonenumbers import PhoneNumberType
 
 from dispatcher.errors import ConfigError
-from dispatcher.msisdn import MsisdnError, NumberReader, calling_code, mask
+from dispatcher.numbers.msisdn import MsisdnError, NumberReader, calling_code, mask
 
 READ_IN_INDIA = {
     "+91 98200 11223": 919820011223,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dispatcher.pacing import COMMIT_S, LEAD_S, Door, start_in
+from dispatcher.policy.pacing import COMMIT_S, LEAD_S, Door, start_in
 from tests.fakes.arrivals import at_most_in_a_second
 
 

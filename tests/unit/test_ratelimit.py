@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.errors import BrokerError
-from dispatcher.ratelimit import Bucket, RateLimiter
+from dispatcher.outbound.ratelimit import Bucket, RateLimiter
 
 FOREVER = 1e9
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import NotAvailableYet, Refused, UsageProblem
-from dispatcher.recipients import Row, open_recipients
+from dispatcher.recipients.reader import Row, open_recipients
 
 QUOTE_HINT = 'a quote inside a quoted cell is written twice: "Robert ""Bob"" Rao"'
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.messages import ListedMessage, ListPage
-from dispatcher.reconcile import (
+from dispatcher.policy.reconciliation import (
     Doubt,
     Finding,
     Look,
@@ -19,6 +18,7 @@ from dispatcher.reconcile import (
     next_pause_s,
 )
 from dispatcher.status import MessageState
+from dispatcher.types import ListedMessage, ListPage
 
 BEGUN = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
 NUMBER, OTHER = 919_800_000_001, 919_800_000_002

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.messages import Recipient
-from dispatcher.replan import Limits, Span, Waiting, free_ends, joined, plan
+from dispatcher.policy.rebatching import Limits, Span, Waiting, free_ends, joined, plan
+from dispatcher.types import Recipient
 
 
 def limits(**values):

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import NotAvailableYet
-from dispatcher.msisdn import MsisdnError, NumberReader
-from dispatcher.recipients import open_recipients
-from dispatcher.segments import measure
+from dispatcher.numbers.msisdn import MsisdnError, NumberReader
+from dispatcher.recipients.reader import open_recipients
 from dispatcher.status import Encoding
-from dispatcher.template import RenderError, TextTemplate
+from dispatcher.text.segments import measure
+from dispatcher.text.template import RenderError, TextTemplate
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 EXPECTED = json.loads((SAMPLES / "expected.json").read_text("utf-8"))

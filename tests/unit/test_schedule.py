@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.schedule import (
+from dispatcher.policy.fair_queue import (
     RELEASE_AHEAD_S,
     Budget,
     Contender,

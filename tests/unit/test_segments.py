@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.segments import (
+from dispatcher.status import Encoding
+from dispatcher.text.segments import (
     GSM_BASIC,
     GSM_EXTENSION,
     Measure,
@@ -15,7 +16,6 @@ from dispatcher.segments import (
     normalize,
     odd_characters,
 )
-from dispatcher.status import Encoding
 
 EMOJI = "\N{PARTY POPPER}"  # outside the basic plane: two UTF-16 units
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.messages import Recipient, RecipientResult, SubmitOutcome
-from dispatcher.settlement import MISSING, Accepted, Unsettled, judge, judge_error, stopped
+from dispatcher.policy.verdict import MISSING, Accepted, Unsettled, judge, judge_error, stopped
 from dispatcher.status import AttemptOutcome
+from dispatcher.types import Recipient, RecipientResult, SubmitOutcome
 
 RECIPIENTS = [Recipient(7, 919_800_000_001, "a"), Recipient(8, 919_800_000_002, "b")]
 ONE, TWO = (recipient.msisdn for recipient in RECIPIENTS)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.errors import Refused
-from dispatcher.template import RenderError, TextTemplate
+from dispatcher.text.template import RenderError, TextTemplate
 
 HEADERS = ["Phone", "Name", "City"]
 

@@ -6,10 +6,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dispatcher.gates import Wanted
+from dispatcher.campaigns.gate import Wanted
+from dispatcher.campaigns.timing import Timing
+from dispatcher.campaigns.wording import hours_in_words, past_dates, rate_in_words, terms
 from dispatcher.status import Kind
-from dispatcher.terms import hours_in_words, past_dates, rate_in_words, terms
-from dispatcher.timing import Timing
 from tests.fakes.stores import settings
 
 KOLKATA = ZoneInfo("Asia/Kolkata")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.window_spec import WindowError, parse_blackouts, parse_windows
-from dispatcher.windows import ALWAYS, HORIZON, Schedule
-from dispatcher.zone_names import parse_zone
+from dispatcher.windows.schedule import ALWAYS, HORIZON, Schedule
+from dispatcher.windows.syntax import WindowError, parse_blackouts, parse_windows
+from dispatcher.windows.zone_names import parse_zone
 from tests.unit.clocks import changes, every_zone
 
 MINUTE = timedelta(minutes=1)

@@ -10,8 +10,14 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 import pytest
 
-from dispatcher.zone_names import ZoneError, parse_zone, zone_name
-from dispatcher.zones import ZoneSource, recipient_zone, zone_key, zones_of, zones_of_key
+from dispatcher.windows.recipient_zones import (
+    ZoneSource,
+    recipient_zone,
+    zone_key,
+    zones_of,
+    zones_of_key,
+)
+from dispatcher.windows.zone_names import ZoneError, parse_zone, zone_name
 from tests.unit.clocks import changes, every_zone
 
 PARIS = ZoneInfo("Europe/Paris")

@@ -5,14 +5,6 @@ from collections.abc import Iterator
 import orjson
 
 from dispatcher.errors import ErrorKind
-from dispatcher.messages import (
-    HttpRequest,
-    HttpResponse,
-    RecipientResult,
-    SubmitBatch,
-    SubmitOutcome,
-    SubmitRequest,
-)
 from dispatcher.providers.answers import check_status, identifier, read_json, refusal, unreadable
 from dispatcher.providers.base import (
     Capabilities,
@@ -23,6 +15,14 @@ from dispatcher.providers.base import (
 )
 from dispatcher.providers.matching import AskedNumbers
 from dispatcher.providers.same_text import by_text
+from dispatcher.types import (
+    HttpRequest,
+    HttpResponse,
+    RecipientResult,
+    SubmitBatch,
+    SubmitOutcome,
+    SubmitRequest,
+)
 
 _REFUSALS = {"no credit": ErrorKind.CREDIT, "bad sender": ErrorKind.CAMPAIGN}
 

@@ -1,8 +1,8 @@
 """CheapSMS's cases."""
 
 from dispatcher.errors import ErrorKind
-from dispatcher.messages import Recipient, RecipientResult, Route, SubmitBatch, SubmitOutcome
 from dispatcher.status import Encoding, Kind
+from dispatcher.types import Recipient, RecipientResult, Route, SubmitBatch, SubmitOutcome
 from tests.providers import contract
 from tests.providers.contract import Expected, Failure, Must, answer
 

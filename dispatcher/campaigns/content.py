@@ -1,0 +1,146 @@
+"""What a campaign sends: a text with placeholders, or a provider's template filled from columns."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+
+from dispatcher.errors import Refused
+from dispatcher.providers.base import Provider
+from dispatcher.status import Encoding, Kind
+from dispatcher.text.segments import measure, normalize
+from dispatcher.text.template import Slot, TextTemplate
+from dispatcher.types import Recipient, Route, SubmitBatch
+
+#: How a variable stands in the templates that Indian operators register (TRAI's DLT).
+_VARIABLE: Final = "{#var#}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a person asked to be sent.
+
+    Without a `text` it is the provider's template, whose variables `template_columns` fill in its
+    order. `schedule_at`: when the provider is to send it. `contact_lists` are kept at the provider.
+    """
+
+    text: str | None = None
+    normalize: bool = False
+    template_columns: Sequence[str] = ()
+    flash: bool = False
+    schedule_at: datetime | None = None
+    contact_lists: Sequence[str] = ()
+
+    def columns(self, written: "Written") -> dict[str, Any]:
+        """The values of the campaign's columns."""
+        names, lists = written.template_columns, self.contact_lists
+        return {
+            "text": written.text,
+            "template_columns": None if names is None else orjson.dumps(names).decode(),
+            "flash": self.flash,
+            "schedule_at": self.schedule_at,
+            "contact_lists": orjson.dumps(lists).decode() if lists else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The content as it is stored and rendered. `text` is empty where the provider has it."""
+
+    text: str
+    template: TextTemplate
+    #: Where the provider fills its own template: the columns of its variables, in its order.
+    template_columns: Sequence[str] | None = None
+
+
+def write(content: Content, provider: Provider, route: Route) -> Written:
+    """Find the text and its placeholders. Raises Refused for what cannot be sent as it is."""
+    if content.text is not None:
+        return _of_text(content, content.text, provider)
+    if route.template is None:
+        raise Refused("there is no text", "give --text, --text-file or --template")
+    if provider.capabilities.template_variables:
+        slots = tuple(Slot(name, None) for name in content.template_columns)
+        # Rendered for its size only: what the template says around the values is not known here.
+        literals = (route.template, *(" " for _ in slots))
+        template = TextTemplate(literals, slots)
+        return Written(text="", template=template, template_columns=content.template_columns)
+    if route.template_text is None:
+        raise Refused(
+            "this provider does not say what its templates are",
+            "give the text: --text or --text-file",
+        )
+    return _of_text(content, _filled(route.template_text, content.template_columns), provider)
+
+
+def try_request(
+    content: Content, written: Written, provider: Provider, route: Route, kind: Kind
+) -> None:
+    """Build a request as the batches will be. Raises Refused where the adapter cannot."""
+    values = tuple(written.template_columns or ())
+    batch = SubmitBatch(
+        recipients=(Recipient(0, 0, written.text, values),),
+        encoding=measure(written.text).encoding,
+        kind=kind,
+        route=route,
+        flash=content.flash,
+        schedule_at=content.schedule_at,
+    )
+    if content.contact_lists:
+        provider.contact_list_request(batch, content.contact_lists)
+    else:
+        any(provider.submit_requests(batch))
+
+
+def render_template(stored_text: str, stored_columns: str | None) -> TextTemplate:
+    """The template of a stored campaign, whose fields are in the order of the stored values."""
+    if stored_columns is None:
+        return TextTemplate.parse(stored_text)
+    names = orjson.loads(stored_columns)
+    return TextTemplate(("",) * (len(names) + 1), tuple(Slot(name, None) for name in names))
+
+
+def differs_from(template_text: str, text: str) -> bool:
+    """Whether a rendered text is not what the registered template allows."""
+    pattern = ".*".join(re.escape(_folded(part)) for part in template_text.split(_VARIABLE))
+    return re.fullmatch(pattern, _folded(text), re.DOTALL) is None
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()) if text.strip() else text
+
+
+def _of_text(content: Content, given: str, provider: Provider) -> Written:
+    text = normalize(given) if content.normalize else given
+    if not text.strip():
+        raise Refused("the text is empty", "give --text or --text-file")
+    if "\0" in text:
+        raise Refused("the text has a NUL character", "is it a text file?")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise Refused("the text has bytes that are no characters", "is it UTF-8?")
+    template = TextTemplate.parse(text)
+    size = measure(text)
+    if not template.fields and provider.max_parts is not None and size.parts > provider.max_parts:
+        raise Refused(
+            f"the text has {size.parts} parts in {size.encoding.label}; "
+            f"the account allows {provider.max_parts}",
+            "shorten it"
+            if size.encoding is Encoding.GSM7
+            else "shorten it; --normalize replaces typographic characters that make it longer",
+        )
+    return Written(text=text, template=template)
+
+
+def _filled(template_text: str, columns: Sequence[str]) -> str:
+    """The registered text with a placeholder for each of its variables."""
+    parts = template_text.split(_VARIABLE)
+    if len(parts) - 1 != len(columns):
+        raise Refused(
+            f"the template has {len(parts) - 1} variables; --template-vars names {len(columns)}",
+            "name a column for each, in the template's order",
+        )
+    placeholders = [*(f"{{{{{name}}}}}" for name in columns), ""]
+    return "".join(piece for pair in zip(parts, placeholders, strict=True) for piece in pair)

@@ -1,0 +1,253 @@
+"""What the command line does with campaigns that exist: find, show, pause, resume, cancel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from dispatcher.errors import Refused, UsageProblem
+from dispatcher.policy.breaker import waits_for
+from dispatcher.policy.pacing import DEADLINE_SLACK_S
+from dispatcher.policy.routes import legs_of, route_of
+from dispatcher.status import CampaignState, MessageState
+from dispatcher.store import accounts, campaigns, costs, doubts, moves, scheduler
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.sets import AnyRow
+from dispatcher.store.types import in_digits
+
+_ACTOR = "operator"
+_MAX_ID_DIGITS = 18
+#: A scheduler silent for so long is not alive.
+SCHEDULER_SILENT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """A campaign with its counts, as it is shown."""
+
+    campaign: AnyRow
+    counts: dict[str, int]
+    batches: dict[str, int]
+    account_paused_by: str | None
+    account_pause_reason: str | None
+    polls: int
+    next_poll_at: datetime | None
+    #: Since when recipients are in doubt, and when something is done about it without a person.
+    doubt_since: datetime | None = None
+    doubt_next_at: datetime | None = None
+    #: Why the account is not used at full speed, and what it waits for; None where it is.
+    account_trouble: str | None = None
+    account_waits_for: str | None = None
+    #: When it went to another account, and why.
+    moves: Sequence[AnyRow] = ()
+    #: What its messages cost in the providers' words; None where they name no price.
+    cost: Decimal | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing about it will change by itself."""
+        return self.campaign.finished_at is not None
+
+    @property
+    def submitted_in_all(self) -> int:
+        """Messages that the provider has taken so far."""
+        names = ("submitted", "delivered", "undelivered", "expired")
+        return sum(self.counts[name] for name in names)
+
+
+def find(conn: Connection, reference: str) -> AnyRow:
+    """A campaign by id or name. Raises UsageProblem where there is none, or more than one."""
+    if reference.isascii() and reference.isdigit() and len(reference) <= _MAX_ID_DIGITS:
+        found = campaigns.get(conn, int(reference))
+        if found is not None:
+            return found
+    rows = campaigns.named(conn, reference)
+    if len(rows) > 1:
+        ids = ", ".join(str(row.id) for row in rows[:10])
+        raise UsageProblem(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")
+    if not rows:
+        raise UsageProblem(
+            f"there is no campaign {reference!r}", "`dispatcher campaign list` shows them"
+        )
+    return rows[0]
+
+
+def view(store: Store, reference: str) -> View:
+    """A campaign with everything `show` and `watch` need."""
+    with store.read() as conn:
+        return _view(conn, find(conn, reference))
+
+
+def _view(conn: Connection, campaign: AnyRow) -> View:
+    counts = campaigns.totals(conn, [campaign.id])[campaign.id]
+    account = accounts.get(conn, campaign.account)
+    polls = campaigns.poll_times(conn, campaign.id)
+    doubt = doubts.outlook(conn, campaign.id)
+    return View(
+        campaign=campaign,
+        counts=_with_intake(campaign, counts),
+        batches=campaigns.batch_states(conn, campaign.id),
+        account_paused_by=account.paused_by if account is not None else None,
+        account_pause_reason=account.pause_reason if account is not None else None,
+        polls=polls.n,
+        next_poll_at=polls.next_at,
+        doubt_since=doubt.since,
+        doubt_next_at=doubt.next_at,
+        account_trouble=account.breaker_reason if account is not None else None,
+        account_waits_for=waits_for(account, store_now(conn)),
+        moves=moves.history(conn, campaign.id) if campaign.routes is not None else (),
+        cost=costs.of_campaign(conn, campaign.id),
+    )
+
+
+def listing(
+    store: Store, *, limit: int, states: Sequence[str]
+) -> list[tuple[AnyRow, dict[str, int]]]:
+    """The newest campaigns with their counts."""
+    with store.read() as conn:
+        rows = campaigns.newest(conn, limit=limit, states=states)
+        counts = campaigns.totals(conn, [row.id for row in rows])
+    return [(row, _with_intake(row, counts[row.id])) for row in rows]
+
+
+def _with_intake(campaign: AnyRow, counts: dict[str, int]) -> dict[str, int]:
+    """Message states, and what became of the file's other rows."""
+    return {
+        **counts,
+        "total": campaign.total,
+        "invalid": campaign.invalid,
+        "duplicate": campaign.duplicate,
+        "suppressed": counts["suppressed"] + campaign.suppressed,
+    }
+
+
+def summary(campaign: AnyRow, counts: dict[str, int]) -> dict[str, Any]:
+    """The fields that every JSON of a campaign has."""
+    return {
+        "id": campaign.id,
+        "name": campaign.name,
+        "state": campaign.state,
+        "state_reason": campaign.state_reason,
+        "account": campaign.account,
+        "kind": campaign.kind,
+        "counts": counts,
+        "created_at": _iso(campaign.created_at),
+        "started_at": _iso(campaign.started_at),
+        "finished_at": _iso(campaign.finished_at),
+    }
+
+
+def details(shown: View) -> dict[str, Any]:
+    """The JSON of `campaign show`."""
+    campaign = shown.campaign
+    return {
+        **summary(campaign, shown.counts),
+        "sender": route_of(campaign, campaign.account).sender,
+        "template": route_of(campaign, campaign.account).template,
+        "source": campaign.source_name,
+        "rows": campaign.rows,
+        "parts": campaign.parts,
+        "cost": in_digits(shown.cost),
+        "priority": campaign.priority,
+        "rate": campaign.rate,
+        "start_at": _iso(campaign.start_at),
+        "expire_at": _iso(campaign.expire_at),
+        "schedule": orjson.loads(campaign.schedule) if campaign.schedule else None,
+        "zones": orjson.loads(campaign.zones) if campaign.zones else None,
+        "contact_lists": orjson.loads(campaign.contact_lists) if campaign.contact_lists else None,
+        "batches": shown.batches,
+        "polls": {"open": shown.polls, "next_at": _iso(shown.next_poll_at)},
+        "doubt": {
+            "since": _iso(shown.doubt_since),
+            "next_at": _iso(shown.doubt_next_at),
+            "on_doubt": campaign.on_doubt,
+        },
+        "account_paused": shown.account_paused_by,
+        "account_pause_reason": shown.account_pause_reason,
+        "account_trouble": shown.account_trouble,
+        "account_waits_for": shown.account_waits_for,
+        "accounts": [leg.account for leg in legs_of(campaign)],
+        "moves": [
+            {"at": _iso(move.at), "account": move.account, "detail": move.detail}
+            for move in shown.moves
+        ],
+    }
+
+
+def pause(store: Store, reference: str) -> AnyRow:
+    """Stop releasing; what is at the provider is settled. Raises Refused where it cannot be."""
+    old = [CampaignState.SCHEDULED, CampaignState.RUNNING]
+    return _change(store, reference, old, CampaignState.PAUSED, "by a person")
+
+
+def resume(store: Store, reference: str) -> AnyRow:
+    """Go on with a paused campaign."""
+    return _change(store, reference, [CampaignState.PAUSED], CampaignState.SCHEDULED, None)
+
+
+def cancel(store: Store, reference: str) -> AnyRow:
+    """End a campaign: what nobody holds is cancelled, what is in flight is settled and polled."""
+    old = [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
+    return _change(store, reference, old, CampaignState.CANCELLED, "by a person")
+
+
+def set_terms(store: Store, reference: str, values: dict[str, Any], timeout_s: float) -> AnyRow:
+    """Change rate, schedule, priority, start or expiry of a campaign that is not over.
+
+    `timeout_s` is that of its account's requests.
+    """
+    with store.write() as conn:
+        campaign = find(conn, reference)
+        if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
+            raise Refused(f"campaign {campaign.id} is {campaign.state}: there is nothing to change")
+        campaigns.change_terms(
+            conn,
+            campaign.id,
+            values,
+            deadline_after=timedelta(seconds=timeout_s + DEADLINE_SLACK_S),
+            actor=_ACTOR,
+            now=store_now(conn),
+        )
+        return find(conn, str(campaign.id))
+
+
+def _change(
+    store: Store,
+    reference: str,
+    old: list[CampaignState],
+    new: CampaignState,
+    reason: str | None,
+) -> AnyRow:
+    with store.write() as conn:
+        campaign = find(conn, reference)
+        now = store_now(conn)
+        if campaign.state == new:
+            return campaign
+        done = campaigns.change_state(
+            conn, campaign.id, old, new, actor=_ACTOR, reason=reason, now=now
+        )
+        if not done:
+            allowed = " or ".join(old)
+            raise Refused(
+                f"campaign {campaign.id} is {campaign.state}; only a campaign that is {allowed} "
+                f"can become {new}"
+            )
+        if new is CampaignState.CANCELLED:
+            campaigns.end_waiting(conn, campaign.id, MessageState.CANCELLED, now)
+            campaigns.finish_done(conn, now)
+        return find(conn, str(campaign.id))
+
+
+def scheduler_silence_s(store: Store) -> float | None:
+    """Seconds since a scheduler was seen; None where none ever was."""
+    with store.read() as conn:
+        ticked = scheduler.last_tick(conn)
+        return None if ticked is None else (store_now(conn) - ticked).total_seconds()
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,149 @@
+"""The export: one line per row of the file, in its order, with what became of it."""
+
+import csv
+import heapq
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+import orjson
+
+from dispatcher.recipients.validation import Rejected
+from dispatcher.status import MessageState, RejectKind
+from dispatcher.store import messages
+from dispatcher.store.engine import Store
+from dispatcher.store.sets import AnyRow
+from dispatcher.store.types import in_digits
+
+#: Public names; the file's own columns follow them.
+COLUMNS = (
+    "row", "seq", "msisdn", "state", "account", "provider_message_id", "job_id", "parts", "cost",
+    "attempts", "error_code", "error", "submitted_at", "final_at",
+)  # fmt: skip
+_ACCEPTED = frozenset(
+    {
+        MessageState.SUBMITTED,
+        MessageState.DELIVERED,
+        MessageState.UNDELIVERED,
+        MessageState.EXPIRED,
+    }
+)
+#: What spreadsheets read as the beginning of a formula (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_csv(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: bool = False) -> int:
+    """Write the export; returns how many rows. Memory does not grow with the campaign."""
+    writer = csv.writer(out)
+    headers = orjson.loads(campaign.columns)
+    width = len(COLUMNS) + len(headers)
+    writer.writerow([*COLUMNS, *map(quoted, headers)])
+    streams = [_rejects(store, campaign)]
+    if not rejects_only:
+        with store.read() as conn:
+            lanes = messages.lanes(conn, campaign.id)
+        streams += [_lane(store, campaign, lane) for lane in lanes]
+    count = 0
+    for _row, line in heapq.merge(*streams, key=lambda item: item[0]):
+        writer.writerow(line + [None] * (width - len(line)))
+        count += 1
+    return count
+
+
+class RejectsFile:
+    """Rows without a message as the export has them, before there is a campaign."""
+
+    def __init__(self, out: TextIO, account: str, headers: Sequence[str]) -> None:
+        self.count = 0
+        self._account = account
+        self._writer = csv.writer(out)
+        self._width = len(COLUMNS) + len(headers)
+        self._writer.writerow([*COLUMNS, *map(quoted, headers)])
+
+    def write(self, reject: Rejected) -> None:
+        """Add one row."""
+        row, kind, msisdn, reason, cells = reject
+        line = _reject_line(row, kind, msisdn, self._account, reason, cells)
+        self._writer.writerow(line + [None] * (self._width - len(line)))
+        self.count += 1
+
+
+def quoted(cell: str | None) -> str | None:
+    """A cell that no spreadsheet runs as a formula: an apostrophe goes in front where needed."""
+    return f"'{cell}" if cell is not None and cell.startswith(_FORMULA) else cell
+
+
+def _lane(
+    store: Store, campaign: AnyRow, batches: Sequence[AnyRow]
+) -> Iterator[tuple[int, list[Any]]]:
+    """Batches of one encoding: their rows stand in the file's order already."""
+    for batch in batches:
+        with store.read() as conn:
+            rows, cells = messages.of_range(conn, campaign.id, batch.first_seq, batch.size)
+        for message, original in zip(rows, cells, strict=True):
+            yield message.row, _line(message, message.account or batch.account, original)
+
+
+def _line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:
+    state = MessageState(message.state)
+    was_accepted = state in _ACCEPTED
+    return [
+        message.row,
+        message.seq,
+        message.msisdn,
+        state.label,
+        account,
+        quoted(message.provider_message_id),
+        quoted(message.job_id) if was_accepted else None,
+        message.parts,
+        in_digits(message.cost),
+        message.attempts,
+        quoted(message.error_code),
+        quoted(message.error),
+        _iso(message.begun_at) if was_accepted else None,
+        _iso(message.final_at),
+        *(quoted(cell) for cell in original),
+    ]
+
+
+def _rejects(store: Store, campaign: AnyRow) -> Iterator[tuple[int, list[Any]]]:
+    after = 0
+    while True:
+        with store.read() as conn:
+            page = messages.rejects(conn, campaign.id, after)
+        if not page:
+            return
+        for reject in page:
+            yield (
+                reject.row,
+                _reject_line(
+                    reject.row,
+                    RejectKind(reject.kind),
+                    reject.msisdn,
+                    campaign.account,
+                    reject.reason,
+                    orjson.loads(reject.cells),
+                ),
+            )
+        after = page[-1].row
+
+
+def _reject_line(
+    row: int,
+    kind: RejectKind,
+    msisdn: int | None,
+    account: str,
+    reason: str,
+    cells: Sequence[str],
+) -> list[Any]:
+    filled = dict.fromkeys(COLUMNS) | {
+        "row": row,
+        "msisdn": msisdn,
+        "state": kind.label,
+        "account": account,
+        "error": quoted(reason),
+    }
+    return [*filled.values(), *map(quoted, cells)]
+
+
+def _iso(at: Any) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

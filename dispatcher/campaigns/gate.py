@@ -1,0 +1,117 @@
+"""Gates: may a campaign's batch leave now, and until when.
+
+Account windows (law, contract; those of the kind in place of the account's) and campaign windows
+are always intersected; an expiry closes for good.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from dispatcher.campaigns.wording import moment, windows_in_words
+from dispatcher.errors import Refused
+from dispatcher.policy.fair_queue import Gate
+from dispatcher.providers.base import ProviderSettings
+from dispatcher.status import Kind
+from dispatcher.windows.recipient_zones import zones_of_key
+from dispatcher.windows.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A campaign that is not stored yet, as far as gates look at it and its terms are told."""
+
+    kind: Kind
+    schedule: str | None
+    start_at: datetime | None
+    expire_at: datetime | None
+    schedule_at: datetime | None = None
+    rate: float | None = None
+    priority: int = 0
+    one_off: bool = False
+
+
+def gate(settings: ProviderSettings, campaign: Any, zone: str | None, now: datetime) -> Gate:
+    """The gate of a campaign's batch whose recipients are in `zone` (None: the campaign's).
+
+    `campaign` is its row, or a Wanted.
+    """
+    if campaign.expire_at is not None and campaign.expire_at <= now:
+        return Gate(is_open=False)
+    if campaign.start_at is not None and campaign.start_at > now:
+        return Gate(is_open=False)
+    allowed = schedule_of(settings, campaign, zone)
+    at = campaign.schedule_at
+    if at is not None and at > now:
+        # The provider sends it then: asking it to is not sending.
+        in_time = campaign.expire_at is None or at < campaign.expire_at
+        return Gate(is_open=in_time and allowed.is_open(at), until=at)
+    if not allowed.is_open(now):
+        return Gate(is_open=False)
+    ends = [at for at in (allowed.closes_at(now), campaign.expire_at) if at is not None]
+    return Gate(is_open=True, until=min(ends, default=None))
+
+
+def schedule_of(settings: ProviderSettings, campaign: Any, zone: str | None) -> Schedule:
+    """When a campaign may send to recipients in `zone`."""
+    windows = settings.windows_for(Kind(campaign.kind))
+    return _schedule(windows, settings.timezone, campaign.schedule, zone)
+
+
+def opens(
+    settings: ProviderSettings,
+    wanted: Wanted,
+    zone: str | None,
+    now: datetime,
+    before: datetime | None = None,
+) -> bool:
+    """Whether the windows ever let something leave for recipients in `zone`, `before` a time."""
+    allowed = schedule_of(settings, wanted, zone)
+    if wanted.schedule_at is not None:
+        return allowed.is_open(wanted.schedule_at)
+    since = max(now, wanted.start_at) if wanted.start_at is not None else now
+    return allowed.next_open(since, before) is not None
+
+
+def check_opens(
+    settings: ProviderSettings, wanted: Wanted, zones: Iterable[str | None], now: datetime
+) -> None:
+    """Raises Refused, with the reason, where the windows open in no zone before the expiry."""
+    at = wanted.schedule_at
+    if at is not None and at <= now:
+        raise Refused("--schedule-at-provider lies in the past", "give a later time")
+    if at is not None and wanted.expire_at is not None and at >= wanted.expire_at:
+        raise Refused("--schedule-at-provider is not before --expire-at", "give an earlier time")
+    judged = tuple(zones)
+    if any(opens(settings, wanted, zone, now, wanted.expire_at) for zone in judged):
+        return
+    here = ZoneInfo(settings.timezone)
+    why = windows_in_words(settings, wanted, by_zone=None not in judged)
+    if at is not None:
+        raise Refused(
+            f"the windows are closed at {moment(at, here)}, when the provider is to send: {why}",
+            "give --schedule-at-provider a time inside them",
+        )
+    before = f" before {moment(wanted.expire_at, here)}" if wanted.expire_at else ""
+    raise Refused(
+        f"the windows never open{before}: {why}",
+        "give other --window or --blackout, or a later --expire-at",
+    )
+
+
+@lru_cache(maxsize=4096)
+def _schedule(
+    account_windows: tuple[str, ...], account_zone: str, stored: str | None, zone: str | None
+) -> Schedule:
+    account = Schedule.of(account_windows, (), ZoneInfo(account_zone))
+    if stored is None:
+        return account
+    campaign = Schedule.from_json(orjson.loads(stored))
+    if zone is not None:
+        campaign = campaign.in_all(zones_of_key(zone))
+    return account.intersect(campaign)

@@ -1,0 +1,36 @@
+"""Messages as they were submitted, or will be: texts are rendered when needed, never stored."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from dispatcher.campaigns.content import render_template
+from dispatcher.types import Recipient
+
+
+def render(
+    text: str, rows: Sequence[Any], template_columns: str | None = None
+) -> tuple[Recipient, ...]:
+    """Rows with seq, msisdn and variables as recipients of a campaign's text.
+
+    With `template_columns` (as stored) the provider has the text, and they carry its values.
+    """
+    template = render_template(text, template_columns)
+    # What is stored per message are the values of the fields, in their order.
+    bound = template.bind(template.fields)
+    recipients = []
+    for row in rows:
+        values = orjson.loads(row.variables) if row.variables else []
+        if template_columns is None:
+            recipient = Recipient(row.seq, row.msisdn, bound.render_values(values))
+        else:
+            recipient = Recipient(row.seq, row.msisdn, "", tuple(values))
+        recipients.append(recipient)
+    return tuple(recipients)
+
+
+def has_own_texts(campaign: Any) -> bool:
+    """Whether recipients of a campaign (its row) may get texts of their own."""
+    is_template = campaign.template_columns is not None
+    return is_template or bool(render_template(campaign.text, None).fields)

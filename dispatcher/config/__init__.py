@@ -1,0 +1,1 @@
+"""The configuration: where it is found, what it may say, and what is wrong with it."""

@@ -1,0 +1,138 @@
+"""Tells what is wrong in a configuration: the place and what is allowed there, never the value."""
+
+import json
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Final, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from dispatcher.config.sources import PREFIX, Place, RawConfig, variable_of
+from dispatcher.errors import ConfigError, DispatcherError
+from dispatcher.providers.base import ProviderSettings
+
+#: It becomes the name of a queue, and a part of variables.
+_ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_SHOWN: Final = 5
+
+
+def explained(
+    error: ValidationError, raw: RawConfig, place: Place, model: type[BaseModel]
+) -> ConfigError:
+    """The mistakes that pydantic found in the table `place` of type `model`, as one error."""
+    found = [_one(details, raw, place, model) for details in error.errors(include_url=False)]
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    hints = [one.hint for one in found if one.hint]
+    return ConfigError(
+        "; ".join(one.message for one in found[:_SHOWN]) + more, hints[0] if hints else None
+    )
+
+
+def without_provider(raw: RawConfig, name: str, known: Iterable[str]) -> ConfigError:
+    """An account that does not say its provider; perhaps a variable misspells another account."""
+    place = ("accounts", name, "provider")
+    accounts = raw.values["accounts"]
+    variables = [one for at, one in raw.variables.items() if at[:2] == place[:2]]
+    others = [other for other in accounts if other != name]
+    if (
+        near := get_close_matches(name, others, n=1)
+        if len(variables) == len(accounts[name])
+        else []
+    ):
+        return ConfigError(
+            f"{variables[0]}: there is no account {name!r}", f"did you mean {near[0]}?"
+        )
+    return _missing(raw, place, f"one of: {', '.join(known)}")
+
+
+def check_account_name(raw: RawConfig, name: str) -> None:
+    """Raises ConfigError for an account that could not name a queue."""
+    if not _ACCOUNT_NAME.fullmatch(name):
+        raise ConfigError(
+            f"{raw.where(('accounts', name))}: an account's name is 1 to 64 letters, digits, "
+            "- and _, and begins with a letter or a digit"
+        )
+
+
+def check_strays(raw: RawConfig, model: type[BaseModel]) -> None:
+    """Raises ConfigError for a variable with our prefix that is no key, with the nearest one."""
+    if not raw.strays:
+        return
+    accounts = raw.values.get("accounts")
+    names = list(accounts) if isinstance(accounts, dict) and accounts else ["main"]
+    sections = set(model.model_fields) - {"accounts"}
+    places: list[Place] = [
+        (section, key) for section in sections for key in _keys(model, (section,))
+    ]
+    places += [("accounts", name, key) for name in names for key in ProviderSettings.model_fields]
+    places += [("accounts", name, key) for name in names for key in ("api_key", "api_token")]
+    stray = raw.strays[0]
+    # All have the prefix: it makes nothing alike.
+    known = [variable_of(place).removeprefix(PREFIX) for place in places]
+    near = get_close_matches(stray.removeprefix(PREFIX), known, n=1)
+    raise ConfigError(
+        f"the environment variable {stray} is no key of the configuration",
+        f"did you mean {PREFIX}{near[0]}?" if near else "keys are written DISPATCHER_SECTION__KEY",
+    )
+
+
+def _one(
+    details: ErrorDetails, raw: RawConfig, place: Place, model: type[BaseModel]
+) -> DispatcherError:
+    # pydantic ends the place of a wrong key of a mapping with this mark.
+    steps = tuple(str(step) for step in details["loc"] if step != "[key]")
+    at = (*place, *steps)
+    kind = details["type"]
+    if kind == "extra_forbidden":
+        return _unknown(raw, at, _keys(model, steps[:-1]))
+    if kind == "missing":
+        return _missing(raw, at)
+    if kind in {"model_type", "dict_type"}:
+        return ConfigError(f"{raw.where(at)}: must be a table of keys")
+    if kind == "tuple_type":
+        return _no_list(raw, at, details["input"])
+    text = details["msg"].removeprefix("Value error, ")
+    for noun in ("Input", "String", "Value", "List", "Dictionary"):
+        text = text.replace(f"{noun} should", "must")
+    return ConfigError(f"{raw.where(at)}: {text}")
+
+
+def _missing(raw: RawConfig, place: Place, hint: str | None = None) -> ConfigError:
+    written = f'write {place[-1]} = "$NAME", or set {variable_of(place)}'
+    return ConfigError(f"{raw.where(place)}: this key is required", hint or written)
+
+
+def _no_list(raw: RawConfig, place: Place, value: object) -> ConfigError:
+    """A single text where a list of them belongs: lists hold no secrets, so it is shown."""
+    listed = json.dumps([value]) if isinstance(value, str) else '["…", "…"]'
+    variable = raw.variables.get(place)
+    hint = f"{variable}='{listed}'" if variable else f"{place[-1]} = {listed}"
+    return ConfigError(f"{raw.where(place)}: must be a list", f"write {hint}")
+
+
+def _unknown(raw: RawConfig, place: Place, known: Iterable[str]) -> ConfigError:
+    keys = list(known)
+    near = get_close_matches(place[-1], keys, n=1)
+    meant = next((one for one in raw.variables if one[: len(place)] == place), None)
+    if not near:
+        hint = f"known here: {', '.join(keys)}"
+    elif meant is not None:
+        right = (*place[:-1], near[0], *meant[len(place) :])
+        hint = f"did you mean {variable_of(right)}?"
+    else:
+        hint = f"did you mean {near[0]}?"
+    return ConfigError(f"{raw.where(place)}: unknown key", hint)
+
+
+def _keys(model: type[BaseModel], steps: Place) -> list[str]:
+    """The keys of the table that `steps` lead to from `model`."""
+    for step in steps:
+        field = model.model_fields.get(step)
+        candidates = (field.annotation, *get_args(field.annotation)) if field else ()
+        nested = [one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)]
+        if not nested:
+            return []
+        model = nested[0]
+    return list(model.model_fields)

@@ -1,0 +1,157 @@
+"""The outlook: what the forecast needs, taken from the store, a preview and the configuration."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from dispatcher.campaigns.gate import schedule_of
+from dispatcher.forecast.simulation import Forecast, forecast
+from dispatcher.forecast.workload import Pace, Pending, Work
+from dispatcher.providers.base import ProviderSettings
+from dispatcher.recipients.validation import Preview
+from dispatcher.store import accounts, workloads
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.sets import AnyRow
+from dispatcher.submission.request import Ready
+
+#: Messages per second where no rate is configured: nobody knows what the provider manages.
+ASSUMED = 500.0
+
+
+def of_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> Forecast:
+    """When a stored campaign will have submitted everybody."""
+    with store.read() as conn:
+        now = store_now(conn)
+        works = works_of(conn, settings, campaign.account)
+        pace = pace_of(conn, settings, campaign.account, now)
+    own = works.pop(campaign.id, Work(pending=()))
+    return forecast(own, list(works.values()), pace, now)
+
+
+def of_order(store: Store, ready: Ready, preview: Preview) -> Forecast:
+    """When a campaign that is not submitted yet would have, beside those that are."""
+    settings, account = ready.provider.settings, ready.order.account
+    with store.read() as conn:
+        now = store_now(conn)
+        works = works_of(conn, settings, account)
+        pace = pace_of(conn, settings, account, now)
+    return forecast(_work_of(ready, preview), list(works.values()), pace, now)
+
+
+def of_order_alone(ready: Ready, preview: Preview, now: datetime) -> Forecast:
+    """The same where nothing is known of the account's other campaigns."""
+    return forecast(_work_of(ready, preview), [], _pace(ready.provider.settings, None), now)
+
+
+def _work_of(ready: Ready, preview: Preview) -> Work:
+    timing = ready.order.timing
+    return Work(
+        pending=_pending(ready, preview),
+        priority=workloads.rank(ready.order.wanted),
+        messages_per_second=timing.rate,
+        start_at=timing.start_at,
+        expire_at=timing.expire_at,
+    )
+
+
+def _pending(ready: Ready, preview: Preview) -> tuple[Pending, ...]:
+    provider = ready.provider
+    zones: dict[str | None, int] = dict.fromkeys([None], preview.valid)
+    if preview.zones:
+        zones = dict(preview.zones.items())
+    each = preview.parts / preview.valid if preview.valid else 0.0
+    # Some people may have the same text; how many is known once they are planned.
+    in_a_request = 1 if ready.takes_requests else provider.max_recipients
+    return tuple(
+        Pending(
+            messages=count,
+            parts=round(count * each),
+            requests=-(-count // in_a_request),
+            schedule=schedule_of(provider.settings, ready.order.wanted, zone),
+        )
+        for zone, count in zones.items()
+    )
+
+
+def works_of(conn: Connection, settings: ProviderSettings, account: str) -> dict[int, Work]:
+    """What every open campaign of the account has left, by campaign."""
+    works: dict[int, Work] = {}
+    for row in workloads.of_account(conn, account):
+        pending = Pending(
+            messages=int(row.messages),
+            parts=int(row.parts_left),
+            requests=int(row.requests),
+            schedule=schedule_of(settings, row, row.zone),
+        )
+        known = works.get(row.id)
+        if known is not None:
+            works[row.id] = replace(known, pending=(*known.pending, pending))
+            continue
+        works[row.id] = Work(
+            pending=(pending,),
+            priority=workloads.rank(row),
+            messages_per_second=row.rate,
+            start_at=row.start_at,
+            expire_at=row.expire_at,
+        )
+    return works
+
+
+def pace_of(conn: Connection, settings: ProviderSettings, account: str, now: datetime) -> Pace:
+    """What the account allows, and what it has used of this day."""
+    row = accounts.get(conn, account)
+    limit = settings.daily_limit
+    return _pace(settings, accounts.left_today(row, limit, now) if row is not None else limit)
+
+
+def _pace(settings: ProviderSettings, left: int | None) -> Pace:
+    """`left`: of the day's limit; None for all of it."""
+    limit = settings.daily_limit
+    has_rate = (
+        settings.messages_per_second or settings.parts_per_second or settings.requests_per_second
+    )
+    return Pace(
+        messages_per_second=settings.messages_per_second,
+        parts_per_second=settings.parts_per_second,
+        requests_per_second=settings.requests_per_second,
+        throughput=None if has_rate else ASSUMED,
+        daily_limit=limit,
+        used_today=0 if limit is None or left is None else limit - left,
+        day_zone=ZoneInfo(settings.timezone),
+    )
+
+
+def in_words(found: Forecast, zone: ZoneInfo) -> str:
+    """One sentence for a person; times in the account's zone."""
+
+    def at(moment: datetime) -> str:
+        return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+    begins = ""
+    if found.first_at is not None and found.waits is not None:
+        begins = f"begins at {at(found.first_at)} ({found.waits} until then), "
+    if found.finish_at is None:
+        return f"{begins}{found.reason}"
+    if found.lapsed:
+        return (
+            f"{begins}sends until it expires at {at(found.finish_at)} {zone.key}: "
+            f"{found.lapsed} will lapse"
+        )
+    return f"{begins}all submitted by about {at(found.finish_at)} {zone.key}"
+
+
+def as_json(found: Forecast) -> dict[str, Any]:
+    """The forecast as JSON has it."""
+    first, finish = (
+        None if at is None else at.isoformat() for at in (found.first_at, found.finish_at)
+    )
+    return {
+        "first_at": first,
+        "waits": found.waits,
+        "finish_at": finish,
+        "lapsed": found.lapsed,
+        "reason": found.reason,
+    }

@@ -1,0 +1,177 @@
+"""When a campaign will finish, from sizes, rates, windows and the account's other campaigns.
+
+It moves from one change to the next (an edge, an end, a midnight), never by message.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from math import inf
+from typing import Final
+
+from dispatcher.forecast.fluid import NOTHING, Campaign, Door, Lane, served
+from dispatcher.forecast.workload import Pace, Work
+from dispatcher.windows.schedule import HORIZON, Schedule
+from dispatcher.windows.wall_clock import first_instant
+
+#: The shortest step: far above what floating point drops of a time within HORIZON.
+_STEP_S: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """`finish_at`: when the last message has left, or lapses; None where it is not foreseeable.
+
+    `first_at`: when the first leaves; None where none does. `waits`: what it waits for until then;
+    None where it waits for nothing. `lapsed`: messages still pending at the expiry. `reason`: a
+    sentence why not all of them leave; None where all do.
+    """
+
+    finish_at: datetime | None
+    first_at: datetime | None
+    lapsed: int
+    reason: str | None
+    waits: str | None = None
+
+
+def forecast(work: Work, others: Sequence[Work], pace: Pace, now: datetime) -> Forecast:
+    """When `work` will finish beside the `others` of its account; looks HORIZON ahead.
+
+    `others` are the running and scheduled campaigns of the account without `work` itself.
+    """
+    if now.utcoffset() is None:
+        raise ValueError("a forecast needs a time with zone")
+    simulation = _Simulation(work, others, pace, now.astimezone(UTC))
+    simulation.run()
+    return simulation.result()
+
+
+class _Simulation:
+    def __init__(self, work: Work, others: Sequence[Work], pace: Pace, now: datetime) -> None:
+        self._now, self._pace, self._work = now, pace, work
+        self._doors: dict[Schedule, Door] = {}
+        self._own = self._campaign(work)
+        campaigns = [self._own, *map(self._campaign, others)]
+        self._campaigns = sorted(campaigns, key=lambda campaign: -campaign.priority)
+        self._at = 0.0
+        self._first: float | None = None
+        self._waits: str | None = None
+        self._day = now.astimezone(pace.day_zone).date()
+        self._day_ends = inf
+        self._allowed = inf
+        if pace.daily_limit is not None:
+            self._allowed = float(max(0, pace.daily_limit - pace.used_today))
+            self._day_ends = self._end_of_day()
+
+    def _campaign(self, work: Work) -> Campaign:
+        lanes = []
+        for pending in work.pending:
+            if pending.messages:
+                door = self._doors.get(pending.schedule)
+                if door is None:
+                    door = self._doors[pending.schedule] = Door(pending.schedule, self._now)
+                lanes.append(Lane(pending, door, self._pace))
+        return Campaign(work, lanes, self._now)
+
+    def run(self) -> None:
+        """Go from change to change until the campaign has nothing left, or HORIZON is reached."""
+        horizon = HORIZON.total_seconds()
+        while self._own.left and self._at < min(horizon, self._own.expires):
+            rates = self._rates()
+            if self._first is None and all(campaign is not self._own for campaign, _ in rates):
+                self._waits = self._waits_for()
+            until = min(self._next_change(rates), horizon)
+            self._serve(rates, until - self._at)
+            self._at = until
+            if until == horizon:
+                return
+            for door in self._doors.values():
+                door.advance(until)
+            if until >= self._day_ends:
+                self._day += timedelta(days=1)
+                self._day_ends = self._end_of_day()
+                self._allowed = float(self._pace.daily_limit or 0)
+
+    def _rates(self) -> list[tuple[Campaign, float]]:
+        """The campaigns that are served now, with their messages per second."""
+        if not self._allowed:
+            return []
+        return list(served([each for each in self._campaigns if each.look(self._at)]))
+
+    def _waits_for(self) -> str:
+        if self._at < self._own.starts:
+            return "it is not to start"
+        if not self._own.look(self._at):
+            return "the windows are closed"
+        if not self._allowed:
+            return "the day's limit is used up"
+        return "others go first"
+
+    def _next_change(self, rates: Sequence[tuple[Campaign, float]]) -> float:
+        changes = [self._day_ends]
+        for campaign in self._campaigns:
+            if campaign.left:
+                changes += campaign.changes(self._at)
+        ends = [campaign.open_left / rate for campaign, rate in rates]
+        if rates:
+            ends.append(self._allowed / sum(rate for _campaign, rate in rates))
+        changes += [self._at + max(_STEP_S, seconds) for seconds in ends]
+        return min(change for change in changes if change > self._at)
+
+    def _serve(self, rates: Sequence[tuple[Campaign, float]], seconds: float) -> None:
+        for campaign, rate in rates:
+            if campaign is self._own and self._first is None:
+                self._first = self._at
+            campaign.serve(rate * seconds)
+            self._allowed -= rate * seconds
+        if self._allowed < NOTHING:
+            self._allowed = 0.0
+
+    def _end_of_day(self) -> float:
+        midnight = datetime.combine(self._day + timedelta(days=1), time())
+        return first_instant(midnight, self._pace.day_zone) - self._now.timestamp()
+
+    def result(self) -> Forecast:
+        """What the run has come to."""
+        left = round(self._own.left)
+        first = None if self._first is None else self._time(self._first)
+        lapsed, reason, finish = 0, None, None
+        if not left:
+            finish = self._time(self._at)
+        elif self._at < self._own.expires:
+            reason = self._endless(left)
+        else:
+            lapsed, reason = left, self._why_lapsed(left)
+            finish = None if first is None else self._time(self._own.expires)
+        waits = None if first is None else self._waits
+        return Forecast(finish_at=finish, first_at=first, lapsed=lapsed, reason=reason, waits=waits)
+
+    def _why_lapsed(self, left: int) -> str:
+        if self._first is not None:
+            do = "does not get its turn" if left == 1 else "do not get their turn"
+            return f"{_messages(left)} {do} before the campaign expires"
+        if self._own.expires <= 0:
+            return "the campaign has expired already"
+        if self._ever_opens():
+            return "none of its messages gets a turn before the campaign expires"
+        return "the windows do not open before the campaign expires"
+
+    def _endless(self, left: int) -> str:
+        end, years = self._now + HORIZON, HORIZON.days // 365
+        never = [lane for lane in self._own.lanes if not lane.door.schedule.next_open(end)]
+        if round(sum(lane.left for lane in never)) == left:
+            return f"the windows do not open again within {years} years for {_messages(left)}"
+        return f"{_messages(left)} would still be pending after {years} years"
+
+    def _ever_opens(self) -> bool:
+        start = max(self._now, self._work.start_at or self._now)
+        return any(
+            each.schedule.next_open(start, self._work.expire_at) for each in self._work.pending
+        )
+
+    def _time(self, seconds: float) -> datetime:
+        return self._now + timedelta(seconds=seconds)
+
+
+def _messages(count: int) -> str:
+    return f"{count} message" if count == 1 else f"{count} messages"

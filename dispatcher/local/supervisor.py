@@ -1,0 +1,202 @@
+"""Runs child processes in the foreground: shows what they say, restarts them, ends them in order.
+
+Knows nothing of what they do: `cli/up.py` and `cli/demo.py` say which there are.
+"""
+
+import re
+import selectors
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dispatcher.errors import DispatcherError
+from dispatcher.local import children
+from dispatcher.local.signals import Interrupts
+
+_PASS_S = 0.2
+_EXITS, _WITHIN_S = 5, 30.0
+_LONGEST_DELAY_S = 10.0
+# A grandchild may go on writing into the pipe of a child that has ended.
+_LAST_READS = 16
+
+
+class ChildFailed(DispatcherError):
+    """A child ends again and again; its last lines are in the message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """What to run, and how to treat it."""
+
+    name: str
+    argv: Sequence[str | Path]
+    env: Mapping[str, str] | None = None
+    #: A line of its output that matches says that it is ready; without a pattern it is at once.
+    ready_pattern: str | None = None
+    #: Lines that match are not shown.
+    hide: str | None = None
+    #: Seconds between SIGTERM and SIGKILL.
+    grace_s: float = 10.0
+    #: At the end, lower waves are ended before higher ones, each wave at once.
+    wave: int = 0
+
+
+@dataclass(slots=True)
+class _Life:
+    """One child over all its restarts; `process` and `lines` belong to the present one."""
+
+    child: Child
+    process: subprocess.Popen[bytes]
+    lines: children.Lines
+    ready: bool
+    running: bool = True
+    start_at: float = 0.0
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=15))
+    exits: deque[float] = field(default_factory=lambda: deque(maxlen=_EXITS))
+
+
+class Supervisor:
+    """Children of this process, and the signals that end them.
+
+    ```python
+    with Supervisor(print) as supervisor:
+        supervisor.add(Child(name="worker", argv=[…], ready_pattern=r" ready\\.$"))
+        supervisor.run_until(lambda: supervisor.ready("worker"))
+        supervisor.run_until(lambda: False)  # until Ctrl-C
+    ```
+    Use it in the main thread. On exit every child is ended; a second Ctrl-C kills what is left.
+    """
+
+    def __init__(self, say: Callable[[str], object], *, first_delay_s: float = 0.5) -> None:
+        self._say_to = say
+        self._first_delay_s = first_delay_s
+        self._lives: dict[str, _Life] = {}
+        self._pipes = selectors.DefaultSelector()
+        self._interrupts = Interrupts()
+        self._nobody_listens = False
+
+    def add(self, child: Child) -> None:
+        """Start `child`; it is started again whenever it ends, after a growing delay."""
+        process, lines = self._spawn(child)
+        self._lives[child.name] = _Life(child, process, lines, child.ready_pattern is None)
+
+    def ready(self, *names: str) -> bool:
+        """Whether all of these run and are ready."""
+        return all(self._lives[name].ready for name in names)
+
+    def run_until(self, done: Callable[[], bool]) -> bool:
+        """Show output and restart children until `done()`, asked five times a second: True.
+
+        False when a signal asked to end. Raises ChildFailed for a child that ended 5 times in 30 s.
+        """
+        while not (self._interrupts.count or self._nobody_listens):
+            if done():
+                return True
+            self._show_output(_PASS_S)
+            for life in self._lives.values():
+                if not life.running and time.monotonic() >= life.start_at:
+                    life.process, life.lines = self._spawn(life.child)
+                    life.running, life.ready = True, life.child.ready_pattern is None
+                elif life.running and life.process.poll() is not None:
+                    self._plan_restart(life)
+        return False
+
+    def stop(self) -> None:
+        """End all children, wave after wave. May be called twice."""
+        running = [life for life in self._lives.values() if life.running]
+        running.sort(key=lambda life: life.child.wave)
+        for _, wave in groupby(running, key=lambda life: life.child.wave):
+            self._end(list(wave))
+        self._lives.clear()
+
+    def _end(self, wave: list[_Life]) -> None:
+        began = time.monotonic()
+        for life in wave:
+            life.process.terminate()
+        while any(life.running for life in wave):
+            self._show_output(0.02)
+            late_by = time.monotonic() - began
+            for life in wave:
+                if life.running and life.process.poll() is not None:
+                    self._forget(life)
+                elif life.running and (self._interrupts.count > 1 or late_by > life.child.grace_s):
+                    self._say(f"{life.child.name} is killed: it had not ended")
+                    children.kill(life.process)
+
+    def _spawn(self, child: Child) -> tuple[subprocess.Popen[bytes], children.Lines]:
+        process = children.spawn(child.argv, output=subprocess.PIPE, env=child.env)
+        assert process.stdout is not None
+        self._pipes.register(process.stdout, selectors.EVENT_READ, child.name)
+        return process, children.Lines(process.stdout)
+
+    def _plan_restart(self, life: _Life) -> None:
+        self._forget(life)
+        now, name = time.monotonic(), life.child.name
+        life.exits.append(now)
+        recent = sum(now - at < _WITHIN_S for at in life.exits)
+        if recent == _EXITS:
+            said = "".join(f"\n  {line}" for line in life.tail)
+            raise ChildFailed(f"{name} ended {_EXITS} times within {_WITHIN_S:.0f} s:{said}")
+        delay_s = min(self._first_delay_s * 2 ** (recent - 1), _LONGEST_DELAY_S)
+        life.start_at = now + delay_s
+        self._say(f"{name} ended (status {life.process.returncode}), restart in {delay_s:.1f} s")
+
+    def _forget(self, life: _Life) -> None:
+        """Show the last words of a child that has ended, and let go of its pipe."""
+        for _ in range(_LAST_READS):
+            if not self._read(life):
+                break
+        if life.lines.pipe in self._pipes.get_map():
+            self._pipes.unregister(life.lines.pipe)
+        life.lines.pipe.close()
+        life.running = life.ready = False
+
+    def _show_output(self, timeout_s: float) -> None:
+        if not self._pipes.get_map():
+            time.sleep(timeout_s)
+        for key, _ in self._pipes.select(timeout_s):
+            if not self._read(self._lives[key.data]):
+                # It closed its end and may run on: nothing more comes.
+                self._pipes.unregister(key.fileobj)
+
+    def _read(self, life: _Life) -> bool:
+        child = life.child
+        lines, more = life.lines.read()
+        for line in lines:
+            life.tail.append(line)
+            if child.ready_pattern and re.search(child.ready_pattern, line):
+                life.ready = True
+            if not (child.hide and re.search(child.hide, line)):
+                self._say(f"{child.name}| {line}")
+        return more
+
+    def _say(self, text: str) -> None:
+        if self._nobody_listens:
+            return
+        try:
+            self._say_to(text)
+        except OSError:
+            # Our reader went away (`| head`): that asks to end, and the children are to be ended.
+            self._nobody_listens = True
+
+    def __enter__(self) -> Self:
+        self._interrupts.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            self._pipes.close()
+            self._interrupts.__exit__(kind, error, trace)

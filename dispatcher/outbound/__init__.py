@@ -1,0 +1,1 @@
+"""The way out: release, rate limits, HTTP, and the move to a fallback account."""

@@ -1,0 +1,119 @@
+"""Fallback: a campaign whose account is out of service goes on by the next healthy one.
+
+Which accounts it may leave by was checked and stored when it was submitted.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from dispatcher.campaigns.rendering import has_own_texts, render
+from dispatcher.policy.breaker import is_out
+from dispatcher.policy.rebatching import Limits, Waiting
+from dispatcher.policy.routes import legs_of
+from dispatcher.providers.base import Provider, ProviderSettings
+from dispatcher.store import accounts, moves
+from dispatcher.store.sets import AnyRow
+from dispatcher.types import Recipient
+
+
+class Moved(NamedTuple):
+    """What was done for a campaign, and the account that has work by it."""
+
+    account: str
+    words: str
+
+
+def in_need(
+    conn: Connection, configured: Mapping[str, ProviderSettings], now: datetime
+) -> list[int]:
+    """Campaigns whose account is out of service, or of which something waits elsewhere."""
+    known = accounts.all_accounts(conn)
+    return [
+        campaign.id
+        for campaign in moves.with_fallback(conn)
+        if _is_out(campaign.account, known, configured, now) or moves.has_elsewhere(conn, campaign)
+    ]
+
+
+def advance(
+    conn: Connection,
+    campaign_id: int,
+    configured: Mapping[str, ProviderSettings],
+    adapter: Callable[[str], Provider],
+    now: datetime,
+) -> Moved | None:
+    """Go to the first healthy account, if the present one is out, and move what waits elsewhere.
+
+    A large campaign moves in several transactions: in between, each batch is at one account or at
+    the other, and none is released where the campaign no longer is.
+    """
+    found = next((c for c in moves.with_fallback(conn) if c.id == campaign_id), None)
+    if found is None:
+        return None
+    names = sorted({leg.account for leg in legs_of(found)} & configured.keys())
+    known = {name: row for name in names if (row := accounts.lock(conn, name)) is not None}
+    campaign = moves.lock(conn, campaign_id)
+    if campaign is None:
+        return None
+    to: str = campaign.account
+    if _is_out(to, known, configured, now):
+        healthy = [leg.account for leg in legs_of(campaign) if _is_healthy(known.get(leg.account))]
+        if not healthy:
+            return None
+        to = healthy[0]
+        moves.switch(conn, campaign, to, _why(known.get(campaign.account)), now)
+    shown = partial(_waiting, campaign)
+    count = moves.move(conn, campaign, to, _limits(adapter(to), campaign), shown, now)
+    return Moved(to, f"campaign {campaign_id}: {count} pending messages moved to account {to}")
+
+
+def _is_out(
+    name: str,
+    known: Mapping[str, AnyRow],
+    configured: Mapping[str, ProviderSettings],
+    now: datetime,
+) -> bool:
+    row, settings = known.get(name), configured.get(name)
+    return row is not None and settings is not None and is_out(row, settings.fallback_after_s, now)
+
+
+def _is_healthy(account: AnyRow | None) -> bool:
+    return account is not None and account.paused_by is None and account.breaker is None
+
+
+def _why(account: AnyRow | None) -> str:
+    if account is None:
+        return "it is not known any more"
+    if account.paused_by is not None:
+        return f"{account.name} is paused ({account.paused_by}): {account.pause_reason}"
+    return f"{account.name} fails since {account.breaker_at:%H:%M} UTC: {account.breaker_reason}"
+
+
+def _waiting(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[Waiting]:
+    recipients = render(campaign.text, rows, campaign.template_columns)
+    return [Waiting(recipient, row.parts) for recipient, row in zip(recipients, rows, strict=True)]
+
+
+def _limits(provider: Provider, campaign: AnyRow) -> Limits:
+    texts_differ = has_own_texts(campaign)
+    one_each = campaign.template_columns is not None
+    several = texts_differ and not provider.capabilities.personal_texts
+
+    def requests_of(recipients: Sequence[Recipient]) -> int:
+        if one_each:
+            return len(recipients)
+        return len({recipient.text for recipient in recipients}) if several else 1
+
+    return Limits(
+        max_recipients=provider.chunk
+        if one_each
+        else provider.batch_size(texts_differ=texts_differ),
+        max_bytes=provider.settings.max_request_bytes - provider.envelope_bytes,
+        max_parts=None if one_each else provider.max_parts,
+        bytes_of=provider.recipient_bytes,
+        requests_of=requests_of,
+    )

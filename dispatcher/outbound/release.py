@@ -1,0 +1,124 @@
+"""Release: which batches of an account may be queued now, decided under the account's lock."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import orjson
+from sqlalchemy import Connection
+
+from dispatcher.campaigns.gate import gate
+from dispatcher.policy.breaker import Breaker
+from dispatcher.policy.fair_queue import Budget, Contender, DueBatch, Lane, Unit, choose
+from dispatcher.providers.base import ProviderSettings
+from dispatcher.status import BatchState
+from dispatcher.store import accounts, batches, campaigns, identity, workloads
+from dispatcher.store.batches import Ticket
+from dispatcher.store.sets import AnyRow
+
+
+def release(conn: Connection, name: str, settings: ProviderSettings, now: datetime) -> list[Ticket]:
+    """`pending → queued` for what may leave now; publish the tickets after the commit.
+
+    At most `max_in_flight` requests of the account are out at a time, whoever releases. Nothing is
+    released from a store that is behind its witness.
+    """
+    if identity.held(conn) is not None:
+        return []
+    account = accounts.lock(conn, name)
+    if account is None or account.paused_by is not None:
+        return []
+    if account.not_before is not None and account.not_before > now:
+        return []
+    out = batches.in_flight(conn, name)
+    is_probe = account.breaker is not None
+    if is_probe and (out or not _may_probe(account, now)):
+        return []
+    budget = _budget(account, settings, out, now)
+    if budget.is_spent:
+        return []
+    running = batches.of_running_campaigns(conn, name)
+    open_now = {row.id: _open_zones(settings, row, now) for row in running}
+    contenders = [_contender(account, row, out, now) for row in running if open_now[row.id] != []]
+
+    def due(campaign_id: int) -> Iterator[DueBatch]:
+        limit, zones = settings.max_in_flight, open_now[campaign_id]
+        return batches.due(conn, campaign_id, now, limit, zones)
+
+    chosen = list(choose(contenders, due, budget))
+    for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
+        campaigns.set_turn(conn, contender.campaign_id, contender.served, now)
+    if chosen:
+        last, batch = chosen[-1]
+        accounts.set_turn(conn, name, last.served - batch.size)
+    ids = [batch.id for _contender, batch in chosen]
+    return batches.enqueue(conn, ids, now, is_probe=is_probe)
+
+
+def _may_probe(account: AnyRow, now: datetime) -> bool:
+    """Whether one request may try a provider whose breaker is open, with nothing else under way."""
+    if account.breaker != Breaker.TRIAL:
+        return False
+    return account.check_at is None or bool(account.check_at <= now)
+
+
+def _open_zones(settings: ProviderSettings, campaign: AnyRow, now: datetime) -> list[str] | None:
+    """The zones in which the campaign may send now; None where it has one zone, and may."""
+    if campaign.zones is None:
+        return None if gate(settings, campaign, None, now).is_open else []
+    zones: list[str] = orjson.loads(campaign.zones)
+    return [zone for zone in zones if gate(settings, campaign, zone, now).is_open]
+
+
+def rates_of(settings: ProviderSettings) -> dict[Unit, float]:
+    """The account's rates, each per second."""
+    rates = {
+        Unit.MESSAGES: settings.messages_per_second,
+        Unit.PARTS: settings.parts_per_second,
+        Unit.REQUESTS: settings.requests_per_second,
+    }
+    return {unit: rate for unit, rate in rates.items() if rate is not None}
+
+
+def _budget(
+    account: AnyRow, settings: ProviderSettings, out: Sequence[AnyRow], now: datetime
+) -> Budget:
+    slots = 1 if account.breaker is not None else settings.max_in_flight
+    lanes = [
+        Lane(unit, rate, seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
+        for unit, rate in rates_of(settings).items()
+    ]
+    left = accounts.left_today(account, settings.daily_limit, now)
+    budget = Budget(slots=slots, lanes=lanes, messages_left=left)
+    for batch in out:
+        if batch.state == BatchState.SUBMITTING:  # it has paid, and was counted
+            budget.slots -= batch.requests
+        else:
+            budget.take(_unpaid(batch))
+    return budget
+
+
+def _contender(
+    account: AnyRow, campaign: AnyRow, out: Sequence[AnyRow], now: datetime
+) -> Contender:
+    lane = None
+    if campaign.rate is not None:
+        lane = Lane(Unit.MESSAGES, campaign.rate, seconds_ahead(campaign.paid_until, now))
+        for batch in out:
+            if batch.campaign_id == campaign.id and batch.state != BatchState.SUBMITTING:
+                lane.book(_unpaid(batch))
+    return Contender(
+        campaign_id=campaign.id,
+        rank=-workloads.rank(campaign),
+        # Whoever was closed, paused or not there has no claim to what others got meanwhile.
+        served=max(campaign.turn, account.turn),
+        lane=lane,
+    )
+
+
+def _unpaid(batch: AnyRow) -> DueBatch:
+    return DueBatch(0, batch.pending, batch.requests, batch.parts)
+
+
+def seconds_ahead(paid_until: datetime | None, now: datetime) -> float:
+    """How far into the future a rate is paid."""
+    return 0.0 if paid_until is None else (paid_until - now).total_seconds()

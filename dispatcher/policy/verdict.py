@@ -1,0 +1,107 @@
+"""Pure judgement of an answer: which recipient was accepted, refused, or is in doubt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.status import AttemptOutcome
+from dispatcher.types import Recipient, RecipientResult, SubmitOutcome
+
+
+class Accepted(NamedTuple):
+    """A message that the provider took."""
+
+    seq: int
+    provider_message_id: str | None
+    cost: Decimal | None
+
+
+class Unsettled(NamedTuple):
+    """A message that was refused, or whose fate is not known, and why."""
+
+    seq: int
+    error_code: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one request's answer means for its recipients; those in no list stay pending."""
+
+    outcome: AttemptOutcome
+    accepted: Sequence[Accepted] = ()
+    rejected: Sequence[Unsettled] = ()
+    doubtful: Sequence[Unsettled] = ()
+    job_id: str | None = None
+    error_code: str | None = None
+    error: str | None = None
+
+
+MISSING = "the provider's answer does not mention this recipient"
+_ABSURD_COST = Decimal(10) ** 9
+
+
+def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
+    """Match results to recipients by number. A recipient without a result is in doubt."""
+    by_number: dict[int, RecipientResult] = {}
+    for result in outcome.results:
+        known = by_number.get(result.msisdn)
+        # Two entries for one number: if either says accepted, a handset may ring.
+        if known is None or (result.accepted and not known.accepted):
+            by_number[result.msisdn] = result
+    accepted: list[Accepted] = []
+    rejected: list[Unsettled] = []
+    doubtful: list[Unsettled] = []
+    for recipient in recipients:
+        found = by_number.get(recipient.msisdn)
+        if found is None:
+            doubtful.append(Unsettled(recipient.seq, None, MISSING))
+        elif found.accepted:
+            cost = plausible_cost(found.cost)
+            accepted.append(Accepted(recipient.seq, found.provider_message_id, cost))
+        elif not found.unsent:
+            unsettled = doubtful if found.in_doubt else rejected
+            unsettled.append(Unsettled(recipient.seq, found.error_code, found.error))
+    ended = AttemptOutcome.DOUBTFUL if doubtful else AttemptOutcome.REFUSED
+    return Verdict(
+        outcome=AttemptOutcome.ANSWERED if accepted or rejected else ended,
+        accepted=accepted,
+        rejected=rejected,
+        doubtful=doubtful,
+        job_id=outcome.job_id,
+    )
+
+
+def stopped(outcome: SubmitOutcome) -> ProviderError | None:
+    """What kept a part of a request's recipients from being sent to, in the provider's words."""
+    if outcome.stopped_by is None:
+        return None
+    first = next(result for result in outcome.results if result.unsent)
+    return ProviderError(outcome.stopped_by, first.error or "", code=first.error_code)
+
+
+def plausible_cost(cost: Decimal | None) -> Decimal | None:
+    """A price as the store can hold it; None for one that is no number, or absurd."""
+    fits = cost is not None and cost.is_finite() and abs(cost) < _ABSURD_COST
+    return cost if fits else None
+
+
+def judge_error(recipients: Sequence[Recipient], error: ProviderError) -> Verdict:
+    """What a request that failed as a whole means for its recipients."""
+    same = [Unsettled(r.seq, error.code, error.message) for r in recipients]
+    if error.kind.may_have_been_accepted:
+        return Verdict(
+            outcome=AttemptOutcome.DOUBTFUL,
+            doubtful=same,
+            error_code=error.code,
+            error=error.message,
+        )
+    final = error.kind is ErrorKind.RECIPIENTS
+    return Verdict(
+        outcome=AttemptOutcome.REFUSED,
+        rejected=same if final else (),
+        error_code=error.code,
+        error=error.message,
+    )

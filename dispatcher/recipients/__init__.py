@@ -1,0 +1,1 @@
+"""Recipient files: read, understood, and validated row by row."""

@@ -1,0 +1,1 @@
+"""What keeps the promises when the store is away, restored or moved."""

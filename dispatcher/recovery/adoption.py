@@ -1,0 +1,53 @@
+"""Adoption: a person says what a store is that does not agree with its witnesses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dispatcher.recovery.witness import Witness
+from dispatcher.store import identity
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.sets import AnyRow
+
+if TYPE_CHECKING:
+    import redis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a store stands with its witnesses.
+
+    `held` is why nothing is released, `is_behind` that this is surely an older copy; `waiting` has
+    id, name and pending messages of what would be sent.
+    """
+
+    held: str | None
+    is_behind: bool
+    waiting: Sequence[AnyRow]
+
+
+def examine(store: Store, client: "redis.Redis | None") -> Standing:
+    """Ask every witness, and note in the store what they say."""
+    witness = Witness(store, client=client)
+    remembered = witness.ask_redis()
+    with store.write() as conn:
+        held = witness.look(conn, remembered=remembered)
+        row = identity.ensure(conn)
+        return Standing(
+            held=held,
+            is_behind=row.witnessed_id > row.attempt_id,
+            waiting=identity.pending_by_campaign(conn, store_now(conn)),
+        )
+
+
+def adopt(
+    store: Store, client: "redis.Redis | None", *, doubt: bool, actor: str = "operator"
+) -> dict[int, int]:
+    """Make the store the truth again; messages put in doubt, by campaign. See `identity.adopt`."""
+    with store.write() as conn:
+        doubted = identity.adopt(conn, doubt=doubt, actor=actor, now=store_now(conn))
+    witness = Witness(store, client=client)
+    with store.write() as conn:
+        witness.look(conn)
+    witness.keep()
+    return doubted

@@ -1,0 +1,1 @@
+"""A recipient file and a text become a campaign."""

@@ -1,0 +1,50 @@
+"""Whether a campaign could leave by a fallback account, checked when it is submitted."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from dispatcher.campaigns.content import write
+from dispatcher.campaigns.gate import check_opens
+from dispatcher.errors import Refused
+from dispatcher.policy.routes import Leg
+from dispatcher.providers.base import Provider, RouteWish
+from dispatcher.submission.request import Ready
+from dispatcher.types import Route
+
+
+def checked_leg(
+    ready: Ready, account: str, provider: Provider, resolve: Callable[[RouteWish], Route]
+) -> Leg:
+    """The way by a fallback account: its own sender and template, else the campaign's.
+
+    Raises Refused, naming the account, where the campaign could not leave by it.
+    """
+    order, settings = ready.order, provider.settings
+    wish = RouteWish(
+        kind=order.kind,
+        sender=settings.sender or order.sender,
+        template=settings.template or order.template,
+    )
+    with named(account):
+        route = resolve(wish)
+        written = write(order.content, provider, route)
+        if not order.timing.in_recipients_zone:
+            check_opens(settings, order.wanted, (None,), datetime.now(UTC))
+    if (written.text, written.template_columns) != (
+        ready.written.text, ready.written.template_columns,
+    ):  # fmt: skip
+        raise Refused(
+            f"fallback account {account}: its template is not the text of this campaign",
+            "give --text, so that both accounts send the same",
+        )
+    return Leg(account, route)
+
+
+@contextmanager
+def named(account: str) -> Iterator[None]:
+    """A refusal in the block names the fallback account that it is about."""
+    try:
+        yield
+    except Refused as refusal:
+        raise Refused(f"fallback account {account}: {refusal.message}", refusal.hint) from None

@@ -1,0 +1,110 @@
+"""The import's writer: rows become batches, and are stored in groups under the import's fence."""
+
+from datetime import timedelta
+
+import orjson
+
+from dispatcher.policy.batching import BatchPlanner
+from dispatcher.recipients.validation import Preview, Rejected, Taken
+from dispatcher.status import Encoding
+from dispatcher.store import imports
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.imports import Import, NewBatch, NewMessage, NewReject
+from dispatcher.store.messages import pack_cells
+from dispatcher.submission.request import Ready
+
+#: An import whose writer is silent for so long is taken over.
+LEASE = timedelta(minutes=5)
+#: Rows are stored in groups of about this many.
+_GROUP = 4000
+
+
+class ImportWriter:
+    """Plans batches while rows come, and stores them in groups."""
+
+    def __init__(self, store: Store, job: Import, ready: Ready) -> None:
+        provider = ready.provider
+        self._store = store
+        self._job = job
+        self._keep_columns = ready.order.keep_columns
+        self._width = len(ready.file.file_headers)
+        self._is_one_each = ready.written.template_columns is not None
+        self._texts_differ = ready.takes_requests
+        self._planner = BatchPlanner[tuple[Encoding, str | None], Taken](
+            max_recipients=provider.chunk if self._texts_differ else provider.max_recipients,
+            max_bytes=ready.room_bytes,
+        )
+        self._batches: list[NewBatch] = []
+        self._rejects: list[NewReject] = []
+        self._rows = 0
+        self._next_batch = 0
+        self._next_seq = 0
+
+    def add(self, item: Taken | Rejected) -> None:
+        """Take one row."""
+        if isinstance(item, Rejected):
+            cells = item.cells[: self._width] if self._keep_columns else []
+            kept = orjson.dumps(cells).decode()
+            self._rejects.append(NewReject(item.row, item.kind, item.msisdn, item.reason, kept))
+            self._rows += 1
+        else:
+            lane = (item.encoding, item.zone)
+            full = self._planner.add(item, lane=lane, size_bytes=item.size_bytes)
+            if full:
+                self._plan(full)
+        if self._rows >= _GROUP:
+            self._flush()
+
+    def finish(self, preview: Preview) -> None:
+        """Store what is left, and the totals."""
+        for _lane, rest in self._planner.flush():
+            self._plan(rest)
+        self._flush()
+        counts: dict[str, int | str] = {
+            "rows": preview.rows,
+            "total": preview.valid,
+            "invalid": preview.invalid,
+            "duplicate": preview.duplicate,
+            "suppressed": preview.suppressed,
+            "parts": preview.parts,
+        }
+        if preview.zones:
+            counts["zones"] = orjson.dumps(sorted(preview.zones)).decode()
+        with self._store.write() as conn:
+            imports.finish(conn, self._job, counts, store_now(conn) + LEASE)
+
+    def _plan(self, items: list[Taken]) -> None:
+        first = self._next_seq
+        self._batches.append(
+            NewBatch(
+                seq=self._next_batch,
+                encoding=items[0].encoding,
+                zone=items[0].zone,
+                first_seq=first,
+                messages=[
+                    NewMessage(first + i, item.row, item.msisdn, item.parts, item.variables)
+                    for i, item in enumerate(items)
+                ],
+                requests=self._requests(items),
+                cells=self._packed(items),
+            )
+        )
+        self._next_batch += 1
+        self._next_seq += len(items)
+        self._rows += len(items)
+
+    def _requests(self, items: list[Taken]) -> int:
+        if self._is_one_each:
+            return len(items)
+        return len({item.text for item in items}) if self._texts_differ else 1
+
+    def _packed(self, items: list[Taken]) -> bytes | None:
+        if not self._keep_columns:
+            return None
+        return pack_cells([item.cells[: self._width] for item in items])
+
+    def _flush(self) -> None:
+        with self._store.write() as conn:
+            lease_until = store_now(conn) + LEASE
+            imports.write(conn, self._job, self._batches, self._rejects, lease_until=lease_until)
+        self._batches, self._rejects, self._rows = [], [], 0

@@ -1,0 +1,152 @@
+"""An order: what a person asks to be sent, and what it is once its checks have passed."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from dispatcher.campaigns.content import Content, Written
+from dispatcher.campaigns.gate import Wanted, opens
+from dispatcher.campaigns.timing import Timing
+from dispatcher.numbers.msisdn import NumberReader
+from dispatcher.policy.routes import Leg
+from dispatcher.providers.base import Provider, ProviderSettings
+from dispatcher.recipients.reader import RecipientFile
+from dispatcher.recipients.validation import Intake
+from dispatcher.status import Kind
+from dispatcher.text.template import BoundTemplate, fold
+from dispatcher.types import Route
+from dispatcher.windows.recipient_zones import ZoneChoice, recipient_zone
+from dispatcher.windows.zone_names import ZoneError
+
+#: Headers of the column that says a recipient's time zone; `--map timezone=…` names another.
+_ZONE_HEADERS = frozenset({"timezone", "time zone", "time_zone", "tz"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person asks for: one recipient file, one text, one account."""
+
+    source: Path | BinaryIO
+    source_name: str
+    account: str
+    name: str
+    content: Content
+    kind: Kind = Kind.TRANSACTIONAL
+    sender: str | None = None
+    template: str | None = None
+    column: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    limit: int | None = None
+    keep_columns: bool = True
+    idempotency_key: str | None = None
+    again: bool = False
+    #: `hold`, `resend` or `drop`: what is done about doubts that no list of the provider settles.
+    on_doubt: str = "hold"
+    timing: Timing = field(default_factory=Timing)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What its windows and expiry are judged by."""
+        timing = self.timing
+        return Wanted(
+            kind=self.kind,
+            schedule=timing.schedule,
+            start_at=timing.start_at,
+            expire_at=timing.expire_at,
+            schedule_at=self.content.schedule_at,
+            rate=timing.rate,
+            priority=timing.priority,
+            one_off=timing.one_off,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """An order that passed every check that needs no row of the file."""
+
+    order: Order
+    provider: Provider
+    route: Route
+    written: Written
+    file: RecipientFile
+    template: BoundTemplate
+    #: Where it goes on while its account is out of service, in this order.
+    fallbacks: Sequence[Leg] = ()
+    #: The settings of these accounts.
+    fallback_settings: Mapping[str, ProviderSettings] = field(default_factory=dict)
+
+    @property
+    def content_key(self) -> str:
+        """What makes two submissions the same: file, text, account and route."""
+        parts = [
+            self.file.sha256, self.written.text, self.order.account, self.order.kind,
+            self.route.sender, self.route.template, self.file.phone_column, self.order.limit,
+            sorted(self.order.mapping.items()), self.written.template_columns,
+            self.order.content.flash,
+        ]  # fmt: skip
+        return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether every other text takes a request of its own."""
+        is_templated = self.written.template_columns is not None
+        can = self.provider.capabilities.personal_texts
+        return is_templated or (bool(self.template.columns) and not can)
+
+    @property
+    def room_bytes(self) -> int:
+        """What recipients may take of one request."""
+        return self.provider.settings.max_request_bytes - self.provider.envelope_bytes
+
+    @property
+    def zone_column(self) -> str | None:
+        """The header of the column that says a recipient's time zone, if the file has one."""
+        return next((name for name in self.file.headers if fold(name) in _ZONE_HEADERS), None)
+
+    def intake(self) -> Intake:
+        """The file's rows against this text."""
+        provider = self.provider
+        return Intake(
+            self.file,
+            self.template,
+            NumberReader(provider.settings.country),
+            max_parts=provider.max_parts,
+            bytes_of=provider.recipient_bytes,
+            room_bytes=self.room_bytes,
+            limit=self.order.limit,
+            zone_of=self._zone_of() if self.order.timing.in_recipients_zone else None,
+            opens=self._opens(),
+        )
+
+    def _opens(self) -> Callable[[str], bool]:
+        """Whether something ever leaves for recipients in a zone, if it does not expire before."""
+        settings, wanted, now = self.provider.settings, self.order.wanted, datetime.now(UTC)
+
+        @cache
+        def ever(zone: str) -> bool:
+            return opens(settings, wanted, zone, now)
+
+        return ever
+
+    def _zone_of(self) -> Callable[[Sequence[str], int], ZoneChoice]:
+        """The zone of a row: its zone column, if the file has one, else its number's."""
+        name, default = self.zone_column, self.order.timing.zone
+        column = None if name is None else self.file.headers.index(name)
+
+        def choose(cells: Sequence[str], msisdn: int) -> ZoneChoice:
+            explicit = cells[column] if column is not None and column < len(cells) else None
+            try:
+                return recipient_zone(explicit, msisdn, default)
+            except ZoneError:
+                # Without the cell: reasons are counted, and few.
+                raise ZoneError(
+                    f"column {name!r} holds no time zone; write Asia/Kolkata or +05:30"
+                ) from None
+
+        return choose

@@ -1,0 +1,269 @@
+"""Submission: a recipient file, a text and an account become a campaign, or a reason why not.
+
+The file is read once. Rows go into the store as they are read, in state `importing`, which sends
+nothing; a person's yes makes the campaign `scheduled`, a no removes it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import orjson
+from sqlalchemy import Connection
+
+from dispatcher.campaigns.content import try_request, write
+from dispatcher.campaigns.gate import check_opens
+from dispatcher.errors import Refused
+from dispatcher.local.liveness import is_gone, own_name
+from dispatcher.policy.routes import Leg, stored
+from dispatcher.providers.base import Provider, RouteWish
+from dispatcher.recipients.reader import open_recipients
+from dispatcher.recipients.validation import Preview, Rejected
+from dispatcher.recovery.witness import Witness
+from dispatcher.status import CampaignState
+from dispatcher.store import campaigns, imports
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.imports import Import, NewBatch, NewMessage
+from dispatcher.store.messages import pack_cells
+from dispatcher.store.sets import AnyRow
+from dispatcher.submission.fallback_check import named
+from dispatcher.submission.import_writer import LEASE, ImportWriter
+from dispatcher.submission.request import Order, Ready
+from dispatcher.text.segments import measure
+from dispatcher.types import Route
+
+_SAME_WITHIN = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A complete import that waits for a yes."""
+
+    job: Import
+    preview: Preview
+
+
+@contextmanager
+def prepared(
+    order: Order, provider: Provider, resolve: Callable[[RouteWish], Route]
+) -> Iterator[Ready]:
+    """Check everything that needs no row: text, placeholders, file, sender, template, windows.
+
+    Raises Refused or UsageProblem; `resolve` may also raise ProviderError.
+    """
+    wish = RouteWish(
+        kind=order.kind,
+        sender=order.sender or provider.settings.sender,
+        template=order.template or provider.settings.template,
+    )
+    written = None
+    if order.content.text is not None:  # what needs no answer of the provider is told first
+        written = write(order.content, provider, Route(sender=""))
+    if not order.timing.in_recipients_zone:
+        check_opens(provider.settings, order.wanted, (None,), datetime.now(UTC))
+    with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
+        bound = written.template.bind(file.headers) if written is not None else None
+        route = resolve(wish)
+        if written is None or bound is None:
+            written = write(order.content, provider, route)
+            bound = written.template.bind(file.headers)
+        try_request(order.content, written, provider, route, order.kind)
+        yield Ready(
+            order=order, provider=provider, route=route, written=written, file=file, template=bound
+        )
+
+
+def dry_run(
+    ready: Ready,
+    progress: Callable[[int], None],
+    rejected: Callable[[Rejected], None] = lambda _row: None,
+) -> Preview:
+    """Read the whole file and store nothing. Raises Refused as `import_rows`."""
+    intake = ready.intake()
+    for item in intake:
+        progress(item.row)
+        if isinstance(item, Rejected):
+            rejected(item)
+    _check_rows(ready, intake.preview)
+    return intake.preview
+
+
+def _check_rows(ready: Ready, preview: Preview) -> None:
+    """Raises Refused where there is no row, or where the windows open in no recipient's zone."""
+    zones = sorted({*preview.zones, *preview.shut_zones})
+    if zones:
+        wanted, now = ready.order.wanted, datetime.now(UTC)
+        check_opens(ready.provider.settings, wanted, zones, now)
+        for name, settings in ready.fallback_settings.items():
+            with named(name):
+                check_opens(settings, wanted, zones, now)
+    if not preview.rows:
+        raise Refused(
+            f"{ready.order.source_name} has a header and no rows below it",
+            "it needs a row for each recipient",
+        )
+
+
+def already_submitted(store: Store, ready: Ready) -> AnyRow | None:
+    """The campaign that this idempotency key made from the same content.
+
+    Raises Refused where the key was used with other content, or where the same content was
+    accepted within 24 hours and the order does not say `again`.
+    """
+    with store.read() as conn:
+        return _earlier(conn, ready)
+
+
+def _earlier(conn: Connection, ready: Ready) -> AnyRow | None:
+    order, content_key = ready.order, ready.content_key
+    if order.idempotency_key is not None:
+        known = campaigns.with_idempotency_key(conn, order.idempotency_key)
+        if known is not None and known.state != CampaignState.IMPORTING:
+            if known.content_key == content_key:
+                return known
+            raise Refused(
+                f"the idempotency key was used before, by campaign {known.id} with another "
+                "file, text or account",
+                "use a new key for a new campaign",
+            )
+    if order.again:
+        return None
+    same = campaigns.same_content(conn, content_key, store_now(conn) - _SAME_WITHIN)
+    if same is not None:
+        raise Refused(
+            f"the same file, text and account were submitted as campaign {same.id} "
+            f"({same.name!r}) at {same.created_at:%Y-%m-%d %H:%M} UTC",
+            "give --again to send it a second time",
+        )
+    return None
+
+
+def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> Imported:
+    """Read the file into the store. Until `accept`, the campaign sends nothing.
+
+    An unfinished import of the same content or key is discarded first; one that is still being
+    written is Refused, and so is content that was accepted since `already_submitted` looked.
+    """
+    job = _start(store, ready)
+    writer = ImportWriter(store, job, ready)
+    intake = ready.intake()
+    try:
+        for item in intake:
+            writer.add(item)
+            progress(item.row)
+        _check_rows(ready, intake.preview)
+        writer.finish(intake.preview)
+    except BaseException:
+        discard(store, job)
+        raise
+    return Imported(job=job, preview=intake.preview)
+
+
+def import_lists(store: Store, ready: Ready) -> Imported:
+    """Make the campaign to contact lists kept at the provider: one message stands for them all.
+
+    Its number is 0. Raises Refused for a text with placeholders.
+    """
+    if ready.written.template.fields:
+        raise Refused(
+            "a text to contact lists has no placeholders: their columns are not known here",
+            "leave out {{…}}",
+        )
+    size = measure(ready.written.text)
+    lists = ready.order.content.contact_lists
+    everybody = NewMessage(seq=0, row=1, msisdn=0, parts=size.parts, variables=None)
+    batch = NewBatch(
+        seq=0,
+        encoding=size.encoding,
+        zone=None,
+        first_seq=0,
+        messages=[everybody],
+        requests=1,
+        cells=pack_cells([["", ", ".join(lists)]]),
+    )
+    job = _start(store, ready)
+    preview = Preview(rows=1, valid=1, parts=size.parts)
+    with store.write() as conn:
+        lease_until = store_now(conn) + LEASE
+        imports.write(conn, job, [batch], [], lease_until=lease_until)
+        imports.finish(conn, job, {"rows": 1, "total": 1, "parts": size.parts}, lease_until)
+    return Imported(job=job, preview=preview)
+
+
+def accept(store: Store, imported: Imported) -> CampaignState:
+    """Make the campaign `scheduled`, or `rejected` where nothing in it can be sent."""
+    state = CampaignState.SCHEDULED if imported.preview.valid else CampaignState.REJECTED
+    with store.write() as conn:
+        imports.accept(conn, imported.job, state, store_now(conn))
+    return state
+
+
+def discard(store: Store, job: Import) -> None:
+    """Remove an import that was not accepted."""
+    is_left = True
+    while is_left:
+        with store.write() as conn:
+            is_left = not imports.discard(conn, job, store_now(conn) + LEASE)
+
+
+def _start(store: Store, ready: Ready) -> Import:
+    witness = Witness(store)
+    with store.write() as conn:
+        held = witness.look(conn)
+    if held is not None:
+        raise Refused(held, "what was submitted after the backup is not known here either")
+    # A store that ever had a campaign has a witness.
+    witness.keep()
+    while True:
+        with store.write() as conn:
+            left = _fenced_off(conn, ready)
+            if left is None:
+                return _started(conn, ready)
+        discard(store, left)
+
+
+def _fenced_off(conn: Connection, ready: Ready) -> Import | None:
+    """What an earlier, killed submission of the same content or key left behind."""
+    left = imports.unfinished(conn, ready.content_key, ready.order.idempotency_key)
+    if left is None:
+        return None
+    now = store_now(conn)
+    if left.import_lease_until > now and not is_gone(left.import_writer):
+        raise Refused(
+            f"the same file or key is being submitted right now, as campaign {left.id}",
+            f"wait for it to end; if it was killed, try again after {left.import_lease_until:%H:%M}"
+            " UTC",
+        )
+    return imports.take_over(conn, left, now + LEASE)
+
+
+def _started(conn: Connection, ready: Ready) -> Import:
+    order = ready.order
+    known = _earlier(conn, ready)
+    if known is not None:
+        raise Refused(
+            f"campaign {known.id} was submitted with this idempotency key a moment ago",
+            "submit again to see it",
+        )
+    now = store_now(conn)
+    values = {
+        "name": order.name,
+        "account": order.account,
+        "kind": order.kind,
+        "sender": ready.route.sender,
+        "template": ready.route.template,
+        "sender_ref": ready.route.sender_ref,
+        "template_ref": ready.route.template_ref,
+        "routes": stored([Leg(order.account, ready.route), *ready.fallbacks]),
+        **order.content.columns(ready.written),
+        "columns": orjson.dumps(ready.file.file_headers if order.keep_columns else ()).decode(),
+        "source_name": order.source_name,
+        "content_key": ready.content_key,
+        "idempotency_key": order.idempotency_key,
+        "on_doubt": order.on_doubt,
+        "import_writer": own_name(),
+        **order.timing.columns(),
+        "created_at": now,
+    }
+    return imports.start(conn, values, now + LEASE)

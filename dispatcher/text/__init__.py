@@ -1,0 +1,1 @@
+"""Message texts: placeholders, encodings and parts."""

@@ -1,0 +1,130 @@
+"""Windows and blackouts in one time zone, and the stretches of time that they leave open.
+
+A window is open from the first to the last minute of its day that a local clock reads inside it: an
+edge that the clock skips moves to the first valid minute; of one that it reads twice, the earlier
+start and the later end count. A date's own windows replace the weekly ones that begin on that date.
+A blackout closes its local dates from 00:00 to 24:00, also for a window of the day before.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Final
+
+from dispatcher.windows.syntax import (
+    MINUTES_OF_A_DAY,
+    DateRange,
+    Window,
+    parse_blackouts,
+    parse_windows,
+)
+from dispatcher.windows.wall_clock import end_instant, first_instant
+
+#: A span of time: seconds since 1970 UTC, the end excluded.
+Stretch = tuple[int, int]
+
+SECONDS_OF_A_DAY: Final = 24 * 60 * 60
+#: UTC days are counted from 1970-01-01, which is day 0.
+_DAY_0: Final = date(1970, 1, 1).toordinal()
+#: A UTC day sees windows that began two local dates before it (a day of offset, a midnight), and
+#: local dates up to the one after it.
+_LOCAL_DATES: Final = (-2, -1, 0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """What is open in one zone; no windows means at any time but the blackouts."""
+
+    windows: tuple[Window, ...] = ()
+    blackouts: tuple[DateRange, ...] = ()
+    zone: tzinfo = UTC
+
+    @classmethod
+    def of(cls, windows: Iterable[str], blackouts: Iterable[str], zone: tzinfo) -> "Hours":
+        """From what people write. Raises WindowError."""
+        return cls(parse_windows(windows), parse_blackouts(blackouts), zone)
+
+    @property
+    def are_unlimited(self) -> bool:
+        """Whether nothing is ever closed."""
+        if self.blackouts:
+            return False
+        weekly = [window for window in self.windows if window.dates is None]
+        if len(weekly) < len(self.windows):
+            return False
+        week = 7 * MINUTES_OF_A_DAY
+        spans = [
+            (start, start + window.end - window.start)
+            for window in weekly
+            for day in window.weekdays
+            for start in (day * MINUTES_OF_A_DAY + window.start,)
+        ]
+        spans += [(start - week, end - week) for start, end in spans]  # Sunday night
+        return not self.windows or any(s <= 0 and e >= week for s, e in merged(spans))
+
+    @property
+    def days(self) -> tuple[int, int] | None:
+        """The first and the last UTC day that can be open, where all windows have dates."""
+        ranges = [window.dates for window in self.windows if window.dates is not None]
+        if not ranges or len(ranges) < len(self.windows):
+            return None
+        first, last = min(r.first for r in ranges), max(r.last for r in ranges)
+        return first.toordinal() - _DAY_0 - 2, last.toordinal() - _DAY_0 + 2
+
+    def on(self, day: int) -> list[Stretch]:
+        """What is open on a UTC day (1970-01-01 is 0), cut to that day, in order."""
+        begin = day * SECONDS_OF_A_DAY
+        whole = [(begin, begin + SECONDS_OF_A_DAY)]
+        dates = [date.fromordinal(_DAY_0 + day + step) for step in _LOCAL_DATES]
+        opened = whole
+        if self.windows:
+            opened = overlap(whole, merged(s for each in dates for s in self._begun_on(each)))
+        closed = [
+            span
+            for each in dates
+            if any(each in blackout for blackout in self.blackouts)
+            if (span := self._span(each, 0, MINUTES_OF_A_DAY)) is not None
+        ]
+        return _without(opened, merged(closed)) if closed else opened
+
+    def _begun_on(self, day: date) -> Iterator[Stretch]:
+        own = [window for window in self.windows if window.dates and day in window.dates]
+        weekday = day.weekday()
+        for window in own or [w for w in self.windows if weekday in w.weekdays]:
+            if (span := self._span(day, window.start, window.end)) is not None:
+                yield span
+
+    def _span(self, day: date, start: int, end: int) -> Stretch | None:
+        """Minutes of a local date as a stretch; None where the clock skips them all."""
+        midnight = datetime.combine(day, time())
+        first = first_instant(midnight + timedelta(minutes=start), self.zone)
+        last = end_instant(midnight + timedelta(minutes=end), self.zone)
+        return (first, last) if first < last else None
+
+
+def merged(spans: Iterable[Stretch]) -> list[Stretch]:
+    """The same time as stretches that neither overlap nor touch, in order."""
+    result: list[Stretch] = []
+    for start, end in sorted(spans):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(end, result[-1][1]))
+        else:
+            result.append((start, end))
+    return result
+
+
+def overlap(some: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stretch]:
+    """What lies in both; each in order and without overlaps."""
+    return [
+        (start, end)
+        for a, b in some
+        for c, d in others
+        if (start := max(a, c)) < (end := min(b, d))
+    ]
+
+
+def _without(opened: Sequence[Stretch], closed: Sequence[Stretch]) -> list[Stretch]:
+    edges = [edge for span in closed for edge in span]
+    ends = [opened[0][0], *edges, opened[-1][1]] if opened else []
+    gaps = [(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
+    return overlap(opened, gaps)

@@ -1,0 +1,170 @@
+"""The time zones that a number may be in, and the zone key by which its recipient is planned.
+
+A key names one zone, or several in all of which sending must be allowed. Zones whose clocks agree
+from this year's start for six years are one: a key has their best-known name.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Final, NamedTuple
+
+from dispatcher.numbers.msisdn import calling_code
+from dispatcher.windows.zone_names import parse_zone, zone_name
+
+_UNKNOWN: Final = "Etc/Unknown"
+_YEARS_COMPARED: Final = 6
+#: No zone changes its offset twice within this time.
+_STEP_S: Final = 7 * 24 * 60 * 60
+
+
+class ZoneSource(StrEnum):
+    """Where a recipient's zone comes from."""
+
+    #: A column of the recipient's row.
+    COLUMN = "column"
+    #: The number can be in one zone only.
+    NUMBER = "number"
+    #: The number can be in several zones: sending must be allowed in all of them.
+    SEVERAL = "several"
+    #: Nothing is known of the number: the campaign's zone.
+    CAMPAIGN = "campaign"
+
+
+class ZoneChoice(NamedTuple):
+    """A recipient's zone key, for `zones_of_key`, and where it comes from."""
+
+    key: str
+    source: ZoneSource
+
+
+def recipient_zone(explicit: str | None, msisdn: int, default: tzinfo) -> ZoneChoice:
+    """The zone key of a recipient: its own column, else its number, else the campaign's zone.
+
+    `explicit` is the column's cell, None or blank where there is none. Raises ZoneError for a cell
+    that is no zone.
+    """
+    if explicit is not None and explicit.strip():
+        return ZoneChoice(_key_of_text(explicit), ZoneSource.COLUMN)
+    if zones := zones_of(msisdn):
+        key = _key_of_names(zones)
+        return ZoneChoice(key, ZoneSource.SEVERAL if "," in key else ZoneSource.NUMBER)
+    return ZoneChoice(zone_key([default]), ZoneSource.CAMPAIGN)
+
+
+def zone_key(zones: Iterable[tzinfo]) -> str:
+    """One text for zones in all of which sending must be allowed, whatever their order."""
+    return ",".join(sorted({_best_known(zone) for zone in zones}))
+
+
+@lru_cache(maxsize=4096)
+def zones_of_key(key: str) -> tuple[tzinfo, ...]:
+    """The zones of a key, for `Schedule.in_all`."""
+    return tuple(map(parse_zone, key.split(",")))
+
+
+def zones_of(msisdn: int) -> frozenset[str]:
+    """IANA names of the zones that a number which can receive SMS may be in; empty if unknown.
+
+    Where its area code says where it is: the zones that libphonenumber knows for that. Else all
+    zones of its country in the IANA database: libphonenumber's own lists by country are out of date
+    (Morocco as Canary Islands, Nicaragua as Chicago, Russia without Kaliningrad). Raises
+    MsisdnError for digits that no calling code begins.
+    """
+    code = calling_code(msisdn)
+    if (settled := _of_calling_code(code)) is not None:
+        return settled
+    import phonenumbers
+    from phonenumbers.timezone import time_zones_for_geographical_number
+
+    number = phonenumbers.parse(f"+{msisdn}")
+    if not phonenumbers.is_number_geographical(number):
+        of_country = _of_country(phonenumbers.region_code_for_number(number))
+        if of_country:
+            return of_country
+    return frozenset(time_zones_for_geographical_number(number)) - {_UNKNOWN}
+
+
+@cache
+def _of_calling_code(code: int) -> frozenset[str] | None:
+    """The answer for all numbers of a calling code, where it is of one country with one clock."""
+    import phonenumbers
+
+    regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
+    if len(regions) > 1:
+        return None
+    of_country = _of_country(regions[0])
+    return of_country if len(_meanings(of_country)) == 1 else None
+
+
+@cache
+def _of_country(country: str | None) -> frozenset[str]:
+    return frozenset(_zones_by_country().get(country or "", ()))
+
+
+@cache
+def _zones_by_country() -> dict[str, list[str]]:
+    """The IANA database's zone.tab: a line per zone with its ISO 3166 country."""
+    found: dict[str, list[str]] = {}
+    table = (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8")
+    for line in table.splitlines():
+        if not line.startswith("#"):
+            country, _coordinates, name, *_comment = line.split("\t")
+            found.setdefault(country, []).append(name)
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _key_of_text(text: str) -> str:
+    return zone_key([parse_zone(text)])
+
+
+@lru_cache(maxsize=4096)
+def _key_of_names(names: frozenset[str]) -> str:
+    return zone_key(map(parse_zone, names))
+
+
+#: What a clock shows over the compared years: (since when, seconds east of UTC).
+_Meaning = tuple[tuple[int, int], ...]
+
+
+@cache
+def _meaning(zone: tzinfo) -> _Meaning:
+    year = datetime.now(UTC).year
+    start = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
+    end = int(datetime(year + _YEARS_COMPARED, 1, 1, tzinfo=UTC).timestamp())
+    found = [(start, _offset_s(start, zone))]
+    for at in range(start + _STEP_S, end + _STEP_S, _STEP_S):
+        if (offset := _offset_s(at, zone)) != found[-1][1]:
+            before, after = at - _STEP_S, at
+            while after - before > 1:
+                middle = (before + after) // 2
+                if _offset_s(middle, zone) == offset:
+                    after = middle
+                else:
+                    before = middle
+            found.append((after, offset))
+    return tuple(found)
+
+
+def _offset_s(instant: int, zone: tzinfo) -> int:
+    offset = datetime.fromtimestamp(instant, zone).utcoffset()
+    return round((offset or timedelta()).total_seconds())
+
+
+def _meanings(names: Iterable[str]) -> set[_Meaning]:
+    return {_meaning(parse_zone(name)) for name in names}
+
+
+def _best_known(zone: tzinfo) -> str:
+    return _best_known_names().get(_meaning(zone)) or zone_name(zone)
+
+
+@cache
+def _best_known_names() -> dict[_Meaning, str]:
+    """The IANA database's zonenow.tab: for each clock of today its most populous zone."""
+    table = (files("tzdata") / "zoneinfo" / "zonenow.tab").read_text(encoding="utf-8")
+    names = [line.split("\t")[2] for line in table.splitlines() if not line.startswith("#")]
+    return {_meaning(parse_zone(name)): name for name in names}

@@ -1,0 +1,190 @@
+"""When sending is allowed: the intersection of opening hours, each in its own zone, as one value.
+
+Half-open: the first second of a window is open, its last is the one before its end.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Final
+
+from dispatcher.windows.hours import SECONDS_OF_A_DAY, Hours, Stretch, overlap
+from dispatcher.windows.zone_names import parse_zone, zone_name
+
+#: How far ahead openings and closings are looked for.
+HORIZON: Final = timedelta(days=731)
+_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+#: Worked-out days that a schedule remembers.
+_REMEMBERED: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Open where all of its hours are open; without hours always.
+
+        account = Schedule.of(["mon-sat 09:00-21:00"], [], ZoneInfo("Asia/Kolkata"))
+        campaign = Schedule.of(["10:00-18:00"], ["2026-12-25"], ZoneInfo("Europe/Paris"))
+        account.intersect(campaign).is_open(now)
+
+    Instants must be aware (ValueError); answers are in UTC.
+    """
+
+    hours: tuple[Hours, ...] = ()
+    _days: dict[int, list[Stretch]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        limiting = dict.fromkeys(hours for hours in self.hours if not hours.are_unlimited)
+        object.__setattr__(self, "hours", tuple(limiting))
+
+    @classmethod
+    def of(cls, windows: Iterable[str], blackouts: Iterable[str], zone: tzinfo) -> "Schedule":
+        """From what people write; no windows means always. Raises WindowError."""
+        return cls((Hours.of(windows, blackouts, zone),))
+
+    @classmethod
+    def from_json(cls, stored: Sequence[dict[str, Any]]) -> "Schedule":
+        """From what `to_json` gave. Raises WindowError and ZoneError."""
+        return cls(
+            tuple(
+                Hours.of(each["windows"], each["blackouts"], parse_zone(each["zone"]))
+                for each in stored
+            )
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """As JSON can hold it: texts as a person would write them."""
+        return [
+            {
+                "windows": [str(window) for window in hours.windows],
+                "blackouts": [str(blackout) for blackout in hours.blackouts],
+                "zone": zone_name(hours.zone),
+            }
+            for hours in self.hours
+        ]
+
+    def intersect(self, other: "Schedule") -> "Schedule":
+        """Open where both are open, each in its own zones."""
+        return Schedule(self.hours + other.hours)
+
+    def in_all(self, zones: Iterable[tzinfo]) -> "Schedule":
+        """The same hours, open only where they are open in every one of `zones`.
+
+        Raises ValueError without a zone.
+        """
+        every = tuple(zones)
+        if not every:
+            raise ValueError("hours need a time zone to be open in")
+        return Schedule(tuple(replace(hours, zone=zone) for hours in self.hours for zone in every))
+
+    def is_open(self, at: datetime) -> bool:
+        """Whether a request may start at that instant."""
+        instant = _utc(at).timestamp()
+        if not self.hours:
+            return True
+        return any(start <= instant < end for start, end in self._day(_day_of(instant)))
+
+    def next_open(self, at: datetime, limit: datetime | None = None) -> datetime | None:
+        """The first open instant from `at` on; None where there is none before `limit`.
+
+        None also where nothing opens within HORIZON of `at`, or of the first date that has windows.
+        """
+        at, limit = _utc(at), _utc(limit or _LATEST)
+        if at >= limit or self.is_open(at):
+            return at if at < limit else None
+        instant = at.timestamp()
+        for day in self._days_between(instant, limit.timestamp()):
+            for start, _end in self._day(day):
+                if start > instant:
+                    return opening if (opening := _time(start)) < limit else None
+        return None
+
+    def closes_at(self, at: datetime) -> datetime | None:
+        """When what is open at `at` ends: `at` where it is closed, None if not in HORIZON."""
+        at = _utc(at)
+        if not self.is_open(at):
+            return at
+        until = at + HORIZON
+        _start, end = next(self.open_stretches(at, until))
+        return end if end < until else None
+
+    def open_stretches(
+        self, since: datetime, until: datetime
+    ) -> Iterator[tuple[datetime, datetime]]:
+        """The open times in [since, until), in order, as (start, end), worked out one by one.
+
+        They end before `until` where nothing opens for HORIZON.
+        """
+        since, until = _utc(since), _utc(until)
+        for start, end in self._spans(since.timestamp(), until.timestamp()):
+            yield max(since, _time(start)), min(until, _time(end))
+
+    def _spans(self, since: float, until: float) -> Iterator[Stretch]:
+        """Stretches, not touching each other, that end after `since` and begin before `until`."""
+        if since >= until:
+            return
+        if not self.hours:
+            yield int(since), int(until) + 1
+            return
+        held: Stretch | None = None
+        for day in self._days_between(since, until):
+            for start, end in self._day(day):
+                if end <= since or start >= until:
+                    continue
+                if held is not None and held[1] == start:
+                    held = (held[0], end)
+                    continue
+                if held is not None:
+                    yield held
+                held = (start, end)
+            if held is not None and held[1] < (day + 1) * SECONDS_OF_A_DAY:
+                yield held
+                held = None
+        if held is not None:
+            yield held
+
+    def _days_between(self, since: float, until: float) -> Iterator[int]:
+        """The UTC days to look at: up to HORIZON after the last that had an opening."""
+        first, last = _day_of(since), _day_of(until)
+        for dated in (hours.days for hours in self.hours):
+            if dated is not None:
+                first, last = max(first, dated[0]), min(last, dated[1])
+        patience = HORIZON.days
+        for day in range(first, last + 1):
+            patience = HORIZON.days if self._day(day) else patience - 1
+            if not patience:
+                return
+            yield day
+
+    def _day(self, day: int) -> list[Stretch]:
+        found = self._days.get(day)
+        if found is None:
+            begin = day * SECONDS_OF_A_DAY
+            found = [(begin, begin + SECONDS_OF_A_DAY)]
+            for hours in self.hours:
+                found = overlap(found, hours.on(day))
+                if not found:
+                    break
+            if len(self._days) >= _REMEMBERED:
+                self._days.clear()
+            self._days[day] = found
+        return found
+
+
+#: Open at any time.
+ALWAYS: Final = Schedule()
+
+
+def _utc(at: datetime) -> datetime:
+    if at.utcoffset() is None:
+        raise ValueError("a time without zone has no place in a schedule")
+    return at.astimezone(UTC)
+
+
+def _day_of(instant: float) -> int:
+    return int(instant // SECONDS_OF_A_DAY)
+
+
+def _time(instant: int) -> datetime:
+    return datetime.fromtimestamp(instant, UTC)
