@@ -17,7 +17,7 @@ from dispatcher.recovery.witness import Witness
 from dispatcher.store import accounts, imports, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import current, standing
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from dispatcher.status import Kind
 from dispatcher.store import accounts, health
 from dispatcher.store.engine import store_now
 from dispatcher.store.health import CheckTicket
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import CHECK, app, publish_checks
 from workers.listing import may_ask

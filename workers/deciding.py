@@ -21,7 +21,7 @@ from dispatcher.policy.routes import route_of
 from dispatcher.policy.verdict import plausible_cost
 from dispatcher.providers.base import Capabilities, Provider
 from dispatcher.status import MessageState
-from dispatcher.store import decisions, doubts, listings
+from dispatcher.store import decisions, doubts, listed_messages
 from dispatcher.store.decisions import Case, Found, Noted
 from dispatcher.store.doubts import Doubtful
 from dispatcher.store.engine import store_now
@@ -100,7 +100,7 @@ def _outcome(
         begun_at=doubtful.begun_at,
         sender=route_of(campaign, doubtful.account).sender,
         look=look,
-        standings=listings.standings(conn, doubtful, listed) if recipients else {},
+        standings=listed_messages.standings(conn, doubtful, listed) if recipients else {},
         absence_provable=capabilities.absence_provable and campaign.schedule_at is None,
     )
     rows = {row.seq: row for row in doubtful.recipients}

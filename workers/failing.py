@@ -8,7 +8,7 @@ from datetime import timedelta
 from dispatcher.errors import Refused
 from dispatcher.policy.backoff import full_jitter
 from dispatcher.status import BatchState, CampaignState
-from dispatcher.store import batches, campaigns, endings
+from dispatcher.store import batch_endings, batches, campaigns
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from workers.services import Services
@@ -43,7 +43,7 @@ def count_failure(own: Services, claim: Claim, error: Exception) -> None:
     with own.store.write() as conn:
         now = store_now(conn)
         wait_s = full_jitter(claim.tries + 1, random=random.random)
-        endings.close_batch(
+        batch_endings.close_batch(
             conn,
             claim,
             not_before=now + timedelta(seconds=wait_s),

@@ -13,7 +13,7 @@ from dispatcher.outbound.ratelimit import Bucket, Reservation
 from dispatcher.outbound.release import rates_of, seconds_ahead
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit, departures
 from dispatcher.store.attempts import Locked
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from workers.services import Services
 from workers.settling import Work
 

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from dispatcher.errors import DispatcherError, ProviderError
 from dispatcher.policy.reconciliation import LOOKS_AT_ONCE, Look
 from dispatcher.providers.base import Provider
-from dispatcher.store import doubts, listings
+from dispatcher.store import doubts, listed_messages
 from dispatcher.store.doubts import Doubtful, LookTicket
 from dispatcher.store.engine import store_now
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.types import ListPage
 from workers.app import RECONCILE, app, publish_looks
 from workers.deciding import settle
@@ -107,7 +107,7 @@ def _read_list(
         if listed is None or is_repeated(listed):
             return
         with own.store.write() as conn:
-            look.add(listed, listings.answered(conn, ticket.account, listed.entries))
+            look.add(listed, listed_messages.answered(conn, ticket.account, listed.entries))
             if not doubts.renew(conn, ticket, store_now(conn) + own.poll_lease):
                 raise DispatcherError(f"another worker looks at the list of {ticket.account}")
         page = listed.next_page

@@ -9,7 +9,7 @@ from dispatcher.campaigns.rendering import render
 from dispatcher.policy.routes import route_of
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.types import SubmitBatch, SubmitRequest
 
 

@@ -21,10 +21,10 @@ from dispatcher.policy.verdict import MISSING, Verdict, judge, judge_error, stop
 from dispatcher.providers.base import Provider, StatusLookup
 from dispatcher.recovery.spill import Answer, Polling, store_all
 from dispatcher.status import CampaignState
-from dispatcher.store import accounts, campaigns, endings, health
+from dispatcher.store import accounts, batch_endings, campaigns, health
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.batches import Claim
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.text.segments import measure
 from dispatcher.types import HttpResponse, RecipientResult, SubmitOutcome, SubmitRequest
 from workers.keeping import keep
@@ -156,7 +156,7 @@ class Settling:
         if failure is not None and failure.kind.retryable:
             wait_s = retry_delay(claim.tries + 1, failure.retry_after_s, random.random)
             not_before = _behind_others(conn, claim, now + timedelta(seconds=wait_s))
-        endings.close_batch(
+        batch_endings.close_batch(
             conn,
             claim,
             not_before=not_before,

@@ -24,7 +24,7 @@ from dispatcher.recovery.spill import Answer
 from dispatcher.store import accounts, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from workers import paying
 from workers.app import SUBMIT, app, publish
 from workers.beginning import Start, begin

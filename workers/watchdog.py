@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import DispatcherError
-from dispatcher.store import batches, identity
+from dispatcher.store import batches, store_identity
 
 if TYPE_CHECKING:
     from workers.services import Services
@@ -129,7 +129,7 @@ class Watchdog:
         """The batches that wait too long for this worker."""
         with self._own.store.read() as conn:
             # A store that is behind its witness hands nothing out: that is no stall of ours.
-            is_held = identity.held(conn) is not None
+            is_held = store_identity.held(conn) is not None
             queued = [] if is_held else batches.queued(conn, list(self._own.settings.accounts))
         return self._stall.seen(
             queued,

@@ -14,10 +14,10 @@ from dispatcher.policy.breaker import waits_for
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.policy.routes import legs_of, route_of
 from dispatcher.status import CampaignState, MessageState
-from dispatcher.store import accounts, campaigns, costs, doubts, moves, scheduler
+from dispatcher.store import accounts, campaigns, costs, doubts, fallback_moves, scheduler
+from dispatcher.store.column_types import in_digits
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.sets import AnyRow
-from dispatcher.store.types import in_digits
+from dispatcher.store.table_values import AnyRow
 
 _ACTOR = "operator"
 _MAX_ID_DIGITS = 18
@@ -99,7 +99,7 @@ def _view(conn: Connection, campaign: AnyRow) -> View:
         doubt_next_at=doubt.next_at,
         account_trouble=account.breaker_reason if account is not None else None,
         account_waits_for=waits_for(account, store_now(conn)),
-        moves=moves.history(conn, campaign.id) if campaign.routes is not None else (),
+        moves=fallback_moves.history(conn, campaign.id) if campaign.routes is not None else (),
         cost=costs.of_campaign(conn, campaign.id),
     )
 

@@ -10,9 +10,9 @@ import orjson
 from dispatcher.recipients.validation import Rejected
 from dispatcher.status import MessageState, RejectKind
 from dispatcher.store import messages
+from dispatcher.store.column_types import in_digits
 from dispatcher.store.engine import Store
-from dispatcher.store.sets import AnyRow
-from dispatcher.store.types import in_digits
+from dispatcher.store.table_values import AnyRow
 
 #: Public names; the file's own columns follow them.
 COLUMNS = (

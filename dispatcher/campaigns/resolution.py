@@ -14,7 +14,7 @@ from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import decisions, doubts, retries
 from dispatcher.store.decisions import Case, Noted
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 
 _ACTOR = "operator"
 

@@ -11,7 +11,7 @@ from dispatcher.cli.output import print_json, print_table, safe_text
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
     from dispatcher.providers.base import Capabilities
-    from dispatcher.store.sets import AnyRow
+    from dispatcher.store.table_values import AnyRow
 
 
 @click.command("list", short_help="Whether the accounts are open, and what they can do.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from dispatcher.config.settings import Settings
-    from dispatcher.store.sets import AnyRow
+    from dispatcher.store.table_values import AnyRow
 
 #: What a person calls the columns that it changes.
 _TERMS: Final = {

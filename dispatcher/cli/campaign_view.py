@@ -175,7 +175,7 @@ def print_view(ctx: click.Context, shown: "View") -> None:
     """A campaign as a person reads it."""
     from dispatcher.cli.progress import held_up_by
     from dispatcher.policy.routes import legs_of, route_of
-    from dispatcher.store.types import in_digits
+    from dispatcher.store.column_types import in_digits
 
     c, counts = shown.campaign, shown.counts
     reason = held_up_by(shown)

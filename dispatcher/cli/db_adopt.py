@@ -11,7 +11,7 @@ from dispatcher.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.store.sets import AnyRow
+    from dispatcher.store.table_values import AnyRow
 
 _RESTORED = """\
 As a restored backup: everything pending in these campaigns may have been sent after the backup was

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dispatcher.campaigns.wording import Term
     from dispatcher.forecast.simulation import Forecast
     from dispatcher.store.engine import Store
-    from dispatcher.store.sets import AnyRow
+    from dispatcher.store.table_values import AnyRow
 
 
 def terms_of(ctx: click.Context, campaign: "AnyRow") -> "Iterable[Term]":

@@ -14,7 +14,7 @@ from dispatcher.providers.base import ProviderSettings
 from dispatcher.recipients.validation import Preview
 from dispatcher.store import accounts, workloads
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.submission.request import Ready
 
 #: Messages per second where no rate is configured: nobody knows what the provider manages.

@@ -11,9 +11,9 @@ from dispatcher.policy.breaker import Breaker
 from dispatcher.policy.fair_queue import Budget, Contender, DueBatch, Lane, Unit, choose
 from dispatcher.providers.base import ProviderSettings
 from dispatcher.status import BatchState
-from dispatcher.store import accounts, batches, campaigns, identity, workloads
+from dispatcher.store import accounts, batches, campaigns, store_identity, workloads
 from dispatcher.store.batches import Ticket
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 
 
 def release(conn: Connection, name: str, settings: ProviderSettings, now: datetime) -> list[Ticket]:
@@ -22,7 +22,7 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
     At most `max_in_flight` requests of the account are out at a time, whoever releases. Nothing is
     released from a store that is behind its witness.
     """
-    if identity.held(conn) is not None:
+    if store_identity.held(conn) is not None:
         return []
     account = accounts.lock(conn, name)
     if account is None or account.paused_by is not None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dispatcher.recovery.witness import Witness
-from dispatcher.store import identity
+from dispatcher.store import store_identity
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 
 if TYPE_CHECKING:
     import redis
@@ -32,11 +32,11 @@ def examine(store: Store, client: "redis.Redis | None") -> Standing:
     remembered = witness.ask_redis()
     with store.write() as conn:
         held = witness.look(conn, remembered=remembered)
-        row = identity.ensure(conn)
+        row = store_identity.ensure(conn)
         return Standing(
             held=held,
             is_behind=row.witnessed_id > row.attempt_id,
-            waiting=identity.pending_by_campaign(conn, store_now(conn)),
+            waiting=store_identity.pending_by_campaign(conn, store_now(conn)),
         )
 
 
@@ -45,7 +45,7 @@ def adopt(
 ) -> dict[int, int]:
     """Make the store the truth again; messages put in doubt, by campaign. See `identity.adopt`."""
     with store.write() as conn:
-        doubted = identity.adopt(conn, doubt=doubt, actor=actor, now=store_now(conn))
+        doubted = store_identity.adopt(conn, doubt=doubt, actor=actor, now=store_now(conn))
     witness = Witness(store, client=client)
     with store.write() as conn:
         witness.look(conn)

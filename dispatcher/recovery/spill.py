@@ -20,7 +20,7 @@ from dispatcher.errors import StoreError
 from dispatcher.local.state_folder import state_folder
 from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
 from dispatcher.status import AttemptOutcome
-from dispatcher.store import answers, attempts, endings
+from dispatcher.store import answers, attempts, batch_endings
 from dispatcher.store.answers import Answered, PollPlan
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import Store, store_now
@@ -69,16 +69,16 @@ class Answer:
     def store(self, conn: Connection, now: datetime) -> None:
         """Apply it, once: a second time changes nothing."""
         if self.attempt_id is None:
-            endings.abandon(conn, self.claim, now)
+            batch_endings.abandon(conn, self.claim, now)
         elif self.verdict is None:
-            endings.withdraw(conn, self.claim, self.attempt_id, now)
-            endings.undoubt(conn, self.claim, self.attempt_id, now)
+            batch_endings.withdraw(conn, self.claim, self.attempt_id, now)
+            batch_endings.undoubt(conn, self.claim, self.attempt_id, now)
         else:
             done = answers.settle(
                 conn, self.claim, self.attempt_id, self.verdict, poll=self._poll(now), now=now
             )
             if self.never_left and not done.owned:
-                endings.undoubt(conn, self.claim, self.attempt_id, now)
+                batch_endings.undoubt(conn, self.claim, self.attempt_id, now)
 
     def answered(self, now: datetime) -> Answered | None:
         """The judged answer; None where nothing left."""
@@ -197,7 +197,7 @@ def _settle(conn: Connection, answer: Answer, now: datetime) -> bool:
             answers.audit_again(conn, claim, attempt_id, now)
             return True
     answer.store(conn, now)
-    endings.close_answered(conn, claim, now)
+    batch_endings.close_answered(conn, claim, now)
     return True
 
 

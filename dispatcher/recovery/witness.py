@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection
 
 from dispatcher.local.state_folder import state_folder
-from dispatcher.store import identity
+from dispatcher.store import store_identity
 from dispatcher.store.engine import Store
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 
 if TYPE_CHECKING:
     import redis
@@ -105,19 +105,19 @@ class Witness:
         """
         if self._is_replaced():
             return f"the file of the store was replaced while it was in use ({_ADOPT})"
-        before = identity.get(conn)
-        row = identity.ensure(conn)
+        before = store_identity.get(conn)
+        row = store_identity.ensure(conn)
         is_new = before is None or before.place is None
         # In this order: what a witness saw was committed before, and is found in the store.
         witnessed = max(self._witnessed(row), remembered)
-        known = max(row.attempt_id, identity.highest_attempt(conn))
-        place = identity.place(conn)
+        known = max(row.attempt_id, store_identity.highest_attempt(conn))
+        place = store_identity.place(conn)
         held = self._verdict(conn, row, known, witnessed, None if is_new else place)
         seen: dict[str, Any] = {"attempt_id": known, "witnessed_id": witnessed, "held": held}
         if held is None:
             seen["place"] = place
         if any(row._mapping[name] != value for name, value in seen.items()):
-            identity.note(conn, **seen)
+            store_identity.note(conn, **seen)
         with self._lock:
             own = self._seen
             if own is None or own.store_id != row.store_id or own.attempt_id < known:
@@ -128,14 +128,14 @@ class Witness:
     def judge(self) -> str | None:
         """Why the store is held, without noting anything; None also before its first campaign."""
         with self._store.read() as conn:
-            row = identity.get(conn)
+            row = store_identity.get(conn)
         if row is None or row.place is None or row.held is not None:
             return row.held if row is not None else None
         witnessed = self._witnessed(row)
         # Read anew: what the witnesses saw must have been committed before it is looked for.
         with self._store.read() as conn:
-            known = max(row.attempt_id, identity.highest_attempt(conn))
-            return self._verdict(conn, row, known, witnessed, identity.place(conn))
+            known = max(row.attempt_id, store_identity.highest_attempt(conn))
+            return self._verdict(conn, row, known, witnessed, store_identity.place(conn))
 
     def may_claim(self, conn: Connection) -> bool:
         """Whether work may be taken: nobody holds the store, and it did not go back under us."""
@@ -143,10 +143,10 @@ class Witness:
             return False
         with self._lock:
             seen = self._seen
-        row = identity.get(conn)
+        row = store_identity.get(conn)
         if seen is None or row is None or row.store_id != seen.store_id:
             return self.look(conn) is None
-        return row.held is None and identity.highest_attempt(conn) >= seen.attempt_id
+        return row.held is None and store_identity.highest_attempt(conn) >= seen.attempt_id
 
     def begun(self, attempt_ids: Sequence[int]) -> None:
         """Remember committed attempts, before their first byte leaves."""
@@ -191,7 +191,7 @@ class Witness:
             store_id = self._seen.store_id if self._seen is not None else None
         if store_id is None:
             with self._store.read() as conn:
-                row = identity.get(conn)
+                row = store_identity.get(conn)
             store_id = row.store_id if row is not None else None
         if self._client is None or store_id is None:
             return 0
@@ -240,7 +240,7 @@ class Witness:
             )
         stands_alone = self._beside is not None and not self._is_beside(row.store_id)
         is_same = place is None or (_same_place(row.place, place) and not stands_alone)
-        if is_same or not identity.has_unsent(conn):
+        if is_same or not store_identity.has_unsent(conn):
             return None
         if self._beside is not None:
             return (

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, Update, bindparam, literal, or_, select, update
 
 from dispatcher.policy.fair_queue import Unit
-from dispatcher.store.sets import AnyRow, insert_or_ignore, later_of
+from dispatcher.store.column_types import UtcTime
+from dispatcher.store.table_values import AnyRow, insert_or_ignore, later_of
 from dispatcher.store.tables import ACCOUNT, AUDIT
-from dispatcher.store.types import UtcTime
 
 # Made once: every batch asks them several times under the writers' lock.
 _BY_NAME = select(ACCOUNT).where(ACCOUNT.c.name == bindparam("account"))

@@ -25,13 +25,13 @@ from sqlalchemy import (
 
 from dispatcher.policy.verdict import Verdict
 from dispatcher.status import AttemptOutcome, MessageState
-from dispatcher.store import costs, late
+from dispatcher.store import costs, late_answers
+from dispatcher.store.batch_endings import is_owned, move
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim
+from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import fallen
-from dispatcher.store.endings import is_owned, move
-from dispatcher.store.sets import ValueSet, one_or_all
+from dispatcher.store.table_values import ValueSet, one_or_all
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, MESSAGE
-from dispatcher.store.types import Money, UtcTime
 
 # Made once: each stands in the way of every other writer for as long as it takes to make.
 _CLOSE = (
@@ -147,15 +147,15 @@ def _settle_late(conn: Connection, held: Claim, answered: Answered, now: datetim
     outcome = conn.execute(_OUTCOME, {"attempt": attempt_id}).scalar_one()
     if outcome != AttemptOutcome.DOUBTFUL:
         return 0
-    held = late.as_it_is_now(conn, held)
-    verdict = late.without_matched(conn, held, answered.verdict)
+    held = late_answers.as_it_is_now(conn, held)
+    verdict = late_answers.without_matched(conn, held, answered.verdict)
     answered = answered._replace(verdict=verdict)
     accepted = _accept(conn, held, [answered], MessageState.PENDING)
     move(conn, held.id, accepted.total(), BATCH.c.submitted)
     doubted = _accept(conn, held, [answered], MessageState.IN_DOUBT)
     move(conn, held.id, doubted.total(), BATCH.c.submitted, out_of=BATCH.c.in_doubt)
     accepted += doubted
-    if missed := late.missed(conn, held, attempt_id, verdict, now):
+    if missed := late_answers.missed(conn, held, attempt_id, verdict, now):
         _audit_late(conn, held, attempt_id, missed, now)
     if not accepted:
         return 0

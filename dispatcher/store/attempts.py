@@ -23,9 +23,9 @@ from dispatcher.errors import StoreError
 from dispatcher.policy.fair_queue import Gate, Unit
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
+from dispatcher.store.batch_endings import cancel_held
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim, hand_back
-from dispatcher.store.endings import cancel_held
-from dispatcher.store.sets import AnyRow, ValueSet, one_or_all
+from dispatcher.store.table_values import AnyRow, ValueSet, one_or_all
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 
 # Made once: each stands in the way of every other writer for as long as it takes to make.

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from dispatcher.policy.fair_queue import DueBatch
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store.doubts import fallen
-from dispatcher.store.sets import AnyRow, value_set
+from dispatcher.store.table_values import AnyRow, value_set
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 
 LOST = "the worker that held it was lost before an answer was stored"

@@ -21,9 +21,9 @@ from sqlalchemy import (
 )
 
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store.sets import AnyRow, later_of
+from dispatcher.store.column_types import UtcTime
+from dispatcher.store.table_values import AnyRow, later_of
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
-from dispatcher.store.types import UtcTime
 
 #: The per-state counters of a batch, by the state's public name.
 COUNTERS = (*(state.label for state in MessageState), "no_receipt")

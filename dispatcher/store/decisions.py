@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Integer, SmallInteger, Text, and_, func, inse
 
 from dispatcher.errors import StoreError
 from dispatcher.status import BatchState, CampaignState, MessageState
-from dispatcher.store import campaigns, costs, other_ids
+from dispatcher.store import alternate_ids, campaigns, costs
+from dispatcher.store.alternate_ids import OtherId
 from dispatcher.store.answers import PollPlan
-from dispatcher.store.other_ids import OtherId
-from dispatcher.store.sets import AnyRow, Columns, value_set
+from dispatcher.store.column_types import Money
+from dispatcher.store.table_values import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
-from dispatcher.store.types import Money
 
 
 class Found(NamedTuple):
@@ -134,7 +134,7 @@ def found(
         OtherId(a.account, one.provider_message_id, one.msisdn, a.campaign_id, one.seq, a.id)
         for one in entries
     ]
-    other_ids.match(conn, ids, now)
+    alternate_ids.match(conn, ids, now)
     if any(one.cost is not None for one in entries):
         costs.add_up(conn, case.batch.id, case.messages)
     _count(conn, case, MessageState.SUBMITTED, moved)

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from dispatcher.status import MessageState
 from dispatcher.store.engine import one_at_a_time
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 
 #: One look takes up so many recipients at most, or one request.

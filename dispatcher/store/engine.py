@@ -29,7 +29,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dispatcher.errors import ConfigError, StoreError
-from dispatcher.store.turnstile import lock_files, turn
+from dispatcher.store.writer_lock import lock_files, turn
 
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0

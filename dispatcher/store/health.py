@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from dispatcher.errors import ErrorKind
 from dispatcher.policy.breaker import Breaker, Health, next_credit_check_s, next_look_s
 from dispatcher.store import accounts, batches
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.store.tables import ACCOUNT, AUDIT
 
 _WITH_BREAKER = ACCOUNT.c.breaker == Breaker.OPEN

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState
 from dispatcher.store.engine import one_at_a_time
-from dispatcher.store.sets import AnyRow, bulk_insert
+from dispatcher.store.table_values import AnyRow, bulk_insert
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 
 _MESSAGE_COLUMNS = ("campaign_id", "seq", "row", "msisdn", "parts", "variables")

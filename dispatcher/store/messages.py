@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from dispatcher.status import MessageState
 from dispatcher.store.batches import Claim
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE, REJECT, SOURCE_ROWS
 
 _PAGE = 2000

@@ -23,10 +23,10 @@ from sqlalchemy import (
 
 from dispatcher.status import MessageState
 from dispatcher.store import costs, scheduler
+from dispatcher.store.column_types import Money
 from dispatcher.store.engine import one_at_a_time
-from dispatcher.store.sets import AnyRow, Columns, value_set
+from dispatcher.store.table_values import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
-from dispatcher.store.types import Money
 
 # Made once: every tick asks them.
 _OPEN = ATTEMPT.c.poll_at.is_not(None)

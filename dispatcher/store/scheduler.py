@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from dispatcher.store import batches
-from dispatcher.store.sets import AnyRow, insert_or_ignore
+from dispatcher.store.table_values import AnyRow, insert_or_ignore
 from dispatcher.store.tables import SCHEDULER, WORKER
 
 #: A second tick within this time does nothing: two beats do no harm.

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlmodel import Field, SQLModel
 
 from dispatcher.status import BatchState, MessageState
-from dispatcher.store.types import Money, UtcTime
+from dispatcher.store.column_types import Money, UtcTime
 
 #: `INTEGER PRIMARY KEY` is what SQLite counts up by itself.
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")

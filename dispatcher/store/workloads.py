@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, literal_column, select
 
 from dispatcher.status import CampaignState, Kind
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.store.tables import BATCH, CAMPAIGN
 
 #: One-off messages and OTP go before any bulk batch, whatever the priorities.

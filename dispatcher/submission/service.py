@@ -26,7 +26,7 @@ from dispatcher.store import campaigns, imports
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import Import, NewBatch, NewMessage
 from dispatcher.store.messages import pack_cells
-from dispatcher.store.sets import AnyRow
+from dispatcher.store.table_values import AnyRow
 from dispatcher.submission.fallback_check import named
 from dispatcher.submission.import_writer import LEASE, ImportWriter
 from dispatcher.submission.request import Order, Ready

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, bindparam, text
 
-from dispatcher.store.types import UtcTime
+from dispatcher.store.column_types import UtcTime
 
 _CAMPAIGNS = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :campaigns)

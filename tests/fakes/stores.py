@@ -12,7 +12,7 @@ from dispatcher.policy.fair_queue import Gate
 from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
 from dispatcher.providers.base import Capabilities, Provider, ProviderSettings, StatusLookup
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Encoding, MessageState
-from dispatcher.store import accounts, answers, attempts, batches, campaigns, endings, imports
+from dispatcher.store import accounts, answers, attempts, batch_endings, batches, campaigns, imports
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.attempts import Terms
 from dispatcher.store.engine import Store
@@ -233,7 +233,7 @@ def settle(store, held, attempt_id, said, *, poll=POLL, now=NOW):
 
 def close(store, held, *, not_before=None, error=None, failed_after=None, now=NOW):
     with store.write() as conn:
-        return endings.close_batch(
+        return batch_endings.close_batch(
             conn, held, not_before=not_before, error=error, failed_after=failed_after, now=now
         )
 

@@ -9,7 +9,7 @@ from dispatcher.outbound.sweep import sweep
 from dispatcher.policy.fair_queue import Gate, Unit
 from dispatcher.policy.verdict import Accepted, Unsettled
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, attempts, batches, endings, scheduler
+from dispatcher.store import accounts, attempts, batch_endings, batches, scheduler
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from tests.fakes.stores import (
     LEASE,
@@ -367,10 +367,10 @@ def test_a_request_whose_first_byte_never_left_counts_as_no_attempt(store):
     held, (sent, unsent) = submitting(store, [[0], [1, 2]])
     for _ in range(2):
         with store.write() as conn:
-            endings.withdraw(conn, held, unsent, NOW)
+            batch_endings.withdraw(conn, held, unsent, NOW)
     settle(store, held, sent, verdict(accepted=[0]))
     with store.write() as conn:
-        endings.withdraw(conn, held, sent, NOW)
+        batch_endings.withdraw(conn, held, sent, NOW)
     assert [m.attempts for m in messages(store)] == [1, 0, 0]
     assert attempt_of(store, unsent).outcome == AttemptOutcome.NOT_SENT
     assert attempt_of(store, sent).outcome == AttemptOutcome.ANSWERED
@@ -387,7 +387,7 @@ def test_what_did_not_leave_is_given_back_to_the_accounts_day(store, hours_left,
     _, unsent = begin(store, held, [[0], [1, 2]], daily_limit=9, day_until=later(3600 * hours_left))
     for _ in range(2):
         with store.write() as conn:
-            endings.withdraw(conn, held, unsent, later(1))
+            batch_endings.withdraw(conn, held, unsent, later(1))
     (account,) = rows(store, ACCOUNT)
     assert account.day_count == count
 
@@ -397,7 +397,7 @@ def test_what_is_in_doubt_already_is_not_withdrawn(store):
     held, (attempt_id,) = submitting(store)
     lose(store)
     with store.write() as conn:
-        endings.withdraw(conn, held, attempt_id, later(70))
+        batch_endings.withdraw(conn, held, attempt_id, later(70))
     assert states(store) == ["in_doubt"] * 3
     assert attempt_of(store, attempt_id).outcome == AttemptOutcome.DOUBTFUL
 

@@ -6,7 +6,7 @@ import pytest
 
 from dispatcher.outbound.sweep import sweep
 from dispatcher.status import AttemptOutcome, BatchState
-from dispatcher.store import batches, endings, scheduler
+from dispatcher.store import batch_endings, batches, scheduler
 from dispatcher.store.tables import BATCH
 from tests.fakes.stores import (
     LEASE,
@@ -203,7 +203,7 @@ def test_doubt_takes_exactly_the_messages_of_open_attempts(store):
     settle(store, held, taken, verdict(accepted=[0], doubtful=[1]))
     settle(store, held, refused, verdict(outcome=AttemptOutcome.REFUSED))
     with store.write() as conn:
-        endings.withdraw(conn, held, unsent, NOW)
+        batch_endings.withdraw(conn, held, unsent, NOW)
     swept(store, now=later(61))
     assert states(store) == [
         "submitted", "in_doubt", "in_doubt", "pending", "pending", "pending", "pending", "pending",

@@ -7,9 +7,9 @@ import pytest
 from dispatcher.policy.verdict import Accepted, Verdict
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import costs, polls
+from dispatcher.store.column_types import in_digits
 from dispatcher.store.polls import Receipt
 from dispatcher.store.tables import MESSAGE
-from dispatcher.store.types import in_digits
 from tests.fakes.stores import add_campaign, later, rows, settle, submitting
 
 

@@ -7,7 +7,7 @@ import pytest
 from dispatcher.errors import StoreError
 from dispatcher.policy.reconciliation import Note
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import batches, campaigns, decisions, doubts, listings
+from dispatcher.store import batches, campaigns, decisions, doubts, listed_messages
 from dispatcher.store.decisions import Found, Noted
 from dispatcher.store.doubts import LookTicket
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
@@ -200,13 +200,13 @@ def test_ids_that_answers_gave_are_known_and_those_that_looks_matched_are_not(st
     find(store, attempt, [1])
     with store.read() as conn:
         listed = [entry("id-0"), entry("listed-1", FIRST_NUMBER + 1), entry("id-2", 1)]
-        assert listings.answered(conn, "main", listed) == {"id-0": NOW}
-        assert listings.answered(conn, "other", listed) == {}
+        assert listed_messages.answered(conn, "main", listed) == {"id-0": NOW}
+        assert listed_messages.answered(conn, "other", listed) == {}
 
 
 def standing(store, attempt, listed=()):
     with store.read() as conn:
-        return listings.standings(conn, doubts.load(conn, attempt), listed)[FIRST_NUMBER]
+        return listed_messages.standings(conn, doubts.load(conn, attempt), listed)[FIRST_NUMBER]
 
 
 def test_what_else_is_known_of_a_number_counts_by_where_its_id_is_from(store):

@@ -13,7 +13,7 @@ from dispatcher.outbound.release import release
 from dispatcher.policy.reconciliation import Note
 from dispatcher.policy.routes import Leg, route_of
 from dispatcher.status import BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, batches, campaigns, decisions, moves
+from dispatcher.store import accounts, batches, campaigns, decisions, fallback_moves
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
 from dispatcher.submission.service import accept, import_rows
 from dispatcher.types import Route
@@ -130,7 +130,7 @@ def test_all_that_waits_goes_in_one_transaction_in_the_other_accounts_batches(st
     assert route_of(now_at, "backup").sender == "OTHER"
     assert route_of(now_at, "main").sender == "SENDER"
     with store.read() as conn:
-        (entry,) = moves.history(conn, made)
+        (entry,) = fallback_moves.history(conn, made)
         assert campaigns.batch_states(conn, made)["replaced"] == 2
     assert "12 pending messages go from main to backup: main is paused (credit)" in entry.detail
     assert counts_of(store, made) == {"pending": 12}

@@ -37,12 +37,21 @@ from dispatcher.policy.reconciliation import Note
 from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
 from dispatcher.recovery.spill import Answer, Polling
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, batches, campaigns, decisions, doubts, endings, moves, polls
+from dispatcher.store import (
+    accounts,
+    batch_endings,
+    batches,
+    campaigns,
+    decisions,
+    doubts,
+    fallback_moves,
+    polls,
+)
 from dispatcher.store.decisions import Found, Noted
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
 from dispatcher.store.polls import Receipt
-from dispatcher.store.sets import insert_or_ignore
+from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, MESSAGE, SCHEDULER
 from dispatcher.types import Recipient
 from tests.fakes import stores
@@ -468,7 +477,7 @@ class Promises(RuleBasedStateMachine):
         with self.store.write() as conn:
             answer.store(conn, self.now)
             if closes:
-                endings.close_batch(
+                batch_endings.close_batch(
                     conn,
                     worker.claim,
                     not_before=None,
@@ -651,11 +660,11 @@ class Promises(RuleBasedStateMachine):
             return [Waiting(Recipient(row.seq, row.msisdn, "Hello"), row.parts) for row in rows]
 
         with self.store.write() as conn:
-            campaign = moves.lock(conn, campaign_id)
+            campaign = fallback_moves.lock(conn, campaign_id)
             if campaign is not None:
                 to = NAMES[campaign.account == NAMES[0]]
-                moves.switch(conn, campaign, to, "the other one is out", self.now)
-                moves.move(conn, campaign, to, LIMITS, shown, self.now)
+                fallback_moves.switch(conn, campaign, to, "the other one is out", self.now)
+                fallback_moves.move(conn, campaign, to, LIMITS, shown, self.now)
         old, new = self.oracle.step()
         for key, row in old.messages.items():
             before, after = old.homes[key], new.homes[key]

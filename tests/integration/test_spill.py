@@ -14,7 +14,7 @@ from dispatcher.outbound.sweep import sweep
 from dispatcher.policy.verdict import Accepted
 from dispatcher.recovery.spill import Answer, Polling, Spill
 from dispatcher.status import BatchState, MessageState
-from dispatcher.store import answers, batches, endings
+from dispatcher.store import answers, batch_endings, batches
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.tables import CAMPAIGN, MESSAGE
 from tests.fakes.stores import (
@@ -186,7 +186,7 @@ def test_a_begin_whose_commit_was_not_acknowledged_leaves_nothing_in_doubt(store
     if has_begun:
         begin(store, held)
     with store.write() as conn:
-        endings.abandon(conn, held, later(5))
+        batch_endings.abandon(conn, held, later(5))
     assert states(store) == ["pending"] * 3
     assert batch_of(store, held.id).state == BatchState.PENDING
     with store.write() as conn:

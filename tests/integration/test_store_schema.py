@@ -11,11 +11,11 @@ from sqlalchemy import BigInteger, Integer, Text, inspect, select, text
 from sqlmodel import SQLModel
 
 from dispatcher.errors import StoreError
+from dispatcher.store.column_types import Money
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import current, make_new, standing, upgrade
-from dispatcher.store.sets import bulk_insert, insert_or_ignore, value_set
+from dispatcher.store.table_values import bulk_insert, insert_or_ignore, value_set
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
-from dispatcher.store.types import Money
 from tests.fakes import warm
 from tests.fakes.stores import NOW, rows
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import StoreError
-from dispatcher.store.turnstile import Line, lock_files, turn
+from dispatcher.store.writer_lock import Line, lock_files, turn
 from tests.fakes.stage import wait_for
 
 
@@ -81,7 +81,7 @@ def test_another_process_does_not_wait_for_the_end_of_a_line_that_never_ends(pat
 
     code = (
         "import sys\n"
-        "from dispatcher.store.turnstile import turn\n"
+        "from dispatcher.store.writer_lock import turn\n"
         "for _ in range(20):\n"
         "    with turn(sys.argv[1], 'store', 10):\n"
         "        pass\n"

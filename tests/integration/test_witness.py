@@ -12,7 +12,7 @@ from dispatcher.outbound.release import release
 from dispatcher.recovery import adoption
 from dispatcher.recovery.witness import Mark, MarkFile, Witness
 from dispatcher.status import BatchState
-from dispatcher.store import batches, endings, identity
+from dispatcher.store import batch_endings, batches, store_identity
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT, AUDIT, CAMPAIGN, IDENTITY
 from tests.fakes.stores import (
@@ -63,7 +63,9 @@ def send_one(witness, store):
     witness.begun([attempt])
     settle(store, held, attempt, verdict(accepted=range(held.first_seq, held.first_seq + 3)))
     with store.write() as conn:
-        endings.close_batch(conn, held, not_before=None, error=None, failed_after=None, now=NOW)
+        batch_endings.close_batch(
+            conn, held, not_before=None, error=None, failed_after=None, now=NOW
+        )
 
 
 def released(store):
@@ -360,9 +362,9 @@ def test_a_moved_store_goes_on_as_it_is(sqlite, client, tmp_path):
 
 def test_a_new_identity_is_given_once(store):
     with store.write() as conn:
-        first = identity.ensure(conn)
+        first = store_identity.ensure(conn)
     with store.write() as conn:
-        assert identity.ensure(conn).store_id == first.store_id
+        assert store_identity.ensure(conn).store_id == first.store_id
 
 
 def test_a_store_that_is_held_is_no_stall_of_the_workers(store):
@@ -377,6 +379,6 @@ def test_a_store_that_is_held_is_no_stall_of_the_workers(store):
     watchdog = Watchdog(own, after_s=0)
     assert watchdog.look() == [waiting.id]
     with store.write() as conn:
-        identity.ensure(conn)
-        identity.note(conn, held="the store is an older copy of itself")
+        store_identity.ensure(conn)
+        store_identity.note(conn, held="the store is an older copy of itself")
     assert watchdog.look() == []

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from dispatcher.store.types import Money, UtcTime
+from dispatcher.store.column_types import Money, UtcTime
 
 revision = "0001"
 down_revision = None

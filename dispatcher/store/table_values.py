@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
-from dispatcher.store.types import Money
+from dispatcher.store.column_types import Money
 
 #: Names and types of the columns of a set.
 Columns: TypeAlias = Sequence[tuple[str, TypeEngine[Any]]]

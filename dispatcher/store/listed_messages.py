@@ -8,9 +8,9 @@ from sqlalchemy import BigInteger, Connection, Text, select
 
 from dispatcher.policy.reconciliation import Note, Standing
 from dispatcher.status import AttemptOutcome, MessageState
-from dispatcher.store import other_ids
+from dispatcher.store import alternate_ids
 from dispatcher.store.doubts import Doubtful
-from dispatcher.store.sets import value_set
+from dispatcher.store.table_values import value_set
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from dispatcher.types import ListedMessage
 
@@ -72,7 +72,7 @@ def standings(conn: Connection, doubtful: Doubtful, listed: Collection[str]) -> 
             busy.add(row.msisdn)
         elif row.state in _ACCEPTED and row.begun_at >= since:
             nameless[row.msisdn] += 1
-    for other in other_ids.known(conn, doubtful.account, listed):
+    for other in alternate_ids.known(conn, doubtful.account, listed):
         if other.provider_message_id not in matched[other.msisdn]:
             held[other.msisdn].add(other.provider_message_id)
     return {

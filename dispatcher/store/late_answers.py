@@ -6,10 +6,10 @@ from datetime import datetime
 from sqlalchemy import Connection, Integer, select
 
 from dispatcher.policy.verdict import Verdict
-from dispatcher.store import other_ids
+from dispatcher.store import alternate_ids
+from dispatcher.store.alternate_ids import OtherId
 from dispatcher.store.batches import Claim
-from dispatcher.store.other_ids import OtherId
-from dispatcher.store.sets import value_set
+from dispatcher.store.table_values import value_set
 from dispatcher.store.tables import BATCH, MESSAGE
 
 
@@ -27,7 +27,7 @@ def without_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
     ids = [one.provider_message_id for one in verdict.accepted if one.provider_message_id]
     others = {
         other.provider_message_id
-        for other in other_ids.known(conn, held.account, ids)
+        for other in alternate_ids.known(conn, held.account, ids)
         if other.campaign_id != held.campaign_id
     }
     left = [one for one in verdict.accepted if one.provider_message_id not in others]
@@ -53,7 +53,7 @@ def missed(conn: Connection, held: Claim, attempt_id: int, verdict: Verdict, now
         for one in verdict.accepted
         if stored[one.seq].provider_message_id != one.provider_message_id
     ]
-    other_ids.keep(
+    alternate_ids.keep(
         conn,
         [
             OtherId(

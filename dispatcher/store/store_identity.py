@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import batches
-from dispatcher.store.sets import AnyRow, insert_or_ignore
+from dispatcher.store.table_values import AnyRow, insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, SCHEDULER
 
 RESTORED = "the store was restored from a backup: it may have been sent since"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Text, insert, select
 
-from dispatcher.store.sets import insert_or_ignore, value_set
+from dispatcher.store.table_values import insert_or_ignore, value_set
 from dispatcher.store.tables import OTHER_ID
 
 

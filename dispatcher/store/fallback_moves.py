@@ -25,7 +25,7 @@ from dispatcher.policy.rebatching import (
 )
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store.messages import pack_cells, unpack_cells
-from dispatcher.store.sets import AnyRow, value_set
+from dispatcher.store.table_values import AnyRow, value_set
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE, SOURCE_ROWS
 
 #: Messages of one transaction: others wait while SQLite writes.
