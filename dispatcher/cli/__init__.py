@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from dispatcher import __version__
-from dispatcher.cli.failures import explained
+from dispatcher.cli.exit import explained
 from dispatcher.cli.lazy import CONFIG, Lazy, LazyGroup
 
 COMMANDS: Final = {
@@ -23,8 +23,12 @@ COMMANDS: Final = {
     "simulator": Lazy(
         "dispatcher.cli.simulator:simulator", "Play the providers, for tests.", configured=False
     ),
-    "campaign": Lazy("dispatcher.cli.campaign:campaign", "Submit, watch and steer campaigns."),
-    "account": Lazy("dispatcher.cli.account:account", "Check the accounts at the providers."),
+    "campaign": Lazy(
+        "dispatcher.cli.campaign.group:campaign", "Submit, watch and steer campaigns."
+    ),
+    "account": Lazy(
+        "dispatcher.cli.account.remote:account", "Check the accounts at the providers."
+    ),
     "db": Lazy("dispatcher.cli.db:db", "Create and upgrade the store."),
     "send": Lazy("dispatcher.cli.send:send", "Send one message now."),
     "suppression": Lazy(None, "Numbers that must never be texted."),

@@ -25,7 +25,7 @@ def demo(flower: bool) -> None:
     Example:
       dispatcher demo
     """
-    from dispatcher.cli.progress import Pace, Screen
+    from dispatcher.cli.campaign.progress import Pace, Screen
     from dispatcher.demo import PEOPLE, TEXT
     from dispatcher.demo import demo as running
 

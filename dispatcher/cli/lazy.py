@@ -9,7 +9,7 @@ from typing import Final, cast
 import click
 
 from dispatcher.cli.context import session_of
-from dispatcher.cli.unavailable import unavailable_command
+from dispatcher.cli.not_built import unavailable_command
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dispatcher.cli.campaign.wait import answer, wait_option
 from dispatcher.cli.context import refuse_empty, settings_from
-from dispatcher.cli.outcome import answer, wait_option
 
 if TYPE_CHECKING:
     from dispatcher.store.engine import Store
@@ -41,7 +41,7 @@ def send(ctx: click.Context, /, **given: Any) -> None:
     Example:
       dispatcher send +919820011223 "Your code is 482913" --account main --kind otp --wait
     """
-    from dispatcher.cli.inquiry import chosen, directory_of
+    from dispatcher.cli.provider_calls import chosen, directory_of
     from dispatcher.errors import Refused
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import make_new
@@ -117,7 +117,7 @@ def send_test(
     from dispatcher.campaigns import control
     from dispatcher.campaigns.content import Content
     from dispatcher.campaigns.timing import Timing
-    from dispatcher.cli.progress import follow
+    from dispatcher.cli.campaign.progress import follow
     from dispatcher.errors import Refused
     from dispatcher.status import MessageState
     from dispatcher.submission import service

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dispatcher.cli.banners import warn_if_held
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.held import warn_if_held
 
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings

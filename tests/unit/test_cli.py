@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from dispatcher.cli import COMMANDS, cli
 from dispatcher.cli.context import session_of, settings_from
-from dispatcher.cli.failures import explained
+from dispatcher.cli.exit import explained
 from dispatcher.cli.lazy import Lazy, LazyGroup
 from dispatcher.errors import ConfigError, Refused, StoreError
 from tests.fakes.cli import ROOT, clean_environment, dispatcher
@@ -197,7 +197,7 @@ def test_the_configuration_is_read_once_and_by_those_who_ask(tmp_path):
 
 def test_a_lazy_group_imports_a_command_when_it_runs():
     table = {
-        "check": Lazy("dispatcher.cli.account:check", "Ask."),
+        "check": Lazy("dispatcher.cli.account.remote:check", "Ask."),
         "broken": Lazy("dispatcher.no_such_module:command", "Cannot be imported."),
     }
     group = LazyGroup(name="group", table=table)

@@ -4,8 +4,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from dispatcher.cli.failures import explained
-from dispatcher.cli.unavailable import unavailable_command, unavailable_options
+from dispatcher.cli.exit import explained
+from dispatcher.cli.not_built import unavailable_command, unavailable_options
 
 
 @click.command("submit")

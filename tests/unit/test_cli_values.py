@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dispatcher.campaigns.timing import Timing
-from dispatcher.cli.values import check_windows, parse_named_zone, parse_rate, parse_time
+from dispatcher.cli.parsing import check_windows, parse_named_zone, parse_rate, parse_time
 from dispatcher.errors import UsageProblem
 
 BERLIN = ZoneInfo("Europe/Berlin")

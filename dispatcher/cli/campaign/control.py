@@ -73,7 +73,7 @@ def _change(ctx: click.Context, action: str, reference: str, as_json: bool) -> N
         what = counted(flying, "batch is", "batches are")
         click.echo(f"{what} at the provider; the answers will be stored")
     if action == "resume":
-        from dispatcher.cli.progress import held_up_by
+        from dispatcher.cli.campaign.progress import held_up_by
 
         if (reason := held_up_by(shown)) is not None:
             click.echo(reason)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from dispatcher.cli.campaign.wait import answer, wait_option
 from dispatcher.cli.context import refuse_empty, settings_from
-from dispatcher.cli.outcome import answer, wait_option
 from dispatcher.cli.output import confirm, counted, declined, print_json
 from dispatcher.errors import Refused, UsageProblem
 
@@ -137,10 +137,14 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
       dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
     """
     from dispatcher.campaigns import control
-    from dispatcher.cli.fallbacks import with_fallbacks
-    from dispatcher.cli.giving_away import check_combinations, check_features, submit_to_lists
-    from dispatcher.cli.inquiry import chosen, directory_of
-    from dispatcher.cli.preview import check_writable
+    from dispatcher.cli.campaign.fallbacks import with_fallbacks
+    from dispatcher.cli.campaign.preview import check_writable
+    from dispatcher.cli.campaign.submit_checks import (
+        check_combinations,
+        check_features,
+        submit_to_lists,
+    )
+    from dispatcher.cli.provider_calls import chosen, directory_of
     from dispatcher.cli.send import check_test
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import make_new
@@ -185,7 +189,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
 
 
 def _dry_run(store: "Store", ready: "Ready", given: dict[str, Any]) -> None:
-    from dispatcher.cli.preview import preview_json, print_preview, rejects_written
+    from dispatcher.cli.campaign.preview import preview_json, print_preview, rejects_written
     from dispatcher.submission import service
 
     with rejects_written(ready, given["rejects"]) as rejected:
@@ -198,8 +202,8 @@ def _dry_run(store: "Store", ready: "Ready", given: dict[str, Any]) -> None:
 
 def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported":
     """Store the rows, show what they are, and ask. On a no, nothing is kept: Refused."""
-    from dispatcher.cli.giving_away import say_scheduled
-    from dispatcher.cli.preview import print_preview, write_rejects
+    from dispatcher.cli.campaign.preview import print_preview, write_rejects
+    from dispatcher.cli.campaign.submit_checks import say_scheduled
     from dispatcher.cli.send import send_test
     from dispatcher.submission import service
 
@@ -229,7 +233,7 @@ def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
     from datetime import UTC, datetime
 
     from dispatcher.campaigns.timing import Timing, check_start
-    from dispatcher.cli.values import check_windows, parse_rate, parse_time
+    from dispatcher.cli.parsing import check_windows, parse_rate, parse_time
 
     zone = _zone(provider, given)
     start, end = given["start_at"], given["expire_at"]
@@ -253,7 +257,7 @@ def _zone(provider: "Provider", given: dict[str, Any]) -> "tzinfo":
     """The zone of the times given: the account's, unless another is named."""
     from zoneinfo import ZoneInfo
 
-    from dispatcher.cli.values import parse_named_zone
+    from dispatcher.cli.parsing import parse_named_zone
 
     if given["zone"] is None or given["zone"] == "recipient":
         return ZoneInfo(provider.settings.timezone)
@@ -262,7 +266,7 @@ def _zone(provider: "Provider", given: dict[str, Any]) -> "tzinfo":
 
 def _content(provider: "Provider", given: dict[str, Any]) -> "Content":
     from dispatcher.campaigns.content import Content
-    from dispatcher.cli.values import parse_time
+    from dispatcher.cli.parsing import parse_time
 
     zone, at = _zone(provider, given), given["schedule_at_provider"]
     columns = given["template_vars"] or ""

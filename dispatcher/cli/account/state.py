@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dispatcher.cli.banners import warn_if_held
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.held import warn_if_held
 from dispatcher.cli.output import print_json, print_table, safe_text
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def resume(ctx: click.Context, name: str) -> None:
 
 def _accounts(settings: "Settings") -> list[dict[str, Any]]:
     from dispatcher.campaigns.wording import hours_in_words, limits_in_words
-    from dispatcher.cli.inquiry import provider_of
+    from dispatcher.cli.provider_calls import provider_of
     from dispatcher.policy.breaker import waits_for
     from dispatcher.store import accounts
     from dispatcher.store.engine import Store, store_now

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dispatcher.cli.inquiry import able_accounts
-from dispatcher.cli.outcome import answer
+from dispatcher.cli.campaign.wait import answer
 from dispatcher.cli.output import confirm, declined, safe_text
+from dispatcher.cli.provider_calls import able_accounts
 from dispatcher.errors import Refused, UsageProblem
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def submit_to_lists(
 
 
 def _say(ready: "Ready") -> None:
-    from dispatcher.cli.preview import print_terms
+    from dispatcher.cli.campaign.preview import print_terms
 
     click.echo(f"to the {safe_text(ready.order.source_name)} of account {ready.order.account}")
     click.echo(f"  text: {safe_text(ready.written.text)}")

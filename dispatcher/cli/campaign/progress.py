@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from dispatcher.cli.banners import without_scheduler
 from dispatcher.cli.doubt import doubt_in_short
-from dispatcher.cli.held import without_scheduler
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dispatcher.cli.context import settings_from
-from dispatcher.cli.doubt import doubt_in_words
-from dispatcher.cli.held import warn_if_held, without_scheduler
-from dispatcher.cli.output import counted, print_json, print_table, safe_text
-from dispatcher.cli.plan import (
+from dispatcher.cli.banners import warn_if_held, without_scheduler
+from dispatcher.cli.campaign.forecast_view import (
     forecast_in_words,
     forecast_of,
     print_forecast,
     print_terms,
     terms_of,
 )
+from dispatcher.cli.context import settings_from
+from dispatcher.cli.doubt import doubt_in_words
+from dispatcher.cli.output import counted, print_json, print_table, safe_text
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def watch(ctx: click.Context, reference: str) -> None:
     Example:
       dispatcher campaign watch 1
     """
-    from dispatcher.cli.progress import follow
+    from dispatcher.cli.campaign.progress import follow
 
     store = _store(ctx)
 
@@ -173,7 +173,7 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
 
 def print_view(ctx: click.Context, shown: "View") -> None:
     """A campaign as a person reads it."""
-    from dispatcher.cli.progress import held_up_by
+    from dispatcher.cli.campaign.progress import held_up_by
     from dispatcher.policy.routes import legs_of, route_of
     from dispatcher.store.column_types import in_digits
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from dispatcher.cli.held import without_scheduler
+from dispatcher.cli.banners import without_scheduler
 from dispatcher.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def answer(
 
 def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:
     from dispatcher.campaigns import control
-    from dispatcher.cli.campaign_view import print_view
-    from dispatcher.cli.progress import follow
+    from dispatcher.cli.campaign.progress import follow
+    from dispatcher.cli.campaign.view import print_view
 
     def done(view: "View") -> bool:
         unsettled = sum(view.batches[s] for s in ("pending", "queued", "claimed", "submitting"))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dispatcher.cli.giving_away import check_features
-from dispatcher.cli.inquiry import chosen, directory_of
+from dispatcher.cli.campaign.submit_checks import check_features
+from dispatcher.cli.provider_calls import chosen, directory_of
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import click
 
 from dispatcher.cli.lazy import Lazy, LazyGroup
 
-_SUBMIT = "dispatcher.cli.campaign_submit"
-_VIEW = "dispatcher.cli.campaign_view"
-_CONTROL = "dispatcher.cli.campaign_control"
-_RESOLVE = "dispatcher.cli.campaign_resolve"
+_SUBMIT = "dispatcher.cli.campaign.submit"
+_VIEW = "dispatcher.cli.campaign.view"
+_CONTROL = "dispatcher.cli.campaign.control"
+_RESOLVE = "dispatcher.cli.campaign.resolve"
 
 COMMANDS: Final = {
     "submit": Lazy(f"{_SUBMIT}:submit", "Send a text to everybody in a recipient file."),
@@ -20,7 +20,7 @@ COMMANDS: Final = {
     "pause": Lazy(f"{_CONTROL}:pause", "Stop sending; resume goes on."),
     "resume": Lazy(f"{_CONTROL}:resume", "Go on with a paused campaign."),
     "cancel": Lazy(f"{_CONTROL}:cancel", "End a campaign for good."),
-    "set": Lazy("dispatcher.cli.campaign_set:set_", "Change rate, window or priority."),
+    "set": Lazy("dispatcher.cli.campaign.set:set_", "Change rate, window or priority."),
     "retry": Lazy(f"{_RESOLVE}:retry", "Try failed recipients again."),
     "resolve": Lazy(f"{_RESOLVE}:resolve", "Decide what to do with recipients in doubt."),
     "report": Lazy(None, "A report of a campaign."),

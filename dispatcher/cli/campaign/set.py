@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from dispatcher.cli.campaign.forecast_view import print_forecast, print_terms, terms_of
 from dispatcher.cli.context import refuse_empty, settings_from
 from dispatcher.cli.output import print_json
-from dispatcher.cli.plan import print_forecast, print_terms, terms_of
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> 
 
 
 def _values(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> dict[str, Any]:
-    from dispatcher.cli.values import parse_rate, parse_time
+    from dispatcher.cli.parsing import parse_rate, parse_time
 
     if campaign.zones is not None and given["zone"] == "recipient":  # so it is already
         given = {**given, "zone": None}
@@ -105,7 +105,7 @@ def _zone(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> "t
     """The zone of the times given: the account's, unless another is named."""
     from zoneinfo import ZoneInfo
 
-    from dispatcher.cli.values import parse_named_zone
+    from dispatcher.cli.parsing import parse_named_zone
 
     if given["zone"] is None:
         return ZoneInfo(settings.account(campaign.account).timezone)
@@ -133,7 +133,7 @@ def _stored(campaign: "AnyRow") -> dict[str, Any]:
 def _schedule(old: dict[str, Any], given: dict[str, Any], *, default: "tzinfo") -> str | None:
     """The new schedule: what was given, beside what stays of the old one."""
     from dispatcher.campaigns.timing import Timing
-    from dispatcher.cli.values import check_windows
+    from dispatcher.cli.parsing import check_windows
     from dispatcher.windows.zone_names import parse_zone
 
     def chosen(name: str) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dispatcher.cli import account_state
-from dispatcher.cli.inquiry import ask, chosen, directory_of, own_settings, routes_of
+from dispatcher.cli.account import state
 from dispatcher.cli.lazy import ConfiguredGroup
 from dispatcher.cli.output import print_json, print_table, safe_text
+from dispatcher.cli.provider_calls import ask, chosen, directory_of, own_settings, routes_of
 from dispatcher.errors import DispatcherError, ErrorKind, ProviderError
 
 if TYPE_CHECKING:
@@ -155,5 +155,5 @@ def _cell(value: object) -> object:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
-for command in (account_state.list_, account_state.pause, account_state.resume):
+for command in (state.list_, state.pause, state.resume):
     account.add_command(command)

@@ -1,0 +1,1 @@
+"""`dispatcher account …`: accounts at the providers, and as the store knows them."""

@@ -1,0 +1,1 @@
+"""`dispatcher campaign …`, a file per group of commands."""
