@@ -11,8 +11,8 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from dispatcher.local.celery import threads_needed
-from workers.configured import broker_url, settings
-from workers.quiet import Seldom, explained
+from workers.log_filter import Seldom, explained
+from workers.settings import broker_url, settings
 
 if TYPE_CHECKING:
     from dispatcher.store.batches import Ticket
@@ -33,15 +33,15 @@ RECONCILE_QUEUE = "reconcile"
 TICK = "dispatcher.tick"
 SUBMIT = "dispatcher.submit"
 POLL = "dispatcher.poll"
-RECONCILE = "dispatcher.policy.reconciliation"
+RECONCILE = "dispatcher.reconcile"
 CHECK = "dispatcher.check"
 
 _TASKS = (
-    "workers.tick",
-    "workers.submitting",
-    "workers.polling",
-    "workers.reconciling",
-    "workers.checking",
+    "workers.tasks.tick",
+    "workers.tasks.submit",
+    "workers.tasks.poll",
+    "workers.tasks.reconcile",
+    "workers.tasks.probe",
 )
 _TICK_EVERY_S = 1.0
 #: A tick that waited longer is dropped. Not sooner: with beat's clock some seconds slow, every
@@ -58,7 +58,7 @@ def submit_queue(account: str) -> str:
     return f"submit.{account}"
 
 
-app = Celery("dispatcher", amqp="workers.broker:BrokerAMQP", set_as_current=True)
+app = Celery("dispatcher", amqp="workers.celery_broker:BrokerAMQP", set_as_current=True)
 app.conf.update(
     broker_url=broker_url(),
     broker_connection_retry_on_startup=True,
@@ -167,7 +167,8 @@ def _share_python(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _start(**_: Any) -> None:
-    from workers.services import services, watchdog
+    from workers.services import services
+    from workers.watchdog import watchdog
 
     services().runtime.open()
     services().leases.start()
@@ -176,7 +177,7 @@ def _start(**_: Any) -> None:
 
 @signals.task_received.connect
 def _taken(**_: Any) -> None:
-    from workers.services import watchdog
+    from workers.watchdog import watchdog
 
     watchdog().taken()
 

@@ -18,10 +18,10 @@ from dispatcher.providers.base import Provider
 from dispatcher.recovery.spill import Spill, spill_of
 from dispatcher.recovery.witness import Witness
 from dispatcher.store.engine import Store
-from workers.configured import broker_url, settings
+from workers.drain import DrainGate
+from workers.http_runtime import HttpRuntime
 from workers.leases import Leases
-from workers.runtime import HttpRuntime
-from workers.watchdog import Gate, Watchdog
+from workers.settings import broker_url, settings
 
 _LOCK_WAIT_S = 5.0
 
@@ -38,7 +38,7 @@ class Services:
     witness: Witness
     spill: Spill
     #: Submissions pass it, so that none begins once this process leaves.
-    gate: Gate
+    gate: DrainGate
     #: Set when this process is to end: waiting work is handed back.
     stopping: threading.Event
 
@@ -82,13 +82,6 @@ def services() -> Services:
         leases=Leases(store, lease_s=lease_s, worker=name, concurrency=threads),
         witness=Witness(store, client=client),
         spill=spill_of(store, loaded.worker.spill_dir),
-        gate=Gate(),
+        gate=DrainGate(),
         stopping=threading.Event(),
     )
-
-
-@cache
-def watchdog() -> Watchdog:
-    """This process's watchdog. The sweep hands lost messages out again before it barks."""
-    worker = settings().worker
-    return Watchdog(services(), after_s=max(worker.stall_after_s, 2 * worker.requeue_after_s))

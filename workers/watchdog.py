@@ -8,15 +8,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Final
 
 from dispatcher.errors import DispatcherError
 from dispatcher.store import batches, store_identity
-
-if TYPE_CHECKING:
-    from workers.services import Services
+from workers.services import Services, services
 
 log = logging.getLogger(__name__)
 
@@ -57,39 +55,11 @@ class Stall:
         return sorted(batch_id for batch_id, _fence in late)
 
 
-class Gate:
-    """Counts submissions under way, and lets no new one begin once this process is to end."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._inside = 0
-        self._closed = False
-
-    @contextmanager
-    def enter(self) -> Iterator[bool]:
-        """Whether the work in the block may begin."""
-        with self._changed:
-            may_begin = not self._closed
-            self._inside += may_begin
-        try:
-            yield may_begin
-        finally:
-            with self._changed:
-                self._inside -= may_begin
-                self._changed.notify_all()
-
-    def close(self, timeout_s: float) -> bool:
-        """Let nobody in any more, and wait until all are out; False where they were too slow."""
-        with self._changed:
-            self._closed = True
-            return self._changed.wait_for(lambda: not self._inside, timeout_s)
-
-
 class Watchdog:
     """The thread. `taken` is to be called for every message that comes from the broker."""
 
     def __init__(
-        self, own: "Services", *, after_s: float, leave: Callable[[int], object] = os._exit
+        self, own: Services, *, after_s: float, leave: Callable[[int], object] = os._exit
     ) -> None:
         self._own = own
         self._after_s = after_s
@@ -154,3 +124,10 @@ class Watchdog:
         self._own.leases.stop()
         logging.shutdown()
         self._leave(EXIT_STALLED)
+
+
+@cache
+def watchdog() -> Watchdog:
+    """This process's watchdog. The sweep hands lost messages out again before it barks."""
+    worker = services().settings.worker
+    return Watchdog(services(), after_s=max(worker.stall_after_s, 2 * worker.requeue_after_s))

@@ -1,6 +1,6 @@
 """The configuration as one Settings object: which keys exist, what they mean and may hold.
 
-Where it is read from is `config_file.py`'s; how mistakes in it are told is `config_problems.py`'s.
+Where it is read from is `sources.py`'s; how mistakes in it are told is `problems.py`'s.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Where a configuration comes from: the file, the environment laid over it, and `$NAME` values.
 
-It knows places and texts only; what the keys mean and which exist is `config.py`'s.
+It knows places and texts only; what the keys mean and which exist is `settings.py`'s.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Reads phone numbers as people write them into E.164 digits, and masks them for people's eyes.
 
-`phonenumbers` decides what can receive SMS; `numbering.py` answers first where both surely agree.
+`phonenumbers` decides what can receive SMS; `patterns.py` answers first where both surely agree.
 What a spreadsheet destroyed is refused, never guessed at.
 """
 

@@ -1,6 +1,6 @@
 """Attempts: a row each for the requests of a batch, committed before the first byte leaves.
 
-`answers.py` stores what came of them, `endings.py` ends the batch.
+`answers.py` stores what came of them, `batch_endings.py` ends the batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence

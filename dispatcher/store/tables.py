@@ -127,7 +127,7 @@ class Campaign(SQLModel, table=True):
     start_at: datetime | None = _time()
     #: What has not left by then lapses.
     expire_at: datetime | None = _time()
-    #: JSON of windows, blackouts and zone (`gates.py`); NULL: the account's alone.
+    #: JSON of windows, blackouts and zone (`gate.py`); NULL: the account's alone.
     schedule: str | None = _text()
     #: JSON array of the zones of its batches where windows are the recipients'.
     zones: str | None = _text()

@@ -1,6 +1,6 @@
 """How windows and blackouts are written: `mon-fri 09:00-18:00`, `22:00-02:00`, `2026-12-25`.
 
-Text to values and back. When such a window is open is `opening_hours.py`'s.
+Text to values and back. When such a window is open is `hours.py`'s.
 """
 
 import re

@@ -13,10 +13,10 @@ from dispatcher.recovery.spill import spill_of
 from dispatcher.recovery.witness import Witness
 from dispatcher.store import scheduler
 from dispatcher.store.tables import SCHEDULER
-from workers.configured import settings
+from workers.drain import DrainGate
 from workers.leases import Leases
 from workers.services import Services
-from workers.watchdog import Gate
+from workers.settings import settings
 
 
 class Ticker:
@@ -41,7 +41,7 @@ class Ticker:
             leases=Leases(store, lease_s=60, worker="this", concurrency=1),
             witness=Witness(store, client=client),
             spill=spill_of(store, folder),
-            gate=Gate(),
+            gate=DrainGate(),
             stopping=threading.Event(),
         )
 
@@ -61,7 +61,7 @@ def _imported(config):
     before = os.environ.get("DISPATCHER_CONFIG")
     os.environ["DISPATCHER_CONFIG"] = str(config)
     try:
-        from workers.tick import tick_with
+        from workers.tasks.tick import tick_with
     finally:
         settings.cache_clear()
         if before is None:

@@ -33,8 +33,8 @@ from tests.fakes.stores import (
     settings,
     states,
 )
-from workers.failing import count_failure, pause_campaign
-from workers.settling import Ended, Settling, Work
+from workers.batch.failures import count_failure, pause_campaign
+from workers.batch.settle import Ended, Settling, Work
 
 LIMITS = settings(max_attempts=3, max_in_flight=1)
 

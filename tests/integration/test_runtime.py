@@ -17,7 +17,9 @@ from dispatcher.outbound.transport import Departure, HttpClient, NotBegun, boott
 from dispatcher.types import HttpRequest, HttpResponse
 
 # By its path: importing the package makes the Celery app, which needs a configuration.
-_SPEC = spec_from_file_location("workers.runtime", Path(__file__).parents[2] / "workers/runtime.py")
+_SPEC = spec_from_file_location(
+    "workers.http_runtime", Path(__file__).parents[2] / "workers/http_runtime.py"
+)
 _RUNTIME = module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_RUNTIME)
 HttpRuntime = _RUNTIME.HttpRuntime

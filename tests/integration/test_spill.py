@@ -33,7 +33,7 @@ from tests.fakes.stores import (
     submitting,
     verdict,
 )
-from workers.keeping import keep
+from workers.batch.durable_write import keep
 
 
 @pytest.fixture

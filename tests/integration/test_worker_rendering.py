@@ -5,7 +5,7 @@ import pytest
 from dispatcher.status import Encoding
 from dispatcher.store import messages
 from tests.fakes.stores import NOW, add_campaign, campaign_of, claimed, later
-from workers.rendering import batch_of
+from workers.batch.requests import batch_of
 
 
 @pytest.mark.parametrize(("now", "told"), [(later(59), later(60)), (later(60), None)])

@@ -10,7 +10,7 @@ from dispatcher.providers.base import StatusLookup
 from dispatcher.status import MessageState
 from dispatcher.store.polls import Polled
 from dispatcher.types import ListedMessage, ListPage
-from workers.listing import StatusLook, read_list
+from workers.lists.status_lookup import StatusLook, read_list
 
 BEGUN = datetime(2026, 3, 1, 12, 0, 5, 700_000, tzinfo=UTC)
 

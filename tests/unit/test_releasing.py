@@ -2,7 +2,7 @@
 
 from math import inf
 
-from workers.releasing import Releases
+from workers.batch.self_clock import Releases
 
 
 def test_where_places_are_few_every_batch_that_ends_releases():

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 from redis.exceptions import ConnectionError as BrokerAway
 
-from workers.quiet import Seldom
-from workers.watchdog import EXIT_STALLED, Gate, Stall, Watchdog
+from workers.drain import DrainGate
+from workers.log_filter import Seldom
+from workers.watchdog import EXIT_STALLED, Stall, Watchdog
 
 # --- Stall: (seconds, queued, last message taken, broker answers) of each look, then the verdict
 
@@ -48,7 +49,7 @@ class Fake(SimpleNamespace):
 
 
 def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_own(caplog):
-    gate, ended, order = Gate(), threading.Event(), []
+    gate, ended, order = DrainGate(), threading.Event(), []
     own = Fake(
         stopping=threading.Event(),
         gate=gate,
@@ -90,7 +91,7 @@ def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_ow
 
 
 def test_a_submission_that_hangs_keeps_a_stalled_worker_for_a_bounded_time():
-    gate = Gate()
+    gate = DrainGate()
     with gate.enter():
         assert not gate.close(timeout_s=0.01)
     assert gate.close(timeout_s=10)

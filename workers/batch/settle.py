@@ -1,6 +1,6 @@
 """Settling: what a provider said is judged and stored, with what it means for account and campaign.
 
-An answer is never thrown away: `keeping.py` tries again while the store is gone.
+An answer is never thrown away: `durable_write.py` tries again while the store is gone.
 """
 
 import logging
@@ -27,7 +27,7 @@ from dispatcher.store.batches import Claim
 from dispatcher.store.table_values import AnyRow
 from dispatcher.text.segments import measure
 from dispatcher.types import HttpResponse, RecipientResult, SubmitOutcome, SubmitRequest
-from workers.keeping import keep
+from workers.batch.durable_write import keep
 from workers.services import Services
 
 log = logging.getLogger(__name__)

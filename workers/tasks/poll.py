@@ -17,8 +17,8 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.polls import Polled, PollTicket, Receipt
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import POLL, app, publish_polls
-from workers.listing import may_ask, read_list, reads_list
-from workers.quiet import explained
+from workers.lists.status_lookup import may_ask, read_list, reads_list
+from workers.log_filter import explained
 from workers.services import Services, services
 
 log = logging.getLogger(__name__)

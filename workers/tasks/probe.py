@@ -19,8 +19,8 @@ from dispatcher.store.health import CheckTicket
 from dispatcher.store.table_values import AnyRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import CHECK, app, publish_checks
-from workers.listing import may_ask
-from workers.quiet import explained
+from workers.lists.status_lookup import may_ask
+from workers.log_filter import explained
 from workers.services import Services, services
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from dispatcher.outbound.release import rates_of, seconds_ahead
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit, departures
 from dispatcher.store.attempts import Locked
 from dispatcher.store.table_values import AnyRow
+from workers.batch.settle import Work
 from workers.services import Services
-from workers.settling import Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.table_values import AnyRow
 from dispatcher.types import ListPage
 from workers.app import RECONCILE, app, publish_looks
-from workers.deciding import settle
-from workers.listing import Repeated, may_ask
-from workers.quiet import explained
+from workers.lists.doubt import settle
+from workers.lists.status_lookup import Repeated, may_ask
+from workers.log_filter import explained
 from workers.services import Services, services
 
 log = logging.getLogger(__name__)

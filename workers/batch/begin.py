@@ -18,9 +18,9 @@ from dispatcher.policy.pacing import DEADLINE_SLACK_S, Door, start_in
 from dispatcher.store import attempts, batches
 from dispatcher.store.attempts import Begun, Terms
 from dispatcher.store.engine import store_now
-from workers import paying
+from workers.batch import rates
+from workers.batch.settle import Work
 from workers.services import Services
-from workers.settling import Work
 
 #: From the start on record to the first byte, by a clock that counts suspend; else withdrawn.
 _FIRST_BYTE_S: Final = 1.0
@@ -42,7 +42,7 @@ def begin(own: Services, work: Work) -> Start | float | None:
     The seconds until that start where it is too early to begin; None where the batch must not.
     """
     settings = work.provider.settings
-    offsets = paying.offsets(work)
+    offsets = rates.offsets(work)
     with own.store.write() as conn:
         locked = attempts.lock(conn, work.claim)
         if locked.campaign.rate != work.campaign.rate:
@@ -50,11 +50,11 @@ def begin(own: Services, work: Work) -> Start | float | None:
             batches.hand_back(conn, work.claim, not_before=None)
             return None
         now, now_at = store_now(conn), boottime()
-        free_s = paying.free_s(locked, work, now)
+        free_s = rates.free_s(locked, work, now)
         start_s = start_in(free_s)
         if start_s is None:
             return free_s
-        paid = {rate: start_s + rate.pays_for_s(work) for rate in paying.rates(work)}
+        paid = {rate: start_s + rate.pays_for_s(work) for rate in rates.rates(work)}
         timeout = timedelta(seconds=settings.timeout_s + DEADLINE_SLACK_S)
         terms = Terms(
             gate=lambda row, at: gate(settings, row, work.claim.zone, at),
@@ -74,7 +74,7 @@ def begin(own: Services, work: Work) -> Start | float | None:
         closes = now_at + (begun.until - begun.at).total_seconds()
     paid_until = now_at + max(paid.values(), default=inf)
     door = _doors[work.claim.account] if paid else None
-    leaving = zip(offsets, paying.spacings(work), strict=True)
+    leaving = zip(offsets, rates.spacings(work), strict=True)
     return Start(begun, list(_departures(now_at + start_s, leaving, paid_until, closes, door)))
 
 

@@ -1,6 +1,6 @@
 """The submit task: claim, reserve, begin, call.
 
-`paying.py` and `beginning.py` give it its start, `settling.py` stores the answers.
+`rates.py` and `begin.py` give it its start, `settle.py` stores the answers.
 
 The order keeps the promises: nothing is attempted before its attempt row is committed, no database
 session is open during the call, and every write carries the claim's fence.
@@ -25,16 +25,16 @@ from dispatcher.store import accounts, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.table_values import AnyRow
-from workers import paying
 from workers.app import SUBMIT, app, publish
-from workers.beginning import Start, begin
-from workers.failing import count_failure, pause_campaign
-from workers.keeping import keep
-from workers.quiet import explained
-from workers.releasing import Releases
-from workers.rendering import batch_of, requests_of
+from workers.batch import rates
+from workers.batch.begin import Start, begin
+from workers.batch.durable_write import keep
+from workers.batch.failures import count_failure, pause_campaign
+from workers.batch.requests import batch_of, requests_of
+from workers.batch.self_clock import Releases
+from workers.batch.settle import Ended, Settling, Work
+from workers.log_filter import explained
 from workers.services import Services, services
-from workers.settling import Ended, Settling, Work
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def _submit_claimed(own: Services, claim: Claim, held: _Held) -> None:
     if work is None:
         return
     try:
-        reservation = paying.reserve(own, work)
+        reservation = rates.reserve(own, work)
     except BrokerError as error:
         _hand_back(own, claim, wait_s=_BROKER_RETRY_S, reason=error.message)
         return
@@ -169,7 +169,7 @@ def _prepare(own: Services, claim: Claim) -> Work | None:
         account=account,
         campaign=campaign,
     )
-    offsets = paying.offsets(work)
+    offsets = rates.offsets(work)
     soon = [request for request, s in zip(work.requests, offsets, strict=True) if s < _SPREAD_S]
     return replace(work, requests=soon)
 

@@ -8,11 +8,11 @@ from dispatcher.outbound.sweep import sweep
 from dispatcher.store import accounts, campaigns, scheduler
 from dispatcher.store.engine import store_now
 from workers.app import TICK, app, publish
-from workers.checking import release_checks
-from workers.polling import release_polls
-from workers.quiet import explained
-from workers.reconciling import release_looks
+from workers.log_filter import explained
 from workers.services import Services, services
+from workers.tasks.poll import release_polls
+from workers.tasks.probe import release_checks
+from workers.tasks.reconcile import release_looks
 
 log = logging.getLogger(__name__)
 

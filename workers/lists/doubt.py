@@ -25,8 +25,8 @@ from dispatcher.store import decisions, doubts, listed_messages
 from dispatcher.store.decisions import Case, Found, Noted
 from dispatcher.store.doubts import Doubtful
 from dispatcher.store.engine import store_now
+from workers.batch.settle import poll_plan
 from workers.services import Services
-from workers.settling import poll_plan
 
 _ACTOR = "dispatcher"
 #: Until a batch that is at the provider just now is looked at again.

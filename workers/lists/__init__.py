@@ -1,0 +1,1 @@
+"""Providers' message lists: status read by pages, and decisions about doubt."""

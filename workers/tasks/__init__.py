@@ -1,0 +1,1 @@
+"""The Celery tasks: tick, submit, poll, reconcile and probe."""
