@@ -19,22 +19,23 @@ for _number, _handler in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
-pytest_plugins = ["tests.fakes.broker", "tests.fakes.postgres"]
+pytest_plugins = ["tests.support.broker_server", "tests.support.postgres_server"]
 
 
 #: What takes longest comes first, so that nobody waits for one of these in the end.
 _LONGEST = [
-    "providers/test_fuzz", "acceptance/test_chaos", "acceptance/test_timing",
+    "providers/test_fuzz", "acceptance/test_chaos", "acceptance/test_windows_and_rates",
     "acceptance/test_main_job", "acceptance/test_demo", "acceptance/test_outages",
-    "acceptance/test_health", "acceptance/test_doubt", "acceptance/test_crashes",
-    "acceptance/test_up", "acceptance/test_trouble", "acceptance/test_providers",
-    "integration/test_promises_model", "integration/test_import_killed", "integration/test_replay",
-    "integration/test_transport", "integration/test_submission", "integration/test_store_engine",
+    "acceptance/test_account_health", "acceptance/test_doubt", "acceptance/test_crashes",
+    "acceptance/test_up", "acceptance/test_provider_faults", "acceptance/test_providers",
+    "integration/test_promises_model", "integration/submission/test_import_killed",
+    "integration/outbound/test_days_of_campaigns", "integration/outbound/test_transport",
+    "integration/submission/test_service", "integration/store/test_engine",
 ]  # fmt: skip
 #: Files whose tests are long and share nothing: each test goes to whoever is free.
 _SINGLY = {
-    "acceptance/test_chaos", "acceptance/test_health", "acceptance/test_outages",
-    "integration/test_import_killed", "integration/test_replay",
+    "acceptance/test_chaos", "acceptance/test_account_health", "acceptance/test_outages",
+    "integration/submission/test_import_killed", "integration/outbound/test_days_of_campaigns",
 }  # fmt: skip
 #: Of several processes every other one runs tests that compute, and lets the rest go first: tests
 #: over real processes mostly wait, and have clocks.

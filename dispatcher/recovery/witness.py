@@ -1,8 +1,8 @@
 """The witness: what outside the store remembers of it, so that an older copy is recognised.
 
 A copy restored from a backup would send again what was sent since. Every attempt has a number; who
-remembers a higher one than the store knows has seen a later state of it. `store_identity.py` owns what
-the store says of itself.
+remembers a higher one than the store knows has seen a later state of it. `store_identity.py` owns
+what the store says of itself.
 """
 
 import fcntl

@@ -1,6 +1,6 @@
 """Requests with recipients in doubt: when something happens about them, and what is known.
 
-What the store knows of listed numbers is `listed_messages.py`'s; decisions are stored by `decisions.py`.
+`listed_messages.py` looks up listed numbers; `decisions.py` stores decisions.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from tests.fakes.cli import clean_environment
-from tests.fakes.stage import Campaign, Stage, disagreements, stage
+from tests.support.cli import clean_environment
+from tests.support.stage import Campaign, Stage, disagreements, stage
 
 pytestmark = pytest.mark.acceptance
 

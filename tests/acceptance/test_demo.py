@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from dispatcher.local.celery import answers
-from tests.fakes.cli import clean_environment
-from tests.fakes.stage import fetched, wait_for
+from tests.support.cli import clean_environment
+from tests.support.stage import fetched, wait_for
 
 pytestmark = pytest.mark.acceptance
 

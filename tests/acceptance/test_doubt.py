@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes.stage import Campaign, Stage, stage
+from tests.support.stage import Campaign, Stage, stage
 
 pytestmark = pytest.mark.acceptance
 

@@ -16,8 +16,8 @@ import pytest
 
 from dispatcher.local.celery import free_flower_port
 from dispatcher.simulator.texts import fits_gsm7
-from tests.fakes.simulator import status_of
-from tests.fakes.stage import KEY, Stage, disagreements, fetched, stage, wait_for
+from tests.support.simulator import status_of
+from tests.support.stage import KEY, Stage, disagreements, fetched, stage, wait_for
 
 pytestmark = pytest.mark.acceptance
 

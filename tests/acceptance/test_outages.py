@@ -25,13 +25,13 @@ from dispatcher.campaigns.control import View
 from dispatcher.local import children
 from dispatcher.store import scheduler
 from dispatcher.store.tables import ATTEMPT
-from tests.fakes import warm
-from tests.fakes.cli import clean_environment
-from tests.fakes.stage import Campaign, Stage, disagreements, stage, wait_for
+from tests.support import warm
+from tests.support.cli import clean_environment
+from tests.support.stage import Campaign, Stage, disagreements, stage, wait_for
 from workers.watchdog import EXIT_STALLED
 
 if TYPE_CHECKING:
-    from tests.fakes.warm import Warm
+    from tests.support.warm import Warm
 
 pytestmark = pytest.mark.acceptance
 

@@ -9,8 +9,8 @@ import pytest
 
 from dispatcher.providers import provider_names
 from dispatcher.simulator.families.ultimate_sms import CONTACT_LISTS
-from tests.fakes.cli import in_process
-from tests.fakes.stage import KEY, Campaign, Stage, disagreements, stage
+from tests.support.cli import in_process
+from tests.support.stage import KEY, Campaign, Stage, disagreements, stage
 
 pytestmark = pytest.mark.acceptance
 

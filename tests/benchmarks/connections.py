@@ -12,7 +12,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from tests.fakes.stage import KEY, disagreements, stage, wait_for
+from tests.support.stage import KEY, disagreements, stage, wait_for
 
 IN_FLIGHT = 100
 

@@ -20,8 +20,8 @@ from dispatcher.config.settings import WorkerSettings
 from dispatcher.status import IN_FLIGHT
 from dispatcher.store import scheduler
 from dispatcher.store.tables import BATCH
-from tests.fakes.cli import in_process
-from tests.fakes.stage import Stage, stage, wait_for
+from tests.support.cli import in_process
+from tests.support.stage import Stage, stage, wait_for
 
 _FIRST = 919_800_000_000
 _EVERY_S = 5.0

@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from tests.fakes.cli import in_process
-from tests.fakes.stage import Campaign, Stage, stage, wait_for
+from tests.support.cli import in_process
+from tests.support.stage import Campaign, Stage, stage, wait_for
 
 _RATE = 100.0
 _BATCH = 10

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
-from tests.fakes.history import fill
-from tests.fakes.ticks import Ticker
+from tests.support.history import fill
+from tests.support.ticks import Ticker
 
 _TICKS = 200
 _LIMIT_MS = 5.0

@@ -20,8 +20,8 @@ from dispatcher.demo import PEOPLE, TEXT
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.providers.base import StatusLookup
 from dispatcher.simulator.receipts import Fate, ReceiptPlan, Receipts
-from tests.fakes.cli import in_process
-from tests.fakes.stage import KEY, Stage, disagreements, stage, wait_for
+from tests.support.cli import in_process
+from tests.support.stage import KEY, Stage, disagreements, stage, wait_for
 
 _SEED = 11
 _SHARES = {"delivered": 0.93, "undelivered": 0.05, "expired": 0.02}

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.fakes.arrivals import at_most_in_a_second, starts_on_record, too_early
-from tests.fakes.cli import in_process
-from tests.fakes.stage import ACCOUNT, KEY, stage, wait_for
+from tests.support.arrivals import at_most_in_a_second, starts_on_record, too_early
+from tests.support.cli import in_process
+from tests.support.stage import ACCOUNT, KEY, stage, wait_for
 
 _SINGLE = {"provider": "smsnoc", "api_key": None, "api_token": KEY, "template": None}
 _FIRST = 919_800_000_000

@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from dispatcher.local import children
-from tests.fakes import warm
-from tests.fakes.cli import clean_environment
-from tests.fakes.stage import Stage, wait_for
+from tests.support import warm
+from tests.support.cli import clean_environment
+from tests.support.stage import Stage, wait_for
 
 if TYPE_CHECKING:
-    from tests.fakes.warm import Warm
+    from tests.support.warm import Warm
 
 WORKERS = ("w1", "w2")
 #: A deploy may take a request's time-out and what is added to it by the deploy files.

@@ -18,8 +18,8 @@ from dispatcher.status import IN_FLIGHT, AttemptOutcome
 from dispatcher.store.tables import ATTEMPT, BATCH
 from tests.chaos.crew import Crew
 from tests.chaos.judge import Blow
-from tests.fakes.postgres import PostgresServer
-from tests.fakes.stage import Stage
+from tests.support.postgres_server import PostgresServer
+from tests.support.stage import Stage
 
 #: Old tickets are kept for later.
 _TICKETS = 300

@@ -20,9 +20,9 @@ from dispatcher.store.tables import BATCH, CAMPAIGN
 from tests.chaos.crew import WORKERS, Crew, crew
 from tests.chaos.judge import Findings, judge, kills_in_mid_request, read_holders, read_ledger
 from tests.chaos.killer import Killer
-from tests.fakes.postgres import PostgresServer, running_server
-from tests.fakes.simulator import SimulatorProcess
-from tests.fakes.stage import FATES, KEY, Stage
+from tests.support.postgres_server import PostgresServer, running_server
+from tests.support.simulator import SimulatorProcess
+from tests.support.stage import FATES, KEY, Stage
 
 PROVIDERS: Final = ("thesmspoint", "smsnoc")
 STORES: Final = ("sqlite", "postgres")

@@ -14,8 +14,8 @@ from sqlmodel import SQLModel
 
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
-from tests.fakes.simulator import SimulatorProcess
-from tests.fakes.stores import assert_counts_agree
+from tests.support.simulator import SimulatorProcess
+from tests.support.stores import assert_counts_agree
 
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 

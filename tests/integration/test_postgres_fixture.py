@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from tests.conftest import left_running
-from tests.fakes import postgres
+from tests.support import postgres_server as postgres
 
 
 @pytest.fixture

@@ -54,9 +54,9 @@ from dispatcher.store.polls import Receipt
 from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, MESSAGE, SCHEDULER
 from dispatcher.types import Recipient
-from tests.fakes import stores
-from tests.fakes.oracle import HELD, Key, Oracle
-from tests.fakes.stores import LEASE, NOW, POLL, add_account, add_campaign
+from tests.support import stores
+from tests.support.oracle import HELD, Key, Oracle
+from tests.support.stores import LEASE, NOW, POLL, add_account, add_campaign
 
 #: Further examples, drawn anew, of the long edition.
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))

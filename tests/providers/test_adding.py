@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.fakes.cli import clean_environment
 from tests.providers.feature_table import in_readme, table
+from tests.support.cli import clean_environment
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "example"
@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_recipe_makes_a_provider_that_keeps_the_contract(tmp_path):
-    for folder in ("dispatcher", "tests/providers", "tests/fakes"):
+    for folder in ("dispatcher", "tests/providers", "tests/support"):
         shutil.copytree(ROOT / folder, tmp_path / folder,
                         ignore=shutil.ignore_patterns("__pycache__"))  # fmt: skip
     for name in ("pyproject.toml", "tests/__init__.py"):

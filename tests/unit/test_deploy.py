@@ -10,7 +10,7 @@ import pytest
 
 from dispatcher.config.settings import load_settings
 from dispatcher.providers.base import ProviderSettings
-from tests.fakes.cli import ROOT
+from tests.support.cli import ROOT
 
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 MANIFESTS = sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))

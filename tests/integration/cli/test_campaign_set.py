@@ -1,0 +1,169 @@
+"""`campaign set`: what it changes, what it keeps, and what it refuses in words."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.cli import in_process
+from tests.support.stores import add_campaign, campaign_of
+
+CONFIG = """
+[store]
+url = "sqlite:///{path}"
+[accounts.main]
+provider = "thesmspoint"
+api_key = "a-key-of-a-test"
+sender = "SENDER"
+template = "TEMPLATE"
+country = "IN"
+timezone = "Asia/Kolkata"
+"""
+
+
+@pytest.fixture
+def run(sqlite_store, tmp_path):
+    """`campaign set 1 OPTIONS`; the one campaign of the store is the first."""
+    config = tmp_path / "dispatcher.toml"
+    config.touch(mode=0o600)
+    config.write_text(CONFIG.format(path=sqlite_store.url.database), encoding="utf-8")
+
+    def set_(*options):
+        return in_process(
+            "--config", str(config), "campaign", "set", "1", *options, folder=tmp_path
+        )
+
+    return set_
+
+
+def in_days(days):
+    return datetime.now(UTC) + timedelta(days=days)
+
+
+WEEKLY = '[{"windows":["mon-fri 09:00-18:00"],"blackouts":["2026-12-25"],"zone":"Europe/Berlin"}]'
+
+
+@pytest.mark.parametrize(
+    ("stored", "options", "schedule"),
+    [
+        (
+            WEEKLY, ["--window", "10:00-24:00"],
+            '[{"windows":["daily 10:00-24:00"],"blackouts":["2026-12-25"],"zone":"Europe/Berlin"}]',
+        ),
+        (
+            WEEKLY, ["--blackout", "none", "--timezone", "+05:30"],
+            '[{"windows":["mon-fri 09:00-18:00"],"blackouts":[],"zone":"+05:30"}]',
+        ),
+        (WEEKLY, ["--window", "none", "--blackout", "none"], None),
+        # Windows of the whole day are stored as no limit.
+        (
+            "[]", ["--blackout", "2026-12-24..2026-12-26"],
+            '[{"windows":[],"blackouts":["2026-12-24..2026-12-26"],"zone":"Asia/Kolkata"}]',
+        ),
+        (
+            None, ["--window", "2099-12-24 22:00-02:00"],
+            '[{"windows":["2099-12-24 22:00-02:00"],"blackouts":[],"zone":"Asia/Kolkata"}]',
+        ),
+    ],
+)  # fmt: skip
+def test_windows_blackouts_and_zone_change_each_alone(sqlite_store, run, stored, options, schedule):
+    add_campaign(sqlite_store, schedule=stored)
+    ended = run(*options)
+    assert (ended.code, ended.err) == (0, "")
+    assert campaign_of(sqlite_store, 1).schedule == schedule
+
+
+def test_none_takes_a_rate_and_an_expiry_away(sqlite_store, run):
+    add_campaign(sqlite_store, rate=5.0, expire_at=in_days(1))
+    assert run("--rate", "none", "--expire-at", "none").code == 0
+    campaign = campaign_of(sqlite_store, 1)
+    assert (campaign.rate, campaign.expire_at) == (None, None)
+
+
+def test_a_campaign_that_started_long_ago_can_be_changed(sqlite_store, run):
+    add_campaign(sqlite_store, start_at=in_days(-30))
+    assert run("--window", "00:00-24:00").code == 0
+
+
+@pytest.mark.parametrize(
+    ("stored", "options", "code", "words"),
+    [
+        ({}, [], 2, "nothing to set"),
+        ({}, ["--rate", "0/s"], 2, "'0/s' is no rate"),
+        ({}, ["--rate", "0.5/h"], 2, "at least one an hour"),
+        ({}, ["--rate", "9" * 400], 2, "is no rate"),
+        ({}, ["--rate", "10/week"], 2, "write 100/s"),
+        ({}, ["--window", "mon-fry 09:00-18:00"], 2, "'mon-fry 09:00-18:00'"),
+        ({}, ["--window", "09:00-25:00"], 2, "up to 24:00"),
+        ({}, ["--blackout", "2026-02-30"], 2, "'2026-02-30' is no date"),
+        ({}, ["--window", "09:00-10:00", "--timezone", "Asia/Kolkatta"], 2, "Asia/Kolkatta"),
+        ({}, ["--expire-at", "tomorrow"], 2, "'tomorrow' is no time"),
+        ({}, ["--expire-at", "0001-01-01"], 2, "'0001-01-01' is no time"),
+        ({}, ["--expire-at", "2020-01-01"], 3, "lies in the past"),
+        ({}, ["--start-at", "2020-01-01"], 3, "--start-at lies in the past"),
+        ({}, ["--rate", ""], 2, "--rate is empty"),
+        ({"expire_at": in_days(1)}, ["--start-at", "2099-01-01"], 3, "not after --start-at"),
+        ({}, ["--window", "2020-05-01 09:00-10:00"], 3, "the windows never open"),
+        (
+            {"schedule": '[{"windows":["2099-05-01 09:00-10:00"],"blackouts":[],"zone":"UTC"}]'},
+            ["--expire-at", "2098-01-01"], 3,
+            "never open before 2098-01-01 00:00 Asia/Kolkata: 2099-05-01 09:00-10:00 (UTC)",
+        ),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_and_changes_nothing(
+    sqlite_store, run, stored, options, code, words
+):
+    add_campaign(sqlite_store, **stored)
+    before = campaign_of(sqlite_store, 1)
+    ended = run(*options)
+    assert (ended.code, words in ended.err) == (code, True), ended
+    assert campaign_of(sqlite_store, 1) == before
+
+
+def test_it_tells_what_holds_from_now_on(sqlite_store, run):
+    add_campaign(sqlite_store)
+    ended = run("--window", "2099-12-24 22:00-02:00", "--rate", "600/min", "--priority", "5")
+    assert ended.out.splitlines() == [
+        "campaign 1: rate, priority, windows changed",
+        "windows    2099-12-24 22:00-02:00 (Asia/Kolkata)",
+        "rate       10 messages/s",
+        "priority   5",
+        "forecast   3 messages would still be pending after 2 years",
+    ]
+    ended = run("--blackout", "2020-01-01", "--window", "none")
+    assert "in the past already: blackout 2020-01-01" in ended.out
+
+
+def test_times_are_of_the_zone_that_is_named_else_of_the_accounts(sqlite_store, run):
+    add_campaign(sqlite_store)
+    assert run("--expire-at", "2099-05-01T12:00").code == 0
+    assert campaign_of(sqlite_store, 1).expire_at == datetime(2099, 5, 1, 6, 30, tzinfo=UTC)
+    assert run("--expire-at", "2099-05-01T12:00", "--timezone", "+02:00").code == 0
+    assert campaign_of(sqlite_store, 1).expire_at == datetime(2099, 5, 1, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("zones", "options", "words"),
+    [
+        (None, ["--window", "09:00-10:00", "--timezone", "recipient"], "was not planned by"),
+        (None, ["--timezone", "UTC"], "has no windows"),
+        ('["Asia/Kolkata"]', ["--window", "09:00-10:00", "--timezone", "UTC"], "each recipient's"),
+        ('["Asia/Kolkata"]', ["--timezone", "recipient"], "nothing to set"),
+    ],
+)
+def test_recipients_zones_are_neither_taken_away_nor_given_later(
+    sqlite_store, run, zones, options, words
+):
+    add_campaign(sqlite_store, zones=zones)
+    before = campaign_of(sqlite_store, 1)
+    ended = run(*options)
+    assert (ended.code, words in ended.err) == (2, True), ended
+    assert campaign_of(sqlite_store, 1) == before
+
+
+def test_the_provider_is_not_told_to_send_outside_new_windows(sqlite_store, run):
+    at = datetime(2099, 5, 1, 6, 30, tzinfo=UTC)  # 12:00 in Kolkata
+    add_campaign(sqlite_store, schedule_at=at)
+    assert run("--window", "09:00-18:00").code == 0
+    ended = run("--window", "13:00-18:00")
+    assert (ended.code, "closed at 2099-05-01 12:00 Asia/Kolkata" in ended.err) == (3, True)

@@ -1,0 +1,83 @@
+"""What a dry run foretells: by the requests that it will take, at the account's rate."""
+
+from dataclasses import replace
+
+import pytest
+
+from dispatcher.campaigns.timing import Timing
+from dispatcher.forecast.service import of_order, of_order_alone, works_of
+from dispatcher.status import Kind
+from dispatcher.store.engine import store_now
+from dispatcher.submission.service import dry_run
+from tests.support.stores import (
+    NOW,
+    FakeProvider,
+    add_campaign,
+    ignore,
+    later,
+    order,
+    ready,
+    settings,
+    submit,
+)
+
+PEOPLE = "phone,name\n" + "".join(f"{9_800_000_000 + n},Name {n}\n" for n in range(60))
+
+
+class OneText(FakeProvider):
+    """As most providers: a request has one text."""
+
+    capabilities = replace(FakeProvider.capabilities, personal_texts=False)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "text", "requests"),
+    [
+        (OneText, "Hello", 2),
+        (OneText, "Dear {{name}}", 60),
+        (FakeProvider, "Dear {{name}}", 2),
+    ],
+)
+def test_a_dry_run_foretells_by_the_requests_that_the_texts_take(
+    sqlite_store, adapter, text, requests
+):
+    account = adapter(
+        settings(
+            country="IN", sender="SENDER", max_recipients=30, max_in_flight=90,
+            requests_per_second=1 / 60,
+        )
+    )  # fmt: skip
+    with ready(order(PEOPLE, text=text), account) as checked:
+        found = of_order(sqlite_store, checked, dry_run(checked, ignore))
+    minutes = (found.finish_at - found.first_at).total_seconds() / 60
+    assert minutes == pytest.approx(requests)
+    campaign_id = submit(sqlite_store, order(PEOPLE, text=text), account)
+    with sqlite_store.read() as conn:
+        (pending,) = works_of(conn, account.settings, "main")[campaign_id].pending
+    assert pending.requests == requests
+
+
+@pytest.mark.parametrize(
+    ("values", "minutes"),
+    [
+        ({}, 5 + 1),
+        ({"timing": Timing(priority=1)}, 1),
+        ({"kind": Kind.OTP}, 1),
+    ],
+)
+def test_a_dry_run_foretells_by_the_order_in_which_campaigns_will_go(sqlite_store, values, minutes):
+    account = FakeProvider(settings(country="IN", sender="SENDER", messages_per_second=1))
+    add_campaign(sqlite_store, [100, 100, 100], priority=0)
+    wanted = order(PEOPLE, **({"timing": Timing(priority=-1)} | values))
+    with ready(wanted, account) as checked:
+        found = of_order(sqlite_store, checked, dry_run(checked, ignore))
+    with sqlite_store.read() as conn:
+        left = found.finish_at - store_now(conn)
+    assert left.total_seconds() / 60 == pytest.approx(minutes, abs=0.2)
+
+
+def test_a_dry_run_foretells_without_a_store_too():
+    account = FakeProvider(settings(country="IN", sender="SENDER", messages_per_second=1))
+    with ready(order(PEOPLE), account) as checked:
+        found = of_order_alone(checked, dry_run(checked, ignore), NOW)
+    assert found.finish_at == later(60)

@@ -1,0 +1,371 @@
+"""Fallback in the store: what waits moves to a healthy account in its batches, nobody is lost."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from dispatcher.campaigns.export import write_csv
+from dispatcher.errors import Refused
+from dispatcher.outbound.fallback import advance, in_need
+from dispatcher.outbound.release import release
+from dispatcher.policy.reconciliation import Note
+from dispatcher.policy.routes import Leg, route_of
+from dispatcher.status import BatchState, CampaignState, MessageState
+from dispatcher.store import accounts, batches, campaigns, decisions, fallback_moves
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
+from dispatcher.submission.fallback_check import checked_leg
+from dispatcher.submission.service import accept, import_rows
+from dispatcher.types import Route
+from tests.support.stores import (
+    LEASE,
+    NOW,
+    FakeProvider,
+    add_account,
+    audit,
+    batch_of,
+    begin,
+    campaign_of,
+    change,
+    claim,
+    claimed,
+    close,
+    counts_of,
+    ignore,
+    later,
+    order,
+    provider,
+    queued,
+    ready,
+    rows,
+    settings,
+    settle,
+    states,
+    submitting,
+    verdict,
+)
+
+
+class CommaList(FakeProvider):
+    """One text a request."""
+
+    capabilities = replace(FakeProvider.capabilities, personal_texts=False, max_recipients=4)
+
+
+MAIN = provider(sender="SENDER", country="IN", max_recipients=6)
+CONFIGURED = {"main": settings(fallback_after_s=60), "backup": settings(fallback_after_s=60)}
+BACKUP = Leg("backup", Route(sender="OTHER"))
+
+
+def people(count):
+    return "phone,name\n" + "".join(f"98000000{i:02d},N{i}\n" for i in range(count))
+
+
+def campaign(store, count=12, *, text="Hello", legs=(BACKUP,), main=MAIN, **values):
+    """A running campaign at `main` that may go on by `backup`."""
+    for name in ("main", *(leg.account for leg in legs)):
+        add_account(store, name)
+    with ready(order(people(count), text=text, **values), main) as checked:
+        imported = import_rows(store, replace(checked, fallbacks=legs), ignore)
+    accept(store, imported)
+    campaign_id = imported.job.campaign_id
+    with store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state=CampaignState.RUNNING)
+    return campaign_id
+
+
+def pause(store, name="main"):
+    with store.write() as conn:
+        accounts.pause(conn, name, by="credit", reason="SMS Credits Not Available", now=NOW)
+
+
+def moved(store, campaign_id, backup=None, *, configured=CONFIGURED, now=NOW):
+    adapters = {"main": MAIN, "backup": backup or provider(max_recipients=4)}
+    with store.read() as conn:
+        if campaign_id not in in_need(conn, configured, now):
+            return None
+    with store.write() as conn:
+        return advance(conn, campaign_id, configured, adapters.__getitem__, now)
+
+
+def waiting(store):
+    """(account, first seq, size, pending, requests) of the batches that wait."""
+    where = BATCH.c.state == BatchState.PENDING
+    return [
+        (b.account, b.first_seq, b.size, b.pending, b.requests)
+        for b in rows(store, BATCH, where, order_by=[BATCH.c.first_seq])
+    ]
+
+
+def exported(store, campaign_id):
+    out = io.StringIO()
+    write_csv(store, campaign_of(store, campaign_id), out)
+    return list(csv.DictReader(io.StringIO(out.getvalue())))
+
+
+def assert_ranges_are_whole(store, campaign_id, count):
+    """Every seq belongs to exactly one batch, and the export has every row with its own cells."""
+    found = rows(store, BATCH, BATCH.c.campaign_id == campaign_id)
+    seqs = sorted(s for b in found for s in range(b.first_seq, b.first_seq + b.size))
+    assert seqs == list(range(count))
+    lines = exported(store, campaign_id)
+    assert [line["row"] for line in lines] == [str(i) for i in range(1, count + 1)]
+    assert [line["name"] for line in lines] == [f"N{i}" for i in range(count)]
+
+
+def test_all_that_waits_goes_in_one_transaction_in_the_other_accounts_batches(store):
+    made = campaign(store)
+    assert waiting(store) == [("main", 0, 6, 6, 1), ("main", 6, 6, 6, 1)]
+    assert moved(store, made) is None  # the account is open
+    pause(store)
+    assert moved(store, made).account == "backup"
+    assert waiting(store) == [
+        ("backup", 0, 4, 4, 1),
+        ("backup", 4, 4, 4, 1),
+        ("backup", 8, 4, 4, 1),
+    ]
+    assert moved(store, made) is None
+    now_at = campaign_of(store, made)
+    assert now_at.account == "backup"
+    assert route_of(now_at, "backup").sender == "OTHER"
+    assert route_of(now_at, "main").sender == "SENDER"
+    with store.read() as conn:
+        (entry,) = fallback_moves.history(conn, made)
+        assert campaigns.batch_states(conn, made)["replaced"] == 2
+    assert "12 pending messages go from main to backup: main is paused (credit)" in entry.detail
+    assert counts_of(store, made) == {"pending": 12}
+    assert_ranges_are_whole(store, made, 12)
+
+
+def test_small_batches_become_large_ones(store):
+    made = campaign(store, 12, main=provider(sender="SENDER", country="IN", max_recipients=1))
+    pause(store)
+    moved(store, made, provider(max_recipients=10))
+    assert waiting(store) == [("backup", 0, 10, 10, 1), ("backup", 10, 2, 2, 1)]
+    assert_ranges_are_whole(store, made, 12)
+
+
+def test_personal_texts_are_cut_to_what_one_text_a_request_allows(store):
+    made = campaign(store, 6, text="Dear {{name}}")
+    pause(store)
+    moved(store, made, CommaList(settings(max_in_flight=6)))
+    assert waiting(store) == [
+        ("backup", 0, 2, 2, 2), ("backup", 2, 2, 2, 2), ("backup", 4, 2, 2, 2),
+    ]  # fmt: skip
+
+
+def test_only_the_present_account_releases_it(store):
+    made = campaign(store)
+    pause(store)
+    moved(store, made)
+    with store.write() as conn:
+        accounts.resume(conn, "main", actor="operator", now=NOW)
+        assert release(conn, "main", CONFIGURED["main"], NOW) == []
+        tickets = release(conn, "backup", CONFIGURED["backup"], NOW)
+    assert {ticket.account for ticket in tickets} == {"backup"}
+
+
+def test_a_ticket_of_a_batch_that_moved_is_worthless(store):
+    made = campaign(store)
+    (ticket,) = queued(store)
+    pause(store)
+    moved(store, made)
+    assert claim(store, ticket) is None
+    assert len(waiting(store)) == 3
+
+
+def test_what_is_in_flight_stays_and_what_comes_back_follows(store):
+    made = campaign(store)
+    held, (attempt,) = submitting(store)
+    pause(store)
+    moved(store, made)
+    assert {b[0] for b in waiting(store)} == {"backup"}
+    assert batch_of(store, held.id).state == BatchState.SUBMITTING
+    settle(store, held, attempt, verdict())  # nothing was accepted
+    assert close(store, held, error="no credit") is BatchState.PENDING
+    assert moved(store, made).account == "backup"
+    assert {(b[0], b[2]) for b in waiting(store)} == {("backup", 4), ("backup", 2)}
+    assert rows(store, ATTEMPT)[0].account == "main"
+    assert_ranges_are_whole(store, made, 12)
+
+
+@pytest.mark.parametrize(
+    ("begun", "after"),
+    [
+        ([0, 1], [("backup", 2, 4, 4, 1)]),
+        ([4, 5], [("backup", 0, 4, 4, 1)]),
+        ([2], [("backup", 0, 2, 2, 1), ("backup", 3, 3, 3, 1)]),
+        ([0, 5], [("backup", 0, 6, 4, 1)]),
+    ],
+)
+def test_a_partly_settled_batch_is_split_and_the_settled_keep_theirs(store, begun, after):
+    made = campaign(store, 6)
+    held = claimed(store)
+    (attempt,) = begin(store, held, [begun])
+    settle(store, held, attempt, verdict(accepted=begun))
+    assert close(store, held) is BatchState.PENDING
+    pause(store)
+    moved(store, made)
+    assert waiting(store) == after
+    kept = batch_of(store, held.id)
+    assert kept.submitted == len(begun)
+    assert counts_of(store, made) == {"pending": 6 - len(begun), "submitted": len(begun)}
+    assert_ranges_are_whole(store, made, 6)
+    accounts_of = {int(line["seq"]): line["account"] for line in exported(store, made)}
+    assert all(accounts_of[seq] == ("main" if seq in begun else "backup") for seq in range(6))
+
+
+def test_doubtful_recipients_stay_until_somebody_decides(store):
+    made = campaign(store, 6)
+    held = claimed(store)
+    (attempt,) = begin(store, held, [[0, 1]])
+    settle(store, held, attempt, verdict(doubtful=[0, 1]))
+    close(store, held)
+    pause(store)
+    moved(store, made)
+    assert states(store) == ["in_doubt", "in_doubt", *["pending"] * 4]
+    assert batch_of(store, held.id).account == "main"
+    with store.write() as conn:  # a person says resend
+        case = decisions.lock(conn, attempt)
+        noted = [decisions.Noted(seq, 0) for seq in (0, 1)]
+        decisions.again(conn, case, noted, failed_after=None, now=NOW)
+    assert moved(store, made).account == "backup"
+    assert counts_of(store, made) == {"pending": 6}
+    assert {b[0] for b in waiting(store)} == {"backup"}
+    assert_ranges_are_whole(store, made, 6)
+
+
+def test_a_late_acceptance_of_who_was_to_be_resent_and_moved_is_an_alarm(store):
+    made = campaign(store, 6)
+    held = claimed(store)
+    (attempt,) = begin(store, held)
+    with store.write() as conn:
+        batches.doubt_expired_submissions(conn, NOW + LEASE * 2)
+        case = decisions.lock(conn, attempt)
+        noted = [decisions.Noted(seq, Note.RESENT) for seq in range(5)]
+        decisions.again(conn, case, noted, failed_after=None, now=NOW)
+    pause(store)
+    moved(store, made)
+    settle(store, held, attempt, verdict(accepted=range(6)))
+    assert states(store) == [*["pending"] * 5, "submitted"]
+    assert counts_of(store, made) == {"pending": 5, "submitted": 1}
+    assert len(rows(store, OTHER_ID)) == 5
+    assert "late acceptance" in audit(store)
+
+
+def test_a_text_over_the_other_accounts_limits_fails_with_the_reason(store):
+    made = campaign(store, 3, text="Dear {{name}} " + "x" * 150)
+    with store.write() as conn:
+        change(conn, MESSAGE, MESSAGE.c.seq == 1, parts=3)
+    pause(store)
+    moved(store, made, provider(max_recipients=4, max_parts=2))
+    assert states(store) == ["pending", "failed", "pending"]
+    (failed,) = rows(store, MESSAGE, MESSAGE.c.state == MessageState.FAILED)
+    assert "the fallback account allows 2" in failed.error
+    assert failed.final_at == NOW
+    assert counts_of(store, made) == {"pending": 2, "failed": 1}
+
+
+def test_where_nothing_can_be_taken_the_batch_is_settled(store):
+    made = campaign(store, 3)
+    with store.write() as conn:
+        change(conn, MESSAGE, MESSAGE.c.campaign_id == made, parts=3)
+    pause(store)
+    moved(store, made, provider(max_parts=2))
+    assert waiting(store) == []
+    assert counts_of(store, made) == {"failed": 3}
+    with store.write() as conn:
+        assert campaigns.finish_done(conn, NOW) == [made]
+
+
+@pytest.mark.parametrize(
+    ("broken", "now", "goes"),
+    [
+        ({"breaker": "open", "breaker_at": NOW}, later(59), False),
+        ({"breaker": "open", "breaker_at": NOW}, later(60), True),
+        ({"paused_by": "operator"}, NOW, True),
+    ],
+)
+def test_it_goes_when_the_account_is_paused_or_has_failed_for_long(store, broken, now, goes):
+    made = campaign(store)
+    with store.write() as conn:
+        change(conn, ACCOUNT, ACCOUNT.c.name == "main", **broken)
+    assert (moved(store, made, now=now) is not None) is goes
+
+
+def test_an_unhealthy_fallback_is_passed_over_and_none_means_waiting(store):
+    made = campaign(store, legs=(BACKUP, Leg("third", Route(sender="THIRD"))))
+    pause(store)
+    pause(store, "backup")
+    with store.write() as conn:
+        change(conn, ACCOUNT, ACCOUNT.c.name == "third", breaker="open", breaker_at=NOW)
+    configured = CONFIGURED | {"third": settings()}
+    assert moved(store, made, configured=configured) is None
+    assert campaign_of(store, made).account == "main"
+    with store.write() as conn:
+        change(conn, ACCOUNT, ACCOUNT.c.name == "third", breaker=None)
+    with store.write() as conn:
+        said = advance(conn, made, configured, lambda _name: provider(), NOW)
+    assert said.account == "third"
+
+
+def test_it_comes_back_when_the_fallback_fails_and_its_own_is_well(store):
+    made = campaign(store)
+    pause(store)
+    moved(store, made)
+    pause(store, "backup")
+    assert moved(store, made) is None
+    with store.write() as conn:
+        accounts.resume(conn, "main", actor="operator", now=NOW)
+    assert moved(store, made).account == "main"
+    assert {b[0] for b in waiting(store)} == {"main"}
+    assert_ranges_are_whole(store, made, 12)
+
+
+def test_paused_campaigns_and_those_without_a_fallback_stay(store):
+    plain = campaign(store, legs=())
+    held = campaign(store, again=True, name="held")
+    with store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == held, state=CampaignState.PAUSED)
+    pause(store)
+    assert moved(store, plain) is None
+    assert moved(store, held) is None
+
+
+def test_cancelling_afterwards_ends_everything(store):
+    made = campaign(store)
+    pause(store)
+    moved(store, made)
+    with store.write() as conn:
+        campaigns.change_state(
+            conn, made, [CampaignState.RUNNING], CampaignState.CANCELLED,
+            actor="operator", reason=None, now=NOW,
+        )  # fmt: skip
+        assert campaigns.end_waiting(conn, made, MessageState.CANCELLED, NOW) == 12
+    assert counts_of(store, made) == {"cancelled": 12}
+
+
+# --- What is checked at submission ------------------------------------------------------------
+
+
+def leg(adapter, *, text="Hello", **values):
+    with ready(order(people(2), text=text, **values), MAIN) as checked:
+        return checked_leg(checked, "backup", adapter, lambda wish: adapter.resolve(wish, None))
+
+
+def test_a_fallback_has_its_own_sender_else_the_campaigns():
+    assert leg(provider(sender="OWN"), sender="GIVEN").route.sender == "OWN"
+    assert leg(provider(), sender="GIVEN").route.sender == "GIVEN"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "fallback account backup: this account has no sender"),
+        ({"sender": "OWN", "max_parts": 1}, "fallback account backup: the text has 2 parts"),
+    ],
+)
+def test_what_it_could_not_send_is_refused_and_named(values, words):
+    with pytest.raises(Refused, match=words):
+        leg(provider(**values), text="x" * 200)

@@ -1,0 +1,384 @@
+"""An older copy of the store is recognised, and nothing else is; then a person adopts it."""
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import fakeredis
+import pytest
+
+from dispatcher.outbound.release import release
+from dispatcher.recovery import adoption
+from dispatcher.recovery.witness import Mark, MarkFile, Witness
+from dispatcher.status import BatchState
+from dispatcher.store import batch_endings, batches, store_identity
+from dispatcher.store.engine import Store
+from dispatcher.store.tables import ATTEMPT, AUDIT, CAMPAIGN, IDENTITY
+from tests.support.stores import (
+    NOW,
+    add_campaign,
+    assert_counts_agree,
+    claim,
+    counts_of,
+    later,
+    queued,
+    rows,
+    settings,
+    settle,
+    states,
+    submitted,
+    submitting,
+    verdict,
+)
+from workers.watchdog import Watchdog
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The user's folder for state."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def client():
+    with closing(fakeredis.FakeRedis()) as redis:
+        yield redis
+
+
+def tick(witness, store):
+    """What the tick does with its witness; why the store is held."""
+    remembered = witness.ask_redis()
+    with store.write() as conn:
+        held = witness.look(conn, remembered=remembered)
+    witness.keep()
+    return held
+
+
+def send_one(witness, store):
+    """Submit the first pending batch, as a worker does."""
+    with store.write() as conn:
+        assert witness.may_claim(conn)
+    held, (attempt,) = submitting(store)
+    witness.begun([attempt])
+    settle(store, held, attempt, verdict(accepted=range(held.first_seq, held.first_seq + 3)))
+    with store.write() as conn:
+        batch_endings.close_batch(
+            conn, held, not_before=None, error=None, failed_after=None, now=NOW
+        )
+
+
+def released(store):
+    with store.write() as conn:
+        return release(conn, "main", settings(max_in_flight=4), NOW)
+
+
+class Sqlite:
+    """A store with a campaign of three batches, of which the first was sent before the backup."""
+
+    def __init__(self, url, tmp_path, folder):
+        self.store, self.folder = Store(url), folder
+        self.path, self.backup = Path(self.store.url.database), tmp_path / "backup.db"
+        self.witness = Witness(self.store, folder=folder)
+        assert tick(self.witness, self.store) is None
+        self.campaign = add_campaign(self.store, sizes=(3, 3, 3))
+        send_one(self.witness, self.store)
+        tick(self.witness, self.store)
+        with self.store.write() as conn:
+            conn.exec_driver_sql("SELECT 1")
+        with self.store.engine.connect() as conn:
+            conn.exec_driver_sql(f"VACUUM INTO '{self.backup}'")
+
+    def restore(self, *, stopped=True):
+        if stopped:
+            self.store.close()
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        shutil.copyfile(self.backup, self.path)
+
+    @property
+    def beside(self):
+        return Path(f"{self.path}.witness")
+
+    def started_again(self):
+        """A process that starts now."""
+        return Witness(self.store, folder=self.folder)
+
+
+@pytest.fixture
+def sqlite(sqlite_url, tmp_path, folder):
+    made = Sqlite(sqlite_url, tmp_path, folder)
+    yield made
+    assert_counts_agree(made.store)
+    made.store.close()
+
+
+# --- What is no alarm -------------------------------------------------------------------------
+
+
+def test_a_store_that_was_stopped_and_started_again_is_not_held(sqlite):
+    send_one(sqlite.witness, sqlite.store)
+    assert tick(sqlite.started_again(), sqlite.store) is None
+    assert len(released(sqlite.store)) == 1
+
+
+def test_a_process_killed_before_its_witness_was_written_is_no_alarm(sqlite):
+    submitting(sqlite.store)  # committed, and killed: nobody called `begun`
+    assert tick(sqlite.started_again(), sqlite.store) is None
+
+
+def test_a_copy_of_the_newest_state_is_no_alarm(sqlite):
+    sqlite.restore()
+    assert tick(sqlite.started_again(), sqlite.store) is None
+
+
+def test_a_fresh_store_in_the_place_of_an_old_one_is_no_alarm(sqlite, sqlite_template):
+    send_one(sqlite.witness, sqlite.store)
+    sqlite.store.close()
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{sqlite.path}{suffix}").unlink(missing_ok=True)
+    shutil.copyfile(sqlite_template, sqlite.path)
+    witness = sqlite.started_again()
+    add_campaign(sqlite.store)
+    assert tick(witness, sqlite.store) is None
+    assert len(released(sqlite.store)) == 1
+
+
+def test_a_folder_that_is_moved_as_a_whole_is_no_alarm(sqlite, tmp_path):
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    for suffix in ("", "-wal", "-shm", ".witness"):
+        if Path(f"{sqlite.path}{suffix}").exists():
+            shutil.move(f"{sqlite.path}{suffix}", place)
+    with closing(Store(f"sqlite:///{place / sqlite.path.name}")) as moved:
+        assert tick(Witness(moved, folder=tmp_path / "another home"), moved) is None
+
+
+def test_a_store_with_nothing_left_to_send_needs_no_witness(sqlite):
+    for _ in range(2):
+        send_one(sqlite.witness, sqlite.store)
+    tick(sqlite.witness, sqlite.store)
+    sqlite.beside.unlink()
+    assert tick(sqlite.started_again(), sqlite.store) is None
+    assert sqlite.beside.exists()
+
+
+def test_a_witness_file_deleted_under_a_running_process_is_written_again(sqlite):
+    sqlite.beside.unlink()
+    assert tick(sqlite.witness, sqlite.store) is None
+    send_one(sqlite.witness, sqlite.store)
+    assert sqlite.beside.exists()
+
+
+def test_a_redis_that_is_new_or_away_is_no_alarm(store, folder, client):
+    witness = Witness(store, client=client, folder=folder)
+    assert tick(witness, store) is None
+    add_campaign(store, sizes=(3, 3))
+    send_one(witness, store)
+    assert tick(witness, store) is None
+    client.flushall()
+    assert tick(Witness(store, client=client, folder=folder), store) is None
+    server = fakeredis.FakeServer()
+    server.connected = False
+    away = fakeredis.FakeRedis(server=server)
+    assert tick(Witness(store, client=away, folder=folder), store) is None
+
+
+# --- What is ----------------------------------------------------------------------------------
+
+
+def assert_held(store, witness, words):
+    held = tick(witness, store)
+    assert held is not None
+    assert words in held
+    assert "dispatcher db adopt" in held
+    assert released(store) == []
+    with store.write() as conn:
+        assert not witness.may_claim(conn)
+
+
+def test_an_older_copy_over_a_stopped_system_releases_nothing(sqlite):
+    send_one(sqlite.witness, sqlite.store)
+    sqlite.restore()
+    assert Witness(sqlite.store, folder=sqlite.folder).judge() is not None
+    assert_held(sqlite.store, sqlite.started_again(), "older copy")
+    # Once seen, the store remembers: the witnesses may go now.
+    sqlite.beside.unlink()
+    shutil.rmtree(sqlite.folder)
+    assert_held(sqlite.store, sqlite.started_again(), "older copy")
+
+
+def test_an_older_copy_under_a_running_process_is_noticed_at_its_next_claim(sqlite):
+    send_one(sqlite.witness, sqlite.store)
+    sqlite.restore(stopped=False)
+    with sqlite.store.write() as conn:
+        assert not sqlite.witness.may_claim(conn)
+    assert_held(sqlite.store, sqlite.witness, "older copy")
+
+
+def test_the_last_attempt_before_a_kill_counts_no_tick_is_needed(sqlite):
+    send_one(sqlite.witness, sqlite.store)
+    shutil.rmtree(sqlite.folder, ignore_errors=True)
+    sqlite.restore()
+    assert_held(sqlite.store, sqlite.started_again(), "older copy")
+
+
+def test_an_older_copy_restored_with_its_older_witness_is_noticed_by_the_users_folder(sqlite):
+    saved = sqlite.beside.read_bytes()
+    send_one(sqlite.witness, sqlite.store)
+    tick(sqlite.witness, sqlite.store)
+    sqlite.restore()
+    sqlite.beside.write_bytes(saved)
+    assert_held(sqlite.store, sqlite.started_again(), "older copy")
+
+
+def test_a_copy_without_its_witness_on_another_machine_asks(sqlite, tmp_path):
+    sqlite.restore()
+    sqlite.beside.unlink()
+    assert_held(sqlite.store, Witness(sqlite.store, folder=tmp_path / "other"), ".witness")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"store x has begun attempt 3\n"])
+def test_a_damaged_witness_is_as_good_as_none(sqlite, content):
+    sqlite.beside.write_bytes(content)
+    assert_held(sqlite.store, sqlite.started_again(), ".witness")
+
+
+def test_redis_bears_witness_where_the_place_says_nothing(store, folder, client):
+    witness = Witness(store, client=client, folder=folder)
+    tick(witness, store)
+    add_campaign(store, sizes=(3, 3))
+    send_one(witness, store)
+    tick(witness, store)
+    (row,) = rows(store, IDENTITY)
+    client.set(f"dispatcher:witness:{row.store_id}", 99)
+    assert_held(store, Witness(store, client=client, folder=folder), "older copy")
+
+
+@pytest.mark.postgres
+def test_a_dump_read_back_into_postgresql_stands_in_another_place(
+    postgres_server, postgres_url, folder
+):
+    with closing(Store(postgres_url)) as store:
+        witness = Witness(store, folder=folder)
+        tick(witness, store)
+        add_campaign(store, sizes=(3, 3))
+        send_one(witness, store)
+        tick(witness, store)
+    name = postgres_url.partition("@/")[2].partition("?")[0]
+    with (
+        postgres_server.database(template=name) as copy,
+        closing(Store(copy)) as restored,
+    ):
+        assert_held(restored, Witness(restored, folder=folder), "another place")
+
+
+@pytest.mark.parametrize(
+    ("noted", "found", "is_held"),
+    [
+        ("7710/00000001/16384/16500", "7710/00000001/16384/16500", False),
+        ("7710/00000001/16384/16500", "7710/00000002/16384/16500", True),
+        ("7710/00000001/16384/16500", "9900/00000001/16384/16500", True),
+        ("7710/00000001/16384/16500", "7710/00000001/16384/17001", True),
+        ("//16384/16500", "7710/00000001/16384/16500", False),
+        ("7710/00000001/16384/16500", "//16384/16500", False),
+    ],
+)
+def test_a_recovery_a_failover_and_a_dump_change_the_place(noted, found, is_held):
+    from dispatcher.recovery.witness import _same_place
+
+    assert _same_place(noted, found) is not is_held
+
+
+def test_marks_only_grow_and_a_full_disk_does_not_stop_them(tmp_path):
+    file = MarkFile(tmp_path / "mark")
+    file.raise_to(Mark("a", 5), sync=True)
+    size = file.path.stat().st_size
+    file.raise_to(Mark("a", 3), sync=False)
+    assert file.read() == Mark("a", 5)
+    file.raise_to(Mark("a", 123_456_789), sync=False)
+    assert file.read() == Mark("a", 123_456_789)
+    assert file.path.stat().st_size == size
+    file.raise_to(Mark("b", 1), sync=False)
+    assert file.read() == Mark("b", 1)
+
+
+# --- Adoption ---------------------------------------------------------------------------------
+
+
+def test_a_restored_store_goes_on_once_adopted_with_its_pending_in_doubt(sqlite, client):
+    lost = []
+    for _ in range(2):
+        send_one(sqlite.witness, sqlite.store)
+        lost.append(rows(sqlite.store, ATTEMPT)[-1].id)
+    tick(sqlite.witness, sqlite.store)
+    sqlite.restore()
+    standing = adoption.examine(sqlite.store, client)
+    assert standing.is_behind
+    assert [(row.id, row.pending) for row in standing.waiting] == [(sqlite.campaign, 6)]
+    doubted = adoption.adopt(sqlite.store, client, doubt=True)
+    assert doubted == {sqlite.campaign: 6}
+    assert states(sqlite.store) == ["submitted"] * 3 + ["in_doubt"] * 6
+    assert tick(sqlite.started_again(), sqlite.store) is None
+    # A late answer to a lost attempt cannot be taken for the answer to a new one.
+    add_campaign(sqlite.store, first=919_900_000_000)
+    _held, (attempt,) = submitting(sqlite.store)
+    assert attempt > max(lost)
+    (campaign,) = rows(sqlite.store, CAMPAIGN, CAMPAIGN.c.id == sqlite.campaign)
+    assert campaign.on_doubt == "hold"
+    actions = [row.action for row in rows(sqlite.store, AUDIT)]
+    assert actions == ["campaign doubted", "store adopted"]
+
+
+def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, client):
+    campaign = add_campaign(store, sizes=(3, 3, 3, 3))
+    submitted(store)
+    submitting(store)
+    tickets = queued(store, limit=2)
+    claim(store, tickets[0])
+    adoption.adopt(store, client, doubt=True)
+    assert counts_of(store, campaign) == {"submitted": 3, "in_doubt": 9}
+    with store.write() as conn:
+        assert batches.claim(conn, tickets[1].id, tickets[1].fence, later(60)) is None
+
+
+def test_a_campaign_that_is_to_start_later_waits_on(store, client):
+    far = NOW.replace(year=2090)
+    campaign = add_campaign(store, state="scheduled", start_at=far)
+    assert adoption.adopt(store, client, doubt=True) == {}
+    assert counts_of(store, campaign) == {"pending": 3}
+
+
+def test_a_moved_store_goes_on_as_it_is(sqlite, client, tmp_path):
+    sqlite.restore()
+    sqlite.beside.unlink()
+    other = tmp_path / "other"
+    assert_held(sqlite.store, Witness(sqlite.store, folder=other), ".witness")
+    assert adoption.adopt(sqlite.store, client, doubt=False) == {}
+    assert tick(Witness(sqlite.store, folder=other), sqlite.store) is None
+    assert len(released(sqlite.store)) == 2
+    assert BatchState.QUEUED in {batch.state for batch in rows(sqlite.store, batches.BATCH)}
+
+
+def test_a_new_identity_is_given_once(store):
+    with store.write() as conn:
+        first = store_identity.ensure(conn)
+    with store.write() as conn:
+        assert store_identity.ensure(conn).store_id == first.store_id
+
+
+def test_a_store_that_is_held_is_no_stall_of_the_workers(store):
+    """What it released before waits for a person: a worker that ended itself would not help."""
+    add_campaign(store)
+    (waiting,) = queued(store)
+    own = SimpleNamespace(
+        store=store,
+        settings=SimpleNamespace(accounts=["main"]),
+        limiter=SimpleNamespace(answers=lambda: True),
+    )
+    watchdog = Watchdog(own, after_s=0)
+    assert watchdog.look() == [waiting.id]
+    with store.write() as conn:
+        store_identity.ensure(conn)
+        store_identity.note(conn, held="the store is an older copy of itself")
+    assert watchdog.look() == []

@@ -1,0 +1,289 @@
+"""Campaigns: started in fair order, stopped by people, finished when nothing is left to happen."""
+
+import pytest
+
+from dispatcher.campaigns import control as commands
+from dispatcher.errors import Refused, UsageProblem
+from dispatcher.outbound.sweep import sweep
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.store import batches, campaigns, polls, scheduler
+from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
+from tests.support.stores import (
+    LEASE,
+    NOW,
+    add_campaign,
+    audit,
+    batch_of,
+    begin,
+    campaign_of,
+    change,
+    claim,
+    claimed,
+    close,
+    counts_of,
+    later,
+    queued,
+    rows,
+    settle,
+    states,
+    submitted,
+    submitting,
+    verdict,
+)
+
+S = CampaignState
+
+
+def finish(store, now=NOW):
+    with store.write() as conn:
+        return campaigns.finish_done(conn, now)
+
+
+def start(store, now=NOW):
+    with store.write() as conn:
+        return campaigns.start_due(conn, now)
+
+
+def set_campaign(store, campaign_id, **values):
+    with store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, **values)
+
+
+# --- Start ------------------------------------------------------------------------------------
+
+
+def test_a_scheduled_campaign_runs_from_its_start_on(store):
+    soon = add_campaign(store, state=S.SCHEDULED)
+    timed = add_campaign(store, state=S.SCHEDULED, first=10**9, start_at=later(60))
+    assert start(store, later(59)) == [soon]
+    assert campaign_of(store, timed).state == S.SCHEDULED
+    assert start(store, later(60)) == [timed]
+    assert start(store, later(61)) == []
+
+
+# --- People -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "outcome"),
+    [
+        (commands.pause, S.SCHEDULED, S.PAUSED),
+        (commands.pause, S.RUNNING, S.PAUSED),
+        (commands.pause, S.PAUSED, S.PAUSED),
+        (commands.pause, S.FINISHED, None),
+        (commands.pause, S.CANCELLED, None),
+        (commands.pause, S.REJECTED, None),
+        (commands.pause, S.IMPORTING, None),
+        (commands.resume, S.PAUSED, S.SCHEDULED),
+        (commands.resume, S.SCHEDULED, S.SCHEDULED),
+        (commands.resume, S.FINISHED, None),
+        (commands.resume, S.CANCELLED, None),
+        (commands.resume, S.IMPORTING, None),
+        (commands.cancel, S.SCHEDULED, S.CANCELLED),
+        (commands.cancel, S.RUNNING, S.CANCELLED),
+        (commands.cancel, S.PAUSED, S.CANCELLED),
+        (commands.cancel, S.CANCELLED, S.CANCELLED),
+        (commands.cancel, S.FINISHED, None),
+        (commands.cancel, S.IMPORTING, None),
+    ],
+)
+def test_what_a_person_may_do_in_which_state(store, command, state, outcome):
+    campaign_id = add_campaign(store, state=state)
+    if outcome is None:
+        with pytest.raises(Refused, match=f"campaign {campaign_id} is {state}"):
+            command(store, str(campaign_id))
+        assert campaign_of(store, campaign_id).state == state
+        assert audit(store) == []
+    else:
+        assert command(store, str(campaign_id)).state == outcome
+        assert audit(store) == ([] if state == outcome else [f"campaign {outcome}"])
+
+
+def test_campaigns_are_found_by_id_or_by_name(store):
+    one = add_campaign(store, name="spring")
+    add_campaign(store, name="autumn", first=10**9)
+    two = add_campaign(store, name="autumn", first=2 * 10**9)
+    with store.read() as conn:
+        assert commands.find(conn, "spring").id == one
+        assert commands.find(conn, str(two)).name == "autumn"
+        with pytest.raises(UsageProblem, match="2 campaigns are named 'autumn'"):
+            commands.find(conn, "autumn")
+        for unknown in ("winter", "99", "9" * 30, "-1", "1 ", "①"):
+            with pytest.raises(UsageProblem, match="there is no campaign"):
+                commands.find(conn, unknown)
+
+
+# --- Cancel -----------------------------------------------------------------------------------
+
+
+def test_cancelling_ends_what_nobody_holds_and_lets_the_rest_settle(store):
+    """One batch in each state."""
+    campaign_id = add_campaign(store, [2] * 6)
+    submitted(store)
+    under_way, (attempt,) = submitting(store)
+    held = claimed(store)
+    (ticket, other) = queued(store, limit=2)
+    commands.cancel(store, str(campaign_id))
+    labels = [BatchState(b.state).label for b in rows(store, BATCH)]
+    assert labels == ["settled", "submitting", "claimed", "cancelled", "cancelled", "cancelled"]
+    assert claim(store, ticket) is None
+    assert claim(store, other) is None
+    assert begin(store, held) is None
+    assert batch_of(store, held.id).state == BatchState.CANCELLED
+    settle(store, under_way, attempt, verdict(accepted=[2], outcome=AttemptOutcome.REFUSED))
+    assert close(store, under_way, error="e", failed_after=9) is BatchState.CANCELLED
+    assert counts_of(store, campaign_id) == {"submitted": 3, "cancelled": 9}
+    assert finish(store) == []  # polled still
+    end_polls(store)
+    assert finish(store, later(99)) == [campaign_id]
+    ended = campaign_of(store, campaign_id)
+    assert (ended.state, ended.finished_at) == (S.CANCELLED, later(99))
+
+
+def end_polls(store):
+    with store.write() as conn:
+        now = later(999)
+        for ticket in polls.release(conn, now=now, lease_until=now, limit=99):
+            loaded = polls.load(conn, ticket.id, ticket.polls)
+            polls.settle(conn, loaded, [], next_at=None, now=now)
+
+
+def test_cancelling_a_campaign_of_which_nothing_is_held_ends_it_at_once(store):
+    campaign_id = add_campaign(store, [2, 2])
+    commands.cancel(store, str(campaign_id))
+    assert campaign_of(store, campaign_id).finished_at is not None
+    assert states(store) == ["cancelled"] * 4
+
+
+@pytest.mark.parametrize("how", ["handed back", "lease of a claim", "lease of a submission"])
+def test_a_batch_that_comes_back_to_a_cancelled_campaign_is_cancelled(store, how):
+    campaign_id = add_campaign(store, [2])
+    held = claimed(store)
+    if how == "lease of a submission":
+        refused, _lost = begin(store, held, [[0], [1]])
+        settle(store, held, refused, verdict(outcome=AttemptOutcome.REFUSED))
+    commands.cancel(store, str(campaign_id))
+    with store.write() as conn:
+        if how == "handed back":
+            batches.hand_back(conn, held, not_before=None)
+        else:
+            scheduler.tick(conn, later(99), LEASE)
+            sweep(conn, now=later(99), judge_after=NOW, requeue_after_s=9999)
+    assert batch_of(store, held.id).state == BatchState.PENDING
+    finish(store)
+    assert batch_of(store, held.id).state == BatchState.CANCELLED
+    in_doubt = ["in_doubt"] if how == "lease of a submission" else ["cancelled"]
+    assert states(store) == ["cancelled", *in_doubt]
+
+
+def test_cancelling_leaves_other_campaigns_alone(store):
+    one = add_campaign(store, [2, 2])
+    two = add_campaign(store, [2], first=10**9)
+    commands.cancel(store, str(one))
+    assert states(store, two) == ["pending", "pending"]
+    assert campaign_of(store, two).state == S.RUNNING
+
+
+# --- Finish -----------------------------------------------------------------------------------
+
+
+def test_a_campaign_finishes_when_nothing_is_pending_in_flight_or_polled(store):
+    campaign_id = add_campaign(store, [2, 2])
+    assert finish(store) == []
+    submitted(store)
+    held, (attempt,) = submitting(store)
+    assert finish(store) == []
+    settle(store, held, attempt, verdict(rejected=[2, 3]))
+    assert finish(store) == []
+    close(store, held)
+    assert finish(store) == []
+    end_polls(store)
+    assert finish(store, later(5)) == [campaign_id]
+    ended = campaign_of(store, campaign_id)
+    assert (ended.state, ended.finished_at) == (S.FINISHED, later(5))
+    assert finish(store, later(6)) == []
+
+
+@pytest.mark.parametrize("state", [S.SCHEDULED, S.PAUSED, S.REJECTED, S.IMPORTING])
+def test_only_running_campaigns_finish(store, state):
+    campaign_id = add_campaign(store, [1], state=state)
+    with store.write() as conn:
+        change(
+            conn, BATCH, BATCH.c.campaign_id == campaign_id, state=BatchState.SETTLED, pending=0,
+            cancelled=1,
+        )  # fmt: skip
+        change(conn, MESSAGE, MESSAGE.c.campaign_id == campaign_id, state=MessageState.CANCELLED)
+    assert finish(store) == []
+    assert campaign_of(store, campaign_id).state == state
+
+
+def test_expired_campaigns_lapse_where_nobody_holds_their_batches(store):
+    campaign_id = add_campaign(store, [2, 2, 2], expire_at=later(60))
+    held = claimed(store)
+    queued(store)
+    with store.write() as conn:
+        assert campaigns.lapse_due(conn, later(59)) == 0
+        assert campaigns.lapse_due(conn, later(60)) == 4
+    assert states(store) == ["pending"] * 2 + ["lapsed"] * 4
+    assert batch_of(store, held.id).state == BatchState.CLAIMED
+    assert counts_of(store, campaign_id) == {"pending": 2, "lapsed": 4}
+
+
+def test_a_paused_campaign_that_has_lapsed_finishes_once_what_was_held_is_settled(store):
+    campaign_id = add_campaign(store, [2, 2], expire_at=later(60))
+    held, (attempt,) = submitting(store)
+    set_campaign(store, campaign_id, state=S.PAUSED)
+    with store.write() as conn:
+        assert campaigns.lapse_due(conn, later(60)) == 2
+    assert finish(store, later(60)) == []
+    settle(store, held, attempt, verdict(accepted=[0, 1]), poll=None, now=later(61))
+    close(store, held, now=later(61))
+    assert finish(store, later(59)) == []  # until its expiry a person may still change it
+    assert finish(store, later(61)) == [campaign_id]
+    assert campaign_of(store, campaign_id).state == S.FINISHED
+
+
+# --- What is shown ----------------------------------------------------------------------------
+
+
+def test_totals_are_the_sums_of_a_campaigns_batches(store):
+    one = add_campaign(store, [3, 2])
+    two = add_campaign(store, [1], first=10**9)
+    held, (attempt,) = submitting(store)
+    settle(store, held, attempt, verdict(accepted=[0], rejected=[1], doubtful=[2]), poll=None)
+    with store.read() as conn:
+        totals = campaigns.totals(conn, [one, two, 99])
+    assert totals[one] == dict.fromkeys(campaigns.COUNTERS, 0) | {
+        "pending": 2, "submitted": 1, "rejected": 1, "in_doubt": 1, "no_receipt": 1,
+    }  # fmt: skip
+    assert totals[two]["pending"] == 1
+    assert set(totals[99].values()) == {0}
+    with store.read() as conn:
+        assert campaigns.totals(conn, []) == {}
+
+
+def test_the_view_has_counts_batches_and_what_stops_it(store):
+    campaign_id = add_campaign(store, [2, 1], invalid=3, duplicate=2, suppressed=1)
+    submitted(store)
+    shown = commands.details(commands.view(store, str(campaign_id)))
+    assert shown["id"] == campaign_id
+    assert shown["state"] == "running"
+    assert {k: v for k, v in shown["counts"].items() if v} == {
+        "submitted": 2, "pending": 1, "total": 3, "invalid": 3, "duplicate": 2, "suppressed": 1,
+    }  # fmt: skip
+    assert {k: v for k, v in shown["batches"].items() if v} == {"settled": 1, "pending": 1}
+    assert shown["polls"]["open"] == 1
+
+
+def test_campaigns_are_listed_newest_first_and_by_state(store):
+    one, two, three = (add_campaign(store, [1], first=n * 10**9) for n in (1, 2, 3))
+    set_campaign(store, two, state=S.PAUSED)
+
+    def listed(**values):
+        return [
+            row.id for row, _ in commands.listing(store, **({"limit": 9, "states": []} | values))
+        ]
+
+    assert listed() == [three, two, one]
+    assert listed(limit=2) == [three, two]
+    assert listed(states=["running"]) == [three, one]

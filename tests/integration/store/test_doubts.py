@@ -1,0 +1,427 @@
+"""Doubt in the store: when it is looked into, what is known of it, and how it ends."""
+
+from datetime import timedelta
+
+import pytest
+
+from dispatcher.errors import StoreError
+from dispatcher.policy.reconciliation import Note
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.store import batches, campaigns, decisions, doubts, listed_messages
+from dispatcher.store.decisions import Found, Noted
+from dispatcher.store.doubts import LookTicket
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
+from dispatcher.types import ListedMessage
+from tests.support.stores import (
+    FIRST_NUMBER,
+    LEASE,
+    NOW,
+    POLL,
+    add_account,
+    add_campaign,
+    attempt_of,
+    audit,
+    batch_of,
+    begin,
+    campaign_of,
+    change,
+    claimed,
+    close,
+    counts_of,
+    later,
+    rows,
+    settle,
+    states,
+    submitting,
+    verdict,
+)
+
+
+def in_doubt(store, seqs=(0, 1, 2), **values):
+    """A batch whose answer left `seqs` in doubt and accepted the others; its claim and attempt."""
+    held, (attempt,) = submitting(store, **values)
+    others = set(range(held.first_seq, held.first_seq + held.size)) - set(seqs)
+    outcome = AttemptOutcome.ANSWERED if others else AttemptOutcome.DOUBTFUL
+    settle(store, held, attempt, verdict(accepted=others, doubtful=seqs, outcome=outcome))
+    close(store, held)
+    return held, attempt
+
+
+def lost(store):
+    """A batch whose worker went silent after its request began."""
+    held, (attempt,) = submitting(store)
+    with store.write() as conn:
+        batches.doubt_expired_submissions(conn, NOW + 2 * LEASE)
+    return held, attempt
+
+
+def plan(store, at, attempt=None):
+    with store.write() as conn:
+        ids = [attempt] if attempt else [row.id for row in doubts.unplanned(conn)]
+        doubts.plan(conn, dict.fromkeys(ids, at))
+
+
+def release(store, now, names=("main", "other"), limit=2):
+    with store.write() as conn:
+        return doubts.release(conn, names, now=now, lease_until=now + LEASE, limit=limit)
+
+
+def entry(message_id, msisdn=FIRST_NUMBER):
+    return ListedMessage(
+        provider_message_id=message_id, msisdn=msisdn, text="Hello", sender="SENDER",
+        state=MessageState.SUBMITTED, raw="Enroute",
+    )  # fmt: skip
+
+
+def find(store, attempt, seqs, *, ids=None, poll=POLL, now=NOW):
+    found = [
+        Found(seq, FIRST_NUMBER + seq, (ids or {}).get(seq, f"listed-{seq}"), None, Note.FOUND)
+        for seq in seqs
+    ]
+    with store.write() as conn:
+        case = decisions.lock(conn, attempt)
+        decisions.found(conn, case, found, poll=poll, now=now)
+        decisions.close(conn, case, next_at=None, looked=True)
+
+
+def again(store, attempt, seqs, *, note=Note.RESENT, failed_after=None, now=NOW):
+    with store.write() as conn:
+        case = decisions.lock(conn, attempt)
+        state = decisions.again(
+            conn, case, [Noted(seq, note) for seq in seqs], failed_after=failed_after, now=now
+        )
+        decisions.close(conn, case, next_at=None, looked=True)
+    return state
+
+
+def end(store, attempt, seqs, state, note):
+    with store.write() as conn:
+        case = decisions.lock(conn, attempt)
+        decisions.end(conn, case, state, [Noted(seq, note) for seq in seqs], now=NOW)
+        decisions.close(conn, case, next_at=None, looked=True)
+
+
+def finish(store):
+    with store.write() as conn:
+        return campaigns.finish_done(conn, later(100))
+
+
+# --- When something happens -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fall", [in_doubt, lost], ids=["by its answer", "by its lost worker"])
+def test_what_falls_in_doubt_waits_to_be_planned(store, fall):
+    add_campaign(store)
+    _, attempt = fall(store)
+    row = attempt_of(store, attempt)
+    assert row.doubt_at is not None
+    assert (row.reconcile_at, row.looks) == (row.deadline, None)
+    assert release(store, later(10_000)) == []
+    with store.write() as conn:
+        assert [unplanned.id for unplanned in doubts.unplanned(conn)] == [attempt]
+
+
+def test_a_due_account_is_handed_out_once_until_its_look_ends(store):
+    add_campaign(store)
+    in_doubt(store)
+    plan(store, later(60))
+    assert release(store, later(59)) == []
+    (ticket,) = release(store, later(60))
+    assert ticket == LookTicket("main", 1)
+    assert release(store, later(61)) == []
+    with store.write() as conn:
+        assert doubts.renew(conn, ticket, None)
+        assert not doubts.renew(conn, ticket, later(200))
+    assert release(store, later(62)) == [LookTicket("main", 2)]
+    with store.write() as conn:
+        assert not doubts.renew(conn, ticket, later(200))
+
+
+def test_a_look_whose_worker_was_lost_is_handed_out_again(store):
+    add_campaign(store)
+    in_doubt(store)
+    plan(store, later(60))
+    release(store, later(60))
+    assert release(store, later(60) + 2 * LEASE) == [LookTicket("main", 2)]
+
+
+def test_no_more_looks_are_out_than_are_allowed_nor_of_accounts_unknown_here(store):
+    add_campaign(store)
+    in_doubt(store)
+    add_campaign(store, account="other", first=FIRST_NUMBER + 100)
+    in_doubt(store)
+    plan(store, NOW)
+    assert release(store, NOW, names=()) == []
+    assert len(release(store, NOW, limit=1)) == 1
+    assert release(store, NOW, limit=1) == []
+    assert len(release(store, NOW, limit=2)) == 1
+
+
+def test_due_requests_come_oldest_first_with_who_is_still_in_doubt(store):
+    add_campaign(store, (3, 2))
+    _, first = in_doubt(store, seqs=(1,))
+    _, second = in_doubt(store, seqs=(3, 4), now=later(1))
+    plan(store, later(60))
+    with store.read() as conn:
+        due = doubts.due(conn, "main", later(60))
+    assert [doubtful.id for doubtful in due] == [first, second]
+    assert [[r.seq for r in doubtful.recipients] for doubtful in due] == [[1], [3, 4]]
+
+
+def test_a_campaign_goes_on_while_its_doubt_is_looked_into_and_ends_when_it_is_held(store):
+    campaign = add_campaign(store)
+    _, attempt = in_doubt(store)
+    assert finish(store) == []
+    plan(store, later(60))
+    assert finish(store) == []
+    with store.write() as conn:
+        decisions.close(conn, decisions.lock(conn, attempt), next_at=None, looked=True)
+    assert finish(store) == [campaign]
+    assert attempt_of(store, attempt).doubt_at is not None
+
+
+def test_the_outlook_says_since_when_and_what_is_planned(store):
+    campaign = add_campaign(store)
+    in_doubt(store)
+    with store.read() as conn:
+        assert doubts.outlook(conn, campaign).next_at is None
+    plan(store, later(60))
+    with store.read() as conn:
+        outlook = doubts.outlook(conn, campaign)
+    assert (outlook.since, outlook.next_at) == (NOW, later(60))
+
+
+# --- What is known of listed numbers ----------------------------------------------------------
+
+
+def test_ids_that_answers_gave_are_known_and_those_that_looks_matched_are_not(store):
+    add_campaign(store)
+    _, attempt = in_doubt(store, seqs=(1,))
+    find(store, attempt, [1])
+    with store.read() as conn:
+        listed = [entry("id-0"), entry("listed-1", FIRST_NUMBER + 1), entry("id-2", 1)]
+        assert listed_messages.answered(conn, "main", listed) == {"id-0": NOW}
+        assert listed_messages.answered(conn, "other", listed) == {}
+
+
+def standing(store, attempt, listed=()):
+    with store.read() as conn:
+        return listed_messages.standings(conn, doubts.load(conn, attempt), listed)[FIRST_NUMBER]
+
+
+def test_what_else_is_known_of_a_number_counts_by_where_its_id_is_from(store):
+    add_campaign(store, (1,))
+    _, attempt = in_doubt(store, seqs=(0,))
+    assert standing(store, attempt) == standing(store, attempt, ["id-0"])
+    add_campaign(store, (1,))
+    held, (open_attempt,) = submitting(store)
+    assert standing(store, attempt).busy
+    settle(store, held, open_attempt, verdict(accepted=[0]))
+    assert standing(store, attempt).held == {"id-0"}
+    add_campaign(store, (1,))
+    _, other = in_doubt(store, seqs=(0,))
+    find(store, other, [0])
+    assert standing(store, attempt, ["listed-0"]).matched == {"listed-0"}
+    assert standing(store, attempt, ["listed-0"]).held == {"id-0"}
+    with store.write() as conn:
+        change(conn, MESSAGE, MESSAGE.c.attempt_id == open_attempt, provider_message_id=None)
+    known = standing(store, attempt)
+    assert (known.nameless, known.held, known.busy) == (1, frozenset(), False)
+
+
+def test_another_accounts_messages_do_not_count(store):
+    add_campaign(store, (1,))
+    _, attempt = in_doubt(store, seqs=(0,))
+    add_campaign(store, (1,), account="other")
+    submitting(store)
+    assert not standing(store, attempt).busy
+
+
+# --- Found ------------------------------------------------------------------------------------
+
+
+def test_who_is_found_is_submitted_with_the_listed_id_and_is_polled(store):
+    campaign = add_campaign(store)
+    held, attempt = in_doubt(store)
+    find(store, attempt, [0, 1])
+    assert states(store) == ["submitted", "submitted", "in_doubt"]
+    assert counts_of(store, campaign) == {"submitted": 2, "in_doubt": 1}
+    assert [m.provider_message_id for m in rows(store, MESSAGE)] == ["listed-0", "listed-1", None]
+    row = attempt_of(store, attempt)
+    assert (row.poll_at, row.poll_until, row.looks) == (POLL.first_at, POLL.until, 1)
+    assert row.doubt_at is not None
+    find(store, attempt, [2])
+    assert attempt_of(store, attempt).doubt_at is None
+    assert batch_of(store, held.id).state == BatchState.SETTLED
+
+
+def test_without_a_status_call_who_is_found_gets_no_receipt(store):
+    campaign = add_campaign(store)
+    _, attempt = in_doubt(store)
+    find(store, attempt, [0], poll=None)
+    assert counts_of(store, campaign) == {"submitted": 1, "in_doubt": 2, "no_receipt": 1}
+
+
+def test_who_is_found_after_polling_had_ended_is_not_counted_twice(store):
+    campaign = add_campaign(store)
+    _, attempt = in_doubt(store, seqs=(2,))
+    with store.write() as conn:
+        change(conn, ATTEMPT, ATTEMPT.c.id == attempt, poll_at=None)
+        change(conn, BATCH, BATCH.c.campaign_id == campaign, no_receipt=2)
+    find(store, attempt, [2])
+    assert counts_of(store, campaign) == {"submitted": 3}
+
+
+def test_an_id_is_used_once_even_by_two_looks_at_once(store):
+    add_campaign(store, (1,))
+    _, first = in_doubt(store, seqs=(0,))
+    add_campaign(store, (1,))
+    _, second = in_doubt(store, seqs=(0,))
+    find(store, first, [0])
+    with pytest.raises(StoreError):
+        find(store, second, [0])
+    assert states(store) == ["submitted", "in_doubt"]
+
+
+def test_who_is_no_longer_in_doubt_cannot_be_found(store):
+    add_campaign(store)
+    _, attempt = in_doubt(store)
+    end(store, attempt, [0], MessageState.FAILED, Note.DROPPED)
+    with pytest.raises(StoreError, match="changed"):
+        find(store, attempt, [0, 1])
+    assert states(store) == ["failed", "in_doubt", "in_doubt"]
+
+
+# --- Again ------------------------------------------------------------------------------------
+
+
+def test_who_is_absent_gives_the_settled_batch_work_under_a_new_fence(store):
+    campaign = add_campaign(store)
+    held, attempt = in_doubt(store)
+    before = batch_of(store, held.id)
+    assert again(store, attempt, [0, 2], failed_after=8) is MessageState.PENDING
+    batch = batch_of(store, held.id)
+    assert (batch.state, batch.fence, batch.tries) == (BatchState.PENDING, before.fence + 1, 1)
+    assert counts_of(store, campaign) == {"pending": 2, "in_doubt": 1}
+    second = claimed(store, now=later(300))
+    (new,) = begin(store, second, [[0, 2]], now=later(300))
+    settle(store, second, new, verdict(accepted=[0, 2]))
+    close(store, second)
+    assert states(store) == ["submitted", "in_doubt", "submitted"]
+
+
+def test_a_finished_campaign_with_work_again_goes_on(store):
+    campaign = add_campaign(store)
+    _, attempt = in_doubt(store)
+    plan(store, None)
+    assert finish(store) == [campaign]
+    again(store, attempt, [0])
+    row = campaign_of(store, campaign)
+    assert (row.state, row.finished_at) == (CampaignState.SCHEDULED, None)
+
+
+def test_of_a_cancelled_campaign_nobody_is_sent_again(store):
+    campaign = add_campaign(store)
+    held, attempt = in_doubt(store)
+    with store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, state=CampaignState.CANCELLED)
+    assert again(store, attempt, [0]) is MessageState.CANCELLED
+    assert states(store)[0] == "cancelled"
+    assert batch_of(store, held.id).state == BatchState.SETTLED
+
+
+def test_tries_are_bounded_over_proofs_of_absence_too(store):
+    add_campaign(store)
+    _, attempt = in_doubt(store)
+    assert again(store, attempt, [0], failed_after=1) is MessageState.FAILED
+    assert states(store) == ["failed", "in_doubt", "in_doubt"]
+
+
+def test_a_batch_at_the_provider_gets_no_work(store):
+    add_campaign(store)
+    held, attempt = in_doubt(store)
+    again(store, attempt, [0])
+    claimed(store)
+    with pytest.raises(StoreError):
+        again(store, attempt, [1])
+    assert batch_of(store, held.id).pending == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "note", "counts"),
+    [
+        (MessageState.SUBMITTED, Note.ASSUMED, {"submitted": 1, "no_receipt": 1}),
+        (MessageState.FAILED, Note.DROPPED, {"failed": 1}),
+    ],
+)
+def test_a_persons_word_ends_a_doubt(store, state, note, counts):
+    campaign = add_campaign(store, (1,))
+    _, attempt = in_doubt(store, seqs=(0,))
+    end(store, attempt, [0], state, note)
+    assert counts_of(store, campaign) == counts
+    (message,) = rows(store, MESSAGE)
+    assert (message.note, message.final_at) == (note, NOW if note is Note.DROPPED else None)
+
+
+# --- Late acceptances -------------------------------------------------------------------------
+
+
+def test_a_late_acceptance_stops_the_resend_that_has_not_left(store):
+    campaign = add_campaign(store)
+    held, attempt = lost(store)
+    again(store, attempt, [0, 1])
+    settle(store, held, attempt, verdict(accepted=[0, 1, 2]))
+    assert counts_of(store, campaign) == {"submitted": 3}
+    assert rows(store, OTHER_ID) == []
+    assert "late acceptance" not in audit(store)
+
+
+def test_a_late_acceptance_after_a_resend_keeps_its_ids_and_raises_an_alarm(store):
+    campaign = add_campaign(store, (1,))
+    held, attempt = lost(store)
+    again(store, attempt, [0])
+    second = claimed(store, now=later(300))
+    (new,) = begin(store, second, now=later(300))
+    settle(store, held, attempt, verdict(accepted=[0]))
+    assert "late acceptance" in audit(store)
+    (other,) = rows(store, OTHER_ID)
+    assert (other.provider_message_id, other.seq, other.attempt_id) == ("id-0", 0, attempt)
+    given = verdict(accepted=[0])
+    settle(store, second, new, given)
+    close(store, second)
+    assert counts_of(store, campaign) == {"submitted": 1}
+
+
+def test_a_late_acceptance_of_who_was_found_with_the_same_id_is_no_news(store):
+    add_campaign(store, (1,))
+    held, attempt = lost(store)
+    find(store, attempt, [0], ids={0: "id-0"})
+    settle(store, held, attempt, verdict(accepted=[0]))
+    assert "late acceptance" not in audit(store)
+    assert states(store) == ["submitted"]
+
+
+def test_an_id_that_a_look_gave_to_an_equal_message_proves_nothing_for_its_own(store):
+    add_campaign(store, (1,))
+    held, attempt = lost(store)
+    add_campaign(store, (1,))
+    _, other = in_doubt(store, seqs=(0,))
+    find(store, other, [0], ids={0: "id-0"})
+    settle(store, held, attempt, verdict(accepted=[0]))
+    assert states(store) == ["in_doubt", "submitted"]
+
+
+# --- Batches that take their workers with them ------------------------------------------------
+
+
+def test_a_batch_whose_claims_are_lost_again_and_again_fails(store):
+    campaign = add_campaign(store)
+    add_account(store)
+    for number in range(1, 6):
+        now = NOW + number * timedelta(hours=1)
+        claimed(store, now=now)
+        with store.write() as conn:
+            assert batches.release_expired_claims(conn, now + 2 * LEASE) == 1
+    assert counts_of(store, campaign) == {"failed": 3}
+    assert {m.error for m in rows(store, MESSAGE)} == {batches.LOST_TOO_OFTEN}
+    assert finish(store) == [campaign]

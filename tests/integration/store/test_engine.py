@@ -1,0 +1,275 @@
+"""Transactions: writers wait for each other, readers for nobody, and errors are sentences."""
+
+import fcntl
+import os
+import signal
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text, update
+
+from dispatcher.config.settings import load_settings
+from dispatcher.doctor import examine
+from dispatcher.errors import ConfigError, StoreError
+from dispatcher.store.engine import Store, parse_url, store_now
+from dispatcher.store.tables import ACCOUNT, CAMPAIGN
+from tests.support import warm
+from tests.support.stage import wait_for
+from tests.support.stores import add_account, count_up, rows, start_import
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url):
+    with closing(Store(sqlite_url, lock_wait_s=0.2)) as opened:
+        yield opened
+
+
+def failures(store):
+    (account,) = rows(store, ACCOUNT)
+    return account.failures
+
+
+def test_processes_that_write_at_the_same_time_all_succeed_and_lose_nothing(store):
+    add_account(store)
+    url = store.url.render_as_string(hide_password=False)
+    with warm.pool(3) as pool:
+        pool.starmap(count_up, [(url, 30)] * 3, chunksize=1)
+    assert failures(store) == 90
+    assert len(rows(store, CAMPAIGN)) == 3 * 10 * 60
+    with store.write() as conn:
+        conn.execute(CAMPAIGN.delete())
+
+
+def test_threads_that_write_at_the_same_time_all_succeed(store):
+    add_account(store)
+
+    def work():
+        for _ in range(25):
+            with store.write() as conn:
+                row = conn.execute(ACCOUNT.select().with_for_update()).one()
+                conn.execute(update(ACCOUNT).values(failures=row.failures + 1))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures(store) == 100
+
+
+def test_a_reader_does_not_wait_for_a_writer_and_sees_what_was_committed(store):
+    add_account(store)
+    with store.write() as conn:
+        conn.execute(update(ACCOUNT).values(failures=7))
+        assert failures(store) == 0
+    assert failures(store) == 7
+
+
+def test_an_exception_takes_back_the_whole_transaction(store):
+    add_account(store)
+
+    def write_and_fail(conn):
+        conn.execute(update(ACCOUNT).values(failures=7))
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), store.write() as conn:
+        write_and_fail(conn)
+    assert failures(store) == 0
+
+
+def test_the_stores_clock_is_aware_utc_and_goes_on_within_a_transaction(store):
+    with store.read() as conn:
+        first, second = store_now(conn), store_now(conn)
+    assert first < second
+    assert first.utcoffset().total_seconds() == 0
+
+
+# --- SQLite -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["read", "write"])
+def test_every_sqlite_transaction_is_in_wal_mode_and_flushed_to_the_disk(sqlite_store, mode):
+    with getattr(sqlite_store, mode)() as conn:
+        assert conn.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert conn.execute(text("PRAGMA synchronous")).scalar() == 2  # FULL
+
+
+def test_sqlite_transactions_are_real_ones(sqlite_store):
+    """The driver must not begin or commit by itself."""
+    with sqlite_store.write() as conn:
+        raw = conn.connection.driver_connection
+        assert raw.in_transaction
+        conn.execute(text("CREATE TABLE one (n int)"))
+        assert raw.in_transaction
+        conn.rollback()
+    with sqlite_store.read() as conn:
+        assert conn.connection.driver_connection.in_transaction
+        names = conn.execute(text("SELECT name FROM sqlite_master")).scalars().all()
+    assert "one" not in names
+
+
+def test_a_writers_lock_that_is_not_given_back_is_an_error_in_words(sqlite_store, tmp_path):
+    with (tmp_path / "store.db.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(StoreError) as caught, sqlite_store.write():
+            pytest.fail("the lock is another's")
+        assert "locked by another process for 0.2 s" in caught.value.message
+        assert rows(sqlite_store, ACCOUNT) == []
+    add_account(sqlite_store)
+
+
+def test_a_foreign_programs_lock_is_waited_for_and_then_an_error(sqlite_store, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="cannot be used: database is locked"):
+            add_account(sqlite_store)
+        foreign.execute("ROLLBACK")
+    add_account(sqlite_store)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: path.write_bytes(b"phone,name\n" * 100), "is no SQLite database"),
+        (lambda path: path.mkdir(), "cannot be opened"),
+    ],
+)
+def test_a_path_that_is_no_sqlite_store_is_refused_in_words(tmp_path, make, said):
+    make(tmp_path / "people.csv")
+    with closing(Store(f"sqlite:///{tmp_path}/people.csv")) as store:
+        with pytest.raises(StoreError, match=said):
+            add_account(store)
+        with pytest.raises(StoreError, match=said):
+            rows(store, ACCOUNT)
+
+
+def test_a_missing_folder_is_refused_in_words(tmp_path):
+    missing = closing(Store(f"sqlite:///{tmp_path}/nowhere/store.db"))
+    with missing as store, pytest.raises(StoreError, match="cannot be opened"):
+        add_account(store)
+
+
+# --- PostgreSQL -------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_a_row_that_is_not_given_back_is_an_error_in_words(postgres_url):
+    with (
+        closing(Store(postgres_url)) as store,
+        closing(Store(postgres_url, lock_wait_s=0.1)) as impatient,
+    ):
+        add_account(store)
+        with store.write() as conn:
+            conn.execute(update(ACCOUNT).values(failures=1))
+            with pytest.raises(StoreError, match="canceling statement due to lock timeout"):
+                add_account(impatient, failures=2)
+        assert failures(impatient) == 1
+
+
+@pytest.mark.postgres
+def test_postgresql_sessions_have_limits_and_utc(postgres_url):
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "timezone")
+    with closing(Store(postgres_url)) as store, store.read() as conn:
+        shown = [conn.execute(text(f"SHOW {name}")).scalar() for name in names]
+    assert shown == ["2min", "30s", "1min", "UTC"]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("configured", "used"),
+    [("off", "on"), ("local", "local"), ("on", "on"), ("remote_apply", "remote_apply")],
+)
+def test_a_commit_is_durable_whatever_the_server_is_configured_for(
+    configured, used, postgres_server, postgres_url
+):
+    name = postgres_url.partition("@/")[2].partition("?")[0]
+    postgres_server.execute(f"ALTER DATABASE {name} SET synchronous_commit = {configured}")
+    with closing(Store(postgres_url)) as store:
+        for transaction in (store.read, store.write, store.read):
+            with transaction() as conn:
+                assert conn.execute(text("SHOW synchronous_commit")).scalar() == used
+                conn.rollback()
+
+
+@pytest.mark.postgres
+def test_a_server_that_does_not_sync_is_told_by_the_doctor(postgres_url, sqlite_url, tmp_path):
+    config = tmp_path / "dispatcher.toml"
+    found = {}
+    for url in (postgres_url, sqlite_url):
+        config.write_text(f'[store]\nurl = "{url}"\n', encoding="utf-8")
+        findings = examine(load_settings(config, {}))
+        found[url] = [f.what for f in findings if f.part == "store" and not f.ok]
+    assert "fsync = off" in found[postgres_url][0]
+    assert found[sqlite_url] == []
+
+
+@pytest.mark.postgres
+def test_what_was_committed_survives_a_crash_of_the_server_at_once(postgres_url):
+    """The fixture's server is configured with `synchronous_commit = off`."""
+    with closing(Store(postgres_url)) as store:
+        with store.read() as conn:
+            victim = conn.execute(text("SELECT pg_backend_pid()")).scalar()
+        add_account(store)
+        os.kill(victim, signal.SIGKILL)  # the server ends every session, and recovers from its log
+
+        def stored():
+            try:
+                return [rows(store, ACCOUNT)]
+            except StoreError:
+                return None
+
+        (found,) = wait_for(stored, "the server")
+        assert len(found) == 1
+
+
+@pytest.mark.postgres
+def test_a_lost_connection_is_a_store_error_and_the_next_transaction_has_a_new_one(postgres_url):
+    with closing(Store(postgres_url)) as store:
+        end = text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+
+        def write_while_the_server_ends_it(conn):
+            with closing(Store(postgres_url)) as other, other.write() as another:
+                another.execute(end)
+            start_import(conn)
+
+        with pytest.raises(StoreError, match="cannot be used"), store.write() as conn:
+            write_while_the_server_ends_it(conn)
+        add_account(store)
+
+
+def test_an_unreachable_server_is_named_without_its_password(tmp_path):
+    url = f"postgresql://someone:hunter2@/campaigns?host={tmp_path}"
+    with closing(Store(url)) as store, pytest.raises(StoreError) as caught:
+        add_account(store)
+    assert "cannot be used" in caught.value.message
+    assert "hunter2" not in f"{caught.value.message}{caught.value.hint}{store.name}"
+
+
+# --- URLs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "not a database URL"),
+        ("nonsense", "not a database URL"),
+        ("mysql://host/db", "mysql is not supported"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:///:memory:", "needs a file"),
+    ],
+)
+def test_urls_that_are_no_store_are_refused(url, said):
+    with pytest.raises(ConfigError, match=said):
+        parse_url(url)
+
+
+def test_a_relative_path_is_made_absolute_and_postgresql_gets_its_driver(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse_url("sqlite:///dispatcher.db").database == str(Path.cwd() / "dispatcher.db")
+    assert parse_url("postgresql://host/db").drivername == "postgresql+psycopg"

@@ -1,0 +1,296 @@
+"""Polls: at most so many at a time, and receipts that only move forward and are counted once."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from dispatcher.status import MessageState
+from dispatcher.store import polls, scheduler
+from dispatcher.store.polls import Polled, PollTicket, Receipt
+from dispatcher.store.tables import ATTEMPT, MESSAGE
+from tests.support.stores import (
+    NOW,
+    add_attempt,
+    add_campaign,
+    attempt_of,
+    change,
+    counts_of,
+    later,
+    rows,
+    settle,
+    states,
+    submitted,
+    submitting,
+    verdict,
+)
+
+POLL_LEASE_S = 100
+DUE, ASKED, AGAIN = later(10), later(11), later(20)
+DELIVERED, UNDELIVERED, EXPIRED = (
+    MessageState.DELIVERED,
+    MessageState.UNDELIVERED,
+    MessageState.EXPIRED,
+)
+
+
+#: A request of the account that joins are made for.
+NOBODY = Polled(
+    id=0, polls=0, batch_id=0, campaign_id=0, first_seq=0, size=0, account="main", job_id=None,
+    begun_at=NOW, poll_until=later(3600), open=(),
+)  # fmt: skip
+
+
+def release(store, *, now=DUE, limit=10):
+    with store.write() as conn:
+        lease_until = now + (later(POLL_LEASE_S) - NOW)
+        return polls.release(conn, now=now, lease_until=lease_until, limit=limit)
+
+
+def load(store, ticket):
+    with store.read() as conn:
+        return polls.load(conn, ticket.id, ticket.polls)
+
+
+def receive(store, polled, receipts, *, next_at=AGAIN, now=ASKED):
+    with store.write() as conn:
+        return polls.settle(conn, polled, receipts, next_at=next_at, now=now)
+
+
+def receipts(state, *seqs):
+    return [Receipt(seq, state, "E1", "the provider's word") for seq in seqs]
+
+
+@pytest.fixture
+def polled(store):
+    """An accepted request of three messages whose poll is out."""
+    add_campaign(store)
+    submitted(store)
+    (ticket,) = release(store)
+    return load(store, ticket)
+
+
+# --- Release ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def accepted(store):
+    """Five accepted requests by id; the last one was due first."""
+    with store.write() as conn:
+        return [add_attempt(conn, poll_at=later(9 - n), poll_until=later(3600)) for n in range(5)]
+
+
+def test_polls_are_released_when_due_the_longest_due_first_and_within_the_limit(store, accepted):
+    assert release(store, now=later(4)) == []
+    assert {t.id for t in release(store, now=later(10), limit=2)} == set(accepted[3:])
+    assert release(store, now=later(10), limit=2) == []
+    assert {t.id for t in release(store, now=later(10), limit=4)} == set(accepted[1:3])
+
+
+def test_what_joined_one_look_takes_one_place_and_keeps_its_account_from_another(store):
+    with store.write() as conn:
+        for n in range(5):
+            add_attempt(conn, poll_at=later(n), poll_until=later(3600))
+        for n in range(3):
+            add_attempt(conn, account="other", poll_at=later(9 + n / 10), poll_until=later(3600))
+        lease_until = later(100)
+        limits = {"lease_until": lease_until, "limit": 3, "one_look": ["main"]}
+        (first,) = polls.release(conn, now=later(8), **limits)
+        polled = replace(NOBODY, id=first.id, polls=first.polls)
+        assert len(polls.join(conn, polled, now=later(8), lease_until=lease_until, limit=9)) == 4
+
+        again = polls.release(conn, now=later(10), **limits)
+
+    assert len(again) == 2, "the others have the two places that are left"
+
+
+def test_a_poll_that_nobody_settles_is_released_again_with_a_new_ticket(store, accepted):
+    first = release(store, now=later(10), limit=5)
+    assert release(store, now=later(10 + POLL_LEASE_S - 1), limit=10) == []
+    again = release(store, now=later(10 + POLL_LEASE_S), limit=10)
+    assert {t.id for t in again} == {t.id for t in first}
+    assert all(t.polls == 2 for t in again)
+    with store.read() as conn:
+        assert scheduler.corrections(conn) == {"poll was not answered": 5}
+
+
+def test_racing_releases_keep_the_limit_and_hand_out_nothing_twice(store):
+    with store.write() as conn:
+        for n in range(40):
+            add_attempt(conn, poll_at=later(n / 100), poll_until=later(3600))
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.extend(release(store, limit=7))) for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == len(set(found)) == 7
+    assert len(rows(store, ATTEMPT, ATTEMPT.c.poll_lease_until.is_not(None))) == 7
+
+
+# --- Load -------------------------------------------------------------------------------------
+
+
+def test_what_is_asked_about_are_the_requests_own_open_messages(store):
+    campaign_id = add_campaign(store, [4])
+    held, (one, two) = submitting(store, [[0, 1, 2], [3]])
+    settle(store, held, one, verdict(accepted=[0, 2], rejected=[1], job_id="job"))
+    settle(store, held, two, verdict(accepted=[3]))
+    tickets = {ticket.id: ticket for ticket in release(store)}
+    polled = load(store, tickets[one])
+    assert (polled.campaign_id, polled.account, polled.job_id) == (campaign_id, "main", "job")
+    assert (polled.poll_until, polled.polls) == (later(3600), 1)
+    assert [(m.seq, m.provider_message_id) for m in polled.open] == [(0, "id-0"), (2, "id-2")]
+    receive(store, polled, receipts(DELIVERED, 0))
+    (ticket,) = [t for t in release(store, now=later(20)) if t.id == one]
+    assert [m.seq for m in load(store, ticket).open] == [2]
+
+
+def test_what_was_asked_in_vain_is_asked_again_later_and_an_old_ticket_moves_nothing(store):
+    add_campaign(store)
+    submitted(store)
+    (ticket,) = release(store)
+    with store.write() as conn:
+        polls.postpone(conn, [(ticket, AGAIN), (PollTicket(ticket.id, 9), later(900))])
+    assert release(store, now=later(19)) == []
+    (again,) = release(store, now=AGAIN)
+    assert again == PollTicket(ticket.id, ticket.polls + 1)
+
+
+def test_a_poll_can_be_held_longer_and_an_old_ticket_holds_nothing(store):
+    add_campaign(store)
+    submitted(store)
+    (ticket,) = release(store)
+    with store.write() as conn:
+        polls.renew(conn, [ticket, PollTicket(ticket.id, 9)], later(500))
+    assert release(store, now=later(499)) == []
+    assert len(release(store, now=later(500))) == 1
+
+
+def test_an_old_ticket_is_worth_nothing(store, polled):
+    assert load(store, PollTicket(polled.id, polled.polls - 1)) is None
+    assert load(store, PollTicket(polled.id, polled.polls + 1)) is None
+    assert load(store, PollTicket(polled.id + 99, polled.polls)) is None
+    receive(store, polled, receipts(DELIVERED, 0, 1, 2))
+    assert load(store, PollTicket(polled.id, polled.polls)) is None
+
+
+# --- Receipts ---------------------------------------------------------------------------------
+
+
+def test_receipts_are_stored_and_the_rest_is_asked_about_again(store, polled):
+    stored = receive(store, polled, receipts(DELIVERED, 0) + receipts(UNDELIVERED, 2))
+    assert stored == 2
+    assert [(m.final_at, m.error_code, m.error) for m in rows(store, MESSAGE)] == [
+        (later(11), None, None),
+        (None, None, None),
+        (later(11), "E1", "the provider's word"),
+    ]
+    assert states(store) == ["delivered", "submitted", "undelivered"]
+    attempt = attempt_of(store, polled.id)
+    assert (attempt.poll_at, attempt.poll_lease_until) == (later(20), None)
+
+
+def test_polling_ends_with_the_last_receipt(store, polled):
+    receive(store, polled, receipts(DELIVERED, 0, 1) + receipts(EXPIRED, 2))
+    attempt = attempt_of(store, polled.id)
+    assert (attempt.poll_at, attempt.poll_lease_until) == (None, None)
+    assert counts_of(store, polled.campaign_id) == {"delivered": 2, "expired": 1}
+    assert release(store, now=later(999)) == []
+
+
+def test_what_has_no_receipt_when_polling_ends_is_counted_as_such(store, polled):
+    receive(store, polled, receipts(UNDELIVERED, 1), next_at=None)
+    assert states(store) == ["submitted", "undelivered", "submitted"]
+    assert counts_of(store, polled.campaign_id) == {
+        "submitted": 2, "undelivered": 1, "no_receipt": 2,
+    }  # fmt: skip
+    assert release(store, now=later(9999)) == []
+
+
+@pytest.mark.parametrize("later_state", [DELIVERED, UNDELIVERED, EXPIRED])
+@pytest.mark.parametrize("first_state", [DELIVERED, UNDELIVERED, EXPIRED])
+def test_a_final_state_stays(store, polled, first_state, later_state):
+    receive(store, polled, receipts(first_state, 0))
+    (ticket,) = release(store, now=later(20))
+    again = load(store, ticket)
+    assert receive(store, again, receipts(later_state, 0)) == 0
+    assert states(store)[0] == first_state.label
+
+
+def test_a_receipt_for_a_message_of_another_request_changes_nothing(store):
+    add_campaign(store, [2])
+    held, (one, two) = submitting(store, [[0], [1]])
+    settle(store, held, one, verdict(accepted=[0]))
+    settle(store, held, two, verdict(accepted=[1]))
+    ticket = next(t for t in release(store) if t.id == one)
+    assert receive(store, load(store, ticket), receipts(DELIVERED, 1)) == 0
+    assert states(store) == ["submitted", "submitted"]
+
+
+# --- Two pollers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("next_at", [None, later(20)])
+@pytest.mark.parametrize("seqs", [[], [0], [0, 1, 2]])
+def test_one_ticket_settled_twice_counts_once(store, polled, seqs, next_at):
+    """The broker delivered the message twice, or a commit was not acknowledged."""
+    receive(store, polled, receipts(DELIVERED, *seqs), next_at=next_at)
+    before = counts_of(store, polled.campaign_id), attempt_of(store, polled.id)
+    for second_at in (next_at, later(30), None):
+        assert receive(store, polled, receipts(DELIVERED, *seqs), next_at=second_at) == 0
+    assert before == (counts_of(store, polled.campaign_id), attempt_of(store, polled.id))
+
+
+def test_the_receipts_of_a_poller_that_was_too_slow_still_count_and_end_nothing(store, polled):
+    now = later(10 + POLL_LEASE_S)
+    (ticket,) = release(store, now=now)
+    newer = load(store, ticket)
+    assert receive(store, polled, receipts(DELIVERED, 0), next_at=None) == 1
+    attempt = attempt_of(store, polled.id)
+    assert (attempt.poll_at is not None, attempt.poll_lease_until) == (True, later(210))
+    assert receive(store, newer, receipts(DELIVERED, 0, 1), next_at=None) == 1
+    assert counts_of(store, polled.campaign_id) == {
+        "delivered": 2, "submitted": 1, "no_receipt": 1,
+    }  # fmt: skip
+
+
+def test_a_receipt_after_the_end_of_polling_is_no_longer_missing(store, polled):
+    (ticket,) = release(store, now=later(10 + POLL_LEASE_S))
+    receive(store, load(store, ticket), [], next_at=None)
+    assert counts_of(store, polled.campaign_id) == {"submitted": 3, "no_receipt": 3}
+    assert receive(store, polled, receipts(DELIVERED, 0, 1)) == 2
+    assert counts_of(store, polled.campaign_id) == {
+        "delivered": 2, "submitted": 1, "no_receipt": 1,
+    }  # fmt: skip
+
+
+def test_racing_pollers_of_one_request_count_each_message_once(store):
+    campaign_id = add_campaign(store, [60])
+    submitted(store)
+    (ticket,) = release(store)
+    loaded = load(store, ticket)
+    stored = []
+
+    def work(state):
+        stored.append(receive(store, loaded, receipts(state, *range(60)), next_at=None))
+
+    threads = [threading.Thread(target=work, args=[s]) for s in (DELIVERED, UNDELIVERED) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(stored) == [0, 0, 0, 60]
+    assert sum(counts_of(store, campaign_id).values()) == 60
+
+
+def test_a_message_in_a_later_state_is_not_asked_about(store):
+    add_campaign(store)
+    submitted(store)
+    with store.write() as conn:
+        change(conn, MESSAGE, MESSAGE.c.seq == 1, state=MessageState.DELIVERED)
+        change(conn, polls.BATCH, polls.BATCH.c.size == 3, submitted=2, delivered=1)
+    (ticket,) = release(store)
+    assert [m.seq for m in load(store, ticket).open] == [0, 2]

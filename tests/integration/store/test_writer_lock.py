@@ -1,0 +1,165 @@
+"""Writers' turns: threads in order, other processes soon, and a lock that nobody is left with."""
+
+import fcntl
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dispatcher.errors import StoreError
+from dispatcher.store.writer_lock import Line, lock_files, turn
+from tests.support.stage import wait_for
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "store.db")
+
+
+@contextmanager
+def locked_elsewhere(path):
+    """As by another process: an flock belongs to the open file."""
+    _, lock_file = lock_files(path)
+    with Path(lock_file).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def is_free(path):
+    """Whether another process could write now."""
+    _, lock_file = lock_files(path)
+    with Path(lock_file).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_nobody_else_writes_during_a_turn_and_anybody_may_after_it(path):
+    with turn(path, "store", 1):
+        assert not is_free(path)
+    assert is_free(path)
+
+
+def test_threads_have_their_turns_in_the_order_in_which_they_came(path):
+    line, came = Line(path), []
+
+    def write(number):
+        line.enter(10)
+        assert not is_free(path)
+        came.append(number)
+        line.leave()
+
+    def has_places(count):
+        return len(line) == count
+
+    with ThreadPoolExecutor(8) as pool:
+        line.enter(10)
+        for number in range(8):
+            pool.submit(write, number)
+            wait_for(partial(has_places, number + 1), "its place")
+        line.leave()
+    assert came == [*range(8)]
+    assert is_free(path)
+
+
+def test_another_process_does_not_wait_for_the_end_of_a_line_that_never_ends(path):
+    is_over = threading.Event()
+
+    def write():
+        while not is_over.is_set():
+            with turn(path, "store", 10):
+                time.sleep(0.001)
+
+    code = (
+        "import sys\n"
+        "from dispatcher.store.writer_lock import turn\n"
+        "for _ in range(20):\n"
+        "    with turn(sys.argv[1], 'store', 10):\n"
+        "        pass\n"
+    )
+    with ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(write) for _ in range(4)]
+        try:
+            other = subprocess.run([sys.executable, "-c", code, path], timeout=60, check=False)
+        finally:
+            is_over.set()
+        for writer in writers:
+            writer.result()
+    assert other.returncode == 0
+
+
+def test_who_waits_too_long_for_another_process_is_told_and_the_next_one_has_its_turn(path):
+    with (
+        locked_elsewhere(path),
+        pytest.raises(StoreError, match="locked by another process"),
+        turn(path, "the store", 0.05),
+    ):
+        pytest.fail("two would write")
+    with turn(path, "the store", 1):
+        assert not is_free(path)
+    assert is_free(path)
+
+
+def test_who_gave_up_in_the_line_leaves_no_lock_behind(path):
+    def write():
+        with turn(path, "store", 0.05):
+            pytest.fail("two would write")
+
+    with (
+        ThreadPoolExecutor(1) as pool,
+        turn(path, "store", 1),
+        pytest.raises(StoreError, match="locked"),
+    ):
+        pool.submit(write).result()
+    assert is_free(path)
+
+
+class Interrupted(BaseException):
+    """As a signal's handler raises it, wherever the main thread is."""
+
+
+def test_who_is_interrupted_in_the_line_leaves_no_place_behind(path):
+    def interrupt(*_):
+        raise Interrupted
+
+    def interrupt_who_waits():
+        wait_for(lambda: len(line) == 1, "its place")
+        signal.pthread_kill(main.ident, signal.SIGUSR1)
+
+    line, main = Line(path), threading.current_thread()
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            line.enter(10)
+            pool.submit(interrupt_who_waits)
+            with pytest.raises(Interrupted):
+                line.enter(10)
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert len(line) == 0
+    line.leave()
+    line.enter(1)
+    line.leave()
+    assert is_free(path)
+
+
+def test_an_error_in_a_turn_ends_it(path):
+    with pytest.raises(ZeroDivisionError), turn(path, "store", 1):
+        raise ZeroDivisionError
+    assert is_free(path)
+
+
+def test_a_folder_that_is_gone_is_the_systems_error_and_holds_nobody_up(path):
+    missing = path.replace("store.db", "gone/store.db")
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError), turn(missing, "store", 1):
+            pytest.fail("there is nothing to lock")

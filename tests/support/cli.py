@@ -1,0 +1,52 @@
+"""Runs the `dispatcher` command in a process of its own, in a clean environment."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support import warm
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """This process's environment without our variables; nothing is read from or written to `~`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DISPATCHER_")}
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "THESMSPOINT_KEY"):
+        kept.pop(name, None)
+    return kept | {"HOME": str(home), "PYTHONPATH": str(ROOT)}
+
+
+def dispatcher(*args: str, folder: Path, env: Mapping[str, str] | None = None) -> Ended:
+    """`dispatcher ARGS`, started in `folder`, which is also its home."""
+    environment = clean_environment(folder) | dict(env or {})
+    with tempfile.TemporaryDirectory(prefix="said-") as said:
+        out, err = Path(said, "out"), Path(said, "err")
+        process = warm.spawn("dispatcher", args, folder=folder, env=environment, out=out, err=err)
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+        return Ended(code, out.read_text(encoding="utf-8"), err.read_text(encoding="utf-8"))
+
+
+def in_process(*args: str, folder: Path, env: Mapping[str, str] | None = None) -> Ended:
+    """As `dispatcher`, but without a start-up time: where many commands are tested by their end."""
+    from click.testing import CliRunner
+
+    from dispatcher.cli import cli
+
+    given = {"HOME": str(folder), **(env or {})}
+    ended = CliRunner().invoke(cli, args, env=given, catch_exceptions=False)
+    return Ended(ended.exit_code, ended.stdout, ended.stderr)

@@ -1,0 +1,266 @@
+"""The command line as a person meets it: help, exit codes, and never a traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from dispatcher.cli import COMMANDS, cli
+from dispatcher.cli.context import session_of, settings_from
+from dispatcher.cli.exit import explained
+from dispatcher.cli.lazy import Lazy, LazyGroup
+from dispatcher.errors import ConfigError, Refused, StoreError
+from tests.support.cli import ROOT, clean_environment, dispatcher
+
+ACCOUNT = '[accounts.main]\nprovider = "thesmspoint"\napi_key = "literal"\n'
+
+
+def test_the_help_imports_nothing_heavy(tmp_path):
+    heavy = ["sqlalchemy", "aiohttp", "celery", "pydantic", "redis", "rich", "phonenumbers"]
+    code = (
+        "import sys\nfrom dispatcher.cli import cli\n"
+        "try:\n    cli.main(['--help'], prog_name='dispatcher')\nexcept SystemExit:\n    pass\n"
+        f"print('loaded:', sorted(set({heavy}) & set(sys.modules)))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Commands:" in ended.stdout
+    assert "loaded: []" in ended.stdout
+
+
+def test_the_help_lists_every_command_and_marks_those_that_are_not_built_yet():
+    out = CliRunner().invoke(cli, ["--help"]).output
+    lines = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
+    for name, entry in COMMANDS.items():
+        assert entry.help.split(".", maxsplit=1)[0] in lines[name]
+        assert ("(not available yet)" in lines[name]) == (entry.target is None)
+
+
+def test_the_version_is_printed():
+    ended = CliRunner().invoke(cli, ["--version"])
+    assert (ended.exit_code, ended.output.split()[0]) == (0, "dispatcher,")
+
+
+def files(folder: Path) -> None:
+    for name, text in {
+        "account": ACCOUNT,
+        "unknown_key": ACCOUNT + "sendr = 'X'\n",
+        "bad_toml": "[store\n",
+        "no_variable": ACCOUNT.replace("literal", "$NO_SUCH_VARIABLE"),
+    }.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("account check", 2, ["no configuration found", "dispatcher init"]),
+        ("--config gone.toml account check", 2, ["gone.toml", "does not exist"]),
+        ("--config account.toml account check mian", 2, ["no account 'mian'", "mean main?"]),
+        ("--config unknown_key.toml account check", 2, ["unknown_key.toml", "mean sender?"]),
+        ("--config bad_toml.toml account check", 2, ["bad_toml.toml, line 1"]),
+        ("--config no_variable.toml account check", 2, ["api_key", "NO_SUCH_VARIABLE"]),
+        ("purge --older-than 90d", 2, ["`dispatcher purge` is not available yet"]),
+        ("suppression add 919800000001", 2, ["suppression", "not available yet"]),
+        ("metrics --json", 2, ["metrics", "not available yet"]),
+        ("acount check", 2, ["No such command", "Did you mean 'account'?"]),
+        ("account chekc", 2, ["No such command", "Did you mean 'check'?"]),
+        ("account check --jsn", 2, ["No such option", "--json"]),
+        ("--config", 2, ["requires an argument"]),
+    ],
+)
+def test_a_mistake_ends_with_its_exit_code_and_a_sentence(tmp_path, command, code, words):
+    files(tmp_path)
+    ended = dispatcher(*command.split(), folder=tmp_path)
+    assert ended.code == code
+    assert [word for word in words if word not in ended.err] == [], ended.err
+    assert "Traceback" not in ended.err
+    assert ended.out == ""
+
+
+def test_a_command_that_is_not_built_yet_has_help():
+    ended = CliRunner().invoke(cli, ["purge", "--help"])
+    assert ended.exit_code == 0
+    assert "Not available yet." in ended.output
+
+
+@click.command()
+@click.argument("what")
+def fail(what: str) -> None:
+    """Raises what it is told to, as commands may."""
+    with explained():
+        raise {
+            "refused": Refused("no\x1b[31m money", "top\nup"),
+            "store": StoreError("two\nlines"),
+            "interrupt": KeyboardInterrupt(),
+            "abort": click.Abort(),
+            "defect": ValueError("919800000001"),
+            "file": PermissionError(13, "Permission denied", "/some/file"),
+        }[what]
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "told"),
+    [
+        ("refused", 3, "Error: no[31m money\nHint: top up\n"),
+        ("store", 1, "Error: two\n  lines\n"),
+        ("interrupt", 130, "\nInterrupted.\n"),
+        ("abort", 130, "\nInterrupted.\n"),
+        (
+            "file",
+            1,
+            "Error: /some/file: Permission denied\nHint: check the path, its rights and the disk\n",
+        ),
+    ],
+)
+def test_an_error_becomes_a_line_and_an_exit_code(what, code, told):
+    ended = CliRunner().invoke(fail, [what])
+    assert (ended.exit_code, ended.stderr) == (code, told)
+
+
+def test_a_defect_is_one_line_and_its_report_holds_places_but_no_values(tmp_path):
+    env = {"XDG_STATE_HOME": str(tmp_path), "DISPATCHER_DEBUG": None}
+    ended = CliRunner().invoke(fail, ["defect"], env=env)
+    report = tmp_path / "dispatcher" / "last-error.txt"
+    assert ended.exit_code == 1
+    assert ended.stderr.startswith("Error: unexpected ValueError")
+    assert str(report) in ended.stderr
+    text = report.read_text(encoding="utf-8")
+    assert "ValueError" in text
+    assert "test_command_line.py" in text
+    assert "919800000001\n" not in ended.stderr + text.replace('"919800000001"', "")
+
+
+def test_a_defect_shows_everything_to_who_asks(tmp_path):
+    env = {"XDG_STATE_HOME": str(tmp_path), "DISPATCHER_DEBUG": "1"}
+    ended = CliRunner().invoke(fail, ["defect"], env=env)
+    assert ended.exit_code == 1
+    assert "Traceback" in ended.stderr
+    assert "ValueError: 919800000001" in ended.stderr
+
+
+def test_a_defect_is_told_even_where_no_report_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    env = {"XDG_STATE_HOME": str(tmp_path / "file"), "DISPATCHER_DEBUG": None}
+    ended = CliRunner().invoke(fail, ["defect"], env=env)
+    assert "unexpected ValueError" in ended.stderr
+    assert "stands in" not in ended.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "dispatcher", "init"],
+            cwd=tmp_path,
+            env=clean_environment(tmp_path),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_IGN),
+        )
+    finally:
+        os.close(writing)
+    assert ended.stderr == ""
+
+
+def test_the_configuration_is_read_once_and_by_those_who_ask(tmp_path):
+    file = tmp_path / "dispatcher.toml"
+    file.write_text(ACCOUNT, encoding="utf-8")
+    seen = []
+
+    @click.command()
+    @click.option("--config", type=click.Path(path_type=Path))
+    @click.pass_context
+    def ask(ctx, config):
+        session_of(ctx).config = config
+        seen.extend([settings_from(ctx), settings_from(ctx)])
+
+    ended = CliRunner().invoke(ask, ["--config", str(file)], catch_exceptions=False)
+    assert ended.exit_code == 0
+    assert seen[0] is seen[1]
+    assert seen[0].path == file
+
+
+def test_a_lazy_group_imports_a_command_when_it_runs():
+    table = {
+        "check": Lazy("dispatcher.cli.account.remote:check", "Ask."),
+        "broken": Lazy("dispatcher.no_such_module:command", "Cannot be imported."),
+    }
+    group = LazyGroup(name="group", table=table)
+    assert "Cannot be imported." in CliRunner().invoke(group, ["--help"]).output
+    assert "Ask the provider" in CliRunner().invoke(group, ["check", "--help"]).output
+    assert isinstance(CliRunner().invoke(group, ["broken"]).exception, ModuleNotFoundError)
+
+
+def test_config_may_stand_before_or_after_the_command(tmp_path):
+    gone = str(tmp_path / "gone.toml")
+    option = ["--config", gone]
+    for args in (
+        [*option, "doctor"],
+        ["doctor", *option],
+        ["account", "list", *option],
+        ["campaign", "list", *option],
+    ):
+        ended = CliRunner().invoke(cli, args, catch_exceptions=False)
+        assert ended.exit_code == 2
+        assert f"the file {gone} that --config names does not exist" in ended.stderr
+
+
+def test_commands_that_read_no_configuration_take_none():
+    for command in ("demo", "simulator"):
+        ended = CliRunner().invoke(cli, [command, "--config", "x.toml"], catch_exceptions=False)
+        assert (ended.exit_code, "No such option" in ended.stderr) == (2, True)
+
+
+def commands(group, path=()):
+    """Every command below a group, imported, with its way from the top."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        _, command, _ = group.resolve_command(ctx, [name])
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def test_every_command_and_option_has_help_and_stands_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    missing = []
+    for path, command in commands(cli):
+        assert command.help, path
+        missing += [path] if path[-1] not in readme else []
+        for option in (one for one in command.params if isinstance(one, click.Option)):
+            if option.hidden:
+                continue
+            missing += [(path, option.name)] if not option.help else []
+            missing += [(path, name) for name in option.opts
+                        if name.startswith("--") and name not in readme]  # fmt: skip
+    assert missing == []
+
+
+def test_every_command_that_is_built_has_an_example():
+    built = [(path, command) for path, command in commands(cli) if not is_unavailable(command)]
+    assert len(built) > 25
+    assert [path for path, command in built if "Example:" not in command.help] == []
+
+
+def is_unavailable(command):
+    return command.help.startswith("Not available yet")
+
+
+def test_a_config_error_has_the_exit_code_of_wrong_usage():
+    assert ConfigError("x").exit_code == 2
