@@ -1,4 +1,4 @@
-"""Draining a process: no submission begins once it is to end, and those under way are waited for."""
+"""Draining a process: no new submission begins, and those under way are waited for."""
 
 import threading
 from collections.abc import Iterator
