@@ -34,7 +34,7 @@ class Content:
     schedule_at: datetime | None = None
     contact_lists: Sequence[str] = ()
 
-    def columns(self, written: "Written") -> dict[str, Any]:
+    def stored_columns(self, written: "ResolvedContent") -> dict[str, Any]:
         """The values of the campaign's columns."""
         names, lists = written.template_columns, self.contact_lists
         return {
@@ -47,7 +47,7 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class ResolvedContent:
     """The content as it is stored and rendered. `text` is empty where the provider has it."""
 
     text: str
@@ -56,7 +56,7 @@ class Written:
     template_columns: Sequence[str] | None = None
 
 
-def write(content: Content, provider: Provider, route: Route) -> Written:
+def resolve_content(content: Content, provider: Provider, route: Route) -> ResolvedContent:
     """Find the text and its placeholders. Raises Refused for what cannot be sent as it is."""
     if content.text is not None:
         return _of_text(content, content.text, provider)
@@ -67,7 +67,9 @@ def write(content: Content, provider: Provider, route: Route) -> Written:
         # Rendered for its size only: what the template says around the values is not known here.
         literals = (route.template, *(" " for _ in slots))
         template = TextTemplate(literals, slots)
-        return Written(text="", template=template, template_columns=content.template_columns)
+        return ResolvedContent(
+            text="", template=template, template_columns=content.template_columns
+        )
     if route.template_text is None:
         raise Refused(
             "this provider does not say what its templates are",
@@ -77,7 +79,7 @@ def write(content: Content, provider: Provider, route: Route) -> Written:
 
 
 def try_request(
-    content: Content, written: Written, provider: Provider, route: Route, kind: Kind
+    content: Content, written: ResolvedContent, provider: Provider, route: Route, kind: Kind
 ) -> None:
     """Build a request as the batches will be. Raises Refused where the adapter cannot."""
     values = tuple(written.template_columns or ())
@@ -113,7 +115,7 @@ def _folded(text: str) -> str:
     return " ".join(text.split()) if text.strip() else text
 
 
-def _of_text(content: Content, given: str, provider: Provider) -> Written:
+def _of_text(content: Content, given: str, provider: Provider) -> ResolvedContent:
     text = normalize(given) if content.normalize else given
     if not text.strip():
         raise Refused("the text is empty", "give --text or --text-file")
@@ -131,7 +133,7 @@ def _of_text(content: Content, given: str, provider: Provider) -> Written:
             if size.encoding is Encoding.GSM7
             else "shorten it; --normalize replaces typographic characters that make it longer",
         )
-    return Written(text=text, template=template)
+    return ResolvedContent(text=text, template=template)
 
 
 def _filled(template_text: str, columns: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import orjson
 
-from dispatcher.recipients.validation import Rejected
+from dispatcher.recipients.validation import RejectedRow
 from dispatcher.status import MessageState, RejectKind
 from dispatcher.store import messages
 from dispatcher.store.column_types import in_digits
@@ -31,12 +31,12 @@ _ACCEPTED = frozenset(
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_csv(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: bool = False) -> int:
+def write_export(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: bool = False) -> int:
     """Write the export; returns how many rows. Memory does not grow with the campaign."""
     writer = csv.writer(out)
     headers = orjson.loads(campaign.columns)
     width = len(COLUMNS) + len(headers)
-    writer.writerow([*COLUMNS, *map(quoted, headers)])
+    writer.writerow([*COLUMNS, *map(quote_formula, headers)])
     streams = [_rejects(store, campaign)]
     if not rejects_only:
         with store.read() as conn:
@@ -57,9 +57,9 @@ class RejectsFile:
         self._account = account
         self._writer = csv.writer(out)
         self._width = len(COLUMNS) + len(headers)
-        self._writer.writerow([*COLUMNS, *map(quoted, headers)])
+        self._writer.writerow([*COLUMNS, *map(quote_formula, headers)])
 
-    def write(self, reject: Rejected) -> None:
+    def write_row(self, reject: RejectedRow) -> None:
         """Add one row."""
         row, kind, msisdn, reason, cells = reject
         line = _reject_line(row, kind, msisdn, self._account, reason, cells)
@@ -67,7 +67,7 @@ class RejectsFile:
         self.count += 1
 
 
-def quoted(cell: str | None) -> str | None:
+def quote_formula(cell: str | None) -> str | None:
     """A cell that no spreadsheet runs as a formula: an apostrophe goes in front where needed."""
     return f"'{cell}" if cell is not None and cell.startswith(_FORMULA) else cell
 
@@ -92,16 +92,16 @@ def _line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:
         message.msisdn,
         state.label,
         account,
-        quoted(message.provider_message_id),
-        quoted(message.job_id) if was_accepted else None,
+        quote_formula(message.provider_message_id),
+        quote_formula(message.job_id) if was_accepted else None,
         message.parts,
         in_digits(message.cost),
         message.attempts,
-        quoted(message.error_code),
-        quoted(message.error),
+        quote_formula(message.error_code),
+        quote_formula(message.error),
         _iso(message.begun_at) if was_accepted else None,
         _iso(message.final_at),
-        *(quoted(cell) for cell in original),
+        *(quote_formula(cell) for cell in original),
     ]
 
 
@@ -140,9 +140,9 @@ def _reject_line(
         "msisdn": msisdn,
         "state": kind.label,
         "account": account,
-        "error": quoted(reason),
+        "error": quote_formula(reason),
     }
-    return [*filled.values(), *map(quoted, cells)]
+    return [*filled.values(), *map(quote_formula, cells)]
 
 
 def _iso(at: Any) -> str | None:

@@ -23,7 +23,7 @@ from dispatcher.windows.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class CampaignConstraints:
     """A campaign that is not stored yet, as far as gates look at it and its terms are told."""
 
     kind: Kind
@@ -36,7 +36,9 @@ class Wanted:
     one_off: bool = False
 
 
-def gate(settings: ProviderSettings, campaign: Any, zone: str | None, now: datetime) -> Gate:
+def send_permission(
+    settings: ProviderSettings, campaign: Any, zone: str | None, now: datetime
+) -> Gate:
     """The gate of a campaign's batch whose recipients are in `zone` (None: the campaign's).
 
     `campaign` is its row, or a Wanted.
@@ -45,7 +47,7 @@ def gate(settings: ProviderSettings, campaign: Any, zone: str | None, now: datet
         return Gate(is_open=False)
     if campaign.start_at is not None and campaign.start_at > now:
         return Gate(is_open=False)
-    allowed = schedule_of(settings, campaign, zone)
+    allowed = campaign_schedule(settings, campaign, zone)
     at = campaign.schedule_at
     if at is not None and at > now:
         # The provider sends it then: asking it to is not sending.
@@ -57,29 +59,32 @@ def gate(settings: ProviderSettings, campaign: Any, zone: str | None, now: datet
     return Gate(is_open=True, until=min(ends, default=None))
 
 
-def schedule_of(settings: ProviderSettings, campaign: Any, zone: str | None) -> Schedule:
+def campaign_schedule(settings: ProviderSettings, campaign: Any, zone: str | None) -> Schedule:
     """When a campaign may send to recipients in `zone`."""
     windows = settings.windows_for(Kind(campaign.kind))
     return _schedule(windows, settings.timezone, campaign.schedule, zone)
 
 
-def opens(
+def windows_open(
     settings: ProviderSettings,
-    wanted: Wanted,
+    wanted: CampaignConstraints,
     zone: str | None,
     now: datetime,
     before: datetime | None = None,
 ) -> bool:
     """Whether the windows ever let something leave for recipients in `zone`, `before` a time."""
-    allowed = schedule_of(settings, wanted, zone)
+    allowed = campaign_schedule(settings, wanted, zone)
     if wanted.schedule_at is not None:
         return allowed.is_open(wanted.schedule_at)
     since = max(now, wanted.start_at) if wanted.start_at is not None else now
     return allowed.next_open(since, before) is not None
 
 
-def check_opens(
-    settings: ProviderSettings, wanted: Wanted, zones: Iterable[str | None], now: datetime
+def check_windows_open(
+    settings: ProviderSettings,
+    wanted: CampaignConstraints,
+    zones: Iterable[str | None],
+    now: datetime,
 ) -> None:
     """Raises Refused, with the reason, where the windows open in no zone before the expiry."""
     at = wanted.schedule_at
@@ -88,7 +93,7 @@ def check_opens(
     if at is not None and wanted.expire_at is not None and at >= wanted.expire_at:
         raise Refused("--schedule-at-provider is not before --expire-at", "give an earlier time")
     judged = tuple(zones)
-    if any(opens(settings, wanted, zone, now, wanted.expire_at) for zone in judged):
+    if any(windows_open(settings, wanted, zone, now, wanted.expire_at) for zone in judged):
         return
     here = ZoneInfo(settings.timezone)
     why = windows_in_words(settings, wanted, by_zone=None not in judged)

@@ -9,7 +9,7 @@ from dispatcher.campaigns.content import render_template
 from dispatcher.types import Recipient
 
 
-def render(
+def render_messages(
     text: str, rows: Sequence[Any], template_columns: str | None = None
 ) -> tuple[Recipient, ...]:
     """Rows with seq, msisdn and variables as recipients of a campaign's text.

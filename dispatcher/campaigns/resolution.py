@@ -19,7 +19,7 @@ from dispatcher.store.table_values import AnyRow
 _ACTOR = "operator"
 
 
-class Choice(StrEnum):
+class DoubtChoice(StrEnum):
     """What becomes of recipients in doubt."""
 
     #: Submit them again: some may get it twice.
@@ -31,7 +31,7 @@ class Choice(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doubted:
+class DoubtCount:
     """Who of a campaign is in doubt; `parts` is what one more text to all of them takes."""
 
     campaign: AnyRow
@@ -42,7 +42,7 @@ class Doubted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class ResolutionResult:
     """How many recipients went on, and how many could not: their batch is held just now."""
 
     campaign_id: int
@@ -50,7 +50,7 @@ class Done:
     left: int
 
 
-def survey(store: Store, reference: str, numbers: Collection[int] = ()) -> Doubted:
+def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) -> DoubtCount:
     """Count who is in doubt, among `numbers` only where given. Raises Refused where nobody is."""
     with store.read() as conn:
         campaign = find(conn, reference)
@@ -72,17 +72,19 @@ def survey(store: Store, reference: str, numbers: Collection[int] = ()) -> Doubt
             f"{len(missing)} of the numbers given are not in doubt in campaign {campaign.id}; "
             "nothing was changed"
         )
-    return Doubted(campaign=campaign, recipients=count, parts=parts, next_at=next_at)
+    return DoubtCount(campaign=campaign, recipients=count, parts=parts, next_at=next_at)
 
 
-def resolve(store: Store, reference: str, choice: Choice, numbers: Collection[int] = ()) -> Done:
+def resolve_doubts(
+    store: Store, reference: str, choice: DoubtChoice, numbers: Collection[int] = ()
+) -> ResolutionResult:
     """End doubts on a person's word, request by request, each with its audit row.
 
     Raises Refused where it is a cancelled campaign that should be submitted again.
     """
     with store.read() as conn:
         campaign = find(conn, reference)
-        if choice is Choice.RESEND and campaign.state == CampaignState.CANCELLED:
+        if choice is DoubtChoice.RESEND and campaign.state == CampaignState.CANCELLED:
             raise Refused(
                 f"campaign {campaign.id} is cancelled: nothing of it is submitted again",
                 "give --assume-submitted or --drop",
@@ -93,7 +95,7 @@ def resolve(store: Store, reference: str, choice: Choice, numbers: Collection[in
         with store.write() as conn:
             case = decisions.lock(conn, request)
             rows = _chosen(conn, request, numbers)
-            if choice is Choice.RESEND and case.is_at_provider:
+            if choice is DoubtChoice.RESEND and case.is_at_provider:
                 left += len(rows)
                 continue
             now = store_now(conn)
@@ -102,10 +104,10 @@ def resolve(store: Store, reference: str, choice: Choice, numbers: Collection[in
                 decisions.audit(conn, case, choice.value, len(rows), actor=_ACTOR, now=now)
             decisions.close(conn, case, next_at=case.attempt.reconcile_at, looked=False)
             done += len(rows)
-    return Done(campaign_id=campaign.id, recipients=done, left=left)
+    return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
 
 
-def retry(store: Store, reference: str) -> Done:
+def retry_failed(store: Store, reference: str) -> ResolutionResult:
     """Start the failed messages of a campaign again, never one that was in doubt.
 
     Raises Refused where nothing of it may be sent any more, or nothing failed.
@@ -131,7 +133,7 @@ def retry(store: Store, reference: str) -> Done:
         )
     with store.write() as conn:
         retries.audit(conn, campaign.id, done, actor=_ACTOR, now=store_now(conn))
-    return Done(campaign_id=campaign.id, recipients=done, left=left)
+    return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
 
 
 def _chosen(conn: Connection, request: int, numbers: Collection[int]) -> list[AnyRow]:
@@ -140,16 +142,16 @@ def _chosen(conn: Connection, request: int, numbers: Collection[int]) -> list[An
 
 
 def _decide(
-    conn: Connection, case: Case, choice: Choice, rows: Sequence[AnyRow], now: datetime
+    conn: Connection, case: Case, choice: DoubtChoice, rows: Sequence[AnyRow], now: datetime
 ) -> None:
     def noted(decision: Note) -> list[Noted]:
         # Whether it was submitted again once stays known, whatever is decided later.
         return [Noted(row.seq, decision | Note(row.note or 0) & Note.RESENT) for row in rows]
 
     match choice:
-        case Choice.RESEND:
+        case DoubtChoice.RESEND:
             decisions.again(conn, case, noted(Note.RESENT), failed_after=None, now=now)
-        case Choice.ASSUME_SUBMITTED:
+        case DoubtChoice.ASSUME_SUBMITTED:
             decisions.end(conn, case, MessageState.SUBMITTED, noted(Note.ASSUMED), now=now)
-        case Choice.DROP:
+        case DoubtChoice.DROP:
             decisions.end(conn, case, MessageState.FAILED, noted(Note.DROPPED), now=now)

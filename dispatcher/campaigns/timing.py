@@ -55,7 +55,7 @@ class Timing:
         if self.start_at is not None and self.expire_at <= self.start_at:
             raise Refused("--expire-at is not after --start-at", "nothing would ever leave")
 
-    def columns(self) -> dict[str, Any]:
+    def stored_columns(self) -> dict[str, Any]:
         """The values of the campaign's columns."""
         return {
             "start_at": self.start_at,

@@ -12,7 +12,7 @@ from dispatcher.cli.context import refuse_empty, settings_from
 
 if TYPE_CHECKING:
     from dispatcher.store.engine import Store
-    from dispatcher.submission.request import Order, Ready
+    from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
 
 
 @click.command("send")
@@ -52,7 +52,7 @@ def send(ctx: click.Context, /, **given: Any) -> None:
         raise Refused("the text is empty", "give it in quotes after the number")
     account, provider = chosen(ctx, given["account"])
     store = Store(settings_from(ctx).store.url)
-    with service.prepared(
+    with service.validated_submission(
         _order(account, given),
         provider,
         lambda wish: provider.resolve(wish, directory_of(account, provider)),
@@ -60,15 +60,15 @@ def send(ctx: click.Context, /, **given: Any) -> None:
         make_new(store)
         known = None
         if given["idempotency_key"] is not None:
-            known = service.already_submitted(store, ready)
+            known = service.find_submitted(store, ready)
         if known is None:
             imported = service.import_rows(store, ready, lambda _row: None)
             if not imported.preview.valid:
-                service.discard(store, imported.job)
+                service.discard_import(store, imported.job)
                 why = imported.preview.rejects[0].reason
                 hint = "write the number with its country code, as in +919820011223"
                 raise Refused(f"the message was not sent: {why}", hint)
-            service.accept(store, imported)
+            service.accept_import(store, imported)
     reference = str(imported.job.campaign_id if known is None else known.id)
     what = "is on its way" if known is None else "was sent before with this key"
     if known is None and (closed := closed_until(ready)) is not None:
@@ -78,25 +78,25 @@ def send(ctx: click.Context, /, **given: Any) -> None:
     answer(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
 
 
-def closed_until(ready: "Ready") -> str | None:
+def closed_until(ready: "ValidatedSubmission") -> str | None:
     """That the account's windows are closed now, and until when; None while they are open."""
     from dataclasses import replace
     from datetime import UTC, datetime
     from zoneinfo import ZoneInfo
 
-    from dispatcher.campaigns.gate import schedule_of
+    from dispatcher.campaigns.gate import campaign_schedule
     from dispatcher.campaigns.wording import moment, windows_in_words
 
     settings, now = ready.provider.settings, datetime.now(UTC)
     wanted = replace(ready.order.wanted, schedule=None)
-    opens = schedule_of(settings, wanted, None).next_open(now)
+    opens = campaign_schedule(settings, wanted, None).next_open(now)
     if opens is None or opens <= now:
         return None
     at = moment(opens, ZoneInfo(settings.timezone))
     return f"the windows are closed until {at}: {windows_in_words(settings, wanted, by_zone=False)}"
 
 
-def check_test(ready: "Ready", number: str | None) -> None:
+def check_test(ready: "ValidatedSubmission", number: str | None) -> None:
     """Raises Refused where a test message, if one is wanted, could not leave now."""
     from dispatcher.errors import Refused
 
@@ -105,7 +105,7 @@ def check_test(ready: "Ready", number: str | None) -> None:
 
 
 def send_test(
-    store: "Store", ready: "Ready", text: str, number: str, *, within_s: float = 60.0
+    store: "Store", ready: "ValidatedSubmission", text: str, number: str, *, within_s: float = 60.0
 ) -> None:
     """Send a text to one's own phone, by the same route, and wait until the provider has it.
 
@@ -133,12 +133,12 @@ def send_test(
         again=True,
         timing=Timing(one_off=True),
     )
-    with service.prepared(order, ready.provider, lambda _wish: ready.route) as test:
+    with service.validated_submission(order, ready.provider, lambda _wish: ready.route) as test:
         imported = service.import_rows(store, test, lambda _row: None)
         if not imported.preview.valid:
-            service.discard(store, imported.job)
+            service.discard_import(store, imported.job)
             raise Refused(f"--test-to: {imported.preview.rejects[0].reason}")
-        service.accept(store, imported)
+        service.accept_import(store, imported)
     give_up = time.monotonic() + within_s
     reference = str(imported.job.campaign_id)
     try:
@@ -176,13 +176,13 @@ def _one_recipient(number: str, text: str) -> dict[str, Any]:
     }
 
 
-def _order(account: str, given: dict[str, Any]) -> "Order":
+def _order(account: str, given: dict[str, Any]) -> "SubmissionRequest":
     from dispatcher.campaigns.content import Content
     from dispatcher.campaigns.timing import Timing
     from dispatcher.status import Kind
-    from dispatcher.submission.request import Order
+    from dispatcher.submission.request import SubmissionRequest
 
-    return Order(
+    return SubmissionRequest(
         **_one_recipient(given["number"], given["text"]),
         account=account,
         content=Content(text="{{text}}"),

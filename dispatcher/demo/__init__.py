@@ -29,7 +29,7 @@ from dispatcher.store import campaigns as stored_campaigns
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
 from dispatcher.submission import service
-from dispatcher.submission.request import Order
+from dispatcher.submission.request import SubmissionRequest
 from dispatcher.types import Directory
 
 ACCOUNT = "demo"
@@ -176,14 +176,16 @@ def _submit(store: Store, settings: Settings) -> tuple[str, Preview]:
             provider.parse_templates(fetch(provider.templates_request(), timeout_s=10))
         ),
     )
-    order = Order(
+    order = SubmissionRequest(
         source=PEOPLE,
         source_name=PEOPLE.name,
         account=ACCOUNT,
         name="demo",
         content=Content(text=TEXT),
     )
-    with service.prepared(order, provider, lambda wish: provider.resolve(wish, directory)) as ready:
+    with service.validated_submission(
+        order, provider, lambda wish: provider.resolve(wish, directory)
+    ) as ready:
         imported = service.import_rows(store, ready, lambda _row: None)
-    service.accept(store, imported)
+    service.accept_import(store, imported)
     return str(imported.job.campaign_id), imported.preview

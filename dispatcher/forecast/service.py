@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from dispatcher.campaigns.gate import schedule_of
+from dispatcher.campaigns.gate import campaign_schedule
 from dispatcher.forecast.simulation import Forecast, forecast
 from dispatcher.forecast.workload import Pace, Pending, Work
 from dispatcher.providers.base import ProviderSettings
@@ -15,7 +15,7 @@ from dispatcher.recipients.validation import Preview
 from dispatcher.store import accounts, workloads
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.table_values import AnyRow
-from dispatcher.submission.request import Ready
+from dispatcher.submission.request import ValidatedSubmission
 
 #: Messages per second where no rate is configured: nobody knows what the provider manages.
 ASSUMED = 500.0
@@ -31,7 +31,7 @@ def of_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> F
     return forecast(own, list(works.values()), pace, now)
 
 
-def of_order(store: Store, ready: Ready, preview: Preview) -> Forecast:
+def of_order(store: Store, ready: ValidatedSubmission, preview: Preview) -> Forecast:
     """When a campaign that is not submitted yet would have, beside those that are."""
     settings, account = ready.provider.settings, ready.order.account
     with store.read() as conn:
@@ -41,12 +41,12 @@ def of_order(store: Store, ready: Ready, preview: Preview) -> Forecast:
     return forecast(_work_of(ready, preview), list(works.values()), pace, now)
 
 
-def of_order_alone(ready: Ready, preview: Preview, now: datetime) -> Forecast:
+def of_order_alone(ready: ValidatedSubmission, preview: Preview, now: datetime) -> Forecast:
     """The same where nothing is known of the account's other campaigns."""
     return forecast(_work_of(ready, preview), [], _pace(ready.provider.settings, None), now)
 
 
-def _work_of(ready: Ready, preview: Preview) -> Work:
+def _work_of(ready: ValidatedSubmission, preview: Preview) -> Work:
     timing = ready.order.timing
     return Work(
         pending=_pending(ready, preview),
@@ -57,7 +57,7 @@ def _work_of(ready: Ready, preview: Preview) -> Work:
     )
 
 
-def _pending(ready: Ready, preview: Preview) -> tuple[Pending, ...]:
+def _pending(ready: ValidatedSubmission, preview: Preview) -> tuple[Pending, ...]:
     provider = ready.provider
     zones: dict[str | None, int] = dict.fromkeys([None], preview.valid)
     if preview.zones:
@@ -70,7 +70,7 @@ def _pending(ready: Ready, preview: Preview) -> tuple[Pending, ...]:
             messages=count,
             parts=round(count * each),
             requests=-(-count // in_a_request),
-            schedule=schedule_of(provider.settings, ready.order.wanted, zone),
+            schedule=campaign_schedule(provider.settings, ready.order.wanted, zone),
         )
         for zone, count in zones.items()
     )
@@ -84,7 +84,7 @@ def works_of(conn: Connection, settings: ProviderSettings, account: str) -> dict
             messages=int(row.messages),
             parts=int(row.parts_left),
             requests=int(row.requests),
-            schedule=schedule_of(settings, row, row.zone),
+            schedule=campaign_schedule(settings, row, row.zone),
         )
         known = works.get(row.id)
         if known is not None:

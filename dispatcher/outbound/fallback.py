@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from dispatcher.campaigns.rendering import has_own_texts, render
+from dispatcher.campaigns.rendering import has_own_texts, render_messages
 from dispatcher.policy.breaker import is_out
 from dispatcher.policy.rebatching import Limits, Waiting
 from dispatcher.policy.routes import legs_of
@@ -95,7 +95,7 @@ def _why(account: AnyRow | None) -> str:
 
 
 def _waiting(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[Waiting]:
-    recipients = render(campaign.text, rows, campaign.template_columns)
+    recipients = render_messages(campaign.text, rows, campaign.template_columns)
     return [Waiting(recipient, row.parts) for recipient, row in zip(recipients, rows, strict=True)]
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 import orjson
 from sqlalchemy import Connection
 
-from dispatcher.campaigns.gate import gate
+from dispatcher.campaigns.gate import send_permission
 from dispatcher.policy.breaker import Breaker
 from dispatcher.policy.fair_queue import Budget, Contender, DueBatch, Lane, Unit, choose
 from dispatcher.providers.base import ProviderSettings
@@ -64,9 +64,9 @@ def _may_probe(account: AnyRow, now: datetime) -> bool:
 def _open_zones(settings: ProviderSettings, campaign: AnyRow, now: datetime) -> list[str] | None:
     """The zones in which the campaign may send now; None where it has one zone, and may."""
     if campaign.zones is None:
-        return None if gate(settings, campaign, None, now).is_open else []
+        return None if send_permission(settings, campaign, None, now).is_open else []
     zones: list[str] = orjson.loads(campaign.zones)
-    return [zone for zone in zones if gate(settings, campaign, zone, now).is_open]
+    return [zone for zone in zones if send_permission(settings, campaign, zone, now).is_open]
 
 
 def rates_of(settings: ProviderSettings) -> dict[Unit, float]:

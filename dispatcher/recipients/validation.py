@@ -30,7 +30,7 @@ class _Unsendable(ValueError):
     """Why a row gets no message, as a sentence."""
 
 
-class Taken(NamedTuple):
+class AcceptedRow(NamedTuple):
     """A row that gets a message. `variables` is a JSON array, or None where the text has none."""
 
     row: int
@@ -46,7 +46,7 @@ class Taken(NamedTuple):
     zone: str | None = None
 
 
-class Rejected(NamedTuple):
+class RejectedRow(NamedTuple):
     """A row that gets none."""
 
     row: int
@@ -75,14 +75,14 @@ class Preview:
     zone_sources: Counter[ZoneSource] = field(default_factory=Counter)
     zones: Counter[str] = field(default_factory=Counter)
     #: Zones of rows that get no message since the windows never open there.
-    shut_zones: set[str] = field(default_factory=set)
-    rejects: list[Rejected] = field(default_factory=list)
-    texts: list[Taken] = field(default_factory=list)
+    closed_zones: set[str] = field(default_factory=set)
+    rejects: list[RejectedRow] = field(default_factory=list)
+    texts: list[AcceptedRow] = field(default_factory=list)
 
-    def count(self, item: Taken | Rejected) -> None:
+    def add_row(self, item: AcceptedRow | RejectedRow) -> None:
         """Add one row."""
         self.rows += 1
-        if isinstance(item, Taken):
+        if isinstance(item, AcceptedRow):
             self.valid += 1
             self.parts += item.parts
             self.shapes[item.encoding, item.parts] += 1
@@ -100,7 +100,7 @@ class Preview:
             self.rejects.append(item)
 
 
-class Intake:
+class RowValidator:
     """Reads rows against one text: `for item in Intake(...)`; `preview` grows meanwhile."""
 
     def __init__(
@@ -132,31 +132,31 @@ class Intake:
         self._opens = opens
         self._seen = BitMap64()
 
-    def __iter__(self) -> Iterator[Taken | Rejected]:
+    def __iter__(self) -> Iterator[AcceptedRow | RejectedRow]:
         preview = self.preview
         for row in self._file:
             if self._limit is not None and preview.valid >= self._limit:
                 return
             item = self._read(row)
-            preview.count(item)
+            preview.add_row(item)
             yield item
 
-    def _read(self, row: Row) -> Taken | Rejected:
+    def _read(self, row: Row) -> AcceptedRow | RejectedRow:
         msisdn = None
         try:
             msisdn = self._number(row)
             if msisdn not in self._seen:
                 return self._taken(row, msisdn)
         except (MsisdnError, RenderError, ZoneError, _Unsendable) as error:
-            return Rejected(row.number, RejectKind.INVALID, msisdn, str(error), row.cells)
-        return Rejected(row.number, RejectKind.DUPLICATE, msisdn, _DUPLICATE, row.cells)
+            return RejectedRow(row.number, RejectKind.INVALID, msisdn, str(error), row.cells)
+        return RejectedRow(row.number, RejectKind.DUPLICATE, msisdn, _DUPLICATE, row.cells)
 
     def _number(self, row: Row) -> int:
         if row.surplus:
             raise _Unsendable(_SURPLUS)
         return self._reader.read(row.phone)
 
-    def _taken(self, row: Row, msisdn: int) -> Taken:
+    def _taken(self, row: Row, msisdn: int) -> AcceptedRow:
         values = self._template.values(row.cells)
         text = self._template.render_values(values)
         size = measure(text)
@@ -165,7 +165,7 @@ class Intake:
         zone = self._zone(row, msisdn)
         self._seen.add(msisdn)
         variables = orjson.dumps(values).decode() if values else None
-        return Taken(
+        return AcceptedRow(
             row.number,
             msisdn,
             text,
@@ -183,7 +183,7 @@ class Intake:
             return None
         zone, source = self._zone_of(row.cells, msisdn)
         if not self._opens(zone):
-            self.preview.shut_zones.add(zone)
+            self.preview.closed_zones.add(zone)
             raise _Unsendable(_why_shut(zone))
         self.preview.zone_sources[source] += 1
         return zone

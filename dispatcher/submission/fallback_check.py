@@ -4,17 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from dispatcher.campaigns.content import write
-from dispatcher.campaigns.gate import check_opens
+from dispatcher.campaigns.content import resolve_content
+from dispatcher.campaigns.gate import check_windows_open
 from dispatcher.errors import Refused
 from dispatcher.policy.routes import Leg
 from dispatcher.providers.base import Provider, RouteWish
-from dispatcher.submission.request import Ready
+from dispatcher.submission.request import ValidatedSubmission
 from dispatcher.types import Route
 
 
-def checked_leg(
-    ready: Ready, account: str, provider: Provider, resolve: Callable[[RouteWish], Route]
+def check_fallback(
+    ready: ValidatedSubmission,
+    account: str,
+    provider: Provider,
+    resolve: Callable[[RouteWish], Route],
 ) -> Leg:
     """The way by a fallback account: its own sender and template, else the campaign's.
 
@@ -26,11 +29,11 @@ def checked_leg(
         sender=settings.sender or order.sender,
         template=settings.template or order.template,
     )
-    with named(account):
+    with naming_account(account):
         route = resolve(wish)
-        written = write(order.content, provider, route)
+        written = resolve_content(order.content, provider, route)
         if not order.timing.in_recipients_zone:
-            check_opens(settings, order.wanted, (None,), datetime.now(UTC))
+            check_windows_open(settings, order.wanted, (None,), datetime.now(UTC))
     if (written.text, written.template_columns) != (
         ready.written.text, ready.written.template_columns,
     ):  # fmt: skip
@@ -42,7 +45,7 @@ def checked_leg(
 
 
 @contextmanager
-def named(account: str) -> Iterator[None]:
+def naming_account(account: str) -> Iterator[None]:
     """A refusal in the block names the fallback account that it is about."""
     try:
         yield

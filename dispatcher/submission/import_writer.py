@@ -5,13 +5,13 @@ from datetime import timedelta
 import orjson
 
 from dispatcher.policy.batching import BatchPlanner
-from dispatcher.recipients.validation import Preview, Rejected, Taken
+from dispatcher.recipients.validation import AcceptedRow, Preview, RejectedRow
 from dispatcher.status import Encoding
 from dispatcher.store import imports
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import Import, NewBatch, NewMessage, NewReject
 from dispatcher.store.messages import pack_cells
-from dispatcher.submission.request import Ready
+from dispatcher.submission.request import ValidatedSubmission
 
 #: An import whose writer is silent for so long is taken over.
 LEASE = timedelta(minutes=5)
@@ -22,7 +22,7 @@ _GROUP = 4000
 class ImportWriter:
     """Plans batches while rows come, and stores them in groups."""
 
-    def __init__(self, store: Store, job: Import, ready: Ready) -> None:
+    def __init__(self, store: Store, job: Import, ready: ValidatedSubmission) -> None:
         provider = ready.provider
         self._store = store
         self._job = job
@@ -30,7 +30,7 @@ class ImportWriter:
         self._width = len(ready.file.file_headers)
         self._is_one_each = ready.written.template_columns is not None
         self._texts_differ = ready.takes_requests
-        self._planner = BatchPlanner[tuple[Encoding, str | None], Taken](
+        self._planner = BatchPlanner[tuple[Encoding, str | None], AcceptedRow](
             max_recipients=provider.chunk if self._texts_differ else provider.max_recipients,
             max_bytes=ready.room_bytes,
         )
@@ -40,9 +40,9 @@ class ImportWriter:
         self._next_batch = 0
         self._next_seq = 0
 
-    def add(self, item: Taken | Rejected) -> None:
+    def add_row(self, item: AcceptedRow | RejectedRow) -> None:
         """Take one row."""
-        if isinstance(item, Rejected):
+        if isinstance(item, RejectedRow):
             cells = item.cells[: self._width] if self._keep_columns else []
             kept = orjson.dumps(cells).decode()
             self._rejects.append(NewReject(item.row, item.kind, item.msisdn, item.reason, kept))
@@ -55,7 +55,7 @@ class ImportWriter:
         if self._rows >= _GROUP:
             self._flush()
 
-    def finish(self, preview: Preview) -> None:
+    def finish_import(self, preview: Preview) -> None:
         """Store what is left, and the totals."""
         for _lane, rest in self._planner.flush():
             self._plan(rest)
@@ -73,7 +73,7 @@ class ImportWriter:
         with self._store.write() as conn:
             imports.finish(conn, self._job, counts, store_now(conn) + LEASE)
 
-    def _plan(self, items: list[Taken]) -> None:
+    def _plan(self, items: list[AcceptedRow]) -> None:
         first = self._next_seq
         self._batches.append(
             NewBatch(
@@ -93,12 +93,12 @@ class ImportWriter:
         self._next_seq += len(items)
         self._rows += len(items)
 
-    def _requests(self, items: list[Taken]) -> int:
+    def _requests(self, items: list[AcceptedRow]) -> int:
         if self._is_one_each:
             return len(items)
         return len({item.text for item in items}) if self._texts_differ else 1
 
-    def _packed(self, items: list[Taken]) -> bytes | None:
+    def _packed(self, items: list[AcceptedRow]) -> bytes | None:
         if not self._keep_columns:
             return None
         return pack_cells([item.cells[: self._width] for item in items])

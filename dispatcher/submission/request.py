@@ -10,14 +10,14 @@ from typing import BinaryIO
 
 import orjson
 
-from dispatcher.campaigns.content import Content, Written
-from dispatcher.campaigns.gate import Wanted, opens
+from dispatcher.campaigns.content import Content, ResolvedContent
+from dispatcher.campaigns.gate import CampaignConstraints, windows_open
 from dispatcher.campaigns.timing import Timing
 from dispatcher.numbers.msisdn import NumberReader
 from dispatcher.policy.routes import Leg
 from dispatcher.providers.base import Provider, ProviderSettings
 from dispatcher.recipients.reader import RecipientFile
-from dispatcher.recipients.validation import Intake
+from dispatcher.recipients.validation import RowValidator
 from dispatcher.status import Kind
 from dispatcher.text.template import BoundTemplate, fold
 from dispatcher.types import Route
@@ -29,7 +29,7 @@ _ZONE_HEADERS = frozenset({"timezone", "time zone", "time_zone", "tz"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class SubmissionRequest:
     """What a person asks for: one recipient file, one text, one account."""
 
     source: Path | BinaryIO
@@ -51,10 +51,10 @@ class Order:
     timing: Timing = field(default_factory=Timing)
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> CampaignConstraints:
         """What its windows and expiry are judged by."""
         timing = self.timing
-        return Wanted(
+        return CampaignConstraints(
             kind=self.kind,
             schedule=timing.schedule,
             start_at=timing.start_at,
@@ -67,13 +67,13 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class ValidatedSubmission:
     """An order that passed every check that needs no row of the file."""
 
-    order: Order
+    order: SubmissionRequest
     provider: Provider
     route: Route
-    written: Written
+    written: ResolvedContent
     file: RecipientFile
     template: BoundTemplate
     #: Where it goes on while its account is out of service, in this order.
@@ -109,10 +109,10 @@ class Ready:
         """The header of the column that says a recipient's time zone, if the file has one."""
         return next((name for name in self.file.headers if fold(name) in _ZONE_HEADERS), None)
 
-    def intake(self) -> Intake:
+    def intake(self) -> RowValidator:
         """The file's rows against this text."""
         provider = self.provider
-        return Intake(
+        return RowValidator(
             self.file,
             self.template,
             NumberReader(provider.settings.country),
@@ -130,7 +130,7 @@ class Ready:
 
         @cache
         def ever(zone: str) -> bool:
-            return opens(settings, wanted, zone, now)
+            return windows_open(settings, wanted, zone, now)
 
         return ever
 

@@ -12,14 +12,14 @@ from datetime import UTC, datetime, timedelta
 import orjson
 from sqlalchemy import Connection
 
-from dispatcher.campaigns.content import try_request, write
-from dispatcher.campaigns.gate import check_opens
+from dispatcher.campaigns.content import resolve_content, try_request
+from dispatcher.campaigns.gate import check_windows_open
 from dispatcher.errors import Refused
 from dispatcher.local.liveness import is_gone, own_name
 from dispatcher.policy.routes import Leg, stored
 from dispatcher.providers.base import Provider, RouteWish
 from dispatcher.recipients.reader import open_recipients
-from dispatcher.recipients.validation import Preview, Rejected
+from dispatcher.recipients.validation import Preview, RejectedRow
 from dispatcher.recovery.witness import Witness
 from dispatcher.status import CampaignState
 from dispatcher.store import campaigns, imports
@@ -27,9 +27,9 @@ from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import Import, NewBatch, NewMessage
 from dispatcher.store.messages import pack_cells
 from dispatcher.store.table_values import AnyRow
-from dispatcher.submission.fallback_check import named
+from dispatcher.submission.fallback_check import naming_account
 from dispatcher.submission.import_writer import LEASE, ImportWriter
-from dispatcher.submission.request import Order, Ready
+from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
 from dispatcher.text.segments import measure
 from dispatcher.types import Route
 
@@ -37,7 +37,7 @@ _SAME_WITHIN = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
+class CompleteImport:
     """A complete import that waits for a yes."""
 
     job: Import
@@ -45,9 +45,9 @@ class Imported:
 
 
 @contextmanager
-def prepared(
-    order: Order, provider: Provider, resolve: Callable[[RouteWish], Route]
-) -> Iterator[Ready]:
+def validated_submission(
+    order: SubmissionRequest, provider: Provider, resolve: Callable[[RouteWish], Route]
+) -> Iterator[ValidatedSubmission]:
     """Check everything that needs no row: text, placeholders, file, sender, template, windows.
 
     Raises Refused or UsageProblem; `resolve` may also raise ProviderError.
@@ -59,45 +59,45 @@ def prepared(
     )
     written = None
     if order.content.text is not None:  # what needs no answer of the provider is told first
-        written = write(order.content, provider, Route(sender=""))
+        written = resolve_content(order.content, provider, Route(sender=""))
     if not order.timing.in_recipients_zone:
-        check_opens(provider.settings, order.wanted, (None,), datetime.now(UTC))
+        check_windows_open(provider.settings, order.wanted, (None,), datetime.now(UTC))
     with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
         bound = written.template.bind(file.headers) if written is not None else None
         route = resolve(wish)
         if written is None or bound is None:
-            written = write(order.content, provider, route)
+            written = resolve_content(order.content, provider, route)
             bound = written.template.bind(file.headers)
         try_request(order.content, written, provider, route, order.kind)
-        yield Ready(
+        yield ValidatedSubmission(
             order=order, provider=provider, route=route, written=written, file=file, template=bound
         )
 
 
 def dry_run(
-    ready: Ready,
+    ready: ValidatedSubmission,
     progress: Callable[[int], None],
-    rejected: Callable[[Rejected], None] = lambda _row: None,
+    rejected: Callable[[RejectedRow], None] = lambda _row: None,
 ) -> Preview:
     """Read the whole file and store nothing. Raises Refused as `import_rows`."""
     intake = ready.intake()
     for item in intake:
         progress(item.row)
-        if isinstance(item, Rejected):
+        if isinstance(item, RejectedRow):
             rejected(item)
     _check_rows(ready, intake.preview)
     return intake.preview
 
 
-def _check_rows(ready: Ready, preview: Preview) -> None:
+def _check_rows(ready: ValidatedSubmission, preview: Preview) -> None:
     """Raises Refused where there is no row, or where the windows open in no recipient's zone."""
-    zones = sorted({*preview.zones, *preview.shut_zones})
+    zones = sorted({*preview.zones, *preview.closed_zones})
     if zones:
         wanted, now = ready.order.wanted, datetime.now(UTC)
-        check_opens(ready.provider.settings, wanted, zones, now)
+        check_windows_open(ready.provider.settings, wanted, zones, now)
         for name, settings in ready.fallback_settings.items():
-            with named(name):
-                check_opens(settings, wanted, zones, now)
+            with naming_account(name):
+                check_windows_open(settings, wanted, zones, now)
     if not preview.rows:
         raise Refused(
             f"{ready.order.source_name} has a header and no rows below it",
@@ -105,7 +105,7 @@ def _check_rows(ready: Ready, preview: Preview) -> None:
         )
 
 
-def already_submitted(store: Store, ready: Ready) -> AnyRow | None:
+def find_submitted(store: Store, ready: ValidatedSubmission) -> AnyRow | None:
     """The campaign that this idempotency key made from the same content.
 
     Raises Refused where the key was used with other content, or where the same content was
@@ -115,7 +115,7 @@ def already_submitted(store: Store, ready: Ready) -> AnyRow | None:
         return _earlier(conn, ready)
 
 
-def _earlier(conn: Connection, ready: Ready) -> AnyRow | None:
+def _earlier(conn: Connection, ready: ValidatedSubmission) -> AnyRow | None:
     order, content_key = ready.order, ready.content_key
     if order.idempotency_key is not None:
         known = campaigns.with_idempotency_key(conn, order.idempotency_key)
@@ -139,7 +139,9 @@ def _earlier(conn: Connection, ready: Ready) -> AnyRow | None:
     return None
 
 
-def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> Imported:
+def import_rows(
+    store: Store, ready: ValidatedSubmission, progress: Callable[[int], None]
+) -> CompleteImport:
     """Read the file into the store. Until `accept`, the campaign sends nothing.
 
     An unfinished import of the same content or key is discarded first; one that is still being
@@ -150,17 +152,17 @@ def import_rows(store: Store, ready: Ready, progress: Callable[[int], None]) -> 
     intake = ready.intake()
     try:
         for item in intake:
-            writer.add(item)
+            writer.add_row(item)
             progress(item.row)
         _check_rows(ready, intake.preview)
-        writer.finish(intake.preview)
+        writer.finish_import(intake.preview)
     except BaseException:
-        discard(store, job)
+        discard_import(store, job)
         raise
-    return Imported(job=job, preview=intake.preview)
+    return CompleteImport(job=job, preview=intake.preview)
 
 
-def import_lists(store: Store, ready: Ready) -> Imported:
+def import_lists(store: Store, ready: ValidatedSubmission) -> CompleteImport:
     """Make the campaign to contact lists kept at the provider: one message stands for them all.
 
     Its number is 0. Raises Refused for a text with placeholders.
@@ -188,10 +190,10 @@ def import_lists(store: Store, ready: Ready) -> Imported:
         lease_until = store_now(conn) + LEASE
         imports.write(conn, job, [batch], [], lease_until=lease_until)
         imports.finish(conn, job, {"rows": 1, "total": 1, "parts": size.parts}, lease_until)
-    return Imported(job=job, preview=preview)
+    return CompleteImport(job=job, preview=preview)
 
 
-def accept(store: Store, imported: Imported) -> CampaignState:
+def accept_import(store: Store, imported: CompleteImport) -> CampaignState:
     """Make the campaign `scheduled`, or `rejected` where nothing in it can be sent."""
     state = CampaignState.SCHEDULED if imported.preview.valid else CampaignState.REJECTED
     with store.write() as conn:
@@ -199,7 +201,7 @@ def accept(store: Store, imported: Imported) -> CampaignState:
     return state
 
 
-def discard(store: Store, job: Import) -> None:
+def discard_import(store: Store, job: Import) -> None:
     """Remove an import that was not accepted."""
     is_left = True
     while is_left:
@@ -207,7 +209,7 @@ def discard(store: Store, job: Import) -> None:
             is_left = not imports.discard(conn, job, store_now(conn) + LEASE)
 
 
-def _start(store: Store, ready: Ready) -> Import:
+def _start(store: Store, ready: ValidatedSubmission) -> Import:
     witness = Witness(store)
     with store.write() as conn:
         held = witness.look(conn)
@@ -220,10 +222,10 @@ def _start(store: Store, ready: Ready) -> Import:
             left = _fenced_off(conn, ready)
             if left is None:
                 return _started(conn, ready)
-        discard(store, left)
+        discard_import(store, left)
 
 
-def _fenced_off(conn: Connection, ready: Ready) -> Import | None:
+def _fenced_off(conn: Connection, ready: ValidatedSubmission) -> Import | None:
     """What an earlier, killed submission of the same content or key left behind."""
     left = imports.unfinished(conn, ready.content_key, ready.order.idempotency_key)
     if left is None:
@@ -238,7 +240,7 @@ def _fenced_off(conn: Connection, ready: Ready) -> Import | None:
     return imports.take_over(conn, left, now + LEASE)
 
 
-def _started(conn: Connection, ready: Ready) -> Import:
+def _started(conn: Connection, ready: ValidatedSubmission) -> Import:
     order = ready.order
     known = _earlier(conn, ready)
     if known is not None:
@@ -256,14 +258,14 @@ def _started(conn: Connection, ready: Ready) -> Import:
         "sender_ref": ready.route.sender_ref,
         "template_ref": ready.route.template_ref,
         "routes": stored([Leg(order.account, ready.route), *ready.fallbacks]),
-        **order.content.columns(ready.written),
+        **order.content.stored_columns(ready.written),
         "columns": orjson.dumps(ready.file.file_headers if order.keep_columns else ()).decode(),
         "source_name": order.source_name,
         "content_key": ready.content_key,
         "idempotency_key": order.idempotency_key,
         "on_doubt": order.on_doubt,
         "import_writer": own_name(),
-        **order.timing.columns(),
+        **order.timing.stored_columns(),
         "created_at": now,
     }
     return imports.start(conn, values, now + LEASE)

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from dispatcher.campaigns import control as commands
 from dispatcher.campaigns import resolution
-from dispatcher.campaigns.resolution import Choice
+from dispatcher.campaigns.resolution import DoubtChoice
 from dispatcher.errors import Refused, StoreError
 from dispatcher.outbound.release import release
 from dispatcher.outbound.sweep import sweep
@@ -75,9 +75,13 @@ SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 MOST_CAMPAIGNS = 12
 #: What a person may do, as often as it stands here.
 COMMANDS = [
-    *[commands.resume, commands.pause, resolution.retry] * 3, commands.cancel,
+    *[commands.resume, commands.pause, resolution.retry_failed] * 3, commands.cancel,
 ]  # fmt: skip
-CHOSEN = {Choice.RESEND: PENDING, Choice.DROP: FAILED, Choice.ASSUME_SUBMITTED: SUBMITTED}
+CHOSEN = {
+    DoubtChoice.RESEND: PENDING,
+    DoubtChoice.DROP: FAILED,
+    DoubtChoice.ASSUME_SUBMITTED: SUBMITTED,
+}
 #: How a request may fare at the provider; without a verdict its first byte never left.
 FATES = ["accepted", "refused", "partial", "throttled", "lost answer", "lost request"]
 #: What the other account takes: fewer in a request.
@@ -241,7 +245,7 @@ class Promises(RuleBasedStateMachine):
             "fall back": lambda: self._fall_back(campaign_id),
             "an answer": lambda: self._settle(worker, unsettled[0], polled=True),
             "answers": lambda: [self._settle(worker, one, polled=True) for one in worker.calls],
-            **{choice.value: partial(self._resolve, campaign_id, choice) for choice in Choice},
+            **{choice.value: partial(self._resolve, campaign_id, choice) for choice in DoubtChoice},
         }
         happens[event]()
 
@@ -591,13 +595,13 @@ class Promises(RuleBasedStateMachine):
             decisions.again(conn, case, absent, failed_after=MAX_ATTEMPTS, now=self.now)
         decisions.close(conn, case, next_at=self.now, looked=True)
 
-    @rule(data=st.data(), choice=st.sampled_from(Choice))
+    @rule(data=st.data(), choice=st.sampled_from(DoubtChoice))
     def resolve(self, data, choice):
         self._resolve(self._campaign(data), choice)
 
     def _resolve(self, campaign_id, choice):
         with suppress(Refused):
-            resolution.resolve(self.store, str(campaign_id), choice)
+            resolution.resolve_doubts(self.store, str(campaign_id), choice)
         now, old = self.oracle, self.oracle.now
         # Before the check: what was chosen is known from here on.
         with self.store.read() as conn:
@@ -605,11 +609,11 @@ class Promises(RuleBasedStateMachine):
             after = {(row.campaign_id, row.seq): row.state for row in conn.execute(query)}
         moved = [k for k in after if old.state(k) is IN_DOUBT and after[k] != IN_DOUBT]
         match choice:
-            case Choice.RESEND:
+            case DoubtChoice.RESEND:
                 now.resent.update(moved)
-            case Choice.DROP:
+            case DoubtChoice.DROP:
                 now.dropped.update(moved)
-            case Choice.ASSUME_SUBMITTED:
+            case DoubtChoice.ASSUME_SUBMITTED:
                 now.assumed.update(moved)
         now.step((IN_DOUBT, CHOSEN[choice]))
 
@@ -625,7 +629,10 @@ class Promises(RuleBasedStateMachine):
     def steer(self, command, campaign_id):
         with suppress(Refused):
             command(self.store, str(campaign_id))
-        may = {resolution.retry: [(FAILED, PENDING)], commands.cancel: [(PENDING, CANCELLED)]}
+        may = {
+            resolution.retry_failed: [(FAILED, PENDING)],
+            commands.cancel: [(PENDING, CANCELLED)],
+        }
         old, _new = self.oracle.step(*may.get(command, []))
         for key in self.oracle.moved(old, FAILED):
             assert key not in self.oracle.dropped

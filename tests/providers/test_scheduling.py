@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.campaigns.content import Content, try_request, write
+from dispatcher.campaigns.content import Content, resolve_content, try_request
 from dispatcher.errors import Refused
 from dispatcher.providers.scheduling import local_minute
 from dispatcher.status import Kind
@@ -69,7 +69,7 @@ def test_a_schedule_that_the_account_cannot_tell_is_refused_when_it_is_submitted
     provider = type(configured)(zoneless)
     content = Content(text="Later.", schedule_at=datetime(2030, 1, 1, tzinfo=UTC))
     route = Route(sender="12025550100")
-    written = write(content, provider, route)
+    written = resolve_content(content, provider, route)
 
     try_request(content, written, configured, route, Kind.TRANSACTIONAL)
     with pytest.raises(Refused, match="not configured"):
@@ -81,4 +81,4 @@ def test_a_flash_message_of_a_template_alone_is_refused_when_it_is_submitted():
     route = Route(sender="SENDER", template="1507160000000000001")
 
     with pytest.raises(Refused, match="no flash messages"):
-        try_request(content, write(content, provider, route), provider, route, Kind.OTP)
+        try_request(content, resolve_content(content, provider, route), provider, route, Kind.OTP)

@@ -18,8 +18,8 @@ from dispatcher.store.attempts import Terms
 from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage, NewReject
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
-from dispatcher.submission.request import Order
-from dispatcher.submission.service import accept, import_rows, prepared
+from dispatcher.submission.request import SubmissionRequest
+from dispatcher.submission.service import accept_import, import_rows, validated_submission
 from dispatcher.types import HttpRequest, HttpResponse, Route, SubmitOutcome, SubmitRequest
 
 #: The clock of tests that pass their own times.
@@ -142,20 +142,20 @@ def order(content="phone\n9800000001\n", *, text="Hello", **values):
     """An order for a file of this content."""
     source = io.BytesIO(content if isinstance(content, bytes) else content.encode())
     given = {"source": source, "source_name": "people.csv", "account": "main", "name": "spring"}
-    return Order(content=Content(text=text), **(given | values))
+    return SubmissionRequest(content=Content(text=text), **(given | values))
 
 
 def ready(wanted, adapter=None):
     """The order, checked, for use in `with`."""
     adapter = adapter or provider(country="IN", sender="SENDER")
-    return prepared(wanted, adapter, lambda wish: Route(sender=wish.sender))
+    return validated_submission(wanted, adapter, lambda wish: Route(sender=wish.sender))
 
 
 def submit(store, wanted, adapter=None):
     """Import and accept an order, as the command line does after a yes; the campaign's id."""
     with ready(wanted, adapter) as checked:
         imported = import_rows(store, checked, ignore)
-    accept(store, imported)
+    accept_import(store, imported)
     return imported.job.campaign_id
 
 

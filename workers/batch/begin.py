@@ -11,7 +11,7 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from dispatcher.campaigns.gate import gate
+from dispatcher.campaigns.gate import send_permission
 from dispatcher.outbound.transport import Departure, boottime
 from dispatcher.policy.fair_queue import day_end
 from dispatcher.policy.pacing import DEADLINE_SLACK_S, Door, start_in
@@ -57,7 +57,7 @@ def begin(own: Services, work: Work) -> Start | float | None:
         paid = {rate: start_s + rate.pays_for_s(work) for rate in rates.rates(work)}
         timeout = timedelta(seconds=settings.timeout_s + DEADLINE_SLACK_S)
         terms = Terms(
-            gate=lambda row, at: gate(settings, row, work.claim.zone, at),
+            gate=lambda row, at: send_permission(settings, row, work.claim.zone, at),
             deadline=now + timedelta(seconds=start_s) + timeout,
             offsets_s=offsets,
             paid_for_s={rate.unit: s for rate, s in paid.items() if not rate.is_campaigns},

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import orjson
 
-from dispatcher.campaigns.rendering import render
+from dispatcher.campaigns.rendering import render_messages
 from dispatcher.policy.routes import route_of
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
@@ -22,7 +22,7 @@ def batch_of(
     """
     schedule_at = campaign.schedule_at
     return SubmitBatch(
-        recipients=render(campaign.text, rows, campaign.template_columns),
+        recipients=render_messages(campaign.text, rows, campaign.template_columns),
         encoding=Encoding(encoding),
         kind=Kind(campaign.kind),
         route=route_of(campaign, account),

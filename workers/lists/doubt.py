@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from dispatcher.campaigns.rendering import render
+from dispatcher.campaigns.rendering import render_messages
 from dispatcher.policy.reconciliation import (
     MAX_LOOKS,
     Doubt,
@@ -86,7 +86,7 @@ def _outcome(
 ) -> _Outcome:
     notes = {row.seq: Note(row.note or 0) for row in doubtful.recipients}
     campaign = doubtful.campaign
-    recipients = render(campaign.text, doubtful.recipients, campaign.template_columns)
+    recipients = render_messages(campaign.text, doubtful.recipients, campaign.template_columns)
     listed = {
         entry.provider_message_id
         for recipient in recipients

@@ -13,13 +13,15 @@ from dispatcher.errors import UsageProblem
 if TYPE_CHECKING:
     from dispatcher.policy.routes import Leg
     from dispatcher.providers.base import Provider, RouteWish
-    from dispatcher.submission.request import Ready
+    from dispatcher.submission.request import ValidatedSubmission
     from dispatcher.types import Route
 
 
-def with_fallbacks(ctx: click.Context, ready: "Ready", given: dict[str, Any]) -> "Ready":
+def with_fallbacks(
+    ctx: click.Context, ready: "ValidatedSubmission", given: dict[str, Any]
+) -> "ValidatedSubmission":
     """The order with the accounts that it may go on by. Raises Refused, naming the account."""
-    from dispatcher.submission.fallback_check import checked_leg
+    from dispatcher.submission.fallback_check import check_fallback
 
     legs: list[Leg] = []
     settings = {}
@@ -31,7 +33,7 @@ def with_fallbacks(ctx: click.Context, ready: "Ready", given: dict[str, Any]) ->
                 hint="name another account, or leave it out",
             )
         check_features(ctx, name, provider, given)
-        legs.append(checked_leg(ready, name, provider, partial(_resolve, name, provider)))
+        legs.append(check_fallback(ready, name, provider, partial(_resolve, name, provider)))
         settings[name] = provider.settings
     return replace(ready, fallbacks=tuple(legs), fallback_settings=settings)
 

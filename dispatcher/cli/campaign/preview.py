@@ -18,9 +18,9 @@ from dispatcher.errors import StoreError, UsageProblem
 
 if TYPE_CHECKING:
     from dispatcher.forecast.simulation import Forecast
-    from dispatcher.recipients.validation import Preview, Rejected
+    from dispatcher.recipients.validation import Preview, RejectedRow
     from dispatcher.store.engine import Store
-    from dispatcher.submission.request import Ready
+    from dispatcher.submission.request import ValidatedSubmission
 
 _SHOWN_REASONS = 8
 _SHOWN_ZONES = 6
@@ -34,7 +34,7 @@ _ENCODINGS = {
 }
 
 
-def print_preview(store: "Store", ready: "Ready", preview: "Preview") -> None:
+def print_preview(store: "Store", ready: "ValidatedSubmission", preview: "Preview") -> None:
     """The whole preview, on standard output."""
     click.echo(
         f"{safe_text(ready.order.source_name)}: {counted(preview.rows, 'row')}, phone column "
@@ -54,7 +54,9 @@ def print_preview(store: "Store", ready: "Ready", preview: "Preview") -> None:
         _print_outlook(store, ready, preview)
 
 
-def preview_json(store: "Store", ready: "Ready", preview: "Preview") -> dict[str, Any]:
+def preview_json(
+    store: "Store", ready: "ValidatedSubmission", preview: "Preview"
+) -> dict[str, Any]:
     """What a dry run found; there is no campaign, so no id."""
     from dispatcher.forecast.service import as_json
 
@@ -73,7 +75,7 @@ def preview_json(store: "Store", ready: "Ready", preview: "Preview") -> dict[str
 
 
 def _forecast(
-    store: "Store", ready: "Ready", preview: "Preview"
+    store: "Store", ready: "ValidatedSubmission", preview: "Preview"
 ) -> "tuple[Forecast, StoreError | None]":
     """As if it were alone where the store cannot be read, and why: a dry run needs no store."""
     from dispatcher.forecast import service
@@ -84,7 +86,7 @@ def _forecast(
         return service.of_order_alone(ready, preview, datetime.now(UTC)), error
 
 
-def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
+def _print_outlook(store: "Store", ready: "ValidatedSubmission", preview: "Preview") -> None:
     from zoneinfo import ZoneInfo
 
     from dispatcher.forecast import service
@@ -95,7 +97,7 @@ def _print_outlook(store: "Store", ready: "Ready", preview: "Preview") -> None:
     print_line(f"forecast: {service.in_words(found, zone)}{alone}", "    ")
 
 
-def _print_parts(ready: "Ready", preview: "Preview") -> None:
+def _print_parts(ready: "ValidatedSubmission", preview: "Preview") -> None:
     shapes = ", ".join(
         f"{count} × {counted(parts, 'part')} {encoding.label}"
         for (encoding, parts), count in sorted(preview.shapes.items())
@@ -118,7 +120,7 @@ def _print_parts(ready: "Ready", preview: "Preview") -> None:
         _print_zones(ready, preview)
 
 
-def print_terms(ready: "Ready") -> None:
+def print_terms(ready: "ValidatedSubmission") -> None:
     """When and how fast it will be sent, and what was asked for besides."""
     from dispatcher.campaigns.wording import terms
 
@@ -131,7 +133,7 @@ def print_terms(ready: "Ready") -> None:
         print_line(", ".join(f"{label} {words}" for label, words in rest), "    ")
 
 
-def _print_zones(ready: "Ready", preview: "Preview") -> None:
+def _print_zones(ready: "ValidatedSubmission", preview: "Preview") -> None:
     from dispatcher.windows.recipient_zones import ZoneSource
 
     words = {
@@ -156,12 +158,12 @@ def _print_zones(ready: "Ready", preview: "Preview") -> None:
     print_line(f"  {', '.join(named)}", "    ")
 
 
-def _print_warnings(ready: "Ready", preview: "Preview") -> None:
+def _print_warnings(ready: "ValidatedSubmission", preview: "Preview") -> None:
     for warning in _warnings(ready, preview):
         print_line(f"note: {warning}", "  ", style={"fg": "yellow"})
 
 
-def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
+def _warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str]:
     from dispatcher.campaigns.content import differs_from
     from dispatcher.campaigns.wording import past_dates
     from dispatcher.status import Encoding
@@ -193,7 +195,7 @@ def _warnings(ready: "Ready", preview: "Preview") -> list[str]:
     return found
 
 
-def _burst(ready: "Ready", preview: "Preview") -> str | None:
+def _burst(ready: "ValidatedSubmission", preview: "Preview") -> str | None:
     """That the rate is slow for the size of requests, each of which leaves at once."""
     from dispatcher.campaigns.wording import rate_in_words
 
@@ -244,7 +246,9 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def rejects_written(ready: "Ready", path: Path | None) -> "Iterator[Callable[[Rejected], None]]":
+def rejects_written(
+    ready: "ValidatedSubmission", path: Path | None
+) -> "Iterator[Callable[[RejectedRow], None]]":
     """What writes each row that gets no message to `path`; nothing without one."""
     from dispatcher.campaigns.export import RejectsFile
 
@@ -254,20 +258,20 @@ def rejects_written(ready: "Ready", path: Path | None) -> "Iterator[Callable[[Re
     headers = ready.file.file_headers if ready.order.keep_columns else ()
     with _opened(path) as out:
         rejects = RejectsFile(out, ready.order.account, headers)
-        yield rejects.write
+        yield rejects.write_row
     _say_written(rejects.count, path)
 
 
 def write_rejects(store: "Store", campaign_id: int, path: Path) -> None:
     """Write the rows that get no message. Raises UsageProblem where the file cannot be written."""
-    from dispatcher.campaigns.export import write_csv
+    from dispatcher.campaigns.export import write_export
     from dispatcher.store import campaigns
 
     with store.read() as conn:
         campaign = campaigns.get(conn, campaign_id)
     assert campaign is not None
     with _opened(path) as out:
-        count = write_csv(store, campaign, out, rejects_only=True)
+        count = write_export(store, campaign, out, rejects_only=True)
     _say_written(count, path)
 
 

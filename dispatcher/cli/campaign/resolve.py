@@ -9,7 +9,7 @@ from dispatcher.cli.output import confirm, counted, declined, print_json
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns.resolution import Done, Doubted
+    from dispatcher.campaigns.resolution import DoubtCount, ResolutionResult
     from dispatcher.store.engine import Store
 
 _CHOICES = {
@@ -55,10 +55,12 @@ def resolve(
         raise UsageProblem("say what becomes of them", f"give one of --{', --'.join(_CHOICES)}")
     store = Store(settings_from(ctx).store.url)
     numbers = _numbers(ctx, store, reference, recipients)
-    doubted = resolution.survey(store, reference, numbers)
+    doubted = resolution.count_doubts(store, reference, numbers)
     if not confirm(_question(doubted, choice), yes):
         raise declined("nothing was changed")
-    done = resolution.resolve(store, str(doubted.campaign.id), resolution.Choice(choice), numbers)
+    done = resolution.resolve_doubts(
+        store, str(doubted.campaign.id), resolution.DoubtChoice(choice), numbers
+    )
     words = {
         "resend": "will be submitted again",
         "assume-submitted": "counted as submitted",
@@ -90,11 +92,11 @@ def retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
     question = f"Try the failed recipients of campaign {shown.campaign.id} again (up to {failed})?"
     if failed and not confirm(question, yes):
         raise declined("nothing was changed")
-    done = resolution.retry(store, str(shown.campaign.id))
+    done = resolution.retry_failed(store, str(shown.campaign.id))
     _answer(store, done, "will be tried again", as_json=as_json)
 
 
-def _question(doubted: "Doubted", choice: str) -> str:
+def _question(doubted: "DoubtCount", choice: str) -> str:
     """How many it is about, and what it can cost."""
     who = f"{counted(doubted.recipients, 'recipient')} of campaign {doubted.campaign.id}"
     later = ""
@@ -132,7 +134,7 @@ def _numbers(
         raise UsageProblem(f"--recipient: {error}", "as in --recipient +919800000001") from None
 
 
-def _answer(store: "Store", done: "Done", what: str, *, as_json: bool) -> None:
+def _answer(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:
     from dispatcher.campaigns import control
 
     shown = control.view(store, str(done.campaign_id))

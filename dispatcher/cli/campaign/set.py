@@ -156,7 +156,7 @@ def _check(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> 
 
     import orjson
 
-    from dispatcher.campaigns.gate import Wanted, check_opens
+    from dispatcher.campaigns.gate import CampaignConstraints, check_windows_open
     from dispatcher.campaigns.timing import Timing, check_start
     from dispatcher.status import Kind
 
@@ -171,5 +171,5 @@ def _check(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> 
     at = campaign.schedule_at
     if at is not None and at <= now:
         at = None
-    wanted = Wanted(kind=Kind(campaign.kind), schedule=schedule, schedule_at=at, **new)
-    check_opens(settings.account(campaign.account), wanted, zones, now)
+    wanted = CampaignConstraints(kind=Kind(campaign.kind), schedule=schedule, schedule_at=at, **new)
+    check_windows_open(settings.account(campaign.account), wanted, zones, now)

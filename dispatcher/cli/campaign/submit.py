@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from dispatcher.campaigns.timing import Timing
     from dispatcher.providers.base import Provider, RouteWish
     from dispatcher.store.engine import Store
-    from dispatcher.submission.request import Order, Ready
-    from dispatcher.submission.service import Imported
+    from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
+    from dispatcher.submission.service import CompleteImport
     from dispatcher.types import Route
 
 
@@ -165,13 +165,13 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     if given["contact_lists"]:
         submit_to_lists(store, order, provider, resolve, given)
         return
-    with service.prepared(order, provider, resolve) as checked:
+    with service.validated_submission(order, provider, resolve) as checked:
         ready = with_fallbacks(ctx, checked, given)
         if given["dry_run"]:
             _dry_run(store, ready, given)
             return
         make_new(store)
-        if (known := service.already_submitted(store, ready)) is not None:
+        if (known := service.find_submitted(store, ready)) is not None:
             what = "was submitted before with this key"
             answer(store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what)
             return
@@ -188,7 +188,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     answer(store, reference, given["wait_for"], as_json=given["as_json"], what="is scheduled")
 
 
-def _dry_run(store: "Store", ready: "Ready", given: dict[str, Any]) -> None:
+def _dry_run(store: "Store", ready: "ValidatedSubmission", given: dict[str, Any]) -> None:
     from dispatcher.cli.campaign.preview import preview_json, print_preview, rejects_written
     from dispatcher.submission import service
 
@@ -200,7 +200,9 @@ def _dry_run(store: "Store", ready: "Ready", given: dict[str, Any]) -> None:
         print_preview(store, ready, preview)
 
 
-def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported":
+def _import(
+    store: "Store", ready: "ValidatedSubmission", given: dict[str, Any]
+) -> "CompleteImport":
     """Store the rows, show what they are, and ask. On a no, nothing is kept: Refused."""
     from dispatcher.cli.campaign.preview import print_preview, write_rejects
     from dispatcher.cli.campaign.submit_checks import say_scheduled
@@ -219,11 +221,11 @@ def _import(store: "Store", ready: "Ready", given: dict[str, Any]) -> "Imported"
         if given["test_to"] is not None and valid:
             send_test(store, ready, imported.preview.texts[0].text, given["test_to"])
         if not valid or confirm(f"Send to {counted(valid, 'recipient')}?", given["yes"]):
-            service.accept(store, imported)
+            service.accept_import(store, imported)
             accepted = True
     finally:
         if not accepted:
-            service.discard(store, imported.job)
+            service.discard_import(store, imported.job)
     if not accepted:
         raise declined("nothing was sent, and nothing is kept")
     return imported
@@ -288,9 +290,11 @@ def _whole_minute(at: "datetime") -> "datetime":
     return whole if whole == at else whole + timedelta(minutes=1)
 
 
-def _order(account: str, given: dict[str, Any], timing: "Timing", content: "Content") -> "Order":
+def _order(
+    account: str, given: dict[str, Any], timing: "Timing", content: "Content"
+) -> "SubmissionRequest":
     from dispatcher.status import Kind
-    from dispatcher.submission.request import Order
+    from dispatcher.submission.request import SubmissionRequest
 
     file = given["file"]
     if file is None and not given["contact_lists"]:
@@ -299,7 +303,7 @@ def _order(account: str, given: dict[str, Any], timing: "Timing", content: "Cont
     name = given["name"] or (Path(file).stem if isinstance(source, Path) else "standard input")
     if name.isdigit():
         name = f"campaign {name}"
-    return Order(
+    return SubmissionRequest(
         source=source,
         source_name=Path(file).name if isinstance(source, Path) else "standard input",
         account=account,
@@ -345,7 +349,7 @@ def _mapping(pairs: tuple[str, ...]) -> dict[str, str]:
     return mapping
 
 
-def _progress(ready: "Ready") -> Callable[[int], None]:
+def _progress(ready: "ValidatedSubmission") -> Callable[[int], None]:
     """A line that counts rows while a large file is read; nothing without a terminal."""
     if not sys.stderr.isatty():
         return lambda _row: None

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from dispatcher.providers.base import Provider, RouteWish
     from dispatcher.store.engine import Store
-    from dispatcher.submission.request import Order, Ready
-    from dispatcher.submission.service import Imported
+    from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
+    from dispatcher.submission.service import CompleteImport
     from dispatcher.types import Route
 
 #: Options and the capability that each needs.
@@ -81,7 +81,7 @@ def check_combinations(given: dict[str, Any]) -> None:
             )
 
 
-def say_scheduled(ready: "Ready") -> None:
+def say_scheduled(ready: "ValidatedSubmission") -> None:
     """Say what handing the schedule to the provider means."""
     from zoneinfo import ZoneInfo
 
@@ -99,7 +99,7 @@ def say_scheduled(ready: "Ready") -> None:
 
 def submit_to_lists(
     store: "Store",
-    order: "Order",
+    order: "SubmissionRequest",
     provider: "Provider",
     resolve: "Callable[[RouteWish], Route]",
     given: dict[str, Any],
@@ -117,12 +117,12 @@ def submit_to_lists(
         source_name=f"contact lists {name}",
         name=given["name"] or f"contact lists {name}",
     )
-    with service.prepared(order, provider, resolve) as ready:
+    with service.validated_submission(order, provider, resolve) as ready:
         if not given["as_json"]:
             _say(ready)
         if given["dry_run"]:
             return
-        known = service.already_submitted(store, ready)
+        known = service.find_submitted(store, ready)
         if known is None:
             imported = service.import_lists(store, ready)
             _ask(store, imported, given)
@@ -131,7 +131,7 @@ def submit_to_lists(
     answer(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
 
 
-def _say(ready: "Ready") -> None:
+def _say(ready: "ValidatedSubmission") -> None:
     from dispatcher.cli.campaign.preview import print_terms
 
     click.echo(f"to the {safe_text(ready.order.source_name)} of account {ready.order.account}")
@@ -145,16 +145,16 @@ def _say(ready: "Ready") -> None:
     say_scheduled(ready)
 
 
-def _ask(store: "Store", imported: "Imported", given: dict[str, Any]) -> None:
+def _ask(store: "Store", imported: "CompleteImport", given: dict[str, Any]) -> None:
     from dispatcher.submission import service
 
     accepted = False
     try:
         if confirm("Send to everybody on these lists?", given["yes"]):
-            service.accept(store, imported)
+            service.accept_import(store, imported)
             accepted = True
     finally:
         if not accepted:
-            service.discard(store, imported.job)
+            service.discard_import(store, imported.job)
     if not accepted:
         raise declined("nothing was sent, and nothing is kept")

@@ -154,18 +154,18 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
       dispatcher campaign export 1 -o results.csv
     """
     from dispatcher.campaigns import control
-    from dispatcher.campaigns.export import write_csv
+    from dispatcher.campaigns.export import write_export
 
     store = _store(ctx)
     with store.read() as conn:
         campaign = control.find(conn, reference)
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
-        write_csv(store, campaign, sys.stdout, rejects_only=rejects)
+        write_export(store, campaign, sys.stdout, rejects_only=rejects)
         return
     try:
         with output.open("w", encoding="utf-8", newline="") as out:
-            count = write_csv(store, campaign, out, rejects_only=rejects)
+            count = write_export(store, campaign, out, rejects_only=rejects)
     except OSError as error:
         raise UsageProblem(f"{output} cannot be written: {error.strerror}") from None
     click.echo(f"{counted(count, 'row')} written to {output}")

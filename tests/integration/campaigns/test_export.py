@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from dispatcher.campaigns.export import COLUMNS, quoted, write_csv
+from dispatcher.campaigns.export import COLUMNS, quote_formula, write_export
 from dispatcher.policy.verdict import Accepted
 from dispatcher.status import AttemptOutcome
 from dispatcher.store.engine import Store
@@ -39,7 +39,7 @@ FILE = """phone,name,note
 
 def exported(store, campaign_id, **values):
     out = io.StringIO(newline="")
-    count = write_csv(store, campaign_of(store, campaign_id), out, **values)
+    count = write_export(store, campaign_of(store, campaign_id), out, **values)
     lines = list(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
     assert len(lines) == count
     return lines
@@ -85,7 +85,7 @@ def test_lines_stand_in_the_files_order_across_encodings_and_rejects(store):
 def test_every_line_has_the_same_number_of_cells(store):
     campaign_id = submit(store, order(FILE, text="Dear {{name}}"))
     out = io.StringIO(newline="")
-    write_csv(store, campaign_of(store, campaign_id), out)
+    write_export(store, campaign_of(store, campaign_id), out)
     lines = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
     assert lines[0] == [*COLUMNS, "phone", "name", "note"]
     assert {len(line) for line in lines} == {len(COLUMNS) + 3}
@@ -101,10 +101,10 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted_also_the_providers(store)
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
 def test_what_begins_like_a_formula_gets_an_apostrophe(first):
-    assert quoted(f"{first}cmd") == f"'{first}cmd"
-    assert quoted(f"a{first}") == f"a{first}"
-    assert quoted("") == ""
-    assert quoted(None) is None
+    assert quote_formula(f"{first}cmd") == f"'{first}cmd"
+    assert quote_formula(f"a{first}") == f"a{first}"
+    assert quote_formula("") == ""
+    assert quote_formula(None) is None
 
 
 def test_a_line_says_what_became_of_its_recipient(store):
@@ -124,7 +124,7 @@ def test_a_line_says_what_became_of_its_recipient(store):
 def test_without_kept_columns_there_are_only_ours(store):
     campaign_id = submit(store, order(FILE, text="Dear {{name}}", keep_columns=False))
     out = io.StringIO(newline="")
-    write_csv(store, campaign_of(store, campaign_id), out)
+    write_export(store, campaign_of(store, campaign_id), out)
     lines = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
     assert {len(line) for line in lines} == {len(COLUMNS)}
     assert len(lines) == 7

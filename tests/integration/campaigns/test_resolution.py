@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.campaigns import resolution
-from dispatcher.campaigns.resolution import Choice
+from dispatcher.campaigns.resolution import DoubtChoice
 from dispatcher.errors import Refused
 from dispatcher.policy.reconciliation import MAX_LOOKS, Look, Note
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
@@ -64,17 +64,17 @@ def failed(store, size=3):
 @pytest.mark.parametrize(
     ("choice", "counts"),
     [
-        (Choice.RESEND, {"pending": 3}),
-        (Choice.ASSUME_SUBMITTED, {"submitted": 3, "no_receipt": 3}),
-        (Choice.DROP, {"failed": 3}),
+        (DoubtChoice.RESEND, {"pending": 3}),
+        (DoubtChoice.ASSUME_SUBMITTED, {"submitted": 3, "no_receipt": 3}),
+        (DoubtChoice.DROP, {"failed": 3}),
     ],
 )
 def test_a_person_decides_about_everybody_in_doubt_and_it_is_written_down(store, choice, counts):
     campaign = add_campaign(store)
     _, attempt = in_doubt(store)
-    doubted = resolution.survey(store, str(campaign))
+    doubted = resolution.count_doubts(store, str(campaign))
     assert (doubted.recipients, doubted.parts) == (3, 3)
-    assert resolution.resolve(store, str(campaign), choice).recipients == 3
+    assert resolution.resolve_doubts(store, str(campaign), choice).recipients == 3
     assert counts_of(store, campaign) == counts
     (row,) = rows(store, AUDIT)
     assert (row.actor, row.action, row.campaign_id) == ("operator", f"doubt {choice}", campaign)
@@ -86,8 +86,8 @@ def test_only_the_numbers_given_are_decided_about(store):
     campaign = add_campaign(store)
     in_doubt(store)
     number = {FIRST_NUMBER + 1}
-    assert resolution.survey(store, str(campaign), number).recipients == 1
-    resolution.resolve(store, str(campaign), Choice.DROP, number)
+    assert resolution.count_doubts(store, str(campaign), number).recipients == 1
+    resolution.resolve_doubts(store, str(campaign), DoubtChoice.DROP, number)
     assert states(store) == ["in_doubt", "failed", "in_doubt"]
 
 
@@ -96,13 +96,13 @@ def test_a_number_that_is_not_in_doubt_is_refused(store, numbers):
     campaign = add_campaign(store)
     in_doubt(store)
     with pytest.raises(Refused, match="nothing was changed"):
-        resolution.survey(store, str(campaign), numbers)
+        resolution.count_doubts(store, str(campaign), numbers)
 
 
 def test_where_nobody_is_in_doubt_there_is_nothing_to_decide(store):
     campaign = add_campaign(store)
     with pytest.raises(Refused, match="nobody"):
-        resolution.survey(store, str(campaign))
+        resolution.count_doubts(store, str(campaign))
 
 
 def test_a_cancelled_campaign_is_not_sent_again_but_its_doubt_can_be_ended(store):
@@ -111,16 +111,16 @@ def test_a_cancelled_campaign_is_not_sent_again_but_its_doubt_can_be_ended(store
     with store.write() as conn:
         change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, state=CampaignState.CANCELLED)
     with pytest.raises(Refused, match="cancelled"):
-        resolution.resolve(store, str(campaign), Choice.RESEND)
-    assert resolution.resolve(store, str(campaign), Choice.DROP).recipients == 3
+        resolution.resolve_doubts(store, str(campaign), DoubtChoice.RESEND)
+    assert resolution.resolve_doubts(store, str(campaign), DoubtChoice.DROP).recipients == 3
 
 
 def test_who_is_in_a_batch_at_the_provider_is_left_and_counted(store):
     campaign = add_campaign(store)
     in_doubt(store)
-    resolution.resolve(store, str(campaign), Choice.RESEND, {FIRST_NUMBER})
+    resolution.resolve_doubts(store, str(campaign), DoubtChoice.RESEND, {FIRST_NUMBER})
     claimed(store)
-    done = resolution.resolve(store, str(campaign), Choice.RESEND)
+    done = resolution.resolve_doubts(store, str(campaign), DoubtChoice.RESEND)
     assert (done.recipients, done.left) == (0, 2)
     assert states(store) == ["pending", "in_doubt", "in_doubt"]
 
@@ -129,7 +129,7 @@ def test_failed_messages_are_tried_again_with_all_their_tries(store):
     campaign, held = failed(store)
     with store.write() as conn:
         assert campaigns.finish_done(conn, NOW) == [campaign]
-    assert resolution.retry(store, str(campaign)).recipients == 3
+    assert resolution.retry_failed(store, str(campaign)).recipients == 3
     assert counts_of(store, campaign) == {"pending": 3}
     batch = batch_of(store, held.id)
     assert (batch.state, batch.tries, batch.error) == (BatchState.PENDING, 0, None)
@@ -147,9 +147,9 @@ def test_failed_messages_are_tried_again_with_all_their_tries(store):
 def test_the_doubtful_and_those_given_up_are_never_tried_again(store):
     campaign = add_campaign(store)
     in_doubt(store)
-    resolution.resolve(store, str(campaign), Choice.DROP, {FIRST_NUMBER})
+    resolution.resolve_doubts(store, str(campaign), DoubtChoice.DROP, {FIRST_NUMBER})
     with pytest.raises(Refused, match="no message"):
-        resolution.retry(store, str(campaign))
+        resolution.retry_failed(store, str(campaign))
     assert states(store) == ["failed", "in_doubt", "in_doubt"]
 
 
@@ -161,7 +161,7 @@ def test_what_may_not_be_sent_any_more_is_not_tried_again(store, values):
         change(conn, CAMPAIGN, CAMPAIGN.c.expire_at.is_not(None),
                expire_at=store_now(conn) - timedelta(seconds=1))  # fmt: skip
     with pytest.raises(Refused, match="nothing of it is submitted again"):
-        resolution.retry(store, str(campaign))
+        resolution.retry_failed(store, str(campaign))
 
 
 # --- Looks and rules --------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_a_rule_sends_again_once(store):
 def test_a_look_before_a_resend_is_no_look_for_it(store):
     campaign, attempt = planned(store)
     look(store, attempt)
-    resolution.resolve(store, str(campaign), Choice.RESEND)
+    resolution.resolve_doubts(store, str(campaign), DoubtChoice.RESEND)
     _, second = in_doubt(store)
     with store.write() as conn:
         doubts.plan(conn, {second: NOW})

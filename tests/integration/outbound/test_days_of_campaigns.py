@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dispatcher.campaigns.gate import gate, schedule_of
+from dispatcher.campaigns.gate import campaign_schedule, send_permission
 from dispatcher.campaigns.timing import Timing
 from dispatcher.forecast.service import pace_of, works_of
 from dispatcher.forecast.simulation import forecast
@@ -103,7 +103,7 @@ class Replay:
         self.now += timedelta(seconds=wait_s)
         costs = {Unit.MESSAGES: held.size, Unit.PARTS: held.size, Unit.REQUESTS: 1}
         terms = Terms(
-            gate=lambda row, at: gate(self.account, row, held.zone, at),
+            gate=lambda row, at: send_permission(self.account, row, held.zone, at),
             deadline=self.now + timedelta(seconds=60),
             offsets_s=[0.0],
             paid_for_s={unit: costs[unit] / rate for unit, rate in rates.items()},
@@ -148,7 +148,7 @@ class Replay:
         changes = []
         for row in running or []:
             own = max(free, row.paid_until - ahead) if row.paid_until else free
-            opens = schedule_of(self.account, row, None).next_open(max(own, self.now))
+            opens = campaign_schedule(self.account, row, None).next_open(max(own, self.now))
             changes += [at for at in (opens, row.expire_at) if at is not None]
         return min(changes, default=self.now)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dispatcher.campaigns.export import write_csv
+from dispatcher.campaigns.export import write_export
 from dispatcher.errors import Refused
 from dispatcher.outbound.fallback import advance, in_need
 from dispatcher.outbound.release import release
@@ -15,8 +15,8 @@ from dispatcher.policy.routes import Leg, route_of
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, batches, campaigns, decisions, fallback_moves
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
-from dispatcher.submission.fallback_check import checked_leg
-from dispatcher.submission.service import accept, import_rows
+from dispatcher.submission.fallback_check import check_fallback
+from dispatcher.submission.service import accept_import, import_rows
 from dispatcher.types import Route
 from tests.support.stores import (
     LEASE,
@@ -68,7 +68,7 @@ def campaign(store, count=12, *, text="Hello", legs=(BACKUP,), main=MAIN, **valu
         add_account(store, name)
     with ready(order(people(count), text=text, **values), main) as checked:
         imported = import_rows(store, replace(checked, fallbacks=legs), ignore)
-    accept(store, imported)
+    accept_import(store, imported)
     campaign_id = imported.job.campaign_id
     with store.write() as conn:
         change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state=CampaignState.RUNNING)
@@ -100,7 +100,7 @@ def waiting(store):
 
 def exported(store, campaign_id):
     out = io.StringIO()
-    write_csv(store, campaign_of(store, campaign_id), out)
+    write_export(store, campaign_of(store, campaign_id), out)
     return list(csv.DictReader(io.StringIO(out.getvalue())))
 
 
@@ -351,7 +351,7 @@ def test_cancelling_afterwards_ends_everything(store):
 
 def leg(adapter, *, text="Hello", **values):
     with ready(order(people(2), text=text, **values), MAIN) as checked:
-        return checked_leg(checked, "backup", adapter, lambda wish: adapter.resolve(wish, None))
+        return check_fallback(checked, "backup", adapter, lambda wish: adapter.resolve(wish, None))
 
 
 def test_a_fallback_has_its_own_sender_else_the_campaigns():

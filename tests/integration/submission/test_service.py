@@ -53,7 +53,7 @@ def import_only(store, wanted, adapter=None):
 
 def already(store, wanted):
     with ready(wanted) as checked:
-        return service.already_submitted(store, checked)
+        return service.find_submitted(store, checked)
 
 
 def everything(store):
@@ -260,7 +260,7 @@ def test_a_large_file_is_stored_in_groups_while_it_is_read(sqlite_url):
 
     with ready(order(source=Endless(count))) as checked:
         imported = service.import_rows(store, checked, progress)
-    service.accept(store, imported)
+    service.accept_import(store, imported)
     gaps = [b - a for a, b in pairwise(groups)]
     assert len(groups) > count / 5000
     assert max(gaps) < 5000
@@ -285,7 +285,7 @@ def test_an_import_that_was_not_accepted_sends_nothing(store):
 
 def test_a_no_leaves_nothing(store):
     imported = import_only(store, order(MIXED, text="Dear {{name}}"))
-    service.discard(store, imported.job)
+    service.discard_import(store, imported.job)
     assert everything(store) == [[]] * 5
 
 
@@ -359,15 +359,15 @@ def test_who_was_taken_over_can_neither_write_nor_accept_nor_discard(store):
         with pytest.raises(Refused, match="took over this import"), store.write() as conn:
             attempt(conn)
     assert everything(store) == before
-    service.discard(store, taken)
+    service.discard_import(store, taken)
     assert everything(store) == [[]] * 5
 
 
 def test_an_accepted_campaign_cannot_be_discarded(store):
     imported = import_only(store, order(people(3)))
-    service.accept(store, imported)
+    service.accept_import(store, imported)
     with pytest.raises(Refused):
-        service.discard(store, imported.job)
+        service.discard_import(store, imported.job)
     assert len(rows(store, MESSAGE)) == 3
 
 
@@ -412,9 +412,9 @@ def test_files_that_differ_only_far_from_the_beginning_are_not_the_same(store):
 def test_what_was_accepted_since_the_check_is_refused_at_the_import(store):
     """Two submissions check, then both import: the second must not send the same again."""
     with ready(order(people(3))) as one, ready(order(people(3))) as two:
-        assert service.already_submitted(store, one) is None
-        assert service.already_submitted(store, two) is None
-        service.accept(store, service.import_rows(store, one, ignore))
+        assert service.find_submitted(store, one) is None
+        assert service.find_submitted(store, two) is None
+        service.accept_import(store, service.import_rows(store, one, ignore))
         with pytest.raises(Refused, match="were submitted as campaign"):
             service.import_rows(store, two, ignore)
     assert len(rows(store, CAMPAIGN)) == 1
@@ -477,7 +477,7 @@ def test_a_key_that_a_killed_import_holds_is_free_again_after_its_lease(store):
 
 def test_a_key_whose_campaign_appears_after_the_check_is_refused_in_words(store):
     with ready(order(people(3), idempotency_key="k")) as late:
-        assert service.already_submitted(store, late) is None
+        assert service.find_submitted(store, late) is None
         campaign_id = submit(store, order(people(3), idempotency_key="k"))
         with pytest.raises(Refused, match=f"campaign {campaign_id} was submitted with"):
             service.import_rows(store, late, ignore)

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dispatcher.campaigns.gate import Wanted, check_opens, gate
+from dispatcher.campaigns.gate import CampaignConstraints, check_windows_open, send_permission
 from dispatcher.campaigns.timing import Timing
 from dispatcher.errors import Refused
 from dispatcher.status import Kind
@@ -19,7 +19,7 @@ ACCOUNT = settings(
     kind_windows={Kind.OTP: (), Kind.PROMOTIONAL: ("10:00-16:00",)},
     timezone="Asia/Kolkata",
 )
-ALWAYS = Wanted(kind=Kind.TRANSACTIONAL, schedule=None, start_at=None, expire_at=None)
+ALWAYS = CampaignConstraints(kind=Kind.TRANSACTIONAL, schedule=None, start_at=None, expire_at=None)
 
 
 def at(text):
@@ -57,7 +57,7 @@ def campaign(*windows, zone="Asia/Kolkata", blackouts=(), **values):
     ],
 )  # fmt: skip
 def test_a_batch_may_leave_inside_all_windows_and_before_the_expiry(wanted, now, closes):
-    found = gate(ACCOUNT, wanted, None, now)
+    found = send_permission(ACCOUNT, wanted, None, now)
     assert found.is_open == (closes is not None)
     if found.is_open:
         assert found.until == (None if closes == "never" else closes)
@@ -67,22 +67,22 @@ def test_recipients_of_several_zones_are_sent_when_all_of_them_allow_it():
     """11:00 to 12:00 in both is no time at all; 11:00 to 20:00 is from Berlin's 11:00 on."""
     both = "Asia/Kolkata,Europe/Berlin"
     wide, narrow = campaign("11:00-20:00"), campaign("11:00-12:00")
-    assert gate(ACCOUNT, wide, both, NOON).is_open
-    assert gate(ACCOUNT, wide, both, NOON).until == at("04T20:00")
-    assert not gate(ACCOUNT, wide, both, at("04T14:29")).is_open
+    assert send_permission(ACCOUNT, wide, both, NOON).is_open
+    assert send_permission(ACCOUNT, wide, both, NOON).until == at("04T20:00")
+    assert not send_permission(ACCOUNT, wide, both, at("04T14:29")).is_open
     with pytest.raises(Refused, match="never open"):
-        check_opens(ACCOUNT, narrow, [both], NOON)
+        check_windows_open(ACCOUNT, narrow, [both], NOON)
 
 
 def test_a_window_that_never_opens_before_the_expiry_is_refused_with_what_the_account_allows():
     wanted = campaign("mon 21:00-23:00", expire_at=at("20T00:00").astimezone(UTC))
     with pytest.raises(Refused) as caught:
-        check_opens(ACCOUNT, wanted, [None], NOON)
+        check_windows_open(ACCOUNT, wanted, [None], NOON)
     assert caught.value.message == (
         "the windows never open before 2026-05-20 00:00 Asia/Kolkata: mon 21:00-23:00"
         " (Asia/Kolkata), within the account's mon-sat 09:00-21:00 (Asia/Kolkata)"
     )
-    check_opens(ACCOUNT, replace(wanted, kind=Kind.OTP), [None], NOON)
+    check_windows_open(ACCOUNT, replace(wanted, kind=Kind.OTP), [None], NOON)
 
 
 TEATIME = at("04T17:00")
@@ -99,10 +99,10 @@ TEATIME = at("04T17:00")
 )
 def test_what_the_provider_is_to_send_later_is_judged_by_the_time_at_which_it_does(wanted, is_open):
     wanted = replace(wanted, schedule_at=TEATIME)
-    found = gate(ACCOUNT, wanted, None, NOON)
+    found = send_permission(ACCOUNT, wanted, None, NOON)
     assert (found.is_open, found.until) == (is_open, TEATIME)
     if is_open:
-        check_opens(ACCOUNT, wanted, [None], NOON)
+        check_windows_open(ACCOUNT, wanted, [None], NOON)
         return
     with pytest.raises(Refused, match=r"closed at 2026-05-04 17:00 Asia/Kolkata|--expire-at"):
-        check_opens(ACCOUNT, wanted, [None], NOON)
+        check_windows_open(ACCOUNT, wanted, [None], NOON)

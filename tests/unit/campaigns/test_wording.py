@@ -6,14 +6,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dispatcher.campaigns.gate import Wanted
+from dispatcher.campaigns.gate import CampaignConstraints
 from dispatcher.campaigns.timing import Timing
 from dispatcher.campaigns.wording import hours_in_words, past_dates, rate_in_words, terms
 from dispatcher.status import Kind
 from tests.support.stores import settings
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
-PLAIN = Wanted(kind=Kind.TRANSACTIONAL, schedule=None, start_at=None, expire_at=None)
+PLAIN = CampaignConstraints(kind=Kind.TRANSACTIONAL, schedule=None, start_at=None, expire_at=None)
 OPEN = settings(timezone="Asia/Kolkata")
 LAW = settings(
     timezone="Asia/Kolkata", windows=("daily 09:00-21:00",), kind_windows={Kind.OTP: ()},
