@@ -88,7 +88,7 @@ def closed_until(ready: "ValidatedSubmission") -> str | None:
     from dispatcher.campaigns.wording import moment, windows_in_words
 
     settings, now = ready.provider.settings, datetime.now(UTC)
-    wanted = replace(ready.order.wanted, schedule=None)
+    wanted = replace(ready.request.constraints, schedule=None)
     opens = campaign_schedule(settings, wanted, None).next_open(now)
     if opens is None or opens <= now:
         return None
@@ -123,9 +123,9 @@ def send_test(
     from dispatcher.submission import service
 
     order = replace(
-        ready.order,
+        ready.request,
         **_one_recipient(number, text),
-        content=Content(text="{{text}}", flash=ready.order.content.flash),
+        content=Content(text="{{text}}", flash=ready.request.content.flash),
         column=None,
         mapping={},
         limit=None,

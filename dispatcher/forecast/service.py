@@ -33,7 +33,7 @@ def of_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> F
 
 def of_order(store: Store, ready: ValidatedSubmission, preview: Preview) -> Forecast:
     """When a campaign that is not submitted yet would have, beside those that are."""
-    settings, account = ready.provider.settings, ready.order.account
+    settings, account = ready.provider.settings, ready.request.account
     with store.read() as conn:
         now = store_now(conn)
         works = works_of(conn, settings, account)
@@ -47,10 +47,10 @@ def of_order_alone(ready: ValidatedSubmission, preview: Preview, now: datetime) 
 
 
 def _work_of(ready: ValidatedSubmission, preview: Preview) -> Work:
-    timing = ready.order.timing
+    timing = ready.request.timing
     return Work(
         pending=_pending(ready, preview),
-        priority=workloads.rank(ready.order.wanted),
+        priority=workloads.rank(ready.request.constraints),
         messages_per_second=timing.rate,
         start_at=timing.start_at,
         expire_at=timing.expire_at,
@@ -70,7 +70,7 @@ def _pending(ready: ValidatedSubmission, preview: Preview) -> tuple[Pending, ...
             messages=count,
             parts=round(count * each),
             requests=-(-count // in_a_request),
-            schedule=campaign_schedule(provider.settings, ready.order.wanted, zone),
+            schedule=campaign_schedule(provider.settings, ready.request.constraints, zone),
         )
         for zone, count in zones.items()
     )

@@ -23,7 +23,7 @@ def check_fallback(
 
     Raises Refused, naming the account, where the campaign could not leave by it.
     """
-    order, settings = ready.order, provider.settings
+    order, settings = ready.request, provider.settings
     wish = RouteWish(
         kind=order.kind,
         sender=settings.sender or order.sender,
@@ -33,9 +33,9 @@ def check_fallback(
         route = resolve(wish)
         written = resolve_content(order.content, provider, route)
         if not order.timing.in_recipients_zone:
-            check_windows_open(settings, order.wanted, (None,), datetime.now(UTC))
+            check_windows_open(settings, order.constraints, (None,), datetime.now(UTC))
     if (written.text, written.template_columns) != (
-        ready.written.text, ready.written.template_columns,
+        ready.content.text, ready.content.template_columns,
     ):  # fmt: skip
         raise Refused(
             f"fallback account {account}: its template is not the text of this campaign",

@@ -26,9 +26,9 @@ class ImportWriter:
         provider = ready.provider
         self._store = store
         self._job = job
-        self._keep_columns = ready.order.keep_columns
+        self._keep_columns = ready.request.keep_columns
         self._width = len(ready.file.file_headers)
-        self._is_one_each = ready.written.template_columns is not None
+        self._is_one_each = ready.content.template_columns is not None
         self._texts_differ = ready.takes_requests
         self._planner = BatchPlanner[tuple[Encoding, str | None], AcceptedRow](
             max_recipients=provider.chunk if self._texts_differ else provider.max_recipients,

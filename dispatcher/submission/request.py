@@ -51,7 +51,7 @@ class SubmissionRequest:
     timing: Timing = field(default_factory=Timing)
 
     @property
-    def wanted(self) -> CampaignConstraints:
+    def constraints(self) -> CampaignConstraints:
         """What its windows and expiry are judged by."""
         timing = self.timing
         return CampaignConstraints(
@@ -70,10 +70,10 @@ class SubmissionRequest:
 class ValidatedSubmission:
     """An order that passed every check that needs no row of the file."""
 
-    order: SubmissionRequest
+    request: SubmissionRequest
     provider: Provider
     route: Route
-    written: ResolvedContent
+    content: ResolvedContent
     file: RecipientFile
     template: BoundTemplate
     #: Where it goes on while its account is out of service, in this order.
@@ -85,17 +85,17 @@ class ValidatedSubmission:
     def content_key(self) -> str:
         """What makes two submissions the same: file, text, account and route."""
         parts = [
-            self.file.sha256, self.written.text, self.order.account, self.order.kind,
-            self.route.sender, self.route.template, self.file.phone_column, self.order.limit,
-            sorted(self.order.mapping.items()), self.written.template_columns,
-            self.order.content.flash,
+            self.file.sha256, self.content.text, self.request.account, self.request.kind,
+            self.route.sender, self.route.template, self.file.phone_column, self.request.limit,
+            sorted(self.request.mapping.items()), self.content.template_columns,
+            self.request.content.flash,
         ]  # fmt: skip
         return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
     @property
     def takes_requests(self) -> bool:
         """Whether every other text takes a request of its own."""
-        is_templated = self.written.template_columns is not None
+        is_templated = self.content.template_columns is not None
         can = self.provider.capabilities.personal_texts
         return is_templated or (bool(self.template.columns) and not can)
 
@@ -109,7 +109,7 @@ class ValidatedSubmission:
         """The header of the column that says a recipient's time zone, if the file has one."""
         return next((name for name in self.file.headers if fold(name) in _ZONE_HEADERS), None)
 
-    def intake(self) -> RowValidator:
+    def row_validator(self) -> RowValidator:
         """The file's rows against this text."""
         provider = self.provider
         return RowValidator(
@@ -119,14 +119,14 @@ class ValidatedSubmission:
             max_parts=provider.max_parts,
             bytes_of=provider.recipient_bytes,
             room_bytes=self.room_bytes,
-            limit=self.order.limit,
-            zone_of=self._zone_of() if self.order.timing.in_recipients_zone else None,
+            limit=self.request.limit,
+            zone_of=self._zone_of() if self.request.timing.in_recipients_zone else None,
             opens=self._opens(),
         )
 
     def _opens(self) -> Callable[[str], bool]:
         """Whether something ever leaves for recipients in a zone, if it does not expire before."""
-        settings, wanted, now = self.provider.settings, self.order.wanted, datetime.now(UTC)
+        settings, wanted, now = self.provider.settings, self.request.constraints, datetime.now(UTC)
 
         @cache
         def ever(zone: str) -> bool:
@@ -136,7 +136,7 @@ class ValidatedSubmission:
 
     def _zone_of(self) -> Callable[[Sequence[str], int], ZoneChoice]:
         """The zone of a row: its zone column, if the file has one, else its number's."""
-        name, default = self.zone_column, self.order.timing.zone
+        name, default = self.zone_column, self.request.timing.zone
         column = None if name is None else self.file.headers.index(name)
 
         def choose(cells: Sequence[str], msisdn: int) -> ZoneChoice:

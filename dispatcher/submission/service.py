@@ -61,7 +61,7 @@ def validated_submission(
     if order.content.text is not None:  # what needs no answer of the provider is told first
         written = resolve_content(order.content, provider, Route(sender=""))
     if not order.timing.in_recipients_zone:
-        check_windows_open(provider.settings, order.wanted, (None,), datetime.now(UTC))
+        check_windows_open(provider.settings, order.constraints, (None,), datetime.now(UTC))
     with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
         bound = written.template.bind(file.headers) if written is not None else None
         route = resolve(wish)
@@ -70,7 +70,12 @@ def validated_submission(
             bound = written.template.bind(file.headers)
         try_request(order.content, written, provider, route, order.kind)
         yield ValidatedSubmission(
-            order=order, provider=provider, route=route, written=written, file=file, template=bound
+            request=order,
+            provider=provider,
+            route=route,
+            content=written,
+            file=file,
+            template=bound,
         )
 
 
@@ -80,7 +85,7 @@ def dry_run(
     rejected: Callable[[RejectedRow], None] = lambda _row: None,
 ) -> Preview:
     """Read the whole file and store nothing. Raises Refused as `import_rows`."""
-    intake = ready.intake()
+    intake = ready.row_validator()
     for item in intake:
         progress(item.row)
         if isinstance(item, RejectedRow):
@@ -93,14 +98,14 @@ def _check_rows(ready: ValidatedSubmission, preview: Preview) -> None:
     """Raises Refused where there is no row, or where the windows open in no recipient's zone."""
     zones = sorted({*preview.zones, *preview.closed_zones})
     if zones:
-        wanted, now = ready.order.wanted, datetime.now(UTC)
+        wanted, now = ready.request.constraints, datetime.now(UTC)
         check_windows_open(ready.provider.settings, wanted, zones, now)
         for name, settings in ready.fallback_settings.items():
             with naming_account(name):
                 check_windows_open(settings, wanted, zones, now)
     if not preview.rows:
         raise Refused(
-            f"{ready.order.source_name} has a header and no rows below it",
+            f"{ready.request.source_name} has a header and no rows below it",
             "it needs a row for each recipient",
         )
 
@@ -116,7 +121,7 @@ def find_submitted(store: Store, ready: ValidatedSubmission) -> AnyRow | None:
 
 
 def _earlier(conn: Connection, ready: ValidatedSubmission) -> AnyRow | None:
-    order, content_key = ready.order, ready.content_key
+    order, content_key = ready.request, ready.content_key
     if order.idempotency_key is not None:
         known = campaigns.with_idempotency_key(conn, order.idempotency_key)
         if known is not None and known.state != CampaignState.IMPORTING:
@@ -149,7 +154,7 @@ def import_rows(
     """
     job = _start(store, ready)
     writer = ImportWriter(store, job, ready)
-    intake = ready.intake()
+    intake = ready.row_validator()
     try:
         for item in intake:
             writer.add_row(item)
@@ -167,13 +172,13 @@ def import_lists(store: Store, ready: ValidatedSubmission) -> CompleteImport:
 
     Its number is 0. Raises Refused for a text with placeholders.
     """
-    if ready.written.template.fields:
+    if ready.content.template.fields:
         raise Refused(
             "a text to contact lists has no placeholders: their columns are not known here",
             "leave out {{…}}",
         )
-    size = measure(ready.written.text)
-    lists = ready.order.content.contact_lists
+    size = measure(ready.content.text)
+    lists = ready.request.content.contact_lists
     everybody = NewMessage(seq=0, row=1, msisdn=0, parts=size.parts, variables=None)
     batch = NewBatch(
         seq=0,
@@ -227,7 +232,7 @@ def _start(store: Store, ready: ValidatedSubmission) -> Import:
 
 def _fenced_off(conn: Connection, ready: ValidatedSubmission) -> Import | None:
     """What an earlier, killed submission of the same content or key left behind."""
-    left = imports.unfinished(conn, ready.content_key, ready.order.idempotency_key)
+    left = imports.unfinished(conn, ready.content_key, ready.request.idempotency_key)
     if left is None:
         return None
     now = store_now(conn)
@@ -241,7 +246,7 @@ def _fenced_off(conn: Connection, ready: ValidatedSubmission) -> Import | None:
 
 
 def _started(conn: Connection, ready: ValidatedSubmission) -> Import:
-    order = ready.order
+    order = ready.request
     known = _earlier(conn, ready)
     if known is not None:
         raise Refused(
@@ -258,7 +263,7 @@ def _started(conn: Connection, ready: ValidatedSubmission) -> Import:
         "sender_ref": ready.route.sender_ref,
         "template_ref": ready.route.template_ref,
         "routes": stored([Leg(order.account, ready.route), *ready.fallbacks]),
-        **order.content.stored_columns(ready.written),
+        **order.content.stored_columns(ready.content),
         "columns": orjson.dumps(ready.file.file_headers if order.keep_columns else ()).decode(),
         "source_name": order.source_name,
         "content_key": ready.content_key,

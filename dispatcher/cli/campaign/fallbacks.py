@@ -27,7 +27,7 @@ def with_fallbacks(
     settings = {}
     for wanted in given["fallbacks"]:
         name, provider = chosen(ctx, wanted)
-        if name in {ready.order.account, *(leg.account for leg in legs)}:
+        if name in {ready.request.account, *(leg.account for leg in legs)}:
             raise UsageProblem(
                 f"--fallback {name}: the campaign has this account already",
                 hint="name another account, or leave it out",

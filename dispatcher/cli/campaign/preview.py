@@ -37,7 +37,7 @@ _ENCODINGS = {
 def print_preview(store: "Store", ready: "ValidatedSubmission", preview: "Preview") -> None:
     """The whole preview, on standard output."""
     click.echo(
-        f"{safe_text(ready.order.source_name)}: {counted(preview.rows, 'row')}, phone column "
+        f"{safe_text(ready.request.source_name)}: {counted(preview.rows, 'row')}, phone column "
         f"{safe_text(ready.file.phone_column)!r} ({_ENCODINGS[ready.file.encoding]})"
     )
     _print_rejects(preview)
@@ -105,9 +105,9 @@ def _print_parts(ready: "ValidatedSubmission", preview: "Preview") -> None:
     if shapes:
         print_line(f"{counted(preview.parts, 'part')} (credits): {shapes}", "    ")
     print_line(
-        f"account {ready.order.account}, sender {safe_text(ready.route.sender)}, "
+        f"account {ready.request.account}, sender {safe_text(ready.route.sender)}, "
         + (f"template {safe_text(ready.route.template)}, " if ready.route.template else "")
-        + ready.order.kind,
+        + ready.request.kind,
         "    ",
     )
     for leg in ready.fallbacks:
@@ -124,9 +124,9 @@ def print_terms(ready: "ValidatedSubmission") -> None:
     """When and how fast it will be sent, and what was asked for besides."""
     from dispatcher.campaigns.wording import terms
 
-    order, settings = ready.order, ready.provider.settings
+    order, settings = ready.request, ready.provider.settings
     by_zone = order.timing.in_recipients_zone
-    windows, rate, *rest = terms(settings, order.wanted, by_zone=by_zone)
+    windows, rate, *rest = terms(settings, order.constraints, by_zone=by_zone)
     for label, words in (windows, rate):
         print_line(f"{label}: {words}", "    ")
     if rest:
@@ -170,14 +170,14 @@ def _warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str]:
     from dispatcher.text.segments import measure, normalize, odd_characters
 
     found = []
-    text = ready.written.text
+    text = ready.content.text
     odd = odd_characters(text)
     if odd and measure(normalize(text)).encoding is Encoding.GSM7:
         found.append(
             f"the text needs UCS-2 only because of {' '.join(safe_text(c) for c in odd)}: "
             "--normalize replaces what has a plain equivalent"
         )
-    past = past_dates(ready.order.wanted, datetime.now(UTC))
+    past = past_dates(ready.request.constraints, datetime.now(UTC))
     if past:
         found.append(f"in the past already: {', '.join(past)}")
     if (burst := _burst(ready, preview)) is not None:
@@ -199,7 +199,7 @@ def _burst(ready: "ValidatedSubmission", preview: "Preview") -> str | None:
     """That the rate is slow for the size of requests, each of which leaves at once."""
     from dispatcher.campaigns.wording import rate_in_words
 
-    own, allowed = ready.order.timing.rate, ready.provider.settings.messages_per_second
+    own, allowed = ready.request.timing.rate, ready.provider.settings.messages_per_second
     slowest = min((rate for rate in (own, allowed) if rate is not None), default=None)
     size = min(preview.valid, ready.provider.max_recipients)
     if slowest is None or ready.takes_requests or size / slowest < _LONG_S:
@@ -255,9 +255,9 @@ def rejects_written(
     if path is None:
         yield lambda _reject: None
         return
-    headers = ready.file.file_headers if ready.order.keep_columns else ()
+    headers = ready.file.file_headers if ready.request.keep_columns else ()
     with _opened(path) as out:
-        rejects = RejectsFile(out, ready.order.account, headers)
+        rejects = RejectsFile(out, ready.request.account, headers)
         yield rejects.write_row
     _say_written(rejects.count, path)
 

@@ -87,7 +87,7 @@ def say_scheduled(ready: "ValidatedSubmission") -> None:
 
     from dispatcher.campaigns.wording import moment
 
-    at = ready.order.content.schedule_at
+    at = ready.request.content.schedule_at
     if at is not None:
         told = moment(at, ZoneInfo(ready.provider.settings.timezone))
         click.secho(
@@ -134,8 +134,8 @@ def submit_to_lists(
 def _say(ready: "ValidatedSubmission") -> None:
     from dispatcher.cli.campaign.preview import print_terms
 
-    click.echo(f"to the {safe_text(ready.order.source_name)} of account {ready.order.account}")
-    click.echo(f"  text: {safe_text(ready.written.text)}")
+    click.echo(f"to the {safe_text(ready.request.source_name)} of account {ready.request.account}")
+    click.echo(f"  text: {safe_text(ready.content.text)}")
     click.secho(
         "  note: who is on them is known to the provider only. Duplicates and opt-outs are not "
         "removed, and there is one outcome for all, not one for each recipient.",
