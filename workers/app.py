@@ -120,7 +120,7 @@ def publish(tickets: list["Ticket"]) -> None:
         from workers.services import services
 
         with explained(log, "released batches"), services().store.write() as conn:
-            batches.unqueue(conn, tickets[done:])
+            batches.return_queued(conn, tickets[done:])
 
 
 def publish_polls(tickets: list["PollTicket"]) -> None:

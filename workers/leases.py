@@ -82,6 +82,6 @@ class Leases:
         with self._store.write() as conn:
             now = store_now(conn)
             scheduler.seen(conn, self._worker, self._concurrency, now)
-            renewed = batches.renew(conn, held, now + self._lease)
+            renewed = batches.renew_leases(conn, held, now + self._lease)
         if renewed < len(held):
             log.info("%d of %d held batches ended or were lost", len(held) - renewed, len(held))

@@ -100,7 +100,9 @@ class Watchdog:
         with self._own.store.read() as conn:
             # A store that is behind its witness hands nothing out: that is no stall of ours.
             is_held = store_identity.held(conn) is not None
-            queued = [] if is_held else batches.queued(conn, list(self._own.settings.accounts))
+            queued = (
+                [] if is_held else batches.queued_batches(conn, list(self._own.settings.accounts))
+            )
         return self._stall.seen(
             queued,
             taken_at=self._taken_at,

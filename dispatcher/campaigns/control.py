@@ -84,7 +84,7 @@ def view(store: Store, reference: str) -> View:
 
 def _view(conn: Connection, campaign: AnyRow) -> View:
     counts = campaigns.totals(conn, [campaign.id])[campaign.id]
-    account = accounts.get(conn, campaign.account)
+    account = accounts.find_account(conn, campaign.account)
     polls = campaigns.poll_times(conn, campaign.id)
     doubt = doubts.outlook(conn, campaign.id)
     return View(
@@ -100,7 +100,7 @@ def _view(conn: Connection, campaign: AnyRow) -> View:
         account_trouble=account.breaker_reason if account is not None else None,
         account_waits_for=waits_for(account, store_now(conn)),
         moves=fallback_moves.history(conn, campaign.id) if campaign.routes is not None else (),
-        cost=costs.of_campaign(conn, campaign.id),
+        cost=costs.campaign_cost(conn, campaign.id),
     )
 
 

@@ -102,9 +102,11 @@ def works_of(conn: Connection, settings: ProviderSettings, account: str) -> dict
 
 def pace_of(conn: Connection, settings: ProviderSettings, account: str, now: datetime) -> Pace:
     """What the account allows, and what it has used of this day."""
-    row = accounts.get(conn, account)
+    row = accounts.find_account(conn, account)
     limit = settings.daily_limit
-    return _pace(settings, accounts.left_today(row, limit, now) if row is not None else limit)
+    return _pace(
+        settings, accounts.messages_left_today(row, limit, now) if row is not None else limit
+    )
 
 
 def _pace(settings: ProviderSettings, left: int | None) -> Pace:

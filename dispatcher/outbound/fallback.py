@@ -56,7 +56,7 @@ def advance(
     if found is None:
         return None
     names = sorted({leg.account for leg in legs_of(found)} & configured.keys())
-    known = {name: row for name in names if (row := accounts.lock(conn, name)) is not None}
+    known = {name: row for name in names if (row := accounts.lock_account(conn, name)) is not None}
     campaign = fallback_moves.lock(conn, campaign_id)
     if campaign is None:
         return None

@@ -24,34 +24,34 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
     """
     if store_identity.held(conn) is not None:
         return []
-    account = accounts.lock(conn, name)
+    account = accounts.lock_account(conn, name)
     if account is None or account.paused_by is not None:
         return []
     if account.not_before is not None and account.not_before > now:
         return []
-    out = batches.in_flight(conn, name)
+    out = batches.batches_in_flight(conn, name)
     is_probe = account.breaker is not None
     if is_probe and (out or not _may_probe(account, now)):
         return []
     budget = _budget(account, settings, out, now)
     if budget.is_spent:
         return []
-    running = batches.of_running_campaigns(conn, name)
+    running = batches.running_campaigns(conn, name)
     open_now = {row.id: _open_zones(settings, row, now) for row in running}
     contenders = [_contender(account, row, out, now) for row in running if open_now[row.id] != []]
 
     def due(campaign_id: int) -> Iterator[DueBatch]:
         limit, zones = settings.max_in_flight, open_now[campaign_id]
-        return batches.due(conn, campaign_id, now, limit, zones)
+        return batches.due_batches(conn, campaign_id, now, limit, zones)
 
     chosen = list(choose(contenders, due, budget))
     for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
         campaigns.set_turn(conn, contender.campaign_id, contender.served, now)
     if chosen:
         last, batch = chosen[-1]
-        accounts.set_turn(conn, name, last.served - batch.size)
+        accounts.advance_virtual_time(conn, name, last.served - batch.size)
     ids = [batch.id for _contender, batch in chosen]
-    return batches.enqueue(conn, ids, now, is_probe=is_probe)
+    return batches.mark_queued(conn, ids, now, is_probe=is_probe)
 
 
 def _may_probe(account: AnyRow, now: datetime) -> bool:
@@ -87,7 +87,7 @@ def _budget(
         Lane(unit, rate, seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
         for unit, rate in rates_of(settings).items()
     ]
-    left = accounts.left_today(account, settings.daily_limit, now)
+    left = accounts.messages_left_today(account, settings.daily_limit, now)
     budget = Budget(slots=slots, lanes=lanes, messages_left=left)
     for batch in out:
         if batch.state == BatchState.SUBMITTING:  # it has paid, and was counted

@@ -19,7 +19,7 @@ def sweep(
     if now >= judge_after:
         made["lease of a claimed batch ran out"] = batches.release_expired_claims(conn, now)
         made["lease of a submitting batch ran out"] = batches.doubt_expired_submissions(conn, now)
-    unclaimed = batches.requeue(conn, now - timedelta(seconds=requeue_after_s), now)
+    unclaimed = batches.reissue_tickets(conn, now - timedelta(seconds=requeue_after_s), now)
     made["queued batch was not claimed"] = len(unclaimed)
     scheduler.count_corrections(conn, made)
     return unclaimed

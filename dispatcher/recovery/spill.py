@@ -21,7 +21,7 @@ from dispatcher.local.state_folder import state_folder
 from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
 from dispatcher.status import AttemptOutcome
 from dispatcher.store import answers, attempts, batch_endings
-from dispatcher.store.answers import Answered, PollPlan
+from dispatcher.store.answers import JudgedAnswer, PollPlan
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import Store, store_now
 
@@ -69,22 +69,22 @@ class Answer:
     def store(self, conn: Connection, now: datetime) -> None:
         """Apply it, once: a second time changes nothing."""
         if self.attempt_id is None:
-            batch_endings.abandon(conn, self.claim, now)
+            batch_endings.hand_back_unsent(conn, self.claim, now)
         elif self.verdict is None:
-            batch_endings.withdraw(conn, self.claim, self.attempt_id, now)
-            batch_endings.undoubt(conn, self.claim, self.attempt_id, now)
+            batch_endings.cancel_attempt(conn, self.claim, self.attempt_id, now)
+            batch_endings.reverse_doubt(conn, self.claim, self.attempt_id, now)
         else:
-            done = answers.settle(
+            done = answers.settle_answer(
                 conn, self.claim, self.attempt_id, self.verdict, poll=self._poll(now), now=now
             )
             if self.never_left and not done.owned:
-                batch_endings.undoubt(conn, self.claim, self.attempt_id, now)
+                batch_endings.reverse_doubt(conn, self.claim, self.attempt_id, now)
 
-    def answered(self, now: datetime) -> Answered | None:
+    def answered(self, now: datetime) -> JudgedAnswer | None:
         """The judged answer; None where nothing left."""
         if self.attempt_id is None or self.verdict is None:
             return None
-        return Answered(self.attempt_id, self.verdict, self._poll(now))
+        return JudgedAnswer(self.attempt_id, self.verdict, self._poll(now))
 
     def _poll(self, now: datetime) -> PollPlan | None:
         return self.polling.plan(now) if self.polling is not None else None
@@ -190,14 +190,14 @@ def _settle(conn: Connection, answer: Answer, now: datetime) -> bool:
     """Store one answer; False where the store does not know its attempt."""
     claim, attempt_id = answer.claim, answer.attempt_id
     if attempt_id is not None:
-        outcome = attempts.outcome_of(conn, claim, attempt_id)
+        outcome = attempts.attempt_outcome(conn, claim, attempt_id)
         if outcome is None:
             return False
         if outcome not in {AttemptOutcome.OPEN, AttemptOutcome.DOUBTFUL}:
-            answers.audit_again(conn, claim, attempt_id, now)
+            answers.audit_repeated_answer(conn, claim, attempt_id, now)
             return True
     answer.store(conn, now)
-    batch_endings.close_answered(conn, claim, now)
+    batch_endings.close_if_answered(conn, claim, now)
     return True
 
 

@@ -20,7 +20,7 @@ _NAMES = select(ACCOUNT.c.name)
 _SHORTEST_DAY = timedelta(hours=23)
 
 
-def ensure(conn: Connection, names: Iterable[str]) -> None:
+def create_missing_accounts(conn: Connection, names: Iterable[str]) -> None:
     """Make a row for every configured account that has none."""
     known = set(conn.execute(_NAMES).scalars())
     for name in names:
@@ -28,12 +28,12 @@ def ensure(conn: Connection, names: Iterable[str]) -> None:
             insert_or_ignore(conn, ACCOUNT, {"name": name, "failures": 0})
 
 
-def lock(conn: Connection, name: str) -> AnyRow | None:
+def lock_account(conn: Connection, name: str) -> AnyRow | None:
     """The account's row, locked until the transaction ends: its releases queue up here."""
     return conn.execute(_LOCKED, {"account": name}).one_or_none()
 
 
-def get(conn: Connection, name: str) -> AnyRow | None:
+def find_account(conn: Connection, name: str) -> AnyRow | None:
     """The account's row."""
     return conn.execute(_BY_NAME, {"account": name}).one_or_none()
 
@@ -43,7 +43,7 @@ def all_accounts(conn: Connection) -> dict[str, AnyRow]:
     return {row.name: row for row in conn.execute(select(ACCOUNT))}
 
 
-def pause(
+def pause_account(
     conn: Connection, name: str, *, by: str, reason: str, now: datetime, kind: str | None = None
 ) -> bool:
     """Pause an open account; False where it was paused already (its first reason stays).
@@ -56,11 +56,11 @@ def pause(
         .values(paused_by=by, pause_reason=reason, paused_kind=kind, changed_at=now, check_at=None)
     ).rowcount
     if done:
-        _audit(conn, name, "pause", actor=by, detail=reason, now=now)
+        _audit_account(conn, name, "pause", actor=by, detail=reason, now=now)
     return bool(done)
 
 
-def resume(conn: Connection, name: str, *, actor: str, now: datetime) -> bool:
+def resume_account(conn: Connection, name: str, *, actor: str, now: datetime) -> bool:
     """Open an account that is paused, or whose breaker is open, and forget its failures.
 
     False where it was at full speed.
@@ -76,28 +76,32 @@ def resume(conn: Connection, name: str, *, actor: str, now: datetime) -> bool:
         )
     ).rowcount  # fmt: skip
     if done:
-        _audit(conn, name, "resume", actor=actor, detail=None, now=now)
+        _audit_account(conn, name, "resume", actor=actor, detail=None, now=now)
     return bool(done)
 
 
-def hold(conn: Connection, name: str, until: datetime) -> None:
+def throttle_until(conn: Connection, name: str, until: datetime) -> None:
     """Release nothing before `until`; never an earlier time than another request was given."""
     later = later_of(conn.dialect.name, ACCOUNT.c.not_before, literal(until, UtcTime()))
     conn.execute(update(ACCOUNT).where(ACCOUNT.c.name == name).values(not_before=later))
 
 
-def pay(conn: Connection, name: str, paid_for_s: Mapping[Unit, float], now: datetime) -> None:
+def record_paid_until(
+    conn: Connection, name: str, paid_for_s: Mapping[Unit, float], now: datetime
+) -> None:
     """Note until when each rate is paid: the floor of every later reservation.
 
     Never an earlier time than was noted: requests begin in another order than they reserved.
     """
     if paid_for_s:
         given: dict[str, Any] = {unit: now + timedelta(seconds=s) for unit, s in paid_for_s.items()}
-        conn.execute(_paying(conn.dialect.name, frozenset(paid_for_s)), {"account": name, **given})
+        conn.execute(
+            _pay_stmt(conn.dialect.name, frozenset(paid_for_s)), {"account": name, **given}
+        )
 
 
 @cache
-def _paying(dialect: str, units: frozenset[Unit]) -> Update:
+def _pay_stmt(dialect: str, units: frozenset[Unit]) -> Update:
     columns = {ACCOUNT.c[f"{unit}_paid_until"]: unit for unit in units}
     return (
         update(ACCOUNT)
@@ -111,14 +115,14 @@ def _paying(dialect: str, units: frozenset[Unit]) -> Update:
     )
 
 
-def set_turn(conn: Connection, name: str, turn: int) -> None:
+def advance_virtual_time(conn: Connection, name: str, turn: int) -> None:
     """Note where the campaign that was served last stood."""
     conn.execute(
         update(ACCOUNT).where(ACCOUNT.c.name == name, ACCOUNT.c.turn < turn).values(turn=turn)
     )
 
 
-def left_today(account: AnyRow, limit: int | None, now: datetime) -> int | None:
+def messages_left_today(account: AnyRow, limit: int | None, now: datetime) -> int | None:
     """Messages that the account may still begin this day; None without a limit."""
     if limit is None:
         return None
@@ -151,7 +155,7 @@ def uncount_today(conn: Connection, account: AnyRow, messages: int, begun_at: da
         )
 
 
-def _audit(
+def _audit_account(
     conn: Connection, name: str, action: str, *, actor: str, detail: str | None, now: datetime
 ) -> None:
     conn.execute(

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from dispatcher.policy.verdict import Verdict
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import costs, late_answers
-from dispatcher.store.batch_endings import is_owned, move
+from dispatcher.store.batch_endings import count_moved, lock_if_owned
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim
 from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import fallen
@@ -62,7 +62,7 @@ _COUNT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class SettleResult:
     """What settling stored. `owned` is False where the lease had run out before the answer came."""
 
     owned: bool
@@ -77,7 +77,7 @@ class PollPlan:
     until: datetime
 
 
-class Answered(NamedTuple):
+class JudgedAnswer(NamedTuple):
     """The judged answer to one attempt; `poll` where what it accepted is asked about."""
 
     attempt_id: int
@@ -85,7 +85,7 @@ class Answered(NamedTuple):
     poll: PollPlan | None
 
 
-def settle(
+def settle_answer(
     conn: Connection,
     held: Claim,
     attempt_id: int,
@@ -93,7 +93,7 @@ def settle(
     *,
     poll: PollPlan | None,
     now: datetime,
-) -> Settled:
+) -> SettleResult:
     """Store the answer to one attempt, and the counts of its batch.
 
     With the newest fence everything in `verdict` counts. Where the lease had run out, a late
@@ -101,39 +101,39 @@ def settle(
     and was not yet, by the same batch; a late refusal changes nothing. An answer that is stored
     already (its commit was not acknowledged) is not counted again.
     """
-    answered = Answered(attempt_id, verdict, poll)
+    answered = JudgedAnswer(attempt_id, verdict, poll)
     accepted = settle_in_time(conn, held, [answered], now)
     if accepted is None:
-        return Settled(owned=False, accepted=_settle_late(conn, held, answered, now))
-    return Settled(owned=True, accepted=accepted)
+        return SettleResult(owned=False, accepted=_settle_late(conn, held, answered, now))
+    return SettleResult(owned=True, accepted=accepted)
 
 
 def settle_in_time(
-    conn: Connection, held: Claim, answers: Sequence[Answered], now: datetime
+    conn: Connection, held: Claim, answers: Sequence[JudgedAnswer], now: datetime
 ) -> int | None:
     """Store the answers to attempts of one batch that is still held as `held`; how many accepted.
 
     None, and nothing is stored, where it was lost: then each has to be settled by itself.
     """
-    if not is_owned(conn, held):
+    if not lock_if_owned(conn, held):
         return None
     asked = {"attempts": [one.attempt_id for one in answers]}
     open_ = set(conn.execute(_STILL_OPEN, asked).scalars())
     answers = [one for one in answers if one.attempt_id in open_]
-    accepted = _accept(conn, held, answers, MessageState.PENDING)
+    accepted = _accept_messages(conn, held, answers, MessageState.PENDING)
     refused = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.rejected]
     missed = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.doubtful]
     moved = {
         "accepted": accepted.total(),
-        "refused": _mark(conn, held, refused, MessageState.REJECTED, now),
-        "doubted": _mark(conn, held, missed, MessageState.IN_DOUBT, None),
+        "refused": _mark_messages(conn, held, refused, MessageState.REJECTED, now),
+        "doubted": _mark_messages(conn, held, missed, MessageState.IN_DOUBT, None),
     }
     if any(moved.values()):
         unasked = sum(accepted[one.attempt_id] for one in answers if one.poll is None)
         given = {"batch": held.id, "moved": sum(moved.values()), "unasked": unasked}
         conn.execute(_COUNT, given | moved)
     if any(entry.cost is not None for one in answers for entry in one.verdict.accepted):
-        costs.add_up(conn, held.id, held.messages)
+        costs.update_batch_cost(conn, held.id, held.messages)
     _close_attempts(conn, answers, accepted, now)
     in_doubt = sorted({attempt_id for *_, attempt_id in missed})
     if in_doubt:
@@ -141,26 +141,26 @@ def settle_in_time(
     return accepted.total()
 
 
-def _settle_late(conn: Connection, held: Claim, answered: Answered, now: datetime) -> int:
+def _settle_late(conn: Connection, held: Claim, answered: JudgedAnswer, now: datetime) -> int:
     """Store what counts of an answer whose batch was judged lost; how many it accepted."""
     attempt_id = answered.attempt_id
     outcome = conn.execute(_OUTCOME, {"attempt": attempt_id}).scalar_one()
     if outcome != AttemptOutcome.DOUBTFUL:
         return 0
-    held = late_answers.as_it_is_now(conn, held)
-    verdict = late_answers.without_matched(conn, held, answered.verdict)
+    held = late_answers.with_current_range(conn, held)
+    verdict = late_answers.drop_matched(conn, held, answered.verdict)
     answered = answered._replace(verdict=verdict)
-    accepted = _accept(conn, held, [answered], MessageState.PENDING)
-    move(conn, held.id, accepted.total(), BATCH.c.submitted)
-    doubted = _accept(conn, held, [answered], MessageState.IN_DOUBT)
-    move(conn, held.id, doubted.total(), BATCH.c.submitted, out_of=BATCH.c.in_doubt)
+    accepted = _accept_messages(conn, held, [answered], MessageState.PENDING)
+    count_moved(conn, held.id, accepted.total(), BATCH.c.submitted)
+    doubted = _accept_messages(conn, held, [answered], MessageState.IN_DOUBT)
+    count_moved(conn, held.id, doubted.total(), BATCH.c.submitted, out_of=BATCH.c.in_doubt)
     accepted += doubted
-    if missed := late_answers.missed(conn, held, attempt_id, verdict, now):
+    if missed := late_answers.keep_missed_ids(conn, held, attempt_id, verdict, now):
         _audit_late(conn, held, attempt_id, missed, now)
     if not accepted:
         return 0
     if any(one.cost is not None for one in verdict.accepted):
-        costs.add_up(conn, held.id, held.messages)
+        costs.update_batch_cost(conn, held.id, held.messages)
     _close_attempts(conn, [answered], accepted, now)
     if answered.poll is None:
         conn.execute(
@@ -171,14 +171,14 @@ def _settle_late(conn: Connection, held: Claim, answered: Answered, now: datetim
     return accepted.total()
 
 
-def _accept(
-    conn: Connection, held: Claim, answers: Sequence[Answered], old: MessageState
+def _accept_messages(
+    conn: Connection, held: Claim, answers: Sequence[JudgedAnswer], old: MessageState
 ) -> Counter[int]:
     """Move what was accepted out of state `old`; how many messages of each attempt were."""
     entries = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.accepted]
     if not entries:
         return Counter()
-    taking, given = _taking(conn.dialect.name, is_one=len(answers) == 1)
+    taking, given = _accept_stmt(conn.dialect.name, is_one=len(answers) == 1)
     done = conn.execute(taking, {**held.bound, **given.bind(entries), "taken_from": old})
     if len(answers) == 1:
         return Counter({answers[0].attempt_id: done.rowcount})
@@ -186,7 +186,7 @@ def _accept(
 
 
 @cache
-def _taking(dialect: str, *, is_one: bool) -> tuple[Any, ValueSet]:
+def _accept_stmt(dialect: str, *, is_one: bool) -> tuple[Any, ValueSet]:
     """Acceptances; they return whose they were, unless all are of one attempt.
 
     That one often has thousands of messages, whose rows nobody has to look at then.
@@ -218,7 +218,7 @@ def _taking(dialect: str, *, is_one: bool) -> tuple[Any, ValueSet]:
     return (taking if is_one else taking.returning(MESSAGE.c.attempt_id)), given
 
 
-def _mark(
+def _mark_messages(
     conn: Connection,
     held: Claim,
     entries: Sequence[tuple[int, str | None, str | None, int]],
@@ -228,13 +228,13 @@ def _mark(
     """Move pending messages (seq, code, reason, attempt) into `state`; how many."""
     if not entries:
         return 0
-    marking, given = _marking(conn.dialect.name)
+    marking, given = _mark_stmt(conn.dialect.name)
     new = {"into": state, "final": final_at}
     return conn.execute(marking, {**held.bound, **given.bind(entries), **new}).rowcount
 
 
 @cache
-def _marking(dialect: str) -> tuple[Update, ValueSet]:
+def _mark_stmt(dialect: str) -> tuple[Update, ValueSet]:
     given = ValueSet(
         dialect,
         [("seq", Integer()), ("code", Text()), ("reason", Text()), ("attempt", BigInteger())],
@@ -259,7 +259,7 @@ def _marking(dialect: str) -> tuple[Update, ValueSet]:
 
 
 def _close_attempts(
-    conn: Connection, answers: Sequence[Answered], accepted: Counter[int], now: datetime
+    conn: Connection, answers: Sequence[JudgedAnswer], accepted: Counter[int], now: datetime
 ) -> None:
     """Write down what came of them; what one accepted is polled."""
     given = []
@@ -295,7 +295,7 @@ def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now
     )
 
 
-def audit_again(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
+def audit_repeated_answer(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
     """Note that an answer came a second time, from a spill, and changed nothing."""
     conn.execute(
         insert(AUDIT).values(

@@ -23,7 +23,7 @@ from dispatcher.errors import StoreError
 from dispatcher.policy.fair_queue import Gate, Unit
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
-from dispatcher.store.batch_endings import cancel_held
+from dispatcher.store.batch_endings import cancel_held_batch
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim, hand_back
 from dispatcher.store.table_values import AnyRow, ValueSet, one_or_all
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
@@ -48,7 +48,7 @@ _CARRY_ALL = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class BeginConditions:
     """On what terms a batch may begin; `gate` is asked with the campaign as it is now."""
 
     gate: Callable[[AnyRow, datetime], Gate]
@@ -63,7 +63,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
+class BegunBatch:
     """A begun batch: its attempts in the order of its requests, and when they must have left."""
 
     attempt_ids: Sequence[int]
@@ -72,28 +72,28 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Locked:
+class LockedForBegin:
     """What decides whether and when a batch begins; it stays as it is until then."""
 
     account: AnyRow | None
     campaign: AnyRow
 
 
-def lock(conn: Connection, held: Claim) -> Locked:
+def lock_for_begin(conn: Connection, held: Claim) -> LockedForBegin:
     """Lock the account and the campaign of a batch."""
-    account = accounts.lock(conn, held.account)
-    return Locked(account=account, campaign=campaigns.hold(conn, held.campaign_id))
+    account = accounts.lock_account(conn, held.account)
+    return LockedForBegin(account=account, campaign=campaigns.hold(conn, held.campaign_id))
 
 
-def begin(
+def begin_attempts(
     conn: Connection,
     held: Claim,
     requests: Sequence[Sequence[int]],
     *,
-    locked: Locked,
-    terms: Terms,
+    locked: LockedForBegin,
+    terms: BeginConditions,
     now: datetime,
-) -> Begun | None:
+) -> BegunBatch | None:
     """`claimed → submitting`: the attempt rows of `requests` (each the seqs it carries), in order.
 
     None where the batch must not leave now (its account or campaign was stopped, the breaker has
@@ -102,11 +102,13 @@ def begin(
     """
     account, campaign = locked.account, locked.campaign
     if campaign.state == CampaignState.CANCELLED:
-        cancel_held(conn, held, BatchState.CLAIMED, now)
+        cancel_held_batch(conn, held, BatchState.CLAIMED, now)
         return None
     messages = sum(len(seqs) for seqs in requests)
     may_leave = terms.gate(campaign, now)
-    left = accounts.left_today(account, terms.daily_limit, now) if account is not None else 0
+    left = (
+        accounts.messages_left_today(account, terms.daily_limit, now) if account is not None else 0
+    )
     if (
         account is None
         or account.paused_by
@@ -121,20 +123,20 @@ def begin(
     taken = conn.execute(_SUBMITTING, {"batch": held.id, "newest": held.fence}).rowcount
     if not taken:
         return None
-    ids = _open_attempts(conn, held, requests, terms, now)
-    accounts.pay(conn, held.account, terms.paid_for_s, now)
+    ids = _insert_attempts(conn, held, requests, terms, now)
+    accounts.record_paid_until(conn, held.account, terms.paid_for_s, now)
     if terms.campaign_paid_for_s is not None:
         campaigns.pay(conn, held.campaign_id, terms.campaign_paid_for_s, now)
     if terms.daily_limit is not None:
         accounts.count_today(conn, account, messages, terms.day_until, now)
-    return Begun(attempt_ids=ids, at=now, until=may_leave.until)
+    return BegunBatch(attempt_ids=ids, at=now, until=may_leave.until)
 
 
-def _open_attempts(
+def _insert_attempts(
     conn: Connection,
     held: Claim,
     requests: Sequence[Sequence[int]],
-    terms: Terms,
+    terms: BeginConditions,
     now: datetime,
 ) -> list[int]:
     """An attempt row for each request, in order; its messages get its id."""
@@ -157,7 +159,7 @@ def _open_attempts(
     if len(requests) == 1 and messages == held.size:
         carried = conn.execute(_CARRY_ALL, {**held.bound, "carried_by": ids[0]}).rowcount
     else:
-        carry, given = _carry(conn.dialect.name)
+        carry, given = _carry_stmt(conn.dialect.name)
         pairs = [
             (seq, attempt_id)
             for attempt_id, seqs in zip(ids, requests, strict=True)
@@ -170,7 +172,7 @@ def _open_attempts(
 
 
 @cache
-def _carry(dialect: str) -> tuple[Update, ValueSet]:
+def _carry_stmt(dialect: str) -> tuple[Update, ValueSet]:
     given = ValueSet(dialect, [("seq", Integer()), ("attempt", BigInteger())])
     statement = (
         update(MESSAGE)
@@ -180,7 +182,7 @@ def _carry(dialect: str) -> tuple[Update, ValueSet]:
     return statement, given
 
 
-def outcome_of(conn: Connection, held: Claim, attempt_id: int) -> AttemptOutcome | None:
+def attempt_outcome(conn: Connection, held: Claim, attempt_id: int) -> AttemptOutcome | None:
     """What came of an attempt of this claim; None where the store knows of none such."""
     found = conn.execute(
         select(ATTEMPT.c.outcome).where(

@@ -33,7 +33,7 @@ _HELD = (
 )
 
 
-def is_owned(conn: Connection, held: Claim) -> bool:
+def lock_if_owned(conn: Connection, held: Claim) -> bool:
     """Lock the batch; whether it is submitting still for whoever claimed it as `held`."""
     row = conn.execute(_HELD, {"batch": held.id}).one()
     return bool(row.fence == held.fence and row.state == BatchState.SUBMITTING)
@@ -60,38 +60,42 @@ def close_batch(
     if batch is None:
         return None
     if batch.pending == 0:
-        return _end(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=held.tries)
+        return _end_batch(
+            conn, held, BatchState.SETTLED, error=error, not_before=None, tries=held.tries
+        )
     tries = held.tries + (failed_after is not None)
     campaign = conn.execute(select(CAMPAIGN.c.state).where(CAMPAIGN.c.id == held.campaign_id)).one()
     if campaign.state == CampaignState.CANCELLED:
-        return cancel_held(conn, held, held_as, now)
+        return cancel_held_batch(conn, held, held_as, now)
     if failed_after is None or tries < failed_after:
-        return _end(conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=tries)
+        return _end_batch(
+            conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=tries
+        )
     left = held.messages & (MESSAGE.c.state == MessageState.PENDING)
     failed = conn.execute(
         update(MESSAGE).where(left).values(state=MessageState.FAILED, error=error, final_at=now)
     ).rowcount
-    move(conn, held.id, failed, BATCH.c.failed)
-    return _end(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=tries)
+    count_moved(conn, held.id, failed, BATCH.c.failed)
+    return _end_batch(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=tries)
 
 
-def close_answered(conn: Connection, held: Claim, now: datetime) -> None:
+def close_if_answered(conn: Connection, held: Claim, now: datetime) -> None:
     """End a batch that is still held as `held`, once none of its attempts is open."""
     is_open = select(ATTEMPT.c.id).where(
         ATTEMPT.c.batch_id == held.id, ATTEMPT.c.outcome == AttemptOutcome.OPEN
     )
-    if is_owned(conn, held) and conn.execute(is_open.limit(1)).first() is None:
+    if lock_if_owned(conn, held) and conn.execute(is_open.limit(1)).first() is None:
         close_batch(conn, held, not_before=None, error=None, failed_after=None, now=now)
 
 
-def withdraw(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
+def cancel_attempt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
     """Close an attempt whose first byte never left; its messages stay pending, and it counts not.
 
     Where the lease had run out, they are in doubt already and stay so.
     """
     # Before the batch, as everywhere.
-    account = accounts.lock(conn, held.account)
-    if not is_owned(conn, held):
+    account = accounts.lock_account(conn, held.account)
+    if not lock_if_owned(conn, held):
         return
     closed = conn.execute(
         update(ATTEMPT)
@@ -110,13 +114,13 @@ def withdraw(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> N
         accounts.uncount_today(conn, account, closed.size, closed.begun_at)
 
 
-def undoubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> int:
+def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> int:
     """`in_doubt → pending` for an attempt that lost its lease before its first byte; how many.
 
     Whoever held it knows that nothing left. A campaign that had finished meanwhile goes on; of a
     cancelled one they are cancelled by the next tick.
     """
-    is_owned(conn, held)
+    lock_if_owned(conn, held)
     moved = conn.execute(
         update(MESSAGE)
         .where(
@@ -128,7 +132,7 @@ def undoubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> in
     ).rowcount
     if not moved:
         return 0
-    move(conn, held.id, moved, BATCH.c.pending, out_of=BATCH.c.in_doubt)
+    count_moved(conn, held.id, moved, BATCH.c.pending, out_of=BATCH.c.in_doubt)
     conn.execute(
         update(BATCH)
         .where(BATCH.c.id == held.id, BATCH.c.state == BatchState.SETTLED)
@@ -143,7 +147,7 @@ def undoubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> in
     return moved
 
 
-def abandon(conn: Connection, held: Claim, now: datetime) -> None:
+def hand_back_unsent(conn: Connection, held: Claim, now: datetime) -> None:
     """Give back a batch of which surely nothing left, whether or not its attempts were stored.
 
     So it is after a `begin` whose commit was not acknowledged.
@@ -154,13 +158,13 @@ def abandon(conn: Connection, held: Claim, now: datetime) -> None:
         ATTEMPT.c.outcome.in_([AttemptOutcome.OPEN, AttemptOutcome.DOUBTFUL]),
     )
     for attempt_id in conn.execute(opened).scalars().all():
-        withdraw(conn, held, attempt_id, now)
-        undoubt(conn, held, attempt_id, now)
+        cancel_attempt(conn, held, attempt_id, now)
+        reverse_doubt(conn, held, attempt_id, now)
     if not hand_back(conn, held, not_before=None):
         close_batch(conn, held, not_before=None, error=None, failed_after=None, now=now)
 
 
-def cancel_held(
+def cancel_held_batch(
     conn: Connection, held: Claim, state: BatchState, now: datetime
 ) -> BatchState | None:
     """End a held batch whose campaign was cancelled: its pending messages are cancelled."""
@@ -175,11 +179,11 @@ def cancel_held(
     cancelled = conn.execute(
         update(MESSAGE).where(left).values(state=MessageState.CANCELLED, final_at=now)
     ).rowcount
-    move(conn, held.id, cancelled, BATCH.c.cancelled)
+    count_moved(conn, held.id, cancelled, BATCH.c.cancelled)
     return BatchState.CANCELLED
 
 
-def move(
+def count_moved(
     conn: Connection,
     batch_id: int,
     moved: int,
@@ -196,7 +200,7 @@ def move(
         )
 
 
-def _end(
+def _end_batch(
     conn: Connection,
     held: Claim,
     state: BatchState,

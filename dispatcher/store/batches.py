@@ -147,12 +147,12 @@ MESSAGES_OF_CLAIM: Any = and_(
 )
 
 
-def in_flight(conn: Connection, account: str) -> Sequence[AnyRow]:
+def batches_in_flight(conn: Connection, account: str) -> Sequence[AnyRow]:
     """What each batch that holds places of the account has yet to send."""
     return conn.execute(_OUT, {"of_account": account}).all()
 
 
-def due(
+def due_batches(
     conn: Connection,
     campaign_id: int,
     now: datetime,
@@ -181,7 +181,7 @@ def due(
         yield DueBatch(row.id, row.pending, row.requests, row.parts)
 
 
-def enqueue(
+def mark_queued(
     conn: Connection, ids: Sequence[int], now: datetime, *, is_probe: bool = False
 ) -> list[Ticket]:
     """`pending → queued`; the tickets to publish after the commit, in the order of `ids`."""
@@ -197,7 +197,9 @@ def enqueue(
     return [tickets[i] for i in ids if i in tickets]
 
 
-def claim(conn: Connection, ticket_id: int, fence: int, lease_until: datetime) -> Claim | None:
+def claim_batch(
+    conn: Connection, ticket_id: int, fence: int, lease_until: datetime
+) -> Claim | None:
     """`queued → claimed` for whoever comes first with the newest fence; None for the others."""
     given = {"ticket": ticket_id, "newest": fence, "lease_ends": lease_until}
     row = conn.execute(_TAKE, given).one_or_none()
@@ -233,7 +235,7 @@ def settle_empty(conn: Connection, held: Claim) -> None:
     )
 
 
-def renew(conn: Connection, held: Iterable[tuple[int, int]], lease_until: datetime) -> int:
+def renew_leases(conn: Connection, held: Iterable[tuple[int, int]], lease_until: datetime) -> int:
     """Extend the leases of batches (id, fence) that are still held; how many were."""
     pairs = list(held)
     if not pairs:
@@ -250,7 +252,7 @@ def renew(conn: Connection, held: Iterable[tuple[int, int]], lease_until: dateti
     ).rowcount
 
 
-def clock_went_back(conn: Connection, now: datetime, lease_until: datetime) -> None:
+def cap_future_times(conn: Connection, now: datetime, lease_until: datetime) -> None:
     """Leases and releases noted by a clock that was ahead count as made now.
 
     Else what a dead worker held would wait until the clock is there again.
@@ -260,7 +262,7 @@ def clock_went_back(conn: Connection, now: datetime, lease_until: datetime) -> N
         conn.execute(update(BATCH).where(in_flight, column > latest).values({column: latest}))
 
 
-def queued(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
+def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
     """Id and fence of the accounts' batches that were released and not claimed yet."""
     rows = conn.execute(
         select(BATCH.c.id, BATCH.c.fence).where(
@@ -272,7 +274,7 @@ def queued(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
     return [(row.id, row.fence) for row in rows]
 
 
-def unqueue(conn: Connection, tickets: Sequence[Ticket]) -> int:
+def return_queued(conn: Connection, tickets: Sequence[Ticket]) -> int:
     """`queued → pending` for released batches whose tickets could not be handed out; how many.
 
     A ticket that was handed out all the same is worth nothing from now on.
@@ -291,7 +293,7 @@ def unqueue(conn: Connection, tickets: Sequence[Ticket]) -> int:
     ).rowcount
 
 
-def requeue(conn: Connection, queued_before: datetime, now: datetime) -> list[Ticket]:
+def reissue_tickets(conn: Connection, queued_before: datetime, now: datetime) -> list[Ticket]:
     """Tickets of queued batches that nobody claimed: Redis lost them, or workers are few."""
     rows = conn.execute(_REQUEUE, {"before": queued_before, "again_at": now})
     return [Ticket(row.account, row.id, row.fence) for row in rows]
@@ -305,11 +307,11 @@ def release_expired_claims(conn: Connection, now: datetime) -> int:
     rows = conn.execute(_LOSE_CLAIMS, {"now": now}).all()
     for row in rows:
         if row.lost >= _MOST_LOST:
-            _fail(conn, row.id, now)
+            _fail_batch(conn, row.id, now)
     return len(rows)
 
 
-def _fail(conn: Connection, batch_id: int, now: datetime) -> None:
+def _fail_batch(conn: Connection, batch_id: int, now: datetime) -> None:
     batch = conn.execute(select(BATCH).where(BATCH.c.id == batch_id)).one()
     failed = conn.execute(
         update(MESSAGE)
@@ -339,11 +341,11 @@ def doubt_expired_submissions(conn: Connection, now: datetime) -> int:
     """
     expired = conn.execute(_LOST_SUBMISSIONS, {"now": now}).all()
     for batch in expired:
-        _doubt(conn, batch, now)
+        _doubt_batch(conn, batch, now)
     return len(expired)
 
 
-def _doubt(conn: Connection, batch: AnyRow, now: datetime) -> None:
+def _doubt_batch(conn: Connection, batch: AnyRow, now: datetime) -> None:
     is_open = and_(ATTEMPT.c.batch_id == batch.id, ATTEMPT.c.outcome == AttemptOutcome.OPEN)
     doubtful = conn.execute(
         update(MESSAGE)
@@ -375,6 +377,6 @@ def _doubt(conn: Connection, batch: AnyRow, now: datetime) -> None:
     )
 
 
-def of_running_campaigns(conn: Connection, account: str) -> Sequence[AnyRow]:
+def running_campaigns(conn: Connection, account: str) -> Sequence[AnyRow]:
     """The account's running campaigns."""
     return conn.execute(_RUNNING, {"of_account": account}).all()

@@ -136,7 +136,7 @@ def found(
     ]
     alternate_ids.match(conn, ids, now)
     if any(one.cost is not None for one in entries):
-        costs.add_up(conn, case.batch.id, case.messages)
+        costs.update_batch_cost(conn, case.batch.id, case.messages)
     _count(conn, case, MessageState.SUBMITTED, moved)
     if poll is None:
         _count_no_receipt(conn, case, moved)

@@ -52,10 +52,10 @@ def change(
 
     Opening and closing the breaker leaves an audit row. The row is locked only for a change.
     """
-    seen = accounts.get(conn, name)
+    seen = accounts.find_account(conn, name)
     if seen is None or decide(of(seen)) == of(seen):
         return None
-    row = accounts.lock(conn, name)
+    row = accounts.lock_account(conn, name)
     if row is None:
         return None
     old = of(row)
@@ -82,7 +82,7 @@ def change(
 
 def plan_credit_check(conn: Connection, name: str, first_s: float, now: datetime) -> None:
     """Plan the next look at the balance of an account that was paused without credit."""
-    row = accounts.lock(conn, name)
+    row = accounts.lock_account(conn, name)
     if row is None or row.paused_by != ErrorKind.CREDIT:
         return
     at = now + timedelta(seconds=next_credit_check_s(row.checks, first_s))
@@ -102,7 +102,7 @@ def release(
     """
     tickets = []
     for name in conn.execute(_DUE, {"now": now}).scalars().all():
-        if name not in names or batches.in_flight(conn, name):
+        if name not in names or batches.batches_in_flight(conn, name):
             continue
         number = conn.execute(
             update(ACCOUNT)
@@ -118,7 +118,7 @@ def release(
 
 def looked_at(conn: Connection, ticket: CheckTicket) -> AnyRow | None:
     """The account's row, locked, while the ticket is the newest; None once it is old."""
-    row = accounts.lock(conn, ticket.account)
+    row = accounts.lock_account(conn, ticket.account)
     is_mine = row is not None and row.checks == ticket.number and row.check_lease_until is not None
     return row if is_mine else None
 

@@ -13,13 +13,13 @@ from dispatcher.store.table_values import value_set
 from dispatcher.store.tables import BATCH, MESSAGE
 
 
-def as_it_is_now(conn: Connection, held: Claim) -> Claim:
+def with_current_range(conn: Connection, held: Claim) -> Claim:
     """The claim with the messages that its batch still has: others may have gone to a fallback."""
     row = conn.execute(select(BATCH.c.first_seq, BATCH.c.size).where(BATCH.c.id == held.id)).one()
     return replace(held, first_seq=row.first_seq, size=row.size)
 
 
-def without_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
+def drop_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
     """The verdict without acceptances whose id a look has given to another, equal message.
 
     One id cannot prove two messages: theirs stays in doubt.
@@ -34,7 +34,9 @@ def without_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
     return replace(verdict, accepted=left)
 
 
-def missed(conn: Connection, held: Claim, attempt_id: int, verdict: Verdict, now: datetime) -> int:
+def keep_missed_ids(
+    conn: Connection, held: Claim, attempt_id: int, verdict: Verdict, now: datetime
+) -> int:
     """How many accepted messages have gone on without this answer; their ids are kept.
 
     So of a message that was submitted again: it was accepted twice, and gets two receipts.

@@ -262,7 +262,7 @@ def settle(
     if total:
         values["submitted"] = BATCH.c.submitted - total
     if total and any(receipt.cost is not None for receipt in receipts):
-        costs.add_up(conn, polled.batch_id, _of(polled))
+        costs.update_batch_cost(conn, polled.batch_id, _of(polled))
     if attempt.poll_at is None:
         # Polling had ended without these receipts.
         values["no_receipt"] = BATCH.c.no_receipt - total

@@ -38,7 +38,7 @@ def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
     if row.ticked_at is not None and not now - lease / 2 <= row.ticked_at <= now:
         judge_after = now + lease
         if row.ticked_at > now:
-            batches.clock_went_back(conn, now, judge_after)
+            batches.cap_future_times(conn, now, judge_after)
     conn.execute(_TICKED, {"at": now, "judged_after": judge_after})
     return judge_after
 

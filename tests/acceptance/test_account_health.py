@@ -40,7 +40,7 @@ def two_providers(
 
 def account(ours: Stage, name: str = "main"):
     with ours.store.read() as conn:
-        return accounts.get(conn, name)
+        return accounts.find_account(conn, name)
 
 
 def until(ours: Stage, holds: Callable, what: str):

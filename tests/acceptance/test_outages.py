@@ -203,7 +203,7 @@ def release_by_hand(ours: Stage) -> None:
     settings = load_settings(ours.config, {})
     with ours.store.write() as conn:
         now = store_now(conn)
-        accounts.ensure(conn, settings.accounts)
+        accounts.create_missing_accounts(conn, settings.accounts)
         campaigns.start_due(conn, now)
         assert release(conn, "main", settings.account("main"), now)
 

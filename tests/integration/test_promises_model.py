@@ -338,7 +338,7 @@ class Promises(RuleBasedStateMachine):
 
     def _claim(self, ticket):
         with self.store.write() as conn:
-            held = batches.claim(conn, ticket.id, ticket.fence, self.now + LEASE)
+            held = batches.claim_batch(conn, ticket.id, ticket.fence, self.now + LEASE)
         old, _new = self.oracle.step()
         batch = old.batches[ticket.id]
         is_due = (batch["state"], batch["fence"]) == (BatchState.QUEUED, ticket.fence)
@@ -531,7 +531,7 @@ class Promises(RuleBasedStateMachine):
     def renew(self):
         alive = {(w.claim.id, w.claim.fence) for w in self.workers if not w.is_dead}
         with self.store.write() as conn:
-            batches.renew(conn, alive, self.now + LEASE)
+            batches.renew_leases(conn, alive, self.now + LEASE)
         old, new = self.oracle.step()
         for batch in new.batches.values():
             is_longer = batch["lease_until"] != old.batches[batch["id"]]["lease_until"]
@@ -651,9 +651,9 @@ class Promises(RuleBasedStateMachine):
                     conn, campaign_id, values, deadline_after=LEASE, actor="operator", now=self.now
                 )
             elif what == "stop":
-                accounts.pause(conn, name, by="operator", reason="by hand", now=self.now)
+                accounts.pause_account(conn, name, by="operator", reason="by hand", now=self.now)
             else:
-                accounts.resume(conn, name, actor="operator", now=self.now)
+                accounts.resume_account(conn, name, actor="operator", now=self.now)
         self.oracle.step()
 
     @rule(data=st.data())

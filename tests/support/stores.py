@@ -14,7 +14,7 @@ from dispatcher.providers.base import Capabilities, Provider, ProviderSettings, 
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Encoding, MessageState
 from dispatcher.store import accounts, answers, attempts, batch_endings, batches, campaigns, imports
 from dispatcher.store.answers import PollPlan
-from dispatcher.store.attempts import Terms
+from dispatcher.store.attempts import BeginConditions
 from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage, NewReject
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
@@ -72,7 +72,7 @@ def provider(**values):
 
 def add_account(store, name="main", **values):
     with store.write() as conn:
-        accounts.ensure(conn, [name])
+        accounts.create_missing_accounts(conn, [name])
         if values:
             change(conn, accounts.ACCOUNT, accounts.ACCOUNT.c.name == name, **values)
 
@@ -170,7 +170,7 @@ def queued(store, *, now=NOW, limit=1):
     """The tickets of the first pending batches, whatever release would think of them."""
     pending = rows(store, BATCH, BATCH.c.state == BatchState.PENDING)
     with store.write() as conn:
-        return batches.enqueue(conn, [batch.id for batch in pending[:limit]], now)
+        return batches.mark_queued(conn, [batch.id for batch in pending[:limit]], now)
 
 
 def claimed(store, *, now=NOW, lease=LEASE):
@@ -180,7 +180,7 @@ def claimed(store, *, now=NOW, lease=LEASE):
 
 def claim(store, ticket, *, now=NOW, lease=LEASE):
     with store.write() as conn:
-        return batches.claim(conn, ticket.id, ticket.fence, now + lease)
+        return batches.claim_batch(conn, ticket.id, ticket.fence, now + lease)
 
 
 OPEN = Gate(is_open=True)
@@ -200,9 +200,9 @@ def begin(store, held, requests=None, *, now=NOW, gate=OPEN, paid_for_s=None, **
         "day_until": later(3600),
     }
     with store.write() as conn:
-        locked = attempts.lock(conn, held)
-        given = Terms(**(given | terms))
-        begun = attempts.begin(conn, held, requests, locked=locked, terms=given, now=now)
+        locked = attempts.lock_for_begin(conn, held)
+        given = BeginConditions(**(given | terms))
+        begun = attempts.begin_attempts(conn, held, requests, locked=locked, terms=given, now=now)
     return begun.attempt_ids if begun is not None else None
 
 
@@ -228,7 +228,7 @@ POLL = PollPlan(first_at=later(10), until=later(3600))
 
 def settle(store, held, attempt_id, said, *, poll=POLL, now=NOW):
     with store.write() as conn:
-        return answers.settle(conn, held, attempt_id, said, poll=poll, now=now)
+        return answers.settle_answer(conn, held, attempt_id, said, poll=poll, now=now)
 
 
 def close(store, held, *, not_before=None, error=None, failed_after=None, now=NOW):

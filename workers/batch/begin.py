@@ -16,7 +16,7 @@ from dispatcher.outbound.transport import Departure, boottime
 from dispatcher.policy.fair_queue import day_end
 from dispatcher.policy.pacing import DEADLINE_SLACK_S, Door, start_in
 from dispatcher.store import attempts, batches
-from dispatcher.store.attempts import Begun, Terms
+from dispatcher.store.attempts import BeginConditions, BegunBatch
 from dispatcher.store.engine import store_now
 from workers.batch import rates
 from workers.batch.settle import Work
@@ -32,7 +32,7 @@ _doors: Final = defaultdict[str, Door](Door)
 class Start:
     """A begun batch, and when each of its requests may leave."""
 
-    begun: Begun
+    begun: BegunBatch
     departures: list[Departure]
 
 
@@ -44,7 +44,7 @@ def begin(own: Services, work: Work) -> Start | float | None:
     settings = work.provider.settings
     offsets = rates.offsets(work)
     with own.store.write() as conn:
-        locked = attempts.lock(conn, work.claim)
+        locked = attempts.lock_for_begin(conn, work.claim)
         if locked.campaign.rate != work.campaign.rate:
             # It was made for another one.
             batches.hand_back(conn, work.claim, not_before=None)
@@ -56,7 +56,7 @@ def begin(own: Services, work: Work) -> Start | float | None:
             return free_s
         paid = {rate: start_s + rate.pays_for_s(work) for rate in rates.rates(work)}
         timeout = timedelta(seconds=settings.timeout_s + DEADLINE_SLACK_S)
-        terms = Terms(
+        terms = BeginConditions(
             gate=lambda row, at: send_permission(settings, row, work.claim.zone, at),
             deadline=now + timedelta(seconds=start_s) + timeout,
             offsets_s=offsets,
@@ -66,7 +66,7 @@ def begin(own: Services, work: Work) -> Start | float | None:
             day_until=day_end(now, own.zone(work.claim.account)),
         )
         seqs = [[recipient.seq for recipient in r.recipients] for r in work.requests]
-        begun = attempts.begin(conn, work.claim, seqs, locked=locked, terms=terms, now=now)
+        begun = attempts.begin_attempts(conn, work.claim, seqs, locked=locked, terms=terms, now=now)
     if begun is None:
         return None
     closes = inf

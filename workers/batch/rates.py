@@ -12,7 +12,7 @@ from math import inf
 from dispatcher.outbound.ratelimit import Bucket, Reservation
 from dispatcher.outbound.release import rates_of, seconds_ahead
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit, departures
-from dispatcher.store.attempts import Locked
+from dispatcher.store.attempts import LockedForBegin
 from dispatcher.store.table_values import AnyRow
 from workers.batch.settle import Work
 from workers.services import Services
@@ -69,7 +69,7 @@ def reserve(own: Services, work: Work) -> Reservation:
     return own.limiter.reserve(buckets, max_wait_s=SHORT_WAIT_S)
 
 
-def free_s(locked: Locked, work: Work, now: datetime) -> float:
+def free_s(locked: LockedForBegin, work: Work, now: datetime) -> float:
     """Seconds until all that has begun is paid; negative since when."""
     ahead = [
         seconds_ahead(rate.paid_until(locked.account, locked.campaign), now) for rate in rates(work)

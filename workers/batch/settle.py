@@ -106,7 +106,7 @@ class Settling:
         def store(conn: Connection, now: datetime) -> None:
             # The account's row is locked before the campaign's and the batch's, as everywhere.
             if any(error is not None for _given, error in judged):
-                accounts.lock(conn, self._work.claim.account)
+                accounts.lock_account(conn, self._work.claim.account)
             was_reached = False
             for given, error in judged:
                 if given.verdict is None:
@@ -171,7 +171,7 @@ def _behind_others(conn: Connection, claim: Claim, at: datetime) -> datetime:
 
     Else one that always fails would be the only one that its account ever tries.
     """
-    account = accounts.get(conn, claim.account)
+    account = accounts.find_account(conn, claim.account)
     opens_at = account.not_before if account is not None else None
     return max(at, opens_at or at) + timedelta(seconds=_BEHIND_S)
 
@@ -233,12 +233,12 @@ def _note_health(
     )
     if changed is not None and changed.breaker is None and sign is not Sign.REACHED:
         wait_s = full_jitter(changed.failures, random=random.random)
-        accounts.hold(conn, name, now + timedelta(seconds=wait_s))
+        accounts.throttle_until(conn, name, now + timedelta(seconds=wait_s))
     if error is None:
         return
     if error.kind.pauses_account:
         by, kind = error.kind.value, work.campaign.kind
-        accounts.pause(conn, name, by=by, reason=_words(error), now=now, kind=kind)
+        accounts.pause_account(conn, name, by=by, reason=_words(error), now=now, kind=kind)
         if error.kind is ErrorKind.CREDIT and work.provider.capabilities.balance:
             health.plan_credit_check(conn, name, settings.credit_check_s, now)
     elif error.kind.pauses_campaign:
@@ -253,7 +253,7 @@ def _note_health(
         )
     elif error.kind is ErrorKind.THROTTLED:
         wait_s = retry_delay(work.claim.tries + 1, error.retry_after_s, random.random)
-        accounts.hold(conn, name, now + timedelta(seconds=wait_s))
+        accounts.throttle_until(conn, name, now + timedelta(seconds=wait_s))
 
 
 def _policy_of(provider: Provider) -> Policy:

@@ -190,7 +190,7 @@ def may_ask(own: Services, account: str) -> bool:
     if per_second is None:
         return True
     with own.store.read() as conn:
-        row = accounts.get(conn, account)
+        row = accounts.find_account(conn, account)
         now = store_now(conn)
     paid_until = row.requests_paid_until if row is not None else None
     bucket = Bucket(

@@ -88,7 +88,9 @@ def _note(
     # A refusal is an answer too, but for those of which nobody knows whose they are.
     is_silent = error is not None and error.kind in {ErrorKind.UNREACHABLE, ErrorKind.DOUBTFUL}
     if error is not None and error.kind is ErrorKind.CREDENTIALS:
-        accounts.pause(conn, account.name, by=error.kind.value, reason=error.message, now=now)
+        accounts.pause_account(
+            conn, account.name, by=error.kind.value, reason=error.message, now=now
+        )
     if account.breaker == Breaker.OPEN and not is_silent:
         health.answers(conn, account)
     elif error is not None and account.breaker is not None:

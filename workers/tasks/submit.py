@@ -82,7 +82,7 @@ def _claim(own: Services, batch_id: int, fence: int) -> Claim | None:
     with own.store.write(survives_power_cut=False) as conn:
         if not own.witness.may_claim(conn):
             return None
-        return batches.claim(conn, batch_id, fence, store_now(conn) + own.lease)
+        return batches.claim_batch(conn, batch_id, fence, store_now(conn) + own.lease)
 
 
 @contextmanager
@@ -150,8 +150,8 @@ def _prepare(own: Services, claim: Claim) -> Work | None:
     with own.store.read() as conn:
         now = store_now(conn)
         campaign = campaigns.get(conn, claim.campaign_id)
-        account = accounts.get(conn, claim.account)
-        left = accounts.left_today(account, limit, now) if account is not None else None
+        account = accounts.find_account(conn, claim.account)
+        left = accounts.messages_left_today(account, limit, now) if account is not None else None
         rows = messages.pending(conn, claim, _most(claim, campaign, provider, left))
     if left == 0:
         _hand_back(own, claim, until=day_end(now, own.zone(claim.account)))

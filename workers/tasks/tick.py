@@ -33,7 +33,7 @@ def tick_with(own: Services) -> None:
         if judge_after is None:
             return
         held = own.witness.look(conn, remembered=remembered)
-        accounts.ensure(conn, own.settings.accounts)
+        accounts.create_missing_accounts(conn, own.settings.accounts)
         if held is None:
             has_open = campaigns.any_open(conn)
             if has_open:

@@ -69,8 +69,8 @@ def pause(ctx: click.Context, name: str, reason: str) -> None:
     settings = settings_from(ctx)
     settings.account(name)
     with Store(settings.store.url).write() as conn:
-        accounts.ensure(conn, [name])
-        done = accounts.pause(conn, name, by="operator", reason=reason, now=store_now(conn))
+        accounts.create_missing_accounts(conn, [name])
+        done = accounts.pause_account(conn, name, by="operator", reason=reason, now=store_now(conn))
     click.echo(f"account {name} is paused" if done else f"account {name} was paused already")
 
 
@@ -90,7 +90,7 @@ def resume(ctx: click.Context, name: str) -> None:
     settings = settings_from(ctx)
     settings.account(name)
     with Store(settings.store.url).write() as conn:
-        done = accounts.resume(conn, name, actor="operator", now=store_now(conn))
+        done = accounts.resume_account(conn, name, actor="operator", now=store_now(conn))
     click.echo(f"account {name} is open" if done else f"account {name} was not paused")
 
 

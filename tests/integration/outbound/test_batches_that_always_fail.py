@@ -83,7 +83,10 @@ def under_way(store, held, *answers, adapter=FakeProvider):
         for share in shares
     ]
     with store.read() as conn:
-        account, campaign = accounts.get(conn, "main"), campaigns.get(conn, held.campaign_id)
+        account, campaign = (
+            accounts.find_account(conn, "main"),
+            campaigns.get(conn, held.campaign_id),
+        )
     work = Work(
         at=NOW, claim=held, provider=adapter(LIMITS), requests=requests, account=account,
         campaign=campaign,
@@ -129,7 +132,7 @@ def test_a_batch_that_failed_comes_after_its_accounts_wait(store):
     held = take(store)
     settle(store, held, ProviderError(ErrorKind.THROTTLED, "slow down", retry_after_s=30))
     with store.read() as conn:
-        account, now = accounts.get(conn, "main"), store_now(conn)
+        account, now = accounts.find_account(conn, "main"), store_now(conn)
     assert account.not_before > now + timedelta(seconds=20)
     assert batch_of(store, held.id).not_before > account.not_before
 
@@ -145,7 +148,7 @@ def test_answers_that_stop_a_campaign_and_its_account_wait_for_whoever_begins_an
         settle_both = under_way(store, held, refused, THROTTLED)
         with store.write() as conn:
             waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            accounts.lock(conn, "main")
+            accounts.lock_account(conn, "main")
             settling = pool.submit(settle_both)
             wait_for(lambda: conn.execute(waiting).scalar_one(), "the account's lock")
             campaigns.hold(conn, campaign)

@@ -19,7 +19,7 @@ from dispatcher.outbound.release import rates_of, release, seconds_ahead
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, day_end
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, attempts, campaigns
-from dispatcher.store.attempts import Terms
+from dispatcher.store.attempts import BeginConditions
 from dispatcher.store.tables import BATCH, CAMPAIGN
 from tests.support.stores import (
     add_campaign,
@@ -95,14 +95,17 @@ class Replay:
         """As a worker: the rate is waited for, the rest is asked of `begin`."""
         held = claim(self.store, ticket, now=self.now)
         with self.store.read() as conn:
-            account, campaign = accounts.get(conn, "main"), campaigns.get(conn, held.campaign_id)
+            account, campaign = (
+                accounts.find_account(conn, "main"),
+                campaigns.get(conn, held.campaign_id),
+            )
         rates = rates_of(self.account)
         paid = [account._mapping[f"{unit}_paid_until"] for unit in rates] + [campaign.paid_until]
         wait_s = max(0.0, *(seconds_ahead(until, self.now) for until in paid))
         assert wait_s <= SHORT_WAIT_S, "it was released too early"
         self.now += timedelta(seconds=wait_s)
         costs = {Unit.MESSAGES: held.size, Unit.PARTS: held.size, Unit.REQUESTS: 1}
-        terms = Terms(
+        terms = BeginConditions(
             gate=lambda row, at: send_permission(self.account, row, held.zone, at),
             deadline=self.now + timedelta(seconds=60),
             offsets_s=[0.0],
@@ -113,8 +116,10 @@ class Replay:
         )
         seqs = [*range(held.first_seq, held.first_seq + held.size)]
         with self.store.write() as conn:
-            locked = attempts.lock(conn, held)
-            begun = attempts.begin(conn, held, [seqs], locked=locked, terms=terms, now=self.now)
+            locked = attempts.lock_for_begin(conn, held)
+            begun = attempts.begin_attempts(
+                conn, held, [seqs], locked=locked, terms=terms, now=self.now
+            )
         if begun is None:
             assert batch_of(self.store, held.id).state == BatchState.PENDING
             return
@@ -136,14 +141,14 @@ class Replay:
 
     def _next(self):
         with self.store.read() as conn:
-            account = accounts.get(conn, "main")
+            account = accounts.find_account(conn, "main")
             running = campaigns.running_accounts(conn) and campaigns.newest(
                 conn, limit=100, states=[CampaignState.RUNNING]
             )
         ahead = timedelta(seconds=RELEASE_AHEAD_S)
         paid = [account._mapping[f"{unit}_paid_until"] for unit in rates_of(self.account)]
         free = max((until - ahead for until in paid if until is not None), default=self.now)
-        if accounts.left_today(account, self.account.daily_limit, self.now) == 0:
+        if accounts.messages_left_today(account, self.account.daily_limit, self.now) == 0:
             free = max(free, account.day_until)
         changes = []
         for row in running or []:

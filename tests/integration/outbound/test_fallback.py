@@ -77,7 +77,7 @@ def campaign(store, count=12, *, text="Hello", legs=(BACKUP,), main=MAIN, **valu
 
 def pause(store, name="main"):
     with store.write() as conn:
-        accounts.pause(conn, name, by="credit", reason="SMS Credits Not Available", now=NOW)
+        accounts.pause_account(conn, name, by="credit", reason="SMS Credits Not Available", now=NOW)
 
 
 def moved(store, campaign_id, backup=None, *, configured=CONFIGURED, now=NOW):
@@ -160,7 +160,7 @@ def test_only_the_present_account_releases_it(store):
     pause(store)
     moved(store, made)
     with store.write() as conn:
-        accounts.resume(conn, "main", actor="operator", now=NOW)
+        accounts.resume_account(conn, "main", actor="operator", now=NOW)
         assert release(conn, "main", CONFIGURED["main"], NOW) == []
         tickets = release(conn, "backup", CONFIGURED["backup"], NOW)
     assert {ticket.account for ticket in tickets} == {"backup"}
@@ -317,7 +317,7 @@ def test_it_comes_back_when_the_fallback_fails_and_its_own_is_well(store):
     pause(store, "backup")
     assert moved(store, made) is None
     with store.write() as conn:
-        accounts.resume(conn, "main", actor="operator", now=NOW)
+        accounts.resume_account(conn, "main", actor="operator", now=NOW)
     assert moved(store, made).account == "main"
     assert {b[0] for b in waiting(store)} == {"main"}
     assert_ranges_are_whole(store, made, 12)

@@ -186,7 +186,7 @@ def test_a_begin_whose_commit_was_not_acknowledged_leaves_nothing_in_doubt(store
     if has_begun:
         begin(store, held)
     with store.write() as conn:
-        batch_endings.abandon(conn, held, later(5))
+        batch_endings.hand_back_unsent(conn, held, later(5))
     assert states(store) == ["pending"] * 3
     assert batch_of(store, held.id).state == BatchState.PENDING
     with store.write() as conn:
@@ -303,6 +303,8 @@ def test_a_full_disk_is_said_nothing_is_lost_and_work_goes_on_once_there_is_spac
         assert conn.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
         assert store_now(conn) is not None
     with store.write() as conn:
-        answers.settle(conn, held, attempt_id, verdict(accepted=[0, 1, 2]), poll=None, now=later(5))
+        answers.settle_answer(
+            conn, held, attempt_id, verdict(accepted=[0, 1, 2]), poll=None, now=later(5)
+        )
     assert states(store) == ["submitted"] * 3
     store.close()

@@ -339,7 +339,7 @@ def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, clie
     adoption.adopt(store, client, doubt=True)
     assert counts_of(store, campaign) == {"submitted": 3, "in_doubt": 9}
     with store.write() as conn:
-        assert batches.claim(conn, tickets[1].id, tickets[1].fence, later(60)) is None
+        assert batches.claim_batch(conn, tickets[1].id, tickets[1].fence, later(60)) is None
 
 
 def test_a_campaign_that_is_to_start_later_waits_on(store, client):

@@ -367,10 +367,10 @@ def test_a_request_whose_first_byte_never_left_counts_as_no_attempt(store):
     held, (sent, unsent) = submitting(store, [[0], [1, 2]])
     for _ in range(2):
         with store.write() as conn:
-            batch_endings.withdraw(conn, held, unsent, NOW)
+            batch_endings.cancel_attempt(conn, held, unsent, NOW)
     settle(store, held, sent, verdict(accepted=[0]))
     with store.write() as conn:
-        batch_endings.withdraw(conn, held, sent, NOW)
+        batch_endings.cancel_attempt(conn, held, sent, NOW)
     assert [m.attempts for m in messages(store)] == [1, 0, 0]
     assert attempt_of(store, unsent).outcome == AttemptOutcome.NOT_SENT
     assert attempt_of(store, sent).outcome == AttemptOutcome.ANSWERED
@@ -387,7 +387,7 @@ def test_what_did_not_leave_is_given_back_to_the_accounts_day(store, hours_left,
     _, unsent = begin(store, held, [[0], [1, 2]], daily_limit=9, day_until=later(3600 * hours_left))
     for _ in range(2):
         with store.write() as conn:
-            batch_endings.withdraw(conn, held, unsent, later(1))
+            batch_endings.cancel_attempt(conn, held, unsent, later(1))
     (account,) = rows(store, ACCOUNT)
     assert account.day_count == count
 
@@ -397,7 +397,7 @@ def test_what_is_in_doubt_already_is_not_withdrawn(store):
     held, (attempt_id,) = submitting(store)
     lose(store)
     with store.write() as conn:
-        batch_endings.withdraw(conn, held, attempt_id, later(70))
+        batch_endings.cancel_attempt(conn, held, attempt_id, later(70))
     assert states(store) == ["in_doubt"] * 3
     assert attempt_of(store, attempt_id).outcome == AttemptOutcome.DOUBTFUL
 
@@ -484,7 +484,7 @@ def test_the_longest_wait_of_an_account_counts(store):
     add_campaign(store)
     for seconds in (60, 5):
         with store.write() as conn:
-            accounts.hold(conn, "main", later(seconds))
+            accounts.throttle_until(conn, "main", later(seconds))
     (account,) = rows(store, ACCOUNT)
     assert account.not_before == later(60)
 
@@ -492,13 +492,13 @@ def test_the_longest_wait_of_an_account_counts(store):
 def test_accounts_are_made_once(store):
     add_campaign(store)
     with store.write() as conn:
-        accounts.hold(conn, "main", later(60))
-        accounts.ensure(conn, ["main", "other"])
+        accounts.throttle_until(conn, "main", later(60))
+        accounts.create_missing_accounts(conn, ["main", "other"])
         assert {n: a.not_before for n, a in accounts.all_accounts(conn).items()} == {
             "main": later(60), "other": None,
         }  # fmt: skip
-        assert accounts.lock(conn, "nobody") is None
-        assert accounts.get(conn, "other").paused_by is None
+        assert accounts.lock_account(conn, "nobody") is None
+        assert accounts.find_account(conn, "other").paused_by is None
 
 
 def test_verdict_entries_carry_what_the_provider_said(store):

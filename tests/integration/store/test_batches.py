@@ -36,7 +36,7 @@ def hand_back(store, held, **values):
 
 def renew(store, held, until):
     with store.write() as conn:
-        return batches.renew(conn, [(h.id, h.fence) for h in held], until)
+        return batches.renew_leases(conn, [(h.id, h.fence) for h in held], until)
 
 
 def swept(store, *, now=NOW, judge_after=NOW, requeue_after_s=3600):
@@ -102,7 +102,7 @@ def test_tickets_that_could_not_be_handed_out_go_back_and_are_worthless(store):
     taken, *lost = queued(store, limit=3)
     held = claim(store, taken)
     with store.write() as conn:
-        assert batches.unqueue(conn, [taken, *lost]) == 2
+        assert batches.return_queued(conn, [taken, *lost]) == 2
     assert batch_of(store, held.id).state == BatchState.CLAIMED
     assert [claim(store, ticket) for ticket in lost] == [None, None]
     again = queued(store, limit=2)
@@ -114,9 +114,9 @@ def test_a_batch_that_is_no_longer_pending_is_not_queued(store):
     add_campaign(store, [1, 1])
     first, second = [b.id for b in rows(store, BATCH)]
     with store.write() as conn:
-        assert [t.id for t in batches.enqueue(conn, [second, first], NOW)] == [second, first]
-        assert batches.enqueue(conn, [first, second], NOW) == []
-        assert batches.enqueue(conn, [], NOW) == []
+        assert [t.id for t in batches.mark_queued(conn, [second, first], NOW)] == [second, first]
+        assert batches.mark_queued(conn, [first, second], NOW) == []
+        assert batches.mark_queued(conn, [], NOW) == []
 
 
 # --- Hand back and renew ----------------------------------------------------------------------
@@ -203,7 +203,7 @@ def test_doubt_takes_exactly_the_messages_of_open_attempts(store):
     settle(store, held, taken, verdict(accepted=[0], doubtful=[1]))
     settle(store, held, refused, verdict(outcome=AttemptOutcome.REFUSED))
     with store.write() as conn:
-        batch_endings.withdraw(conn, held, unsent, NOW)
+        batch_endings.cancel_attempt(conn, held, unsent, NOW)
     swept(store, now=later(61))
     assert states(store) == [
         "submitted", "in_doubt", "in_doubt", "pending", "pending", "pending", "pending", "pending",

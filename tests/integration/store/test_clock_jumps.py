@@ -32,7 +32,7 @@ def tick(store, seconds):
 def renew(store, held, seconds):
     with store.write() as conn:
         until = later(seconds) + LEASE
-        assert batches.renew(conn, [(held.id, held.fence)], until) == 1
+        assert batches.renew_leases(conn, [(held.id, held.fence)], until) == 1
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])

@@ -21,7 +21,7 @@ def taken(*prices):
 
 def total(store):
     with store.read() as conn:
-        return costs.of_campaign(conn, 1)
+        return costs.campaign_cost(conn, 1)
 
 
 def report(store, *receipts):

@@ -160,7 +160,7 @@ def test_an_account_without_credit_is_looked_at_ever_more_rarely_and_resumed(sto
     waits = []
     for _ in range(2):
         with store.write() as conn:
-            accounts.pause(
+            accounts.pause_account(
                 conn, "main", by="credit", reason="no credit", now=NOW, kind="promotional"
             )
             health.plan_credit_check(conn, "main", 300, NOW)
@@ -184,7 +184,7 @@ def test_an_account_without_credit_is_looked_at_ever_more_rarely_and_resumed(sto
 def test_only_a_person_resumes_what_does_not_heal_by_itself(store, by):
     add_campaign(store)
     with store.write() as conn:
-        accounts.pause(conn, "main", by=by, reason="words", now=NOW)
+        accounts.pause_account(conn, "main", by=by, reason="words", now=NOW)
         health.plan_credit_check(conn, "main", 300, NOW)
     assert account_of(store).check_at is None
     assert looks(store, now=later(10_000)) == []
@@ -194,8 +194,8 @@ def test_a_person_closes_the_breaker_too(store):
     add_campaign(store)
     put(store, breaker=Breaker.OPEN, breaker_at=NOW, check_at=later(60), checks=9, failures=9)
     with store.write() as conn:
-        assert accounts.resume(conn, "main", actor="operator", now=NOW) is True
-        assert accounts.resume(conn, "main", actor="operator", now=NOW) is False
+        assert accounts.resume_account(conn, "main", actor="operator", now=NOW) is True
+        assert accounts.resume_account(conn, "main", actor="operator", now=NOW) is False
     account = account_of(store)
     assert (account.breaker, account.check_at, account.checks, account.failures) == (
         None, None, 0, 0,
