@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 
 from dispatcher.local.celery import threads_needed
 from workers.log_filter import Seldom, explained
-from workers.settings import broker_url, settings
+from workers.settings import get_broker_url, settings
 
 if TYPE_CHECKING:
     from dispatcher.store.batches import Ticket
@@ -60,7 +60,7 @@ def submit_queue(account: str) -> str:
 
 app = Celery("dispatcher", amqp="workers.celery_broker:BrokerAMQP", set_as_current=True)
 app.conf.update(
-    broker_url=broker_url(),
+    broker_url=get_broker_url(),
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={
@@ -117,9 +117,9 @@ def publish(tickets: list["Ticket"]) -> None:
     done = _send(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
     if done < len(tickets):
         from dispatcher.store import batches
-        from workers.services import services
+        from workers.services import get_services
 
-        with explained(log, "released batches"), services().store.write() as conn:
+        with explained(log, "released batches"), get_services().store.write() as conn:
             batches.return_queued(conn, tickets[done:])
 
 
@@ -167,35 +167,35 @@ def _share_python(**_: Any) -> None:
 
 @signals.worker_ready.connect
 def _start(**_: Any) -> None:
-    from workers.services import services
-    from workers.watchdog import watchdog
+    from workers.services import get_services
+    from workers.watchdog import get_watchdog
 
-    services().runtime.open()
-    services().leases.start()
-    watchdog().start()
+    get_services().runtime.open()
+    get_services().leases.start()
+    get_watchdog().start()
 
 
 @signals.task_received.connect
 def _taken(**_: Any) -> None:
-    from workers.watchdog import watchdog
+    from workers.watchdog import get_watchdog
 
-    watchdog().taken()
+    get_watchdog().taken()
 
 
 @signals.worker_shutting_down.connect
 def _stop(**_: Any) -> None:
     """Waiting tasks hand back what has not left; those at the provider finish."""
-    from workers.services import services
+    from workers.services import get_services
 
-    services().stopping.set()
+    get_services().stopping.set()
 
 
 @signals.worker_shutdown.connect
 def _close(**_: Any) -> None:
-    from workers.services import services
+    from workers.services import get_services
 
-    services().runtime.close()
-    services().leases.stop()
+    get_services().runtime.close()
+    get_services().leases.stop()
 
 
 @signals.after_setup_logger.connect

@@ -21,7 +21,7 @@ from dispatcher.store.engine import Store
 from workers.drain import DrainGate
 from workers.http_runtime import HttpRuntime
 from workers.leases import Leases
-from workers.settings import broker_url, settings
+from workers.settings import get_broker_url, settings
 
 _LOCK_WAIT_S = 5.0
 
@@ -64,7 +64,7 @@ class Services:
 
 
 @cache
-def services() -> Services:
+def get_services() -> Services:
     """This process's services."""
     loaded = settings()
     lease_s = loaded.worker.lease_s
@@ -73,7 +73,7 @@ def services() -> Services:
     name = f"{socket.gethostname()}:{os.getpid()}"
     # Per host, where several accounts may be: a hanging one keeps its own places only.
     connections = threads = threads_needed(loaded)
-    client = broker.redis_client(broker_url())
+    client = broker.redis_client(get_broker_url())
     return Services(
         settings=loaded,
         store=store,

@@ -12,7 +12,7 @@ def settings() -> Settings:
     return load_settings()
 
 
-def broker_url() -> str:
+def get_broker_url() -> str:
     """The URL of the Redis server that this process talks to."""
     loaded = settings()
     return broker.broker_url(loaded.broker.url, loaded.store.url)

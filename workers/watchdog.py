@@ -14,7 +14,7 @@ from typing import Final
 
 from dispatcher.errors import DispatcherError
 from dispatcher.store import batches, store_identity
-from workers.services import Services, services
+from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,9 @@ class Watchdog:
     """The thread. `taken` is to be called for every message that comes from the broker."""
 
     def __init__(
-        self, own: Services, *, after_s: float, leave: Callable[[int], object] = os._exit
+        self, services: Services, *, after_s: float, leave: Callable[[int], object] = os._exit
     ) -> None:
-        self._own = own
+        self._services = services
         self._after_s = after_s
         self._leave = leave
         self._stall = Stall(after_s)
@@ -79,9 +79,9 @@ class Watchdog:
         self._taken_at = time.monotonic()
 
     def _run(self) -> None:
-        while not self._own.stopping.is_set():
+        while not self._services.stopping.is_set():
             try:
-                settled = self._own.spill.settle(self._own.store)
+                settled = self._services.spill.settle(self._services.store)
                 if settled:
                     log.info("%d answers of an earlier process were settled", settled)
                 late = self.look()
@@ -93,20 +93,22 @@ class Watchdog:
             else:
                 if late:
                     self._end(late)
-            self._own.stopping.wait(_PAUSE_S)
+            self._services.stopping.wait(_PAUSE_S)
 
     def look(self) -> list[int]:
         """The batches that wait too long for this worker."""
-        with self._own.store.read() as conn:
+        with self._services.store.read() as conn:
             # A store that is behind its witness hands nothing out: that is no stall of ours.
             is_held = store_identity.held(conn) is not None
             queued = (
-                [] if is_held else batches.queued_batches(conn, list(self._own.settings.accounts))
+                []
+                if is_held
+                else batches.queued_batches(conn, list(self._services.settings.accounts))
             )
         return self._stall.seen(
             queued,
             taken_at=self._taken_at,
-            broker_answers=bool(queued) and self._own.limiter.answers(),
+            broker_answers=bool(queued) and self._services.limiter.answers(),
             now=time.monotonic(),
         )
 
@@ -120,16 +122,16 @@ class Watchdog:
             self._after_s,
             EXIT_STALLED,
         )
-        slowest = max((a.timeout_s for a in self._own.settings.accounts.values()), default=0.0)
-        self._own.gate.close(slowest + 15)
-        self._own.stopping.set()
-        self._own.leases.stop()
+        slowest = max((a.timeout_s for a in self._services.settings.accounts.values()), default=0.0)
+        self._services.gate.close(slowest + 15)
+        self._services.stopping.set()
+        self._services.leases.stop()
         logging.shutdown()
         self._leave(EXIT_STALLED)
 
 
 @cache
-def watchdog() -> Watchdog:
+def get_watchdog() -> Watchdog:
     """This process's watchdog. The sweep hands lost messages out again before it barks."""
-    worker = services().settings.worker
-    return Watchdog(services(), after_s=max(worker.stall_after_s, 2 * worker.requeue_after_s))
+    worker = get_services().settings.worker
+    return Watchdog(get_services(), after_s=max(worker.stall_after_s, 2 * worker.requeue_after_s))

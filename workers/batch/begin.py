@@ -36,14 +36,14 @@ class Start:
     departures: list[Departure]
 
 
-def begin(own: Services, work: Work) -> Start | float | None:
+def begin(services: Services, work: Work) -> Start | float | None:
     """Give the batch the next free start of its rates, and commit its attempt rows.
 
     The seconds until that start where it is too early to begin; None where the batch must not.
     """
     settings = work.provider.settings
     offsets = rates.offsets(work)
-    with own.store.write() as conn:
+    with services.store.write() as conn:
         locked = attempts.lock_for_begin(conn, work.claim)
         if locked.campaign.rate != work.campaign.rate:
             # It was made for another one.
@@ -63,7 +63,7 @@ def begin(own: Services, work: Work) -> Start | float | None:
             paid_for_s={rate.unit: s for rate, s in paid.items() if not rate.is_campaigns},
             campaign_paid_for_s=next((s for rate, s in paid.items() if rate.is_campaigns), None),
             daily_limit=settings.daily_limit,
-            day_until=day_end(now, own.zone(work.claim.account)),
+            day_until=day_end(now, services.zone(work.claim.account)),
         )
         seqs = [[recipient.seq for recipient in r.recipients] for r in work.requests]
         begun = attempts.begin_attempts(conn, work.claim, seqs, locked=locked, terms=terms, now=now)

@@ -23,7 +23,7 @@ _LONGEST_PAUSE_S: Final = 5.0
 
 
 def keep(
-    own: Services,
+    services: Services,
     write: Callable[[Connection, datetime], object],
     answers: Sequence[Answer] = (),
 ) -> bool:
@@ -37,19 +37,19 @@ def keep(
     is_spilled = False
     while True:
         try:
-            with own.store.write() as conn:
+            with services.store.write() as conn:
                 write(conn, store_now(conn))
         except StoreError as error:
             failures += 1
             log.error("an answer waits to be stored: %s", error.message)
         else:
             for answer in answers if is_spilled else ():
-                own.spill.remove(answer)
+                services.spill.remove(answer)
             return True
-        is_ending = own.stopping.is_set()
+        is_ending = services.stopping.is_set()
         is_late = is_ending or time.monotonic() - began > _SPILL_AFTER_S
         if answers and is_late and not is_spilled:
-            spilled = [_spill(own, answer) for answer in answers]
+            spilled = [_spill(services, answer) for answer in answers]
             is_spilled = all(spilled)
         if is_ending and (is_spilled or not answers):
             return False
@@ -57,18 +57,18 @@ def keep(
         if is_ending:
             time.sleep(pause_s)
         else:
-            own.stopping.wait(pause_s)
+            services.stopping.wait(pause_s)
 
 
-def _spill(own: Services, answer: Answer) -> bool:
+def _spill(services: Services, answer: Answer) -> bool:
     try:
-        own.spill.write(answer)
+        services.spill.write(answer)
     except OSError as error:
         log.error(
             "an answer can be stored neither in the store nor in %s: %s; it is kept in memory",
-            own.spill.folder,
+            services.spill.folder,
             error.strerror,
         )
         return False
-    log.warning("an answer that the store does not take was put into %s", own.spill.folder)
+    log.warning("an answer that the store does not take was put into %s", services.spill.folder)
     return True

@@ -16,9 +16,9 @@ from workers.services import Services
 log = logging.getLogger(__name__)
 
 
-def pause_campaign(own: Services, claim: Claim, refusal: Refused) -> None:
+def pause_campaign(services: Services, claim: Claim, refusal: Refused) -> None:
     """A request that may not be made as it is would be refused to every batch of the campaign."""
-    with own.store.write() as conn:
+    with services.store.write() as conn:
         campaigns.change_state(
             conn,
             claim.campaign_id,
@@ -31,7 +31,7 @@ def pause_campaign(own: Services, claim: Claim, refusal: Refused) -> None:
         batches.hand_back(conn, claim, not_before=None, error=refusal.message)
 
 
-def count_failure(own: Services, claim: Claim, error: Exception) -> None:
+def count_failure(services: Services, claim: Claim, error: Exception) -> None:
     """Bound the tries of a batch whose requests cannot even be made.
 
     Nothing was begun, or this changes nothing. The error's own text may hold a number or a text.
@@ -39,8 +39,8 @@ def count_failure(own: Services, claim: Claim, error: Exception) -> None:
     place = traceback.extract_tb(error.__traceback__)[-1]
     words = f"its requests cannot be made ({type(error).__name__})"
     log.error("batch %d: %s at %s:%s", claim.id, words, place.filename, place.lineno)
-    settings = own.settings.account(claim.account)
-    with own.store.write() as conn:
+    settings = services.settings.account(claim.account)
+    with services.store.write() as conn:
         now = store_now(conn)
         wait_s = full_jitter(claim.tries + 1, random=random.random)
         batch_endings.close_batch(

@@ -55,7 +55,7 @@ def rates(work: Work) -> Iterator[Rate]:
         yield Rate(Unit.MESSAGES, work.campaign.rate, is_campaigns=True)
 
 
-def reserve(own: Services, work: Work) -> Reservation:
+def reserve(services: Services, work: Work) -> Reservation:
     """Pay all rates in Redis, for the whole batch, or for none of it. Raises BrokerError."""
     buckets = [
         Bucket(
@@ -66,7 +66,7 @@ def reserve(own: Services, work: Work) -> Reservation:
         )
         for rate in rates(work)
     ]
-    return own.limiter.reserve(buckets, max_wait_s=SHORT_WAIT_S)
+    return services.limiter.reserve(buckets, max_wait_s=SHORT_WAIT_S)
 
 
 def free_s(locked: LockedForBegin, work: Work, now: datetime) -> float:

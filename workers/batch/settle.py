@@ -88,8 +88,8 @@ class Ended(NamedTuple):
 class Settling:
     """Stores the answers to one batch's requests, then closes the batch. Its str() sums up."""
 
-    def __init__(self, own: Services, work: Work) -> None:
-        self._own = own
+    def __init__(self, services: Services, work: Work) -> None:
+        self._services = services
         self._work = work
         self._is_stored = True
         self._error: ProviderError | None = None
@@ -120,7 +120,7 @@ class Settling:
             if is_last and self._is_stored:
                 self._close(conn, now)
 
-        self._is_stored &= keep(self._own, store, [given for given, _error in judged])
+        self._is_stored &= keep(self._services, store, [given for given, _error in judged])
 
     def _judge(
         self, attempt_id: int, request: SubmitRequest, answer: HttpResponse | ProviderError

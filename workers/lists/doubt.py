@@ -43,7 +43,7 @@ class _Outcome:
 
 
 def settle(
-    own: Services, conn: Connection, provider: Provider, doubtful: Doubtful, look: Look
+    services: Services, conn: Connection, provider: Provider, doubtful: Doubtful, look: Look
 ) -> str:
     """Decide about one request's recipients and store it; a sentence for the log."""
     case = decisions.lock(conn, doubtful.id)
@@ -68,7 +68,7 @@ def settle(
     next_at: datetime | None = now + timedelta(
         seconds=_BUSY_S
         if case.is_at_provider
-        else next_pause_s(looks, own.settings.worker.reconcile_after_s)
+        else next_pause_s(looks, services.settings.worker.reconcile_after_s)
     )
     if outcome.doubtful and _is_over(provider.capabilities, looks, outcome.doubtful):
         done += _follow_rule(conn, case, fresh, outcome.doubtful, now)

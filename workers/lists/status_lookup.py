@@ -135,7 +135,7 @@ def reads_list(provider: Provider) -> bool:
 
 
 def read_list(
-    own: Services, provider: Provider, group: Sequence[Polled], keep: Callable[[], None]
+    services: Services, provider: Provider, group: Sequence[Polled], keep: Callable[[], None]
 ) -> StatusLook:
     """Read pages, newest first, until the rest is of no use; `keep` is called after each.
 
@@ -152,11 +152,11 @@ def read_list(
         is_dear = look.missing <= max(_FEW, in_vain) and not look.needs_list
         if page is None or (is_dear and not only_there):
             break
-        if not may_ask(own, account):
+        if not may_ask(services, account):
             look.failed = True
             return look
         try:
-            response = own.runtime.call(
+            response = services.runtime.call(
                 provider.list_request(page), timeout_s=provider.settings.timeout_s
             )
             listed = provider.parse_list(page, response)
@@ -184,12 +184,12 @@ def _note(look: StatusLook, error: ProviderError, *, only_there: bool) -> None:
     look.is_over = not only_there and (is_configuration or error.kind is ErrorKind.DOUBTFUL)
 
 
-def may_ask(own: Services, account: str) -> bool:
+def may_ask(services: Services, account: str) -> bool:
     """Pay the account's rate for one request that only reads, or learn that it is too far off."""
-    per_second = own.settings.account(account).requests_per_second
+    per_second = services.settings.account(account).requests_per_second
     if per_second is None:
         return True
-    with own.store.read() as conn:
+    with services.store.read() as conn:
         row = accounts.find_account(conn, account)
         now = store_now(conn)
     paid_until = row.requests_paid_until if row is not None else None
@@ -199,5 +199,5 @@ def may_ask(own: Services, account: str) -> bool:
         per_second=per_second,
         floor_s=0.0 if paid_until is None else (paid_until - now).total_seconds(),
     )
-    reservation = own.limiter.reserve([bucket], max_wait_s=SHORT_WAIT_S)
-    return reservation.granted and not own.stopping.wait(reservation.wait_s)
+    reservation = services.limiter.reserve([bucket], max_wait_s=SHORT_WAIT_S)
+    return reservation.granted and not services.stopping.wait(reservation.wait_s)

@@ -19,7 +19,7 @@ from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import POLL, app, publish_polls
 from workers.lists.status_lookup import may_ask, read_list, reads_list
 from workers.log_filter import explained
-from workers.services import Services, services
+from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
@@ -35,58 +35,58 @@ _LAST_LOOK = timedelta(days=1)
 @app.task(name=POLL)
 def poll(attempt_id: int, number: int) -> None:
     """Ask about one accepted request; an old message is a no-op."""
-    own, what = services(), f"request {attempt_id} could not be polled"
+    services, what = get_services(), f"request {attempt_id} could not be polled"
     # What fails here is asked again when the lease of this poll has run out.
     with explained(log, what):
-        with own.store.read() as conn:
+        with services.store.read() as conn:
             polled = polls.load(conn, attempt_id, number)
         if polled is None:
             return
         with explained(log, what):
-            _poll(own, polled)
-        if not own.stopping.is_set():
-            release_polls(own)
+            _poll(services, polled)
+        if not services.stopping.is_set():
+            release_polls(services)
 
 
-def release_polls(own: Services) -> None:
+def release_polls(services: Services) -> None:
     """Hand out due polls, at most `max_polls` at a time."""
-    worker = own.settings.worker
-    with own.store.write() as conn:
+    worker = services.settings.worker
+    with services.store.write() as conn:
         now = store_now(conn)
-        lease_until = now + own.poll_lease
+        lease_until = now + services.poll_lease
         tickets = polls.release(
             conn,
             now=now,
             lease_until=lease_until,
             limit=worker.max_polls,
-            per_account=max(1, worker.max_polls - len(own.settings.accounts) + 1),
-            one_look=[n for n in own.settings.accounts if reads_list(own.provider(n))],
+            per_account=max(1, worker.max_polls - len(services.settings.accounts) + 1),
+            one_look=[n for n in services.settings.accounts if reads_list(services.provider(n))],
         )
     publish_polls(tickets)
 
 
-def _poll(own: Services, polled: Polled) -> None:
-    provider = own.provider(polled.account)
+def _poll(services: Services, polled: Polled) -> None:
+    provider = services.provider(polled.account)
     if not polled.open or not reads_list(provider):
-        reports, failed = _ask(own, provider, polled) if polled.open else ([], False)
-        _settle(own, provider, [_Answered(polled, reports, failed=failed)])
+        reports, failed = _ask(services, provider, polled) if polled.open else ([], False)
+        _settle(services, provider, [_Answered(polled, reports, failed=failed)])
         return
-    group = [polled, *_joined(own, polled)]
-    held = _Held(own, group)
-    look = read_list(own, provider, group, held.keep)
+    group = [polled, *_joined(services, polled)]
+    held = _Held(services, group)
+    look = read_list(services, provider, group, held.keep)
     asks, failed = look.is_over, look.failed
     answered = []
     # In one order, as whoever else settles requests of these batches locks them.
     for each in sorted(group, key=attrgetter("batch_id", "id")):
         reports, unseen = look.reports_of(each), look.unseen(each)
         if asks and unseen.open:
-            asked, failed = _ask(own, provider, unseen)
+            asked, failed = _ask(services, provider, unseen)
             reports += asked
             # What stopped one stops the others.
             asks = not failed
             held.keep()
         answered.append(_Answered(each, reports, failed=failed, over=look.is_impossible))
-    _settle(own, provider, answered)
+    _settle(services, provider, answered)
 
 
 class _Answered(NamedTuple):
@@ -101,10 +101,10 @@ class _Answered(NamedTuple):
 class _Held:
     """The polls that one look answers, held until it is done."""
 
-    def __init__(self, own: Services, group: Sequence[Polled]) -> None:
-        self._own = own
+    def __init__(self, services: Services, group: Sequence[Polled]) -> None:
+        self._services = services
         self._tickets = [PollTicket(each.id, each.polls) for each in group]
-        self._half_s = own.poll_lease.total_seconds() / 2
+        self._half_s = services.poll_lease.total_seconds() / 2
         self._since = monotonic()
 
     def keep(self) -> None:
@@ -112,11 +112,11 @@ class _Held:
         if monotonic() - self._since < self._half_s:
             return
         self._since = monotonic()
-        with self._own.store.write() as conn:
-            polls.renew(conn, self._tickets, store_now(conn) + self._own.poll_lease)
+        with self._services.store.write() as conn:
+            polls.renew(conn, self._tickets, store_now(conn) + self._services.poll_lease)
 
 
-def _settle(own: Services, provider: Provider, answered: Sequence[_Answered]) -> None:
+def _settle(services: Services, provider: Provider, answered: Sequence[_Answered]) -> None:
     """Store the receipts, some at a time; most looks in vain cost one statement for all.
 
     A look that failed is not the last one, for some time.
@@ -124,7 +124,7 @@ def _settle(own: Services, provider: Provider, answered: Sequence[_Answered]) ->
     later: list[tuple[PollTicket, datetime]] = []
     for at in range(0, len(answered), _SETTLED_TOGETHER):
         some = answered[at : at + _SETTLED_TOGETHER]
-        with own.store.read() as conn:
+        with services.store.read() as conn:
             now = store_now(conn)
         told = []
         for polled, reports, failed, over in some:
@@ -137,14 +137,16 @@ def _settle(own: Services, provider: Provider, answered: Sequence[_Answered]) ->
             else:
                 later.append((PollTicket(polled.id, polled.polls), next_at))
         if told:
-            _store(own, told)
+            _store(services, told)
     if later:
-        with own.store.write() as conn:
+        with services.store.write() as conn:
             polls.postpone(conn, later)
 
 
-def _store(own: Services, told: Sequence[tuple[Polled, list[Receipt], datetime | None]]) -> None:
-    with own.store.write() as conn:
+def _store(
+    services: Services, told: Sequence[tuple[Polled, list[Receipt], datetime | None]]
+) -> None:
+    with services.store.write() as conn:
         now = store_now(conn)
         new = [
             polls.settle(conn, polled, receipts, next_at=next_at, now=now)
@@ -154,16 +156,16 @@ def _store(own: Services, told: Sequence[tuple[Polled, list[Receipt], datetime |
         log.info("request %d: %d of %d messages have a receipt", polled.id, count, len(polled.open))
 
 
-def _joined(own: Services, polled: Polled) -> list[Polled]:
+def _joined(services: Services, polled: Polled) -> list[Polled]:
     """The account's other due requests: one look at its list answers them all."""
     found: list[Polled] = []
     messages = len(polled.open)
     while messages < _JOINED_MESSAGES:
-        with own.store.write() as conn:
+        with services.store.write() as conn:
             now = store_now(conn)
-            lease_until = now + own.poll_lease
+            lease_until = now + services.poll_lease
             tickets = polls.join(conn, polled, now=now, lease_until=lease_until, limit=_JOINED)
-        with own.store.read() as conn:
+        with services.store.read() as conn:
             loaded = [polls.load(conn, ticket.id, ticket.polls) for ticket in tickets]
         found += [each for each in loaded if each is not None]
         messages += sum(len(each.open) for each in loaded if each is not None)
@@ -172,17 +174,19 @@ def _joined(own: Services, polled: Polled) -> list[Polled]:
     return found
 
 
-def _ask(own: Services, provider: Provider, polled: Polled) -> tuple[list[DeliveryReport], bool]:
+def _ask(
+    services: Services, provider: Provider, polled: Polled
+) -> tuple[list[DeliveryReport], bool]:
     """The reports on a request's messages, and whether asking failed or was cut short."""
     targets = tuple(PollTarget(msisdn=m.msisdn, provider_message_id=m.provider_message_id)
                     for m in polled.open)  # fmt: skip
     limits = provider.settings
     reports: list[DeliveryReport] = []
     for request in provider.poll_requests(PollRef(job_id=polled.job_id, targets=targets)):
-        if not may_ask(own, polled.account):
+        if not may_ask(services, polled.account):
             return reports, True
         try:
-            response = own.runtime.call(request.http, timeout_s=limits.timeout_s)
+            response = services.runtime.call(request.http, timeout_s=limits.timeout_s)
             reports += provider.parse_poll(request, response)
         except ProviderError as error:
             log.warning("request %d: %s", polled.id, error.message)

@@ -21,7 +21,7 @@ from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import CHECK, app, publish_checks
 from workers.lists.status_lookup import may_ask
 from workers.log_filter import explained
-from workers.services import Services, services
+from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
@@ -29,41 +29,41 @@ log = logging.getLogger(__name__)
 @app.task(name=CHECK)
 def check(account: str, number: int) -> None:
     """Look at one account; an old message is a no-op."""
-    own, ticket = services(), CheckTicket(account, number)
+    services, ticket = get_services(), CheckTicket(account, number)
     # What fails here is looked at again when the lease of this look has run out.
     with explained(log, f"account {account} could not be looked at"):
-        with own.store.write() as conn:
+        with services.store.write() as conn:
             row = health.looked_at(conn, ticket)
         if row is None:
             return
-        provider = own.provider(account)
-        if not may_ask(own, account):
+        provider = services.provider(account)
+        if not may_ask(services, account):
             return
         try:
-            found, error = _ask(own, provider), None
+            found, error = _ask(services, provider), None
         except ProviderError as failure:
             found, error = [], failure
-        with own.store.write() as conn:
+        with services.store.write() as conn:
             row = health.looked_at(conn, ticket)
             if row is not None:
                 _note(conn, provider, row, found, error)
 
 
-def release_checks(own: Services) -> None:
+def release_checks(services: Services) -> None:
     """Hand out the accounts whose look is due, of those whose providers can be asked."""
-    names = [name for name in own.settings.accounts if own.provider(name).has_look]
-    with own.store.write() as conn:
+    names = [name for name in services.settings.accounts if services.provider(name).has_look]
+    with services.store.write() as conn:
         now = store_now(conn)
-        tickets = health.release(conn, names, now=now, lease_until=now + own.poll_lease)
+        tickets = health.release(conn, names, now=now, lease_until=now + services.poll_lease)
     publish_checks(tickets)
 
 
-def _ask(own: Services, provider: Provider) -> list[Balance]:
+def _ask(services: Services, provider: Provider) -> list[Balance]:
     """What is left, or nothing where the provider does not say. Raises ProviderError."""
     able = provider.capabilities
 
     def answer(request: HttpRequest) -> HttpResponse:
-        return own.runtime.call(request, timeout_s=provider.settings.timeout_s)
+        return services.runtime.call(request, timeout_s=provider.settings.timeout_s)
 
     if able.balance:
         return heard(answer(provider.balance_request()), provider.parse_balance) or []

@@ -19,7 +19,7 @@ from workers.app import RECONCILE, app, publish_looks
 from workers.lists.doubt import settle
 from workers.lists.status_lookup import Repeated, may_ask
 from workers.log_filter import explained
-from workers.services import Services, services
+from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
@@ -30,39 +30,39 @@ _MOST_PAGES = 20_000
 @app.task(name=RECONCILE)
 def reconcile(account: str, number: int) -> None:
     """Look at an account's list for everybody whose doubt is due; an old message is a no-op."""
-    own, ticket = services(), LookTicket(account, number)
+    services, ticket = get_services(), LookTicket(account, number)
     # What fails here begins again when the lease of this look has run out.
     with explained(log, f"doubts at account {account} could not be settled"):
-        with own.store.write() as conn:
+        with services.store.write() as conn:
             now = store_now(conn)
-            if not doubts.renew(conn, ticket, now + own.poll_lease):
+            if not doubts.renew(conn, ticket, now + services.poll_lease):
                 return
             due = doubts.due(conn, account, now)
-        _reconcile(own, ticket, due)
-        with own.store.write() as conn:
+        _reconcile(services, ticket, due)
+        with services.store.write() as conn:
             doubts.renew(conn, ticket, None)
 
 
-def release_looks(own: Services) -> None:
+def release_looks(services: Services) -> None:
     """Plan what fell in doubt, and hand out the accounts whose doubts are due."""
-    with own.store.write() as conn:
+    with services.store.write() as conn:
         now = store_now(conn)
         unplanned = doubts.unplanned(conn)
         doubts.plan(
             conn,
             {
-                row.id: first_at(own, row)
+                row.id: first_at(services, row)
                 for row in unplanned
-                if row.account in own.settings.accounts
+                if row.account in services.settings.accounts
             },
         )
-        lease_until = now + own.poll_lease
-        names = own.settings.accounts
+        lease_until = now + services.poll_lease
+        names = services.settings.accounts
         tickets = doubts.release(conn, names, now=now, lease_until=lease_until, limit=LOOKS_AT_ONCE)
     publish_looks(tickets)
 
 
-def first_at(own: Services, doubt: AnyRow) -> datetime | None:
+def first_at(services: Services, doubt: AnyRow) -> datetime | None:
     """When something is first done about a request in doubt; None: a person has to decide.
 
     Such servers go on sending after the client has gone: the list is looked at a timeout and
@@ -70,29 +70,29 @@ def first_at(own: Services, doubt: AnyRow) -> datetime | None:
     """
     if doubt.contact_lists is not None:
         return None  # its one message stands for people whom nobody here knows
-    provider, worker = own.provider(doubt.account), own.settings.worker
+    provider, worker = services.provider(doubt.account), services.settings.worker
     ended: datetime = max(doubt.deadline, doubt.schedule_at or doubt.deadline)
     settled = ended + timedelta(seconds=provider.settings.timeout_s + worker.reconcile_after_s)
     if provider.capabilities.lists_accepted:
         return settled
-    return None if doubt.on_doubt == "hold" else settled + own.lease
+    return None if doubt.on_doubt == "hold" else settled + services.lease
 
 
-def _reconcile(own: Services, ticket: LookTicket, due: Sequence[Doubtful]) -> None:
-    provider = own.provider(ticket.account)
+def _reconcile(services: Services, ticket: LookTicket, due: Sequence[Doubtful]) -> None:
+    provider = services.provider(ticket.account)
     look = Look({r.msisdn for doubtful in due for r in doubtful.recipients})
     if due and provider.capabilities.lists_accepted:
-        _read_list(own, ticket, provider, look, min(doubtful.begun_at for doubtful in due))
-        if own.stopping.is_set():
+        _read_list(services, ticket, provider, look, min(doubtful.begun_at for doubtful in due))
+        if services.stopping.is_set():
             return
     for doubtful in due:
-        with own.store.write() as conn:
-            said = settle(own, conn, provider, doubtful, look)
+        with services.store.write() as conn:
+            said = settle(services, conn, provider, doubtful, look)
         log.info("request %d in doubt: %s", doubtful.id, said)
 
 
 def _read_list(
-    own: Services, ticket: LookTicket, provider: Provider, look: Look, oldest: datetime
+    services: Services, ticket: LookTicket, provider: Provider, look: Look, oldest: datetime
 ) -> None:
     """Read pages, newest first, down to one that is older than needed."""
     is_repeated = Repeated()
@@ -100,15 +100,15 @@ def _read_list(
     for _ in range(_MOST_PAGES):
         assert page is not None
         try:
-            listed = _page(own, ticket.account, provider, page)
+            listed = _page(services, ticket.account, provider, page)
         except ProviderError as error:
             log.warning("account %s: its list cannot be read: %s", ticket.account, error.message)
             return
         if listed is None or is_repeated(listed):
             return
-        with own.store.write() as conn:
+        with services.store.write() as conn:
             look.add(listed, listed_messages.answered(conn, ticket.account, listed.entries))
-            if not doubts.renew(conn, ticket, store_now(conn) + own.poll_lease):
+            if not doubts.renew(conn, ticket, store_now(conn) + services.poll_lease):
                 raise DispatcherError(f"another worker looks at the list of {ticket.account}")
         page = listed.next_page
         if page is None or look.reaches(oldest):
@@ -117,10 +117,12 @@ def _read_list(
     log.warning("account %s: its list has no end", ticket.account)
 
 
-def _page(own: Services, account: str, provider: Provider, page: int) -> ListPage | None:
+def _page(services: Services, account: str, provider: Provider, page: int) -> ListPage | None:
     """One page, within the account's rate; None where this process is to end."""
-    while not may_ask(own, account):
-        if own.stopping.wait(1.0):
+    while not may_ask(services, account):
+        if services.stopping.wait(1.0):
             return None
-    response = own.runtime.call(provider.list_request(page), timeout_s=provider.settings.timeout_s)
+    response = services.runtime.call(
+        provider.list_request(page), timeout_s=provider.settings.timeout_s
+    )
     return provider.parse_list(page, response)

@@ -34,7 +34,7 @@ from workers.batch.requests import batch_of, requests_of
 from workers.batch.self_clock import Releases
 from workers.batch.settle import Ended, Settling, Work
 from workers.log_filter import explained
-from workers.services import Services, services
+from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
@@ -55,50 +55,52 @@ class _Held:
 @app.task(name=SUBMIT)
 def submit(batch_id: int, fence: int) -> None:
     """Submit one released batch; a message that lost the race is a no-op."""
-    own = services()
-    with explained(log, f"batch {batch_id}"), own.gate.enter() as may_begin:
+    services = get_services()
+    with explained(log, f"batch {batch_id}"), services.gate.enter() as may_begin:
         # A message that is not taken here is found by the sweep.
-        claim = _claim(own, batch_id, fence) if may_begin else None
+        claim = _claim(services, batch_id, fence) if may_begin else None
         if claim is None:
             return
         with (
-            _releasing(own, claim.account) as held,
-            own.leases.hold(claim),
+            _releasing(services, claim.account) as held,
+            services.leases.hold(claim),
             explained(log, f"batch {batch_id}"),
         ):
             try:
-                _submit_claimed(own, claim, held)
+                _submit_claimed(services, claim, held)
             except Refused as refusal:
-                pause_campaign(own, claim, refusal)
+                pause_campaign(services, claim, refusal)
             except ConfigError as error:
-                _hand_back(own, claim, wait_s=own.lease.total_seconds(), reason=error.message)
+                _hand_back(
+                    services, claim, wait_s=services.lease.total_seconds(), reason=error.message
+                )
             except DispatcherError:
                 raise
             except Exception as error:  # noqa: BLE001 - a defect that this batch runs into
-                count_failure(own, claim, error)
+                count_failure(services, claim, error)
 
 
-def _claim(own: Services, batch_id: int, fence: int) -> Claim | None:
-    with own.store.write(survives_power_cut=False) as conn:
-        if not own.witness.may_claim(conn):
+def _claim(services: Services, batch_id: int, fence: int) -> Claim | None:
+    with services.store.write(survives_power_cut=False) as conn:
+        if not services.witness.may_claim(conn):
             return None
-        return batches.claim_batch(conn, batch_id, fence, store_now(conn) + own.lease)
+        return batches.claim_batch(conn, batch_id, fence, store_now(conn) + services.lease)
 
 
 @contextmanager
-def _releasing(own: Services, account: str) -> Iterator[_Held]:
+def _releasing(services: Services, account: str) -> Iterator[_Held]:
     """Around a held batch: afterwards the next ones are released, if it is time to."""
     held = _Held()
     _releases.begin(account)
     try:
         yield held
     finally:
-        settings = own.settings.account(account)
+        settings = services.settings.account(account)
         is_due = _releases.end(account, held.places, settings.max_in_flight)
-        if is_due and not own.stopping.is_set():
+        if is_due and not services.stopping.is_set():
             tickets = []
             try:
-                with own.store.write(survives_power_cut=False) as conn:
+                with services.store.write(survives_power_cut=False) as conn:
                     _releases.start(account)
                     tickets = release(conn, account, settings, store_now(conn))
             finally:
@@ -106,58 +108,58 @@ def _releasing(own: Services, account: str) -> Iterator[_Held]:
             publish(tickets)
 
 
-def _submit_claimed(own: Services, claim: Claim, held: _Held) -> None:
-    if own.stopping.is_set():
-        _hand_back(own, claim)
+def _submit_claimed(services: Services, claim: Claim, held: _Held) -> None:
+    if services.stopping.is_set():
+        _hand_back(services, claim)
         return
-    work = _prepare(own, claim)
+    work = _prepare(services, claim)
     if work is None:
         return
     try:
-        reservation = rates.reserve(own, work)
+        reservation = rates.reserve(services, work)
     except BrokerError as error:
-        _hand_back(own, claim, wait_s=_BROKER_RETRY_S, reason=error.message)
+        _hand_back(services, claim, wait_s=_BROKER_RETRY_S, reason=error.message)
         return
     if not reservation.granted:
-        _hand_back(own, claim, wait_s=max(0.0, reservation.wait_s - RELEASE_AHEAD_S))
+        _hand_back(services, claim, wait_s=max(0.0, reservation.wait_s - RELEASE_AHEAD_S))
         return
     wait_s = reservation.wait_s
     while wait_s <= SHORT_WAIT_S:
-        if own.stopping.wait(max(0.0, wait_s - LEAD_S)):
+        if services.stopping.wait(max(0.0, wait_s - LEAD_S)):
             wait_s = 0.0
             break
         try:
-            begun = begin(own, work)
+            begun = begin(services, work)
         except StoreError:
             # Whether the attempts are stored is not known, but that nothing left is.
             gone = Answer(claim=claim, attempt_id=None)
-            keep(own, gone.store, [gone])
+            keep(services, gone.store, [gone])
             raise
         if begun is None:
             return
         if isinstance(begun, Start):
-            _call(own, work, begun)
+            _call(services, work, begun)
             held.places = len(work.requests)
             return
         wait_s = begun
-    _hand_back(own, claim, wait_s=wait_s)
+    _hand_back(services, claim, wait_s=wait_s)
 
 
-def _prepare(own: Services, claim: Claim) -> Work | None:
+def _prepare(services: Services, claim: Claim) -> Work | None:
     """Render the batch's pending messages into requests."""
-    provider = own.provider(claim.account)
+    provider = services.provider(claim.account)
     limit = provider.settings.daily_limit
-    with own.store.read() as conn:
+    with services.store.read() as conn:
         now = store_now(conn)
         campaign = campaigns.get(conn, claim.campaign_id)
         account = accounts.find_account(conn, claim.account)
         left = accounts.messages_left_today(account, limit, now) if account is not None else None
         rows = messages.pending(conn, claim, _most(claim, campaign, provider, left))
     if left == 0:
-        _hand_back(own, claim, until=day_end(now, own.zone(claim.account)))
+        _hand_back(services, claim, until=day_end(now, services.zone(claim.account)))
         return None
     if campaign is None or account is None or not rows:
-        with own.store.write() as conn:
+        with services.store.write() as conn:
             batches.settle_empty(conn, claim)
         return None
     batch = batch_of(campaign, claim.account, claim.encoding, rows, now)
@@ -185,17 +187,17 @@ def _most(claim: Claim, campaign: AnyRow | None, provider: Provider, left: int |
     return most if left is None else min(most, left)
 
 
-def _call(own: Services, work: Work, start: Start) -> None:
+def _call(services: Services, work: Work, start: Start) -> None:
     """Make the requests, and store each answer as it comes."""
     started = time.monotonic()
     attempt_ids = start.begun.attempt_ids
-    own.witness.begun(attempt_ids)
+    services.witness.begun(attempt_ids)
     # Should this process die now, its log says that this batch's doubts are its own.
     log.info(
         "batch %d, fence %d: %d requests leave", work.claim.id, work.claim.fence, len(attempt_ids)
     )
-    settling = Settling(own, work)
-    groups = own.runtime.call_groups(
+    settling = Settling(services, work)
+    groups = services.runtime.call_groups(
         [request.http for request in work.requests],
         timeout_s=work.provider.settings.timeout_s,
         concurrency=len(work.requests),
@@ -210,14 +212,14 @@ def _call(own: Services, work: Work, start: Start) -> None:
 
 
 def _hand_back(
-    own: Services,
+    services: Services,
     claim: Claim,
     *,
     wait_s: float = 0.0,
     until: datetime | None = None,
     reason: str | None = None,
 ) -> None:
-    with own.store.write() as conn:
+    with services.store.write() as conn:
         if wait_s:
             until = store_now(conn) + timedelta(seconds=wait_s)
         batches.hand_back(conn, claim, not_before=until, error=reason)

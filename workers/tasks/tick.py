@@ -9,7 +9,7 @@ from dispatcher.store import accounts, campaigns, scheduler
 from dispatcher.store.engine import store_now
 from workers.app import TICK, app, publish
 from workers.log_filter import explained
-from workers.services import Services, services
+from workers.services import Services, get_services
 from workers.tasks.poll import release_polls
 from workers.tasks.probe import release_checks
 from workers.tasks.reconcile import release_looks
@@ -21,25 +21,25 @@ log = logging.getLogger(__name__)
 def tick() -> None:
     """One look at the store; a second one within half a second does nothing."""
     with explained(log, "tick"):
-        tick_with(services())
+        tick_with(get_services())
 
 
-def tick_with(own: Services) -> None:
+def tick_with(services: Services) -> None:
     """What a tick does, with these services."""
-    remembered = own.witness.ask_redis()
-    with own.store.write() as conn:
+    remembered = services.witness.ask_redis()
+    with services.store.write() as conn:
         now = store_now(conn)
-        judge_after = scheduler.tick(conn, now, own.lease)
+        judge_after = scheduler.tick(conn, now, services.lease)
         if judge_after is None:
             return
-        held = own.witness.look(conn, remembered=remembered)
-        accounts.create_missing_accounts(conn, own.settings.accounts)
+        held = services.witness.look(conn, remembered=remembered)
+        accounts.create_missing_accounts(conn, services.settings.accounts)
         if held is None:
             has_open = campaigns.any_open(conn)
             if has_open:
                 campaigns.lapse_due(conn, now)
                 campaigns.start_due(conn, now)
-            requeue_after_s = own.settings.worker.requeue_after_s
+            requeue_after_s = services.settings.worker.requeue_after_s
             unclaimed = sweep(
                 conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s
             )
@@ -47,41 +47,41 @@ def tick_with(own: Services) -> None:
     if held is not None:
         log.error("nothing is released: %s", held)
         return
-    own.witness.keep()
+    services.witness.keep()
     publish(unclaimed)
-    for account in {*busy, *(_fall_back(own) if has_open else ())}:
-        _release(own, account)
-    release_polls(own)
-    release_looks(own)
-    release_checks(own)
+    for account in {*busy, *(_fall_back(services) if has_open else ())}:
+        _release(services, account)
+    release_polls(services)
+    release_looks(services)
+    release_checks(services)
     if not has_open:
         return
-    with own.store.write() as conn:
+    with services.store.write() as conn:
         for campaign_id in campaigns.finish_done(conn, store_now(conn)):
             log.info("campaign %d ended", campaign_id)
 
 
-def _fall_back(own: Services) -> list[str]:
+def _fall_back(services: Services) -> list[str]:
     """Let campaigns leave by a healthy account; the accounts that may have got work by that."""
-    configured = own.settings.accounts
-    with own.store.read() as conn:
+    configured = services.settings.accounts
+    with services.store.read() as conn:
         needy = fallback.in_need(conn, configured, store_now(conn))
     moved = []
     for campaign_id in needy:
-        with own.store.write() as conn:
+        with services.store.write() as conn:
             now = store_now(conn)
-            said = fallback.advance(conn, campaign_id, configured, own.provider, now)
+            said = fallback.advance(conn, campaign_id, configured, services.provider, now)
         if said is not None:
             log.warning(said.words)
             moved.append(said.account)
     return moved
 
 
-def _release(own: Services, account: str) -> None:
-    settings = own.settings.accounts.get(account)
+def _release(services: Services, account: str) -> None:
+    settings = services.settings.accounts.get(account)
     if settings is None:
         log.warning("account %r has a running campaign but is not configured here", account)
         return
-    with own.store.write(survives_power_cut=False) as conn:
+    with services.store.write(survives_power_cut=False) as conn:
         tickets = release(conn, account, settings, store_now(conn))
     publish(tickets)

@@ -94,11 +94,11 @@ class Listed:
 
 def look_at(provider, *open_):
     account = SimpleNamespace(requests_per_second=None)
-    own = SimpleNamespace(
+    services = SimpleNamespace(
         settings=SimpleNamespace(account=lambda _name: account),
         runtime=SimpleNamespace(call=lambda request, **_: request),
     )
-    return read_list(own, provider, [polled(*open_)], lambda: None)
+    return read_list(services, provider, [polled(*open_)], lambda: None)
 
 
 def many(count, *, ids=True):

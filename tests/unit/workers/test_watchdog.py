@@ -50,7 +50,7 @@ class Fake(SimpleNamespace):
 
 def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_own(caplog):
     gate, ended, order = DrainGate(), threading.Event(), []
-    own = Fake(
+    services = Fake(
         stopping=threading.Event(),
         gate=gate,
         settings=Fake(accounts={"main": Fake(timeout_s=1)}),
@@ -61,7 +61,7 @@ def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_ow
         order.append(status)
         ended.set()
 
-    watchdog = Watchdog(own, after_s=60, leave=leave)
+    watchdog = Watchdog(services, after_s=60, leave=leave)
     inside, go_on = threading.Event(), threading.Event()
 
     def submission():
@@ -86,7 +86,7 @@ def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_ow
     ending.join(10)
     assert ended.is_set()
     assert order == ["submitted", "leases", EXIT_STALLED]
-    assert own.stopping.is_set()
+    assert services.stopping.is_set()
     assert "7, 9" in caplog.text
 
 
