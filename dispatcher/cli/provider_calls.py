@@ -90,15 +90,15 @@ def directory_of(name: str, provider: "Provider") -> "Directory":
 
 def routes_of(provider: "Provider", directory: "Directory") -> dict[str, str]:
     """Per kind of campaign: `possible`, or why the configured sender or template is refused."""
-    from dispatcher.providers.base import RouteWish
+    from dispatcher.providers.base import RequestedRoute
     from dispatcher.status import Kind
 
     settings = provider.settings
     routes = {}
     for kind in Kind:
-        wish = RouteWish(kind=kind, sender=settings.sender, template=settings.template)
+        wish = RequestedRoute(kind=kind, sender=settings.sender, template=settings.template)
         try:
-            provider.resolve(wish, directory)
+            provider.resolve_route(wish, directory)
         except Refused as refusal:
             routes[kind.value] = refusal.message
         else:

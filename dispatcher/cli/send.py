@@ -55,7 +55,7 @@ def send(ctx: click.Context, /, **given: Any) -> None:
     with service.validated_submission(
         _order(account, given),
         provider,
-        lambda wish: provider.resolve(wish, directory_of(account, provider)),
+        lambda wish: provider.resolve_route(wish, directory_of(account, provider)),
     ) as ready:
         make_new(store)
         known = None

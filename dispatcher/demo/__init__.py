@@ -184,7 +184,7 @@ def _submit(store: Store, settings: Settings) -> tuple[str, Preview]:
         content=Content(text=TEXT),
     )
     with service.validated_submission(
-        order, provider, lambda wish: provider.resolve(wish, directory)
+        order, provider, lambda wish: provider.resolve_route(wish, directory)
     ) as ready:
         imported = service.import_rows(store, ready, lambda _row: None)
     service.accept_import(store, imported)

@@ -110,7 +110,7 @@ def _limits(provider: Provider, campaign: AnyRow) -> Limits:
         return len({recipient.text for recipient in recipients}) if several else 1
 
     return Limits(
-        max_recipients=provider.chunk
+        max_recipients=provider.personal_batch_size
         if one_each
         else provider.batch_size(texts_differ=texts_differ),
         max_bytes=provider.settings.max_request_bytes - provider.envelope_bytes,

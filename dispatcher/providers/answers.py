@@ -14,19 +14,19 @@ from typing import Final, TypeVar
 import orjson
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.words import clean, words
+from dispatcher.providers.words import error_texts, redacted
 from dispatcher.types import HttpResponse
 
 T = TypeVar("T")
 
-MAX_IDENTIFIER: Final = 128
+MAX_ID_LENGTH: Final = 128
 #: A longer `Retry-After` is a mistake or a ban: asking once a day finds out which.
 MAX_RETRY_AFTER_S: Final = 86_400.0
 
-_NO_IDENTIFIER: Final = re.compile(r"-[0-9]+|0+")
+_NO_ID: Final = re.compile(r"-[0-9]+|0+")
 _AMOUNT: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,20})?")
 #: Said beside a refusal, or instead of one: proves nothing, hides nothing.
-_EMPTY_WORDS: Final = frozenset(
+_EMPTY_TEXTS: Final = frozenset(
     {"error", "failure", "failed", "bad request", "forbidden", "unprocessable entity"}
 )
 
@@ -65,7 +65,7 @@ def check_status(response: HttpResponse, *, url: str, hide: Iterable[str] = ()) 
     kind = kind_of_status(response.status)
     if kind is None:
         return
-    said = "; ".join(words(_json_or_none(response.body)))
+    said = "; ".join(error_texts(_parse_json_or_none(response.body)))
     hint = HINTS.get(kind)
     place = ""
     if kind is ErrorKind.CONFIGURATION:
@@ -74,7 +74,7 @@ def check_status(response: HttpResponse, *, url: str, hide: Iterable[str] = ()) 
             hint = "the request is too large for the provider: lower the account's `max_recipients`"
         elif response.status < 400:
             said = f"redirected to {response.headers.get('location', 'nowhere')}"
-    cleaned = clean(said, hide=hide)
+    cleaned = redacted(said, hide=hide)
     raise ProviderError(
         kind,
         ": ".join(filter(None, (place, cleaned)))
@@ -91,9 +91,9 @@ def read_json(response: HttpResponse) -> object:
     Letters in another charset than UTF-8 are lost, not the answer: ids and numbers are ASCII.
     """
     try:
-        return _loads(response.body)
+        return _parse_json(response.body)
     except orjson.JSONDecodeError:
-        kind = clean(response.headers.get("content-type", "")) or "no content type"
+        kind = redacted(response.headers.get("content-type", "")) or "no content type"
         raise ProviderError(
             ErrorKind.DOUBTFUL,
             f"the provider's answer (HTTP {response.status}, {kind}) is not JSON",
@@ -101,7 +101,7 @@ def read_json(response: HttpResponse) -> object:
         ) from None
 
 
-def refusal(
+def refusal_error(
     texts: Iterable[str],
     known: Mapping[str, ErrorKind],
     *,
@@ -117,22 +117,22 @@ def refusal(
     messages were taken (`contradicted`): "not enough credits for 3 of 9" has sent six.
     """
     texts = list(texts)
-    said = [text for text in texts if _bare(text) not in _EMPTY_WORDS]
-    kinds = {known.get(_bare(text)) for text in said}
+    said = [text for text in texts if _normalize_text(text) not in _EMPTY_TEXTS]
+    kinds = {known.get(_normalize_text(text)) for text in said}
     kind = kinds.pop() if len(kinds) == 1 and not contradicted else None
     kind = kind or ErrorKind.DOUBTFUL
     place = "the provider refused, with ids of messages beside it" if contradicted else ""
-    message = ": ".join(filter(None, (place, clean("; ".join(said or texts), hide=hide))))
+    message = ": ".join(filter(None, (place, redacted("; ".join(said or texts), hide=hide))))
     return ProviderError(
         kind,
         message or "the provider refused without a word",
-        code=_code(code) or str(response.status),
+        code=_error_code(code) or str(response.status),
         retry_after_s=retry_after_s(response.headers),
         hint=HINTS.get(kind),
     )
 
 
-def rows(value: object) -> list[object] | None:
+def read_entries(value: object) -> list[object] | None:
     """The entries of a list; None where `value` is none.
 
     PHP makes an object of a list with gaps, and some servers leave the list around one entry out.
@@ -145,7 +145,7 @@ def rows(value: object) -> list[object] | None:
     return inner if all(isinstance(each, dict) for each in inner) else [value]
 
 
-def heard(response: HttpResponse, parse: Callable[[HttpResponse], T]) -> T | None:
+def parse_or_none(response: HttpResponse, parse: Callable[[HttpResponse], T]) -> T | None:
     """What an answer says; None where it is JSON that says nothing we know: an answer all the same.
 
     Raises ProviderError.
@@ -159,7 +159,7 @@ def heard(response: HttpResponse, parse: Callable[[HttpResponse], T]) -> T | Non
         return None
 
 
-def unreadable(what: str) -> ProviderError:
+def unreadable_error(what: str) -> ProviderError:
     """The error for JSON that is not as the provider's document has it."""
     return ProviderError(ErrorKind.DOUBTFUL, f"the provider's answer has no readable {what}")
 
@@ -172,14 +172,14 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value[:12]), MAX_RETRY_AFTER_S)
-    until = _http_date(value)
+    until = _read_http_date(value)
     if until is None:
         return None
-    since = _http_date(headers.get("date", "")) or now or datetime.now(UTC)
+    since = _read_http_date(headers.get("date", "")) or now or datetime.now(UTC)
     return min(max((until - since).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
 
 
-def identifier(value: object) -> str | None:
+def read_id(value: object) -> str | None:
     """A provider's id as text: printable ASCII, at most 128 characters; None where it is none.
 
     Neither is zero or a negative number, which such servers give where they have no id. JSON
@@ -188,11 +188,11 @@ def identifier(value: object) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     text = str(value).strip()
-    usable = 0 < len(text) <= MAX_IDENTIFIER and text.isascii() and text.isprintable()
-    return text if usable and not _NO_IDENTIFIER.fullmatch(text) else None
+    usable = 0 < len(text) <= MAX_ID_LENGTH and text.isascii() and text.isprintable()
+    return text if usable and not _NO_ID.fullmatch(text) else None
 
 
-def amount(value: object) -> Decimal | None:
+def read_amount(value: object) -> Decimal | None:
     """A price or balance, from a JSON number or a string of digits; None where it is none."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -200,7 +200,7 @@ def amount(value: object) -> Decimal | None:
     return Decimal(text) if _AMOUNT.fullmatch(text) else None
 
 
-def _loads(body: bytes) -> object:
+def _parse_json(body: bytes) -> object:
     # PHP servers put a byte order mark before JSON; RFC 8259, 8.1 lets parsers ignore it.
     text = body.removeprefix(b"\xef\xbb\xbf")
     try:
@@ -210,22 +210,22 @@ def _loads(body: bytes) -> object:
     return value
 
 
-def _json_or_none(body: bytes) -> object:
+def _parse_json_or_none(body: bytes) -> object:
     try:
-        return _loads(body)
+        return _parse_json(body)
     except orjson.JSONDecodeError:
         return None
 
 
-def _code(value: object) -> str:
-    return clean(str(value)) if isinstance(value, int | str) else ""
+def _error_code(value: object) -> str:
+    return redacted(str(value)) if isinstance(value, int | str) else ""
 
 
-def _bare(text: str) -> str:
+def _normalize_text(text: str) -> str:
     return " ".join(text.casefold().split()).rstrip(".! ")
 
 
-def _http_date(value: str) -> datetime | None:
+def _read_http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

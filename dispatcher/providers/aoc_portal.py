@@ -11,13 +11,13 @@ import orjson
 
 from dispatcher.errors import ErrorKind, Refused
 from dispatcher.providers.answers import (
-    MAX_IDENTIFIER,
+    MAX_ID_LENGTH,
     check_status,
-    identifier,
+    read_entries,
+    read_id,
     read_json,
-    refusal,
-    rows,
-    unreadable,
+    refusal_error,
+    unreadable_error,
 )
 from dispatcher.providers.base import (
     Capabilities,
@@ -26,9 +26,9 @@ from dispatcher.providers.base import (
     ProviderSettings,
     StatusLookup,
 )
-from dispatcher.providers.matching import AskedNumbers, without_shared_ids
-from dispatcher.providers.same_text import by_text
-from dispatcher.providers.words import words
+from dispatcher.providers.matching import AskedNumbers, drop_shared_ids
+from dispatcher.providers.same_text import group_by_text
+from dispatcher.providers.words import error_texts
 from dispatcher.status import Encoding, Kind
 from dispatcher.types import (
     HttpRequest,
@@ -100,7 +100,7 @@ class AOCPortal(Provider):
     @property
     def envelope_bytes(self) -> int:
         """The other fields: a sender and a template id, at worst all escaped by JSON."""
-        return 128 + 2 * 2 * MAX_IDENTIFIER
+        return 128 + 2 * 2 * MAX_ID_LENGTH
 
     def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
         """One request for all recipients of one text, or one for each that has a template alone.
@@ -109,12 +109,12 @@ class AOCPortal(Provider):
         one without a text gets the template, filled by the provider. Raises Refused for a flash
         message without a text.
         """
-        for same in by_text(batch.recipients):
+        for same in group_by_text(batch.recipients):
             if batch.route.template is not None and not same[0].text:
                 for recipient in same:
                     yield self._from_template(batch, recipient, batch.route.template)
                 continue
-            for recipients in self.fitting(same):
+            for recipients in self.split_to_fit(same):
                 fields = {**_common(batch, recipients), "text": recipients[0].text}
                 if batch.encoding is Encoding.UCS2:
                     fields["unicode"] = 1
@@ -134,23 +134,23 @@ class AOCPortal(Provider):
         check_status(response, url=request.http.url, hide=hide)
         answer = read_json(response)
         if not isinstance(answer, dict):
-            raise unreadable("object")
+            raise unreadable_error("object")
         data = answer.get("data")
         # "error": null, in the document. An empty one says nothing either, as `data` then does.
         if response.status >= 300 or answer.get("error"):
             alone = len(request.recipients) == 1
-            raise refusal(
-                words(answer),
+            raise refusal_error(
+                error_texts(answer),
                 {**_REFUSALS, **_RECIPIENT_REFUSALS} if alone else _REFUSALS,
                 response=response,
                 contradicted=bool(data),
                 hide=hide,
             )
-        job_id = identifier(answer.get("id"))
+        job_id = read_id(answer.get("id"))
         asked = AskedNumbers(recipient.msisdn for recipient in request.recipients)
-        results = _accepted(rows(data) or (), asked, job_id)
+        results = _accepted(read_entries(data) or (), asked, job_id)
         if not results:
-            raise unreadable("recipients in data")
+            raise unreadable_error("recipients in data")
         return SubmitOutcome(results=results, job_id=job_id)
 
     def _from_template(
@@ -202,9 +202,9 @@ def _accepted(
     for entry in entries:
         if not isinstance(entry, dict):
             continue
-        msisdn = asked.match(entry.get("recipient"), entries=len(entries))
-        message_id = identifier(entry.get("messageId"))
+        msisdn = asked.find_msisdn(entry.get("recipient"), entries=len(entries))
+        message_id = read_id(entry.get("messageId"))
         if msisdn is not None and (message_id or job_id):
             result = RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
             results.setdefault(msisdn, result)
-    return without_shared_ids(results.values())
+    return drop_shared_ids(results.values())

@@ -88,7 +88,7 @@ class Capabilities:
     home_calling_codes: frozenset[int] = frozenset()
 
 
-def _fits_a_header(secret: SecretStr) -> SecretStr:
+def _check_header_value(secret: SecretStr) -> SecretStr:
     value = secret.get_secret_value()
     if not value or not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError("must be printable ASCII without spaces; is the variable set?")
@@ -96,7 +96,7 @@ def _fits_a_header(secret: SecretStr) -> SecretStr:
 
 
 #: A key or token as an HTTP header can carry it.
-HeaderSecret = Annotated[SecretStr, AfterValidator(_fits_a_header)]
+HeaderSecret = Annotated[SecretStr, AfterValidator(_check_header_value)]
 
 
 class ProviderSettings(BaseModel):
@@ -143,7 +143,7 @@ class ProviderSettings(BaseModel):
 
     @field_validator("base_url")
     @classmethod
-    def _https_or_loopback(cls, value: str) -> str:
+    def _check_base_url(cls, value: str) -> str:
         parts = urlsplit(value)
         if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
             raise ValueError("plain http is allowed to this machine only; use https")
@@ -159,14 +159,14 @@ class ProviderSettings(BaseModel):
 
     @field_validator("windows", "kind_windows")
     @classmethod
-    def _readable_windows(cls, value: Any) -> Any:
+    def _check_windows(cls, value: Any) -> Any:
         for each in value.values() if isinstance(value, dict) else (value,):
             parse_windows(each)
         return value
 
     @field_validator("timezone")
     @classmethod
-    def _known_zone(cls, value: str) -> str:
+    def _check_timezone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
         except (ValueError, OSError, KeyError):  # a KeyError: no such zone
@@ -175,7 +175,7 @@ class ProviderSettings(BaseModel):
 
     @field_validator("max_recipients")
     @classmethod
-    def _within_documented_limit(cls, value: int | None) -> int | None:
+    def _check_max_recipients(cls, value: int | None) -> int | None:
         limit = cls.documented_max_recipients
         if value is not None and limit is not None and value > limit:
             raise ValueError(
@@ -185,7 +185,7 @@ class ProviderSettings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteWish:
+class RequestedRoute:
     """What a campaign asked for, before the provider's directory was looked at."""
 
     kind: Kind
@@ -216,7 +216,7 @@ class Provider(ABC):
         return self.settings.max_recipients or self.capabilities.max_recipients
 
     @property
-    def chunk(self) -> int:
+    def personal_batch_size(self) -> int:
         """Recipients of a batch whose texts need a request each.
 
         At most one second of the rate, and a third of the places in flight: while one batch is
@@ -228,7 +228,7 @@ class Provider(ABC):
         return max(1, min(self.max_recipients, 100, a_second, settings.max_in_flight // 3))
 
     @property
-    def has_look(self) -> bool:
+    def can_be_probed(self) -> bool:
         """Whether a call that sends nothing can tell whether the provider answers."""
         able = self.capabilities
         return able.balance or able.senders or able.templates or able.lists_accepted
@@ -236,7 +236,7 @@ class Provider(ABC):
     def batch_size(self, *, texts_differ: bool) -> int:
         """Recipients of one batch, by whether their texts do."""
         needs_requests = texts_differ and not self.capabilities.personal_texts
-        return self.chunk if needs_requests else self.max_recipients
+        return self.personal_batch_size if needs_requests else self.max_recipients
 
     @property
     def max_parts(self) -> int | None:
@@ -252,7 +252,7 @@ class Provider(ABC):
     def envelope_bytes(self) -> int:
         """Upper bound of the bytes of a request's body without recipients."""
 
-    def fitting(self, recipients: Sequence[Recipient]) -> Iterator[tuple[Recipient, ...]]:
+    def split_to_fit(self, recipients: Sequence[Recipient]) -> Iterator[tuple[Recipient, ...]]:
         """Cut `recipients`, in order, into what single requests may carry by number and by bytes.
 
         One recipient that is over `max_request_bytes` by itself stands alone.
@@ -339,7 +339,7 @@ class Provider(ABC):
         """Read the templates. Raises ProviderError."""
         raise NotImplementedError
 
-    def resolve(self, wish: RouteWish, directory: Directory) -> Route:
+    def resolve_route(self, wish: RequestedRoute, directory: Directory) -> Route:
         """Turn the names a campaign asked for into what requests carry.
 
         Raises Refused, naming the remedy, where the account may not send that way.

@@ -5,8 +5,8 @@ from itertools import product
 from typing import TypeVar
 
 from dispatcher.errors import Refused
-from dispatcher.providers.base import RouteWish
-from dispatcher.providers.words import plain
+from dispatcher.providers.base import RequestedRoute
+from dispatcher.providers.words import one_line
 from dispatcher.status import Kind
 from dispatcher.types import Directory, Route, SenderId, Template
 
@@ -15,19 +15,19 @@ T = TypeVar("T")
 _MAX_NAMED = 10
 
 
-def choose_route(wish: RouteWish, directory: Directory) -> Route:
+def choose_route(wish: RequestedRoute, directory: Directory) -> Route:
     """The one approved sender and template that fit the wish and each other.
 
     A sender is found by name, then by ref, then by name in any case; a template by ref, by id, by
     name, then by name in any case. Several of one name are told apart by kind and approval.
     Raises Refused, naming what disagrees and the remedy.
     """
-    senders = _senders(wish.sender, directory.senders)
-    templates = _templates(wish.template, directory.templates)
+    senders = _find_senders(wish.sender, directory.senders)
+    templates = _find_templates(wish.template, directory.templates)
     fitting: list[tuple[SenderId, Template]] = []
     refusals: list[Refused] = []
     for sender, template in product(senders, templates):
-        refusal = _refusal(wish.kind, sender, template)
+        refusal = _explain_mismatch(wish.kind, sender, template)
         if refusal is None:
             fitting.append((sender, template))
         else:
@@ -37,7 +37,7 @@ def choose_route(wish: RouteWish, directory: Directory) -> Route:
     if len({(sender.ref, template.ref) for sender, template in fitting}) > 1:
         pairs = (f"{sender.ref} with {template.ref}" for sender, template in fitting)
         raise Refused(
-            f"several senders and templates fit the names given: {_listed(pairs)}",
+            f"several senders and templates fit the names given: {_join_names(pairs)}",
             "give the sender's and the template's id instead of their names",
         )
     sender, template = fitting[0]
@@ -50,7 +50,7 @@ def choose_route(wish: RouteWish, directory: Directory) -> Route:
     )
 
 
-def _senders(wanted: str | None, senders: Sequence[SenderId]) -> list[SenderId]:
+def _find_senders(wanted: str | None, senders: Sequence[SenderId]) -> list[SenderId]:
     if wanted is None:
         raise Refused(
             "this account has no sender",
@@ -64,13 +64,13 @@ def _senders(wanted: str | None, senders: Sequence[SenderId]) -> list[SenderId]:
     )
     if not found:
         raise Refused(
-            f"the provider knows no sender {plain(wanted)!r} of this account",
-            f"it has {_listed(sender.name for sender in senders)}",
+            f"the provider knows no sender {one_line(wanted)!r} of this account",
+            f"it has {_join_names(sender.name for sender in senders)}",
         )
     return found
 
 
-def _templates(wanted: str | None, templates: Sequence[Template]) -> list[Template]:
+def _find_templates(wanted: str | None, templates: Sequence[Template]) -> list[Template]:
     if wanted is None:
         raise Refused(
             "this provider sends nothing without a template",
@@ -86,8 +86,8 @@ def _templates(wanted: str | None, templates: Sequence[Template]) -> list[Templa
     if not found:
         known = (f"{template.name} ({template.ref})" for template in templates)
         raise Refused(
-            f"the provider knows no template {plain(wanted)!r} of this account",
-            f"it has {_listed(known)}",
+            f"the provider knows no template {one_line(wanted)!r} of this account",
+            f"it has {_join_names(known)}",
         )
     return found
 
@@ -100,7 +100,7 @@ def _first_matches(entries: Sequence[T], *tests: Callable[[T], bool]) -> list[T]
     return []
 
 
-def _refusal(kind: Kind, sender: SenderId, template: Template) -> Refused | None:
+def _explain_mismatch(kind: Kind, sender: SenderId, template: Template) -> Refused | None:
     """Why the two cannot carry a campaign of `kind`. What the provider leaves empty agrees."""
     for what, entry in (("sender", sender), ("template", template)):
         name = entry.name or entry.ref
@@ -125,7 +125,7 @@ def _refusal(kind: Kind, sender: SenderId, template: Template) -> Refused | None
     return None
 
 
-def _listed(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     every = list(dict.fromkeys(names))
     more = f" and {len(every) - _MAX_NAMED} more" if len(every) > _MAX_NAMED else ""
     return (", ".join(every[:_MAX_NAMED]) or "none") + more

@@ -26,21 +26,21 @@ class AskedNumbers:
     def __init__(self, msisdns: Iterable[int]) -> None:
         self._asked = frozenset(msisdns)
 
-    def match(self, value: object, *, entries: int = 0) -> int | None:
+    def find_msisdn(self, value: object, *, entries: int = 0) -> int | None:
         """The number that `value` means: it in full, else the only one ending in it.
 
         A missing country code is the only thing that may be missing. What cannot be read as a
         number (masked, left out) is the only one asked about where it stands in the only one of
         `entries`. None: not asked about, or it may be several.
         """
-        found = self.candidates(value)
+        found = self.find_candidates(value)
         if found is None and entries == 1:
             found = self._asked
         return next(iter(found)) if found and len(found) == 1 else None
 
-    def candidates(self, value: object) -> frozenset[int] | None:
+    def find_candidates(self, value: object) -> frozenset[int] | None:
         """All numbers that `value` may mean; None where it cannot be read as a number."""
-        number = _digits(value)
+        number = _read_digits(value)
         if number is None:
             return None
         if int(number) in self._asked:
@@ -71,7 +71,7 @@ class AskedTargets:
             if target.provider_message_id is not None and ids[target.provider_message_id] == 1
         }
 
-    def match(
+    def find_target(
         self, number: object, message_id: str | None, *, entries: int = 0
     ) -> PollTarget | None:
         """The target that both agree on; None where they contradict each other, or say nothing.
@@ -80,21 +80,21 @@ class AskedTargets:
         being one target and one of `entries`.
         """
         by_id = self._by_id.get(message_id) if message_id else None
-        candidates = self._numbers.candidates(number)
+        candidates = self._numbers.find_candidates(number)
         if by_id is not None:
             agrees = candidates is None or by_id.msisdn in candidates
             return by_id if agrees else None
-        msisdn = self._numbers.match(number, entries=0 if message_id else entries)
+        msisdn = self._numbers.find_msisdn(number, entries=0 if message_id else entries)
         return None if msisdn is None else self._by_msisdn[msisdn]
 
 
-def as_msisdn(value: object) -> int | None:
+def read_msisdn(value: object) -> int | None:
     """The number that stands in a list of everybody's, as it is written; None where it is none."""
-    number = _digits(value)
+    number = _read_digits(value)
     return int(number) if number is not None and len(number) <= _MAX_MSISDN else None
 
 
-def is_name(value: object) -> bool:
+def is_sender_name(value: object) -> bool:
     """Whether it is the name of a sender, and no number, nor one that was made unreadable.
 
     >>> is_name("YourName"), is_name("+91 98100-12345"), is_name("8801XXXX678")
@@ -103,7 +103,7 @@ def is_name(value: object) -> bool:
     return isinstance(value, str) and any(char.isalpha() and char not in "xX" for char in value)
 
 
-def without_shared_ids(results: Iterable[RecipientResult]) -> tuple[RecipientResult, ...]:
+def drop_shared_ids(results: Iterable[RecipientResult]) -> tuple[RecipientResult, ...]:
     """`results`, where an id given to several recipients is none: it would find the wrong one."""
     results = tuple(results)
     uses = Counter(result.provider_message_id for result in results)
@@ -115,23 +115,23 @@ def without_shared_ids(results: Iterable[RecipientResult]) -> tuple[RecipientRes
     )
 
 
-def one_each(reports: Iterable[DeliveryReport]) -> list[DeliveryReport]:
+def keep_most_final(reports: Iterable[DeliveryReport]) -> list[DeliveryReport]:
     """Of several reports on one message the most final one, else the first."""
     best: dict[int, DeliveryReport] = {}
     for report in reports:
         known = best.get(report.msisdn)
-        if known is None or _finality(report) > _finality(known):
+        if known is None or _rank_finality(report) > _rank_finality(known):
             best[report.msisdn] = report
     return list(best.values())
 
 
-def _finality(report: DeliveryReport) -> int:
+def _rank_finality(report: DeliveryReport) -> int:
     if report.state is MessageState.SUBMITTED:
         return 0
     return 1 if report.provisional else 2
 
 
-def _digits(value: object) -> str | None:
+def _read_digits(value: object) -> str | None:
     """`value`'s digits without leading zeros (trunk and international prefixes), or None."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None

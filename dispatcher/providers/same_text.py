@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dispatcher.types import Recipient
 
 
-def by_text(recipients: Iterable[Recipient]) -> list[tuple[Recipient, ...]]:
+def group_by_text(recipients: Iterable[Recipient]) -> list[tuple[Recipient, ...]]:
     """`recipients` in groups of one text each; groups and members in order of appearance."""
     groups: dict[str, list[Recipient]] = {}
     for recipient in recipients:

@@ -12,7 +12,7 @@ from dispatcher.windows.zone_names import ZoneError, parse_zone, zone_name
 _FORMAT: Final = "%Y-%m-%d %H:%M"
 
 
-def _known(text: str) -> str:
+def _check_zone(text: str) -> str:
     try:
         return zone_name(parse_zone(text))
     except ZoneError:
@@ -20,7 +20,7 @@ def _known(text: str) -> str:
 
 
 #: A time zone as `parse_zone` reads it: an IANA name, or an offset.
-ZoneName = Annotated[str, AfterValidator(_known)]
+ZoneName = Annotated[str, AfterValidator(_check_zone)]
 
 
 def local_minute(at: datetime, zone: str | None) -> str:

@@ -11,17 +11,23 @@ import orjson
 from pydantic import Field, field_validator
 
 from dispatcher.errors import Refused
-from dispatcher.providers.answers import MAX_IDENTIFIER, amount, identifier, rows, unreadable
+from dispatcher.providers.answers import (
+    MAX_ID_LENGTH,
+    read_amount,
+    read_entries,
+    read_id,
+    unreadable_error,
+)
 from dispatcher.providers.base import (
     Capabilities,
     HeaderSecret,
     Provider,
     ProviderSettings,
-    RouteWish,
+    RequestedRoute,
     StatusLookup,
 )
 from dispatcher.providers.directory import choose_route
-from dispatcher.providers.matching import AskedNumbers, AskedTargets, one_each
+from dispatcher.providers.matching import AskedNumbers, AskedTargets, keep_most_final
 from dispatcher.providers.thesmspoint_answers import (
     accepted,
     is_zero,
@@ -32,7 +38,7 @@ from dispatcher.providers.thesmspoint_answers import (
     succeeded,
     template,
 )
-from dispatcher.providers.words import plain
+from dispatcher.providers.words import one_line
 from dispatcher.status import Kind
 from dispatcher.types import (
     Balance,
@@ -110,7 +116,7 @@ class TheSMSPoint(Provider):
     @property
     def envelope_bytes(self) -> int:
         """The other fields: two ids, at worst of nothing but quotes, which JSON escapes."""
-        return 128 + 2 * 2 * MAX_IDENTIFIER
+        return 128 + 2 * 2 * MAX_ID_LENGTH
 
     def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
         """`send-single-sms` for one recipient, `send-bulk-sms` for several; as many as are needed.
@@ -122,7 +128,7 @@ class TheSMSPoint(Provider):
                 "the campaign's sender or template was not looked up at the provider",
                 "submit the campaign again",
             )
-        for recipients in self.fitting(batch.recipients):
+        for recipients in self.split_to_fit(batch.recipients):
             # The document's PHP examples have the recipient as a number, its JSON example as a
             # string; `recipient` of the bulk call is a string that holds JSON, in both.
             if len(recipients) == 1:
@@ -153,18 +159,18 @@ class TheSMSPoint(Provider):
         if not succeeded(answer) or not is_zero(fields.get("ErrorCode")):
             raise refused(answer, response, hide)
         msisdns = [recipient.msisdn for recipient in request.recipients]
-        job_id = identifier(fields.get("JobId")) or identifier(fields.get("message_id"))
+        job_id = read_id(fields.get("JobId")) or read_id(fields.get("message_id"))
         results: tuple[RecipientResult, ...] = ()
-        entries = rows(fields.get("MessageData"))
+        entries = read_entries(fields.get("MessageData"))
         if entries is not None:
             results = accepted(AskedNumbers(msisdns), entries, job_id)
             if len(msisdns) == len(results) == 1:
                 # Its table says of `job_id`: You will get the message_id from response of SMS API.
                 job_id = job_id or results[0].provider_message_id
-        elif identifier(fields.get("message_id")) and succeeded(fields, otherwise=True):
+        elif read_id(fields.get("message_id")) and succeeded(fields, otherwise=True):
             results = tuple(RecipientResult(msisdn=msisdn, accepted=True) for msisdn in msisdns)
         if not results and job_id is None:
-            raise unreadable("message ids")
+            raise unreadable_error("message ids")
         return SubmitOutcome(results=results, job_id=job_id)
 
     def poll_requests(self, ref: PollRef) -> Iterator[PollRequest]:
@@ -184,11 +190,11 @@ class TheSMSPoint(Provider):
         if not data and not succeeded(answer):
             raise refused(answer, response, self.secrets)
         targets = AskedTargets(request.targets)
-        entries = rows(data) or ()
+        entries = read_entries(data) or ()
         reports = (
             report(entry, targets, len(entries)) for entry in entries if isinstance(entry, dict)
         )
-        return one_each(found for found in reports if found is not None)
+        return keep_most_final(found for found in reports if found is not None)
 
     def balance_request(self) -> HttpRequest:
         """`get-sms-balance`."""
@@ -199,13 +205,13 @@ class TheSMSPoint(Provider):
         data = self._data(response, "get-sms-balance")
         packages = data.get("balance") if isinstance(data, dict) else None
         if not isinstance(packages, dict):
-            raise unreadable("balance")
+            raise unreadable_error("balance")
         balances = []
         for package, value in packages.items():
-            left = amount(value)
+            left = read_amount(value)
             if left is None:
-                raise unreadable("balance")
-            balances.append(Balance(package=plain(package), amount=left))
+                raise unreadable_error("balance")
+            balances.append(Balance(package=one_line(package), amount=left))
         return balances
 
     def senders_request(self) -> HttpRequest:
@@ -229,7 +235,7 @@ class TheSMSPoint(Provider):
         found = map(template, self._entries(response, "get-templates"))
         return [each for each in found if each is not None]
 
-    def resolve(self, wish: RouteWish, directory: Directory) -> Route:
+    def resolve(self, wish: RequestedRoute, directory: Directory) -> Route:
         """Requests carry the ids of an approved sender and template. Raises Refused."""
         return choose_route(wish, directory)
 
@@ -255,7 +261,7 @@ class TheSMSPoint(Provider):
     def _entries(self, response: HttpResponse, command: str) -> list[dict[str, Any]]:
         data = self._data(response, command)
         if data is not None and not isinstance(data, list):
-            raise unreadable("list")
+            raise unreadable_error("list")
         return [entry for entry in data or () if isinstance(entry, dict)]
 
 

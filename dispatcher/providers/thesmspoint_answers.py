@@ -8,9 +8,15 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.answers import check_status, identifier, read_json, refusal, unreadable
-from dispatcher.providers.matching import AskedNumbers, AskedTargets, without_shared_ids
-from dispatcher.providers.words import clean, plain, words
+from dispatcher.providers.answers import (
+    check_status,
+    read_id,
+    read_json,
+    refusal_error,
+    unreadable_error,
+)
+from dispatcher.providers.matching import AskedNumbers, AskedTargets, drop_shared_ids
+from dispatcher.providers.words import error_texts, one_line, redacted
 from dispatcher.status import Kind, MessageState
 from dispatcher.types import DeliveryReport, HttpResponse, RecipientResult, SenderId, Template
 
@@ -46,7 +52,7 @@ def read_answer(response: HttpResponse, url: str, hide: Iterable[str]) -> Mappin
     check_status(response, url=url, hide=hide)
     answer = read_json(response)
     if not isinstance(answer, dict):
-        raise unreadable("object")
+        raise unreadable_error("object")
     return answer
 
 
@@ -57,8 +63,8 @@ def refused(
     data = answer.get("data")
     fields = data if isinstance(data, dict) else {}
     # "These error descriptions can be found in the errors field"; its examples: in `message`.
-    texts = [*words(answer, ("message", "errors")), *words(fields, ("ErrorMessage",))]
-    return refusal(
+    texts = [*error_texts(answer, ("message", "errors")), *error_texts(fields, ("ErrorMessage",))]
+    return refusal_error(
         texts,
         _REFUSALS,
         response=response,
@@ -89,12 +95,12 @@ def accepted(
     for entry in entries:
         if not isinstance(entry, dict):
             continue
-        msisdn = asked.match(entry.get("Number"), entries=len(entries))
-        message_id = identifier(entry.get("message_id"))
+        msisdn = asked.find_msisdn(entry.get("Number"), entries=len(entries))
+        message_id = read_id(entry.get("message_id"))
         if msisdn is not None and (message_id or job_id):
             result = RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
             results.setdefault(msisdn, result)
-    return without_shared_ids(results.values())
+    return drop_shared_ids(results.values())
 
 
 def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> DeliveryReport | None:
@@ -102,51 +108,51 @@ def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> Del
     # In the single object `status` is the request's, `delivery_status_id` the message's.
     raw = _text(entry, "status_name") or _text(entry, "delivery_status_id")
     number = entry.get("mobile_number") or entry.get("recipient")
-    target = targets.match(number, identifier(entry.get("message_id")), entries=entries)
+    target = targets.find_target(number, read_id(entry.get("message_id")), entries=entries)
     if target is None or not raw:
         return None
     state = _STATES.get("".join(raw.casefold().split()), MessageState.SUBMITTED)
     return DeliveryReport(
         msisdn=target.msisdn,
         state=state,
-        raw=clean(raw),
+        raw=redacted(raw),
         provider_message_id=target.provider_message_id,
         provisional=state is MessageState.EXPIRED,
-        error_code=clean(_text(entry, "delivery_status_remark")) or None,
+        error_code=redacted(_text(entry, "delivery_status_remark")) or None,
     )
 
 
 def sender(entry: Mapping[str, Any]) -> SenderId | None:
     """An entry of `get-sender-id`; None without a usable id ("Used to send the message")."""
-    ref = identifier(entry.get("id"))
+    ref = read_id(entry.get("id"))
     if ref is None:
         return None
-    status = plain(_text(entry, "approve_status"))
+    status = one_line(_text(entry, "approve_status"))
     return SenderId(
         ref=ref,
-        name=plain(_text(entry, "sender_id")),
+        name=one_line(_text(entry, "sender_id")),
         kind=_kind(entry, "type_value"),
         approved=status.casefold() == _APPROVED,
         status=status,
-        purpose=plain(_text(entry, "purpose_value")) or None,
+        purpose=one_line(_text(entry, "purpose_value")) or None,
     )
 
 
 def template(entry: Mapping[str, Any]) -> Template | None:
     """An entry of `get-templates`; None without a `template_id` ("Used to send messages")."""
-    ref = identifier(entry.get("template_id"))
+    ref = read_id(entry.get("template_id"))
     if ref is None:
         return None
-    status = plain(_text(entry, "template_status"))
+    status = one_line(_text(entry, "template_status"))
     return Template(
         ref=ref,
-        name=plain(_text(entry, "name")),
+        name=one_line(_text(entry, "name")),
         text=_text(entry, "message"),
         kind=_kind(entry, "type"),
         approved=status.casefold() == _APPROVED,
         status=status,
-        sender=plain(_text(entry, "sender_id")) or None,
-        id=identifier(entry.get("id")),
+        sender=one_line(_text(entry, "sender_id")) or None,
+        id=read_id(entry.get("id")),
     )
 
 

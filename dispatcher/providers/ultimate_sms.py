@@ -13,17 +13,17 @@ from urllib.parse import quote
 import orjson
 
 from dispatcher.errors import ErrorKind, Refused
-from dispatcher.providers.answers import identifier, rows, unreadable
+from dispatcher.providers.answers import read_entries, read_id, unreadable_error
 from dispatcher.providers.base import (
     Capabilities,
     HeaderSecret,
     Provider,
     ProviderSettings,
-    RouteWish,
+    RequestedRoute,
     StatusLookup,
 )
-from dispatcher.providers.matching import AskedTargets, one_each
-from dispatcher.providers.same_text import by_text
+from dispatcher.providers.matching import AskedTargets, keep_most_final
+from dispatcher.providers.same_text import group_by_text
 from dispatcher.providers.scheduling import ZoneName, local_minute
 from dispatcher.providers.ultimate_sms_answers import (
     is_unknown_message,
@@ -35,7 +35,7 @@ from dispatcher.providers.ultimate_sms_answers import (
     succeeded,
 )
 from dispatcher.providers.ultimate_sms_lists import balances, list_page
-from dispatcher.providers.words import plain
+from dispatcher.providers.words import one_line
 from dispatcher.types import (
     Balance,
     DeliveryReport,
@@ -100,8 +100,8 @@ class UltimateSMS(Provider):
 
         Raises Refused where `schedule_at` cannot be told in the account's time zone.
         """
-        for same in by_text(batch.recipients):
-            for recipients in self.fitting(same):
+        for same in group_by_text(batch.recipients):
+            for recipients in self.split_to_fit(same):
                 numbers = ",".join(str(recipient.msisdn) for recipient in recipients)
                 fields = {"recipient": numbers, **self._message(batch, recipients[0].text)}
                 http = self._request("POST", "sms/send", fields)
@@ -120,12 +120,12 @@ class UltimateSMS(Provider):
         if not succeeded(answer):
             raise refused(answer, response, hide, alone=len(msisdns) == 1)
         found: tuple[RecipientResult, ...] = ()
-        if entries := rows(answer.get("data")):
+        if entries := read_entries(answer.get("data")):
             found = results(entries, msisdns)
         elif _is_scheduled(request.http):
             found = scheduled(answer, msisdns)
         if not found:
-            raise unreadable("report of any recipient")
+            raise unreadable_error("report of any recipient")
         return SubmitOutcome(results=found)
 
     def poll_requests(self, ref: PollRef) -> Iterator[PollRequest]:
@@ -149,12 +149,12 @@ class UltimateSMS(Provider):
             if error.kind is ErrorKind.DOUBTFUL:
                 return []
             raise error
-        entries = rows(answer.get("data")) or ()
+        entries = read_entries(answer.get("data")) or ()
         targets = AskedTargets(request.targets)
         reports = (
             report(entry, targets, len(entries)) for entry in entries if isinstance(entry, dict)
         )
-        return one_each(found for found in reports if found is not None)
+        return keep_most_final(found for found in reports if found is not None)
 
     def list_request(self, page: int) -> HttpRequest:
         """`GET sms`, whose pages count from 1."""
@@ -181,7 +181,7 @@ class UltimateSMS(Provider):
         Raises ProviderError.
         """
         data = self._data(response, "sms/campaign")
-        return identifier(data.get("uid")) if isinstance(data, dict) else None
+        return read_id(data.get("uid")) if isinstance(data, dict) else None
 
     def balance_request(self) -> HttpRequest:
         """`balance`."""
@@ -191,13 +191,13 @@ class UltimateSMS(Provider):
         """What is left, in units or in the account's currency. Raises ProviderError."""
         return balances(self._data(response, "balance"))
 
-    def resolve(self, wish: RouteWish, directory: Directory) -> Route:
+    def resolve(self, wish: RequestedRoute, directory: Directory) -> Route:
         """Requests carry the sender's name, and the template as DLT template id. Raises Refused."""
-        route = super().resolve(wish, directory)
+        route = super().resolve_route(wish, directory)
         sender = route.sender
         if len(sender) > _MAX_ALPHANUMERIC and _TELEPHONE.fullmatch(sender) is None:
             raise Refused(
-                f"the sender {plain(sender)!r} has {len(sender)} characters; this provider allows "
+                f"the sender {one_line(sender)!r} has {len(sender)} characters; this provider allows "
                 f"{_MAX_ALPHANUMERIC}, or a telephone number with country code",
                 "give a shorter --sender",
             )

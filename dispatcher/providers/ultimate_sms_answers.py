@@ -10,19 +10,19 @@ from typing import Any, Final, NamedTuple
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.providers.answers import (
-    amount,
     check_status,
-    identifier,
+    read_amount,
+    read_id,
     read_json,
-    refusal,
-    unreadable,
+    refusal_error,
+    unreadable_error,
 )
 from dispatcher.providers.matching import (
     AskedNumbers,
     AskedTargets,
-    without_shared_ids,
+    drop_shared_ids,
 )
-from dispatcher.providers.words import clean, words
+from dispatcher.providers.words import error_texts, redacted
 from dispatcher.status import MessageState
 from dispatcher.types import (
     DeliveryReport,
@@ -78,7 +78,7 @@ def read_answer(response: HttpResponse, url: str, hide: Iterable[str]) -> Mappin
     check_status(response, url=url, hide=hide)
     answer = read_json(response)
     if not isinstance(answer, dict):
-        raise unreadable("object")
+        raise unreadable_error("object")
     return answer
 
 
@@ -96,8 +96,8 @@ def refused(
     out: such a balance is not this account's.
     """
     known = _BEFORE_ALL if response.status == 403 else _REFUSALS
-    return refusal(
-        words(answer),
+    return refusal_error(
+        error_texts(answer),
         {**known, **_RECIPIENT_REFUSALS} if alone else known,
         response=response,
         contradicted=bool(answer.get("data")),
@@ -124,20 +124,20 @@ def results(entries: Sequence[object], asked: Sequence[int]) -> tuple[RecipientR
     for entry in entries:
         if not isinstance(entry, dict):
             continue
-        msisdn = numbers.match(entry.get("to"), entries=len(entries))
+        msisdn = numbers.find_msisdn(entry.get("to"), entries=len(entries))
         result = None if msisdn is None else _result(entry, msisdn)
         if result is None:
             continue
         known = found.get(result.msisdn)
         if known is None or (result.accepted and not known.accepted):
             found[result.msisdn] = result
-    return without_shared_ids(found.values())
+    return drop_shared_ids(found.values())
 
 
 def scheduled(answer: Mapping[str, Any], asked: Sequence[int]) -> tuple[RecipientResult, ...]:
     """All of `asked` as accepted, without ids; but for those whom `message` names (as invalid)."""
     numbers = AskedNumbers(asked)
-    named = set(map(numbers.match, _NUMBERS.findall(" ".join(words(answer)))))
+    named = set(map(numbers.find_msisdn, _NUMBERS.findall(" ".join(error_texts(answer)))))
     return tuple(
         RecipientResult(msisdn=msisdn, accepted=True) for msisdn in asked if msisdn not in named
     )
@@ -145,7 +145,7 @@ def scheduled(answer: Mapping[str, Any], asked: Sequence[int]) -> tuple[Recipien
 
 def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> DeliveryReport | None:
     """The state of a message; None where it is not about a target, or tells no state."""
-    target = targets.match(entry.get("to"), identifier(entry.get("uid")), entries=entries)
+    target = targets.find_target(entry.get("to"), read_id(entry.get("uid")), entries=entries)
     status = status_of(entry)
     if target is None or not status.word:
         return None
@@ -156,12 +156,12 @@ def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> Del
         provider_message_id=target.provider_message_id,
         provisional=status.provisional,
         error_code=status.reason,
-        cost=amount(entry.get("cost")),
+        cost=read_amount(entry.get("cost")),
     )
 
 
 def _result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
-    message_id = identifier(entry.get("uid"))
+    message_id = read_id(entry.get("uid"))
     word, reason, *_ = status_of(entry)
     if _bare(word) in _REFUSED:
         return RecipientResult(
@@ -177,7 +177,7 @@ def _result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
         msisdn=msisdn,
         accepted=True,
         provider_message_id=message_id,
-        cost=amount(entry.get("cost")),
+        cost=read_amount(entry.get("cost")),
     )
 
 
@@ -198,13 +198,13 @@ def status_of(entry: Mapping[str, Any]) -> Status:
     """
     text = text_of(entry, "customer_status") or text_of(entry, "status")
     word, _, detail = text.partition("|")
-    shown = clean(word)
+    shown = redacted(word)
     state = _STATES.get(_bare(word)) if word else MessageState.SUBMITTED
     if state is None:
         return Status(shown, shown, MessageState.UNDELIVERED, provisional=True)
     # After "Delivered" and "Enroute" it is an id of the server's upstream.
     failed = state in {MessageState.UNDELIVERED, MessageState.EXPIRED}
-    return Status(shown, (clean(detail) or None) if failed else None, state, provisional=False)
+    return Status(shown, (redacted(detail) or None) if failed else None, state, provisional=False)
 
 
 def _bare(word: str) -> str:

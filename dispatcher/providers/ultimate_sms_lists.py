@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from dispatcher.providers.answers import amount, identifier, rows, unreadable
-from dispatcher.providers.matching import as_msisdn, is_name
+from dispatcher.providers.answers import read_amount, read_entries, read_id, unreadable_error
+from dispatcher.providers.matching import is_sender_name, read_msisdn
 from dispatcher.providers.ultimate_sms_answers import status_of, text_of
-from dispatcher.providers.words import plain
+from dispatcher.providers.words import one_line
 from dispatcher.types import Balance, ListedMessage, ListPage
 
 _INBOUND: Final = frozenset({"in", "inbound", "incoming", "received"})
@@ -26,11 +26,11 @@ def list_page(page: int, data: object) -> ListPage:
     """
     fields = data if isinstance(data, dict) else {}
     inner = fields.get("data")
-    entries = data if isinstance(data, list) else inner if inner == [] else rows(inner)
+    entries = data if isinstance(data, list) else inner if inner == [] else read_entries(inner)
     if entries is None:
-        raise unreadable("page of messages")
+        raise unreadable_error("page of messages")
     if "current_page" in fields and _count(fields["current_page"]) != page + 1:
-        raise unreadable(f"page {page + 1} of messages")
+        raise unreadable_error(f"page {page + 1} of messages")
     last = _count(fields.get("last_page"))
     more = bool(entries) and (bool(fields.get("next_page_url")) or last > page + 1)
     sent = [entry for entry in entries if not _came_in(entry)]
@@ -56,11 +56,11 @@ def balances(data: object) -> list[Balance]:
     found = []
     for field, package in _BALANCES.items():
         money = _MONEY.fullmatch(text_of(fields, field))
-        left = amount(money.group(1).replace(",", "")) if money else None
+        left = read_amount(money.group(1).replace(",", "")) if money else None
         if left is not None:
             found.append(Balance(package=package, amount=left))
     if not found:
-        raise unreadable("balance")
+        raise unreadable_error("balance")
     return found
 
 
@@ -70,27 +70,27 @@ def _came_in(entry: object) -> bool:
         return False
     # A report's `send_by` says whose number the message was sent by: "to" came in.
     by = text_of(entry, "direction").casefold() in _INBOUND or text_of(entry, "send_by") == "to"
-    return by or is_name(entry.get("to"))
+    return by or is_sender_name(entry.get("to"))
 
 
 def _listed(entry: object) -> ListedMessage | None:
     """An entry of the list; None where it has no id."""
     fields = entry if isinstance(entry, dict) else {}
-    message_id = identifier(fields.get("uid"))
+    message_id = read_id(fields.get("uid"))
     if message_id is None:
         return None
     text = fields.get("message")
     status = status_of(fields)
     return ListedMessage(
         provider_message_id=message_id,
-        msisdn=as_msisdn(fields.get("to")),
+        msisdn=read_msisdn(fields.get("to")),
         text=text if isinstance(text, str) else None,
-        sender=plain(text_of(fields, "from")) or None,
+        sender=one_line(text_of(fields, "from")) or None,
         state=status.state,
         raw=status.word,
         provisional=status.provisional,
         created_at=_moment(text_of(fields, "created_at")),
-        cost=amount(fields.get("cost")),
+        cost=read_amount(fields.get("cost")),
     )
 
 
@@ -104,5 +104,5 @@ def _moment(text: str) -> datetime | None:
 
 
 def _count(value: object) -> int:
-    text = identifier(value) or ""
+    text = read_id(value) or ""
     return int(text) if text.isdigit() else 0

@@ -11,19 +11,19 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, SecretStr
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
-from dispatcher.providers.answers import check_status, read_json, rows
+from dispatcher.providers.answers import check_status, read_entries, read_json
 from dispatcher.providers.base import (
     Capabilities,
     Provider,
     ProviderSettings,
-    RouteWish,
+    RequestedRoute,
     StatusLookup,
 )
-from dispatcher.providers.matching import as_msisdn
-from dispatcher.providers.same_text import by_text
+from dispatcher.providers.matching import read_msisdn
+from dispatcher.providers.same_text import group_by_text
 from dispatcher.providers.scheduling import ZoneName, local_minute
 from dispatcher.providers.voip_communications_answers import listed, read_log, refused
-from dispatcher.providers.words import plain
+from dispatcher.providers.words import one_line
 from dispatcher.types import (
     Directory,
     HttpRequest,
@@ -99,8 +99,8 @@ class VoipCommunications(Provider):
         if batch.schedule_at is not None:
             zone = self.settings.schedule_timezone
             common["delivery_date"] = local_minute(batch.schedule_at, zone)
-        for same in by_text(batch.recipients):
-            for recipients in self.fitting(same):
+        for same in group_by_text(batch.recipients):
+            for recipients in self.split_to_fit(same):
                 numbers = ",".join(str(recipient.msisdn) for recipient in recipients)
                 fields = {"to": numbers, "msg": recipients[0].text, **common}
                 yield SubmitRequest(http=self._post("sms/send", fields), recipients=recipients)
@@ -115,7 +115,7 @@ class VoipCommunications(Provider):
         check_status(response, url=request.http.url, hide=hide)
         answer = read_json(response)
         # "a JSON array with the log of each SMS", says the prose; its example, an object around it.
-        log = rows(answer.get("send_log") if isinstance(answer, dict) else answer)
+        log = read_entries(answer.get("send_log") if isinstance(answer, dict) else answer)
         if log is None:
             alone = len(recipients) == 1
             raise refused(answer, "send_log", response=response, hide=hide, alone=alone)
@@ -143,7 +143,7 @@ class VoipCommunications(Provider):
         check_status(response, url=url, hide=self.secrets)
         answer = read_json(response)
         failed = isinstance(answer, dict) and bool(answer.get("error"))
-        entries = rows(answer.get("summary") if isinstance(answer, dict) else answer)
+        entries = read_entries(answer.get("summary") if isinstance(answer, dict) else answer)
         if failed or entries is None:
             raise refused(answer, "summary", response=response, hide=self.secrets)
         found = (listed(entry, self.settings.schedule_timezone) for entry in entries)
@@ -152,7 +152,7 @@ class VoipCommunications(Provider):
             next_page=page + 1 if entries else None,
         )
 
-    def resolve(self, wish: RouteWish, directory: Directory) -> Route:
+    def resolve(self, wish: RequestedRoute, directory: Directory) -> Route:
         """The sender's number in digits; an empty one, for BULK, where none is wished for.
 
         Raises Refused for a sender that is no number, and for a template.
@@ -164,10 +164,10 @@ class VoipCommunications(Provider):
                 "leave out --template, and `template` under the account in the configuration",
             )
         sender = (wish.sender or "").strip()
-        number = as_msisdn(sender)
+        number = read_msisdn(sender)
         if sender and number is None:
             raise Refused(
-                f"the sender {plain(sender)!r} is not a phone number",
+                f"the sender {one_line(sender)!r} is not a phone number",
                 "give a number that belongs to the account, or no sender for BULK",
             )
         return Route(sender="" if number is None else str(number))

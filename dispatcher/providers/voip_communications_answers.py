@@ -10,14 +10,14 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.answers import amount, identifier, refusal, unreadable
+from dispatcher.providers.answers import read_amount, read_id, refusal_error, unreadable_error
 from dispatcher.providers.matching import (
     AskedNumbers,
-    as_msisdn,
-    is_name,
-    without_shared_ids,
+    drop_shared_ids,
+    is_sender_name,
+    read_msisdn,
 )
-from dispatcher.providers.words import clean, words
+from dispatcher.providers.words import error_texts, redacted
 from dispatcher.status import MessageState
 from dispatcher.types import HttpResponse, ListedMessage, RecipientResult, SubmitOutcome
 
@@ -64,11 +64,11 @@ def refused(
     answer: object, what: str, *, response: HttpResponse, hide: Iterable[str], alone: bool = False
 ) -> ProviderError:
     """The error for an answer without its list `what`; `alone`: it is about one recipient."""
-    texts = words(answer)
+    texts = error_texts(answer)
     if not texts:
-        return unreadable(what)
+        return unreadable_error(what)
     known = _REFUSALS if alone else _REQUEST_REFUSALS
-    return refusal(texts, known, response=response, hide=hide)
+    return refusal_error(texts, known, response=response, hide=hide)
 
 
 def read_log(
@@ -89,7 +89,7 @@ def read_log(
     for entry in entries:
         if not isinstance(entry, dict):
             continue
-        msisdn = asked.match(entry.get("to"), entries=len(entries))
+        msisdn = asked.find_msisdn(entry.get("to"), entries=len(entries))
         if msisdn is None:
             continue
         error = _entry_error(entry, response, hide)
@@ -97,7 +97,7 @@ def read_log(
         if msisdn not in results or _rank(result) > _rank(results[msisdn]):
             results[msisdn], errors[msisdn] = result, error
     if not results:
-        raise unreadable("entries in send_log")
+        raise unreadable_error("entries in send_log")
     said = {error and (error.kind, error.message) for error in errors.values()}
     first = next(iter(errors.values()))
     same_of_all = len(said) == 1 and len(results) == len(msisdns)
@@ -107,7 +107,7 @@ def read_log(
     ids = [result.provider_message_id for result in results.values() if result.accepted]
     stops = (error.kind for error in errors.values() if error and error.kind in _STOPS)
     return SubmitOutcome(
-        results=without_shared_ids(results.values()),
+        results=drop_shared_ids(results.values()),
         job_id=ids[0] if len(ids) > 1 == len(set(ids)) else None,
         stopped_by=next(stops, None),
     )
@@ -118,24 +118,24 @@ def listed(entry: object, zone: str | None) -> ListedMessage | None:
     if not isinstance(entry, dict):
         return None
     # The fields' names are those that one public client reads.
-    message_id, number = identifier(entry.get("sms_id")), entry.get("sms_external")
+    message_id, number = read_id(entry.get("sms_id")), entry.get("sms_external")
     raw = _text(entry, "sms_status")
     word = "".join(raw.casefold().split())
-    if message_id is None or is_name(number) or word in _INBOUND:
+    if message_id is None or is_sender_name(number) or word in _INBOUND:
         return None
     state, provisional = _STATES.get(word, (MessageState.SUBMITTED, False))
     text = entry.get("sms_msg")
     return ListedMessage(
         provider_message_id=message_id,
-        msisdn=as_msisdn(number),
+        msisdn=read_msisdn(number),
         text=text if isinstance(text, str) else None,
         sender=None,
         state=state,
-        raw=clean(raw),
+        raw=redacted(raw),
         # The status's date: the message was made then, or before.
         created_at=_moment(_text(entry, "sms_status_date"), zone),
         provisional=provisional,
-        cost=amount(entry.get("sms_sale")),
+        cost=read_amount(entry.get("sms_sale")),
     )
 
 
@@ -143,11 +143,11 @@ def _entry_error(
     entry: Mapping[str, Any], response: HttpResponse, hide: Iterable[str]
 ) -> ProviderError | None:
     """Why an entry does not prove that its recipient was accepted; None where it does."""
-    code, message_id = _text(entry, "code"), identifier(entry.get("smsid"))
+    code, message_id = _text(entry, "code"), read_id(entry.get("smsid"))
     if code == _ACCEPTED and message_id is not None:
         return None
-    return refusal(
-        words(entry, ("code_desc", "error_message", "error")),
+    return refusal_error(
+        error_texts(entry, ("code_desc", "error_message", "error")),
         {} if code in {"", _ACCEPTED} else _REFUSALS,
         response=response,
         code=code,
@@ -170,8 +170,8 @@ def _result(entry: Mapping[str, Any], msisdn: int, error: ProviderError | None) 
     return RecipientResult(
         msisdn=msisdn,
         accepted=True,
-        provider_message_id=identifier(entry.get("smsid")),
-        cost=amount(entry.get("sale")),
+        provider_message_id=read_id(entry.get("smsid")),
+        cost=read_amount(entry.get("sale")),
     )
 
 

@@ -8,10 +8,10 @@ from typing import Final
 
 from dispatcher.numbers.msisdn import mask
 
-MAX_WORDS: Final = 200
+MAX_LINE: Final = 200
 
 #: Fields in which one or another of the providers puts its words.
-_WORD_FIELDS: Final = ("message", "errors", "error", "error_message")
+_ERROR_FIELDS: Final = ("message", "errors", "error", "error_message")
 #: Answers are up to 64 MiB: of a text this much is looked at, and of a list so many entries.
 _MAX_RAW: Final = 4000
 _MAX_TEXTS: Final = 20
@@ -26,57 +26,57 @@ _MIN_HIDDEN: Final = 4
 _HEAD: Final = 12
 
 
-def words(answer: object, fields: Iterable[str] = _WORD_FIELDS) -> list[str]:
+def error_texts(answer: object, fields: Iterable[str] = _ERROR_FIELDS) -> list[str]:
     """The texts under `fields` of a JSON answer: strings, or lists and objects of strings."""
     if not isinstance(answer, dict):
         return []
     texts: list[str] = []
     for field in fields:
-        for text in _texts(answer.get(field), _MAX_DEPTH):
+        for text in _find_strings(answer.get(field), _MAX_DEPTH):
             if len(texts) == _MAX_TEXTS:
                 return texts
             texts.append(text)
     return texts
 
 
-def plain(text: str, limit: int = MAX_WORDS) -> str:
+def one_line(text: str, limit: int = MAX_LINE) -> str:
     """`text` on one line of at most `limit` characters, without control and bidi characters."""
     text = text[:_MAX_RAW]
     if not text.isprintable():
-        text = "".join(map(_printable, text))
+        text = "".join(map(_make_printable, text))
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
-def clean(text: str, *, hide: Iterable[str] = ()) -> str:
+def redacted(text: str, *, hide: Iterable[str] = ()) -> str:
     """A provider's words fit for a person and a log: `plain`, numbers masked, `hide` hidden."""
-    line = plain(text, _MAX_RAW)
+    line = one_line(text, _MAX_RAW)
     if not line:
         return line
-    for secret in sorted({plain(item, _MAX_RAW) for item in hide}, key=len, reverse=True):
+    for secret in sorted({one_line(item, _MAX_RAW) for item in hide}, key=len, reverse=True):
         if len(secret) >= _MIN_HIDDEN:
-            line = _without(line, secret)
-    return plain(_PHONE.sub(_masked, line))
+            line = _hide_secret(line, secret)
+    return one_line(_PHONE.sub(_mask_match, line))
 
 
-def _texts(value: object, depth: int) -> Iterator[str]:
+def _find_strings(value: object, depth: int) -> Iterator[str]:
     if isinstance(value, str):
         if value.strip():
             yield value[:_MAX_RAW]
     elif depth:
         nested = value if isinstance(value, list) else ()
         for item in value.values() if isinstance(value, dict) else nested:
-            yield from _texts(item, depth - 1)
+            yield from _find_strings(item, depth - 1)
 
 
-def _printable(char: str) -> str:
+def _make_printable(char: str) -> str:
     category = unicodedata.category(char)
     if category in {"Zl", "Zp"} or char in "\t\n\r\v\f\x85":
         return " "
     return "" if category[0] == "C" else char
 
 
-def _without(line: str, secret: str) -> str:
+def _hide_secret(line: str, secret: str) -> str:
     """`line` with every quotation of `secret`, whole or cut short, replaced."""
     pieces = []
     while (start := line.find(secret[:_HEAD])) >= 0:
@@ -87,5 +87,5 @@ def _without(line: str, secret: str) -> str:
     return "".join([*pieces, line])
 
 
-def _masked(match: re.Match[str]) -> str:
+def _mask_match(match: re.Match[str]) -> str:
     return mask("".join(str(int(char)) for char in match.group() if char.isdecimal()))

@@ -8,7 +8,7 @@ from dispatcher.campaigns.content import resolve_content
 from dispatcher.campaigns.gate import check_windows_open
 from dispatcher.errors import Refused
 from dispatcher.policy.routes import Leg
-from dispatcher.providers.base import Provider, RouteWish
+from dispatcher.providers.base import Provider, RequestedRoute
 from dispatcher.submission.request import ValidatedSubmission
 from dispatcher.types import Route
 
@@ -17,14 +17,14 @@ def check_fallback(
     ready: ValidatedSubmission,
     account: str,
     provider: Provider,
-    resolve: Callable[[RouteWish], Route],
+    resolve: Callable[[RequestedRoute], Route],
 ) -> Leg:
     """The way by a fallback account: its own sender and template, else the campaign's.
 
     Raises Refused, naming the account, where the campaign could not leave by it.
     """
     order, settings = ready.request, provider.settings
-    wish = RouteWish(
+    wish = RequestedRoute(
         kind=order.kind,
         sender=settings.sender or order.sender,
         template=settings.template or order.template,

@@ -31,7 +31,9 @@ class ImportWriter:
         self._is_one_each = ready.content.template_columns is not None
         self._texts_differ = ready.takes_requests
         self._planner = BatchPlanner[tuple[Encoding, str | None], AcceptedRow](
-            max_recipients=provider.chunk if self._texts_differ else provider.max_recipients,
+            max_recipients=provider.personal_batch_size
+            if self._texts_differ
+            else provider.max_recipients,
             max_bytes=ready.room_bytes,
         )
         self._batches: list[NewBatch] = []

@@ -17,7 +17,7 @@ from dispatcher.campaigns.gate import check_windows_open
 from dispatcher.errors import Refused
 from dispatcher.local.liveness import is_gone, own_name
 from dispatcher.policy.routes import Leg, stored
-from dispatcher.providers.base import Provider, RouteWish
+from dispatcher.providers.base import Provider, RequestedRoute
 from dispatcher.recipients.reader import open_recipients
 from dispatcher.recipients.validation import Preview, RejectedRow
 from dispatcher.recovery.witness import Witness
@@ -46,13 +46,13 @@ class CompleteImport:
 
 @contextmanager
 def validated_submission(
-    order: SubmissionRequest, provider: Provider, resolve: Callable[[RouteWish], Route]
+    order: SubmissionRequest, provider: Provider, resolve: Callable[[RequestedRoute], Route]
 ) -> Iterator[ValidatedSubmission]:
     """Check everything that needs no row: text, placeholders, file, sender, template, windows.
 
     Raises Refused or UsageProblem; `resolve` may also raise ProviderError.
     """
-    wish = RouteWish(
+    wish = RequestedRoute(
         kind=order.kind,
         sender=order.sender or provider.settings.sender,
         template=order.template or provider.settings.template,

@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.providers.answers import (
-    amount,
     check_status,
-    heard,
-    identifier,
+    parse_or_none,
+    read_amount,
+    read_entries,
+    read_id,
     read_json,
-    refusal,
+    refusal_error,
     retry_after_s,
-    rows,
-    unreadable,
+    unreadable_error,
 )
 from dispatcher.providers.matching import (
     AskedNumbers,
     AskedTargets,
-    one_each,
-    without_shared_ids,
+    drop_shared_ids,
+    keep_most_final,
 )
-from dispatcher.providers.words import clean, plain, words
+from dispatcher.providers.words import error_texts, one_line, redacted
 from dispatcher.status import MessageState
 from dispatcher.types import DeliveryReport, PollTarget, RecipientResult
 from tests.providers.contract import answer, raw
@@ -141,14 +141,14 @@ def test_letters_of_another_charset_are_lost_and_the_answer_is_not(body):
     ],
 )
 def test_entries_are_a_list_an_object_of_entries_or_one_entry(value, entries):
-    assert rows(value) == entries
+    assert read_entries(value) == entries
 
 
 def balance(response):
     check_status(response, url=URL)
     found = read_json(response)
     if not isinstance(found, int):
-        raise unreadable("balance")
+        raise unreadable_error("balance")
     return found
 
 
@@ -157,7 +157,7 @@ def balance(response):
     [(200, b"7", 7), (200, b'{"data": "sms Balance"}', None), (403, b'{"message": "no"}', None)],
 )
 def test_json_is_an_answer_whatever_it_says(status, body, found):
-    assert heard(raw(body, status), balance) == found
+    assert parse_or_none(raw(body, status), balance) == found
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_json_is_an_answer_whatever_it_says(status, body, found):
 )
 def test_a_page_or_a_failure_of_the_server_is_none(status, body, kind):
     with pytest.raises(ProviderError) as caught:
-        heard(raw(body, status), balance)
+        parse_or_none(raw(body, status), balance)
     assert caught.value.kind is kind
 
 
@@ -194,20 +194,20 @@ KNOWN = {"no credit": ErrorKind.CREDIT, "bad key": ErrorKind.CREDENTIALS}
     ],
 )
 def test_only_a_known_text_alone_proves_that_nothing_was_sent(texts, contradicted, kind):
-    error = refusal(texts, KNOWN, response=answer({}), contradicted=contradicted)
+    error = refusal_error(texts, KNOWN, response=answer({}), contradicted=contradicted)
     assert error.kind is kind
     assert error.message
 
 
 def test_words_that_prove_nothing_are_shown_where_there_are_no_others():
-    assert refusal(["Forbidden"], KNOWN, response=answer({}, 403)).message == "Forbidden"
+    assert refusal_error(["Forbidden"], KNOWN, response=answer({}, 403)).message == "Forbidden"
 
 
 @pytest.mark.parametrize(
     ("code", "shown"), [("007", "007"), (12, "12"), (None, "422"), ([], "422")]
 )
 def test_a_refusal_has_the_providers_code_or_the_http_status(code, shown):
-    assert refusal([], KNOWN, response=answer({}, 422), code=code).code == shown
+    assert refusal_error([], KNOWN, response=answer({}, 422), code=code).code == shown
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_a_refusal_has_the_providers_code_or_the_http_status(code, shown):
     ],
 )
 def test_words_are_found_in_a_string_a_list_or_an_object(said, found):
-    assert words(said) == found
+    assert error_texts(said) == found
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_words_are_found_in_a_string_a_list_or_an_object(said, found):
     ],
 )
 def test_words_are_one_short_line_without_controls_and_whole_numbers(text, shown):
-    assert clean(text) == shown
+    assert redacted(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -256,15 +256,15 @@ def test_words_are_one_short_line_without_controls_and_whole_numbers(text, shown
     ],
 )
 def test_what_must_not_show_is_hidden_even_where_it_is_quoted_in_part(text, hide, shown):
-    assert clean(text, hide=hide) == shown
+    assert redacted(text, hide=hide) == shown
 
 
 @settings(max_examples=100, deadline=None, database=None)
 @given(st.text(max_size=400), st.lists(st.text(max_size=40), max_size=3))
 def test_any_text_can_be_cleaned(text, hide):
-    shown = clean(text, hide=hide)
+    shown = redacted(text, hide=hide)
     assert len(shown) <= 200
-    assert shown == plain(shown)
+    assert shown == one_line(shown)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_any_text_can_be_cleaned(text, hide):
     ],
 )
 def test_an_id_is_printable_text_or_a_positive_number(value, found):
-    assert identifier(value) == found
+    assert read_id(value) == found
 
 
 @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ def test_an_id_is_printable_text_or_a_positive_number(value, found):
     ],
 )
 def test_an_amount_is_a_plain_decimal(value, found):
-    assert amount(value) == found
+    assert read_amount(value) == found
 
 
 ASKED = (919810012345, 919810067890, 6591234567, 916591234567, 447700900123)
@@ -343,7 +343,7 @@ ASKED = (919810012345, 919810067890, 6591234567, 916591234567, 447700900123)
 )
 def test_a_number_is_found_in_full_or_without_its_country_code(value, found):
     asked = ASKED if value != "91234567" else (6591234567, 4791234567)
-    assert AskedNumbers(asked).match(value) == found
+    assert AskedNumbers(asked).find_msisdn(value) == found
 
 
 TARGETS = (
@@ -371,7 +371,7 @@ TARGETS = (
     ],
 )
 def test_a_report_belongs_to_the_message_its_number_and_id_agree_on(number, message_id, found):
-    target = AskedTargets(TARGETS).match(number, message_id)
+    target = AskedTargets(TARGETS).find_target(number, message_id)
     assert (target and target.msisdn) == found
 
 
@@ -386,8 +386,8 @@ def test_of_several_reports_on_a_message_the_most_final_counts():
     reports = [
         DeliveryReport(msisdn=1, state=state, raw="", provisional=late) for state, late in states
     ]
-    assert [report.state for report in one_each(reports)] == [MessageState.DELIVERED]
-    assert [report.state for report in one_each(reports[:2])] == [MessageState.EXPIRED]
+    assert [report.state for report in keep_most_final(reports)] == [MessageState.DELIVERED]
+    assert [report.state for report in keep_most_final(reports[:2])] == [MessageState.EXPIRED]
 
 
 def test_an_id_given_to_several_recipients_is_nobodys_own():
@@ -396,4 +396,4 @@ def test_an_id_given_to_several_recipients_is_nobodys_own():
         RecipientResult(msisdn=2, accepted=True, provider_message_id="b"),
         RecipientResult(msisdn=3, accepted=True, provider_message_id="a"),
     ]
-    assert [one.provider_message_id for one in without_shared_ids(results)] == [None, "b", None]
+    assert [one.provider_message_id for one in drop_shared_ids(results)] == [None, "b", None]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from dispatcher.errors import ProviderError, Refused
 from dispatcher.providers.aoc_portal import AOCPortal, AOCPortalSettings
-from dispatcher.providers.base import RouteWish
+from dispatcher.providers.base import RequestedRoute
 from dispatcher.status import Kind
 from dispatcher.types import Directory, PollRef, PollTarget, Route
 from tests.providers.aoc_portal_cases import BASE, KEY, TEMPLATE, A, B, C, batch, error
@@ -38,14 +38,14 @@ def test_settings_that_cannot_work_are_refused_without_showing_the_key(changes, 
 
 
 def test_a_campaign_without_a_sender_is_refused():
-    wish = RouteWish(kind=Kind.OTP, sender=None, template=None)
+    wish = RequestedRoute(kind=Kind.OTP, sender=None, template=None)
     with pytest.raises(Refused, match="no sender"):
-        provider().resolve(wish, Directory())
+        provider().resolve_route(wish, Directory())
 
 
 def test_a_template_is_the_id_that_was_given():
-    wish = RouteWish(kind=Kind.OTP, sender="AOCAPI", template="1507")
-    assert provider().resolve(wish, Directory()) == Route(sender="AOCAPI", template="1507")
+    wish = RequestedRoute(kind=Kind.OTP, sender="AOCAPI", template="1507")
+    assert provider().resolve_route(wish, Directory()) == Route(sender="AOCAPI", template="1507")
 
 
 def test_some_with_a_text_and_some_with_the_template_alone_go_their_own_ways():

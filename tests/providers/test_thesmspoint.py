@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dispatcher.errors import Refused
-from dispatcher.providers.base import RouteWish
+from dispatcher.providers.base import RequestedRoute
 from dispatcher.providers.thesmspoint import TheSMSPoint, TheSMSPointSettings
 from dispatcher.status import Encoding, Kind
 from dispatcher.types import (
@@ -182,7 +182,7 @@ def a_template(
 
 
 def resolved(senders, templates, *, sender="SENDER", template="welcome", kind=Kind.TRANSACTIONAL):
-    wish = RouteWish(kind=kind, sender=sender, template=template)
+    wish = RequestedRoute(kind=kind, sender=sender, template=template)
     route = provider().resolve(wish, Directory(senders=senders, templates=templates))
     return route.sender, route.sender_ref, route.template, route.template_ref
 

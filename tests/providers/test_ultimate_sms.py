@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
-from dispatcher.providers.base import RouteWish
+from dispatcher.providers.base import RequestedRoute
 from dispatcher.providers.ultimate_sms import SMSNOC, StandingTech, UltimateSMS, UltimateSMSSettings
 from dispatcher.status import Kind
 from dispatcher.types import Directory, PollRef, PollTarget, RecipientResult, Route
@@ -143,7 +143,7 @@ def test_every_recipient_gets_its_own_text_once(chosen):
     ],
 )
 def test_a_sender_is_a_telephone_number_or_at_most_eleven_characters(sender, fits):
-    wish = RouteWish(kind=Kind.PROMOTIONAL, sender=sender, template="1107")
+    wish = RequestedRoute(kind=Kind.PROMOTIONAL, sender=sender, template="1107")
     if fits:
         assert provider().resolve(wish, Directory()) == Route(sender=sender, template="1107")
         return
@@ -154,7 +154,7 @@ def test_a_sender_is_a_telephone_number_or_at_most_eleven_characters(sender, fit
 
 def test_a_campaign_without_a_sender_is_refused():
     with pytest.raises(Refused, match="no sender"):
-        provider().resolve(RouteWish(kind=Kind.OTP, sender=None, template=None), Directory())
+        provider().resolve(RequestedRoute(kind=Kind.OTP, sender=None, template=None), Directory())
 
 
 def scheduled(**changes):

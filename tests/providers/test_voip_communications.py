@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from dispatcher.errors import Refused
 from dispatcher.policy.verdict import judge
-from dispatcher.providers.base import RouteWish
+from dispatcher.providers.base import RequestedRoute
 from dispatcher.providers.voip_communications import (
     VoipCommunications,
     VoipCommunicationsSettings,
@@ -76,7 +76,7 @@ def test_the_credentials_are_a_secret_also_as_the_header_carries_them():
 
 @pytest.mark.parametrize("wished", [None, "", "  "])
 def test_a_campaign_without_a_sender_leaves_as_bulk(wished):
-    wish = RouteWish(kind=Kind.PROMOTIONAL, sender=wished, template=None)
+    wish = RequestedRoute(kind=Kind.PROMOTIONAL, sender=wished, template=None)
     route = provider().resolve(wish, Directory())
 
     (request,) = provider().submit_requests(batch(["Hi"], route=route))
@@ -85,7 +85,7 @@ def test_a_campaign_without_a_sender_leaves_as_bulk(wished):
 
 @pytest.mark.parametrize("wished", ["+1 (713) 456-7890", "17134567890", "0017134567890"])
 def test_a_sender_goes_out_as_digits(wished):
-    wish = RouteWish(kind=Kind.OTP, sender=wished, template=None)
+    wish = RequestedRoute(kind=Kind.OTP, sender=wished, template=None)
     assert provider().resolve(wish, Directory()) == Route(sender="17134567890")
 
 
@@ -98,7 +98,7 @@ def test_a_sender_goes_out_as_digits(wished):
     ],
 )
 def test_a_campaign_that_cannot_leave_that_way_is_refused_with_the_remedy(wish, says, hints):
-    wish = RouteWish(**({"kind": Kind.OTP, "sender": None, "template": None} | wish))
+    wish = RequestedRoute(**({"kind": Kind.OTP, "sender": None, "template": None} | wish))
     with pytest.raises(Refused, match=says) as caught:
         provider().resolve(wish, Directory())
     assert hints in caught.value.hint

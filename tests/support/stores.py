@@ -54,7 +54,7 @@ class FakeProvider(Provider):
         return 20 + len(text.encode())
 
     def submit_requests(self, batch):
-        for recipients in self.fitting(batch.recipients):
+        for recipients in self.split_to_fit(batch.recipients):
             yield SubmitRequest(
                 http=HttpRequest(method="POST", url="http://127.0.0.1:9"), recipients=recipients
             )

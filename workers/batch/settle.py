@@ -260,7 +260,7 @@ def _policy_of(provider: Provider) -> Policy:
     return Policy(
         breaker_after=provider.settings.breaker_after,
         lists_accepted=provider.capabilities.lists_accepted,
-        has_look=provider.has_look,
+        has_look=provider.can_be_probed,
     )
 
 

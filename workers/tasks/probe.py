@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.policy.breaker import Breaker, covers
-from dispatcher.providers.answers import heard
+from dispatcher.providers.answers import parse_or_none
 from dispatcher.providers.base import Provider
 from dispatcher.status import Kind
 from dispatcher.store import accounts, health
@@ -51,7 +51,7 @@ def check(account: str, number: int) -> None:
 
 def release_checks(services: Services) -> None:
     """Hand out the accounts whose look is due, of those whose providers can be asked."""
-    names = [name for name in services.settings.accounts if services.provider(name).has_look]
+    names = [name for name in services.settings.accounts if services.provider(name).can_be_probed]
     with services.store.write() as conn:
         now = store_now(conn)
         tickets = health.release(conn, names, now=now, lease_until=now + services.poll_lease)
@@ -66,13 +66,13 @@ def _ask(services: Services, provider: Provider) -> list[Balance]:
         return services.runtime.call(request, timeout_s=provider.settings.timeout_s)
 
     if able.balance:
-        return heard(answer(provider.balance_request()), provider.parse_balance) or []
+        return parse_or_none(answer(provider.balance_request()), provider.parse_balance) or []
     if able.senders:
-        heard(answer(provider.senders_request()), provider.parse_senders)
+        parse_or_none(answer(provider.senders_request()), provider.parse_senders)
     elif able.templates:
-        heard(answer(provider.templates_request()), provider.parse_templates)
+        parse_or_none(answer(provider.templates_request()), provider.parse_templates)
     else:
-        heard(answer(provider.list_request(0)), lambda found: provider.parse_list(0, found))
+        parse_or_none(answer(provider.list_request(0)), lambda found: provider.parse_list(0, found))
     return []
 
 

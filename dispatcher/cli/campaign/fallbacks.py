@@ -12,7 +12,7 @@ from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
     from dispatcher.policy.routes import Leg
-    from dispatcher.providers.base import Provider, RouteWish
+    from dispatcher.providers.base import Provider, RequestedRoute
     from dispatcher.submission.request import ValidatedSubmission
     from dispatcher.types import Route
 
@@ -38,5 +38,5 @@ def with_fallbacks(
     return replace(ready, fallbacks=tuple(legs), fallback_settings=settings)
 
 
-def _resolve(name: str, provider: "Provider", wish: "RouteWish") -> "Route":
-    return provider.resolve(wish, directory_of(name, provider))
+def _resolve(name: str, provider: "Provider", wish: "RequestedRoute") -> "Route":
+    return provider.resolve_route(wish, directory_of(name, provider))

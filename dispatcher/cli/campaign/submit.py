@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dispatcher.campaigns.content import Content
     from dispatcher.campaigns.timing import Timing
-    from dispatcher.providers.base import Provider, RouteWish
+    from dispatcher.providers.base import Provider, RequestedRoute
     from dispatcher.store.engine import Store
     from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
     from dispatcher.submission.service import CompleteImport
@@ -159,8 +159,8 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     if given["rejects"] is not None:
         check_writable(given["rejects"])
 
-    def resolve(wish: "RouteWish") -> "Route":
-        return provider.resolve(wish, directory_of(account, provider))
+    def resolve(wish: "RequestedRoute") -> "Route":
+        return provider.resolve_route(wish, directory_of(account, provider))
 
     if given["contact_lists"]:
         submit_to_lists(store, order, provider, resolve, given)

@@ -15,7 +15,7 @@ from dispatcher.errors import Refused, UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dispatcher.providers.base import Provider, RouteWish
+    from dispatcher.providers.base import Provider, RequestedRoute
     from dispatcher.store.engine import Store
     from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
     from dispatcher.submission.service import CompleteImport
@@ -101,7 +101,7 @@ def submit_to_lists(
     store: "Store",
     order: "SubmissionRequest",
     provider: "Provider",
-    resolve: "Callable[[RouteWish], Route]",
+    resolve: "Callable[[RequestedRoute], Route]",
     given: dict[str, Any],
 ) -> None:
     """Submit to contact lists of the provider's, after saying what is given away by that."""

@@ -5,7 +5,13 @@ from collections.abc import Iterator
 import orjson
 
 from dispatcher.errors import ErrorKind
-from dispatcher.providers.answers import check_status, identifier, read_json, refusal, unreadable
+from dispatcher.providers.answers import (
+    check_status,
+    read_id,
+    read_json,
+    refusal_error,
+    unreadable_error,
+)
 from dispatcher.providers.base import (
     Capabilities,
     HeaderSecret,
@@ -14,7 +20,7 @@ from dispatcher.providers.base import (
     StatusLookup,
 )
 from dispatcher.providers.matching import AskedNumbers
-from dispatcher.providers.same_text import by_text
+from dispatcher.providers.same_text import group_by_text
 from dispatcher.types import (
     HttpRequest,
     HttpResponse,
@@ -53,8 +59,8 @@ class CheapSMS(Provider):
             "Authorization": f"Bearer {self.settings.api_key.get_secret_value()}",
             "Content-Type": "application/json",
         }
-        for same in by_text(batch.recipients):
-            for recipients in self.fitting(same):
+        for same in group_by_text(batch.recipients):
+            for recipients in self.split_to_fit(same):
                 numbers = [str(one.msisdn) for one in recipients]
                 body = {"from": batch.route.sender, "to": numbers, "text": recipients[0].text}
                 url = f"{self.settings.base_url}/send"
@@ -68,14 +74,14 @@ class CheapSMS(Provider):
         taken = answer.get("sent") if isinstance(answer, dict) else None
         if not isinstance(answer, dict) or response.status >= 300 or not isinstance(taken, dict):
             said = [str(answer.get("error", ""))] if isinstance(answer, dict) else []
-            raise refusal(said, _REFUSALS, response=response, hide=hide)
+            raise refusal_error(said, _REFUSALS, response=response, hide=hide)
         asked = AskedNumbers(one.msisdn for one in request.recipients)
-        ids = {asked.match(number): identifier(given) for number, given in taken.items()}
+        ids = {asked.find_msisdn(number): read_id(given) for number, given in taken.items()}
         results = tuple(
             RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
             for msisdn, message_id in ids.items()
             if msisdn is not None and message_id is not None
         )
         if not results:
-            raise unreadable("recipients in sent")
+            raise unreadable_error("recipients in sent")
         return SubmitOutcome(results=results)
