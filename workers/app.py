@@ -16,8 +16,8 @@ from workers.settings import get_broker_url, settings
 
 if TYPE_CHECKING:
     from dispatcher.store.batches import Ticket
-    from dispatcher.store.doubts import LookTicket
-    from dispatcher.store.health import CheckTicket
+    from dispatcher.store.doubts import ReconcileTicket
+    from dispatcher.store.health import ProbeTicket
     from dispatcher.store.polls import PollTicket
 
 log = logging.getLogger(__name__)
@@ -128,12 +128,12 @@ def publish_polls(tickets: list["PollTicket"]) -> None:
     _send(POLL, [([t.id, t.polls], POLL_QUEUE) for t in tickets])
 
 
-def publish_looks(tickets: list["LookTicket"]) -> None:
+def publish_looks(tickets: list["ReconcileTicket"]) -> None:
     """Hand out accounts whose doubts are due."""
     _send(RECONCILE, [([t.account, t.number], RECONCILE_QUEUE) for t in tickets])
 
 
-def publish_checks(tickets: list["CheckTicket"]) -> None:
+def publish_checks(tickets: list["ProbeTicket"]) -> None:
     """Hand out accounts to look at: in their own place, which is free as long as they wait."""
     _send(CHECK, [([t.account, t.number], submit_queue(t.account)) for t in tickets])
 

@@ -86,7 +86,7 @@ def _view(conn: Connection, campaign: AnyRow) -> View:
     counts = campaigns.totals(conn, [campaign.id])[campaign.id]
     account = accounts.find_account(conn, campaign.account)
     polls = campaigns.poll_times(conn, campaign.id)
-    doubt = doubts.outlook(conn, campaign.id)
+    doubt = doubts.doubt_outlook(conn, campaign.id)
     return View(
         campaign=campaign,
         counts=_with_intake(campaign, counts),

@@ -12,7 +12,7 @@ from dispatcher.errors import Refused
 from dispatcher.policy.reconciliation import Note
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import decisions, doubts, retries
-from dispatcher.store.decisions import Case, Noted
+from dispatcher.store.decisions import AnnotatedMessage, LockedAttempt
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.table_values import AnyRow
 
@@ -54,8 +54,8 @@ def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) ->
     """Count who is in doubt, among `numbers` only where given. Raises Refused where nobody is."""
     with store.read() as conn:
         campaign = find(conn, reference)
-        requests = doubts.of_campaign(conn, campaign.id)
-        next_at = doubts.outlook(conn, campaign.id).next_at
+        requests = doubts.requests_in_doubt(conn, campaign.id)
+        next_at = doubts.doubt_outlook(conn, campaign.id).next_at
     found: set[int] = set()
     parts = count = 0
     for request in requests:
@@ -89,11 +89,11 @@ def resolve_doubts(
                 f"campaign {campaign.id} is cancelled: nothing of it is submitted again",
                 "give --assume-submitted or --drop",
             )
-        requests = doubts.of_campaign(conn, campaign.id)
+        requests = doubts.requests_in_doubt(conn, campaign.id)
     done = left = 0
     for request in requests:
         with store.write() as conn:
-            case = decisions.lock(conn, request)
+            case = decisions.lock_attempt(conn, request)
             rows = _chosen(conn, request, numbers)
             if choice is DoubtChoice.RESEND and case.is_at_provider:
                 left += len(rows)
@@ -101,8 +101,8 @@ def resolve_doubts(
             now = store_now(conn)
             if rows:
                 _decide(conn, case, choice, rows, now)
-                decisions.audit(conn, case, choice.value, len(rows), actor=_ACTOR, now=now)
-            decisions.close(conn, case, next_at=case.attempt.reconcile_at, looked=False)
+                decisions.audit_decision(conn, case, choice.value, len(rows), actor=_ACTOR, now=now)
+            decisions.reschedule_doubt(conn, case, next_at=case.attempt.reconcile_at, looked=False)
             done += len(rows)
     return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
 
@@ -123,7 +123,7 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     done = left = 0
     for batch_id in batches:
         with store.write() as conn:
-            moved = retries.retry(conn, batch_id, store_now(conn))
+            moved = retries.retry_failed(conn, batch_id, store_now(conn))
             done += moved or 0
             left += moved is None
     if not done and not left:
@@ -132,26 +132,32 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
             "those that were in doubt and given up are never tried again",
         )
     with store.write() as conn:
-        retries.audit(conn, campaign.id, done, actor=_ACTOR, now=store_now(conn))
+        retries.audit_retry(conn, campaign.id, done, actor=_ACTOR, now=store_now(conn))
     return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
 
 
 def _chosen(conn: Connection, request: int, numbers: Collection[int]) -> list[AnyRow]:
-    rows = doubts.load(conn, request).recipients
+    rows = doubts.load_doubtful(conn, request).recipients
     return [row for row in rows if not numbers or row.msisdn in numbers]
 
 
 def _decide(
-    conn: Connection, case: Case, choice: DoubtChoice, rows: Sequence[AnyRow], now: datetime
+    conn: Connection,
+    case: LockedAttempt,
+    choice: DoubtChoice,
+    rows: Sequence[AnyRow],
+    now: datetime,
 ) -> None:
-    def noted(decision: Note) -> list[Noted]:
+    def noted(decision: Note) -> list[AnnotatedMessage]:
         # Whether it was submitted again once stays known, whatever is decided later.
-        return [Noted(row.seq, decision | Note(row.note or 0) & Note.RESENT) for row in rows]
+        return [
+            AnnotatedMessage(row.seq, decision | Note(row.note or 0) & Note.RESENT) for row in rows
+        ]
 
     match choice:
         case DoubtChoice.RESEND:
-            decisions.again(conn, case, noted(Note.RESENT), failed_after=None, now=now)
+            decisions.return_to_pending(conn, case, noted(Note.RESENT), failed_after=None, now=now)
         case DoubtChoice.ASSUME_SUBMITTED:
-            decisions.end(conn, case, MessageState.SUBMITTED, noted(Note.ASSUMED), now=now)
+            decisions.resolve_as(conn, case, MessageState.SUBMITTED, noted(Note.ASSUMED), now=now)
         case DoubtChoice.DROP:
-            decisions.end(conn, case, MessageState.FAILED, noted(Note.DROPPED), now=now)
+            decisions.resolve_as(conn, case, MessageState.FAILED, noted(Note.DROPPED), now=now)

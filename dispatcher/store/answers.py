@@ -29,7 +29,7 @@ from dispatcher.store import costs, late_answers
 from dispatcher.store.batch_endings import count_moved, lock_if_owned
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim
 from dispatcher.store.column_types import Money, UtcTime
-from dispatcher.store.doubts import fallen
+from dispatcher.store.doubts import doubt_columns
 from dispatcher.store.table_values import ValueSet, one_or_all
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, MESSAGE
 
@@ -137,7 +137,7 @@ def settle_in_time(
     _close_attempts(conn, answers, accepted, now)
     in_doubt = sorted({attempt_id for *_, attempt_id in missed})
     if in_doubt:
-        conn.execute(update(ATTEMPT).where(ATTEMPT.c.id.in_(in_doubt)).values(**fallen(now)))
+        conn.execute(update(ATTEMPT).where(ATTEMPT.c.id.in_(in_doubt)).values(**doubt_columns(now)))
     return accepted.total()
 
 

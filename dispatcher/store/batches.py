@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from dispatcher.policy.fair_queue import DueBatch
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store.doubts import fallen
+from dispatcher.store.doubts import doubt_columns
 from dispatcher.store.table_values import AnyRow, value_set
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 
@@ -373,7 +373,7 @@ def _doubt_batch(conn: Connection, batch: AnyRow, now: datetime) -> None:
     conn.execute(
         update(ATTEMPT)
         .where(is_open)
-        .values(outcome=AttemptOutcome.DOUBTFUL, error=LOST, ended_at=now, **fallen(now))
+        .values(outcome=AttemptOutcome.DOUBTFUL, error=LOST, ended_at=now, **doubt_columns(now))
     )
 
 

@@ -22,7 +22,7 @@ from dispatcher.store.table_values import AnyRow, Columns, value_set
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 
 
-class Found(NamedTuple):
+class ListedMatch(NamedTuple):
     """A message that stands in the provider's list."""
 
     seq: int
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     note: int
 
 
-class Noted(NamedTuple):
+class AnnotatedMessage(NamedTuple):
     """A message, and all that is known of its doubt from now on."""
 
     seq: int
@@ -40,7 +40,7 @@ class Noted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class LockedAttempt:
     """A request in doubt, with its batch and campaign, locked until the transaction ends."""
 
     attempt: AnyRow
@@ -86,7 +86,7 @@ class Case:
         return self.attempt.poll_at is not None
 
 
-def lock(conn: Connection, attempt_id: int) -> Case:
+def lock_attempt(conn: Connection, attempt_id: int) -> LockedAttempt:
     """Lock a request's campaign and batch, in that order."""
     ids = conn.execute(
         select(ATTEMPT.c.campaign_id, ATTEMPT.c.batch_id).where(ATTEMPT.c.id == attempt_id)
@@ -96,11 +96,16 @@ def lock(conn: Connection, attempt_id: int) -> Case:
     ).one()
     batch = conn.execute(select(BATCH).where(BATCH.c.id == ids.batch_id).with_for_update()).one()
     attempt = conn.execute(select(ATTEMPT).where(ATTEMPT.c.id == attempt_id)).one()
-    return Case(attempt=attempt, batch=batch, campaign=campaign)
+    return LockedAttempt(attempt=attempt, batch=batch, campaign=campaign)
 
 
-def found(
-    conn: Connection, case: Case, entries: Sequence[Found], *, poll: PollPlan | None, now: datetime
+def accept_listed(
+    conn: Connection,
+    case: LockedAttempt,
+    entries: Sequence[ListedMatch],
+    *,
+    poll: PollPlan | None,
+    now: datetime,
 ) -> int:
     """`in_doubt → submitted` with the ids that stand in the provider's list; how many.
 
@@ -137,7 +142,7 @@ def found(
     alternate_ids.match(conn, ids, now)
     if any(one.cost is not None for one in entries):
         costs.update_batch_cost(conn, case.batch.id, case.messages)
-    _count(conn, case, MessageState.SUBMITTED, moved)
+    _count_move(conn, case, MessageState.SUBMITTED, moved)
     if poll is None:
         _count_no_receipt(conn, case, moved)
     elif not case.is_polled:
@@ -150,8 +155,13 @@ def found(
     return moved
 
 
-def again(
-    conn: Connection, case: Case, rows: Sequence[Noted], *, failed_after: int | None, now: datetime
+def return_to_pending(
+    conn: Connection,
+    case: LockedAttempt,
+    rows: Sequence[AnnotatedMessage],
+    *,
+    failed_after: int | None,
+    now: datetime,
 ) -> MessageState:
     """`in_doubt → pending`; the state that they came to.
 
@@ -168,30 +178,30 @@ def again(
     values: dict[str, Any] = {"final_at": now if state is not MessageState.PENDING else None}
     if state is MessageState.PENDING:
         values |= {"error": None, "error_code": None}
-    _move(conn, case, state, rows, values)
+    _move_messages(conn, case, state, rows, values)
     if state is MessageState.PENDING:
-        give_work(conn, case.batch.id, tries=tries)
+        reopen_batch(conn, case.batch.id, tries=tries)
         campaigns.reopen(conn, case.campaign.id, now)
     return state
 
 
-def end(
+def resolve_as(
     conn: Connection,
-    case: Case,
+    case: LockedAttempt,
     state: MessageState,
-    rows: Sequence[Noted],
+    rows: Sequence[AnnotatedMessage],
     *,
     now: datetime,
 ) -> int:
     """`in_doubt → submitted` without an id, on a person's word, or `→ failed`; how many."""
     final = state is MessageState.FAILED
-    moved = _move(conn, case, state, rows, {"final_at": now if final else None})
+    moved = _move_messages(conn, case, state, rows, {"final_at": now if final else None})
     if state is MessageState.SUBMITTED and not case.is_polled:
         _count_no_receipt(conn, case, moved)
     return moved
 
 
-def note(conn: Connection, case: Case, rows: Sequence[Noted]) -> None:
+def note(conn: Connection, case: LockedAttempt, rows: Sequence[AnnotatedMessage]) -> None:
     """Write down what is known of messages that stay in doubt."""
     if rows:
         given = value_set(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
@@ -202,7 +212,9 @@ def note(conn: Connection, case: Case, rows: Sequence[Noted]) -> None:
         )
 
 
-def close(conn: Connection, case: Case, *, next_at: datetime | None, looked: bool = False) -> int:
+def reschedule_doubt(
+    conn: Connection, case: LockedAttempt, *, next_at: datetime | None, looked: bool = False
+) -> int:
     """Set when something is done next about who is still in doubt; how many that are."""
     left: int = conn.execute(
         select(func.count()).select_from(MESSAGE).where(case.doubtful)
@@ -216,8 +228,8 @@ def close(conn: Connection, case: Case, *, next_at: datetime | None, looked: boo
     return left
 
 
-def audit(
-    conn: Connection, case: Case, action: str, count: int, *, actor: str, now: datetime
+def audit_decision(
+    conn: Connection, case: LockedAttempt, action: str, count: int, *, actor: str, now: datetime
 ) -> None:
     """Write down a decision on `count` recipients of a request."""
     conn.execute(
@@ -232,7 +244,7 @@ def audit(
     )
 
 
-def give_work(conn: Connection, batch_id: int, *, tries: int) -> None:
+def reopen_batch(conn: Connection, batch_id: int, *, tries: int) -> None:
     """`settled → pending` under a new fence; a batch that waits already just has more to do."""
     conn.execute(
         update(BATCH)
@@ -248,8 +260,12 @@ def give_work(conn: Connection, batch_id: int, *, tries: int) -> None:
     conn.execute(update(BATCH).where(BATCH.c.id == batch_id).values(tries=tries))
 
 
-def _move(
-    conn: Connection, case: Case, state: MessageState, rows: Sequence[Noted], values: dict[str, Any]
+def _move_messages(
+    conn: Connection,
+    case: LockedAttempt,
+    state: MessageState,
+    rows: Sequence[AnnotatedMessage],
+    values: dict[str, Any],
 ) -> int:
     given = value_set(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
     moved = conn.execute(
@@ -259,11 +275,11 @@ def _move(
     ).rowcount
     if moved != len(rows):
         raise StoreError(f"{case.name} changed while it was decided about")
-    _count(conn, case, state, moved)
+    _count_move(conn, case, state, moved)
     return moved
 
 
-def _count(conn: Connection, case: Case, state: MessageState, moved: int) -> None:
+def _count_move(conn: Connection, case: LockedAttempt, state: MessageState, moved: int) -> None:
     into = BATCH.c[state.label]
     conn.execute(
         update(BATCH)
@@ -272,7 +288,7 @@ def _count(conn: Connection, case: Case, state: MessageState, moved: int) -> Non
     )
 
 
-def _count_no_receipt(conn: Connection, case: Case, more: int) -> None:
+def _count_no_receipt(conn: Connection, case: LockedAttempt, more: int) -> None:
     if more:
         conn.execute(
             update(BATCH)

@@ -27,7 +27,7 @@ _RECIPIENTS = 10_000
 _REQUESTS = 200
 
 
-class LookTicket(NamedTuple):
+class ReconcileTicket(NamedTuple):
     """An account whose doubts are due; worthless once its number is old."""
 
     account: str
@@ -35,7 +35,7 @@ class LookTicket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doubtful:
+class DoubtfulRequest:
     """A request with recipients in doubt, and the rows of those."""
 
     id: int
@@ -64,17 +64,17 @@ _UNPLANNED = (
 _ACCOUNTS_DUE = select(ATTEMPT.c.account).where(_IS_DUE).distinct()
 
 
-def fallen(now: datetime) -> dict[str, Any]:
+def doubt_columns(now: datetime) -> dict[str, Any]:
     """What an attempt's row gets when recipients of it fall in doubt: `plan` sets the time."""
     return {"doubt_at": now, "reconcile_at": ATTEMPT.c.deadline, "looks": None}
 
 
-def unplanned(conn: Connection, limit: int = 1000) -> Sequence[AnyRow]:
+def unscheduled_doubts(conn: Connection, limit: int = 1000) -> Sequence[AnyRow]:
     """Doubtful requests for which nothing is planned yet, with what their campaign says of it."""
     return conn.execute(_UNPLANNED, {"most": limit}).all()
 
 
-def plan(conn: Connection, times: Mapping[int, datetime | None]) -> None:
+def schedule_reconciliation(conn: Connection, times: Mapping[int, datetime | None]) -> None:
     """Set when something is done about these requests; None: a person has to decide."""
     if times:
         given = bindparam("given", type_=ATTEMPT.c.id.type)
@@ -87,9 +87,9 @@ def plan(conn: Connection, times: Mapping[int, datetime | None]) -> None:
         )
 
 
-def release(
+def lease_reconciliations(
     conn: Connection, names: Collection[str], *, now: datetime, lease_until: datetime, limit: int
-) -> list[LookTicket]:
+) -> list[ReconcileTicket]:
     """Hand out accounts whose doubts are due: each to one at a time, at most `limit` in all."""
     one_at_a_time(conn, "release of looks")
     due = conn.execute(_ACCOUNTS_DUE, {"now": now}).scalars().all()
@@ -105,10 +105,12 @@ def release(
         .values(looks=ACCOUNT.c.looks + 1, look_lease_until=lease_until)
         .returning(ACCOUNT.c.name, ACCOUNT.c.looks)
     )
-    return [LookTicket(row.name, row.looks) for row in rows]
+    return [ReconcileTicket(row.name, row.looks) for row in rows]
 
 
-def renew(conn: Connection, ticket: LookTicket, lease_until: datetime | None) -> bool:
+def renew_reconciliation(
+    conn: Connection, ticket: ReconcileTicket, lease_until: datetime | None
+) -> bool:
     """Keep an account's look, or end it with None; False where it was lost to somebody else."""
     done = conn.execute(
         update(ACCOUNT)
@@ -122,7 +124,7 @@ def renew(conn: Connection, ticket: LookTicket, lease_until: datetime | None) ->
     return bool(done)
 
 
-def due(conn: Connection, account: str, now: datetime) -> list[Doubtful]:
+def due_doubts(conn: Connection, account: str, now: datetime) -> list[DoubtfulRequest]:
     """The account's requests whose time has come, oldest first, as many as one look takes up."""
     rows = conn.execute(
         select(ATTEMPT.c.id, ATTEMPT.c.size)
@@ -131,17 +133,17 @@ def due(conn: Connection, account: str, now: datetime) -> list[Doubtful]:
         .limit(_REQUESTS),
         {"now": now},
     ).all()
-    found: list[Doubtful] = []
+    found: list[DoubtfulRequest] = []
     size = 0
     for row in rows:
         size += row.size
         if found and size > _RECIPIENTS:
             break
-        found.append(load(conn, row.id))
+        found.append(load_doubtful(conn, row.id))
     return found
 
 
-def load(conn: Connection, attempt_id: int) -> Doubtful:
+def load_doubtful(conn: Connection, attempt_id: int) -> DoubtfulRequest:
     """A request with its recipients that are in doubt now."""
     row = conn.execute(
         select(ATTEMPT, BATCH.c.first_seq, BATCH.c.size.label("batch_size"))
@@ -162,7 +164,7 @@ def load(conn: Connection, attempt_id: int) -> Doubtful:
         )
         .order_by(MESSAGE.c.seq)
     ).all()
-    return Doubtful(
+    return DoubtfulRequest(
         id=row.id,
         account=row.account,
         begun_at=row.begun_at,
@@ -172,7 +174,7 @@ def load(conn: Connection, attempt_id: int) -> Doubtful:
     )
 
 
-def outlook(conn: Connection, campaign_id: int) -> AnyRow:
+def doubt_outlook(conn: Connection, campaign_id: int) -> AnyRow:
     """Since when recipients of a campaign are in doubt, and when something is done by itself."""
     planned = and_(ATTEMPT.c.looks.is_not(None), ATTEMPT.c.reconcile_at.is_not(None))
     query = select(
@@ -183,7 +185,7 @@ def outlook(conn: Connection, campaign_id: int) -> AnyRow:
     return conn.execute(query).one()
 
 
-def of_campaign(conn: Connection, campaign_id: int) -> list[int]:
+def requests_in_doubt(conn: Connection, campaign_id: int) -> list[int]:
     """The campaign's requests with recipients in doubt, oldest first."""
     query = select(ATTEMPT.c.id).where(
         ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.doubt_at.is_not(None)

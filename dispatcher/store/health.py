@@ -26,14 +26,14 @@ _IS_DUE = and_(
 _DUE = select(ACCOUNT.c.name).where(_IS_DUE)
 
 
-class CheckTicket(NamedTuple):
+class ProbeTicket(NamedTuple):
     """An account to look at; worthless once `number` is old."""
 
     account: str
     number: int
 
 
-def of(account: AnyRow) -> Health:
+def health_of(account: AnyRow) -> Health:
     """An account's health as its row has it."""
     return Health(
         failures=account.failures,
@@ -45,7 +45,7 @@ def of(account: AnyRow) -> Health:
     )
 
 
-def change(
+def change_health(
     conn: Connection, name: str, decide: Callable[[Health], Health], now: datetime
 ) -> Health | None:
     """Apply a decision to an account's health; what it is now, None where it stays as it was.
@@ -53,12 +53,12 @@ def change(
     Opening and closing the breaker leaves an audit row. The row is locked only for a change.
     """
     seen = accounts.find_account(conn, name)
-    if seen is None or decide(of(seen)) == of(seen):
+    if seen is None or decide(health_of(seen)) == health_of(seen):
         return None
     row = accounts.lock_account(conn, name)
     if row is None:
         return None
-    old = of(row)
+    old = health_of(row)
     new = decide(old)
     # While it is paused, `check_at` is the balance's.
     check_at = row.check_at if row.paused_by is not None else new.check_at
@@ -76,11 +76,11 @@ def change(
     )
     if (old.breaker is None) != (new.breaker is None):
         what = "breaker closed" if new.breaker is None else "breaker opened"
-        _audit(conn, name, what, new.reason, now)
+        _audit_account(conn, name, what, new.reason, now)
     return new
 
 
-def plan_credit_check(conn: Connection, name: str, first_s: float, now: datetime) -> None:
+def schedule_credit_check(conn: Connection, name: str, first_s: float, now: datetime) -> None:
     """Plan the next look at the balance of an account that was paused without credit."""
     row = accounts.lock_account(conn, name)
     if row is None or row.paused_by != ErrorKind.CREDIT:
@@ -93,9 +93,9 @@ def plan_credit_check(conn: Connection, name: str, first_s: float, now: datetime
     )
 
 
-def release(
+def lease_due_probes(
     conn: Connection, names: Collection[str], *, now: datetime, lease_until: datetime
-) -> list[CheckTicket]:
+) -> list[ProbeTicket]:
     """Hand out due looks at accounts of `names`: those of which nothing is under way.
 
     So a look takes no more than one of the account's own places.
@@ -112,18 +112,18 @@ def release(
             {"now": now},
         ).scalar_one_or_none()
         if number is not None:
-            tickets.append(CheckTicket(name, number))
+            tickets.append(ProbeTicket(name, number))
     return tickets
 
 
-def looked_at(conn: Connection, ticket: CheckTicket) -> AnyRow | None:
+def lock_for_probe(conn: Connection, ticket: ProbeTicket) -> AnyRow | None:
     """The account's row, locked, while the ticket is the newest; None once it is old."""
     row = accounts.lock_account(conn, ticket.account)
     is_mine = row is not None and row.checks == ticket.number and row.check_lease_until is not None
     return row if is_mine else None
 
 
-def answers(conn: Connection, account: AnyRow) -> None:
+def mark_reachable(conn: Connection, account: AnyRow) -> None:
     """`open → trial`: the provider answered a call that sends nothing."""
     conn.execute(
         update(ACCOUNT)
@@ -132,7 +132,7 @@ def answers(conn: Connection, account: AnyRow) -> None:
     )
 
 
-def still_silent(
+def mark_unreachable(
     conn: Connection,
     account: AnyRow,
     reason: str,
@@ -153,7 +153,7 @@ def still_silent(
     )
 
 
-def topped_up(conn: Connection, account: AnyRow, detail: str, now: datetime) -> None:
+def mark_credit_restored(conn: Connection, account: AnyRow, detail: str, now: datetime) -> None:
     """Open an account that was paused without credit; its breaker stays as it is.
 
     Its next refusal is followed by a longer wait, unless something was accepted in between.
@@ -166,10 +166,12 @@ def topped_up(conn: Connection, account: AnyRow, detail: str, now: datetime) -> 
             check_at=now if account.breaker is not None else None, check_lease_until=None,
         )
     )  # fmt: skip
-    _audit(conn, account.name, "resume", detail, now)
+    _audit_account(conn, account.name, "resume", detail, now)
 
 
-def _audit(conn: Connection, name: str, what: str, detail: str | None, now: datetime) -> None:
+def _audit_account(
+    conn: Connection, name: str, what: str, detail: str | None, now: datetime
+) -> None:
     conn.execute(
         insert(AUDIT).values(
             at=now, actor="dispatcher", action=f"account {what}", account=name, detail=detail

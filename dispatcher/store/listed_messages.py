@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Connection, Text, select
 from dispatcher.policy.reconciliation import Note, Standing
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import alternate_ids
-from dispatcher.store.doubts import Doubtful
+from dispatcher.store.doubts import DoubtfulRequest
 from dispatcher.store.table_values import value_set
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from dispatcher.types import ListedMessage
@@ -47,7 +47,9 @@ def answered(
     }
 
 
-def standings(conn: Connection, doubtful: Doubtful, listed: Collection[str]) -> dict[int, Standing]:
+def standings(
+    conn: Connection, doubtful: DoubtfulRequest, listed: Collection[str]
+) -> dict[int, Standing]:
     """What else is known of the numbers in doubt; `listed` are the ids a look shows for them."""
     numbers = [recipient.msisdn for recipient in doubtful.recipients]
     held, matched = defaultdict[int, set[str]](set), defaultdict[int, set[str]](set)

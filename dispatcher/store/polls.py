@@ -62,7 +62,7 @@ class PollTicket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Polled:
+class PolledRequest:
     """An accepted request that this worker asks about, with its messages still open."""
 
     id: int
@@ -91,7 +91,7 @@ class Receipt(NamedTuple):
     cost: Decimal | None = None
 
 
-def release(
+def lease_due_polls(
     conn: Connection,
     *,
     now: datetime,
@@ -137,8 +137,8 @@ def release(
     return [PollTicket(row.id, row.polls) for row in rows]
 
 
-def join(
-    conn: Connection, polled: Polled, *, now: datetime, lease_until: datetime, limit: int
+def join_due_polls(
+    conn: Connection, polled: PolledRequest, *, now: datetime, lease_until: datetime, limit: int
 ) -> list[PollTicket]:
     """The account's other due polls, to be answered by the same look at its list."""
     one_at_a_time(conn, "release of polls")
@@ -165,7 +165,9 @@ def join(
     return [PollTicket(row.id, row.polls) for row in rows]
 
 
-def renew(conn: Connection, tickets: Sequence[PollTicket], lease_until: datetime) -> None:
+def renew_poll_leases(
+    conn: Connection, tickets: Sequence[PollTicket], lease_until: datetime
+) -> None:
     """Hold polls longer; those that were handed out anew meanwhile are left alone."""
     for at in range(0, len(tickets), _AT_ONCE):
         some = tickets[at : at + _AT_ONCE]
@@ -179,7 +181,7 @@ def renew(conn: Connection, tickets: Sequence[PollTicket], lease_until: datetime
         )
 
 
-def postpone(conn: Connection, until: Sequence[tuple[PollTicket, datetime]]) -> None:
+def postpone_polls(conn: Connection, until: Sequence[tuple[PollTicket, datetime]]) -> None:
     """Ask again later about requests of which nothing was learned; old tickets change nothing."""
     if not until:
         return
@@ -199,7 +201,7 @@ def postpone(conn: Connection, until: Sequence[tuple[PollTicket, datetime]]) -> 
     )
 
 
-def load(conn: Connection, ticket_id: int, polls: int) -> Polled | None:
+def load_poll(conn: Connection, ticket_id: int, polls: int) -> PolledRequest | None:
     """What to ask about; None where the ticket is old or nothing is open."""
     row = conn.execute(
         select(ATTEMPT, BATCH.c.first_seq, BATCH.c.size.label("batch_size"))
@@ -212,10 +214,10 @@ def load(conn: Connection, ticket_id: int, polls: int) -> Polled | None:
         select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.provider_message_id).where(
             MESSAGE.c.campaign_id == row.campaign_id,
             MESSAGE.c.seq.between(row.first_seq, row.first_seq + row.batch_size - 1),
-            _is_open(row.id),
+            _awaits_receipt(row.id),
         )
     ).all()
-    return Polled(
+    return PolledRequest(
         id=row.id,
         polls=row.polls,
         batch_id=row.batch_id,
@@ -230,9 +232,9 @@ def load(conn: Connection, ticket_id: int, polls: int) -> Polled | None:
     )
 
 
-def settle(
+def store_receipts(
     conn: Connection,
-    polled: Polled,
+    polled: PolledRequest,
     receipts: Sequence[Receipt],
     *,
     next_at: datetime | None,
@@ -254,7 +256,7 @@ def settle(
     for state in _FINAL:
         rows = [r for r in receipts if r.state is state]
         if rows:
-            moved[state] = _apply(conn, polled, state, rows, now)
+            moved[state] = _apply_receipts(conn, polled, state, rows, now)
     values: dict[str, Any] = {
         state.label: BATCH.c[state.label] + count for state, count in moved.items() if count
     }
@@ -262,13 +264,15 @@ def settle(
     if total:
         values["submitted"] = BATCH.c.submitted - total
     if total and any(receipt.cost is not None for receipt in receipts):
-        costs.update_batch_cost(conn, polled.batch_id, _of(polled))
+        costs.update_batch_cost(conn, polled.batch_id, _batch_messages(polled))
     if attempt.poll_at is None:
         # Polling had ended without these receipts.
         values["no_receipt"] = BATCH.c.no_receipt - total
     elif attempt.polls == polled.polls and attempt.poll_lease_until is not None:
         left = conn.execute(
-            select(func.count()).select_from(MESSAGE).where(_of(polled), _is_open(polled.id))
+            select(func.count())
+            .select_from(MESSAGE)
+            .where(_batch_messages(polled), _awaits_receipt(polled.id))
         ).scalar_one()
         ends = next_at is None or not left
         if ends:
@@ -283,7 +287,7 @@ def settle(
     return total
 
 
-def _of(polled: Polled) -> ColumnElement[bool]:
+def _batch_messages(polled: PolledRequest) -> ColumnElement[bool]:
     """The messages of the polled request's batch."""
     last = polled.first_seq + polled.size - 1
     return and_(
@@ -292,14 +296,14 @@ def _of(polled: Polled) -> ColumnElement[bool]:
     )
 
 
-def _is_open(attempt_id: int) -> ColumnElement[bool]:
+def _awaits_receipt(attempt_id: int) -> ColumnElement[bool]:
     """A message of that attempt without a final state."""
     return and_(MESSAGE.c.attempt_id == attempt_id, MESSAGE.c.state == MessageState.SUBMITTED)
 
 
-def _apply(
+def _apply_receipts(
     conn: Connection,
-    polled: Polled,
+    polled: PolledRequest,
     state: MessageState,
     rows: Sequence[Receipt],
     now: datetime,
@@ -316,9 +320,9 @@ def _apply(
     return conn.execute(
         update(MESSAGE)
         .where(
-            _of(polled),
+            _batch_messages(polled),
             MESSAGE.c.seq == given.c.seq,
-            _is_open(polled.id),
+            _awaits_receipt(polled.id),
         )
         .values(
             state=state,

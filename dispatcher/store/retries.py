@@ -7,7 +7,7 @@ from sqlalchemy import Connection, insert, or_, select, update
 from dispatcher.policy.reconciliation import Note
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store import campaigns
-from dispatcher.store.decisions import give_work
+from dispatcher.store.decisions import reopen_batch
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE
 
 #: It failed after it was in doubt: it may have been accepted.
@@ -20,7 +20,7 @@ def batches_with_failures(conn: Connection, campaign_id: int) -> list[int]:
     return list(conn.execute(query.order_by(BATCH.c.seq)).scalars())
 
 
-def retry(conn: Connection, batch_id: int, now: datetime) -> int | None:
+def retry_failed(conn: Connection, batch_id: int, now: datetime) -> int | None:
     """`failed → pending` in one batch; how many, or None where it is at the provider just now.
 
     Its tries are counted from none again, and a campaign that had finished goes on.
@@ -50,12 +50,14 @@ def retry(conn: Connection, batch_id: int, now: datetime) -> int | None:
                 pending=BATCH.c.pending + moved, failed=BATCH.c.failed - moved, lost=0, error=None
             )
         )
-        give_work(conn, batch_id, tries=0)
+        reopen_batch(conn, batch_id, tries=0)
         campaigns.reopen(conn, campaign_id, now)
     return moved
 
 
-def audit(conn: Connection, campaign_id: int, moved: int, *, actor: str, now: datetime) -> None:
+def audit_retry(
+    conn: Connection, campaign_id: int, moved: int, *, actor: str, now: datetime
+) -> None:
     """Write down who started how many again."""
     conn.execute(
         insert(AUDIT).values(

@@ -47,7 +47,7 @@ from dispatcher.store import (
     fallback_moves,
     polls,
 )
-from dispatcher.store.decisions import Found, Noted
+from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade
 from dispatcher.store.polls import Receipt
@@ -128,7 +128,7 @@ class Promises(RuleBasedStateMachine):
         self.now = NOW
         self.tickets: list[batches.Ticket] = []
         self.workers: list[Worker] = []
-        self.old_polls: list[polls.Polled] = []
+        self.old_polls: list[polls.PolledRequest] = []
         self.campaigns: list[int] = []
         for name in NAMES:
             add_account(self.store, name)
@@ -543,8 +543,8 @@ class Promises(RuleBasedStateMachine):
     def poll(self, data, known):
         """Fresh polls, and old ones whose answer comes late."""
         with self.store.write() as conn:
-            given = polls.release(conn, now=self.now, lease_until=self.now + LEASE, limit=2)
-            found = [polls.load(conn, ticket.id, ticket.polls) for ticket in given]
+            given = polls.lease_due_polls(conn, now=self.now, lease_until=self.now + LEASE, limit=2)
+            found = [polls.load_poll(conn, ticket.id, ticket.polls) for ticket in given]
         self.old_polls += [one for one in found if one is not None]
         if not self.old_polls:
             return
@@ -556,7 +556,7 @@ class Promises(RuleBasedStateMachine):
         ]
         next_at = self.now + timedelta(seconds=30) if self.now < POLL.until else None
         with self.store.write() as conn:
-            polls.settle(conn, polled, said, next_at=next_at, now=self.now)
+            polls.store_receipts(conn, polled, said, next_at=next_at, now=self.now)
         old, new = self.oracle.step(*[(SUBMITTED, state) for state in RECEIPTS])
         receipts = {(polled.campaign_id, one.seq): one.state for one in said}
         for key in old.messages:
@@ -579,21 +579,23 @@ class Promises(RuleBasedStateMachine):
             self.oracle.step(*[(IN_DOUBT, s) for s in (SUBMITTED, PENDING, FAILED, CANCELLED)])
 
     def _look_for(self, conn, attempt_id):
-        case = decisions.lock(conn, attempt_id)
+        case = decisions.lock_attempt(conn, attempt_id)
         known = set(conn.execute(sa.select(MESSAGE.c.provider_message_id)).scalars())
         found, absent = [], []
-        for row in doubts.load(conn, attempt_id).recipients:
+        for row in doubts.load_doubtful(conn, attempt_id).recipients:
             ids = self.oracle.ledger[case.campaign.id, row.seq]
             note = Note(row.note or 0)
             free = [one for one in ids if one not in known]
             if free:
-                found.append(Found(row.seq, row.msisdn, free[0], None, int(note | Note.FOUND)))
+                found.append(
+                    ListedMatch(row.seq, row.msisdn, free[0], None, int(note | Note.FOUND))
+                )
             elif not ids:
-                absent.append(Noted(row.seq, int(note | Note.ABSENT)))
-        decisions.found(conn, case, found, poll=POLL, now=self.now)
+                absent.append(AnnotatedMessage(row.seq, int(note | Note.ABSENT)))
+        decisions.accept_listed(conn, case, found, poll=POLL, now=self.now)
         if absent and not case.is_at_provider:
-            decisions.again(conn, case, absent, failed_after=MAX_ATTEMPTS, now=self.now)
-        decisions.close(conn, case, next_at=self.now, looked=True)
+            decisions.return_to_pending(conn, case, absent, failed_after=MAX_ATTEMPTS, now=self.now)
+        decisions.reschedule_doubt(conn, case, next_at=self.now, looked=True)
 
     @rule(data=st.data(), choice=st.sampled_from(DoubtChoice))
     def resolve(self, data, choice):

@@ -217,7 +217,7 @@ def _note_health(
 ) -> None:
     """What the answer says of the account, or of the campaign, as a whole."""
     name, settings = work.claim.account, work.provider.settings
-    changed = health.change(
+    changed = health.change_health(
         conn,
         name,
         lambda known: after(
@@ -240,7 +240,7 @@ def _note_health(
         by, kind = error.kind.value, work.campaign.kind
         accounts.pause_account(conn, name, by=by, reason=_words(error), now=now, kind=kind)
         if error.kind is ErrorKind.CREDIT and work.provider.capabilities.balance:
-            health.plan_credit_check(conn, name, settings.credit_check_s, now)
+            health.schedule_credit_check(conn, name, settings.credit_check_s, now)
     elif error.kind.pauses_campaign:
         campaigns.change_state(
             conn,

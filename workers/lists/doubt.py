@@ -22,8 +22,8 @@ from dispatcher.policy.verdict import plausible_cost
 from dispatcher.providers.base import Capabilities, Provider
 from dispatcher.status import MessageState
 from dispatcher.store import decisions, doubts, listed_messages
-from dispatcher.store.decisions import Case, Found, Noted
-from dispatcher.store.doubts import Doubtful
+from dispatcher.store.decisions import AnnotatedMessage, ListedMatch, LockedAttempt
+from dispatcher.store.doubts import DoubtfulRequest
 from dispatcher.store.engine import store_now
 from workers.batch.settle import poll_plan
 from workers.services import Services
@@ -37,31 +37,32 @@ _BUSY_S = 5.0
 class _Outcome:
     """What is done about the recipients of one request; `doubtful` are all who stay in doubt."""
 
-    found: list[Found] = field(default_factory=list)
-    absent: list[Noted] = field(default_factory=list)
-    doubtful: list[Noted] = field(default_factory=list)
+    found: list[ListedMatch] = field(default_factory=list)
+    absent: list[AnnotatedMessage] = field(default_factory=list)
+    doubtful: list[AnnotatedMessage] = field(default_factory=list)
 
 
 def settle(
-    services: Services, conn: Connection, provider: Provider, doubtful: Doubtful, look: Look
+    services: Services, conn: Connection, provider: Provider, doubtful: DoubtfulRequest, look: Look
 ) -> str:
     """Decide about one request's recipients and store it; a sentence for the log."""
-    case = decisions.lock(conn, doubtful.id)
+    case = decisions.lock_attempt(conn, doubtful.id)
     now = store_now(conn)
-    fresh = doubts.load(conn, doubtful.id)
+    fresh = doubts.load_doubtful(conn, doubtful.id)
     outcome = _outcome(conn, fresh, look, provider.capabilities)
     if outcome.absent and case.is_at_provider:
         # Proved, but a worker has their batch: the next look gives it back to them.
         outcome.doubtful.extend(
-            Noted(one.seq, one.note & ~Note.ABSENT | Note.MISSED) for one in outcome.absent
+            AnnotatedMessage(one.seq, one.note & ~Note.ABSENT | Note.MISSED)
+            for one in outcome.absent
         )
         outcome.absent.clear()
     done: Counter[str] = Counter()
     plan = poll_plan(provider, now)
-    done["found"] = decisions.found(conn, case, outcome.found, poll=plan, now=now)
+    done["found"] = decisions.accept_listed(conn, case, outcome.found, poll=plan, now=now)
     if outcome.absent:
         limit = provider.settings.max_attempts
-        state = decisions.again(conn, case, outcome.absent, failed_after=limit, now=now)
+        state = decisions.return_to_pending(conn, case, outcome.absent, failed_after=limit, now=now)
         done[f"absent, {state.label}"] = len(outcome.absent)
     decisions.note(conn, case, outcome.doubtful)
     looks = fresh.looks + 1
@@ -75,14 +76,14 @@ def settle(
         next_at = next_at if case.is_at_provider else None
     for action, count in done.items():
         if count:
-            decisions.audit(conn, case, action, count, actor=_ACTOR, now=now)
-    left = decisions.close(conn, case, next_at=next_at, looked=True)
+            decisions.audit_decision(conn, case, action, count, actor=_ACTOR, now=now)
+    left = decisions.reschedule_doubt(conn, case, next_at=next_at, looked=True)
     parts = [f"{count} {action}" for action, count in done.items() if count]
     return ", ".join([*parts, f"{left} still in doubt"])
 
 
 def _outcome(
-    conn: Connection, doubtful: Doubtful, look: Look, capabilities: Capabilities
+    conn: Connection, doubtful: DoubtfulRequest, look: Look, capabilities: Capabilities
 ) -> _Outcome:
     notes = {row.seq: Note(row.note or 0) for row in doubtful.recipients}
     campaign = doubtful.campaign
@@ -112,7 +113,7 @@ def _outcome(
             case Finding.FOUND:
                 assert one.entry is not None
                 entry, msisdn = one.entry, rows[one.seq].msisdn
-                found = Found(
+                found = ListedMatch(
                     one.seq,
                     msisdn,
                     entry.provider_message_id,
@@ -121,17 +122,17 @@ def _outcome(
                 )
                 outcome.found.append(found)
             case Finding.ABSENT:
-                outcome.absent.append(Noted(one.seq, note | Note.ABSENT))
+                outcome.absent.append(AnnotatedMessage(one.seq, note | Note.ABSENT))
             case Finding.MISSED:
-                outcome.doubtful.append(Noted(one.seq, note | Note.MISSED))
+                outcome.doubtful.append(AnnotatedMessage(one.seq, note | Note.MISSED))
             case Finding.UNEXPLAINED:
-                outcome.doubtful.append(Noted(one.seq, note | Note.UNEXPLAINED))
+                outcome.doubtful.append(AnnotatedMessage(one.seq, note | Note.UNEXPLAINED))
             case Finding.UNKNOWN:
-                outcome.doubtful.append(Noted(one.seq, notes[one.seq]))
+                outcome.doubtful.append(AnnotatedMessage(one.seq, notes[one.seq]))
     return outcome
 
 
-def _is_over(capabilities: Capabilities, looks: int, left: Iterable[Noted]) -> bool:
+def _is_over(capabilities: Capabilities, looks: int, left: Iterable[AnnotatedMessage]) -> bool:
     """Whether looking again is no use: there is no list, or it has been looked at often enough.
 
     A list that cannot prove absence has said all it can when two looks in a row missed everybody.
@@ -143,7 +144,11 @@ def _is_over(capabilities: Capabilities, looks: int, left: Iterable[Noted]) -> b
 
 
 def _follow_rule(
-    conn: Connection, case: Case, doubtful: Doubtful, left: Sequence[Noted], now: datetime
+    conn: Connection,
+    case: LockedAttempt,
+    doubtful: DoubtfulRequest,
+    left: Sequence[AnnotatedMessage],
+    now: datetime,
 ) -> Counter[str]:
     """What `--on-doubt` says of those whom no list can settle.
 
@@ -159,9 +164,9 @@ def _follow_rule(
     if rule == "hold" or not open_ or (rule == "resend" and case.is_at_provider):
         return Counter()
     if rule == "drop":
-        rows = [Noted(one.seq, one.note | Note.DROPPED) for one in open_]
-        decisions.end(conn, case, MessageState.FAILED, rows, now=now)
+        rows = [AnnotatedMessage(one.seq, one.note | Note.DROPPED) for one in open_]
+        decisions.resolve_as(conn, case, MessageState.FAILED, rows, now=now)
         return Counter(dropped=len(rows))
-    rows = [Noted(one.seq, Note.RESENT) for one in open_]
-    state = decisions.again(conn, case, rows, failed_after=None, now=now)
+    rows = [AnnotatedMessage(one.seq, Note.RESENT) for one in open_]
+    state = decisions.return_to_pending(conn, case, rows, failed_after=None, now=now)
     return Counter({f"resent, {state.label}": len(rows)})

@@ -12,7 +12,7 @@ from dispatcher.policy.reconciliation import CLOCK_SKEW
 from dispatcher.providers.base import Provider, StatusLookup
 from dispatcher.store import accounts
 from dispatcher.store.engine import store_now
-from dispatcher.store.polls import Polled
+from dispatcher.store.polls import PolledRequest
 from dispatcher.types import DeliveryReport, ListedMessage, ListPage
 from workers.services import Services
 
@@ -32,7 +32,7 @@ _MOST_PAGES = 20_000
 class StatusLook:
     """What a look at a list says of the open messages of some accepted requests."""
 
-    def __init__(self, group: Sequence[Polled]) -> None:
+    def __init__(self, group: Sequence[PolledRequest]) -> None:
         self.open = sum(len(polled.open) for polled in group)
         #: The server has no list: nothing will ever be learned there.
         self.is_impossible = False
@@ -87,12 +87,12 @@ class StatusLook:
         is_older = bool(times) and max(times) < self._oldest - CLOCK_SKEW
         return not self.missing or is_older
 
-    def unseen(self, polled: Polled) -> Polled:
+    def unseen(self, polled: PolledRequest) -> PolledRequest:
         """The request with those of its open messages that no page has shown."""
         unseen = [one for one in polled.open if (polled.id, one.msisdn) not in self._reports]
         return replace(polled, open=unseen)
 
-    def reports_of(self, polled: Polled) -> list[DeliveryReport]:
+    def reports_of(self, polled: PolledRequest) -> list[DeliveryReport]:
         """The reports on one request's messages."""
         return self._reports_of.get(polled.id, [])
 
@@ -135,7 +135,7 @@ def reads_list(provider: Provider) -> bool:
 
 
 def read_list(
-    services: Services, provider: Provider, group: Sequence[Polled], keep: Callable[[], None]
+    services: Services, provider: Provider, group: Sequence[PolledRequest], keep: Callable[[], None]
 ) -> StatusLook:
     """Read pages, newest first, until the rest is of no use; `keep` is called after each.
 

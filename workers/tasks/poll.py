@@ -14,7 +14,7 @@ from dispatcher.providers.base import Provider
 from dispatcher.status import MessageState
 from dispatcher.store import polls
 from dispatcher.store.engine import store_now
-from dispatcher.store.polls import Polled, PollTicket, Receipt
+from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import POLL, app, publish_polls
 from workers.lists.status_lookup import may_ask, read_list, reads_list
@@ -39,7 +39,7 @@ def poll(attempt_id: int, number: int) -> None:
     # What fails here is asked again when the lease of this poll has run out.
     with explained(log, what):
         with services.store.read() as conn:
-            polled = polls.load(conn, attempt_id, number)
+            polled = polls.load_poll(conn, attempt_id, number)
         if polled is None:
             return
         with explained(log, what):
@@ -54,7 +54,7 @@ def release_polls(services: Services) -> None:
     with services.store.write() as conn:
         now = store_now(conn)
         lease_until = now + services.poll_lease
-        tickets = polls.release(
+        tickets = polls.lease_due_polls(
             conn,
             now=now,
             lease_until=lease_until,
@@ -65,7 +65,7 @@ def release_polls(services: Services) -> None:
     publish_polls(tickets)
 
 
-def _poll(services: Services, polled: Polled) -> None:
+def _poll(services: Services, polled: PolledRequest) -> None:
     provider = services.provider(polled.account)
     if not polled.open or not reads_list(provider):
         reports, failed = _ask(services, provider, polled) if polled.open else ([], False)
@@ -92,7 +92,7 @@ def _poll(services: Services, polled: Polled) -> None:
 class _Answered(NamedTuple):
     """What was learned of a request; `over` where there is nothing to ask."""
 
-    polled: Polled
+    polled: PolledRequest
     reports: list[DeliveryReport]
     failed: bool
     over: bool = False
@@ -101,7 +101,7 @@ class _Answered(NamedTuple):
 class _Held:
     """The polls that one look answers, held until it is done."""
 
-    def __init__(self, services: Services, group: Sequence[Polled]) -> None:
+    def __init__(self, services: Services, group: Sequence[PolledRequest]) -> None:
         self._services = services
         self._tickets = [PollTicket(each.id, each.polls) for each in group]
         self._half_s = services.poll_lease.total_seconds() / 2
@@ -113,7 +113,9 @@ class _Held:
             return
         self._since = monotonic()
         with self._services.store.write() as conn:
-            polls.renew(conn, self._tickets, store_now(conn) + self._services.poll_lease)
+            polls.renew_poll_leases(
+                conn, self._tickets, store_now(conn) + self._services.poll_lease
+            )
 
 
 def _settle(services: Services, provider: Provider, answered: Sequence[_Answered]) -> None:
@@ -140,33 +142,35 @@ def _settle(services: Services, provider: Provider, answered: Sequence[_Answered
             _store(services, told)
     if later:
         with services.store.write() as conn:
-            polls.postpone(conn, later)
+            polls.postpone_polls(conn, later)
 
 
 def _store(
-    services: Services, told: Sequence[tuple[Polled, list[Receipt], datetime | None]]
+    services: Services, told: Sequence[tuple[PolledRequest, list[Receipt], datetime | None]]
 ) -> None:
     with services.store.write() as conn:
         now = store_now(conn)
         new = [
-            polls.settle(conn, polled, receipts, next_at=next_at, now=now)
+            polls.store_receipts(conn, polled, receipts, next_at=next_at, now=now)
             for polled, receipts, next_at in told
         ]
     for count, (polled, _receipts, _next_at) in zip(new, told, strict=True):
         log.info("request %d: %d of %d messages have a receipt", polled.id, count, len(polled.open))
 
 
-def _joined(services: Services, polled: Polled) -> list[Polled]:
+def _joined(services: Services, polled: PolledRequest) -> list[PolledRequest]:
     """The account's other due requests: one look at its list answers them all."""
-    found: list[Polled] = []
+    found: list[PolledRequest] = []
     messages = len(polled.open)
     while messages < _JOINED_MESSAGES:
         with services.store.write() as conn:
             now = store_now(conn)
             lease_until = now + services.poll_lease
-            tickets = polls.join(conn, polled, now=now, lease_until=lease_until, limit=_JOINED)
+            tickets = polls.join_due_polls(
+                conn, polled, now=now, lease_until=lease_until, limit=_JOINED
+            )
         with services.store.read() as conn:
-            loaded = [polls.load(conn, ticket.id, ticket.polls) for ticket in tickets]
+            loaded = [polls.load_poll(conn, ticket.id, ticket.polls) for ticket in tickets]
         found += [each for each in loaded if each is not None]
         messages += sum(len(each.open) for each in loaded if each is not None)
         if len(tickets) < _JOINED:
@@ -175,7 +179,7 @@ def _joined(services: Services, polled: Polled) -> list[Polled]:
 
 
 def _ask(
-    services: Services, provider: Provider, polled: Polled
+    services: Services, provider: Provider, polled: PolledRequest
 ) -> tuple[list[DeliveryReport], bool]:
     """The reports on a request's messages, and whether asking failed or was cut short."""
     targets = tuple(PollTarget(msisdn=m.msisdn, provider_message_id=m.provider_message_id)
@@ -194,7 +198,7 @@ def _ask(
     return reports, False
 
 
-def _receipts(polled: Polled, reports: list[DeliveryReport], *, over: bool) -> list[Receipt]:
+def _receipts(polled: PolledRequest, reports: list[DeliveryReport], *, over: bool) -> list[Receipt]:
     """Final states by message. A provisional one counts only when the validity period is over."""
     seq_of = {message.msisdn: message.seq for message in polled.open}
     return [
@@ -212,7 +216,7 @@ def _receipts(polled: Polled, reports: list[DeliveryReport], *, over: bool) -> l
     ]
 
 
-def _next(provider: Provider, polled: Polled, now: datetime) -> datetime:
+def _next(provider: Provider, polled: PolledRequest, now: datetime) -> datetime:
     limits = provider.settings
     delay_s = poll_delay(polled.polls, first_s=limits.poll_first_s, max_s=limits.poll_max_s)
     at = now + timedelta(seconds=delay_s)

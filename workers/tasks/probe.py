@@ -15,7 +15,7 @@ from dispatcher.providers.base import Provider
 from dispatcher.status import Kind
 from dispatcher.store import accounts, health
 from dispatcher.store.engine import store_now
-from dispatcher.store.health import CheckTicket
+from dispatcher.store.health import ProbeTicket
 from dispatcher.store.table_values import AnyRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import CHECK, app, publish_checks
@@ -29,11 +29,11 @@ log = logging.getLogger(__name__)
 @app.task(name=CHECK)
 def check(account: str, number: int) -> None:
     """Look at one account; an old message is a no-op."""
-    services, ticket = get_services(), CheckTicket(account, number)
+    services, ticket = get_services(), ProbeTicket(account, number)
     # What fails here is looked at again when the lease of this look has run out.
     with explained(log, f"account {account} could not be looked at"):
         with services.store.write() as conn:
-            row = health.looked_at(conn, ticket)
+            row = health.lock_for_probe(conn, ticket)
         if row is None:
             return
         provider = services.provider(account)
@@ -44,7 +44,7 @@ def check(account: str, number: int) -> None:
         except ProviderError as failure:
             found, error = [], failure
         with services.store.write() as conn:
-            row = health.looked_at(conn, ticket)
+            row = health.lock_for_probe(conn, ticket)
             if row is not None:
                 _note(conn, provider, row, found, error)
 
@@ -54,7 +54,9 @@ def release_checks(services: Services) -> None:
     names = [name for name in services.settings.accounts if services.provider(name).can_be_probed]
     with services.store.write() as conn:
         now = store_now(conn)
-        tickets = health.release(conn, names, now=now, lease_until=now + services.poll_lease)
+        tickets = health.lease_due_probes(
+            conn, names, now=now, lease_until=now + services.poll_lease
+        )
     publish_checks(tickets)
 
 
@@ -92,16 +94,16 @@ def _note(
             conn, account.name, by=error.kind.value, reason=error.message, now=now
         )
     if account.breaker == Breaker.OPEN and not is_silent:
-        health.answers(conn, account)
+        health.mark_reachable(conn, account)
     elif error is not None and account.breaker is not None:
         log.warning("account %s: %s", account.name, error.message)
-        health.still_silent(conn, account, error.message, now=now, random=random.random)
+        health.mark_unreachable(conn, account, error.message, now=now, random=random.random)
     if account.paused_by != ErrorKind.CREDIT:
         return
     kind = Kind(account.paused_kind) if account.paused_kind is not None else None
     if covers(found, kind):
         left = ", ".join(f"{one.package} {one.amount}" for one in found)
-        health.topped_up(conn, account, f"the balance is {left}", now)
+        health.mark_credit_restored(conn, account, f"the balance is {left}", now)
         log.info("account %s has credit again", account.name)
     else:
-        health.plan_credit_check(conn, account.name, provider.settings.credit_check_s, now)
+        health.schedule_credit_check(conn, account.name, provider.settings.credit_check_s, now)

@@ -11,7 +11,7 @@ from dispatcher.errors import DispatcherError, ProviderError
 from dispatcher.policy.reconciliation import LOOKS_AT_ONCE, Look
 from dispatcher.providers.base import Provider
 from dispatcher.store import doubts, listed_messages
-from dispatcher.store.doubts import Doubtful, LookTicket
+from dispatcher.store.doubts import DoubtfulRequest, ReconcileTicket
 from dispatcher.store.engine import store_now
 from dispatcher.store.table_values import AnyRow
 from dispatcher.types import ListPage
@@ -30,25 +30,25 @@ _MOST_PAGES = 20_000
 @app.task(name=RECONCILE)
 def reconcile(account: str, number: int) -> None:
     """Look at an account's list for everybody whose doubt is due; an old message is a no-op."""
-    services, ticket = get_services(), LookTicket(account, number)
+    services, ticket = get_services(), ReconcileTicket(account, number)
     # What fails here begins again when the lease of this look has run out.
     with explained(log, f"doubts at account {account} could not be settled"):
         with services.store.write() as conn:
             now = store_now(conn)
-            if not doubts.renew(conn, ticket, now + services.poll_lease):
+            if not doubts.renew_reconciliation(conn, ticket, now + services.poll_lease):
                 return
-            due = doubts.due(conn, account, now)
+            due = doubts.due_doubts(conn, account, now)
         _reconcile(services, ticket, due)
         with services.store.write() as conn:
-            doubts.renew(conn, ticket, None)
+            doubts.renew_reconciliation(conn, ticket, None)
 
 
 def release_looks(services: Services) -> None:
     """Plan what fell in doubt, and hand out the accounts whose doubts are due."""
     with services.store.write() as conn:
         now = store_now(conn)
-        unplanned = doubts.unplanned(conn)
-        doubts.plan(
+        unplanned = doubts.unscheduled_doubts(conn)
+        doubts.schedule_reconciliation(
             conn,
             {
                 row.id: first_at(services, row)
@@ -58,7 +58,9 @@ def release_looks(services: Services) -> None:
         )
         lease_until = now + services.poll_lease
         names = services.settings.accounts
-        tickets = doubts.release(conn, names, now=now, lease_until=lease_until, limit=LOOKS_AT_ONCE)
+        tickets = doubts.lease_reconciliations(
+            conn, names, now=now, lease_until=lease_until, limit=LOOKS_AT_ONCE
+        )
     publish_looks(tickets)
 
 
@@ -78,7 +80,7 @@ def first_at(services: Services, doubt: AnyRow) -> datetime | None:
     return None if doubt.on_doubt == "hold" else settled + services.lease
 
 
-def _reconcile(services: Services, ticket: LookTicket, due: Sequence[Doubtful]) -> None:
+def _reconcile(services: Services, ticket: ReconcileTicket, due: Sequence[DoubtfulRequest]) -> None:
     provider = services.provider(ticket.account)
     look = Look({r.msisdn for doubtful in due for r in doubtful.recipients})
     if due and provider.capabilities.lists_accepted:
@@ -92,7 +94,7 @@ def _reconcile(services: Services, ticket: LookTicket, due: Sequence[Doubtful]) 
 
 
 def _read_list(
-    services: Services, ticket: LookTicket, provider: Provider, look: Look, oldest: datetime
+    services: Services, ticket: ReconcileTicket, provider: Provider, look: Look, oldest: datetime
 ) -> None:
     """Read pages, newest first, down to one that is older than needed."""
     is_repeated = Repeated()
@@ -108,7 +110,7 @@ def _read_list(
             return
         with services.store.write() as conn:
             look.add(listed, listed_messages.answered(conn, ticket.account, listed.entries))
-            if not doubts.renew(conn, ticket, store_now(conn) + services.poll_lease):
+            if not doubts.renew_reconciliation(conn, ticket, store_now(conn) + services.poll_lease):
                 raise DispatcherError(f"another worker looks at the list of {ticket.account}")
         page = listed.next_page
         if page is None or look.reaches(oldest):

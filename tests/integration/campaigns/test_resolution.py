@@ -196,7 +196,7 @@ def look(store, attempt, entries=(), *, adapter=None, complete=True):
     seen.add(page, {"older": NOW - timedelta(hours=1)})
     seen.complete = complete
     with store.read() as conn:
-        doubtful = doubts.load(conn, attempt)
+        doubtful = doubts.load_doubtful(conn, attempt)
     with store.write() as conn:
         decide(OWN, conn, adapter or Listing(settings()), doubtful, seen)
 
@@ -205,7 +205,7 @@ def planned(store, on_doubt="hold"):
     campaign = add_campaign(store, on_doubt=on_doubt)
     _, attempt = in_doubt(store)
     with store.write() as conn:
-        doubts.plan(conn, {attempt: NOW})
+        doubts.schedule_reconciliation(conn, {attempt: NOW})
     return campaign, attempt
 
 
@@ -266,7 +266,7 @@ def test_a_rule_sends_again_once(store):
     look(store, attempt, adapter=provider())
     _, second = in_doubt(store)
     with store.write() as conn:
-        doubts.plan(conn, {second: NOW})
+        doubts.schedule_reconciliation(conn, {second: NOW})
     look(store, second, adapter=provider())
     assert states(store) == ["in_doubt"] * 3
     assert attempt_of(store, second).reconcile_at is None
@@ -278,7 +278,7 @@ def test_a_look_before_a_resend_is_no_look_for_it(store):
     resolution.resolve_doubts(store, str(campaign), DoubtChoice.RESEND)
     _, second = in_doubt(store)
     with store.write() as conn:
-        doubts.plan(conn, {second: NOW})
+        doubts.schedule_reconciliation(conn, {second: NOW})
     look(store, second)
     assert states(store) == ["in_doubt"] * 3
     look(store, second)

@@ -100,13 +100,13 @@ def test_a_receipt_for_an_id_that_nobody_knows_is_nobodys(store):
 
 def poll(store):
     with store.write() as conn:
-        (ticket,) = polls.release(conn, now=later(20), lease_until=later(60), limit=1)
-        return polls.load(conn, ticket.id, ticket.polls)
+        (ticket,) = polls.lease_due_polls(conn, now=later(20), lease_until=later(60), limit=1)
+        return polls.load_poll(conn, ticket.id, ticket.polls)
 
 
 def receive(store, polled, receipt):
     with store.write() as conn:
-        return polls.settle(conn, polled, [receipt], next_at=later(40), now=later(30))
+        return polls.store_receipts(conn, polled, [receipt], next_at=later(40), now=later(30))
 
 
 @pytest.mark.parametrize("unsent", ["waiting", "queued", "held", "at the provider"])

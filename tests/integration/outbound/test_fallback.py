@@ -227,9 +227,9 @@ def test_doubtful_recipients_stay_until_somebody_decides(store):
     assert states(store) == ["in_doubt", "in_doubt", *["pending"] * 4]
     assert batch_of(store, held.id).account == "main"
     with store.write() as conn:  # a person says resend
-        case = decisions.lock(conn, attempt)
-        noted = [decisions.Noted(seq, 0) for seq in (0, 1)]
-        decisions.again(conn, case, noted, failed_after=None, now=NOW)
+        case = decisions.lock_attempt(conn, attempt)
+        noted = [decisions.AnnotatedMessage(seq, 0) for seq in (0, 1)]
+        decisions.return_to_pending(conn, case, noted, failed_after=None, now=NOW)
     assert moved(store, made).account == "backup"
     assert counts_of(store, made) == {"pending": 6}
     assert {b[0] for b in waiting(store)} == {"backup"}
@@ -242,9 +242,9 @@ def test_a_late_acceptance_of_who_was_to_be_resent_and_moved_is_an_alarm(store):
     (attempt,) = begin(store, held)
     with store.write() as conn:
         batches.doubt_expired_submissions(conn, NOW + LEASE * 2)
-        case = decisions.lock(conn, attempt)
-        noted = [decisions.Noted(seq, Note.RESENT) for seq in range(5)]
-        decisions.again(conn, case, noted, failed_after=None, now=NOW)
+        case = decisions.lock_attempt(conn, attempt)
+        noted = [decisions.AnnotatedMessage(seq, Note.RESENT) for seq in range(5)]
+        decisions.return_to_pending(conn, case, noted, failed_after=None, now=NOW)
     pause(store)
     moved(store, made)
     settle(store, held, attempt, verdict(accepted=range(6)))

@@ -143,9 +143,9 @@ def test_cancelling_ends_what_nobody_holds_and_lets_the_rest_settle(store):
 def end_polls(store):
     with store.write() as conn:
         now = later(999)
-        for ticket in polls.release(conn, now=now, lease_until=now, limit=99):
-            loaded = polls.load(conn, ticket.id, ticket.polls)
-            polls.settle(conn, loaded, [], next_at=None, now=now)
+        for ticket in polls.lease_due_polls(conn, now=now, lease_until=now, limit=99):
+            loaded = polls.load_poll(conn, ticket.id, ticket.polls)
+            polls.store_receipts(conn, loaded, [], next_at=None, now=now)
 
 
 def test_cancelling_a_campaign_of_which_nothing_is_held_ends_it_at_once(store):

@@ -27,9 +27,9 @@ def total(store):
 def report(store, *receipts):
     """The receipts of the one accepted request, as its poll stores them."""
     with store.write() as conn:
-        (ticket,) = polls.release(conn, now=later(10), lease_until=later(99), limit=1)
-        polled = polls.load(conn, ticket.id, ticket.polls)
-        polls.settle(conn, polled, receipts, next_at=later(20), now=later(11))
+        (ticket,) = polls.lease_due_polls(conn, now=later(10), lease_until=later(99), limit=1)
+        polled = polls.load_poll(conn, ticket.id, ticket.polls)
+        polls.store_receipts(conn, polled, receipts, next_at=later(20), now=later(11))
 
 
 def delivered(seq, price):

@@ -8,8 +8,8 @@ from dispatcher.errors import StoreError
 from dispatcher.policy.reconciliation import Note
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import batches, campaigns, decisions, doubts, listed_messages
-from dispatcher.store.decisions import Found, Noted
-from dispatcher.store.doubts import LookTicket
+from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
+from dispatcher.store.doubts import ReconcileTicket
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
 from dispatcher.types import ListedMessage
 from tests.support.stores import (
@@ -57,13 +57,15 @@ def lost(store):
 
 def plan(store, at, attempt=None):
     with store.write() as conn:
-        ids = [attempt] if attempt else [row.id for row in doubts.unplanned(conn)]
-        doubts.plan(conn, dict.fromkeys(ids, at))
+        ids = [attempt] if attempt else [row.id for row in doubts.unscheduled_doubts(conn)]
+        doubts.schedule_reconciliation(conn, dict.fromkeys(ids, at))
 
 
 def release(store, now, names=("main", "other"), limit=2):
     with store.write() as conn:
-        return doubts.release(conn, names, now=now, lease_until=now + LEASE, limit=limit)
+        return doubts.lease_reconciliations(
+            conn, names, now=now, lease_until=now + LEASE, limit=limit
+        )
 
 
 def entry(message_id, msisdn=FIRST_NUMBER):
@@ -75,30 +77,38 @@ def entry(message_id, msisdn=FIRST_NUMBER):
 
 def find(store, attempt, seqs, *, ids=None, poll=POLL, now=NOW):
     found = [
-        Found(seq, FIRST_NUMBER + seq, (ids or {}).get(seq, f"listed-{seq}"), None, Note.FOUND)
+        ListedMatch(
+            seq, FIRST_NUMBER + seq, (ids or {}).get(seq, f"listed-{seq}"), None, Note.FOUND
+        )
         for seq in seqs
     ]
     with store.write() as conn:
-        case = decisions.lock(conn, attempt)
-        decisions.found(conn, case, found, poll=poll, now=now)
-        decisions.close(conn, case, next_at=None, looked=True)
+        case = decisions.lock_attempt(conn, attempt)
+        decisions.accept_listed(conn, case, found, poll=poll, now=now)
+        decisions.reschedule_doubt(conn, case, next_at=None, looked=True)
 
 
 def again(store, attempt, seqs, *, note=Note.RESENT, failed_after=None, now=NOW):
     with store.write() as conn:
-        case = decisions.lock(conn, attempt)
-        state = decisions.again(
-            conn, case, [Noted(seq, note) for seq in seqs], failed_after=failed_after, now=now
+        case = decisions.lock_attempt(conn, attempt)
+        state = decisions.return_to_pending(
+            conn,
+            case,
+            [AnnotatedMessage(seq, note) for seq in seqs],
+            failed_after=failed_after,
+            now=now,
         )
-        decisions.close(conn, case, next_at=None, looked=True)
+        decisions.reschedule_doubt(conn, case, next_at=None, looked=True)
     return state
 
 
 def end(store, attempt, seqs, state, note):
     with store.write() as conn:
-        case = decisions.lock(conn, attempt)
-        decisions.end(conn, case, state, [Noted(seq, note) for seq in seqs], now=NOW)
-        decisions.close(conn, case, next_at=None, looked=True)
+        case = decisions.lock_attempt(conn, attempt)
+        decisions.resolve_as(
+            conn, case, state, [AnnotatedMessage(seq, note) for seq in seqs], now=NOW
+        )
+        decisions.reschedule_doubt(conn, case, next_at=None, looked=True)
 
 
 def finish(store):
@@ -118,7 +128,7 @@ def test_what_falls_in_doubt_waits_to_be_planned(store, fall):
     assert (row.reconcile_at, row.looks) == (row.deadline, None)
     assert release(store, later(10_000)) == []
     with store.write() as conn:
-        assert [unplanned.id for unplanned in doubts.unplanned(conn)] == [attempt]
+        assert [unplanned.id for unplanned in doubts.unscheduled_doubts(conn)] == [attempt]
 
 
 def test_a_due_account_is_handed_out_once_until_its_look_ends(store):
@@ -127,14 +137,14 @@ def test_a_due_account_is_handed_out_once_until_its_look_ends(store):
     plan(store, later(60))
     assert release(store, later(59)) == []
     (ticket,) = release(store, later(60))
-    assert ticket == LookTicket("main", 1)
+    assert ticket == ReconcileTicket("main", 1)
     assert release(store, later(61)) == []
     with store.write() as conn:
-        assert doubts.renew(conn, ticket, None)
-        assert not doubts.renew(conn, ticket, later(200))
-    assert release(store, later(62)) == [LookTicket("main", 2)]
+        assert doubts.renew_reconciliation(conn, ticket, None)
+        assert not doubts.renew_reconciliation(conn, ticket, later(200))
+    assert release(store, later(62)) == [ReconcileTicket("main", 2)]
     with store.write() as conn:
-        assert not doubts.renew(conn, ticket, later(200))
+        assert not doubts.renew_reconciliation(conn, ticket, later(200))
 
 
 def test_a_look_whose_worker_was_lost_is_handed_out_again(store):
@@ -142,7 +152,7 @@ def test_a_look_whose_worker_was_lost_is_handed_out_again(store):
     in_doubt(store)
     plan(store, later(60))
     release(store, later(60))
-    assert release(store, later(60) + 2 * LEASE) == [LookTicket("main", 2)]
+    assert release(store, later(60) + 2 * LEASE) == [ReconcileTicket("main", 2)]
 
 
 def test_no_more_looks_are_out_than_are_allowed_nor_of_accounts_unknown_here(store):
@@ -163,7 +173,7 @@ def test_due_requests_come_oldest_first_with_who_is_still_in_doubt(store):
     _, second = in_doubt(store, seqs=(3, 4), now=later(1))
     plan(store, later(60))
     with store.read() as conn:
-        due = doubts.due(conn, "main", later(60))
+        due = doubts.due_doubts(conn, "main", later(60))
     assert [doubtful.id for doubtful in due] == [first, second]
     assert [[r.seq for r in doubtful.recipients] for doubtful in due] == [[1], [3, 4]]
 
@@ -175,7 +185,9 @@ def test_a_campaign_goes_on_while_its_doubt_is_looked_into_and_ends_when_it_is_h
     plan(store, later(60))
     assert finish(store) == []
     with store.write() as conn:
-        decisions.close(conn, decisions.lock(conn, attempt), next_at=None, looked=True)
+        decisions.reschedule_doubt(
+            conn, decisions.lock_attempt(conn, attempt), next_at=None, looked=True
+        )
     assert finish(store) == [campaign]
     assert attempt_of(store, attempt).doubt_at is not None
 
@@ -184,10 +196,10 @@ def test_the_outlook_says_since_when_and_what_is_planned(store):
     campaign = add_campaign(store)
     in_doubt(store)
     with store.read() as conn:
-        assert doubts.outlook(conn, campaign).next_at is None
+        assert doubts.doubt_outlook(conn, campaign).next_at is None
     plan(store, later(60))
     with store.read() as conn:
-        outlook = doubts.outlook(conn, campaign)
+        outlook = doubts.doubt_outlook(conn, campaign)
     assert (outlook.since, outlook.next_at) == (NOW, later(60))
 
 
@@ -206,7 +218,9 @@ def test_ids_that_answers_gave_are_known_and_those_that_looks_matched_are_not(st
 
 def standing(store, attempt, listed=()):
     with store.read() as conn:
-        return listed_messages.standings(conn, doubts.load(conn, attempt), listed)[FIRST_NUMBER]
+        return listed_messages.standings(conn, doubts.load_doubtful(conn, attempt), listed)[
+            FIRST_NUMBER
+        ]
 
 
 def test_what_else_is_known_of_a_number_counts_by_where_its_id_is_from(store):

@@ -37,7 +37,7 @@ MUTE = POLICY._replace(has_look=False)
 def tell(store, *signs, policy=POLICY, is_probe=False, now=NOW):
     for sign in signs:
         with store.write() as conn:
-            health.change(
+            health.change_health(
                 conn,
                 "main",
                 lambda known, sign=sign: after(
@@ -65,7 +65,7 @@ def released(store, *, now=NOW, **values):
 
 def looks(store, *, now=NOW, names=("main",)):
     with store.write() as conn:
-        return health.release(conn, names, now=now, lease_until=now + LEASE)
+        return health.lease_due_probes(conn, names, now=now, lease_until=now + LEASE)
 
 
 def test_opening_and_closing_is_audited_once_each(store):
@@ -89,7 +89,7 @@ def test_an_open_breaker_releases_nothing_until_a_look_was_answered(store):
     (ticket,) = looks(store, now=soon)
     assert looks(store, now=soon) == []  # somebody is looking
     with store.write() as conn:
-        health.answers(conn, health.looked_at(conn, ticket))
+        health.mark_reachable(conn, health.lock_for_probe(conn, ticket))
     (probe,) = released(store, now=soon)
     assert released(store, now=soon) == []  # one at a time
     held = claim(store, probe, now=soon)
@@ -146,13 +146,13 @@ def test_a_look_that_fails_is_followed_by_a_later_one(store):
     tell(store, Sign.FAILED, Sign.FAILED)
     ticket, now = looks(store, now=later(9))[0], later(10)
     with store.write() as conn:
-        row = health.looked_at(conn, ticket)
-        health.still_silent(conn, row, "HTTP 502", now=now, random=lambda: 0.5)
+        row = health.lock_for_probe(conn, ticket)
+        health.mark_unreachable(conn, row, "HTTP 502", now=now, random=lambda: 0.5)
     account = account_of(store)
     assert (account.breaker_reason, account.checks) == ("HTTP 502", ticket.number + 1)
     assert account.check_at > now
     with store.write() as conn:
-        assert health.looked_at(conn, ticket) is None  # it is old
+        assert health.lock_for_probe(conn, ticket) is None  # it is old
 
 
 def test_an_account_without_credit_is_looked_at_ever_more_rarely_and_resumed(store):
@@ -163,7 +163,7 @@ def test_an_account_without_credit_is_looked_at_ever_more_rarely_and_resumed(sto
             accounts.pause_account(
                 conn, "main", by="credit", reason="no credit", now=NOW, kind="promotional"
             )
-            health.plan_credit_check(conn, "main", 300, NOW)
+            health.schedule_credit_check(conn, "main", 300, NOW)
         paused = account_of(store)
         waits.append((paused.check_at - NOW).total_seconds())
         assert (paused.paused_by, paused.paused_kind) == ("credit", "promotional")
@@ -171,7 +171,9 @@ def test_an_account_without_credit_is_looked_at_ever_more_rarely_and_resumed(sto
         assert looks(store, now=later(1)) == []
         (ticket,) = looks(store, now=paused.check_at)
         with store.write() as conn:
-            health.topped_up(conn, health.looked_at(conn, ticket), "the balance is 5", NOW)
+            health.mark_credit_restored(
+                conn, health.lock_for_probe(conn, ticket), "the balance is 5", NOW
+            )
     assert waits == [300, 600]  # nothing was accepted in between
     opened = account_of(store)
     assert (opened.paused_by, opened.paused_kind, opened.check_at) == (None, None, None)
@@ -185,7 +187,7 @@ def test_only_a_person_resumes_what_does_not_heal_by_itself(store, by):
     add_campaign(store)
     with store.write() as conn:
         accounts.pause_account(conn, "main", by=by, reason="words", now=NOW)
-        health.plan_credit_check(conn, "main", 300, NOW)
+        health.schedule_credit_check(conn, "main", 300, NOW)
     assert account_of(store).check_at is None
     assert looks(store, now=later(10_000)) == []
 
@@ -211,7 +213,9 @@ def test_status_requests_that_hang_leave_the_other_accounts_a_place(store):
 
     def handed_out(now):
         with store.write() as conn:
-            given = polls.release(conn, now=now, lease_until=now + LEASE, limit=4, per_account=3)
+            given = polls.lease_due_polls(
+                conn, now=now, lease_until=now + LEASE, limit=4, per_account=3
+            )
         return [attempt_of(store, ticket.id).account for ticket in given]
 
     assert handed_out(later(2)) == ["main"] * 3

@@ -7,7 +7,7 @@ import pytest
 
 from dispatcher.status import MessageState
 from dispatcher.store import polls, scheduler
-from dispatcher.store.polls import Polled, PollTicket, Receipt
+from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from tests.support.stores import (
     NOW,
@@ -35,7 +35,7 @@ DELIVERED, UNDELIVERED, EXPIRED = (
 
 
 #: A request of the account that joins are made for.
-NOBODY = Polled(
+NOBODY = PolledRequest(
     id=0, polls=0, batch_id=0, campaign_id=0, first_seq=0, size=0, account="main", job_id=None,
     begun_at=NOW, poll_until=later(3600), open=(),
 )  # fmt: skip
@@ -44,17 +44,17 @@ NOBODY = Polled(
 def release(store, *, now=DUE, limit=10):
     with store.write() as conn:
         lease_until = now + (later(POLL_LEASE_S) - NOW)
-        return polls.release(conn, now=now, lease_until=lease_until, limit=limit)
+        return polls.lease_due_polls(conn, now=now, lease_until=lease_until, limit=limit)
 
 
 def load(store, ticket):
     with store.read() as conn:
-        return polls.load(conn, ticket.id, ticket.polls)
+        return polls.load_poll(conn, ticket.id, ticket.polls)
 
 
 def receive(store, polled, receipts, *, next_at=AGAIN, now=ASKED):
     with store.write() as conn:
-        return polls.settle(conn, polled, receipts, next_at=next_at, now=now)
+        return polls.store_receipts(conn, polled, receipts, next_at=next_at, now=now)
 
 
 def receipts(state, *seqs):
@@ -95,11 +95,14 @@ def test_what_joined_one_look_takes_one_place_and_keeps_its_account_from_another
             add_attempt(conn, account="other", poll_at=later(9 + n / 10), poll_until=later(3600))
         lease_until = later(100)
         limits = {"lease_until": lease_until, "limit": 3, "one_look": ["main"]}
-        (first,) = polls.release(conn, now=later(8), **limits)
+        (first,) = polls.lease_due_polls(conn, now=later(8), **limits)
         polled = replace(NOBODY, id=first.id, polls=first.polls)
-        assert len(polls.join(conn, polled, now=later(8), lease_until=lease_until, limit=9)) == 4
+        assert (
+            len(polls.join_due_polls(conn, polled, now=later(8), lease_until=lease_until, limit=9))
+            == 4
+        )
 
-        again = polls.release(conn, now=later(10), **limits)
+        again = polls.lease_due_polls(conn, now=later(10), **limits)
 
     assert len(again) == 2, "the others have the two places that are left"
 
@@ -153,7 +156,7 @@ def test_what_was_asked_in_vain_is_asked_again_later_and_an_old_ticket_moves_not
     submitted(store)
     (ticket,) = release(store)
     with store.write() as conn:
-        polls.postpone(conn, [(ticket, AGAIN), (PollTicket(ticket.id, 9), later(900))])
+        polls.postpone_polls(conn, [(ticket, AGAIN), (PollTicket(ticket.id, 9), later(900))])
     assert release(store, now=later(19)) == []
     (again,) = release(store, now=AGAIN)
     assert again == PollTicket(ticket.id, ticket.polls + 1)
@@ -164,7 +167,7 @@ def test_a_poll_can_be_held_longer_and_an_old_ticket_holds_nothing(store):
     submitted(store)
     (ticket,) = release(store)
     with store.write() as conn:
-        polls.renew(conn, [ticket, PollTicket(ticket.id, 9)], later(500))
+        polls.renew_poll_leases(conn, [ticket, PollTicket(ticket.id, 9)], later(500))
     assert release(store, now=later(499)) == []
     assert len(release(store, now=later(500))) == 1
 

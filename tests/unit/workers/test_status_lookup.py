@@ -8,7 +8,7 @@ import pytest
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.providers.base import StatusLookup
 from dispatcher.status import MessageState
-from dispatcher.store.polls import Polled
+from dispatcher.store.polls import PolledRequest
 from dispatcher.types import ListedMessage, ListPage
 from workers.lists.status_lookup import StatusLook, read_list
 
@@ -23,7 +23,7 @@ class Open:
 
 
 def polled(*open_):
-    return Polled(
+    return PolledRequest(
         id=7, polls=1, batch_id=1, campaign_id=1, first_seq=0, size=10, account="main",
         job_id=None, begun_at=BEGUN, poll_until=BEGUN + timedelta(hours=1), open=open_,
     )  # fmt: skip
