@@ -21,7 +21,7 @@ from dispatcher.store.table_values import AnyRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at. `remedy` says what to do about a problem."""
 
     part: str
@@ -34,39 +34,39 @@ class Finding:
         return asdict(self)
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
+def run_checks(settings: Settings) -> Iterator[CheckResult]:
     """Look at configuration, store, broker, scheduler, workers and accounts, in that order."""
     place = settings.path or "the environment"
-    yield Finding(part="configuration", ok=True, what=f"read from {place}")
+    yield CheckResult(part="configuration", ok=True, what=f"read from {place}")
     for problem in settings.problems():
-        yield Finding(part="configuration", ok=False, what=problem)
+        yield CheckResult(part="configuration", ok=False, what=problem)
     with closing(Store(settings.store.url)) as store:
-        looked = list(_store(store))
+        looked = list(_check_store(store))
         yield from looked
-        yield _broker(settings)
+        yield _check_broker(settings)
         if looked[0].ok:
-            yield from _witness(store)
-            yield from _spilled(store, settings)
-            yield _scheduler(store)
-            yield from _workers(store, settings)
-            yield from _accounts(store, settings)
-            yield from _imports(store)
-            yield from _corrections(store)
+            yield from _check_witness(store)
+            yield from _check_spill(store, settings)
+            yield _check_scheduler(store)
+            yield from _check_workers(store, settings)
+            yield from _check_accounts(store, settings)
+            yield from _list_unfinished_imports(store)
+            yield from _list_corrections(store)
 
 
-def _store(store: Store) -> Iterator[Finding]:
+def _check_store(store: Store) -> Iterator[CheckResult]:
     try:
         wrong = standing(store)
     except StoreError as error:
-        yield Finding(part="store", ok=False, what=error.message, remedy=error.hint)
+        yield CheckResult(part="store", ok=False, what=error.message, remedy=error.hint)
         return
     if wrong is not None:
         remedy = "run `dispatcher db upgrade`, or `dispatcher up`"
-        yield Finding(part="store", ok=False, what=wrong, remedy=remedy)
+        yield CheckResult(part="store", ok=False, what=wrong, remedy=remedy)
     else:
-        yield Finding(part="store", ok=True, what=f"{store.name}, revision {current(store)}")
+        yield CheckResult(part="store", ok=True, what=f"{store.name}, revision {current(store)}")
         if not store.syncs():
-            yield Finding(
+            yield CheckResult(
                 part="store",
                 ok=False,
                 what="its server runs with fsync = off: after a power cut it may have forgotten "
@@ -75,7 +75,7 @@ def _store(store: Store) -> Iterator[Finding]:
             )
 
 
-def _broker(settings: Settings) -> Finding:
+def _check_broker(settings: Settings) -> CheckResult:
     from redis.exceptions import RedisError
 
     what = "embedded" if settings.broker.url == "embedded" else "the configured server"
@@ -88,53 +88,53 @@ def _broker(settings: Settings) -> Finding:
         url = broker.broker_url(settings.broker.url, settings.store.url)
         version = broker.redis_client(url).info("server").get("redis_version")
     except BrokerError as error:
-        return Finding(part="broker", ok=False, what=error.message, remedy=error.hint)
+        return CheckResult(part="broker", ok=False, what=error.message, remedy=error.hint)
     except RedisError as error:
         reason = f"{what} does not answer ({type(error).__name__})"
-        return Finding(part="broker", ok=False, what=reason, remedy=remedy)
-    return Finding(part="broker", ok=True, what=f"{what} answers, version {version}")
+        return CheckResult(part="broker", ok=False, what=reason, remedy=remedy)
+    return CheckResult(part="broker", ok=True, what=f"{what} answers, version {version}")
 
 
-def _witness(store: Store) -> Iterator[Finding]:
+def _check_witness(store: Store) -> Iterator[CheckResult]:
     held = Witness(store).judge()
     if held is not None:
         remedy = "`dispatcher db adopt` explains, asks, and lets it go on"
-        yield Finding(part="store", ok=False, what=f"nothing is sent: {held}", remedy=remedy)
+        yield CheckResult(part="store", ok=False, what=f"nothing is sent: {held}", remedy=remedy)
 
 
-def _spilled(store: Store, settings: Settings) -> Iterator[Finding]:
+def _check_spill(store: Store, settings: Settings) -> Iterator[CheckResult]:
     spill = spill_of(store, settings.worker.spill_dir)
     waiting, aside = len(spill.waiting()), len(spill.put_aside())
     if waiting:
         remedy = "a worker on this machine settles them when it starts"
         what = f"{waiting} answers wait in {spill.folder}"
-        yield Finding(part="store", ok=False, what=what, remedy=remedy)
+        yield CheckResult(part="store", ok=False, what=what, remedy=remedy)
     if aside:
         remedy = "they say what a provider accepted; compare with the campaign, then remove them"
         what = f"{aside} answers in {spill.folder} fit no attempt of this store"
-        yield Finding(part="store", ok=False, what=what, remedy=remedy)
+        yield CheckResult(part="store", ok=False, what=what, remedy=remedy)
 
 
-def _scheduler(store: Store) -> Finding:
+def _check_scheduler(store: Store) -> CheckResult:
     silence_s = scheduler_silence_s(store)
     if silence_s is None or silence_s > SCHEDULER_SILENT_S:
         seen = "never seen" if silence_s is None else f"not seen for {silence_s:.0f} s"
         remedy = "start `dispatcher up`, or `celery -A workers beat` and a worker"
-        return Finding(part="scheduler", ok=False, what=seen, remedy=remedy)
-    return Finding(part="scheduler", ok=True, what=f"ticked {max(0.0, silence_s):.1f} s ago")
+        return CheckResult(part="scheduler", ok=False, what=seen, remedy=remedy)
+    return CheckResult(part="scheduler", ok=True, what=f"ticked {max(0.0, silence_s):.1f} s ago")
 
 
-def _workers(store: Store, settings: Settings) -> Iterator[Finding]:
+def _check_workers(store: Store, settings: Settings) -> Iterator[CheckResult]:
     with store.read() as conn:
         since = store_now(conn) - timedelta(seconds=settings.worker.lease_s)
         seen = scheduler.workers(conn, since)
     if not seen:
         remedy = "start `dispatcher up`, or `celery -A workers worker`"
-        yield Finding(part="workers", ok=False, what="none seen", remedy=remedy)
+        yield CheckResult(part="workers", ok=False, what="none seen", remedy=remedy)
     needed = threads_needed(settings)
     for worker in seen:
         enough = worker.concurrency >= needed
-        yield Finding(
+        yield CheckResult(
             part="workers",
             ok=enough,
             what=f"{worker.name}, {worker.concurrency} threads",
@@ -144,7 +144,7 @@ def _workers(store: Store, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _accounts(store: Store, settings: Settings) -> Iterator[Finding]:
+def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
     with store.read() as conn:
         known = accounts.all_accounts(conn)
         now = store_now(conn)
@@ -153,20 +153,24 @@ def _accounts(store: Store, settings: Settings) -> Iterator[Finding]:
         if row is not None and row.paused_by is not None:
             what = f"{name} is paused ({row.paused_by}): {row.pause_reason}"
             remedy = f"put it right, then `dispatcher account resume {name}`"
-            yield Finding(part="accounts", ok=False, what=_waiting(what, row, now), remedy=remedy)
+            yield CheckResult(
+                part="accounts", ok=False, what=_with_wait_reason(what, row, now), remedy=remedy
+            )
         elif row is not None and row.breaker is not None:
             what = f"{name} fails since {row.breaker_at:%H:%M} UTC: {row.breaker_reason}"
             remedy = "nothing, once its provider is back: it goes on by itself"
-            yield Finding(part="accounts", ok=False, what=_waiting(what, row, now), remedy=remedy)
+            yield CheckResult(
+                part="accounts", ok=False, what=_with_wait_reason(what, row, now), remedy=remedy
+            )
         else:
-            yield Finding(part="accounts", ok=True, what=f"{name} is open")
+            yield CheckResult(part="accounts", ok=True, what=f"{name} is open")
 
 
-def _waiting(what: str, account: AnyRow, now: datetime) -> str:
+def _with_wait_reason(what: str, account: AnyRow, now: datetime) -> str:
     return f"{what}; it waits for {waits_for(account, now)}"
 
 
-def _imports(store: Store) -> Iterator[Finding]:
+def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:
     with store.read() as conn:
         left = imports.without_writer(conn, store_now(conn))
     for row in left:
@@ -174,11 +178,11 @@ def _imports(store: Store) -> Iterator[Finding]:
             f"the import of {row.source_name} (campaign {row.id}) was left unfinished and sends "
             "nothing: submit the file again to take it over"
         )
-        yield Finding(part="imports", ok=True, what=what)
+        yield CheckResult(part="imports", ok=True, what=what)
 
 
-def _corrections(store: Store) -> Iterator[Finding]:
+def _list_corrections(store: Store) -> Iterator[CheckResult]:
     with store.read() as conn:
         made = scheduler.corrections(conn)
     for what, count in sorted(made.items()):
-        yield Finding(part="sweep", ok=True, what=f"{count} × {what}")
+        yield CheckResult(part="sweep", ok=True, what=f"{count} × {what}")

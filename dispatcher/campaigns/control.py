@@ -26,7 +26,7 @@ SCHEDULER_SILENT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class CampaignView:
     """A campaign with its counts, as it is shown."""
 
     campaign: AnyRow
@@ -59,7 +59,7 @@ class View:
         return sum(self.counts[name] for name in names)
 
 
-def find(conn: Connection, reference: str) -> AnyRow:
+def find_campaign(conn: Connection, reference: str) -> AnyRow:
     """A campaign by id or name. Raises UsageProblem where there is none, or more than one."""
     if reference.isascii() and reference.isdigit() and len(reference) <= _MAX_ID_DIGITS:
         found = campaigns.get(conn, int(reference))
@@ -76,18 +76,18 @@ def find(conn: Connection, reference: str) -> AnyRow:
     return rows[0]
 
 
-def view(store: Store, reference: str) -> View:
+def load_view(store: Store, reference: str) -> CampaignView:
     """A campaign with everything `show` and `watch` need."""
     with store.read() as conn:
-        return _view(conn, find(conn, reference))
+        return _build_view(conn, find_campaign(conn, reference))
 
 
-def _view(conn: Connection, campaign: AnyRow) -> View:
+def _build_view(conn: Connection, campaign: AnyRow) -> CampaignView:
     counts = campaigns.totals(conn, [campaign.id])[campaign.id]
     account = accounts.find_account(conn, campaign.account)
     polls = campaigns.poll_times(conn, campaign.id)
     doubt = doubts.doubt_outlook(conn, campaign.id)
-    return View(
+    return CampaignView(
         campaign=campaign,
         counts=_with_intake(campaign, counts),
         batches=campaigns.batch_states(conn, campaign.id),
@@ -104,7 +104,7 @@ def _view(conn: Connection, campaign: AnyRow) -> View:
     )
 
 
-def listing(
+def newest_campaigns(
     store: Store, *, limit: int, states: Sequence[str]
 ) -> list[tuple[AnyRow, dict[str, int]]]:
     """The newest campaigns with their counts."""
@@ -125,7 +125,7 @@ def _with_intake(campaign: AnyRow, counts: dict[str, int]) -> dict[str, int]:
     }
 
 
-def summary(campaign: AnyRow, counts: dict[str, int]) -> dict[str, Any]:
+def summary_json(campaign: AnyRow, counts: dict[str, int]) -> dict[str, Any]:
     """The fields that every JSON of a campaign has."""
     return {
         "id": campaign.id,
@@ -135,17 +135,17 @@ def summary(campaign: AnyRow, counts: dict[str, int]) -> dict[str, Any]:
         "account": campaign.account,
         "kind": campaign.kind,
         "counts": counts,
-        "created_at": _iso(campaign.created_at),
-        "started_at": _iso(campaign.started_at),
-        "finished_at": _iso(campaign.finished_at),
+        "created_at": _iso_time(campaign.created_at),
+        "started_at": _iso_time(campaign.started_at),
+        "finished_at": _iso_time(campaign.finished_at),
     }
 
 
-def details(shown: View) -> dict[str, Any]:
+def details_json(shown: CampaignView) -> dict[str, Any]:
     """The JSON of `campaign show`."""
     campaign = shown.campaign
     return {
-        **summary(campaign, shown.counts),
+        **summary_json(campaign, shown.counts),
         "sender": route_of(campaign, campaign.account).sender,
         "template": route_of(campaign, campaign.account).template,
         "source": campaign.source_name,
@@ -154,16 +154,16 @@ def details(shown: View) -> dict[str, Any]:
         "cost": in_digits(shown.cost),
         "priority": campaign.priority,
         "rate": campaign.rate,
-        "start_at": _iso(campaign.start_at),
-        "expire_at": _iso(campaign.expire_at),
+        "start_at": _iso_time(campaign.start_at),
+        "expire_at": _iso_time(campaign.expire_at),
         "schedule": orjson.loads(campaign.schedule) if campaign.schedule else None,
         "zones": orjson.loads(campaign.zones) if campaign.zones else None,
         "contact_lists": orjson.loads(campaign.contact_lists) if campaign.contact_lists else None,
         "batches": shown.batches,
-        "polls": {"open": shown.polls, "next_at": _iso(shown.next_poll_at)},
+        "polls": {"open": shown.polls, "next_at": _iso_time(shown.next_poll_at)},
         "doubt": {
-            "since": _iso(shown.doubt_since),
-            "next_at": _iso(shown.doubt_next_at),
+            "since": _iso_time(shown.doubt_since),
+            "next_at": _iso_time(shown.doubt_next_at),
             "on_doubt": campaign.on_doubt,
         },
         "account_paused": shown.account_paused_by,
@@ -172,27 +172,27 @@ def details(shown: View) -> dict[str, Any]:
         "account_waits_for": shown.account_waits_for,
         "accounts": [leg.account for leg in legs_of(campaign)],
         "moves": [
-            {"at": _iso(move.at), "account": move.account, "detail": move.detail}
+            {"at": _iso_time(move.at), "account": move.account, "detail": move.detail}
             for move in shown.moves
         ],
     }
 
 
-def pause(store: Store, reference: str) -> AnyRow:
+def pause_campaign(store: Store, reference: str) -> AnyRow:
     """Stop releasing; what is at the provider is settled. Raises Refused where it cannot be."""
     old = [CampaignState.SCHEDULED, CampaignState.RUNNING]
-    return _change(store, reference, old, CampaignState.PAUSED, "by a person")
+    return _change_state(store, reference, old, CampaignState.PAUSED, "by a person")
 
 
-def resume(store: Store, reference: str) -> AnyRow:
+def resume_campaign(store: Store, reference: str) -> AnyRow:
     """Go on with a paused campaign."""
-    return _change(store, reference, [CampaignState.PAUSED], CampaignState.SCHEDULED, None)
+    return _change_state(store, reference, [CampaignState.PAUSED], CampaignState.SCHEDULED, None)
 
 
-def cancel(store: Store, reference: str) -> AnyRow:
+def cancel_campaign(store: Store, reference: str) -> AnyRow:
     """End a campaign: what nobody holds is cancelled, what is in flight is settled and polled."""
     old = [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
-    return _change(store, reference, old, CampaignState.CANCELLED, "by a person")
+    return _change_state(store, reference, old, CampaignState.CANCELLED, "by a person")
 
 
 def set_terms(store: Store, reference: str, values: dict[str, Any], timeout_s: float) -> AnyRow:
@@ -201,7 +201,7 @@ def set_terms(store: Store, reference: str, values: dict[str, Any], timeout_s: f
     `timeout_s` is that of its account's requests.
     """
     with store.write() as conn:
-        campaign = find(conn, reference)
+        campaign = find_campaign(conn, reference)
         if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
             raise Refused(f"campaign {campaign.id} is {campaign.state}: there is nothing to change")
         campaigns.change_terms(
@@ -212,10 +212,10 @@ def set_terms(store: Store, reference: str, values: dict[str, Any], timeout_s: f
             actor=_ACTOR,
             now=store_now(conn),
         )
-        return find(conn, str(campaign.id))
+        return find_campaign(conn, str(campaign.id))
 
 
-def _change(
+def _change_state(
     store: Store,
     reference: str,
     old: list[CampaignState],
@@ -223,7 +223,7 @@ def _change(
     reason: str | None,
 ) -> AnyRow:
     with store.write() as conn:
-        campaign = find(conn, reference)
+        campaign = find_campaign(conn, reference)
         now = store_now(conn)
         if campaign.state == new:
             return campaign
@@ -239,7 +239,7 @@ def _change(
         if new is CampaignState.CANCELLED:
             campaigns.end_waiting(conn, campaign.id, MessageState.CANCELLED, now)
             campaigns.finish_done(conn, now)
-        return find(conn, str(campaign.id))
+        return find_campaign(conn, str(campaign.id))
 
 
 def scheduler_silence_s(store: Store) -> float | None:
@@ -249,5 +249,5 @@ def scheduler_silence_s(store: Store) -> float | None:
         return None if ticked is None else (store_now(conn) - ticked).total_seconds()
 
 
-def _iso(at: datetime | None) -> str | None:
+def _iso_time(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from dispatcher.campaigns.wording import moment, windows_in_words
+from dispatcher.campaigns.wording import format_local, windows_in_words
 from dispatcher.errors import Refused
 from dispatcher.policy.fair_queue import Gate
 from dispatcher.providers.base import ProviderSettings
@@ -99,10 +99,10 @@ def check_windows_open(
     why = windows_in_words(settings, wanted, by_zone=None not in judged)
     if at is not None:
         raise Refused(
-            f"the windows are closed at {moment(at, here)}, when the provider is to send: {why}",
+            f"the windows are closed at {format_local(at, here)}, when the provider is to send: {why}",
             "give --schedule-at-provider a time inside them",
         )
-    before = f" before {moment(wanted.expire_at, here)}" if wanted.expire_at else ""
+    before = f" before {format_local(wanted.expire_at, here)}" if wanted.expire_at else ""
     raise Refused(
         f"the windows never open{before}: {why}",
         "give other --window or --blackout, or a later --expire-at",

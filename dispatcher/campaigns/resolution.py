@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
-from dispatcher.campaigns.control import find
+from dispatcher.campaigns.control import find_campaign
 from dispatcher.errors import Refused
 from dispatcher.policy.reconciliation import Note
 from dispatcher.status import CampaignState, MessageState
@@ -53,7 +53,7 @@ class ResolutionResult:
 def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) -> DoubtCount:
     """Count who is in doubt, among `numbers` only where given. Raises Refused where nobody is."""
     with store.read() as conn:
-        campaign = find(conn, reference)
+        campaign = find_campaign(conn, reference)
         requests = doubts.requests_in_doubt(conn, campaign.id)
         next_at = doubts.doubt_outlook(conn, campaign.id).next_at
     found: set[int] = set()
@@ -83,7 +83,7 @@ def resolve_doubts(
     Raises Refused where it is a cancelled campaign that should be submitted again.
     """
     with store.read() as conn:
-        campaign = find(conn, reference)
+        campaign = find_campaign(conn, reference)
         if choice is DoubtChoice.RESEND and campaign.state == CampaignState.CANCELLED:
             raise Refused(
                 f"campaign {campaign.id} is cancelled: nothing of it is submitted again",
@@ -113,7 +113,7 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     Raises Refused where nothing of it may be sent any more, or nothing failed.
     """
     with store.read() as conn:
-        campaign = find(conn, reference)
+        campaign = find_campaign(conn, reference)
         is_late = campaign.expire_at is not None and campaign.expire_at <= store_now(conn)
         batches = retries.batches_with_failures(conn, campaign.id)
     sends = {CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED}

@@ -24,7 +24,7 @@ _LAW: Final = "the account's"
 Term = tuple[str, str]
 
 
-def terms(settings: ProviderSettings, campaign: Any, *, by_zone: bool) -> Iterator[Term]:
+def terms_in_words(settings: ProviderSettings, campaign: Any, *, by_zone: bool) -> Iterator[Term]:
     """Windows and rate, and what else was asked for; times are the account's zone's.
 
     `by_zone`: the windows are those of each recipient's zone.
@@ -37,16 +37,16 @@ def terms(settings: ProviderSettings, campaign: Any, *, by_zone: bool) -> Iterat
     elif campaign.priority:
         yield "priority", str(campaign.priority)
     if campaign.start_at is not None:
-        yield "starts", moment(campaign.start_at, here)
+        yield "starts", format_local(campaign.start_at, here)
     if campaign.expire_at is not None:
-        yield "expires", moment(campaign.expire_at, here)
+        yield "expires", format_local(campaign.expire_at, here)
 
 
 def windows_in_words(settings: ProviderSettings, campaign: Any, *, by_zone: bool) -> str:
     """When it may be sent: its own windows, within the account's for its kind."""
     allowed = settings.windows_for(Kind(campaign.kind))
     law = f"{', '.join(allowed)} ({settings.timezone})" if allowed else ""
-    own = "; ".join(_in_words(hours, by_zone) for hours in _stored(campaign.schedule))
+    own = "; ".join(_in_words(hours, by_zone) for hours in _stored_hours(campaign.schedule))
     if not own:
         return f"{_LAW}: {law}" if law else _ANY_TIME
     return f"{own}, within {_LAW} {law}" if law else own
@@ -89,7 +89,7 @@ def rate_in_words(per_second: float) -> str:
 def past_dates(campaign: Any, now: datetime) -> list[str]:
     """Its blackouts, and its windows of dates, that are over and say nothing any more."""
     past = []
-    for hours in _stored(campaign.schedule):
+    for hours in _stored_hours(campaign.schedule):
         today = now.astimezone(hours.zone).date()
         dated = [window.dates for window in hours.windows if window.dates is not None]
         past += [f"blackout {each}" for each in hours.blackouts if each.last < today]
@@ -97,14 +97,14 @@ def past_dates(campaign: Any, now: datetime) -> list[str]:
     return past
 
 
-def moment(at: datetime, zone: ZoneInfo) -> str:
+def format_local(at: datetime, zone: ZoneInfo) -> str:
     """`2026-12-24 09:00 Asia/Kolkata`; with its seconds where it has any."""
     local = at.astimezone(zone)
     shown = local.strftime("%Y-%m-%d %H:%M:%S" if local.second else "%Y-%m-%d %H:%M")
     return f"{shown} {zone.key}"
 
 
-def _stored(schedule: str | None) -> tuple[Hours, ...]:
+def _stored_hours(schedule: str | None) -> tuple[Hours, ...]:
     return Schedule.from_json(orjson.loads(schedule)).hours if schedule else ()
 
 

@@ -8,33 +8,39 @@ from typing import Any, Final
 import click
 
 from dispatcher import __version__
-from dispatcher.cli.exit import explained
-from dispatcher.cli.lazy import CONFIG, Lazy, LazyGroup
+from dispatcher.cli.exit import report_errors
+from dispatcher.cli.lazy import CONFIG, LazyCommand, LazyGroup
 
 COMMANDS: Final = {
-    "init": Lazy("dispatcher.cli.init:init", "Write a commented configuration file."),
-    "doctor": Lazy("dispatcher.cli.doctor:doctor", "Check the configuration and this machine."),
-    "demo": Lazy(
-        "dispatcher.cli.demo:demo",
+    "init": LazyCommand(
+        "dispatcher.cli.init:init_command", "Write a commented configuration file."
+    ),
+    "doctor": LazyCommand(
+        "dispatcher.cli.doctor:doctor_command", "Check the configuration and this machine."
+    ),
+    "demo": LazyCommand(
+        "dispatcher.cli.demo:demo_command",
         "A whole campaign on this machine; nothing is sent.",
         configured=False,
     ),
-    "up": Lazy("dispatcher.cli.up:up", "Run a broker, a worker and the scheduler."),
-    "simulator": Lazy(
-        "dispatcher.cli.simulator:simulator", "Play the providers, for tests.", configured=False
+    "up": LazyCommand("dispatcher.cli.up:up_command", "Run a broker, a worker and the scheduler."),
+    "simulator": LazyCommand(
+        "dispatcher.cli.simulator:simulator_command",
+        "Play the providers, for tests.",
+        configured=False,
     ),
-    "campaign": Lazy(
+    "campaign": LazyCommand(
         "dispatcher.cli.campaign.group:campaign", "Submit, watch and steer campaigns."
     ),
-    "account": Lazy(
-        "dispatcher.cli.account.remote:account", "Check the accounts at the providers."
+    "account": LazyCommand(
+        "dispatcher.cli.account.remote:account_group", "Check the accounts at the providers."
     ),
-    "db": Lazy("dispatcher.cli.db:db", "Create and upgrade the store."),
-    "send": Lazy("dispatcher.cli.send:send", "Send one message now."),
-    "suppression": Lazy(None, "Numbers that must never be texted."),
-    "purge": Lazy(None, "Drop numbers and texts of old campaigns."),
-    "metrics": Lazy(None, "Figures for Prometheus."),
-    "receiver": Lazy(None, "Take delivery reports that providers push."),
+    "db": LazyCommand("dispatcher.cli.db:db_group", "Create and upgrade the store."),
+    "send": LazyCommand("dispatcher.cli.send:send_command", "Send one message now."),
+    "suppression": LazyCommand(None, "Numbers that must never be texted."),
+    "purge": LazyCommand(None, "Drop numbers and texts of old campaigns."),
+    "metrics": LazyCommand(None, "Figures for Prometheus."),
+    "receiver": LazyCommand(None, "Take delivery reports that providers push."),
 }
 
 
@@ -43,7 +49,7 @@ class Root(LazyGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what it raises ends as one sentence and an exit code."""
-        with explained():
+        with report_errors():
             return super().invoke(ctx)
 
 

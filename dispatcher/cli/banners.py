@@ -20,7 +20,7 @@ def warn_if_held(store: "Store") -> str | None:
     return held
 
 
-def without_scheduler(store: "Store") -> str | None:
+def scheduler_warning(store: "Store") -> str | None:
     """That nothing is sent for want of a scheduler, and the remedy; None while one is alive."""
     from dispatcher.campaigns.control import SCHEDULER_SILENT_S, scheduler_silence_s
 

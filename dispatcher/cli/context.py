@@ -28,7 +28,7 @@ class Session:
         return load_settings(self.config)
 
 
-def refuse_empty(ctx: click.Context, but: Collection[str] = ()) -> None:
+def refuse_empty_options(ctx: click.Context, but: Collection[str] = ()) -> None:
     """Raises UsageProblem for an option given as an empty text: `--rate "$UNSET"` is no "no limit".
 
     `but` are parameters that a command judges by itself.

@@ -5,17 +5,19 @@ from typing import Final
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.lazy import Lazy, LazyGroup
+from dispatcher.cli.lazy import LazyCommand, LazyGroup
 
 COMMANDS: Final = {
-    "upgrade": Lazy("dispatcher.cli.db:upgrade", "Make or upgrade the tables."),
-    "current": Lazy("dispatcher.cli.db:current", "The version of the tables."),
-    "adopt": Lazy("dispatcher.cli.db_adopt:adopt", "Accept a store restored from a backup."),
+    "upgrade": LazyCommand("dispatcher.cli.db:db_upgrade", "Make or upgrade the tables."),
+    "current": LazyCommand("dispatcher.cli.db:db_current", "The version of the tables."),
+    "adopt": LazyCommand(
+        "dispatcher.cli.db_adopt:db_adopt", "Accept a store restored from a backup."
+    ),
 }
 
 
 @click.group("db", cls=LazyGroup, table=COMMANDS)
-def db() -> None:
+def db_group() -> None:
     """Create, upgrade and adopt the store.
 
     \b
@@ -26,7 +28,7 @@ def db() -> None:
 
 @click.command("upgrade")
 @click.pass_context
-def upgrade(ctx: click.Context) -> None:
+def db_upgrade(ctx: click.Context) -> None:
     """Make the tables, or bring them to this version. `dispatcher up` does it by itself.
 
     \b
@@ -44,7 +46,7 @@ def upgrade(ctx: click.Context) -> None:
 
 @click.command("current")
 @click.pass_context
-def current(ctx: click.Context) -> None:
+def db_current(ctx: click.Context) -> None:
     """The version of the store's tables.
 
     \b

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, counted, declined, print_table
+from dispatcher.cli.output import confirm, declined_exit, pluralize, print_table
 from dispatcher.errors import Refused
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ nothing), and texts people twice if it is a backup."""
 @click.option("--moved", "choice", flag_value="moved", help="It is the newest state, moved: go on.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
-def adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
+def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
     """Accept a store that is not, or may not be, the one that was sent from last.
 
     Says why nothing is sent and what would become of pending recipients, asks, and writes it down.
@@ -55,7 +55,7 @@ def adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
     if choice == "moved" and standing.is_behind:
         raise Refused(f"{standing.held}: --moved would send it again", "use --restored")
     click.echo(standing.held or "The store agrees with its witnesses; you say that it is restored.")
-    _show(standing.waiting)
+    _print_waiting(standing.waiting)
     choice = choice or "restored"
     click.echo(_RESTORED if choice == "restored" else _MOVED)
     count = sum(row.pending for row in standing.waiting)
@@ -65,16 +65,16 @@ def adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
         else f"Adopt this store as it is, and go on to send to {count} recipients?"
     )
     if not confirm(question, yes):
-        raise declined("nothing was changed, and nothing is sent")
+        raise declined_exit("nothing was changed, and nothing is sent")
     doubted = adoption.adopt(store, client, doubt=choice == "restored")
     for campaign_id, number in doubted.items():
         click.echo(
-            f"campaign {campaign_id}: {counted(number, 'recipient is', 'recipients are')} in doubt"
+            f"campaign {campaign_id}: {pluralize(number, 'recipient is', 'recipients are')} in doubt"
         )
     click.echo("the store is adopted; start `dispatcher up`, or the workers and the scheduler")
 
 
-def _show(waiting: "Sequence[AnyRow]") -> None:
+def _print_waiting(waiting: "Sequence[AnyRow]") -> None:
     if waiting:
         rows = [(row.id, row.name, int(row.pending)) for row in waiting]
         print_table(("campaign", "name", "pending"), rows)

@@ -8,14 +8,14 @@ import click
 from dispatcher.cli.output import print_line, print_table, safe_text
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns.control import View
+    from dispatcher.campaigns.control import CampaignView
     from dispatcher.demo import Demo
     from dispatcher.recipients.validation import Preview
 
 
 @click.command("demo")
 @click.option("--flower", is_flag=True, help="Also run Flower, and say where.")
-def demo(flower: bool) -> None:
+def demo_command(flower: bool) -> None:
     """Run a whole campaign on this machine: 5,000 rows to a simulated provider.
 
     A private broker, a SQLite store, a worker, the scheduler and the simulator are started, and
@@ -27,7 +27,7 @@ def demo(flower: bool) -> None:
     """
     from dispatcher.cli.campaign.progress import Pace, Screen
     from dispatcher.demo import PEOPLE, TEXT
-    from dispatcher.demo import demo as running
+    from dispatcher.demo import running_demo as running
 
     click.echo(f"demo: {PEOPLE.name} to a simulated provider; nothing is really sent")
     print_line(f"text: {TEXT}", "  ")
@@ -36,7 +36,7 @@ def demo(flower: bool) -> None:
         pace = Pace()
         with Screen() as screen:
 
-            def show(view: "View") -> None:
+            def show(view: "CampaignView") -> None:
                 if demo.flower_url is not None and screen.is_fresh:
                     click.echo(f"flower: {demo.flower_url}")
                 pace.note(view.submitted_in_all)
@@ -46,7 +46,7 @@ def demo(flower: bool) -> None:
         _print_summary(demo, view, preview)
 
 
-def _print_summary(demo: "Demo", view: "View", preview: "Preview") -> None:
+def _print_summary(demo: "Demo", view: "CampaignView", preview: "Preview") -> None:
     from dispatcher.errors import DispatcherError
 
     click.echo("\nmessages per state")

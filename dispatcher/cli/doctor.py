@@ -9,7 +9,7 @@ from dispatcher.cli.output import print_json, safe_text
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
+def doctor_command(ctx: click.Context, as_json: bool) -> None:
     """Check configuration, store, broker, scheduler, workers and accounts.
 
     Ends with 1 where something is missing. Providers are not asked: `account check` does that.
@@ -18,9 +18,9 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     Example:
       dispatcher doctor
     """
-    from dispatcher.doctor import examine
+    from dispatcher.doctor import run_checks
 
-    findings = list(examine(settings_from(ctx)))
+    findings = list(run_checks(settings_from(ctx)))
     if as_json:
         print_json([finding.as_json() for finding in findings])
     else:

@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dispatcher.cli.output import counted
+from dispatcher.cli.output import pluralize
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns.control import View
+    from dispatcher.campaigns.control import CampaignView
 
 
-def doubt_in_words(shown: "View", *, has_list: bool) -> str | None:
+def doubt_in_words(shown: "CampaignView", *, has_list: bool) -> str | None:
     """The sentences about a campaign's recipients in doubt; None where nobody is.
 
     `has_list`: whether its provider lists what it has accepted.
@@ -17,8 +17,8 @@ def doubt_in_words(shown: "View", *, has_list: bool) -> str | None:
     count = shown.counts["in_doubt"]
     if not count:
         return None
-    since = f" since {_moment(shown.doubt_since)}" if shown.doubt_since is not None else ""
-    who = counted(count, "recipient is", "recipients are")
+    since = f" since {_format_utc(shown.doubt_since)}" if shown.doubt_since is not None else ""
+    who = pluralize(count, "recipient is", "recipients are")
     message = "the message" if count == 1 else "their messages"
     what = f"{who} IN DOUBT{since}: the provider may have accepted {message}."
     if shown.doubt_next_at is not None:
@@ -31,29 +31,29 @@ def doubt_in_words(shown: "View", *, has_list: bool) -> str | None:
     )
 
 
-def _what_is_next(shown: "View", has_list: bool) -> str:
+def _what_is_next(shown: "CampaignView", has_list: bool) -> str:
     at, rule = shown.doubt_next_at, shown.campaign.on_doubt
     assert at is not None
     if not has_list:
         return (
             "the provider has no list of accepted messages, and the campaign's rule "
-            f"(--on-doubt {rule}) is followed at {_moment(at)}"
+            f"(--on-doubt {rule}) is followed at {_format_utc(at)}"
         )
-    look = f"the provider's list of accepted messages is read at {_moment(at)}"
+    look = f"the provider's list of accepted messages is read at {_format_utc(at)}"
     if rule == "hold":
         return look
     return f"{look}; for those whom it does not settle the rule is followed (--on-doubt {rule})"
 
 
-def doubt_in_short(shown: "View") -> str | None:
+def doubt_in_short(shown: "CampaignView") -> str | None:
     """The same on one line of a progress display."""
     count = shown.counts["in_doubt"]
     if not count:
         return None
     if shown.doubt_next_at is not None:
-        return f"{count} IN DOUBT, looked into at {_moment(shown.doubt_next_at)}"
+        return f"{count} IN DOUBT, looked into at {_format_utc(shown.doubt_next_at)}"
     return f"{count} IN DOUBT: `dispatcher campaign resolve {shown.campaign.id}`"
 
 
-def _moment(at: datetime) -> str:
+def _format_utc(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"

@@ -20,7 +20,7 @@ _INTERRUPTED: Final = 130
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def report_errors() -> Iterator[None]:
     """Turn whatever a command raises into its line on stderr and its exit code."""
     try:
         yield
@@ -30,26 +30,26 @@ def explained() -> Iterator[None]:
         click.echo("\nInterrupted.", err=True)
         raise click.exceptions.Exit(_INTERRUPTED) from None
     except DispatcherError as error:
-        _say(error.message, error.hint)
+        _print_error(error.message, error.hint)
         raise click.exceptions.Exit(error.exit_code) from None
     except Exception as error:  # noqa: BLE001 - the last stop before a person's terminal
         if os.environ.get("DISPATCHER_DEBUG") == "1":
             traceback.print_exc()
-        _say(*_unexpected(error))
+        _print_error(*_describe_unexpected(error))
         raise click.exceptions.Exit(1) from None
 
 
-def _say(message: str, hint: str | None) -> None:
+def _print_error(message: str, hint: str | None) -> None:
     lines = "\n  ".join(safe_text(line) for line in message.splitlines())
     click.echo(f"Error: {lines}", err=True)
     if hint:
         click.echo(f"Hint: {safe_text(hint)}", err=True)
 
 
-def _unexpected(error: Exception) -> tuple[str, str]:
+def _describe_unexpected(error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}", "check the path, its rights and the disk"
-    report = _report(error)
+    report = _write_report(error)
     places = f"where it happened stands in {report}; " if report else ""
     return (
         f"unexpected {type(error).__name__}: a mistake of this program, not yours",
@@ -57,7 +57,7 @@ def _unexpected(error: Exception) -> tuple[str, str]:
     )
 
 
-def _report(error: BaseException) -> Path | None:
+def _write_report(error: BaseException) -> Path | None:
     """Write where the errors were raised to a file; not their texts, which may hold numbers."""
     lines = [f"dispatcher {__version__}, Python {sys.version}\n"]
     cause: BaseException | None = error

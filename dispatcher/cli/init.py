@@ -24,7 +24,7 @@ Wrote {path}. Next:
 @click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
 @click.pass_context
-def init(ctx: click.Context, path: Path | None, *, force: bool) -> None:
+def init_command(ctx: click.Context, path: Path | None, *, force: bool) -> None:
     """Write a commented configuration to PATH. [default: ./dispatcher.toml]
 
     Only you can read it. A folder as PATH means dispatcher.toml in it.
@@ -39,17 +39,17 @@ def init(ctx: click.Context, path: Path | None, *, force: bool) -> None:
         target /= "dispatcher.toml"
     if not target.parent.is_dir():
         raise UsageProblem(f"the folder {target.parent} does not exist", "make it first")
-    _write(target, starter(), force=force)
+    _write_config(target, starter_config(), force=force)
     config = "" if target == Path("dispatcher.toml") else f"--config {target} "
     click.echo(_NEXT_STEPS.format(path=target, config=config))
 
 
-def starter() -> str:
+def starter_config() -> str:
     """The text of a new configuration file."""
     return files("dispatcher.cli").joinpath("starter.toml").read_text(encoding="utf-8")
 
 
-def _write(target: Path, text: str, *, force: bool) -> None:
+def _write_config(target: Path, text: str, *, force: bool) -> None:
     """Complete or not at all, and readable by nobody else at any time."""
     if target.exists() and not force:
         raise Refused(f"{target} exists already", "edit it, or replace it with --force")

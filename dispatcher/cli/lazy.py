@@ -13,7 +13,7 @@ from dispatcher.cli.not_built import unavailable_command
 
 
 @dataclass(frozen=True, slots=True)
-class Lazy:
+class LazyCommand:
     """A command as its group lists it; `target` is `module:name`, None for one not built yet."""
 
     target: str | None
@@ -59,7 +59,7 @@ class ConfiguredGroup(click.Group):
 class LazyGroup(ConfiguredGroup):
     """Listing, completing and suggesting its commands imports none of them."""
 
-    def __init__(self, *, table: Mapping[str, Lazy], **attrs: object) -> None:
+    def __init__(self, *, table: Mapping[str, LazyCommand], **attrs: object) -> None:
         super().__init__(**attrs)  # type: ignore[arg-type] # click's own keywords, handed on
         self._table = table
         for name, entry in table.items():

@@ -29,10 +29,10 @@ def safe_text(value: object) -> str:
     text = str(value)
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_safe(char) for char in text)
+    return "".join(_safe_char(char) for char in text)
 
 
-def _safe(char: str) -> str:
+def _safe_char(char: str) -> str:
     if char.isspace():
         return " "
     if char in _JOINERS or unicodedata.category(char)[0] != "C":
@@ -40,7 +40,7 @@ def _safe(char: str) -> str:
     return ""
 
 
-def counted(count: int, one: str, many: str | None = None) -> str:
+def pluralize(count: int, one: str, many: str | None = None) -> str:
     """`1 row`, `2 rows`; with `many` given, `1 row is`, `2 rows are`."""
     return f"{count} {one}" if count == 1 else f"{count} {many or f'{one}s'}"
 
@@ -81,10 +81,10 @@ def print_table(
         if sum(widths[index] + _BETWEEN for index in shown) - _BETWEEN > room:
             shown.remove(columns.index(name))
     widest = max(shown, key=lambda index: widths[index])
-    _draw(columns, cells, numeric, shown, widest)
+    _draw_table(columns, cells, numeric, shown, widest)
 
 
-def _draw(
+def _draw_table(
     columns: Sequence[str],
     cells: Sequence[Sequence[str]],
     numeric: Sequence[bool],
@@ -124,10 +124,10 @@ def _print_plain(
 
 def print_json(data: object) -> None:
     """`data` as indented JSON, ASCII only. Times are ISO 8601, amounts (Decimal) exact strings."""
-    click.echo(json.dumps(data, indent=2, default=_json))
+    click.echo(json.dumps(data, indent=2, default=_json_value))
 
 
-def _json(value: object) -> object:
+def _json_value(value: object) -> object:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, set | frozenset):
@@ -135,7 +135,7 @@ def _json(value: object) -> object:
     return str(value)
 
 
-def declined(consequence: str) -> click.exceptions.Exit:
+def declined_exit(consequence: str) -> click.exceptions.Exit:
     """To raise after a person's no: `consequence` is told, as no error."""
     click.echo(consequence, err=True)
     return click.exceptions.Exit(Refused.exit_code)

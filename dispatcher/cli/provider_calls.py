@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def chosen(
+def select_account(
     ctx: click.Context, name: str | None, needs: str | None = None
 ) -> "tuple[str, Provider]":
     """The account meant, with its adapter; without a name, the only one.
@@ -35,7 +35,7 @@ def chosen(
         (name,) = settings.accounts
     provider = provider_of(settings, name)
     if needs is not None and not getattr(provider.capabilities, needs):
-        able = able_accounts(ctx, needs)
+        able = accounts_with(ctx, needs)
         raise Refused(
             f"account {name}: {provider.name} has no call for {needs}",
             f"accounts that have one: {', '.join(able) or 'none in this configuration'}",
@@ -43,7 +43,7 @@ def chosen(
     return name, provider
 
 
-def able_accounts(ctx: click.Context, capability: str) -> list[str]:
+def accounts_with(ctx: click.Context, capability: str) -> list[str]:
     """The configured accounts whose providers have a capability."""
     settings = settings_from(ctx)
     return [
@@ -61,7 +61,7 @@ def provider_of(settings: "Settings", name: str) -> "Provider":
     return provider_class(account_settings.provider)(account_settings)
 
 
-def ask(
+def call_provider(
     name: str, provider: "Provider", request: "HttpRequest", parse: "Callable[[HttpResponse], T]"
 ) -> T:
     """The parsed answer to a request that only reads; its ProviderError names the account."""
@@ -74,21 +74,23 @@ def ask(
         raise ProviderError(error.kind, message, code=error.code, hint=error.hint) from None
 
 
-def directory_of(name: str, provider: "Provider") -> "Directory":
+def fetch_directory(name: str, provider: "Provider") -> "Directory":
     """The senders and templates that the provider lists, where it does. Raises ProviderError."""
     from dispatcher.types import Directory, SenderId, Template
 
     senders_found: list[SenderId] = []
     templates_found: list[Template] = []
     if provider.capabilities.senders:
-        senders_found = ask(name, provider, provider.senders_request(), provider.parse_senders)
+        senders_found = call_provider(
+            name, provider, provider.senders_request(), provider.parse_senders
+        )
     if provider.capabilities.templates:
         request = provider.templates_request()
-        templates_found = ask(name, provider, request, provider.parse_templates)
+        templates_found = call_provider(name, provider, request, provider.parse_templates)
     return Directory(senders=tuple(senders_found), templates=tuple(templates_found))
 
 
-def routes_of(provider: "Provider", directory: "Directory") -> dict[str, str]:
+def check_routes(provider: "Provider", directory: "Directory") -> dict[str, str]:
     """Per kind of campaign: `possible`, or why the configured sender or template is refused."""
     from dispatcher.providers.base import RequestedRoute
     from dispatcher.status import Kind
@@ -106,7 +108,7 @@ def routes_of(provider: "Provider", directory: "Directory") -> dict[str, str]:
     return routes
 
 
-def own_settings(provider: "Provider") -> dict[str, Any]:
+def specific_settings(provider: "Provider") -> dict[str, Any]:
     """The keys that only this provider's accounts have, without secrets."""
     from pydantic import SecretStr
 

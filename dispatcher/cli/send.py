@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dispatcher.cli.campaign.wait import answer, wait_option
-from dispatcher.cli.context import refuse_empty, settings_from
+from dispatcher.cli.context import refuse_empty_options, settings_from
 
 if TYPE_CHECKING:
     from dispatcher.store.engine import Store
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @wait_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def send(ctx: click.Context, /, **given: Any) -> None:
+def send_command(ctx: click.Context, /, **given: Any) -> None:
     """Send TEXT to NUMBER now: released before any bulk batch, within the account's windows.
 
     It becomes a campaign of one recipient. With --wait the exit code is 1 where it was refused.
@@ -41,21 +41,21 @@ def send(ctx: click.Context, /, **given: Any) -> None:
     Example:
       dispatcher send +919820011223 "Your code is 482913" --account main --kind otp --wait
     """
-    from dispatcher.cli.provider_calls import chosen, directory_of
+    from dispatcher.cli.provider_calls import fetch_directory, select_account
     from dispatcher.errors import Refused
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import make_new
     from dispatcher.submission import service
 
-    refuse_empty(ctx, but={"text"})
+    refuse_empty_options(ctx, but={"text"})
     if not given["text"].strip():
         raise Refused("the text is empty", "give it in quotes after the number")
-    account, provider = chosen(ctx, given["account"])
+    account, provider = select_account(ctx, given["account"])
     store = Store(settings_from(ctx).store.url)
     with service.validated_submission(
         _order(account, given),
         provider,
-        lambda wish: provider.resolve_route(wish, directory_of(account, provider)),
+        lambda wish: provider.resolve_route(wish, fetch_directory(account, provider)),
     ) as ready:
         make_new(store)
         known = None
@@ -85,18 +85,18 @@ def closed_until(ready: "ValidatedSubmission") -> str | None:
     from zoneinfo import ZoneInfo
 
     from dispatcher.campaigns.gate import campaign_schedule
-    from dispatcher.campaigns.wording import moment, windows_in_words
+    from dispatcher.campaigns.wording import format_local, windows_in_words
 
     settings, now = ready.provider.settings, datetime.now(UTC)
     wanted = replace(ready.request.constraints, schedule=None)
     opens = campaign_schedule(settings, wanted, None).next_open(now)
     if opens is None or opens <= now:
         return None
-    at = moment(opens, ZoneInfo(settings.timezone))
+    at = format_local(opens, ZoneInfo(settings.timezone))
     return f"the windows are closed until {at}: {windows_in_words(settings, wanted, by_zone=False)}"
 
 
-def check_test(ready: "ValidatedSubmission", number: str | None) -> None:
+def check_test_time(ready: "ValidatedSubmission", number: str | None) -> None:
     """Raises Refused where a test message, if one is wanted, could not leave now."""
     from dispatcher.errors import Refused
 
@@ -104,7 +104,7 @@ def check_test(ready: "ValidatedSubmission", number: str | None) -> None:
         raise Refused(f"--test-to: {closed}", "submit it then, or leave --test-to out")
 
 
-def send_test(
+def send_test_message(
     store: "Store", ready: "ValidatedSubmission", text: str, number: str, *, within_s: float = 60.0
 ) -> None:
     """Send a text to one's own phone, by the same route, and wait until the provider has it.
@@ -149,9 +149,9 @@ def send_test(
             silent=True,
         )
     finally:
-        if control.view(store, reference).counts["pending"]:
+        if control.load_view(store, reference).counts["pending"]:
             with suppress(Refused):  # it has ended meanwhile
-                control.cancel(store, reference)
+                control.cancel_campaign(store, reference)
     if not shown.submitted_in_all:
         names = (state.label for state in MessageState)
         states = ", ".join(name.replace("_", " ") for name in names if shown.counts[name])

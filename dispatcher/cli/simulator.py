@@ -44,7 +44,7 @@ import click
     help="Share of Expired ones; the rest stays Sent.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
-def simulator(
+def simulator_command(
     port: int,
     seed: int | None,
     ledger: Path | None,

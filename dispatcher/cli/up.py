@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     help="What the processes show.",
 )
 @click.pass_context
-def up(
+def up_command(
     ctx: click.Context, flower: bool, flower_port: int | None, workers: int, loglevel: str
 ) -> None:
     """Run a broker, a worker and the scheduler until Ctrl-C.
@@ -59,13 +59,13 @@ def up(
     wants_flower = flower or flower_port is not None
     port = celery.free_flower_port(flower_port) if wants_flower else None
     children = list(celery.celery_children(settings, url, workers=workers, level=loglevel))
-    with _broker(settings) as broker, Supervisor(click.echo) as supervisor:
+    with _embedded_broker(settings) as broker, Supervisor(click.echo) as supervisor:
         upgrade(settings.store.url)
         for child in children:
             supervisor.add(child)
 
         def run_until(done: Callable[[], bool]) -> bool:
-            return supervisor.run_until(lambda: _keep(broker) and done())
+            return supervisor.run_until(lambda: _keep_broker(broker) and done())
 
         if run_until(lambda: supervisor.ready(*(child.name for child in children))):
             click.echo(_ready_line(settings))
@@ -80,7 +80,7 @@ def up(
     click.echo("ended")
 
 
-def _broker(settings: "Settings") -> "AbstractContextManager[EmbeddedBroker | None]":
+def _embedded_broker(settings: "Settings") -> "AbstractContextManager[EmbeddedBroker | None]":
     """The embedded broker, started on entry; nothing where another one is configured."""
     from dispatcher.local.broker import EmbeddedBroker, socket_path
 
@@ -89,7 +89,7 @@ def _broker(settings: "Settings") -> "AbstractContextManager[EmbeddedBroker | No
     return EmbeddedBroker(socket_path(settings.store.url))
 
 
-def _keep(broker: "EmbeddedBroker | None") -> bool:
+def _keep_broker(broker: "EmbeddedBroker | None") -> bool:
     """Start a dead embedded broker again; always true."""
     if broker is not None and broker.restart_if_dead():
         click.echo("the broker had ended and was started again; nothing is lost by that")

@@ -15,7 +15,7 @@ from typing import Any
 
 from dispatcher.campaigns import control
 from dispatcher.campaigns.content import Content
-from dispatcher.campaigns.control import View
+from dispatcher.campaigns.control import CampaignView
 from dispatcher.config.settings import Settings, load_settings
 from dispatcher.errors import DispatcherError
 from dispatcher.local import celery
@@ -83,21 +83,23 @@ class Demo:
             said = "".join(f"\n  {line}" for line in self.log[-15:])
             raise DispatcherError(f"the demo waited {_LONGEST_S:.0f} s for {what}:{said}")
 
-    def run(self, *, flower: bool, show: Callable[[View], None]) -> tuple[View, Preview]:
+    def run(
+        self, *, flower: bool, show: Callable[[CampaignView], None]
+    ) -> tuple[CampaignView, Preview]:
         """Start everything, submit the file, and `show` its campaign until it ends."""
         settings = self._start(flower=flower)
         store = Store(settings.store.url)
-        reference, preview = _submit(store, settings)
+        reference, preview = _submit_people(store, settings)
 
         def is_over() -> bool:
-            view = control.view(store, reference)
+            view = control.load_view(store, reference)
             show(view)
             return view.is_over
 
         self.wait(is_over, "the campaign's end")
-        return control.view(store, reference), preview
+        return control.load_view(store, reference), preview
 
-    def batches(self, view: View) -> list[tuple[object, ...]]:
+    def batches(self, view: CampaignView) -> list[tuple[object, ...]]:
         """Number, encoding, size and outcomes of each batch."""
         store = Store(f"sqlite:///{self.folder}/demo.db")
         with store.read() as conn:
@@ -151,7 +153,7 @@ class Demo:
 
 
 @contextmanager
-def demo() -> Iterator[Demo]:
+def running_demo() -> Iterator[Demo]:
     """A demo in a folder of its own. On exit every process is ended and the folder removed."""
     for name in [name for name in os.environ if name.startswith("DISPATCHER_")]:
         # A configured store or broker must not take part.
@@ -167,7 +169,7 @@ def demo() -> Iterator[Demo]:
         yield Demo(folder, supervisor, log)
 
 
-def _submit(store: Store, settings: Settings) -> tuple[str, Preview]:
+def _submit_people(store: Store, settings: Settings) -> tuple[str, Preview]:
     account = settings.account(ACCOUNT)
     provider = provider_class(account.provider)(account)
     directory = Directory(

@@ -21,7 +21,7 @@ import pytest
 import sqlalchemy as sa
 from celery import Celery
 
-from dispatcher.campaigns.control import View
+from dispatcher.campaigns.control import CampaignView
 from dispatcher.local import children
 from dispatcher.store import scheduler
 from dispatcher.store.tables import ATTEMPT
@@ -55,7 +55,7 @@ def assert_nobody_twice_or_in_doubt(campaign: Campaign, count: int) -> None:
     assert wrong(campaign) == []
 
 
-def is_settled(view: View) -> bool:
+def is_settled(view: CampaignView) -> bool:
     left = sum(view.batches[state] for state in ("pending", "queued", "claimed", "submitting"))
     return not left and not view.counts["in_doubt"]
 

@@ -20,14 +20,14 @@ def test_a_restored_backup_releases_nothing_until_it_is_adopted():
         ours.start()
         campaign = ours.submit(ours.people(COUNT, first=919870000000))
         wait_for(lambda: campaign.counts["pending"] < COUNT, "the first batch")
-        control.pause(ours.store, str(campaign.id))
+        control.pause_campaign(ours.store, str(campaign.id))
         campaign.wait_until(lambda view: not view.batches["submitting"], "the pause")
         backed_up = COUNT - campaign.counts["pending"]
         assert 0 < backed_up < COUNT
         backup = ours.folder / "backup.db"
         with ours.store.engine.connect() as conn:
             conn.exec_driver_sql(f"VACUUM INTO '{backup}'")
-        control.resume(ours.store, str(campaign.id))
+        control.resume_campaign(ours.store, str(campaign.id))
         campaign.wait_until(lambda view: not view.counts["pending"], "the last batch")
         ours.stop("worker")
         ours.stop("beat")
@@ -37,7 +37,7 @@ def test_a_restored_backup_releases_nothing_until_it_is_adopted():
         for suffix in ("", "-wal", "-shm"):
             Path(f"{file}{suffix}").unlink(missing_ok=True)
         shutil.copyfile(backup, file)
-        control.resume(ours.store, str(campaign.id))
+        control.resume_campaign(ours.store, str(campaign.id))
         shown = ours.run("campaign", "show", str(campaign.id))
         assert "NOTHING IS SENT: the store is an older copy" in shown.err
         ours.start()

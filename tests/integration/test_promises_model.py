@@ -75,7 +75,7 @@ SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 MOST_CAMPAIGNS = 12
 #: What a person may do, as often as it stands here.
 COMMANDS = [
-    *[commands.resume, commands.pause, resolution.retry_failed] * 3, commands.cancel,
+    *[commands.resume_campaign, commands.pause_campaign, resolution.retry_failed] * 3, commands.cancel_campaign,
 ]  # fmt: skip
 CHOSEN = {
     DoubtChoice.RESEND: PENDING,
@@ -160,7 +160,7 @@ class Promises(RuleBasedStateMachine):
             self.stop("open", self.campaigns[-1], name)
         for row in now.campaigns.values():
             if row["state"] == CampaignState.PAUSED:
-                self.steer(commands.resume, row["id"])
+                self.steer(commands.resume_campaign, row["id"])
         for fate in fates:
             if not self._take_next():
                 return
@@ -241,7 +241,7 @@ class Promises(RuleBasedStateMachine):
             "look": lambda: (self.time_passes(61), self.look()),
             "go on": lambda: self.go(["accepted"], split=False),
             "another begins": self._another_begins,
-            "cancel": lambda: self.steer(commands.cancel, campaign_id),
+            "cancel": lambda: self.steer(commands.cancel_campaign, campaign_id),
             "fall back": lambda: self._fall_back(campaign_id),
             "an answer": lambda: self._settle(worker, unsettled[0], polled=True),
             "answers": lambda: [self._settle(worker, one, polled=True) for one in worker.calls],
@@ -633,7 +633,7 @@ class Promises(RuleBasedStateMachine):
             command(self.store, str(campaign_id))
         may = {
             resolution.retry_failed: [(FAILED, PENDING)],
-            commands.cancel: [(PENDING, CANCELLED)],
+            commands.cancel_campaign: [(PENDING, CANCELLED)],
         }
         old, _new = self.oracle.step(*may.get(command, []))
         for key in self.oracle.moved(old, FAILED):

@@ -223,9 +223,9 @@ class Campaign:
         self.id = campaign_id
 
     @property
-    def view(self) -> control.View:
+    def view(self) -> control.CampaignView:
         """The campaign as the store has it, without a command's start-up time."""
-        return control.view(self.stage.store, str(self.id))
+        return control.load_view(self.stage.store, str(self.id))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -236,21 +236,23 @@ class Campaign:
         answer: dict[str, Any] = self.stage.json("campaign", action, str(self.id), *options)
         return answer
 
-    def wait_until(self, condition: Callable[[control.View], Any], what: str) -> control.View:
+    def wait_until(
+        self, condition: Callable[[control.CampaignView], Any], what: str
+    ) -> control.CampaignView:
         """The first view for which `condition` holds."""
 
-        def holds() -> control.View | None:
+        def holds() -> control.CampaignView | None:
             view = self.view
             return view if condition(view) else None
 
         try:
-            found: control.View = wait_for(holds, what)
+            found: control.CampaignView = wait_for(holds, what)
         except pytest.fail.Exception as failure:
             tail = "\n".join(self.stage.said("worker").splitlines()[-_LOGGED_LINES:])
             pytest.fail(f"{failure}; {self.view}\nthe worker said:\n{tail}")
         return found
 
-    def wait_until_over(self) -> control.View:
+    def wait_until_over(self) -> control.CampaignView:
         """Its last view."""
         return self.wait_until(lambda view: view.is_over, "the campaign's end")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("list", short_help="Whether the accounts are open, and what they can do.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def list_(ctx: click.Context, as_json: bool) -> None:
+def account_list(ctx: click.Context, as_json: bool) -> None:
     """The configured accounts: whether they are open, and what their providers can do.
 
     \b
@@ -28,7 +28,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 
     settings = settings_from(ctx)
     warn_if_held(Store(settings.store.url))
-    rows = _accounts(settings)
+    rows = _account_rows(settings)
     if as_json:
         print_json(rows)
         return
@@ -56,7 +56,7 @@ def list_(ctx: click.Context, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--reason", default="by a person", help="Shown to whoever asks why.")
 @click.pass_context
-def pause(ctx: click.Context, name: str, reason: str) -> None:
+def account_pause(ctx: click.Context, name: str, reason: str) -> None:
     """Release nothing of an account, whatever the campaign. What is in flight is settled.
 
     \b
@@ -77,7 +77,7 @@ def pause(ctx: click.Context, name: str, reason: str) -> None:
 @click.command("resume", short_help="Open a paused account.")
 @click.argument("name")
 @click.pass_context
-def resume(ctx: click.Context, name: str) -> None:
+def account_resume(ctx: click.Context, name: str) -> None:
     """Open a paused account; what waited for it goes on.
 
     \b
@@ -94,7 +94,7 @@ def resume(ctx: click.Context, name: str) -> None:
     click.echo(f"account {name} is open" if done else f"account {name} was not paused")
 
 
-def _accounts(settings: "Settings") -> list[dict[str, Any]]:
+def _account_rows(settings: "Settings") -> list[dict[str, Any]]:
     from dispatcher.campaigns.wording import hours_in_words, limits_in_words
     from dispatcher.cli.provider_calls import provider_of
     from dispatcher.policy.breaker import waits_for
@@ -111,20 +111,20 @@ def _accounts(settings: "Settings") -> list[dict[str, Any]]:
             {
                 "account": name,
                 "provider": provider.name,
-                **_state(stored),
+                **_state_columns(stored),
                 "waits_for": waits_for(stored, now),
                 "sender": account.sender,
                 "rate": limits_in_words(account),
                 "hours": hours_in_words(account),
                 "max_in_flight": account.max_in_flight,
                 "max_recipients": provider.max_recipients,
-                "features": features(provider.capabilities),
+                "features": describe_features(provider.capabilities),
             }
         )
     return rows
 
 
-def _state(stored: "AnyRow | None") -> dict[str, Any]:
+def _state_columns(stored: "AnyRow | None") -> dict[str, Any]:
     """`open`, `paused`, or `failing` where only one request at a time tries its provider."""
     if stored is None:
         return {"state": "open", "paused_by": None, "reason": None}
@@ -136,7 +136,7 @@ def _state(stored: "AnyRow | None") -> dict[str, Any]:
     }
 
 
-def features(able: "Capabilities") -> list[str]:
+def describe_features(able: "Capabilities") -> list[str]:
     """What a provider can do, in words."""
     named = {
         "own text per recipient": able.personal_texts,

@@ -3,7 +3,7 @@
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, counted, declined, print_json
+from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json
 
 
 @click.command("pause")
@@ -49,11 +49,11 @@ def cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None
     from dispatcher.campaigns import control
     from dispatcher.store.engine import Store
 
-    shown = control.view(Store(settings_from(ctx).store.url), reference)
-    left = counted(shown.counts["pending"], "recipient is", "recipients are")
+    shown = control.load_view(Store(settings_from(ctx).store.url), reference)
+    left = pluralize(shown.counts["pending"], "recipient is", "recipients are")
     question = f"Cancel campaign {shown.campaign.id} ({left} not submitted yet)?"
     if not confirm(question, yes):
-        raise declined("nothing was changed")
+        raise declined_exit("nothing was changed")
     _change(ctx, "cancel", reference, as_json)
 
 
@@ -64,13 +64,13 @@ def _change(ctx: click.Context, action: str, reference: str, as_json: bool) -> N
     store = Store(settings_from(ctx).store.url)
     changed = getattr(control, action)(store, reference)
     if as_json:
-        print_json(control.details(control.view(store, str(changed.id))))
+        print_json(control.details_json(control.load_view(store, str(changed.id))))
         return
-    shown = control.view(store, str(changed.id))
+    shown = control.load_view(store, str(changed.id))
     flying = shown.batches["claimed"] + shown.batches["submitting"]
     click.echo(f"campaign {changed.id} is {changed.state}")
     if flying and action != "resume":
-        what = counted(flying, "batch is", "batches are")
+        what = pluralize(flying, "batch is", "batches are")
         click.echo(f"{what} at the provider; the answers will be stored")
     if action == "resume":
         from dispatcher.cli.campaign.progress import held_up_by

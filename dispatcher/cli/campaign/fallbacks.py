@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dispatcher.cli.campaign.submit_checks import check_features
-from dispatcher.cli.provider_calls import chosen, directory_of
+from dispatcher.cli.provider_calls import fetch_directory, select_account
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def with_fallbacks(
     legs: list[Leg] = []
     settings = {}
     for wanted in given["fallbacks"]:
-        name, provider = chosen(ctx, wanted)
+        name, provider = select_account(ctx, wanted)
         if name in {ready.request.account, *(leg.account for leg in legs)}:
             raise UsageProblem(
                 f"--fallback {name}: the campaign has this account already",
@@ -39,4 +39,4 @@ def with_fallbacks(
 
 
 def _resolve(name: str, provider: "Provider", wish: "RequestedRoute") -> "Route":
-    return provider.resolve_route(wish, directory_of(name, provider))
+    return provider.resolve_route(wish, fetch_directory(name, provider))

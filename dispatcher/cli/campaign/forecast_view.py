@@ -9,7 +9,7 @@ from dispatcher.cli.context import settings_from
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dispatcher.campaigns.control import View
+    from dispatcher.campaigns.control import CampaignView
     from dispatcher.campaigns.wording import Term
     from dispatcher.forecast.simulation import Forecast
     from dispatcher.store.engine import Store
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def terms_of(ctx: click.Context, campaign: "AnyRow") -> "Iterable[Term]":
     """When, how fast and in what order it may be sent; nothing where its account is not known."""
-    from dispatcher.campaigns.wording import terms
+    from dispatcher.campaigns.wording import terms_in_words
 
     settings = settings_from(ctx).accounts.get(campaign.account)
     if settings is None:
         return ()
-    return terms(settings, campaign, by_zone=campaign.zones is not None)
+    return terms_in_words(settings, campaign, by_zone=campaign.zones is not None)
 
 
 def print_terms(terms: "Iterable[Term]") -> None:
@@ -32,7 +32,7 @@ def print_terms(terms: "Iterable[Term]") -> None:
         click.echo(f"{label:<10} {words}")
 
 
-def forecast_of(ctx: click.Context, store: "Store", shown: "View") -> "Forecast | None":
+def forecast_of(ctx: click.Context, store: "Store", shown: "CampaignView") -> "Forecast | None":
     """When everybody will be submitted; None where nothing is left, or a person stopped it."""
     from dispatcher.forecast import service
 
@@ -43,7 +43,7 @@ def forecast_of(ctx: click.Context, store: "Store", shown: "View") -> "Forecast 
     return service.of_campaign(store, settings, shown.campaign)
 
 
-def forecast_in_words(ctx: click.Context, store: "Store", shown: "View") -> str | None:
+def forecast_in_words(ctx: click.Context, store: "Store", shown: "CampaignView") -> str | None:
     """The same as a sentence; times in the account's zone."""
     from zoneinfo import ZoneInfo
 
@@ -56,7 +56,7 @@ def forecast_in_words(ctx: click.Context, store: "Store", shown: "View") -> str 
     return service.in_words(found, ZoneInfo(account.timezone))
 
 
-def print_forecast(ctx: click.Context, store: "Store", shown: "View") -> None:
+def print_forecast(ctx: click.Context, store: "Store", shown: "CampaignView") -> None:
     """A line, where there is one."""
     if (words := forecast_in_words(ctx, store, shown)) is not None:
         click.echo(f"forecast   {words}")

@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from dispatcher.cli.lazy import Lazy, LazyGroup
+from dispatcher.cli.lazy import LazyCommand, LazyGroup
 
 _SUBMIT = "dispatcher.cli.campaign.submit"
 _VIEW = "dispatcher.cli.campaign.view"
@@ -12,20 +12,20 @@ _CONTROL = "dispatcher.cli.campaign.control"
 _RESOLVE = "dispatcher.cli.campaign.resolve"
 
 COMMANDS: Final = {
-    "submit": Lazy(f"{_SUBMIT}:submit", "Send a text to everybody in a recipient file."),
-    "list": Lazy(f"{_VIEW}:list_", "The newest campaigns."),
-    "show": Lazy(f"{_VIEW}:show", "One campaign, with every count."),
-    "watch": Lazy(f"{_VIEW}:watch", "Follow a campaign until it ends."),
-    "export": Lazy(f"{_VIEW}:export", "What became of every row, as CSV."),
-    "pause": Lazy(f"{_CONTROL}:pause", "Stop sending; resume goes on."),
-    "resume": Lazy(f"{_CONTROL}:resume", "Go on with a paused campaign."),
-    "cancel": Lazy(f"{_CONTROL}:cancel", "End a campaign for good."),
-    "set": Lazy("dispatcher.cli.campaign.set:set_", "Change rate, window or priority."),
-    "retry": Lazy(f"{_RESOLVE}:retry", "Try failed recipients again."),
-    "resolve": Lazy(f"{_RESOLVE}:resolve", "Decide what to do with recipients in doubt."),
-    "report": Lazy(None, "A report of a campaign."),
-    "failures": Lazy(None, "What went wrong, by reason."),
-    "find": Lazy(None, "What a number got."),
+    "submit": LazyCommand(f"{_SUBMIT}:submit", "Send a text to everybody in a recipient file."),
+    "list": LazyCommand(f"{_VIEW}:list_", "The newest campaigns."),
+    "show": LazyCommand(f"{_VIEW}:show", "One campaign, with every count."),
+    "watch": LazyCommand(f"{_VIEW}:watch", "Follow a campaign until it ends."),
+    "export": LazyCommand(f"{_VIEW}:export", "What became of every row, as CSV."),
+    "pause": LazyCommand(f"{_CONTROL}:pause", "Stop sending; resume goes on."),
+    "resume": LazyCommand(f"{_CONTROL}:resume", "Go on with a paused campaign."),
+    "cancel": LazyCommand(f"{_CONTROL}:cancel", "End a campaign for good."),
+    "set": LazyCommand("dispatcher.cli.campaign.set:set_", "Change rate, window or priority."),
+    "retry": LazyCommand(f"{_RESOLVE}:retry", "Try failed recipients again."),
+    "resolve": LazyCommand(f"{_RESOLVE}:resolve", "Decide what to do with recipients in doubt."),
+    "report": LazyCommand(None, "A report of a campaign."),
+    "failures": LazyCommand(None, "What went wrong, by reason."),
+    "find": LazyCommand(None, "What a number got."),
 }
 
 

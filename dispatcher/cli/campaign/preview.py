@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dispatcher.cli.output import counted, print_line, safe_text
+from dispatcher.cli.output import pluralize, print_line, safe_text
 from dispatcher.errors import StoreError, UsageProblem
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _ENCODINGS = {
 def print_preview(store: "Store", ready: "ValidatedSubmission", preview: "Preview") -> None:
     """The whole preview, on standard output."""
     click.echo(
-        f"{safe_text(ready.request.source_name)}: {counted(preview.rows, 'row')}, phone column "
+        f"{safe_text(ready.request.source_name)}: {pluralize(preview.rows, 'row')}, phone column "
         f"{safe_text(ready.file.phone_column)!r} ({_ENCODINGS[ready.file.encoding]})"
     )
     _print_rejects(preview)
@@ -99,11 +99,11 @@ def _print_outlook(store: "Store", ready: "ValidatedSubmission", preview: "Previ
 
 def _print_parts(ready: "ValidatedSubmission", preview: "Preview") -> None:
     shapes = ", ".join(
-        f"{count} × {counted(parts, 'part')} {encoding.label}"
+        f"{count} × {pluralize(parts, 'part')} {encoding.label}"
         for (encoding, parts), count in sorted(preview.shapes.items())
     )
     if shapes:
-        print_line(f"{counted(preview.parts, 'part')} (credits): {shapes}", "    ")
+        print_line(f"{pluralize(preview.parts, 'part')} (credits): {shapes}", "    ")
     print_line(
         f"account {ready.request.account}, sender {safe_text(ready.route.sender)}, "
         + (f"template {safe_text(ready.route.template)}, " if ready.route.template else "")
@@ -122,11 +122,11 @@ def _print_parts(ready: "ValidatedSubmission", preview: "Preview") -> None:
 
 def print_terms(ready: "ValidatedSubmission") -> None:
     """When and how fast it will be sent, and what was asked for besides."""
-    from dispatcher.campaigns.wording import terms
+    from dispatcher.campaigns.wording import terms_in_words
 
     order, settings = ready.request, ready.provider.settings
     by_zone = order.timing.in_recipients_zone
-    windows, rate, *rest = terms(settings, order.constraints, by_zone=by_zone)
+    windows, rate, *rest = terms_in_words(settings, order.constraints, by_zone=by_zone)
     for label, words in (windows, rate):
         print_line(f"{label}: {words}", "    ")
     if rest:
@@ -190,7 +190,7 @@ def _warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str]:
     home = ready.provider.capabilities.home_calling_codes
     foreign = sum(n for code, n in preview.calling_codes.items() if code not in home)
     if home and foreign:
-        numbers = counted(foreign, "number is", "numbers are")
+        numbers = pluralize(foreign, "number is", "numbers are")
         found.append(f"{numbers} foreign: the provider's prices are for local numbers")
     return found
 
@@ -233,7 +233,7 @@ def _print_texts(preview: "Preview") -> None:
     if preview.texts:
         click.echo("texts as they will arrive:")
     for item in preview.texts:
-        size = f"{item.encoding.label}, {counted(item.parts, 'part')}"
+        size = f"{item.encoding.label}, {pluralize(item.parts, 'part')}"
         where = f"  row {item.row} to {mask(item.msisdn)} ({size}): "
         print_line(f"{where}{safe_text(item.text)}", "    ")
 

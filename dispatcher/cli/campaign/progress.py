@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from dispatcher.cli.banners import without_scheduler
+from dispatcher.cli.banners import scheduler_warning
 from dispatcher.cli.doubt import doubt_in_short
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from dispatcher.campaigns.control import View
+    from dispatcher.campaigns.control import CampaignView
     from dispatcher.store.engine import Store
 
 _EVERY_S = 0.5
@@ -53,11 +53,11 @@ class Pace:
 def follow(
     store: "Store",
     reference: str,
-    until: Callable[["View"], bool],
+    until: Callable[["CampaignView"], bool],
     *,
     silent: bool = False,
-    forecast: Callable[["View"], str | None] = lambda _view: None,
-) -> "View":
+    forecast: Callable[["CampaignView"], str | None] = lambda _view: None,
+) -> "CampaignView":
     """Show a campaign's progress until `until` holds; the last view. Ctrl-C is the caller's.
 
     `forecast` is asked now and then, and shown beside the progress.
@@ -68,19 +68,19 @@ def follow(
     foreseen, missing, asked_at = None, None, -_FORECAST_EVERY_S
     with Screen() as screen:
         while True:
-            shown = control.view(store, reference)
+            shown = control.load_view(store, reference)
             pace.note(shown.submitted_in_all)
             if not silent:
                 if time.monotonic() - asked_at >= _FORECAST_EVERY_S:
                     foreseen, asked_at = forecast(shown), time.monotonic()
-                    missing = without_scheduler(store)
+                    missing = scheduler_warning(store)
                 screen.show(shown, pace, foreseen if shown.counts["pending"] else None, missing)
             if until(shown):
                 return shown
             time.sleep(_EVERY_S)
 
 
-def line(shown: "View", pace: Pace) -> str:
+def line(shown: "CampaignView", pace: Pace) -> str:
     """One line: done of all, per state, rate, time left, and what holds it up."""
     counts = shown.counts
     total = counts["total"]
@@ -102,7 +102,7 @@ def line(shown: "View", pace: Pace) -> str:
     return " · ".join(bits)
 
 
-def held_up_by(shown: "View") -> str | None:
+def held_up_by(shown: "CampaignView") -> str | None:
     """Why a campaign does not move, in the words of whoever stopped it."""
     if shown.is_over:
         return None
@@ -151,7 +151,7 @@ class Screen:
 
     def show(
         self,
-        shown: "View",
+        shown: "CampaignView",
         pace: Pace,
         foreseen: str | None = None,
         missing: str | None = None,
@@ -170,7 +170,7 @@ class Screen:
             self._last, self._last_at = text, now
 
 
-def _drawn(shown: "View", text: str, stopped: str | None, foreseen: str | None) -> "Text":
+def _drawn(shown: "CampaignView", text: str, stopped: str | None, foreseen: str | None) -> "Text":
     from rich.text import Text
 
     from dispatcher.cli.output import safe_text
@@ -199,7 +199,7 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _next_look(shown: "View") -> str:
+def _next_look(shown: "CampaignView") -> str:
     if shown.next_poll_at is None:
         return ""
     wait_s = (shown.next_poll_at - datetime.now(UTC)).total_seconds()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, counted, declined, print_json
+from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def resolve(
     numbers = _numbers(ctx, store, reference, recipients)
     doubted = resolution.count_doubts(store, reference, numbers)
     if not confirm(_question(doubted, choice), yes):
-        raise declined("nothing was changed")
+        raise declined_exit("nothing was changed")
     done = resolution.resolve_doubts(
         store, str(doubted.campaign.id), resolution.DoubtChoice(choice), numbers
     )
@@ -87,18 +87,18 @@ def retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
     from dispatcher.store.engine import Store
 
     store = Store(settings_from(ctx).store.url)
-    shown = control.view(store, reference)
+    shown = control.load_view(store, reference)
     failed = shown.counts["failed"]
     question = f"Try the failed recipients of campaign {shown.campaign.id} again (up to {failed})?"
     if failed and not confirm(question, yes):
-        raise declined("nothing was changed")
+        raise declined_exit("nothing was changed")
     done = resolution.retry_failed(store, str(shown.campaign.id))
     _answer(store, done, "will be tried again", as_json=as_json)
 
 
 def _question(doubted: "DoubtCount", choice: str) -> str:
     """How many it is about, and what it can cost."""
-    who = f"{counted(doubted.recipients, 'recipient')} of campaign {doubted.campaign.id}"
+    who = f"{pluralize(doubted.recipients, 'recipient')} of campaign {doubted.campaign.id}"
     later = ""
     if doubted.next_at is not None:
         later = f" Something is done about them by itself at {doubted.next_at:%H:%M:%S} UTC."
@@ -106,7 +106,7 @@ def _question(doubted: "DoubtCount", choice: str) -> str:
         return (
             f"Submit {who} again? The provider may have accepted any of them: up to "
             f"{doubted.recipients} may get the text twice, and "
-            f"{counted(doubted.parts, 'part is', 'parts are')} paid again.{later}"
+            f"{pluralize(doubted.parts, 'part is', 'parts are')} paid again.{later}"
         )
     if choice == "drop":
         return (
@@ -119,13 +119,13 @@ def _question(doubted: "DoubtCount", choice: str) -> str:
 def _numbers(
     ctx: click.Context, store: "Store", reference: str, recipients: tuple[str, ...]
 ) -> frozenset[int]:
-    from dispatcher.campaigns.control import find
+    from dispatcher.campaigns.control import find_campaign
     from dispatcher.numbers.msisdn import MsisdnError, NumberReader
 
     if not recipients:
         return frozenset()
     with store.read() as conn:
-        account = find(conn, reference).account
+        account = find_campaign(conn, reference).account
     known = settings_from(ctx).accounts.get(account)
     reader = NumberReader(known.country if known is not None else None)
     try:
@@ -137,11 +137,13 @@ def _numbers(
 def _answer(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:
     from dispatcher.campaigns import control
 
-    shown = control.view(store, str(done.campaign_id))
+    shown = control.load_view(store, str(done.campaign_id))
     if as_json:
-        print_json({"recipients": done.recipients, "left": done.left, **control.details(shown)})
+        print_json(
+            {"recipients": done.recipients, "left": done.left, **control.details_json(shown)}
+        )
     else:
-        click.echo(f"campaign {done.campaign_id}: {counted(done.recipients, 'recipient')} {what}")
+        click.echo(f"campaign {done.campaign_id}: {pluralize(done.recipients, 'recipient')} {what}")
         if done.left:
             click.echo("others are in batches that a worker holds just now: try again in a minute")
     if done.left:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dispatcher.cli.campaign.forecast_view import print_forecast, print_terms, terms_of
-from dispatcher.cli.context import refuse_empty, settings_from
+from dispatcher.cli.context import refuse_empty_options, settings_from
 from dispatcher.cli.output import print_json
 from dispatcher.errors import UsageProblem
 
@@ -53,19 +53,19 @@ def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> 
     from dispatcher.campaigns.wording import past_dates
     from dispatcher.store.engine import Store
 
-    refuse_empty(ctx)
+    refuse_empty_options(ctx)
     settings = settings_from(ctx)
     store = Store(settings.store.url)
     with store.read() as conn:
-        campaign = control.find(conn, reference)
+        campaign = control.find_campaign(conn, reference)
     values = _values(settings, campaign, given)
     if not values:
         raise UsageProblem("nothing to set", "give --rate, --window, --priority, …")
     timeout_s = settings.account(campaign.account).timeout_s
     changed = control.set_terms(store, str(campaign.id), values, timeout_s)
-    shown = control.view(store, str(changed.id))
+    shown = control.load_view(store, str(changed.id))
     if as_json:
-        print_json(control.details(shown))
+        print_json(control.details_json(shown))
         return
     names = ", ".join(_TERMS[name] for name in values)
     click.echo(f"campaign {changed.id}: {names} changed")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from dispatcher.cli.campaign.wait import answer, wait_option
-from dispatcher.cli.context import refuse_empty, settings_from
-from dispatcher.cli.output import confirm, counted, declined, print_json
+from dispatcher.cli.context import refuse_empty_options, settings_from
+from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json
 from dispatcher.errors import Refused, UsageProblem
 
 if TYPE_CHECKING:
@@ -144,15 +144,15 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
         check_features,
         submit_to_lists,
     )
-    from dispatcher.cli.provider_calls import chosen, directory_of
-    from dispatcher.cli.send import check_test
+    from dispatcher.cli.provider_calls import fetch_directory, select_account
+    from dispatcher.cli.send import check_test_time
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import make_new
     from dispatcher.submission import service
 
-    refuse_empty(ctx, but={"text"})
+    refuse_empty_options(ctx, but={"text"})
     check_combinations(given)
-    account, provider = chosen(ctx, given["account"])
+    account, provider = select_account(ctx, given["account"])
     check_features(ctx, account, provider, given)
     order = _order(account, given, _timing(provider, given), _content(provider, given))
     store = Store(settings_from(ctx).store.url)
@@ -160,7 +160,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
         check_writable(given["rejects"])
 
     def resolve(wish: "RequestedRoute") -> "Route":
-        return provider.resolve_route(wish, directory_of(account, provider))
+        return provider.resolve_route(wish, fetch_directory(account, provider))
 
     if given["contact_lists"]:
         submit_to_lists(store, order, provider, resolve, given)
@@ -175,12 +175,12 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
             what = "was submitted before with this key"
             answer(store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what)
             return
-        check_test(ready, given["test_to"])
+        check_test_time(ready, given["test_to"])
         imported = _import(store, ready, given)
     reference = str(imported.job.campaign_id)
     if not imported.preview.valid:
         if given["as_json"]:
-            print_json(control.details(control.view(store, reference)))
+            print_json(control.details_json(control.load_view(store, reference)))
         raise Refused(
             f"campaign {reference} is rejected: no row of the file can be sent",
             f"`dispatcher campaign export {reference} --rejects` says why, row by row",
@@ -206,7 +206,7 @@ def _import(
     """Store the rows, show what they are, and ask. On a no, nothing is kept: Refused."""
     from dispatcher.cli.campaign.preview import print_preview, write_rejects
     from dispatcher.cli.campaign.submit_checks import say_scheduled
-    from dispatcher.cli.send import send_test
+    from dispatcher.cli.send import send_test_message
     from dispatcher.submission import service
 
     imported = service.import_rows(store, ready, _progress(ready))
@@ -219,15 +219,15 @@ def _import(
         if given["rejects"] is not None:
             write_rejects(store, imported.job.campaign_id, given["rejects"])
         if given["test_to"] is not None and valid:
-            send_test(store, ready, imported.preview.texts[0].text, given["test_to"])
-        if not valid or confirm(f"Send to {counted(valid, 'recipient')}?", given["yes"]):
+            send_test_message(store, ready, imported.preview.texts[0].text, given["test_to"])
+        if not valid or confirm(f"Send to {pluralize(valid, 'recipient')}?", given["yes"]):
             service.accept_import(store, imported)
             accepted = True
     finally:
         if not accepted:
             service.discard_import(store, imported.job)
     if not accepted:
-        raise declined("nothing was sent, and nothing is kept")
+        raise declined_exit("nothing was sent, and nothing is kept")
     return imported
 
 

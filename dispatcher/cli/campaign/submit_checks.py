@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dispatcher.cli.campaign.wait import answer
-from dispatcher.cli.output import confirm, declined, safe_text
-from dispatcher.cli.provider_calls import able_accounts
+from dispatcher.cli.output import confirm, declined_exit, safe_text
+from dispatcher.cli.provider_calls import accounts_with
 from dispatcher.errors import Refused, UsageProblem
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ def check_features(
     """Raises Refused for what the provider cannot do, naming the accounts that can."""
     for name, (option, capability) in _NEEDS.items():
         if given[name] and not getattr(provider.capabilities, capability):
-            names = ", ".join(able_accounts(ctx, capability)) or "none in this configuration"
+            names = ", ".join(accounts_with(ctx, capability)) or "none in this configuration"
             raise Refused(
                 f"account {account}: {provider.name} cannot do {option}",
                 f"accounts that can: {names}",
             )
     able = provider.capabilities
     if given["template_vars"] and not (able.template_variables or able.templates):
-        fill = {*able_accounts(ctx, "template_variables"), *able_accounts(ctx, "templates")}
+        fill = {*accounts_with(ctx, "template_variables"), *accounts_with(ctx, "templates")}
         raise Refused(
             f"account {account}: {provider.name} fills no templates",
             f"accounts that can: {', '.join(sorted(fill)) or 'none in this configuration'}",
@@ -85,11 +85,11 @@ def say_scheduled(ready: "ValidatedSubmission") -> None:
     """Say what handing the schedule to the provider means."""
     from zoneinfo import ZoneInfo
 
-    from dispatcher.campaigns.wording import moment
+    from dispatcher.campaigns.wording import format_local
 
     at = ready.request.content.schedule_at
     if at is not None:
-        told = moment(at, ZoneInfo(ready.provider.settings.timezone))
+        told = format_local(at, ZoneInfo(ready.provider.settings.timezone))
         click.secho(
             f"  note: it is handed over now, and the provider sends it at {told}: "
             "from then on pause and cancel cannot recall it",
@@ -157,4 +157,4 @@ def _ask(store: "Store", imported: "CompleteImport", given: dict[str, Any]) -> N
         if not accepted:
             service.discard_import(store, imported.job)
     if not accepted:
-        raise declined("nothing was sent, and nothing is kept")
+        raise declined_exit("nothing was sent, and nothing is kept")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dispatcher.cli.banners import warn_if_held, without_scheduler
+from dispatcher.cli.banners import scheduler_warning, warn_if_held
 from dispatcher.cli.campaign.forecast_view import (
     forecast_in_words,
     forecast_of,
@@ -16,13 +16,13 @@ from dispatcher.cli.campaign.forecast_view import (
 )
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.doubt import doubt_in_words
-from dispatcher.cli.output import counted, print_json, print_table, safe_text
+from dispatcher.cli.output import pluralize, print_json, print_table, safe_text
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.campaigns.control import View
+    from dispatcher.campaigns.control import CampaignView
     from dispatcher.policy.routes import Leg
     from dispatcher.store.engine import Store
 
@@ -50,9 +50,9 @@ def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool
         )
     store = _store(ctx)
     warn_if_held(store)
-    rows = control.listing(store, limit=limit, states=states)
+    rows = control.newest_campaigns(store, limit=limit, states=states)
     if as_json:
-        print_json([control.summary(campaign, counts) for campaign, counts in rows])
+        print_json([control.summary_json(campaign, counts) for campaign, counts in rows])
         return
     if not rows:
         click.echo("there are no campaigns yet: `dispatcher campaign submit` makes one")
@@ -92,17 +92,17 @@ def show(ctx: click.Context, reference: str, as_json: bool) -> None:
 
     store = _store(ctx)
     held = warn_if_held(store)
-    shown = control.view(store, reference)
+    shown = control.load_view(store, reference)
     if as_json:
         from dispatcher.forecast import service
 
         found = forecast_of(ctx, store, shown)
         forecast = None if found is None else service.as_json(found)
-        print_json({**control.details(shown), "held": held, "forecast": forecast})
+        print_json({**control.details_json(shown), "held": held, "forecast": forecast})
         return
     print_view(ctx, shown)
     print_forecast(ctx, store, shown)
-    missing = None if shown.is_over else without_scheduler(store)
+    missing = None if shown.is_over else scheduler_warning(store)
     if missing is not None:
         click.secho(f"\n{missing}", fg="yellow", bold=True)
 
@@ -158,7 +158,7 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
 
     store = _store(ctx)
     with store.read() as conn:
-        campaign = control.find(conn, reference)
+        campaign = control.find_campaign(conn, reference)
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
         write_export(store, campaign, sys.stdout, rejects_only=rejects)
@@ -168,10 +168,10 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
             count = write_export(store, campaign, out, rejects_only=rejects)
     except OSError as error:
         raise UsageProblem(f"{output} cannot be written: {error.strerror}") from None
-    click.echo(f"{counted(count, 'row')} written to {output}")
+    click.echo(f"{pluralize(count, 'row')} written to {output}")
 
 
-def print_view(ctx: click.Context, shown: "View") -> None:
+def print_view(ctx: click.Context, shown: "CampaignView") -> None:
     """A campaign as a person reads it."""
     from dispatcher.cli.campaign.progress import held_up_by
     from dispatcher.policy.routes import legs_of, route_of
@@ -191,7 +191,7 @@ def print_view(ctx: click.Context, shown: "View") -> None:
     for move in shown.moves:
         click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
     click.echo(
-        f"file       {safe_text(c.source_name)}: {counted(c.rows, 'row')}, "
+        f"file       {safe_text(c.source_name)}: {pluralize(c.rows, 'row')}, "
         f"{counts['total']} to send, {counts['invalid']} invalid, {counts['duplicate']} duplicate"
         + (f", {counts['suppressed']} suppressed" if counts["suppressed"] else "")
     )

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from dispatcher.cli.banners import without_scheduler
+from dispatcher.cli.banners import scheduler_warning
 from dispatcher.cli.output import print_json
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns.control import View
+    from dispatcher.campaigns.control import CampaignView
     from dispatcher.store.engine import Store
 
 SUBMITTED: Final = "submitted"
@@ -34,12 +34,12 @@ def answer(
     """
     from dispatcher.campaigns import control
 
-    if (missing := without_scheduler(store)) is not None:
+    if (missing := scheduler_warning(store)) is not None:
         click.echo(missing, err=True)
     if wait_for is not None:
         _wait(store, reference, wait_for, as_json=as_json)
     elif as_json:
-        print_json(control.details(control.view(store, reference)))
+        print_json(control.details_json(control.load_view(store, reference)))
     else:
         click.echo(f"campaign {reference} {what}; `dispatcher campaign watch {reference}`")
 
@@ -49,13 +49,13 @@ def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> No
     from dispatcher.cli.campaign.progress import follow
     from dispatcher.cli.campaign.view import print_view
 
-    def done(view: "View") -> bool:
+    def done(view: "CampaignView") -> bool:
         unsettled = sum(view.batches[s] for s in ("pending", "queued", "claimed", "submitting"))
         return view.is_over or (wait_for == SUBMITTED and not unsettled)
 
     shown = follow(store, reference, done, silent=as_json)
     if as_json:
-        print_json(control.details(shown))
+        print_json(control.details_json(shown))
     else:
         print_view(click.get_current_context(), shown)
     missed = sum(shown.counts[name] for name in ("in_doubt", "failed", "cancelled", "lapsed"))

@@ -67,24 +67,24 @@ def test_a_scheduled_campaign_runs_from_its_start_on(store):
 @pytest.mark.parametrize(
     ("command", "state", "outcome"),
     [
-        (commands.pause, S.SCHEDULED, S.PAUSED),
-        (commands.pause, S.RUNNING, S.PAUSED),
-        (commands.pause, S.PAUSED, S.PAUSED),
-        (commands.pause, S.FINISHED, None),
-        (commands.pause, S.CANCELLED, None),
-        (commands.pause, S.REJECTED, None),
-        (commands.pause, S.IMPORTING, None),
-        (commands.resume, S.PAUSED, S.SCHEDULED),
-        (commands.resume, S.SCHEDULED, S.SCHEDULED),
-        (commands.resume, S.FINISHED, None),
-        (commands.resume, S.CANCELLED, None),
-        (commands.resume, S.IMPORTING, None),
-        (commands.cancel, S.SCHEDULED, S.CANCELLED),
-        (commands.cancel, S.RUNNING, S.CANCELLED),
-        (commands.cancel, S.PAUSED, S.CANCELLED),
-        (commands.cancel, S.CANCELLED, S.CANCELLED),
-        (commands.cancel, S.FINISHED, None),
-        (commands.cancel, S.IMPORTING, None),
+        (commands.pause_campaign, S.SCHEDULED, S.PAUSED),
+        (commands.pause_campaign, S.RUNNING, S.PAUSED),
+        (commands.pause_campaign, S.PAUSED, S.PAUSED),
+        (commands.pause_campaign, S.FINISHED, None),
+        (commands.pause_campaign, S.CANCELLED, None),
+        (commands.pause_campaign, S.REJECTED, None),
+        (commands.pause_campaign, S.IMPORTING, None),
+        (commands.resume_campaign, S.PAUSED, S.SCHEDULED),
+        (commands.resume_campaign, S.SCHEDULED, S.SCHEDULED),
+        (commands.resume_campaign, S.FINISHED, None),
+        (commands.resume_campaign, S.CANCELLED, None),
+        (commands.resume_campaign, S.IMPORTING, None),
+        (commands.cancel_campaign, S.SCHEDULED, S.CANCELLED),
+        (commands.cancel_campaign, S.RUNNING, S.CANCELLED),
+        (commands.cancel_campaign, S.PAUSED, S.CANCELLED),
+        (commands.cancel_campaign, S.CANCELLED, S.CANCELLED),
+        (commands.cancel_campaign, S.FINISHED, None),
+        (commands.cancel_campaign, S.IMPORTING, None),
     ],
 )
 def test_what_a_person_may_do_in_which_state(store, command, state, outcome):
@@ -104,13 +104,13 @@ def test_campaigns_are_found_by_id_or_by_name(store):
     add_campaign(store, name="autumn", first=10**9)
     two = add_campaign(store, name="autumn", first=2 * 10**9)
     with store.read() as conn:
-        assert commands.find(conn, "spring").id == one
-        assert commands.find(conn, str(two)).name == "autumn"
+        assert commands.find_campaign(conn, "spring").id == one
+        assert commands.find_campaign(conn, str(two)).name == "autumn"
         with pytest.raises(UsageProblem, match="2 campaigns are named 'autumn'"):
-            commands.find(conn, "autumn")
+            commands.find_campaign(conn, "autumn")
         for unknown in ("winter", "99", "9" * 30, "-1", "1 ", "①"):
             with pytest.raises(UsageProblem, match="there is no campaign"):
-                commands.find(conn, unknown)
+                commands.find_campaign(conn, unknown)
 
 
 # --- Cancel -----------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_cancelling_ends_what_nobody_holds_and_lets_the_rest_settle(store):
     under_way, (attempt,) = submitting(store)
     held = claimed(store)
     (ticket, other) = queued(store, limit=2)
-    commands.cancel(store, str(campaign_id))
+    commands.cancel_campaign(store, str(campaign_id))
     labels = [BatchState(b.state).label for b in rows(store, BATCH)]
     assert labels == ["settled", "submitting", "claimed", "cancelled", "cancelled", "cancelled"]
     assert claim(store, ticket) is None
@@ -150,7 +150,7 @@ def end_polls(store):
 
 def test_cancelling_a_campaign_of_which_nothing_is_held_ends_it_at_once(store):
     campaign_id = add_campaign(store, [2, 2])
-    commands.cancel(store, str(campaign_id))
+    commands.cancel_campaign(store, str(campaign_id))
     assert campaign_of(store, campaign_id).finished_at is not None
     assert states(store) == ["cancelled"] * 4
 
@@ -162,7 +162,7 @@ def test_a_batch_that_comes_back_to_a_cancelled_campaign_is_cancelled(store, how
     if how == "lease of a submission":
         refused, _lost = begin(store, held, [[0], [1]])
         settle(store, held, refused, verdict(outcome=AttemptOutcome.REFUSED))
-    commands.cancel(store, str(campaign_id))
+    commands.cancel_campaign(store, str(campaign_id))
     with store.write() as conn:
         if how == "handed back":
             batches.hand_back(conn, held, not_before=None)
@@ -179,7 +179,7 @@ def test_a_batch_that_comes_back_to_a_cancelled_campaign_is_cancelled(store, how
 def test_cancelling_leaves_other_campaigns_alone(store):
     one = add_campaign(store, [2, 2])
     two = add_campaign(store, [2], first=10**9)
-    commands.cancel(store, str(one))
+    commands.cancel_campaign(store, str(one))
     assert states(store, two) == ["pending", "pending"]
     assert campaign_of(store, two).state == S.RUNNING
 
@@ -265,7 +265,7 @@ def test_totals_are_the_sums_of_a_campaigns_batches(store):
 def test_the_view_has_counts_batches_and_what_stops_it(store):
     campaign_id = add_campaign(store, [2, 1], invalid=3, duplicate=2, suppressed=1)
     submitted(store)
-    shown = commands.details(commands.view(store, str(campaign_id)))
+    shown = commands.details_json(commands.load_view(store, str(campaign_id)))
     assert shown["id"] == campaign_id
     assert shown["state"] == "running"
     assert {k: v for k, v in shown["counts"].items() if v} == {
@@ -281,7 +281,8 @@ def test_campaigns_are_listed_newest_first_and_by_state(store):
 
     def listed(**values):
         return [
-            row.id for row, _ in commands.listing(store, **({"limit": 9, "states": []} | values))
+            row.id
+            for row, _ in commands.newest_campaigns(store, **({"limit": 9, "states": []} | values))
         ]
 
     assert listed() == [three, two, one]

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text, update
 
 from dispatcher.config.settings import load_settings
-from dispatcher.doctor import examine
+from dispatcher.doctor import run_checks
 from dispatcher.errors import ConfigError, StoreError
 from dispatcher.store.engine import Store, parse_url, store_now
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN
@@ -200,7 +200,7 @@ def test_a_server_that_does_not_sync_is_told_by_the_doctor(postgres_url, sqlite_
     found = {}
     for url in (postgres_url, sqlite_url):
         config.write_text(f'[store]\nurl = "{url}"\n', encoding="utf-8")
-        findings = examine(load_settings(config, {}))
+        findings = run_checks(load_settings(config, {}))
         found[url] = [f.what for f in findings if f.part == "store" and not f.ok]
     assert "fsync = off" in found[postgres_url][0]
     assert found[sqlite_url] == []

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from dispatcher.config.settings import load_settings
-from dispatcher.doctor import examine
+from dispatcher.doctor import run_checks
 from dispatcher.local import liveness
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import upgrade
@@ -93,7 +93,7 @@ def test_an_import_without_a_writer_is_told_by_the_doctor_and_can_be_taken_over(
 
 def told(config):
     """What the doctor says of imports."""
-    return [found for found in examine(load_settings(config, {})) if found.part == "imports"]
+    return [found for found in run_checks(load_settings(config, {})) if found.part == "imports"]
 
 
 def test_a_key_with_the_same_file_is_one_campaign_with_another_an_error(config, tmp_path):

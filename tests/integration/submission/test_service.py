@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from dispatcher.campaigns.timing import Timing
-from dispatcher.cli.send import send_test
+from dispatcher.cli.send import send_test_message
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState, Encoding, RejectKind
 from dispatcher.store import campaigns, imports
@@ -209,7 +209,7 @@ def test_a_fallback_whose_windows_open_in_no_recipients_zone_is_refused_by_name(
 
 def test_a_test_message_that_is_not_taken_in_time_does_not_leave_later(sqlite_store):
     with ready(order()) as checked, pytest.raises(Refused, match=r"not accepted \(pending\)"):
-        send_test(sqlite_store, checked, "Hello", "+919800000009", within_s=0)
+        send_test_message(sqlite_store, checked, "Hello", "+919800000009", within_s=0)
     (test,) = rows(sqlite_store, CAMPAIGN)
     assert (test.state, counts_of(sqlite_store, test.id)) == ("cancelled", {"cancelled": 1})
 

@@ -8,7 +8,7 @@ import pytest
 
 from dispatcher.campaigns.gate import CampaignConstraints
 from dispatcher.campaigns.timing import Timing
-from dispatcher.campaigns.wording import hours_in_words, past_dates, rate_in_words, terms
+from dispatcher.campaigns.wording import hours_in_words, past_dates, rate_in_words, terms_in_words
 from dispatcher.status import Kind
 from tests.support.stores import settings
 
@@ -77,7 +77,7 @@ def schedule(*windows, blackouts=(), zone=KOLKATA):
     ],
 )  # fmt: skip
 def test_terms_say_when_how_fast_and_in_what_order(account, wanted, by_zone, told):
-    assert dict(terms(account, wanted, by_zone=by_zone)) == told
+    assert dict(terms_in_words(account, wanted, by_zone=by_zone)) == told
 
 
 def test_an_accounts_hours_name_the_kinds_that_have_their_own():

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from dispatcher.cli import COMMANDS, cli
 from dispatcher.cli.context import session_of, settings_from
-from dispatcher.cli.exit import explained
-from dispatcher.cli.lazy import Lazy, LazyGroup
+from dispatcher.cli.exit import report_errors
+from dispatcher.cli.lazy import LazyCommand, LazyGroup
 from dispatcher.errors import ConfigError, Refused, StoreError
 from tests.support.cli import ROOT, clean_environment, dispatcher
 
@@ -99,7 +99,7 @@ def test_a_command_that_is_not_built_yet_has_help():
 @click.argument("what")
 def fail(what: str) -> None:
     """Raises what it is told to, as commands may."""
-    with explained():
+    with report_errors():
         raise {
             "refused": Refused("no\x1b[31m money", "top\nup"),
             "store": StoreError("two\nlines"),
@@ -197,8 +197,8 @@ def test_the_configuration_is_read_once_and_by_those_who_ask(tmp_path):
 
 def test_a_lazy_group_imports_a_command_when_it_runs():
     table = {
-        "check": Lazy("dispatcher.cli.account.remote:check", "Ask."),
-        "broken": Lazy("dispatcher.no_such_module:command", "Cannot be imported."),
+        "check": LazyCommand("dispatcher.cli.account.remote:account_check", "Ask."),
+        "broken": LazyCommand("dispatcher.no_such_module:command", "Cannot be imported."),
     }
     group = LazyGroup(name="group", table=table)
     assert "Cannot be imported." in CliRunner().invoke(group, ["--help"]).output

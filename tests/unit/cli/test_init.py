@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from dispatcher.cli import cli
-from dispatcher.cli.init import starter
+from dispatcher.cli.init import starter_config
 from dispatcher.config.settings import Settings, load_settings
 from dispatcher.providers import provider_class
 
@@ -52,7 +52,7 @@ def test_the_file_loads_only_with_the_key(folder):
 
 def uncommented() -> dict:
     """The starter with every key that stands behind a # made one."""
-    return tomllib.loads(re.sub(r"^# (?=\w+ = )", "", starter(), flags=re.MULTILINE))
+    return tomllib.loads(re.sub(r"^# (?=\w+ = )", "", starter_config(), flags=re.MULTILINE))
 
 
 def test_every_key_stands_in_the_file():
@@ -66,9 +66,9 @@ def test_every_key_stands_in_the_file():
 
 def test_the_keys_behind_a_hash_show_their_defaults(folder):
     """Keys without a default show an example, and their comment says so in brackets."""
-    text = re.sub(r"^# (?=\w+ = )", "", starter(), flags=re.MULTILINE)
+    text = re.sub(r"^# (?=\w+ = )", "", starter_config(), flags=re.MULTILINE)
     (folder / "all.toml").write_text(text, encoding="utf-8")
-    (folder / "plain.toml").write_text(starter(), encoding="utf-8")
+    (folder / "plain.toml").write_text(starter_config(), encoding="utf-8")
     everything = load_settings(folder / "all.toml", ENV)
     plain = load_settings(folder / "plain.toml", ENV)
     for section in ("store", "broker"):
@@ -98,7 +98,7 @@ def test_a_file_that_is_there_is_kept_unless_forced(folder):
     assert (ended.exit_code, file.read_text(encoding="utf-8")) == (3, "# mine\n")
     assert "--force" in ended.stderr
     assert init("--force").exit_code == 0
-    assert file.read_text(encoding="utf-8") == starter()
+    assert file.read_text(encoding="utf-8") == starter_config()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 

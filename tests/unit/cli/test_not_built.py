@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from dispatcher.cli.exit import explained
+from dispatcher.cli.exit import report_errors
 from dispatcher.cli.not_built import unavailable_command, unavailable_options
 
 
@@ -19,7 +19,7 @@ def submit(file, known):
 
 class Explained(click.Group):
     def invoke(self, ctx):
-        with explained():
+        with report_errors():
             return super().invoke(ctx)
 
 

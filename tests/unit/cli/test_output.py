@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from dispatcher.cli.output import confirm, counted, print_json, print_line, print_table, safe_text
+from dispatcher.cli.output import confirm, pluralize, print_json, print_line, print_table, safe_text
 from dispatcher.status import Kind
 from tests.support.cli import ROOT
 
@@ -124,7 +124,7 @@ def test_a_long_line_is_broken_between_words_on_a_terminal_only(capsys):
 
 
 def test_one_is_not_many():
-    assert [counted(count, "row") for count in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
+    assert [pluralize(count, "row") for count in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
 
 
 @pytest.mark.parametrize(("typed", "answer"), [("y\n", "True"), ("n\n", "False"), ("\n", "False")])
