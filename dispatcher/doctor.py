@@ -16,7 +16,7 @@ from dispatcher.recovery.spill import spill_of
 from dispatcher.recovery.witness import Witness
 from dispatcher.store import accounts, imports, scheduler
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.migrate import current, standing
+from dispatcher.store.migrate import current_revision, revision_problem
 from dispatcher.store.table_values import AnyRow
 
 
@@ -56,7 +56,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
 
 def _check_store(store: Store) -> Iterator[CheckResult]:
     try:
-        wrong = standing(store)
+        wrong = revision_problem(store)
     except StoreError as error:
         yield CheckResult(part="store", ok=False, what=error.message, remedy=error.hint)
         return
@@ -64,7 +64,9 @@ def _check_store(store: Store) -> Iterator[CheckResult]:
         remedy = "run `dispatcher db upgrade`, or `dispatcher up`"
         yield CheckResult(part="store", ok=False, what=wrong, remedy=remedy)
     else:
-        yield CheckResult(part="store", ok=True, what=f"{store.name}, revision {current(store)}")
+        yield CheckResult(
+            part="store", ok=True, what=f"{store.name}, revision {current_revision(store)}"
+        )
         if not store.syncs():
             yield CheckResult(
                 part="store",
@@ -127,7 +129,7 @@ def _check_scheduler(store: Store) -> CheckResult:
 def _check_workers(store: Store, settings: Settings) -> Iterator[CheckResult]:
     with store.read() as conn:
         since = store_now(conn) - timedelta(seconds=settings.worker.lease_s)
-        seen = scheduler.workers(conn, since)
+        seen = scheduler.list_workers(conn, since)
     if not seen:
         remedy = "start `dispatcher up`, or `celery -A workers worker`"
         yield CheckResult(part="workers", ok=False, what="none seen", remedy=remedy)
@@ -172,7 +174,7 @@ def _with_wait_reason(what: str, account: AnyRow, now: datetime) -> str:
 
 def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:
     with store.read() as conn:
-        left = imports.without_writer(conn, store_now(conn))
+        left = imports.list_abandoned(conn, store_now(conn))
     for row in left:
         what = (
             f"the import of {row.source_name} (campaign {row.id}) was left unfinished and sends "
@@ -183,6 +185,6 @@ def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:
 
 def _list_corrections(store: Store) -> Iterator[CheckResult]:
     with store.read() as conn:
-        made = scheduler.corrections(conn)
+        made = scheduler.load_corrections(conn)
     for what, count in sorted(made.items()):
         yield CheckResult(part="sweep", ok=True, what=f"{count} × {what}")

@@ -58,7 +58,7 @@ class Leases:
             self._thread.join(timeout=5)
         try:
             with self._store.write() as conn:
-                scheduler.gone(conn, self._worker, store_now(conn))
+                scheduler.deregister_worker(conn, self._worker, store_now(conn))
         except DispatcherError as error:
             log.warning("the end of this worker could not be noted: %s", error)
 
@@ -81,7 +81,7 @@ class Leases:
             held = list(self._held)
         with self._store.write() as conn:
             now = store_now(conn)
-            scheduler.seen(conn, self._worker, self._concurrency, now)
+            scheduler.record_heartbeat(conn, self._worker, self._concurrency, now)
             renewed = batches.renew_leases(conn, held, now + self._lease)
         if renewed < len(held):
             log.info("%d of %d held batches ended or were lost", len(held) - renewed, len(held))

@@ -99,7 +99,7 @@ class Watchdog:
         """The batches that wait too long for this worker."""
         with self._services.store.read() as conn:
             # A store that is behind its witness hands nothing out: that is no stall of ours.
-            is_held = store_identity.held(conn) is not None
+            is_held = store_identity.load_hold_reason(conn) is not None
             queued = (
                 []
                 if is_held

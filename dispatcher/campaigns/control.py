@@ -15,7 +15,7 @@ from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.policy.routes import legs_of, route_of
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import accounts, campaigns, costs, doubts, fallback_moves, scheduler
-from dispatcher.store.column_types import in_digits
+from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.table_values import AnyRow
 
@@ -62,10 +62,10 @@ class CampaignView:
 def find_campaign(conn: Connection, reference: str) -> AnyRow:
     """A campaign by id or name. Raises UsageProblem where there is none, or more than one."""
     if reference.isascii() and reference.isdigit() and len(reference) <= _MAX_ID_DIGITS:
-        found = campaigns.get(conn, int(reference))
+        found = campaigns.load_campaign(conn, int(reference))
         if found is not None:
             return found
-    rows = campaigns.named(conn, reference)
+    rows = campaigns.find_by_name(conn, reference)
     if len(rows) > 1:
         ids = ", ".join(str(row.id) for row in rows[:10])
         raise UsageProblem(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")
@@ -83,14 +83,14 @@ def load_view(store: Store, reference: str) -> CampaignView:
 
 
 def _build_view(conn: Connection, campaign: AnyRow) -> CampaignView:
-    counts = campaigns.totals(conn, [campaign.id])[campaign.id]
+    counts = campaigns.count_messages(conn, [campaign.id])[campaign.id]
     account = accounts.find_account(conn, campaign.account)
-    polls = campaigns.poll_times(conn, campaign.id)
+    polls = campaigns.load_poll_times(conn, campaign.id)
     doubt = doubts.doubt_outlook(conn, campaign.id)
     return CampaignView(
         campaign=campaign,
         counts=_with_intake(campaign, counts),
-        batches=campaigns.batch_states(conn, campaign.id),
+        batches=campaigns.count_batches(conn, campaign.id),
         account_paused_by=account.paused_by if account is not None else None,
         account_pause_reason=account.pause_reason if account is not None else None,
         polls=polls.n,
@@ -99,7 +99,9 @@ def _build_view(conn: Connection, campaign: AnyRow) -> CampaignView:
         doubt_next_at=doubt.next_at,
         account_trouble=account.breaker_reason if account is not None else None,
         account_waits_for=waits_for(account, store_now(conn)),
-        moves=fallback_moves.history(conn, campaign.id) if campaign.routes is not None else (),
+        moves=fallback_moves.load_fallback_history(conn, campaign.id)
+        if campaign.routes is not None
+        else (),
         cost=costs.campaign_cost(conn, campaign.id),
     )
 
@@ -109,8 +111,8 @@ def newest_campaigns(
 ) -> list[tuple[AnyRow, dict[str, int]]]:
     """The newest campaigns with their counts."""
     with store.read() as conn:
-        rows = campaigns.newest(conn, limit=limit, states=states)
-        counts = campaigns.totals(conn, [row.id for row in rows])
+        rows = campaigns.list_newest(conn, limit=limit, states=states)
+        counts = campaigns.count_messages(conn, [row.id for row in rows])
     return [(row, _with_intake(row, counts[row.id])) for row in rows]
 
 
@@ -151,7 +153,7 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
         "source": campaign.source_name,
         "rows": campaign.rows,
         "parts": campaign.parts,
-        "cost": in_digits(shown.cost),
+        "cost": format_price(shown.cost),
         "priority": campaign.priority,
         "rate": campaign.rate,
         "start_at": _iso_time(campaign.start_at),
@@ -204,7 +206,7 @@ def set_terms(store: Store, reference: str, values: dict[str, Any], timeout_s: f
         campaign = find_campaign(conn, reference)
         if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
             raise Refused(f"campaign {campaign.id} is {campaign.state}: there is nothing to change")
-        campaigns.change_terms(
+        campaigns.change_settings(
             conn,
             campaign.id,
             values,
@@ -237,15 +239,15 @@ def _change_state(
                 f"can become {new}"
             )
         if new is CampaignState.CANCELLED:
-            campaigns.end_waiting(conn, campaign.id, MessageState.CANCELLED, now)
-            campaigns.finish_done(conn, now)
+            campaigns.end_waiting_batches(conn, campaign.id, MessageState.CANCELLED, now)
+            campaigns.finish_campaigns(conn, now)
         return find_campaign(conn, str(campaign.id))
 
 
 def scheduler_silence_s(store: Store) -> float | None:
     """Seconds since a scheduler was seen; None where none ever was."""
     with store.read() as conn:
-        ticked = scheduler.last_tick(conn)
+        ticked = scheduler.last_tick_at(conn)
         return None if ticked is None else (store_now(conn) - ticked).total_seconds()
 
 

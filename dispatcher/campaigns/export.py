@@ -10,7 +10,7 @@ import orjson
 from dispatcher.recipients.validation import RejectedRow
 from dispatcher.status import MessageState, RejectKind
 from dispatcher.store import messages
-from dispatcher.store.column_types import in_digits
+from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store
 from dispatcher.store.table_values import AnyRow
 
@@ -40,7 +40,7 @@ def write_export(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: b
     streams = [_rejects(store, campaign)]
     if not rejects_only:
         with store.read() as conn:
-            lanes = messages.lanes(conn, campaign.id)
+            lanes = messages.list_batches_by_encoding(conn, campaign.id)
         streams += [_lane(store, campaign, lane) for lane in lanes]
     count = 0
     for _row, line in heapq.merge(*streams, key=lambda item: item[0]):
@@ -78,7 +78,7 @@ def _lane(
     """Batches of one encoding: their rows stand in the file's order already."""
     for batch in batches:
         with store.read() as conn:
-            rows, cells = messages.of_range(conn, campaign.id, batch.first_seq, batch.size)
+            rows, cells = messages.load_range(conn, campaign.id, batch.first_seq, batch.size)
         for message, original in zip(rows, cells, strict=True):
             yield message.row, _line(message, message.account or batch.account, original)
 
@@ -95,7 +95,7 @@ def _line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:
         quote_formula(message.provider_message_id),
         quote_formula(message.job_id) if was_accepted else None,
         message.parts,
-        in_digits(message.cost),
+        format_price(message.cost),
         message.attempts,
         quote_formula(message.error_code),
         quote_formula(message.error),
@@ -109,7 +109,7 @@ def _rejects(store: Store, campaign: AnyRow) -> Iterator[tuple[int, list[Any]]]:
     after = 0
     while True:
         with store.read() as conn:
-            page = messages.rejects(conn, campaign.id, after)
+            page = messages.list_rejects(conn, campaign.id, after)
         if not page:
             return
         for reject in page:

@@ -37,7 +37,7 @@ def db_upgrade(ctx: click.Context) -> None:
     """
     from dispatcher.store import migrate
 
-    before, after = migrate.upgrade(settings_from(ctx).store.url)
+    before, after = migrate.upgrade_store(settings_from(ctx).store.url)
     if before == after:
         click.echo(f"the store is at revision {after} already")
     else:
@@ -57,4 +57,4 @@ def db_current(ctx: click.Context) -> None:
     from dispatcher.store.engine import Store
 
     store = Store(settings_from(ctx).store.url)
-    click.echo(f"{store.name}: {migrate.current(store) or 'no tables yet'}")
+    click.echo(f"{store.name}: {migrate.current_revision(store) or 'no tables yet'}")

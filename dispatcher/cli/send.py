@@ -44,7 +44,7 @@ def send_command(ctx: click.Context, /, **given: Any) -> None:
     from dispatcher.cli.provider_calls import fetch_directory, select_account
     from dispatcher.errors import Refused
     from dispatcher.store.engine import Store
-    from dispatcher.store.migrate import make_new
+    from dispatcher.store.migrate import create_tables_if_new
     from dispatcher.submission import service
 
     refuse_empty_options(ctx, but={"text"})
@@ -57,7 +57,7 @@ def send_command(ctx: click.Context, /, **given: Any) -> None:
         provider,
         lambda wish: provider.resolve_route(wish, fetch_directory(account, provider)),
     ) as ready:
-        make_new(store)
+        create_tables_if_new(store)
         known = None
         if given["idempotency_key"] is not None:
             known = service.find_submitted(store, ready)

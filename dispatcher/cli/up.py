@@ -52,7 +52,7 @@ def up_command(
     from dispatcher.local.broker import broker_url
     from dispatcher.local.supervisor import Supervisor
     from dispatcher.store.engine import Store
-    from dispatcher.store.migrate import upgrade
+    from dispatcher.store.migrate import upgrade_store
 
     settings = settings_from(ctx)
     url = broker_url(settings.broker.url, settings.store.url)
@@ -60,7 +60,7 @@ def up_command(
     port = celery.free_flower_port(flower_port) if wants_flower else None
     children = list(celery.celery_children(settings, url, workers=workers, level=loglevel))
     with _embedded_broker(settings) as broker, Supervisor(click.echo) as supervisor:
-        upgrade(settings.store.url)
+        upgrade_store(settings.store.url)
         for child in children:
             supervisor.add(child)
 

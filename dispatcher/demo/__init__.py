@@ -27,7 +27,7 @@ from dispatcher.recipients.validation import Preview
 from dispatcher.status import Encoding
 from dispatcher.store import campaigns as stored_campaigns
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import upgrade
+from dispatcher.store.migrate import upgrade_store
 from dispatcher.submission import service
 from dispatcher.submission.request import SubmissionRequest
 from dispatcher.types import Directory
@@ -103,7 +103,7 @@ class Demo:
         """Number, encoding, size and outcomes of each batch."""
         store = Store(f"sqlite:///{self.folder}/demo.db")
         with store.read() as conn:
-            rows = stored_campaigns.batches(conn, view.campaign.id)
+            rows = stored_campaigns.list_batches(conn, view.campaign.id)
         return [
             (
                 b.seq + 1, Encoding(b.encoding).label, b.size, b.delivered, b.undelivered,
@@ -130,7 +130,7 @@ class Demo:
                 name="simulator", argv=[*simulator, *options], ready_pattern='"base_urls"', wave=3
             )
         )
-        upgrade(f"sqlite:///{self.folder}/demo.db")  # while the simulator starts
+        upgrade_store(f"sqlite:///{self.folder}/demo.db")  # while the simulator starts
         self.wait(lambda: self._supervisor.ready("simulator"), "the simulator")
         ready = next(line for line in self.log if '"base_urls"' in line)
         base_url = json.loads(ready.partition("| ")[2])["base_urls"]["thesmspoint"]

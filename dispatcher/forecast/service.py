@@ -50,7 +50,7 @@ def _work_of(ready: ValidatedSubmission, preview: Preview) -> Work:
     timing = ready.request.timing
     return Work(
         pending=_pending(ready, preview),
-        priority=workloads.rank(ready.request.constraints),
+        priority=workloads.effective_priority(ready.request.constraints),
         messages_per_second=timing.rate,
         start_at=timing.start_at,
         expire_at=timing.expire_at,
@@ -79,7 +79,7 @@ def _pending(ready: ValidatedSubmission, preview: Preview) -> tuple[Pending, ...
 def works_of(conn: Connection, settings: ProviderSettings, account: str) -> dict[int, Work]:
     """What every open campaign of the account has left, by campaign."""
     works: dict[int, Work] = {}
-    for row in workloads.of_account(conn, account):
+    for row in workloads.load_open_work(conn, account):
         pending = Pending(
             messages=int(row.messages),
             parts=int(row.parts_left),
@@ -92,7 +92,7 @@ def works_of(conn: Connection, settings: ProviderSettings, account: str) -> dict
             continue
         works[row.id] = Work(
             pending=(pending,),
-            priority=workloads.rank(row),
+            priority=workloads.effective_priority(row),
             messages_per_second=row.rate,
             start_at=row.start_at,
             expire_at=row.expire_at,

@@ -34,9 +34,9 @@ def in_need(
     known = accounts.all_accounts(conn)
     return [
         campaign.id
-        for campaign in fallback_moves.with_fallback(conn)
+        for campaign in fallback_moves.list_with_fallback(conn)
         if _is_out(campaign.account, known, configured, now)
-        or fallback_moves.has_elsewhere(conn, campaign)
+        or fallback_moves.has_batches_at_other_accounts(conn, campaign)
     ]
 
 
@@ -52,12 +52,12 @@ def advance(
     A large campaign moves in several transactions: in between, each batch is at one account or at
     the other, and none is released where the campaign no longer is.
     """
-    found = next((c for c in fallback_moves.with_fallback(conn) if c.id == campaign_id), None)
+    found = next((c for c in fallback_moves.list_with_fallback(conn) if c.id == campaign_id), None)
     if found is None:
         return None
     names = sorted({leg.account for leg in legs_of(found)} & configured.keys())
     known = {name: row for name in names if (row := accounts.lock_account(conn, name)) is not None}
-    campaign = fallback_moves.lock(conn, campaign_id)
+    campaign = fallback_moves.lock_running_campaign(conn, campaign_id)
     if campaign is None:
         return None
     to: str = campaign.account
@@ -66,9 +66,11 @@ def advance(
         if not healthy:
             return None
         to = healthy[0]
-        fallback_moves.switch(conn, campaign, to, _why(known.get(campaign.account)), now)
+        fallback_moves.switch_account(conn, campaign, to, _why(known.get(campaign.account)), now)
     shown = partial(_waiting, campaign)
-    count = fallback_moves.move(conn, campaign, to, _limits(adapter(to), campaign), shown, now)
+    count = fallback_moves.move_batches(
+        conn, campaign, to, _limits(adapter(to), campaign), shown, now
+    )
     return Moved(to, f"campaign {campaign_id}: {count} pending messages moved to account {to}")
 
 

@@ -22,7 +22,7 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
     At most `max_in_flight` requests of the account are out at a time, whoever releases. Nothing is
     released from a store that is behind its witness.
     """
-    if store_identity.held(conn) is not None:
+    if store_identity.load_hold_reason(conn) is not None:
         return []
     account = accounts.lock_account(conn, name)
     if account is None or account.paused_by is not None:
@@ -46,7 +46,7 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
 
     chosen = list(choose(contenders, due, budget))
     for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
-        campaigns.set_turn(conn, contender.campaign_id, contender.served, now)
+        campaigns.set_virtual_time(conn, contender.campaign_id, contender.served, now)
     if chosen:
         last, batch = chosen[-1]
         accounts.advance_virtual_time(conn, name, last.served - batch.size)
@@ -108,7 +108,7 @@ def _contender(
                 lane.book(_unpaid(batch))
     return Contender(
         campaign_id=campaign.id,
-        rank=-workloads.rank(campaign),
+        rank=-workloads.effective_priority(campaign),
         # Whoever was closed, paused or not there has no claim to what others got meanwhile.
         served=max(campaign.turn, account.turn),
         lane=lane,

@@ -32,7 +32,7 @@ def examine(store: Store, client: "redis.Redis | None") -> Standing:
     remembered = witness.ask_redis()
     with store.write() as conn:
         held = witness.look(conn, remembered=remembered)
-        row = store_identity.ensure(conn)
+        row = store_identity.ensure_identity(conn)
         return Standing(
             held=held,
             is_behind=row.witnessed_id > row.attempt_id,
@@ -45,7 +45,7 @@ def adopt(
 ) -> dict[int, int]:
     """Make the store the truth again; messages put in doubt, by campaign. See `identity.adopt`."""
     with store.write() as conn:
-        doubted = store_identity.adopt(conn, doubt=doubt, actor=actor, now=store_now(conn))
+        doubted = store_identity.adopt_store(conn, doubt=doubt, actor=actor, now=store_now(conn))
     witness = Witness(store, client=client)
     with store.write() as conn:
         witness.look(conn)

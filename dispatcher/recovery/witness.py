@@ -105,19 +105,19 @@ class Witness:
         """
         if self._is_replaced():
             return f"the file of the store was replaced while it was in use ({_ADOPT})"
-        before = store_identity.get(conn)
-        row = store_identity.ensure(conn)
+        before = store_identity.load_identity(conn)
+        row = store_identity.ensure_identity(conn)
         is_new = before is None or before.place is None
         # In this order: what a witness saw was committed before, and is found in the store.
         witnessed = max(self._witnessed(row), remembered)
-        known = max(row.attempt_id, store_identity.highest_attempt(conn))
-        place = store_identity.place(conn)
+        known = max(row.attempt_id, store_identity.highest_attempt_id(conn))
+        place = store_identity.locate_tables(conn)
         held = self._verdict(conn, row, known, witnessed, None if is_new else place)
         seen: dict[str, Any] = {"attempt_id": known, "witnessed_id": witnessed, "held": held}
         if held is None:
             seen["place"] = place
         if any(row._mapping[name] != value for name, value in seen.items()):
-            store_identity.note(conn, **seen)
+            store_identity.update_identity(conn, **seen)
         with self._lock:
             own = self._seen
             if own is None or own.store_id != row.store_id or own.attempt_id < known:
@@ -128,14 +128,14 @@ class Witness:
     def judge(self) -> str | None:
         """Why the store is held, without noting anything; None also before its first campaign."""
         with self._store.read() as conn:
-            row = store_identity.get(conn)
+            row = store_identity.load_identity(conn)
         if row is None or row.place is None or row.held is not None:
             return row.held if row is not None else None
         witnessed = self._witnessed(row)
         # Read anew: what the witnesses saw must have been committed before it is looked for.
         with self._store.read() as conn:
-            known = max(row.attempt_id, store_identity.highest_attempt(conn))
-            return self._verdict(conn, row, known, witnessed, store_identity.place(conn))
+            known = max(row.attempt_id, store_identity.highest_attempt_id(conn))
+            return self._verdict(conn, row, known, witnessed, store_identity.locate_tables(conn))
 
     def may_claim(self, conn: Connection) -> bool:
         """Whether work may be taken: nobody holds the store, and it did not go back under us."""
@@ -143,10 +143,10 @@ class Witness:
             return False
         with self._lock:
             seen = self._seen
-        row = store_identity.get(conn)
+        row = store_identity.load_identity(conn)
         if seen is None or row is None or row.store_id != seen.store_id:
             return self.look(conn) is None
-        return row.held is None and store_identity.highest_attempt(conn) >= seen.attempt_id
+        return row.held is None and store_identity.highest_attempt_id(conn) >= seen.attempt_id
 
     def begun(self, attempt_ids: Sequence[int]) -> None:
         """Remember committed attempts, before their first byte leaves."""
@@ -191,7 +191,7 @@ class Witness:
             store_id = self._seen.store_id if self._seen is not None else None
         if store_id is None:
             with self._store.read() as conn:
-                row = store_identity.get(conn)
+                row = store_identity.load_identity(conn)
             store_id = row.store_id if row is not None else None
         if self._client is None or store_id is None:
             return 0

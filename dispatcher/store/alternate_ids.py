@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Text, insert, select
 
-from dispatcher.store.table_values import insert_or_ignore, value_set
-from dispatcher.store.tables import OTHER_ID
+from dispatcher.store.table_values import insert_or_ignore, literal_table
+from dispatcher.store.tables import ALTERNATE_ID
 
 
-class OtherId(NamedTuple):
+class AlternateMessageId(NamedTuple):
     """An id, and whose it is; `attempt_id` is the request that it came of."""
 
     account: str
@@ -24,26 +24,26 @@ class OtherId(NamedTuple):
     attempt_id: int
 
 
-def known(conn: Connection, account: str, ids: Collection[str]) -> list[OtherId]:
+def find_known(conn: Connection, account: str, ids: Collection[str]) -> list[AlternateMessageId]:
     """Of `ids` those that stand here."""
     if not ids:
         return []
-    given = value_set(conn, [("id", Text())], [(message_id,) for message_id in ids])
-    columns = [OTHER_ID.c[name] for name in OtherId._fields]
+    given = literal_table(conn, [("id", Text())], [(message_id,) for message_id in ids])
+    columns = [ALTERNATE_ID.c[name] for name in AlternateMessageId._fields]
     rows = conn.execute(
         select(*columns).where(
-            OTHER_ID.c.account == account, OTHER_ID.c.provider_message_id == given.c.id
+            ALTERNATE_ID.c.account == account, ALTERNATE_ID.c.provider_message_id == given.c.id
         )
     )
-    return [OtherId(*row) for row in rows]
+    return [AlternateMessageId(*row) for row in rows]
 
 
-def match(conn: Connection, ids: Iterable[OtherId], now: datetime) -> None:
+def insert_matched(conn: Connection, ids: Iterable[AlternateMessageId], now: datetime) -> None:
     """Enter ids that a look gave to messages. Raises StoreError where one is used already."""
-    conn.execute(insert(OTHER_ID), [{**one._asdict(), "at": now} for one in ids])
+    conn.execute(insert(ALTERNATE_ID), [{**one._asdict(), "at": now} for one in ids])
 
 
-def keep(conn: Connection, ids: Iterable[OtherId], now: datetime) -> None:
+def keep_former(conn: Connection, ids: Iterable[AlternateMessageId], now: datetime) -> None:
     """Enter ids of former attempts, so that late receipts find their message."""
     for one in ids:
-        insert_or_ignore(conn, OTHER_ID, {**one._asdict(), "at": now})
+        insert_or_ignore(conn, ALTERNATE_ID, {**one._asdict(), "at": now})

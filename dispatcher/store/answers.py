@@ -30,7 +30,7 @@ from dispatcher.store.batch_endings import count_moved, lock_if_owned
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim
 from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import doubt_columns
-from dispatcher.store.table_values import ValueSet, one_or_all
+from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, MESSAGE
 
 # Made once: each stands in the way of every other writer for as long as it takes to make.
@@ -186,12 +186,12 @@ def _accept_messages(
 
 
 @cache
-def _accept_stmt(dialect: str, *, is_one: bool) -> tuple[Any, ValueSet]:
+def _accept_stmt(dialect: str, *, is_one: bool) -> tuple[Any, TableParameter]:
     """Acceptances; they return whose they were, unless all are of one attempt.
 
     That one often has thousands of messages, whose rows nobody has to look at then.
     """
-    given = ValueSet(
+    given = TableParameter(
         dialect,
         [
             ("seq", Integer()), ("provider_id", Text()), ("cost", Money()),
@@ -234,8 +234,8 @@ def _mark_messages(
 
 
 @cache
-def _mark_stmt(dialect: str) -> tuple[Update, ValueSet]:
-    given = ValueSet(
+def _mark_stmt(dialect: str) -> tuple[Update, TableParameter]:
+    given = TableParameter(
         dialect,
         [("seq", Integer()), ("code", Text()), ("reason", Text()), ("attempt", BigInteger())],
     )
@@ -278,7 +278,7 @@ def _close_attempts(
             }
         )
     if given:
-        conn.execute(_CLOSE, one_or_all(given))
+        conn.execute(_CLOSE, single_or_many(given))
 
 
 def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:

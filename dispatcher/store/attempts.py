@@ -25,7 +25,7 @@ from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Message
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batch_endings import cancel_held_batch
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim, hand_back
-from dispatcher.store.table_values import AnyRow, ValueSet, one_or_all
+from dispatcher.store.table_values import AnyRow, TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 
 # Made once: each stands in the way of every other writer for as long as it takes to make.
@@ -82,7 +82,9 @@ class LockedForBegin:
 def lock_for_begin(conn: Connection, held: Claim) -> LockedForBegin:
     """Lock the account and the campaign of a batch."""
     account = accounts.lock_account(conn, held.account)
-    return LockedForBegin(account=account, campaign=campaigns.hold(conn, held.campaign_id))
+    return LockedForBegin(
+        account=account, campaign=campaigns.lock_campaign_shared(conn, held.campaign_id)
+    )
 
 
 def begin_attempts(
@@ -126,7 +128,7 @@ def begin_attempts(
     ids = _insert_attempts(conn, held, requests, terms, now)
     accounts.record_paid_until(conn, held.account, terms.paid_for_s, now)
     if terms.campaign_paid_for_s is not None:
-        campaigns.pay(conn, held.campaign_id, terms.campaign_paid_for_s, now)
+        campaigns.extend_paid_until(conn, held.campaign_id, terms.campaign_paid_for_s, now)
     if terms.daily_limit is not None:
         accounts.count_today(conn, account, messages, terms.day_until, now)
     return BegunBatch(attempt_ids=ids, at=now, until=may_leave.until)
@@ -154,7 +156,7 @@ def _insert_attempts(
         }
         for seqs, offset in zip(requests, terms.offsets_s, strict=True)
     ]
-    ids: list[int] = list(conn.execute(_OPEN, one_or_all(rows)).scalars())
+    ids: list[int] = list(conn.execute(_OPEN, single_or_many(rows)).scalars())
     messages = sum(map(len, requests))
     if len(requests) == 1 and messages == held.size:
         carried = conn.execute(_CARRY_ALL, {**held.bound, "carried_by": ids[0]}).rowcount
@@ -172,8 +174,8 @@ def _insert_attempts(
 
 
 @cache
-def _carry_stmt(dialect: str) -> tuple[Update, ValueSet]:
-    given = ValueSet(dialect, [("seq", Integer()), ("attempt", BigInteger())])
+def _carry_stmt(dialect: str) -> tuple[Update, TableParameter]:
+    given = TableParameter(dialect, [("seq", Integer()), ("attempt", BigInteger())])
     statement = (
         update(MESSAGE)
         .where(_PENDING, MESSAGE.c.seq == given.table.c.seq)

@@ -143,7 +143,7 @@ def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime)
         .where(ATTEMPT.c.id == attempt_id)
         .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now, doubt_at=None, reconcile_at=None)
     )
-    campaigns.reopen(conn, held.campaign_id, now)
+    campaigns.reopen_finished(conn, held.campaign_id, now)
     return moved
 
 

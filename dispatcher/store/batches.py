@@ -24,7 +24,7 @@ from sqlalchemy import (
 from dispatcher.policy.fair_queue import DueBatch
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store.doubts import doubt_columns
-from dispatcher.store.table_values import AnyRow, value_set
+from dispatcher.store.table_values import AnyRow, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 
 LOST = "the worker that held it was lost before an answer was stored"
@@ -240,7 +240,7 @@ def renew_leases(conn: Connection, held: Iterable[tuple[int, int]], lease_until:
     pairs = list(held)
     if not pairs:
         return 0
-    given = value_set(conn, [("id", BigInteger()), ("fence", Integer())], pairs)
+    given = literal_table(conn, [("id", BigInteger()), ("fence", Integer())], pairs)
     return conn.execute(
         update(BATCH)
         .where(
@@ -279,7 +279,7 @@ def return_queued(conn: Connection, tickets: Sequence[Ticket]) -> int:
 
     A ticket that was handed out all the same is worth nothing from now on.
     """
-    given = value_set(
+    given = literal_table(
         conn, [("id", BigInteger()), ("fence", Integer())], [(t.id, t.fence) for t in tickets]
     )
     return conn.execute(

@@ -28,33 +28,33 @@ from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 #: The per-state counters of a batch, by the state's public name.
 COUNTERS = (*(state.label for state in MessageState), "no_receipt")
 #: Also of cancelled campaigns until what was in flight is settled: the partial index's condition.
-_OPEN = CAMPAIGN.c.finished_at.is_(None)
+_IS_OPEN = CAMPAIGN.c.finished_at.is_(None)
 #: The literal lets both databases use the partial index.
 _HAS_PENDING = exists().where(
     BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state == literal_column("0")
 )
-_ANY_OPEN = select(CAMPAIGN.c.id).where(_OPEN).limit(1)
+_ANY_OPEN = select(CAMPAIGN.c.id).where(_IS_OPEN).limit(1)
 _BY_ID = select(CAMPAIGN).where(CAMPAIGN.c.id == bindparam("campaign"))
-_SHARED = _BY_ID.with_for_update(read=True)
+_BY_ID_SHARED = _BY_ID.with_for_update(read=True)
 
 
-def get(conn: Connection, campaign_id: int) -> AnyRow | None:
+def load_campaign(conn: Connection, campaign_id: int) -> AnyRow | None:
     """One campaign."""
     return conn.execute(_BY_ID, {"campaign": campaign_id}).one_or_none()
 
 
-def hold(conn: Connection, campaign_id: int) -> AnyRow:
+def lock_campaign_shared(conn: Connection, campaign_id: int) -> AnyRow:
     """One campaign, as it stays until the transaction ends."""
-    return conn.execute(_SHARED, {"campaign": campaign_id}).one()
+    return conn.execute(_BY_ID_SHARED, {"campaign": campaign_id}).one()
 
 
-def named(conn: Connection, name: str) -> Sequence[AnyRow]:
+def find_by_name(conn: Connection, name: str) -> Sequence[AnyRow]:
     """Campaigns of that name, newest first."""
     query = select(CAMPAIGN).where(CAMPAIGN.c.name == name).order_by(CAMPAIGN.c.id.desc())
     return conn.execute(query).all()
 
 
-def newest(conn: Connection, *, limit: int, states: Sequence[str] = ()) -> Sequence[AnyRow]:
+def list_newest(conn: Connection, *, limit: int, states: Sequence[str] = ()) -> Sequence[AnyRow]:
     """The newest campaigns, of `states` only where given."""
     query = select(CAMPAIGN).order_by(CAMPAIGN.c.id.desc()).limit(limit)
     if states:
@@ -62,7 +62,7 @@ def newest(conn: Connection, *, limit: int, states: Sequence[str] = ()) -> Seque
     return conn.execute(query).all()
 
 
-def totals(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str, int]]:
     """Messages per state and campaign: sums over batches, never a scan of messages."""
     sums = [func.coalesce(func.sum(BATCH.c[name]), 0).label(name) for name in COUNTERS]
     rows = conn.execute(
@@ -75,7 +75,7 @@ def totals(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str,
     return {campaign_id: found.get(campaign_id, dict(none)) for campaign_id in campaign_ids}
 
 
-def batch_states(conn: Connection, campaign_id: int) -> dict[str, int]:
+def count_batches(conn: Connection, campaign_id: int) -> dict[str, int]:
     """Batches per state."""
     rows = conn.execute(
         select(BATCH.c.state, func.count().label("n"))
@@ -86,13 +86,13 @@ def batch_states(conn: Connection, campaign_id: int) -> dict[str, int]:
     return counts | {BatchState(row.state).label: row.n for row in rows}
 
 
-def batches(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
+def list_batches(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
     """The campaign's batches in order."""
     query = select(BATCH).where(BATCH.c.campaign_id == campaign_id).order_by(BATCH.c.seq)
     return conn.execute(query).all()
 
 
-def same_content(conn: Connection, content_key: str, since: datetime) -> AnyRow | None:
+def find_same_content(conn: Connection, content_key: str, since: datetime) -> AnyRow | None:
     """The newest campaign of the same content that was accepted after `since`."""
     query = (
         select(CAMPAIGN)
@@ -107,13 +107,13 @@ def same_content(conn: Connection, content_key: str, since: datetime) -> AnyRow 
     return conn.execute(query).one_or_none()
 
 
-def with_idempotency_key(conn: Connection, key: str) -> AnyRow | None:
+def find_by_idempotency_key(conn: Connection, key: str) -> AnyRow | None:
     """The campaign that was submitted with this key."""
     query = select(CAMPAIGN).where(CAMPAIGN.c.idempotency_key == key)
     return conn.execute(query).one_or_none()
 
 
-def any_open(conn: Connection) -> bool:
+def has_open_campaign(conn: Connection) -> bool:
     """Whether there is a campaign that is not over: without one a tick has little to do."""
     return conn.execute(_ANY_OPEN).first() is not None
 
@@ -126,7 +126,7 @@ def start_due(conn: Connection, now: datetime) -> list[int]:
             .where(
                 CAMPAIGN.c.state == CampaignState.SCHEDULED,
                 or_(CAMPAIGN.c.start_at.is_(None), CAMPAIGN.c.start_at <= now),
-                _OPEN,
+                _IS_OPEN,
             )
             .values(state=CampaignState.RUNNING)
             .returning(CAMPAIGN.c.id)
@@ -134,20 +134,20 @@ def start_due(conn: Connection, now: datetime) -> list[int]:
     )
 
 
-def pay(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:
+def extend_paid_until(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:
     """Note until when the campaign's own rate is paid; never an earlier time than was noted."""
     paid_until = now + timedelta(seconds=paid_for_s)
     given = {"campaign": campaign_id, "until": paid_until}
-    conn.execute(_paying(conn.dialect.name), given)
+    conn.execute(_extend_paid_until_stmt(conn.dialect.name), given)
 
 
 @cache
-def _paying(dialect: str) -> Update:
+def _extend_paid_until_stmt(dialect: str) -> Update:
     until = later_of(dialect, CAMPAIGN.c.paid_until, bindparam("until", type_=UtcTime()))
     return update(CAMPAIGN).where(CAMPAIGN.c.id == bindparam("campaign")).values(paid_until=until)
 
 
-def set_turn(conn: Connection, campaign_id: int, served: int, now: datetime) -> None:
+def set_virtual_time(conn: Connection, campaign_id: int, served: int, now: datetime) -> None:
     """Store what a campaign was served; its first release is its start."""
     conn.execute(
         update(CAMPAIGN)
@@ -184,7 +184,7 @@ def change_state(
     return bool(done)
 
 
-def reopen(conn: Connection, campaign_id: int, now: datetime) -> bool:
+def reopen_finished(conn: Connection, campaign_id: int, now: datetime) -> bool:
     """`finished → scheduled` for one that has work again: the next tick starts it, in fair order.
 
     False where it had not finished.
@@ -203,7 +203,7 @@ def reopen(conn: Connection, campaign_id: int, now: datetime) -> bool:
     return done
 
 
-def change_terms(
+def change_settings(
     conn: Connection,
     campaign_id: int,
     values: dict[str, Any],
@@ -220,8 +220,8 @@ def change_terms(
     detail = ", ".join(f"{name} = {value}" for name, value in values.items())
     if "rate" in values:
         old = conn.execute(select(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).with_for_update())
-        paid_until = _at_rate(old.one(), values["rate"], now)
-        if paid_until is not None and (last := _last_under_way(conn, campaign_id)) is not None:
+        paid_until = _paid_until_at_rate(old.one(), values["rate"], now)
+        if paid_until is not None and (last := _last_open_attempt(conn, campaign_id)) is not None:
             paid_for = timedelta(seconds=last.size / values["rate"])
             paid_until = max(paid_until, last.deadline - deadline_after + paid_for)
         values = values | {"paid_until": paid_until}
@@ -233,7 +233,7 @@ def change_terms(
     )
 
 
-def _at_rate(campaign: AnyRow, rate: float | None, now: datetime) -> datetime | None:
+def _paid_until_at_rate(campaign: AnyRow, rate: float | None, now: datetime) -> datetime | None:
     """Until when the campaign is paid once its rate is `rate`."""
     if rate is None or campaign.rate is None or campaign.paid_until is None:
         return None
@@ -242,7 +242,7 @@ def _at_rate(campaign: AnyRow, rate: float | None, now: datetime) -> datetime | 
     return now + max(timedelta(), left) * share
 
 
-def _last_under_way(conn: Connection, campaign_id: int) -> AnyRow | None:
+def _last_open_attempt(conn: Connection, campaign_id: int) -> AnyRow | None:
     """Of the requests that have begun and have no answer, the one that starts last."""
     return conn.execute(
         select(ATTEMPT.c.deadline, ATTEMPT.c.size)
@@ -257,22 +257,24 @@ def _last_under_way(conn: Connection, campaign_id: int) -> AnyRow | None:
     ).one_or_none()
 
 
-def lapse_due(conn: Connection, now: datetime) -> int:
+def lapse_expired(conn: Connection, now: datetime) -> int:
     """`pending → lapsed` in batches that nobody holds, of campaigns that expired; how many."""
     expired = select(CAMPAIGN.c.id).where(
         CAMPAIGN.c.state.in_(
             [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
         ),
         CAMPAIGN.c.expire_at <= now,
-        _OPEN,
+        _IS_OPEN,
     )
     return sum(
-        end_waiting(conn, campaign_id, MessageState.LAPSED, now)
+        end_waiting_batches(conn, campaign_id, MessageState.LAPSED, now)
         for campaign_id in conn.execute(expired).scalars().all()
     )
 
 
-def end_waiting(conn: Connection, campaign_id: int, state: MessageState, now: datetime) -> int:
+def end_waiting_batches(
+    conn: Connection, campaign_id: int, state: MessageState, now: datetime
+) -> int:
     """Make the messages of batches that nobody holds `cancelled` or `lapsed`; how many."""
     counter = BATCH.c[state.label]
     ended = BatchState.CANCELLED if state is MessageState.CANCELLED else BatchState.SETTLED
@@ -291,7 +293,7 @@ def end_waiting(conn: Connection, campaign_id: int, state: MessageState, now: da
         .returning(BATCH.c.first_seq, BATCH.c.size)
     ).all()
     done = 0
-    for first, last in _joined(sorted((r.first_seq, r.size) for r in rows)):
+    for first, last in _join_ranges(sorted((r.first_seq, r.size) for r in rows)):
         done += conn.execute(
             update(MESSAGE)
             .where(
@@ -304,14 +306,14 @@ def end_waiting(conn: Connection, campaign_id: int, state: MessageState, now: da
     return done
 
 
-def finish_done(conn: Connection, now: datetime) -> list[int]:
+def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
     """`running → finished` where nothing is pending, in flight or still polled or looked for.
 
     So it is with one that was paused until its expiry: no resumption could give it work. A
     cancelled campaign gets its `finished_at` by the same rule; batches that came back to it
     after its end are cancelled now.
     """
-    _cancel_returned(conn, now)
+    _cancel_returned_batches(conn, now)
     unsettled = exists().where(
         BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state < literal_column("4")
     )
@@ -327,7 +329,7 @@ def finish_done(conn: Connection, now: datetime) -> list[int]:
     )
     finished = conn.execute(
         update(CAMPAIGN)
-        .where(may_finish, _OPEN, ~unsettled, ~polled, ~sought)
+        .where(may_finish, _IS_OPEN, ~unsettled, ~polled, ~sought)
         .values(state=CampaignState.FINISHED, finished_at=now)
         .returning(CAMPAIGN.c.id)
     ).scalars()
@@ -336,7 +338,7 @@ def finish_done(conn: Connection, now: datetime) -> list[int]:
         update(CAMPAIGN)
         .where(
             CAMPAIGN.c.state == CampaignState.CANCELLED,
-            _OPEN,
+            _IS_OPEN,
             ~unsettled,
             ~polled,
             ~sought,
@@ -347,25 +349,25 @@ def finish_done(conn: Connection, now: datetime) -> list[int]:
     return ended + list(cancelled)
 
 
-def _cancel_returned(conn: Connection, now: datetime) -> None:
+def _cancel_returned_batches(conn: Connection, now: datetime) -> None:
     """Batches that were held when their campaign was cancelled, and came back unsettled."""
     is_cancelled = CAMPAIGN.c.state == CampaignState.CANCELLED
-    query = select(CAMPAIGN.c.id).where(is_cancelled, _OPEN, _HAS_PENDING)
+    query = select(CAMPAIGN.c.id).where(is_cancelled, _IS_OPEN, _HAS_PENDING)
     for campaign_id in conn.execute(query).scalars().all():
-        end_waiting(conn, campaign_id, MessageState.CANCELLED, now)
+        end_waiting_batches(conn, campaign_id, MessageState.CANCELLED, now)
 
 
-def running_accounts(conn: Connection) -> list[str]:
+def list_running_accounts(conn: Connection) -> list[str]:
     """Accounts that have a running campaign."""
     query = (
         select(CAMPAIGN.c.account)
-        .where(CAMPAIGN.c.state == CampaignState.RUNNING, _OPEN)
+        .where(CAMPAIGN.c.state == CampaignState.RUNNING, _IS_OPEN)
         .distinct()
     )
     return list(conn.execute(query).scalars())
 
 
-def poll_times(conn: Connection, campaign_id: int) -> AnyRow:
+def load_poll_times(conn: Connection, campaign_id: int) -> AnyRow:
     """How many accepted requests are still asked about, and when next."""
     query = select(func.count().label("n"), func.min(ATTEMPT.c.poll_at).label("next_at")).where(
         ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.poll_at.is_not(None)
@@ -373,7 +375,7 @@ def poll_times(conn: Connection, campaign_id: int) -> AnyRow:
     return conn.execute(query).one()
 
 
-def _joined(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _join_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Adjacent (first, size) ranges as (first, last): one statement serves many batches."""
     joined: list[tuple[int, int]] = []
     for first, size in ranges:

@@ -46,7 +46,7 @@ class UtcTime(TypeDecorator[datetime]):
         return result
 
 
-def in_digits(price: Decimal | None) -> str | None:
+def format_price(price: Decimal | None) -> str | None:
     """A price without an exponent and without trailing zeros: both databases' look the same."""
     if price is None:
         return None

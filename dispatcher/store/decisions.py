@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Integer, SmallInteger, Text, and_, func, inse
 from dispatcher.errors import StoreError
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import alternate_ids, campaigns, costs
-from dispatcher.store.alternate_ids import OtherId
+from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.column_types import Money
-from dispatcher.store.table_values import AnyRow, Columns, value_set
+from dispatcher.store.table_values import AnyRow, ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 
 
@@ -115,10 +115,10 @@ def accept_listed(
     if not entries:
         return 0
     before = _without_receipt(conn, a, case.batch)
-    columns: Columns = [
+    columns: ColumnTypes = [
         ("seq", Integer()), ("provider_id", Text()), ("cost", Money()), ("note", SmallInteger()),
     ]  # fmt: skip
-    given = value_set(
+    given = literal_table(
         conn, columns, [(e.seq, e.provider_message_id, e.cost, e.note) for e in entries]
     )
     moved = conn.execute(
@@ -136,10 +136,12 @@ def accept_listed(
     if moved != len(entries):
         raise StoreError(f"{case.name} changed while it was looked for")
     ids = [
-        OtherId(a.account, one.provider_message_id, one.msisdn, a.campaign_id, one.seq, a.id)
+        AlternateMessageId(
+            a.account, one.provider_message_id, one.msisdn, a.campaign_id, one.seq, a.id
+        )
         for one in entries
     ]
-    alternate_ids.match(conn, ids, now)
+    alternate_ids.insert_matched(conn, ids, now)
     if any(one.cost is not None for one in entries):
         costs.update_batch_cost(conn, case.batch.id, case.messages)
     _count_move(conn, case, MessageState.SUBMITTED, moved)
@@ -181,7 +183,7 @@ def return_to_pending(
     _move_messages(conn, case, state, rows, values)
     if state is MessageState.PENDING:
         reopen_batch(conn, case.batch.id, tries=tries)
-        campaigns.reopen(conn, case.campaign.id, now)
+        campaigns.reopen_finished(conn, case.campaign.id, now)
     return state
 
 
@@ -204,7 +206,7 @@ def resolve_as(
 def note(conn: Connection, case: LockedAttempt, rows: Sequence[AnnotatedMessage]) -> None:
     """Write down what is known of messages that stay in doubt."""
     if rows:
-        given = value_set(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
+        given = literal_table(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
         conn.execute(
             update(MESSAGE)
             .where(case.doubtful, MESSAGE.c.seq == given.c.seq)
@@ -267,7 +269,7 @@ def _move_messages(
     rows: Sequence[AnnotatedMessage],
     values: dict[str, Any],
 ) -> int:
-    given = value_set(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
+    given = literal_table(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
     moved = conn.execute(
         update(MESSAGE)
         .where(case.doubtful, MESSAGE.c.seq == given.c.seq)

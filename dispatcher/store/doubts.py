@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from dispatcher.status import MessageState
-from dispatcher.store.engine import one_at_a_time
+from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.table_values import AnyRow
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 
@@ -91,7 +91,7 @@ def lease_reconciliations(
     conn: Connection, names: Collection[str], *, now: datetime, lease_until: datetime, limit: int
 ) -> list[ReconcileTicket]:
     """Hand out accounts whose doubts are due: each to one at a time, at most `limit` in all."""
-    one_at_a_time(conn, "release of looks")
+    take_advisory_lock(conn, "release of looks")
     due = conn.execute(_ACCOUNTS_DUE, {"now": now}).scalars().all()
     if not due:
         return []

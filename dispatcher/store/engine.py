@@ -29,7 +29,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dispatcher.errors import ConfigError, StoreError
-from dispatcher.store.writer_lock import lock_files, turn
+from dispatcher.store.writer_lock import hold_writer_lock, lock_files
 
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0
@@ -105,7 +105,7 @@ class Store:
         if not self.is_sqlite:
             yield
             return
-        with turn(self._path, self.name, self._lock_wait_s):
+        with hold_writer_lock(self._path, self.name, self._lock_wait_s):
             yield
 
     @contextmanager
@@ -113,7 +113,7 @@ class Store:
         try:
             yield
         except self._expected as error:
-            raise _explained(error, self.name) from error
+            raise _to_store_error(error, self.name) from error
         except OSError as error:
             if not self.is_sqlite or error.filename not in lock_files(self._path):
                 raise
@@ -148,7 +148,7 @@ def store_now(conn: Connection) -> datetime:
     return now.astimezone(UTC)
 
 
-def one_at_a_time(conn: Connection, what: str) -> None:
+def take_advisory_lock(conn: Connection, what: str) -> None:
     """Let no other transaction that does `what` pass here until this one ends.
 
     SQLite's writers are alone anyway.
@@ -218,7 +218,7 @@ _KNOWN_ERRORS = [
 ]
 
 
-def _explained(error: Exception, name: str) -> StoreError:
+def _to_store_error(error: Exception, name: str) -> StoreError:
     """The store's error in words that name the remedy; values of the statement are left out."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

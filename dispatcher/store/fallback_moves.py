@@ -25,17 +25,17 @@ from dispatcher.policy.rebatching import (
 )
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store.messages import pack_cells, unpack_cells
-from dispatcher.store.table_values import AnyRow, value_set
+from dispatcher.store.table_values import AnyRow, literal_table
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE, SOURCE_ROWS
 
 #: Messages of one transaction: others wait while SQLite writes.
 _GROUP = 20_000
-_WAITS = BATCH.c.state.in_([literal_column("0"), literal_column("1")])
+_IS_WAITING = BATCH.c.state.in_([literal_column("0"), literal_column("1")])
 
 
-def with_fallback(conn: Connection) -> Sequence[AnyRow]:
+def list_with_fallback(conn: Connection) -> Sequence[AnyRow]:
     """Running campaigns that may leave by another account and have something waiting."""
-    waiting = select(BATCH.c.id).where(BATCH.c.campaign_id == CAMPAIGN.c.id, _WAITS).exists()
+    waiting = select(BATCH.c.id).where(BATCH.c.campaign_id == CAMPAIGN.c.id, _IS_WAITING).exists()
     return conn.execute(
         select(CAMPAIGN).where(
             CAMPAIGN.c.state == CampaignState.RUNNING,
@@ -46,7 +46,7 @@ def with_fallback(conn: Connection) -> Sequence[AnyRow]:
     ).all()
 
 
-def lock(conn: Connection, campaign_id: int) -> AnyRow | None:
+def lock_running_campaign(conn: Connection, campaign_id: int) -> AnyRow | None:
     """The campaign's row while it runs, locked; lock the accounts first."""
     return conn.execute(
         select(CAMPAIGN)
@@ -55,12 +55,14 @@ def lock(conn: Connection, campaign_id: int) -> AnyRow | None:
     ).one_or_none()
 
 
-def has_elsewhere(conn: Connection, campaign: AnyRow) -> bool:
+def has_batches_at_other_accounts(conn: Connection, campaign: AnyRow) -> bool:
     """Whether something of it waits at another account than its present one."""
-    return conn.execute(_elsewhere(campaign.id, campaign.account).limit(1)).first() is not None
+    return (
+        conn.execute(_batches_elsewhere(campaign.id, campaign.account).limit(1)).first() is not None
+    )
 
 
-def switch(conn: Connection, campaign: AnyRow, to: str, reason: str, now: datetime) -> None:
+def switch_account(conn: Connection, campaign: AnyRow, to: str, reason: str, now: datetime) -> None:
     """Make `to` the campaign's account, in fair turn with those that send there."""
     turn = (
         select(func.coalesce(func.min(CAMPAIGN.c.turn), 0))
@@ -72,7 +74,7 @@ def switch(conn: Connection, campaign: AnyRow, to: str, reason: str, now: dateti
     )
     waiting = conn.execute(
         select(func.coalesce(func.sum(BATCH.c.pending), 0)).where(
-            BATCH.c.campaign_id == campaign.id, _WAITS
+            BATCH.c.campaign_id == campaign.id, _IS_WAITING
         )
     ).scalar_one()
     conn.execute(
@@ -87,7 +89,7 @@ def switch(conn: Connection, campaign: AnyRow, to: str, reason: str, now: dateti
     )
 
 
-def history(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
+def load_fallback_history(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
     """When the campaign went to another account, and why, oldest first."""
     return conn.execute(
         select(AUDIT.c.at, AUDIT.c.account, AUDIT.c.detail)
@@ -96,7 +98,7 @@ def history(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
     ).all()
 
 
-def move(
+def move_batches(
     conn: Connection,
     campaign: AnyRow,
     to: str,
@@ -109,8 +111,8 @@ def move(
     `render` turns rows with seq, msisdn, variables and parts into messages. Those that the account
     cannot take are failed, with the reason.
     """
-    moving = _Move(conn, campaign.id, to, limits, render, now)
-    taken = _taken(conn, campaign.id, to)
+    moving = _GroupMove(conn, campaign.id, to, limits, render, now)
+    taken = _lock_next_batches(conn, campaign.id, to)
     spans: list[tuple[Span, Lane]] = []
     for batch in taken:
         spans += [(end, (batch.encoding, batch.zone)) for end in moving.leave(batch)]
@@ -122,7 +124,7 @@ def move(
 
 
 @dataclass(slots=True)
-class _Move:
+class _GroupMove:
     """One group of batches on its way."""
 
     conn: Connection
@@ -192,7 +194,7 @@ class _Move:
         if self._cells and self._spans:
             self.conn.execute(insert(SOURCE_ROWS), [self._packed(span) for span in self._spans])
         if self._failed:
-            given = value_set(self.conn, [("seq", Integer()), ("reason", Text())], self._failed)
+            given = literal_table(self.conn, [("seq", Integer()), ("reason", Text())], self._failed)
             self.conn.execute(
                 update_(MESSAGE)
                 .where(
@@ -245,19 +247,19 @@ class _Move:
             self.conn.execute(delete(SOURCE_ROWS).where(*where))
 
 
-def _elsewhere(campaign_id: int, account: str) -> Any:
+def _batches_elsewhere(campaign_id: int, account: str) -> Any:
     return select(BATCH).where(
-        BATCH.c.campaign_id == campaign_id, BATCH.c.account != account, _WAITS
+        BATCH.c.campaign_id == campaign_id, BATCH.c.account != account, _IS_WAITING
     )
 
 
-def _taken(conn: Connection, campaign_id: int, to: str) -> list[AnyRow]:
+def _lock_next_batches(conn: Connection, campaign_id: int, to: str) -> list[AnyRow]:
     """The next batches to move, in order, locked."""
-    query = _elsewhere(campaign_id, to).order_by(BATCH.c.first_seq).limit(_GROUP)
-    return list(_first(conn.execute(query.with_for_update()).all()))
+    query = _batches_elsewhere(campaign_id, to).order_by(BATCH.c.first_seq).limit(_GROUP)
+    return list(_take_group(conn.execute(query.with_for_update()).all()))
 
 
-def _first(batches: Sequence[AnyRow]) -> Iterator[AnyRow]:
+def _take_group(batches: Sequence[AnyRow]) -> Iterator[AnyRow]:
     messages = 0
     for batch in batches:
         if messages and messages + batch.size > _GROUP:

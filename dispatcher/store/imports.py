@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState
-from dispatcher.store.engine import one_at_a_time
+from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.table_values import AnyRow, bulk_insert
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 
@@ -55,7 +55,7 @@ class NewReject(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Import:
+class RunningImport:
     """A running import: valid while its fence is the newest."""
 
     campaign_id: int
@@ -63,7 +63,7 @@ class Import:
     fence: int
 
 
-def start(conn: Connection, values: dict[str, Any], lease_until: datetime) -> Import:
+def start_import(conn: Connection, values: dict[str, Any], lease_until: datetime) -> RunningImport:
     """Make the campaign row in state `importing`. Check for others first, in this transaction."""
     row = conn.execute(
         insert(CAMPAIGN)
@@ -72,15 +72,17 @@ def start(conn: Connection, values: dict[str, Any], lease_until: datetime) -> Im
         )
         .returning(CAMPAIGN.c.id, CAMPAIGN.c.account)
     ).one()
-    return Import(campaign_id=row.id, account=row.account, fence=1)
+    return RunningImport(campaign_id=row.id, account=row.account, fence=1)
 
 
-def unfinished(conn: Connection, content_key: str, idempotency_key: str | None) -> AnyRow | None:
+def find_unfinished(
+    conn: Connection, content_key: str, idempotency_key: str | None
+) -> AnyRow | None:
     """An import of the same content, or with the same key, that was never accepted.
 
     Until the transaction ends, nobody else passes here: two imports cannot miss each other.
     """
-    one_at_a_time(conn, "start of an import")
+    take_advisory_lock(conn, "start of an import")
     same = CAMPAIGN.c.content_key == content_key
     if idempotency_key is not None:
         same = same | (CAMPAIGN.c.idempotency_key == idempotency_key)
@@ -88,7 +90,7 @@ def unfinished(conn: Connection, content_key: str, idempotency_key: str | None) 
     return conn.execute(query.limit(1)).one_or_none()
 
 
-def without_writer(conn: Connection, now: datetime) -> Sequence[AnyRow]:
+def list_abandoned(conn: Connection, now: datetime) -> Sequence[AnyRow]:
     """Imports that were never accepted and whose lease ran out, oldest first."""
     query = select(CAMPAIGN.c.id, CAMPAIGN.c.source_name).where(
         CAMPAIGN.c.state == CampaignState.IMPORTING, CAMPAIGN.c.import_lease_until <= now
@@ -96,28 +98,32 @@ def without_writer(conn: Connection, now: datetime) -> Sequence[AnyRow]:
     return conn.execute(query.order_by(CAMPAIGN.c.id)).all()
 
 
-def take_over(conn: Connection, left: AnyRow, lease_until: datetime) -> Import | None:
+def take_over_import(conn: Connection, left: AnyRow, lease_until: datetime) -> RunningImport | None:
     """Fence off whoever was importing it; None where somebody else was faster."""
     fence = left.import_fence
     row = conn.execute(
         update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == left.id, *_is_mine(fence))
+        .where(CAMPAIGN.c.id == left.id, *_has_fence(fence))
         .values(import_fence=fence + 1, import_lease_until=lease_until)
         .returning(CAMPAIGN.c.id, CAMPAIGN.c.account)
     ).one_or_none()
-    return None if row is None else Import(campaign_id=row.id, account=row.account, fence=fence + 1)
+    return (
+        None
+        if row is None
+        else RunningImport(campaign_id=row.id, account=row.account, fence=fence + 1)
+    )
 
 
-def write(
+def write_group(
     conn: Connection,
-    job: Import,
+    job: RunningImport,
     batches: Sequence[NewBatch],
     rejects: Sequence[NewReject],
     *,
     lease_until: datetime,
 ) -> None:
     """Store a group of batches and rejects. Raises Refused where the import was taken over."""
-    _hold(conn, job, import_lease_until=lease_until)
+    _change_fenced(conn, job, import_lease_until=lease_until)
     cid = job.campaign_id
     bulk_insert(
         conn,
@@ -138,25 +144,27 @@ def write(
     bulk_insert(conn, REJECT, _REJECT_COLUMNS, [(cid, *r) for r in rejects])
 
 
-def finish(
-    conn: Connection, job: Import, counts: dict[str, int | str], lease_until: datetime
+def finish_import(
+    conn: Connection, job: RunningImport, counts: dict[str, int | str], lease_until: datetime
 ) -> None:
     """Store the totals of a complete import; it still sends nothing."""
-    _hold(conn, job, import_lease_until=lease_until, **counts)
+    _change_fenced(conn, job, import_lease_until=lease_until, **counts)
 
 
-def accept(conn: Connection, job: Import, state: CampaignState, now: datetime) -> None:
+def accept_import(
+    conn: Connection, job: RunningImport, state: CampaignState, now: datetime
+) -> None:
     """End a complete import: `scheduled`, or `rejected` where nothing in it can be sent."""
     ended = {"finished_at": now} if state is CampaignState.REJECTED else {}
-    _hold(conn, job, state=state, import_lease_until=None, created_at=now, **ended)
+    _change_fenced(conn, job, state=state, import_lease_until=None, created_at=now, **ended)
 
 
-def discard(conn: Connection, job: Import, lease_until: datetime) -> bool:
+def discard_group(conn: Connection, job: RunningImport, lease_until: datetime) -> bool:
     """Remove a group of rows of an import that was not accepted; True once nothing is left.
 
     In groups, since others wait while SQLite deletes, and PostgreSQL limits a statement's time.
     """
-    _hold(conn, job, import_lease_until=lease_until)
+    _change_fenced(conn, job, import_lease_until=lease_until)
     for key in (MESSAGE.c.seq, SOURCE_ROWS.c.first_seq, REJECT.c.row, BATCH.c.seq):
         table, mine = key.table, key.table.c.campaign_id == job.campaign_id
         last = conn.execute(select(func.max(key)).where(mine)).scalar_one()
@@ -167,11 +175,11 @@ def discard(conn: Connection, job: Import, lease_until: datetime) -> bool:
     return True
 
 
-def _hold(conn: Connection, job: Import, **values: Any) -> None:
+def _change_fenced(conn: Connection, job: RunningImport, **values: Any) -> None:
     """Compare the fence in the transaction that writes."""
     done = conn.execute(
         update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == job.campaign_id, *_is_mine(job.fence))
+        .where(CAMPAIGN.c.id == job.campaign_id, *_has_fence(job.fence))
         .values(**values)
     ).rowcount
     if not done:
@@ -180,5 +188,5 @@ def _hold(conn: Connection, job: Import, **values: Any) -> None:
         )
 
 
-def _is_mine(fence: int) -> tuple[Any, Any]:
+def _has_fence(fence: int) -> tuple[Any, Any]:
     return (CAMPAIGN.c.import_fence == fence, CAMPAIGN.c.state == CampaignState.IMPORTING)

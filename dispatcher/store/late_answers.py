@@ -7,9 +7,9 @@ from sqlalchemy import Connection, Integer, select
 
 from dispatcher.policy.verdict import Verdict
 from dispatcher.store import alternate_ids
-from dispatcher.store.alternate_ids import OtherId
+from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.batches import Claim
-from dispatcher.store.table_values import value_set
+from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import BATCH, MESSAGE
 
 
@@ -27,7 +27,7 @@ def drop_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
     ids = [one.provider_message_id for one in verdict.accepted if one.provider_message_id]
     others = {
         other.provider_message_id
-        for other in alternate_ids.known(conn, held.account, ids)
+        for other in alternate_ids.find_known(conn, held.account, ids)
         if other.campaign_id != held.campaign_id
     }
     left = [one for one in verdict.accepted if one.provider_message_id not in others]
@@ -43,7 +43,7 @@ def keep_missed_ids(
     """
     if not verdict.accepted:
         return 0
-    given = value_set(conn, [("seq", Integer())], [(one.seq,) for one in verdict.accepted])
+    given = literal_table(conn, [("seq", Integer())], [(one.seq,) for one in verdict.accepted])
     rows = conn.execute(
         select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.provider_message_id).where(
             MESSAGE.c.campaign_id == held.campaign_id, MESSAGE.c.seq == given.c.seq
@@ -55,10 +55,10 @@ def keep_missed_ids(
         for one in verdict.accepted
         if stored[one.seq].provider_message_id != one.provider_message_id
     ]
-    alternate_ids.keep(
+    alternate_ids.keep_former(
         conn,
         [
-            OtherId(
+            AlternateMessageId(
                 held.account, one.provider_message_id, stored[one.seq].msisdn, held.campaign_id,
                 one.seq, attempt_id,
             )

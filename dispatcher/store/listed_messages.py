@@ -10,7 +10,7 @@ from dispatcher.policy.reconciliation import Note, Standing
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import alternate_ids
 from dispatcher.store.doubts import DoubtfulRequest
-from dispatcher.store.table_values import value_set
+from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from dispatcher.types import ListedMessage
 
@@ -22,14 +22,14 @@ _ACCEPTED = (
 )
 
 
-def answered(
+def find_answer_times(
     conn: Connection, account: str, entries: Iterable[ListedMessage]
 ) -> dict[str, datetime]:
     """Of listed entries those whose ids answers gave to messages of ours: when they came."""
     pairs = [(entry.msisdn, entry.provider_message_id) for entry in entries]
     if not pairs:
         return {}
-    given = value_set(conn, [("msisdn", BigInteger()), ("id", Text())], pairs)
+    given = literal_table(conn, [("msisdn", BigInteger()), ("id", Text())], pairs)
     rows = conn.execute(
         select(MESSAGE.c.provider_message_id, MESSAGE.c.note, ATTEMPT.c.ended_at)
         .join_from(MESSAGE, ATTEMPT, ATTEMPT.c.id == MESSAGE.c.attempt_id)
@@ -47,14 +47,14 @@ def answered(
     }
 
 
-def standings(
+def load_known_ids(
     conn: Connection, doubtful: DoubtfulRequest, listed: Collection[str]
 ) -> dict[int, Standing]:
     """What else is known of the numbers in doubt; `listed` are the ids a look shows for them."""
     numbers = [recipient.msisdn for recipient in doubtful.recipients]
     held, matched = defaultdict[int, set[str]](set), defaultdict[int, set[str]](set)
     nameless, busy = defaultdict[int, int](int), set[int]()
-    given = value_set(conn, [("msisdn", BigInteger())], [(number,) for number in numbers])
+    given = literal_table(conn, [("msisdn", BigInteger())], [(number,) for number in numbers])
     others = conn.execute(
         select(MESSAGE.c.msisdn, MESSAGE.c.state, MESSAGE.c.provider_message_id, MESSAGE.c.note,
                ATTEMPT.c.outcome, ATTEMPT.c.begun_at)
@@ -74,7 +74,7 @@ def standings(
             busy.add(row.msisdn)
         elif row.state in _ACCEPTED and row.begun_at >= since:
             nameless[row.msisdn] += 1
-    for other in alternate_ids.known(conn, doubtful.account, listed):
+    for other in alternate_ids.find_known(conn, doubtful.account, listed):
         if other.provider_message_id not in matched[other.msisdn]:
             held[other.msisdn].add(other.provider_message_id)
     return {

@@ -15,7 +15,7 @@ from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE, REJECT, SOURCE_ROWS
 _PAGE = 2000
 
 
-def pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[AnyRow]:
+def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[AnyRow]:
     """seq, msisdn and variables of a held batch's first `limit` pending messages, in order."""
     return conn.execute(
         select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.variables)
@@ -25,7 +25,7 @@ def pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[AnyRow
     ).all()
 
 
-def lanes(conn: Connection, campaign_id: int) -> list[list[AnyRow]]:
+def list_batches_by_encoding(conn: Connection, campaign_id: int) -> list[list[AnyRow]]:
     """The campaign's batches by encoding and zone: inside one, rows are in the file's order."""
     rows = conn.execute(
         select(BATCH.c.encoding, BATCH.c.zone, BATCH.c.first_seq, BATCH.c.size, BATCH.c.account)
@@ -38,7 +38,7 @@ def lanes(conn: Connection, campaign_id: int) -> list[list[AnyRow]]:
     return list(grouped.values())
 
 
-def of_range(
+def load_range(
     conn: Connection, campaign_id: int, first_seq: int, size: int
 ) -> tuple[Sequence[AnyRow], list[list[str]]]:
     """The messages of a seq range with their latest attempt, and their original cells."""
@@ -63,7 +63,9 @@ def of_range(
     return rows, unpack_cells(blob) if blob is not None else [[] for _ in rows]
 
 
-def rejects(conn: Connection, campaign_id: int, after_row: int, limit: int = _PAGE) -> list[Any]:
+def list_rejects(
+    conn: Connection, campaign_id: int, after_row: int, limit: int = _PAGE
+) -> list[Any]:
     """A page of rejected rows in the file's order."""
     return list(
         conn.execute(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import inspect
 
 from dispatcher.errors import StoreError
-from dispatcher.store.engine import Store, one_at_a_time
+from dispatcher.store.engine import Store, take_advisory_lock
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def upgrade(url: str) -> tuple[str | None, str]:
+def upgrade_store(url: str) -> tuple[str | None, str]:
     """Bring the store to the newest revision; (revision before, revision after).
 
     Raises StoreError where the store cannot be reached or is newer than this program.
@@ -23,18 +23,18 @@ def upgrade(url: str) -> tuple[str | None, str]:
     from alembic import command
 
     with closing(Store(url)) as store:
-        before = current(store)
-        newest = _newest(store)
+        before = current_revision(store)
+        newest = _newest_revision(store)
         if before != newest:
             with store.write() as conn:
-                one_at_a_time(conn, "upgrade")
-                config = _config()
+                take_advisory_lock(conn, "upgrade")
+                config = _alembic_config()
                 config.attributes["connection"] = conn
                 command.upgrade(config, "head")
     return before, newest
 
 
-def make_new(store: Store) -> None:
+def create_tables_if_new(store: Store) -> None:
     """Make the tables where a SQLite store has none at all: its first user need not know of them.
 
     A database server is prepared by whoever runs it, with `dispatcher db upgrade`.
@@ -44,10 +44,10 @@ def make_new(store: Store) -> None:
     with store.read() as conn:
         is_new = not inspect(conn).get_table_names()
     if is_new:
-        upgrade(store.url.render_as_string(hide_password=False))
+        upgrade_store(store.url.render_as_string(hide_password=False))
 
 
-def current(store: Store) -> str | None:
+def current_revision(store: Store) -> str | None:
     """The revision of the store; None where it has no tables yet."""
     from alembic.runtime.migration import MigrationContext
 
@@ -56,26 +56,26 @@ def current(store: Store) -> str | None:
     return revision
 
 
-def standing(store: Store) -> str | None:
+def revision_problem(store: Store) -> str | None:
     """What is wrong with the store's revision, for this program; None where nothing is.
 
     Raises StoreError as `upgrade`.
     """
-    newest, revision = _newest(store), current(store)
+    newest, revision = _newest_revision(store), current_revision(store)
     if revision is None:
         return f"{store.name} has no tables yet"
     return None if revision == newest else f"{store.name} is of an older version ({revision})"
 
 
-def _newest(store: Store) -> str:
+def _newest_revision(store: Store) -> str:
     """The newest revision this program knows; StoreError where the store's is unknown to it."""
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
-    scripts = ScriptDirectory.from_config(_config())
+    scripts = ScriptDirectory.from_config(_alembic_config())
     head = scripts.get_current_head()
     assert head is not None
-    revision = current(store)
+    revision = current_revision(store)
     try:
         scripts.get_revision(revision or head)
     except CommandError as error:
@@ -86,7 +86,7 @@ def _newest(store: Store) -> str:
     return head
 
 
-def _config() -> "Config":
+def _alembic_config() -> "Config":
     from alembic.config import Config
 
     config = Config()

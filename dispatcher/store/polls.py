@@ -24,8 +24,8 @@ from sqlalchemy import (
 from dispatcher.status import MessageState
 from dispatcher.store import costs, scheduler
 from dispatcher.store.column_types import Money
-from dispatcher.store.engine import one_at_a_time
-from dispatcher.store.table_values import AnyRow, Columns, value_set
+from dispatcher.store.engine import take_advisory_lock
+from dispatcher.store.table_values import AnyRow, ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 
 # Made once: every tick asks them.
@@ -106,7 +106,7 @@ def lease_due_polls(
     accounts in `one_look` one is out at a time: it answers all that joined it. One whose lease ran
     out (its worker or its message was lost) is counted as a correction.
     """
-    one_at_a_time(conn, "release of polls")
+    take_advisory_lock(conn, "release of polls")
     counted = conn.execute(_OUT, {"now": now})
     out_of = Counter({row.account: 1 if row.account in one_look else row.n for row in counted})
     out = out_of.total()
@@ -141,7 +141,7 @@ def join_due_polls(
     conn: Connection, polled: PolledRequest, *, now: datetime, lease_until: datetime, limit: int
 ) -> list[PollTicket]:
     """The account's other due polls, to be answered by the same look at its list."""
-    one_at_a_time(conn, "release of polls")
+    take_advisory_lock(conn, "release of polls")
     idle = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= now)
     due = conn.execute(
         select(ATTEMPT.c.id)
@@ -308,7 +308,7 @@ def _apply_receipts(
     rows: Sequence[Receipt],
     now: datetime,
 ) -> int:
-    columns: Columns = [
+    columns: ColumnTypes = [
         ("seq", Integer()), ("code", Text()), ("reason", Text()), ("cost", Money()),
     ]  # fmt: skip
     # The provider's word for a delivery is no error.
@@ -316,7 +316,7 @@ def _apply_receipts(
     entries = [
         (r.seq, r.error_code if said else None, r.error if said else None, r.cost) for r in rows
     ]
-    given = value_set(conn, columns, entries)
+    given = literal_table(conn, columns, entries)
     return conn.execute(
         update(MESSAGE)
         .where(

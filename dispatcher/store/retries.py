@@ -51,7 +51,7 @@ def retry_failed(conn: Connection, batch_id: int, now: datetime) -> int | None:
             )
         )
         reopen_batch(conn, batch_id, tries=0)
-        campaigns.reopen(conn, campaign_id, now)
+        campaigns.reopen_finished(conn, campaign_id, now)
     return moved
 
 

@@ -22,7 +22,7 @@ _TICKED = (
 )
 
 
-def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
+def begin_tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
     """Take this tick: the time before which no lease is judged; None where another was just made.
 
     After a pause longer than half a lease (outage, suspend, clock jump) holders get one full lease
@@ -43,7 +43,7 @@ def tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
     return judge_after
 
 
-def last_tick(conn: Connection) -> datetime | None:
+def last_tick_at(conn: Connection) -> datetime | None:
     """When a scheduler was last seen."""
     ticked: datetime | None = conn.execute(select(SCHEDULER.c.ticked_at)).scalar_one_or_none()
     return ticked
@@ -67,14 +67,14 @@ def count_corrections(conn: Connection, made: dict[str, int]) -> None:
     )
 
 
-def corrections(conn: Connection) -> dict[str, int]:
+def load_corrections(conn: Connection) -> dict[str, int]:
     """Everything that sweeps have put right so far."""
     stored = conn.execute(select(SCHEDULER.c.corrections)).scalar_one_or_none()
     counts: dict[str, int] = orjson.loads(stored) if stored else {}
     return counts
 
 
-def seen(conn: Connection, worker: str, concurrency: int, now: datetime) -> None:
+def record_heartbeat(conn: Connection, worker: str, concurrency: int, now: datetime) -> None:
     """Note that a worker process is alive."""
     done = conn.execute(
         update(WORKER).where(WORKER.c.name == worker).values(seen_at=now, concurrency=concurrency)
@@ -87,13 +87,13 @@ def seen(conn: Connection, worker: str, concurrency: int, now: datetime) -> None
         )
 
 
-def gone(conn: Connection, worker: str, now: datetime) -> None:
+def deregister_worker(conn: Connection, worker: str, now: datetime) -> None:
     """Forget a worker that ended, and those not seen for a day."""
     stale = WORKER.c.seen_at < now - timedelta(days=1)
     conn.execute(delete(WORKER).where(or_(WORKER.c.name == worker, stale)))
 
 
-def workers(conn: Connection, since: datetime) -> Sequence[AnyRow]:
+def list_workers(conn: Connection, since: datetime) -> Sequence[AnyRow]:
     """Workers seen since then."""
     return conn.execute(
         select(WORKER).where(WORKER.c.seen_at >= since).order_by(WORKER.c.name)

@@ -43,40 +43,40 @@ _HELD = select(IDENTITY.c.held)
 _HIGHEST = select(func.coalesce(func.max(ATTEMPT.c.id), 0))
 
 
-def get(conn: Connection) -> AnyRow | None:
+def load_identity(conn: Connection) -> AnyRow | None:
     """The store's identity; None before the first campaign."""
     return conn.execute(_IDENTITY).one_or_none()
 
 
-def ensure(conn: Connection) -> AnyRow:
+def ensure_identity(conn: Connection) -> AnyRow:
     """The store's identity, made where there is none. Its place is noted from here on."""
-    row = get(conn)
+    row = load_identity(conn)
     if row is not None and row.place is not None:
         return row
     if row is None:
         made = {"id": 1, "store_id": str(uuid.uuid4()), "attempt_id": 0, "witnessed_id": 0}
         insert_or_ignore(conn, IDENTITY, made)
-    note(conn, place=place(conn))
+    update_identity(conn, place=locate_tables(conn))
     return conn.execute(select(IDENTITY)).one()
 
 
-def note(conn: Connection, **values: object) -> None:
+def update_identity(conn: Connection, **values: object) -> None:
     """Change columns of the identity."""
     conn.execute(update(IDENTITY).values(**values))
 
 
-def held(conn: Connection) -> str | None:
+def load_hold_reason(conn: Connection) -> str | None:
     """Why nothing may be released; None while the store agrees with its witnesses."""
     reason: str | None = conn.execute(_HELD).scalar_one_or_none()
     return reason
 
 
-def highest_attempt(conn: Connection) -> int:
+def highest_attempt_id(conn: Connection) -> int:
     """The highest attempt in the store now; 0 where there is none."""
     return int(conn.execute(_HIGHEST).scalar_one())
 
 
-def place(conn: Connection) -> str:
+def locate_tables(conn: Connection) -> str:
     """Where the tables are kept.
 
     PostgreSQL: the cluster's identifier, its timeline (another one after a recovery or a failover),
@@ -85,11 +85,11 @@ def place(conn: Connection) -> str:
     """
     if conn.dialect.name == "sqlite":
         return _SQLITE_PLACE
-    known = _asked(conn, _PLACE) or [(_asked(conn, [one]) or [""])[0] for one in _PLACE]
+    known = _query_texts(conn, _PLACE) or [(_query_texts(conn, [one]) or [""])[0] for one in _PLACE]
     return "/".join(known)
 
 
-def _asked(conn: Connection, parts: Sequence[str]) -> list[str]:
+def _query_texts(conn: Connection, parts: Sequence[str]) -> list[str]:
     """The answers as texts; none where a hosted server does not allow one of the questions."""
     try:
         with conn.begin_nested():
@@ -125,27 +125,27 @@ def pending_by_campaign(conn: Connection, now: datetime) -> list[AnyRow]:
     )
 
 
-def adopt(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> dict[int, int]:
+def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> dict[int, int]:
     """Make this store the truth again, under a new id; messages put in doubt, by campaign.
 
     With `doubt` every pending message of an open campaign may have been sent after the backup.
     Attempts get numbers above every one that a witness knew of, so that a late answer to a lost
     attempt cannot be taken for the answer to a new one.
     """
-    row = ensure(conn)
-    _skip_attempts(conn, max(row.witnessed_id, row.attempt_id, highest_attempt(conn)))
+    row = ensure_identity(conn)
+    _skip_attempt_ids(conn, max(row.witnessed_id, row.attempt_id, highest_attempt_id(conn)))
     doubted: dict[int, int] = {}
     if doubt:
         since = conn.execute(select(SCHEDULER.c.ticked_at)).scalar_one_or_none()
-        _end_holds(conn, now)
+        _expire_leases(conn, now)
         for campaign in pending_by_campaign(conn, now):
             doubted[campaign.id] = _doubt_campaign(conn, campaign.id, since, now)
             _audit(conn, actor, "campaign doubted", RESTORED, now, campaign.id)
-    note(
+    update_identity(
         conn,
         store_id=str(uuid.uuid4()),
         place=None,
-        attempt_id=highest_attempt(conn),
+        attempt_id=highest_attempt_id(conn),
         witnessed_id=0,
         held=None,
     )
@@ -156,7 +156,7 @@ def adopt(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> dict[i
     return doubted
 
 
-def _skip_attempts(conn: Connection, highest: int) -> None:
+def _skip_attempt_ids(conn: Connection, highest: int) -> None:
     if conn.dialect.name == "sqlite":
         done = conn.execute(
             text("UPDATE sqlite_sequence SET seq = max(seq, :id) WHERE name = 'attempt'"),
@@ -177,7 +177,7 @@ def _skip_attempts(conn: Connection, highest: int) -> None:
         )
 
 
-def _end_holds(conn: Connection, now: datetime) -> None:
+def _expire_leases(conn: Connection, now: datetime) -> None:
     """Whoever held a batch when the backup was made holds it no more."""
     conn.execute(
         update(BATCH)

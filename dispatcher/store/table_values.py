@@ -29,27 +29,27 @@ from sqlalchemy.types import TypeEngine
 from dispatcher.store.column_types import Money
 
 #: Names and types of the columns of a set.
-Columns: TypeAlias = Sequence[tuple[str, TypeEngine[Any]]]
+ColumnTypes: TypeAlias = Sequence[tuple[str, TypeEngine[Any]]]
 #: A row of any columns.
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 _SQLITE = sqlite.dialect()
 
 
-class ValueSet:
+class TableParameter:
     """A set of rows as the table `given` in a statement that is made once for a dialect.
 
     `bind` gives what the statement is executed with: one parameter a column on PostgreSQL (`unnest`
     of arrays), one a set on SQLite (`json_each`).
     """
 
-    def __init__(self, dialect: str, columns: Columns) -> None:
+    def __init__(self, dialect: str, columns: ColumnTypes) -> None:
         self._columns = columns
         self._has_arrays = dialect == "postgresql"
         if self._has_arrays:
             arrays = [bindparam(f"given_{name}", type_=ARRAY(kind)) for name, kind in columns]
-            self.table = _unnested(columns, arrays)
+            self.table = _unnest_arrays(columns, arrays)
         else:
-            self.table = _parsed(columns, bindparam("given", type_=Text()))
+            self.table = _parse_json(columns, bindparam("given", type_=Text()))
 
     def bind(self, rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
         """The parameters for these rows, values in the order of the columns."""
@@ -58,21 +58,23 @@ class ValueSet:
                 f"given_{name}": [row[i] for row in rows]
                 for i, (name, _kind) in enumerate(self._columns)
             }
-        return {"given": _document(self._columns, rows)}
+        return {"given": _to_json(self._columns, rows)}
 
 
-def value_set(conn: Connection, columns: Columns, rows: Sequence[Sequence[Any]]) -> FromClause:
+def literal_table(
+    conn: Connection, columns: ColumnTypes, rows: Sequence[Sequence[Any]]
+) -> FromClause:
     """These `rows` as a table `given` with the named columns, for a statement that is made anew."""
     if conn.dialect.name == "postgresql":
         arrays = [
             literal([row[i] for row in rows], ARRAY(kind))
             for i, (_name, kind) in enumerate(columns)
         ]
-        return _unnested(columns, arrays)
-    return _parsed(columns, literal(_document(columns, rows)))
+        return _unnest_arrays(columns, arrays)
+    return _parse_json(columns, literal(_to_json(columns, rows)))
 
 
-def _unnested(columns: Columns, arrays: Sequence[ColumnElement[Any]]) -> FromClause:
+def _unnest_arrays(columns: ColumnTypes, arrays: Sequence[ColumnElement[Any]]) -> FromClause:
     return (
         func.unnest(*arrays)
         .table_valued(*(column(name, kind) for name, kind in columns))
@@ -80,12 +82,12 @@ def _unnested(columns: Columns, arrays: Sequence[ColumnElement[Any]]) -> FromCla
     )
 
 
-def _parsed(columns: Columns, document: ColumnElement[str]) -> FromClause:
+def _parse_json(columns: ColumnTypes, document: ColumnElement[str]) -> FromClause:
     each = func.json_each(document).table_valued("value")
     picked = [
-        type_coerce(cast(func.json_extract(each.c.value, f"$[{i}]"), _affinity(kind)), kind).label(
-            name
-        )
+        type_coerce(
+            cast(func.json_extract(each.c.value, f"$[{i}]"), _sqlite_affinity(kind)), kind
+        ).label(name)
         for i, (name, kind) in enumerate(columns)
     ]
     # The limit keeps SQLite from merging the set into the statement, where it would be read anew
@@ -93,7 +95,7 @@ def _parsed(columns: Columns, document: ColumnElement[str]) -> FromClause:
     return select(*picked).limit(-1).subquery("given")
 
 
-def _document(columns: Columns, rows: Sequence[Sequence[Any]]) -> str:
+def _to_json(columns: ColumnTypes, rows: Sequence[Sequence[Any]]) -> str:
     """Rows as JSON, which has no decimals: prices go in as SQLite stores them, in millionths."""
     prices = [i for i, (_name, kind) in enumerate(columns) if isinstance(kind, Money)]
     plain = [list(row) for row in rows]
@@ -125,7 +127,7 @@ def bulk_insert(
     cursor.close()
 
 
-def _affinity(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+def _sqlite_affinity(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     return Integer() if isinstance(kind, (Integer, BigInteger, Money)) else Text()
 
 
@@ -138,7 +140,7 @@ def insert_or_ignore(conn: Connection, table: Table, values: dict[str, Any]) -> 
     return done.rowcount > 0
 
 
-def one_or_all(rows: list[dict[str, Any]]) -> Any:
+def single_or_many(rows: list[dict[str, Any]]) -> Any:
     """SQLAlchemy takes long to prepare an `executemany`, also one of a single row."""
     return rows if len(rows) > 1 else rows[0]
 

@@ -323,7 +323,7 @@ class Attempt(SQLModel, table=True):
     looks: int | None = Field(default=None, sa_column=Column(SmallInteger))
 
 
-class OtherId(SQLModel, table=True):
+class AlternateId(SQLModel, table=True):
     """A provider's id that a message has not from the answer to its latest attempt.
 
     Matched in the provider's list (`attempt_id` is the message's), or of a former attempt that was
@@ -398,20 +398,20 @@ class Identity(SQLModel, table=True):
     held: str | None = _text()
 
 
-def table(model: type[SQLModel]) -> Table:
+def core_table(model: type[SQLModel]) -> Table:
     """The Core table behind a model."""
     return cast("Table", model.__table__)  # type: ignore[attr-defined]
 
 
-ACCOUNT = table(Account)
-CAMPAIGN = table(Campaign)
-BATCH = table(Batch)
-MESSAGE = table(Message)
-REJECT = table(Reject)
-SOURCE_ROWS = table(SourceRows)
-ATTEMPT = table(Attempt)
-OTHER_ID = table(OtherId)
-AUDIT = table(Audit)
-SCHEDULER = table(Scheduler)
-WORKER = table(Worker)
-IDENTITY = table(Identity)
+ACCOUNT = core_table(Account)
+CAMPAIGN = core_table(Campaign)
+BATCH = core_table(Batch)
+MESSAGE = core_table(Message)
+REJECT = core_table(Reject)
+SOURCE_ROWS = core_table(SourceRows)
+ATTEMPT = core_table(Attempt)
+ALTERNATE_ID = core_table(AlternateId)
+AUDIT = core_table(Audit)
+SCHEDULER = core_table(Scheduler)
+WORKER = core_table(Worker)
+IDENTITY = core_table(Identity)

@@ -13,13 +13,13 @@ from dispatcher.store.tables import BATCH, CAMPAIGN
 _BEFORE_BULK = 100_000
 
 
-def rank(campaign: Any) -> int:
+def effective_priority(campaign: Any) -> int:
     """How far in front a campaign stands: its priority, and more where somebody waits for it."""
     urgent = campaign.one_off or campaign.kind == Kind.OTP
     return int(campaign.priority) + (_BEFORE_BULK if urgent else 0)
 
 
-def of_account(conn: Connection, account: str) -> Sequence[AnyRow]:
+def load_open_work(conn: Connection, account: str) -> Sequence[AnyRow]:
     """Pending messages, parts and requests of the account's open campaigns, by zone."""
     left = and_(
         BATCH.c.campaign_id == CAMPAIGN.c.id,

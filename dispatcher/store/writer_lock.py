@@ -24,7 +24,7 @@ _PAUSE_S: Final = 0.0005
 _OWN_TURNS_S: Final = 0.01
 
 
-class Line:
+class WriterQueue:
     """The threads of this process that want to write a store, and the lock that keeps others out.
 
     It is handed on, with the files locked, in the order in which it was asked for.
@@ -52,8 +52,8 @@ class Line:
             return
         try:
             next_file, lock_file = self._files
-            with _flocked(next_file, give_up), ExitStack() as stack:
-                stack.enter_context(_flocked(lock_file, give_up))
+            with _hold_flock(next_file, give_up), ExitStack() as stack:
+                stack.enter_context(_hold_flock(lock_file, give_up))
                 self._locked = stack.pop_all()
         except BaseException:
             self.leave()
@@ -97,7 +97,7 @@ class Line:
 
 
 #: One a file and process, however many stores have it open.
-_lines: Final[dict[str, Line]] = {}
+_queues: Final[dict[str, WriterQueue]] = {}
 
 
 def lock_files(path: str) -> tuple[str, str]:
@@ -106,11 +106,11 @@ def lock_files(path: str) -> tuple[str, str]:
 
 
 @contextmanager
-def turn(path: str, name: str, wait_s: float) -> Iterator[None]:
+def hold_writer_lock(path: str, name: str, wait_s: float) -> Iterator[None]:
     """Be the only writer of the store at `path`. Raises StoreError, and OSError for its files."""
-    line = _lines.get(path)
+    line = _queues.get(path)
     if line is None:
-        line = _lines.setdefault(path, Line(path))
+        line = _queues.setdefault(path, WriterQueue(path))
     try:
         line.enter(wait_s)
     except TimeoutError:
@@ -125,7 +125,7 @@ def turn(path: str, name: str, wait_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def _flocked(path: str, give_up: float) -> Iterator[None]:
+def _hold_flock(path: str, give_up: float) -> Iterator[None]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while True:

@@ -9,7 +9,7 @@ from dispatcher.recipients.validation import AcceptedRow, Preview, RejectedRow
 from dispatcher.status import Encoding
 from dispatcher.store import imports
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.imports import Import, NewBatch, NewMessage, NewReject
+from dispatcher.store.imports import NewBatch, NewMessage, NewReject, RunningImport
 from dispatcher.store.messages import pack_cells
 from dispatcher.submission.request import ValidatedSubmission
 
@@ -22,7 +22,7 @@ _GROUP = 4000
 class ImportWriter:
     """Plans batches while rows come, and stores them in groups."""
 
-    def __init__(self, store: Store, job: Import, ready: ValidatedSubmission) -> None:
+    def __init__(self, store: Store, job: RunningImport, ready: ValidatedSubmission) -> None:
         provider = ready.provider
         self._store = store
         self._job = job
@@ -73,7 +73,7 @@ class ImportWriter:
         if preview.zones:
             counts["zones"] = orjson.dumps(sorted(preview.zones)).decode()
         with self._store.write() as conn:
-            imports.finish(conn, self._job, counts, store_now(conn) + LEASE)
+            imports.finish_import(conn, self._job, counts, store_now(conn) + LEASE)
 
     def _plan(self, items: list[AcceptedRow]) -> None:
         first = self._next_seq
@@ -108,5 +108,7 @@ class ImportWriter:
     def _flush(self) -> None:
         with self._store.write() as conn:
             lease_until = store_now(conn) + LEASE
-            imports.write(conn, self._job, self._batches, self._rejects, lease_until=lease_until)
+            imports.write_group(
+                conn, self._job, self._batches, self._rejects, lease_until=lease_until
+            )
         self._batches, self._rejects, self._rows = [], [], 0

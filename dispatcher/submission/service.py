@@ -24,7 +24,7 @@ from dispatcher.recovery.witness import Witness
 from dispatcher.status import CampaignState
 from dispatcher.store import campaigns, imports
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.imports import Import, NewBatch, NewMessage
+from dispatcher.store.imports import NewBatch, NewMessage, RunningImport
 from dispatcher.store.messages import pack_cells
 from dispatcher.store.table_values import AnyRow
 from dispatcher.submission.fallback_check import naming_account
@@ -40,7 +40,7 @@ _SAME_WITHIN = timedelta(hours=24)
 class CompleteImport:
     """A complete import that waits for a yes."""
 
-    job: Import
+    job: RunningImport
     preview: Preview
 
 
@@ -123,7 +123,7 @@ def find_submitted(store: Store, ready: ValidatedSubmission) -> AnyRow | None:
 def _earlier(conn: Connection, ready: ValidatedSubmission) -> AnyRow | None:
     order, content_key = ready.request, ready.content_key
     if order.idempotency_key is not None:
-        known = campaigns.with_idempotency_key(conn, order.idempotency_key)
+        known = campaigns.find_by_idempotency_key(conn, order.idempotency_key)
         if known is not None and known.state != CampaignState.IMPORTING:
             if known.content_key == content_key:
                 return known
@@ -134,7 +134,7 @@ def _earlier(conn: Connection, ready: ValidatedSubmission) -> AnyRow | None:
             )
     if order.again:
         return None
-    same = campaigns.same_content(conn, content_key, store_now(conn) - _SAME_WITHIN)
+    same = campaigns.find_same_content(conn, content_key, store_now(conn) - _SAME_WITHIN)
     if same is not None:
         raise Refused(
             f"the same file, text and account were submitted as campaign {same.id} "
@@ -193,8 +193,8 @@ def import_lists(store: Store, ready: ValidatedSubmission) -> CompleteImport:
     preview = Preview(rows=1, valid=1, parts=size.parts)
     with store.write() as conn:
         lease_until = store_now(conn) + LEASE
-        imports.write(conn, job, [batch], [], lease_until=lease_until)
-        imports.finish(conn, job, {"rows": 1, "total": 1, "parts": size.parts}, lease_until)
+        imports.write_group(conn, job, [batch], [], lease_until=lease_until)
+        imports.finish_import(conn, job, {"rows": 1, "total": 1, "parts": size.parts}, lease_until)
     return CompleteImport(job=job, preview=preview)
 
 
@@ -202,19 +202,19 @@ def accept_import(store: Store, imported: CompleteImport) -> CampaignState:
     """Make the campaign `scheduled`, or `rejected` where nothing in it can be sent."""
     state = CampaignState.SCHEDULED if imported.preview.valid else CampaignState.REJECTED
     with store.write() as conn:
-        imports.accept(conn, imported.job, state, store_now(conn))
+        imports.accept_import(conn, imported.job, state, store_now(conn))
     return state
 
 
-def discard_import(store: Store, job: Import) -> None:
+def discard_import(store: Store, job: RunningImport) -> None:
     """Remove an import that was not accepted."""
     is_left = True
     while is_left:
         with store.write() as conn:
-            is_left = not imports.discard(conn, job, store_now(conn) + LEASE)
+            is_left = not imports.discard_group(conn, job, store_now(conn) + LEASE)
 
 
-def _start(store: Store, ready: ValidatedSubmission) -> Import:
+def _start(store: Store, ready: ValidatedSubmission) -> RunningImport:
     witness = Witness(store)
     with store.write() as conn:
         held = witness.look(conn)
@@ -230,9 +230,9 @@ def _start(store: Store, ready: ValidatedSubmission) -> Import:
         discard_import(store, left)
 
 
-def _fenced_off(conn: Connection, ready: ValidatedSubmission) -> Import | None:
+def _fenced_off(conn: Connection, ready: ValidatedSubmission) -> RunningImport | None:
     """What an earlier, killed submission of the same content or key left behind."""
-    left = imports.unfinished(conn, ready.content_key, ready.request.idempotency_key)
+    left = imports.find_unfinished(conn, ready.content_key, ready.request.idempotency_key)
     if left is None:
         return None
     now = store_now(conn)
@@ -242,10 +242,10 @@ def _fenced_off(conn: Connection, ready: ValidatedSubmission) -> Import | None:
             f"wait for it to end; if it was killed, try again after {left.import_lease_until:%H:%M}"
             " UTC",
         )
-    return imports.take_over(conn, left, now + LEASE)
+    return imports.take_over_import(conn, left, now + LEASE)
 
 
-def _started(conn: Connection, ready: ValidatedSubmission) -> Import:
+def _started(conn: Connection, ready: ValidatedSubmission) -> RunningImport:
     order = ready.request
     known = _earlier(conn, ready)
     if known is not None:
@@ -273,4 +273,4 @@ def _started(conn: Connection, ready: ValidatedSubmission) -> Import:
         **order.timing.stored_columns(),
         "created_at": now,
     }
-    return imports.start(conn, values, now + LEASE)
+    return imports.start_import(conn, values, now + LEASE)

@@ -148,7 +148,7 @@ def test_a_deploy_in_mid_campaign_leaves_nothing_in_doubt_and_nobody_twice():
         assert deploys >= 2
         assert_nobody_twice_or_in_doubt(campaign, count)
         with ours.store.read() as conn:
-            lost = [what for what in scheduler.corrections(conn) if "lease" in what]
+            lost = [what for what in scheduler.load_corrections(conn) if "lease" in what]
         assert lost == []
 
 

@@ -37,7 +37,7 @@ def happened(campaign: Campaign, what: str) -> datetime:
 
 def ticked_after(ours: Stage, moment: datetime) -> bool:
     with ours.store.read() as conn:
-        ticked = scheduler.last_tick(conn)
+        ticked = scheduler.last_tick_at(conn)
     return ticked is not None and ticked > moment
 
 

@@ -75,7 +75,7 @@ def wait_a_tick(ours: Stage, seconds: float = 2.5) -> None:
 
     def ticked() -> bool:
         with ours.store.read() as conn:
-            at = scheduler.last_tick(conn)
+            at = scheduler.last_tick_at(conn)
         return at is not None and at > until
 
     wait_for(ticked, "the scheduler's ticks")

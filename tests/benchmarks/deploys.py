@@ -69,7 +69,7 @@ def measure(count: int, *, deploys: bool) -> Measured:
         ledger, counts = ours.provider.ledger(), campaign.counts
         at = [entry["at"] for entry in ledger]
         with ours.store.read() as conn:
-            lost = sum(n for what, n in scheduler.corrections(conn).items() if "lease" in what)
+            lost = sum(n for what, n in scheduler.load_corrections(conn).items() if "lease" in what)
         return Measured(
             seconds=max(at) - min(at),
             deploys=done,

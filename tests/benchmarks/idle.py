@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import upgrade
+from dispatcher.store.migrate import upgrade_store
 from tests.support.history import fill
 from tests.support.ticks import Ticker
 
@@ -47,7 +47,7 @@ def filled(campaigns: int, messages: int) -> Iterator[tuple[Store, Ticker]]:
     """A store with that history, in a folder of its own, and its ticks."""
     with tempfile.TemporaryDirectory(prefix="idle-") as folder:
         url = f"sqlite:///{Path(folder, 'store.db')}"
-        upgrade(url)
+        upgrade_store(url)
         with closing(Store(url)) as store:
             with store.engine.connect() as conn:
                 # Nothing of it has to outlive a crash, and a log as large as the store is slow.

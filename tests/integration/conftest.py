@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlmodel import SQLModel
 
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import upgrade
+from dispatcher.store.migrate import upgrade_store
 from tests.support.simulator import SimulatorProcess
 from tests.support.stores import assert_counts_agree
 
@@ -24,7 +24,7 @@ BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 def sqlite_template(tmp_path_factory):
     """A SQLite file with the store's tables, to copy."""
     path = tmp_path_factory.mktemp("store") / "template.db"
-    upgrade(f"sqlite:///{path}")
+    upgrade_store(f"sqlite:///{path}")
     return path
 
 

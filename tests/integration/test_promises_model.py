@@ -49,7 +49,7 @@ from dispatcher.store import (
 )
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import upgrade
+from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.polls import Receipt
 from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, MESSAGE, SCHEDULER
@@ -272,13 +272,13 @@ class Promises(RuleBasedStateMachine):
             for name in NAMES:
                 self._release(name, published=published)
             with self.store.write() as conn:
-                campaigns.finish_done(conn, self.now)
+                campaigns.finish_campaigns(conn, self.now)
             self.oracle.step((PENDING, CANCELLED))
             self._nobody_waits_to_be_finished()
 
     def _sweep(self, *, judged):
         with self.store.write() as conn:
-            campaigns.lapse_due(conn, self.now)
+            campaigns.lapse_expired(conn, self.now)
             campaigns.start_due(conn, self.now)
             judge_after = self.now if judged else self.now + LEASE
             insert_or_ignore(conn, SCHEDULER, {"id": 1, "corrections": "{}"})
@@ -649,7 +649,7 @@ class Promises(RuleBasedStateMachine):
         with self.store.write() as conn:
             if what == "expire":
                 values = {"expire_at": self.now + timedelta(seconds=3600)}
-                campaigns.change_terms(
+                campaigns.change_settings(
                     conn, campaign_id, values, deadline_after=LEASE, actor="operator", now=self.now
                 )
             elif what == "stop":
@@ -669,11 +669,11 @@ class Promises(RuleBasedStateMachine):
             return [Waiting(Recipient(row.seq, row.msisdn, "Hello"), row.parts) for row in rows]
 
         with self.store.write() as conn:
-            campaign = fallback_moves.lock(conn, campaign_id)
+            campaign = fallback_moves.lock_running_campaign(conn, campaign_id)
             if campaign is not None:
                 to = NAMES[campaign.account == NAMES[0]]
-                fallback_moves.switch(conn, campaign, to, "the other one is out", self.now)
-                fallback_moves.move(conn, campaign, to, LIMITS, shown, self.now)
+                fallback_moves.switch_account(conn, campaign, to, "the other one is out", self.now)
+                fallback_moves.move_batches(conn, campaign, to, LIMITS, shown, self.now)
         old, new = self.oracle.step()
         for key, row in old.messages.items():
             before, after = old.homes[key], new.homes[key]
@@ -707,7 +707,7 @@ def test_nobody_twice_and_nobody_lost_whatever_happens_in_whatever_order():
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         path = Path(folder, "store.db")
-        upgrade(f"sqlite:///{path}")
+        upgrade_store(f"sqlite:///{path}")
         with (
             closing(Store(f"sqlite:///{path}")) as Promises.store,
             closing(Oracle(path, max_in_flight=ACCOUNT.max_in_flight)) as Promises.oracle,

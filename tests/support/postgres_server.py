@@ -17,7 +17,7 @@ from typing import NoReturn
 import psycopg
 import pytest
 
-from dispatcher.store.migrate import upgrade
+from dispatcher.store.migrate import upgrade_store
 
 # PostgreSQL refuses to run as root: then it runs as `nobody`.
 NOBODY = 65534
@@ -185,7 +185,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres_template(postgres_server) -> Iterator[str]:
     """The name of a database with the store's tables, to copy."""
     with postgres_server.database() as url:
-        upgrade(url)
+        upgrade_store(url)
         yield url.partition("@/")[2].partition("?")[0]
 
 

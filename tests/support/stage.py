@@ -20,7 +20,7 @@ from dispatcher.campaigns import control
 from dispatcher.local import children
 from dispatcher.local.broker import EmbeddedBroker, redis_client
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import upgrade
+from dispatcher.store.migrate import upgrade_store
 from tests.support import warm
 from tests.support.cli import Ended, clean_environment, dispatcher
 from tests.support.simulator import SimulatorProcess
@@ -119,7 +119,7 @@ class Stage:
         ]
         self.config.touch(mode=0o600)
         self.config.write_text("".join(lines), encoding="utf-8")
-        upgrade(self.store.url.render_as_string(hide_password=False))
+        upgrade_store(self.store.url.render_as_string(hide_password=False))
 
     @property
     def config(self) -> Path:

@@ -91,9 +91,9 @@ def add_campaign(
             blank = dict.fromkeys(NewBatch._fields)
             made.append(NewBatch(**(blank | given | {"requests": 1})))
             seq += size
-        imports.write(conn, job, made, [], lease_until=NOW + LEASE)
-        imports.finish(conn, job, {"rows": seq, "total": seq}, NOW + LEASE)
-        imports.accept(conn, job, CampaignState.SCHEDULED, NOW)
+        imports.write_group(conn, job, made, [], lease_until=NOW + LEASE)
+        imports.finish_import(conn, job, {"rows": seq, "total": seq}, NOW + LEASE)
+        imports.accept_import(conn, job, CampaignState.SCHEDULED, NOW)
         if state is not CampaignState.SCHEDULED:
             values["state"] = state
         if values:
@@ -108,7 +108,7 @@ def start_import(conn, *, account="main", content_key="content", lease_until=NOW
         "text": "Hello", "columns": '["phone"]', "source_name": "people.csv",
         "content_key": content_key, "on_doubt": "hold", "created_at": NOW,
     }  # fmt: skip
-    return imports.start(conn, given | values, lease_until)
+    return imports.start_import(conn, given | values, lease_until)
 
 
 def count_up(url, times):
@@ -263,7 +263,7 @@ def batch_of(store, batch_id):
 
 def campaign_of(store, campaign_id):
     with store.read() as conn:
-        return campaigns.get(conn, campaign_id)
+        return campaigns.load_campaign(conn, campaign_id)
 
 
 def attempt_of(store, attempt_id):
@@ -284,7 +284,7 @@ def audit(store):
 def counts_of(store, campaign_id):
     """The campaign's counts that are not zero, from its batches."""
     with store.read() as conn:
-        totals = campaigns.totals(conn, [campaign_id])[campaign_id]
+        totals = campaigns.count_messages(conn, [campaign_id])[campaign_id]
     return {name: count for name, count in totals.items() if count}
 
 

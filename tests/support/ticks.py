@@ -48,7 +48,7 @@ class Ticker:
     def tick(self):
         """One tick, as if the last had been a second ago; the seconds that it took."""
         with self._store.write() as conn:
-            if scheduler.last_tick(conn) is not None:
+            if scheduler.last_tick_at(conn) is not None:
                 before = datetime.now(UTC) - timedelta(seconds=1)
                 conn.execute(SCHEDULER.update().values(ticked_at=before))
         started = time.perf_counter()

@@ -101,7 +101,7 @@ def _outcome(
         begun_at=doubtful.begun_at,
         sender=route_of(campaign, doubtful.account).sender,
         look=look,
-        standings=listed_messages.standings(conn, doubtful, listed) if recipients else {},
+        standings=listed_messages.load_known_ids(conn, doubtful, listed) if recipients else {},
         absence_provable=capabilities.absence_provable and campaign.schedule_at is None,
     )
     rows = {row.seq: row for row in doubtful.recipients}

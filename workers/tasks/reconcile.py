@@ -109,7 +109,9 @@ def _read_list(
         if listed is None or is_repeated(listed):
             return
         with services.store.write() as conn:
-            look.add(listed, listed_messages.answered(conn, ticket.account, listed.entries))
+            look.add(
+                listed, listed_messages.find_answer_times(conn, ticket.account, listed.entries)
+            )
             if not doubts.renew_reconciliation(conn, ticket, store_now(conn) + services.poll_lease):
                 raise DispatcherError(f"another worker looks at the list of {ticket.account}")
         page = listed.next_page

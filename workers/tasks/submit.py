@@ -151,10 +151,10 @@ def _prepare(services: Services, claim: Claim) -> Work | None:
     limit = provider.settings.daily_limit
     with services.store.read() as conn:
         now = store_now(conn)
-        campaign = campaigns.get(conn, claim.campaign_id)
+        campaign = campaigns.load_campaign(conn, claim.campaign_id)
         account = accounts.find_account(conn, claim.account)
         left = accounts.messages_left_today(account, limit, now) if account is not None else None
-        rows = messages.pending(conn, claim, _most(claim, campaign, provider, left))
+        rows = messages.load_pending(conn, claim, _most(claim, campaign, provider, left))
     if left == 0:
         _hand_back(services, claim, until=day_end(now, services.zone(claim.account)))
         return None

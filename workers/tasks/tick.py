@@ -29,21 +29,21 @@ def tick_with(services: Services) -> None:
     remembered = services.witness.ask_redis()
     with services.store.write() as conn:
         now = store_now(conn)
-        judge_after = scheduler.tick(conn, now, services.lease)
+        judge_after = scheduler.begin_tick(conn, now, services.lease)
         if judge_after is None:
             return
         held = services.witness.look(conn, remembered=remembered)
         accounts.create_missing_accounts(conn, services.settings.accounts)
         if held is None:
-            has_open = campaigns.any_open(conn)
+            has_open = campaigns.has_open_campaign(conn)
             if has_open:
-                campaigns.lapse_due(conn, now)
+                campaigns.lapse_expired(conn, now)
                 campaigns.start_due(conn, now)
             requeue_after_s = services.settings.worker.requeue_after_s
             unclaimed = sweep(
                 conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s
             )
-            busy = campaigns.running_accounts(conn) if has_open else []
+            busy = campaigns.list_running_accounts(conn) if has_open else []
     if held is not None:
         log.error("nothing is released: %s", held)
         return
@@ -57,7 +57,7 @@ def tick_with(services: Services) -> None:
     if not has_open:
         return
     with services.store.write() as conn:
-        for campaign_id in campaigns.finish_done(conn, store_now(conn)):
+        for campaign_id in campaigns.finish_campaigns(conn, store_now(conn)):
             log.info("campaign %d ended", campaign_id)
 
 

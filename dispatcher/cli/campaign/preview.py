@@ -268,7 +268,7 @@ def write_rejects(store: "Store", campaign_id: int, path: Path) -> None:
     from dispatcher.store import campaigns
 
     with store.read() as conn:
-        campaign = campaigns.get(conn, campaign_id)
+        campaign = campaigns.load_campaign(conn, campaign_id)
     assert campaign is not None
     with _opened(path) as out:
         count = write_export(store, campaign, out, rejects_only=True)

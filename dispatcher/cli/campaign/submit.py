@@ -147,7 +147,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     from dispatcher.cli.provider_calls import fetch_directory, select_account
     from dispatcher.cli.send import check_test_time
     from dispatcher.store.engine import Store
-    from dispatcher.store.migrate import make_new
+    from dispatcher.store.migrate import create_tables_if_new
     from dispatcher.submission import service
 
     refuse_empty_options(ctx, but={"text"})
@@ -170,7 +170,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
         if given["dry_run"]:
             _dry_run(store, ready, given)
             return
-        make_new(store)
+        create_tables_if_new(store)
         if (known := service.find_submitted(store, ready)) is not None:
             what = "was submitted before with this key"
             answer(store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what)

@@ -175,7 +175,7 @@ def print_view(ctx: click.Context, shown: "CampaignView") -> None:
     """A campaign as a person reads it."""
     from dispatcher.cli.campaign.progress import held_up_by
     from dispatcher.policy.routes import legs_of, route_of
-    from dispatcher.store.column_types import in_digits
+    from dispatcher.store.column_types import format_price
 
     c, counts = shown.campaign, shown.counts
     reason = held_up_by(shown)
@@ -208,7 +208,7 @@ def print_view(ctx: click.Context, shown: "CampaignView") -> None:
         if count and name not in {"total", "invalid", "duplicate", "suppressed", "no_receipt"}
     ]
     if shown.cost is not None:
-        click.echo(f"cost       {in_digits(shown.cost)}, as the provider states it")
+        click.echo(f"cost       {format_price(shown.cost)}, as the provider states it")
     click.echo("\nmessages")
     for name, count in shown_states or [("none", 0)]:
         click.echo(f"  {count:>9}  {name}")

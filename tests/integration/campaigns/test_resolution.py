@@ -128,7 +128,7 @@ def test_who_is_in_a_batch_at_the_provider_is_left_and_counted(store):
 def test_failed_messages_are_tried_again_with_all_their_tries(store):
     campaign, held = failed(store)
     with store.write() as conn:
-        assert campaigns.finish_done(conn, NOW) == [campaign]
+        assert campaigns.finish_campaigns(conn, NOW) == [campaign]
     assert resolution.retry_failed(store, str(campaign)).recipients == 3
     assert counts_of(store, campaign) == {"pending": 3}
     batch = batch_of(store, held.id)

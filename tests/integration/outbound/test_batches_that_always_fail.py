@@ -85,7 +85,7 @@ def under_way(store, held, *answers, adapter=FakeProvider):
     with store.read() as conn:
         account, campaign = (
             accounts.find_account(conn, "main"),
-            campaigns.get(conn, held.campaign_id),
+            campaigns.load_campaign(conn, held.campaign_id),
         )
     work = Work(
         at=NOW, claim=held, provider=adapter(LIMITS), requests=requests, account=account,
@@ -151,7 +151,7 @@ def test_answers_that_stop_a_campaign_and_its_account_wait_for_whoever_begins_an
             accounts.lock_account(conn, "main")
             settling = pool.submit(settle_both)
             wait_for(lambda: conn.execute(waiting).scalar_one(), "the account's lock")
-            campaigns.hold(conn, campaign)
+            campaigns.lock_campaign_shared(conn, campaign)
         settling.result()
         assert campaign_of(store, campaign).state == CampaignState.PAUSED
         assert not caplog.records

@@ -71,25 +71,25 @@ class Replay:
         for _ in range(most_ticks):
             self.tick()
             with self.store.read() as conn:
-                if not campaigns.running_accounts(conn):
+                if not campaigns.list_running_accounts(conn):
                     return
             self.skip()
         pytest.fail(f"still running at {self.now}")
 
     def tick(self):
         with self.store.write() as conn:
-            campaigns.lapse_due(conn, self.now)
+            campaigns.lapse_expired(conn, self.now)
             campaigns.start_due(conn, self.now)
             tickets = release(conn, "main", self.account, self.now)
         while tickets:
             for ticket in tickets:
                 self.submit(ticket)
             with self.store.write() as conn:
-                campaigns.lapse_due(conn, self.now)
+                campaigns.lapse_expired(conn, self.now)
                 campaigns.start_due(conn, self.now)
                 tickets = release(conn, "main", self.account, self.now)
         with self.store.write() as conn:
-            campaigns.finish_done(conn, self.now)
+            campaigns.finish_campaigns(conn, self.now)
 
     def submit(self, ticket):
         """As a worker: the rate is waited for, the rest is asked of `begin`."""
@@ -97,7 +97,7 @@ class Replay:
         with self.store.read() as conn:
             account, campaign = (
                 accounts.find_account(conn, "main"),
-                campaigns.get(conn, held.campaign_id),
+                campaigns.load_campaign(conn, held.campaign_id),
             )
         rates = rates_of(self.account)
         paid = [account._mapping[f"{unit}_paid_until"] for unit in rates] + [campaign.paid_until]
@@ -142,7 +142,7 @@ class Replay:
     def _next(self):
         with self.store.read() as conn:
             account = accounts.find_account(conn, "main")
-            running = campaigns.running_accounts(conn) and campaigns.newest(
+            running = campaigns.list_running_accounts(conn) and campaigns.list_newest(
                 conn, limit=100, states=[CampaignState.RUNNING]
             )
         ahead = timedelta(seconds=RELEASE_AHEAD_S)

@@ -120,7 +120,7 @@ def test_a_campaign_is_not_declared_finished_while_a_row_was_not_sent(store, uns
     if unsent == "at the provider":
         begin(store, held)
     with store.write() as conn:
-        assert campaigns.finish_done(conn, later(3600)) == []
+        assert campaigns.finish_campaigns(conn, later(3600)) == []
     assert campaign_of(store, campaign_id).state == CampaignState.RUNNING
 
 

@@ -14,7 +14,7 @@ from dispatcher.policy.reconciliation import Note
 from dispatcher.policy.routes import Leg, route_of
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, batches, campaigns, decisions, fallback_moves
-from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
+from dispatcher.store.tables import ACCOUNT, ALTERNATE_ID, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.submission.fallback_check import check_fallback
 from dispatcher.submission.service import accept_import, import_rows
 from dispatcher.types import Route
@@ -131,8 +131,8 @@ def test_all_that_waits_goes_in_one_transaction_in_the_other_accounts_batches(st
     assert route_of(now_at, "backup").sender == "OTHER"
     assert route_of(now_at, "main").sender == "SENDER"
     with store.read() as conn:
-        (entry,) = fallback_moves.history(conn, made)
-        assert campaigns.batch_states(conn, made)["replaced"] == 2
+        (entry,) = fallback_moves.load_fallback_history(conn, made)
+        assert campaigns.count_batches(conn, made)["replaced"] == 2
     assert "12 pending messages go from main to backup: main is paused (credit)" in entry.detail
     assert counts_of(store, made) == {"pending": 12}
     assert_ranges_are_whole(store, made, 12)
@@ -250,7 +250,7 @@ def test_a_late_acceptance_of_who_was_to_be_resent_and_moved_is_an_alarm(store):
     settle(store, held, attempt, verdict(accepted=range(6)))
     assert states(store) == [*["pending"] * 5, "submitted"]
     assert counts_of(store, made) == {"pending": 5, "submitted": 1}
-    assert len(rows(store, OTHER_ID)) == 5
+    assert len(rows(store, ALTERNATE_ID)) == 5
     assert "late acceptance" in audit(store)
 
 
@@ -276,7 +276,7 @@ def test_where_nothing_can_be_taken_the_batch_is_settled(store):
     assert waiting(store) == []
     assert counts_of(store, made) == {"failed": 3}
     with store.write() as conn:
-        assert campaigns.finish_done(conn, NOW) == [made]
+        assert campaigns.finish_campaigns(conn, NOW) == [made]
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_cancelling_afterwards_ends_everything(store):
             conn, made, [CampaignState.RUNNING], CampaignState.CANCELLED,
             actor="operator", reason=None, now=NOW,
         )  # fmt: skip
-        assert campaigns.end_waiting(conn, made, MessageState.CANCELLED, NOW) == 12
+        assert campaigns.end_waiting_batches(conn, made, MessageState.CANCELLED, NOW) == 12
     assert counts_of(store, made) == {"cancelled": 12}
 
 

@@ -259,7 +259,7 @@ def test_who_was_away_has_no_claim_to_what_the_others_got_meanwhile(store):
 def test_what_is_still_to_be_paid_at_a_former_rate_is_paid_at_the_new_one(store, old, new, left_s):
     campaign_id = add_campaign(store, [1], rate=old, paid_until=later(100))
     with store.write() as conn:
-        campaigns.change_terms(
+        campaigns.change_settings(
             conn, campaign_id, {"rate": new}, deadline_after=LEASE, actor="test", now=NOW
         )
     expected = None if left_s is None else later(left_s)
@@ -277,7 +277,7 @@ def test_no_start_at_a_new_rate_comes_before_those_that_were_given(store, new, f
     )  # fmt: skip
     settle(store, held, answered, verdict(accepted=[2]))
     with store.write() as conn:
-        campaigns.change_terms(
+        campaigns.change_settings(
             conn, campaign_id, {"rate": new}, deadline_after=LEASE, actor="test", now=NOW
         )
     expected = None if free_s is None else later(free_s)

@@ -362,9 +362,9 @@ def test_a_moved_store_goes_on_as_it_is(sqlite, client, tmp_path):
 
 def test_a_new_identity_is_given_once(store):
     with store.write() as conn:
-        first = store_identity.ensure(conn)
+        first = store_identity.ensure_identity(conn)
     with store.write() as conn:
-        assert store_identity.ensure(conn).store_id == first.store_id
+        assert store_identity.ensure_identity(conn).store_id == first.store_id
 
 
 def test_a_store_that_is_held_is_no_stall_of_the_workers(store):
@@ -379,6 +379,6 @@ def test_a_store_that_is_held_is_no_stall_of_the_workers(store):
     watchdog = Watchdog(own, after_s=0)
     assert watchdog.look() == [waiting.id]
     with store.write() as conn:
-        store_identity.ensure(conn)
-        store_identity.note(conn, held="the store is an older copy of itself")
+        store_identity.ensure_identity(conn)
+        store_identity.update_identity(conn, held="the store is an older copy of itself")
     assert watchdog.look() == []

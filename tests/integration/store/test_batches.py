@@ -41,13 +41,13 @@ def renew(store, held, until):
 
 def swept(store, *, now=NOW, judge_after=NOW, requeue_after_s=3600):
     with store.write() as conn:
-        scheduler.tick(conn, now, LEASE)
+        scheduler.begin_tick(conn, now, LEASE)
         return sweep(conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s)
 
 
 def corrections(store):
     with store.read() as conn:
-        return scheduler.corrections(conn)
+        return scheduler.load_corrections(conn)
 
 
 # --- Claim ------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def test_a_lost_ticket_is_found_even_while_leases_are_not_judged(store):
 
 def tick(store, now):
     with store.write() as conn:
-        return scheduler.tick(conn, now, LEASE)
+        return scheduler.begin_tick(conn, now, LEASE)
 
 
 @pytest.mark.parametrize(
@@ -285,11 +285,11 @@ def test_leases_are_judged_a_lease_after_the_scheduler_was_away(store, ticks, ju
 
 def test_the_last_tick_is_known_and_none_where_there_was_none(store):
     with store.read() as conn:
-        assert scheduler.last_tick(conn) is None
-        assert scheduler.corrections(conn) == {}
+        assert scheduler.last_tick_at(conn) is None
+        assert scheduler.load_corrections(conn) == {}
     tick(store, NOW)
     with store.read() as conn:
-        assert scheduler.last_tick(conn) == NOW
+        assert scheduler.last_tick_at(conn) == NOW
 
 
 def test_of_many_ticks_at_the_same_time_one_is_taken(store):
@@ -313,19 +313,19 @@ def test_corrections_add_up(store):
 
 def test_workers_are_listed_while_they_are_seen(store):
     with store.write() as conn:
-        scheduler.seen(conn, "old", 4, NOW)
-        scheduler.seen(conn, "one", 4, later(10))
-        scheduler.seen(conn, "two", 8, later(20))
-        scheduler.seen(conn, "one", 5, later(30))
+        scheduler.record_heartbeat(conn, "old", 4, NOW)
+        scheduler.record_heartbeat(conn, "one", 4, later(10))
+        scheduler.record_heartbeat(conn, "two", 8, later(20))
+        scheduler.record_heartbeat(conn, "one", 5, later(30))
     with store.read() as conn:
-        found = scheduler.workers(conn, later(5))
+        found = scheduler.list_workers(conn, later(5))
     assert [(w.name, w.concurrency, w.started_at, w.seen_at) for w in found] == [
         ("one", 5, later(10), later(30)),
         ("two", 8, later(20), later(20)),
     ]
     with store.write() as conn:
-        scheduler.gone(conn, "two", later(86_400 + 5))
-        assert [w.name for w in scheduler.workers(conn, NOW)] == ["one"]
+        scheduler.deregister_worker(conn, "two", later(86_400 + 5))
+        assert [w.name for w in scheduler.list_workers(conn, NOW)] == ["one"]
 
 
 def test_a_lost_batch_whose_campaign_was_tried_before_keeps_its_tries(store):

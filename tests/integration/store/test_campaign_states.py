@@ -36,7 +36,7 @@ S = CampaignState
 
 def finish(store, now=NOW):
     with store.write() as conn:
-        return campaigns.finish_done(conn, now)
+        return campaigns.finish_campaigns(conn, now)
 
 
 def start(store, now=NOW):
@@ -167,7 +167,7 @@ def test_a_batch_that_comes_back_to_a_cancelled_campaign_is_cancelled(store, how
         if how == "handed back":
             batches.hand_back(conn, held, not_before=None)
         else:
-            scheduler.tick(conn, later(99), LEASE)
+            scheduler.begin_tick(conn, later(99), LEASE)
             sweep(conn, now=later(99), judge_after=NOW, requeue_after_s=9999)
     assert batch_of(store, held.id).state == BatchState.PENDING
     finish(store)
@@ -222,8 +222,8 @@ def test_expired_campaigns_lapse_where_nobody_holds_their_batches(store):
     held = claimed(store)
     queued(store)
     with store.write() as conn:
-        assert campaigns.lapse_due(conn, later(59)) == 0
-        assert campaigns.lapse_due(conn, later(60)) == 4
+        assert campaigns.lapse_expired(conn, later(59)) == 0
+        assert campaigns.lapse_expired(conn, later(60)) == 4
     assert states(store) == ["pending"] * 2 + ["lapsed"] * 4
     assert batch_of(store, held.id).state == BatchState.CLAIMED
     assert counts_of(store, campaign_id) == {"pending": 2, "lapsed": 4}
@@ -234,7 +234,7 @@ def test_a_paused_campaign_that_has_lapsed_finishes_once_what_was_held_is_settle
     held, (attempt,) = submitting(store)
     set_campaign(store, campaign_id, state=S.PAUSED)
     with store.write() as conn:
-        assert campaigns.lapse_due(conn, later(60)) == 2
+        assert campaigns.lapse_expired(conn, later(60)) == 2
     assert finish(store, later(60)) == []
     settle(store, held, attempt, verdict(accepted=[0, 1]), poll=None, now=later(61))
     close(store, held, now=later(61))
@@ -252,14 +252,14 @@ def test_totals_are_the_sums_of_a_campaigns_batches(store):
     held, (attempt,) = submitting(store)
     settle(store, held, attempt, verdict(accepted=[0], rejected=[1], doubtful=[2]), poll=None)
     with store.read() as conn:
-        totals = campaigns.totals(conn, [one, two, 99])
+        totals = campaigns.count_messages(conn, [one, two, 99])
     assert totals[one] == dict.fromkeys(campaigns.COUNTERS, 0) | {
         "pending": 2, "submitted": 1, "rejected": 1, "in_doubt": 1, "no_receipt": 1,
     }  # fmt: skip
     assert totals[two]["pending"] == 1
     assert set(totals[99].values()) == {0}
     with store.read() as conn:
-        assert campaigns.totals(conn, []) == {}
+        assert campaigns.count_messages(conn, []) == {}
 
 
 def test_the_view_has_counts_batches_and_what_stops_it(store):

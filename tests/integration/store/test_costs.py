@@ -7,7 +7,7 @@ import pytest
 from dispatcher.policy.verdict import Accepted, Verdict
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import costs, polls
-from dispatcher.store.column_types import in_digits
+from dispatcher.store.column_types import format_price
 from dispatcher.store.polls import Receipt
 from dispatcher.store.tables import MESSAGE
 from tests.support.stores import add_campaign, later, rows, settle, submitting
@@ -76,4 +76,4 @@ def test_an_answer_that_comes_twice_is_summed_once(store):
     [("0.250000", "0.25"), ("0E-6", "0"), ("1E+2", "100"), ("1.000001", "1.000001"), ("20", "20")],
 )
 def test_a_price_is_shown_in_digits(price, shown):
-    assert in_digits(Decimal(price)) == shown
+    assert format_price(Decimal(price)) == shown

@@ -10,7 +10,7 @@ from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Message
 from dispatcher.store import batches, campaigns, decisions, doubts, listed_messages
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.doubts import ReconcileTicket
-from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE, OTHER_ID
+from dispatcher.store.tables import ALTERNATE_ID, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.types import ListedMessage
 from tests.support.stores import (
     FIRST_NUMBER,
@@ -113,7 +113,7 @@ def end(store, attempt, seqs, state, note):
 
 def finish(store):
     with store.write() as conn:
-        return campaigns.finish_done(conn, later(100))
+        return campaigns.finish_campaigns(conn, later(100))
 
 
 # --- When something happens -------------------------------------------------------------------
@@ -212,13 +212,13 @@ def test_ids_that_answers_gave_are_known_and_those_that_looks_matched_are_not(st
     find(store, attempt, [1])
     with store.read() as conn:
         listed = [entry("id-0"), entry("listed-1", FIRST_NUMBER + 1), entry("id-2", 1)]
-        assert listed_messages.answered(conn, "main", listed) == {"id-0": NOW}
-        assert listed_messages.answered(conn, "other", listed) == {}
+        assert listed_messages.find_answer_times(conn, "main", listed) == {"id-0": NOW}
+        assert listed_messages.find_answer_times(conn, "other", listed) == {}
 
 
 def standing(store, attempt, listed=()):
     with store.read() as conn:
-        return listed_messages.standings(conn, doubts.load_doubtful(conn, attempt), listed)[
+        return listed_messages.load_known_ids(conn, doubts.load_doubtful(conn, attempt), listed)[
             FIRST_NUMBER
         ]
 
@@ -386,7 +386,7 @@ def test_a_late_acceptance_stops_the_resend_that_has_not_left(store):
     again(store, attempt, [0, 1])
     settle(store, held, attempt, verdict(accepted=[0, 1, 2]))
     assert counts_of(store, campaign) == {"submitted": 3}
-    assert rows(store, OTHER_ID) == []
+    assert rows(store, ALTERNATE_ID) == []
     assert "late acceptance" not in audit(store)
 
 
@@ -398,7 +398,7 @@ def test_a_late_acceptance_after_a_resend_keeps_its_ids_and_raises_an_alarm(stor
     (new,) = begin(store, second, now=later(300))
     settle(store, held, attempt, verdict(accepted=[0]))
     assert "late acceptance" in audit(store)
-    (other,) = rows(store, OTHER_ID)
+    (other,) = rows(store, ALTERNATE_ID)
     assert (other.provider_message_id, other.seq, other.attempt_id) == ("id-0", 0, attempt)
     given = verdict(accepted=[0])
     settle(store, second, new, given)

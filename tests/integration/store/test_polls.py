@@ -114,7 +114,7 @@ def test_a_poll_that_nobody_settles_is_released_again_with_a_new_ticket(store, a
     assert {t.id for t in again} == {t.id for t in first}
     assert all(t.polls == 2 for t in again)
     with store.read() as conn:
-        assert scheduler.corrections(conn) == {"poll was not answered": 5}
+        assert scheduler.load_corrections(conn) == {"poll was not answered": 5}
 
 
 def test_racing_releases_keep_the_limit_and_hand_out_nothing_twice(store):

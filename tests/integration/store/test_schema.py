@@ -13,8 +13,13 @@ from sqlmodel import SQLModel
 from dispatcher.errors import StoreError
 from dispatcher.store.column_types import Money
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import current, make_new, standing, upgrade
-from dispatcher.store.table_values import bulk_insert, insert_or_ignore, value_set
+from dispatcher.store.migrate import (
+    create_tables_if_new,
+    current_revision,
+    revision_problem,
+    upgrade_store,
+)
+from dispatcher.store.table_values import bulk_insert, insert_or_ignore, literal_table
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from tests.support import warm
 from tests.support.stores import NOW, rows
@@ -48,8 +53,8 @@ def _condition(clause):
 
 
 def test_upgrading_again_changes_nothing(empty_store_url):
-    assert upgrade(empty_store_url) == (None, "0001")
-    assert upgrade(empty_store_url) == ("0001", "0001")
+    assert upgrade_store(empty_store_url) == (None, "0001")
+    assert upgrade_store(empty_store_url) == ("0001", "0001")
 
 
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(store_url):
@@ -57,20 +62,20 @@ def test_a_store_of_a_newer_version_is_refused_and_left_alone(store_url):
         with store.write() as conn:
             conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(StoreError, match="revision 9999, which this version does not know"):
-            upgrade(store_url)
+            upgrade_store(store_url)
         with pytest.raises(StoreError, match="revision 9999"):
-            standing(store)
-        assert current(store) == "9999"
+            revision_problem(store)
+        assert current_revision(store) == "9999"
 
 
 def test_a_new_sqlite_store_makes_its_own_tables_and_a_server_is_left_to_its_keeper(
     empty_store_url,
 ):
     with closing(Store(empty_store_url)) as store:
-        make_new(store)
-        make_new(store)
-        assert current(store) == ("0001" if store.is_sqlite else None)
-        assert (standing(store) is None) == store.is_sqlite
+        create_tables_if_new(store)
+        create_tables_if_new(store)
+        assert current_revision(store) == ("0001" if store.is_sqlite else None)
+        assert (revision_problem(store) is None) == store.is_sqlite
 
 
 def test_a_store_without_tables_says_what_to_run(empty_store_url):
@@ -82,7 +87,7 @@ def test_a_store_without_tables_says_what_to_run(empty_store_url):
 
 def test_processes_that_upgrade_at_the_same_time_all_succeed(empty_store_url):
     with warm.pool(4) as pool:
-        results = pool.map(upgrade, [empty_store_url] * 4, chunksize=1)
+        results = pool.map(upgrade_store, [empty_store_url] * 4, chunksize=1)
     assert {after for _before, after in results} == {"0001"}
     assert sum(before is None for before, _after in results) >= 1
 
@@ -169,16 +174,16 @@ COLUMNS = [("seq", Integer()), ("word", Text()), ("big", BigInteger()), ("cost",
 
 def test_a_set_holds_its_rows_as_they_were_given(store):
     with store.read() as conn:
-        given = value_set(conn, COLUMNS, ROWS)
+        given = literal_table(conn, COLUMNS, ROWS)
         found = conn.execute(select(given).order_by(given.c.seq)).all()
     assert [tuple(row) for row in found] == ROWS
 
 
 def test_a_set_of_one_column_and_one_of_2000_rows_work_alike(store):
     with store.read() as conn:
-        one = value_set(conn, [("seq", Integer())], [(n,) for n in range(2000)])
+        one = literal_table(conn, [("seq", Integer())], [(n,) for n in range(2000)])
         assert conn.execute(select(one.c.seq)).scalars().all() == list(range(2000))
-        many = value_set(conn, COLUMNS, [(n, str(n), n, Decimal(n)) for n in range(2000)])
+        many = literal_table(conn, COLUMNS, [(n, str(n), n, Decimal(n)) for n in range(2000)])
         assert len(conn.execute(select(many)).all()) == 2000
 
 
@@ -186,7 +191,7 @@ def test_an_update_from_a_set_of_2000_rows_changes_each_by_its_own_values(store)
     names = ("campaign_id", "seq", "row", "msisdn")
     with store.write() as conn:
         bulk_insert(conn, MESSAGE, names, [(1, n, n + 1, 10**9 + n) for n in range(2000)])
-        given = value_set(conn, COLUMNS, [(n, f"w{n}", n, Decimal(n) / 8) for n in range(2000)])
+        given = literal_table(conn, COLUMNS, [(n, f"w{n}", n, Decimal(n) / 8) for n in range(2000)])
         done = conn.execute(
             MESSAGE.update()
             .where(MESSAGE.c.campaign_id == 1, MESSAGE.c.seq == given.c.seq)
@@ -201,7 +206,7 @@ def test_an_update_from_a_set_of_2000_rows_changes_each_by_its_own_values(store)
 def test_sqlite_reads_a_set_once_and_not_for_every_row(sqlite_url):
     """Else settling a batch of 2000 takes seconds, in which no other writer comes to its turn."""
     with closing(Store(sqlite_url)) as store, store.read() as conn:
-        given = value_set(conn, COLUMNS, ROWS)
+        given = literal_table(conn, COLUMNS, ROWS)
         statement = (
             MESSAGE.update()
             .where(MESSAGE.c.campaign_id == 1, MESSAGE.c.seq == given.c.seq)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import StoreError
-from dispatcher.store.writer_lock import Line, lock_files, turn
+from dispatcher.store.writer_lock import WriterQueue, hold_writer_lock, lock_files
 from tests.support.stage import wait_for
 
 
@@ -44,13 +44,13 @@ def is_free(path):
 
 
 def test_nobody_else_writes_during_a_turn_and_anybody_may_after_it(path):
-    with turn(path, "store", 1):
+    with hold_writer_lock(path, "store", 1):
         assert not is_free(path)
     assert is_free(path)
 
 
 def test_threads_have_their_turns_in_the_order_in_which_they_came(path):
-    line, came = Line(path), []
+    line, came = WriterQueue(path), []
 
     def write(number):
         line.enter(10)
@@ -76,7 +76,7 @@ def test_another_process_does_not_wait_for_the_end_of_a_line_that_never_ends(pat
 
     def write():
         while not is_over.is_set():
-            with turn(path, "store", 10):
+            with hold_writer_lock(path, "store", 10):
                 time.sleep(0.001)
 
     code = (
@@ -101,22 +101,22 @@ def test_who_waits_too_long_for_another_process_is_told_and_the_next_one_has_its
     with (
         locked_elsewhere(path),
         pytest.raises(StoreError, match="locked by another process"),
-        turn(path, "the store", 0.05),
+        hold_writer_lock(path, "the store", 0.05),
     ):
         pytest.fail("two would write")
-    with turn(path, "the store", 1):
+    with hold_writer_lock(path, "the store", 1):
         assert not is_free(path)
     assert is_free(path)
 
 
 def test_who_gave_up_in_the_line_leaves_no_lock_behind(path):
     def write():
-        with turn(path, "store", 0.05):
+        with hold_writer_lock(path, "store", 0.05):
             pytest.fail("two would write")
 
     with (
         ThreadPoolExecutor(1) as pool,
-        turn(path, "store", 1),
+        hold_writer_lock(path, "store", 1),
         pytest.raises(StoreError, match="locked"),
     ):
         pool.submit(write).result()
@@ -135,7 +135,7 @@ def test_who_is_interrupted_in_the_line_leaves_no_place_behind(path):
         wait_for(lambda: len(line) == 1, "its place")
         signal.pthread_kill(main.ident, signal.SIGUSR1)
 
-    line, main = Line(path), threading.current_thread()
+    line, main = WriterQueue(path), threading.current_thread()
     former = signal.signal(signal.SIGUSR1, interrupt)
     try:
         with ThreadPoolExecutor(1) as pool:
@@ -153,7 +153,7 @@ def test_who_is_interrupted_in_the_line_leaves_no_place_behind(path):
 
 
 def test_an_error_in_a_turn_ends_it(path):
-    with pytest.raises(ZeroDivisionError), turn(path, "store", 1):
+    with pytest.raises(ZeroDivisionError), hold_writer_lock(path, "store", 1):
         raise ZeroDivisionError
     assert is_free(path)
 
@@ -161,5 +161,5 @@ def test_an_error_in_a_turn_ends_it(path):
 def test_a_folder_that_is_gone_is_the_systems_error_and_holds_nobody_up(path):
     missing = path.replace("store.db", "gone/store.db")
     for _ in range(2):
-        with pytest.raises(FileNotFoundError), turn(missing, "store", 1):
+        with pytest.raises(FileNotFoundError), hold_writer_lock(missing, "store", 1):
             pytest.fail("there is nothing to lock")

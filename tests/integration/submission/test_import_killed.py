@@ -14,7 +14,7 @@ from dispatcher.config.settings import load_settings
 from dispatcher.doctor import run_checks
 from dispatcher.local import liveness
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.migrate import upgrade
+from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.tables import CAMPAIGN
 from tests.support import warm
 from tests.support.cli import ROOT, clean_environment, dispatcher
@@ -40,7 +40,7 @@ def config(store_url, tmp_path):
     path = tmp_path / "dispatcher.toml"
     path.touch(mode=0o600)
     path.write_text(CONFIG.format(store_url=store_url), encoding="utf-8")
-    upgrade(store_url)
+    upgrade_store(store_url)
     return path
 
 

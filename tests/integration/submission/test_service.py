@@ -268,7 +268,9 @@ def test_a_large_file_is_stored_in_groups_while_it_is_read(sqlite_url):
     assert campaign.total + campaign.invalid == count
     assert campaign.total > count / 2
     with store.read() as conn:
-        assert campaigns.totals(conn, [campaign.id])[campaign.id]["pending"] == campaign.total
+        assert (
+            campaigns.count_messages(conn, [campaign.id])[campaign.id]["pending"] == campaign.total
+        )
     store.close()
 
 
@@ -279,7 +281,7 @@ def test_an_import_that_was_not_accepted_sends_nothing(store):
     imported = import_only(store, order(people(3)))
     with store.write() as conn:
         assert campaigns.start_due(conn, NOW) == []
-        assert campaigns.finish_done(conn, NOW) == []
+        assert campaigns.finish_campaigns(conn, NOW) == []
     assert campaign_of(store, imported.job.campaign_id).state == CampaignState.IMPORTING
 
 
@@ -297,12 +299,12 @@ def test_a_large_import_is_discarded_in_groups_and_leaves_others_alone(store):
         blank = dict.fromkeys(NewBatch._fields)
         batch = blank | {"seq": 0, "encoding": 0, "first_seq": 0, "messages": many, "requests": 1}
         rejects = [reject(n) for n in range(50_000, 50_009)]
-        imports.write(conn, job, [NewBatch(**batch)], rejects, lease_until=later(60))
+        imports.write_group(conn, job, [NewBatch(**batch)], rejects, lease_until=later(60))
     counts = [message_count(store)]
     is_left = True
     while is_left:
         with store.write() as conn:
-            is_left = not imports.discard(conn, job, later(60))
+            is_left = not imports.discard_group(conn, job, later(60))
         counts.append(message_count(store))
     assert max(a - b for a, b in pairwise(counts)) <= 20_000
     assert {row.campaign_id for row in rows(store, MESSAGE)} == {kept.job.campaign_id}
@@ -347,14 +349,14 @@ def test_who_was_taken_over_can_neither_write_nor_accept_nor_discard(store):
     expire(store, killed.job.campaign_id)
     with store.write() as conn:
         (left,) = conn.execute(CAMPAIGN.select()).all()
-        taken = imports.take_over(conn, left, later(60))
-        assert imports.take_over(conn, left, later(60)) is None
+        taken = imports.take_over_import(conn, left, later(60))
+        assert imports.take_over_import(conn, left, later(60)) is None
     before = everything(store)
     for attempt in (
-        lambda conn: imports.write(conn, killed.job, [], [reject(9)], lease_until=later(60)),
-        lambda conn: imports.finish(conn, killed.job, {"total": 1}, later(60)),
-        lambda conn: imports.accept(conn, killed.job, CampaignState.SCHEDULED, NOW),
-        lambda conn: imports.discard(conn, killed.job, later(60)),
+        lambda conn: imports.write_group(conn, killed.job, [], [reject(9)], lease_until=later(60)),
+        lambda conn: imports.finish_import(conn, killed.job, {"total": 1}, later(60)),
+        lambda conn: imports.accept_import(conn, killed.job, CampaignState.SCHEDULED, NOW),
+        lambda conn: imports.discard_group(conn, killed.job, later(60)),
     ):
         with pytest.raises(Refused, match="took over this import"), store.write() as conn:
             attempt(conn)
@@ -486,6 +488,6 @@ def test_a_key_whose_campaign_appears_after_the_check_is_refused_in_words(store)
 def test_an_import_row_of_its_own_content_can_be_made(store):
     with store.write() as conn:
         job = start_import(conn)
-        assert imports.unfinished(conn, "content", None).id == job.campaign_id
-        assert imports.unfinished(conn, "other", None) is None
-        assert imports.discard(conn, job, NOW) is True
+        assert imports.find_unfinished(conn, "content", None).id == job.campaign_id
+        assert imports.find_unfinished(conn, "other", None) is None
+        assert imports.discard_group(conn, job, NOW) is True

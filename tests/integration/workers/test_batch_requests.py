@@ -13,7 +13,7 @@ def test_a_time_at_the_provider_is_told_to_it_until_it_has_passed(sqlite_store, 
     campaign_id = add_campaign(sqlite_store, [2], schedule_at=later(60))
     held = claimed(sqlite_store, now=NOW)
     with sqlite_store.read() as conn:
-        rows = messages.pending(conn, held, 2)
+        rows = messages.load_pending(conn, held, 2)
     batch = batch_of(campaign_of(sqlite_store, campaign_id), "main", Encoding.GSM7, rows, now)
     assert len(batch.recipients) == 2
     assert batch.schedule_at == told

@@ -36,7 +36,7 @@ def now_of(store):
 
 def workers(store):
     with store.read() as conn:
-        found = scheduler.workers(conn, now_of(store) - timedelta(hours=1))
+        found = scheduler.list_workers(conn, now_of(store) - timedelta(hours=1))
     return [(worker.name, worker.concurrency) for worker in found]
 
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from dispatcher.cli import cli
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import make_new
+from dispatcher.store.migrate import create_tables_if_new
 from tests.support.simulator import SimulatorProcess
 
 
@@ -62,7 +62,7 @@ def test_a_check_shows_what_the_provider_says_of_the_account(run):
     ],
 )
 def test_the_list_shows_every_limit(run, tmp_path, keys, shown):
-    make_new(Store(f"sqlite:///{tmp_path}/dispatcher.db"))
+    create_tables_if_new(Store(f"sqlite:///{tmp_path}/dispatcher.db"))
     (row,) = json.loads(run("list", "--json", **keys).stdout)
     assert row["rate"] == shown
 
