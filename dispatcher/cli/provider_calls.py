@@ -98,9 +98,9 @@ def check_routes(provider: "Provider", directory: "Directory") -> dict[str, str]
     settings = provider.settings
     routes = {}
     for kind in Kind:
-        wish = RequestedRoute(kind=kind, sender=settings.sender, template=settings.template)
+        requested = RequestedRoute(kind=kind, sender=settings.sender, template=settings.template)
         try:
-            provider.resolve_route(wish, directory)
+            provider.resolve_route(requested, directory)
         except Refused as refusal:
             routes[kind.value] = refusal.message
         else:

@@ -55,7 +55,7 @@ def send_command(ctx: click.Context, /, **given: Any) -> None:
     with service.validated_submission(
         _order(account, given),
         provider,
-        lambda wish: provider.resolve_route(wish, fetch_directory(account, provider)),
+        lambda requested: provider.resolve_route(requested, fetch_directory(account, provider)),
     ) as ready:
         create_tables_if_new(store)
         known = None

@@ -186,7 +186,7 @@ def _submit_people(store: Store, settings: Settings) -> tuple[str, Preview]:
         content=Content(text=TEXT),
     )
     with service.validated_submission(
-        order, provider, lambda wish: provider.resolve_route(wish, directory)
+        order, provider, lambda requested: provider.resolve_route(requested, directory)
     ) as ready:
         imported = service.import_rows(store, ready, lambda _row: None)
     service.accept_import(store, imported)

@@ -112,17 +112,17 @@ class AOCPortal(Provider):
         for same in group_by_text(batch.recipients):
             if batch.route.template is not None and not same[0].text:
                 for recipient in same:
-                    yield self._from_template(batch, recipient, batch.route.template)
+                    yield self._template_request(batch, recipient, batch.route.template)
                 continue
             for recipients in self.split_to_fit(same):
-                fields = {**_common(batch, recipients), "text": recipients[0].text}
+                fields = {**_common_fields(batch, recipients), "text": recipients[0].text}
                 if batch.encoding is Encoding.UCS2:
                     fields["unicode"] = 1
                 if batch.flash:
                     fields["flash"] = 1
                 if batch.route.template is not None:
                     fields["templateId"] = batch.route.template
-                http = self._post(self.settings.base_url, fields)
+                http = self._post_request(self.settings.base_url, fields)
                 yield SubmitRequest(http=http, recipients=recipients)
 
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
@@ -130,7 +130,7 @@ class AOCPortal(Provider):
 
         The document knows no refusal of one recipient of several. Raises ProviderError.
         """
-        hide = (*self.secrets, *_personal(request.recipients))
+        hide = (*self.secrets, *_personal_texts(request.recipients))
         check_status(response, url=request.http.url, hide=hide)
         answer = read_json(response)
         if not isinstance(answer, dict):
@@ -148,12 +148,12 @@ class AOCPortal(Provider):
             )
         job_id = read_id(answer.get("id"))
         asked = AskedNumbers(recipient.msisdn for recipient in request.recipients)
-        results = _accepted(read_entries(data) or (), asked, job_id)
+        results = _read_accepted(read_entries(data) or (), asked, job_id)
         if not results:
             raise unreadable_error("recipients in data")
         return SubmitOutcome(results=results, job_id=job_id)
 
-    def _from_template(
+    def _template_request(
         self, batch: SubmitBatch, recipient: Recipient, template: str
     ) -> SubmitRequest:
         # Lists of numbers stand in the document's "Bulk SMS" only: one recipient a request.
@@ -163,16 +163,16 @@ class AOCPortal(Provider):
                 "give --text as well, or leave out --flash",
             )
         fields = {
-            **_common(batch, (recipient,)),
+            **_common_fields(batch, (recipient,)),
             "templateId": template,
             # "Otherwise, pass the custom parameter with a blank array."
             "custom": list(recipient.template_values),
         }
         # The document gives no path; this one is beyond it.
-        http = self._post(f"{self.settings.base_url}/template", fields)
+        http = self._post_request(f"{self.settings.base_url}/template", fields)
         return SubmitRequest(http=http, recipients=(recipient,))
 
-    def _post(self, url: str, fields: Mapping[str, Any]) -> HttpRequest:
+    def _post_request(self, url: str, fields: Mapping[str, Any]) -> HttpRequest:
         headers = {
             "apiKey": self.settings.api_key.get_secret_value(),
             "Content-Type": "application/json",
@@ -180,7 +180,7 @@ class AOCPortal(Provider):
         return HttpRequest(method="POST", url=url, headers=headers, body=orjson.dumps(fields))
 
 
-def _common(batch: SubmitBatch, recipients: Sequence[Recipient]) -> dict[str, Any]:
+def _common_fields(batch: SubmitBatch, recipients: Sequence[Recipient]) -> dict[str, Any]:
     return {
         "sender": batch.route.sender,
         "to": ",".join(str(recipient.msisdn) for recipient in recipients),
@@ -188,13 +188,13 @@ def _common(batch: SubmitBatch, recipients: Sequence[Recipient]) -> dict[str, An
     }
 
 
-def _personal(recipients: Sequence[Recipient]) -> set[str]:
+def _personal_texts(recipients: Sequence[Recipient]) -> set[str]:
     """What a request says to its recipients: no error shows it."""
     texts = {recipient.text for recipient in recipients}
     return texts.union(*(recipient.template_values for recipient in recipients))
 
 
-def _accepted(
+def _read_accepted(
     entries: Sequence[object], asked: AskedNumbers, job_id: str | None
 ) -> tuple[RecipientResult, ...]:
     """Who stands in `data`, once each; one without an id only where there is the request's."""

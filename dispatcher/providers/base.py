@@ -339,15 +339,15 @@ class Provider(ABC):
         """Read the templates. Raises ProviderError."""
         raise NotImplementedError
 
-    def resolve_route(self, wish: RequestedRoute, directory: Directory) -> Route:
+    def resolve_route(self, requested: RequestedRoute, directory: Directory) -> Route:
         """Turn the names a campaign asked for into what requests carry.
 
         Raises Refused, naming the remedy, where the account may not send that way.
         """
         del directory
-        if wish.sender is None:
+        if requested.sender is None:
             raise Refused(
                 "this account has no sender",
                 "give --sender, or set `sender` under the account in the configuration",
             )
-        return Route(sender=wish.sender, template=wish.template)
+        return Route(sender=requested.sender, template=requested.template)

@@ -15,19 +15,19 @@ T = TypeVar("T")
 _MAX_NAMED = 10
 
 
-def choose_route(wish: RequestedRoute, directory: Directory) -> Route:
-    """The one approved sender and template that fit the wish and each other.
+def choose_route(requested: RequestedRoute, directory: Directory) -> Route:
+    """The one approved sender and template that fit the requested and each other.
 
     A sender is found by name, then by ref, then by name in any case; a template by ref, by id, by
     name, then by name in any case. Several of one name are told apart by kind and approval.
     Raises Refused, naming what disagrees and the remedy.
     """
-    senders = _find_senders(wish.sender, directory.senders)
-    templates = _find_templates(wish.template, directory.templates)
+    senders = _find_senders(requested.sender, directory.senders)
+    templates = _find_templates(requested.template, directory.templates)
     fitting: list[tuple[SenderId, Template]] = []
     refusals: list[Refused] = []
     for sender, template in product(senders, templates):
-        refusal = _explain_mismatch(wish.kind, sender, template)
+        refusal = _explain_mismatch(requested.kind, sender, template)
         if refusal is None:
             fitting.append((sender, template))
         else:

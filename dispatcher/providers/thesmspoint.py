@@ -29,14 +29,14 @@ from dispatcher.providers.base import (
 from dispatcher.providers.directory import choose_route
 from dispatcher.providers.matching import AskedNumbers, AskedTargets, keep_most_final
 from dispatcher.providers.thesmspoint_answers import (
-    accepted,
+    is_success,
     is_zero,
+    read_accepted,
     read_answer,
-    refused,
-    report,
-    sender,
-    succeeded,
-    template,
+    read_sender,
+    read_status_entry,
+    read_template,
+    thesmspoint_refusal,
 )
 from dispatcher.providers.words import one_line
 from dispatcher.status import Kind
@@ -110,7 +110,7 @@ class TheSMSPoint(Provider):
         if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
             # Nothing in it is escaped, and this is asked for every row of a file.
             return _ENTRY_BYTES + len(str(msisdn)) + len(text)
-        entry = orjson.dumps(_entry(Recipient(0, msisdn, text))).decode()
+        entry = orjson.dumps(_bulk_entry(Recipient(0, msisdn, text))).decode()
         return len(orjson.dumps(entry)) - len('""') + len(",")
 
     @property
@@ -136,7 +136,7 @@ class TheSMSPoint(Provider):
                 own = {"recipient": str(recipients[0].msisdn), "message": recipients[0].text}
             else:
                 command = "send-bulk-sms"
-                own = {"recipient": orjson.dumps([_entry(one) for one in recipients]).decode()}
+                own = {"recipient": orjson.dumps([_bulk_entry(one) for one in recipients]).decode()}
             fields: dict[str, str | int] = {
                 **own,
                 "sender_id": batch.route.sender_ref,
@@ -144,7 +144,7 @@ class TheSMSPoint(Provider):
                 "channel": self.settings.channels[batch.kind],
                 "is_unicode": batch.encoding.value,
             }
-            yield SubmitRequest(http=self._request(command, fields), recipients=recipients)
+            yield SubmitRequest(http=self._command_request(command, fields), recipients=recipients)
 
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
         """Read the long answer (`MessageData`) or the short one (one `message_id` for all).
@@ -156,18 +156,18 @@ class TheSMSPoint(Provider):
         answer = read_answer(response, request.http.url, hide)
         data = answer.get("data")
         fields = data if isinstance(data, dict) else {}
-        if not succeeded(answer) or not is_zero(fields.get("ErrorCode")):
-            raise refused(answer, response, hide)
+        if not is_success(answer) or not is_zero(fields.get("ErrorCode")):
+            raise thesmspoint_refusal(answer, response, hide)
         msisdns = [recipient.msisdn for recipient in request.recipients]
         job_id = read_id(fields.get("JobId")) or read_id(fields.get("message_id"))
         results: tuple[RecipientResult, ...] = ()
         entries = read_entries(fields.get("MessageData"))
         if entries is not None:
-            results = accepted(AskedNumbers(msisdns), entries, job_id)
+            results = read_accepted(AskedNumbers(msisdns), entries, job_id)
             if len(msisdns) == len(results) == 1:
                 # Its table says of `job_id`: You will get the message_id from response of SMS API.
                 job_id = job_id or results[0].provider_message_id
-        elif read_id(fields.get("message_id")) and succeeded(fields, otherwise=True):
+        elif read_id(fields.get("message_id")) and is_success(fields, otherwise=True):
             results = tuple(RecipientResult(msisdn=msisdn, accepted=True) for msisdn in msisdns)
         if not results and job_id is None:
             raise unreadable_error("message ids")
@@ -176,7 +176,7 @@ class TheSMSPoint(Provider):
     def poll_requests(self, ref: PollRef) -> Iterator[PollRequest]:
         """One `sms-delivery-status` for the job; none without a job id."""
         if ref.job_id is not None:
-            http = self._request("sms-delivery-status", {"job_id": ref.job_id})
+            http = self._command_request("sms-delivery-status", {"job_id": ref.job_id})
             yield PollRequest(http=http, targets=ref.targets)
 
     def parse_poll(self, request: PollRequest, response: HttpResponse) -> list[DeliveryReport]:
@@ -187,22 +187,24 @@ class TheSMSPoint(Provider):
         """
         answer = read_answer(response, request.http.url, self.secrets)
         data = answer.get("data")
-        if not data and not succeeded(answer):
-            raise refused(answer, response, self.secrets)
+        if not data and not is_success(answer):
+            raise thesmspoint_refusal(answer, response, self.secrets)
         targets = AskedTargets(request.targets)
         entries = read_entries(data) or ()
         reports = (
-            report(entry, targets, len(entries)) for entry in entries if isinstance(entry, dict)
+            read_status_entry(entry, targets, len(entries))
+            for entry in entries
+            if isinstance(entry, dict)
         )
         return keep_most_final(found for found in reports if found is not None)
 
     def balance_request(self) -> HttpRequest:
         """`get-sms-balance`."""
-        return self._request("get-sms-balance")
+        return self._command_request("get-sms-balance")
 
     def parse_balance(self, response: HttpResponse) -> list[Balance]:
         """What is left for OTP, Promotional and Transactional, in credits. Raises ProviderError."""
-        data = self._data(response, "get-sms-balance")
+        data = self._read_data(response, "get-sms-balance")
         packages = data.get("balance") if isinstance(data, dict) else None
         if not isinstance(packages, dict):
             raise unreadable_error("balance")
@@ -216,33 +218,35 @@ class TheSMSPoint(Provider):
 
     def senders_request(self) -> HttpRequest:
         """`get-sender-id`."""
-        return self._request("get-sender-id")
+        return self._command_request("get-sender-id")
 
     def parse_senders(self, response: HttpResponse) -> list[SenderId]:
         """The account's senders; one without a usable `id` is left out. Raises ProviderError."""
-        found = map(sender, self._entries(response, "get-sender-id"))
+        found = map(read_sender, self._read_list(response, "get-sender-id"))
         return [each for each in found if each is not None]
 
     def templates_request(self) -> HttpRequest:
         """`get-templates`."""
-        return self._request("get-templates")
+        return self._command_request("get-templates")
 
     def parse_templates(self, response: HttpResponse) -> list[Template]:
         """The account's templates; one without a usable `template_id` is left out.
 
         Raises ProviderError.
         """
-        found = map(template, self._entries(response, "get-templates"))
+        found = map(read_template, self._read_list(response, "get-templates"))
         return [each for each in found if each is not None]
 
-    def resolve(self, wish: RequestedRoute, directory: Directory) -> Route:
+    def resolve(self, requested: RequestedRoute, directory: Directory) -> Route:
         """Requests carry the ids of an approved sender and template. Raises Refused."""
-        return choose_route(wish, directory)
+        return choose_route(requested, directory)
 
-    def _url(self, command: str) -> str:
+    def _command_url(self, command: str) -> str:
         return f"{self.settings.base_url}/{command}"
 
-    def _request(self, command: str, fields: Mapping[str, str | int] | None = None) -> HttpRequest:
+    def _command_request(
+        self, command: str, fields: Mapping[str, str | int] | None = None
+    ) -> HttpRequest:
         # GET would do, says the document, with the key in the URL: so never.
         headers = {
             "key": self.settings.api_key.get_secret_value(),
@@ -250,20 +254,22 @@ class TheSMSPoint(Provider):
             "Content-Type": "application/json",
         }
         body = orjson.dumps(fields or {})
-        return HttpRequest(method="POST", url=self._url(command), headers=headers, body=body)
+        return HttpRequest(
+            method="POST", url=self._command_url(command), headers=headers, body=body
+        )
 
-    def _data(self, response: HttpResponse, command: str) -> object:
-        answer = read_answer(response, self._url(command), self.secrets)
-        if not succeeded(answer):
-            raise refused(answer, response, self.secrets)
+    def _read_data(self, response: HttpResponse, command: str) -> object:
+        answer = read_answer(response, self._command_url(command), self.secrets)
+        if not is_success(answer):
+            raise thesmspoint_refusal(answer, response, self.secrets)
         return answer.get("data")
 
-    def _entries(self, response: HttpResponse, command: str) -> list[dict[str, Any]]:
-        data = self._data(response, command)
+    def _read_list(self, response: HttpResponse, command: str) -> list[dict[str, Any]]:
+        data = self._read_data(response, command)
         if data is not None and not isinstance(data, list):
             raise unreadable_error("list")
         return [entry for entry in data or () if isinstance(entry, dict)]
 
 
-def _entry(recipient: Recipient) -> dict[str, str]:
+def _bulk_entry(recipient: Recipient) -> dict[str, str]:
     return {"number": str(recipient.msisdn), "text": recipient.text}

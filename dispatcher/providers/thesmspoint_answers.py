@@ -56,7 +56,7 @@ def read_answer(response: HttpResponse, url: str, hide: Iterable[str]) -> Mappin
     return answer
 
 
-def refused(
+def thesmspoint_refusal(
     answer: Mapping[str, Any], response: HttpResponse, hide: Iterable[str]
 ) -> ProviderError:
     """The error for an answer that does not say success; known by the document's texts alone."""
@@ -74,7 +74,7 @@ def refused(
     )
 
 
-def succeeded(answer: Mapping[str, Any], *, otherwise: bool = False) -> bool:
+def is_success(answer: Mapping[str, Any], *, otherwise: bool = False) -> bool:
     """Whether `status` says so: success, error or failure, in any case; `otherwise` without one."""
     status = answer.get("status")
     if status is None:
@@ -87,7 +87,7 @@ def is_zero(code: object) -> bool:
     return code is None or (isinstance(code, int | str) and not str(code).strip(" 0"))
 
 
-def accepted(
+def read_accepted(
     asked: AskedNumbers, entries: Sequence[object], job_id: str | None
 ) -> tuple[RecipientResult, ...]:
     """Who stands in `MessageData`, once each; one without an id only where there is a job's."""
@@ -103,10 +103,12 @@ def accepted(
     return drop_shared_ids(results.values())
 
 
-def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> DeliveryReport | None:
+def read_status_entry(
+    entry: Mapping[str, Any], targets: AskedTargets, entries: int
+) -> DeliveryReport | None:
     """An entry of a status answer, of either shape; None where it is not about a target."""
     # In the single object `status` is the request's, `delivery_status_id` the message's.
-    raw = _text(entry, "status_name") or _text(entry, "delivery_status_id")
+    raw = read_text(entry, "status_name") or read_text(entry, "delivery_status_id")
     number = entry.get("mobile_number") or entry.get("recipient")
     target = targets.find_target(number, read_id(entry.get("message_id")), entries=entries)
     if target is None or not raw:
@@ -118,51 +120,51 @@ def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> Del
         raw=redacted(raw),
         provider_message_id=target.provider_message_id,
         provisional=state is MessageState.EXPIRED,
-        error_code=redacted(_text(entry, "delivery_status_remark")) or None,
+        error_code=redacted(read_text(entry, "delivery_status_remark")) or None,
     )
 
 
-def sender(entry: Mapping[str, Any]) -> SenderId | None:
+def read_sender(entry: Mapping[str, Any]) -> SenderId | None:
     """An entry of `get-sender-id`; None without a usable id ("Used to send the message")."""
     ref = read_id(entry.get("id"))
     if ref is None:
         return None
-    status = one_line(_text(entry, "approve_status"))
+    status = one_line(read_text(entry, "approve_status"))
     return SenderId(
         ref=ref,
-        name=one_line(_text(entry, "sender_id")),
-        kind=_kind(entry, "type_value"),
+        name=one_line(read_text(entry, "sender_id")),
+        kind=_read_kind(entry, "type_value"),
         approved=status.casefold() == _APPROVED,
         status=status,
-        purpose=one_line(_text(entry, "purpose_value")) or None,
+        purpose=one_line(read_text(entry, "purpose_value")) or None,
     )
 
 
-def template(entry: Mapping[str, Any]) -> Template | None:
+def read_template(entry: Mapping[str, Any]) -> Template | None:
     """An entry of `get-templates`; None without a `template_id` ("Used to send messages")."""
     ref = read_id(entry.get("template_id"))
     if ref is None:
         return None
-    status = one_line(_text(entry, "template_status"))
+    status = one_line(read_text(entry, "template_status"))
     return Template(
         ref=ref,
-        name=one_line(_text(entry, "name")),
-        text=_text(entry, "message"),
-        kind=_kind(entry, "type"),
+        name=one_line(read_text(entry, "name")),
+        text=read_text(entry, "message"),
+        kind=_read_kind(entry, "type"),
         approved=status.casefold() == _APPROVED,
         status=status,
-        sender=one_line(_text(entry, "sender_id")) or None,
+        sender=one_line(read_text(entry, "sender_id")) or None,
         id=read_id(entry.get("id")),
     )
 
 
-def _text(entry: Mapping[str, Any], field: str) -> str:
+def read_text(entry: Mapping[str, Any], field: str) -> str:
     value = entry.get(field)
     if isinstance(value, str):
         return value.strip()
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
-def _kind(entry: Mapping[str, Any], field: str) -> Kind | None:
-    word = _text(entry, field).casefold()
+def _read_kind(entry: Mapping[str, Any], field: str) -> Kind | None:
+    word = read_text(entry, field).casefold()
     return Kind(word) if word in set(Kind) else None

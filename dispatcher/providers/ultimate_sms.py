@@ -26,15 +26,15 @@ from dispatcher.providers.matching import AskedTargets, keep_most_final
 from dispatcher.providers.same_text import group_by_text
 from dispatcher.providers.scheduling import ZoneName, local_minute
 from dispatcher.providers.ultimate_sms_answers import (
+    accept_all_but_named,
+    is_success,
     is_unknown_message,
     read_answer,
-    refused,
-    report,
-    results,
-    scheduled,
-    succeeded,
+    read_message,
+    read_results,
+    ultimate_sms_refusal,
 )
-from dispatcher.providers.ultimate_sms_lists import balances, list_page
+from dispatcher.providers.ultimate_sms_lists import read_balances, read_list_page
 from dispatcher.providers.words import one_line
 from dispatcher.types import (
     Balance,
@@ -103,8 +103,8 @@ class UltimateSMS(Provider):
         for same in group_by_text(batch.recipients):
             for recipients in self.split_to_fit(same):
                 numbers = ",".join(str(recipient.msisdn) for recipient in recipients)
-                fields = {"recipient": numbers, **self._message(batch, recipients[0].text)}
-                http = self._request("POST", "sms/send", fields)
+                fields = {"recipient": numbers, **self._message_fields(batch, recipients[0].text)}
+                http = self._call_request("POST", "sms/send", fields)
                 yield SubmitRequest(http=http, recipients=recipients)
 
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
@@ -117,13 +117,13 @@ class UltimateSMS(Provider):
         hide = (*self.secrets, *{recipient.text for recipient in request.recipients})
         answer = read_answer(response, request.http.url, hide)
         msisdns = [recipient.msisdn for recipient in request.recipients]
-        if not succeeded(answer):
-            raise refused(answer, response, hide, alone=len(msisdns) == 1)
+        if not is_success(answer):
+            raise ultimate_sms_refusal(answer, response, hide, alone=len(msisdns) == 1)
         found: tuple[RecipientResult, ...] = ()
         if entries := read_entries(answer.get("data")):
-            found = results(entries, msisdns)
-        elif _is_scheduled(request.http):
-            found = scheduled(answer, msisdns)
+            found = read_results(entries, msisdns)
+        elif _is_scheduled_send(request.http):
+            found = accept_all_but_named(answer, msisdns)
         if not found:
             raise unreadable_error("report of any recipient")
         return SubmitOutcome(results=found)
@@ -133,7 +133,7 @@ class UltimateSMS(Provider):
         for target in ref.targets:
             if target.provider_message_id is not None:
                 path = f"sms/{quote(target.provider_message_id, safe='')}"
-                yield PollRequest(http=self._request("GET", path), targets=(target,))
+                yield PollRequest(http=self._call_request("GET", path), targets=(target,))
 
     def parse_poll(self, request: PollRequest, response: HttpResponse) -> list[DeliveryReport]:
         """Read the message. One that the server does not know, or will not show, has no report.
@@ -143,8 +143,8 @@ class UltimateSMS(Provider):
         if is_unknown_message(response):
             return []
         answer = read_answer(response, request.http.url, self.secrets)
-        if not succeeded(answer):
-            error = refused(answer, response, self.secrets)
+        if not is_success(answer):
+            error = ultimate_sms_refusal(answer, response, self.secrets)
             # About this message alone: the others are still to be asked about.
             if error.kind is ErrorKind.DOUBTFUL:
                 return []
@@ -152,48 +152,50 @@ class UltimateSMS(Provider):
         entries = read_entries(answer.get("data")) or ()
         targets = AskedTargets(request.targets)
         reports = (
-            report(entry, targets, len(entries)) for entry in entries if isinstance(entry, dict)
+            read_message(entry, targets, len(entries))
+            for entry in entries
+            if isinstance(entry, dict)
         )
         return keep_most_final(found for found in reports if found is not None)
 
     def list_request(self, page: int) -> HttpRequest:
         """`GET sms`, whose pages count from 1."""
-        return self._request("GET", f"sms?page={page + 1}")
+        return self._call_request("GET", f"sms?page={page + 1}")
 
     def parse_list(self, page: int, response: HttpResponse) -> ListPage:
         """Read a page of 25; not whole where one entry among them is unreadable.
 
         Raises ProviderError.
         """
-        return list_page(page, self._data(response, "sms"))
+        return read_list_page(page, self._read_data(response, "sms"))
 
     def contact_list_request(self, batch: SubmitBatch, lists: Sequence[str]) -> HttpRequest:
         """`sms/campaign`. Raises Refused as `submit_requests` does."""
         # The document's table names the field `contact_list_id`, its example `recipient`.
         ids = ",".join(lists)
-        message = self._message(batch, batch.recipients[0].text)
+        message = self._message_fields(batch, batch.recipients[0].text)
         fields = {"contact_list_id": ids, "recipient": ids, **message}
-        return self._request("POST", "sms/campaign", fields)
+        return self._call_request("POST", "sms/campaign", fields)
 
     def parse_contact_list(self, response: HttpResponse) -> str | None:
         """The campaign's `uid` where the answer has one ("campaign reports with all details").
 
         Raises ProviderError.
         """
-        data = self._data(response, "sms/campaign")
+        data = self._read_data(response, "sms/campaign")
         return read_id(data.get("uid")) if isinstance(data, dict) else None
 
     def balance_request(self) -> HttpRequest:
         """`balance`."""
-        return self._request("GET", "balance")
+        return self._call_request("GET", "balance")
 
     def parse_balance(self, response: HttpResponse) -> list[Balance]:
         """What is left, in units or in the account's currency. Raises ProviderError."""
-        return balances(self._data(response, "balance"))
+        return read_balances(self._read_data(response, "balance"))
 
-    def resolve(self, wish: RequestedRoute, directory: Directory) -> Route:
+    def resolve(self, requested: RequestedRoute, directory: Directory) -> Route:
         """Requests carry the sender's name, and the template as DLT template id. Raises Refused."""
-        route = super().resolve_route(wish, directory)
+        route = super().resolve_route(requested, directory)
         sender = route.sender
         if len(sender) > _MAX_ALPHANUMERIC and _TELEPHONE.fullmatch(sender) is None:
             raise Refused(
@@ -203,7 +205,7 @@ class UltimateSMS(Provider):
             )
         return route
 
-    def _message(self, batch: SubmitBatch, text: str) -> dict[str, str]:
+    def _message_fields(self, batch: SubmitBatch, text: str) -> dict[str, str]:
         fields = {"sender_id": batch.route.sender, "type": "plain", "message": text}
         if batch.schedule_at is not None:
             zone = self.settings.schedule_timezone
@@ -212,10 +214,10 @@ class UltimateSMS(Provider):
             fields["dlt_template_id"] = batch.route.template  # beyond the documents
         return fields
 
-    def _url(self, path: str) -> str:
+    def _call_url(self, path: str) -> str:
         return f"{self.settings.base_url}/{path}"
 
-    def _request(
+    def _call_request(
         self, method: str, path: str, fields: Mapping[str, str] | None = None
     ) -> HttpRequest:
         headers = {
@@ -224,12 +226,12 @@ class UltimateSMS(Provider):
             "Content-Type": "application/json",
         }
         body = None if fields is None else orjson.dumps(fields)
-        return HttpRequest(method=method, url=self._url(path), headers=headers, body=body)
+        return HttpRequest(method=method, url=self._call_url(path), headers=headers, body=body)
 
-    def _data(self, response: HttpResponse, path: str) -> object:
-        answer = read_answer(response, self._url(path), self.secrets)
-        if not succeeded(answer):
-            raise refused(answer, response, self.secrets)
+    def _read_data(self, response: HttpResponse, path: str) -> object:
+        answer = read_answer(response, self._call_url(path), self.secrets)
+        if not is_success(answer):
+            raise ultimate_sms_refusal(answer, response, self.secrets)
         return answer.get("data")
 
 
@@ -248,5 +250,5 @@ class StandingTech(UltimateSMS):
     capabilities = replace(UltimateSMS.capabilities, balance=False, contact_lists=False)
 
 
-def _is_scheduled(http: HttpRequest) -> bool:
+def _is_scheduled_send(http: HttpRequest) -> bool:
     return http.body is not None and "schedule_time" in orjson.loads(http.body)

@@ -82,12 +82,12 @@ def read_answer(response: HttpResponse, url: str, hide: Iterable[str]) -> Mappin
     return answer
 
 
-def succeeded(answer: Mapping[str, Any]) -> bool:
+def is_success(answer: Mapping[str, Any]) -> bool:
     """Whether `status` says so, in any case."""
-    return text_of(answer, "status").casefold() == "success"
+    return read_text(answer, "status").casefold() == "success"
 
 
-def refused(
+def ultimate_sms_refusal(
     answer: Mapping[str, Any], response: HttpResponse, hide: Iterable[str], *, alone: bool = False
 ) -> ProviderError:
     """The error for an answer that does not say success; `alone`: it is about one recipient.
@@ -113,7 +113,7 @@ def is_unknown_message(response: HttpResponse) -> bool:
         return False
 
 
-def results(entries: Sequence[object], asked: Sequence[int]) -> tuple[RecipientResult, ...]:
+def read_results(entries: Sequence[object], asked: Sequence[int]) -> tuple[RecipientResult, ...]:
     """Who is reported on, once each, found by `to`.
 
     A single report on a single recipient may leave `to` out. A report with neither a `uid` nor a
@@ -125,7 +125,7 @@ def results(entries: Sequence[object], asked: Sequence[int]) -> tuple[RecipientR
         if not isinstance(entry, dict):
             continue
         msisdn = numbers.find_msisdn(entry.get("to"), entries=len(entries))
-        result = None if msisdn is None else _result(entry, msisdn)
+        result = None if msisdn is None else _read_result(entry, msisdn)
         if result is None:
             continue
         known = found.get(result.msisdn)
@@ -134,7 +134,9 @@ def results(entries: Sequence[object], asked: Sequence[int]) -> tuple[RecipientR
     return drop_shared_ids(found.values())
 
 
-def scheduled(answer: Mapping[str, Any], asked: Sequence[int]) -> tuple[RecipientResult, ...]:
+def accept_all_but_named(
+    answer: Mapping[str, Any], asked: Sequence[int]
+) -> tuple[RecipientResult, ...]:
     """All of `asked` as accepted, without ids; but for those whom `message` names (as invalid)."""
     numbers = AskedNumbers(asked)
     named = set(map(numbers.find_msisdn, _NUMBERS.findall(" ".join(error_texts(answer)))))
@@ -143,10 +145,12 @@ def scheduled(answer: Mapping[str, Any], asked: Sequence[int]) -> tuple[Recipien
     )
 
 
-def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> DeliveryReport | None:
+def read_message(
+    entry: Mapping[str, Any], targets: AskedTargets, entries: int
+) -> DeliveryReport | None:
     """The state of a message; None where it is not about a target, or tells no state."""
     target = targets.find_target(entry.get("to"), read_id(entry.get("uid")), entries=entries)
-    status = status_of(entry)
+    status = read_status(entry)
     if target is None or not status.word:
         return None
     return DeliveryReport(
@@ -160,10 +164,10 @@ def report(entry: Mapping[str, Any], targets: AskedTargets, entries: int) -> Del
     )
 
 
-def _result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
+def _read_result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
     message_id = read_id(entry.get("uid"))
-    word, reason, *_ = status_of(entry)
-    if _bare(word) in _REFUSED:
+    word, reason, *_ = read_status(entry)
+    if _squeeze_word(word) in _REFUSED:
         return RecipientResult(
             msisdn=msisdn,
             accepted=False,
@@ -171,7 +175,7 @@ def _result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
             error_code=word,
             error=": ".join(filter(None, (word, reason))),
         )
-    if message_id is None and _bare(word) not in _STATES:
+    if message_id is None and _squeeze_word(word) not in _STATES:
         return None
     return RecipientResult(
         msisdn=msisdn,
@@ -181,7 +185,7 @@ def _result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
     )
 
 
-class Status(NamedTuple):
+class MessageStatus(NamedTuple):
     """The word before `|`, what follows it where that is a reason, and what both mean."""
 
     word: str
@@ -190,28 +194,30 @@ class Status(NamedTuple):
     provisional: bool
 
 
-def status_of(entry: Mapping[str, Any]) -> Status:
+def read_status(entry: Mapping[str, Any]) -> MessageStatus:
     """The status of an entry.
 
     Any other word than the server's own is its upstream's, of a failure; it is never final, as
     nobody has a list of them.
     """
-    text = text_of(entry, "customer_status") or text_of(entry, "status")
+    text = read_text(entry, "customer_status") or read_text(entry, "status")
     word, _, detail = text.partition("|")
     shown = redacted(word)
-    state = _STATES.get(_bare(word)) if word else MessageState.SUBMITTED
+    state = _STATES.get(_squeeze_word(word)) if word else MessageState.SUBMITTED
     if state is None:
-        return Status(shown, shown, MessageState.UNDELIVERED, provisional=True)
+        return MessageStatus(shown, shown, MessageState.UNDELIVERED, provisional=True)
     # After "Delivered" and "Enroute" it is an id of the server's upstream.
     failed = state in {MessageState.UNDELIVERED, MessageState.EXPIRED}
-    return Status(shown, (redacted(detail) or None) if failed else None, state, provisional=False)
+    return MessageStatus(
+        shown, (redacted(detail) or None) if failed else None, state, provisional=False
+    )
 
 
-def _bare(word: str) -> str:
+def _squeeze_word(word: str) -> str:
     return "".join(word.casefold().split())
 
 
-def text_of(entry: Mapping[str, Any], field: str) -> str:
+def read_text(entry: Mapping[str, Any], field: str) -> str:
     """A field as text; empty where it is neither a text nor a number."""
     value = entry.get(field)
     if isinstance(value, str):

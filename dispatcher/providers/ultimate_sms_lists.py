@@ -7,7 +7,7 @@ from typing import Final
 
 from dispatcher.providers.answers import read_amount, read_entries, read_id, unreadable_error
 from dispatcher.providers.matching import is_sender_name, read_msisdn
-from dispatcher.providers.ultimate_sms_answers import status_of, text_of
+from dispatcher.providers.ultimate_sms_answers import read_status, read_text
 from dispatcher.providers.words import one_line
 from dispatcher.types import Balance, ListedMessage, ListPage
 
@@ -19,7 +19,7 @@ _MONEY: Final = re.compile(
 )
 
 
-def list_page(page: int, data: object) -> ListPage:
+def read_list_page(page: int, data: object) -> ListPage:
     """A Laravel page: `data`, `current_page`, `last_page`, `next_page_url`. Raises ProviderError.
 
     Another page than was asked for would prove the absence of what stands on the right one.
@@ -29,12 +29,12 @@ def list_page(page: int, data: object) -> ListPage:
     entries = data if isinstance(data, list) else inner if inner == [] else read_entries(inner)
     if entries is None:
         raise unreadable_error("page of messages")
-    if "current_page" in fields and _count(fields["current_page"]) != page + 1:
+    if "current_page" in fields and _read_count(fields["current_page"]) != page + 1:
         raise unreadable_error(f"page {page + 1} of messages")
-    last = _count(fields.get("last_page"))
+    last = _read_count(fields.get("last_page"))
     more = bool(entries) and (bool(fields.get("next_page_url")) or last > page + 1)
-    sent = [entry for entry in entries if not _came_in(entry)]
-    listed = [found for entry in sent if (found := _listed(entry)) is not None]
+    sent = [entry for entry in entries if not _is_inbound(entry)]
+    listed = [found for entry in sent if (found := _read_listed(entry)) is not None]
     return ListPage(
         entries=tuple(listed),
         next_page=page + 1 if more else None,
@@ -45,17 +45,17 @@ def list_page(page: int, data: object) -> ListPage:
     )
 
 
-def balances(data: object) -> list[Balance]:
+def read_balances(data: object) -> list[Balance]:
     """`remaining_unit` or `remaining_balance`; none where that is a word: "Unlimited".
 
     Raises ProviderError where there is neither.
     """
     fields = data if isinstance(data, dict) else {}
-    if any(text_of(fields, field).isalpha() for field in _BALANCES):
+    if any(read_text(fields, field).isalpha() for field in _BALANCES):
         return []
     found = []
     for field, package in _BALANCES.items():
-        money = _MONEY.fullmatch(text_of(fields, field))
+        money = _MONEY.fullmatch(read_text(fields, field))
         left = read_amount(money.group(1).replace(",", "")) if money else None
         if left is not None:
             found.append(Balance(package=package, amount=left))
@@ -64,37 +64,37 @@ def balances(data: object) -> list[Balance]:
     return found
 
 
-def _came_in(entry: object) -> bool:
+def _is_inbound(entry: object) -> bool:
     """Whether it is a reply. Some servers list no direction: what was sent to a name came in."""
     if not isinstance(entry, dict):
         return False
     # A report's `send_by` says whose number the message was sent by: "to" came in.
-    by = text_of(entry, "direction").casefold() in _INBOUND or text_of(entry, "send_by") == "to"
+    by = read_text(entry, "direction").casefold() in _INBOUND or read_text(entry, "send_by") == "to"
     return by or is_sender_name(entry.get("to"))
 
 
-def _listed(entry: object) -> ListedMessage | None:
+def _read_listed(entry: object) -> ListedMessage | None:
     """An entry of the list; None where it has no id."""
     fields = entry if isinstance(entry, dict) else {}
     message_id = read_id(fields.get("uid"))
     if message_id is None:
         return None
     text = fields.get("message")
-    status = status_of(fields)
+    status = read_status(fields)
     return ListedMessage(
         provider_message_id=message_id,
         msisdn=read_msisdn(fields.get("to")),
         text=text if isinstance(text, str) else None,
-        sender=one_line(text_of(fields, "from")) or None,
+        sender=one_line(read_text(fields, "from")) or None,
         state=status.state,
         raw=status.word,
         provisional=status.provisional,
-        created_at=_moment(text_of(fields, "created_at")),
+        created_at=read_time(read_text(fields, "created_at")),
         cost=read_amount(fields.get("cost")),
     )
 
 
-def _moment(text: str) -> datetime | None:
+def read_time(text: str) -> datetime | None:
     """A time with a zone, as Laravel writes it; without one it is nobody knows whose."""
     try:
         moment = datetime.fromisoformat(text)
@@ -103,6 +103,6 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _count(value: object) -> int:
+def _read_count(value: object) -> int:
     text = read_id(value) or ""
     return int(text) if text.isdigit() else 0

@@ -22,7 +22,11 @@ from dispatcher.providers.base import (
 from dispatcher.providers.matching import read_msisdn
 from dispatcher.providers.same_text import group_by_text
 from dispatcher.providers.scheduling import ZoneName, local_minute
-from dispatcher.providers.voip_communications_answers import listed, read_log, refused
+from dispatcher.providers.voip_communications_answers import (
+    read_send_log,
+    read_summary_entry,
+    voip_refusal,
+)
 from dispatcher.providers.words import one_line
 from dispatcher.types import (
     Directory,
@@ -36,24 +40,24 @@ from dispatcher.types import (
 )
 
 
-def _fits_basic_auth(secret: SecretStr) -> SecretStr:
+def _check_password(secret: SecretStr) -> SecretStr:
     value = secret.get_secret_value()
     if not value or not value.isprintable():
         raise ValueError("must be printable and not empty; is the variable set?")
     return secret
 
 
-def _fits_user_id(secret: SecretStr) -> SecretStr:
+def _check_user_id(secret: SecretStr) -> SecretStr:
     if ":" in secret.get_secret_value():
         raise ValueError("must not hold a colon, where HTTP Basic ends it (RFC 7617)")
-    return _fits_basic_auth(secret)
+    return _check_password(secret)
 
 
 class VoipCommunicationsSettings(ProviderSettings):
     """Keys beyond the shared ones. `schedule_timezone` is where the provider reads dates."""
 
-    api_key: Annotated[SecretStr, AfterValidator(_fits_user_id)]
-    api_password: Annotated[SecretStr, AfterValidator(_fits_basic_auth)]
+    api_key: Annotated[SecretStr, AfterValidator(_check_user_id)]
+    api_password: Annotated[SecretStr, AfterValidator(_check_password)]
     schedule_timezone: ZoneName | None = None
 
 
@@ -78,7 +82,7 @@ class VoipCommunications(Provider):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The key, the password, and both as the header carries them."""
-        return (*super().secrets, self._credentials)
+        return (*super().secrets, self._basic_credentials)
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:
         """The number and the whole text: that it is shared with others is not known here."""
@@ -103,7 +107,9 @@ class VoipCommunications(Provider):
             for recipients in self.split_to_fit(same):
                 numbers = ",".join(str(recipient.msisdn) for recipient in recipients)
                 fields = {"to": numbers, "msg": recipients[0].text, **common}
-                yield SubmitRequest(http=self._post("sms/send", fields), recipients=recipients)
+                yield SubmitRequest(
+                    http=self._command_request("sms/send", fields), recipients=recipients
+                )
 
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
         """Read every entry of `send_log`: one request can be partly refused.
@@ -118,13 +124,13 @@ class VoipCommunications(Provider):
         log = read_entries(answer.get("send_log") if isinstance(answer, dict) else answer)
         if log is None:
             alone = len(recipients) == 1
-            raise refused(answer, "send_log", response=response, hide=hide, alone=alone)
+            raise voip_refusal(answer, "send_log", response=response, hide=hide, alone=alone)
         msisdns = [recipient.msisdn for recipient in recipients]
-        return read_log(log, msisdns, response=response, hide=hide)
+        return read_send_log(log, msisdns, response=response, hide=hide)
 
     def list_request(self, page: int) -> HttpRequest:
         """`sms/summary`, beyond the document; its pages count from 0."""
-        return self._post("sms/summary", {"page": str(page)})
+        return self._command_request("sms/summary", {"page": str(page)})
 
     def parse_list(self, page: int, response: HttpResponse) -> ListPage:
         """Read a page of the summary; an empty one ends it.
@@ -132,7 +138,7 @@ class VoipCommunications(Provider):
         Raises ProviderError; CONFIGURATION with code 404 where the account has no summary: its
         messages then end as submitted, without a receipt.
         """
-        url = self._url("sms/summary")
+        url = self._command_url("sms/summary")
         if response.status == 404:
             raise ProviderError(
                 ErrorKind.CONFIGURATION,
@@ -145,25 +151,25 @@ class VoipCommunications(Provider):
         failed = isinstance(answer, dict) and bool(answer.get("error"))
         entries = read_entries(answer.get("summary") if isinstance(answer, dict) else answer)
         if failed or entries is None:
-            raise refused(answer, "summary", response=response, hide=self.secrets)
-        found = (listed(entry, self.settings.schedule_timezone) for entry in entries)
+            raise voip_refusal(answer, "summary", response=response, hide=self.secrets)
+        found = (read_summary_entry(entry, self.settings.schedule_timezone) for entry in entries)
         return ListPage(
             entries=tuple(entry for entry in found if entry is not None),
             next_page=page + 1 if entries else None,
         )
 
-    def resolve(self, wish: RequestedRoute, directory: Directory) -> Route:
+    def resolve(self, requested: RequestedRoute, directory: Directory) -> Route:
         """The sender's number in digits; an empty one, for BULK, where none is wished for.
 
         Raises Refused for a sender that is no number, and for a template.
         """
         del directory
-        if wish.template:
+        if requested.template:
             raise Refused(
                 "this provider has no templates",
                 "leave out --template, and `template` under the account in the configuration",
             )
-        sender = (wish.sender or "").strip()
+        sender = (requested.sender or "").strip()
         number = read_msisdn(sender)
         if sender and number is None:
             raise Refused(
@@ -173,19 +179,21 @@ class VoipCommunications(Provider):
         return Route(sender="" if number is None else str(number))
 
     @property
-    def _credentials(self) -> str:
+    def _basic_credentials(self) -> str:
         """RFC 7617, in UTF-8."""
         key, password = self.settings.api_key, self.settings.api_password
         pair = f"{key.get_secret_value()}:{password.get_secret_value()}"
         return base64.b64encode(pair.encode()).decode()
 
-    def _url(self, command: str) -> str:
+    def _command_url(self, command: str) -> str:
         return f"{self.settings.base_url}/{command}"
 
-    def _post(self, command: str, fields: Mapping[str, str]) -> HttpRequest:
+    def _command_request(self, command: str, fields: Mapping[str, str]) -> HttpRequest:
         headers = {
-            "Authorization": f"Basic {self._credentials}",
+            "Authorization": f"Basic {self._basic_credentials}",
             "Content-Type": "application/x-www-form-urlencoded",
         }
         body = urlencode(fields).encode()
-        return HttpRequest(method="POST", url=self._url(command), headers=headers, body=body)
+        return HttpRequest(
+            method="POST", url=self._command_url(command), headers=headers, body=body
+        )

@@ -60,7 +60,7 @@ _STATES: Final[Mapping[str, tuple[MessageState, bool]]] = MappingProxyType(
 _INBOUND: Final = frozenset({"received", "inbound", "incoming"})
 
 
-def refused(
+def voip_refusal(
     answer: object, what: str, *, response: HttpResponse, hide: Iterable[str], alone: bool = False
 ) -> ProviderError:
     """The error for an answer without its list `what`; `alone`: it is about one recipient."""
@@ -71,7 +71,7 @@ def refused(
     return refusal_error(texts, known, response=response, hide=hide)
 
 
-def read_log(
+def read_send_log(
     entries: Sequence[object],
     msisdns: Sequence[int],
     *,
@@ -92,9 +92,9 @@ def read_log(
         msisdn = asked.find_msisdn(entry.get("to"), entries=len(entries))
         if msisdn is None:
             continue
-        error = _entry_error(entry, response, hide)
-        result = _result(entry, msisdn, error)
-        if msisdn not in results or _rank(result) > _rank(results[msisdn]):
+        error = _explain_entry(entry, response, hide)
+        result = _entry_result(entry, msisdn, error)
+        if msisdn not in results or _rank_result(result) > _rank_result(results[msisdn]):
             results[msisdn], errors[msisdn] = result, error
     if not results:
         raise unreadable_error("entries in send_log")
@@ -113,13 +113,13 @@ def read_log(
     )
 
 
-def listed(entry: object, zone: str | None) -> ListedMessage | None:
+def read_summary_entry(entry: object, zone: str | None) -> ListedMessage | None:
     """An entry of `sms/summary`; None where it came in, or has no id of its own."""
     if not isinstance(entry, dict):
         return None
     # The fields' names are those that one public client reads.
     message_id, number = read_id(entry.get("sms_id")), entry.get("sms_external")
-    raw = _text(entry, "sms_status")
+    raw = read_text(entry, "sms_status")
     word = "".join(raw.casefold().split())
     if message_id is None or is_sender_name(number) or word in _INBOUND:
         return None
@@ -133,17 +133,17 @@ def listed(entry: object, zone: str | None) -> ListedMessage | None:
         state=state,
         raw=redacted(raw),
         # The status's date: the message was made then, or before.
-        created_at=_moment(_text(entry, "sms_status_date"), zone),
+        created_at=read_time(read_text(entry, "sms_status_date"), zone),
         provisional=provisional,
         cost=read_amount(entry.get("sms_sale")),
     )
 
 
-def _entry_error(
+def _explain_entry(
     entry: Mapping[str, Any], response: HttpResponse, hide: Iterable[str]
 ) -> ProviderError | None:
     """Why an entry does not prove that its recipient was accepted; None where it does."""
-    code, message_id = _text(entry, "code"), read_id(entry.get("smsid"))
+    code, message_id = read_text(entry, "code"), read_id(entry.get("smsid"))
     if code == _ACCEPTED and message_id is not None:
         return None
     return refusal_error(
@@ -156,7 +156,9 @@ def _entry_error(
     )
 
 
-def _result(entry: Mapping[str, Any], msisdn: int, error: ProviderError | None) -> RecipientResult:
+def _entry_result(
+    entry: Mapping[str, Any], msisdn: int, error: ProviderError | None
+) -> RecipientResult:
     if error is not None:
         return RecipientResult(
             msisdn=msisdn,
@@ -175,19 +177,19 @@ def _result(entry: Mapping[str, Any], msisdn: int, error: ProviderError | None) 
     )
 
 
-def _rank(result: RecipientResult) -> int:
+def _rank_result(result: RecipientResult) -> int:
     """Of two entries on one number, the one counts by which its handset is likelier to ring."""
     return 2 if result.accepted else int(result.in_doubt)
 
 
-def _text(entry: Mapping[str, Any], field: str) -> str:
+def read_text(entry: Mapping[str, Any], field: str) -> str:
     value = entry.get(field)
     if isinstance(value, str):
         return value.strip()
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
-def _moment(text: str, zone: str | None) -> datetime | None:
+def read_time(text: str, zone: str | None) -> datetime | None:
     """A time that is printed without its zone; None where nobody knows it."""
     try:
         moment = datetime.fromisoformat(text)

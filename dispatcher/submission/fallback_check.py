@@ -24,13 +24,13 @@ def check_fallback(
     Raises Refused, naming the account, where the campaign could not leave by it.
     """
     order, settings = ready.request, provider.settings
-    wish = RequestedRoute(
+    requested = RequestedRoute(
         kind=order.kind,
         sender=settings.sender or order.sender,
         template=settings.template or order.template,
     )
     with naming_account(account):
-        route = resolve(wish)
+        route = resolve(requested)
         written = resolve_content(order.content, provider, route)
         if not order.timing.in_recipients_zone:
             check_windows_open(settings, order.constraints, (None,), datetime.now(UTC))

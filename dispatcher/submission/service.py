@@ -52,7 +52,7 @@ def validated_submission(
 
     Raises Refused or UsageProblem; `resolve` may also raise ProviderError.
     """
-    wish = RequestedRoute(
+    requested = RequestedRoute(
         kind=order.kind,
         sender=order.sender or provider.settings.sender,
         template=order.template or provider.settings.template,
@@ -64,7 +64,7 @@ def validated_submission(
         check_windows_open(provider.settings, order.constraints, (None,), datetime.now(UTC))
     with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
         bound = written.template.bind(file.headers) if written is not None else None
-        route = resolve(wish)
+        route = resolve(requested)
         if written is None or bound is None:
             written = resolve_content(order.content, provider, route)
             bound = written.template.bind(file.headers)

@@ -38,14 +38,16 @@ def test_settings_that_cannot_work_are_refused_without_showing_the_key(changes, 
 
 
 def test_a_campaign_without_a_sender_is_refused():
-    wish = RequestedRoute(kind=Kind.OTP, sender=None, template=None)
+    requested = RequestedRoute(kind=Kind.OTP, sender=None, template=None)
     with pytest.raises(Refused, match="no sender"):
-        provider().resolve_route(wish, Directory())
+        provider().resolve_route(requested, Directory())
 
 
 def test_a_template_is_the_id_that_was_given():
-    wish = RequestedRoute(kind=Kind.OTP, sender="AOCAPI", template="1507")
-    assert provider().resolve_route(wish, Directory()) == Route(sender="AOCAPI", template="1507")
+    requested = RequestedRoute(kind=Kind.OTP, sender="AOCAPI", template="1507")
+    assert provider().resolve_route(requested, Directory()) == Route(
+        sender="AOCAPI", template="1507"
+    )
 
 
 def test_some_with_a_text_and_some_with_the_template_alone_go_their_own_ways():

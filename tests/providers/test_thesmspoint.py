@@ -182,8 +182,8 @@ def a_template(
 
 
 def resolved(senders, templates, *, sender="SENDER", template="welcome", kind=Kind.TRANSACTIONAL):
-    wish = RequestedRoute(kind=kind, sender=sender, template=template)
-    route = provider().resolve(wish, Directory(senders=senders, templates=templates))
+    requested = RequestedRoute(kind=kind, sender=sender, template=template)
+    route = provider().resolve_route(requested, Directory(senders=senders, templates=templates))
     return route.sender, route.sender_ref, route.template, route.template_ref
 
 
@@ -191,7 +191,7 @@ OTHER = a_sender(ref="42", name="Sender")
 
 
 @pytest.mark.parametrize(
-    ("senders", "templates", "wish", "found"),
+    ("senders", "templates", "requested", "found"),
     [
         ([a_sender()], [a_template()], {}, ("SENDER", "41", "welcome", "1107")),
         ([a_sender()], [a_template()], {"sender": "41"}, ("SENDER", "41", "welcome", "1107")),
@@ -235,12 +235,12 @@ OTHER = a_sender(ref="42", name="Sender")
         ),
     ],
 )
-def test_a_campaign_finds_its_sender_and_template(senders, templates, wish, found):
-    assert resolved(senders, templates, **wish) == found
+def test_a_campaign_finds_its_sender_and_template(senders, templates, requested, found):
+    assert resolved(senders, templates, **requested) == found
 
 
 @pytest.mark.parametrize(
-    ("senders", "templates", "wish", "says", "hints"),
+    ("senders", "templates", "requested", "says", "hints"),
     [
         ([a_sender()], [], {"sender": None}, "no sender", "--sender"),
         ([a_sender()], [a_template()], {"template": None}, "without a template", "--template"),
@@ -301,10 +301,10 @@ def test_a_campaign_finds_its_sender_and_template(senders, templates, wish, foun
     ],
 )
 def test_a_campaign_that_cannot_leave_that_way_is_refused_with_the_remedy(
-    senders, templates, wish, says, hints
+    senders, templates, requested, says, hints
 ):
     with pytest.raises(Refused, match=says) as caught:
-        resolved(senders, templates, **wish)
+        resolved(senders, templates, **requested)
     assert hints in caught.value.hint
 
 

@@ -143,12 +143,14 @@ def test_every_recipient_gets_its_own_text_once(chosen):
     ],
 )
 def test_a_sender_is_a_telephone_number_or_at_most_eleven_characters(sender, fits):
-    wish = RequestedRoute(kind=Kind.PROMOTIONAL, sender=sender, template="1107")
+    requested = RequestedRoute(kind=Kind.PROMOTIONAL, sender=sender, template="1107")
     if fits:
-        assert provider().resolve(wish, Directory()) == Route(sender=sender, template="1107")
+        assert provider().resolve_route(requested, Directory()) == Route(
+            sender=sender, template="1107"
+        )
         return
     with pytest.raises(Refused, match=f"has {len(sender)} characters") as caught:
-        provider().resolve(wish, Directory())
+        provider().resolve_route(requested, Directory())
     assert "--sender" in caught.value.hint
 
 

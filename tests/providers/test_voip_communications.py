@@ -76,8 +76,8 @@ def test_the_credentials_are_a_secret_also_as_the_header_carries_them():
 
 @pytest.mark.parametrize("wished", [None, "", "  "])
 def test_a_campaign_without_a_sender_leaves_as_bulk(wished):
-    wish = RequestedRoute(kind=Kind.PROMOTIONAL, sender=wished, template=None)
-    route = provider().resolve(wish, Directory())
+    requested = RequestedRoute(kind=Kind.PROMOTIONAL, sender=wished, template=None)
+    route = provider().resolve_route(requested, Directory())
 
     (request,) = provider().submit_requests(batch(["Hi"], route=route))
     assert "from" not in decoded(request.http)
@@ -85,22 +85,22 @@ def test_a_campaign_without_a_sender_leaves_as_bulk(wished):
 
 @pytest.mark.parametrize("wished", ["+1 (713) 456-7890", "17134567890", "0017134567890"])
 def test_a_sender_goes_out_as_digits(wished):
-    wish = RequestedRoute(kind=Kind.OTP, sender=wished, template=None)
-    assert provider().resolve(wish, Directory()) == Route(sender="17134567890")
+    requested = RequestedRoute(kind=Kind.OTP, sender=wished, template=None)
+    assert provider().resolve_route(requested, Directory()) == Route(sender="17134567890")
 
 
 @pytest.mark.parametrize(
-    ("wish", "says", "hints"),
+    ("requested", "says", "hints"),
     [
         ({"sender": "SHOP"}, "'SHOP' is not a phone number", "no sender for BULK"),
         ({"sender": "1" * 16}, "is not a phone number", "belongs to the account"),
         ({"template": "welcome"}, "has no templates", "leave out --template"),
     ],
 )
-def test_a_campaign_that_cannot_leave_that_way_is_refused_with_the_remedy(wish, says, hints):
-    wish = RequestedRoute(**({"kind": Kind.OTP, "sender": None, "template": None} | wish))
+def test_a_campaign_that_cannot_leave_that_way_is_refused_with_the_remedy(requested, says, hints):
+    requested = RequestedRoute(**({"kind": Kind.OTP, "sender": None, "template": None} | requested))
     with pytest.raises(Refused, match=says) as caught:
-        provider().resolve(wish, Directory())
+        provider().resolve_route(requested, Directory())
     assert hints in caught.value.hint
 
 

@@ -148,7 +148,7 @@ def order(content="phone\n9800000001\n", *, text="Hello", **values):
 def ready(wanted, adapter=None):
     """The order, checked, for use in `with`."""
     adapter = adapter or provider(country="IN", sender="SENDER")
-    return validated_submission(wanted, adapter, lambda wish: Route(sender=wish.sender))
+    return validated_submission(wanted, adapter, lambda requested: Route(sender=requested.sender))
 
 
 def submit(store, wanted, adapter=None):

@@ -38,5 +38,5 @@ def with_fallbacks(
     return replace(ready, fallbacks=tuple(legs), fallback_settings=settings)
 
 
-def _resolve(name: str, provider: "Provider", wish: "RequestedRoute") -> "Route":
-    return provider.resolve_route(wish, fetch_directory(name, provider))
+def _resolve(name: str, provider: "Provider", requested: "RequestedRoute") -> "Route":
+    return provider.resolve_route(requested, fetch_directory(name, provider))

@@ -159,8 +159,8 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     if given["rejects"] is not None:
         check_writable(given["rejects"])
 
-    def resolve(wish: "RequestedRoute") -> "Route":
-        return provider.resolve_route(wish, fetch_directory(account, provider))
+    def resolve(requested: "RequestedRoute") -> "Route":
+        return provider.resolve_route(requested, fetch_directory(account, provider))
 
     if given["contact_lists"]:
         submit_to_lists(store, order, provider, resolve, given)

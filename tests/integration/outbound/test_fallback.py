@@ -351,7 +351,9 @@ def test_cancelling_afterwards_ends_everything(store):
 
 def leg(adapter, *, text="Hello", **values):
     with ready(order(people(2), text=text, **values), MAIN) as checked:
-        return check_fallback(checked, "backup", adapter, lambda wish: adapter.resolve(wish, None))
+        return check_fallback(
+            checked, "backup", adapter, lambda requested: adapter.resolve_route(requested, None)
+        )
 
 
 def test_a_fallback_has_its_own_sender_else_the_campaigns():
