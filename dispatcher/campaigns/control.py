@@ -53,7 +53,7 @@ class CampaignView:
         return self.campaign.finished_at is not None
 
     @property
-    def submitted_in_all(self) -> int:
+    def total_submitted(self) -> int:
         """Messages that the provider has taken so far."""
         names = ("submitted", "delivered", "undelivered", "expired")
         return sum(self.counts[name] for name in names)

@@ -30,7 +30,7 @@ COMMANDS: Final = {
         configured=False,
     ),
     "campaign": LazyCommand(
-        "dispatcher.cli.campaign.group:campaign", "Submit, watch and steer campaigns."
+        "dispatcher.cli.campaign.group:campaign_group", "Submit, watch and steer campaigns."
     ),
     "account": LazyCommand(
         "dispatcher.cli.account.remote:account_group", "Check the accounts at the providers."

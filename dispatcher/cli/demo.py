@@ -25,7 +25,7 @@ def demo_command(flower: bool) -> None:
     Example:
       dispatcher demo
     """
-    from dispatcher.cli.campaign.progress import Pace, Screen
+    from dispatcher.cli.campaign.progress import ProgressDisplay, SubmissionPace
     from dispatcher.demo import PEOPLE, TEXT
     from dispatcher.demo import running_demo as running
 
@@ -33,16 +33,16 @@ def demo_command(flower: bool) -> None:
     print_line(f"text: {TEXT}", "  ")
     click.echo()
     with running() as demo:
-        pace = Pace()
-        with Screen() as screen:
+        pace = SubmissionPace()
+        with ProgressDisplay() as screen:
 
             def show(view: "CampaignView") -> None:
                 if demo.flower_url is not None and screen.is_fresh:
                     click.echo(f"flower: {demo.flower_url}")
-                pace.note(view.submitted_in_all)
-                screen.show(view, pace)
+                pace.add_observation(view.total_submitted)
+                screen.show_progress(view, pace)
 
-            view, preview = demo.run(flower=flower, show=show)
+            view, preview = demo.run_campaign(flower=flower, show=show)
         _print_summary(demo, view, preview)
 
 
@@ -59,19 +59,21 @@ def _print_summary(demo: "Demo", view: "CampaignView", preview: "Preview") -> No
     click.echo("\nbatches")
     print_table(
         ("batch", "encoding", "recipients", "delivered", "undelivered", "expired", "submitted"),
-        demo.batches(view),
+        demo.batch_rows(view),
     )
     click.echo(
         f"\nrows without a message: {preview.invalid} invalid, {preview.duplicate} duplicate"
     )
     for reject in preview.rejects[:8]:
         print_line(f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}", "    ")
-    doubles = [n for n, times in Counter(e["number"] for e in demo.ledger()).items() if times > 1]
+    doubles = [
+        n for n, times in Counter(e["number"] for e in demo.read_ledger()).items() if times > 1
+    ]
     click.echo(
-        f"\nthe provider's ledger: {len(demo.ledger())} messages accepted, "
+        f"\nthe provider's ledger: {len(demo.read_ledger())} messages accepted, "
         f"{len(doubles)} numbers twice"
     )
     click.echo(f"first batch accepted after: {demo.first_batch_after_s():.1f} s")
-    click.echo(f"wall time: {demo.seconds:.1f} s")
-    if doubles or view.counts["in_doubt"] or len(demo.ledger()) != view.counts["total"]:
+    click.echo(f"wall time: {demo.elapsed_s:.1f} s")
+    if doubles or view.counts["in_doubt"] or len(demo.read_ledger()) != view.counts["total"]:
         raise DispatcherError("the ledger and the store disagree: this is a bug, please report it")

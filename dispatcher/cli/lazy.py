@@ -46,9 +46,9 @@ class ConfiguredGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is about to run."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and self.complete(name or "", command), rest
+        return name, command and self.prepare_command(name or "", command), rest
 
-    def complete(self, name: str, command: click.Command) -> click.Command:
+    def prepare_command(self, name: str, command: click.Command) -> click.Command:
         """`command` as it runs."""
         del name
         if not isinstance(command, click.Group) and CONFIG not in command.params:
@@ -78,4 +78,4 @@ class LazyGroup(ConfiguredGroup):
             return command
         module, _, attribute = entry.target.partition(":")
         imported = cast("click.Command", getattr(import_module(module), attribute))
-        return super().complete(name, imported) if entry.configured else imported
+        return super().prepare_command(name, imported) if entry.configured else imported

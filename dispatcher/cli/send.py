@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dispatcher.cli.campaign.wait import answer, wait_option
+from dispatcher.cli.campaign.wait import report_submission, wait_option
 from dispatcher.cli.context import refuse_empty_options, settings_from
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def send_command(ctx: click.Context, /, **given: Any) -> None:
     account, provider = select_account(ctx, given["account"])
     store = Store(settings_from(ctx).store.url)
     with service.validated_submission(
-        _order(account, given),
+        _build_request_of_one(account, given),
         provider,
         lambda requested: provider.resolve_route(requested, fetch_directory(account, provider)),
     ) as ready:
@@ -75,7 +75,7 @@ def send_command(ctx: click.Context, /, **given: Any) -> None:
         what = f"waits, {closed}"
         if given["wait_for"] is not None:
             click.echo(f"campaign {reference} {what}", err=True)
-    answer(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
+    report_submission(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
 
 
 def closed_until(ready: "ValidatedSubmission") -> str | None:
@@ -117,7 +117,7 @@ def send_test_message(
     from dispatcher.campaigns import control
     from dispatcher.campaigns.content import Content
     from dispatcher.campaigns.timing import Timing
-    from dispatcher.cli.campaign.progress import follow
+    from dispatcher.cli.campaign.progress import follow_campaign
     from dispatcher.errors import Refused
     from dispatcher.status import MessageState
     from dispatcher.submission import service
@@ -142,7 +142,7 @@ def send_test_message(
     give_up = time.monotonic() + within_s
     reference = str(imported.job.campaign_id)
     try:
-        shown = follow(
+        shown = follow_campaign(
             store,
             reference,
             lambda view: view.counts["pending"] == 0 or time.monotonic() > give_up,
@@ -152,7 +152,7 @@ def send_test_message(
         if control.load_view(store, reference).counts["pending"]:
             with suppress(Refused):  # it has ended meanwhile
                 control.cancel_campaign(store, reference)
-    if not shown.submitted_in_all:
+    if not shown.total_submitted:
         names = (state.label for state in MessageState)
         states = ", ".join(name.replace("_", " ") for name in names if shown.counts[name])
         raise Refused(
@@ -176,7 +176,7 @@ def _one_recipient(number: str, text: str) -> dict[str, Any]:
     }
 
 
-def _order(account: str, given: dict[str, Any]) -> "SubmissionRequest":
+def _build_request_of_one(account: str, given: dict[str, Any]) -> "SubmissionRequest":
     from dispatcher.campaigns.content import Content
     from dispatcher.campaigns.timing import Timing
     from dispatcher.status import Kind

@@ -70,11 +70,11 @@ class Demo:
         self._supervisor = supervisor
 
     @property
-    def seconds(self) -> float:
+    def elapsed_s(self) -> float:
         """Wall time so far."""
         return time.monotonic() - self._began
 
-    def wait(self, until: Callable[[], bool], what: str) -> None:
+    def wait_until(self, until: Callable[[], bool], what: str) -> None:
         """Let the processes run until it holds. Raises DispatcherError after too long."""
         give_up = time.monotonic() + _LONGEST_S
         if not self._supervisor.run_until(lambda: until() or time.monotonic() > give_up):
@@ -83,11 +83,11 @@ class Demo:
             said = "".join(f"\n  {line}" for line in self.log[-15:])
             raise DispatcherError(f"the demo waited {_LONGEST_S:.0f} s for {what}:{said}")
 
-    def run(
+    def run_campaign(
         self, *, flower: bool, show: Callable[[CampaignView], None]
     ) -> tuple[CampaignView, Preview]:
         """Start everything, submit the file, and `show` its campaign until it ends."""
-        settings = self._start(flower=flower)
+        settings = self._start_processes(flower=flower)
         store = Store(settings.store.url)
         reference, preview = _submit_people(store, settings)
 
@@ -96,10 +96,10 @@ class Demo:
             show(view)
             return view.is_over
 
-        self.wait(is_over, "the campaign's end")
+        self.wait_until(is_over, "the campaign's end")
         return control.load_view(store, reference), preview
 
-    def batches(self, view: CampaignView) -> list[tuple[object, ...]]:
+    def batch_rows(self, view: CampaignView) -> list[tuple[object, ...]]:
         """Number, encoding, size and outcomes of each batch."""
         store = Store(f"sqlite:///{self.folder}/demo.db")
         with store.read() as conn:
@@ -114,15 +114,15 @@ class Demo:
 
     def first_batch_after_s(self) -> float:
         """When the provider had accepted the first of them."""
-        at: float = self.ledger()[0]["at"]
+        at: float = self.read_ledger()[0]["at"]
         return at - self._began_at
 
-    def ledger(self) -> list[dict[str, Any]]:
+    def read_ledger(self) -> list[dict[str, Any]]:
         """What the simulated provider accepted, one entry per recipient."""
         lines = (self.folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
 
-    def _start(self, *, flower: bool) -> Settings:
+    def _start_processes(self, *, flower: bool) -> Settings:
         simulator = [sys.executable, "-m", "dispatcher", "simulator", "--json", "--port", "0"]
         options = [f"--seed={_SEED}", f"--scale={_SCALE}", f"--ledger={self.folder}/ledger.jsonl"]
         self._supervisor.add(
@@ -131,7 +131,7 @@ class Demo:
             )
         )
         upgrade_store(f"sqlite:///{self.folder}/demo.db")  # while the simulator starts
-        self.wait(lambda: self._supervisor.ready("simulator"), "the simulator")
+        self.wait_until(lambda: self._supervisor.ready("simulator"), "the simulator")
         ready = next(line for line in self.log if '"base_urls"' in line)
         base_url = json.loads(ready.partition("| ")[2])["base_urls"]["thesmspoint"]
         config = self.folder / "dispatcher.toml"
@@ -145,10 +145,10 @@ class Demo:
         return settings
 
     def _start_flower(self, settings: Settings, broker_url: str) -> None:
-        self.wait(lambda: self._supervisor.ready("worker"), "the worker")
+        self.wait_until(lambda: self._supervisor.ready("worker"), "the worker")
         port = celery.free_flower_port(None)
         self._supervisor.add(celery.flower_child(settings, broker_url, port))
-        self.wait(lambda: celery.answers(port), "Flower")
+        self.wait_until(lambda: celery.answers(port), "Flower")
         self.flower_url = f"http://127.0.0.1:{port}"
 
 

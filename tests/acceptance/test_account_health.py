@@ -63,7 +63,7 @@ def test_one_doubt_opens_the_breaker_and_nobody_is_risked_until_the_provider_ans
     with stage(accounts={"main": ACCOUNT}) as ours:
         ours.start()
         campaign = ours.submit(ours.people(100, first=next(_firsts)))
-        campaign.wait_until(lambda view: view.submitted_in_all >= SIZE, "the first request")
+        campaign.wait_until(lambda view: view.total_submitted >= SIZE, "the first request")
         ours.provider.fault("error_before", on="any")
         until(ours, lambda row: row.breaker == "open", "the breaker")
         wait_for(lambda: calls(ours.provider, BALANCE) >= 3, "looks at the provider")
@@ -125,7 +125,7 @@ def test_no_credit_pauses_it_and_a_top_up_resumes_it_by_itself():
 def test_a_campaign_goes_on_by_its_fallback_in_that_accounts_batches():
     with two_providers(other={"max_recipients": 4}) as (ours, second):
         campaign = ours.submit(ours.people(60, first=next(_firsts)), "--fallback", "other")
-        campaign.wait_until(lambda view: view.submitted_in_all >= SIZE, "the first request")
+        campaign.wait_until(lambda view: view.total_submitted >= SIZE, "the first request")
         ours.provider.fault("credentials")
         campaign.wait_until_over()
         shown = campaign.command("show")
@@ -154,7 +154,7 @@ def test_a_hanging_provider_does_not_slow_another_account():
         for _ in range(3):
             second.reset()
             quick = ours.submit(ours.people(count, first=next(_firsts)), account="other")
-            quick.wait_until(lambda view: view.submitted_in_all == count, "the other's messages")
+            quick.wait_until(lambda view: view.total_submitted == count, "the other's messages")
             at = [entry["at"] for entry in second.ledger()]
             seconds.append(max(at) - min(at))
         assert hanging.view.batches["submitting"], "nothing hung: the test proves nothing"
@@ -180,7 +180,7 @@ def test_where_nothing_can_be_asked_one_recipient_at_a_time_tries():
 def test_a_refused_sender_pauses_the_campaign_and_burns_nobody():
     with two_providers(other=MUTE) as (ours, provider):
         campaign = ours.submit(ours.people(50, first=next(_firsts)), account="other")
-        campaign.wait_until(lambda view: view.submitted_in_all >= SIZE, "the first request")
+        campaign.wait_until(lambda view: view.total_submitted >= SIZE, "the first request")
         provider.fault("refused_before", params={"text": "Invalid Sender", "status": 400})
         view = campaign.wait_until(lambda view: view.campaign.state == "paused", "the pause")
         assert "Invalid Sender" in view.campaign.state_reason

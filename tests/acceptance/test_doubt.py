@@ -45,7 +45,7 @@ def test_a_list_settles_every_doubt_and_nobody_is_accepted_twice(running):
     """Half of the doubtful requests were accepted, half were not: the list alone knows which."""
     running.provider.reset()
     before = submitted(running, 20)
-    before.wait_until(lambda view: view.submitted_in_all == 20, "messages that a look can know")
+    before.wait_until(lambda view: view.total_submitted == 20, "messages that a look can know")
     running.provider.fault("reset_after", rate=0.4)
     running.provider.fault("reset_before", rate=0.4)
     campaign = submitted(running, COUNT)
@@ -58,7 +58,7 @@ def test_a_list_settles_every_doubt_and_nobody_is_accepted_twice(running):
     assert "IN DOUBT since" in shown
     assert "the provider's list of accepted messages is read at" in shown
     view = campaign.wait_until(
-        lambda view: view.submitted_in_all == COUNT, "those proved absent to be submitted again"
+        lambda view: view.total_submitted == COUNT, "those proved absent to be submitted again"
     )
     assert view.counts["failed"] == 0
     assert set(accepted(running).values()) == {1}
@@ -83,7 +83,7 @@ def test_a_campaign_whose_rule_is_resend_sends_the_doubtful_once_more(running):
     running.provider.reset()
     running.provider.fault("reset_before", count=1)
     campaign = submitted(running, 10, "--on-doubt", "resend", account="plain")
-    campaign.wait_until(lambda view: view.counts["in_doubt"] or view.submitted_in_all, "a request")
-    view = campaign.wait_until(lambda view: view.submitted_in_all == 10, "the resend")
+    campaign.wait_until(lambda view: view.counts["in_doubt"] or view.total_submitted, "a request")
+    view = campaign.wait_until(lambda view: view.total_submitted == 10, "the resend")
     assert view.counts["in_doubt"] == 0
     assert set(accepted(running).values()) == {1}

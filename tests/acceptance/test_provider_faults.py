@@ -39,7 +39,7 @@ def submitted(ours: Stage) -> Campaign:
 
 
 def half_way(campaign: Campaign) -> None:
-    campaign.wait_until(lambda view: view.submitted_in_all >= SIZE, "the first request")
+    campaign.wait_until(lambda view: view.total_submitted >= SIZE, "the first request")
 
 
 def wrong(campaign: Campaign) -> list[str]:

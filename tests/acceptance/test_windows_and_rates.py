@@ -177,7 +177,7 @@ def test_parts_are_counted_where_the_rate_is_in_parts(ours):
 
 def test_the_days_limit_lets_exactly_so_many_leave(ours):
     sent = Sent(ours, 250, "limited")
-    sent.campaign.wait_until(lambda view: view.submitted_in_all == 100, "the day's hundred")
+    sent.campaign.wait_until(lambda view: view.total_submitted == 100, "the day's hundred")
     wait_a_tick(ours)
     assert len(sent.ledger) == 100
     assert sent.campaign.counts["pending"] == 150
@@ -186,7 +186,7 @@ def test_the_days_limit_lets_exactly_so_many_leave(ours):
 
 def test_single_sends_keep_the_rate_and_use_it(ours):
     sent = Sent(ours, 250, "single", "--text", "Dear {{name}}, it is ready.")
-    sent.campaign.wait_until(lambda view: view.submitted_in_all == 250, "everybody")
+    sent.campaign.wait_until(lambda view: view.total_submitted == 250, "everybody")
     arrivals = sent.requests
     assert sum(count for _, count in arrivals) == 250
     assert sent.too_early(50) == []
@@ -198,7 +198,7 @@ def test_single_sends_keep_the_rate_and_use_it(ours):
 def test_a_campaigns_rate_is_kept_when_its_batches_were_planned_for_a_faster_one(ours):
     """And another one counts from the next request on, in both directions."""
     sent = Sent(ours, 300, "single", "--text", "Dear {{name}}, hello.", "--rate", "2/s")
-    sent.campaign.wait_until(lambda view: view.submitted_in_all >= 4, "the first ones")
+    sent.campaign.wait_until(lambda view: view.total_submitted >= 4, "the first ones")
     slow = sent.requests
     assert at_most_in_a_second(slow) <= 3
     assert sent.too_early(2) == []
@@ -222,7 +222,7 @@ def test_a_campaigns_rate_is_kept_when_its_batches_were_planned_for_a_faster_one
 
 def test_a_request_paid_for_long_leaves_soon_at_a_faster_rate(ours):
     sent = Sent(ours, 200, "bulk", "--rate", "1/s")
-    sent.campaign.wait_until(lambda view: view.submitted_in_all == 50, "the first request")
+    sent.campaign.wait_until(lambda view: view.total_submitted == 50, "the first request")
     changed = datetime.now(UTC).timestamp()
     sent.campaign.command("set", "--rate", "1000/s")
     sent.campaign.wait_until_over()
@@ -235,7 +235,7 @@ def test_a_request_paid_for_long_leaves_soon_at_a_faster_rate(ours):
 
 def test_what_somebody_waits_for_and_what_is_more_urgent_overtakes_bulk(ours):
     bulk = Sent(ours, 3000, "bulk")
-    bulk.campaign.wait_until(lambda view: view.submitted_in_all >= 100, "the bulk campaign")
+    bulk.campaign.wait_until(lambda view: view.total_submitted >= 100, "the bulk campaign")
     asked = datetime.now(UTC).timestamp()
     number = next(_first)
     ours.json("send", str(number), "Your table is ready", "--account", "bulk")
@@ -245,15 +245,15 @@ def test_what_somebody_waits_for_and_what_is_more_urgent_overtakes_bulk(ours):
     )
     assert one_off[0]["at"] <= asked + 3
     urgent = Sent(ours, 200, "bulk", "--priority", "10")
-    urgent.campaign.wait_until(lambda view: view.submitted_in_all == 200, "the urgent campaign")
+    urgent.campaign.wait_until(lambda view: view.total_submitted == 200, "the urgent campaign")
     begin, end = urgent.requests[0][0], urgent.requests[-1][0]
     between = [at for at, _ in bulk.requests if begin < at < end]
     assert len(between) <= 2  # what was under way when it came
     later = Sent(ours, 800, "bulk")
-    later.campaign.wait_until(lambda view: view.submitted_in_all >= 50, "its share")
+    later.campaign.wait_until(lambda view: view.total_submitted >= 50, "its share")
     later.campaign.command("set", "--priority", "20")
     raised = datetime.now(UTC).timestamp()
-    later.campaign.wait_until(lambda view: view.submitted_in_all == 800, "what became urgent")
+    later.campaign.wait_until(lambda view: view.total_submitted == 800, "what became urgent")
     end = later.requests[-1][0]
     assert end > raised + SOON_S
     assert [at for at, _ in bulk.requests if raised + SOON_S < at < end] == []
@@ -263,7 +263,7 @@ def test_what_somebody_waits_for_and_what_is_more_urgent_overtakes_bulk(ours):
 
 def test_an_account_pauses_and_goes_on_within_two_seconds_at_a_thousand_a_second(ours):
     sent = Sent(ours, 8000, "fast")
-    sent.campaign.wait_until(lambda view: view.submitted_in_all >= 1000, "the first thousand")
+    sent.campaign.wait_until(lambda view: view.total_submitted >= 1000, "the first thousand")
     assert ours.run("account", "pause", "fast").code == 0
     paused = datetime.now(UTC).timestamp()
     wait_a_tick(ours)
@@ -275,7 +275,7 @@ def test_an_account_pauses_and_goes_on_within_two_seconds_at_a_thousand_a_second
     wait_for(lambda: len(sent.requests) > len(before), "its going on")
     after = sent.requests[len(before) :]
     assert after[0][0] <= resumed + SOON_S
-    sent.campaign.wait_until(lambda view: view.submitted_in_all >= 6000, "most of it")
+    sent.campaign.wait_until(lambda view: view.total_submitted >= 6000, "most of it")
     assert sent.too_early(1000) == []
     assert at_most_in_a_second(sent.requests) <= 1000 + 50
     sent.campaign.command("cancel", "--yes")
@@ -284,7 +284,7 @@ def test_an_account_pauses_and_goes_on_within_two_seconds_at_a_thousand_a_second
 def test_a_flushed_broker_grants_nothing_twice(ours):
     sent = Sent(ours, 1000, "bulk")
     for least in (200, 500):
-        sent.campaign.wait_until(lambda view, n=least: view.submitted_in_all >= n, "some of it")
+        sent.campaign.wait_until(lambda view, n=least: view.total_submitted >= n, "some of it")
         ours.flush_broker()
     sent.campaign.wait_until_over()
     assert Counter(entry["number"] for entry in sent.ledger).most_common(1)[0][1] == 1
@@ -296,7 +296,7 @@ def test_a_flushed_broker_grants_nothing_twice(ours):
 def test_a_window_that_closes_in_mid_campaign_lets_nothing_more_leave(ours):
     """It is closed by `campaign set`: a minute's end by the clock would be waited for too long."""
     sent = Sent(ours, 6000, "free", "--timezone", "UTC", "--rate", "60/s")
-    sent.campaign.wait_until(lambda view: view.submitted_in_all >= 60, "the first ones")
+    sent.campaign.wait_until(lambda view: view.total_submitted >= 60, "the first ones")
     hour = datetime.now(UTC) + timedelta(hours=2)
     window = f"{hour:%H:%M}-{hour + timedelta(hours=1):%H:%M}"
     sent.campaign.command("set", "--window", window)

@@ -69,7 +69,7 @@ class _Sent:
 
     def wait_for(self, count: int) -> None:
         wait_for(
-            lambda: self.campaign.view.submitted_in_all >= count, f"{count} of it", within_s=180
+            lambda: self.campaign.view.total_submitted >= count, f"{count} of it", within_s=180
         )
 
     def times(self) -> list[float]:

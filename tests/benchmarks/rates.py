@@ -93,7 +93,7 @@ def measure(case: Case, seconds: float) -> Measured:
         ours.start_worker(name="worker2")
         campaign = ours.submit(ours.people(count, first=_FIRST), "--text", case.text)
         wait_for(
-            lambda: campaign.view.submitted_in_all == count, "everybody", within_s=4 * seconds + 60
+            lambda: campaign.view.total_submitted == count, "everybody", within_s=4 * seconds + 60
         )
         ledger = ours.provider.ledger()
         arrivals = [*amounts(ledger, case.unit)]
@@ -132,7 +132,7 @@ def control(seconds: float) -> str:
         ours.start_worker(name="worker2")
         people = ours.people(round(1000 * (seconds + 10)), first=_FIRST)
         campaign = ours.submit(people)
-        wait_for(lambda: campaign.view.submitted_in_all >= 1000 * seconds / 2, "half of it")
+        wait_for(lambda: campaign.view.total_submitted >= 1000 * seconds / 2, "half of it")
         asked = datetime.now(UTC).timestamp()
         campaign.command("pause")
         wait_for(lambda: datetime.now(UTC).timestamp() > asked + 4, "the pause")

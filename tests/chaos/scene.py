@@ -205,7 +205,7 @@ def _first_message(stage: Stage) -> int:
     """
     people = stage.people(1, first=_FIRST_NUMBER - 1, name="first.csv")
     campaign = stage.submit(people)
-    campaign.wait_until(lambda view: view.submitted_in_all == 1, "the first message")
+    campaign.wait_until(lambda view: view.total_submitted == 1, "the first message")
     return 1
 
 

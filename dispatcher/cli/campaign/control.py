@@ -10,28 +10,28 @@ from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json
 @click.argument("reference", metavar="CAMPAIGN")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def pause(ctx: click.Context, reference: str, as_json: bool) -> None:
+def campaign_pause(ctx: click.Context, reference: str, as_json: bool) -> None:
     """Stop sending a campaign. What is at the provider is settled; resume goes on.
 
     \b
     Example:
       dispatcher campaign pause 1
     """
-    _change(ctx, "pause", reference, as_json)
+    _change_and_print(ctx, "pause", reference, as_json)
 
 
 @click.command("resume")
 @click.argument("reference", metavar="CAMPAIGN")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def resume(ctx: click.Context, reference: str, as_json: bool) -> None:
+def campaign_resume(ctx: click.Context, reference: str, as_json: bool) -> None:
     """Go on with a paused campaign.
 
     \b
     Example:
       dispatcher campaign resume 1
     """
-    _change(ctx, "resume", reference, as_json)
+    _change_and_print(ctx, "resume", reference, as_json)
 
 
 @click.command("cancel")
@@ -39,7 +39,7 @@ def resume(ctx: click.Context, reference: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
+def campaign_cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
     """End a campaign for good. What is at the provider already cannot be recalled.
 
     \b
@@ -54,10 +54,10 @@ def cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None
     question = f"Cancel campaign {shown.campaign.id} ({left} not submitted yet)?"
     if not confirm(question, yes):
         raise declined_exit("nothing was changed")
-    _change(ctx, "cancel", reference, as_json)
+    _change_and_print(ctx, "cancel", reference, as_json)
 
 
-def _change(ctx: click.Context, action: str, reference: str, as_json: bool) -> None:
+def _change_and_print(ctx: click.Context, action: str, reference: str, as_json: bool) -> None:
     from dispatcher.campaigns import control
     from dispatcher.store.engine import Store
 
@@ -73,7 +73,7 @@ def _change(ctx: click.Context, action: str, reference: str, as_json: bool) -> N
         what = pluralize(flying, "batch is", "batches are")
         click.echo(f"{what} at the provider; the answers will be stored")
     if action == "resume":
-        from dispatcher.cli.campaign.progress import held_up_by
+        from dispatcher.cli.campaign.progress import stop_reason
 
-        if (reason := held_up_by(shown)) is not None:
+        if (reason := stop_reason(shown)) is not None:
             click.echo(reason)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dispatcher.types import Route
 
 
-def with_fallbacks(
+def add_fallbacks(
     ctx: click.Context, ready: "ValidatedSubmission", given: dict[str, Any]
 ) -> "ValidatedSubmission":
     """The order with the accounts that it may go on by. Raises Refused, naming the account."""
@@ -33,10 +33,10 @@ def with_fallbacks(
                 hint="name another account, or leave it out",
             )
         check_features(ctx, name, provider, given)
-        legs.append(check_fallback(ready, name, provider, partial(_resolve, name, provider)))
+        legs.append(check_fallback(ready, name, provider, partial(_resolve_route, name, provider)))
         settings[name] = provider.settings
     return replace(ready, fallbacks=tuple(legs), fallback_settings=settings)
 
 
-def _resolve(name: str, provider: "Provider", requested: "RequestedRoute") -> "Route":
+def _resolve_route(name: str, provider: "Provider", requested: "RequestedRoute") -> "Route":
     return provider.resolve_route(requested, fetch_directory(name, provider))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dispatcher.store.table_values import AnyRow
 
 
-def terms_of(ctx: click.Context, campaign: "AnyRow") -> "Iterable[Term]":
+def campaign_terms(ctx: click.Context, campaign: "AnyRow") -> "Iterable[Term]":
     """When, how fast and in what order it may be sent; nothing where its account is not known."""
     from dispatcher.campaigns.wording import terms_in_words
 
@@ -32,7 +32,7 @@ def print_terms(terms: "Iterable[Term]") -> None:
         click.echo(f"{label:<10} {words}")
 
 
-def forecast_of(ctx: click.Context, store: "Store", shown: "CampaignView") -> "Forecast | None":
+def find_forecast(ctx: click.Context, store: "Store", shown: "CampaignView") -> "Forecast | None":
     """When everybody will be submitted; None where nothing is left, or a person stopped it."""
     from dispatcher.forecast import service
 
@@ -49,7 +49,7 @@ def forecast_in_words(ctx: click.Context, store: "Store", shown: "CampaignView")
 
     from dispatcher.forecast import service
 
-    found = forecast_of(ctx, store, shown)
+    found = find_forecast(ctx, store, shown)
     if found is None:
         return None
     account = settings_from(ctx).account(shown.campaign.account)

@@ -51,7 +51,7 @@ def print_preview(store: "Store", ready: "ValidatedSubmission", preview: "Previe
     click.echo(", ".join([f"{preview.valid} to send", *rest]))
     _print_parts(ready, preview)
     if preview.valid:
-        _print_outlook(store, ready, preview)
+        _print_forecast(store, ready, preview)
 
 
 def preview_json(
@@ -60,7 +60,7 @@ def preview_json(
     """What a dry run found; there is no campaign, so no id."""
     from dispatcher.forecast.service import as_json
 
-    found, error = _forecast(store, ready, preview)
+    found, error = _forecast_or_alone(store, ready, preview)
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
     counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}
     return {
@@ -74,7 +74,7 @@ def preview_json(
     }
 
 
-def _forecast(
+def _forecast_or_alone(
     store: "Store", ready: "ValidatedSubmission", preview: "Preview"
 ) -> "tuple[Forecast, StoreError | None]":
     """As if it were alone where the store cannot be read, and why: a dry run needs no store."""
@@ -86,12 +86,12 @@ def _forecast(
         return service.of_order_alone(ready, preview, datetime.now(UTC)), error
 
 
-def _print_outlook(store: "Store", ready: "ValidatedSubmission", preview: "Preview") -> None:
+def _print_forecast(store: "Store", ready: "ValidatedSubmission", preview: "Preview") -> None:
     from zoneinfo import ZoneInfo
 
     from dispatcher.forecast import service
 
-    found, error = _forecast(store, ready, preview)
+    found, error = _forecast_or_alone(store, ready, preview)
     zone = ZoneInfo(ready.provider.settings.timezone)
     alone = "" if error is None else f" (if nothing else is to be sent: {error.message})"
     print_line(f"forecast: {service.in_words(found, zone)}{alone}", "    ")
@@ -115,12 +115,12 @@ def _print_parts(ready: "ValidatedSubmission", preview: "Preview") -> None:
         print_line(
             f"fallback {leg.account}, sender {safe_text(leg.route.sender)}{template}", "    "
         )
-    print_terms(ready)
+    print_requested_terms(ready)
     if preview.zones:
         _print_zones(ready, preview)
 
 
-def print_terms(ready: "ValidatedSubmission") -> None:
+def print_requested_terms(ready: "ValidatedSubmission") -> None:
     """When and how fast it will be sent, and what was asked for besides."""
     from dispatcher.campaigns.wording import terms_in_words
 
@@ -159,11 +159,11 @@ def _print_zones(ready: "ValidatedSubmission", preview: "Preview") -> None:
 
 
 def _print_warnings(ready: "ValidatedSubmission", preview: "Preview") -> None:
-    for warning in _warnings(ready, preview):
+    for warning in _list_warnings(ready, preview):
         print_line(f"note: {warning}", "  ", style={"fg": "yellow"})
 
 
-def _warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str]:
+def _list_warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str]:
     from dispatcher.campaigns.content import differs_from
     from dispatcher.campaigns.wording import past_dates
     from dispatcher.status import Encoding
@@ -180,7 +180,7 @@ def _warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str]:
     past = past_dates(ready.request.constraints, datetime.now(UTC))
     if past:
         found.append(f"in the past already: {', '.join(past)}")
-    if (burst := _burst(ready, preview)) is not None:
+    if (burst := _burst_warning(ready, preview)) is not None:
         found.append(burst)
     registered = ready.route.template_text
     if registered and preview.texts and differs_from(registered, preview.texts[0].text):
@@ -195,7 +195,7 @@ def _warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str]:
     return found
 
 
-def _burst(ready: "ValidatedSubmission", preview: "Preview") -> str | None:
+def _burst_warning(ready: "ValidatedSubmission", preview: "Preview") -> str | None:
     """That the rate is slow for the size of requests, each of which leaves at once."""
     from dispatcher.campaigns.wording import rate_in_words
 
@@ -246,7 +246,7 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def rejects_written(
+def open_rejects(
     ready: "ValidatedSubmission", path: Path | None
 ) -> "Iterator[Callable[[RejectedRow], None]]":
     """What writes each row that gets no message to `path`; nothing without one."""
@@ -256,13 +256,13 @@ def rejects_written(
         yield lambda _reject: None
         return
     headers = ready.file.file_headers if ready.request.keep_columns else ()
-    with _opened(path) as out:
+    with _open_for_writing(path) as out:
         rejects = RejectsFile(out, ready.request.account, headers)
         yield rejects.write_row
     _say_written(rejects.count, path)
 
 
-def write_rejects(store: "Store", campaign_id: int, path: Path) -> None:
+def export_rejects(store: "Store", campaign_id: int, path: Path) -> None:
     """Write the rows that get no message. Raises UsageProblem where the file cannot be written."""
     from dispatcher.campaigns.export import write_export
     from dispatcher.store import campaigns
@@ -270,13 +270,13 @@ def write_rejects(store: "Store", campaign_id: int, path: Path) -> None:
     with store.read() as conn:
         campaign = campaigns.load_campaign(conn, campaign_id)
     assert campaign is not None
-    with _opened(path) as out:
+    with _open_for_writing(path) as out:
         count = write_export(store, campaign, out, rejects_only=True)
     _say_written(count, path)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
+def _open_for_writing(path: Path) -> Iterator[TextIO]:
     try:
         with path.open("w", encoding="utf-8", newline="") as out:
             yield out

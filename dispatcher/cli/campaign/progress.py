@@ -26,13 +26,13 @@ _RATE_OVER_S = 10.0
 _BAR_CELLS = 40
 
 
-class Pace:
+class SubmissionPace:
     """How fast messages are submitted, and how long the rest will take at that pace."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
-    def note(self, submitted: int) -> None:
+    def add_observation(self, submitted: int) -> None:
         """Add an observation."""
         now = time.monotonic()
         self._seen.append((now, submitted))
@@ -45,12 +45,12 @@ class Pace:
         (began, first), (ended, last) = self._seen[0], self._seen[-1]
         return (last - first) / (ended - began) if ended > began else 0.0
 
-    def left_s(self, remaining: int) -> float | None:
+    def remaining_s(self, remaining: int) -> float | None:
         """Seconds for the rest; None while nothing moves."""
         return remaining / self.per_second if self.per_second > 0 else None
 
 
-def follow(
+def follow_campaign(
     store: "Store",
     reference: str,
     until: Callable[["CampaignView"], bool],
@@ -64,23 +64,25 @@ def follow(
     """
     from dispatcher.campaigns import control
 
-    pace = Pace()
+    pace = SubmissionPace()
     foreseen, missing, asked_at = None, None, -_FORECAST_EVERY_S
-    with Screen() as screen:
+    with ProgressDisplay() as screen:
         while True:
             shown = control.load_view(store, reference)
-            pace.note(shown.submitted_in_all)
+            pace.add_observation(shown.total_submitted)
             if not silent:
                 if time.monotonic() - asked_at >= _FORECAST_EVERY_S:
                     foreseen, asked_at = forecast(shown), time.monotonic()
                     missing = scheduler_warning(store)
-                screen.show(shown, pace, foreseen if shown.counts["pending"] else None, missing)
+                screen.show_progress(
+                    shown, pace, foreseen if shown.counts["pending"] else None, missing
+                )
             if until(shown):
                 return shown
             time.sleep(_EVERY_S)
 
 
-def line(shown: "CampaignView", pace: Pace) -> str:
+def progress_line(shown: "CampaignView", pace: SubmissionPace) -> str:
     """One line: done of all, per state, rate, time left, and what holds it up."""
     counts = shown.counts
     total = counts["total"]
@@ -95,14 +97,14 @@ def line(shown: "CampaignView", pace: Pace) -> str:
         bits.append(doubt)
     if counts["pending"] and not shown.is_over:
         bits.append(f"{pace.per_second:.0f} messages/s")
-        left = pace.left_s(counts["pending"])
-        bits.append(f"{_duration(left)} left" if left is not None else "time left unknown")
+        left = pace.remaining_s(counts["pending"])
+        bits.append(f"{_format_duration(left)} left" if left is not None else "time left unknown")
     elif shown.polls:
-        bits.append(f"waiting for receipts{_next_look(shown)}")
+        bits.append(f"waiting for receipts{_next_poll_text(shown)}")
     return " · ".join(bits)
 
 
-def held_up_by(shown: "CampaignView") -> str | None:
+def stop_reason(shown: "CampaignView") -> str | None:
     """Why a campaign does not move, in the words of whoever stopped it."""
     if shown.is_over:
         return None
@@ -122,7 +124,7 @@ def held_up_by(shown: "CampaignView") -> str | None:
     return None
 
 
-class Screen:
+class ProgressDisplay:
     """Where progress goes: a line that is redrawn, or lines one after the other."""
 
     def __init__(self) -> None:
@@ -149,18 +151,18 @@ class Screen:
         """Whether nothing was shown yet."""
         return not self._shown
 
-    def show(
+    def show_progress(
         self,
         shown: "CampaignView",
-        pace: Pace,
+        pace: SubmissionPace,
         foreseen: str | None = None,
         missing: str | None = None,
     ) -> None:
         """Put the present state there; `missing` is what everybody's campaigns wait for."""
         self._shown = True
-        text, stopped = line(shown, pace), held_up_by(shown) or missing
+        text, stopped = progress_line(shown, pace), stop_reason(shown) or missing
         if self._live is not None:
-            self._live.update(_drawn(shown, text, stopped, foreseen))
+            self._live.update(_draw_bar(shown, text, stopped, foreseen))
             return
         text = " · ".join(part for part in (text, foreseen, stopped) if part is not None)
         now = time.monotonic()
@@ -170,7 +172,9 @@ class Screen:
             self._last, self._last_at = text, now
 
 
-def _drawn(shown: "CampaignView", text: str, stopped: str | None, foreseen: str | None) -> "Text":
+def _draw_bar(
+    shown: "CampaignView", text: str, stopped: str | None, foreseen: str | None
+) -> "Text":
     from rich.text import Text
 
     from dispatcher.cli.output import safe_text
@@ -190,7 +194,7 @@ def _drawn(shown: "CampaignView", text: str, stopped: str | None, foreseen: str 
     return drawn
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -199,8 +203,8 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _next_look(shown: "CampaignView") -> str:
+def _next_poll_text(shown: "CampaignView") -> str:
     if shown.next_poll_at is None:
         return ""
     wait_s = (shown.next_poll_at - datetime.now(UTC)).total_seconds()
-    return f", next look in {_duration(wait_s)}" if wait_s > 1 else ""
+    return f", next look in {_format_duration(wait_s)}" if wait_s > 1 else ""

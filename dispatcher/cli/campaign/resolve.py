@@ -31,7 +31,7 @@ _CHOICES = {
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def resolve(
+def campaign_resolve(
     ctx: click.Context,
     reference: str,
     choice: str | None,
@@ -54,9 +54,9 @@ def resolve(
     if choice is None:
         raise UsageProblem("say what becomes of them", f"give one of --{', --'.join(_CHOICES)}")
     store = Store(settings_from(ctx).store.url)
-    numbers = _numbers(ctx, store, reference, recipients)
+    numbers = _read_numbers(ctx, store, reference, recipients)
     doubted = resolution.count_doubts(store, reference, numbers)
-    if not confirm(_question(doubted, choice), yes):
+    if not confirm(_build_question(doubted, choice), yes):
         raise declined_exit("nothing was changed")
     done = resolution.resolve_doubts(
         store, str(doubted.campaign.id), resolution.DoubtChoice(choice), numbers
@@ -66,7 +66,7 @@ def resolve(
         "assume-submitted": "counted as submitted",
         "drop": "counted as failed",
     }
-    _answer(store, done, words[choice], as_json=as_json)
+    _print_outcome(store, done, words[choice], as_json=as_json)
 
 
 @click.command("retry")
@@ -74,7 +74,7 @@ def resolve(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
+def campaign_retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
     """Try the failed recipients of a campaign again: those that were surely never accepted.
 
     Recipients in doubt are not touched, nor those that were in doubt and given up.
@@ -93,10 +93,10 @@ def retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
     if failed and not confirm(question, yes):
         raise declined_exit("nothing was changed")
     done = resolution.retry_failed(store, str(shown.campaign.id))
-    _answer(store, done, "will be tried again", as_json=as_json)
+    _print_outcome(store, done, "will be tried again", as_json=as_json)
 
 
-def _question(doubted: "DoubtCount", choice: str) -> str:
+def _build_question(doubted: "DoubtCount", choice: str) -> str:
     """How many it is about, and what it can cost."""
     who = f"{pluralize(doubted.recipients, 'recipient')} of campaign {doubted.campaign.id}"
     later = ""
@@ -116,7 +116,7 @@ def _question(doubted: "DoubtCount", choice: str) -> str:
     return f"Take {who} as submitted? Those whom the provider has not accepted get nothing.{later}"
 
 
-def _numbers(
+def _read_numbers(
     ctx: click.Context, store: "Store", reference: str, recipients: tuple[str, ...]
 ) -> frozenset[int]:
     from dispatcher.campaigns.control import find_campaign
@@ -134,7 +134,7 @@ def _numbers(
         raise UsageProblem(f"--recipient: {error}", "as in --recipient +919800000001") from None
 
 
-def _answer(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:
+def _print_outcome(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:
     from dispatcher.campaigns import control
 
     shown = control.load_view(store, str(done.campaign_id))

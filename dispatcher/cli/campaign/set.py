@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dispatcher.cli.campaign.forecast_view import print_forecast, print_terms, terms_of
+from dispatcher.cli.campaign.forecast_view import campaign_terms, print_forecast, print_terms
 from dispatcher.cli.context import refuse_empty_options, settings_from
 from dispatcher.cli.output import print_json
 from dispatcher.errors import UsageProblem
@@ -40,7 +40,7 @@ _TERMS: Final = {
 @click.option("--expire-at", metavar="TIME", help="`none` for never.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> None:
+def campaign_set(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> None:
     """Change a campaign's rate, windows, priority or times; it counts from the next request on.
 
     \b
@@ -58,7 +58,7 @@ def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> 
     store = Store(settings.store.url)
     with store.read() as conn:
         campaign = control.find_campaign(conn, reference)
-    values = _values(settings, campaign, given)
+    values = _new_values(settings, campaign, given)
     if not values:
         raise UsageProblem("nothing to set", "give --rate, --window, --priority, …")
     timeout_s = settings.account(campaign.account).timeout_s
@@ -69,13 +69,13 @@ def set_(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> 
         return
     names = ", ".join(_TERMS[name] for name in values)
     click.echo(f"campaign {changed.id}: {names} changed")
-    print_terms(terms_of(ctx, changed))
+    print_terms(campaign_terms(ctx, changed))
     print_forecast(ctx, store, shown)
     for past in past_dates(changed, datetime.now(UTC)) if "schedule" in values else ():
         click.secho(f"note: in the past already: {past}", fg="yellow")
 
 
-def _values(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> dict[str, Any]:
+def _new_values(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> dict[str, Any]:
     from dispatcher.cli.parsing import parse_rate, parse_time
 
     if campaign.zones is not None and given["zone"] == "recipient":  # so it is already
@@ -90,14 +90,14 @@ def _values(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> 
         if given[name] is not None:
             option = f"--{name.replace('_', '-')}"
             values[name] = None if given[name] == "none" else parse_time(option, given[name], zone)
-    old = _stored(campaign)
+    old = _stored_windows(campaign)
     if given["windows"] or given["blackouts"] or (given["zone"] and old):
-        values["schedule"] = _schedule(old, given, default=zone)
+        values["schedule"] = _new_schedule(old, given, default=zone)
     elif given["zone"] and not values:
         raise UsageProblem(
             f"campaign {campaign.id} has no windows that could be in another zone", "give --window"
         )
-    _check(settings, campaign, values)
+    _check_can_send(settings, campaign, values)
     return values
 
 
@@ -122,7 +122,7 @@ def _zone(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> "t
     return parse_named_zone(given["zone"])
 
 
-def _stored(campaign: "AnyRow") -> dict[str, Any]:
+def _stored_windows(campaign: "AnyRow") -> dict[str, Any]:
     """Its windows, blackouts and zone; empty, too, where the windows were of the whole day."""
     import orjson
 
@@ -130,7 +130,7 @@ def _stored(campaign: "AnyRow") -> dict[str, Any]:
     return stored[0] if stored else {}
 
 
-def _schedule(old: dict[str, Any], given: dict[str, Any], *, default: "tzinfo") -> str | None:
+def _new_schedule(old: dict[str, Any], given: dict[str, Any], *, default: "tzinfo") -> str | None:
     """The new schedule: what was given, beside what stays of the old one."""
     from dispatcher.campaigns.timing import Timing
     from dispatcher.cli.parsing import check_windows
@@ -150,7 +150,7 @@ def _schedule(old: dict[str, Any], given: dict[str, Any], *, default: "tzinfo") 
     return timing.schedule
 
 
-def _check(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> None:
+def _check_can_send(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> None:
     """Raises Refused where with these times and windows nothing could ever leave."""
     from datetime import UTC, datetime
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from dispatcher.cli.campaign.wait import answer, wait_option
+from dispatcher.cli.campaign.wait import report_submission, wait_option
 from dispatcher.cli.context import refuse_empty_options, settings_from
 from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json
 from dispatcher.errors import Refused, UsageProblem
@@ -127,7 +127,7 @@ if TYPE_CHECKING:
 @wait_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def submit(ctx: click.Context, /, **given: Any) -> None:
+def campaign_submit(ctx: click.Context, /, **given: Any) -> None:
     """Send a text to everybody in FILE (CSV, TSV or semicolons; - reads standard input).
 
     Shows rows, invalid numbers, duplicates, parts and three texts, and asks before it sends.
@@ -137,7 +137,7 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
       dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
     """
     from dispatcher.campaigns import control
-    from dispatcher.cli.campaign.fallbacks import with_fallbacks
+    from dispatcher.cli.campaign.fallbacks import add_fallbacks
     from dispatcher.cli.campaign.preview import check_writable
     from dispatcher.cli.campaign.submit_checks import (
         check_combinations,
@@ -154,7 +154,9 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
     check_combinations(given)
     account, provider = select_account(ctx, given["account"])
     check_features(ctx, account, provider, given)
-    order = _order(account, given, _timing(provider, given), _content(provider, given))
+    order = _build_request(
+        account, given, _build_timing(provider, given), _build_content(provider, given)
+    )
     store = Store(settings_from(ctx).store.url)
     if given["rejects"] is not None:
         check_writable(given["rejects"])
@@ -166,17 +168,19 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
         submit_to_lists(store, order, provider, resolve, given)
         return
     with service.validated_submission(order, provider, resolve) as checked:
-        ready = with_fallbacks(ctx, checked, given)
+        ready = add_fallbacks(ctx, checked, given)
         if given["dry_run"]:
             _dry_run(store, ready, given)
             return
         create_tables_if_new(store)
         if (known := service.find_submitted(store, ready)) is not None:
             what = "was submitted before with this key"
-            answer(store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what)
+            report_submission(
+                store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what
+            )
             return
         check_test_time(ready, given["test_to"])
-        imported = _import(store, ready, given)
+        imported = _import_and_ask(store, ready, given)
     reference = str(imported.job.campaign_id)
     if not imported.preview.valid:
         if given["as_json"]:
@@ -185,31 +189,33 @@ def submit(ctx: click.Context, /, **given: Any) -> None:
             f"campaign {reference} is rejected: no row of the file can be sent",
             f"`dispatcher campaign export {reference} --rejects` says why, row by row",
         )
-    answer(store, reference, given["wait_for"], as_json=given["as_json"], what="is scheduled")
+    report_submission(
+        store, reference, given["wait_for"], as_json=given["as_json"], what="is scheduled"
+    )
 
 
 def _dry_run(store: "Store", ready: "ValidatedSubmission", given: dict[str, Any]) -> None:
-    from dispatcher.cli.campaign.preview import preview_json, print_preview, rejects_written
+    from dispatcher.cli.campaign.preview import open_rejects, preview_json, print_preview
     from dispatcher.submission import service
 
-    with rejects_written(ready, given["rejects"]) as rejected:
-        preview = service.dry_run(ready, _progress(ready), rejected)
+    with open_rejects(ready, given["rejects"]) as rejected:
+        preview = service.dry_run(ready, _row_counter(ready), rejected)
     if given["as_json"]:
         print_json(preview_json(store, ready, preview))
     else:
         print_preview(store, ready, preview)
 
 
-def _import(
+def _import_and_ask(
     store: "Store", ready: "ValidatedSubmission", given: dict[str, Any]
 ) -> "CompleteImport":
     """Store the rows, show what they are, and ask. On a no, nothing is kept: Refused."""
-    from dispatcher.cli.campaign.preview import print_preview, write_rejects
+    from dispatcher.cli.campaign.preview import export_rejects, print_preview
     from dispatcher.cli.campaign.submit_checks import say_scheduled
     from dispatcher.cli.send import send_test_message
     from dispatcher.submission import service
 
-    imported = service.import_rows(store, ready, _progress(ready))
+    imported = service.import_rows(store, ready, _row_counter(ready))
     valid = imported.preview.valid
     accepted = False
     try:
@@ -217,7 +223,7 @@ def _import(
             print_preview(store, ready, imported.preview)
             say_scheduled(ready)
         if given["rejects"] is not None:
-            write_rejects(store, imported.job.campaign_id, given["rejects"])
+            export_rejects(store, imported.job.campaign_id, given["rejects"])
         if given["test_to"] is not None and valid:
             send_test_message(store, ready, imported.preview.texts[0].text, given["test_to"])
         if not valid or confirm(f"Send to {pluralize(valid, 'recipient')}?", given["yes"]):
@@ -231,7 +237,7 @@ def _import(
     return imported
 
 
-def _timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
+def _build_timing(provider: "Provider", given: dict[str, Any]) -> "Timing":
     from datetime import UTC, datetime
 
     from dispatcher.campaigns.timing import Timing, check_start
@@ -266,14 +272,14 @@ def _zone(provider: "Provider", given: dict[str, Any]) -> "tzinfo":
     return parse_named_zone(given["zone"])
 
 
-def _content(provider: "Provider", given: dict[str, Any]) -> "Content":
+def _build_content(provider: "Provider", given: dict[str, Any]) -> "Content":
     from dispatcher.campaigns.content import Content
     from dispatcher.cli.parsing import parse_time
 
     zone, at = _zone(provider, given), given["schedule_at_provider"]
     columns = given["template_vars"] or ""
     return Content(
-        text=_text(given["text"], given["text_file"], given["template"]),
+        text=_read_text(given["text"], given["text_file"], given["template"]),
         normalize=given["normalize"],
         template_columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
         flash=given["flash"],
@@ -290,7 +296,7 @@ def _whole_minute(at: "datetime") -> "datetime":
     return whole if whole == at else whole + timedelta(minutes=1)
 
 
-def _order(
+def _build_request(
     account: str, given: dict[str, Any], timing: "Timing", content: "Content"
 ) -> "SubmissionRequest":
     from dispatcher.status import Kind
@@ -313,7 +319,7 @@ def _order(
         sender=given["sender"],
         template=given["template"],
         column=given["column"],
-        mapping=_mapping(given["mapping"]),
+        mapping=_parse_mapping(given["mapping"]),
         limit=given["limit"],
         keep_columns=not given["no_keep_columns"],
         idempotency_key=given["idempotency_key"],
@@ -323,7 +329,7 @@ def _order(
     )
 
 
-def _text(text: str | None, path: Path | None, template: str | None) -> str | None:
+def _read_text(text: str | None, path: Path | None, template: str | None) -> str | None:
     if text is not None and path is not None:
         raise UsageProblem("give the text once", 'with --text "…", or with --text-file FILE')
     if path is None:
@@ -339,7 +345,7 @@ def _text(text: str | None, path: Path | None, template: str | None) -> str | No
         raise UsageProblem(f"{path} is not UTF-8 text", "save it as UTF-8") from None
 
 
-def _mapping(pairs: tuple[str, ...]) -> dict[str, str]:
+def _parse_mapping(pairs: tuple[str, ...]) -> dict[str, str]:
     mapping = {}
     for pair in pairs:
         field, equals, header = pair.partition("=")
@@ -349,7 +355,7 @@ def _mapping(pairs: tuple[str, ...]) -> dict[str, str]:
     return mapping
 
 
-def _progress(ready: "ValidatedSubmission") -> Callable[[int], None]:
+def _row_counter(ready: "ValidatedSubmission") -> Callable[[int], None]:
     """A line that counts rows while a large file is read; nothing without a terminal."""
     if not sys.stderr.isatty():
         return lambda _row: None

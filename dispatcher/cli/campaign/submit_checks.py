@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from dispatcher.cli.campaign.wait import answer
+from dispatcher.cli.campaign.wait import report_submission
 from dispatcher.cli.output import confirm, declined_exit, safe_text
 from dispatcher.cli.provider_calls import accounts_with
 from dispatcher.errors import Refused, UsageProblem
@@ -119,7 +119,7 @@ def submit_to_lists(
     )
     with service.validated_submission(order, provider, resolve) as ready:
         if not given["as_json"]:
-            _say(ready)
+            _print_list_notice(ready)
         if given["dry_run"]:
             return
         known = service.find_submitted(store, ready)
@@ -128,11 +128,11 @@ def submit_to_lists(
             _ask(store, imported, given)
     reference = str(known.id if known is not None else imported.job.campaign_id)
     what = "was submitted before with this key" if known is not None else "is scheduled"
-    answer(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
+    report_submission(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
 
 
-def _say(ready: "ValidatedSubmission") -> None:
-    from dispatcher.cli.campaign.preview import print_terms
+def _print_list_notice(ready: "ValidatedSubmission") -> None:
+    from dispatcher.cli.campaign.preview import print_requested_terms
 
     click.echo(f"to the {safe_text(ready.request.source_name)} of account {ready.request.account}")
     click.echo(f"  text: {safe_text(ready.content.text)}")
@@ -141,7 +141,7 @@ def _say(ready: "ValidatedSubmission") -> None:
         "removed, and there is one outcome for all, not one for each recipient.",
         fg="yellow",
     )
-    print_terms(ready)
+    print_requested_terms(ready)
     say_scheduled(ready)
 
 

@@ -8,11 +8,11 @@ import click
 
 from dispatcher.cli.banners import scheduler_warning, warn_if_held
 from dispatcher.cli.campaign.forecast_view import (
+    campaign_terms,
+    find_forecast,
     forecast_in_words,
-    forecast_of,
     print_forecast,
     print_terms,
-    terms_of,
 )
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.doubt import doubt_in_words
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--state", "states", multiple=True, help="Only campaigns in this state; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool) -> None:
+def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool) -> None:
     """The newest campaigns.
 
     \b
@@ -48,7 +48,7 @@ def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool
         raise UsageProblem(
             f"there is no state {min(unknown)!r}", f"one of {', '.join(CampaignState)}"
         )
-    store = _store(ctx)
+    store = _open_store(ctx)
     warn_if_held(store)
     rows = control.newest_campaigns(store, limit=limit, states=states)
     if as_json:
@@ -81,7 +81,7 @@ def list_(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool
 @click.argument("reference", metavar="CAMPAIGN")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def show(ctx: click.Context, reference: str, as_json: bool) -> None:
+def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
     """One campaign, with every count.
 
     \b
@@ -90,17 +90,17 @@ def show(ctx: click.Context, reference: str, as_json: bool) -> None:
     """
     from dispatcher.campaigns import control
 
-    store = _store(ctx)
+    store = _open_store(ctx)
     held = warn_if_held(store)
     shown = control.load_view(store, reference)
     if as_json:
         from dispatcher.forecast import service
 
-        found = forecast_of(ctx, store, shown)
+        found = find_forecast(ctx, store, shown)
         forecast = None if found is None else service.as_json(found)
         print_json({**control.details_json(shown), "held": held, "forecast": forecast})
         return
-    print_view(ctx, shown)
+    print_campaign(ctx, shown)
     print_forecast(ctx, store, shown)
     missing = None if shown.is_over else scheduler_warning(store)
     if missing is not None:
@@ -110,19 +110,19 @@ def show(ctx: click.Context, reference: str, as_json: bool) -> None:
 @click.command("watch")
 @click.argument("reference", metavar="CAMPAIGN")
 @click.pass_context
-def watch(ctx: click.Context, reference: str) -> None:
+def campaign_watch(ctx: click.Context, reference: str) -> None:
     """Follow a campaign until it ends. Ctrl-C stops watching, not the campaign.
 
     \b
     Example:
       dispatcher campaign watch 1
     """
-    from dispatcher.cli.campaign.progress import follow
+    from dispatcher.cli.campaign.progress import follow_campaign
 
-    store = _store(ctx)
+    store = _open_store(ctx)
 
     try:
-        shown = follow(
+        shown = follow_campaign(
             store,
             reference,
             lambda view: view.is_over,
@@ -131,7 +131,7 @@ def watch(ctx: click.Context, reference: str) -> None:
     except KeyboardInterrupt:
         click.echo("\nno longer watching; the campaign goes on")
         return
-    print_view(ctx, shown)
+    print_campaign(ctx, shown)
     if shown.counts["in_doubt"]:
         raise click.exceptions.Exit(1)
 
@@ -146,7 +146,7 @@ def watch(ctx: click.Context, reference: str) -> None:
 )
 @click.option("--rejects", is_flag=True, help="Only the rows that got no message.")
 @click.pass_context
-def export(ctx: click.Context, reference: str, output: Path | None, rejects: bool) -> None:
+def campaign_export(ctx: click.Context, reference: str, output: Path | None, rejects: bool) -> None:
     """What became of every row of the file, as CSV, in the file's order.
 
     \b
@@ -156,7 +156,7 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
     from dispatcher.campaigns import control
     from dispatcher.campaigns.export import write_export
 
-    store = _store(ctx)
+    store = _open_store(ctx)
     with store.read() as conn:
         campaign = control.find_campaign(conn, reference)
     if output is None:
@@ -171,14 +171,14 @@ def export(ctx: click.Context, reference: str, output: Path | None, rejects: boo
     click.echo(f"{pluralize(count, 'row')} written to {output}")
 
 
-def print_view(ctx: click.Context, shown: "CampaignView") -> None:
+def print_campaign(ctx: click.Context, shown: "CampaignView") -> None:
     """A campaign as a person reads it."""
-    from dispatcher.cli.campaign.progress import held_up_by
+    from dispatcher.cli.campaign.progress import stop_reason
     from dispatcher.policy.routes import legs_of, route_of
     from dispatcher.store.column_types import format_price
 
     c, counts = shown.campaign, shown.counts
-    reason = held_up_by(shown)
+    reason = stop_reason(shown)
     click.echo(f"campaign {c.id}  {safe_text(c.name)}")
     click.echo(f"state      {c.state}" + (f"  ({safe_text(reason)})" if reason else ""))
     legs = legs_of(c)
@@ -187,7 +187,7 @@ def print_view(ctx: click.Context, shown: "CampaignView") -> None:
     if len(legs) > 1:
         others = (f"{leg.account} (sender {safe_text(leg.route.sender)})" for leg in legs)
         click.echo(f"accounts   {', '.join(others)}")
-    print_terms(terms_of(ctx, c))
+    print_terms(campaign_terms(ctx, c))
     for move in shown.moves:
         click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
     click.echo(
@@ -229,7 +229,7 @@ def _has_list(ctx: click.Context, legs: "Sequence[Leg]") -> bool:
     return any(provider_class(name).capabilities.lists_accepted for name in known)
 
 
-def _store(ctx: click.Context) -> "Store":
+def _open_store(ctx: click.Context) -> "Store":
     from dispatcher.store.engine import Store
 
     return Store(settings_from(ctx).store.url)

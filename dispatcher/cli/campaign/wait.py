@@ -25,7 +25,7 @@ wait_option = click.option(
 )
 
 
-def answer(
+def report_submission(
     store: "Store", reference: str, wait_for: str | None, *, as_json: bool, what: str
 ) -> None:
     """Say which campaign it became, at once or when it is done. Exit 1 where somebody was missed.
@@ -37,27 +37,27 @@ def answer(
     if (missing := scheduler_warning(store)) is not None:
         click.echo(missing, err=True)
     if wait_for is not None:
-        _wait(store, reference, wait_for, as_json=as_json)
+        _wait_and_report(store, reference, wait_for, as_json=as_json)
     elif as_json:
         print_json(control.details_json(control.load_view(store, reference)))
     else:
         click.echo(f"campaign {reference} {what}; `dispatcher campaign watch {reference}`")
 
 
-def _wait(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:
+def _wait_and_report(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:
     from dispatcher.campaigns import control
-    from dispatcher.cli.campaign.progress import follow
-    from dispatcher.cli.campaign.view import print_view
+    from dispatcher.cli.campaign.progress import follow_campaign
+    from dispatcher.cli.campaign.view import print_campaign
 
     def done(view: "CampaignView") -> bool:
         unsettled = sum(view.batches[s] for s in ("pending", "queued", "claimed", "submitting"))
         return view.is_over or (wait_for == SUBMITTED and not unsettled)
 
-    shown = follow(store, reference, done, silent=as_json)
+    shown = follow_campaign(store, reference, done, silent=as_json)
     if as_json:
         print_json(control.details_json(shown))
     else:
-        print_view(click.get_current_context(), shown)
+        print_campaign(click.get_current_context(), shown)
     missed = sum(shown.counts[name] for name in ("in_doubt", "failed", "cancelled", "lapsed"))
     if missed or shown.counts["rejected"] == shown.counts["total"]:
         raise click.exceptions.Exit(1)
