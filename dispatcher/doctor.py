@@ -11,7 +11,7 @@ from dispatcher.config.settings import Settings
 from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker
 from dispatcher.local.celery import threads_needed
-from dispatcher.policy.breaker import waits_for
+from dispatcher.policy.breaker import wait_reason
 from dispatcher.recovery.spill import spill_of
 from dispatcher.recovery.witness import Witness
 from dispatcher.store import accounts, imports, scheduler
@@ -87,7 +87,7 @@ def _check_broker(settings: Settings) -> CheckResult:
         else "start it, or correct `url` under [broker]"
     )
     try:
-        url = broker.broker_url(settings.broker.url, settings.store.url)
+        url = broker.celery_url(settings.broker.url, settings.store.url)
         version = broker.redis_client(url).info("server").get("redis_version")
     except BrokerError as error:
         return CheckResult(part="broker", ok=False, what=error.message, remedy=error.hint)
@@ -169,7 +169,7 @@ def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
 
 
 def _with_wait_reason(what: str, account: AnyRow, now: datetime) -> str:
-    return f"{what}; it waits for {waits_for(account, now)}"
+    return f"{what}; it waits for {wait_reason(account, now)}"
 
 
 def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:

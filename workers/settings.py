@@ -15,4 +15,4 @@ def settings() -> Settings:
 def get_broker_url() -> str:
     """The URL of the Redis server that this process talks to."""
     loaded = settings()
-    return broker.broker_url(loaded.broker.url, loaded.store.url)
+    return broker.celery_url(loaded.broker.url, loaded.store.url)

@@ -11,8 +11,8 @@ import orjson
 from dispatcher.errors import Refused
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
-from dispatcher.text.segments import measure, normalize
-from dispatcher.text.template import Slot, TextTemplate
+from dispatcher.text.segments import measure_text, normalize
+from dispatcher.text.template import Placeholder, TextTemplate
 from dispatcher.types import Recipient, Route, SubmitBatch
 
 #: How a variable stands in the templates that Indian operators register (TRAI's DLT).
@@ -63,7 +63,7 @@ def resolve_content(content: Content, provider: Provider, route: Route) -> Resol
     if route.template is None:
         raise Refused("there is no text", "give --text, --text-file or --template")
     if provider.capabilities.template_variables:
-        slots = tuple(Slot(name, None) for name in content.template_columns)
+        slots = tuple(Placeholder(name, None) for name in content.template_columns)
         # Rendered for its size only: what the template says around the values is not known here.
         literals = (route.template, *(" " for _ in slots))
         template = TextTemplate(literals, slots)
@@ -85,7 +85,7 @@ def try_request(
     values = tuple(written.template_columns or ())
     batch = SubmitBatch(
         recipients=(Recipient(0, 0, written.text, values),),
-        encoding=measure(written.text).encoding,
+        encoding=measure_text(written.text).encoding,
         kind=kind,
         route=route,
         flash=content.flash,
@@ -102,7 +102,7 @@ def render_template(stored_text: str, stored_columns: str | None) -> TextTemplat
     if stored_columns is None:
         return TextTemplate.parse(stored_text)
     names = orjson.loads(stored_columns)
-    return TextTemplate(("",) * (len(names) + 1), tuple(Slot(name, None) for name in names))
+    return TextTemplate(("",) * (len(names) + 1), tuple(Placeholder(name, None) for name in names))
 
 
 def differs_from(template_text: str, text: str) -> bool:
@@ -124,7 +124,7 @@ def _of_text(content: Content, given: str, provider: Provider) -> ResolvedConten
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise Refused("the text has bytes that are no characters", "is it UTF-8?")
     template = TextTemplate.parse(text)
-    size = measure(text)
+    size = measure_text(text)
     if not template.fields and provider.max_parts is not None and size.parts > provider.max_parts:
         raise Refused(
             f"the text has {size.parts} parts in {size.encoding.label}; "

@@ -10,9 +10,9 @@ import orjson
 from sqlalchemy import Connection
 
 from dispatcher.errors import Refused, UsageProblem
-from dispatcher.policy.breaker import waits_for
+from dispatcher.policy.breaker import wait_reason
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
-from dispatcher.policy.routes import legs_of, route_of
+from dispatcher.policy.routes import account_routes, route_at
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import accounts, campaigns, costs, doubts, fallback_moves, scheduler
 from dispatcher.store.column_types import format_price
@@ -98,7 +98,7 @@ def _build_view(conn: Connection, campaign: AnyRow) -> CampaignView:
         doubt_since=doubt.since,
         doubt_next_at=doubt.next_at,
         account_trouble=account.breaker_reason if account is not None else None,
-        account_waits_for=waits_for(account, store_now(conn)),
+        account_waits_for=wait_reason(account, store_now(conn)),
         moves=fallback_moves.load_fallback_history(conn, campaign.id)
         if campaign.routes is not None
         else (),
@@ -148,8 +148,8 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
     campaign = shown.campaign
     return {
         **summary_json(campaign, shown.counts),
-        "sender": route_of(campaign, campaign.account).sender,
-        "template": route_of(campaign, campaign.account).template,
+        "sender": route_at(campaign, campaign.account).sender,
+        "template": route_at(campaign, campaign.account).template,
         "source": campaign.source_name,
         "rows": campaign.rows,
         "parts": campaign.parts,
@@ -172,7 +172,7 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
         "account_pause_reason": shown.account_pause_reason,
         "account_trouble": shown.account_trouble,
         "account_waits_for": shown.account_waits_for,
-        "accounts": [leg.account for leg in legs_of(campaign)],
+        "accounts": [leg.account for leg in account_routes(campaign)],
         "moves": [
             {"at": _iso_time(move.at), "account": move.account, "detail": move.detail}
             for move in shown.moves

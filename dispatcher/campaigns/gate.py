@@ -15,7 +15,7 @@ import orjson
 
 from dispatcher.campaigns.wording import format_local, windows_in_words
 from dispatcher.errors import Refused
-from dispatcher.policy.fair_queue import Gate
+from dispatcher.policy.fair_queue import SendPermission
 from dispatcher.providers.base import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.windows.recipient_zones import zones_of_key
@@ -38,25 +38,25 @@ class CampaignConstraints:
 
 def send_permission(
     settings: ProviderSettings, campaign: Any, zone: str | None, now: datetime
-) -> Gate:
+) -> SendPermission:
     """The gate of a campaign's batch whose recipients are in `zone` (None: the campaign's).
 
     `campaign` is its row, or a Wanted.
     """
     if campaign.expire_at is not None and campaign.expire_at <= now:
-        return Gate(is_open=False)
+        return SendPermission(is_open=False)
     if campaign.start_at is not None and campaign.start_at > now:
-        return Gate(is_open=False)
+        return SendPermission(is_open=False)
     allowed = campaign_schedule(settings, campaign, zone)
     at = campaign.schedule_at
     if at is not None and at > now:
         # The provider sends it then: asking it to is not sending.
         in_time = campaign.expire_at is None or at < campaign.expire_at
-        return Gate(is_open=in_time and allowed.is_open(at), until=at)
+        return SendPermission(is_open=in_time and allowed.is_open(at), until=at)
     if not allowed.is_open(now):
-        return Gate(is_open=False)
+        return SendPermission(is_open=False)
     ends = [at for at in (allowed.closes_at(now), campaign.expire_at) if at is not None]
-    return Gate(is_open=True, until=min(ends, default=None))
+    return SendPermission(is_open=True, until=min(ends, default=None))
 
 
 def campaign_schedule(settings: ProviderSettings, campaign: Any, zone: str | None) -> Schedule:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from dispatcher.campaigns.control import find_campaign
 from dispatcher.errors import Refused
-from dispatcher.policy.reconciliation import Note
+from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import decisions, doubts, retries
 from dispatcher.store.decisions import AnnotatedMessage, LockedAttempt
@@ -148,16 +148,21 @@ def _decide(
     rows: Sequence[AnyRow],
     now: datetime,
 ) -> None:
-    def noted(decision: Note) -> list[AnnotatedMessage]:
+    def noted(decision: DoubtNote) -> list[AnnotatedMessage]:
         # Whether it was submitted again once stays known, whatever is decided later.
         return [
-            AnnotatedMessage(row.seq, decision | Note(row.note or 0) & Note.RESENT) for row in rows
+            AnnotatedMessage(row.seq, decision | DoubtNote(row.note or 0) & DoubtNote.RESENT)
+            for row in rows
         ]
 
     match choice:
         case DoubtChoice.RESEND:
-            decisions.return_to_pending(conn, case, noted(Note.RESENT), failed_after=None, now=now)
+            decisions.return_to_pending(
+                conn, case, noted(DoubtNote.RESENT), failed_after=None, now=now
+            )
         case DoubtChoice.ASSUME_SUBMITTED:
-            decisions.resolve_as(conn, case, MessageState.SUBMITTED, noted(Note.ASSUMED), now=now)
+            decisions.resolve_as(
+                conn, case, MessageState.SUBMITTED, noted(DoubtNote.ASSUMED), now=now
+            )
         case DoubtChoice.DROP:
-            decisions.resolve_as(conn, case, MessageState.FAILED, noted(Note.DROPPED), now=now)
+            decisions.resolve_as(conn, case, MessageState.FAILED, noted(DoubtNote.DROPPED), now=now)

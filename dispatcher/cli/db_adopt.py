@@ -41,13 +41,13 @@ def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
     Example:
       dispatcher db adopt
     """
-    from dispatcher.local.broker import broker_url, redis_client
+    from dispatcher.local.broker import celery_url, redis_client
     from dispatcher.recovery import adoption
     from dispatcher.store.engine import Store
 
     settings = settings_from(ctx)
     store = Store(settings.store.url)
-    client = redis_client(broker_url(settings.broker.url, settings.store.url))
+    client = redis_client(celery_url(settings.broker.url, settings.store.url))
     standing = adoption.examine(store, client)
     if standing.held is None and choice is None:
         click.echo("the store agrees with its witnesses: there is nothing to adopt")

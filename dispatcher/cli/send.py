@@ -163,7 +163,7 @@ def send_test_message(
 
 
 def _one_recipient(number: str, text: str) -> dict[str, Any]:
-    from dispatcher.numbers.msisdn import mask
+    from dispatcher.numbers.msisdn import mask_number
 
     # The text is a value, not a template: braces in it are sent as they are.
     table = io.StringIO(newline="")
@@ -172,7 +172,7 @@ def _one_recipient(number: str, text: str) -> dict[str, Any]:
     return {
         "source": io.BytesIO(table.getvalue().encode("utf-8", "surrogateescape")),
         "source_name": "send",
-        "name": f"send to {mask(digits)}",
+        "name": f"send to {mask_number(digits)}",
     }
 
 

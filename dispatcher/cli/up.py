@@ -49,15 +49,15 @@ def up_command(
       dispatcher up --flower
     """
     from dispatcher.local import celery
-    from dispatcher.local.broker import broker_url
+    from dispatcher.local.broker import celery_url
     from dispatcher.local.supervisor import Supervisor
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import upgrade_store
 
     settings = settings_from(ctx)
-    url = broker_url(settings.broker.url, settings.store.url)
+    url = celery_url(settings.broker.url, settings.store.url)
     wants_flower = flower or flower_port is not None
-    port = celery.free_flower_port(flower_port) if wants_flower else None
+    port = celery.find_flower_port(flower_port) if wants_flower else None
     children = list(celery.celery_children(settings, url, workers=workers, level=loglevel))
     with _embedded_broker(settings) as broker, Supervisor(click.echo) as supervisor:
         upgrade_store(settings.store.url)
@@ -73,7 +73,7 @@ def up_command(
             if port is not None:
                 # Not sooner: Flower asks the workers who they are when it starts, and only then.
                 supervisor.add(celery.flower_child(settings, url, port))
-                if run_until(lambda: celery.answers(port)):
+                if run_until(lambda: celery.is_listening(port)):
                     click.echo(f"flower: http://127.0.0.1:{port}")
         run_until(lambda: False)
         click.echo("\nending: what is at the provider is settled first (Ctrl-C again: at once)")

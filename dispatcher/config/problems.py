@@ -18,11 +18,13 @@ _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SHOWN: Final = 5
 
 
-def explained(
+def config_error(
     error: ValidationError, raw: RawConfig, place: Place, model: type[BaseModel]
 ) -> ConfigError:
     """The mistakes that pydantic found in the table `place` of type `model`, as one error."""
-    found = [_one(details, raw, place, model) for details in error.errors(include_url=False)]
+    found = [
+        _describe_problem(details, raw, place, model) for details in error.errors(include_url=False)
+    ]
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     hints = [one.hint for one in found if one.hint]
     return ConfigError(
@@ -30,7 +32,7 @@ def explained(
     )
 
 
-def without_provider(raw: RawConfig, name: str, known: Iterable[str]) -> ConfigError:
+def missing_provider_error(raw: RawConfig, name: str, known: Iterable[str]) -> ConfigError:
     """An account that does not say its provider; perhaps a variable misspells another account."""
     place = ("accounts", name, "provider")
     accounts = raw.values["accounts"]
@@ -44,7 +46,7 @@ def without_provider(raw: RawConfig, name: str, known: Iterable[str]) -> ConfigE
         return ConfigError(
             f"{variables[0]}: there is no account {name!r}", f"did you mean {near[0]}?"
         )
-    return _missing(raw, place, f"one of: {', '.join(known)}")
+    return _missing_key_error(raw, place, f"one of: {', '.join(known)}")
 
 
 def check_account_name(raw: RawConfig, name: str) -> None:
@@ -56,7 +58,7 @@ def check_account_name(raw: RawConfig, name: str) -> None:
         )
 
 
-def check_strays(raw: RawConfig, model: type[BaseModel]) -> None:
+def check_unknown_variables(raw: RawConfig, model: type[BaseModel]) -> None:
     """Raises ConfigError for a variable with our prefix that is no key, with the nearest one."""
     if not raw.strays:
         return
@@ -64,7 +66,7 @@ def check_strays(raw: RawConfig, model: type[BaseModel]) -> None:
     names = list(accounts) if isinstance(accounts, dict) and accounts else ["main"]
     sections = set(model.model_fields) - {"accounts"}
     places: list[Place] = [
-        (section, key) for section in sections for key in _keys(model, (section,))
+        (section, key) for section in sections for key in _keys_at(model, (section,))
     ]
     places += [("accounts", name, key) for name in names for key in ProviderSettings.model_fields]
     places += [("accounts", name, key) for name in names for key in ("api_key", "api_token")]
@@ -78,7 +80,7 @@ def check_strays(raw: RawConfig, model: type[BaseModel]) -> None:
     )
 
 
-def _one(
+def _describe_problem(
     details: ErrorDetails, raw: RawConfig, place: Place, model: type[BaseModel]
 ) -> DispatcherError:
     # pydantic ends the place of a wrong key of a mapping with this mark.
@@ -86,25 +88,25 @@ def _one(
     at = (*place, *steps)
     kind = details["type"]
     if kind == "extra_forbidden":
-        return _unknown(raw, at, _keys(model, steps[:-1]))
+        return _unknown_key_error(raw, at, _keys_at(model, steps[:-1]))
     if kind == "missing":
-        return _missing(raw, at)
+        return _missing_key_error(raw, at)
     if kind in {"model_type", "dict_type"}:
         return ConfigError(f"{raw.where(at)}: must be a table of keys")
     if kind == "tuple_type":
-        return _no_list(raw, at, details["input"])
+        return _not_a_list_error(raw, at, details["input"])
     text = details["msg"].removeprefix("Value error, ")
     for noun in ("Input", "String", "Value", "List", "Dictionary"):
         text = text.replace(f"{noun} should", "must")
     return ConfigError(f"{raw.where(at)}: {text}")
 
 
-def _missing(raw: RawConfig, place: Place, hint: str | None = None) -> ConfigError:
+def _missing_key_error(raw: RawConfig, place: Place, hint: str | None = None) -> ConfigError:
     written = f'write {place[-1]} = "$NAME", or set {variable_of(place)}'
     return ConfigError(f"{raw.where(place)}: this key is required", hint or written)
 
 
-def _no_list(raw: RawConfig, place: Place, value: object) -> ConfigError:
+def _not_a_list_error(raw: RawConfig, place: Place, value: object) -> ConfigError:
     """A single text where a list of them belongs: lists hold no secrets, so it is shown."""
     listed = json.dumps([value]) if isinstance(value, str) else '["…", "…"]'
     variable = raw.variables.get(place)
@@ -112,7 +114,7 @@ def _no_list(raw: RawConfig, place: Place, value: object) -> ConfigError:
     return ConfigError(f"{raw.where(place)}: must be a list", f"write {hint}")
 
 
-def _unknown(raw: RawConfig, place: Place, known: Iterable[str]) -> ConfigError:
+def _unknown_key_error(raw: RawConfig, place: Place, known: Iterable[str]) -> ConfigError:
     keys = list(known)
     near = get_close_matches(place[-1], keys, n=1)
     meant = next((one for one in raw.variables if one[: len(place)] == place), None)
@@ -126,7 +128,7 @@ def _unknown(raw: RawConfig, place: Place, known: Iterable[str]) -> ConfigError:
     return ConfigError(f"{raw.where(place)}: unknown key", hint)
 
 
-def _keys(model: type[BaseModel], steps: Place) -> list[str]:
+def _keys_at(model: type[BaseModel], steps: Place) -> list[str]:
     """The keys of the table that `steps` lead to from `model`."""
     for step in steps:
         field = model.model_fields.get(step)

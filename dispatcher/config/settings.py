@@ -25,9 +25,9 @@ from pydantic import (
 
 from dispatcher.config.problems import (
     check_account_name,
-    check_strays,
-    explained,
-    without_provider,
+    check_unknown_variables,
+    config_error,
+    missing_provider_error,
 )
 from dispatcher.config.sources import Place, RawConfig, read_config
 from dispatcher.errors import ConfigError, UsageProblem
@@ -144,7 +144,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     is no configuration or a key or value in it is wrong.
     """
     raw = read_config(path, environ)
-    check_strays(raw, Settings)
+    check_unknown_variables(raw, Settings)
     values = dict(raw.values)
     tables = values.pop("accounts", {})
     if not isinstance(tables, dict):
@@ -152,8 +152,8 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise explained(error, raw, (), Settings) from None
-    accounts = {name: _account(raw, name, table) for name, table in tables.items()}
+        raise config_error(error, raw, (), Settings) from None
+    accounts = {name: _read_account(raw, name, table) for name, table in tables.items()}
     folder = raw.path.parent if raw.path is not None else Path.cwd()
     store = StoreSettings(url=_with_absolute_path(settings.store.url, folder))
     spill_dir = settings.worker.spill_dir
@@ -164,28 +164,28 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     return settings
 
 
-def _account(raw: RawConfig, name: str, table: object) -> ProviderSettings:
+def _read_account(raw: RawConfig, name: str, table: object) -> ProviderSettings:
     place = ("accounts", name)
     check_account_name(raw, name)
     if not isinstance(table, dict):
         raise ConfigError(f"{raw.where(place)}: must be a table, as in [accounts.{name}]")
     provider = table.get("provider")
     if not isinstance(provider, str):
-        raise without_provider(raw, name, provider_names())
+        raise missing_provider_error(raw, name, provider_names())
     try:
         adapter = provider_class(provider)
     except UsageProblem as error:
         where = raw.where((*place, "provider"))
         raise type(error)(f"{where}: {error.message}", error.hint) from None
     defaults = {"base_url": adapter.default_base_url} if adapter.default_base_url else {}
-    values = defaults | _decoded(adapter.settings_type, table)
+    values = defaults | _decode_json_values(adapter.settings_type, table)
     try:
         return adapter.settings_type.model_validate(values)
     except ValidationError as error:
-        raise explained(error, raw, place, adapter.settings_type) from None
+        raise config_error(error, raw, place, adapter.settings_type) from None
 
 
-def _decoded(model: type[BaseModel], table: Mapping[str, Any]) -> dict[str, Any]:
+def _decode_json_values(model: type[BaseModel], table: Mapping[str, Any]) -> dict[str, Any]:
     """Lists and tables that came as one variable are JSON: `DISPATCHER_…__CHANNELS={"otp": 3}`."""
     decoded = dict(table)
     for key, value in table.items():

@@ -70,9 +70,9 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> RawConfig:
     Raises ConfigError where there is no configuration, the file cannot be read, or a `$NAME` has
     no value.
     """
-    found = _find(path, environ)
+    found = _find_file(path, environ)
     values = _read_toml(found) if found is not None else {}
-    variables, strays = _lay_over(values, environ)
+    variables, strays = _apply_environment(values, environ)
     if found is None and not variables and not strays:
         looked = ", ".join(str(place) for place in _usual_places(environ))
         raise ConfigError(
@@ -81,11 +81,11 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> RawConfig:
         )
     raw = RawConfig(path=found, values=values, variables=variables, strays=strays)
     references: set[Place] = set()
-    expanded = _expand(values, (), raw, environ, references)
+    expanded = _expand_references(values, (), raw, environ, references)
     return replace(raw, values=expanded, references=frozenset(references))
 
 
-def _find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+def _find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     named = [(path, "--config")] if path is not None else []
     if not named and (variable := environ.get("DISPATCHER_CONFIG")):
         named = [(Path(variable), "$DISPATCHER_CONFIG")]
@@ -123,7 +123,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _lay_over(
+def _apply_environment(
     values: dict[str, Any], environ: Mapping[str, str]
 ) -> tuple[dict[Place, str], tuple[str, ...]]:
     """Put the variables with our prefix into `values`; those that name no place are handed back."""
@@ -140,7 +140,7 @@ def _lay_over(
         if not environ[variable]:
             raise ConfigError(f"{variable} is empty", "give it a value, or unset it")
         if place[0] == "accounts":
-            place = ("accounts", _account(place[1], values, variable), *place[2:])
+            place = ("accounts", _match_account(place[1], values, variable), *place[2:])
         table = values
         for step in place[:-1]:
             table = table.setdefault(step, {})
@@ -151,7 +151,7 @@ def _lay_over(
     return variables, tuple(strays)
 
 
-def _account(name: str, values: Mapping[str, Any], variable: str) -> str:
+def _match_account(name: str, values: Mapping[str, Any], variable: str) -> str:
     """The account of the file that a part of a variable means: it has no case and no dash."""
     accounts = values.get("accounts")
     known = accounts if isinstance(accounts, dict) else {}
@@ -163,18 +163,18 @@ def _account(name: str, values: Mapping[str, Any], variable: str) -> str:
     return meant[0] if meant else name
 
 
-def _expand(
+def _expand_references(
     value: Any, place: Place, raw: RawConfig, environ: Mapping[str, str], references: set[Place]
 ) -> Any:
     """`value` with every `$NAME` replaced; the places that had one go to `references`."""
     if isinstance(value, dict):
         return {
-            key: _expand(item, (*place, key), raw, environ, references)
+            key: _expand_references(item, (*place, key), raw, environ, references)
             for key, item in value.items()
         }
     if isinstance(value, list):
         return [
-            _expand(item, (*place, str(index)), raw, environ, references)
+            _expand_references(item, (*place, str(index)), raw, environ, references)
             for index, item in enumerate(value)
         ]
     if not isinstance(value, str):
@@ -184,7 +184,7 @@ def _expand(
         return value[1:] if value.startswith("$$") else value
     if whole is not None:
         references.add(place)
-        return _looked_up(whole, place, raw, environ)
+        return _look_up(whole, place, raw, environ)
     # A password with / or @ would end the part of the URL that it stands in.
     userinfo = value.rpartition("@")[0]
 
@@ -192,15 +192,13 @@ def _expand(
         if match.group() == "$$":
             return "$"
         references.add(place)
-        found = _looked_up(match, place, raw, environ)
+        found = _look_up(match, place, raw, environ)
         return quote(found, safe="") if match.end() <= len(userinfo) else found
 
     return _REFERENCE_OR_DOLLAR.sub(value_of, value)
 
 
-def _looked_up(
-    match: re.Match[str], place: Place, raw: RawConfig, environ: Mapping[str, str]
-) -> str:
+def _look_up(match: re.Match[str], place: Place, raw: RawConfig, environ: Mapping[str, str]) -> str:
     name = match["plain"] or match["braced"]
     value = environ.get(name)
     if value:

@@ -146,9 +146,9 @@ class Demo:
 
     def _start_flower(self, settings: Settings, broker_url: str) -> None:
         self.wait_until(lambda: self._supervisor.ready("worker"), "the worker")
-        port = celery.free_flower_port(None)
+        port = celery.find_flower_port(None)
         self._supervisor.add(celery.flower_child(settings, broker_url, port))
-        self.wait_until(lambda: celery.answers(port), "Flower")
+        self.wait_until(lambda: celery.is_listening(port), "Flower")
         self.flower_url = f"http://127.0.0.1:{port}"
 
 

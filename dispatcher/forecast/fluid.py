@@ -10,14 +10,14 @@ from itertools import groupby
 from math import inf
 from typing import Final
 
-from dispatcher.forecast.workload import Pace, Pending, Work
+from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload, PendingGroup
 from dispatcher.windows.schedule import HORIZON, Schedule
 
 #: Messages: what floating point may leave of work that is done.
 NOTHING: Final = 1e-6
 
 
-class Door:
+class WindowCursor:
     """A schedule as time passes: its present stretch, or the next one; inf where none follows."""
 
     def __init__(self, schedule: Schedule, now: datetime) -> None:
@@ -38,26 +38,28 @@ class Door:
         return (start - self._now).total_seconds(), (end - self._now).total_seconds()
 
 
-class Lane:
+class SimulatedGroup:
     """Messages of a campaign behind one door."""
 
-    def __init__(self, pending: Pending, door: Door, pace: Pace) -> None:
+    def __init__(self, pending: PendingGroup, door: WindowCursor, pace: AccountCapacity) -> None:
         self.left = float(pending.messages)
         self.door = door
         total = pending.messages
         self.seconds_each = pace.seconds(1, pending.parts / total, pending.requests / total)
 
 
-class Campaign:
+class SimulatedCampaign:
     """A campaign's pending messages, and which of them may be sent at the instant looked at."""
 
-    def __init__(self, work: Work, lanes: Iterable[Lane], now: datetime) -> None:
+    def __init__(
+        self, work: CampaignWorkload, lanes: Iterable[SimulatedGroup], now: datetime
+    ) -> None:
         self.lanes = list(lanes)
         self.priority = work.priority
         self.rate = work.messages_per_second or inf
         self.starts = (work.start_at - now).total_seconds() if work.start_at else 0.0
         self.expires = (work.expire_at - now).total_seconds() if work.expire_at else inf
-        self.open: list[Lane] = []
+        self.open: list[SimulatedGroup] = []
         self.open_left = 0.0
         self.seconds_each = 0.0
 
@@ -94,18 +96,20 @@ class Campaign:
                 yield lane.door.opens if lane.door.opens > at else lane.door.closes
 
 
-def served(able: Iterable[Campaign]) -> Iterator[tuple[Campaign, float]]:
+def service_rates(able: Iterable[SimulatedCampaign]) -> Iterator[tuple[SimulatedCampaign, float]]:
     """Messages per second of the campaigns that can be served now, highest priority first."""
     free = 1.0  # of every second of the account
     for _priority, equals in groupby(able, key=lambda campaign: campaign.priority):
-        for campaign, rate in _shared(list(equals), free):
+        for campaign, rate in _share_equally(list(equals), free):
             yield campaign, rate
             free -= rate * campaign.seconds_each
         if free <= 1e-9:
             return
 
 
-def _shared(equals: list[Campaign], free: float) -> Iterator[tuple[Campaign, float]]:
+def _share_equally(
+    equals: list[SimulatedCampaign], free: float
+) -> Iterator[tuple[SimulatedCampaign, float]]:
     """Equal messages per second for all, but for those whose own rate is less."""
     while equals:
         share = free / sum(campaign.seconds_each for campaign in equals)

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.gate import campaign_schedule
-from dispatcher.forecast.simulation import Forecast, forecast
-from dispatcher.forecast.workload import Pace, Pending, Work
+from dispatcher.forecast.simulation import Forecast, simulate_campaign
+from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload, PendingGroup
 from dispatcher.providers.base import ProviderSettings
 from dispatcher.recipients.validation import Preview
 from dispatcher.store import accounts, workloads
@@ -18,38 +18,42 @@ from dispatcher.store.table_values import AnyRow
 from dispatcher.submission.request import ValidatedSubmission
 
 #: Messages per second where no rate is configured: nobody knows what the provider manages.
-ASSUMED = 500.0
+ASSUMED_RATE = 500.0
 
 
-def of_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> Forecast:
+def forecast_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> Forecast:
     """When a stored campaign will have submitted everybody."""
     with store.read() as conn:
         now = store_now(conn)
-        works = works_of(conn, settings, campaign.account)
-        pace = pace_of(conn, settings, campaign.account, now)
-    own = works.pop(campaign.id, Work(pending=()))
-    return forecast(own, list(works.values()), pace, now)
+        works = open_workloads(conn, settings, campaign.account)
+        pace = account_capacity(conn, settings, campaign.account, now)
+    own = works.pop(campaign.id, CampaignWorkload(pending=()))
+    return simulate_campaign(own, list(works.values()), pace, now)
 
 
-def of_order(store: Store, ready: ValidatedSubmission, preview: Preview) -> Forecast:
+def forecast_submission(store: Store, ready: ValidatedSubmission, preview: Preview) -> Forecast:
     """When a campaign that is not submitted yet would have, beside those that are."""
     settings, account = ready.provider.settings, ready.request.account
     with store.read() as conn:
         now = store_now(conn)
-        works = works_of(conn, settings, account)
-        pace = pace_of(conn, settings, account, now)
-    return forecast(_work_of(ready, preview), list(works.values()), pace, now)
+        works = open_workloads(conn, settings, account)
+        pace = account_capacity(conn, settings, account, now)
+    return simulate_campaign(_workload_of(ready, preview), list(works.values()), pace, now)
 
 
-def of_order_alone(ready: ValidatedSubmission, preview: Preview, now: datetime) -> Forecast:
+def forecast_submission_alone(
+    ready: ValidatedSubmission, preview: Preview, now: datetime
+) -> Forecast:
     """The same where nothing is known of the account's other campaigns."""
-    return forecast(_work_of(ready, preview), [], _pace(ready.provider.settings, None), now)
+    return simulate_campaign(
+        _workload_of(ready, preview), [], _capacity_from(ready.provider.settings, None), now
+    )
 
 
-def _work_of(ready: ValidatedSubmission, preview: Preview) -> Work:
+def _workload_of(ready: ValidatedSubmission, preview: Preview) -> CampaignWorkload:
     timing = ready.request.timing
-    return Work(
-        pending=_pending(ready, preview),
+    return CampaignWorkload(
+        pending=_pending_groups(ready, preview),
         priority=workloads.effective_priority(ready.request.constraints),
         messages_per_second=timing.rate,
         start_at=timing.start_at,
@@ -57,7 +61,7 @@ def _work_of(ready: ValidatedSubmission, preview: Preview) -> Work:
     )
 
 
-def _pending(ready: ValidatedSubmission, preview: Preview) -> tuple[Pending, ...]:
+def _pending_groups(ready: ValidatedSubmission, preview: Preview) -> tuple[PendingGroup, ...]:
     provider = ready.provider
     zones: dict[str | None, int] = dict.fromkeys([None], preview.valid)
     if preview.zones:
@@ -66,7 +70,7 @@ def _pending(ready: ValidatedSubmission, preview: Preview) -> tuple[Pending, ...
     # Some people may have the same text; how many is known once they are planned.
     in_a_request = 1 if ready.takes_requests else provider.max_recipients
     return tuple(
-        Pending(
+        PendingGroup(
             messages=count,
             parts=round(count * each),
             requests=-(-count // in_a_request),
@@ -76,11 +80,13 @@ def _pending(ready: ValidatedSubmission, preview: Preview) -> tuple[Pending, ...
     )
 
 
-def works_of(conn: Connection, settings: ProviderSettings, account: str) -> dict[int, Work]:
+def open_workloads(
+    conn: Connection, settings: ProviderSettings, account: str
+) -> dict[int, CampaignWorkload]:
     """What every open campaign of the account has left, by campaign."""
-    works: dict[int, Work] = {}
+    works: dict[int, CampaignWorkload] = {}
     for row in workloads.load_open_work(conn, account):
-        pending = Pending(
+        pending = PendingGroup(
             messages=int(row.messages),
             parts=int(row.parts_left),
             requests=int(row.requests),
@@ -90,7 +96,7 @@ def works_of(conn: Connection, settings: ProviderSettings, account: str) -> dict
         if known is not None:
             works[row.id] = replace(known, pending=(*known.pending, pending))
             continue
-        works[row.id] = Work(
+        works[row.id] = CampaignWorkload(
             pending=(pending,),
             priority=workloads.effective_priority(row),
             messages_per_second=row.rate,
@@ -100,33 +106,35 @@ def works_of(conn: Connection, settings: ProviderSettings, account: str) -> dict
     return works
 
 
-def pace_of(conn: Connection, settings: ProviderSettings, account: str, now: datetime) -> Pace:
+def account_capacity(
+    conn: Connection, settings: ProviderSettings, account: str, now: datetime
+) -> AccountCapacity:
     """What the account allows, and what it has used of this day."""
     row = accounts.find_account(conn, account)
     limit = settings.daily_limit
-    return _pace(
+    return _capacity_from(
         settings, accounts.messages_left_today(row, limit, now) if row is not None else limit
     )
 
 
-def _pace(settings: ProviderSettings, left: int | None) -> Pace:
+def _capacity_from(settings: ProviderSettings, left: int | None) -> AccountCapacity:
     """`left`: of the day's limit; None for all of it."""
     limit = settings.daily_limit
     has_rate = (
         settings.messages_per_second or settings.parts_per_second or settings.requests_per_second
     )
-    return Pace(
+    return AccountCapacity(
         messages_per_second=settings.messages_per_second,
         parts_per_second=settings.parts_per_second,
         requests_per_second=settings.requests_per_second,
-        throughput=None if has_rate else ASSUMED,
+        throughput=None if has_rate else ASSUMED_RATE,
         daily_limit=limit,
         used_today=0 if limit is None or left is None else limit - left,
         day_zone=ZoneInfo(settings.timezone),
     )
 
 
-def in_words(found: Forecast, zone: ZoneInfo) -> str:
+def describe_forecast(found: Forecast, zone: ZoneInfo) -> str:
     """One sentence for a person; times in the account's zone."""
 
     def at(moment: datetime) -> str:
@@ -145,7 +153,7 @@ def in_words(found: Forecast, zone: ZoneInfo) -> str:
     return f"{begins}all submitted by about {at(found.finish_at)} {zone.key}"
 
 
-def as_json(found: Forecast) -> dict[str, Any]:
+def forecast_to_json(found: Forecast) -> dict[str, Any]:
     """The forecast as JSON has it."""
     first, finish = (
         None if at is None else at.isoformat() for at in (found.first_at, found.finish_at)

@@ -9,8 +9,14 @@ from datetime import UTC, datetime, time, timedelta
 from math import inf
 from typing import Final
 
-from dispatcher.forecast.fluid import NOTHING, Campaign, Door, Lane, served
-from dispatcher.forecast.workload import Pace, Work
+from dispatcher.forecast.fluid import (
+    NOTHING,
+    SimulatedCampaign,
+    SimulatedGroup,
+    WindowCursor,
+    service_rates,
+)
+from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload
 from dispatcher.windows.schedule import HORIZON, Schedule
 from dispatcher.windows.wall_clock import first_instant
 
@@ -34,7 +40,9 @@ class Forecast:
     waits: str | None = None
 
 
-def forecast(work: Work, others: Sequence[Work], pace: Pace, now: datetime) -> Forecast:
+def simulate_campaign(
+    work: CampaignWorkload, others: Sequence[CampaignWorkload], pace: AccountCapacity, now: datetime
+) -> Forecast:
     """When `work` will finish beside the `others` of its account; looks HORIZON ahead.
 
     `others` are the running and scheduled campaigns of the account without `work` itself.
@@ -47,9 +55,15 @@ def forecast(work: Work, others: Sequence[Work], pace: Pace, now: datetime) -> F
 
 
 class _Simulation:
-    def __init__(self, work: Work, others: Sequence[Work], pace: Pace, now: datetime) -> None:
+    def __init__(
+        self,
+        work: CampaignWorkload,
+        others: Sequence[CampaignWorkload],
+        pace: AccountCapacity,
+        now: datetime,
+    ) -> None:
         self._now, self._pace, self._work = now, pace, work
-        self._doors: dict[Schedule, Door] = {}
+        self._doors: dict[Schedule, WindowCursor] = {}
         self._own = self._campaign(work)
         campaigns = [self._own, *map(self._campaign, others)]
         self._campaigns = sorted(campaigns, key=lambda campaign: -campaign.priority)
@@ -63,15 +77,15 @@ class _Simulation:
             self._allowed = float(max(0, pace.daily_limit - pace.used_today))
             self._day_ends = self._end_of_day()
 
-    def _campaign(self, work: Work) -> Campaign:
+    def _campaign(self, work: CampaignWorkload) -> SimulatedCampaign:
         lanes = []
         for pending in work.pending:
             if pending.messages:
                 door = self._doors.get(pending.schedule)
                 if door is None:
-                    door = self._doors[pending.schedule] = Door(pending.schedule, self._now)
-                lanes.append(Lane(pending, door, self._pace))
-        return Campaign(work, lanes, self._now)
+                    door = self._doors[pending.schedule] = WindowCursor(pending.schedule, self._now)
+                lanes.append(SimulatedGroup(pending, door, self._pace))
+        return SimulatedCampaign(work, lanes, self._now)
 
     def run(self) -> None:
         """Go from change to change until the campaign has nothing left, or HORIZON is reached."""
@@ -92,11 +106,11 @@ class _Simulation:
                 self._day_ends = self._end_of_day()
                 self._allowed = float(self._pace.daily_limit or 0)
 
-    def _rates(self) -> list[tuple[Campaign, float]]:
+    def _rates(self) -> list[tuple[SimulatedCampaign, float]]:
         """The campaigns that are served now, with their messages per second."""
         if not self._allowed:
             return []
-        return list(served([each for each in self._campaigns if each.look(self._at)]))
+        return list(service_rates([each for each in self._campaigns if each.look(self._at)]))
 
     def _waits_for(self) -> str:
         if self._at < self._own.starts:
@@ -107,7 +121,7 @@ class _Simulation:
             return "the day's limit is used up"
         return "others go first"
 
-    def _next_change(self, rates: Sequence[tuple[Campaign, float]]) -> float:
+    def _next_change(self, rates: Sequence[tuple[SimulatedCampaign, float]]) -> float:
         changes = [self._day_ends]
         for campaign in self._campaigns:
             if campaign.left:
@@ -118,7 +132,7 @@ class _Simulation:
         changes += [self._at + max(_STEP_S, seconds) for seconds in ends]
         return min(change for change in changes if change > self._at)
 
-    def _serve(self, rates: Sequence[tuple[Campaign, float]], seconds: float) -> None:
+    def _serve(self, rates: Sequence[tuple[SimulatedCampaign, float]], seconds: float) -> None:
         for campaign, rate in rates:
             if campaign is self._own and self._first is None:
                 self._first = self._at
@@ -149,7 +163,7 @@ class _Simulation:
     def _why_lapsed(self, left: int) -> str:
         if self._first is not None:
             do = "does not get its turn" if left == 1 else "do not get their turn"
-            return f"{_messages(left)} {do} before the campaign expires"
+            return f"{_count_messages(left)} {do} before the campaign expires"
         if self._own.expires <= 0:
             return "the campaign has expired already"
         if self._ever_opens():
@@ -160,8 +174,8 @@ class _Simulation:
         end, years = self._now + HORIZON, HORIZON.days // 365
         never = [lane for lane in self._own.lanes if not lane.door.schedule.next_open(end)]
         if round(sum(lane.left for lane in never)) == left:
-            return f"the windows do not open again within {years} years for {_messages(left)}"
-        return f"{_messages(left)} would still be pending after {years} years"
+            return f"the windows do not open again within {years} years for {_count_messages(left)}"
+        return f"{_count_messages(left)} would still be pending after {years} years"
 
     def _ever_opens(self) -> bool:
         start = max(self._now, self._work.start_at or self._now)
@@ -173,5 +187,5 @@ class _Simulation:
         return self._now + timedelta(seconds=seconds)
 
 
-def _messages(count: int) -> str:
+def _count_messages(count: int) -> str:
     return f"{count} message" if count == 1 else f"{count} messages"

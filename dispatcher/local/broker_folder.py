@@ -14,7 +14,7 @@ from dispatcher.errors import BrokerError
 _HOLDER = "holder.pid"
 
 
-def check_ours(folder: Path) -> None:
+def check_ownership(folder: Path) -> None:
     """Raise BrokerError for a folder that someone else may have made, as anyone can in /tmp.
 
     FileNotFoundError where there is none.
@@ -28,18 +28,18 @@ def check_ours(folder: Path) -> None:
         )
 
 
-def hold(folder: Path) -> int:
+def acquire_folder(folder: Path) -> int:
     """Make the folder, or take over the one of a killed process; return the open lock on it.
 
     Raises BrokerError where another process holds it, or it is not ours.
     """
-    while (lock := _try_to_hold(folder)) is None:
+    while (lock := _try_to_acquire(folder)) is None:
         pass
     (folder / _HOLDER).write_text(str(os.getpid()))
     return lock
 
 
-def remove(folder: Path, lock: int, names: tuple[str, ...]) -> None:
+def remove_folder(folder: Path, lock: int, names: tuple[str, ...]) -> None:
     """Remove the folder with those of its files that `names` has, then let go of the lock."""
     for name in (*names, _HOLDER):
         (folder / name).unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def remove(folder: Path, lock: int, names: tuple[str, ...]) -> None:
     os.close(lock)
 
 
-def _try_to_hold(folder: Path) -> int | None:
+def _try_to_acquire(folder: Path) -> int | None:
     """The lock, or None where the former holder removed the folder while we opened it."""
     try:
         folder.mkdir(mode=0o700)
@@ -57,7 +57,7 @@ def _try_to_hold(folder: Path) -> int | None:
     except OSError as error:
         raise BrokerError(f"{folder} cannot be made: {error.strerror}") from error
     try:
-        check_ours(folder)
+        check_ownership(folder)
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
@@ -70,14 +70,14 @@ def _try_to_hold(folder: Path) -> int | None:
     except BlockingIOError:
         os.close(lock)
         raise BrokerError(
-            f"the embedded broker of this store is already running, pid {_holder(folder)}",
+            f"the embedded broker of this store is already running, pid {_holder_pid(folder)}",
             "one `dispatcher up` per store: use that one, or end it first",
         ) from None
     os.close(lock)
     return None
 
 
-def _holder(folder: Path) -> str:
+def _holder_pid(folder: Path) -> str:
     with suppress(OSError):
         return (folder / _HOLDER).read_text() or "unknown"
     return "unknown"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dispatcher.config.settings import Settings
 from dispatcher.errors import UsageProblem
 from dispatcher.local.supervisor import Child
-from dispatcher.policy.reconciliation import LOOKS_AT_ONCE
+from dispatcher.policy.reconciliation import SCANS_AT_ONCE
 
 #: Flower's own default; another free port is taken where it is in use.
 FLOWER_PORT = 5555
@@ -29,7 +29,7 @@ def threads_needed(settings: Settings) -> int:
     Every place in flight of every account, polls, looks, and some for ticks and stale messages.
     """
     places = sum(account.max_in_flight for account in settings.accounts.values())
-    return places + settings.worker.max_polls + LOOKS_AT_ONCE + _SPARE_THREADS
+    return places + settings.worker.max_polls + SCANS_AT_ONCE + _SPARE_THREADS
 
 
 def celery_children(
@@ -39,7 +39,7 @@ def celery_children(
 
     A worker has the longest timeout of an account, and 15 s, to finish what is under way.
     """
-    env = _environment(settings, broker_url)
+    env = _child_environment(settings, broker_url)
     celery = [sys.executable, "-m", "celery", "-q", "-A", "workers"]
     timeouts = [account.timeout_s for account in settings.accounts.values()]
     # Its ready line is an INFO line.
@@ -66,12 +66,12 @@ def flower_child(settings: Settings, broker_url: str, port: int) -> Child:
     return Child(
         name="flower",
         argv=[sys.executable, "-m", "celery", "-q", "-A", "workers", "flower", *options],
-        env=_environment(settings, broker_url),
+        env=_child_environment(settings, broker_url),
         wave=2,
     )
 
 
-def free_flower_port(wanted: int | None) -> int:
+def find_flower_port(wanted: int | None) -> int:
     """The wanted port; without a wish Flower's usual one where it is free, else any.
 
     Raises UsageProblem where the wanted one is in use.
@@ -90,14 +90,14 @@ def free_flower_port(wanted: int | None) -> int:
     raise UsageProblem("there is no free port for Flower")
 
 
-def answers(port: int) -> bool:
+def is_listening(port: int) -> bool:
     """Whether something listens on this port of the loopback address."""
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _environment(settings: Settings, broker_url: str) -> dict[str, str]:
+def _child_environment(settings: Settings, broker_url: str) -> dict[str, str]:
     filters = [os.environ.get("PYTHONWARNINGS"), _ROOT_IS_FINE]
     env = {
         **os.environ,

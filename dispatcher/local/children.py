@@ -28,7 +28,7 @@ except OSError as error:
 """
 
 
-def spawn(
+def spawn_child(
     argv: Sequence[str | Path],
     *,
     output: int | IO[bytes],
@@ -53,7 +53,7 @@ def spawn(
     )
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill_child(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL the child and all of its session's processes, and wait for it."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
@@ -61,15 +61,15 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def end(process: subprocess.Popen[bytes], grace_s: float) -> None:
+def end_child(process: subprocess.Popen[bytes], grace_s: float) -> None:
     """SIGTERM the child; `kill` it when it still runs after `grace_s` seconds."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(grace_s)
-    kill(process)
+    kill_child(process)
 
 
-class Lines:
+class OutputLines:
     """The lines that a child has written so far to `pipe`, without waiting for more."""
 
     def __init__(self, pipe: IO[bytes]) -> None:

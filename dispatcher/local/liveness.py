@@ -6,12 +6,12 @@ from pathlib import Path
 _PROC = Path("/proc")
 
 
-def own_name() -> str | None:
+def own_process_name() -> str | None:
     """This process's name: no other one, now or later, has it. None where /proc is missing."""
-    return _name(os.getpid())
+    return _process_name(os.getpid())
 
 
-def is_gone(name: str | None) -> bool:
+def has_ended(name: str | None) -> bool:
     """Whether the process of this name surely ended.
 
     False where that cannot be told: it ran on another machine, in another container, or before the
@@ -20,14 +20,14 @@ def is_gone(name: str | None) -> bool:
     if name is None:
         return False
     place, _, process = name.rpartition(" ")
-    own = own_name()
+    own = own_process_name()
     if own is None or own.rpartition(" ")[0] != place:
         return False
     pid = int(process.partition("-")[0])
-    return _name(pid) != name
+    return _process_name(pid) != name
 
 
-def _name(pid: int) -> str | None:
+def _process_name(pid: int) -> str | None:
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         # Process ids count anew in each container.

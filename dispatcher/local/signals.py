@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 
-class Interrupts:
+class InterruptCounter:
     """While entered, SIGINT, SIGTERM and SIGHUP only raise `count`. In the main thread only."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from typing import Self
 
 from dispatcher.errors import DispatcherError
 from dispatcher.local import children
-from dispatcher.local.signals import Interrupts
+from dispatcher.local.signals import InterruptCounter
 
 _PASS_S = 0.2
 _EXITS, _WITHIN_S = 5, 30.0
@@ -48,12 +48,12 @@ class Child:
 
 
 @dataclass(slots=True)
-class _Life:
+class _ChildState:
     """One child over all its restarts; `process` and `lines` belong to the present one."""
 
     child: Child
     process: subprocess.Popen[bytes]
-    lines: children.Lines
+    lines: children.OutputLines
     ready: bool
     running: bool = True
     start_at: float = 0.0
@@ -76,15 +76,15 @@ class Supervisor:
     def __init__(self, say: Callable[[str], object], *, first_delay_s: float = 0.5) -> None:
         self._say_to = say
         self._first_delay_s = first_delay_s
-        self._lives: dict[str, _Life] = {}
+        self._lives: dict[str, _ChildState] = {}
         self._pipes = selectors.DefaultSelector()
-        self._interrupts = Interrupts()
+        self._interrupts = InterruptCounter()
         self._nobody_listens = False
 
     def add(self, child: Child) -> None:
         """Start `child`; it is started again whenever it ends, after a growing delay."""
         process, lines = self._spawn(child)
-        self._lives[child.name] = _Life(child, process, lines, child.ready_pattern is None)
+        self._lives[child.name] = _ChildState(child, process, lines, child.ready_pattern is None)
 
     def ready(self, *names: str) -> bool:
         """Whether all of these run and are ready."""
@@ -115,7 +115,7 @@ class Supervisor:
             self._end(list(wave))
         self._lives.clear()
 
-    def _end(self, wave: list[_Life]) -> None:
+    def _end(self, wave: list[_ChildState]) -> None:
         began = time.monotonic()
         for life in wave:
             life.process.terminate()
@@ -127,15 +127,15 @@ class Supervisor:
                     self._forget(life)
                 elif life.running and (self._interrupts.count > 1 or late_by > life.child.grace_s):
                     self._say(f"{life.child.name} is killed: it had not ended")
-                    children.kill(life.process)
+                    children.kill_child(life.process)
 
-    def _spawn(self, child: Child) -> tuple[subprocess.Popen[bytes], children.Lines]:
-        process = children.spawn(child.argv, output=subprocess.PIPE, env=child.env)
+    def _spawn(self, child: Child) -> tuple[subprocess.Popen[bytes], children.OutputLines]:
+        process = children.spawn_child(child.argv, output=subprocess.PIPE, env=child.env)
         assert process.stdout is not None
         self._pipes.register(process.stdout, selectors.EVENT_READ, child.name)
-        return process, children.Lines(process.stdout)
+        return process, children.OutputLines(process.stdout)
 
-    def _plan_restart(self, life: _Life) -> None:
+    def _plan_restart(self, life: _ChildState) -> None:
         self._forget(life)
         now, name = time.monotonic(), life.child.name
         life.exits.append(now)
@@ -147,7 +147,7 @@ class Supervisor:
         life.start_at = now + delay_s
         self._say(f"{name} ended (status {life.process.returncode}), restart in {delay_s:.1f} s")
 
-    def _forget(self, life: _Life) -> None:
+    def _forget(self, life: _ChildState) -> None:
         """Show the last words of a child that has ended, and let go of its pipe."""
         for _ in range(_LAST_READS):
             if not self._read(life):
@@ -165,7 +165,7 @@ class Supervisor:
                 # It closed its end and may run on: nothing more comes.
                 self._pipes.unregister(key.fileobj)
 
-    def _read(self, life: _Life) -> bool:
+    def _read(self, life: _ChildState) -> bool:
         child = life.child
         lines, more = life.lines.read()
         for line in lines:

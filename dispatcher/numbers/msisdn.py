@@ -41,7 +41,7 @@ class NumberReader:
         """The E.164 digits of a cell's only number; raises MsisdnError where it cannot take SMS."""
         if self._home and (match := self._home.fullmatch(raw.translate(_PLAIN_SPACING))):
             return int(self._home_code + match["subscriber"])
-        return self._read_spelled(_spelled(raw))
+        return self._read_spelled(_to_ascii(raw))
 
     def _read_spelled(self, text: str) -> int:
         parts = [part for part in _BETWEEN_NUMBERS.split(text) if part.strip()]
@@ -51,7 +51,7 @@ class NumberReader:
         if not _PLUS_AND_DIGITS.fullmatch(digits):
             raise MsisdnError("the cell has characters that no phone number has")
         if self._country is None:
-            digits = _international(digits)
+            digits = _with_plus(digits)
         if digits.startswith("+") and (msisdn := quick_answer(digits[1:])):
             return msisdn
         # From some countries `00` is no prefix, or only the start of one; people write it anyway.
@@ -83,10 +83,10 @@ class NumberReader:
             phonenumbers.number_type(number) in _CAN_RECEIVE_SMS
         ):
             return int(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
-        return _reason(number)
+        return _refusal_reason(number)
 
 
-def mask(msisdn: int | str) -> str:
+def mask_number(msisdn: int | str) -> str:
     """`9198••••4321`: what logs, errors and screens show; numbers under 12 digits show less."""
     digits = "".join(filter(str.isdecimal, str(msisdn)))
     shown = 4 if len(digits) >= 12 else 2 if len(digits) >= 8 else 0
@@ -133,7 +133,7 @@ _LENGTH_REASONS: Final = {
 }
 
 
-def _reason(number: PhoneNumber) -> str:
+def _refusal_reason(number: PhoneNumber) -> str:
     """Why a number that could be parsed cannot receive SMS."""
     if reason := _TYPE_REASONS.get(phonenumbers.number_type(number)):
         return reason
@@ -174,7 +174,7 @@ class _Spelling(dict[int, int | str | None]):
 _SPELLING: Final = _Spelling(str.maketrans("＋（）．／‘’`´", "+()./''''"))
 
 
-def _spelled(raw: str) -> str:
+def _to_ascii(raw: str) -> str:
     """The cell in ASCII without what spreadsheets add; MsisdnError for what they destroy."""
     if len(raw) > _LONGEST_SPELLING:
         raise MsisdnError("the cell is too long to be a phone number")
@@ -192,7 +192,7 @@ def _spelled(raw: str) -> str:
     return text
 
 
-def _international(digits: str) -> str:
+def _with_plus(digits: str) -> str:
     """Digits as `+…` for an account without a country."""
     if digits.startswith("00"):
         return "+" + digits[2:]

@@ -25,11 +25,15 @@ def home_pattern(country: str) -> re.Pattern[str] | None:
     """
     code = str(phonenumbers.country_code_for_region(country))
     metadata = _main_metadata(code)
-    if metadata is None or metadata.id != country or not (subscriber := _subscriber(metadata)):
+    if (
+        metadata is None
+        or metadata.id != country
+        or not (subscriber := _subscriber_pattern(metadata))
+    ):
         return None
     idd = metadata.international_prefix or "(?!)"
     national = rf"(?!{idd})"
-    not_national = rf"{national}(?!(?:{_text(metadata.general_desc)})\Z)"
+    not_national = rf"{national}(?!(?:{_pattern_text(metadata.general_desc)})\Z)"
     prefixes = [rf"\+{code}", national, not_national + code]
     if idd == "00":
         prefixes.append(f"00{code}")
@@ -42,7 +46,7 @@ def home_pattern(country: str) -> re.Pattern[str] | None:
 @cache
 def _foreign_pattern(code: str) -> re.Pattern[str] | None:
     metadata = _main_metadata(code)
-    subscriber = _subscriber(metadata) if metadata else None
+    subscriber = _subscriber_pattern(metadata) if metadata else None
     return re.compile(subscriber, re.ASCII) if subscriber else None
 
 
@@ -54,14 +58,14 @@ def _main_metadata(code: str) -> PhoneMetadata | None:
     return PhoneMetadata.metadata_for_region_or_calling_code(int(code), regions[0])
 
 
-def _subscriber(metadata: PhoneMetadata) -> str | None:
+def _subscriber_pattern(metadata: PhoneMetadata) -> str | None:
     """Mobile numbers without prefix, as `number_type` finds them; None where there are none.
 
     Excluded are those that begin like a national prefix, which the parser might strip, and the
     types that `number_type` looks for before it looks for mobile ones.
     """
     same = metadata.same_mobile_and_fixed_line_pattern
-    mobile = _text(metadata.fixed_line if same else metadata.mobile)
+    mobile = _pattern_text(metadata.fixed_line if same else metadata.mobile)
     if not mobile:
         return None
     earlier_types = (
@@ -74,22 +78,25 @@ def _subscriber(metadata: PhoneMetadata) -> str | None:
         metadata.uan,
         metadata.voicemail,
     )
-    excluded = [rf"(?:{text})\Z" for text in map(_text, earlier_types) if text]
+    excluded = [rf"(?:{text})\Z" for text in map(_pattern_text, earlier_types) if text]
     if metadata.national_prefix_for_parsing:
         excluded.append(metadata.national_prefix_for_parsing)
-    required = [_lengths(metadata.general_desc), rf"(?:{_text(metadata.general_desc)})\Z"]
-    required.append(_lengths(metadata.fixed_line if same else metadata.mobile))
+    required = [
+        _length_pattern(metadata.general_desc),
+        rf"(?:{_pattern_text(metadata.general_desc)})\Z",
+    ]
+    required.append(_length_pattern(metadata.fixed_line if same else metadata.mobile))
     if metadata.leading_digits:
         required.append(metadata.leading_digits)
     guards = [*(f"(?!{text})" for text in excluded), *(f"(?={text})" for text in required)]
     return rf"{''.join(guards)}(?P<subscriber>{mobile})\Z"
 
 
-def _text(desc: PhoneNumberDesc | None) -> str:
+def _pattern_text(desc: PhoneNumberDesc | None) -> str:
     return (desc and desc.national_number_pattern) or ""
 
 
-def _lengths(desc: PhoneNumberDesc | None) -> str:
+def _length_pattern(desc: PhoneNumberDesc | None) -> str:
     """A pattern of the possible numbers of digits; none named means any."""
     lengths = desc.possible_length if desc else ()
     return "|".join(rf"\d{{{length}}}\Z" for length in lengths)

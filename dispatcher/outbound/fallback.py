@@ -11,9 +11,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.rendering import has_own_texts, render_messages
-from dispatcher.policy.breaker import is_out
-from dispatcher.policy.rebatching import Limits, Waiting
-from dispatcher.policy.routes import legs_of
+from dispatcher.policy.breaker import is_unavailable
+from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
+from dispatcher.policy.routes import account_routes
 from dispatcher.providers.base import Provider, ProviderSettings
 from dispatcher.store import accounts, fallback_moves
 from dispatcher.store.table_values import AnyRow
@@ -55,14 +55,16 @@ def advance(
     found = next((c for c in fallback_moves.list_with_fallback(conn) if c.id == campaign_id), None)
     if found is None:
         return None
-    names = sorted({leg.account for leg in legs_of(found)} & configured.keys())
+    names = sorted({leg.account for leg in account_routes(found)} & configured.keys())
     known = {name: row for name in names if (row := accounts.lock_account(conn, name)) is not None}
     campaign = fallback_moves.lock_running_campaign(conn, campaign_id)
     if campaign is None:
         return None
     to: str = campaign.account
     if _is_out(to, known, configured, now):
-        healthy = [leg.account for leg in legs_of(campaign) if _is_healthy(known.get(leg.account))]
+        healthy = [
+            leg.account for leg in account_routes(campaign) if _is_healthy(known.get(leg.account))
+        ]
         if not healthy:
             return None
         to = healthy[0]
@@ -81,7 +83,11 @@ def _is_out(
     now: datetime,
 ) -> bool:
     row, settings = known.get(name), configured.get(name)
-    return row is not None and settings is not None and is_out(row, settings.fallback_after_s, now)
+    return (
+        row is not None
+        and settings is not None
+        and is_unavailable(row, settings.fallback_after_s, now)
+    )
 
 
 def _is_healthy(account: AnyRow | None) -> bool:
@@ -96,12 +102,15 @@ def _why(account: AnyRow | None) -> str:
     return f"{account.name} fails since {account.breaker_at:%H:%M} UTC: {account.breaker_reason}"
 
 
-def _waiting(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[Waiting]:
+def _waiting(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[WaitingMessage]:
     recipients = render_messages(campaign.text, rows, campaign.template_columns)
-    return [Waiting(recipient, row.parts) for recipient, row in zip(recipients, rows, strict=True)]
+    return [
+        WaitingMessage(recipient, row.parts)
+        for recipient, row in zip(recipients, rows, strict=True)
+    ]
 
 
-def _limits(provider: Provider, campaign: AnyRow) -> Limits:
+def _limits(provider: Provider, campaign: AnyRow) -> BatchLimits:
     texts_differ = has_own_texts(campaign)
     one_each = campaign.template_columns is not None
     several = texts_differ and not provider.capabilities.personal_texts
@@ -111,7 +120,7 @@ def _limits(provider: Provider, campaign: AnyRow) -> Limits:
             return len(recipients)
         return len({recipient.text for recipient in recipients}) if several else 1
 
-    return Limits(
+    return BatchLimits(
         max_recipients=provider.personal_batch_size
         if one_each
         else provider.batch_size(texts_differ=texts_differ),

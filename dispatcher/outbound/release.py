@@ -8,7 +8,14 @@ from sqlalchemy import Connection
 
 from dispatcher.campaigns.gate import send_permission
 from dispatcher.policy.breaker import Breaker
-from dispatcher.policy.fair_queue import Budget, Contender, DueBatch, Lane, Unit, choose
+from dispatcher.policy.fair_queue import (
+    Budget,
+    DueBatch,
+    QueuedCampaign,
+    RateUsage,
+    Unit,
+    select_batches,
+)
 from dispatcher.providers.base import ProviderSettings
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, batches, campaigns, store_identity, workloads
@@ -44,7 +51,7 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
         limit, zones = settings.max_in_flight, open_now[campaign_id]
         return batches.due_batches(conn, campaign_id, now, limit, zones)
 
-    chosen = list(choose(contenders, due, budget))
+    chosen = list(select_batches(contenders, due, budget))
     for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
         campaigns.set_virtual_time(conn, contender.campaign_id, contender.served, now)
     if chosen:
@@ -84,7 +91,7 @@ def _budget(
 ) -> Budget:
     slots = 1 if account.breaker is not None else settings.max_in_flight
     lanes = [
-        Lane(unit, rate, seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
+        RateUsage(unit, rate, seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
         for unit, rate in rates_of(settings).items()
     ]
     left = accounts.messages_left_today(account, settings.daily_limit, now)
@@ -99,14 +106,14 @@ def _budget(
 
 def _contender(
     account: AnyRow, campaign: AnyRow, out: Sequence[AnyRow], now: datetime
-) -> Contender:
+) -> QueuedCampaign:
     lane = None
     if campaign.rate is not None:
-        lane = Lane(Unit.MESSAGES, campaign.rate, seconds_ahead(campaign.paid_until, now))
+        lane = RateUsage(Unit.MESSAGES, campaign.rate, seconds_ahead(campaign.paid_until, now))
         for batch in out:
             if batch.campaign_id == campaign.id and batch.state != BatchState.SUBMITTING:
                 lane.book(_unpaid(batch))
-    return Contender(
+    return QueuedCampaign(
         campaign_id=campaign.id,
         rank=-workloads.effective_priority(campaign),
         # Whoever was closed, paused or not there has no claim to what others got meanwhile.

@@ -7,17 +7,17 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-Lane = TypeVar("Lane", bound=Hashable)
+Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
-class _Open(Generic[Item]):
+class _OpenBatch(Generic[Item]):
     items: list[Item] = field(default_factory=list)
     size_bytes: int = 0
 
 
-class BatchPlanner(Generic[Lane, Item]):
+class BatchPlanner(Generic[Group, Item]):
     """Holds one open batch per lane and hands it out once it cannot take the next item.
 
         planner = BatchPlanner[Encoding, Recipient](max_recipients=2000, max_bytes=1_000_000)
@@ -35,9 +35,9 @@ class BatchPlanner(Generic[Lane, Item]):
             raise ValueError("a batch takes at least one recipient and one byte")
         self._max_recipients = max_recipients
         self._max_bytes = max_bytes
-        self._open: dict[Lane, _Open[Item]] = {}
+        self._open: dict[Group, _OpenBatch[Item]] = {}
 
-    def add(self, item: Item, *, lane: Lane, size_bytes: int) -> list[Item] | None:
+    def add(self, item: Item, *, lane: Group, size_bytes: int) -> list[Item] | None:
         """Put `item` into its lane; returns the lane's batch that was full without it, if any.
 
         Raises ValueError for an item that no batch can hold: such a text is refused before.
@@ -46,7 +46,7 @@ class BatchPlanner(Generic[Lane, Item]):
             raise ValueError(f"one recipient of {size_bytes} bytes exceeds a whole request")
         batch = self._open.get(lane)
         if batch is None:
-            batch = self._open[lane] = _Open()
+            batch = self._open[lane] = _OpenBatch()
         full: list[Item] | None = None
         if (
             len(batch.items) == self._max_recipients
@@ -57,7 +57,7 @@ class BatchPlanner(Generic[Lane, Item]):
         batch.size_bytes += size_bytes
         return full
 
-    def flush(self) -> Iterator[tuple[Lane, list[Item]]]:
+    def flush(self) -> Iterator[tuple[Group, list[Item]]]:
         """Hand out what is left, lanes in the order of their first item, and begin anew."""
         left, self._open = self._open, {}
         for lane, batch in left.items():

@@ -18,7 +18,7 @@ from dispatcher.status import Kind
 from dispatcher.types import Balance
 
 #: The longest wait for a try that only reads, and for one that may leave a recipient in doubt.
-_LOOK_CAP_S: Final = 60.0
+_PROBE_CAP_S: Final = 60.0
 _TRIAL_CAP_S: Final = 300.0
 #: Looks at an empty balance come at least this often, unless they are configured to be rarer.
 _CREDIT_CAP_S: Final = 3600.0
@@ -33,7 +33,7 @@ class Breaker(StrEnum):
     TRIAL = "trial"
 
 
-class Sign(Enum):
+class ProbeSignal(Enum):
     """What an answer says of the provider."""
 
     #: It works, whatever it said of the request.
@@ -44,7 +44,7 @@ class Sign(Enum):
     DOUBTFUL = auto()
 
 
-class Policy(NamedTuple):
+class BreakerPolicy(NamedTuple):
     """An account's rules: failures in a row until it opens; what its provider can be asked."""
 
     breaker_after: int
@@ -66,23 +66,23 @@ class Health:
     checks: int = 0
 
 
-def sign_of(error: ProviderError | None, verdict: Verdict) -> Sign:
+def signal_of(error: ProviderError | None, verdict: Verdict) -> ProbeSignal:
     """What the answer to a submission says: doubtful where most of its recipients are in doubt."""
     if error is None:
         answered = len(verdict.accepted) + len(verdict.rejected)
-        return Sign.DOUBTFUL if len(verdict.doubtful) > answered else Sign.REACHED
+        return ProbeSignal.DOUBTFUL if len(verdict.doubtful) > answered else ProbeSignal.REACHED
     if error.kind is ErrorKind.UNREACHABLE:
-        return Sign.FAILED
-    return Sign.DOUBTFUL if error.kind is ErrorKind.DOUBTFUL else Sign.REACHED
+        return ProbeSignal.FAILED
+    return ProbeSignal.DOUBTFUL if error.kind is ErrorKind.DOUBTFUL else ProbeSignal.REACHED
 
 
-def after(
+def next_state(
     health: Health,
-    sign: Sign,
+    sign: ProbeSignal,
     *,
     is_probe: bool,
     reason: str | None,
-    policy: Policy,
+    policy: BreakerPolicy,
     now: datetime,
     random: Callable[[], float],
 ) -> Health:
@@ -94,14 +94,16 @@ def after(
     """
     if health.breaker is not None and not is_probe:
         return health
-    if sign is Sign.REACHED:
+    if sign is ProbeSignal.REACHED:
         return Health(checks=health.checks if health.breaker is not None else 0)
     failures = health.failures + 1
-    enough = 1 if sign is Sign.DOUBTFUL and not policy.lists_accepted else policy.breaker_after
+    enough = (
+        1 if sign is ProbeSignal.DOUBTFUL and not policy.lists_accepted else policy.breaker_after
+    )
     if health.breaker is None and failures < enough:
         return Health(failures=failures, checks=health.checks)
     checks = health.checks + 1
-    cap_s = _LOOK_CAP_S if policy.has_look else _TRIAL_CAP_S
+    cap_s = _PROBE_CAP_S if policy.has_look else _TRIAL_CAP_S
     wait_s = full_jitter(checks, cap_s=cap_s, random=random)
     return Health(
         failures=failures,
@@ -113,9 +115,9 @@ def after(
     )
 
 
-def next_look_s(checks: int, random: Callable[[], float]) -> float:
+def next_probe_s(checks: int, random: Callable[[], float]) -> float:
     """Seconds until an open breaker's next look, after `checks` tries."""
-    return full_jitter(checks + 1, cap_s=_LOOK_CAP_S, random=random)
+    return full_jitter(checks + 1, cap_s=_PROBE_CAP_S, random=random)
 
 
 def next_credit_check_s(checks: int, first_s: float) -> float:
@@ -123,14 +125,14 @@ def next_credit_check_s(checks: int, first_s: float) -> float:
     return min(max(first_s, _CREDIT_CAP_S), first_s * 2.0 ** min(checks, 20))
 
 
-def covers(balances: list[Balance], kind: Kind | None) -> bool:
+def has_credit_for(balances: list[Balance], kind: Kind | None) -> bool:
     """Whether there is something left for campaigns of `kind`: in its own package where one has
     its name, else in any."""
     own = [one for one in balances if kind is not None and one.package.strip().lower() == kind]
     return any(one.amount > Decimal(0) for one in own or balances)
 
 
-def is_out(account: Any, fallback_after_s: float, now: datetime) -> bool:
+def is_unavailable(account: Any, fallback_after_s: float, now: datetime) -> bool:
     """Whether campaigns should leave by another account: paused, or failing for so long."""
     if account.paused_by is not None:
         return True
@@ -140,14 +142,14 @@ def is_out(account: Any, fallback_after_s: float, now: datetime) -> bool:
     return failing and now - account.breaker_at >= timedelta(seconds=fallback_after_s)
 
 
-def waits_for(account: Any, now: datetime) -> str | None:
+def wait_reason(account: Any, now: datetime) -> str | None:
     """What an account waits for, and when it is looked at next; None where it is at full speed.
 
     `account` is its row in the store.
     """
     if account is None:
         return None
-    at = _when(account.check_at, now)
+    at = _describe_time(account.check_at, now)
     if account.paused_by == ErrorKind.CREDIT and account.check_at is not None:
         resume = f"`dispatcher account resume {account.name}` does not wait for that"
         return f"a top-up; its balance is looked up {at}, and {resume}"
@@ -158,9 +160,9 @@ def waits_for(account: Any, now: datetime) -> str | None:
         what = "accept one recipient; the next is tried" if is_trial else "answer; it is asked"
         return f"its provider to {what} {at}"
     if account.not_before is not None and account.not_before > now:
-        return f"the end of a pause, {_when(account.not_before, now)}"
+        return f"the end of a pause, {_describe_time(account.not_before, now)}"
     return None
 
 
-def _when(at: datetime | None, now: datetime) -> str:
+def _describe_time(at: datetime | None, now: datetime) -> str:
     return "now" if at is None or at <= now else f"at {at:%Y-%m-%d %H:%M:%S} UTC"

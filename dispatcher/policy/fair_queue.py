@@ -23,7 +23,7 @@ class Unit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class SendPermission:
     """Whether a batch may leave now, and before when: None is no limit, or nobody knows."""
 
     is_open: bool
@@ -46,7 +46,7 @@ class DueBatch(NamedTuple):
 
 
 @dataclass(slots=True)
-class Lane:
+class RateUsage:
     """One rate: `ahead_s` is how far into the future it is paid."""
 
     unit: Unit
@@ -71,7 +71,7 @@ class Budget:
     """
 
     slots: int
-    lanes: list[Lane] = field(default_factory=list)
+    lanes: list[RateUsage] = field(default_factory=list)
     messages_left: int | None = None
     #: All places of the account, free or taken.
     places: int = field(init=False)
@@ -99,25 +99,25 @@ class Budget:
 
 
 @dataclass(slots=True)
-class Contender:
+class QueuedCampaign:
     """A running campaign: its rank (the lowest goes first), what it was served, its own rate."""
 
     campaign_id: int
     rank: int
     served: int
-    lane: Lane | None = None
+    lane: RateUsage | None = None
 
 
-def choose(
-    contenders: Iterable[Contender], due: Callable[[int], Iterator[DueBatch]], budget: Budget
-) -> Iterator[tuple[Contender, DueBatch]]:
+def select_batches(
+    contenders: Iterable[QueuedCampaign], due: Callable[[int], Iterator[DueBatch]], budget: Budget
+) -> Iterator[tuple[QueuedCampaign, DueBatch]]:
     """The batches to release now, in order; a contender's `served` grows by the messages chosen.
 
     Start-time fair queueing: among those of the lowest rank, who was served least goes first.
     `due` gives a campaign's due batches in order. Budget and contenders are used up by it.
     """
     queues: dict[int, Iterator[DueBatch]] = {}
-    heap: list[tuple[int, int, int, Contender]] = []
+    heap: list[tuple[int, int, int, QueuedCampaign]] = []
     for one in contenders:
         queues[one.campaign_id] = due(one.campaign_id)
         heappush(heap, (one.rank, one.served, one.campaign_id, one))
@@ -138,7 +138,7 @@ def choose(
         heappush(heap, (contender.rank, contender.served, contender.campaign_id, contender))
 
 
-def departures(costs: Iterable[float], per_second: float | None) -> Iterator[float]:
+def departure_offsets(costs: Iterable[float], per_second: float | None) -> Iterator[float]:
     """Seconds after the start of a batch at which each of its requests may leave, at a rate."""
     paid = 0.0
     for cost in costs:
@@ -147,7 +147,7 @@ def departures(costs: Iterable[float], per_second: float | None) -> Iterator[flo
             paid += cost / per_second
 
 
-def day_end(now: datetime, zone: tzinfo) -> datetime:
+def end_of_day(now: datetime, zone: tzinfo) -> datetime:
     """The end of the day that it is in `zone`: the account's day, by which limits are counted."""
     tomorrow = now.astimezone(zone).date() + timedelta(days=1)
     return datetime.combine(tomorrow, time(), zone).astimezone(UTC)

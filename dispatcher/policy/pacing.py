@@ -21,7 +21,7 @@ _IN_TIME_S: Final = 0.02
 _JITTER_S: Final = 0.005
 
 
-def start_in(free_s: float) -> float | None:
+def seconds_to_start(free_s: float) -> float | None:
     """Seconds until a batch that begins now may start; None where it is too early to begin.
 
     `free_s`: until everything begun so far is paid; negative since when; -inf without rates.
@@ -33,7 +33,7 @@ def start_in(free_s: float) -> float | None:
     return max(free_s, COMMIT_S)
 
 
-class Door:
+class LatenessGuard:
     """Lets the requests of one account out of a process, so that lateness does not pass the rate.
 
     Requests that leave less than their spacing late are never more than one over the rate in any

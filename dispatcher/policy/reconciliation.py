@@ -18,12 +18,12 @@ _SURELY_OLDER: Final = timedelta(days=1)
 #: Looks that do not settle anything grow apart, up to this.
 _LONGEST_PAUSE_S: Final = 3600.0
 #: Looks at the list before what is left follows the campaign's `--on-doubt`.
-MAX_LOOKS: Final = 6
+MAX_SCANS: Final = 6
 #: Accounts whose lists are read at the same time.
-LOOKS_AT_ONCE: Final = 2
+SCANS_AT_ONCE: Final = 2
 
 
-class Note(IntFlag):
+class DoubtNote(IntFlag):
     """What is known of a message's doubt, past or present. Stored: a new one takes a new bit."""
 
     #: The latest look that counted showed nothing of it.
@@ -42,7 +42,7 @@ class Note(IntFlag):
     DROPPED = 64
 
 
-class Finding(Enum):
+class ListFinding(Enum):
     """What a look says of one recipient; all but the first two leave it in doubt."""
 
     FOUND = "found"
@@ -59,7 +59,7 @@ class Decision(NamedTuple):
     """The finding for the message `seq`, with its entry where it was found."""
 
     seq: int
-    finding: Finding
+    finding: ListFinding
     entry: ListedMessage | None = None
 
 
@@ -74,7 +74,7 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class OtherMessages:
     """What the store knows, at the time of the decision, of other messages to one number.
 
     `held` are the ids that answers gave to messages, `matched` those that earlier looks did: an
@@ -88,7 +88,7 @@ class Standing:
     busy: bool = False
 
 
-class Look:
+class ListScan:
     """What the pages of one look at an account's list show, read newest first.
 
         look = Look(numbers)
@@ -153,7 +153,7 @@ class Look:
             if place < end
             and (entry.created_at is None or entry.created_at >= start - CLOCK_SKEW)
             and entry.provider_message_id not in self._ambiguous
-            and agrees(entry, doubt.text, sender)
+            and matches_message(entry, doubt.text, sender)
         ]
 
     def _since(self, msisdn: int, start: datetime) -> list[tuple[int, ListedMessage]]:
@@ -179,13 +179,13 @@ class Look:
         kept.append((place, entry))
 
 
-def decide(
+def decide_doubts(
     doubts: Iterable[Doubt],
     *,
     begun_at: datetime,
     sender: str,
-    look: Look,
-    standings: Mapping[int, Standing],
+    look: ListScan,
+    standings: Mapping[int, OtherMessages],
     absence_provable: bool,
 ) -> list[Decision]:
     """What `look` says of the doubtful recipients of one request, begun at `begun_at`.
@@ -199,9 +199,9 @@ def decide(
     counts = look.counts(begun_at)
     decisions = []
     for doubt in doubts:
-        standing = standings.get(doubt.msisdn, Standing())
+        standing = standings.get(doubt.msisdn, OtherMessages())
         if standing.busy:
-            decisions.append(Decision(doubt.seq, Finding.UNKNOWN))
+            decisions.append(Decision(doubt.seq, ListFinding.UNKNOWN))
             continue
         used = standing.held | standing.matched | taken
         free = [
@@ -211,42 +211,48 @@ def decide(
         ]
         if len(free) > standing.nameless:
             taken.add(free[0].provider_message_id)
-            decisions.append(Decision(doubt.seq, Finding.FOUND, free[0]))
+            decisions.append(Decision(doubt.seq, ListFinding.FOUND, free[0]))
             continue
         if any(
-            not _is_explained(entry, doubt, sender, standing)
+            not _belongs_to_another(entry, doubt, sender, standing)
             for entry in look.span(doubt.msisdn, begun_at)
         ):
-            finding = Finding.UNEXPLAINED
+            finding = ListFinding.UNEXPLAINED
         elif not (counts if absence_provable else look.complete):
-            finding = Finding.UNKNOWN
+            finding = ListFinding.UNKNOWN
         else:
-            finding = Finding.ABSENT if absence_provable and doubt.missed else Finding.MISSED
+            finding = (
+                ListFinding.ABSENT if absence_provable and doubt.missed else ListFinding.MISSED
+            )
         decisions.append(Decision(doubt.seq, finding))
     return decisions
 
 
-def _is_explained(entry: ListedMessage, doubt: Doubt, sender: str, standing: Standing) -> bool:
+def _belongs_to_another(
+    entry: ListedMessage, doubt: Doubt, sender: str, standing: OtherMessages
+) -> bool:
     """Whether an entry is surely another message's; one that a look matched may be ours instead."""
     if entry.provider_message_id in standing.held:
         return True
-    return entry.provider_message_id in standing.matched and not agrees(entry, doubt.text, sender)
+    return entry.provider_message_id in standing.matched and not matches_message(
+        entry, doubt.text, sender
+    )
 
 
-def agrees(entry: ListedMessage, text: str, sender: str) -> bool:
+def matches_message(entry: ListedMessage, text: str, sender: str) -> bool:
     """Whether an entry has this text and sender; a sender that is not listed contradicts nothing.
 
     Providers change white space and the case of senders, and put a `+` before numbers.
     """
     if entry.text is None or entry.text.split() != text.split():
         return False
-    return entry.sender is None or _name(entry.sender) == _name(sender)
+    return entry.sender is None or _comparable_sender(entry.sender) == _comparable_sender(sender)
 
 
-def _name(sender: str) -> str:
+def _comparable_sender(sender: str) -> str:
     return sender.strip().removeprefix("+").casefold()
 
 
-def next_pause_s(looks: int, first_s: float) -> float:
+def next_scan_delay_s(looks: int, first_s: float) -> float:
     """Seconds until the next look after `looks` of them: the second soon, then growing."""
     return min(_LONGEST_PAUSE_S, first_s * 2.0 ** max(0, looks - 1))

@@ -8,14 +8,14 @@ import orjson
 from dispatcher.types import Route
 
 
-class Leg(NamedTuple):
+class AccountRoute(NamedTuple):
     """An account that a campaign may leave by, and what its requests carry there."""
 
     account: str
     route: Route
 
 
-def stored(legs: Sequence[Leg]) -> str | None:
+def routes_to_json(legs: Sequence[AccountRoute]) -> str | None:
     """As the campaign keeps them, its own first; None where there is no other."""
     if len(legs) < 2:
         return None
@@ -33,7 +33,7 @@ def stored(legs: Sequence[Leg]) -> str | None:
     ).decode()
 
 
-def legs_of(campaign: Any) -> list[Leg]:
+def account_routes(campaign: Any) -> list[AccountRoute]:
     """The legs of a campaign's row, its own first."""
     if campaign.routes is None:
         route = Route(
@@ -42,11 +42,11 @@ def legs_of(campaign: Any) -> list[Leg]:
             sender_ref=campaign.sender_ref,
             template_ref=campaign.template_ref,
         )
-        return [Leg(campaign.account, route)]
-    return [Leg(leg.pop("account"), Route(**leg)) for leg in orjson.loads(campaign.routes)]
+        return [AccountRoute(campaign.account, route)]
+    return [AccountRoute(leg.pop("account"), Route(**leg)) for leg in orjson.loads(campaign.routes)]
 
 
-def route_of(campaign: Any, account: str) -> Route:
+def route_at(campaign: Any, account: str) -> Route:
     """What the campaign's requests carry at an account; its own route for one it has none for."""
-    legs = legs_of(campaign)
+    legs = account_routes(campaign)
     return next((leg.route for leg in legs if leg.account == account), legs[0].route)

@@ -18,7 +18,7 @@ class Accepted(NamedTuple):
     cost: Decimal | None
 
 
-class Unsettled(NamedTuple):
+class NotAccepted(NamedTuple):
     """A message that was refused, or whose fate is not known, and why."""
 
     seq: int
@@ -32,8 +32,8 @@ class Verdict:
 
     outcome: AttemptOutcome
     accepted: Sequence[Accepted] = ()
-    rejected: Sequence[Unsettled] = ()
-    doubtful: Sequence[Unsettled] = ()
+    rejected: Sequence[NotAccepted] = ()
+    doubtful: Sequence[NotAccepted] = ()
     job_id: str | None = None
     error_code: str | None = None
     error: str | None = None
@@ -43,7 +43,7 @@ MISSING = "the provider's answer does not mention this recipient"
 _ABSURD_COST = Decimal(10) ** 9
 
 
-def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
+def judge_answer(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
     """Match results to recipients by number. A recipient without a result is in doubt."""
     by_number: dict[int, RecipientResult] = {}
     for result in outcome.results:
@@ -52,18 +52,18 @@ def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
         if known is None or (result.accepted and not known.accepted):
             by_number[result.msisdn] = result
     accepted: list[Accepted] = []
-    rejected: list[Unsettled] = []
-    doubtful: list[Unsettled] = []
+    rejected: list[NotAccepted] = []
+    doubtful: list[NotAccepted] = []
     for recipient in recipients:
         found = by_number.get(recipient.msisdn)
         if found is None:
-            doubtful.append(Unsettled(recipient.seq, None, MISSING))
+            doubtful.append(NotAccepted(recipient.seq, None, MISSING))
         elif found.accepted:
             cost = plausible_cost(found.cost)
             accepted.append(Accepted(recipient.seq, found.provider_message_id, cost))
         elif not found.unsent:
             unsettled = doubtful if found.in_doubt else rejected
-            unsettled.append(Unsettled(recipient.seq, found.error_code, found.error))
+            unsettled.append(NotAccepted(recipient.seq, found.error_code, found.error))
     ended = AttemptOutcome.DOUBTFUL if doubtful else AttemptOutcome.REFUSED
     return Verdict(
         outcome=AttemptOutcome.ANSWERED if accepted or rejected else ended,
@@ -74,7 +74,7 @@ def judge(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
     )
 
 
-def stopped(outcome: SubmitOutcome) -> ProviderError | None:
+def partial_stop_error(outcome: SubmitOutcome) -> ProviderError | None:
     """What kept a part of a request's recipients from being sent to, in the provider's words."""
     if outcome.stopped_by is None:
         return None
@@ -90,7 +90,7 @@ def plausible_cost(cost: Decimal | None) -> Decimal | None:
 
 def judge_error(recipients: Sequence[Recipient], error: ProviderError) -> Verdict:
     """What a request that failed as a whole means for its recipients."""
-    same = [Unsettled(r.seq, error.code, error.message) for r in recipients]
+    same = [NotAccepted(r.seq, error.code, error.message) for r in recipients]
     if error.kind.may_have_been_accepted:
         return Verdict(
             outcome=AttemptOutcome.DOUBTFUL,

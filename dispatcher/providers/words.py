@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Final
 
-from dispatcher.numbers.msisdn import mask
+from dispatcher.numbers.msisdn import mask_number
 
 MAX_LINE: Final = 200
 
@@ -88,4 +88,4 @@ def _hide_secret(line: str, secret: str) -> str:
 
 
 def _mask_match(match: re.Match[str]) -> str:
-    return mask("".join(str(int(char)) for char in match.group() if char.isdecimal()))
+    return mask_number("".join(str(int(char)) for char in match.group() if char.isdecimal()))

@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from typing import Final
 
 from dispatcher.errors import Refused
-from dispatcher.text.template import fold
+from dispatcher.text.template import fold_name
 
 #: One of these words makes a header a phone column: "Mobile Number", "Telefon (privat)", "phone_1".
 _PHONE_WORDS: Final = frozenset(
-    fold(
+    fold_name(
         """
     phone phones phoneno phonenumber telephone tel mobile mobileno mobilenumber msisdn cell
     cellphone whatsapp gsm smartphone
@@ -29,7 +29,7 @@ _PHONE_WORDS: Final = frozenset(
 )
 #: These may mean something else, so they count only where no header has a phone word.
 _WEAK_NAMES: Final = frozenset(
-    fold(
+    fold_name(
         """
     number numbers no contact recipient recipients destination to sms nummer numéro número numero
     номер नंबर contactnumber contactno
@@ -72,16 +72,16 @@ def named_column(headers: Sequence[str], wanted: str) -> int:
 
     Raises Refused, naming the nearest, where there is none, and where there are several.
     """
-    folded = [fold(header) for header in headers]
+    folded = [fold_name(header) for header in headers]
     found = [index for index, header in enumerate(headers) if header == wanted.strip()]
-    found = found or [index for index, name in enumerate(folded) if name == fold(wanted)]
+    found = found or [index for index, name in enumerate(folded) if name == fold_name(wanted)]
     if len(found) == 1:
         return found[0]
     if found:
         raise Refused(
             f"{len(found)} columns are named '{wanted.strip()}'", "rename all but one of them"
         )
-    nearest = get_close_matches(fold(wanted), folded, n=1)
+    nearest = get_close_matches(fold_name(wanted), folded, n=1)
     suggestion = f"did you mean '{headers[folded.index(nearest[0])]}'? " if nearest else ""
     raise Refused(
         f"the file has no column '{wanted.strip()}'",
@@ -91,7 +91,7 @@ def named_column(headers: Sequence[str], wanted: str) -> int:
 
 def _guessed(headers: Sequence[str]) -> list[int]:
     """The best candidates: named just so, else with a phone word among others, else weakly."""
-    words = [set(filter(None, _BETWEEN_WORDS.split(fold(header)))) for header in headers]
+    words = [set(filter(None, _BETWEEN_WORDS.split(fold_name(header)))) for header in headers]
     # "Mobile Number" and "Phone No." are named just so; "Mobile Network" only has the word.
     exact = [
         index

@@ -16,7 +16,7 @@ from dispatcher.errors import NotAvailableYet, Refused
 from dispatcher.recipients.columns import named_column, phone_column
 from dispatcher.recipients.sniffing import find_delimiter, find_encoding, refuse_other_formats
 from dispatcher.recipients.source import CountedBytes, open_twice_readable
-from dispatcher.text.template import fold
+from dispatcher.text.template import fold_name
 
 _LONGEST_LINE: Final = 1024 * 1024
 _BUFFER_BYTES: Final = 256 * 1024
@@ -145,7 +145,7 @@ class RecipientFile:
         raise Refused("the file is empty", "it needs a header row and a row for each recipient")
 
     def _copied_column(self, name: str, header: str) -> int:
-        if fold(name) in map(fold, self.file_headers):
+        if fold_name(name) in map(fold_name, self.file_headers):
             raise Refused(
                 f"the file has a column '{name.strip()}' already",
                 f"use {{{{{header.strip()}}}}} in the text, without --map",

@@ -14,7 +14,7 @@ from pyroaring import BitMap64
 from dispatcher.numbers.msisdn import MsisdnError, NumberReader, calling_code
 from dispatcher.recipients.reader import RecipientFile, Row
 from dispatcher.status import Encoding, RejectKind
-from dispatcher.text.segments import Measure, measure
+from dispatcher.text.segments import Measure, measure_text
 from dispatcher.text.template import BoundTemplate, RenderError
 from dispatcher.windows.recipient_zones import ZoneChoice, ZoneSource
 from dispatcher.windows.zone_names import ZoneError
@@ -159,7 +159,7 @@ class RowValidator:
     def _taken(self, row: Row, msisdn: int) -> AcceptedRow:
         values = self._template.values(row.cells)
         text = self._template.render_values(values)
-        size = measure(text)
+        size = measure_text(text)
         size_bytes = self._bytes_of(msisdn, text)
         self._check(text, size, size_bytes)
         zone = self._zone(row, msisdn)

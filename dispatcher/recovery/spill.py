@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import StoreError
 from dispatcher.local.state_folder import state_folder
-from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
+from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
 from dispatcher.status import AttemptOutcome
 from dispatcher.store import answers, attempts, batch_endings
 from dispatcher.store.answers import JudgedAnswer, PollPlan
@@ -242,7 +242,7 @@ def _verdict(found: dict[str, Any]) -> Verdict:
     return Verdict(
         outcome=AttemptOutcome(found.pop("outcome")),
         accepted=accepted,
-        rejected=[Unsettled(*entry) for entry in found.pop("rejected")],
-        doubtful=[Unsettled(*entry) for entry in found.pop("doubtful")],
+        rejected=[NotAccepted(*entry) for entry in found.pop("rejected")],
+        doubtful=[NotAccepted(*entry) for entry in found.pop("doubtful")],
         **found,
     )

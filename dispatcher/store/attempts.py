@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from dispatcher.errors import StoreError
-from dispatcher.policy.fair_queue import Gate, Unit
+from dispatcher.policy.fair_queue import SendPermission, Unit
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batch_endings import cancel_held_batch
@@ -51,7 +51,7 @@ _CARRY_ALL = (
 class BeginConditions:
     """On what terms a batch may begin; `gate` is asked with the campaign as it is now."""
 
-    gate: Callable[[AnyRow, datetime], Gate]
+    gate: Callable[[AnyRow, datetime], SendPermission]
     #: Of the first request, and how many seconds later each one's is: by it the start is on record.
     deadline: datetime
     offsets_s: Sequence[float]

@@ -13,15 +13,15 @@ from sqlalchemy import Connection, Integer, Text, delete, func, insert, literal_
 from sqlalchemy import update as update_
 
 from dispatcher.policy.rebatching import (
-    Lane,
-    Limits,
-    Planned,
-    Span,
-    Waiting,
-    free_ends,
-    joined,
-    plan,
-    planned,
+    BatchGroup,
+    BatchLimits,
+    PlannedBatch,
+    SeqSpan,
+    WaitingMessage,
+    join_spans,
+    plan_batch,
+    plan_batches,
+    split_waiting_ends,
 )
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store.messages import pack_cells, unpack_cells
@@ -102,8 +102,8 @@ def move_batches(
     conn: Connection,
     campaign: AnyRow,
     to: str,
-    limits: Limits,
-    render: Callable[[Sequence[AnyRow]], Iterable[Waiting]],
+    limits: BatchLimits,
+    render: Callable[[Sequence[AnyRow]], Iterable[WaitingMessage]],
     now: datetime,
 ) -> int:
     """Move a group of the batches that wait elsewhere to account `to`; how many messages waited.
@@ -113,11 +113,11 @@ def move_batches(
     """
     moving = _GroupMove(conn, campaign.id, to, limits, render, now)
     taken = _lock_next_batches(conn, campaign.id, to)
-    spans: list[tuple[Span, Lane]] = []
+    spans: list[tuple[SeqSpan, BatchGroup]] = []
     for batch in taken:
         spans += [(end, (batch.encoding, batch.zone)) for end in moving.leave(batch)]
-    for span, lane in joined(spans):
-        for batch_plan in plan(render(moving.waiting(span)), limits):
+    for span, lane in join_spans(spans):
+        for batch_plan in plan_batches(render(moving.waiting(span)), limits):
             moving.add(batch_plan, lane)
     moving.store()
     return sum(batch.pending for batch in taken)
@@ -130,20 +130,20 @@ class _GroupMove:
     conn: Connection
     campaign_id: int
     to: str
-    limits: Limits
-    render: Callable[[Sequence[AnyRow]], Iterable[Waiting]]
+    limits: BatchLimits
+    render: Callable[[Sequence[AnyRow]], Iterable[WaitingMessage]]
     now: datetime
     _cells: dict[int, list[str]] = field(default_factory=dict)
     _new: list[dict[str, Any]] = field(default_factory=list)
     _failed: list[tuple[int, str]] = field(default_factory=list)
-    _spans: list[Span] = field(default_factory=list)
+    _spans: list[SeqSpan] = field(default_factory=list)
 
-    def leave(self, batch: AnyRow) -> list[Span]:
+    def leave(self, batch: AnyRow) -> list[SeqSpan]:
         """Take a batch's free ends away from it; what stays keeps the row, and its attempts."""
-        span = Span(batch.first_seq, batch.first_seq + batch.size - 1)
+        span = SeqSpan(batch.first_seq, batch.first_seq + batch.size - 1)
         self._take_cells(span)
         seqs = [row.seq for row in self.waiting(span)] if batch.pending < batch.size else None
-        ends, kept = ([span], None) if seqs is None else free_ends(seqs, span)
+        ends, kept = ([span], None) if seqs is None else split_waiting_ends(seqs, span)
         if kept is None:
             gone = {"state": BatchState.REPLACED, "size": 0, "pending": 0, "parts": 0}
             self._change(batch.id, gone)
@@ -151,7 +151,7 @@ class _GroupMove:
         self._keep(batch, kept)
         return ends
 
-    def waiting(self, span: Span) -> Sequence[AnyRow]:
+    def waiting(self, span: SeqSpan) -> Sequence[AnyRow]:
         """The rows of pending messages in a span."""
         return self.conn.execute(
             select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.variables, MESSAGE.c.parts)
@@ -163,7 +163,7 @@ class _GroupMove:
             .order_by(MESSAGE.c.seq)
         ).all()
 
-    def add(self, made: Planned, lane: Lane) -> None:
+    def add(self, made: PlannedBatch, lane: BatchGroup) -> None:
         """Note a new batch."""
         size, failed = made.span.last - made.span.first + 1, len(made.failed)
         self._failed += made.failed
@@ -205,12 +205,12 @@ class _GroupMove:
                 .values(state=MessageState.FAILED, error=given.c.reason, final_at=self.now)
             )
 
-    def _keep(self, batch: AnyRow, kept: Span) -> None:
+    def _keep(self, batch: AnyRow, kept: SeqSpan) -> None:
         """Settled messages keep their batch; those that wait between them go with it."""
         values: dict[str, Any] = {"first_seq": kept.first, "size": kept.last - kept.first + 1}
         rows = self.waiting(kept)
         if rows:
-            made = planned(list(self.render(rows)), self.limits)
+            made = plan_batch(list(self.render(rows)), self.limits)
             self._failed += made.failed
             left = len(rows) - len(made.failed)
             values |= {
@@ -227,7 +227,7 @@ class _GroupMove:
         again = {"fence": BATCH.c.fence + 1, "tries": 0, "not_before": None}
         self.conn.execute(update_(BATCH).where(BATCH.c.id == batch_id).values(again | values))
 
-    def _packed(self, span: Span) -> dict[str, Any]:
+    def _packed(self, span: SeqSpan) -> dict[str, Any]:
         cells = [self._cells[seq] for seq in range(span.first, span.last + 1)]
         return {
             "campaign_id": self.campaign_id,
@@ -235,7 +235,7 @@ class _GroupMove:
             "cells": pack_cells(cells),
         }
 
-    def _take_cells(self, span: Span) -> None:
+    def _take_cells(self, span: SeqSpan) -> None:
         where = (
             SOURCE_ROWS.c.campaign_id == self.campaign_id, SOURCE_ROWS.c.first_seq == span.first
         )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 
 from dispatcher.errors import ErrorKind
-from dispatcher.policy.breaker import Breaker, Health, next_credit_check_s, next_look_s
+from dispatcher.policy.breaker import Breaker, Health, next_credit_check_s, next_probe_s
 from dispatcher.store import accounts, batches
 from dispatcher.store.table_values import AnyRow
 from dispatcher.store.tables import ACCOUNT, AUDIT
@@ -146,7 +146,7 @@ def mark_unreachable(
         .where(ACCOUNT.c.name == account.name)
         .values(
             breaker_reason=reason,
-            check_at=now + timedelta(seconds=next_look_s(account.checks, random)),
+            check_at=now + timedelta(seconds=next_probe_s(account.checks, random)),
             checks=account.checks + 1,
             check_lease_until=None,
         )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import BigInteger, Connection, Text, select
 
-from dispatcher.policy.reconciliation import Note, Standing
+from dispatcher.policy.reconciliation import DoubtNote, OtherMessages
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import alternate_ids
 from dispatcher.store.doubts import DoubtfulRequest
@@ -43,13 +43,13 @@ def find_answer_times(
     return {
         row.provider_message_id: row.ended_at
         for row in rows
-        if not Note(row.note or 0) & Note.FOUND
+        if not DoubtNote(row.note or 0) & DoubtNote.FOUND
     }
 
 
 def load_known_ids(
     conn: Connection, doubtful: DoubtfulRequest, listed: Collection[str]
-) -> dict[int, Standing]:
+) -> dict[int, OtherMessages]:
     """What else is known of the numbers in doubt; `listed` are the ids a look shows for them."""
     numbers = [recipient.msisdn for recipient in doubtful.recipients]
     held, matched = defaultdict[int, set[str]](set), defaultdict[int, set[str]](set)
@@ -68,7 +68,7 @@ def load_known_ids(
     since = doubtful.begun_at - timedelta(days=1)
     for row in others:
         if row.provider_message_id is not None:
-            by_look = Note(row.note or 0) & Note.FOUND
+            by_look = DoubtNote(row.note or 0) & DoubtNote.FOUND
             (matched if by_look else held)[row.msisdn].add(row.provider_message_id)
         elif row.outcome == AttemptOutcome.OPEN:
             busy.add(row.msisdn)
@@ -78,7 +78,7 @@ def load_known_ids(
         if other.provider_message_id not in matched[other.msisdn]:
             held[other.msisdn].add(other.provider_message_id)
     return {
-        number: Standing(
+        number: OtherMessages(
             held=frozenset(held[number]),
             matched=frozenset(matched[number]),
             nameless=nameless[number],

@@ -4,14 +4,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from dispatcher.policy.reconciliation import Note
+from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store import campaigns
 from dispatcher.store.decisions import reopen_batch
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE
 
 #: It failed after it was in doubt: it may have been accepted.
-_GIVEN_UP = MESSAGE.c.note.bitwise_and(int(Note.DROPPED)) != 0
+_GIVEN_UP = MESSAGE.c.note.bitwise_and(int(DoubtNote.DROPPED)) != 0
 
 
 def batches_with_failures(conn: Connection, campaign_id: int) -> list[int]:

@@ -244,7 +244,7 @@ class Message(SQLModel, table=True):
     provider_message_id: str | None = _text()
     error_code: str | None = _text()
     error: str | None = _text()
-    #: What is known of its doubt (`reconcile.Note`); NULL where there never was any.
+    #: What is known of its doubt (`reconciliation.DoubtNote`); NULL where there never was any.
     note: int | None = Field(default=None, sa_column=Column(SmallInteger))
     #: JSON array of the values of the text's placeholders, in its order; NULL where it has none.
     variables: str | None = _text()

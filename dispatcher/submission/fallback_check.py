@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from dispatcher.campaigns.content import resolve_content
 from dispatcher.campaigns.gate import check_windows_open
 from dispatcher.errors import Refused
-from dispatcher.policy.routes import Leg
+from dispatcher.policy.routes import AccountRoute
 from dispatcher.providers.base import Provider, RequestedRoute
 from dispatcher.submission.request import ValidatedSubmission
 from dispatcher.types import Route
@@ -18,7 +18,7 @@ def check_fallback(
     account: str,
     provider: Provider,
     resolve: Callable[[RequestedRoute], Route],
-) -> Leg:
+) -> AccountRoute:
     """The way by a fallback account: its own sender and template, else the campaign's.
 
     Raises Refused, naming the account, where the campaign could not leave by it.
@@ -41,7 +41,7 @@ def check_fallback(
             f"fallback account {account}: its template is not the text of this campaign",
             "give --text, so that both accounts send the same",
         )
-    return Leg(account, route)
+    return AccountRoute(account, route)
 
 
 @contextmanager

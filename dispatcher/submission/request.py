@@ -14,12 +14,12 @@ from dispatcher.campaigns.content import Content, ResolvedContent
 from dispatcher.campaigns.gate import CampaignConstraints, windows_open
 from dispatcher.campaigns.timing import Timing
 from dispatcher.numbers.msisdn import NumberReader
-from dispatcher.policy.routes import Leg
+from dispatcher.policy.routes import AccountRoute
 from dispatcher.providers.base import Provider, ProviderSettings
 from dispatcher.recipients.reader import RecipientFile
 from dispatcher.recipients.validation import RowValidator
 from dispatcher.status import Kind
-from dispatcher.text.template import BoundTemplate, fold
+from dispatcher.text.template import BoundTemplate, fold_name
 from dispatcher.types import Route
 from dispatcher.windows.recipient_zones import ZoneChoice, recipient_zone
 from dispatcher.windows.zone_names import ZoneError
@@ -77,7 +77,7 @@ class ValidatedSubmission:
     file: RecipientFile
     template: BoundTemplate
     #: Where it goes on while its account is out of service, in this order.
-    fallbacks: Sequence[Leg] = ()
+    fallbacks: Sequence[AccountRoute] = ()
     #: The settings of these accounts.
     fallback_settings: Mapping[str, ProviderSettings] = field(default_factory=dict)
 
@@ -107,7 +107,7 @@ class ValidatedSubmission:
     @property
     def zone_column(self) -> str | None:
         """The header of the column that says a recipient's time zone, if the file has one."""
-        return next((name for name in self.file.headers if fold(name) in _ZONE_HEADERS), None)
+        return next((name for name in self.file.headers if fold_name(name) in _ZONE_HEADERS), None)
 
     def row_validator(self) -> RowValidator:
         """The file's rows against this text."""

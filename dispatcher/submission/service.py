@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from dispatcher.campaigns.content import resolve_content, try_request
 from dispatcher.campaigns.gate import check_windows_open
 from dispatcher.errors import Refused
-from dispatcher.local.liveness import is_gone, own_name
-from dispatcher.policy.routes import Leg, stored
+from dispatcher.local.liveness import has_ended, own_process_name
+from dispatcher.policy.routes import AccountRoute, routes_to_json
 from dispatcher.providers.base import Provider, RequestedRoute
 from dispatcher.recipients.reader import open_recipients
 from dispatcher.recipients.validation import Preview, RejectedRow
@@ -30,7 +30,7 @@ from dispatcher.store.table_values import AnyRow
 from dispatcher.submission.fallback_check import naming_account
 from dispatcher.submission.import_writer import LEASE, ImportWriter
 from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
-from dispatcher.text.segments import measure
+from dispatcher.text.segments import measure_text
 from dispatcher.types import Route
 
 _SAME_WITHIN = timedelta(hours=24)
@@ -177,7 +177,7 @@ def import_lists(store: Store, ready: ValidatedSubmission) -> CompleteImport:
             "a text to contact lists has no placeholders: their columns are not known here",
             "leave out {{…}}",
         )
-    size = measure(ready.content.text)
+    size = measure_text(ready.content.text)
     lists = ready.request.content.contact_lists
     everybody = NewMessage(seq=0, row=1, msisdn=0, parts=size.parts, variables=None)
     batch = NewBatch(
@@ -236,7 +236,7 @@ def _fenced_off(conn: Connection, ready: ValidatedSubmission) -> RunningImport |
     if left is None:
         return None
     now = store_now(conn)
-    if left.import_lease_until > now and not is_gone(left.import_writer):
+    if left.import_lease_until > now and not has_ended(left.import_writer):
         raise Refused(
             f"the same file or key is being submitted right now, as campaign {left.id}",
             f"wait for it to end; if it was killed, try again after {left.import_lease_until:%H:%M}"
@@ -262,14 +262,14 @@ def _started(conn: Connection, ready: ValidatedSubmission) -> RunningImport:
         "template": ready.route.template,
         "sender_ref": ready.route.sender_ref,
         "template_ref": ready.route.template_ref,
-        "routes": stored([Leg(order.account, ready.route), *ready.fallbacks]),
+        "routes": routes_to_json([AccountRoute(order.account, ready.route), *ready.fallbacks]),
         **order.content.stored_columns(ready.content),
         "columns": orjson.dumps(ready.file.file_headers if order.keep_columns else ()).decode(),
         "source_name": order.source_name,
         "content_key": ready.content_key,
         "idempotency_key": order.idempotency_key,
         "on_doubt": order.on_doubt,
-        "import_writer": own_name(),
+        "import_writer": own_process_name(),
         **order.timing.stored_columns(),
         "created_at": now,
     }

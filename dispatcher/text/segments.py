@@ -49,7 +49,7 @@ class Measure:
 _ONE_BASIC_PART: Final = tuple(Measure(Encoding.GSM7, n, 1) for n in range(_GSM7_SIZES[0] + 1))
 
 
-def measure(text: str) -> Measure:
+def measure_text(text: str) -> Measure:
     """How `text` travels. A part never ends between an escape and its character, nor in a
     surrogate pair. An empty text is one part, as a provider would charge it.
     """
@@ -57,12 +57,14 @@ def measure(text: str) -> Measure:
         return _ONE_BASIC_PART[len(text)]
     if _ODD.search(text):
         pairs = _ASTRAL.sub(_HIGH_SURROGATE + "\udc00", text)
-        return Measure(Encoding.UCS2, len(pairs), _parts(pairs, _HIGH_SURROGATE, *_UCS2_SIZES))
+        return Measure(
+            Encoding.UCS2, len(pairs), _count_parts(pairs, _HIGH_SURROGATE, *_UCS2_SIZES)
+        )
     septets = _EXTENDED.sub(_ESCAPE + "e", text)
-    return Measure(Encoding.GSM7, len(septets), _parts(septets, _ESCAPE, *_GSM7_SIZES))
+    return Measure(Encoding.GSM7, len(septets), _count_parts(septets, _ESCAPE, *_GSM7_SIZES))
 
 
-def _parts(units: str, first_of_pair: str, alone: int, each: int) -> int:
+def _count_parts(units: str, first_of_pair: str, alone: int, each: int) -> int:
     """Into how many parts `units` go where no part may end on `first_of_pair`."""
     length = len(units)
     if length <= alone:
@@ -78,7 +80,7 @@ def _parts(units: str, first_of_pair: str, alone: int, each: int) -> int:
     return parts
 
 
-def odd_characters(text: str) -> list[str]:
+def non_gsm_characters(text: str) -> list[str]:
     """The distinct characters that force UCS-2, in the order of their first appearance."""
     return list(dict.fromkeys(_ODD.findall(text)))
 

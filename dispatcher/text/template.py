@@ -20,13 +20,13 @@ class RenderError(ValueError):
     """Why the text cannot be made for a row: a sentence for a person, without the row's values."""
 
 
-def fold(name: str) -> str:
+def fold_name(name: str) -> str:
     """What two column names have in common when they are the same to a person."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Placeholder:
     """A placeholder as written; `default` is None where the text gives none."""
 
     name: str
@@ -38,7 +38,7 @@ class TextTemplate:
     """A parsed text: `literals` stand before, between and after `slots`."""
 
     literals: tuple[str, ...]
-    slots: tuple[Slot, ...]
+    slots: tuple[Placeholder, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -47,15 +47,15 @@ class TextTemplate:
         A single brace, and a `}}` that closes nothing, are plain text.
         """
         literals: list[str] = []
-        slots: list[Slot] = []
+        slots: list[Placeholder] = []
         end = 0
         for match in _PLACEHOLDER.finditer(text):
-            literals.append(_literal(text, end, match.start()))
+            literals.append(_literal_between(text, end, match.start()))
             if not (name := match[1].strip()):
-                raise _malformed(text, match.start())
-            slots.append(Slot(name, match[2]))
+                raise _malformed_error(text, match.start())
+            slots.append(Placeholder(name, match[2]))
             end = match.end()
-        literals.append(_literal(text, end, len(text)))
+        literals.append(_literal_between(text, end, len(text)))
         return cls(tuple(literals), tuple(slots))
 
     @property
@@ -63,7 +63,7 @@ class TextTemplate:
         """The distinct names (ignoring case), as first written."""
         distinct: dict[str, str] = {}
         for slot in self.slots:
-            distinct.setdefault(fold(slot.name), slot.name)
+            distinct.setdefault(fold_name(slot.name), slot.name)
         return tuple(distinct.values())
 
     def bind(self, headers: Sequence[str]) -> "BoundTemplate":
@@ -72,7 +72,7 @@ class TextTemplate:
         Raises Refused for a field without a column, even where it has a default, and for one whose
         name two columns have.
         """
-        return BoundTemplate(self, headers, [_column(name, headers) for name in self.fields])
+        return BoundTemplate(self, headers, [_find_column(name, headers) for name in self.fields])
 
 
 class BoundTemplate:
@@ -83,8 +83,8 @@ class BoundTemplate:
     ) -> None:
         self.columns: Final = tuple(columns)
         self._headers = [headers[column] for column in columns]
-        places = {fold(name): place for place, name in enumerate(template.fields)}
-        self._slots = [(places[fold(slot.name)], slot.default) for slot in template.slots]
+        places = {fold_name(name): place for place, name in enumerate(template.fields)}
+        self._slots = [(places[fold_name(slot.name)], slot.default) for slot in template.slots]
         self._literals = template.literals
         self._fill: Callable[..., str] = _format_string(
             template.literals, [place for place, _ in self._slots]
@@ -123,14 +123,14 @@ class BoundTemplate:
         return "".join(pieces)
 
 
-def _literal(text: str, start: int, end: int) -> str:
+def _literal_between(text: str, start: int, end: int) -> str:
     stray = text.find("{{", start, end)
     if stray >= 0:
-        raise _malformed(text, stray)
+        raise _malformed_error(text, stray)
     return text[start:end]
 
 
-def _malformed(text: str, at: int) -> Refused:
+def _malformed_error(text: str, at: int) -> Refused:
     shown = text[at : at + _PLACE_SHOWN] + ("…" if len(text) > at + _PLACE_SHOWN else "")
     return Refused(
         f"the text has a malformed placeholder at character {at + 1}: {shown}",
@@ -138,9 +138,9 @@ def _malformed(text: str, at: int) -> Refused:
     )
 
 
-def _column(name: str, headers: Sequence[str]) -> int:
-    wanted = fold(name)
-    folded = [fold(header) for header in headers]
+def _find_column(name: str, headers: Sequence[str]) -> int:
+    wanted = fold_name(name)
+    folded = [fold_name(header) for header in headers]
     if folded.count(wanted) == 1:
         return folded.index(wanted)
     if wanted in folded:

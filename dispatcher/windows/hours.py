@@ -21,7 +21,7 @@ from dispatcher.windows.syntax import (
 from dispatcher.windows.wall_clock import end_instant, first_instant
 
 #: A span of time: seconds since 1970 UTC, the end excluded.
-Stretch = tuple[int, int]
+TimeSpan = tuple[int, int]
 
 SECONDS_OF_A_DAY: Final = 24 * 60 * 60
 #: UTC days are counted from 1970-01-01, which is day 0.
@@ -60,7 +60,7 @@ class Hours:
             for start in (day * MINUTES_OF_A_DAY + window.start,)
         ]
         spans += [(start - week, end - week) for start, end in spans]  # Sunday night
-        return not self.windows or any(s <= 0 and e >= week for s, e in merged(spans))
+        return not self.windows or any(s <= 0 and e >= week for s, e in merge_spans(spans))
 
     @property
     def days(self) -> tuple[int, int] | None:
@@ -71,30 +71,32 @@ class Hours:
         first, last = min(r.first for r in ranges), max(r.last for r in ranges)
         return first.toordinal() - _DAY_0 - 2, last.toordinal() - _DAY_0 + 2
 
-    def on(self, day: int) -> list[Stretch]:
+    def on(self, day: int) -> list[TimeSpan]:
         """What is open on a UTC day (1970-01-01 is 0), cut to that day, in order."""
         begin = day * SECONDS_OF_A_DAY
         whole = [(begin, begin + SECONDS_OF_A_DAY)]
         dates = [date.fromordinal(_DAY_0 + day + step) for step in _LOCAL_DATES]
         opened = whole
         if self.windows:
-            opened = overlap(whole, merged(s for each in dates for s in self._begun_on(each)))
+            opened = intersect_spans(
+                whole, merge_spans(s for each in dates for s in self._begun_on(each))
+            )
         closed = [
             span
             for each in dates
             if any(each in blackout for blackout in self.blackouts)
             if (span := self._span(each, 0, MINUTES_OF_A_DAY)) is not None
         ]
-        return _without(opened, merged(closed)) if closed else opened
+        return subtract_spans(opened, merge_spans(closed)) if closed else opened
 
-    def _begun_on(self, day: date) -> Iterator[Stretch]:
+    def _begun_on(self, day: date) -> Iterator[TimeSpan]:
         own = [window for window in self.windows if window.dates and day in window.dates]
         weekday = day.weekday()
         for window in own or [w for w in self.windows if weekday in w.weekdays]:
             if (span := self._span(day, window.start, window.end)) is not None:
                 yield span
 
-    def _span(self, day: date, start: int, end: int) -> Stretch | None:
+    def _span(self, day: date, start: int, end: int) -> TimeSpan | None:
         """Minutes of a local date as a stretch; None where the clock skips them all."""
         midnight = datetime.combine(day, time())
         first = first_instant(midnight + timedelta(minutes=start), self.zone)
@@ -102,9 +104,9 @@ class Hours:
         return (first, last) if first < last else None
 
 
-def merged(spans: Iterable[Stretch]) -> list[Stretch]:
+def merge_spans(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
     """The same time as stretches that neither overlap nor touch, in order."""
-    result: list[Stretch] = []
+    result: list[TimeSpan] = []
     for start, end in sorted(spans):
         if result and start <= result[-1][1]:
             result[-1] = (result[-1][0], max(end, result[-1][1]))
@@ -113,7 +115,7 @@ def merged(spans: Iterable[Stretch]) -> list[Stretch]:
     return result
 
 
-def overlap(some: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stretch]:
+def intersect_spans(some: Sequence[TimeSpan], others: Sequence[TimeSpan]) -> list[TimeSpan]:
     """What lies in both; each in order and without overlaps."""
     return [
         (start, end)
@@ -123,8 +125,8 @@ def overlap(some: Sequence[Stretch], others: Sequence[Stretch]) -> list[Stretch]
     ]
 
 
-def _without(opened: Sequence[Stretch], closed: Sequence[Stretch]) -> list[Stretch]:
+def subtract_spans(opened: Sequence[TimeSpan], closed: Sequence[TimeSpan]) -> list[TimeSpan]:
     edges = [edge for span in closed for edge in span]
     ends = [opened[0][0], *edges, opened[-1][1]] if opened else []
     gaps = [(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
-    return overlap(opened, gaps)
+    return intersect_spans(opened, gaps)

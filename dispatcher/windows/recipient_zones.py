@@ -48,7 +48,7 @@ def recipient_zone(explicit: str | None, msisdn: int, default: tzinfo) -> ZoneCh
     """
     if explicit is not None and explicit.strip():
         return ZoneChoice(_key_of_text(explicit), ZoneSource.COLUMN)
-    if zones := zones_of(msisdn):
+    if zones := possible_zones(msisdn):
         key = _key_of_names(zones)
         return ZoneChoice(key, ZoneSource.SEVERAL if "," in key else ZoneSource.NUMBER)
     return ZoneChoice(zone_key([default]), ZoneSource.CAMPAIGN)
@@ -65,7 +65,7 @@ def zones_of_key(key: str) -> tuple[tzinfo, ...]:
     return tuple(map(parse_zone, key.split(",")))
 
 
-def zones_of(msisdn: int) -> frozenset[str]:
+def possible_zones(msisdn: int) -> frozenset[str]:
     """IANA names of the zones that a number which can receive SMS may be in; empty if unknown.
 
     Where its area code says where it is: the zones that libphonenumber knows for that. Else all
@@ -74,33 +74,33 @@ def zones_of(msisdn: int) -> frozenset[str]:
     MsisdnError for digits that no calling code begins.
     """
     code = calling_code(msisdn)
-    if (settled := _of_calling_code(code)) is not None:
+    if (settled := _zones_of_calling_code(code)) is not None:
         return settled
     import phonenumbers
     from phonenumbers.timezone import time_zones_for_geographical_number
 
     number = phonenumbers.parse(f"+{msisdn}")
     if not phonenumbers.is_number_geographical(number):
-        of_country = _of_country(phonenumbers.region_code_for_number(number))
+        of_country = _zones_of_country(phonenumbers.region_code_for_number(number))
         if of_country:
             return of_country
     return frozenset(time_zones_for_geographical_number(number)) - {_UNKNOWN}
 
 
 @cache
-def _of_calling_code(code: int) -> frozenset[str] | None:
+def _zones_of_calling_code(code: int) -> frozenset[str] | None:
     """The answer for all numbers of a calling code, where it is of one country with one clock."""
     import phonenumbers
 
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
     if len(regions) > 1:
         return None
-    of_country = _of_country(regions[0])
-    return of_country if len(_meanings(of_country)) == 1 else None
+    of_country = _zones_of_country(regions[0])
+    return of_country if len(_distinct_clocks(of_country)) == 1 else None
 
 
 @cache
-def _of_country(country: str | None) -> frozenset[str]:
+def _zones_of_country(country: str | None) -> frozenset[str]:
     return frozenset(_zones_by_country().get(country or "", ()))
 
 
@@ -127,11 +127,11 @@ def _key_of_names(names: frozenset[str]) -> str:
 
 
 #: What a clock shows over the compared years: (since when, seconds east of UTC).
-_Meaning = tuple[tuple[int, int], ...]
+_OffsetChanges = tuple[tuple[int, int], ...]
 
 
 @cache
-def _meaning(zone: tzinfo) -> _Meaning:
+def _offset_changes(zone: tzinfo) -> _OffsetChanges:
     year = datetime.now(UTC).year
     start = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
     end = int(datetime(year + _YEARS_COMPARED, 1, 1, tzinfo=UTC).timestamp())
@@ -154,17 +154,17 @@ def _offset_s(instant: int, zone: tzinfo) -> int:
     return round((offset or timedelta()).total_seconds())
 
 
-def _meanings(names: Iterable[str]) -> set[_Meaning]:
-    return {_meaning(parse_zone(name)) for name in names}
+def _distinct_clocks(names: Iterable[str]) -> set[_OffsetChanges]:
+    return {_offset_changes(parse_zone(name)) for name in names}
 
 
 def _best_known(zone: tzinfo) -> str:
-    return _best_known_names().get(_meaning(zone)) or zone_name(zone)
+    return _best_known_names().get(_offset_changes(zone)) or zone_name(zone)
 
 
 @cache
-def _best_known_names() -> dict[_Meaning, str]:
+def _best_known_names() -> dict[_OffsetChanges, str]:
     """The IANA database's zonenow.tab: for each clock of today its most populous zone."""
     table = (files("tzdata") / "zoneinfo" / "zonenow.tab").read_text(encoding="utf-8")
     names = [line.split("\t")[2] for line in table.splitlines() if not line.startswith("#")]
-    return {_meaning(parse_zone(name)): name for name in names}
+    return {_offset_changes(parse_zone(name)): name for name in names}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Final
 
-from dispatcher.windows.hours import SECONDS_OF_A_DAY, Hours, Stretch, overlap
+from dispatcher.windows.hours import SECONDS_OF_A_DAY, Hours, TimeSpan, intersect_spans
 from dispatcher.windows.zone_names import parse_zone, zone_name
 
 #: How far ahead openings and closings are looked for.
@@ -30,7 +30,7 @@ class Schedule:
     """
 
     hours: tuple[Hours, ...] = ()
-    _days: dict[int, list[Stretch]] = field(
+    _days: dict[int, list[TimeSpan]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -80,7 +80,7 @@ class Schedule:
 
     def is_open(self, at: datetime) -> bool:
         """Whether a request may start at that instant."""
-        instant = _utc(at).timestamp()
+        instant = _as_utc(at).timestamp()
         if not self.hours:
             return True
         return any(start <= instant < end for start, end in self._day(_day_of(instant)))
@@ -90,19 +90,19 @@ class Schedule:
 
         None also where nothing opens within HORIZON of `at`, or of the first date that has windows.
         """
-        at, limit = _utc(at), _utc(limit or _LATEST)
+        at, limit = _as_utc(at), _as_utc(limit or _LATEST)
         if at >= limit or self.is_open(at):
             return at if at < limit else None
         instant = at.timestamp()
         for day in self._days_between(instant, limit.timestamp()):
             for start, _end in self._day(day):
                 if start > instant:
-                    return opening if (opening := _time(start)) < limit else None
+                    return opening if (opening := _as_datetime(start)) < limit else None
         return None
 
     def closes_at(self, at: datetime) -> datetime | None:
         """When what is open at `at` ends: `at` where it is closed, None if not in HORIZON."""
-        at = _utc(at)
+        at = _as_utc(at)
         if not self.is_open(at):
             return at
         until = at + HORIZON
@@ -116,18 +116,18 @@ class Schedule:
 
         They end before `until` where nothing opens for HORIZON.
         """
-        since, until = _utc(since), _utc(until)
+        since, until = _as_utc(since), _as_utc(until)
         for start, end in self._spans(since.timestamp(), until.timestamp()):
-            yield max(since, _time(start)), min(until, _time(end))
+            yield max(since, _as_datetime(start)), min(until, _as_datetime(end))
 
-    def _spans(self, since: float, until: float) -> Iterator[Stretch]:
+    def _spans(self, since: float, until: float) -> Iterator[TimeSpan]:
         """Stretches, not touching each other, that end after `since` and begin before `until`."""
         if since >= until:
             return
         if not self.hours:
             yield int(since), int(until) + 1
             return
-        held: Stretch | None = None
+        held: TimeSpan | None = None
         for day in self._days_between(since, until):
             for start, end in self._day(day):
                 if end <= since or start >= until:
@@ -157,13 +157,13 @@ class Schedule:
                 return
             yield day
 
-    def _day(self, day: int) -> list[Stretch]:
+    def _day(self, day: int) -> list[TimeSpan]:
         found = self._days.get(day)
         if found is None:
             begin = day * SECONDS_OF_A_DAY
             found = [(begin, begin + SECONDS_OF_A_DAY)]
             for hours in self.hours:
-                found = overlap(found, hours.on(day))
+                found = intersect_spans(found, hours.on(day))
                 if not found:
                     break
             if len(self._days) >= _REMEMBERED:
@@ -176,7 +176,7 @@ class Schedule:
 ALWAYS: Final = Schedule()
 
 
-def _utc(at: datetime) -> datetime:
+def _as_utc(at: datetime) -> datetime:
     if at.utcoffset() is None:
         raise ValueError("a time without zone has no place in a schedule")
     return at.astimezone(UTC)
@@ -186,5 +186,5 @@ def _day_of(instant: float) -> int:
     return int(instant // SECONDS_OF_A_DAY)
 
 
-def _time(instant: int) -> datetime:
+def _as_datetime(instant: int) -> datetime:
     return datetime.fromtimestamp(instant, UTC)

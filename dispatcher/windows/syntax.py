@@ -44,9 +44,9 @@ class Window:
     end: int
 
     def __str__(self) -> str:
-        days = str(self.dates) if self.dates else _written_days(self.weekdays)
+        days = str(self.dates) if self.dates else _format_days(self.weekdays)
         last = self.end if self.end <= MINUTES_OF_A_DAY else self.end - MINUTES_OF_A_DAY
-        return f"{days} {_written_time(self.start)}-{_written_time(last)}"
+        return f"{days} {_format_time(self.start)}-{_format_time(last)}"
 
 
 def parse_windows(texts: Iterable[str]) -> tuple[Window, ...]:
@@ -58,7 +58,7 @@ def parse_windows(texts: Iterable[str]) -> tuple[Window, ...]:
     Without days a window is of every day, or of the days before it in the same text. Over midnight
     it belongs to the day on which it begins. Raises WindowError.
     """
-    return tuple(dict.fromkeys(window for text in texts for window in _windows(text)))
+    return tuple(dict.fromkeys(window for text in texts for window in _parse_text(text)))
 
 
 def parse_blackouts(texts: Iterable[str]) -> tuple[DateRange, ...]:
@@ -67,7 +67,7 @@ def parse_blackouts(texts: Iterable[str]) -> tuple[DateRange, ...]:
     Raises WindowError.
     """
     pieces = [(piece.strip(), text) for text in texts for piece in text.split(",")]
-    return tuple(dict.fromkeys(_dates(piece, text) for piece, text in pieces))
+    return tuple(dict.fromkeys(_parse_dates(piece, text) for piece, text in pieces))
 
 
 _DAY_NAMES: Final = (
@@ -87,7 +87,7 @@ _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _Days = frozenset[int] | DateRange
 
 
-def _windows(text: str) -> Iterator[Window]:
+def _parse_text(text: str) -> Iterator[Window]:
     days: list[_Days] = []
     are_used = False
     for piece in _SPACED_DASH.sub("-", text.translate(_DASHES)).split(","):
@@ -96,16 +96,16 @@ def _windows(text: str) -> Iterator[Window]:
         if named is not None:
             if are_used:
                 days, are_used = [], False
-            days.append(_named_days(named.strip().lower(), text))
+            days.append(_parse_days(named.strip().lower(), text))
         if match:
             are_used = bool(days)
-            start, end = _hours(match["hours"], text)
-            yield from _of_days(days or [_EVERY_DAY], start, end)
+            start, end = _parse_hours(match["hours"], text)
+            yield from _windows_on_days(days or [_EVERY_DAY], start, end)
     if days and not are_used:
         raise WindowError(f"{text!r} names days without hours; write mon-fri 09:00-18:00")
 
 
-def _of_days(days: Iterable[_Days], start: int, end: int) -> Iterator[Window]:
+def _windows_on_days(days: Iterable[_Days], start: int, end: int) -> Iterator[Window]:
     weekdays = frozenset[int]()
     for each in days:
         if isinstance(each, DateRange):
@@ -116,64 +116,70 @@ def _of_days(days: Iterable[_Days], start: int, end: int) -> Iterator[Window]:
         yield Window(weekdays, None, start, end)
 
 
-def _named_days(piece: str, text: str) -> _Days:
+def _parse_days(piece: str, text: str) -> _Days:
     if piece == "daily":
         return _EVERY_DAY
     if piece[:4].isdecimal() and piece[4:5] == "-":
-        return _dates(piece, text)
+        return _parse_dates(piece, text)
     first, dash, last = piece.partition("-")
     try:
         begin, end = _WEEKDAYS[first], _WEEKDAYS[last if dash else first]
     except KeyError as unknown:
         raise WindowError(
-            f"{_place(unknown.args[0], text)} is no day; write mon, mon-fri, daily, or a date"
+            f"{_quote_place(unknown.args[0], text)} is no day; write mon, mon-fri, daily, or a date"
             " such as 2026-12-24, and hours such as 09:00-18:00"
         ) from None
     return frozenset((begin + step) % 7 for step in range((end - begin) % 7 + 1))
 
 
-def _hours(piece: str, text: str) -> tuple[int, int]:
-    start, end = (_minutes(each, piece, text) for each in piece.split("-"))
+def _parse_hours(piece: str, text: str) -> tuple[int, int]:
+    start, end = (_parse_minutes(each, piece, text) for each in piece.split("-"))
     if start == MINUTES_OF_A_DAY:
-        raise WindowError(f"{_place(piece, text)} begins at 24:00; write 00:00 and the day after")
+        raise WindowError(
+            f"{_quote_place(piece, text)} begins at 24:00; write 00:00 and the day after"
+        )
     if start == end:
-        raise WindowError(f"{_place(piece, text)} has no length; the whole day is 00:00-24:00")
+        raise WindowError(
+            f"{_quote_place(piece, text)} has no length; the whole day is 00:00-24:00"
+        )
     return start, end if end > start else end + MINUTES_OF_A_DAY
 
 
-def _minutes(time: str, piece: str, text: str) -> int:
+def _parse_minutes(time: str, piece: str, text: str) -> int:
     match = _TIME.fullmatch(time)
     minutes = int(match[1]) * 60 + int(match[2]) if match and int(match[2]) < 60 else None
     if minutes is None or minutes > MINUTES_OF_A_DAY:
-        raise WindowError(f"{_place(piece, text)} are no hours; write 09:00-18:00, up to 24:00")
+        raise WindowError(
+            f"{_quote_place(piece, text)} are no hours; write 09:00-18:00, up to 24:00"
+        )
     return minutes
 
 
-def _dates(piece: str, text: str) -> DateRange:
+def _parse_dates(piece: str, text: str) -> DateRange:
     first, dots, last = (each.strip() for each in piece.partition(".."))
-    begin = _date(first)
-    end = _date(last) if dots else begin
+    begin = _parse_date(first)
+    end = _parse_date(last) if dots else begin
     if begin is None or end is None:
         raise WindowError(
-            f"{_place(piece, text)} is no date; write 2026-12-25, or 2026-12-24..2026-12-26"
+            f"{_quote_place(piece, text)} is no date; write 2026-12-25, or 2026-12-24..2026-12-26"
         )
     if end < begin:
-        raise WindowError(f"{_place(piece, text)} ends before it begins")
+        raise WindowError(f"{_quote_place(piece, text)} ends before it begins")
     return DateRange(begin, end)
 
 
-def _place(piece: str, text: str) -> str:
+def _quote_place(piece: str, text: str) -> str:
     return repr(text) if piece == text else f"{text!r}: {piece!r}"
 
 
-def _date(text: str) -> date | None:
+def _parse_date(text: str) -> date | None:
     try:
         return date.fromisoformat(text) if _DATE.fullmatch(text) else None
     except ValueError:
         return None
 
 
-def _written_days(weekdays: frozenset[int]) -> str:
+def _format_days(weekdays: frozenset[int]) -> str:
     if weekdays == _EVERY_DAY:
         return "daily"
     runs: list[list[int]] = []
@@ -188,5 +194,5 @@ def _written_days(weekdays: frozenset[int]) -> str:
     )
 
 
-def _written_time(minutes: int) -> str:
+def _format_time(minutes: int) -> str:
     return f"{minutes // 60:02}:{minutes % 60:02}"

@@ -14,7 +14,7 @@ def first_instant(reading: datetime, zone: tzinfo) -> int:
 
     A reading that the clock skips is taken as the first one after the gap.
     """
-    early, late = _both(reading, zone)
+    early, late = _both_instants(reading, zone)
     return early if early <= late else _end_of_gap(late, early, zone)
 
 
@@ -24,11 +24,11 @@ def end_instant(reading: datetime, zone: tzinfo) -> int:
     Where the clock reads that minute twice, its second time counts (fold 1); where it skips it, the
     span ends at the gap.
     """
-    early, late = _both(reading - _MINUTE, zone)
+    early, late = _both_instants(reading - _MINUTE, zone)
     return late + 60 if early <= late else _end_of_gap(late, early, zone)
 
 
-def _both(reading: datetime, zone: tzinfo) -> tuple[int, int]:
+def _both_instants(reading: datetime, zone: tzinfo) -> tuple[int, int]:
     """By the offset before a transition, and by the one after it; equal far from one."""
     early = reading.replace(tzinfo=zone)
     return int(early.timestamp()), int(early.replace(fold=1).timestamp())

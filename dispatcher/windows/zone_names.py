@@ -28,7 +28,7 @@ def parse_zone(text: str) -> tzinfo:
     Raises ZoneError, also for abbreviations such as IST, which several countries use.
     """
     cleaned = text.strip().translate(_MINUS)
-    if name := _names().get(cleaned.casefold()):
+    if name := _names_by_folded().get(cleaned.casefold()):
         return ZoneInfo(name)
     if match := _OFFSET.fullmatch(cleaned):
         hours, minutes = int(match["hours"]), int(match["minutes"] or 0)
@@ -41,7 +41,7 @@ def parse_zone(text: str) -> tzinfo:
 
 def nearest_name(text: str) -> str | None:
     """The IANA name that was probably meant."""
-    names = _names()
+    names = _names_by_folded()
     near = get_close_matches(text.strip().casefold(), names, n=1, cutoff=0.8)
     return names[near[0]] if near else None
 
@@ -67,7 +67,7 @@ _MINUS: Final = str.maketrans({"−": "-", "–": "-"})
 
 
 @cache
-def _names() -> dict[str, str]:
+def _names_by_folded() -> dict[str, str]:
     """The names of the tzdata package by their case-folded form; Factory is no place."""
     listed = (files("tzdata") / "zones").read_text(encoding="ascii").split()
     return {name.casefold(): name for name in listed if name != "Factory"}

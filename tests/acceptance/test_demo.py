@@ -13,7 +13,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from dispatcher.local.celery import answers
+from dispatcher.local.celery import is_listening
 from tests.support.cli import clean_environment
 from tests.support.stage import fetched, wait_for
 
@@ -134,7 +134,7 @@ def test_flower_shows_its_tasks_from_a_worker_in_a_process_of_its_own(shown):
 
 def test_it_leaves_no_process_no_port_and_no_file(shown):
     assert not [kind for kind, process in shown.family.items() if process.is_running()]
-    assert not answers(shown.flower_port)
+    assert not is_listening(shown.flower_port)
     assert list(shown.folder.iterdir()) == []
     left = [path for path in shown.home.rglob("*") if path.is_file() and path != shown.home / "out"]
     assert left == []

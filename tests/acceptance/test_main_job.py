@@ -14,7 +14,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from dispatcher.local.celery import free_flower_port
+from dispatcher.local.celery import find_flower_port
 from dispatcher.simulator.texts import fits_gsm7
 from tests.support.simulator import status_of
 from tests.support.stage import KEY, Stage, disagreements, fetched, stage, wait_for
@@ -75,7 +75,7 @@ def run() -> Iterator[Run]:
     rate = {"messages_per_second": RATE}
     with stage(accounts={"main": rate}) as ours:
         ours.start(level="debug")
-        port = free_flower_port(None)
+        port = find_flower_port(None)
         flower = f"http://127.0.0.1:{port}"
         ours.celery(
             "flower", f"--port={port}", "--max-tasks=100000",

@@ -100,7 +100,7 @@ class Workers:
         try:
             return process.wait(within_s)
         finally:
-            children.kill(process)
+            children.kill_child(process)
 
     def wait(self, name: str, *, within_s: float = 40) -> int:
         """Its exit code, once it has ended by itself."""
@@ -112,7 +112,7 @@ class Workers:
         for process in self._running.values():
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGCONT)
-            children.kill(process)
+            children.kill_child(process)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ class Crew:
 
     def kill(self, name: str) -> None:
         """`kill -9`; the supervisor's next round starts it again."""
-        children.kill(self._running[name])
+        children.kill_child(self._running[name])
         self._asleep.pop(name, None)
         self._leaving.pop(name, None)
         self.start(name)
@@ -115,7 +115,7 @@ class Crew:
     def toggle_second_beat(self) -> None:
         """Two schedulers, or one again."""
         if "beat2" in self._running:
-            children.kill(self._running.pop("beat2"))
+            children.kill_child(self._running.pop("beat2"))
         else:
             self.start("beat2")
 
@@ -146,7 +146,7 @@ class Crew:
     def close(self) -> None:
         """Kill everybody."""
         for process in self._running.values():
-            children.kill(process)
+            children.kill_child(process)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dispatcher.policy.reconciliation import Note
+from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, MessageState
 from dispatcher.store.batches import LOST
 from dispatcher.store.engine import Store
@@ -139,10 +139,10 @@ def judge(
 
 
 def _judge_one(said: Findings, row: Any, accepted: list[dict[str, Any]]) -> None:
-    state, note = MessageState(row.state), Note(row.note or 0)
+    state, note = MessageState(row.state), DoubtNote(row.note or 0)
     what = f"…{row.msisdn % 10000} of batch message {row.campaign_id}/{row.seq}"
     if len(accepted) > 1:
-        if Note.RESENT in note:
+        if DoubtNote.RESENT in note:
             said.resent += 1
         else:
             said.doubles += 1

@@ -32,9 +32,9 @@ from dispatcher.campaigns.resolution import DoubtChoice
 from dispatcher.errors import Refused, StoreError
 from dispatcher.outbound.release import release
 from dispatcher.outbound.sweep import sweep
-from dispatcher.policy.rebatching import Limits, Waiting
-from dispatcher.policy.reconciliation import Note
-from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
+from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
+from dispatcher.policy.reconciliation import DoubtNote
+from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
 from dispatcher.recovery.spill import Answer, Polling
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import (
@@ -85,7 +85,7 @@ CHOSEN = {
 #: How a request may fare at the provider; without a verdict its first byte never left.
 FATES = ["accepted", "refused", "partial", "throttled", "lost answer", "lost request"]
 #: What the other account takes: fewer in a request.
-LIMITS = Limits(
+LIMITS = BatchLimits(
     max_recipients=2,
     max_bytes=10_000,
     max_parts=None,
@@ -422,13 +422,13 @@ class Promises(RuleBasedStateMachine):
             ids.append(f"id-{campaign_id}-{seq}-{one.attempt_id}")
             return Accepted(seq, ids[-1], None)
 
-        doubts_of = [Unsettled(seq, None, "no word of it") for seq in one.seqs]
+        doubts_of = [NotAccepted(seq, None, "no word of it") for seq in one.seqs]
         match fate:
             case "accepted":
                 accepted = [accept(seq) for seq in one.seqs]
                 return Verdict(outcome=AttemptOutcome.ANSWERED, accepted=accepted, job_id="job")
             case "refused":
-                refused = [Unsettled(seq, "42", "blocked") for seq in one.seqs]
+                refused = [NotAccepted(seq, "42", "blocked") for seq in one.seqs]
                 return Verdict(outcome=AttemptOutcome.REFUSED, rejected=refused)
             case "partial":  # in turn: accepted, refused, accepted but not mentioned
                 taken = [accept(seq) for seq in one.seqs[0::3]]
@@ -437,7 +437,7 @@ class Promises(RuleBasedStateMachine):
                 return Verdict(
                     outcome=AttemptOutcome.ANSWERED,
                     accepted=taken,
-                    rejected=[Unsettled(seq, "42", "blocked") for seq in one.seqs[1::3]],
+                    rejected=[NotAccepted(seq, "42", "blocked") for seq in one.seqs[1::3]],
                     doubtful=doubts_of[2::3],
                     job_id="job",
                 )
@@ -584,14 +584,14 @@ class Promises(RuleBasedStateMachine):
         found, absent = [], []
         for row in doubts.load_doubtful(conn, attempt_id).recipients:
             ids = self.oracle.ledger[case.campaign.id, row.seq]
-            note = Note(row.note or 0)
+            note = DoubtNote(row.note or 0)
             free = [one for one in ids if one not in known]
             if free:
                 found.append(
-                    ListedMatch(row.seq, row.msisdn, free[0], None, int(note | Note.FOUND))
+                    ListedMatch(row.seq, row.msisdn, free[0], None, int(note | DoubtNote.FOUND))
                 )
             elif not ids:
-                absent.append(AnnotatedMessage(row.seq, int(note | Note.ABSENT)))
+                absent.append(AnnotatedMessage(row.seq, int(note | DoubtNote.ABSENT)))
         decisions.accept_listed(conn, case, found, poll=POLL, now=self.now)
         if absent and not case.is_at_provider:
             decisions.return_to_pending(conn, case, absent, failed_after=MAX_ATTEMPTS, now=self.now)
@@ -666,7 +666,9 @@ class Promises(RuleBasedStateMachine):
         """What waits of a running campaign goes on by its other account, in smaller batches."""
 
         def shown(rows):
-            return [Waiting(Recipient(row.seq, row.msisdn, "Hello"), row.parts) for row in rows]
+            return [
+                WaitingMessage(Recipient(row.seq, row.msisdn, "Hello"), row.parts) for row in rows
+            ]
 
         with self.store.write() as conn:
             campaign = fallback_moves.lock_running_campaign(conn, campaign_id)

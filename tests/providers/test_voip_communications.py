@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dispatcher.errors import Refused
-from dispatcher.policy.verdict import judge
+from dispatcher.policy.verdict import judge_answer
 from dispatcher.providers.base import RequestedRoute
 from dispatcher.providers.voip_communications import (
     VoipCommunications,
@@ -146,7 +146,7 @@ def test_what_nobody_knows_stays_in_doubt_with_the_providers_words():
     request = SubmitRequest(http=HttpRequest(method="POST", url=BASE), recipients=recipients)
     said = log(entry(str(A), "s1"), entry(str(B), "", code=777, desc="Carrier window"))
 
-    verdict = judge(recipients, provider().parse_submit(request, answer(said)))
+    verdict = judge_answer(recipients, provider().parse_submit(request, answer(said)))
 
     assert verdict.outcome is AttemptOutcome.ANSWERED
     assert [one.seq for one in verdict.accepted] == [0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from dispatcher.policy.reconciliation import Note
+from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import (
     IN_FLIGHT,
     AttemptOutcome,
@@ -116,7 +116,7 @@ class Oracle:
             if len(ids) > 1:
                 said = f"{key} was accepted {len(ids)} times, {self.resent[key]} by decision"
                 assert len(ids) <= 1 + self.resent[key], said
-                assert Note.RESENT in Note(new.messages[key]["note"] or 0)
+                assert DoubtNote.RESENT in DoubtNote(new.messages[key]["note"] or 0)
         if self.resent:
             resends = f"SELECT 1 FROM {AUDIT.name} WHERE action = 'doubt resend'"
             assert self._conn.execute(resends).fetchone() is not None

@@ -188,12 +188,12 @@ class Stage:
 
     def kill(self, role: str) -> None:
         """`kill -9`, and wait."""
-        children.kill(self._processes.pop(role))
+        children.kill_child(self._processes.pop(role))
 
     def stop(self, role: str, *, within_s: float = 30) -> int:
         """End a process as its supervisor would; its exit code."""
         process = self._processes.pop(role)
-        children.end(process, within_s)
+        children.end_child(process, within_s)
         return process.returncode
 
     def log(self, role: str) -> Path:
@@ -211,7 +211,7 @@ class Stage:
 
     def close(self) -> None:
         for process in self._processes.values():
-            children.kill(process)
+            children.kill_child(process)
         self.store.close()
 
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import insert, select, update
 
 from dispatcher.campaigns.content import Content
-from dispatcher.policy.fair_queue import Gate
-from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
+from dispatcher.policy.fair_queue import SendPermission
+from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
 from dispatcher.providers.base import Capabilities, Provider, ProviderSettings, StatusLookup
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Encoding, MessageState
 from dispatcher.store import accounts, answers, attempts, batch_endings, batches, campaigns, imports
@@ -183,7 +183,7 @@ def claim(store, ticket, *, now=NOW, lease=LEASE):
         return batches.claim_batch(conn, ticket.id, ticket.fence, now + lease)
 
 
-OPEN = Gate(is_open=True)
+OPEN = SendPermission(is_open=True)
 
 
 def begin(store, held, requests=None, *, now=NOW, gate=OPEN, paid_for_s=None, **terms):
@@ -217,8 +217,8 @@ def verdict(accepted=(), rejected=(), doubtful=(), outcome=AttemptOutcome.ANSWER
     return Verdict(
         outcome=outcome,
         accepted=[Accepted(seq, f"id-{seq}", None) for seq in accepted],
-        rejected=[Unsettled(seq, "42", "blocked") for seq in rejected],
-        doubtful=[Unsettled(seq, None, "no word of it") for seq in doubtful],
+        rejected=[NotAccepted(seq, "42", "blocked") for seq in rejected],
+        doubtful=[NotAccepted(seq, None, "no word of it") for seq in doubtful],
         **values,
     )
 

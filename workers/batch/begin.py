@@ -13,8 +13,8 @@ from typing import Final
 
 from dispatcher.campaigns.gate import send_permission
 from dispatcher.outbound.transport import Departure, boottime
-from dispatcher.policy.fair_queue import day_end
-from dispatcher.policy.pacing import DEADLINE_SLACK_S, Door, start_in
+from dispatcher.policy.fair_queue import end_of_day
+from dispatcher.policy.pacing import DEADLINE_SLACK_S, LatenessGuard, seconds_to_start
 from dispatcher.store import attempts, batches
 from dispatcher.store.attempts import BeginConditions, BegunBatch
 from dispatcher.store.engine import store_now
@@ -25,7 +25,7 @@ from workers.services import Services
 #: From the start on record to the first byte, by a clock that counts suspend; else withdrawn.
 _FIRST_BYTE_S: Final = 1.0
 #: By account; only the event loop of this process asks them.
-_doors: Final = defaultdict[str, Door](Door)
+_doors: Final = defaultdict[str, LatenessGuard](LatenessGuard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def begin(services: Services, work: Work) -> Start | float | None:
             return None
         now, now_at = store_now(conn), boottime()
         free_s = rates.free_s(locked, work, now)
-        start_s = start_in(free_s)
+        start_s = seconds_to_start(free_s)
         if start_s is None:
             return free_s
         paid = {rate: start_s + rate.pays_for_s(work) for rate in rates.rates(work)}
@@ -63,7 +63,7 @@ def begin(services: Services, work: Work) -> Start | float | None:
             paid_for_s={rate.unit: s for rate, s in paid.items() if not rate.is_campaigns},
             campaign_paid_for_s=next((s for rate, s in paid.items() if rate.is_campaigns), None),
             daily_limit=settings.daily_limit,
-            day_until=day_end(now, services.zone(work.claim.account)),
+            day_until=end_of_day(now, services.zone(work.claim.account)),
         )
         seqs = [[recipient.seq for recipient in r.recipients] for r in work.requests]
         begun = attempts.begin_attempts(conn, work.claim, seqs, locked=locked, terms=terms, now=now)
@@ -83,7 +83,7 @@ def _departures(
     leaving: Iterable[tuple[float, float]],
     paid_until: float,
     closes: float,
-    door: Door | None,
+    door: LatenessGuard | None,
 ) -> Iterator[Departure]:
     """Spread over what the batch has paid for; all but `leaving` are instants of `boottime()`.
 

@@ -11,7 +11,7 @@ from math import inf
 
 from dispatcher.outbound.ratelimit import Bucket, Reservation
 from dispatcher.outbound.release import rates_of, seconds_ahead
-from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit, departures
+from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit, departure_offsets
 from dispatcher.store.attempts import LockedForBegin
 from dispatcher.store.table_values import AnyRow
 from workers.batch.settle import Work
@@ -79,7 +79,9 @@ def free_s(locked: LockedForBegin, work: Work, now: datetime) -> float:
 
 def offsets(work: Work) -> list[float]:
     """Seconds from the start of a batch until each of its requests may leave."""
-    spread = [list(departures(work.costs(rate.unit), rate.per_second)) for rate in rates(work)]
+    spread = [
+        list(departure_offsets(work.costs(rate.unit), rate.per_second)) for rate in rates(work)
+    ]
     return [max(at) for at in zip(*spread, strict=True)] or [0.0] * len(work.requests)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 import orjson
 
 from dispatcher.campaigns.rendering import render_messages
-from dispatcher.policy.routes import route_of
+from dispatcher.policy.routes import route_at
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
 from dispatcher.store.table_values import AnyRow
@@ -25,7 +25,7 @@ def batch_of(
         recipients=render_messages(campaign.text, rows, campaign.template_columns),
         encoding=Encoding(encoding),
         kind=Kind(campaign.kind),
-        route=route_of(campaign, account),
+        route=route_at(campaign, account),
         flash=campaign.flash,
         schedule_at=schedule_at if schedule_at is not None and schedule_at > now else None,
     )

@@ -15,9 +15,15 @@ from sqlalchemy import Connection
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.outbound.transport import NotBegun
 from dispatcher.policy.backoff import full_jitter, retry_delay
-from dispatcher.policy.breaker import Policy, Sign, after, sign_of
+from dispatcher.policy.breaker import BreakerPolicy, ProbeSignal, next_state, signal_of
 from dispatcher.policy.fair_queue import Unit
-from dispatcher.policy.verdict import MISSING, Verdict, judge, judge_error, stopped
+from dispatcher.policy.verdict import (
+    MISSING,
+    Verdict,
+    judge_answer,
+    judge_error,
+    partial_stop_error,
+)
 from dispatcher.providers.base import Provider, StatusLookup
 from dispatcher.recovery.spill import Answer, Polling, store_all
 from dispatcher.status import CampaignState
@@ -25,7 +31,7 @@ from dispatcher.store import accounts, batch_endings, campaigns, health
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.batches import Claim
 from dispatcher.store.table_values import AnyRow
-from dispatcher.text.segments import measure
+from dispatcher.text.segments import measure_text
 from dispatcher.types import HttpResponse, RecipientResult, SubmitOutcome, SubmitRequest
 from workers.batch.durable_write import keep
 from workers.services import Services
@@ -72,7 +78,7 @@ class Work:
         if unit is Unit.MESSAGES:
             return [len(request.recipients) for request in self.requests]
         return [
-            sum(measure(recipient.text).parts for recipient in request.recipients)
+            sum(measure_text(recipient.text).parts for recipient in request.recipients)
             for request in self.requests
         ]
 
@@ -111,11 +117,11 @@ class Settling:
             for given, error in judged:
                 if given.verdict is None:
                     continue
-                sign = sign_of(error, given.verdict)
+                sign = signal_of(error, given.verdict)
                 # One success after another says nothing new.
-                if error is not None or sign is not Sign.REACHED or not was_reached:
+                if error is not None or sign is not ProbeSignal.REACHED or not was_reached:
                     _note_health(conn, self._work, error, sign, now)
-                was_reached = error is None and sign is Sign.REACHED
+                was_reached = error is None and sign is ProbeSignal.REACHED
             store_all(conn, [given for given, _error in judged], now)
             if is_last and self._is_stored:
                 self._close(conn, now)
@@ -190,7 +196,7 @@ def _judged(
         words = f"the answer could not be read ({type(error).__name__})"
         doubt = ProviderError(ErrorKind.DOUBTFUL, words)
         return judge_error(request.recipients, doubt), doubt
-    return judge(request.recipients, outcome), stopped(outcome)
+    return judge_answer(request.recipients, outcome), partial_stop_error(outcome)
 
 
 def poll_plan(provider: Provider, now: datetime) -> PollPlan | None:
@@ -213,14 +219,14 @@ def _polling(provider: Provider, sent_at: datetime | None) -> Polling | None:
 
 
 def _note_health(
-    conn: Connection, work: Work, error: ProviderError | None, sign: Sign, now: datetime
+    conn: Connection, work: Work, error: ProviderError | None, sign: ProbeSignal, now: datetime
 ) -> None:
     """What the answer says of the account, or of the campaign, as a whole."""
     name, settings = work.claim.account, work.provider.settings
     changed = health.change_health(
         conn,
         name,
-        lambda known: after(
+        lambda known: next_state(
             known,
             sign,
             is_probe=work.claim.is_probe,
@@ -231,7 +237,7 @@ def _note_health(
         ),
         now,
     )
-    if changed is not None and changed.breaker is None and sign is not Sign.REACHED:
+    if changed is not None and changed.breaker is None and sign is not ProbeSignal.REACHED:
         wait_s = full_jitter(changed.failures, random=random.random)
         accounts.throttle_until(conn, name, now + timedelta(seconds=wait_s))
     if error is None:
@@ -256,8 +262,8 @@ def _note_health(
         accounts.throttle_until(conn, name, now + timedelta(seconds=wait_s))
 
 
-def _policy_of(provider: Provider) -> Policy:
-    return Policy(
+def _policy_of(provider: Provider) -> BreakerPolicy:
+    return BreakerPolicy(
         breaker_after=provider.settings.breaker_after,
         lists_accepted=provider.capabilities.lists_accepted,
         has_look=provider.can_be_probed,

@@ -9,15 +9,15 @@ from sqlalchemy import Connection
 
 from dispatcher.campaigns.rendering import render_messages
 from dispatcher.policy.reconciliation import (
-    MAX_LOOKS,
+    MAX_SCANS,
     Doubt,
-    Finding,
-    Look,
-    Note,
-    decide,
-    next_pause_s,
+    DoubtNote,
+    ListFinding,
+    ListScan,
+    decide_doubts,
+    next_scan_delay_s,
 )
-from dispatcher.policy.routes import route_of
+from dispatcher.policy.routes import route_at
 from dispatcher.policy.verdict import plausible_cost
 from dispatcher.providers.base import Capabilities, Provider
 from dispatcher.status import MessageState
@@ -43,7 +43,11 @@ class _Outcome:
 
 
 def settle(
-    services: Services, conn: Connection, provider: Provider, doubtful: DoubtfulRequest, look: Look
+    services: Services,
+    conn: Connection,
+    provider: Provider,
+    doubtful: DoubtfulRequest,
+    look: ListScan,
 ) -> str:
     """Decide about one request's recipients and store it; a sentence for the log."""
     case = decisions.lock_attempt(conn, doubtful.id)
@@ -53,7 +57,7 @@ def settle(
     if outcome.absent and case.is_at_provider:
         # Proved, but a worker has their batch: the next look gives it back to them.
         outcome.doubtful.extend(
-            AnnotatedMessage(one.seq, one.note & ~Note.ABSENT | Note.MISSED)
+            AnnotatedMessage(one.seq, one.note & ~DoubtNote.ABSENT | DoubtNote.MISSED)
             for one in outcome.absent
         )
         outcome.absent.clear()
@@ -69,7 +73,7 @@ def settle(
     next_at: datetime | None = now + timedelta(
         seconds=_BUSY_S
         if case.is_at_provider
-        else next_pause_s(looks, services.settings.worker.reconcile_after_s)
+        else next_scan_delay_s(looks, services.settings.worker.reconcile_after_s)
     )
     if outcome.doubtful and _is_over(provider.capabilities, looks, outcome.doubtful):
         done += _follow_rule(conn, case, fresh, outcome.doubtful, now)
@@ -83,9 +87,9 @@ def settle(
 
 
 def _outcome(
-    conn: Connection, doubtful: DoubtfulRequest, look: Look, capabilities: Capabilities
+    conn: Connection, doubtful: DoubtfulRequest, look: ListScan, capabilities: Capabilities
 ) -> _Outcome:
-    notes = {row.seq: Note(row.note or 0) for row in doubtful.recipients}
+    notes = {row.seq: DoubtNote(row.note or 0) for row in doubtful.recipients}
     campaign = doubtful.campaign
     recipients = render_messages(campaign.text, doubtful.recipients, campaign.template_columns)
     listed = {
@@ -93,13 +97,13 @@ def _outcome(
         for recipient in recipients
         for entry in look.span(recipient.msisdn, doubtful.begun_at)
     }
-    said = decide(
+    said = decide_doubts(
         [
-            Doubt(seq=r.seq, msisdn=r.msisdn, text=r.text, missed=Note.MISSED in notes[r.seq])
+            Doubt(seq=r.seq, msisdn=r.msisdn, text=r.text, missed=DoubtNote.MISSED in notes[r.seq])
             for r in recipients
         ],
         begun_at=doubtful.begun_at,
-        sender=route_of(campaign, doubtful.account).sender,
+        sender=route_at(campaign, doubtful.account).sender,
         look=look,
         standings=listed_messages.load_known_ids(conn, doubtful, listed) if recipients else {},
         absence_provable=capabilities.absence_provable and campaign.schedule_at is None,
@@ -108,9 +112,9 @@ def _outcome(
     outcome = _Outcome()
     for one in said:
         # Whether it was submitted again once stays known, whatever looks say later.
-        note = notes[one.seq] & Note.RESENT
+        note = notes[one.seq] & DoubtNote.RESENT
         match one.finding:
-            case Finding.FOUND:
+            case ListFinding.FOUND:
                 assert one.entry is not None
                 entry, msisdn = one.entry, rows[one.seq].msisdn
                 found = ListedMatch(
@@ -118,16 +122,16 @@ def _outcome(
                     msisdn,
                     entry.provider_message_id,
                     plausible_cost(entry.cost),
-                    note | Note.FOUND,
+                    note | DoubtNote.FOUND,
                 )
                 outcome.found.append(found)
-            case Finding.ABSENT:
-                outcome.absent.append(AnnotatedMessage(one.seq, note | Note.ABSENT))
-            case Finding.MISSED:
-                outcome.doubtful.append(AnnotatedMessage(one.seq, note | Note.MISSED))
-            case Finding.UNEXPLAINED:
-                outcome.doubtful.append(AnnotatedMessage(one.seq, note | Note.UNEXPLAINED))
-            case Finding.UNKNOWN:
+            case ListFinding.ABSENT:
+                outcome.absent.append(AnnotatedMessage(one.seq, note | DoubtNote.ABSENT))
+            case ListFinding.MISSED:
+                outcome.doubtful.append(AnnotatedMessage(one.seq, note | DoubtNote.MISSED))
+            case ListFinding.UNEXPLAINED:
+                outcome.doubtful.append(AnnotatedMessage(one.seq, note | DoubtNote.UNEXPLAINED))
+            case ListFinding.UNKNOWN:
                 outcome.doubtful.append(AnnotatedMessage(one.seq, notes[one.seq]))
     return outcome
 
@@ -137,9 +141,9 @@ def _is_over(capabilities: Capabilities, looks: int, left: Iterable[AnnotatedMes
 
     A list that cannot prove absence has said all it can when two looks in a row missed everybody.
     """
-    if not capabilities.lists_accepted or looks >= MAX_LOOKS:
+    if not capabilities.lists_accepted or looks >= MAX_SCANS:
         return True
-    missed = all(Note.MISSED in Note(one.note) for one in left)
+    missed = all(DoubtNote.MISSED in DoubtNote(one.note) for one in left)
     return not capabilities.absence_provable and looks > 1 and missed
 
 
@@ -158,15 +162,15 @@ def _follow_rule(
     rule = doubtful.campaign.on_doubt
     if rule == "resend" and doubtful.campaign.schedule_at is not None:
         rule = "hold"  # what the provider was told to send later may leave at any time
-    open_ = [one for one in left if Note.UNEXPLAINED not in Note(one.note)]
+    open_ = [one for one in left if DoubtNote.UNEXPLAINED not in DoubtNote(one.note)]
     if rule == "resend":
-        open_ = [one for one in open_ if Note.RESENT not in Note(one.note)]
+        open_ = [one for one in open_ if DoubtNote.RESENT not in DoubtNote(one.note)]
     if rule == "hold" or not open_ or (rule == "resend" and case.is_at_provider):
         return Counter()
     if rule == "drop":
-        rows = [AnnotatedMessage(one.seq, one.note | Note.DROPPED) for one in open_]
+        rows = [AnnotatedMessage(one.seq, one.note | DoubtNote.DROPPED) for one in open_]
         decisions.resolve_as(conn, case, MessageState.FAILED, rows, now=now)
         return Counter(dropped=len(rows))
-    rows = [AnnotatedMessage(one.seq, Note.RESENT) for one in open_]
+    rows = [AnnotatedMessage(one.seq, DoubtNote.RESENT) for one in open_]
     state = decisions.return_to_pending(conn, case, rows, failed_after=None, now=now)
     return Counter({f"resent, {state.label}": len(rows)})

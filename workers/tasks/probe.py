@@ -9,7 +9,7 @@ import random
 from sqlalchemy import Connection
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.policy.breaker import Breaker, covers
+from dispatcher.policy.breaker import Breaker, has_credit_for
 from dispatcher.providers.answers import parse_or_none
 from dispatcher.providers.base import Provider
 from dispatcher.status import Kind
@@ -101,7 +101,7 @@ def _note(
     if account.paused_by != ErrorKind.CREDIT:
         return
     kind = Kind(account.paused_kind) if account.paused_kind is not None else None
-    if covers(found, kind):
+    if has_credit_for(found, kind):
         left = ", ".join(f"{one.package} {one.amount}" for one in found)
         health.mark_credit_restored(conn, account, f"the balance is {left}", now)
         log.info("account %s has credit again", account.name)

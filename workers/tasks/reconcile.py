@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from dispatcher.errors import DispatcherError, ProviderError
-from dispatcher.policy.reconciliation import LOOKS_AT_ONCE, Look
+from dispatcher.policy.reconciliation import SCANS_AT_ONCE, ListScan
 from dispatcher.providers.base import Provider
 from dispatcher.store import doubts, listed_messages
 from dispatcher.store.doubts import DoubtfulRequest, ReconcileTicket
@@ -59,7 +59,7 @@ def release_looks(services: Services) -> None:
         lease_until = now + services.poll_lease
         names = services.settings.accounts
         tickets = doubts.lease_reconciliations(
-            conn, names, now=now, lease_until=lease_until, limit=LOOKS_AT_ONCE
+            conn, names, now=now, lease_until=lease_until, limit=SCANS_AT_ONCE
         )
     publish_looks(tickets)
 
@@ -82,7 +82,7 @@ def first_at(services: Services, doubt: AnyRow) -> datetime | None:
 
 def _reconcile(services: Services, ticket: ReconcileTicket, due: Sequence[DoubtfulRequest]) -> None:
     provider = services.provider(ticket.account)
-    look = Look({r.msisdn for doubtful in due for r in doubtful.recipients})
+    look = ListScan({r.msisdn for doubtful in due for r in doubtful.recipients})
     if due and provider.capabilities.lists_accepted:
         _read_list(services, ticket, provider, look, min(doubtful.begun_at for doubtful in due))
         if services.stopping.is_set():
@@ -94,7 +94,11 @@ def _reconcile(services: Services, ticket: ReconcileTicket, due: Sequence[Doubtf
 
 
 def _read_list(
-    services: Services, ticket: ReconcileTicket, provider: Provider, look: Look, oldest: datetime
+    services: Services,
+    ticket: ReconcileTicket,
+    provider: Provider,
+    look: ListScan,
+    oldest: datetime,
 ) -> None:
     """Read pages, newest first, down to one that is older than needed."""
     is_repeated = Repeated()

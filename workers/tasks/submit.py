@@ -17,7 +17,7 @@ from math import inf
 from dispatcher.campaigns.rendering import has_own_texts
 from dispatcher.errors import BrokerError, ConfigError, DispatcherError, Refused, StoreError
 from dispatcher.outbound.release import release
-from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, day_end
+from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, end_of_day
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.providers.base import Provider
 from dispatcher.recovery.spill import Answer
@@ -156,7 +156,7 @@ def _prepare(services: Services, claim: Claim) -> Work | None:
         left = accounts.messages_left_today(account, limit, now) if account is not None else None
         rows = messages.load_pending(conn, claim, _most(claim, campaign, provider, left))
     if left == 0:
-        _hand_back(services, claim, until=day_end(now, services.zone(claim.account)))
+        _hand_back(services, claim, until=end_of_day(now, services.zone(claim.account)))
         return None
     if campaign is None or account is None or not rows:
         with services.store.write() as conn:

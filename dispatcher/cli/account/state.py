@@ -97,7 +97,7 @@ def account_resume(ctx: click.Context, name: str) -> None:
 def _account_rows(settings: "Settings") -> list[dict[str, Any]]:
     from dispatcher.campaigns.wording import hours_in_words, limits_in_words
     from dispatcher.cli.provider_calls import provider_of
-    from dispatcher.policy.breaker import waits_for
+    from dispatcher.policy.breaker import wait_reason
     from dispatcher.store import accounts
     from dispatcher.store.engine import Store, store_now
 
@@ -112,7 +112,7 @@ def _account_rows(settings: "Settings") -> list[dict[str, Any]]:
                 "account": name,
                 "provider": provider.name,
                 **_state_columns(stored),
-                "waits_for": waits_for(stored, now),
+                "waits_for": wait_reason(stored, now),
                 "sender": account.sender,
                 "rate": limits_in_words(account),
                 "hours": hours_in_words(account),

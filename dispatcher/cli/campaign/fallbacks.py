@@ -11,7 +11,7 @@ from dispatcher.cli.provider_calls import fetch_directory, select_account
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from dispatcher.policy.routes import Leg
+    from dispatcher.policy.routes import AccountRoute
     from dispatcher.providers.base import Provider, RequestedRoute
     from dispatcher.submission.request import ValidatedSubmission
     from dispatcher.types import Route
@@ -23,7 +23,7 @@ def add_fallbacks(
     """The order with the accounts that it may go on by. Raises Refused, naming the account."""
     from dispatcher.submission.fallback_check import check_fallback
 
-    legs: list[Leg] = []
+    legs: list[AccountRoute] = []
     settings = {}
     for wanted in given["fallbacks"]:
         name, provider = select_account(ctx, wanted)

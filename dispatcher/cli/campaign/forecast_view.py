@@ -40,7 +40,7 @@ def find_forecast(ctx: click.Context, store: "Store", shown: "CampaignView") -> 
     is_open = shown.campaign.state in {"scheduled", "running"}
     if settings is None or not is_open or not shown.counts["pending"]:
         return None
-    return service.of_campaign(store, settings, shown.campaign)
+    return service.forecast_campaign(store, settings, shown.campaign)
 
 
 def forecast_in_words(ctx: click.Context, store: "Store", shown: "CampaignView") -> str | None:
@@ -53,7 +53,7 @@ def forecast_in_words(ctx: click.Context, store: "Store", shown: "CampaignView")
     if found is None:
         return None
     account = settings_from(ctx).account(shown.campaign.account)
-    return service.in_words(found, ZoneInfo(account.timezone))
+    return service.describe_forecast(found, ZoneInfo(account.timezone))
 
 
 def print_forecast(ctx: click.Context, store: "Store", shown: "CampaignView") -> None:

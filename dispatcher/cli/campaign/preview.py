@@ -58,7 +58,7 @@ def preview_json(
     store: "Store", ready: "ValidatedSubmission", preview: "Preview"
 ) -> dict[str, Any]:
     """What a dry run found; there is no campaign, so no id."""
-    from dispatcher.forecast.service import as_json
+    from dispatcher.forecast.service import forecast_to_json
 
     found, error = _forecast_or_alone(store, ready, preview)
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
@@ -70,7 +70,7 @@ def preview_json(
         "reasons": dict(preview.reasons),
         "zones": dict(preview.zones),
         "zone_sources": dict(preview.zone_sources),
-        "forecast": {**as_json(found), "alone": error is not None},
+        "forecast": {**forecast_to_json(found), "alone": error is not None},
     }
 
 
@@ -81,9 +81,9 @@ def _forecast_or_alone(
     from dispatcher.forecast import service
 
     try:
-        return service.of_order(store, ready, preview), None
+        return service.forecast_submission(store, ready, preview), None
     except StoreError as error:
-        return service.of_order_alone(ready, preview, datetime.now(UTC)), error
+        return service.forecast_submission_alone(ready, preview, datetime.now(UTC)), error
 
 
 def _print_forecast(store: "Store", ready: "ValidatedSubmission", preview: "Preview") -> None:
@@ -94,7 +94,7 @@ def _print_forecast(store: "Store", ready: "ValidatedSubmission", preview: "Prev
     found, error = _forecast_or_alone(store, ready, preview)
     zone = ZoneInfo(ready.provider.settings.timezone)
     alone = "" if error is None else f" (if nothing else is to be sent: {error.message})"
-    print_line(f"forecast: {service.in_words(found, zone)}{alone}", "    ")
+    print_line(f"forecast: {service.describe_forecast(found, zone)}{alone}", "    ")
 
 
 def _print_parts(ready: "ValidatedSubmission", preview: "Preview") -> None:
@@ -167,12 +167,12 @@ def _list_warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str
     from dispatcher.campaigns.content import differs_from
     from dispatcher.campaigns.wording import past_dates
     from dispatcher.status import Encoding
-    from dispatcher.text.segments import measure, normalize, odd_characters
+    from dispatcher.text.segments import measure_text, non_gsm_characters, normalize
 
     found = []
     text = ready.content.text
-    odd = odd_characters(text)
-    if odd and measure(normalize(text)).encoding is Encoding.GSM7:
+    odd = non_gsm_characters(text)
+    if odd and measure_text(normalize(text)).encoding is Encoding.GSM7:
         found.append(
             f"the text needs UCS-2 only because of {' '.join(safe_text(c) for c in odd)}: "
             "--normalize replaces what has a plain equivalent"
@@ -228,13 +228,13 @@ def _print_rejects(preview: "Preview") -> None:
 
 
 def _print_texts(preview: "Preview") -> None:
-    from dispatcher.numbers.msisdn import mask
+    from dispatcher.numbers.msisdn import mask_number
 
     if preview.texts:
         click.echo("texts as they will arrive:")
     for item in preview.texts:
         size = f"{item.encoding.label}, {pluralize(item.parts, 'part')}"
-        where = f"  row {item.row} to {mask(item.msisdn)} ({size}): "
+        where = f"  row {item.row} to {mask_number(item.msisdn)} ({size}): "
         print_line(f"{where}{safe_text(item.text)}", "    ")
 
 

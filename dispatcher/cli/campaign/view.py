@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dispatcher.campaigns.control import CampaignView
-    from dispatcher.policy.routes import Leg
+    from dispatcher.policy.routes import AccountRoute
     from dispatcher.store.engine import Store
 
 
@@ -97,7 +97,7 @@ def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
         from dispatcher.forecast import service
 
         found = find_forecast(ctx, store, shown)
-        forecast = None if found is None else service.as_json(found)
+        forecast = None if found is None else service.forecast_to_json(found)
         print_json({**control.details_json(shown), "held": held, "forecast": forecast})
         return
     print_campaign(ctx, shown)
@@ -174,15 +174,15 @@ def campaign_export(ctx: click.Context, reference: str, output: Path | None, rej
 def print_campaign(ctx: click.Context, shown: "CampaignView") -> None:
     """A campaign as a person reads it."""
     from dispatcher.cli.campaign.progress import stop_reason
-    from dispatcher.policy.routes import legs_of, route_of
+    from dispatcher.policy.routes import account_routes, route_at
     from dispatcher.store.column_types import format_price
 
     c, counts = shown.campaign, shown.counts
     reason = stop_reason(shown)
     click.echo(f"campaign {c.id}  {safe_text(c.name)}")
     click.echo(f"state      {c.state}" + (f"  ({safe_text(reason)})" if reason else ""))
-    legs = legs_of(c)
-    sender = safe_text(route_of(c, c.account).sender)
+    legs = account_routes(c)
+    sender = safe_text(route_at(c, c.account).sender)
     click.echo(f"account    {c.account}, sender {sender}, {c.kind}")
     if len(legs) > 1:
         others = (f"{leg.account} (sender {safe_text(leg.route.sender)})" for leg in legs)
@@ -220,7 +220,7 @@ def print_campaign(ctx: click.Context, shown: "CampaignView") -> None:
         click.secho(f"\n{doubt}", fg="red", bold=True)
 
 
-def _has_list(ctx: click.Context, legs: "Sequence[Leg]") -> bool:
+def _has_list(ctx: click.Context, legs: "Sequence[AccountRoute]") -> bool:
     """Whether a provider of the campaign's lists what it has accepted."""
     from dispatcher.providers import provider_class
 

@@ -8,7 +8,7 @@ import pytest
 from dispatcher.campaigns import resolution
 from dispatcher.campaigns.resolution import DoubtChoice
 from dispatcher.errors import Refused
-from dispatcher.policy.reconciliation import MAX_LOOKS, Look, Note
+from dispatcher.policy.reconciliation import MAX_SCANS, DoubtNote, ListScan
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import campaigns, doubts
 from dispatcher.store.engine import store_now
@@ -191,7 +191,7 @@ def listed(message_id, msisdn, text="Hello"):
 
 def look(store, attempt, entries=(), *, adapter=None, complete=True):
     """Look once: the list has `entries` above a message of ours that is older."""
-    seen = Look({FIRST_NUMBER + n for n in range(10)})
+    seen = ListScan({FIRST_NUMBER + n for n in range(10)})
     page = ListPage(entries=(*entries, listed("older", 1)), next_page=None)
     seen.add(page, {"older": NOW - timedelta(hours=1)})
     seen.complete = complete
@@ -218,15 +218,15 @@ def test_two_looks_settle_who_was_found_and_send_again_who_is_absent(store):
     look(store, attempt, shown)
     assert states(store) == ["submitted", "pending", "in_doubt"]
     assert [row.action for row in rows(store, AUDIT)] == ["doubt found", "doubt absent, pending"]
-    assert [Note(m.note) for m in rows(store, MESSAGE)] == [
-        Note.FOUND, Note.ABSENT, Note.UNEXPLAINED,
+    assert [DoubtNote(m.note) for m in rows(store, MESSAGE)] == [
+        DoubtNote.FOUND, DoubtNote.ABSENT, DoubtNote.UNEXPLAINED,
     ]  # fmt: skip
     assert counts_of(store, campaign) == {"submitted": 1, "pending": 1, "in_doubt": 1}
 
 
 def test_looks_that_do_not_count_prove_nothing_however_many(store):
     _, attempt = planned(store)
-    for _ in range(MAX_LOOKS):
+    for _ in range(MAX_SCANS):
         look(store, attempt, complete=False)
     assert states(store) == ["in_doubt"] * 3
     assert attempt_of(store, attempt).reconcile_at is None
@@ -238,7 +238,7 @@ def test_looks_that_do_not_count_prove_nothing_however_many(store):
 )
 def test_what_no_look_could_settle_follows_the_campaigns_rule(store, rule, ends_as):
     _, attempt = planned(store, rule)
-    for _ in range(MAX_LOOKS):
+    for _ in range(MAX_SCANS):
         look(store, attempt, complete=False)
     assert states(store) == [ends_as] * 3
 
@@ -246,7 +246,7 @@ def test_what_no_look_could_settle_follows_the_campaigns_rule(store, rule, ends_
 @pytest.mark.parametrize("rule", ["drop", "resend"])
 def test_an_entry_that_may_be_somebodys_own_waits_for_a_person_whatever_the_rule(store, rule):
     _, attempt = planned(store, rule)
-    for _ in range(MAX_LOOKS):
+    for _ in range(MAX_SCANS):
         look(store, attempt, [listed("a", FIRST_NUMBER, "altered")], complete=False)
     assert states(store)[0] == "in_doubt"
 
@@ -289,6 +289,6 @@ def test_what_the_provider_was_told_to_send_later_is_never_sent_again_by_itself(
     campaign, attempt = planned(store, "resend")
     with store.write() as conn:
         change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, schedule_at=NOW + timedelta(hours=2))
-    for _ in range(MAX_LOOKS):
+    for _ in range(MAX_SCANS):
         look(store, attempt)
     assert states(store) == ["in_doubt"] * 3

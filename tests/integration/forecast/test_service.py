@@ -5,7 +5,11 @@ from dataclasses import replace
 import pytest
 
 from dispatcher.campaigns.timing import Timing
-from dispatcher.forecast.service import of_order, of_order_alone, works_of
+from dispatcher.forecast.service import (
+    forecast_submission,
+    forecast_submission_alone,
+    open_workloads,
+)
 from dispatcher.status import Kind
 from dispatcher.store.engine import store_now
 from dispatcher.submission.service import dry_run
@@ -48,12 +52,12 @@ def test_a_dry_run_foretells_by_the_requests_that_the_texts_take(
         )
     )  # fmt: skip
     with ready(order(PEOPLE, text=text), account) as checked:
-        found = of_order(sqlite_store, checked, dry_run(checked, ignore))
+        found = forecast_submission(sqlite_store, checked, dry_run(checked, ignore))
     minutes = (found.finish_at - found.first_at).total_seconds() / 60
     assert minutes == pytest.approx(requests)
     campaign_id = submit(sqlite_store, order(PEOPLE, text=text), account)
     with sqlite_store.read() as conn:
-        (pending,) = works_of(conn, account.settings, "main")[campaign_id].pending
+        (pending,) = open_workloads(conn, account.settings, "main")[campaign_id].pending
     assert pending.requests == requests
 
 
@@ -70,7 +74,7 @@ def test_a_dry_run_foretells_by_the_order_in_which_campaigns_will_go(sqlite_stor
     add_campaign(sqlite_store, [100, 100, 100], priority=0)
     wanted = order(PEOPLE, **({"timing": Timing(priority=-1)} | values))
     with ready(wanted, account) as checked:
-        found = of_order(sqlite_store, checked, dry_run(checked, ignore))
+        found = forecast_submission(sqlite_store, checked, dry_run(checked, ignore))
     with sqlite_store.read() as conn:
         left = found.finish_at - store_now(conn)
     assert left.total_seconds() / 60 == pytest.approx(minutes, abs=0.2)
@@ -79,5 +83,5 @@ def test_a_dry_run_foretells_by_the_order_in_which_campaigns_will_go(sqlite_stor
 def test_a_dry_run_foretells_without_a_store_too():
     account = FakeProvider(settings(country="IN", sender="SENDER", messages_per_second=1))
     with ready(order(PEOPLE), account) as checked:
-        found = of_order_alone(checked, dry_run(checked, ignore), NOW)
+        found = forecast_submission_alone(checked, dry_run(checked, ignore), NOW)
     assert found.finish_at == later(60)

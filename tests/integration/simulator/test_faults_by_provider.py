@@ -12,7 +12,7 @@ import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.outbound.transport import HttpClient
-from dispatcher.policy.verdict import judge, judge_error, stopped
+from dispatcher.policy.verdict import judge_answer, judge_error, partial_stop_error
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.simulator.faults import FAULTS, CallKind
 from dispatcher.status import Encoding, Kind
@@ -137,7 +137,7 @@ async def submitted(client, base_url, name, asked, *, timeout_s=20.0):
     try:
         response = await client.send(request.http, timeout_s=timeout_s)
         outcome = provider.parse_submit(request, response)
-        verdict, stop = judge(request.recipients, outcome), stopped(outcome)
+        verdict, stop = judge_answer(request.recipients, outcome), partial_stop_error(outcome)
         kind = stop.kind if stop is not None else None
     except ProviderError as error:
         kind, verdict = error.kind, judge_error(request.recipients, error)

@@ -6,8 +6,8 @@ import pytest
 
 from dispatcher.errors import StoreError
 from dispatcher.outbound.sweep import sweep
-from dispatcher.policy.fair_queue import Gate, Unit
-from dispatcher.policy.verdict import Accepted, Unsettled
+from dispatcher.policy.fair_queue import SendPermission, Unit
+from dispatcher.policy.verdict import Accepted, NotAccepted
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, attempts, batch_endings, batches, scheduler
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
@@ -152,7 +152,7 @@ def test_what_is_paid_is_noted_and_never_taken_back(store):
 @pytest.mark.parametrize(
     ("gate", "daily_limit"),
     [
-        pytest.param(Gate(is_open=False), None, id="closed"),
+        pytest.param(SendPermission(is_open=False), None, id="closed"),
         pytest.param(OPEN, 2, id="the day is used up"),
     ],
 )
@@ -506,6 +506,6 @@ def test_verdict_entries_carry_what_the_provider_said(store):
     held, (attempt_id,) = submitting(store)
     words = "ünï ✓ '; DROP TABLE message; --"
     said = verdict()
-    said = type(said)(outcome=said.outcome, rejected=[Unsettled(0, "é", words)])
+    said = type(said)(outcome=said.outcome, rejected=[NotAccepted(0, "é", words)])
     settle(store, held, attempt_id, said)
     assert [(m.error_code, m.error) for m in messages(store)] == [("é", words)]

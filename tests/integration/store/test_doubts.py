@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from dispatcher.errors import StoreError
-from dispatcher.policy.reconciliation import Note
+from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import batches, campaigns, decisions, doubts, listed_messages
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
@@ -78,7 +78,7 @@ def entry(message_id, msisdn=FIRST_NUMBER):
 def find(store, attempt, seqs, *, ids=None, poll=POLL, now=NOW):
     found = [
         ListedMatch(
-            seq, FIRST_NUMBER + seq, (ids or {}).get(seq, f"listed-{seq}"), None, Note.FOUND
+            seq, FIRST_NUMBER + seq, (ids or {}).get(seq, f"listed-{seq}"), None, DoubtNote.FOUND
         )
         for seq in seqs
     ]
@@ -88,7 +88,7 @@ def find(store, attempt, seqs, *, ids=None, poll=POLL, now=NOW):
         decisions.reschedule_doubt(conn, case, next_at=None, looked=True)
 
 
-def again(store, attempt, seqs, *, note=Note.RESENT, failed_after=None, now=NOW):
+def again(store, attempt, seqs, *, note=DoubtNote.RESENT, failed_after=None, now=NOW):
     with store.write() as conn:
         case = decisions.lock_attempt(conn, attempt)
         state = decisions.return_to_pending(
@@ -300,7 +300,7 @@ def test_an_id_is_used_once_even_by_two_looks_at_once(store):
 def test_who_is_no_longer_in_doubt_cannot_be_found(store):
     add_campaign(store)
     _, attempt = in_doubt(store)
-    end(store, attempt, [0], MessageState.FAILED, Note.DROPPED)
+    end(store, attempt, [0], MessageState.FAILED, DoubtNote.DROPPED)
     with pytest.raises(StoreError, match="changed"):
         find(store, attempt, [0, 1])
     assert states(store) == ["failed", "in_doubt", "in_doubt"]
@@ -364,8 +364,8 @@ def test_a_batch_at_the_provider_gets_no_work(store):
 @pytest.mark.parametrize(
     ("state", "note", "counts"),
     [
-        (MessageState.SUBMITTED, Note.ASSUMED, {"submitted": 1, "no_receipt": 1}),
-        (MessageState.FAILED, Note.DROPPED, {"failed": 1}),
+        (MessageState.SUBMITTED, DoubtNote.ASSUMED, {"submitted": 1, "no_receipt": 1}),
+        (MessageState.FAILED, DoubtNote.DROPPED, {"failed": 1}),
     ],
 )
 def test_a_persons_word_ends_a_doubt(store, state, note, counts):
@@ -374,7 +374,7 @@ def test_a_persons_word_ends_a_doubt(store, state, note, counts):
     end(store, attempt, [0], state, note)
     assert counts_of(store, campaign) == counts
     (message,) = rows(store, MESSAGE)
-    assert (message.note, message.final_at) == (note, NOW if note is Note.DROPPED else None)
+    assert (message.note, message.final_at) == (note, NOW if note is DoubtNote.DROPPED else None)
 
 
 # --- Late acceptances -------------------------------------------------------------------------

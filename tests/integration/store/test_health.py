@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from dispatcher.outbound.release import release
-from dispatcher.policy.breaker import Breaker, Policy, Sign, after
+from dispatcher.policy.breaker import Breaker, BreakerPolicy, ProbeSignal, next_state
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, health, polls
 from dispatcher.store.tables import ACCOUNT
@@ -30,7 +30,7 @@ from tests.support.stores import (
     verdict,
 )
 
-POLICY = Policy(breaker_after=2, lists_accepted=True, has_look=True)
+POLICY = BreakerPolicy(breaker_after=2, lists_accepted=True, has_look=True)
 MUTE = POLICY._replace(has_look=False)
 
 
@@ -40,7 +40,7 @@ def tell(store, *signs, policy=POLICY, is_probe=False, now=NOW):
             health.change_health(
                 conn,
                 "main",
-                lambda known, sign=sign: after(
+                lambda known, sign=sign: next_state(
                     known, sign, is_probe=is_probe, reason="HTTP 503", policy=policy, now=now,
                     random=lambda: 0.5,
                 ),
@@ -70,12 +70,12 @@ def looks(store, *, now=NOW, names=("main",)):
 
 def test_opening_and_closing_is_audited_once_each(store):
     add_account(store)
-    tell(store, Sign.FAILED, Sign.FAILED, Sign.FAILED)
+    tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED, ProbeSignal.FAILED)
     opened = account_of(store)
     assert (opened.breaker, opened.breaker_at, opened.breaker_reason) == ("open", NOW, "HTTP 503")
-    tell(store, Sign.REACHED)
+    tell(store, ProbeSignal.REACHED)
     assert account_of(store).breaker == "open"
-    tell(store, Sign.REACHED, is_probe=True)
+    tell(store, ProbeSignal.REACHED, is_probe=True)
     closed = account_of(store)
     assert (closed.breaker, closed.breaker_at, closed.failures) == (None, None, 0)
     assert audit(store) == ["account breaker opened", "account breaker closed"]
@@ -83,7 +83,7 @@ def test_opening_and_closing_is_audited_once_each(store):
 
 def test_an_open_breaker_releases_nothing_until_a_look_was_answered(store):
     add_campaign(store, [3, 3])
-    tell(store, Sign.FAILED, Sign.FAILED)
+    tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
     soon = account_of(store).check_at + timedelta(seconds=1)
     assert released(store, now=soon) == []
     (ticket,) = looks(store, now=soon)
@@ -99,7 +99,7 @@ def test_an_open_breaker_releases_nothing_until_a_look_was_answered(store):
 def test_a_look_waits_until_nothing_of_the_account_is_under_way(store):
     add_campaign(store, [3, 3])
     held = claimed(store)
-    tell(store, Sign.FAILED, Sign.FAILED)
+    tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
     much_later = later(500)
     assert looks(store, now=much_later) == []
     assert begin(store, held, now=much_later) is None  # handed back: it is no probe
@@ -112,7 +112,7 @@ def test_what_is_at_the_provider_when_it_opens_is_settled(store):
     add_campaign(store, [2])
     held = claimed(store)
     (attempt,) = begin(store, held)
-    tell(store, Sign.FAILED, Sign.FAILED)
+    tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
     assert settle(store, held, attempt, verdict(accepted=[0, 1])).accepted == 2
     assert close(store, held) is BatchState.SETTLED
     assert account_of(store).breaker == "open"
@@ -120,13 +120,13 @@ def test_what_is_at_the_provider_when_it_opens_is_settled(store):
 
 def test_where_it_cannot_be_asked_one_recipient_tries_at_its_time(store):
     add_campaign(store, [3, 3])
-    tell(store, Sign.FAILED, Sign.FAILED, policy=MUTE)
+    tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED, policy=MUTE)
     due = account_of(store).check_at
     assert released(store, now=due - timedelta(milliseconds=1)) == []
     (probe,) = released(store, now=due)
     held = claim(store, probe, now=due)
     (attempt,) = begin(store, held, [[0]], now=due)
-    tell(store, Sign.DOUBTFUL, policy=MUTE, is_probe=True, now=due)
+    tell(store, ProbeSignal.DOUBTFUL, policy=MUTE, is_probe=True, now=due)
     settle(store, held, attempt, verdict(doubtful=[0]))
     assert close(store, held) is BatchState.PENDING
     assert batch_of(store, held.id).tries == 0
@@ -136,14 +136,14 @@ def test_where_it_cannot_be_asked_one_recipient_tries_at_its_time(store):
 
 def test_after_it_closed_release_is_at_full_speed(store):
     add_campaign(store, [3] * 6)
-    tell(store, Sign.FAILED, Sign.FAILED)
-    tell(store, Sign.REACHED, is_probe=True)
+    tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
+    tell(store, ProbeSignal.REACHED, is_probe=True)
     assert len(released(store, max_in_flight=4)) == 4
 
 
 def test_a_look_that_fails_is_followed_by_a_later_one(store):
     add_account(store)
-    tell(store, Sign.FAILED, Sign.FAILED)
+    tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
     ticket, now = looks(store, now=later(9))[0], later(10)
     with store.write() as conn:
         row = health.lock_for_probe(conn, ticket)
@@ -178,7 +178,7 @@ def test_an_account_without_credit_is_looked_at_ever_more_rarely_and_resumed(sto
     opened = account_of(store)
     assert (opened.paused_by, opened.paused_kind, opened.check_at) == (None, None, None)
     assert len(released(store)) == 1
-    tell(store, Sign.REACHED)
+    tell(store, ProbeSignal.REACHED)
     assert account_of(store).checks == 0
 
 

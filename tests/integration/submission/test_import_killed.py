@@ -133,15 +133,15 @@ def test_a_process_that_ended_is_gone_and_this_one_is_not():
     ended = subprocess.run(
         [sys.executable, "-c", name], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert liveness.is_gone(ended.stdout.strip())
-    assert not liveness.is_gone(liveness.own_name())
+    assert liveness.has_ended(ended.stdout.strip())
+    assert not liveness.has_ended(liveness.own_process_name())
 
 
 def test_who_ran_elsewhere_may_run_still():
-    boot, space, process = liveness.own_name().split(" ")
+    boot, space, process = liveness.own_process_name().split(" ")
     other = f"{os.getpid()}-1"
-    assert liveness.is_gone(f"{boot} {space} {other}")
-    assert not liveness.is_gone(f"other-boot {space} {other}")
-    assert not liveness.is_gone(f"{boot} 4026530000 {other}")
-    assert not liveness.is_gone(None)
+    assert liveness.has_ended(f"{boot} {space} {other}")
+    assert not liveness.has_ended(f"other-boot {space} {other}")
+    assert not liveness.has_ended(f"{boot} 4026530000 {other}")
+    assert not liveness.has_ended(None)
     assert process

@@ -19,7 +19,7 @@ from dispatcher.store.imports import NewBatch, NewMessage
 from dispatcher.store.messages import unpack_cells
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.submission import service
-from dispatcher.text.segments import measure
+from dispatcher.text.segments import measure_text
 from tests.support.stores import (
     FIRST_NUMBER,
     LEASE,
@@ -110,7 +110,7 @@ def test_messages_of_one_encoding_share_batches_and_batches_own_contiguous_range
         mine = [m for m in rows(store, MESSAGE) if batch.first_seq <= m.seq < expected]
         assert [m.row for m in mine] == sorted(m.row for m in mine)
         texts = [f"Dear {orjson.loads(m.variables)[0]}" for m in mine]
-        assert {measure(text).encoding for text in texts} == {Encoding(batch.encoding)}
+        assert {measure_text(text).encoding for text in texts} == {Encoding(batch.encoding)}
         assert batch.parts == sum(m.parts for m in mine)
         (blob,) = [r.cells for r in rows(store, SOURCE_ROWS) if r.first_seq == batch.first_seq]
         assert [cells[1] for cells in unpack_cells(blob)] == [names[m.row - 1] for m in mine]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.forecast.service import in_words
-from dispatcher.forecast.simulation import Forecast, forecast
-from dispatcher.forecast.workload import Pace, Pending, Work
+from dispatcher.forecast.service import describe_forecast
+from dispatcher.forecast.simulation import Forecast, simulate_campaign
+from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload, PendingGroup
 from dispatcher.windows.schedule import ALWAYS, HORIZON, Schedule
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -26,7 +26,7 @@ def at(text):
 
 def pending(messages, schedule=ALWAYS, *, parts=1, requests=1):
     """`parts` and `requests` per message."""
-    return Pending(
+    return PendingGroup(
         messages=messages,
         parts=round(messages * parts),
         requests=round(messages * requests),
@@ -35,10 +35,12 @@ def pending(messages, schedule=ALWAYS, *, parts=1, requests=1):
 
 
 def work(messages, schedule=ALWAYS, *, parts=1, requests=1, **values):
-    return Work(pending=(pending(messages, schedule, parts=parts, requests=requests),), **values)
+    return CampaignWorkload(
+        pending=(pending(messages, schedule, parts=parts, requests=requests),), **values
+    )
 
 
-TEN = Pace(messages_per_second=10)
+TEN = AccountCapacity(messages_per_second=10)
 
 
 def about(moment):
@@ -49,9 +51,9 @@ def about(moment):
     ("own", "pace", "finish"),
     [
         (work(36_000), TEN, "2026-10-23T07:00"),
-        (work(36_000, parts=3), Pace(parts_per_second=30), "2026-10-23T07:00"),
-        (work(36_000, requests=1 / 2000), Pace(requests_per_second=0.01), "2026-10-23T06:30"),
-        (work(36_000), Pace(throughput=20), "2026-10-23T06:30"),
+        (work(36_000, parts=3), AccountCapacity(parts_per_second=30), "2026-10-23T07:00"),
+        (work(36_000, requests=1 / 2000), AccountCapacity(requests_per_second=0.01), "2026-10-23T06:30"),
+        (work(36_000), AccountCapacity(throughput=20), "2026-10-23T06:30"),
         # The dearest rate counts.
         (work(36_000, parts=2), replace(TEN, parts_per_second=10), "2026-10-23T08:00"),
         (work(36_000, parts=2), replace(TEN, parts_per_second=30), "2026-10-23T07:00"),
@@ -80,7 +82,7 @@ def about(moment):
     ],
 )  # fmt: skip
 def test_a_campaign_alone(own, pace, finish):
-    found = forecast(own, [], pace, NOW)
+    found = simulate_campaign(own, [], pace, NOW)
     low, high = about(at(finish))
     assert low <= found.finish_at <= high
     assert (found.lapsed, found.reason) == (0, None)
@@ -111,7 +113,7 @@ def test_a_campaign_alone(own, pace, finish):
 )  # fmt: skip
 def test_campaigns_share_an_account(own, others, first, finish):
     pace = replace(TEN, parts_per_second=10)
-    found = forecast(own, others, pace, NOW)
+    found = simulate_campaign(own, others, pace, NOW)
     low, high = about(at(f"2026-10-23T{finish}"))
     assert low <= found.finish_at <= high
     low, high = about(at(f"2026-10-23T{first}"))
@@ -124,10 +126,10 @@ def test_recipients_of_several_zones_wait_for_their_own_windows():
         pending(72_000, OFFICE),  # 07:00 UTC
         pending(36_000, Schedule.of(["09:00-18:00"], [], ZoneInfo("America/New_York"))),  # 13:00
     )
-    found = forecast(Work(pending=lanes), [], TEN, NOW)
+    found = simulate_campaign(CampaignWorkload(pending=lanes), [], TEN, NOW)
     assert found.first_at == NOW
     assert abs(found.finish_at - at("2026-10-23T14:00")) < timedelta(seconds=0.01)
-    found = forecast(Work(pending=lanes[:2]), [], TEN, NOW)
+    found = simulate_campaign(CampaignWorkload(pending=lanes[:2]), [], TEN, NOW)
     assert abs(found.finish_at - at("2026-10-23T09:00")) < timedelta(seconds=0.01)
 
 
@@ -184,7 +186,7 @@ WEEKEND = Schedule.of(["sat,sun 10:00-12:00"], [], BERLIN)
     ],
 )  # fmt: skip
 def test_what_does_not_leave_has_a_reason(own, others, pace, expected):
-    assert forecast(own, others, pace, NOW) == expected
+    assert simulate_campaign(own, others, pace, NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,7 @@ def test_what_does_not_leave_has_a_reason(own, others, pace, expected):
     ],
 )
 def test_what_a_campaign_waits_for_is_told(own, others, pace, waits):
-    assert forecast(own, others, pace, NOW).waits == waits
+    assert simulate_campaign(own, others, pace, NOW).waits == waits
 
 
 @pytest.mark.parametrize(
@@ -229,12 +231,12 @@ def test_what_a_campaign_waits_for_is_told(own, others, pace, waits):
     ],
 )
 def test_a_forecast_is_a_sentence_in_the_accounts_zone(own, words):
-    assert in_words(forecast(own, [], TEN, NOW), BERLIN) == words
+    assert describe_forecast(simulate_campaign(own, [], TEN, NOW), BERLIN) == words
 
 
 def test_ten_million_messages_over_days_with_a_change_of_clocks_among_them():
     pace = replace(TEN, messages_per_second=100)
-    found = forecast(work(10_000_000, OFFICE), [work(2_000_000)], pace, NOW)
+    found = simulate_campaign(work(10_000_000, OFFICE), [work(2_000_000)], pace, NOW)
     # Friday 360,000 of the other alone, then 1,620,000 each; 3,240,000 on Saturday and on Sunday.
     assert found.first_at == at("2026-10-23T07:00")
     assert abs(found.finish_at - at("2026-10-26T13:16:40")) < timedelta(seconds=0.01)
@@ -242,9 +244,9 @@ def test_ten_million_messages_over_days_with_a_change_of_clocks_among_them():
 
 def test_a_pace_without_any_rate_and_a_time_without_zone_are_refused():
     with pytest.raises(ValueError, match="needs a rate"):
-        Pace(daily_limit=5)
+        AccountCapacity(daily_limit=5)
     with pytest.raises(ValueError, match="with zone"):
-        forecast(work(5), [], TEN, datetime.fromisoformat("2026-10-23"))
+        simulate_campaign(work(5), [], TEN, datetime.fromisoformat("2026-10-23"))
 
 
 # Against a simulation that sends message by message, each paying GCRA buckets (ITU-T I.371)
@@ -257,7 +259,7 @@ TOLERANCE_S = 6
 @dataclass
 class Sender:
     left: int
-    work: Work
+    work: CampaignWorkload
     cost_s: float
     turn: int = 0
     paid_until: float = 0.0
@@ -318,7 +320,7 @@ campaigns = st.builds(
     start_at=st.none() | st.integers(0, 3000).map(lambda s: NOW + timedelta(seconds=s)),
 )  # fmt: skip
 paces = st.builds(
-    Pace,
+    AccountCapacity,
     messages_per_second=rates,
     parts_per_second=st.none() | rates.map(lambda rate: 2 * rate),
 )
@@ -336,6 +338,6 @@ def test_the_forecast_is_what_then_happens(own, others, pace):
         count = round(sent.messages * share) + more
         parts = sent.parts // sent.messages
         scaled = replace(own, pending=(pending(count, sent.schedule, parts=parts),))
-        return (forecast(scaled, others, pace, NOW).finish_at - NOW).total_seconds()
+        return (simulate_campaign(scaled, others, pace, NOW).finish_at - NOW).total_seconds()
 
     assert foreseen_s(0.99, -4) <= really_s <= foreseen_s(1.01, 4)

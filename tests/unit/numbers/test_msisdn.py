@@ -8,7 +8,7 @@ import pytest
 from phonenumbers import PhoneNumberType
 
 from dispatcher.errors import ConfigError
-from dispatcher.numbers.msisdn import MsisdnError, NumberReader, calling_code, mask
+from dispatcher.numbers.msisdn import MsisdnError, NumberReader, calling_code, mask_number
 
 READ_IN_INDIA = {
     "+91 98200 11223": 919820011223,
@@ -133,7 +133,7 @@ def test_an_unknown_country_is_a_configuration_error(country):
     ],
 )
 def test_a_masked_number_shows_its_ends_only(msisdn, masked):
-    assert mask(msisdn) == masked
+    assert mask_number(msisdn) == masked
 
 
 @pytest.mark.parametrize(

@@ -9,29 +9,29 @@ import pytest
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.policy.breaker import (
     Breaker,
+    BreakerPolicy,
     Health,
-    Policy,
-    Sign,
-    after,
-    covers,
-    is_out,
+    ProbeSignal,
+    has_credit_for,
+    is_unavailable,
     next_credit_check_s,
-    sign_of,
-    waits_for,
+    next_state,
+    signal_of,
+    wait_reason,
 )
-from dispatcher.policy.verdict import Accepted, Unsettled, Verdict
+from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
 from dispatcher.status import AttemptOutcome, Kind
 from dispatcher.types import Balance
 
 NOW = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
-LISTED = Policy(breaker_after=3, lists_accepted=True, has_look=True)
-UNLISTED = Policy(breaker_after=3, lists_accepted=False, has_look=True)
-MUTE = Policy(breaker_after=3, lists_accepted=False, has_look=False)
+LISTED = BreakerPolicy(breaker_after=3, lists_accepted=True, has_look=True)
+UNLISTED = BreakerPolicy(breaker_after=3, lists_accepted=False, has_look=True)
+MUTE = BreakerPolicy(breaker_after=3, lists_accepted=False, has_look=False)
 
 
 def told(health, *signs, policy=LISTED, is_probe=False, random=lambda: 0.5):
     for sign in signs:
-        health = after(
+        health = next_state(
             health, sign, is_probe=is_probe, reason="HTTP 503", policy=policy, now=NOW,
             random=random,
         )  # fmt: skip
@@ -42,43 +42,53 @@ def verdict(accepted=0, rejected=0, doubtful=0):
     return Verdict(
         outcome=AttemptOutcome.ANSWERED,
         accepted=[Accepted(i, None, None) for i in range(accepted)],
-        rejected=[Unsettled(i, None, None) for i in range(rejected)],
-        doubtful=[Unsettled(i, None, None) for i in range(doubtful)],
+        rejected=[NotAccepted(i, None, None) for i in range(rejected)],
+        doubtful=[NotAccepted(i, None, None) for i in range(doubtful)],
     )
 
 
 @pytest.mark.parametrize(
     ("error", "said", "sign"),
     [
-        (None, verdict(accepted=2), Sign.REACHED),
-        (None, verdict(rejected=2), Sign.REACHED),
-        (None, verdict(accepted=1, doubtful=1), Sign.REACHED),
-        (None, verdict(accepted=1, doubtful=2), Sign.DOUBTFUL),
-        (ErrorKind.UNREACHABLE, verdict(), Sign.FAILED),
-        (ErrorKind.DOUBTFUL, verdict(doubtful=2), Sign.DOUBTFUL),
-        (ErrorKind.THROTTLED, verdict(), Sign.REACHED),
-        (ErrorKind.CREDIT, verdict(), Sign.REACHED),
-        (ErrorKind.CREDENTIALS, verdict(), Sign.REACHED),
-        (ErrorKind.CAMPAIGN, verdict(), Sign.REACHED),
-        (ErrorKind.RECIPIENTS, verdict(rejected=2), Sign.REACHED),
+        (None, verdict(accepted=2), ProbeSignal.REACHED),
+        (None, verdict(rejected=2), ProbeSignal.REACHED),
+        (None, verdict(accepted=1, doubtful=1), ProbeSignal.REACHED),
+        (None, verdict(accepted=1, doubtful=2), ProbeSignal.DOUBTFUL),
+        (ErrorKind.UNREACHABLE, verdict(), ProbeSignal.FAILED),
+        (ErrorKind.DOUBTFUL, verdict(doubtful=2), ProbeSignal.DOUBTFUL),
+        (ErrorKind.THROTTLED, verdict(), ProbeSignal.REACHED),
+        (ErrorKind.CREDIT, verdict(), ProbeSignal.REACHED),
+        (ErrorKind.CREDENTIALS, verdict(), ProbeSignal.REACHED),
+        (ErrorKind.CAMPAIGN, verdict(), ProbeSignal.REACHED),
+        (ErrorKind.RECIPIENTS, verdict(rejected=2), ProbeSignal.REACHED),
     ],
 )
 def test_only_silence_and_doubt_are_bad_signs(error, said, sign):
-    assert sign_of(error and ProviderError(error, "words"), said) is sign
+    assert signal_of(error and ProviderError(error, "words"), said) is sign
 
 
 @pytest.mark.parametrize(
     ("policy", "signs", "opens"),
     [
-        (LISTED, [Sign.FAILED] * 2, False),
-        (LISTED, [Sign.FAILED] * 3, True),
-        (LISTED, [Sign.DOUBTFUL] * 2, False),
-        (LISTED, [Sign.DOUBTFUL, Sign.FAILED, Sign.DOUBTFUL], True),
-        (LISTED, [Sign.FAILED, Sign.FAILED, Sign.REACHED, Sign.FAILED, Sign.FAILED], False),
-        (UNLISTED, [Sign.FAILED] * 2, False),
-        (UNLISTED, [Sign.FAILED] * 3, True),
-        (UNLISTED, [Sign.DOUBTFUL], True),
-        (MUTE, [Sign.DOUBTFUL], True),
+        (LISTED, [ProbeSignal.FAILED] * 2, False),
+        (LISTED, [ProbeSignal.FAILED] * 3, True),
+        (LISTED, [ProbeSignal.DOUBTFUL] * 2, False),
+        (LISTED, [ProbeSignal.DOUBTFUL, ProbeSignal.FAILED, ProbeSignal.DOUBTFUL], True),
+        (
+            LISTED,
+            [
+                ProbeSignal.FAILED,
+                ProbeSignal.FAILED,
+                ProbeSignal.REACHED,
+                ProbeSignal.FAILED,
+                ProbeSignal.FAILED,
+            ],
+            False,
+        ),
+        (UNLISTED, [ProbeSignal.FAILED] * 2, False),
+        (UNLISTED, [ProbeSignal.FAILED] * 3, True),
+        (UNLISTED, [ProbeSignal.DOUBTFUL], True),
+        (MUTE, [ProbeSignal.DOUBTFUL], True),
     ],
 )
 def test_failures_in_a_row_open_it_and_where_no_list_settles_doubts_the_first_one(
@@ -88,38 +98,40 @@ def test_failures_in_a_row_open_it_and_where_no_list_settles_doubts_the_first_on
 
 
 def test_a_provider_that_can_be_asked_is_asked_before_anybody_is_risked():
-    opened = told(Health(), Sign.DOUBTFUL, policy=UNLISTED)
+    opened = told(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
     assert (opened.breaker, opened.reason, opened.since) == (Breaker.OPEN, "HTTP 503", NOW)
-    assert told(Health(), Sign.DOUBTFUL, policy=MUTE).breaker is Breaker.TRIAL
+    assert told(Health(), ProbeSignal.DOUBTFUL, policy=MUTE).breaker is Breaker.TRIAL
 
 
 def test_while_it_is_open_only_a_probe_counts():
-    opened = told(Health(), Sign.DOUBTFUL, policy=UNLISTED)
-    assert told(opened, Sign.REACHED, Sign.DOUBTFUL, Sign.FAILED) == opened
-    closed = told(opened, Sign.REACHED, is_probe=True)
+    opened = told(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
+    assert told(opened, ProbeSignal.REACHED, ProbeSignal.DOUBTFUL, ProbeSignal.FAILED) == opened
+    closed = told(opened, ProbeSignal.REACHED, is_probe=True)
     assert (closed.breaker, closed.failures, closed.check_at) == (None, 0, None)
 
 
 @pytest.mark.parametrize(("policy", "cap_s"), [(UNLISTED, 60), (MUTE, 300)])
 def test_waits_grow_with_full_jitter_up_to_a_cap_and_since_stays(policy, cap_s):
-    health = told(Health(), Sign.DOUBTFUL, policy=policy, random=lambda: 0.999)
+    health = told(Health(), ProbeSignal.DOUBTFUL, policy=policy, random=lambda: 0.999)
     waits = []
     for _ in range(12):
         waits.append((health.check_at - NOW).total_seconds())
-        health = told(health, Sign.DOUBTFUL, policy=policy, is_probe=True, random=lambda: 0.999)
+        health = told(
+            health, ProbeSignal.DOUBTFUL, policy=policy, is_probe=True, random=lambda: 0.999
+        )
     assert waits == sorted(waits)
     assert waits[0] < 1
     assert cap_s * 0.99 < waits[-1] < cap_s
     assert health.since == NOW
-    assert told(health, Sign.DOUBTFUL, is_probe=True, random=lambda: 0.0).check_at == NOW
+    assert told(health, ProbeSignal.DOUBTFUL, is_probe=True, random=lambda: 0.0).check_at == NOW
 
 
 def test_one_that_fails_again_at_full_speed_is_tried_more_rarely():
-    opened = told(Health(), Sign.DOUBTFUL, policy=UNLISTED)
-    closed = told(opened, Sign.REACHED, is_probe=True, policy=UNLISTED)
-    again = told(closed, Sign.DOUBTFUL, policy=UNLISTED)
+    opened = told(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
+    closed = told(opened, ProbeSignal.REACHED, is_probe=True, policy=UNLISTED)
+    again = told(closed, ProbeSignal.DOUBTFUL, policy=UNLISTED)
     assert again.check_at - NOW > opened.check_at - NOW
-    assert told(closed, Sign.REACHED) == Health()
+    assert told(closed, ProbeSignal.REACHED) == Health()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +148,7 @@ def test_one_that_fails_again_at_full_speed_is_tried_more_rarely():
 )
 def test_the_package_of_the_campaigns_kind_counts_where_there_is_one(balances, kind, covered):
     found = [Balance(package=name, amount=Decimal(n)) for name, n in balances.items()]
-    assert covers(found, kind) is covered
+    assert has_credit_for(found, kind) is covered
 
 
 def test_looks_at_the_balance_become_rarer_up_to_an_hour():
@@ -169,7 +181,7 @@ SOON = NOW + timedelta(minutes=5)
     ],
 )
 def test_what_an_account_waits_for_is_said(values, words):
-    said = waits_for(account(**values), NOW)
+    said = wait_reason(account(**values), NOW)
     assert said is None if words is None else words in said
 
 
@@ -188,4 +200,4 @@ def test_what_an_account_waits_for_is_said(values, words):
     ],
 )
 def test_an_account_is_out_when_it_is_paused_or_fails_for_long(values, out):
-    assert is_out(account(**values), 300, NOW) is out
+    assert is_unavailable(account(**values), 300, NOW) is out

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from dispatcher.policy.fair_queue import (
     RELEASE_AHEAD_S,
     Budget,
-    Contender,
     DueBatch,
-    Lane,
+    QueuedCampaign,
+    RateUsage,
     Unit,
-    choose,
-    day_end,
-    departures,
+    departure_offsets,
+    end_of_day,
     poll_delay,
+    select_batches,
 )
 
 #: Per campaign: its rank, what it was served before, and the sizes of its due batches.
@@ -32,17 +32,17 @@ budgets = st.tuples(st.integers(-2, 30), st.one_of(st.none(), st.floats(0.5, 100
 def run(given_campaigns, slots, rate=None, messages_left=None):
     """The chosen (campaign, batch) in order; a batch's id is its place in its campaign."""
     contenders = [
-        Contender(campaign_id=n, rank=rank, served=served)
+        QueuedCampaign(campaign_id=n, rank=rank, served=served)
         for n, (rank, served, _) in enumerate(given_campaigns)
     ]
-    lanes = [] if rate is None else [Lane(Unit.MESSAGES, rate)]
+    lanes = [] if rate is None else [RateUsage(Unit.MESSAGES, rate)]
     budget = Budget(slots=slots, lanes=lanes, messages_left=messages_left)
 
     def due(campaign_id):
         sizes = given_campaigns[campaign_id][2]
         return (DueBatch(place, size) for place, size in enumerate(sizes))
 
-    chosen = [(one.campaign_id, batch) for one, batch in choose(contenders, due, budget)]
+    chosen = [(one.campaign_id, batch) for one, batch in select_batches(contenders, due, budget)]
     return chosen, contenders
 
 
@@ -103,9 +103,13 @@ def test_the_days_rest_ends_the_release(messages_left, count):
 
 
 def test_a_campaign_whose_own_rate_is_used_up_lets_the_others_pass():
-    slow = Contender(campaign_id=0, rank=-1, served=0, lane=Lane(Unit.MESSAGES, 10, ahead_s=1))
-    fast = Contender(campaign_id=1, rank=0, served=0)
-    chosen = choose([slow, fast], lambda _: iter([DueBatch(n, 10) for n in range(3)]), Budget(9))
+    slow = QueuedCampaign(
+        campaign_id=0, rank=-1, served=0, lane=RateUsage(Unit.MESSAGES, 10, ahead_s=1)
+    )
+    fast = QueuedCampaign(campaign_id=1, rank=0, served=0)
+    chosen = select_batches(
+        [slow, fast], lambda _: iter([DueBatch(n, 10) for n in range(3)]), Budget(9)
+    )
     assert [one.campaign_id for one, _ in chosen] == [0, 1, 1, 1]
 
 
@@ -114,7 +118,7 @@ def test_a_campaign_whose_own_rate_is_used_up_lets_the_others_pass():
 )
 def test_a_batch_pays_each_rate_in_its_own_unit(unit, cost):
     batch = DueBatch(1, 7, requests=2, parts=14)
-    lane = Lane(unit, per_second=2, ahead_s=-5)
+    lane = RateUsage(unit, per_second=2, ahead_s=-5)
     budget = Budget(slots=5, lanes=[lane], messages_left=20)
     budget.take(batch)
     assert lane.ahead_s == cost / 2  # a rate that was idle has saved nothing up
@@ -133,23 +137,23 @@ def test_a_batch_pays_each_rate_in_its_own_unit(unit, cost):
 )
 def test_the_requests_of_a_batch_all_have_a_place_or_it_is_alone(slots, requests, released):
     due = [DueBatch(n, 1, requests=needed) for n, needed in enumerate(requests)]
-    contender = Contender(campaign_id=0, rank=0, served=0)
-    chosen = choose([contender], lambda _: iter(due), Budget(slots))
+    contender = QueuedCampaign(campaign_id=0, rank=0, served=0)
+    chosen = select_batches([contender], lambda _: iter(due), Budget(slots))
     assert [batch.id for _, batch in chosen] == released
 
 
 def test_a_large_batch_waits_for_its_places_and_nobody_passes_it():
     budget = Budget(4)
     budget.take(DueBatch(9, 1, requests=3))
-    large, small = Contender(campaign_id=0, rank=0, served=0), Contender(1, 0, 5)
+    large, small = QueuedCampaign(campaign_id=0, rank=0, served=0), QueuedCampaign(1, 0, 5)
     due = {0: [DueBatch(0, 1, requests=2)], 1: [DueBatch(1, 1)]}
-    assert list(choose([large, small], lambda n: iter(due[n]), budget)) == []
+    assert list(select_batches([large, small], lambda n: iter(due[n]), budget)) == []
 
 
 def test_requests_leave_one_after_the_other_at_a_rate_and_at_once_without():
-    assert list(departures([10, 20, 30], 10)) == [0, 1, 3]
-    assert list(departures([10, 20, 30], None)) == [0, 0, 0]
-    assert list(departures([], 10)) == []
+    assert list(departure_offsets([10, 20, 30], 10)) == [0, 1, 3]
+    assert list(departure_offsets([10, 20, 30], None)) == [0, 0, 0]
+    assert list(departure_offsets([], 10)) == []
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_requests_leave_one_after_the_other_at_a_rate_and_at_once_without():
 )
 def test_a_day_ends_at_midnight_of_its_zone(now, zone, end):
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    assert day_end(moment, ZoneInfo(zone)) == datetime.fromisoformat(end).replace(tzinfo=UTC)
+    assert end_of_day(moment, ZoneInfo(zone)) == datetime.fromisoformat(end).replace(tzinfo=UTC)
 
 
 def test_polls_come_slower_and_slower_up_to_a_limit():

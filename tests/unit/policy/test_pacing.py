@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dispatcher.policy.pacing import COMMIT_S, LEAD_S, Door, start_in
+from dispatcher.policy.pacing import COMMIT_S, LEAD_S, LatenessGuard, seconds_to_start
 from tests.support.arrivals import at_most_in_a_second
 
 
@@ -25,7 +25,7 @@ from tests.support.arrivals import at_most_in_a_second
     ],
 )
 def test_a_batch_starts_when_its_rates_are_free(free_s, start_s):
-    assert start_in(free_s) == start_s
+    assert seconds_to_start(free_s) == start_s
 
 
 @given(
@@ -38,7 +38,7 @@ def test_whatever_stalls_starts_are_never_closer_than_what_they_pay(pays_s, stal
     chosen = random.Random(seed)
     now, paid_until, starts = 0.0, 0.0, []
     for _ in range(300):
-        start_s = start_in(paid_until - now)
+        start_s = seconds_to_start(paid_until - now)
         if start_s is None:
             now = paid_until - LEAD_S
             continue
@@ -56,7 +56,7 @@ def test_stalls_that_the_lead_covers_cost_no_time():
     paid_until, starts = 1.0, []
     for n in range(1000):
         now = 1.0 + n * 0.02 - LEAD_S + chosen.choice([0, 0, 0, 0.1, LEAD_S - COMMIT_S])
-        starts.append(now + (start_in(paid_until - now) or 0))
+        starts.append(now + (seconds_to_start(paid_until - now) or 0))
         paid_until = starts[-1] + 0.02
     assert starts[-1] - starts[0] == pytest.approx(999 * 0.02)
 
@@ -93,7 +93,7 @@ def test_stalls_that_the_lead_covers_cost_no_time():
     ],
 )  # fmt: skip
 def test_lateness_does_not_pass_the_rate(spacing_s, dues_and_times, leave):
-    door = Door()
+    door = LatenessGuard()
     left = [door.lets_out(due, spacing_s, now) for due, now in dues_and_times]
     assert left == [bool(each) for each in leave]
 
@@ -104,7 +104,7 @@ def test_lateness_does_not_pass_the_rate(spacing_s, dues_and_times, leave):
     pays_s=st.sampled_from([0.02, 0.1, 1.0]),
 )
 def test_whatever_stalls_at_most_a_request_more_than_the_rate_leaves_in_a_second(stalls, pays_s):
-    door, left = Door(), []
+    door, left = LatenessGuard(), []
     for n in range(round(20 / pays_s)):
         due = n * pays_s
         now = max([due] + [at + long for at, long in stalls if at <= due < at + long])
@@ -117,7 +117,7 @@ def test_whatever_stalls_at_most_a_request_more_than_the_rate_leaves_in_a_second
 def test_two_processes_that_are_late_now_and_then_do_not_pass_the_rate_together(seed, pays_s):
     """Each knows of its own requests only; one in ten of them is late, never two on end."""
     chosen = random.Random(seed)
-    doors, was_late, left = (Door(), Door()), [False, False], []
+    doors, was_late, left = (LatenessGuard(), LatenessGuard()), [False, False], []
     for n in range(round(10 / pays_s)):
         of = chosen.randrange(2)
         was_late[of] = not was_late[of] and chosen.random() < 0.1
@@ -131,7 +131,7 @@ def test_two_processes_that_are_late_now_and_then_do_not_pass_the_rate_together(
 def test_processes_that_are_always_late_use_the_rate_all_the_same(late_s, pays_s):
     """Timers are never exact: what is always late is some milliseconds more so or less."""
     chosen = random.Random(7)
-    doors, left = (Door(), Door()), []
+    doors, left = (LatenessGuard(), LatenessGuard()), []
     for n in range(2000):
         now = n * pays_s + late_s + chosen.uniform(0, 0.004)
         if doors[chosen.randrange(2)].lets_out(n * pays_s, pays_s, now):

@@ -4,12 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.policy.rebatching import Limits, Span, Waiting, free_ends, joined, plan
+from dispatcher.policy.rebatching import (
+    BatchLimits,
+    SeqSpan,
+    WaitingMessage,
+    join_spans,
+    plan_batches,
+    split_waiting_ends,
+)
 from dispatcher.types import Recipient
 
 
 def limits(**values):
-    return Limits(
+    return BatchLimits(
         **{
             "max_recipients": 3,
             "max_bytes": 1000,
@@ -23,7 +30,7 @@ def limits(**values):
 
 def waiting(texts, *, parts=1, first=0):
     return [
-        Waiting(Recipient(first + i, 9100 + i, text), parts) for i, text in enumerate(texts)
+        WaitingMessage(Recipient(first + i, 9100 + i, text), parts) for i, text in enumerate(texts)
     ]  # fmt: skip
 
 
@@ -41,30 +48,36 @@ def waiting(texts, *, parts=1, first=0):
 )
 def test_ends_that_wait_go_and_what_is_settled_stays_with_all_between(waits, ends, kept):
     seqs = [i for i, state in enumerate(waits) if state == "w"]
-    found = free_ends(seqs, Span(0, len(waits) - 1))
-    assert found == ([Span(*end) for end in ends], None if kept is None else Span(*kept))
+    found = split_waiting_ends(seqs, SeqSpan(0, len(waits) - 1))
+    assert found == ([SeqSpan(*end) for end in ends], None if kept is None else SeqSpan(*kept))
 
 
 def test_neighbours_of_one_lane_become_one_and_others_stay():
     gsm, ucs = (0, None), (1, None)
-    spans = [(Span(0, 1), gsm), (Span(2, 3), gsm), (Span(4, 5), ucs), (Span(9, 9), ucs)]
-    assert list(joined(spans)) == [(Span(0, 3), gsm), (Span(4, 5), ucs), (Span(9, 9), ucs)]
-    assert list(joined([])) == []
+    spans = [(SeqSpan(0, 1), gsm), (SeqSpan(2, 3), gsm), (SeqSpan(4, 5), ucs), (SeqSpan(9, 9), ucs)]
+    assert list(join_spans(spans)) == [
+        (SeqSpan(0, 3), gsm),
+        (SeqSpan(4, 5), ucs),
+        (SeqSpan(9, 9), ucs),
+    ]
+    assert list(join_spans([])) == []
 
 
 def test_batches_are_within_number_and_bytes_and_count_their_requests():
-    found = list(plan(waiting(["a", "b", "b", "b", "long text", "c"]), limits(max_bytes=10)))
+    found = list(
+        plan_batches(waiting(["a", "b", "b", "b", "long text", "c"]), limits(max_bytes=10))
+    )
     assert [(p.span, p.requests, p.parts) for p in found] == [
-        (Span(0, 2), 2, 3),
-        (Span(3, 4), 2, 2),
-        (Span(5, 5), 1, 1),
+        (SeqSpan(0, 2), 2, 3),
+        (SeqSpan(3, 4), 2, 2),
+        (SeqSpan(5, 5), 1, 1),
     ]
 
 
 def test_what_the_other_account_cannot_take_fails_with_the_reason():
     messages = [*waiting(["ok"]), *waiting(["ok"], parts=6, first=1), *waiting(["x" * 11], first=2)]
-    (found,) = plan(messages, limits(max_parts=5, max_bytes=10))
-    assert (found.span, found.parts, found.requests) == (Span(0, 2), 1, 1)
+    (found,) = plan_batches(messages, limits(max_parts=5, max_bytes=10))
+    assert (found.span, found.parts, found.requests) == (SeqSpan(0, 2), 1, 1)
     assert [seq for seq, _ in found.failed] == [1, 2]
     assert "6 parts; the fallback account allows 5" in found.failed[0][1]
     assert "too long" in found.failed[1][1]
@@ -73,7 +86,7 @@ def test_what_the_other_account_cannot_take_fails_with_the_reason():
 @given(st.lists(st.text(max_size=12)), st.integers(1, 5), st.integers(1, 30))
 def test_every_message_is_in_exactly_one_batch_in_order(texts, most, room):
     messages = waiting(texts)
-    found = list(plan(messages, limits(max_recipients=most, max_bytes=room)))
+    found = list(plan_batches(messages, limits(max_recipients=most, max_bytes=room)))
     covered = [seq for p in found for seq in range(p.span.first, p.span.last + 1)]
     assert covered == list(range(len(texts)))
     for p in found:

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from dispatcher.policy.reconciliation import (
     Doubt,
-    Finding,
-    Look,
-    Standing,
-    agrees,
-    decide,
-    next_pause_s,
+    ListFinding,
+    ListScan,
+    OtherMessages,
+    decide_doubts,
+    matches_message,
+    next_scan_delay_s,
 )
 from dispatcher.status import MessageState
 from dispatcher.types import ListedMessage, ListPage
@@ -51,7 +51,7 @@ NEWER = entry("newer", OTHER, seconds=20)
 
 
 def look(*pages, answered=ANSWERED, complete=True, numbers=(NUMBER,)):
-    seen = Look(numbers)
+    seen = ListScan(numbers)
     for page in pages or ((OLDER,),):
         seen.add(ListPage(entries=tuple(page), next_page=None), answered)
     seen.complete = complete
@@ -59,12 +59,12 @@ def look(*pages, answered=ANSWERED, complete=True, numbers=(NUMBER,)):
 
 
 def find(seen, *, missed=False, standing=None, absence_provable=True, text=TEXT):
-    (decision,) = decide(
+    (decision,) = decide_doubts(
         [Doubt(seq=7, msisdn=NUMBER, text=text, missed=missed)],
         begun_at=BEGUN,
         sender=SENDER,
         look=seen,
-        standings={NUMBER: standing or Standing()},
+        standings={NUMBER: standing or OtherMessages()},
         absence_provable=absence_provable,
     )
     return decision
@@ -73,17 +73,17 @@ def find(seen, *, missed=False, standing=None, absence_provable=True, text=TEXT)
 @pytest.mark.parametrize(
     ("shown", "says"),
     [
-        (entry("a"), Finding.FOUND),
-        (entry("a", seconds=None), Finding.FOUND),
-        (entry("a", text="Hello  Asha\n"), Finding.FOUND),
-        (entry("a", sender="+sender"), Finding.FOUND),
-        (entry("a", sender=None), Finding.FOUND),
-        (entry("a", text="Hello Ash"), Finding.UNEXPLAINED),
-        (entry("a", text=None), Finding.UNEXPLAINED),
-        (entry("a", sender="OTHERS"), Finding.UNEXPLAINED),
-        (entry("a", seconds=-3600), Finding.UNEXPLAINED),
-        (entry("a", seconds=-25 * 3600), Finding.MISSED),
-        (entry("a", OTHER), Finding.MISSED),
+        (entry("a"), ListFinding.FOUND),
+        (entry("a", seconds=None), ListFinding.FOUND),
+        (entry("a", text="Hello  Asha\n"), ListFinding.FOUND),
+        (entry("a", sender="+sender"), ListFinding.FOUND),
+        (entry("a", sender=None), ListFinding.FOUND),
+        (entry("a", text="Hello Ash"), ListFinding.UNEXPLAINED),
+        (entry("a", text=None), ListFinding.UNEXPLAINED),
+        (entry("a", sender="OTHERS"), ListFinding.UNEXPLAINED),
+        (entry("a", seconds=-3600), ListFinding.UNEXPLAINED),
+        (entry("a", seconds=-25 * 3600), ListFinding.MISSED),
+        (entry("a", OTHER), ListFinding.MISSED),
     ],
 )
 def test_number_text_and_sender_must_agree_in_the_time_span(shown, says):
@@ -98,10 +98,10 @@ def test_what_was_found_brings_its_entry():
 @pytest.mark.parametrize(
     ("standing", "says"),
     [
-        (Standing(held=frozenset({"a"})), Finding.MISSED),
-        (Standing(matched=frozenset({"a"})), Finding.UNEXPLAINED),
-        (Standing(nameless=1), Finding.UNEXPLAINED),
-        (Standing(busy=True), Finding.UNKNOWN),
+        (OtherMessages(held=frozenset({"a"})), ListFinding.MISSED),
+        (OtherMessages(matched=frozenset({"a"})), ListFinding.UNEXPLAINED),
+        (OtherMessages(nameless=1), ListFinding.UNEXPLAINED),
+        (OtherMessages(busy=True), ListFinding.UNKNOWN),
     ],
 )
 def test_an_entry_that_is_or_may_be_somebody_elses_never_matches(standing, says):
@@ -109,47 +109,52 @@ def test_an_entry_that_is_or_may_be_somebody_elses_never_matches(standing, says)
 
 
 def test_an_entry_that_a_look_matched_to_another_text_is_explained():
-    standing = Standing(matched=frozenset({"a"}))
-    assert find(look([entry("a", text="Bye"), OLDER]), standing=standing).finding is Finding.MISSED
+    standing = OtherMessages(matched=frozenset({"a"}))
+    assert (
+        find(look([entry("a", text="Bye"), OLDER]), standing=standing).finding is ListFinding.MISSED
+    )
 
 
 def test_with_an_entry_more_than_messages_without_id_it_is_found():
     seen = look([entry("b", seconds=6), entry("a"), OLDER])
-    assert find(seen, standing=Standing(nameless=1)).entry.provider_message_id == "a"
+    assert find(seen, standing=OtherMessages(nameless=1)).entry.provider_message_id == "a"
 
 
 def test_an_id_that_stands_for_two_numbers_proves_nothing():
     seen = look([entry("a"), entry("a", OTHER), OLDER], numbers=(NUMBER, OTHER))
-    assert find(seen).finding is Finding.UNEXPLAINED
+    assert find(seen).finding is ListFinding.UNEXPLAINED
 
 
 def test_an_entry_shown_twice_because_pages_shifted_is_one():
     seen = look([entry("a")], [entry("a"), OLDER])
-    assert find(seen, standing=Standing(nameless=1)).finding is Finding.UNEXPLAINED
+    assert find(seen, standing=OtherMessages(nameless=1)).finding is ListFinding.UNEXPLAINED
 
 
 @pytest.mark.parametrize(
     ("seen", "says"),
     [
-        (look([OLDER]), Finding.ABSENT),
-        (look([NEWER], [OLDER]), Finding.ABSENT),
-        (look([OLDER], complete=False), Finding.UNKNOWN),
-        (look([]), Finding.UNKNOWN),
-        (look([OLDER], answered={}), Finding.UNKNOWN),
-        (look([NEWER], answered={"newer": at(21)}), Finding.UNKNOWN),
+        (look([OLDER]), ListFinding.ABSENT),
+        (look([NEWER], [OLDER]), ListFinding.ABSENT),
+        (look([OLDER], complete=False), ListFinding.UNKNOWN),
+        (look([]), ListFinding.UNKNOWN),
+        (look([OLDER], answered={}), ListFinding.UNKNOWN),
+        (look([NEWER], answered={"newer": at(21)}), ListFinding.UNKNOWN),
         # Reached by a foreign entry a day older; known by a newer one of ours.
         (
             look([NEWER, entry("x", OTHER, seconds=-DAY - 1)], answered={"newer": at(21)}),
-            Finding.ABSENT,
+            ListFinding.ABSENT,
         ),
         (
             look([NEWER, entry("x", OTHER, seconds=-DAY + 60)], answered={"newer": at(21)}),
-            Finding.UNKNOWN,
+            ListFinding.UNKNOWN,
         ),
         # The dates of this list mean nothing: ours is written a week before it was made.
-        (look([replace(OLDER, created_at=at(-7 * DAY))]), Finding.UNKNOWN),
-        (look([entry("a", text="altered"), OLDER]), Finding.UNEXPLAINED),
-        (look([OLDER, entry("a", text="below the older one", seconds=None)]), Finding.UNEXPLAINED),
+        (look([replace(OLDER, created_at=at(-7 * DAY))]), ListFinding.UNKNOWN),
+        (look([entry("a", text="altered"), OLDER]), ListFinding.UNEXPLAINED),
+        (
+            look([OLDER, entry("a", text="below the older one", seconds=None)]),
+            ListFinding.UNEXPLAINED,
+        ),
     ],
 )
 def test_only_a_look_that_proves_itself_proves_absence(seen, says):
@@ -157,27 +162,27 @@ def test_only_a_look_that_proves_itself_proves_absence(seen, says):
 
 
 def test_absence_takes_two_looks():
-    assert find(look([OLDER])).finding is Finding.MISSED
-    assert find(look([OLDER]), missed=True).finding is Finding.ABSENT
+    assert find(look([OLDER])).finding is ListFinding.MISSED
+    assert find(look([OLDER]), missed=True).finding is ListFinding.ABSENT
 
 
 def test_a_list_that_is_not_whole_finds_but_never_proves_absence():
-    assert find(look([entry("a")]), absence_provable=False).finding is Finding.FOUND
-    assert find(look([]), missed=True, absence_provable=False).finding is Finding.MISSED
-    assert find(look([OLDER]), missed=True, absence_provable=False).finding is Finding.MISSED
+    assert find(look([entry("a")]), absence_provable=False).finding is ListFinding.FOUND
+    assert find(look([]), missed=True, absence_provable=False).finding is ListFinding.MISSED
+    assert find(look([OLDER]), missed=True, absence_provable=False).finding is ListFinding.MISSED
 
 
 def test_what_stands_on_the_pages_that_did_answer_is_found():
-    assert find(look([entry("a")], complete=False)).finding is Finding.FOUND
+    assert find(look([entry("a")], complete=False)).finding is ListFinding.FOUND
 
 
 def test_a_sender_that_is_another_number_does_not_agree():
-    assert agrees(entry("a", sender="+919800000009"), TEXT, "919800000009")
-    assert not agrees(entry("a", sender="919800000008"), TEXT, "919800000009")
+    assert matches_message(entry("a", sender="+919800000009"), TEXT, "919800000009")
+    assert not matches_message(entry("a", sender="919800000008"), TEXT, "919800000009")
 
 
 def test_looks_grow_apart_from_the_third_on():
-    assert [next_pause_s(n, 300) for n in range(1, 7)] == [300, 600, 1200, 2400, 3600, 3600]
+    assert [next_scan_delay_s(n, 300) for n in range(1, 7)] == [300, 600, 1200, 2400, 3600, 3600]
 
 
 # --- A provider that accepts what it likes ----------------------------------------------------
@@ -247,7 +252,7 @@ class World:
         """Look at the list, as the worker does, and apply what is decided."""
         doubtful = [r for r in self.requests if r.answer == "none"]
         open_ = {n for r in doubtful for n in r.recipients}
-        seen, entries = Look(open_), self.entries[: len(self.entries) - hidden or None]
+        seen, entries = ListScan(open_), self.entries[: len(self.entries) - hidden or None]
         oldest = at(min((r.begun for r in doubtful), default=0))
         for number, first in enumerate(range(0, max(1, len(entries)), page_size)):
             if number == broken_after:
@@ -264,7 +269,7 @@ class World:
         left = [
             n for n in request.recipients if n not in request.found | dict.fromkeys(request.absent)
         ]
-        said = decide(
+        said = decide_doubts(
             [Doubt(seq=n, msisdn=n, text=request.text, missed=n in request.missed) for n in left],
             begun_at=at(request.begun),
             sender=SENDER,
@@ -273,17 +278,17 @@ class World:
             absence_provable=True,
         )
         for one in said:
-            if one.finding is Finding.FOUND:
+            if one.finding is ListFinding.FOUND:
                 request.found[one.seq] = one.entry.provider_message_id
-            elif one.finding is Finding.ABSENT:
+            elif one.finding is ListFinding.ABSENT:
                 request.absent.add(one.seq)
             request.missed.discard(one.seq)
-            if one.finding is Finding.MISSED:
+            if one.finding is ListFinding.MISSED:
                 request.missed.add(one.seq)
 
     def standing(self, number, request):
         matched = {r.found[number] for r in self.requests if number in r.found}
-        return Standing(
+        return OtherMessages(
             held=frozenset(self.held[number]),
             matched=frozenset(matched),
             nameless=len(self.nameless[number]),

@@ -5,7 +5,14 @@ from decimal import Decimal
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.policy.verdict import MISSING, Accepted, Unsettled, judge, judge_error, stopped
+from dispatcher.policy.verdict import (
+    MISSING,
+    Accepted,
+    NotAccepted,
+    judge_answer,
+    judge_error,
+    partial_stop_error,
+)
 from dispatcher.status import AttemptOutcome
 from dispatcher.types import Recipient, RecipientResult, SubmitOutcome
 
@@ -22,8 +29,8 @@ def no(msisdn):
 
 
 TAKEN_1, TAKEN_2 = Accepted(7, None, None), Accepted(8, None, None)
-BLOCKED_1, BLOCKED_2 = Unsettled(7, "42", "blocked"), Unsettled(8, "42", "blocked")
-MISSING_1, MISSING_2 = Unsettled(7, None, MISSING), Unsettled(8, None, MISSING)
+BLOCKED_1, BLOCKED_2 = NotAccepted(7, "42", "blocked"), NotAccepted(8, "42", "blocked")
+MISSING_1, MISSING_2 = NotAccepted(7, None, MISSING), NotAccepted(8, None, MISSING)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +49,7 @@ MISSING_1, MISSING_2 = Unsettled(7, None, MISSING), Unsettled(8, None, MISSING)
     ],
 )
 def test_results_are_matched_by_number(results, accepted, rejected, doubtful, outcome):
-    verdict = judge(RECIPIENTS, SubmitOutcome(results=tuple(results), job_id="job"))
+    verdict = judge_answer(RECIPIENTS, SubmitOutcome(results=tuple(results), job_id="job"))
     assert list(verdict.accepted) == accepted
     assert list(verdict.rejected) == rejected
     assert list(verdict.doubtful) == doubtful
@@ -66,7 +73,7 @@ def unsent(msisdn):
 )
 def test_who_was_not_sent_to_for_the_accounts_sake_stays_pending(results, doubtful, outcome):
     answer = SubmitOutcome(results=tuple(results), stopped_by=ErrorKind.CREDIT)
-    verdict, why = judge(RECIPIENTS, answer), stopped(answer)
+    verdict, why = judge_answer(RECIPIENTS, answer), partial_stop_error(answer)
     assert (list(verdict.rejected), list(verdict.doubtful)) == ([], doubtful)
     assert verdict.outcome.label == outcome
     assert (why.kind, why.message, why.code) == (ErrorKind.CREDIT, "no balance", "402")
@@ -87,7 +94,7 @@ def test_who_was_not_sent_to_for_the_accounts_sake_stays_pending(results, doubtf
 )
 def test_a_price_that_no_store_can_hold_is_none(cost, stored):
     result = yes(ONE, provider_message_id="x", cost=None if cost is None else Decimal(cost))
-    (accepted,) = judge(RECIPIENTS[:1], SubmitOutcome(results=(result,))).accepted
+    (accepted,) = judge_answer(RECIPIENTS[:1], SubmitOutcome(results=(result,))).accepted
     assert accepted == Accepted(7, "x", None if stored is None else Decimal(stored))
 
 
@@ -95,7 +102,10 @@ def test_a_price_that_no_store_can_hold_is_none(cost, stored):
 def test_a_failed_request_leaves_doubt_refuses_or_changes_nothing(kind):
     error = ProviderError(kind, "the provider's words", code="500")
     verdict = judge_error(RECIPIENTS, error)
-    everybody = [Unsettled(7, "500", "the provider's words"), Unsettled(8, "500", error.message)]
+    everybody = [
+        NotAccepted(7, "500", "the provider's words"),
+        NotAccepted(8, "500", error.message),
+    ]
     assert verdict.accepted == ()
     assert list(verdict.doubtful) == (everybody if kind is ErrorKind.DOUBTFUL else [])
     assert list(verdict.rejected) == (everybody if kind is ErrorKind.RECIPIENTS else [])

@@ -9,7 +9,7 @@ from dispatcher.errors import NotAvailableYet
 from dispatcher.numbers.msisdn import MsisdnError, NumberReader
 from dispatcher.recipients.reader import open_recipients
 from dispatcher.status import Encoding
-from dispatcher.text.segments import measure
+from dispatcher.text.segments import measure_text
 from dispatcher.text.template import RenderError, TextTemplate
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -83,7 +83,7 @@ def test_five_thousand_indian_rows_are_counted_exactly():
         "duplicate": 40,
         "invalid": 25,
     }
-    encodings = [measure(text).encoding for _, state, _, text in rows if state == "valid"]
+    encodings = [measure_text(text).encoding for _, state, _, text in rows if state == "valid"]
     assert encodings.count(Encoding.UCS2) == 120
 
 

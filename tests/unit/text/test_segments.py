@@ -12,9 +12,9 @@ from dispatcher.text.segments import (
     GSM_BASIC,
     GSM_EXTENSION,
     Measure,
-    measure,
+    measure_text,
+    non_gsm_characters,
     normalize,
-    odd_characters,
 )
 
 EMOJI = "\N{PARTY POPPER}"  # outside the basic plane: two UTF-16 units
@@ -45,7 +45,7 @@ def reference(text):
     ],
 )  # fmt: skip
 def test_parts_are_the_credits_of_thesmspoint(length, parts):
-    assert measure("a" * length) == Measure(Encoding.GSM7, length, parts)
+    assert measure_text("a" * length) == Measure(Encoding.GSM7, length, parts)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_parts_are_the_credits_of_thesmspoint(length, parts):
     ],
 )
 def test_a_text_is_measured(text, encoding, units, parts):
-    assert measure(text) == Measure(encoding, units, parts)
+    assert measure_text(text) == Measure(encoding, units, parts)
 
 
 def test_the_tables_are_those_of_the_standard():
@@ -95,27 +95,27 @@ texts = st.text(
 
 @given(texts)
 def test_any_text_is_measured_as_the_reference_measures_it(text):
-    assert measure(text) == reference(text)
+    assert measure_text(text) == reference(text)
 
 
 @given(st.text("a€", min_size=150, max_size=1000))
 def test_escape_pairs_are_never_split(text):
-    assert measure(text) == reference(text)
+    assert measure_text(text) == reference(text)
 
 
 @given(st.text("я" + EMOJI, min_size=60, max_size=500))
 def test_surrogate_pairs_are_never_split(text):
-    assert measure(text) == reference(text)
+    assert measure_text(text) == reference(text)
 
 
 @given(texts)
 def test_a_text_is_ucs2_exactly_when_it_has_odd_characters(text):
-    assert (measure(text).encoding is Encoding.UCS2) == bool(odd_characters(text))
+    assert (measure_text(text).encoding is Encoding.UCS2) == bool(non_gsm_characters(text))
 
 
 def test_odd_characters_are_told_once_in_order():
-    assert odd_characters("’a’ … я ’") == ["’", "…", "я"]
-    assert odd_characters("plain €") == []
+    assert non_gsm_characters("’a’ … я ’") == ["’", "…", "я"]
+    assert non_gsm_characters("plain €") == []
 
 
 @pytest.mark.parametrize(
