@@ -67,7 +67,7 @@ def _check_store(store: Store) -> Iterator[CheckResult]:
         yield CheckResult(
             part="store", ok=True, what=f"{store.name}, revision {current_revision(store)}"
         )
-        if not store.syncs():
+        if not store.commits_are_durable():
             yield CheckResult(
                 part="store",
                 ok=False,

@@ -179,7 +179,7 @@ def _accept_messages(
     if not entries:
         return Counter()
     taking, given = _accept_stmt(conn.dialect.name, is_one=len(answers) == 1)
-    done = conn.execute(taking, {**held.bound, **given.bind(entries), "taken_from": old})
+    done = conn.execute(taking, {**held.bound, **given.to_parameters(entries), "taken_from": old})
     if len(answers) == 1:
         return Counter({answers[0].attempt_id: done.rowcount})
     return Counter(done.scalars())
@@ -230,7 +230,7 @@ def _mark_messages(
         return 0
     marking, given = _mark_stmt(conn.dialect.name)
     new = {"into": state, "final": final_at}
-    return conn.execute(marking, {**held.bound, **given.bind(entries), **new}).rowcount
+    return conn.execute(marking, {**held.bound, **given.to_parameters(entries), **new}).rowcount
 
 
 @cache

@@ -167,7 +167,7 @@ def _insert_attempts(
             for attempt_id, seqs in zip(ids, requests, strict=True)
             for seq in seqs
         ]
-        carried = conn.execute(carry, held.bound | given.bind(pairs)).rowcount
+        carried = conn.execute(carry, held.bound | given.to_parameters(pairs)).rowcount
     if carried != messages:
         raise StoreError(f"batch {held.id} changed while its requests were made; they do not leave")
     return ids

@@ -69,7 +69,7 @@ class Store:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A read transaction. Hold it no longer than a page of rows."""
-        with self._errors(), self._engine.connect() as conn:
+        with self._translate_errors(), self._engine.connect() as conn:
             if self.is_sqlite:
                 conn.exec_driver_sql("BEGIN")
             yield conn
@@ -82,14 +82,14 @@ class Store:
         lost with the machine, since whatever counts is committed after it, goes without: the next
         commit that survives makes it survive too.
         """
-        with self._errors(), self._writers_turn(), self._engine.begin() as conn:
+        with self._translate_errors(), self._as_only_writer(), self._engine.begin() as conn:
             if self.is_sqlite:
                 synchronous = "FULL" if survives_power_cut else "NORMAL"
                 conn.exec_driver_sql(f"PRAGMA synchronous={synchronous}")
                 conn.exec_driver_sql("BEGIN IMMEDIATE")
             yield conn
 
-    def syncs(self) -> bool:
+    def commits_are_durable(self) -> bool:
         """Whether a commit is on the disk; False where the server is told that it need not be."""
         if self.is_sqlite:
             return True
@@ -101,7 +101,7 @@ class Store:
         self._engine.dispose()
 
     @contextmanager
-    def _writers_turn(self) -> Iterator[None]:
+    def _as_only_writer(self) -> Iterator[None]:
         if not self.is_sqlite:
             yield
             return
@@ -109,7 +109,7 @@ class Store:
             yield
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except self._expected as error:

@@ -115,11 +115,11 @@ def move_batches(
     taken = _lock_next_batches(conn, campaign.id, to)
     spans: list[tuple[SeqSpan, BatchGroup]] = []
     for batch in taken:
-        spans += [(end, (batch.encoding, batch.zone)) for end in moving.leave(batch)]
+        spans += [(end, (batch.encoding, batch.zone)) for end in moving.take_free_ends(batch)]
     for span, lane in join_spans(spans):
-        for batch_plan in plan_batches(render(moving.waiting(span)), limits):
-            moving.add(batch_plan, lane)
-    moving.store()
+        for batch_plan in plan_batches(render(moving.load_pending_in(span)), limits):
+            moving.add_batch(batch_plan, lane)
+    moving.write_batches()
     return sum(batch.pending for batch in taken)
 
 
@@ -138,20 +138,22 @@ class _GroupMove:
     _failed: list[tuple[int, str]] = field(default_factory=list)
     _spans: list[SeqSpan] = field(default_factory=list)
 
-    def leave(self, batch: AnyRow) -> list[SeqSpan]:
+    def take_free_ends(self, batch: AnyRow) -> list[SeqSpan]:
         """Take a batch's free ends away from it; what stays keeps the row, and its attempts."""
         span = SeqSpan(batch.first_seq, batch.first_seq + batch.size - 1)
         self._take_cells(span)
-        seqs = [row.seq for row in self.waiting(span)] if batch.pending < batch.size else None
+        seqs = (
+            [row.seq for row in self.load_pending_in(span)] if batch.pending < batch.size else None
+        )
         ends, kept = ([span], None) if seqs is None else split_waiting_ends(seqs, span)
         if kept is None:
             gone = {"state": BatchState.REPLACED, "size": 0, "pending": 0, "parts": 0}
-            self._change(batch.id, gone)
+            self._change_batch(batch.id, gone)
             return ends
-        self._keep(batch, kept)
+        self._keep_middle(batch, kept)
         return ends
 
-    def waiting(self, span: SeqSpan) -> Sequence[AnyRow]:
+    def load_pending_in(self, span: SeqSpan) -> Sequence[AnyRow]:
         """The rows of pending messages in a span."""
         return self.conn.execute(
             select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.variables, MESSAGE.c.parts)
@@ -163,7 +165,7 @@ class _GroupMove:
             .order_by(MESSAGE.c.seq)
         ).all()
 
-    def add(self, made: PlannedBatch, lane: BatchGroup) -> None:
+    def add_batch(self, made: PlannedBatch, lane: BatchGroup) -> None:
         """Note a new batch."""
         size, failed = made.span.last - made.span.first + 1, len(made.failed)
         self._failed += made.failed
@@ -184,7 +186,7 @@ class _GroupMove:
             }
         )
 
-    def store(self) -> None:
+    def write_batches(self) -> None:
         """Write the new batches, their cells, and what failed."""
         mine = BATCH.c.campaign_id == self.campaign_id
         last = self.conn.execute(select(func.max(BATCH.c.seq)).where(mine)).scalar_one()
@@ -192,7 +194,7 @@ class _GroupMove:
         if rows:
             self.conn.execute(insert(BATCH), rows)
         if self._cells and self._spans:
-            self.conn.execute(insert(SOURCE_ROWS), [self._packed(span) for span in self._spans])
+            self.conn.execute(insert(SOURCE_ROWS), [self._cells_row(span) for span in self._spans])
         if self._failed:
             given = literal_table(self.conn, [("seq", Integer()), ("reason", Text())], self._failed)
             self.conn.execute(
@@ -205,10 +207,10 @@ class _GroupMove:
                 .values(state=MessageState.FAILED, error=given.c.reason, final_at=self.now)
             )
 
-    def _keep(self, batch: AnyRow, kept: SeqSpan) -> None:
+    def _keep_middle(self, batch: AnyRow, kept: SeqSpan) -> None:
         """Settled messages keep their batch; those that wait between them go with it."""
         values: dict[str, Any] = {"first_seq": kept.first, "size": kept.last - kept.first + 1}
-        rows = self.waiting(kept)
+        rows = self.load_pending_in(kept)
         if rows:
             made = plan_batch(list(self.render(rows)), self.limits)
             self._failed += made.failed
@@ -221,13 +223,13 @@ class _GroupMove:
         else:
             values |= {"state": BatchState.SETTLED, "pending": 0}
         self._spans.append(kept)
-        self._change(batch.id, values)
+        self._change_batch(batch.id, values)
 
-    def _change(self, batch_id: int, values: dict[str, Any]) -> None:
+    def _change_batch(self, batch_id: int, values: dict[str, Any]) -> None:
         again = {"fence": BATCH.c.fence + 1, "tries": 0, "not_before": None}
         self.conn.execute(update_(BATCH).where(BATCH.c.id == batch_id).values(again | values))
 
-    def _packed(self, span: SeqSpan) -> dict[str, Any]:
+    def _cells_row(self, span: SeqSpan) -> dict[str, Any]:
         cells = [self._cells[seq] for seq in range(span.first, span.last + 1)]
         return {
             "campaign_id": self.campaign_id,

@@ -116,22 +116,22 @@ def take_over_import(conn: Connection, left: AnyRow, lease_until: datetime) -> R
 
 def write_group(
     conn: Connection,
-    job: RunningImport,
+    running: RunningImport,
     batches: Sequence[NewBatch],
     rejects: Sequence[NewReject],
     *,
     lease_until: datetime,
 ) -> None:
     """Store a group of batches and rejects. Raises Refused where the import was taken over."""
-    _change_fenced(conn, job, import_lease_until=lease_until)
-    cid = job.campaign_id
+    _change_fenced(conn, running, import_lease_until=lease_until)
+    cid = running.campaign_id
     bulk_insert(
         conn,
         BATCH,
         _BATCH_COLUMNS,
         [
             (
-                cid, b.seq, job.account, b.encoding, b.first_seq, len(b.messages),
+                cid, b.seq, running.account, b.encoding, b.first_seq, len(b.messages),
                 sum(m.parts for m in b.messages), len(b.messages), b.requests,
                 b.zone,
             )
@@ -145,41 +145,41 @@ def write_group(
 
 
 def finish_import(
-    conn: Connection, job: RunningImport, counts: dict[str, int | str], lease_until: datetime
+    conn: Connection, running: RunningImport, counts: dict[str, int | str], lease_until: datetime
 ) -> None:
     """Store the totals of a complete import; it still sends nothing."""
-    _change_fenced(conn, job, import_lease_until=lease_until, **counts)
+    _change_fenced(conn, running, import_lease_until=lease_until, **counts)
 
 
 def accept_import(
-    conn: Connection, job: RunningImport, state: CampaignState, now: datetime
+    conn: Connection, running: RunningImport, state: CampaignState, now: datetime
 ) -> None:
     """End a complete import: `scheduled`, or `rejected` where nothing in it can be sent."""
     ended = {"finished_at": now} if state is CampaignState.REJECTED else {}
-    _change_fenced(conn, job, state=state, import_lease_until=None, created_at=now, **ended)
+    _change_fenced(conn, running, state=state, import_lease_until=None, created_at=now, **ended)
 
 
-def discard_group(conn: Connection, job: RunningImport, lease_until: datetime) -> bool:
+def discard_group(conn: Connection, running: RunningImport, lease_until: datetime) -> bool:
     """Remove a group of rows of an import that was not accepted; True once nothing is left.
 
     In groups, since others wait while SQLite deletes, and PostgreSQL limits a statement's time.
     """
-    _change_fenced(conn, job, import_lease_until=lease_until)
+    _change_fenced(conn, running, import_lease_until=lease_until)
     for key in (MESSAGE.c.seq, SOURCE_ROWS.c.first_seq, REJECT.c.row, BATCH.c.seq):
-        table, mine = key.table, key.table.c.campaign_id == job.campaign_id
+        table, mine = key.table, key.table.c.campaign_id == running.campaign_id
         last = conn.execute(select(func.max(key)).where(mine)).scalar_one()
         if last is not None:
             conn.execute(delete(table).where(mine, key > last - _DISCARD_GROUP))
             return False
-    conn.execute(delete(CAMPAIGN).where(CAMPAIGN.c.id == job.campaign_id))
+    conn.execute(delete(CAMPAIGN).where(CAMPAIGN.c.id == running.campaign_id))
     return True
 
 
-def _change_fenced(conn: Connection, job: RunningImport, **values: Any) -> None:
+def _change_fenced(conn: Connection, running: RunningImport, **values: Any) -> None:
     """Compare the fence in the transaction that writes."""
     done = conn.execute(
         update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == job.campaign_id, *_has_fence(job.fence))
+        .where(CAMPAIGN.c.id == running.campaign_id, *_has_fence(running.fence))
         .values(**values)
     ).rowcount
     if not done:

@@ -51,7 +51,7 @@ class TableParameter:
         else:
             self.table = _parse_json(columns, bindparam("given", type_=Text()))
 
-    def bind(self, rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    def to_parameters(self, rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
         """The parameters for these rows, values in the order of the columns."""
         if self._has_arrays:
             return {

@@ -43,10 +43,10 @@ class WriterQueue:
         """How many threads wait."""
         return len(self._waiting)
 
-    def enter(self, wait_s: float) -> None:
+    def acquire_lock(self, wait_s: float) -> None:
         """Wait for the turn. Raises TimeoutError, and OSError for the files."""
         give_up = time.monotonic() + wait_s
-        if not self._acquire(wait_s):
+        if not self._wait_in_queue(wait_s):
             raise TimeoutError
         if self._locked is not None:
             return
@@ -56,11 +56,11 @@ class WriterQueue:
                 stack.enter_context(_hold_flock(lock_file, give_up))
                 self._locked = stack.pop_all()
         except BaseException:
-            self.leave()
+            self.pass_on()
             raise
         self._locked_at = time.monotonic()
 
-    def leave(self) -> None:
+    def pass_on(self) -> None:
         """Hand it on: to the next thread, or after a while to another process."""
         with self._guard:
             is_over = time.monotonic() - self._locked_at > _OWN_TURNS_S
@@ -72,7 +72,7 @@ class WriterQueue:
             else:
                 self._is_held = False
 
-    def _acquire(self, timeout_s: float) -> bool:
+    def _wait_in_queue(self, timeout_s: float) -> bool:
         with self._guard:
             if not self._is_held:
                 self._is_held = True
@@ -82,12 +82,12 @@ class WriterQueue:
         try:
             is_mine = mine.wait(timeout_s)
         except BaseException:  # as from a signal
-            if not self._gave_up(mine):
-                self.leave()
+            if not self._leave_queue(mine):
+                self.pass_on()
             raise
-        return is_mine or not self._gave_up(mine)
+        return is_mine or not self._leave_queue(mine)
 
-    def _gave_up(self, mine: threading.Event) -> bool:
+    def _leave_queue(self, mine: threading.Event) -> bool:
         """Leave the line; False where it was handed over meanwhile."""
         with self._guard:
             if mine.is_set():
@@ -112,7 +112,7 @@ def hold_writer_lock(path: str, name: str, wait_s: float) -> Iterator[None]:
     if line is None:
         line = _queues.setdefault(path, WriterQueue(path))
     try:
-        line.enter(wait_s)
+        line.acquire_lock(wait_s)
     except TimeoutError:
         raise StoreError(
             f"the store {name} has been locked by another process for {wait_s:g} s",
@@ -121,7 +121,7 @@ def hold_writer_lock(path: str, name: str, wait_s: float) -> Iterator[None]:
     try:
         yield
     finally:
-        line.leave()
+        line.pass_on()
 
 
 @contextmanager

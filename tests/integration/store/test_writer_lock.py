@@ -53,20 +53,20 @@ def test_threads_have_their_turns_in_the_order_in_which_they_came(path):
     line, came = WriterQueue(path), []
 
     def write(number):
-        line.enter(10)
+        line.acquire_lock(10)
         assert not is_free(path)
         came.append(number)
-        line.leave()
+        line.pass_on()
 
     def has_places(count):
         return len(line) == count
 
     with ThreadPoolExecutor(8) as pool:
-        line.enter(10)
+        line.acquire_lock(10)
         for number in range(8):
             pool.submit(write, number)
             wait_for(partial(has_places, number + 1), "its place")
-        line.leave()
+        line.pass_on()
     assert came == [*range(8)]
     assert is_free(path)
 
@@ -139,16 +139,16 @@ def test_who_is_interrupted_in_the_line_leaves_no_place_behind(path):
     former = signal.signal(signal.SIGUSR1, interrupt)
     try:
         with ThreadPoolExecutor(1) as pool:
-            line.enter(10)
+            line.acquire_lock(10)
             pool.submit(interrupt_who_waits)
             with pytest.raises(Interrupted):
-                line.enter(10)
+                line.acquire_lock(10)
     finally:
         signal.signal(signal.SIGUSR1, former)
     assert len(line) == 0
-    line.leave()
-    line.enter(1)
-    line.leave()
+    line.pass_on()
+    line.acquire_lock(1)
+    line.pass_on()
     assert is_free(path)
 
 
