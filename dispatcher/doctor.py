@@ -12,8 +12,8 @@ from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker
 from dispatcher.local.celery import threads_needed
 from dispatcher.policy.breaker import wait_reason
-from dispatcher.recovery.spill import spill_of
-from dispatcher.recovery.witness import Witness
+from dispatcher.recovery.spill import open_spill
+from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.store import accounts, imports, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import current_revision, revision_problem
@@ -98,14 +98,14 @@ def _check_broker(settings: Settings) -> CheckResult:
 
 
 def _check_witness(store: Store) -> Iterator[CheckResult]:
-    held = Witness(store).judge()
+    held = RollbackGuard(store).judge()
     if held is not None:
         remedy = "`dispatcher db adopt` explains, asks, and lets it go on"
         yield CheckResult(part="store", ok=False, what=f"nothing is sent: {held}", remedy=remedy)
 
 
 def _check_spill(store: Store, settings: Settings) -> Iterator[CheckResult]:
-    spill = spill_of(store, settings.worker.spill_dir)
+    spill = open_spill(store, settings.worker.spill_dir)
     waiting, aside = len(spill.waiting()), len(spill.put_aside())
     if waiting:
         remedy = "a worker on this machine settles them when it starts"

@@ -11,7 +11,7 @@ from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from dispatcher.local.celery import threads_needed
-from workers.log_filter import Seldom, explained
+from workers.log_filter import DedupFilter, log_expected_errors
 from workers.settings import get_broker_url, settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ TICK = "dispatcher.tick"
 SUBMIT = "dispatcher.submit"
 POLL = "dispatcher.poll"
 RECONCILE = "dispatcher.reconcile"
-CHECK = "dispatcher.check"
+PROBE = "dispatcher.check"
 
 _TASKS = (
     "workers.tasks.tick",
@@ -47,10 +47,10 @@ _TICK_EVERY_S = 1.0
 #: A tick that waited longer is dropped. Not sooner: with beat's clock some seconds slow, every
 #: tick would be.
 _TICK_EXPIRES_S = 30
-_BROKER_SILENCE_S = 5
+_BROKER_TIMEOUT_S = 5
 #: A thread that comes back from the store or the network waits so long for one that computes. With
 #: Python's 5 ms the store's only writer does so after each of its statements.
-_SWITCH_S = 0.0005
+_SWITCH_INTERVAL_S = 0.0005
 
 
 def submit_queue(account: str) -> str:
@@ -67,9 +67,9 @@ app.conf.update(
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
         # A broker that goes without a word (a failover, a firewall) is noticed within seconds.
-        "socket_timeout": _BROKER_SILENCE_S,
-        "socket_connect_timeout": _BROKER_SILENCE_S,
-        "health_check_interval": _BROKER_SILENCE_S,
+        "socket_timeout": _BROKER_TIMEOUT_S,
+        "socket_connect_timeout": _BROKER_TIMEOUT_S,
+        "health_check_interval": _BROKER_TIMEOUT_S,
     },
     worker_pool="threads",
     worker_concurrency=threads_needed(settings()),
@@ -108,37 +108,37 @@ app.conf.update(
 _BROKER_ERRORS = (*app.connection().connection_errors, *app.connection().channel_errors)
 
 
-def publish(tickets: list["Ticket"]) -> None:
+def publish_batches(tickets: list["Ticket"]) -> None:
     """Hand released batches to their account's queue.
 
     What the broker does not take goes back, to be released once it is there again; what it loses
     the sweep finds.
     """
-    done = _send(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
+    done = _send_tasks(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
     if done < len(tickets):
         from dispatcher.store import batches
         from workers.services import get_services
 
-        with explained(log, "released batches"), get_services().store.write() as conn:
+        with log_expected_errors(log, "released batches"), get_services().store.write() as conn:
             batches.return_queued(conn, tickets[done:])
 
 
 def publish_polls(tickets: list["PollTicket"]) -> None:
     """Hand out due polls."""
-    _send(POLL, [([t.id, t.polls], POLL_QUEUE) for t in tickets])
+    _send_tasks(POLL, [([t.id, t.polls], POLL_QUEUE) for t in tickets])
 
 
-def publish_looks(tickets: list["ReconcileTicket"]) -> None:
+def publish_reconciles(tickets: list["ReconcileTicket"]) -> None:
     """Hand out accounts whose doubts are due."""
-    _send(RECONCILE, [([t.account, t.number], RECONCILE_QUEUE) for t in tickets])
+    _send_tasks(RECONCILE, [([t.account, t.number], RECONCILE_QUEUE) for t in tickets])
 
 
-def publish_checks(tickets: list["ProbeTicket"]) -> None:
+def publish_probes(tickets: list["ProbeTicket"]) -> None:
     """Hand out accounts to look at: in their own place, which is free as long as they wait."""
-    _send(CHECK, [([t.account, t.number], submit_queue(t.account)) for t in tickets])
+    _send_tasks(PROBE, [([t.account, t.number], submit_queue(t.account)) for t in tickets])
 
 
-def _send(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int:
+def _send_tasks(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int:
     """Publish arguments to queues; how many the broker took.
 
     One that is away is asked once, not once a message.
@@ -154,19 +154,19 @@ def _send(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int
 
 
 @signals.celeryd_init.connect
-def _have_tasks(**_: Any) -> None:
+def _import_tasks(**_: Any) -> None:
     """Only a worker needs them, and what they need: beat and Flower know them by name."""
     for module in _TASKS:
         app.loader.import_task_module(module)
 
 
 @signals.worker_init.connect
-def _share_python(**_: Any) -> None:
-    sys.setswitchinterval(_SWITCH_S)
+def _shorten_switch_interval(**_: Any) -> None:
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
 @signals.worker_ready.connect
-def _start(**_: Any) -> None:
+def _start_services(**_: Any) -> None:
     from workers.services import get_services
     from workers.watchdog import get_watchdog
 
@@ -176,14 +176,14 @@ def _start(**_: Any) -> None:
 
 
 @signals.task_received.connect
-def _taken(**_: Any) -> None:
+def _note_received_task(**_: Any) -> None:
     from workers.watchdog import get_watchdog
 
     get_watchdog().taken()
 
 
 @signals.worker_shutting_down.connect
-def _stop(**_: Any) -> None:
+def _start_stopping(**_: Any) -> None:
     """Waiting tasks hand back what has not left; those at the provider finish."""
     from workers.services import get_services
 
@@ -191,7 +191,7 @@ def _stop(**_: Any) -> None:
 
 
 @signals.worker_shutdown.connect
-def _close(**_: Any) -> None:
+def _close_services(**_: Any) -> None:
     from workers.services import get_services
 
     get_services().runtime.close()
@@ -199,9 +199,9 @@ def _close(**_: Any) -> None:
 
 
 @signals.after_setup_logger.connect
-def _quiet(logger: logging.Logger, **_: Any) -> None:
+def _filter_logs(logger: logging.Logger, **_: Any) -> None:
     """A line per tick and second would hide what matters."""
     for handler in logger.handlers:
-        handler.addFilter(Seldom())
+        handler.addFilter(DedupFilter())
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -20,7 +20,7 @@ from dispatcher.types import HttpRequest, HttpResponse
 GRACE_S: Final = 15.0
 
 #: Answers that end within so many seconds are stored together.
-GATHER_S: Final = 0.05
+GROUPING_S: Final = 0.05
 _AT_ONCE: Final = Departure()
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class HttpRuntime:
         """
         future = self._submit(request, timeout_s, departure)
         try:
-            return _result(future, timeout_s + self._grace_s)
+            return _await_response(future, timeout_s + self._grace_s)
         finally:
             future.cancel()
 
@@ -119,10 +119,10 @@ class HttpRuntime:
                         future.cancel()
                     continue
                 group = []
-                for each in _gathered(future, ended, len(places)):
+                for each in _collect_ended(future, ended, len(places)):
                     place = places.pop(each)
                     start_next()
-                    group.append((place, _outcome(each)))
+                    group.append((place, _get_outcome(each)))
                 yield group
         finally:
             for future in places:
@@ -175,19 +175,21 @@ class HttpRuntime:
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = self._loop = _new_loop()
         # A daemon: a loop that hangs must not keep the process from ending.
-        self._thread = threading.Thread(target=_serve, args=(loop,), name="http-loop", daemon=True)
+        self._thread = threading.Thread(
+            target=_run_loop, args=(loop,), name="http-loop", daemon=True
+        )
         self._thread.start()
         return loop
 
 
-def _gathered(
+def _collect_ended(
     first: "Future[HttpResponse]",
     ended: "queue.SimpleQueue[Future[HttpResponse]]",
     at_most: int,
 ) -> "list[Future[HttpResponse]]":
     """What has ended, and what ends within `GATHER_S`."""
     found = [first]
-    give_up = time.monotonic() + GATHER_S
+    give_up = time.monotonic() + GROUPING_S
     while len(found) < at_most:
         try:
             found.append(ended.get(timeout=max(0.0, give_up - time.monotonic())))
@@ -196,9 +198,9 @@ def _gathered(
     return found
 
 
-def _outcome(future: "Future[HttpResponse]") -> HttpResponse | ProviderError:
+def _get_outcome(future: "Future[HttpResponse]") -> HttpResponse | ProviderError:
     try:
-        return _result(future, 0)
+        return _await_response(future, 0)
     except ProviderError as error:
         return error
 
@@ -211,14 +213,14 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
         loop.close()
 
 
-def _result(future: "Future[HttpResponse]", timeout_s: float) -> HttpResponse:
+def _await_response(future: "Future[HttpResponse]", timeout_s: float) -> HttpResponse:
     try:
         return future.result(timeout_s)
     except CancelledError:

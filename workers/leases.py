@@ -13,7 +13,7 @@ from dispatcher.store.engine import Store, store_now
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 1.0
+_RETRY_S = 1.0
 
 
 class Leases:
@@ -69,7 +69,7 @@ class Leases:
                 self._renew()
             except DispatcherError as error:
                 log.error("leases could not be renewed: %s", error.in_one_line)
-                pause_s = min(_AGAIN_S, pause_s)
+                pause_s = min(_RETRY_S, pause_s)
             except Exception:
                 # Whatever it is: without this thread everything in flight would be in doubt.
                 log.exception("leases could not be renewed")

@@ -14,13 +14,13 @@ from dispatcher.errors import DispatcherError
 
 _EVERY_S: Final = 30.0
 #: Formats that vary are few; a library that made them from values must not fill the memory.
-_MOST: Final = 500
+_MAX_MESSAGES: Final = 500
 #: The broker is away, says one or the other library: where in its code is of no use.
-_AWAY: Final = (OSError, OperationalError, RedisError, SchedulingError)
+_CONNECTION_ERRORS: Final = (OSError, OperationalError, RedisError, SchedulingError)
 
 
 @contextmanager
-def explained(log: logging.Logger, what: str) -> Iterator[None]:
+def log_expected_errors(log: logging.Logger, what: str) -> Iterator[None]:
     """An expected error ends the block as one line about `what`, without a traceback."""
     try:
         yield
@@ -28,7 +28,7 @@ def explained(log: logging.Logger, what: str) -> Iterator[None]:
         log.error("%s: %s", what, error.in_one_line)
 
 
-class Seldom(logging.Filter):
+class DedupFilter(logging.Filter):
     """Lets the same message (by logger, level, format, error) through once in `every_s` seconds.
 
     The next one says how many were left out. Nothing below WARNING is held back, and no traceback
@@ -49,7 +49,7 @@ class Seldom(logging.Filter):
             return True
         raised = type(record.exc_info[1]).__name__ if record.exc_info else ""
         key = (record.name, record.levelno, f"{raised} {record.msg}"[:200])
-        if record.exc_info and isinstance(record.exc_info[1], _AWAY):
+        if record.exc_info and isinstance(record.exc_info[1], _CONNECTION_ERRORS):
             record.msg, record.args = record.getMessage().partition("\n")[0], ()
             record.exc_info = record.exc_text = None
         now = self._clock()
@@ -57,7 +57,7 @@ class Seldom(logging.Filter):
         if now - last < self._every_s:
             self._shown[key] = (last, left_out + 1)
             return False
-        if len(self._shown) >= _MOST:
+        if len(self._shown) >= _MAX_MESSAGES:
             self._shown.clear()
         self._shown[key] = (now, 0)
         if left_out:

@@ -15,8 +15,8 @@ from dispatcher.outbound.ratelimit import RateLimiter
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
-from dispatcher.recovery.spill import Spill, spill_of
-from dispatcher.recovery.witness import Witness
+from dispatcher.recovery.spill import Spill, open_spill
+from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.store.engine import Store
 from workers.drain import DrainGate
 from workers.http_runtime import HttpRuntime
@@ -35,7 +35,7 @@ class Services:
     limiter: RateLimiter
     runtime: HttpRuntime
     leases: Leases
-    witness: Witness
+    witness: RollbackGuard
     spill: Spill
     #: Submissions pass it, so that none begins once this process leaves.
     gate: DrainGate
@@ -80,8 +80,8 @@ def get_services() -> Services:
         limiter=RateLimiter(client),
         runtime=HttpRuntime(HttpClient(connections=connections)),
         leases=Leases(store, lease_s=lease_s, worker=name, concurrency=threads),
-        witness=Witness(store, client=client),
-        spill=spill_of(store, loaded.worker.spill_dir),
+        witness=RollbackGuard(store, client=client),
+        spill=open_spill(store, loaded.worker.spill_dir),
         gate=DrainGate(),
         stopping=threading.Event(),
     )

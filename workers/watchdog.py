@@ -23,7 +23,7 @@ EXIT_STALLED: Final = os.EX_TEMPFAIL
 _PAUSE_S: Final = 2.0
 
 
-class Stall:
+class StallDetector:
     """Decides from what is seen every few seconds whether this worker takes no work any more.
 
     A stall is a batch that waits to be claimed for `after_s` seconds of a broker that answers,
@@ -64,7 +64,7 @@ class Watchdog:
         self._services = services
         self._after_s = after_s
         self._leave = leave
-        self._stall = Stall(after_s)
+        self._stall = StallDetector(after_s)
         self._taken_at = time.monotonic()
         self._thread: threading.Thread | None = None
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 def warn_if_held(store: "Store") -> str | None:
     """Print to stderr why nothing is released; the reason, or None where all is well."""
-    from dispatcher.recovery.witness import Witness
+    from dispatcher.recovery.witness import RollbackGuard
 
-    held = Witness(store).judge()
+    held = RollbackGuard(store).judge()
     if held is not None:
         click.secho(f"NOTHING IS SENT: {safe_text(held)}", fg="red", bold=True, err=True)
     return held

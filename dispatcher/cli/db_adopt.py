@@ -48,7 +48,7 @@ def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
     settings = settings_from(ctx)
     store = Store(settings.store.url)
     client = redis_client(celery_url(settings.broker.url, settings.store.url))
-    standing = adoption.examine(store, client)
+    standing = adoption.check_store(store, client)
     if standing.held is None and choice is None:
         click.echo("the store agrees with its witnesses: there is nothing to adopt")
         return
@@ -66,7 +66,7 @@ def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
     )
     if not confirm(question, yes):
         raise declined_exit("nothing was changed, and nothing is sent")
-    doubted = adoption.adopt(store, client, doubt=choice == "restored")
+    doubted = adoption.adopt_store(store, client, doubt=choice == "restored")
     for campaign_id, number in doubted.items():
         click.echo(
             f"campaign {campaign_id}: {pluralize(number, 'recipient is', 'recipients are')} in doubt"

@@ -65,10 +65,10 @@ def call_provider(
     name: str, provider: "Provider", request: "HttpRequest", parse: "Callable[[HttpResponse], T]"
 ) -> T:
     """The parsed answer to a request that only reads; its ProviderError names the account."""
-    from dispatcher.outbound.transport import fetch
+    from dispatcher.outbound.transport import fetch_once
 
     try:
-        return parse(fetch(request, timeout_s=provider.settings.timeout_s))
+        return parse(fetch_once(request, timeout_s=provider.settings.timeout_s))
     except ProviderError as error:
         message = f"account {name}: {error.message}"
         raise ProviderError(error.kind, message, code=error.code, hint=error.hint) from None

@@ -21,7 +21,7 @@ from dispatcher.errors import DispatcherError
 from dispatcher.local import celery
 from dispatcher.local.broker import EmbeddedBroker
 from dispatcher.local.supervisor import Child, Supervisor
-from dispatcher.outbound.transport import fetch
+from dispatcher.outbound.transport import fetch_once
 from dispatcher.providers import provider_class
 from dispatcher.recipients.validation import Preview
 from dispatcher.status import Encoding
@@ -173,9 +173,9 @@ def _submit_people(store: Store, settings: Settings) -> tuple[str, Preview]:
     account = settings.account(ACCOUNT)
     provider = provider_class(account.provider)(account)
     directory = Directory(
-        senders=tuple(provider.parse_senders(fetch(provider.senders_request(), timeout_s=10))),
+        senders=tuple(provider.parse_senders(fetch_once(provider.senders_request(), timeout_s=10))),
         templates=tuple(
-            provider.parse_templates(fetch(provider.templates_request(), timeout_s=10))
+            provider.parse_templates(fetch_once(provider.templates_request(), timeout_s=10))
         ),
     )
     order = SubmissionRequest(

@@ -27,7 +27,7 @@ class Moved(NamedTuple):
     words: str
 
 
-def in_need(
+def find_campaigns_to_move(
     conn: Connection, configured: Mapping[str, ProviderSettings], now: datetime
 ) -> list[int]:
     """Campaigns whose account is out of service, or of which something waits elsewhere."""
@@ -40,7 +40,7 @@ def in_need(
     ]
 
 
-def advance(
+def move_campaign(
     conn: Connection,
     campaign_id: int,
     configured: Mapping[str, ProviderSettings],
@@ -68,10 +68,12 @@ def advance(
         if not healthy:
             return None
         to = healthy[0]
-        fallback_moves.switch_account(conn, campaign, to, _why(known.get(campaign.account)), now)
-    shown = partial(_waiting, campaign)
+        fallback_moves.switch_account(
+            conn, campaign, to, _explain_move(known.get(campaign.account)), now
+        )
+    shown = partial(_waiting_recipients, campaign)
     count = fallback_moves.move_batches(
-        conn, campaign, to, _limits(adapter(to), campaign), shown, now
+        conn, campaign, to, _batch_limits(adapter(to), campaign), shown, now
     )
     return Moved(to, f"campaign {campaign_id}: {count} pending messages moved to account {to}")
 
@@ -94,7 +96,7 @@ def _is_healthy(account: AnyRow | None) -> bool:
     return account is not None and account.paused_by is None and account.breaker is None
 
 
-def _why(account: AnyRow | None) -> str:
+def _explain_move(account: AnyRow | None) -> str:
     if account is None:
         return "it is not known any more"
     if account.paused_by is not None:
@@ -102,7 +104,7 @@ def _why(account: AnyRow | None) -> str:
     return f"{account.name} fails since {account.breaker_at:%H:%M} UTC: {account.breaker_reason}"
 
 
-def _waiting(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[WaitingMessage]:
+def _waiting_recipients(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[WaitingMessage]:
     recipients = render_messages(campaign.text, rows, campaign.template_columns)
     return [
         WaitingMessage(recipient, row.parts)
@@ -110,7 +112,7 @@ def _waiting(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[WaitingMessage]:
     ]
 
 
-def _limits(provider: Provider, campaign: AnyRow) -> BatchLimits:
+def _batch_limits(provider: Provider, campaign: AnyRow) -> BatchLimits:
     texts_differ = has_own_texts(campaign)
     one_each = campaign.template_columns is not None
     several = texts_differ and not provider.capabilities.personal_texts

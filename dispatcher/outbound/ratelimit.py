@@ -20,7 +20,7 @@ _SCRIPT: Final = Path(__file__).with_name("ratelimit.lua").read_text(encoding="a
 _PREFIX: Final = "dispatcher:rate:"
 _MICROSECONDS: Final = 1_000_000
 #: Lua's numbers are exact up to 2^53: room for a time of day, a wait and a cost of 71 years each.
-_LONGEST_S: Final = 2**51 / _MICROSECONDS
+_MAX_S: Final = 2**51 / _MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Bucket:
     floor_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.per_second > 0 and self.cost >= 0 and self.pays_for_s < _LONGEST_S):
+        if not (self.per_second > 0 and self.cost >= 0 and self.pays_for_s < _MAX_S):
             raise ValueError(f"bucket {self.key}: not a rate and a cost")
 
     @property
@@ -97,9 +97,9 @@ class RateLimiter:
             raise ValueError("a bucket stands twice in one reservation")
         if not buckets:
             return Reservation(granted=True, wait_s=0.0)
-        arguments = [_microseconds(max_wait_s)]
+        arguments = [_to_microseconds(max_wait_s)]
         for bucket in buckets:
-            arguments += [_microseconds(bucket.pays_for_s), _microseconds(bucket.floor_s)]
+            arguments += [_to_microseconds(bucket.pays_for_s), _to_microseconds(bucket.floor_s)]
         try:
             granted, wait, *paid = self._reserve([_PREFIX + key for key in keys], arguments)
         except RedisError as error:
@@ -114,9 +114,9 @@ class RateLimiter:
         )
 
 
-def _microseconds(seconds: float) -> int:
+def _to_microseconds(seconds: float) -> int:
     """Whole microseconds, rounded up, so that no rate is passed by rounding.
 
     Thousandths are dropped first: they are what floating point adds to 0.014 s.
     """
-    return math.ceil(round(max(0.0, min(seconds, _LONGEST_S)) * _MICROSECONDS, 3))
+    return math.ceil(round(max(0.0, min(seconds, _MAX_S)) * _MICROSECONDS, 3))

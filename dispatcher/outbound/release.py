@@ -23,7 +23,9 @@ from dispatcher.store.batches import Ticket
 from dispatcher.store.table_values import AnyRow
 
 
-def release(conn: Connection, name: str, settings: ProviderSettings, now: datetime) -> list[Ticket]:
+def release_batches(
+    conn: Connection, name: str, settings: ProviderSettings, now: datetime
+) -> list[Ticket]:
     """`pending → queued` for what may leave now; publish the tickets after the commit.
 
     At most `max_in_flight` requests of the account are out at a time, whoever releases. Nothing is
@@ -40,7 +42,7 @@ def release(conn: Connection, name: str, settings: ProviderSettings, now: dateti
     is_probe = account.breaker is not None
     if is_probe and (out or not _may_probe(account, now)):
         return []
-    budget = _budget(account, settings, out, now)
+    budget = _make_budget(account, settings, out, now)
     if budget.is_spent:
         return []
     running = batches.running_campaigns(conn, name)
@@ -76,7 +78,7 @@ def _open_zones(settings: ProviderSettings, campaign: AnyRow, now: datetime) -> 
     return [zone for zone in zones if send_permission(settings, campaign, zone, now).is_open]
 
 
-def rates_of(settings: ProviderSettings) -> dict[Unit, float]:
+def account_rates(settings: ProviderSettings) -> dict[Unit, float]:
     """The account's rates, each per second."""
     rates = {
         Unit.MESSAGES: settings.messages_per_second,
@@ -86,13 +88,13 @@ def rates_of(settings: ProviderSettings) -> dict[Unit, float]:
     return {unit: rate for unit, rate in rates.items() if rate is not None}
 
 
-def _budget(
+def _make_budget(
     account: AnyRow, settings: ProviderSettings, out: Sequence[AnyRow], now: datetime
 ) -> Budget:
     slots = 1 if account.breaker is not None else settings.max_in_flight
     lanes = [
         RateUsage(unit, rate, seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
-        for unit, rate in rates_of(settings).items()
+        for unit, rate in account_rates(settings).items()
     ]
     left = accounts.messages_left_today(account, settings.daily_limit, now)
     budget = Budget(slots=slots, lanes=lanes, messages_left=left)
@@ -100,7 +102,7 @@ def _budget(
         if batch.state == BatchState.SUBMITTING:  # it has paid, and was counted
             budget.slots -= batch.requests
         else:
-            budget.take(_unpaid(batch))
+            budget.take(_unpaid_load(batch))
     return budget
 
 
@@ -112,7 +114,7 @@ def _contender(
         lane = RateUsage(Unit.MESSAGES, campaign.rate, seconds_ahead(campaign.paid_until, now))
         for batch in out:
             if batch.campaign_id == campaign.id and batch.state != BatchState.SUBMITTING:
-                lane.book(_unpaid(batch))
+                lane.book(_unpaid_load(batch))
     return QueuedCampaign(
         campaign_id=campaign.id,
         rank=-workloads.effective_priority(campaign),
@@ -122,7 +124,7 @@ def _contender(
     )
 
 
-def _unpaid(batch: AnyRow) -> DueBatch:
+def _unpaid_load(batch: AnyRow) -> DueBatch:
     return DueBatch(0, batch.pending, batch.requests, batch.parts)
 
 

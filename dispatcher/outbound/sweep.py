@@ -8,7 +8,7 @@ from dispatcher.store import batches, scheduler
 from dispatcher.store.batches import Ticket
 
 
-def sweep(
+def sweep_batches(
     conn: Connection, *, now: datetime, judge_after: datetime, requeue_after_s: float
 ) -> list[Ticket]:
     """Judge leases that ran out (not before `judge_after`) and find queued work nobody claimed.

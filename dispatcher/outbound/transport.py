@@ -37,7 +37,7 @@ _CHUNK: Final = 64 * 1024
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
-def boottime() -> float:
+def boottime_s() -> float:
     """Seconds of CLOCK_BOOTTIME, which goes on while the machine sleeps; else of the monotonic."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -46,7 +46,7 @@ def boottime() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """When a request may leave; all are instants of `boottime()`.
+    """When a request may leave; all are instants of `boottime_s()`.
 
     It waits for `not_before`; `lets_out`, where given, is then asked with the present time, and
     withdraws it. `begin_deadline` guards against a process that was stopped: a new
@@ -86,7 +86,7 @@ class HttpClient:
         connections: int,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         max_body_bytes: int = MAX_BODY_BYTES,
-        clock: Callable[[], float] = boottime,
+        clock: Callable[[], float] = boottime_s,
     ) -> None:
         self._connections = connections
         self._connect_timeout_s = connect_timeout_s
@@ -143,7 +143,7 @@ class HttpClient:
         # Whatever went wrong once there was a connection is a doubt, a library's bug included. The
         # cause is not chained: aiohttp's texts hold whole URLs.
         except Exception as error:  # noqa: BLE001
-            raise _failure(error, exchange) from None
+            raise _explain_failure(error, exchange) from None
 
     async def _exchange(
         self, session: aiohttp.ClientSession, request: HttpRequest, exchange: "_Exchange"
@@ -195,12 +195,12 @@ class HttpClient:
                 timeout=aiohttp.ClientTimeout(
                     connect=self._connect_timeout_s, ceil_threshold=float("inf")
                 ),
-                trace_configs=[_tracing()],
+                trace_configs=[_make_tracing()],
             )
         return self._session
 
 
-def fetch(request: HttpRequest, *, timeout_s: float) -> HttpResponse:
+def fetch_once(request: HttpRequest, *, timeout_s: float) -> HttpResponse:
     """One request outside any event loop, for the command line. Raises as `HttpClient.send`."""
 
     async def once() -> HttpResponse:
@@ -293,7 +293,7 @@ class _Body(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
-def _tracing() -> aiohttp.TraceConfig:
+def _make_tracing() -> aiohttp.TraceConfig:
     """The hooks by which aiohttp says how far a request came; its `_Exchange` is their context.
 
     aiohttp cleans up after a hook that raises where ours do: before a connection is made, and
@@ -346,7 +346,7 @@ _UNCONNECTED: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
-def _failure(error: Exception, exchange: _Exchange) -> ProviderError:
+def _explain_failure(error: Exception, exchange: _Exchange) -> ProviderError:
     """The one place that decides whether a request without an answer was surely not sent."""
     table = _DOUBTS if exchange.may_have_left else _UNCONNECTED
     words = next(words for kind, words in table if isinstance(error, kind))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dispatcher.recovery.witness import Witness
+from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.store import store_identity
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.table_values import AnyRow
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class StoreCheck:
     """How a store stands with its witnesses.
 
     `held` is why nothing is released, `is_behind` that this is surely an older copy; `waiting` has
@@ -26,27 +26,27 @@ class Standing:
     waiting: Sequence[AnyRow]
 
 
-def examine(store: Store, client: "redis.Redis | None") -> Standing:
+def check_store(store: Store, client: "redis.Redis | None") -> StoreCheck:
     """Ask every witness, and note in the store what they say."""
-    witness = Witness(store, client=client)
+    witness = RollbackGuard(store, client=client)
     remembered = witness.ask_redis()
     with store.write() as conn:
         held = witness.look(conn, remembered=remembered)
         row = store_identity.ensure_identity(conn)
-        return Standing(
+        return StoreCheck(
             held=held,
             is_behind=row.witnessed_id > row.attempt_id,
             waiting=store_identity.pending_by_campaign(conn, store_now(conn)),
         )
 
 
-def adopt(
+def adopt_store(
     store: Store, client: "redis.Redis | None", *, doubt: bool, actor: str = "operator"
 ) -> dict[int, int]:
     """Make the store the truth again; messages put in doubt, by campaign. See `identity.adopt`."""
     with store.write() as conn:
         doubted = store_identity.adopt_store(conn, doubt=doubt, actor=actor, now=store_now(conn))
-    witness = Witness(store, client=client)
+    witness = RollbackGuard(store, client=client)
     with store.write() as conn:
         witness.look(conn)
     witness.keep()

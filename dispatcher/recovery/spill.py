@@ -28,11 +28,11 @@ from dispatcher.store.engine import Store, store_now
 log = logging.getLogger(__name__)
 
 _SUFFIX = ".json"
-_ASIDE = ".aside"
+_QUARANTINED = ".aside"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Polling:
+class PollSchedule:
     """When an accepted request is to be asked about, in seconds from its settlement."""
 
     first_s: float
@@ -47,7 +47,7 @@ class Polling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class PendingAnswer:
     """What is to be stored of one attempt.
 
     Without a verdict nothing left: the attempt is withdrawn, or every one of the claim where
@@ -57,7 +57,7 @@ class Answer:
     claim: Claim
     attempt_id: int | None
     verdict: Verdict | None = None
-    polling: Polling | None = None
+    polling: PollSchedule | None = None
     #: Surely nothing left, though the request counts as tried: no connection was made.
     never_left: bool = False
 
@@ -90,7 +90,7 @@ class Answer:
         return self.polling.plan(now) if self.polling is not None else None
 
 
-def store_all(conn: Connection, given: Sequence[Answer], now: datetime) -> None:
+def store_answers(conn: Connection, given: Sequence[PendingAnswer], now: datetime) -> None:
     """Apply answers to requests of one batch; those that came in time together."""
     told = [one for answer in given if (one := answer.answered(now)) is not None]
     if len(told) > 1 and answers.settle_in_time(conn, given[0].claim, told, now) is not None:
@@ -105,7 +105,7 @@ class Spill:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def write(self, answer: Answer) -> None:
+    def write(self, answer: PendingAnswer) -> None:
         """Put an answer on the disk, whole and synced. Raises OSError."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder / answer.name
@@ -126,7 +126,7 @@ class Spill:
         finally:
             os.close(folder)
 
-    def remove(self, answer: Answer) -> None:
+    def remove(self, answer: PendingAnswer) -> None:
         """Forget an answer that was stored after all."""
         (self.folder / answer.name).unlink(missing_ok=True)
 
@@ -136,7 +136,7 @@ class Spill:
 
     def put_aside(self) -> list[Path]:
         """The files that could not be settled, for a person to look at."""
-        return list(self.folder.glob(f"*{_ASIDE}"))
+        return list(self.folder.glob(f"*{_QUARANTINED}"))
 
     def settle(self, store: Store) -> int:
         """Store every answer that waits; how many. Raises StoreError where the store is away.
@@ -146,27 +146,27 @@ class Spill:
         done = 0
         for path, answer in self._answers():
             with store.write() as conn:
-                is_known = _settle(conn, answer, store_now(conn))
+                is_known = _settle_spilled(conn, answer, store_now(conn))
             if is_known:
                 path.unlink(missing_ok=True)
                 done += 1
             else:
-                _put_aside(path, "the store does not know its attempt")
+                _quarantine(path, "the store does not know its attempt")
         return done
 
-    def _answers(self) -> Iterator[tuple[Path, Answer]]:
+    def _answers(self) -> Iterator[tuple[Path, PendingAnswer]]:
         for path in self.waiting():
             try:
                 answer = _from_json(path.read_bytes())
             except FileNotFoundError:  # another process was faster
                 continue
             except (OSError, KeyError, TypeError, ValueError, ArithmeticError):
-                _put_aside(path, "it cannot be read")
+                _quarantine(path, "it cannot be read")
                 continue
             yield path, answer
 
 
-def spill_of(store: Store, folder: Path | None) -> Spill:
+def open_spill(store: Store, folder: Path | None) -> Spill:
     """The spill of a store: in `folder`, beside a SQLite file, or in the user's state folder.
 
     Raises StoreError where there is none of these.
@@ -186,7 +186,7 @@ def spill_of(store: Store, folder: Path | None) -> Spill:
     return Spill(folder / hashlib.sha256(place.encode()).hexdigest()[:12])
 
 
-def _settle(conn: Connection, answer: Answer, now: datetime) -> bool:
+def _settle_spilled(conn: Connection, answer: PendingAnswer, now: datetime) -> bool:
     """Store one answer; False where the store does not know its attempt."""
     claim, attempt_id = answer.claim, answer.attempt_id
     if attempt_id is not None:
@@ -201,8 +201,8 @@ def _settle(conn: Connection, answer: Answer, now: datetime) -> bool:
     return True
 
 
-def _put_aside(path: Path, reason: str) -> None:
-    aside = path.with_suffix(_ASIDE)
+def _quarantine(path: Path, reason: str) -> None:
+    aside = path.with_suffix(_QUARANTINED)
     try:
         path.rename(aside)
     except OSError:
@@ -210,11 +210,11 @@ def _put_aside(path: Path, reason: str) -> None:
     log.error("the spilled answer %s was put aside: %s", aside, reason)
 
 
-def _as_json(answer: Answer) -> bytes:
-    return orjson.dumps(asdict(answer), default=_plain) + b"\n"
+def _as_json(answer: PendingAnswer) -> bytes:
+    return orjson.dumps(asdict(answer), default=_to_json_value) + b"\n"
 
 
-def _plain(value: object) -> object:
+def _to_json_value(value: object) -> object:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Decimal):
@@ -222,19 +222,19 @@ def _plain(value: object) -> object:
     raise TypeError
 
 
-def _from_json(data: bytes) -> Answer:
+def _from_json(data: bytes) -> PendingAnswer:
     found = orjson.loads(data)
     polling = found["polling"]
-    return Answer(
+    return PendingAnswer(
         claim=Claim(**found["claim"]),
         attempt_id=found["attempt_id"],
-        verdict=_verdict(found["verdict"]) if found["verdict"] is not None else None,
-        polling=Polling(**polling) if polling is not None else None,
+        verdict=_verdict_from_json(found["verdict"]) if found["verdict"] is not None else None,
+        polling=PollSchedule(**polling) if polling is not None else None,
         never_left=found["never_left"],
     )
 
 
-def _verdict(found: dict[str, Any]) -> Verdict:
+def _verdict_from_json(found: dict[str, Any]) -> Verdict:
     accepted = [
         Accepted(seq, provider_id, None if cost is None else Decimal(cost))
         for seq, provider_id, cost in found.pop("accepted")

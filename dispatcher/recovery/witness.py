@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 #: Always of the same length, so that it is overwritten in place and needs no space on a full disk.
 _LINE = "store {store_id:>36} has begun attempt {attempt_id:020d}\n"
-_WRITTEN = re.compile(r"store +(\S+) has begun attempt (\d{20})\n")
+_LINE_PATTERN = re.compile(r"store +(\S+) has begun attempt (\d{20})\n")
 _ADOPT = "`dispatcher db adopt` explains"
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class HighWaterMark:
     """The highest attempt of a store that somebody remembers."""
 
     store_id: str
@@ -48,15 +48,15 @@ class MarkFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> Mark | None:
+    def read(self) -> HighWaterMark | None:
         """The mark; None where there is no file, or no mark in it."""
         try:
-            found = _WRITTEN.fullmatch(self.path.read_text(encoding="ascii"))
+            found = _LINE_PATTERN.fullmatch(self.path.read_text(encoding="ascii"))
         except (OSError, UnicodeDecodeError):
             return None
-        return None if found is None else Mark(found[1], int(found[2]))
+        return None if found is None else HighWaterMark(found[1], int(found[2]))
 
-    def raise_to(self, mark: Mark, *, sync: bool) -> None:
+    def raise_to(self, mark: HighWaterMark, *, sync: bool) -> None:
         """Remember `mark`, unless a higher one of the same store is there. Raises OSError.
 
         Without `sync` it outlives this process, with it also the machine's power.
@@ -64,7 +64,7 @@ class MarkFile:
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            known = _WRITTEN.fullmatch(os.pread(handle, 200, 0).decode("ascii", "replace"))
+            known = _LINE_PATTERN.fullmatch(os.pread(handle, 200, 0).decode("ascii", "replace"))
             if known is None or known[1] != mark.store_id or int(known[2]) < mark.attempt_id:
                 line = _LINE.format(store_id=mark.store_id, attempt_id=mark.attempt_id).encode()
                 os.pwrite(handle, line, 0)
@@ -75,7 +75,7 @@ class MarkFile:
             os.close(handle)
 
 
-class Witness:
+class RollbackGuard:
     """What this process knows of the store from outside it. One per process; thread-safe.
 
     The margin: `begun` writes the mark beside a SQLite file after each commit and before the first
@@ -94,8 +94,8 @@ class Witness:
         self._folder = folder
         self._lock = Lock()
         #: What this process has seen itself.
-        self._seen: Mark | None = None
-        self._kept: Mark | None = None
+        self._seen: HighWaterMark | None = None
+        self._kept: HighWaterMark | None = None
         self._file: tuple[int, int] | None = None
 
     def look(self, conn: Connection, *, remembered: int = 0) -> str | None:
@@ -121,7 +121,7 @@ class Witness:
         with self._lock:
             own = self._seen
             if own is None or own.store_id != row.store_id or own.attempt_id < known:
-                own = Mark(row.store_id, known)
+                own = HighWaterMark(row.store_id, known)
             self._seen = own if held is None else None
         return held
 
@@ -153,7 +153,7 @@ class Witness:
         with self._lock:
             if self._seen is None:
                 return
-            mark = Mark(self._seen.store_id, max(self._seen.attempt_id, *attempt_ids))
+            mark = HighWaterMark(self._seen.store_id, max(self._seen.attempt_id, *attempt_ids))
             self._seen = mark
         if self._beside is not None:
             self._write(self._beside, mark, sync=False)
@@ -176,10 +176,10 @@ class Witness:
             from redis.exceptions import RedisError
 
             with suppress(RedisError):
-                self._client.set(_key(mark.store_id), mark.attempt_id)
+                self._client.set(_redis_key(mark.store_id), mark.attempt_id)
         self._kept = mark
 
-    def _write(self, file: MarkFile, mark: Mark, *, sync: bool) -> None:
+    def _write(self, file: MarkFile, mark: HighWaterMark, *, sync: bool) -> None:
         try:
             file.raise_to(mark, sync=sync)
         except OSError as error:
@@ -198,7 +198,7 @@ class Witness:
         from redis.exceptions import RedisError
 
         with suppress(RedisError):
-            found = self._client.get(_key(store_id))
+            found = self._client.get(_redis_key(store_id))
             if isinstance(found, bytes) and found.isdigit():
                 return int(found)
         return 0
@@ -239,7 +239,7 @@ class Witness:
                 f"with {witnessed}; what it takes for pending may have been sent ({_ADOPT})"
             )
         stands_alone = self._beside is not None and not self._is_beside(row.store_id)
-        is_same = place is None or (_same_place(row.place, place) and not stands_alone)
+        is_same = place is None or (_is_same_place(row.place, place) and not stands_alone)
         if is_same or not store_identity.has_unsent(conn):
             return None
         if self._beside is not None:
@@ -267,11 +267,11 @@ class Witness:
         return MarkFile(folder / f"witness-{store_id}")
 
 
-def _key(store_id: str) -> str:
+def _redis_key(store_id: str) -> str:
     return f"dispatcher:witness:{store_id}"
 
 
-def _same_place(noted: str, found: str) -> bool:
+def _is_same_place(noted: str, found: str) -> bool:
     """Parts that the server did not tell, then or now, prove nothing."""
     pairs = zip(noted.split("/"), found.split("/"), strict=False)
     return all(then == now or not then or not now for then, now in pairs)

@@ -20,7 +20,7 @@ from dispatcher.policy.routes import AccountRoute, routes_to_json
 from dispatcher.providers.base import Provider, RequestedRoute
 from dispatcher.recipients.reader import open_recipients
 from dispatcher.recipients.validation import Preview, RejectedRow
-from dispatcher.recovery.witness import Witness
+from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.status import CampaignState
 from dispatcher.store import campaigns, imports
 from dispatcher.store.engine import Store, store_now
@@ -215,7 +215,7 @@ def discard_import(store: Store, job: RunningImport) -> None:
 
 
 def _start(store: Store, ready: ValidatedSubmission) -> RunningImport:
-    witness = Witness(store)
+    witness = RollbackGuard(store)
     with store.write() as conn:
         held = witness.look(conn)
     if held is not None:

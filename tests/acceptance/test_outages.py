@@ -196,7 +196,7 @@ def test_a_worker_that_no_longer_consumes_ends_itself_and_its_successor_sends():
 def release_by_hand(ours: Stage) -> None:
     """Release what is due without publishing it, as a scheduler whose broker fails does."""
     from dispatcher.config.settings import load_settings
-    from dispatcher.outbound.release import release
+    from dispatcher.outbound.release import release_batches
     from dispatcher.store import accounts, campaigns
     from dispatcher.store.engine import store_now
 
@@ -205,7 +205,7 @@ def release_by_hand(ours: Stage) -> None:
         now = store_now(conn)
         accounts.create_missing_accounts(conn, settings.accounts)
         campaigns.start_due(conn, now)
-        assert release(conn, "main", settings.account("main"), now)
+        assert release_batches(conn, "main", settings.account("main"), now)
 
 
 # --- The store --------------------------------------------------------------------------------

@@ -30,12 +30,12 @@ from dispatcher.campaigns import control as commands
 from dispatcher.campaigns import resolution
 from dispatcher.campaigns.resolution import DoubtChoice
 from dispatcher.errors import Refused, StoreError
-from dispatcher.outbound.release import release
-from dispatcher.outbound.sweep import sweep
+from dispatcher.outbound.release import release_batches
+from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
-from dispatcher.recovery.spill import Answer, Polling
+from dispatcher.recovery.spill import PendingAnswer, PollSchedule
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import (
     accounts,
@@ -282,7 +282,9 @@ class Promises(RuleBasedStateMachine):
             campaigns.start_due(conn, self.now)
             judge_after = self.now if judged else self.now + LEASE
             insert_or_ignore(conn, SCHEDULER, {"id": 1, "corrections": "{}"})
-            self.tickets += sweep(conn, now=self.now, judge_after=judge_after, requeue_after_s=30)
+            self.tickets += sweep_batches(
+                conn, now=self.now, judge_after=judge_after, requeue_after_s=30
+            )
         old, new = self.oracle.step((PENDING, M.LAPSED), (PENDING, IN_DOUBT), (PENDING, FAILED))
         for key in self.oracle.moved(old, PENDING):
             batch, attempt = old.homes[key], old.attempts.get(old.messages[key]["attempt_id"])
@@ -298,7 +300,7 @@ class Promises(RuleBasedStateMachine):
 
     def _release(self, name, *, published):
         with self.store.write() as conn:
-            tickets = release(conn, name, ACCOUNT, self.now)
+            tickets = release_batches(conn, name, ACCOUNT, self.now)
         _old, new = self.oracle.step()
         for ticket in tickets:
             campaign = new.campaigns[new.batches[ticket.id]["campaign_id"]]
@@ -472,11 +474,11 @@ class Promises(RuleBasedStateMachine):
         must = self._must_become(worker.claim, one)
         worker.settled.add(one.attempt_id)
         closes = len(worker.settled) == len(worker.calls)
-        answer = Answer(
+        answer = PendingAnswer(
             claim=worker.claim,
             attempt_id=one.attempt_id,
             verdict=one.verdict,
-            polling=Polling(first_s=10, for_s=3600) if polled else None,
+            polling=PollSchedule(first_s=10, for_s=3600) if polled else None,
         )
         with self.store.write() as conn:
             answer.store(conn, self.now)

@@ -9,8 +9,8 @@ import fakeredis
 
 from dispatcher.config.settings import load_settings
 from dispatcher.outbound.ratelimit import RateLimiter
-from dispatcher.recovery.spill import spill_of
-from dispatcher.recovery.witness import Witness
+from dispatcher.recovery.spill import open_spill
+from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.store import scheduler
 from dispatcher.store.tables import SCHEDULER
 from workers.drain import DrainGate
@@ -39,8 +39,8 @@ class Ticker:
             limiter=RateLimiter(client),
             runtime=None,
             leases=Leases(store, lease_s=60, worker="this", concurrency=1),
-            witness=Witness(store, client=client),
-            spill=spill_of(store, folder),
+            witness=RollbackGuard(store, client=client),
+            spill=open_spill(store, folder),
             gate=DrainGate(),
             stopping=threading.Event(),
         )
@@ -61,11 +61,11 @@ def _imported(config):
     before = os.environ.get("DISPATCHER_CONFIG")
     os.environ["DISPATCHER_CONFIG"] = str(config)
     try:
-        from workers.tasks.tick import tick_with
+        from workers.tasks.tick import run_tick
     finally:
         settings.cache_clear()
         if before is None:
             del os.environ["DISPATCHER_CONFIG"]
         else:
             os.environ["DISPATCHER_CONFIG"] = before
-    return tick_with
+    return run_tick

@@ -12,20 +12,20 @@ from math import inf
 from typing import Final
 
 from dispatcher.campaigns.gate import send_permission
-from dispatcher.outbound.transport import Departure, boottime
+from dispatcher.outbound.transport import Departure, boottime_s
 from dispatcher.policy.fair_queue import end_of_day
 from dispatcher.policy.pacing import DEADLINE_SLACK_S, LatenessGuard, seconds_to_start
 from dispatcher.store import attempts, batches
 from dispatcher.store.attempts import BeginConditions, BegunBatch
 from dispatcher.store.engine import store_now
 from workers.batch import rates
-from workers.batch.settle import Work
+from workers.batch.settle import PreparedBatch
 from workers.services import Services
 
 #: From the start on record to the first byte, by a clock that counts suspend; else withdrawn.
 _FIRST_BYTE_S: Final = 1.0
 #: By account; only the event loop of this process asks them.
-_doors: Final = defaultdict[str, LatenessGuard](LatenessGuard)
+_lateness_guards: Final = defaultdict[str, LatenessGuard](LatenessGuard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +36,25 @@ class Start:
     departures: list[Departure]
 
 
-def begin(services: Services, work: Work) -> Start | float | None:
+def begin_batch(services: Services, work: PreparedBatch) -> Start | float | None:
     """Give the batch the next free start of its rates, and commit its attempt rows.
 
     The seconds until that start where it is too early to begin; None where the batch must not.
     """
     settings = work.provider.settings
-    offsets = rates.offsets(work)
+    offsets = rates.request_offsets_s(work)
     with services.store.write() as conn:
         locked = attempts.lock_for_begin(conn, work.claim)
         if locked.campaign.rate != work.campaign.rate:
             # It was made for another one.
             batches.hand_back(conn, work.claim, not_before=None)
             return None
-        now, now_at = store_now(conn), boottime()
-        free_s = rates.free_s(locked, work, now)
+        now, now_at = store_now(conn), boottime_s()
+        free_s = rates.seconds_until_free(locked, work, now)
         start_s = seconds_to_start(free_s)
         if start_s is None:
             return free_s
-        paid = {rate: start_s + rate.pays_for_s(work) for rate in rates.rates(work)}
+        paid = {rate: start_s + rate.pays_for_s(work) for rate in rates.batch_rates(work)}
         timeout = timedelta(seconds=settings.timeout_s + DEADLINE_SLACK_S)
         terms = BeginConditions(
             gate=lambda row, at: send_permission(settings, row, work.claim.zone, at),
@@ -73,26 +73,26 @@ def begin(services: Services, work: Work) -> Start | float | None:
     if begun.until is not None:
         closes = now_at + (begun.until - begun.at).total_seconds()
     paid_until = now_at + max(paid.values(), default=inf)
-    door = _doors[work.claim.account] if paid else None
-    leaving = zip(offsets, rates.spacings(work), strict=True)
-    return Start(begun, list(_departures(now_at + start_s, leaving, paid_until, closes, door)))
+    door = _lateness_guards[work.claim.account] if paid else None
+    leaving = zip(offsets, rates.request_intervals_s(work), strict=True)
+    return Start(begun, list(_plan_departures(now_at + start_s, leaving, paid_until, closes, door)))
 
 
-def _departures(
+def _plan_departures(
     start: float,
     leaving: Iterable[tuple[float, float]],
     paid_until: float,
     closes: float,
     door: LatenessGuard | None,
 ) -> Iterator[Departure]:
-    """Spread over what the batch has paid for; all but `leaving` are instants of `boottime()`.
+    """Spread over what the batch has paid for; all but `leaving` are instants of `boottime_s()`.
 
     `leaving`: of each request the seconds from the start to it, and from it to the next one.
 
     Where the commit was late they all are, and what does not fit the paid time any more stays: the
     next batch comes at its end.
     """
-    late_s = max(0.0, boottime() - start)
+    late_s = max(0.0, boottime_s() - start)
     for offset, spacing in leaving:
         due = start + late_s + offset if offset else start
         yield Departure(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import StoreError
 from dispatcher.policy.backoff import full_jitter
-from dispatcher.recovery.spill import Answer
+from dispatcher.recovery.spill import PendingAnswer
 from dispatcher.store.engine import store_now
 from workers.services import Services
 
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 #: From then on a kill of this process no longer loses what it holds in memory.
 _SPILL_AFTER_S: Final = 10.0
-_LONGEST_PAUSE_S: Final = 5.0
+_MAX_PAUSE_S: Final = 5.0
 
 
-def keep(
+def write_durably(
     services: Services,
     write: Callable[[Connection, datetime], object],
-    answers: Sequence[Answer] = (),
+    answers: Sequence[PendingAnswer] = (),
 ) -> bool:
     """Run `write` in a transaction, again and again until the store takes it.
 
@@ -49,18 +49,18 @@ def keep(
         is_ending = services.stopping.is_set()
         is_late = is_ending or time.monotonic() - began > _SPILL_AFTER_S
         if answers and is_late and not is_spilled:
-            spilled = [_spill(services, answer) for answer in answers]
+            spilled = [_spill_answer(services, answer) for answer in answers]
             is_spilled = all(spilled)
         if is_ending and (is_spilled or not answers):
             return False
-        pause_s = full_jitter(failures, cap_s=_LONGEST_PAUSE_S, random=random.random)
+        pause_s = full_jitter(failures, cap_s=_MAX_PAUSE_S, random=random.random)
         if is_ending:
             time.sleep(pause_s)
         else:
             services.stopping.wait(pause_s)
 
 
-def _spill(services: Services, answer: Answer) -> bool:
+def _spill_answer(services: Services, answer: PendingAnswer) -> bool:
     try:
         services.spill.write(answer)
     except OSError as error:

@@ -10,11 +10,11 @@ from datetime import datetime
 from math import inf
 
 from dispatcher.outbound.ratelimit import Bucket, Reservation
-from dispatcher.outbound.release import rates_of, seconds_ahead
+from dispatcher.outbound.release import account_rates, seconds_ahead
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit, departure_offsets
 from dispatcher.store.attempts import LockedForBegin
 from dispatcher.store.table_values import AnyRow
-from workers.batch.settle import Work
+from workers.batch.settle import PreparedBatch
 from workers.services import Services
 
 
@@ -26,11 +26,11 @@ class Rate:
     per_second: float
     is_campaigns: bool = False
 
-    def pays_for_s(self, work: Work) -> float:
+    def pays_for_s(self, work: PreparedBatch) -> float:
         """Seconds until the next batch may start at this rate."""
         return sum(work.costs(self.unit)) / self.per_second
 
-    def key(self, work: Work) -> str:
+    def key(self, work: PreparedBatch) -> str:
         """Each of a campaign's rates has its bucket: what was paid before is the store's to say."""
         if self.is_campaigns:
             return f"campaign {work.claim.campaign_id} at {self.per_second}"
@@ -47,15 +47,15 @@ class Rate:
         return found
 
 
-def rates(work: Work) -> Iterator[Rate]:
+def batch_rates(work: PreparedBatch) -> Iterator[Rate]:
     """Every rate that a batch pays."""
-    for unit, per_second in rates_of(work.provider.settings).items():
+    for unit, per_second in account_rates(work.provider.settings).items():
         yield Rate(unit, per_second)
     if work.campaign.rate is not None:
         yield Rate(Unit.MESSAGES, work.campaign.rate, is_campaigns=True)
 
 
-def reserve(services: Services, work: Work) -> Reservation:
+def reserve_start(services: Services, work: PreparedBatch) -> Reservation:
     """Pay all rates in Redis, for the whole batch, or for none of it. Raises BrokerError."""
     buckets = [
         Bucket(
@@ -64,28 +64,32 @@ def reserve(services: Services, work: Work) -> Reservation:
             per_second=rate.per_second,
             floor_s=seconds_ahead(rate.paid_until(work.account, work.campaign), work.at),
         )
-        for rate in rates(work)
+        for rate in batch_rates(work)
     ]
     return services.limiter.reserve(buckets, max_wait_s=SHORT_WAIT_S)
 
 
-def free_s(locked: LockedForBegin, work: Work, now: datetime) -> float:
+def seconds_until_free(locked: LockedForBegin, work: PreparedBatch, now: datetime) -> float:
     """Seconds until all that has begun is paid; negative since when."""
     ahead = [
-        seconds_ahead(rate.paid_until(locked.account, locked.campaign), now) for rate in rates(work)
+        seconds_ahead(rate.paid_until(locked.account, locked.campaign), now)
+        for rate in batch_rates(work)
     ]
     return max(ahead, default=-inf)
 
 
-def offsets(work: Work) -> list[float]:
+def request_offsets_s(work: PreparedBatch) -> list[float]:
     """Seconds from the start of a batch until each of its requests may leave."""
     spread = [
-        list(departure_offsets(work.costs(rate.unit), rate.per_second)) for rate in rates(work)
+        list(departure_offsets(work.costs(rate.unit), rate.per_second))
+        for rate in batch_rates(work)
     ]
     return [max(at) for at in zip(*spread, strict=True)] or [0.0] * len(work.requests)
 
 
-def spacings(work: Work) -> list[float]:
+def request_intervals_s(work: PreparedBatch) -> list[float]:
     """Seconds from each request of a batch until the next one may leave."""
-    paid = [[cost / rate.per_second for cost in work.costs(rate.unit)] for rate in rates(work)]
+    paid = [
+        [cost / rate.per_second for cost in work.costs(rate.unit)] for rate in batch_rates(work)
+    ]
     return [max(each) for each in zip(*paid, strict=True)] or [0.0] * len(work.requests)

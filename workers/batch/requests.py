@@ -13,7 +13,7 @@ from dispatcher.store.table_values import AnyRow
 from dispatcher.types import SubmitBatch, SubmitRequest
 
 
-def batch_of(
+def build_batch(
     campaign: AnyRow, account: str, encoding: int, rows: Sequence[AnyRow], now: datetime
 ) -> SubmitBatch:
     """The pending rows of a campaign's batch, as the adapter of its account takes them.
@@ -31,7 +31,7 @@ def batch_of(
     )
 
 
-def requests_of(
+def build_requests(
     provider: Provider, campaign: AnyRow, batch: SubmitBatch
 ) -> tuple[SubmitRequest, ...]:
     """The requests that submit it: one, where it stands for contact lists of the provider's."""

@@ -8,10 +8,10 @@ import threading
 from collections import Counter
 from typing import Final
 
-_GATHERED: Final = 1 / 8
+_RELEASE_SHARE: Final = 1 / 8
 
 
-class Releases:
+class ReleaseClock:
     """When to release: told by batches that begin and end, of any thread."""
 
     def __init__(self) -> None:
@@ -30,7 +30,9 @@ class Releases:
         with self._lock:
             self._held[account] -= 1
             self._freed[account] = self._freed.get(account, 0.0) + places
-            is_worth_it = self._freed[account] >= all_places * _GATHERED or not self._held[account]
+            is_worth_it = (
+                self._freed[account] >= all_places * _RELEASE_SHARE or not self._held[account]
+            )
             if not is_worth_it or account in self._waiting:
                 return False
             self._waiting.add(account)

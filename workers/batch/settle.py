@@ -25,7 +25,7 @@ from dispatcher.policy.verdict import (
     partial_stop_error,
 )
 from dispatcher.providers.base import Provider, StatusLookup
-from dispatcher.recovery.spill import Answer, Polling, store_all
+from dispatcher.recovery.spill import PendingAnswer, PollSchedule, store_answers
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, batch_endings, campaigns, health
 from dispatcher.store.answers import PollPlan
@@ -33,19 +33,19 @@ from dispatcher.store.batches import Claim
 from dispatcher.store.table_values import AnyRow
 from dispatcher.text.segments import measure_text
 from dispatcher.types import HttpResponse, RecipientResult, SubmitOutcome, SubmitRequest
-from workers.batch.durable_write import keep
+from workers.batch.durable_write import write_durably
 from workers.services import Services
 
 log = logging.getLogger(__name__)
 
 #: Failures that say nothing of the batch itself: it is tried again, a bounded number of times.
-_COUNTED = frozenset({ErrorKind.UNREACHABLE, ErrorKind.THROTTLED})
+_COUNTED_FAILURES = frozenset({ErrorKind.UNREACHABLE, ErrorKind.THROTTLED})
 #: By so much a batch that failed comes after the others when its account goes on.
-_BEHIND_S = 2.0
+_RETRY_MARGIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class PreparedBatch:
     """A claimed batch, ready to be submitted; the rows are as they were at `at`."""
 
     at: datetime
@@ -65,11 +65,11 @@ class Work:
         return SubmitOutcome(results=(result,), job_id=job_id)
 
     @property
-    def polling(self) -> Polling | None:
+    def polling(self) -> PollSchedule | None:
         """When its accepted messages are asked about; nobody of a contact list is known."""
         if self.campaign.contact_lists is not None:
             return None
-        return _polling(self.provider, self.campaign.schedule_at)
+        return _poll_schedule(self.provider, self.campaign.schedule_at)
 
     def costs(self, unit: Unit) -> list[int]:
         """What each request pays of a rate in this unit."""
@@ -83,7 +83,7 @@ class Work:
         ]
 
 
-class Ended(NamedTuple):
+class EndedRequest(NamedTuple):
     """A request that ended: its attempt, and the answer or why there is none."""
 
     attempt_id: int
@@ -91,10 +91,10 @@ class Ended(NamedTuple):
     answer: HttpResponse | ProviderError
 
 
-class Settling:
+class BatchSettler:
     """Stores the answers to one batch's requests, then closes the batch. Its str() sums up."""
 
-    def __init__(self, services: Services, work: Work) -> None:
+    def __init__(self, services: Services, work: PreparedBatch) -> None:
         self._services = services
         self._work = work
         self._is_stored = True
@@ -105,7 +105,7 @@ class Settling:
         counts = f"{self._accepted} accepted, {self._rejected} refused, {self._doubtful} in doubt"
         return counts if self._error is None else f"{counts} ({self._error.message})"
 
-    def settle(self, ended: Sequence[Ended], *, is_last: bool) -> None:
+    def settle(self, ended: Sequence[EndedRequest], *, is_last: bool) -> None:
         """Store the answers to some of the requests; with the last ones the batch is closed."""
         judged = [self._judge(*each) for each in ended]
 
@@ -122,25 +122,25 @@ class Settling:
                 if error is not None or sign is not ProbeSignal.REACHED or not was_reached:
                     _note_health(conn, self._work, error, sign, now)
                 was_reached = error is None and sign is ProbeSignal.REACHED
-            store_all(conn, [given for given, _error in judged], now)
+            store_answers(conn, [given for given, _error in judged], now)
             if is_last and self._is_stored:
                 self._close(conn, now)
 
-        self._is_stored &= keep(self._services, store, [given for given, _error in judged])
+        self._is_stored &= write_durably(self._services, store, [given for given, _error in judged])
 
     def _judge(
         self, attempt_id: int, request: SubmitRequest, answer: HttpResponse | ProviderError
-    ) -> tuple[Answer, ProviderError | None]:
+    ) -> tuple[PendingAnswer, ProviderError | None]:
         if isinstance(answer, NotBegun):
             self._error = self._error or answer
-            return Answer(claim=self._work.claim, attempt_id=attempt_id), answer
-        verdict, error = _judged(self._work, request, answer)
+            return PendingAnswer(claim=self._work.claim, attempt_id=attempt_id), answer
+        verdict, error = _judge_response(self._work, request, answer)
         self._error = error or self._error
         self._accepted += len(verdict.accepted)
         self._rejected += len(verdict.rejected)
         self._doubtful += len(verdict.doubtful)
 
-        given = Answer(
+        given = PendingAnswer(
             claim=self._work.claim,
             attempt_id=attempt_id,
             verdict=verdict,
@@ -157,7 +157,7 @@ class Settling:
         error, claim = self._error, self._work.claim
         # What was not begun says nothing of the batch, nor does a probe while the breaker is open.
         failure = None if isinstance(error, NotBegun) else error
-        is_try = failure is not None and failure.kind in _COUNTED and not claim.is_probe
+        is_try = failure is not None and failure.kind in _COUNTED_FAILURES and not claim.is_probe
         not_before = None
         if failure is not None and failure.kind.retryable:
             wait_s = retry_delay(claim.tries + 1, failure.retry_after_s, random.random)
@@ -179,11 +179,11 @@ def _behind_others(conn: Connection, claim: Claim, at: datetime) -> datetime:
     """
     account = accounts.find_account(conn, claim.account)
     opens_at = account.not_before if account is not None else None
-    return max(at, opens_at or at) + timedelta(seconds=_BEHIND_S)
+    return max(at, opens_at or at) + timedelta(seconds=_RETRY_MARGIN_S)
 
 
-def _judged(
-    work: Work, request: SubmitRequest, answer: HttpResponse | ProviderError
+def _judge_response(
+    work: PreparedBatch, request: SubmitRequest, answer: HttpResponse | ProviderError
 ) -> tuple[Verdict, ProviderError | None]:
     if isinstance(answer, ProviderError):
         return judge_error(request.recipients, answer), answer
@@ -199,27 +199,31 @@ def _judged(
     return judge_answer(request.recipients, outcome), partial_stop_error(outcome)
 
 
-def poll_plan(provider: Provider, now: datetime) -> PollPlan | None:
+def make_poll_plan(provider: Provider, now: datetime) -> PollPlan | None:
     """When an accepted request is asked about; None where the provider has no such call."""
-    polling = _polling(provider, None)
+    polling = _poll_schedule(provider, None)
     return None if polling is None else polling.plan(now)
 
 
-def _polling(provider: Provider, sent_at: datetime | None) -> Polling | None:
+def _poll_schedule(provider: Provider, sent_at: datetime | None) -> PollSchedule | None:
     if provider.capabilities.delivery_status is StatusLookup.NONE:
         return None
     settings = provider.settings
     until_sent_s = 0.0
     if sent_at is not None:
         until_sent_s = max(0.0, (sent_at - datetime.now(UTC)).total_seconds())
-    return Polling(
+    return PollSchedule(
         first_s=until_sent_s + settings.poll_first_s,
         for_s=until_sent_s + settings.validity_hours * 3600,
     )
 
 
 def _note_health(
-    conn: Connection, work: Work, error: ProviderError | None, sign: ProbeSignal, now: datetime
+    conn: Connection,
+    work: PreparedBatch,
+    error: ProviderError | None,
+    sign: ProbeSignal,
+    now: datetime,
 ) -> None:
     """What the answer says of the account, or of the campaign, as a whole."""
     name, settings = work.claim.account, work.provider.settings
@@ -230,8 +234,8 @@ def _note_health(
             known,
             sign,
             is_probe=work.claim.is_probe,
-            reason=_words(error) if error is not None else MISSING,
-            policy=_policy_of(work.provider),
+            reason=_error_text(error) if error is not None else MISSING,
+            policy=_breaker_policy(work.provider),
             now=now,
             random=random.random,
         ),
@@ -244,7 +248,7 @@ def _note_health(
         return
     if error.kind.pauses_account:
         by, kind = error.kind.value, work.campaign.kind
-        accounts.pause_account(conn, name, by=by, reason=_words(error), now=now, kind=kind)
+        accounts.pause_account(conn, name, by=by, reason=_error_text(error), now=now, kind=kind)
         if error.kind is ErrorKind.CREDIT and work.provider.capabilities.balance:
             health.schedule_credit_check(conn, name, settings.credit_check_s, now)
     elif error.kind.pauses_campaign:
@@ -254,7 +258,7 @@ def _note_health(
             [CampaignState.RUNNING],
             CampaignState.PAUSED,
             actor="dispatcher",
-            reason=_words(error),
+            reason=_error_text(error),
             now=now,
         )
     elif error.kind is ErrorKind.THROTTLED:
@@ -262,7 +266,7 @@ def _note_health(
         accounts.throttle_until(conn, name, now + timedelta(seconds=wait_s))
 
 
-def _policy_of(provider: Provider) -> BreakerPolicy:
+def _breaker_policy(provider: Provider) -> BreakerPolicy:
     return BreakerPolicy(
         breaker_after=provider.settings.breaker_after,
         lists_accepted=provider.capabilities.lists_accepted,
@@ -270,5 +274,5 @@ def _policy_of(provider: Provider) -> BreakerPolicy:
     )
 
 
-def _words(error: ProviderError) -> str:
+def _error_text(error: ProviderError) -> str:
     return error.message if error.hint is None else f"{error.message} ({error.hint})"

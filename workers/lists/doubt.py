@@ -25,7 +25,7 @@ from dispatcher.store import decisions, doubts, listed_messages
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch, LockedAttempt
 from dispatcher.store.doubts import DoubtfulRequest
 from dispatcher.store.engine import store_now
-from workers.batch.settle import poll_plan
+from workers.batch.settle import make_poll_plan
 from workers.services import Services
 
 _ACTOR = "dispatcher"
@@ -42,7 +42,7 @@ class _Outcome:
     doubtful: list[AnnotatedMessage] = field(default_factory=list)
 
 
-def settle(
+def settle_doubt(
     services: Services,
     conn: Connection,
     provider: Provider,
@@ -53,7 +53,7 @@ def settle(
     case = decisions.lock_attempt(conn, doubtful.id)
     now = store_now(conn)
     fresh = doubts.load_doubtful(conn, doubtful.id)
-    outcome = _outcome(conn, fresh, look, provider.capabilities)
+    outcome = _decide_outcome(conn, fresh, look, provider.capabilities)
     if outcome.absent and case.is_at_provider:
         # Proved, but a worker has their batch: the next look gives it back to them.
         outcome.doubtful.extend(
@@ -62,7 +62,7 @@ def settle(
         )
         outcome.absent.clear()
     done: Counter[str] = Counter()
-    plan = poll_plan(provider, now)
+    plan = make_poll_plan(provider, now)
     done["found"] = decisions.accept_listed(conn, case, outcome.found, poll=plan, now=now)
     if outcome.absent:
         limit = provider.settings.max_attempts
@@ -75,7 +75,7 @@ def settle(
         if case.is_at_provider
         else next_scan_delay_s(looks, services.settings.worker.reconcile_after_s)
     )
-    if outcome.doubtful and _is_over(provider.capabilities, looks, outcome.doubtful):
+    if outcome.doubtful and _is_looking_useless(provider.capabilities, looks, outcome.doubtful):
         done += _follow_rule(conn, case, fresh, outcome.doubtful, now)
         next_at = next_at if case.is_at_provider else None
     for action, count in done.items():
@@ -86,7 +86,7 @@ def settle(
     return ", ".join([*parts, f"{left} still in doubt"])
 
 
-def _outcome(
+def _decide_outcome(
     conn: Connection, doubtful: DoubtfulRequest, look: ListScan, capabilities: Capabilities
 ) -> _Outcome:
     notes = {row.seq: DoubtNote(row.note or 0) for row in doubtful.recipients}
@@ -136,7 +136,9 @@ def _outcome(
     return outcome
 
 
-def _is_over(capabilities: Capabilities, looks: int, left: Iterable[AnnotatedMessage]) -> bool:
+def _is_looking_useless(
+    capabilities: Capabilities, looks: int, left: Iterable[AnnotatedMessage]
+) -> bool:
     """Whether looking again is no use: there is no list, or it has been looked at often enough.
 
     A list that cannot prove absence has said all it can when two looks in a row missed everybody.

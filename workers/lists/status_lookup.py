@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Up to so many messages are asked about one by one, where that can be done.
-_FEW = 3
+_FEW_MESSAGES = 3
 #: Pages in a row that repeat the one before.
-_REPEATS = 3
+_MAX_REPEATS = 3
 #: A list longer than this has no end: its pages go round.
 _MOST_PAGES = 20_000
 
 
-class StatusLook:
+class StatusScan:
     """What a look at a list says of the open messages of some accepted requests."""
 
     def __init__(self, group: Sequence[PolledRequest]) -> None:
@@ -109,7 +109,7 @@ class StatusLook:
         return (id_, entry.msisdn) if is_later else None
 
 
-class Repeated:
+class RepeatedPageDetector:
     """Notices a server that gives the same page whatever is asked for."""
 
     def __init__(self) -> None:
@@ -124,10 +124,10 @@ class Repeated:
         ids = frozenset(entry.provider_message_id for entry in page.entries)
         self._times = self._times + 1 if ids and ids <= self._last else 0
         self._last = ids
-        return self._times >= _REPEATS
+        return self._times >= _MAX_REPEATS
 
 
-def reads_list(provider: Provider) -> bool:
+def has_message_list(provider: Provider) -> bool:
     """Whether the provider's list shows what became of messages."""
     able = provider.capabilities
     by_message = able.delivery_status is StatusLookup.BY_MESSAGE and able.lists_accepted
@@ -136,23 +136,23 @@ def reads_list(provider: Provider) -> bool:
 
 def read_list(
     services: Services, provider: Provider, group: Sequence[PolledRequest], keep: Callable[[], None]
-) -> StatusLook:
+) -> StatusScan:
     """Read pages, newest first, until the rest is of no use; `keep` is called after each.
 
     What fails ends the look. Where messages can be asked about one by one, a few are, and so are
     those for which as many pages in vain were read as asking would cost.
     """
-    look = StatusLook(group)
+    look = StatusScan(group)
     account = group[0].account
     only_there = provider.capabilities.delivery_status is StatusLookup.BY_LIST
-    is_repeated = Repeated()
+    is_repeated = RepeatedPageDetector()
     in_vain = 0
     page: int | None = 0
     for _ in range(_MOST_PAGES):
-        is_dear = look.missing <= max(_FEW, in_vain) and not look.needs_list
+        is_dear = look.missing <= max(_FEW_MESSAGES, in_vain) and not look.needs_list
         if page is None or (is_dear and not only_there):
             break
-        if not may_ask(services, account):
+        if not acquire_read_slot(services, account):
             look.failed = True
             return look
         try:
@@ -161,7 +161,7 @@ def read_list(
             )
             listed = provider.parse_list(page, response)
         except ProviderError as error:
-            _note(look, error, only_there=only_there)
+            _note_failure(look, error, only_there=only_there)
             log.warning("account %s: its list cannot be read: %s", account, error.message)
             return look
         missing = look.missing
@@ -175,7 +175,7 @@ def read_list(
     return look
 
 
-def _note(look: StatusLook, error: ProviderError, *, only_there: bool) -> None:
+def _note_failure(look: StatusScan, error: ProviderError, *, only_there: bool) -> None:
     """What it means that a page cannot be read."""
     is_configuration = error.kind is ErrorKind.CONFIGURATION
     look.failed = True
@@ -184,7 +184,7 @@ def _note(look: StatusLook, error: ProviderError, *, only_there: bool) -> None:
     look.is_over = not only_there and (is_configuration or error.kind is ErrorKind.DOUBTFUL)
 
 
-def may_ask(services: Services, account: str) -> bool:
+def acquire_read_slot(services: Services, account: str) -> bool:
     """Pay the account's rate for one request that only reads, or learn that it is too far off."""
     per_second = services.settings.account(account).requests_per_second
     if per_second is None:

@@ -17,33 +17,33 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import POLL, app, publish_polls
-from workers.lists.status_lookup import may_ask, read_list, reads_list
-from workers.log_filter import explained
+from workers.lists.status_lookup import acquire_read_slot, has_message_list, read_list
+from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
 #: Requests that join one look at an account's list at a time, while it is for fewer messages.
-_JOINED = 500
+_JOINED_REQUESTS = 500
 _JOINED_MESSAGES = 5000
 #: Requests whose receipts are stored in one transaction: it must not keep submissions waiting.
 _SETTLED_TOGETHER = 10
 #: For so long after the validity period a last look that failed is made again.
-_LAST_LOOK = timedelta(days=1)
+_LATE_POLLS = timedelta(days=1)
 
 
 @app.task(name=POLL)
-def poll(attempt_id: int, number: int) -> None:
+def poll_task(attempt_id: int, number: int) -> None:
     """Ask about one accepted request; an old message is a no-op."""
     services, what = get_services(), f"request {attempt_id} could not be polled"
     # What fails here is asked again when the lease of this poll has run out.
-    with explained(log, what):
+    with log_expected_errors(log, what):
         with services.store.read() as conn:
             polled = polls.load_poll(conn, attempt_id, number)
         if polled is None:
             return
-        with explained(log, what):
-            _poll(services, polled)
+        with log_expected_errors(log, what):
+            _poll_request(services, polled)
         if not services.stopping.is_set():
             release_polls(services)
 
@@ -60,19 +60,21 @@ def release_polls(services: Services) -> None:
             lease_until=lease_until,
             limit=worker.max_polls,
             per_account=max(1, worker.max_polls - len(services.settings.accounts) + 1),
-            one_look=[n for n in services.settings.accounts if reads_list(services.provider(n))],
+            one_look=[
+                n for n in services.settings.accounts if has_message_list(services.provider(n))
+            ],
         )
     publish_polls(tickets)
 
 
-def _poll(services: Services, polled: PolledRequest) -> None:
+def _poll_request(services: Services, polled: PolledRequest) -> None:
     provider = services.provider(polled.account)
-    if not polled.open or not reads_list(provider):
-        reports, failed = _ask(services, provider, polled) if polled.open else ([], False)
-        _settle(services, provider, [_Answered(polled, reports, failed=failed)])
+    if not polled.open or not has_message_list(provider):
+        reports, failed = _ask_provider(services, provider, polled) if polled.open else ([], False)
+        _settle_polls(services, provider, [_PollResult(polled, reports, failed=failed)])
         return
-    group = [polled, *_joined(services, polled)]
-    held = _Held(services, group)
+    group = [polled, *_join_due_requests(services, polled)]
+    held = _PollLeases(services, group)
     look = read_list(services, provider, group, held.keep)
     asks, failed = look.is_over, look.failed
     answered = []
@@ -80,16 +82,16 @@ def _poll(services: Services, polled: PolledRequest) -> None:
     for each in sorted(group, key=attrgetter("batch_id", "id")):
         reports, unseen = look.reports_of(each), look.unseen(each)
         if asks and unseen.open:
-            asked, failed = _ask(services, provider, unseen)
+            asked, failed = _ask_provider(services, provider, unseen)
             reports += asked
             # What stopped one stops the others.
             asks = not failed
             held.keep()
-        answered.append(_Answered(each, reports, failed=failed, over=look.is_impossible))
-    _settle(services, provider, answered)
+        answered.append(_PollResult(each, reports, failed=failed, over=look.is_impossible))
+    _settle_polls(services, provider, answered)
 
 
-class _Answered(NamedTuple):
+class _PollResult(NamedTuple):
     """What was learned of a request; `over` where there is nothing to ask."""
 
     polled: PolledRequest
@@ -98,7 +100,7 @@ class _Answered(NamedTuple):
     over: bool = False
 
 
-class _Held:
+class _PollLeases:
     """The polls that one look answers, held until it is done."""
 
     def __init__(self, services: Services, group: Sequence[PolledRequest]) -> None:
@@ -118,7 +120,7 @@ class _Held:
             )
 
 
-def _settle(services: Services, provider: Provider, answered: Sequence[_Answered]) -> None:
+def _settle_polls(services: Services, provider: Provider, answered: Sequence[_PollResult]) -> None:
     """Store the receipts, some at a time; most looks in vain cost one statement for all.
 
     A look that failed is not the last one, for some time.
@@ -130,22 +132,22 @@ def _settle(services: Services, provider: Provider, answered: Sequence[_Answered
             now = store_now(conn)
         told = []
         for polled, reports, failed, over in some:
-            ends = polled.poll_until + (_LAST_LOOK if failed else timedelta())
+            ends = polled.poll_until + (_LATE_POLLS if failed else timedelta())
             is_last = over or now >= ends
-            receipts = _receipts(polled, reports, over=is_last)
-            next_at = None if is_last else _next(provider, polled, now)
+            receipts = _make_receipts(polled, reports, over=is_last)
+            next_at = None if is_last else _next_poll_at(provider, polled, now)
             if next_at is None or receipts or not polled.open:
                 told.append((polled, receipts, next_at))
             else:
                 later.append((PollTicket(polled.id, polled.polls), next_at))
         if told:
-            _store(services, told)
+            _store_receipts(services, told)
     if later:
         with services.store.write() as conn:
             polls.postpone_polls(conn, later)
 
 
-def _store(
+def _store_receipts(
     services: Services, told: Sequence[tuple[PolledRequest, list[Receipt], datetime | None]]
 ) -> None:
     with services.store.write() as conn:
@@ -158,7 +160,7 @@ def _store(
         log.info("request %d: %d of %d messages have a receipt", polled.id, count, len(polled.open))
 
 
-def _joined(services: Services, polled: PolledRequest) -> list[PolledRequest]:
+def _join_due_requests(services: Services, polled: PolledRequest) -> list[PolledRequest]:
     """The account's other due requests: one look at its list answers them all."""
     found: list[PolledRequest] = []
     messages = len(polled.open)
@@ -167,18 +169,18 @@ def _joined(services: Services, polled: PolledRequest) -> list[PolledRequest]:
             now = store_now(conn)
             lease_until = now + services.poll_lease
             tickets = polls.join_due_polls(
-                conn, polled, now=now, lease_until=lease_until, limit=_JOINED
+                conn, polled, now=now, lease_until=lease_until, limit=_JOINED_REQUESTS
             )
         with services.store.read() as conn:
             loaded = [polls.load_poll(conn, ticket.id, ticket.polls) for ticket in tickets]
         found += [each for each in loaded if each is not None]
         messages += sum(len(each.open) for each in loaded if each is not None)
-        if len(tickets) < _JOINED:
+        if len(tickets) < _JOINED_REQUESTS:
             break
     return found
 
 
-def _ask(
+def _ask_provider(
     services: Services, provider: Provider, polled: PolledRequest
 ) -> tuple[list[DeliveryReport], bool]:
     """The reports on a request's messages, and whether asking failed or was cut short."""
@@ -187,7 +189,7 @@ def _ask(
     limits = provider.settings
     reports: list[DeliveryReport] = []
     for request in provider.poll_requests(PollRef(job_id=polled.job_id, targets=targets)):
-        if not may_ask(services, polled.account):
+        if not acquire_read_slot(services, polled.account):
             return reports, True
         try:
             response = services.runtime.call(request.http, timeout_s=limits.timeout_s)
@@ -198,7 +200,9 @@ def _ask(
     return reports, False
 
 
-def _receipts(polled: PolledRequest, reports: list[DeliveryReport], *, over: bool) -> list[Receipt]:
+def _make_receipts(
+    polled: PolledRequest, reports: list[DeliveryReport], *, over: bool
+) -> list[Receipt]:
     """Final states by message. A provisional one counts only when the validity period is over."""
     seq_of = {message.msisdn: message.seq for message in polled.open}
     return [
@@ -216,7 +220,7 @@ def _receipts(polled: PolledRequest, reports: list[DeliveryReport], *, over: boo
     ]
 
 
-def _next(provider: Provider, polled: PolledRequest, now: datetime) -> datetime:
+def _next_poll_at(provider: Provider, polled: PolledRequest, now: datetime) -> datetime:
     limits = provider.settings
     delay_s = poll_delay(polled.polls, first_s=limits.poll_first_s, max_s=limits.poll_max_s)
     at = now + timedelta(seconds=delay_s)

@@ -18,38 +18,38 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.health import ProbeTicket
 from dispatcher.store.table_values import AnyRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
-from workers.app import CHECK, app, publish_checks
-from workers.lists.status_lookup import may_ask
-from workers.log_filter import explained
+from workers.app import PROBE, app, publish_probes
+from workers.lists.status_lookup import acquire_read_slot
+from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
 
-@app.task(name=CHECK)
-def check(account: str, number: int) -> None:
+@app.task(name=PROBE)
+def probe_task(account: str, number: int) -> None:
     """Look at one account; an old message is a no-op."""
     services, ticket = get_services(), ProbeTicket(account, number)
     # What fails here is looked at again when the lease of this look has run out.
-    with explained(log, f"account {account} could not be looked at"):
+    with log_expected_errors(log, f"account {account} could not be looked at"):
         with services.store.write() as conn:
             row = health.lock_for_probe(conn, ticket)
         if row is None:
             return
         provider = services.provider(account)
-        if not may_ask(services, account):
+        if not acquire_read_slot(services, account):
             return
         try:
-            found, error = _ask(services, provider), None
+            found, error = _ask_provider(services, provider), None
         except ProviderError as failure:
             found, error = [], failure
         with services.store.write() as conn:
             row = health.lock_for_probe(conn, ticket)
             if row is not None:
-                _note(conn, provider, row, found, error)
+                _apply_result(conn, provider, row, found, error)
 
 
-def release_checks(services: Services) -> None:
+def release_probes(services: Services) -> None:
     """Hand out the accounts whose look is due, of those whose providers can be asked."""
     names = [name for name in services.settings.accounts if services.provider(name).can_be_probed]
     with services.store.write() as conn:
@@ -57,10 +57,10 @@ def release_checks(services: Services) -> None:
         tickets = health.lease_due_probes(
             conn, names, now=now, lease_until=now + services.poll_lease
         )
-    publish_checks(tickets)
+    publish_probes(tickets)
 
 
-def _ask(services: Services, provider: Provider) -> list[Balance]:
+def _ask_provider(services: Services, provider: Provider) -> list[Balance]:
     """What is left, or nothing where the provider does not say. Raises ProviderError."""
     able = provider.capabilities
 
@@ -78,7 +78,7 @@ def _ask(services: Services, provider: Provider) -> list[Balance]:
     return []
 
 
-def _note(
+def _apply_result(
     conn: Connection,
     provider: Provider,
     account: AnyRow,

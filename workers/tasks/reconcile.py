@@ -15,10 +15,10 @@ from dispatcher.store.doubts import DoubtfulRequest, ReconcileTicket
 from dispatcher.store.engine import store_now
 from dispatcher.store.table_values import AnyRow
 from dispatcher.types import ListPage
-from workers.app import RECONCILE, app, publish_looks
-from workers.lists.doubt import settle
-from workers.lists.status_lookup import Repeated, may_ask
-from workers.log_filter import explained
+from workers.app import RECONCILE, app, publish_reconciles
+from workers.lists.doubt import settle_doubt
+from workers.lists.status_lookup import RepeatedPageDetector, acquire_read_slot
+from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
@@ -28,22 +28,22 @@ _MOST_PAGES = 20_000
 
 
 @app.task(name=RECONCILE)
-def reconcile(account: str, number: int) -> None:
+def reconcile_task(account: str, number: int) -> None:
     """Look at an account's list for everybody whose doubt is due; an old message is a no-op."""
     services, ticket = get_services(), ReconcileTicket(account, number)
     # What fails here begins again when the lease of this look has run out.
-    with explained(log, f"doubts at account {account} could not be settled"):
+    with log_expected_errors(log, f"doubts at account {account} could not be settled"):
         with services.store.write() as conn:
             now = store_now(conn)
             if not doubts.renew_reconciliation(conn, ticket, now + services.poll_lease):
                 return
             due = doubts.due_doubts(conn, account, now)
-        _reconcile(services, ticket, due)
+        _reconcile_due(services, ticket, due)
         with services.store.write() as conn:
             doubts.renew_reconciliation(conn, ticket, None)
 
 
-def release_looks(services: Services) -> None:
+def release_reconciles(services: Services) -> None:
     """Plan what fell in doubt, and hand out the accounts whose doubts are due."""
     with services.store.write() as conn:
         now = store_now(conn)
@@ -51,7 +51,7 @@ def release_looks(services: Services) -> None:
         doubts.schedule_reconciliation(
             conn,
             {
-                row.id: first_at(services, row)
+                row.id: first_reconcile_at(services, row)
                 for row in unplanned
                 if row.account in services.settings.accounts
             },
@@ -61,10 +61,10 @@ def release_looks(services: Services) -> None:
         tickets = doubts.lease_reconciliations(
             conn, names, now=now, lease_until=lease_until, limit=SCANS_AT_ONCE
         )
-    publish_looks(tickets)
+    publish_reconciles(tickets)
 
 
-def first_at(services: Services, doubt: AnyRow) -> datetime | None:
+def first_reconcile_at(services: Services, doubt: AnyRow) -> datetime | None:
     """When something is first done about a request in doubt; None: a person has to decide.
 
     Such servers go on sending after the client has gone: the list is looked at a timeout and
@@ -80,7 +80,9 @@ def first_at(services: Services, doubt: AnyRow) -> datetime | None:
     return None if doubt.on_doubt == "hold" else settled + services.lease
 
 
-def _reconcile(services: Services, ticket: ReconcileTicket, due: Sequence[DoubtfulRequest]) -> None:
+def _reconcile_due(
+    services: Services, ticket: ReconcileTicket, due: Sequence[DoubtfulRequest]
+) -> None:
     provider = services.provider(ticket.account)
     look = ListScan({r.msisdn for doubtful in due for r in doubtful.recipients})
     if due and provider.capabilities.lists_accepted:
@@ -89,7 +91,7 @@ def _reconcile(services: Services, ticket: ReconcileTicket, due: Sequence[Doubtf
             return
     for doubtful in due:
         with services.store.write() as conn:
-            said = settle(services, conn, provider, doubtful, look)
+            said = settle_doubt(services, conn, provider, doubtful, look)
         log.info("request %d in doubt: %s", doubtful.id, said)
 
 
@@ -101,12 +103,12 @@ def _read_list(
     oldest: datetime,
 ) -> None:
     """Read pages, newest first, down to one that is older than needed."""
-    is_repeated = Repeated()
+    is_repeated = RepeatedPageDetector()
     page: int | None = 0
     for _ in range(_MOST_PAGES):
         assert page is not None
         try:
-            listed = _page(services, ticket.account, provider, page)
+            listed = _get_page(services, ticket.account, provider, page)
         except ProviderError as error:
             log.warning("account %s: its list cannot be read: %s", ticket.account, error.message)
             return
@@ -125,9 +127,9 @@ def _read_list(
     log.warning("account %s: its list has no end", ticket.account)
 
 
-def _page(services: Services, account: str, provider: Provider, page: int) -> ListPage | None:
+def _get_page(services: Services, account: str, provider: Provider, page: int) -> ListPage | None:
     """One page, within the account's rate; None where this process is to end."""
-    while not may_ask(services, account):
+    while not acquire_read_slot(services, account):
         if services.stopping.wait(1.0):
             return None
     response = services.runtime.call(

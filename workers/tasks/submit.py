@@ -16,24 +16,24 @@ from math import inf
 
 from dispatcher.campaigns.rendering import has_own_texts
 from dispatcher.errors import BrokerError, ConfigError, DispatcherError, Refused, StoreError
-from dispatcher.outbound.release import release
+from dispatcher.outbound.release import release_batches
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, end_of_day
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.providers.base import Provider
-from dispatcher.recovery.spill import Answer
+from dispatcher.recovery.spill import PendingAnswer
 from dispatcher.store import accounts, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.table_values import AnyRow
-from workers.app import SUBMIT, app, publish
+from workers.app import SUBMIT, app, publish_batches
 from workers.batch import rates
-from workers.batch.begin import Start, begin
-from workers.batch.durable_write import keep
+from workers.batch.begin import Start, begin_batch
+from workers.batch.durable_write import write_durably
 from workers.batch.failures import count_failure, pause_campaign
-from workers.batch.requests import batch_of, requests_of
-from workers.batch.self_clock import Releases
-from workers.batch.settle import Ended, Settling, Work
-from workers.log_filter import explained
+from workers.batch.requests import build_batch, build_requests
+from workers.batch.self_clock import ReleaseClock
+from workers.batch.settle import BatchSettler, EndedRequest, PreparedBatch
+from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
@@ -41,30 +41,30 @@ log = logging.getLogger(__name__)
 _BROKER_RETRY_S = 2.0
 #: The requests of a batch leave within this time, whatever rate was set since it was planned, so
 #: that a pause or another rate holds at once; the rest is released again.
-_SPREAD_S = 1.0
+_MAX_SPREAD_S = 1.0
 
-_releases = Releases()
+_release_clock = ReleaseClock()
 
 
-class _Held:
+class _HeldBatch:
     """A batch that this process holds: how many places it has set free, all if it did not leave."""
 
     places: float = inf
 
 
 @app.task(name=SUBMIT)
-def submit(batch_id: int, fence: int) -> None:
+def submit_task(batch_id: int, fence: int) -> None:
     """Submit one released batch; a message that lost the race is a no-op."""
     services = get_services()
-    with explained(log, f"batch {batch_id}"), services.gate.enter() as may_begin:
+    with log_expected_errors(log, f"batch {batch_id}"), services.gate.enter() as may_begin:
         # A message that is not taken here is found by the sweep.
-        claim = _claim(services, batch_id, fence) if may_begin else None
+        claim = _claim_batch(services, batch_id, fence) if may_begin else None
         if claim is None:
             return
         with (
-            _releasing(services, claim.account) as held,
+            _release_afterwards(services, claim.account) as held,
             services.leases.hold(claim),
-            explained(log, f"batch {batch_id}"),
+            log_expected_errors(log, f"batch {batch_id}"),
         ):
             try:
                 _submit_claimed(services, claim, held)
@@ -80,7 +80,7 @@ def submit(batch_id: int, fence: int) -> None:
                 count_failure(services, claim, error)
 
 
-def _claim(services: Services, batch_id: int, fence: int) -> Claim | None:
+def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
     with services.store.write(survives_power_cut=False) as conn:
         if not services.witness.may_claim(conn):
             return None
@@ -88,35 +88,35 @@ def _claim(services: Services, batch_id: int, fence: int) -> Claim | None:
 
 
 @contextmanager
-def _releasing(services: Services, account: str) -> Iterator[_Held]:
+def _release_afterwards(services: Services, account: str) -> Iterator[_HeldBatch]:
     """Around a held batch: afterwards the next ones are released, if it is time to."""
-    held = _Held()
-    _releases.begin(account)
+    held = _HeldBatch()
+    _release_clock.begin(account)
     try:
         yield held
     finally:
         settings = services.settings.account(account)
-        is_due = _releases.end(account, held.places, settings.max_in_flight)
+        is_due = _release_clock.end(account, held.places, settings.max_in_flight)
         if is_due and not services.stopping.is_set():
             tickets = []
             try:
                 with services.store.write(survives_power_cut=False) as conn:
-                    _releases.start(account)
-                    tickets = release(conn, account, settings, store_now(conn))
+                    _release_clock.start(account)
+                    tickets = release_batches(conn, account, settings, store_now(conn))
             finally:
-                _releases.start(account)
-            publish(tickets)
+                _release_clock.start(account)
+            publish_batches(tickets)
 
 
-def _submit_claimed(services: Services, claim: Claim, held: _Held) -> None:
+def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch) -> None:
     if services.stopping.is_set():
         _hand_back(services, claim)
         return
-    work = _prepare(services, claim)
+    work = _prepare_batch(services, claim)
     if work is None:
         return
     try:
-        reservation = rates.reserve(services, work)
+        reservation = rates.reserve_start(services, work)
     except BrokerError as error:
         _hand_back(services, claim, wait_s=_BROKER_RETRY_S, reason=error.message)
         return
@@ -129,23 +129,23 @@ def _submit_claimed(services: Services, claim: Claim, held: _Held) -> None:
             wait_s = 0.0
             break
         try:
-            begun = begin(services, work)
+            begun = begin_batch(services, work)
         except StoreError:
             # Whether the attempts are stored is not known, but that nothing left is.
-            gone = Answer(claim=claim, attempt_id=None)
-            keep(services, gone.store, [gone])
+            gone = PendingAnswer(claim=claim, attempt_id=None)
+            write_durably(services, gone.store, [gone])
             raise
         if begun is None:
             return
         if isinstance(begun, Start):
-            _call(services, work, begun)
+            _make_requests(services, work, begun)
             held.places = len(work.requests)
             return
         wait_s = begun
     _hand_back(services, claim, wait_s=wait_s)
 
 
-def _prepare(services: Services, claim: Claim) -> Work | None:
+def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
     """Render the batch's pending messages into requests."""
     provider = services.provider(claim.account)
     limit = provider.settings.daily_limit
@@ -154,7 +154,7 @@ def _prepare(services: Services, claim: Claim) -> Work | None:
         campaign = campaigns.load_campaign(conn, claim.campaign_id)
         account = accounts.find_account(conn, claim.account)
         left = accounts.messages_left_today(account, limit, now) if account is not None else None
-        rows = messages.load_pending(conn, claim, _most(claim, campaign, provider, left))
+        rows = messages.load_pending(conn, claim, _max_messages(claim, campaign, provider, left))
     if left == 0:
         _hand_back(services, claim, until=end_of_day(now, services.zone(claim.account)))
         return None
@@ -162,21 +162,23 @@ def _prepare(services: Services, claim: Claim) -> Work | None:
         with services.store.write() as conn:
             batches.settle_empty(conn, claim)
         return None
-    batch = batch_of(campaign, claim.account, claim.encoding, rows, now)
-    work = Work(
+    batch = build_batch(campaign, claim.account, claim.encoding, rows, now)
+    work = PreparedBatch(
         at=now,
         claim=claim,
         provider=provider,
-        requests=requests_of(provider, campaign, batch),
+        requests=build_requests(provider, campaign, batch),
         account=account,
         campaign=campaign,
     )
-    offsets = rates.offsets(work)
-    soon = [request for request, s in zip(work.requests, offsets, strict=True) if s < _SPREAD_S]
+    offsets = rates.request_offsets_s(work)
+    soon = [request for request, s in zip(work.requests, offsets, strict=True) if s < _MAX_SPREAD_S]
     return replace(work, requests=soon)
 
 
-def _most(claim: Claim, campaign: AnyRow | None, provider: Provider, left: int | None) -> int:
+def _max_messages(
+    claim: Claim, campaign: AnyRow | None, provider: Provider, left: int | None
+) -> int:
     """How many of a batch's recipients may leave now; the rest is released again.
 
     One where it tries a provider. Never more than are planned for this account: what is left of a
@@ -187,7 +189,7 @@ def _most(claim: Claim, campaign: AnyRow | None, provider: Provider, left: int |
     return most if left is None else min(most, left)
 
 
-def _call(services: Services, work: Work, start: Start) -> None:
+def _make_requests(services: Services, work: PreparedBatch, start: Start) -> None:
     """Make the requests, and store each answer as it comes."""
     started = time.monotonic()
     attempt_ids = start.begun.attempt_ids
@@ -196,7 +198,7 @@ def _call(services: Services, work: Work, start: Start) -> None:
     log.info(
         "batch %d, fence %d: %d requests leave", work.claim.id, work.claim.fence, len(attempt_ids)
     )
-    settling = Settling(services, work)
+    settling = BatchSettler(services, work)
     groups = services.runtime.call_groups(
         [request.http for request in work.requests],
         timeout_s=work.provider.settings.timeout_s,
@@ -206,7 +208,7 @@ def _call(services: Services, work: Work, start: Start) -> None:
     left = len(work.requests)
     for group in groups:
         left -= len(group)
-        ended = [Ended(attempt_ids[i], work.requests[i], answer) for i, answer in group]
+        ended = [EndedRequest(attempt_ids[i], work.requests[i], answer) for i, answer in group]
         settling.settle(ended, is_last=not left)
     log.info("batch %d: %s in %.2f s", work.claim.id, settling, time.monotonic() - started)
 

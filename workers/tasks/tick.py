@@ -3,28 +3,28 @@
 import logging
 
 from dispatcher.outbound import fallback
-from dispatcher.outbound.release import release
-from dispatcher.outbound.sweep import sweep
+from dispatcher.outbound.release import release_batches
+from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.store import accounts, campaigns, scheduler
 from dispatcher.store.engine import store_now
-from workers.app import TICK, app, publish
-from workers.log_filter import explained
+from workers.app import TICK, app, publish_batches
+from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 from workers.tasks.poll import release_polls
-from workers.tasks.probe import release_checks
-from workers.tasks.reconcile import release_looks
+from workers.tasks.probe import release_probes
+from workers.tasks.reconcile import release_reconciles
 
 log = logging.getLogger(__name__)
 
 
 @app.task(name=TICK)
-def tick() -> None:
+def tick_task() -> None:
     """One look at the store; a second one within half a second does nothing."""
-    with explained(log, "tick"):
-        tick_with(get_services())
+    with log_expected_errors(log, "tick"):
+        run_tick(get_services())
 
 
-def tick_with(services: Services) -> None:
+def run_tick(services: Services) -> None:
     """What a tick does, with these services."""
     remembered = services.witness.ask_redis()
     with services.store.write() as conn:
@@ -40,7 +40,7 @@ def tick_with(services: Services) -> None:
                 campaigns.lapse_expired(conn, now)
                 campaigns.start_due(conn, now)
             requeue_after_s = services.settings.worker.requeue_after_s
-            unclaimed = sweep(
+            unclaimed = sweep_batches(
                 conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s
             )
             busy = campaigns.list_running_accounts(conn) if has_open else []
@@ -48,12 +48,12 @@ def tick_with(services: Services) -> None:
         log.error("nothing is released: %s", held)
         return
     services.witness.keep()
-    publish(unclaimed)
-    for account in {*busy, *(_fall_back(services) if has_open else ())}:
-        _release(services, account)
+    publish_batches(unclaimed)
+    for account in {*busy, *(_move_to_fallbacks(services) if has_open else ())}:
+        _release_account(services, account)
     release_polls(services)
-    release_looks(services)
-    release_checks(services)
+    release_reconciles(services)
+    release_probes(services)
     if not has_open:
         return
     with services.store.write() as conn:
@@ -61,27 +61,27 @@ def tick_with(services: Services) -> None:
             log.info("campaign %d ended", campaign_id)
 
 
-def _fall_back(services: Services) -> list[str]:
+def _move_to_fallbacks(services: Services) -> list[str]:
     """Let campaigns leave by a healthy account; the accounts that may have got work by that."""
     configured = services.settings.accounts
     with services.store.read() as conn:
-        needy = fallback.in_need(conn, configured, store_now(conn))
+        needy = fallback.find_campaigns_to_move(conn, configured, store_now(conn))
     moved = []
     for campaign_id in needy:
         with services.store.write() as conn:
             now = store_now(conn)
-            said = fallback.advance(conn, campaign_id, configured, services.provider, now)
+            said = fallback.move_campaign(conn, campaign_id, configured, services.provider, now)
         if said is not None:
             log.warning(said.words)
             moved.append(said.account)
     return moved
 
 
-def _release(services: Services, account: str) -> None:
+def _release_account(services: Services, account: str) -> None:
     settings = services.settings.accounts.get(account)
     if settings is None:
         log.warning("account %r has a running campaign but is not configured here", account)
         return
     with services.store.write(survives_power_cut=False) as conn:
-        tickets = release(conn, account, settings, store_now(conn))
-    publish(tickets)
+        tickets = release_batches(conn, account, settings, store_now(conn))
+    publish_batches(tickets)

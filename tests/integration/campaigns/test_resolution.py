@@ -35,7 +35,7 @@ from tests.support.stores import (
     submitting,
     verdict,
 )
-from workers.lists.doubt import settle as decide
+from workers.lists.doubt import settle_doubt as decide
 
 
 def in_doubt(store, seqs=(0, 1, 2), *, now=NOW):

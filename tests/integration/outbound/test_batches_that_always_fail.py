@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
-from dispatcher.outbound.release import release
+from dispatcher.outbound.release import release_batches
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.engine import Store, store_now
@@ -34,7 +34,7 @@ from tests.support.stores import (
     states,
 )
 from workers.batch.failures import count_failure, pause_campaign
-from workers.batch.settle import Ended, Settling, Work
+from workers.batch.settle import BatchSettler, EndedRequest, PreparedBatch
 
 LIMITS = settings(max_attempts=3, max_in_flight=1)
 
@@ -60,7 +60,7 @@ def take(store):
     with store.write() as conn:
         now = store_now(conn)
         change(conn, accounts.ACCOUNT, accounts.ACCOUNT.c.name == "main", not_before=None)
-        tickets = release(conn, "main", LIMITS, now)
+        tickets = release_batches(conn, "main", LIMITS, now)
     return claim(store, tickets[0], now=now) if tickets else None
 
 
@@ -87,12 +87,12 @@ def under_way(store, held, *answers, adapter=FakeProvider):
             accounts.find_account(conn, "main"),
             campaigns.load_campaign(conn, held.campaign_id),
         )
-    work = Work(
+    work = PreparedBatch(
         at=NOW, claim=held, provider=adapter(LIMITS), requests=requests, account=account,
         campaign=campaign,
     )  # fmt: skip
-    ended = list(map(Ended, attempts, requests, answers))
-    return partial(Settling(process(store), work).settle, ended, is_last=True)
+    ended = list(map(EndedRequest, attempts, requests, answers))
+    return partial(BatchSettler(process(store), work).settle, ended, is_last=True)
 
 
 def settle(store, held, answer, adapter=FakeProvider):

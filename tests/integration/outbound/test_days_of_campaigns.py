@@ -15,7 +15,7 @@ from dispatcher.campaigns.gate import campaign_schedule, send_permission
 from dispatcher.campaigns.timing import Timing
 from dispatcher.forecast.service import account_capacity, open_workloads
 from dispatcher.forecast.simulation import simulate_campaign
-from dispatcher.outbound.release import rates_of, release, seconds_ahead
+from dispatcher.outbound.release import account_rates, release_batches, seconds_ahead
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, end_of_day
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, attempts, campaigns
@@ -80,14 +80,14 @@ class Replay:
         with self.store.write() as conn:
             campaigns.lapse_expired(conn, self.now)
             campaigns.start_due(conn, self.now)
-            tickets = release(conn, "main", self.account, self.now)
+            tickets = release_batches(conn, "main", self.account, self.now)
         while tickets:
             for ticket in tickets:
                 self.submit(ticket)
             with self.store.write() as conn:
                 campaigns.lapse_expired(conn, self.now)
                 campaigns.start_due(conn, self.now)
-                tickets = release(conn, "main", self.account, self.now)
+                tickets = release_batches(conn, "main", self.account, self.now)
         with self.store.write() as conn:
             campaigns.finish_campaigns(conn, self.now)
 
@@ -99,7 +99,7 @@ class Replay:
                 accounts.find_account(conn, "main"),
                 campaigns.load_campaign(conn, held.campaign_id),
             )
-        rates = rates_of(self.account)
+        rates = account_rates(self.account)
         paid = [account._mapping[f"{unit}_paid_until"] for unit in rates] + [campaign.paid_until]
         wait_s = max(0.0, *(seconds_ahead(until, self.now) for until in paid))
         assert wait_s <= SHORT_WAIT_S, "it was released too early"
@@ -135,7 +135,9 @@ class Replay:
         target = max(self.now + TICK, self._next())
         middle = self.now + (target - self.now) / 2
         with self.store.write() as conn:
-            assert release(conn, "main", self.account, middle) == [], f"released at {middle}"
+            assert release_batches(conn, "main", self.account, middle) == [], (
+                f"released at {middle}"
+            )
         seconds = (target - self.now) // TICK
         self.now += seconds * TICK + (TICK if self.now + seconds * TICK < target else 0 * TICK)
 
@@ -146,7 +148,7 @@ class Replay:
                 conn, limit=100, states=[CampaignState.RUNNING]
             )
         ahead = timedelta(seconds=RELEASE_AHEAD_S)
-        paid = [account._mapping[f"{unit}_paid_until"] for unit in rates_of(self.account)]
+        paid = [account._mapping[f"{unit}_paid_until"] for unit in account_rates(self.account)]
         free = max((until - ahead for until in paid if until is not None), default=self.now)
         if accounts.messages_left_today(account, self.account.daily_limit, self.now) == 0:
             free = max(free, account.day_until)

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.release import release
+from dispatcher.outbound.release import release_batches
 from dispatcher.policy.verdict import judge_error
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import campaigns, polls
@@ -40,7 +40,7 @@ from tests.support.stores import (
 
 def released(store, now=NOW, **values):
     with store.write() as conn:
-        return release(conn, "main", settings(**values), now)
+        return release_batches(conn, "main", settings(**values), now)
 
 
 def test_a_timeout_after_the_provider_accepted_is_doubt_and_never_a_retry(store):

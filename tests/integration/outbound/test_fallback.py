@@ -8,8 +8,8 @@ import pytest
 
 from dispatcher.campaigns.export import write_export
 from dispatcher.errors import Refused
-from dispatcher.outbound.fallback import advance, in_need
-from dispatcher.outbound.release import release
+from dispatcher.outbound.fallback import find_campaigns_to_move, move_campaign
+from dispatcher.outbound.release import release_batches
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.routes import AccountRoute, route_at
 from dispatcher.status import BatchState, CampaignState, MessageState
@@ -83,10 +83,10 @@ def pause(store, name="main"):
 def moved(store, campaign_id, backup=None, *, configured=CONFIGURED, now=NOW):
     adapters = {"main": MAIN, "backup": backup or provider(max_recipients=4)}
     with store.read() as conn:
-        if campaign_id not in in_need(conn, configured, now):
+        if campaign_id not in find_campaigns_to_move(conn, configured, now):
             return None
     with store.write() as conn:
-        return advance(conn, campaign_id, configured, adapters.__getitem__, now)
+        return move_campaign(conn, campaign_id, configured, adapters.__getitem__, now)
 
 
 def waiting(store):
@@ -161,8 +161,8 @@ def test_only_the_present_account_releases_it(store):
     moved(store, made)
     with store.write() as conn:
         accounts.resume_account(conn, "main", actor="operator", now=NOW)
-        assert release(conn, "main", CONFIGURED["main"], NOW) == []
-        tickets = release(conn, "backup", CONFIGURED["backup"], NOW)
+        assert release_batches(conn, "main", CONFIGURED["main"], NOW) == []
+        tickets = release_batches(conn, "backup", CONFIGURED["backup"], NOW)
     assert {ticket.account for ticket in tickets} == {"backup"}
 
 
@@ -306,7 +306,7 @@ def test_an_unhealthy_fallback_is_passed_over_and_none_means_waiting(store):
     with store.write() as conn:
         change(conn, ACCOUNT, ACCOUNT.c.name == "third", breaker=None)
     with store.write() as conn:
-        said = advance(conn, made, configured, lambda _name: provider(), NOW)
+        said = move_campaign(conn, made, configured, lambda _name: provider(), NOW)
     assert said.account == "third"
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dispatcher.outbound.release import release
+from dispatcher.outbound.release import release_batches
 from dispatcher.status import BatchState, CampaignState, Kind
 from dispatcher.store import batches, campaigns
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
@@ -32,7 +32,7 @@ IN_FLIGHT = [BatchState.QUEUED, BatchState.CLAIMED, BatchState.SUBMITTING]
 
 def released(store, *, now=NOW, account="main", **values):
     with store.write() as conn:
-        return release(conn, account, settings(**values), now)
+        return release_batches(conn, account, settings(**values), now)
 
 
 def places_of(store, tickets):

@@ -18,8 +18,8 @@ from dispatcher.outbound.transport import (
     Departure,
     HttpClient,
     NotBegun,
-    boottime,
-    fetch,
+    boottime_s,
+    fetch_once,
 )
 from dispatcher.types import HttpRequest
 
@@ -455,7 +455,7 @@ def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
                 return True
 
             for n in range(20):
-                wanted = boottime() + 0.0037 * (1 + n % 5)
+                wanted = boottime_s() + 0.0037 * (1 + n % 5)
                 departure = Departure(wanted, begin_deadline=wanted + 5, lets_out=lets_out)
                 await client.send(server.post(), timeout_s=5, departure=departure)
                 assert asked[n] >= wanted
@@ -466,7 +466,7 @@ def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
 def test_a_request_that_is_not_let_out_when_its_time_comes_is_withdrawn(run):
     async def scenario():
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
-            wanted = boottime() + 0.05
+            wanted = boottime_s() + 0.05
             asked = []
             departure = Departure(not_before=wanted, lets_out=asked.append)
             with pytest.raises(NotBegun, match="was late"):
@@ -482,7 +482,7 @@ def test_a_request_whose_time_is_over_is_not_written_to_a_kept_connection_either
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
             await client.send(server.post(), timeout_s=5)
             first = len(server.received[0])
-            late = Departure(begin_deadline=boottime() + 60, not_after=boottime())
+            late = Departure(begin_deadline=boottime_s() + 60, not_after=boottime_s())
             with pytest.raises(NotBegun, match="was over"):
                 await client.send(server.post(), timeout_s=5, departure=late)
             await until(lambda: server.open_now == 0)
@@ -590,8 +590,8 @@ class TestBeginDeadline:
         run(scenario())
 
     def test_the_clock_goes_forward(self):
-        first = boottime()
-        assert first <= boottime() < first + 60
+        first = boottime_s()
+        assert first <= boottime_s() < first + 60
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -690,7 +690,7 @@ def unused_port():
 
 def test_fetch_is_one_request_outside_any_loop(unused_port):
     with pytest.raises(ProviderError, match="connection refused"):
-        fetch(Server("http", unused_port).post(), timeout_s=5)
+        fetch_once(Server("http", unused_port).post(), timeout_s=5)
 
 
 def assert_safe(error: ProviderError, kind: ErrorKind) -> None:

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.errors import StoreError
-from dispatcher.outbound.sweep import sweep
+from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.verdict import Accepted
-from dispatcher.recovery.spill import Answer, Polling, Spill
+from dispatcher.recovery.spill import PendingAnswer, PollSchedule, Spill
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store import answers, batch_endings, batches
 from dispatcher.store.engine import Store, store_now
@@ -33,7 +33,7 @@ from tests.support.stores import (
     submitting,
     verdict,
 )
-from workers.batch.durable_write import keep
+from workers.batch.durable_write import write_durably
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def spill(tmp_path):
 
 
 def answer(held, attempt_id, said=None):
-    return Answer(
+    return PendingAnswer(
         claim=held,
         attempt_id=attempt_id,
         verdict=said,
-        polling=Polling(first_s=10, for_s=3600) if said else None,
+        polling=PollSchedule(first_s=10, for_s=3600) if said else None,
     )
 
 
@@ -190,7 +190,7 @@ def test_a_begin_whose_commit_was_not_acknowledged_leaves_nothing_in_doubt(store
     assert states(store) == ["pending"] * 3
     assert batch_of(store, held.id).state == BatchState.PENDING
     with store.write() as conn:
-        assert sweep(conn, now=later(500), judge_after=NOW, requeue_after_s=30) == []
+        assert sweep_batches(conn, now=later(500), judge_after=NOW, requeue_after_s=30) == []
     assert states(store) == ["pending"] * 3
 
 
@@ -219,7 +219,9 @@ def services(store, spill):
 
 
 def keeping(own, given, results):
-    thread = threading.Thread(target=lambda: results.append(keep(own, given.store, [given])))
+    thread = threading.Thread(
+        target=lambda: results.append(write_durably(own, given.store, [given]))
+    )
     thread.start()
     return thread
 

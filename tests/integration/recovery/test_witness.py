@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import fakeredis
 import pytest
 
-from dispatcher.outbound.release import release
+from dispatcher.outbound.release import release_batches
 from dispatcher.recovery import adoption
-from dispatcher.recovery.witness import Mark, MarkFile, Witness
+from dispatcher.recovery.witness import HighWaterMark, MarkFile, RollbackGuard
 from dispatcher.status import BatchState
 from dispatcher.store import batch_endings, batches, store_identity
 from dispatcher.store.engine import Store
@@ -70,7 +70,7 @@ def send_one(witness, store):
 
 def released(store):
     with store.write() as conn:
-        return release(conn, "main", settings(max_in_flight=4), NOW)
+        return release_batches(conn, "main", settings(max_in_flight=4), NOW)
 
 
 class Sqlite:
@@ -79,7 +79,7 @@ class Sqlite:
     def __init__(self, url, tmp_path, folder):
         self.store, self.folder = Store(url), folder
         self.path, self.backup = Path(self.store.url.database), tmp_path / "backup.db"
-        self.witness = Witness(self.store, folder=folder)
+        self.witness = RollbackGuard(self.store, folder=folder)
         assert tick(self.witness, self.store) is None
         self.campaign = add_campaign(self.store, sizes=(3, 3, 3))
         send_one(self.witness, self.store)
@@ -102,7 +102,7 @@ class Sqlite:
 
     def started_again(self):
         """A process that starts now."""
-        return Witness(self.store, folder=self.folder)
+        return RollbackGuard(self.store, folder=self.folder)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_folder_that_is_moved_as_a_whole_is_no_alarm(sqlite, tmp_path):
         if Path(f"{sqlite.path}{suffix}").exists():
             shutil.move(f"{sqlite.path}{suffix}", place)
     with closing(Store(f"sqlite:///{place / sqlite.path.name}")) as moved:
-        assert tick(Witness(moved, folder=tmp_path / "another home"), moved) is None
+        assert tick(RollbackGuard(moved, folder=tmp_path / "another home"), moved) is None
 
 
 def test_a_store_with_nothing_left_to_send_needs_no_witness(sqlite):
@@ -171,17 +171,17 @@ def test_a_witness_file_deleted_under_a_running_process_is_written_again(sqlite)
 
 
 def test_a_redis_that_is_new_or_away_is_no_alarm(store, folder, client):
-    witness = Witness(store, client=client, folder=folder)
+    witness = RollbackGuard(store, client=client, folder=folder)
     assert tick(witness, store) is None
     add_campaign(store, sizes=(3, 3))
     send_one(witness, store)
     assert tick(witness, store) is None
     client.flushall()
-    assert tick(Witness(store, client=client, folder=folder), store) is None
+    assert tick(RollbackGuard(store, client=client, folder=folder), store) is None
     server = fakeredis.FakeServer()
     server.connected = False
     away = fakeredis.FakeRedis(server=server)
-    assert tick(Witness(store, client=away, folder=folder), store) is None
+    assert tick(RollbackGuard(store, client=away, folder=folder), store) is None
 
 
 # --- What is ----------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def assert_held(store, witness, words):
 def test_an_older_copy_over_a_stopped_system_releases_nothing(sqlite):
     send_one(sqlite.witness, sqlite.store)
     sqlite.restore()
-    assert Witness(sqlite.store, folder=sqlite.folder).judge() is not None
+    assert RollbackGuard(sqlite.store, folder=sqlite.folder).judge() is not None
     assert_held(sqlite.store, sqlite.started_again(), "older copy")
     # Once seen, the store remembers: the witnesses may go now.
     sqlite.beside.unlink()
@@ -235,7 +235,7 @@ def test_an_older_copy_restored_with_its_older_witness_is_noticed_by_the_users_f
 def test_a_copy_without_its_witness_on_another_machine_asks(sqlite, tmp_path):
     sqlite.restore()
     sqlite.beside.unlink()
-    assert_held(sqlite.store, Witness(sqlite.store, folder=tmp_path / "other"), ".witness")
+    assert_held(sqlite.store, RollbackGuard(sqlite.store, folder=tmp_path / "other"), ".witness")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"store x has begun attempt 3\n"])
@@ -245,14 +245,14 @@ def test_a_damaged_witness_is_as_good_as_none(sqlite, content):
 
 
 def test_redis_bears_witness_where_the_place_says_nothing(store, folder, client):
-    witness = Witness(store, client=client, folder=folder)
+    witness = RollbackGuard(store, client=client, folder=folder)
     tick(witness, store)
     add_campaign(store, sizes=(3, 3))
     send_one(witness, store)
     tick(witness, store)
     (row,) = rows(store, IDENTITY)
     client.set(f"dispatcher:witness:{row.store_id}", 99)
-    assert_held(store, Witness(store, client=client, folder=folder), "older copy")
+    assert_held(store, RollbackGuard(store, client=client, folder=folder), "older copy")
 
 
 @pytest.mark.postgres
@@ -260,7 +260,7 @@ def test_a_dump_read_back_into_postgresql_stands_in_another_place(
     postgres_server, postgres_url, folder
 ):
     with closing(Store(postgres_url)) as store:
-        witness = Witness(store, folder=folder)
+        witness = RollbackGuard(store, folder=folder)
         tick(witness, store)
         add_campaign(store, sizes=(3, 3))
         send_one(witness, store)
@@ -270,7 +270,7 @@ def test_a_dump_read_back_into_postgresql_stands_in_another_place(
         postgres_server.database(template=name) as copy,
         closing(Store(copy)) as restored,
     ):
-        assert_held(restored, Witness(restored, folder=folder), "another place")
+        assert_held(restored, RollbackGuard(restored, folder=folder), "another place")
 
 
 @pytest.mark.parametrize(
@@ -285,22 +285,22 @@ def test_a_dump_read_back_into_postgresql_stands_in_another_place(
     ],
 )
 def test_a_recovery_a_failover_and_a_dump_change_the_place(noted, found, is_held):
-    from dispatcher.recovery.witness import _same_place
+    from dispatcher.recovery.witness import _is_same_place
 
-    assert _same_place(noted, found) is not is_held
+    assert _is_same_place(noted, found) is not is_held
 
 
 def test_marks_only_grow_and_a_full_disk_does_not_stop_them(tmp_path):
     file = MarkFile(tmp_path / "mark")
-    file.raise_to(Mark("a", 5), sync=True)
+    file.raise_to(HighWaterMark("a", 5), sync=True)
     size = file.path.stat().st_size
-    file.raise_to(Mark("a", 3), sync=False)
-    assert file.read() == Mark("a", 5)
-    file.raise_to(Mark("a", 123_456_789), sync=False)
-    assert file.read() == Mark("a", 123_456_789)
+    file.raise_to(HighWaterMark("a", 3), sync=False)
+    assert file.read() == HighWaterMark("a", 5)
+    file.raise_to(HighWaterMark("a", 123_456_789), sync=False)
+    assert file.read() == HighWaterMark("a", 123_456_789)
     assert file.path.stat().st_size == size
-    file.raise_to(Mark("b", 1), sync=False)
-    assert file.read() == Mark("b", 1)
+    file.raise_to(HighWaterMark("b", 1), sync=False)
+    assert file.read() == HighWaterMark("b", 1)
 
 
 # --- Adoption ---------------------------------------------------------------------------------
@@ -313,10 +313,10 @@ def test_a_restored_store_goes_on_once_adopted_with_its_pending_in_doubt(sqlite,
         lost.append(rows(sqlite.store, ATTEMPT)[-1].id)
     tick(sqlite.witness, sqlite.store)
     sqlite.restore()
-    standing = adoption.examine(sqlite.store, client)
+    standing = adoption.check_store(sqlite.store, client)
     assert standing.is_behind
     assert [(row.id, row.pending) for row in standing.waiting] == [(sqlite.campaign, 6)]
-    doubted = adoption.adopt(sqlite.store, client, doubt=True)
+    doubted = adoption.adopt_store(sqlite.store, client, doubt=True)
     assert doubted == {sqlite.campaign: 6}
     assert states(sqlite.store) == ["submitted"] * 3 + ["in_doubt"] * 6
     assert tick(sqlite.started_again(), sqlite.store) is None
@@ -336,7 +336,7 @@ def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, clie
     submitting(store)
     tickets = queued(store, limit=2)
     claim(store, tickets[0])
-    adoption.adopt(store, client, doubt=True)
+    adoption.adopt_store(store, client, doubt=True)
     assert counts_of(store, campaign) == {"submitted": 3, "in_doubt": 9}
     with store.write() as conn:
         assert batches.claim_batch(conn, tickets[1].id, tickets[1].fence, later(60)) is None
@@ -345,7 +345,7 @@ def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, clie
 def test_a_campaign_that_is_to_start_later_waits_on(store, client):
     far = NOW.replace(year=2090)
     campaign = add_campaign(store, state="scheduled", start_at=far)
-    assert adoption.adopt(store, client, doubt=True) == {}
+    assert adoption.adopt_store(store, client, doubt=True) == {}
     assert counts_of(store, campaign) == {"pending": 3}
 
 
@@ -353,9 +353,9 @@ def test_a_moved_store_goes_on_as_it_is(sqlite, client, tmp_path):
     sqlite.restore()
     sqlite.beside.unlink()
     other = tmp_path / "other"
-    assert_held(sqlite.store, Witness(sqlite.store, folder=other), ".witness")
-    assert adoption.adopt(sqlite.store, client, doubt=False) == {}
-    assert tick(Witness(sqlite.store, folder=other), sqlite.store) is None
+    assert_held(sqlite.store, RollbackGuard(sqlite.store, folder=other), ".witness")
+    assert adoption.adopt_store(sqlite.store, client, doubt=False) == {}
+    assert tick(RollbackGuard(sqlite.store, folder=other), sqlite.store) is None
     assert len(released(sqlite.store)) == 2
     assert BatchState.QUEUED in {batch.state for batch in rows(sqlite.store, batches.BATCH)}
 

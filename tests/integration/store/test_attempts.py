@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from dispatcher.errors import StoreError
-from dispatcher.outbound.sweep import sweep
+from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.fair_queue import SendPermission, Unit
 from dispatcher.policy.verdict import Accepted, NotAccepted
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
@@ -43,7 +43,7 @@ def lose(store, *, seconds=61):
     """Let every lease run out."""
     with store.write() as conn:
         scheduler.begin_tick(conn, later(seconds), LEASE)
-        sweep(conn, now=later(seconds), judge_after=NOW, requeue_after_s=3600)
+        sweep_batches(conn, now=later(seconds), judge_after=NOW, requeue_after_s=3600)
 
 
 def messages(store):

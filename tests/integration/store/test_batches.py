@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dispatcher.outbound.sweep import sweep
+from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import batch_endings, batches, scheduler
 from dispatcher.store.tables import BATCH
@@ -42,7 +42,9 @@ def renew(store, held, until):
 def swept(store, *, now=NOW, judge_after=NOW, requeue_after_s=3600):
     with store.write() as conn:
         scheduler.begin_tick(conn, now, LEASE)
-        return sweep(conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s)
+        return sweep_batches(
+            conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s
+        )
 
 
 def corrections(store):

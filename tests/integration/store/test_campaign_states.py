@@ -4,7 +4,7 @@ import pytest
 
 from dispatcher.campaigns import control as commands
 from dispatcher.errors import Refused, UsageProblem
-from dispatcher.outbound.sweep import sweep
+from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import batches, campaigns, polls, scheduler
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
@@ -168,7 +168,7 @@ def test_a_batch_that_comes_back_to_a_cancelled_campaign_is_cancelled(store, how
             batches.hand_back(conn, held, not_before=None)
         else:
             scheduler.begin_tick(conn, later(99), LEASE)
-            sweep(conn, now=later(99), judge_after=NOW, requeue_after_s=9999)
+            sweep_batches(conn, now=later(99), judge_after=NOW, requeue_after_s=9999)
     assert batch_of(store, held.id).state == BatchState.PENDING
     finish(store)
     assert batch_of(store, held.id).state == BatchState.CANCELLED

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.outbound.sweep import sweep
+from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import BatchState
 from dispatcher.store import batches, scheduler
 from tests.support.stores import (
@@ -26,7 +26,7 @@ def tick(store, seconds):
     with store.write() as conn:
         judge_after = scheduler.begin_tick(conn, later(seconds), LEASE)
         assert judge_after is not None
-        return sweep(conn, now=later(seconds), judge_after=judge_after, requeue_after_s=30)
+        return sweep_batches(conn, now=later(seconds), judge_after=judge_after, requeue_after_s=30)
 
 
 def renew(store, held, seconds):

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.outbound.release import release
+from dispatcher.outbound.release import release_batches
 from dispatcher.policy.breaker import Breaker, BreakerPolicy, ProbeSignal, next_state
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, health, polls
@@ -60,7 +60,7 @@ def put(store, **values):
 
 def released(store, *, now=NOW, **values):
     with store.write() as conn:
-        return release(conn, "main", settings(**values), now)
+        return release_batches(conn, "main", settings(**values), now)
 
 
 def looks(store, *, now=NOW, names=("main",)):

@@ -5,7 +5,7 @@ import pytest
 from dispatcher.status import Encoding
 from dispatcher.store import messages
 from tests.support.stores import NOW, add_campaign, campaign_of, claimed, later
-from workers.batch.requests import batch_of
+from workers.batch.requests import build_batch
 
 
 @pytest.mark.parametrize(("now", "told"), [(later(59), later(60)), (later(60), None)])
@@ -14,6 +14,6 @@ def test_a_time_at_the_provider_is_told_to_it_until_it_has_passed(sqlite_store, 
     held = claimed(sqlite_store, now=NOW)
     with sqlite_store.read() as conn:
         rows = messages.load_pending(conn, held, 2)
-    batch = batch_of(campaign_of(sqlite_store, campaign_id), "main", Encoding.GSM7, rows, now)
+    batch = build_batch(campaign_of(sqlite_store, campaign_id), "main", Encoding.GSM7, rows, now)
     assert len(batch.recipients) == 2
     assert batch.schedule_at == told

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.transport import Departure, HttpClient, NotBegun, boottime
+from dispatcher.outbound.transport import Departure, HttpClient, NotBegun, boottime_s
 from dispatcher.types import HttpRequest, HttpResponse
 
 # By its path: importing the package makes the Celery app, which needs a configuration.
@@ -141,10 +141,10 @@ def test_a_failure_reaches_the_caller_as_its_kind(desk, runtime):
     assert caught.value.kind is ErrorKind.DOUBTFUL
     with pytest.raises(NotBegun):
         runtime.call(
-            desk.request("/late"), timeout_s=5, departure=Departure(begin_deadline=boottime() - 1)
+            desk.request("/late"), timeout_s=5, departure=Departure(begin_deadline=boottime_s() - 1)
         )
     assert desk.arrived == ["/close"]
-    deadline = boottime() + 30
+    deadline = boottime_s() + 30
     answer = runtime.call(
         desk.request("/soon"), timeout_s=5, departure=Departure(begin_deadline=deadline)
     )

@@ -2,11 +2,11 @@
 
 from math import inf
 
-from workers.batch.self_clock import Releases
+from workers.batch.self_clock import ReleaseClock
 
 
 def test_where_places_are_few_every_batch_that_ends_releases():
-    releases = Releases()
+    releases = ReleaseClock()
     for _ in range(4):
         releases.begin("main")
     for _ in range(4):
@@ -15,7 +15,7 @@ def test_where_places_are_few_every_batch_that_ends_releases():
 
 
 def test_where_they_are_many_an_eighth_is_gathered_and_the_last_one_releases_anyway():
-    releases = Releases()
+    releases = ReleaseClock()
     for _ in range(6):
         releases.begin("main")
     ended = []
@@ -27,7 +27,7 @@ def test_where_they_are_many_an_eighth_is_gathered_and_the_last_one_releases_any
 
 
 def test_one_that_waits_for_its_turn_serves_all_who_end_until_then():
-    releases = Releases()
+    releases = ReleaseClock()
     for _ in range(4):
         releases.begin("main")
     assert releases.end("main", 1, 4)
@@ -37,7 +37,7 @@ def test_one_that_waits_for_its_turn_serves_all_who_end_until_then():
 
 
 def test_a_batch_that_did_not_leave_is_released_again_at_once_and_accounts_are_apart():
-    releases = Releases()
+    releases = ReleaseClock()
     for account in ("main", "main", "other"):
         releases.begin(account)
     assert releases.end("main", inf, 100)

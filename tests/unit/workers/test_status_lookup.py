@@ -10,7 +10,7 @@ from dispatcher.providers.base import StatusLookup
 from dispatcher.status import MessageState
 from dispatcher.store.polls import PolledRequest
 from dispatcher.types import ListedMessage, ListPage
-from workers.lists.status_lookup import StatusLook, read_list
+from workers.lists.status_lookup import StatusScan, read_list
 
 BEGUN = datetime(2026, 3, 1, 12, 0, 5, 700_000, tzinfo=UTC)
 
@@ -37,14 +37,14 @@ def entry(msisdn, message_id, at):
 
 
 def test_a_page_of_the_same_second_is_not_older_though_its_dates_are_whole_seconds():
-    look = StatusLook([polled(Open(0, 919810000001, "m1"))])
+    look = StatusScan([polled(Open(0, 919810000001, "m1"))])
     same_second = BEGUN.replace(microsecond=0)
 
     assert not look.is_enough([entry(919810000009, "m9", same_second)])
 
 
 def test_a_page_is_older_only_beyond_what_clocks_may_differ():
-    look = StatusLook([polled(Open(0, 919810000001, "m1"))])
+    look = StatusScan([polled(Open(0, 919810000001, "m1"))])
 
     assert not look.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=9))])
     assert look.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=11))])
@@ -52,7 +52,7 @@ def test_a_page_is_older_only_beyond_what_clocks_may_differ():
 
 def test_a_message_without_an_id_is_found_by_its_number_from_its_second_on():
     request = polled(Open(0, 919810000001, None))
-    earlier, look = StatusLook([request]), StatusLook([request])
+    earlier, look = StatusScan([request]), StatusScan([request])
     earlier.add([entry(919810000001, "old", BEGUN - timedelta(seconds=2))])
     look.add([entry(919810000001, "new", BEGUN.replace(microsecond=0))])
 
@@ -62,7 +62,7 @@ def test_a_message_without_an_id_is_found_by_its_number_from_its_second_on():
 
 def test_what_no_page_has_shown_is_left_to_be_asked_about():
     request = polled(Open(0, 919810000001, "m1"), Open(1, 919810000002, "m2"))
-    look = StatusLook([request])
+    look = StatusScan([request])
     look.add([entry(919810000002, "m2", BEGUN)])
 
     assert [message.seq for message in look.unseen(request).open] == [0]

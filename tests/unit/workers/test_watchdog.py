@@ -8,8 +8,8 @@ import pytest
 from redis.exceptions import ConnectionError as BrokerAway
 
 from workers.drain import DrainGate
-from workers.log_filter import Seldom
-from workers.watchdog import EXIT_STALLED, Stall, Watchdog
+from workers.log_filter import DedupFilter
+from workers.watchdog import EXIT_STALLED, StallDetector, Watchdog
 
 # --- Stall: (seconds, queued, last message taken, broker answers) of each look, then the verdict
 
@@ -38,7 +38,7 @@ CASES = {
 
 @pytest.mark.parametrize(("looks", "verdict"), CASES.values(), ids=CASES)
 def test_a_worker_is_stalled_when(looks, verdict):
-    stall = Stall(60)
+    stall = StallDetector(60)
     for now, queued, taken_at, answers in looks:
         last = stall.seen(queued, taken_at=taken_at, broker_answers=answers, now=now)
     assert last == verdict
@@ -106,7 +106,7 @@ def logged():
     shown, clock = [], Fake(now=0.0)
     handler = logging.Handler()
     handler.emit = lambda record: shown.append(logging.Formatter("%(message)s").format(record))
-    handler.addFilter(Seldom(30, lambda: clock.now))
+    handler.addFilter(DedupFilter(30, lambda: clock.now))
     logger = logging.getLogger("outage")
     logger.addHandler(handler)
     logger.propagate = False
