@@ -38,7 +38,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     """Look at configuration, store, broker, scheduler, workers and accounts, in that order."""
     place = settings.path or "the environment"
     yield CheckResult(part="configuration", ok=True, what=f"read from {place}")
-    for problem in settings.problems():
+    for problem in settings.find_problems():
         yield CheckResult(part="configuration", ok=False, what=problem)
     with closing(Store(settings.store.url)) as store:
         looked = list(_check_store(store))

@@ -125,7 +125,11 @@ def _of_text(content: Content, given: str, provider: Provider) -> ResolvedConten
         raise Refused("the text has bytes that are no characters", "is it UTF-8?")
     template = TextTemplate.parse(text)
     size = measure_text(text)
-    if not template.fields and provider.max_parts is not None and size.parts > provider.max_parts:
+    if (
+        not template.field_names
+        and provider.max_parts is not None
+        and size.parts > provider.max_parts
+    ):
         raise Refused(
             f"the text has {size.parts} parts in {size.encoding.label}; "
             f"the account allows {provider.max_parts}",

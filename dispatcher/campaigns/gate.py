@@ -113,10 +113,10 @@ def check_windows_open(
 def _schedule(
     account_windows: tuple[str, ...], account_zone: str, stored: str | None, zone: str | None
 ) -> Schedule:
-    account = Schedule.of(account_windows, (), ZoneInfo(account_zone))
+    account = Schedule.parse(account_windows, (), ZoneInfo(account_zone))
     if stored is None:
         return account
     campaign = Schedule.from_json(orjson.loads(stored))
     if zone is not None:
-        campaign = campaign.in_all(zones_of_key(zone))
+        campaign = campaign.in_all_zones(zones_of_key(zone))
     return account.intersect(campaign)

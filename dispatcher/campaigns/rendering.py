@@ -18,7 +18,7 @@ def render_messages(
     """
     template = render_template(text, template_columns)
     # What is stored per message are the values of the fields, in their order.
-    bound = template.bind(template.fields)
+    bound = template.bind_columns(template.field_names)
     recipients = []
     for row in rows:
         values = orjson.loads(row.variables) if row.variables else []
@@ -33,4 +33,4 @@ def render_messages(
 def has_own_texts(campaign: Any) -> bool:
     """Whether recipients of a campaign (its row) may get texts of their own."""
     is_template = campaign.template_columns is not None
-    return is_template or bool(render_template(campaign.text, None).fields)
+    return is_template or bool(render_template(campaign.text, None).field_names)

@@ -40,7 +40,7 @@ class Timing:
         """
         if not self.windows and not self.blackouts:
             return None
-        own = Schedule.of(self.windows, self.blackouts, self.zone)
+        own = Schedule.parse(self.windows, self.blackouts, self.zone)
         return orjson.dumps(own.to_json()).decode()
 
     def check(self, now: datetime) -> None:

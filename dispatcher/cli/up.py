@@ -62,17 +62,17 @@ def up_command(
     with _embedded_broker(settings) as broker, Supervisor(click.echo) as supervisor:
         upgrade_store(settings.store.url)
         for child in children:
-            supervisor.add(child)
+            supervisor.add_child(child)
 
         def run_until(done: Callable[[], bool]) -> bool:
             return supervisor.run_until(lambda: _keep_broker(broker) and done())
 
-        if run_until(lambda: supervisor.ready(*(child.name for child in children))):
+        if run_until(lambda: supervisor.are_ready(*(child.name for child in children))):
             click.echo(_ready_line(settings))
             warn_if_held(Store(settings.store.url))
             if port is not None:
                 # Not sooner: Flower asks the workers who they are when it starts, and only then.
-                supervisor.add(celery.flower_child(settings, url, port))
+                supervisor.add_child(celery.flower_child(settings, url, port))
                 if run_until(lambda: celery.is_listening(port)):
                     click.echo(f"flower: http://127.0.0.1:{port}")
         run_until(lambda: False)

@@ -53,14 +53,14 @@ def check_account_name(raw: RawConfig, name: str) -> None:
     """Raises ConfigError for an account that could not name a queue."""
     if not _ACCOUNT_NAME.fullmatch(name):
         raise ConfigError(
-            f"{raw.where(('accounts', name))}: an account's name is 1 to 64 letters, digits, "
+            f"{raw.name_place(('accounts', name))}: an account's name is 1 to 64 letters, digits, "
             "- and _, and begins with a letter or a digit"
         )
 
 
 def check_unknown_variables(raw: RawConfig, model: type[BaseModel]) -> None:
     """Raises ConfigError for a variable with our prefix that is no key, with the nearest one."""
-    if not raw.strays:
+    if not raw.unknown_variables:
         return
     accounts = raw.values.get("accounts")
     names = list(accounts) if isinstance(accounts, dict) and accounts else ["main"]
@@ -70,7 +70,7 @@ def check_unknown_variables(raw: RawConfig, model: type[BaseModel]) -> None:
     ]
     places += [("accounts", name, key) for name in names for key in ProviderSettings.model_fields]
     places += [("accounts", name, key) for name in names for key in ("api_key", "api_token")]
-    stray = raw.strays[0]
+    stray = raw.unknown_variables[0]
     # All have the prefix: it makes nothing alike.
     known = [variable_of(place).removeprefix(PREFIX) for place in places]
     near = get_close_matches(stray.removeprefix(PREFIX), known, n=1)
@@ -92,18 +92,18 @@ def _describe_problem(
     if kind == "missing":
         return _missing_key_error(raw, at)
     if kind in {"model_type", "dict_type"}:
-        return ConfigError(f"{raw.where(at)}: must be a table of keys")
+        return ConfigError(f"{raw.name_place(at)}: must be a table of keys")
     if kind == "tuple_type":
         return _not_a_list_error(raw, at, details["input"])
     text = details["msg"].removeprefix("Value error, ")
     for noun in ("Input", "String", "Value", "List", "Dictionary"):
         text = text.replace(f"{noun} should", "must")
-    return ConfigError(f"{raw.where(at)}: {text}")
+    return ConfigError(f"{raw.name_place(at)}: {text}")
 
 
 def _missing_key_error(raw: RawConfig, place: Place, hint: str | None = None) -> ConfigError:
     written = f'write {place[-1]} = "$NAME", or set {variable_of(place)}'
-    return ConfigError(f"{raw.where(place)}: this key is required", hint or written)
+    return ConfigError(f"{raw.name_place(place)}: this key is required", hint or written)
 
 
 def _not_a_list_error(raw: RawConfig, place: Place, value: object) -> ConfigError:
@@ -111,7 +111,7 @@ def _not_a_list_error(raw: RawConfig, place: Place, value: object) -> ConfigErro
     listed = json.dumps([value]) if isinstance(value, str) else '["…", "…"]'
     variable = raw.variables.get(place)
     hint = f"{variable}='{listed}'" if variable else f"{place[-1]} = {listed}"
-    return ConfigError(f"{raw.where(place)}: must be a list", f"write {hint}")
+    return ConfigError(f"{raw.name_place(place)}: must be a list", f"write {hint}")
 
 
 def _unknown_key_error(raw: RawConfig, place: Place, known: Iterable[str]) -> ConfigError:
@@ -125,7 +125,7 @@ def _unknown_key_error(raw: RawConfig, place: Place, known: Iterable[str]) -> Co
         hint = f"did you mean {variable_of(right)}?"
     else:
         hint = f"did you mean {near[0]}?"
-    return ConfigError(f"{raw.where(place)}: unknown key", hint)
+    return ConfigError(f"{raw.name_place(place)}: unknown key", hint)
 
 
 def _keys_at(model: type[BaseModel], steps: Place) -> list[str]:

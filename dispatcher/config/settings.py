@@ -53,7 +53,7 @@ class StoreSettings(Section):
 
     @field_validator("url")
     @classmethod
-    def _usable(cls, value: str) -> str:
+    def _check_url(cls, value: str) -> str:
         scheme, _, rest = value.partition("://")
         if scheme not in _STORE_SCHEMES:
             raise ValueError("must be sqlite:///FILE or postgresql://USER:$PGPASSWORD@HOST/NAME")
@@ -69,7 +69,7 @@ class BrokerSettings(Section):
 
     @field_validator("url")
     @classmethod
-    def _usable(cls, value: str) -> str:
+    def _check_url(cls, value: str) -> str:
         if value != "embedded" and value.partition("://")[0] not in _BROKER_SCHEMES:
             raise ValueError("must be embedded, redis://HOST:6379/0, rediss://… or unix:///SOCKET")
         return value
@@ -124,7 +124,7 @@ class Settings(Section):
                 f"{guess}configured accounts: {every}",
             ) from None
 
-    def problems(self) -> list[str]:
+    def find_problems(self) -> list[str]:
         """What is allowed but unwise, a sentence each, for `doctor`."""
         found = [] if self.accounts else ["no account is configured: nothing can be sent"]
         if self._path is None or not self._literal_secrets:
@@ -148,7 +148,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     values = dict(raw.values)
     tables = values.pop("accounts", {})
     if not isinstance(tables, dict):
-        raise ConfigError(f"{raw.where(('accounts',))}: must be a table, as in [accounts.main]")
+        raise ConfigError(
+            f"{raw.name_place(('accounts',))}: must be a table, as in [accounts.main]"
+        )
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -168,14 +170,14 @@ def _read_account(raw: RawConfig, name: str, table: object) -> ProviderSettings:
     place = ("accounts", name)
     check_account_name(raw, name)
     if not isinstance(table, dict):
-        raise ConfigError(f"{raw.where(place)}: must be a table, as in [accounts.{name}]")
+        raise ConfigError(f"{raw.name_place(place)}: must be a table, as in [accounts.{name}]")
     provider = table.get("provider")
     if not isinstance(provider, str):
         raise missing_provider_error(raw, name, provider_names())
     try:
         adapter = provider_class(provider)
     except UsageProblem as error:
-        where = raw.where((*place, "provider"))
+        where = raw.name_place((*place, "provider"))
         raise type(error)(f"{where}: {error.message}", error.hint) from None
     defaults = {"base_url": adapter.default_base_url} if adapter.default_base_url else {}
     values = defaults | _decode_json_values(adapter.settings_type, table)

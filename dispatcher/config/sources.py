@@ -42,14 +42,14 @@ class RawConfig:
     #: The places that the environment set, with the variable's name.
     variables: Mapping[Place, str]
     #: Variables with our prefix that cannot be a key of any place.
-    strays: tuple[str, ...]
+    unknown_variables: tuple[str, ...]
     #: Places in the file whose value is given as `$NAME`.
     references: frozenset[Place] = frozenset()
 
     def __repr__(self) -> str:
         return f"RawConfig(path={self.path})"
 
-    def where(self, place: Place) -> str:
+    def name_place(self, place: Place) -> str:
         """The place as its author knows it: a key in the file, or a variable."""
         for known, variable in self.variables.items():
             if known[: len(place)] == place[: len(known)]:
@@ -79,7 +79,7 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> RawConfig:
             f"no configuration found (looked for {looked})",
             "write one with `dispatcher init`, or name it with --config or $DISPATCHER_CONFIG",
         )
-    raw = RawConfig(path=found, values=values, variables=variables, strays=strays)
+    raw = RawConfig(path=found, values=values, variables=variables, unknown_variables=strays)
     references: set[Place] = set()
     expanded = _expand_references(values, (), raw, environ, references)
     return replace(raw, values=expanded, references=frozenset(references))
@@ -205,6 +205,6 @@ def _look_up(match: re.Match[str], place: Place, raw: RawConfig, environ: Mappin
         return value
     state = "not set" if value is None else "empty"
     raise ConfigError(
-        f"{raw.where(place)}: the environment variable {name} is {state}",
+        f"{raw.name_place(place)}: the environment variable {name} is {state}",
         f"export {name}=…; a value that really begins with a dollar sign is written with two",
     )

@@ -125,13 +125,13 @@ class Demo:
     def _start_processes(self, *, flower: bool) -> Settings:
         simulator = [sys.executable, "-m", "dispatcher", "simulator", "--json", "--port", "0"]
         options = [f"--seed={_SEED}", f"--scale={_SCALE}", f"--ledger={self.folder}/ledger.jsonl"]
-        self._supervisor.add(
+        self._supervisor.add_child(
             Child(
                 name="simulator", argv=[*simulator, *options], ready_pattern='"base_urls"', wave=3
             )
         )
         upgrade_store(f"sqlite:///{self.folder}/demo.db")  # while the simulator starts
-        self.wait_until(lambda: self._supervisor.ready("simulator"), "the simulator")
+        self.wait_until(lambda: self._supervisor.are_ready("simulator"), "the simulator")
         ready = next(line for line in self.log if '"base_urls"' in line)
         base_url = json.loads(ready.partition("| ")[2])["base_urls"]["thesmspoint"]
         config = self.folder / "dispatcher.toml"
@@ -139,15 +139,15 @@ class Demo:
         settings = load_settings(config, environ={})
         broker_url = f"redis+socket://{self.folder}/broker/broker.sock"
         for child in celery.celery_children(settings, broker_url):
-            self._supervisor.add(child)
+            self._supervisor.add_child(child)
         if flower:
             self._start_flower(settings, broker_url)
         return settings
 
     def _start_flower(self, settings: Settings, broker_url: str) -> None:
-        self.wait_until(lambda: self._supervisor.ready("worker"), "the worker")
+        self.wait_until(lambda: self._supervisor.are_ready("worker"), "the worker")
         port = celery.find_flower_port(None)
-        self._supervisor.add(celery.flower_child(settings, broker_url, port))
+        self._supervisor.add_child(celery.flower_child(settings, broker_url, port))
         self.wait_until(lambda: celery.is_listening(port), "Flower")
         self.flower_url = f"http://127.0.0.1:{port}"
 

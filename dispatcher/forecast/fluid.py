@@ -23,15 +23,15 @@ class WindowCursor:
     def __init__(self, schedule: Schedule, now: datetime) -> None:
         self.schedule = schedule
         self._now = now
-        self._stretches = schedule.open_stretches(now, now + HORIZON)
-        self.opens, self.closes = self._next()
+        self._stretches = schedule.open_spans(now, now + HORIZON)
+        self.opens, self.closes = self._next_span()
 
-    def advance(self, at: float) -> None:
+    def move_to(self, at: float) -> None:
         """Leave behind what has closed by `at`."""
         while self.closes <= at:
-            self.opens, self.closes = self._next()
+            self.opens, self.closes = self._next_span()
 
-    def _next(self) -> tuple[float, float]:
+    def _next_span(self) -> tuple[float, float]:
         start, end = next(self._stretches, (None, None))
         if start is None or end is None:
             return inf, inf
@@ -43,9 +43,9 @@ class SimulatedGroup:
 
     def __init__(self, pending: PendingGroup, door: WindowCursor, pace: AccountCapacity) -> None:
         self.left = float(pending.messages)
-        self.door = door
+        self.window = door
         total = pending.messages
-        self.seconds_each = pace.seconds(1, pending.parts / total, pending.requests / total)
+        self.seconds_each = pace.seconds_for(1, pending.parts / total, pending.requests / total)
 
 
 class SimulatedCampaign:
@@ -54,46 +54,48 @@ class SimulatedCampaign:
     def __init__(
         self, work: CampaignWorkload, lanes: Iterable[SimulatedGroup], now: datetime
     ) -> None:
-        self.lanes = list(lanes)
+        self.groups = list(lanes)
         self.priority = work.priority
         self.rate = work.messages_per_second or inf
         self.starts = (work.start_at - now).total_seconds() if work.start_at else 0.0
         self.expires = (work.expire_at - now).total_seconds() if work.expire_at else inf
-        self.open: list[SimulatedGroup] = []
+        self.open_groups: list[SimulatedGroup] = []
         self.open_left = 0.0
         self.seconds_each = 0.0
 
     @property
     def left(self) -> float:
         """Messages pending."""
-        return sum(lane.left for lane in self.lanes)
+        return sum(lane.left for lane in self.groups)
 
-    def look(self, at: float) -> bool:
+    def select_open(self, at: float) -> bool:
         """See which lanes may be sent at `at`; whether there is any."""
-        self.open = []
+        self.open_groups = []
         if self.starts <= at < self.expires:
-            self.open = [lane for lane in self.lanes if lane.left and lane.door.opens <= at]
-        self.open_left = sum(lane.left for lane in self.open)
-        if self.open:
-            cost = sum(lane.left * lane.seconds_each for lane in self.open)
+            self.open_groups = [
+                lane for lane in self.groups if lane.left and lane.window.opens <= at
+            ]
+        self.open_left = sum(lane.left for lane in self.open_groups)
+        if self.open_groups:
+            cost = sum(lane.left * lane.seconds_each for lane in self.open_groups)
             self.seconds_each = cost / self.open_left
-        return bool(self.open)
+        return bool(self.open_groups)
 
-    def serve(self, messages: float) -> None:
+    def take_messages(self, messages: float) -> None:
         """Take messages of all open lanes evenly, as their batches stand mixed in its order."""
         kept = max(0.0, 1 - messages / self.open_left)
-        for lane in self.open:
+        for lane in self.open_groups:
             lane.left = lane.left * kept if self.open_left * kept > NOTHING else 0.0
 
-    def changes(self, at: float) -> Iterator[float]:
+    def next_changes(self, at: float) -> Iterator[float]:
         """When what may be sent changes by itself."""
         if self.starts > at:
             yield self.starts
             return
         yield self.expires
-        for lane in self.lanes:
+        for lane in self.groups:
             if lane.left:
-                yield lane.door.opens if lane.door.opens > at else lane.door.closes
+                yield lane.window.opens if lane.window.opens > at else lane.window.closes
 
 
 def service_rates(able: Iterable[SimulatedCampaign]) -> Iterator[tuple[SimulatedCampaign, float]]:

@@ -64,8 +64,8 @@ class _Simulation:
     ) -> None:
         self._now, self._pace, self._work = now, pace, work
         self._doors: dict[Schedule, WindowCursor] = {}
-        self._own = self._campaign(work)
-        campaigns = [self._own, *map(self._campaign, others)]
+        self._own = self._add_campaign(work)
+        campaigns = [self._own, *map(self._add_campaign, others)]
         self._campaigns = sorted(campaigns, key=lambda campaign: -campaign.priority)
         self._at = 0.0
         self._first: float | None = None
@@ -77,7 +77,7 @@ class _Simulation:
             self._allowed = float(max(0, pace.daily_limit - pace.used_today))
             self._day_ends = self._end_of_day()
 
-    def _campaign(self, work: CampaignWorkload) -> SimulatedCampaign:
+    def _add_campaign(self, work: CampaignWorkload) -> SimulatedCampaign:
         lanes = []
         for pending in work.pending:
             if pending.messages:
@@ -91,31 +91,31 @@ class _Simulation:
         """Go from change to change until the campaign has nothing left, or HORIZON is reached."""
         horizon = HORIZON.total_seconds()
         while self._own.left and self._at < min(horizon, self._own.expires):
-            rates = self._rates()
+            rates = self._current_rates()
             if self._first is None and all(campaign is not self._own for campaign, _ in rates):
                 self._waits = self._waits_for()
             until = min(self._next_change(rates), horizon)
-            self._serve(rates, until - self._at)
+            self._serve_until(rates, until - self._at)
             self._at = until
             if until == horizon:
                 return
             for door in self._doors.values():
-                door.advance(until)
+                door.move_to(until)
             if until >= self._day_ends:
                 self._day += timedelta(days=1)
                 self._day_ends = self._end_of_day()
                 self._allowed = float(self._pace.daily_limit or 0)
 
-    def _rates(self) -> list[tuple[SimulatedCampaign, float]]:
+    def _current_rates(self) -> list[tuple[SimulatedCampaign, float]]:
         """The campaigns that are served now, with their messages per second."""
         if not self._allowed:
             return []
-        return list(service_rates([each for each in self._campaigns if each.look(self._at)]))
+        return list(service_rates([each for each in self._campaigns if each.select_open(self._at)]))
 
     def _waits_for(self) -> str:
         if self._at < self._own.starts:
             return "it is not to start"
-        if not self._own.look(self._at):
+        if not self._own.select_open(self._at):
             return "the windows are closed"
         if not self._allowed:
             return "the day's limit is used up"
@@ -125,18 +125,20 @@ class _Simulation:
         changes = [self._day_ends]
         for campaign in self._campaigns:
             if campaign.left:
-                changes += campaign.changes(self._at)
+                changes += campaign.next_changes(self._at)
         ends = [campaign.open_left / rate for campaign, rate in rates]
         if rates:
             ends.append(self._allowed / sum(rate for _campaign, rate in rates))
         changes += [self._at + max(_STEP_S, seconds) for seconds in ends]
         return min(change for change in changes if change > self._at)
 
-    def _serve(self, rates: Sequence[tuple[SimulatedCampaign, float]], seconds: float) -> None:
+    def _serve_until(
+        self, rates: Sequence[tuple[SimulatedCampaign, float]], seconds: float
+    ) -> None:
         for campaign, rate in rates:
             if campaign is self._own and self._first is None:
                 self._first = self._at
-            campaign.serve(rate * seconds)
+            campaign.take_messages(rate * seconds)
             self._allowed -= rate * seconds
         if self._allowed < NOTHING:
             self._allowed = 0.0
@@ -148,15 +150,15 @@ class _Simulation:
     def result(self) -> Forecast:
         """What the run has come to."""
         left = round(self._own.left)
-        first = None if self._first is None else self._time(self._first)
+        first = None if self._first is None else self._as_datetime(self._first)
         lapsed, reason, finish = 0, None, None
         if not left:
-            finish = self._time(self._at)
+            finish = self._as_datetime(self._at)
         elif self._at < self._own.expires:
-            reason = self._endless(left)
+            reason = self._why_endless(left)
         else:
             lapsed, reason = left, self._why_lapsed(left)
-            finish = None if first is None else self._time(self._own.expires)
+            finish = None if first is None else self._as_datetime(self._own.expires)
         waits = None if first is None else self._waits
         return Forecast(finish_at=finish, first_at=first, lapsed=lapsed, reason=reason, waits=waits)
 
@@ -170,9 +172,9 @@ class _Simulation:
             return "none of its messages gets a turn before the campaign expires"
         return "the windows do not open before the campaign expires"
 
-    def _endless(self, left: int) -> str:
+    def _why_endless(self, left: int) -> str:
         end, years = self._now + HORIZON, HORIZON.days // 365
-        never = [lane for lane in self._own.lanes if not lane.door.schedule.next_open(end)]
+        never = [lane for lane in self._own.groups if not lane.window.schedule.next_open(end)]
         if round(sum(lane.left for lane in never)) == left:
             return f"the windows do not open again within {years} years for {_count_messages(left)}"
         return f"{_count_messages(left)} would still be pending after {years} years"
@@ -183,7 +185,7 @@ class _Simulation:
             each.schedule.next_open(start, self._work.expire_at) for each in self._work.pending
         )
 
-    def _time(self, seconds: float) -> datetime:
+    def _as_datetime(self, seconds: float) -> datetime:
         return self._now + timedelta(seconds=seconds)
 
 

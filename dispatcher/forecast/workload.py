@@ -45,10 +45,10 @@ class AccountCapacity:
     day_zone: tzinfo = UTC
 
     def __post_init__(self) -> None:
-        if not self.seconds(1, 1, 1):
+        if not self.seconds_for(1, 1, 1):
             raise ValueError("a forecast needs a rate or a throughput")
 
-    def seconds(self, messages: float, parts: float, requests: float) -> float:
+    def seconds_for(self, messages: float, parts: float, requests: float) -> float:
         """For how long a request holds the account: by the dearest of the rates it pays."""
         costs = (
             (messages, self.messages_per_second),

@@ -127,7 +127,7 @@ class EmbeddedBroker:
         """The server's process id, once started."""
         return None if self._process is None else self._process.pid
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the server's process runs."""
         return self._process is not None and self._process.poll() is None
 
@@ -141,7 +141,7 @@ class EmbeddedBroker:
             self._lock = broker_folder.acquire_folder(self._folder)
         try:
             _end_orphan(self._socket)
-            self._process = self._spawn(binary)
+            self._process = self._spawn_server(binary)
             self._await_answer(self._process)
         except BaseException:
             self.stop()
@@ -152,11 +152,13 @@ class EmbeddedBroker:
 
         Raises BrokerError when it does not start, or has ended 5 times within 30 s.
         """
-        if self.alive():
+        if self.is_alive():
             return False
         self._ends.append(time.monotonic())
         if len(self._ends) == _ENDS and self._ends[-1] - self._ends[0] < _WITHIN_S:
-            raise BrokerError(f"the embedded broker ended {_ENDS} times: {self._said()}", _REMEDY)
+            raise BrokerError(
+                f"the embedded broker ended {_ENDS} times: {self._last_log_lines()}", _REMEDY
+            )
         self.start()
         return True
 
@@ -170,7 +172,7 @@ class EmbeddedBroker:
             broker_folder.remove_folder(self._folder, self._lock, names)
             self._lock = None
 
-    def _spawn(self, binary: Path) -> subprocess.Popen[bytes]:
+    def _spawn_server(self, binary: Path) -> subprocess.Popen[bytes]:
         options = {
             "port": "0",
             "unixsocket": str(self._socket),
@@ -191,10 +193,12 @@ class EmbeddedBroker:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not _send_command(self._socket, b"PING\r\n", timeout_s=1).startswith(b"+PONG"):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise BrokerError(f"the embedded broker does not start: {self._said()}", _REMEDY)
+                raise BrokerError(
+                    f"the embedded broker does not start: {self._last_log_lines()}", _REMEDY
+                )
             time.sleep(0.02)
 
-    def _said(self) -> str:
+    def _last_log_lines(self) -> str:
         lines = (self._folder / _LOG).read_text(errors="replace").splitlines()
         return "; ".join(lines[-3:]) or "it said nothing"
 

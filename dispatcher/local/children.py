@@ -77,7 +77,7 @@ class OutputLines:
         self.pipe = pipe
         self._unfinished = b""
 
-    def read(self) -> tuple[list[str], bool]:
+    def read_lines(self) -> tuple[list[str], bool]:
         """Up to 64 KiB of whole lines, and whether there was anything to read.
 
         What stands behind the last line end is kept for the next call, unless it is too long.

@@ -12,13 +12,13 @@ class InterruptCounter:
         self.count = 0
         self._former: dict[int, Any] = {}
 
-    def _note(self, *_: object) -> None:
+    def _count_signal(self, *_: object) -> None:
         self.count += 1
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-                self._former[number] = signal.signal(number, self._note)
+                self._former[number] = signal.signal(number, self._count_signal)
         return self
 
     def __exit__(

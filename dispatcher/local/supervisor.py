@@ -81,12 +81,12 @@ class Supervisor:
         self._interrupts = InterruptCounter()
         self._nobody_listens = False
 
-    def add(self, child: Child) -> None:
+    def add_child(self, child: Child) -> None:
         """Start `child`; it is started again whenever it ends, after a growing delay."""
-        process, lines = self._spawn(child)
+        process, lines = self._spawn_child(child)
         self._lives[child.name] = _ChildState(child, process, lines, child.ready_pattern is None)
 
-    def ready(self, *names: str) -> bool:
+    def are_ready(self, *names: str) -> bool:
         """Whether all of these run and are ready."""
         return all(self._lives[name].ready for name in names)
 
@@ -101,7 +101,7 @@ class Supervisor:
             self._show_output(_PASS_S)
             for life in self._lives.values():
                 if not life.running and time.monotonic() >= life.start_at:
-                    life.process, life.lines = self._spawn(life.child)
+                    life.process, life.lines = self._spawn_child(life.child)
                     life.running, life.ready = True, life.child.ready_pattern is None
                 elif life.running and life.process.poll() is not None:
                     self._plan_restart(life)
@@ -112,10 +112,10 @@ class Supervisor:
         running = [life for life in self._lives.values() if life.running]
         running.sort(key=lambda life: life.child.wave)
         for _, wave in groupby(running, key=lambda life: life.child.wave):
-            self._end(list(wave))
+            self._end_wave(list(wave))
         self._lives.clear()
 
-    def _end(self, wave: list[_ChildState]) -> None:
+    def _end_wave(self, wave: list[_ChildState]) -> None:
         began = time.monotonic()
         for life in wave:
             life.process.terminate()
@@ -124,19 +124,19 @@ class Supervisor:
             late_by = time.monotonic() - began
             for life in wave:
                 if life.running and life.process.poll() is not None:
-                    self._forget(life)
+                    self._close_ended(life)
                 elif life.running and (self._interrupts.count > 1 or late_by > life.child.grace_s):
-                    self._say(f"{life.child.name} is killed: it had not ended")
+                    self._print_line(f"{life.child.name} is killed: it had not ended")
                     children.kill_child(life.process)
 
-    def _spawn(self, child: Child) -> tuple[subprocess.Popen[bytes], children.OutputLines]:
+    def _spawn_child(self, child: Child) -> tuple[subprocess.Popen[bytes], children.OutputLines]:
         process = children.spawn_child(child.argv, output=subprocess.PIPE, env=child.env)
         assert process.stdout is not None
         self._pipes.register(process.stdout, selectors.EVENT_READ, child.name)
         return process, children.OutputLines(process.stdout)
 
     def _plan_restart(self, life: _ChildState) -> None:
-        self._forget(life)
+        self._close_ended(life)
         now, name = time.monotonic(), life.child.name
         life.exits.append(now)
         recent = sum(now - at < _WITHIN_S for at in life.exits)
@@ -145,12 +145,14 @@ class Supervisor:
             raise ChildFailed(f"{name} ended {_EXITS} times within {_WITHIN_S:.0f} s:{said}")
         delay_s = min(self._first_delay_s * 2 ** (recent - 1), _LONGEST_DELAY_S)
         life.start_at = now + delay_s
-        self._say(f"{name} ended (status {life.process.returncode}), restart in {delay_s:.1f} s")
+        self._print_line(
+            f"{name} ended (status {life.process.returncode}), restart in {delay_s:.1f} s"
+        )
 
-    def _forget(self, life: _ChildState) -> None:
+    def _close_ended(self, life: _ChildState) -> None:
         """Show the last words of a child that has ended, and let go of its pipe."""
         for _ in range(_LAST_READS):
-            if not self._read(life):
+            if not self._read_output(life):
                 break
         if life.lines.pipe in self._pipes.get_map():
             self._pipes.unregister(life.lines.pipe)
@@ -161,22 +163,22 @@ class Supervisor:
         if not self._pipes.get_map():
             time.sleep(timeout_s)
         for key, _ in self._pipes.select(timeout_s):
-            if not self._read(self._lives[key.data]):
+            if not self._read_output(self._lives[key.data]):
                 # It closed its end and may run on: nothing more comes.
                 self._pipes.unregister(key.fileobj)
 
-    def _read(self, life: _ChildState) -> bool:
+    def _read_output(self, life: _ChildState) -> bool:
         child = life.child
-        lines, more = life.lines.read()
+        lines, more = life.lines.read_lines()
         for line in lines:
             life.tail.append(line)
             if child.ready_pattern and re.search(child.ready_pattern, line):
                 life.ready = True
             if not (child.hide and re.search(child.hide, line)):
-                self._say(f"{child.name}| {line}")
+                self._print_line(f"{child.name}| {line}")
         return more
 
-    def _say(self, text: str) -> None:
+    def _print_line(self, text: str) -> None:
         if self._nobody_listens:
             return
         try:

@@ -55,10 +55,10 @@ def release_batches(
 
     chosen = list(select_batches(contenders, due, budget))
     for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
-        campaigns.set_virtual_time(conn, contender.campaign_id, contender.served, now)
+        campaigns.set_virtual_time(conn, contender.campaign_id, contender.virtual_time, now)
     if chosen:
         last, batch = chosen[-1]
-        accounts.advance_virtual_time(conn, name, last.served - batch.size)
+        accounts.advance_virtual_time(conn, name, last.virtual_time - batch.size)
     ids = [batch.id for _contender, batch in chosen]
     return batches.mark_queued(conn, ids, now, is_probe=is_probe)
 
@@ -97,12 +97,12 @@ def _make_budget(
         for unit, rate in account_rates(settings).items()
     ]
     left = accounts.messages_left_today(account, settings.daily_limit, now)
-    budget = Budget(slots=slots, lanes=lanes, messages_left=left)
+    budget = Budget(slots=slots, rates=lanes, messages_left=left)
     for batch in out:
         if batch.state == BatchState.SUBMITTING:  # it has paid, and was counted
             budget.slots -= batch.requests
         else:
-            budget.take(_unpaid_load(batch))
+            budget.book_batch(_unpaid_load(batch))
     return budget
 
 
@@ -114,13 +114,13 @@ def _contender(
         lane = RateUsage(Unit.MESSAGES, campaign.rate, seconds_ahead(campaign.paid_until, now))
         for batch in out:
             if batch.campaign_id == campaign.id and batch.state != BatchState.SUBMITTING:
-                lane.book(_unpaid_load(batch))
+                lane.book_batch(_unpaid_load(batch))
     return QueuedCampaign(
         campaign_id=campaign.id,
         rank=-workloads.effective_priority(campaign),
         # Whoever was closed, paused or not there has no claim to what others got meanwhile.
-        served=max(campaign.turn, account.turn),
-        lane=lane,
+        virtual_time=max(campaign.turn, account.turn),
+        own_rate=lane,
     )
 
 

@@ -37,7 +37,7 @@ class BatchPlanner(Generic[Group, Item]):
         self._max_bytes = max_bytes
         self._open: dict[Group, _OpenBatch[Item]] = {}
 
-    def add(self, item: Item, *, lane: Group, size_bytes: int) -> list[Item] | None:
+    def add_item(self, item: Item, *, lane: Group, size_bytes: int) -> list[Item] | None:
         """Put `item` into its lane; returns the lane's batch that was full without it, if any.
 
         Raises ValueError for an item that no batch can hold: such a text is refused before.

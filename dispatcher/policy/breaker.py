@@ -51,7 +51,7 @@ class BreakerPolicy(NamedTuple):
     #: Whether doubts can be settled from the provider's list: if not, one of them opens.
     lists_accepted: bool
     #: Whether a call that only reads can look whether it answers.
-    has_look: bool
+    can_be_probed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def signal_of(error: ProviderError | None, verdict: Verdict) -> ProbeSignal:
 
 def next_state(
     health: Health,
-    sign: ProbeSignal,
+    signal: ProbeSignal,
     *,
     is_probe: bool,
     reason: str | None,
@@ -94,20 +94,20 @@ def next_state(
     """
     if health.breaker is not None and not is_probe:
         return health
-    if sign is ProbeSignal.REACHED:
+    if signal is ProbeSignal.REACHED:
         return Health(checks=health.checks if health.breaker is not None else 0)
     failures = health.failures + 1
     enough = (
-        1 if sign is ProbeSignal.DOUBTFUL and not policy.lists_accepted else policy.breaker_after
+        1 if signal is ProbeSignal.DOUBTFUL and not policy.lists_accepted else policy.breaker_after
     )
     if health.breaker is None and failures < enough:
         return Health(failures=failures, checks=health.checks)
     checks = health.checks + 1
-    cap_s = _PROBE_CAP_S if policy.has_look else _TRIAL_CAP_S
+    cap_s = _PROBE_CAP_S if policy.can_be_probed else _TRIAL_CAP_S
     wait_s = full_jitter(checks, cap_s=cap_s, random=random)
     return Health(
         failures=failures,
-        breaker=Breaker.OPEN if policy.has_look else Breaker.TRIAL,
+        breaker=Breaker.OPEN if policy.can_be_probed else Breaker.TRIAL,
         reason=reason,
         since=health.since or now,
         check_at=now + timedelta(seconds=wait_s),

@@ -38,7 +38,7 @@ class DueBatch(NamedTuple):
     requests: int = 1
     parts: int = 0
 
-    def cost(self, unit: Unit) -> int:
+    def cost_in(self, unit: Unit) -> int:
         """What it pays of a rate in this unit."""
         return {Unit.MESSAGES: self.size, Unit.PARTS: self.parts, Unit.REQUESTS: self.requests}[
             unit
@@ -54,13 +54,13 @@ class RateUsage:
     ahead_s: float = 0.0
 
     @property
-    def is_full(self) -> bool:
+    def is_out_of_reach(self) -> bool:
         """Whether the next start at this rate is too far away to release a batch for it."""
         return self.ahead_s > RELEASE_AHEAD_S
 
-    def book(self, batch: DueBatch) -> None:
+    def book_batch(self, batch: DueBatch) -> None:
         """Count a batch that will pay this rate."""
-        self.ahead_s = max(0.0, self.ahead_s) + batch.cost(self.unit) / self.per_second
+        self.ahead_s = max(0.0, self.ahead_s) + batch.cost_in(self.unit) / self.per_second
 
 
 @dataclass(slots=True)
@@ -71,31 +71,31 @@ class Budget:
     """
 
     slots: int
-    lanes: list[RateUsage] = field(default_factory=list)
+    rates: list[RateUsage] = field(default_factory=list)
     messages_left: int | None = None
     #: All places of the account, free or taken.
-    places: int = field(init=False)
+    total_slots: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.places = self.slots
+        self.total_slots = self.slots
 
     @property
     def is_spent(self) -> bool:
         """Whether nothing more may be released now."""
         is_day_over = self.messages_left is not None and self.messages_left <= 0
-        return self.slots <= 0 or is_day_over or any(lane.is_full for lane in self.lanes)
+        return self.slots <= 0 or is_day_over or any(lane.is_out_of_reach for lane in self.rates)
 
     def has_room_for(self, batch: DueBatch) -> bool:
         """Whether every request of it finds a place; one that needs more than all goes alone."""
-        return batch.requests <= self.slots or self.slots == self.places
+        return batch.requests <= self.slots or self.slots == self.total_slots
 
-    def take(self, batch: DueBatch) -> None:
+    def book_batch(self, batch: DueBatch) -> None:
         """Release a batch."""
         self.slots -= batch.requests
         if self.messages_left is not None:
             self.messages_left -= batch.size
-        for lane in self.lanes:
-            lane.book(batch)
+        for lane in self.rates:
+            lane.book_batch(batch)
 
 
 @dataclass(slots=True)
@@ -104,12 +104,12 @@ class QueuedCampaign:
 
     campaign_id: int
     rank: int
-    served: int
-    lane: RateUsage | None = None
+    virtual_time: int
+    own_rate: RateUsage | None = None
 
 
 def select_batches(
-    contenders: Iterable[QueuedCampaign], due: Callable[[int], Iterator[DueBatch]], budget: Budget
+    campaigns: Iterable[QueuedCampaign], due: Callable[[int], Iterator[DueBatch]], budget: Budget
 ) -> Iterator[tuple[QueuedCampaign, DueBatch]]:
     """The batches to release now, in order; a contender's `served` grows by the messages chosen.
 
@@ -118,24 +118,24 @@ def select_batches(
     """
     queues: dict[int, Iterator[DueBatch]] = {}
     heap: list[tuple[int, int, int, QueuedCampaign]] = []
-    for one in contenders:
+    for one in campaigns:
         queues[one.campaign_id] = due(one.campaign_id)
-        heappush(heap, (one.rank, one.served, one.campaign_id, one))
+        heappush(heap, (one.rank, one.virtual_time, one.campaign_id, one))
     while heap and not budget.is_spent:
         contender = heappop(heap)[-1]
-        if contender.lane is not None and contender.lane.is_full:
+        if contender.own_rate is not None and contender.own_rate.is_out_of_reach:
             continue
         batch = next(queues[contender.campaign_id], None)
         if batch is None:
             continue
         if not budget.has_room_for(batch):
             return  # whoever needs less must not pass it for ever
-        budget.take(batch)
-        if contender.lane is not None:
-            contender.lane.book(batch)
-        contender.served += batch.size
+        budget.book_batch(batch)
+        if contender.own_rate is not None:
+            contender.own_rate.book_batch(batch)
+        contender.virtual_time += batch.size
         yield contender, batch
-        heappush(heap, (contender.rank, contender.served, contender.campaign_id, contender))
+        heappush(heap, (contender.rank, contender.virtual_time, contender.campaign_id, contender))
 
 
 def departure_offsets(costs: Iterable[float], per_second: float | None) -> Iterator[float]:

@@ -21,16 +21,16 @@ _IN_TIME_S: Final = 0.02
 _JITTER_S: Final = 0.005
 
 
-def seconds_to_start(free_s: float) -> float | None:
+def seconds_to_start(paid_for_s: float) -> float | None:
     """Seconds until a batch that begins now may start; None where it is too early to begin.
 
     `free_s`: until everything begun so far is paid; negative since when; -inf without rates.
     """
-    if free_s == -inf:
+    if paid_for_s == -inf:
         return 0.0
-    if free_s > LEAD_S + _SLACK_S:
+    if paid_for_s > LEAD_S + _SLACK_S:
         return None
-    return max(free_s, COMMIT_S)
+    return max(paid_for_s, COMMIT_S)
 
 
 class LatenessGuard:
@@ -48,7 +48,7 @@ class LatenessGuard:
         self._left_at, self._lateness = -inf, 0.0
         self._has_refused = False
 
-    def lets_out(self, due: float, spacing_s: float, now: float) -> bool:
+    def allows(self, due: float, spacing_s: float, now: float) -> bool:
         """Whether a request whose start was at `due` may leave now; the next is `spacing_s` on."""
         late_s, in_time_s = now - due, max(spacing_s, _IN_TIME_S)
         catches_up = late_s < self._lateness - max(_IN_TIME_S - spacing_s, _JITTER_S)

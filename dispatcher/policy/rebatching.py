@@ -86,7 +86,7 @@ def plan_batches(messages: Iterable[WaitingMessage], limits: BatchLimits) -> Ite
     for one in messages:
         # What cannot be sent takes no room.
         size = 0 if _why_unsendable(one, limits) else _size_in_bytes(one, limits)
-        if full := planner.add(one, lane=None, size_bytes=size):
+        if full := planner.add_item(one, lane=None, size_bytes=size):
             yield plan_batch(full, limits)
     for _lane, rest in planner.flush():
         yield plan_batch(rest, limits)

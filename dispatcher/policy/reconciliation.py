@@ -70,7 +70,7 @@ class Doubt:
     seq: int
     msisdn: int
     text: str
-    missed: bool = False
+    was_missed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +82,10 @@ class OtherMessages:
     since the start, of which no id is known; `busy` says that a request for the number is open.
     """
 
-    held: frozenset[str] = frozenset()
-    matched: frozenset[str] = frozenset()
-    nameless: int = 0
-    busy: bool = False
+    answered_ids: frozenset[str] = frozenset()
+    matched_ids: frozenset[str] = frozenset()
+    without_id: int = 0
+    has_open_request: bool = False
 
 
 class ListScan:
@@ -110,9 +110,9 @@ class ListScan:
         self._misdated = False
         self._whole = True
         #: Whether every page answered, down to one that is older than needed, or to the last.
-        self.complete = False
+        self.is_complete = False
 
-    def add(self, page: ListPage, answered: Mapping[str, datetime]) -> None:
+    def add_page(self, page: ListPage, answered: Mapping[str, datetime]) -> None:
         """Take the next page. `answered`: when the answers came that gave us ids standing on it."""
         self._whole = self._whole and page.whole
         for entry in page.entries:
@@ -125,38 +125,38 @@ class ListScan:
             before = min((at for at in (known_at, dated) if at is not None), default=None)
             if before is not None and (not self._marks or before < self._marks[-1][1]):
                 self._marks.append((place, before))
-            self._keep(place, entry)
+            self._keep_entry(place, entry)
 
-    def reaches(self, start: datetime) -> bool:
+    def reaches_back_to(self, start: datetime) -> bool:
         """Whether an entry was shown that is surely older than `start`."""
         return bool(self._marks) and self._marks[-1][1] < start
 
-    def counts(self, start: datetime) -> bool:
+    def can_prove_absence(self, start: datetime) -> bool:
         """Whether this is a look that can prove absence for a request begun at `start`.
 
         Not where the date of a message we know shows that the list's dates mean nothing, nor where
         something was listed that cannot be read.
         """
-        proves = self.complete and self._whole and self._knows and not self._misdated
-        return proves and self.reaches(start)
+        proves = self.is_complete and self._whole and self._knows and not self._misdated
+        return proves and self.reaches_back_to(start)
 
-    def span(self, msisdn: int, start: datetime) -> list[ListedMessage]:
+    def entries_since(self, msisdn: int, start: datetime) -> list[ListedMessage]:
         """Entries for a number that may be of a request begun at `start`, oldest first."""
-        return [entry for _place, entry in self._since(msisdn, start)]
+        return [entry for _place, entry in self._placed_since(msisdn, start)]
 
-    def candidates(self, doubt: Doubt, sender: str, start: datetime) -> list[ListedMessage]:
+    def matching_entries(self, doubt: Doubt, sender: str, start: datetime) -> list[ListedMessage]:
         """Entries of the span that agree in text and sender, oldest first."""
         end = next((place for place, before in self._marks if before < start), self._seen)
         return [
             entry
-            for place, entry in self._since(doubt.msisdn, start)
+            for place, entry in self._placed_since(doubt.msisdn, start)
             if place < end
             and (entry.created_at is None or entry.created_at >= start - CLOCK_SKEW)
             and entry.provider_message_id not in self._ambiguous
             and matches_message(entry, doubt.text, sender)
         ]
 
-    def _since(self, msisdn: int, start: datetime) -> list[tuple[int, ListedMessage]]:
+    def _placed_since(self, msisdn: int, start: datetime) -> list[tuple[int, ListedMessage]]:
         kept = self._entries.get(msisdn, ())
         oldest = start - _SURELY_OLDER
         return [
@@ -165,7 +165,7 @@ class ListScan:
             if entry.created_at is None or entry.created_at >= oldest
         ]
 
-    def _keep(self, place: int, entry: ListedMessage) -> None:
+    def _keep_entry(self, place: int, entry: ListedMessage) -> None:
         """Pages shift while new messages come in at the top: an entry may be shown twice."""
         message_id, msisdn = entry.provider_message_id, entry.msisdn
         if msisdn is None or msisdn not in self._numbers:
@@ -184,8 +184,8 @@ def decide_doubts(
     *,
     begun_at: datetime,
     sender: str,
-    look: ListScan,
-    standings: Mapping[int, OtherMessages],
+    scan: ListScan,
+    others: Mapping[int, OtherMessages],
     absence_provable: bool,
 ) -> list[Decision]:
     """What `look` says of the doubtful recipients of one request, begun at `begun_at`.
@@ -196,33 +196,33 @@ def decide_doubts(
     list is not whole, or the request was scheduled at the provider: then never ABSENT.
     """
     taken: set[str] = set()
-    counts = look.counts(begun_at)
+    counts = scan.can_prove_absence(begun_at)
     decisions = []
     for doubt in doubts:
-        standing = standings.get(doubt.msisdn, OtherMessages())
-        if standing.busy:
+        standing = others.get(doubt.msisdn, OtherMessages())
+        if standing.has_open_request:
             decisions.append(Decision(doubt.seq, ListFinding.UNKNOWN))
             continue
-        used = standing.held | standing.matched | taken
+        used = standing.answered_ids | standing.matched_ids | taken
         free = [
             entry
-            for entry in look.candidates(doubt, sender, begun_at)
+            for entry in scan.matching_entries(doubt, sender, begun_at)
             if entry.provider_message_id not in used
         ]
-        if len(free) > standing.nameless:
+        if len(free) > standing.without_id:
             taken.add(free[0].provider_message_id)
             decisions.append(Decision(doubt.seq, ListFinding.FOUND, free[0]))
             continue
         if any(
             not _belongs_to_another(entry, doubt, sender, standing)
-            for entry in look.span(doubt.msisdn, begun_at)
+            for entry in scan.entries_since(doubt.msisdn, begun_at)
         ):
             finding = ListFinding.UNEXPLAINED
-        elif not (counts if absence_provable else look.complete):
+        elif not (counts if absence_provable else scan.is_complete):
             finding = ListFinding.UNKNOWN
         else:
             finding = (
-                ListFinding.ABSENT if absence_provable and doubt.missed else ListFinding.MISSED
+                ListFinding.ABSENT if absence_provable and doubt.was_missed else ListFinding.MISSED
             )
         decisions.append(Decision(doubt.seq, finding))
     return decisions
@@ -232,9 +232,9 @@ def _belongs_to_another(
     entry: ListedMessage, doubt: Doubt, sender: str, standing: OtherMessages
 ) -> bool:
     """Whether an entry is surely another message's; one that a look matched may be ours instead."""
-    if entry.provider_message_id in standing.held:
+    if entry.provider_message_id in standing.answered_ids:
         return True
-    return entry.provider_message_id in standing.matched and not matches_message(
+    return entry.provider_message_id in standing.matched_ids and not matches_message(
         entry, doubt.text, sender
     )
 

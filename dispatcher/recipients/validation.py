@@ -157,7 +157,7 @@ class RowValidator:
         return self._reader.read(row.phone)
 
     def _taken(self, row: Row, msisdn: int) -> AcceptedRow:
-        values = self._template.values(row.cells)
+        values = self._template.used_values(row.cells)
         text = self._template.render_values(values)
         size = measure_text(text)
         size_bytes = self._bytes_of(msisdn, text)

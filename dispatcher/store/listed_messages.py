@@ -79,10 +79,10 @@ def load_known_ids(
             held[other.msisdn].add(other.provider_message_id)
     return {
         number: OtherMessages(
-            held=frozenset(held[number]),
-            matched=frozenset(matched[number]),
-            nameless=nameless[number],
-            busy=number in busy,
+            answered_ids=frozenset(held[number]),
+            matched_ids=frozenset(matched[number]),
+            without_id=nameless[number],
+            has_open_request=number in busy,
         )
         for number in numbers
     }

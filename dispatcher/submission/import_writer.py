@@ -51,7 +51,7 @@ class ImportWriter:
             self._rows += 1
         else:
             lane = (item.encoding, item.zone)
-            full = self._planner.add(item, lane=lane, size_bytes=item.size_bytes)
+            full = self._planner.add_item(item, lane=lane, size_bytes=item.size_bytes)
             if full:
                 self._plan(full)
         if self._rows >= _GROUP:

@@ -63,11 +63,11 @@ def validated_submission(
     if not order.timing.in_recipients_zone:
         check_windows_open(provider.settings, order.constraints, (None,), datetime.now(UTC))
     with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
-        bound = written.template.bind(file.headers) if written is not None else None
+        bound = written.template.bind_columns(file.headers) if written is not None else None
         route = resolve(requested)
         if written is None or bound is None:
             written = resolve_content(order.content, provider, route)
-            bound = written.template.bind(file.headers)
+            bound = written.template.bind_columns(file.headers)
         try_request(order.content, written, provider, route, order.kind)
         yield ValidatedSubmission(
             request=order,
@@ -172,7 +172,7 @@ def import_lists(store: Store, ready: ValidatedSubmission) -> CompleteImport:
 
     Its number is 0. Raises Refused for a text with placeholders.
     """
-    if ready.content.template.fields:
+    if ready.content.template.field_names:
         raise Refused(
             "a text to contact lists has no placeholders: their columns are not known here",
             "leave out {{…}}",

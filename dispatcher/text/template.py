@@ -38,7 +38,7 @@ class TextTemplate:
     """A parsed text: `literals` stand before, between and after `slots`."""
 
     literals: tuple[str, ...]
-    slots: tuple[Placeholder, ...]
+    placeholders: tuple[Placeholder, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -59,20 +59,22 @@ class TextTemplate:
         return cls(tuple(literals), tuple(slots))
 
     @property
-    def fields(self) -> tuple[str, ...]:
+    def field_names(self) -> tuple[str, ...]:
         """The distinct names (ignoring case), as first written."""
         distinct: dict[str, str] = {}
-        for slot in self.slots:
+        for slot in self.placeholders:
             distinct.setdefault(fold_name(slot.name), slot.name)
         return tuple(distinct.values())
 
-    def bind(self, headers: Sequence[str]) -> "BoundTemplate":
+    def bind_columns(self, headers: Sequence[str]) -> "BoundTemplate":
         """Find each field's column, ignoring case and outer spaces.
 
         Raises Refused for a field without a column, even where it has a default, and for one whose
         name two columns have.
         """
-        return BoundTemplate(self, headers, [_find_column(name, headers) for name in self.fields])
+        return BoundTemplate(
+            self, headers, [_find_column(name, headers) for name in self.field_names]
+        )
 
 
 class BoundTemplate:
@@ -83,14 +85,16 @@ class BoundTemplate:
     ) -> None:
         self.columns: Final = tuple(columns)
         self._headers = [headers[column] for column in columns]
-        places = {fold_name(name): place for place, name in enumerate(template.fields)}
-        self._slots = [(places[fold_name(slot.name)], slot.default) for slot in template.slots]
+        places = {fold_name(name): place for place, name in enumerate(template.field_names)}
+        self._slots = [
+            (places[fold_name(slot.name)], slot.default) for slot in template.placeholders
+        ]
         self._literals = template.literals
         self._fill: Callable[..., str] = _format_string(
             template.literals, [place for place, _ in self._slots]
         ).format
 
-    def values(self, cells: Sequence[str]) -> list[str]:
+    def used_values(self, cells: Sequence[str]) -> list[str]:
         """The used columns' values of a whole row, stripped; a short row has empty cells."""
         try:
             return [cells[column].strip() for column in self.columns]
@@ -98,12 +102,12 @@ class BoundTemplate:
             width = len(cells)
             return [cells[column].strip() if column < width else "" for column in self.columns]
 
-    def render(self, cells: Sequence[str]) -> str:
+    def render_row(self, cells: Sequence[str]) -> str:
         """The text for a whole row. Values are inserted as they are, without outer whitespace.
 
         Raises RenderError for an empty cell without a default.
         """
-        return self.render_values(self.values(cells))
+        return self.render_values(self.used_values(cells))
 
     def render_values(self, values: Sequence[str]) -> str:
         """The text for a row's stripped `values`, in the order of `columns`. Raises RenderError."""

@@ -40,12 +40,12 @@ class Hours:
     zone: tzinfo = UTC
 
     @classmethod
-    def of(cls, windows: Iterable[str], blackouts: Iterable[str], zone: tzinfo) -> "Hours":
+    def parse(cls, windows: Iterable[str], blackouts: Iterable[str], zone: tzinfo) -> "Hours":
         """From what people write. Raises WindowError."""
         return cls(parse_windows(windows), parse_blackouts(blackouts), zone)
 
     @property
-    def are_unlimited(self) -> bool:
+    def is_always_open(self) -> bool:
         """Whether nothing is ever closed."""
         if self.blackouts:
             return False
@@ -63,7 +63,7 @@ class Hours:
         return not self.windows or any(s <= 0 and e >= week for s, e in merge_spans(spans))
 
     @property
-    def days(self) -> tuple[int, int] | None:
+    def day_range(self) -> tuple[int, int] | None:
         """The first and the last UTC day that can be open, where all windows have dates."""
         ranges = [window.dates for window in self.windows if window.dates is not None]
         if not ranges or len(ranges) < len(self.windows):
@@ -71,7 +71,7 @@ class Hours:
         first, last = min(r.first for r in ranges), max(r.last for r in ranges)
         return first.toordinal() - _DAY_0 - 2, last.toordinal() - _DAY_0 + 2
 
-    def on(self, day: int) -> list[TimeSpan]:
+    def open_on(self, day: int) -> list[TimeSpan]:
         """What is open on a UTC day (1970-01-01 is 0), cut to that day, in order."""
         begin = day * SECONDS_OF_A_DAY
         whole = [(begin, begin + SECONDS_OF_A_DAY)]
@@ -79,24 +79,24 @@ class Hours:
         opened = whole
         if self.windows:
             opened = intersect_spans(
-                whole, merge_spans(s for each in dates for s in self._begun_on(each))
+                whole, merge_spans(s for each in dates for s in self._windows_begun_on(each))
             )
         closed = [
             span
             for each in dates
             if any(each in blackout for blackout in self.blackouts)
-            if (span := self._span(each, 0, MINUTES_OF_A_DAY)) is not None
+            if (span := self._span_of(each, 0, MINUTES_OF_A_DAY)) is not None
         ]
         return subtract_spans(opened, merge_spans(closed)) if closed else opened
 
-    def _begun_on(self, day: date) -> Iterator[TimeSpan]:
+    def _windows_begun_on(self, day: date) -> Iterator[TimeSpan]:
         own = [window for window in self.windows if window.dates and day in window.dates]
         weekday = day.weekday()
         for window in own or [w for w in self.windows if weekday in w.weekdays]:
-            if (span := self._span(day, window.start, window.end)) is not None:
+            if (span := self._span_of(day, window.start, window.end)) is not None:
                 yield span
 
-    def _span(self, day: date, start: int, end: int) -> TimeSpan | None:
+    def _span_of(self, day: date, start: int, end: int) -> TimeSpan | None:
         """Minutes of a local date as a stretch; None where the clock skips them all."""
         midnight = datetime.combine(day, time())
         first = first_instant(midnight + timedelta(minutes=start), self.zone)

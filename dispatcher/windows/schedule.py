@@ -35,20 +35,20 @@ class Schedule:
     )
 
     def __post_init__(self) -> None:
-        limiting = dict.fromkeys(hours for hours in self.hours if not hours.are_unlimited)
+        limiting = dict.fromkeys(hours for hours in self.hours if not hours.is_always_open)
         object.__setattr__(self, "hours", tuple(limiting))
 
     @classmethod
-    def of(cls, windows: Iterable[str], blackouts: Iterable[str], zone: tzinfo) -> "Schedule":
+    def parse(cls, windows: Iterable[str], blackouts: Iterable[str], zone: tzinfo) -> "Schedule":
         """From what people write; no windows means always. Raises WindowError."""
-        return cls((Hours.of(windows, blackouts, zone),))
+        return cls((Hours.parse(windows, blackouts, zone),))
 
     @classmethod
     def from_json(cls, stored: Sequence[dict[str, Any]]) -> "Schedule":
         """From what `to_json` gave. Raises WindowError and ZoneError."""
         return cls(
             tuple(
-                Hours.of(each["windows"], each["blackouts"], parse_zone(each["zone"]))
+                Hours.parse(each["windows"], each["blackouts"], parse_zone(each["zone"]))
                 for each in stored
             )
         )
@@ -68,7 +68,7 @@ class Schedule:
         """Open where both are open, each in its own zones."""
         return Schedule(self.hours + other.hours)
 
-    def in_all(self, zones: Iterable[tzinfo]) -> "Schedule":
+    def in_all_zones(self, zones: Iterable[tzinfo]) -> "Schedule":
         """The same hours, open only where they are open in every one of `zones`.
 
         Raises ValueError without a zone.
@@ -83,7 +83,7 @@ class Schedule:
         instant = _as_utc(at).timestamp()
         if not self.hours:
             return True
-        return any(start <= instant < end for start, end in self._day(_day_of(instant)))
+        return any(start <= instant < end for start, end in self._spans_of_day(_day_of(instant)))
 
     def next_open(self, at: datetime, limit: datetime | None = None) -> datetime | None:
         """The first open instant from `at` on; None where there is none before `limit`.
@@ -95,7 +95,7 @@ class Schedule:
             return at if at < limit else None
         instant = at.timestamp()
         for day in self._days_between(instant, limit.timestamp()):
-            for start, _end in self._day(day):
+            for start, _end in self._spans_of_day(day):
                 if start > instant:
                     return opening if (opening := _as_datetime(start)) < limit else None
         return None
@@ -106,21 +106,19 @@ class Schedule:
         if not self.is_open(at):
             return at
         until = at + HORIZON
-        _start, end = next(self.open_stretches(at, until))
+        _start, end = next(self.open_spans(at, until))
         return end if end < until else None
 
-    def open_stretches(
-        self, since: datetime, until: datetime
-    ) -> Iterator[tuple[datetime, datetime]]:
+    def open_spans(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
         """The open times in [since, until), in order, as (start, end), worked out one by one.
 
         They end before `until` where nothing opens for HORIZON.
         """
         since, until = _as_utc(since), _as_utc(until)
-        for start, end in self._spans(since.timestamp(), until.timestamp()):
+        for start, end in self._merged_spans(since.timestamp(), until.timestamp()):
             yield max(since, _as_datetime(start)), min(until, _as_datetime(end))
 
-    def _spans(self, since: float, until: float) -> Iterator[TimeSpan]:
+    def _merged_spans(self, since: float, until: float) -> Iterator[TimeSpan]:
         """Stretches, not touching each other, that end after `since` and begin before `until`."""
         if since >= until:
             return
@@ -129,7 +127,7 @@ class Schedule:
             return
         held: TimeSpan | None = None
         for day in self._days_between(since, until):
-            for start, end in self._day(day):
+            for start, end in self._spans_of_day(day):
                 if end <= since or start >= until:
                     continue
                 if held is not None and held[1] == start:
@@ -147,23 +145,23 @@ class Schedule:
     def _days_between(self, since: float, until: float) -> Iterator[int]:
         """The UTC days to look at: up to HORIZON after the last that had an opening."""
         first, last = _day_of(since), _day_of(until)
-        for dated in (hours.days for hours in self.hours):
+        for dated in (hours.day_range for hours in self.hours):
             if dated is not None:
                 first, last = max(first, dated[0]), min(last, dated[1])
         patience = HORIZON.days
         for day in range(first, last + 1):
-            patience = HORIZON.days if self._day(day) else patience - 1
+            patience = HORIZON.days if self._spans_of_day(day) else patience - 1
             if not patience:
                 return
             yield day
 
-    def _day(self, day: int) -> list[TimeSpan]:
+    def _spans_of_day(self, day: int) -> list[TimeSpan]:
         found = self._days.get(day)
         if found is None:
             begin = day * SECONDS_OF_A_DAY
             found = [(begin, begin + SECONDS_OF_A_DAY)]
             for hours in self.hours:
-                found = intersect_spans(found, hours.on(day))
+                found = intersect_spans(found, hours.open_on(day))
                 if not found:
                     break
             if len(self._days) >= _REMEMBERED:

@@ -125,7 +125,7 @@ class Crew:
         assert broker is not None
         assert broker.pid is not None
         os.kill(broker.pid, signal.SIGKILL)
-        wait_for(lambda: not broker.alive(), "the broker's end")
+        wait_for(lambda: not broker.is_alive(), "the broker's end")
         self._broker_back_at = time.monotonic() + seconds
 
     def _start_broker(self) -> None:

@@ -66,7 +66,7 @@ def test_the_manifests_configuration_is_read_without_complaint(tmp_path):
     path = tmp_path / "dispatcher.toml"
     path.write_text(source)
     keys = {"POSTGRES_PASSWORD": "secret", "THESMSPOINT_KEY": "key"}
-    assert load_settings(path, keys).problems() == []
+    assert load_settings(path, keys).find_problems() == []
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)

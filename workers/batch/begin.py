@@ -99,5 +99,5 @@ def _plan_departures(
             not_before=start + late_s + offset,
             begin_deadline=start + offset + _FIRST_BYTE_S,
             not_after=min(closes, paid_until) if offset else closes,
-            lets_out=None if door is None else partial(door.lets_out, due, spacing),
+            lets_out=None if door is None else partial(door.allows, due, spacing),
         )

@@ -270,7 +270,7 @@ def _breaker_policy(provider: Provider) -> BreakerPolicy:
     return BreakerPolicy(
         breaker_after=provider.settings.breaker_after,
         lists_accepted=provider.capabilities.lists_accepted,
-        has_look=provider.can_be_probed,
+        can_be_probed=provider.can_be_probed,
     )
 
 

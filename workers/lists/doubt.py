@@ -95,17 +95,19 @@ def _decide_outcome(
     listed = {
         entry.provider_message_id
         for recipient in recipients
-        for entry in look.span(recipient.msisdn, doubtful.begun_at)
+        for entry in look.entries_since(recipient.msisdn, doubtful.begun_at)
     }
     said = decide_doubts(
         [
-            Doubt(seq=r.seq, msisdn=r.msisdn, text=r.text, missed=DoubtNote.MISSED in notes[r.seq])
+            Doubt(
+                seq=r.seq, msisdn=r.msisdn, text=r.text, was_missed=DoubtNote.MISSED in notes[r.seq]
+            )
             for r in recipients
         ],
         begun_at=doubtful.begun_at,
         sender=route_at(campaign, doubtful.account).sender,
-        look=look,
-        standings=listed_messages.load_known_ids(conn, doubtful, listed) if recipients else {},
+        scan=look,
+        others=listed_messages.load_known_ids(conn, doubtful, listed) if recipients else {},
         absence_provable=capabilities.absence_provable and campaign.schedule_at is None,
     )
     rows = {row.seq: row for row in doubtful.recipients}

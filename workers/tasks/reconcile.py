@@ -115,14 +115,14 @@ def _read_list(
         if listed is None or is_repeated(listed):
             return
         with services.store.write() as conn:
-            look.add(
+            look.add_page(
                 listed, listed_messages.find_answer_times(conn, ticket.account, listed.entries)
             )
             if not doubts.renew_reconciliation(conn, ticket, store_now(conn) + services.poll_lease):
                 raise DispatcherError(f"another worker looks at the list of {ticket.account}")
         page = listed.next_page
-        if page is None or look.reaches(oldest):
-            look.complete = True
+        if page is None or look.reaches_back_to(oldest):
+            look.is_complete = True
             return
     log.warning("account %s: its list has no end", ticket.account)
 

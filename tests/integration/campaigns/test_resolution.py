@@ -193,8 +193,8 @@ def look(store, attempt, entries=(), *, adapter=None, complete=True):
     """Look once: the list has `entries` above a message of ours that is older."""
     seen = ListScan({FIRST_NUMBER + n for n in range(10)})
     page = ListPage(entries=(*entries, listed("older", 1)), next_page=None)
-    seen.add(page, {"older": NOW - timedelta(hours=1)})
-    seen.complete = complete
+    seen.add_page(page, {"older": NOW - timedelta(hours=1)})
+    seen.is_complete = complete
     with store.read() as conn:
         doubtful = doubts.load_doubtful(conn, attempt)
     with store.write() as conn:

@@ -63,12 +63,12 @@ def test_it_answers_and_leaves_nothing_behind(path):
     with EmbeddedBroker(path) as broker:
         client = redis_client(broker.url)
         assert client.ping()
-        assert broker.alive()
+        assert broker.is_alive()
         assert path.parent.stat().st_mode & 0o777 == 0o700
         pid = broker.pid
         client.close()
     assert not path.parent.exists()
-    assert not broker.alive()
+    assert not broker.is_alive()
     assert pid is not None
     assert not is_running(pid)
 
@@ -114,7 +114,7 @@ def test_a_dead_server_is_started_again_by_its_holder(path):
     with EmbeddedBroker(path) as broker:
         former = broker.pid
         os.kill(former, signal.SIGKILL)
-        wait_until(lambda: not broker.alive())
+        wait_until(lambda: not broker.is_alive())
         assert broker.restart_if_dead()
         assert broker.pid != former
         assert not broker.restart_if_dead()
@@ -126,10 +126,10 @@ def test_a_server_that_ends_again_and_again_is_an_error(path):
     with EmbeddedBroker(path) as broker:
         for _ in range(4):
             os.kill(broker.pid, signal.SIGKILL)
-            wait_until(lambda: not broker.alive())
+            wait_until(lambda: not broker.is_alive())
             broker.restart_if_dead()
         os.kill(broker.pid, signal.SIGKILL)
-        wait_until(lambda: not broker.alive())
+        wait_until(lambda: not broker.is_alive())
         with pytest.raises(BrokerError, match="ended 5 times"):
             broker.restart_if_dead()
     assert not path.parent.exists()
@@ -145,7 +145,7 @@ def test_kill_9_of_the_holder_ends_the_server_and_frees_the_path(path):
     wait_until(lambda: not is_running(server))
     assert path.parent.exists()
     with EmbeddedBroker(path) as broker:
-        assert broker.alive()
+        assert broker.is_alive()
 
 
 def test_a_server_that_outlived_its_holder_is_ended_and_replaced(path):
@@ -160,7 +160,7 @@ def test_a_server_that_outlived_its_holder_is_ended_and_replaced(path):
         with EmbeddedBroker(path) as broker:
             assert orphan.wait(10) == 0
             assert broker.pid != orphan.pid
-            assert broker.alive()
+            assert broker.is_alive()
     finally:
         orphan.kill()
         orphan.wait()

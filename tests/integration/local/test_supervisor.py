@@ -40,8 +40,8 @@ PROGRAM = """
     from dispatcher.local.supervisor import Child, Supervisor
     argv = [sys.executable, "-c", sys.argv[1]]
     with Supervisor(lambda text: print(text, flush=True)) as supervisor:
-        supervisor.add(Child(name="child", argv=argv, ready_pattern="ready"))
-        supervisor.run_until(lambda: supervisor.ready("child"))
+        supervisor.add_child(Child(name="child", argv=argv, ready_pattern="ready"))
+        supervisor.run_until(lambda: supervisor.are_ready("child"))
         print("all ready", flush=True)
         supervisor.run_until(lambda: False)
         print("ending", flush=True)
@@ -78,7 +78,7 @@ def test_output_is_shown_under_the_childs_name_stderr_too():
         time.sleep(60)
     """
     with Supervisor(said.append) as supervisor:
-        supervisor.add(Child(name="worker", argv=python(code)))
+        supervisor.add_child(Child(name="worker", argv=python(code)))
         run_until(supervisor, lambda: len(said) >= 2)
     assert said == ["worker| one", "worker| two"]
 
@@ -87,9 +87,11 @@ def test_hidden_lines_are_not_shown_but_can_make_ready():
     said: list[str] = []
     code = "import time; print('INFO ready'); print('WARNING late', flush=True); time.sleep(60)"
     with Supervisor(said.append) as supervisor:
-        supervisor.add(Child(name="w", argv=python(code), ready_pattern="ready$", hide="^INFO"))
+        supervisor.add_child(
+            Child(name="w", argv=python(code), ready_pattern="ready$", hide="^INFO")
+        )
         run_until(supervisor, lambda: bool(said))
-        assert supervisor.ready("w")
+        assert supervisor.are_ready("w")
     assert said == ["w| WARNING late"]
 
 
@@ -106,17 +108,17 @@ def test_a_child_is_not_ready_before_it_says_so(tmp_path):
     """
     said: list[str] = []
     with Supervisor(said.append) as supervisor:
-        supervisor.add(Child(name="w", argv=python(code, go), ready_pattern="ready"))
+        supervisor.add_child(Child(name="w", argv=python(code, go), ready_pattern="ready"))
         run_until(supervisor, lambda: "w| starting" in said)
-        assert not supervisor.ready("w")
+        assert not supervisor.are_ready("w")
         go.touch()
-        run_until(supervisor, lambda: supervisor.ready("w"))
+        run_until(supervisor, lambda: supervisor.are_ready("w"))
 
 
 def test_half_a_line_is_shown_when_the_child_ends():
     said: list[str] = []
     with Supervisor(said.append) as supervisor:
-        supervisor.add(Child(name="w", argv=python("print('no line end', end='')")))
+        supervisor.add_child(Child(name="w", argv=python("print('no line end', end='')")))
         run_until(supervisor, lambda: bool(said))
     assert said[0] == "w| no line end"
 
@@ -135,15 +137,15 @@ def test_a_child_that_ends_is_started_again_and_ready_again(tmp_path):
     said: list[str] = []
     with Supervisor(said.append, first_delay_s=0.01) as supervisor:
         argv = python(code, tmp_path / "mark")
-        supervisor.add(Child(name="w", argv=argv, ready_pattern="life 2"))
-        run_until(supervisor, lambda: supervisor.ready("w"))
+        supervisor.add_child(Child(name="w", argv=argv, ready_pattern="life 2"))
+        run_until(supervisor, lambda: supervisor.are_ready("w"))
     assert said == ["w| life 1", "w ended (status 7), restart in 0.0 s", "w| life 2"]
 
 
 def test_the_delay_grows_and_the_fifth_end_is_an_error_with_the_last_lines():
     said: list[str] = []
     with Supervisor(said.append, first_delay_s=0.1) as supervisor:
-        supervisor.add(Child(name="w", argv=python("raise SystemExit('no such broker')")))
+        supervisor.add_child(Child(name="w", argv=python("raise SystemExit('no such broker')")))
         with pytest.raises(ChildFailed, match=r"w ended 5 times within 30 s:\n  no such broker"):
             supervisor.run_until(before(20))
     assert said.count("w| no such broker") == 5
@@ -153,7 +155,7 @@ def test_the_delay_grows_and_the_fifth_end_is_an_error_with_the_last_lines():
 
 def test_a_program_that_does_not_exist_is_named():
     with Supervisor(lambda _: None, first_delay_s=0.01) as supervisor:
-        supervisor.add(Child(name="w", argv=["/no/such/program"]))
+        supervisor.add_child(Child(name="w", argv=["/no/such/program"]))
         with pytest.raises(ChildFailed, match="/no/such/program"):
             supervisor.run_until(before(20))
 
@@ -164,8 +166,8 @@ def test_lower_waves_have_ended_before_higher_ones_are_asked_to(tmp_path):
     with Supervisor(said.append) as supervisor:
         for name, wave in (("flower", 2), ("worker", 1), ("beat", 0)):
             argv = python(NOTES_ITS_END, notes, name)
-            supervisor.add(Child(name=name, argv=argv, ready_pattern="ready", wave=wave))
-        run_until(supervisor, lambda: supervisor.ready("flower", "worker", "beat"))
+            supervisor.add_child(Child(name=name, argv=argv, ready_pattern="ready", wave=wave))
+        run_until(supervisor, lambda: supervisor.are_ready("flower", "worker", "beat"))
     assert notes.read_text().split() == ["beat", "worker", "flower"]
 
 
@@ -173,8 +175,8 @@ def test_a_child_that_ignores_sigterm_is_killed_after_its_grace():
     said: list[str] = []
     argv = python(IGNORES_SIGTERM)
     with Supervisor(said.append) as supervisor:
-        supervisor.add(Child(name="w", argv=argv, ready_pattern="ready", grace_s=0.1))
-        run_until(supervisor, lambda: supervisor.ready("w"))
+        supervisor.add_child(Child(name="w", argv=argv, ready_pattern="ready", grace_s=0.1))
+        run_until(supervisor, lambda: supervisor.are_ready("w"))
     assert said[-1] == "w is killed: it had not ended"
 
 
@@ -190,8 +192,8 @@ def test_a_child_with_much_to_say_at_its_end_is_not_blocked_by_its_pipe():
     """
     said: list[str] = []
     with Supervisor(said.append) as supervisor:
-        supervisor.add(Child(name="w", argv=python(code), ready_pattern="ready", grace_s=30))
-        run_until(supervisor, lambda: supervisor.ready("w"))
+        supervisor.add_child(Child(name="w", argv=python(code), ready_pattern="ready", grace_s=30))
+        run_until(supervisor, lambda: supervisor.are_ready("w"))
     assert sum(line.count("x") for line in said) == 1_000_000
     assert "killed" not in said[-1]
 
@@ -202,7 +204,7 @@ def test_when_nobody_reads_the_output_any_more_everything_ends():
 
     others = psutil.Process().children()
     with Supervisor(say) as supervisor:
-        supervisor.add(Child(name="w", argv=python(SLEEPER)))
+        supervisor.add_child(Child(name="w", argv=python(SLEEPER)))
         assert supervisor.run_until(before(15)) is False
     assert set(psutil.Process().children()) <= set(others)
 

@@ -229,18 +229,18 @@ def test_what_else_is_known_of_a_number_counts_by_where_its_id_is_from(store):
     assert standing(store, attempt) == standing(store, attempt, ["id-0"])
     add_campaign(store, (1,))
     held, (open_attempt,) = submitting(store)
-    assert standing(store, attempt).busy
+    assert standing(store, attempt).has_open_request
     settle(store, held, open_attempt, verdict(accepted=[0]))
-    assert standing(store, attempt).held == {"id-0"}
+    assert standing(store, attempt).answered_ids == {"id-0"}
     add_campaign(store, (1,))
     _, other = in_doubt(store, seqs=(0,))
     find(store, other, [0])
-    assert standing(store, attempt, ["listed-0"]).matched == {"listed-0"}
-    assert standing(store, attempt, ["listed-0"]).held == {"id-0"}
+    assert standing(store, attempt, ["listed-0"]).matched_ids == {"listed-0"}
+    assert standing(store, attempt, ["listed-0"]).answered_ids == {"id-0"}
     with store.write() as conn:
         change(conn, MESSAGE, MESSAGE.c.attempt_id == open_attempt, provider_message_id=None)
     known = standing(store, attempt)
-    assert (known.nameless, known.held, known.busy) == (1, frozenset(), False)
+    assert (known.without_id, known.answered_ids, known.has_open_request) == (1, frozenset(), False)
 
 
 def test_another_accounts_messages_do_not_count(store):
@@ -248,7 +248,7 @@ def test_another_accounts_messages_do_not_count(store):
     _, attempt = in_doubt(store, seqs=(0,))
     add_campaign(store, (1,), account="other")
     submitting(store)
-    assert not standing(store, attempt).busy
+    assert not standing(store, attempt).has_open_request
 
 
 # --- Found ------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from tests.support.stores import (
     verdict,
 )
 
-POLICY = BreakerPolicy(breaker_after=2, lists_accepted=True, has_look=True)
+POLICY = BreakerPolicy(breaker_after=2, lists_accepted=True, can_be_probed=True)
 MUTE = POLICY._replace(has_look=False)
 
 

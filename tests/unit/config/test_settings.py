@@ -391,10 +391,10 @@ def test_literal_secrets_in_a_file_that_everybody_can_read_are_a_problem(
     file = folder / "dispatcher.toml"
     file.write_text(text, encoding="utf-8")
     file.chmod(mode)
-    problems = load_settings(file, ENV).problems()
+    problems = load_settings(file, ENV).find_problems()
     assert len(problems) == len(warned)
     assert all(place in problem for place, problem in zip(warned, problems, strict=True))
 
 
 def test_a_configuration_without_accounts_is_a_problem(folder):
-    assert load(folder, "").problems() == ["no account is configured: nothing can be sent"]
+    assert load(folder, "").find_problems() == ["no account is configured: nothing can be sent"]

@@ -17,7 +17,7 @@ from dispatcher.windows.schedule import ALWAYS, HORIZON, Schedule
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 10, 23, 6, 0, tzinfo=UTC)  # a Friday, 08:00 in Berlin
 HOUR = timedelta(hours=1)
-OFFICE = Schedule.of(["09:00-18:00"], [], BERLIN)
+OFFICE = Schedule.parse(["09:00-18:00"], [], BERLIN)
 
 
 def at(text):
@@ -70,7 +70,7 @@ def about(moment):
         (work(27 * 36_000, OFFICE), TEN, "2026-10-25T17:00"),
         (work(28 * 36_000, OFFICE), TEN, "2026-10-26T09:00"),
         # Over the hour that comes twice: 01:00 to 04:00 are four hours.
-        (work(4 * 36_000, Schedule.of(["2026-10-25 01:00-04:00"], [], BERLIN)), TEN,
+        (work(4 * 36_000, Schedule.parse(["2026-10-25 01:00-04:00"], [], BERLIN)), TEN,
          "2026-10-25T03:00"),
         # 36,000 may leave today, and 50,000 on every day from local midnight, 22:00 UTC.
         (work(50_000), replace(TEN, daily_limit=50_000, used_today=14_000, day_zone=BERLIN),
@@ -122,9 +122,9 @@ def test_campaigns_share_an_account(own, others, first, finish):
 
 def test_recipients_of_several_zones_wait_for_their_own_windows():
     lanes = (
-        pending(36_000, Schedule.of(["09:00-18:00"], [], ZoneInfo("Asia/Kolkata"))),  # 03:30 UTC
+        pending(36_000, Schedule.parse(["09:00-18:00"], [], ZoneInfo("Asia/Kolkata"))),  # 03:30 UTC
         pending(72_000, OFFICE),  # 07:00 UTC
-        pending(36_000, Schedule.of(["09:00-18:00"], [], ZoneInfo("America/New_York"))),  # 13:00
+        pending(36_000, Schedule.parse(["09:00-18:00"], [], ZoneInfo("America/New_York"))),  # 13:00
     )
     found = simulate_campaign(CampaignWorkload(pending=lanes), [], TEN, NOW)
     assert found.first_at == NOW
@@ -133,7 +133,7 @@ def test_recipients_of_several_zones_wait_for_their_own_windows():
     assert abs(found.finish_at - at("2026-10-23T09:00")) < timedelta(seconds=0.01)
 
 
-WEEKEND = Schedule.of(["sat,sun 10:00-12:00"], [], BERLIN)
+WEEKEND = Schedule.parse(["sat,sun 10:00-12:00"], [], BERLIN)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ WEEKEND = Schedule.of(["sat,sun 10:00-12:00"], [], BERLIN)
                      reason="the campaign has expired already"),
         ),
         (
-            work(500, WEEKEND.intersect(Schedule.of(["mon-fri 09:00-18:00"], [], BERLIN))), [], TEN,
+            work(500, WEEKEND.intersect(Schedule.parse(["mon-fri 09:00-18:00"], [], BERLIN))), [], TEN,
             Forecast(finish_at=None, first_at=None, lapsed=0,
                      reason="the windows do not open again within 2 years for 500 messages"),
         ),
@@ -225,7 +225,7 @@ def test_what_a_campaign_waits_for_is_told(own, others, pace, waits):
             "the windows do not open before the campaign expires",
         ),
         (
-            work(1, Schedule.of(["2020-01-01 09:00-10:00"], [], BERLIN)),
+            work(1, Schedule.parse(["2020-01-01 09:00-10:00"], [], BERLIN)),
             "the windows do not open again within 2 years for 1 message",
         ),
     ],
@@ -311,8 +311,8 @@ campaigns = st.builds(
     st.integers(200, 900),
     st.sampled_from([
         ALWAYS,
-        Schedule.of(["08:00-08:20", "08:35-10:00", "23:50-00:10"], [], BERLIN),
-        Schedule.of(["2026-10-23 08:10-08:30", "sat,sun 01:00-04:00"], [], BERLIN),
+        Schedule.parse(["08:00-08:20", "08:35-10:00", "23:50-00:10"], [], BERLIN),
+        Schedule.parse(["2026-10-23 08:10-08:30", "sat,sun 01:00-04:00"], [], BERLIN),
     ]),
     parts=st.sampled_from([1, 2, 3]),
     priority=st.integers(0, 1),

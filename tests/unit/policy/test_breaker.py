@@ -24,9 +24,9 @@ from dispatcher.status import AttemptOutcome, Kind
 from dispatcher.types import Balance
 
 NOW = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
-LISTED = BreakerPolicy(breaker_after=3, lists_accepted=True, has_look=True)
-UNLISTED = BreakerPolicy(breaker_after=3, lists_accepted=False, has_look=True)
-MUTE = BreakerPolicy(breaker_after=3, lists_accepted=False, has_look=False)
+LISTED = BreakerPolicy(breaker_after=3, lists_accepted=True, can_be_probed=True)
+UNLISTED = BreakerPolicy(breaker_after=3, lists_accepted=False, can_be_probed=True)
+MUTE = BreakerPolicy(breaker_after=3, lists_accepted=False, can_be_probed=False)
 
 
 def told(health, *signs, policy=LISTED, is_probe=False, random=lambda: 0.5):

@@ -32,11 +32,11 @@ budgets = st.tuples(st.integers(-2, 30), st.one_of(st.none(), st.floats(0.5, 100
 def run(given_campaigns, slots, rate=None, messages_left=None):
     """The chosen (campaign, batch) in order; a batch's id is its place in its campaign."""
     contenders = [
-        QueuedCampaign(campaign_id=n, rank=rank, served=served)
+        QueuedCampaign(campaign_id=n, rank=rank, virtual_time=served)
         for n, (rank, served, _) in enumerate(given_campaigns)
     ]
     lanes = [] if rate is None else [RateUsage(Unit.MESSAGES, rate)]
-    budget = Budget(slots=slots, lanes=lanes, messages_left=messages_left)
+    budget = Budget(slots=slots, rates=lanes, messages_left=messages_left)
 
     def due(campaign_id):
         sizes = given_campaigns[campaign_id][2]
@@ -83,7 +83,7 @@ def test_among_equals_nobody_is_ahead_by_more_than_one_batch(given_campaigns, sl
             if a.rank != b.rank or not has_left or not taken[a.campaign_id]:
                 continue
             last = [batch.size for campaign, batch in chosen if campaign == a.campaign_id][-1]
-            assert a.served - last <= b.served
+            assert a.virtual_time - last <= b.virtual_time
 
 
 @given(campaigns, st.integers(0, 30))
@@ -91,7 +91,7 @@ def test_what_a_campaign_was_served_is_counted_in_messages(given_campaigns, slot
     chosen, contenders = run(given_campaigns, slots)
     for one in contenders:
         served = sum(batch.size for campaign, batch in chosen if campaign == one.campaign_id)
-        assert one.served == given_campaigns[one.campaign_id][1] + served
+        assert one.virtual_time == given_campaigns[one.campaign_id][1] + served
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_the_days_rest_ends_the_release(messages_left, count):
 
 def test_a_campaign_whose_own_rate_is_used_up_lets_the_others_pass():
     slow = QueuedCampaign(
-        campaign_id=0, rank=-1, served=0, lane=RateUsage(Unit.MESSAGES, 10, ahead_s=1)
+        campaign_id=0, rank=-1, virtual_time=0, own_rate=RateUsage(Unit.MESSAGES, 10, ahead_s=1)
     )
-    fast = QueuedCampaign(campaign_id=1, rank=0, served=0)
+    fast = QueuedCampaign(campaign_id=1, rank=0, virtual_time=0)
     chosen = select_batches(
         [slow, fast], lambda _: iter([DueBatch(n, 10) for n in range(3)]), Budget(9)
     )
@@ -119,8 +119,8 @@ def test_a_campaign_whose_own_rate_is_used_up_lets_the_others_pass():
 def test_a_batch_pays_each_rate_in_its_own_unit(unit, cost):
     batch = DueBatch(1, 7, requests=2, parts=14)
     lane = RateUsage(unit, per_second=2, ahead_s=-5)
-    budget = Budget(slots=5, lanes=[lane], messages_left=20)
-    budget.take(batch)
+    budget = Budget(slots=5, rates=[lane], messages_left=20)
+    budget.book_batch(batch)
     assert lane.ahead_s == cost / 2  # a rate that was idle has saved nothing up
     assert (budget.slots, budget.messages_left) == (3, 13)
 
@@ -137,15 +137,15 @@ def test_a_batch_pays_each_rate_in_its_own_unit(unit, cost):
 )
 def test_the_requests_of_a_batch_all_have_a_place_or_it_is_alone(slots, requests, released):
     due = [DueBatch(n, 1, requests=needed) for n, needed in enumerate(requests)]
-    contender = QueuedCampaign(campaign_id=0, rank=0, served=0)
+    contender = QueuedCampaign(campaign_id=0, rank=0, virtual_time=0)
     chosen = select_batches([contender], lambda _: iter(due), Budget(slots))
     assert [batch.id for _, batch in chosen] == released
 
 
 def test_a_large_batch_waits_for_its_places_and_nobody_passes_it():
     budget = Budget(4)
-    budget.take(DueBatch(9, 1, requests=3))
-    large, small = QueuedCampaign(campaign_id=0, rank=0, served=0), QueuedCampaign(1, 0, 5)
+    budget.book_batch(DueBatch(9, 1, requests=3))
+    large, small = QueuedCampaign(campaign_id=0, rank=0, virtual_time=0), QueuedCampaign(1, 0, 5)
     due = {0: [DueBatch(0, 1, requests=2)], 1: [DueBatch(1, 1)]}
     assert list(select_batches([large, small], lambda n: iter(due[n]), budget)) == []
 

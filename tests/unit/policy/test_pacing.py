@@ -94,7 +94,7 @@ def test_stalls_that_the_lead_covers_cost_no_time():
 )  # fmt: skip
 def test_lateness_does_not_pass_the_rate(spacing_s, dues_and_times, leave):
     door = LatenessGuard()
-    left = [door.lets_out(due, spacing_s, now) for due, now in dues_and_times]
+    left = [door.allows(due, spacing_s, now) for due, now in dues_and_times]
     assert left == [bool(each) for each in leave]
 
 
@@ -108,7 +108,7 @@ def test_whatever_stalls_at_most_a_request_more_than_the_rate_leaves_in_a_second
     for n in range(round(20 / pays_s)):
         due = n * pays_s
         now = max([due] + [at + long for at, long in stalls if at <= due < at + long])
-        if door.lets_out(due, pays_s, now):
+        if door.allows(due, pays_s, now):
             left.append((now, 1))
     assert at_most_in_a_second(left) <= 1 / pays_s + 1
 
@@ -122,7 +122,7 @@ def test_two_processes_that_are_late_now_and_then_do_not_pass_the_rate_together(
         of = chosen.randrange(2)
         was_late[of] = not was_late[of] and chosen.random() < 0.1
         now = n * pays_s + chosen.uniform(*((0.02, 0.5) if was_late[of] else (0, 0.02)))
-        if doors[of].lets_out(n * pays_s, pays_s, now):
+        if doors[of].allows(n * pays_s, pays_s, now):
             left.append((now, 1))
     assert at_most_in_a_second(sorted(left)) <= 1 / pays_s + 1
 
@@ -134,7 +134,7 @@ def test_processes_that_are_always_late_use_the_rate_all_the_same(late_s, pays_s
     doors, left = (LatenessGuard(), LatenessGuard()), []
     for n in range(2000):
         now = n * pays_s + late_s + chosen.uniform(0, 0.004)
-        if doors[chosen.randrange(2)].lets_out(n * pays_s, pays_s, now):
+        if doors[chosen.randrange(2)].allows(n * pays_s, pays_s, now):
             left.append((now, 1))
     assert len(left) >= 1990
     assert at_most_in_a_second(sorted(left)) <= 1 / pays_s * 1.03 + 1

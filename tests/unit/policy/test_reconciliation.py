@@ -53,18 +53,18 @@ NEWER = entry("newer", OTHER, seconds=20)
 def look(*pages, answered=ANSWERED, complete=True, numbers=(NUMBER,)):
     seen = ListScan(numbers)
     for page in pages or ((OLDER,),):
-        seen.add(ListPage(entries=tuple(page), next_page=None), answered)
-    seen.complete = complete
+        seen.add_page(ListPage(entries=tuple(page), next_page=None), answered)
+    seen.is_complete = complete
     return seen
 
 
 def find(seen, *, missed=False, standing=None, absence_provable=True, text=TEXT):
     (decision,) = decide_doubts(
-        [Doubt(seq=7, msisdn=NUMBER, text=text, missed=missed)],
+        [Doubt(seq=7, msisdn=NUMBER, text=text, was_missed=missed)],
         begun_at=BEGUN,
         sender=SENDER,
-        look=seen,
-        standings={NUMBER: standing or OtherMessages()},
+        scan=seen,
+        others={NUMBER: standing or OtherMessages()},
         absence_provable=absence_provable,
     )
     return decision
@@ -98,10 +98,10 @@ def test_what_was_found_brings_its_entry():
 @pytest.mark.parametrize(
     ("standing", "says"),
     [
-        (OtherMessages(held=frozenset({"a"})), ListFinding.MISSED),
-        (OtherMessages(matched=frozenset({"a"})), ListFinding.UNEXPLAINED),
-        (OtherMessages(nameless=1), ListFinding.UNEXPLAINED),
-        (OtherMessages(busy=True), ListFinding.UNKNOWN),
+        (OtherMessages(answered_ids=frozenset({"a"})), ListFinding.MISSED),
+        (OtherMessages(matched_ids=frozenset({"a"})), ListFinding.UNEXPLAINED),
+        (OtherMessages(without_id=1), ListFinding.UNEXPLAINED),
+        (OtherMessages(has_open_request=True), ListFinding.UNKNOWN),
     ],
 )
 def test_an_entry_that_is_or_may_be_somebody_elses_never_matches(standing, says):
@@ -109,7 +109,7 @@ def test_an_entry_that_is_or_may_be_somebody_elses_never_matches(standing, says)
 
 
 def test_an_entry_that_a_look_matched_to_another_text_is_explained():
-    standing = OtherMessages(matched=frozenset({"a"}))
+    standing = OtherMessages(matched_ids=frozenset({"a"}))
     assert (
         find(look([entry("a", text="Bye"), OLDER]), standing=standing).finding is ListFinding.MISSED
     )
@@ -117,7 +117,7 @@ def test_an_entry_that_a_look_matched_to_another_text_is_explained():
 
 def test_with_an_entry_more_than_messages_without_id_it_is_found():
     seen = look([entry("b", seconds=6), entry("a"), OLDER])
-    assert find(seen, standing=OtherMessages(nameless=1)).entry.provider_message_id == "a"
+    assert find(seen, standing=OtherMessages(without_id=1)).entry.provider_message_id == "a"
 
 
 def test_an_id_that_stands_for_two_numbers_proves_nothing():
@@ -127,7 +127,7 @@ def test_an_id_that_stands_for_two_numbers_proves_nothing():
 
 def test_an_entry_shown_twice_because_pages_shifted_is_one():
     seen = look([entry("a")], [entry("a"), OLDER])
-    assert find(seen, standing=OtherMessages(nameless=1)).finding is ListFinding.UNEXPLAINED
+    assert find(seen, standing=OtherMessages(without_id=1)).finding is ListFinding.UNEXPLAINED
 
 
 @pytest.mark.parametrize(
@@ -258,9 +258,9 @@ class World:
             if number == broken_after:
                 break
             page = ListPage(entries=tuple(entries[first : first + page_size]), next_page=None)
-            seen.add(page, self.answered)
-            if seen.reaches(oldest) or first + page_size >= len(entries):
-                seen.complete = True
+            seen.add_page(page, self.answered)
+            if seen.reaches_back_to(oldest) or first + page_size >= len(entries):
+                seen.is_complete = True
                 break
         for request in sorted(doubtful, key=lambda r: r.begun):
             self.settle(request, seen)
@@ -270,11 +270,14 @@ class World:
             n for n in request.recipients if n not in request.found | dict.fromkeys(request.absent)
         ]
         said = decide_doubts(
-            [Doubt(seq=n, msisdn=n, text=request.text, missed=n in request.missed) for n in left],
+            [
+                Doubt(seq=n, msisdn=n, text=request.text, was_missed=n in request.missed)
+                for n in left
+            ],
             begun_at=at(request.begun),
             sender=SENDER,
-            look=seen,
-            standings={n: self.standing(n, request) for n in left},
+            scan=seen,
+            others={n: self.standing(n, request) for n in left},
             absence_provable=True,
         )
         for one in said:
@@ -289,9 +292,9 @@ class World:
     def standing(self, number, request):
         matched = {r.found[number] for r in self.requests if number in r.found}
         return OtherMessages(
-            held=frozenset(self.held[number]),
-            matched=frozenset(matched),
-            nameless=len(self.nameless[number]),
+            answered_ids=frozenset(self.held[number]),
+            matched_ids=frozenset(matched),
+            without_id=len(self.nameless[number]),
         )
 
 

@@ -20,10 +20,10 @@ def outcomes(name, text):
     """(row number, state, number, text) of every row, as an import would decide."""
     reader, seen = NumberReader(EXPECTED["country"]), set()
     with open_recipients(SAMPLES / name) as file:
-        template = TextTemplate.parse(text).bind(file.headers)
+        template = TextTemplate.parse(text).bind_columns(file.headers)
         for row in file:
             try:
-                msisdn, rendered = reader.read(row.phone), template.render(row.cells)
+                msisdn, rendered = reader.read(row.phone), template.render_row(row.cells)
             except (MsisdnError, RenderError):
                 yield row.number, "invalid", None, None
                 continue

@@ -11,7 +11,7 @@ HEADERS = ["Phone", "Name", "City"]
 
 
 def render(text, cells, headers=HEADERS):
-    return TextTemplate.parse(text).bind(headers).render(cells)
+    return TextTemplate.parse(text).bind_columns(headers).render_row(cells)
 
 
 @pytest.mark.parametrize(
@@ -91,27 +91,27 @@ def test_a_malformed_placeholder_is_refused_with_its_place(text, shown):
 
 def test_fields_are_the_distinct_names_as_first_written():
     template = TextTemplate.parse("{{City}} {{ name |x}} {{city}} {{Order No}}")
-    assert template.fields == ("City", "name", "Order No")
+    assert template.field_names == ("City", "name", "Order No")
 
 
 def test_columns_are_in_the_order_of_the_fields_and_are_all_that_is_kept():
-    bound = TextTemplate.parse("{{City}} {{name}} {{city|x}}").bind(HEADERS)
+    bound = TextTemplate.parse("{{City}} {{name}} {{city|x}}").bind_columns(HEADERS)
     assert bound.columns == (2, 1)
-    assert bound.values(["9820011223", " Asha "]) == ["", "Asha"]
+    assert bound.used_values(["9820011223", " Asha "]) == ["", "Asha"]
     assert bound.render_values(["Pune", "Asha"]) == "Pune Asha Pune"
 
 
 @pytest.mark.parametrize("text", ["{{nmae}}", "{{nmae|there}}"])
 def test_a_placeholder_without_a_column_is_refused_even_with_a_default(text):
     with pytest.raises(Refused) as caught:
-        TextTemplate.parse(text).bind(HEADERS)
+        TextTemplate.parse(text).bind_columns(HEADERS)
     assert caught.value.message == "the text uses {{nmae}}, and the file has no such column"
     assert caught.value.hint == "did you mean 'Name'? the columns are: Phone, Name, City"
 
 
 def test_a_placeholder_like_no_column_lists_the_columns():
     with pytest.raises(Refused) as caught:
-        TextTemplate.parse("{{zzz}}").bind(HEADERS)
+        TextTemplate.parse("{{zzz}}").bind_columns(HEADERS)
     assert caught.value.hint == "the columns are: Phone, Name, City"
 
 
@@ -119,7 +119,7 @@ def test_two_columns_of_one_name_are_refused_only_where_used():
     headers = ["Phone", "Name", "name ", "City"]
     assert render("{{city}}", ["1", "a", "b", "Pune"], headers) == "Pune"
     with pytest.raises(Refused, match="has 2 such columns"):
-        TextTemplate.parse("{{name}}").bind(headers)
+        TextTemplate.parse("{{name}}").bind_columns(headers)
 
 
 def test_headers_match_however_their_accents_are_composed():

@@ -146,7 +146,7 @@ def test_a_wrong_blackout_is_refused(text):
     ],
 )
 def test_what_is_open_when(windows, blackouts, at, is_open):
-    schedule = Schedule.of(windows, blackouts, PARIS)
+    schedule = Schedule.parse(windows, blackouts, PARIS)
     assert schedule.is_open(local(at, PARIS)) is is_open
     assert schedule.is_open(local(at, PARIS).astimezone(UTC)) is is_open
 
@@ -166,13 +166,13 @@ def test_what_is_open_when(windows, blackouts, at, is_open):
     ],
 )
 def test_an_edge_in_a_gap_or_a_fold_has_its_place(window, start, end):
-    schedule = Schedule.of([window], [], BERLIN)
-    found = list(schedule.open_stretches(utc(start) - DAY, utc(end) + DAY))
+    schedule = Schedule.parse([window], [], BERLIN)
+    found = list(schedule.open_spans(utc(start) - DAY, utc(end) + DAY))
     assert found == [(utc(start), utc(end))]
 
 
 def test_a_window_that_the_clock_skips_does_not_open():
-    schedule = Schedule.of(["2027-03-28 02:10-02:50"], [], BERLIN)
+    schedule = Schedule.parse(["2027-03-28 02:10-02:50"], [], BERLIN)
     assert schedule.next_open(utc("2027-01-01"), utc("2028-01-01")) is None
 
 
@@ -180,7 +180,7 @@ def test_a_window_that_the_clock_skips_does_not_open():
 
 
 def test_the_next_opening_is_now_when_open_and_the_first_second_when_closed():
-    schedule = Schedule.of(["mon-fri 09:00-18:00"], ["2026-12-25"], KOLKATA)
+    schedule = Schedule.parse(["mon-fri 09:00-18:00"], ["2026-12-25"], KOLKATA)
     limit = utc("2027-01-01")
     noon = local("2026-12-24T12:00:00.5", KOLKATA)
     assert schedule.next_open(noon, limit) == noon
@@ -194,7 +194,7 @@ def test_the_next_opening_is_now_when_open_and_the_first_second_when_closed():
 
 
 def test_what_is_open_closes_at_the_end_of_its_stretch_across_days():
-    schedule = Schedule.of(["fri 18:00-24:00", "sat 00:00-24:00", "sun 00:00-06:00"], [], PARIS)
+    schedule = Schedule.parse(["fri 18:00-24:00", "sat 00:00-24:00", "sun 00:00-06:00"], [], PARIS)
     assert schedule.closes_at(local("2026-12-25T20:00", PARIS)) == local("2026-12-27T06:00", PARIS)
     closed = local("2026-12-27T06:00", PARIS)
     assert schedule.closes_at(closed) == closed
@@ -202,69 +202,69 @@ def test_what_is_open_closes_at_the_end_of_its_stretch_across_days():
 
 @pytest.mark.parametrize("windows", [[], ["daily 00:00-24:00"], ["06:00-18:00", "18:00-06:00"]])
 def test_what_is_always_open_never_closes(windows):
-    schedule = Schedule.of(windows, [], PARIS)
+    schedule = Schedule.parse(windows, [], PARIS)
     assert schedule == ALWAYS
     now = utc("2026-10-01T12:00:00.25")
     assert schedule.closes_at(now) is None
     assert schedule.next_open(now) == now
-    assert list(schedule.open_stretches(now, now + DAY)) == [(now, now + DAY)]
-    assert list(schedule.open_stretches(now, now)) == []
+    assert list(schedule.open_spans(now, now + DAY)) == [(now, now + DAY)]
+    assert list(schedule.open_spans(now, now)) == []
 
 
 def test_a_blackout_beyond_the_horizon_is_not_awaited():
-    assert Schedule.of([], ["2036-12-25"], PARIS).closes_at(utc("2026-01-01")) is None
-    near = Schedule.of([], ["2026-12-25"], PARIS).closes_at(utc("2026-01-01"))
+    assert Schedule.parse([], ["2036-12-25"], PARIS).closes_at(utc("2026-01-01")) is None
+    near = Schedule.parse([], ["2026-12-25"], PARIS).closes_at(utc("2026-01-01"))
     assert near == local("2026-12-25T00:00", PARIS)
 
 
 def test_hours_that_never_meet_never_open():
-    weekdays = Schedule.of(["mon-fri 09:00-18:00"], [], PARIS)
-    weekend = Schedule.of(["sat,sun 09:00-18:00"], [], PARIS)
+    weekdays = Schedule.parse(["mon-fri 09:00-18:00"], [], PARIS)
+    weekend = Schedule.parse(["sat,sun 09:00-18:00"], [], PARIS)
     never = weekdays.intersect(weekend)
     assert never.next_open(utc("2026-01-01")) is None
-    assert list(never.open_stretches(utc("2026-01-01"), utc("9000-01-01"))) == []
+    assert list(never.open_spans(utc("2026-01-01"), utc("9000-01-01"))) == []
 
 
 def test_what_opens_for_good_is_found_at_once():
-    schedule = Schedule.of([], ["2026-12-25"], UTC)
+    schedule = Schedule.parse([], ["2026-12-25"], UTC)
     assert schedule.next_open(utc("2026-12-25T12:00")) == utc("2026-12-26")
 
 
 def test_dates_far_ahead_are_found_and_past_ones_end_the_search():
-    far = Schedule.of(["2049-05-01 10:00-12:00"], [], UTC)
+    far = Schedule.parse(["2049-05-01 10:00-12:00"], [], UTC)
     assert far.next_open(utc("2026-01-01")) == utc("2049-05-01T10:00")
     assert far.next_open(utc("2049-05-02")) is None
-    assert list(far.open_stretches(utc("2026-01-01"), utc("9000-01-01"))) == [
+    assert list(far.open_spans(utc("2026-01-01"), utc("9000-01-01"))) == [
         (utc("2049-05-01T10:00"), utc("2049-05-01T12:00"))
     ]
 
 
 def test_stretches_are_cut_at_both_ends_and_come_one_by_one():
-    schedule = Schedule.of(["daily 09:00-18:00"], [], UTC)
-    stretches = schedule.open_stretches(utc("2026-01-01T10:30:00.5"), utc("9000-01-01"))
+    schedule = Schedule.parse(["daily 09:00-18:00"], [], UTC)
+    stretches = schedule.open_spans(utc("2026-01-01T10:30:00.5"), utc("9000-01-01"))
     assert next(stretches) == (utc("2026-01-01T10:30:00.5"), utc("2026-01-01T18:00"))
     assert next(stretches) == (utc("2026-01-02T09:00"), utc("2026-01-02T18:00"))
-    last = list(schedule.open_stretches(utc("2026-01-01T10:30"), utc("2026-01-02T09:00:01")))[-1]
+    last = list(schedule.open_spans(utc("2026-01-01T10:30"), utc("2026-01-02T09:00:01")))[-1]
     assert last == (utc("2026-01-02T09:00"), utc("2026-01-02T09:00:01"))
 
 
 def test_a_time_without_zone_is_refused():
-    for schedule in (ALWAYS, Schedule.of(["daily 09:00-18:00"], [], UTC)):
+    for schedule in (ALWAYS, Schedule.parse(["daily 09:00-18:00"], [], UTC)):
         for call in (schedule.is_open, schedule.next_open, schedule.closes_at):
             with pytest.raises(ValueError, match="without zone"):
                 call(datetime.fromisoformat("2026-01-01"))
 
 
 def test_several_zones_are_open_where_all_of_them_are():
-    schedule = Schedule.of(["09:00-18:00"], [], PARIS)
-    coasts = schedule.in_all([ZoneInfo("America/New_York"), ZoneInfo("America/Los_Angeles")])
+    schedule = Schedule.parse(["09:00-18:00"], [], PARIS)
+    coasts = schedule.in_all_zones([ZoneInfo("America/New_York"), ZoneInfo("America/Los_Angeles")])
     now = utc("2026-07-01T00:00")
-    assert next(coasts.open_stretches(now + DAY / 4, now + 2 * DAY)) == (
+    assert next(coasts.open_spans(now + DAY / 4, now + 2 * DAY)) == (
         utc("2026-07-01T16:00"),
         utc("2026-07-01T22:00"),
     )
     with pytest.raises(ValueError, match="need a time zone"):
-        schedule.in_all([])
+        schedule.in_all_zones([])
 
 
 # Against brute force
@@ -366,7 +366,7 @@ def test_every_change_of_every_zone_in_the_next_five_years_is_as_defined():
     for change in seen:
         since, until = change.at - 6 * HOUR, change.at + 6 * HOUR
         for window in around(change):
-            schedule = Schedule.of([window], [], change.zone)
+            schedule = Schedule.parse([window], [], change.zone)
             expected = check(schedule, since, until)
             asked = [schedule.is_open(since + i * MINUTE) for i in range(240, 480)]
             assert asked == expected[240:480], (change, window)
@@ -376,7 +376,7 @@ def test_an_open_minute_reads_inside_its_window_but_for_readings_that_come_twice
     for change in changes(years=5):
         low, high = sorted((change.old_reading, change.new_reading))
         for text in around(change):
-            schedule = Schedule.of([text], [], change.zone)
+            schedule = Schedule.parse([text], [], change.zone)
             (window,) = parse_windows([text])
             for step in range(-180, 180):
                 at = (change.at + step * MINUTE).astimezone(change.zone)
@@ -391,7 +391,7 @@ def test_an_open_minute_reads_inside_its_window_but_for_readings_that_come_twice
 def test_a_blacked_out_date_has_no_open_minute_in_any_zone():
     for change in changes(years=5):
         day = change.old_reading.date()
-        schedule = Schedule.of([], [str(day)], change.zone)
+        schedule = Schedule.parse([], [str(day)], change.zone)
         for step in range(-1500, 1500, 10):
             at = (change.at + step * MINUTE).astimezone(change.zone)
             assert not (at.date() == day and schedule.is_open(at))
@@ -414,7 +414,7 @@ def schedules(draw, near):
         for start, end in draw(st.lists(spans, max_size=3))
     ]
     blackouts = [some_date()] if draw(st.booleans()) else []
-    return Schedule.of(windows, blackouts, parse_zone(draw(zones)))
+    return Schedule.parse(windows, blackouts, parse_zone(draw(zones)))
 
 
 instants = st.one_of(
@@ -455,13 +455,13 @@ def test_a_schedule_survives_being_stored(data, at):
 
 
 def test_offsets_survive_being_stored():
-    schedule = Schedule.of(["09:00-18:00"], [], timezone(-timedelta(hours=3, minutes=30)))
+    schedule = Schedule.parse(["09:00-18:00"], [], timezone(-timedelta(hours=3, minutes=30)))
     assert schedule.to_json()[0]["zone"] == "-03:30"
     assert Schedule.from_json(schedule.to_json()) == schedule
 
 
 def test_the_horizon_counts_from_the_last_opening_not_from_the_start():
-    summers = Schedule.of(["2026-07-01 09:00-10:00", "2035-07-01 09:00-10:00"], [], UTC)
-    found = list(summers.open_stretches(utc("2026-06-01"), utc("2026-06-01") + HORIZON))
+    summers = Schedule.parse(["2026-07-01 09:00-10:00", "2035-07-01 09:00-10:00"], [], UTC)
+    found = list(summers.open_spans(utc("2026-06-01"), utc("2026-06-01") + HORIZON))
     assert len(found) == 1
     assert found[0][0].date() == date(2026, 7, 1)
