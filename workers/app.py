@@ -170,7 +170,7 @@ def _start_services(**_: Any) -> None:
     from workers.services import get_services
     from workers.watchdog import get_watchdog
 
-    get_services().runtime.open()
+    get_services().runtime.open_session()
     get_services().leases.start()
     get_watchdog().start()
 
@@ -179,7 +179,7 @@ def _start_services(**_: Any) -> None:
 def _note_received_task(**_: Any) -> None:
     from workers.watchdog import get_watchdog
 
-    get_watchdog().taken()
+    get_watchdog().note_received_task()
 
 
 @signals.worker_shutting_down.connect

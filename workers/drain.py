@@ -14,7 +14,7 @@ class DrainGate:
         self._closed = False
 
     @contextmanager
-    def enter(self) -> Iterator[bool]:
+    def enter_submission(self) -> Iterator[bool]:
         """Whether the work in the block may begin."""
         with self._changed:
             may_begin = not self._closed
@@ -26,7 +26,7 @@ class DrainGate:
                 self._inside -= may_begin
                 self._changed.notify_all()
 
-    def close(self, timeout_s: float) -> bool:
+    def close_and_wait(self, timeout_s: float) -> bool:
         """Let nobody in any more, and wait until all are out; False where they were too slow."""
         with self._changed:
             self._closed = True

@@ -45,14 +45,14 @@ class HttpRuntime:
         self._open: set[Future[HttpResponse]] = set()
         self._closed = False
 
-    def open(self) -> None:
+    def open_session(self) -> None:
         """Begin to make thread, loop and session, so that the first request leaves in time."""
         with self._lock:
             if not self._closed:
-                opening = self._client.open()
-                asyncio.run_coroutine_threadsafe(opening, self._loop or self._start())
+                opening = self._client.open_session()
+                asyncio.run_coroutine_threadsafe(opening, self._loop or self._start_loop())
 
-    def call(
+    def send_request(
         self, request: HttpRequest, *, timeout_s: float, departure: Departure = _AT_ONCE
     ) -> HttpResponse:
         """Send one request and wait for its answer. Raises as `HttpClient.send`.
@@ -60,7 +60,7 @@ class HttpRuntime:
         Cut short by `close()`, or by a loop that hangs, it is DOUBTFUL; after `close()` it is
         NotBegun. An exception that reaches the waiting thread cancels the request.
         """
-        future = self._submit(request, timeout_s, departure)
+        future = self._start_request(request, timeout_s, departure)
         try:
             return _await_response(future, timeout_s + self._grace_s)
         finally:
@@ -82,12 +82,12 @@ class HttpRuntime:
 
         Warning: a caller that stops early cancels what is on its way and never learns its fate.
         """
-        for group in self.call_groups(
+        for group in self.send_requests(
             requests, timeout_s=timeout_s, concurrency=concurrency, departures=departures
         ):
             yield from group
 
-    def call_groups(
+    def send_requests(
         self,
         requests: Iterable[HttpRequest],
         *,
@@ -103,7 +103,7 @@ class HttpRuntime:
         def start_next() -> None:
             for place, request in todo:
                 departure = departures[place] if departures is not None else _AT_ONCE
-                future = self._submit(request, timeout_s, departure)
+                future = self._start_request(request, timeout_s, departure)
                 places[future] = place
                 future.add_done_callback(ended.put)
                 break
@@ -140,7 +140,7 @@ class HttpRuntime:
         if loop is None or thread is None:
             return
         deadline = time.monotonic() + timeout_s
-        ending = asyncio.run_coroutine_threadsafe(self._end(), loop)
+        ending = asyncio.run_coroutine_threadsafe(self._cancel_requests(), loop)
         try:
             ending.result(timeout_s)
         except TimeoutError:
@@ -151,14 +151,14 @@ class HttpRuntime:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    async def _end(self) -> None:
+    async def _cancel_requests(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.close()
 
-    def _submit(
+    def _start_request(
         self, request: HttpRequest, timeout_s: float, departure: Departure
     ) -> "Future[HttpResponse]":
         with self._lock:
@@ -167,12 +167,12 @@ class HttpRuntime:
                 refused.set_exception(NotBegun("the worker is stopping: the request was not sent"))
                 return refused
             sending = self._client.send(request, timeout_s=timeout_s, departure=departure)
-            future = asyncio.run_coroutine_threadsafe(sending, self._loop or self._start())
+            future = asyncio.run_coroutine_threadsafe(sending, self._loop or self._start_loop())
             self._open.add(future)
         future.add_done_callback(self._open.discard)
         return future
 
-    def _start(self) -> asyncio.AbstractEventLoop:
+    def _start_loop(self) -> asyncio.AbstractEventLoop:
         loop = self._loop = _new_loop()
         # A daemon: a loop that hangs must not keep the process from ending.
         self._thread = threading.Thread(

@@ -35,7 +35,7 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def hold(self, claim: Claim) -> Iterator[None]:
+    def keep_renewed(self, claim: Claim) -> Iterator[None]:
         """Renew the claim's lease until the block ends."""
         key = (claim.id, claim.fence)
         with self._lock:
@@ -48,7 +48,9 @@ class Leases:
 
     def start(self) -> None:
         """Begin to renew."""
-        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self._thread = threading.Thread(
+            target=self._renew_until_stopped, name="leases", daemon=True
+        )
         self._thread.start()
 
     def stop(self) -> None:
@@ -62,11 +64,11 @@ class Leases:
         except DispatcherError as error:
             log.warning("the end of this worker could not be noted: %s", error)
 
-    def _run(self) -> None:
+    def _renew_until_stopped(self) -> None:
         while True:
             pause_s = self._every_s
             try:
-                self._renew()
+                self._renew_all()
             except DispatcherError as error:
                 log.error("leases could not be renewed: %s", error.in_one_line)
                 pause_s = min(_RETRY_S, pause_s)
@@ -76,7 +78,7 @@ class Leases:
             if self._stopped.wait(pause_s):
                 return
 
-    def _renew(self) -> None:
+    def _renew_all(self) -> None:
         with self._lock:
             held = list(self._held)
         with self._store.write() as conn:

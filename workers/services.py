@@ -35,7 +35,7 @@ class Services:
     limiter: RateLimiter
     runtime: HttpRuntime
     leases: Leases
-    witness: RollbackGuard
+    rollback_guard: RollbackGuard
     spill: Spill
     #: Submissions pass it, so that none begins once this process leaves.
     gate: DrainGate
@@ -53,11 +53,11 @@ class Services:
         slowest = max((a.timeout_s for a in self.settings.accounts.values()), default=0.0)
         return timedelta(seconds=slowest) + self.lease
 
-    def zone(self, account: str) -> ZoneInfo:
+    def zone_of(self, account: str) -> ZoneInfo:
         """The zone that an account's days are counted in."""
         return ZoneInfo(self.settings.account(account).timezone)
 
-    def provider(self, account: str) -> Provider:
+    def provider_of(self, account: str) -> Provider:
         """The adapter of a configured account. Raises ConfigError for an unknown one."""
         settings = self.settings.account(account)
         return provider_class(settings.provider)(settings)
@@ -80,7 +80,7 @@ def get_services() -> Services:
         limiter=RateLimiter(client),
         runtime=HttpRuntime(HttpClient(connections=connections)),
         leases=Leases(store, lease_s=lease_s, worker=name, concurrency=threads),
-        witness=RollbackGuard(store, client=client),
+        rollback_guard=RollbackGuard(store, client=client),
         spill=open_spill(store, loaded.worker.spill_dir),
         gate=DrainGate(),
         stopping=threading.Event(),

@@ -34,7 +34,7 @@ class StallDetector:
         self._after_s = after_s
         self._since: dict[tuple[int, int], float] = {}
 
-    def seen(
+    def find_late(
         self,
         queued: Iterable[tuple[int, int]],
         *,
@@ -70,21 +70,21 @@ class Watchdog:
 
     def start(self) -> None:
         """Begin to watch, until the process is asked to end."""
-        self.taken()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self.note_received_task()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
-    def taken(self) -> None:
+    def note_received_task(self) -> None:
         """A message came."""
         self._taken_at = time.monotonic()
 
-    def _run(self) -> None:
+    def _watch(self) -> None:
         while not self._services.stopping.is_set():
             try:
                 settled = self._services.spill.settle(self._services.store)
                 if settled:
                     log.info("%d answers of an earlier process were settled", settled)
-                late = self.look()
+                late = self.find_stalled()
             except DispatcherError as error:
                 log.warning("the watchdog could not look: %s", error.in_one_line)
             except Exception:
@@ -92,10 +92,10 @@ class Watchdog:
                 log.exception("the watchdog failed")
             else:
                 if late:
-                    self._end(late)
+                    self._end_process(late)
             self._services.stopping.wait(_PAUSE_S)
 
-    def look(self) -> list[int]:
+    def find_stalled(self) -> list[int]:
         """The batches that wait too long for this worker."""
         with self._services.store.read() as conn:
             # A store that is behind its witness hands nothing out: that is no stall of ours.
@@ -105,14 +105,14 @@ class Watchdog:
                 if is_held
                 else batches.queued_batches(conn, list(self._services.settings.accounts))
             )
-        return self._stall.seen(
+        return self._stall.find_late(
             queued,
             taken_at=self._taken_at,
-            broker_answers=bool(queued) and self._services.limiter.answers(),
+            broker_answers=bool(queued) and self._services.limiter.is_reachable(),
             now=time.monotonic(),
         )
 
-    def _end(self, late: list[int]) -> None:
+    def _end_process(self, late: list[int]) -> None:
         named = ", ".join(str(batch_id) for batch_id in late[:5])
         log.critical(
             "batches wait to be claimed (%s%s) and this worker took nothing for %.0f s, though the "
@@ -123,7 +123,7 @@ class Watchdog:
             EXIT_STALLED,
         )
         slowest = max((a.timeout_s for a in self._services.settings.accounts.values()), default=0.0)
-        self._services.gate.close(slowest + 15)
+        self._services.gate.close_and_wait(slowest + 15)
         self._services.stopping.set()
         self._services.leases.stop()
         logging.shutdown()

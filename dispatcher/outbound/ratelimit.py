@@ -37,11 +37,11 @@ class Bucket:
     floor_s: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.per_second > 0 and self.cost >= 0 and self.pays_for_s < _MAX_S):
+        if not (self.per_second > 0 and self.cost >= 0 and self.duration_s < _MAX_S):
             raise ValueError(f"bucket {self.key}: not a rate and a cost")
 
     @property
-    def pays_for_s(self) -> float:
+    def duration_s(self) -> float:
         """Seconds until the next request may start: the cost at the rate."""
         return self.cost / self.per_second
 
@@ -79,14 +79,14 @@ class RateLimiter:
         self._client = redis_client
         self._reserve = redis_client.register_script(_SCRIPT)
 
-    def answers(self) -> bool:
+    def is_reachable(self) -> bool:
         """Whether the Redis server answers now."""
         try:
             return bool(self._client.ping())
         except RedisError:
             return False
 
-    def reserve(self, buckets: Sequence[Bucket], *, max_wait_s: float) -> Reservation:
+    def reserve_start(self, buckets: Sequence[Bucket], *, max_wait_s: float) -> Reservation:
         """Reserve the earliest start that all `buckets` allow, unless it is over `max_wait_s` away.
 
         All of them are reserved, or none. Raises BrokerError where Redis does not answer: whether
@@ -99,7 +99,7 @@ class RateLimiter:
             return Reservation(granted=True, wait_s=0.0)
         arguments = [_to_microseconds(max_wait_s)]
         for bucket in buckets:
-            arguments += [_to_microseconds(bucket.pays_for_s), _to_microseconds(bucket.floor_s)]
+            arguments += [_to_microseconds(bucket.duration_s), _to_microseconds(bucket.floor_s)]
         try:
             granted, wait, *paid = self._reserve([_PREFIX + key for key in keys], arguments)
         except RedisError as error:

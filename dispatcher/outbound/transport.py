@@ -56,7 +56,7 @@ class Departure:
     not_before: float = 0.0
     begin_deadline: float | None = None
     not_after: float | None = None
-    lets_out: Callable[[float], bool] | None = None
+    may_leave: Callable[[float], bool] | None = None
 
 
 _AT_ONCE: Final = Departure()
@@ -105,9 +105,9 @@ class HttpClient:
     ) -> None:
         await self.close()
 
-    async def open(self) -> None:
+    async def open_session(self) -> None:
         """Make the session now, since that takes long; otherwise the first `send` does."""
-        self._open_session()
+        self._get_session()
 
     async def close(self) -> None:
         """Close every connection; a later `send` opens new ones."""
@@ -134,10 +134,10 @@ class HttpClient:
         exchange = _Exchange(host, departure, self._connect_timeout_s, self._clock)
         try:
             # Made once, which takes long: while the departure is waited for.
-            session = self._open_session()
+            session = self._get_session()
             await exchange.wait_for_departure()
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(session, request, exchange)
+                return await self._send_and_read(session, request, exchange)
         except ProviderError:
             raise
         # Whatever went wrong once there was a connection is a doubt, a library's bug included. The
@@ -145,7 +145,7 @@ class HttpClient:
         except Exception as error:  # noqa: BLE001
             raise _explain_failure(error, exchange) from None
 
-    async def _exchange(
+    async def _send_and_read(
         self, session: aiohttp.ClientSession, request: HttpRequest, exchange: "_Exchange"
     ) -> HttpResponse:
         try:
@@ -158,7 +158,7 @@ class HttpClient:
                 trace_request_ctx=exchange,
             )
             exchange.response = response
-            body = await self._read(response)
+            body = await self._read_body(response)
         except BaseException:
             exchange.cut_off()
             raise
@@ -168,7 +168,7 @@ class HttpClient:
         }
         return HttpResponse(status=response.status, headers=headers, body=body)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK):
             body += chunk
@@ -176,7 +176,7 @@ class HttpClient:
                 raise _AnswerTooLarge
         return bytes(body)
 
-    def _open_session(self) -> aiohttp.ClientSession:
+    def _get_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -246,7 +246,7 @@ class _Exchange:
             # More than once: uvloop's timers are up to 1.3 ms early.
             while (wait_s := departure.not_before - self._clock()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(wait_s)
-        if departure.lets_out is not None and not departure.lets_out(self._clock()):
+        if departure.may_leave is not None and not departure.may_leave(self._clock()):
             raise NotBegun(f"the request to {self.host} was late: it was not sent")
         self.check_deadline()
 

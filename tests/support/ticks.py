@@ -39,7 +39,7 @@ class Ticker:
             limiter=RateLimiter(client),
             runtime=None,
             leases=Leases(store, lease_s=60, worker="this", concurrency=1),
-            witness=RollbackGuard(store, client=client),
+            rollback_guard=RollbackGuard(store, client=client),
             spill=open_spill(store, folder),
             gate=DrainGate(),
             stopping=threading.Event(),

@@ -54,7 +54,7 @@ def begin_batch(services: Services, work: PreparedBatch) -> Start | float | None
         start_s = seconds_to_start(free_s)
         if start_s is None:
             return free_s
-        paid = {rate: start_s + rate.pays_for_s(work) for rate in rates.batch_rates(work)}
+        paid = {rate: start_s + rate.duration_s(work) for rate in rates.batch_rates(work)}
         timeout = timedelta(seconds=settings.timeout_s + DEADLINE_SLACK_S)
         terms = BeginConditions(
             gate=lambda row, at: send_permission(settings, row, work.claim.zone, at),
@@ -63,7 +63,7 @@ def begin_batch(services: Services, work: PreparedBatch) -> Start | float | None
             paid_for_s={rate.unit: s for rate, s in paid.items() if not rate.is_campaigns},
             campaign_paid_for_s=next((s for rate, s in paid.items() if rate.is_campaigns), None),
             daily_limit=settings.daily_limit,
-            day_until=end_of_day(now, services.zone(work.claim.account)),
+            day_until=end_of_day(now, services.zone_of(work.claim.account)),
         )
         seqs = [[recipient.seq for recipient in r.recipients] for r in work.requests]
         begun = attempts.begin_attempts(conn, work.claim, seqs, locked=locked, terms=terms, now=now)
@@ -99,5 +99,5 @@ def _plan_departures(
             not_before=start + late_s + offset,
             begin_deadline=start + offset + _FIRST_BYTE_S,
             not_after=min(closes, paid_until) if offset else closes,
-            lets_out=None if door is None else partial(door.allows, due, spacing),
+            may_leave=None if door is None else partial(door.allows, due, spacing),
         )

@@ -26,11 +26,11 @@ class Rate:
     per_second: float
     is_campaigns: bool = False
 
-    def pays_for_s(self, work: PreparedBatch) -> float:
+    def duration_s(self, work: PreparedBatch) -> float:
         """Seconds until the next batch may start at this rate."""
-        return sum(work.costs(self.unit)) / self.per_second
+        return sum(work.costs_in(self.unit)) / self.per_second
 
-    def key(self, work: PreparedBatch) -> str:
+    def bucket_key(self, work: PreparedBatch) -> str:
         """Each of a campaign's rates has its bucket: what was paid before is the store's to say."""
         if self.is_campaigns:
             return f"campaign {work.claim.campaign_id} at {self.per_second}"
@@ -59,14 +59,14 @@ def reserve_start(services: Services, work: PreparedBatch) -> Reservation:
     """Pay all rates in Redis, for the whole batch, or for none of it. Raises BrokerError."""
     buckets = [
         Bucket(
-            key=rate.key(work),
-            cost=float(sum(work.costs(rate.unit))),
+            key=rate.bucket_key(work),
+            cost=float(sum(work.costs_in(rate.unit))),
             per_second=rate.per_second,
             floor_s=seconds_ahead(rate.paid_until(work.account, work.campaign), work.at),
         )
         for rate in batch_rates(work)
     ]
-    return services.limiter.reserve(buckets, max_wait_s=SHORT_WAIT_S)
+    return services.limiter.reserve_start(buckets, max_wait_s=SHORT_WAIT_S)
 
 
 def seconds_until_free(locked: LockedForBegin, work: PreparedBatch, now: datetime) -> float:
@@ -81,7 +81,7 @@ def seconds_until_free(locked: LockedForBegin, work: PreparedBatch, now: datetim
 def request_offsets_s(work: PreparedBatch) -> list[float]:
     """Seconds from the start of a batch until each of its requests may leave."""
     spread = [
-        list(departure_offsets(work.costs(rate.unit), rate.per_second))
+        list(departure_offsets(work.costs_in(rate.unit), rate.per_second))
         for rate in batch_rates(work)
     ]
     return [max(at) for at in zip(*spread, strict=True)] or [0.0] * len(work.requests)
@@ -90,6 +90,6 @@ def request_offsets_s(work: PreparedBatch) -> list[float]:
 def request_intervals_s(work: PreparedBatch) -> list[float]:
     """Seconds from each request of a batch until the next one may leave."""
     paid = [
-        [cost / rate.per_second for cost in work.costs(rate.unit)] for rate in batch_rates(work)
+        [cost / rate.per_second for cost in work.costs_in(rate.unit)] for rate in batch_rates(work)
     ]
     return [max(each) for each in zip(*paid, strict=True)] or [0.0] * len(work.requests)

@@ -20,12 +20,12 @@ class ReleaseClock:
         self._freed: dict[str, float] = {}
         self._waiting: set[str] = set()
 
-    def begin(self, account: str) -> None:
+    def note_claimed(self, account: str) -> None:
         """A batch of the account is held from now on."""
         with self._lock:
             self._held[account] += 1
 
-    def end(self, account: str, places: float, all_places: int) -> bool:
+    def free_slots(self, account: str, places: float, all_places: int) -> bool:
         """It ended; whether its thread is to release."""
         with self._lock:
             self._held[account] -= 1
@@ -38,7 +38,7 @@ class ReleaseClock:
             self._waiting.add(account)
             return True
 
-    def start(self, account: str) -> None:
+    def start_release(self, account: str) -> None:
         """The release has its turn: who ends from now on is not seen by it."""
         with self._lock:
             self._waiting.discard(account)

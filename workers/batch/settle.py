@@ -55,7 +55,7 @@ class PreparedBatch:
     account: AnyRow
     campaign: AnyRow
 
-    def parse(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
+    def parse_answer(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
         """Read the answer to one of its requests. Raises ProviderError."""
         if self.campaign.contact_lists is None:
             return self.provider.parse_submit(request, response)
@@ -65,13 +65,13 @@ class PreparedBatch:
         return SubmitOutcome(results=(result,), job_id=job_id)
 
     @property
-    def polling(self) -> PollSchedule | None:
+    def poll_schedule(self) -> PollSchedule | None:
         """When its accepted messages are asked about; nobody of a contact list is known."""
         if self.campaign.contact_lists is not None:
             return None
         return _poll_schedule(self.provider, self.campaign.schedule_at)
 
-    def costs(self, unit: Unit) -> list[int]:
+    def costs_in(self, unit: Unit) -> list[int]:
         """What each request pays of a rate in this unit."""
         if unit is Unit.REQUESTS:
             return [1] * len(self.requests)
@@ -105,9 +105,9 @@ class BatchSettler:
         counts = f"{self._accepted} accepted, {self._rejected} refused, {self._doubtful} in doubt"
         return counts if self._error is None else f"{counts} ({self._error.message})"
 
-    def settle(self, ended: Sequence[EndedRequest], *, is_last: bool) -> None:
+    def settle_answers(self, ended: Sequence[EndedRequest], *, is_last: bool) -> None:
         """Store the answers to some of the requests; with the last ones the batch is closed."""
-        judged = [self._judge(*each) for each in ended]
+        judged = [self._judge_answer(*each) for each in ended]
 
         def store(conn: Connection, now: datetime) -> None:
             # The account's row is locked before the campaign's and the batch's, as everywhere.
@@ -124,11 +124,11 @@ class BatchSettler:
                 was_reached = error is None and sign is ProbeSignal.REACHED
             store_answers(conn, [given for given, _error in judged], now)
             if is_last and self._is_stored:
-                self._close(conn, now)
+                self._close_batch(conn, now)
 
         self._is_stored &= write_durably(self._services, store, [given for given, _error in judged])
 
-    def _judge(
+    def _judge_answer(
         self, attempt_id: int, request: SubmitRequest, answer: HttpResponse | ProviderError
     ) -> tuple[PendingAnswer, ProviderError | None]:
         if isinstance(answer, NotBegun):
@@ -144,12 +144,12 @@ class BatchSettler:
             claim=self._work.claim,
             attempt_id=attempt_id,
             verdict=verdict,
-            polling=self._work.polling,
+            polling=self._work.poll_schedule,
             never_left=error is not None and error.kind is ErrorKind.UNREACHABLE,
         )
         return given, error
 
-    def _close(self, conn: Connection, now: datetime) -> None:
+    def _close_batch(self, conn: Connection, now: datetime) -> None:
         """End the batch, or give it back with what is left of it.
 
         Not while an answer to it waits on the disk: what that answers would look left.
@@ -188,7 +188,7 @@ def _judge_response(
     if isinstance(answer, ProviderError):
         return judge_error(request.recipients, answer), answer
     try:
-        outcome = work.parse(request, answer)
+        outcome = work.parse_answer(request, answer)
     except ProviderError as error:
         return judge_error(request.recipients, error), error
     # Whatever is wrong with the adapter, the request was made. The cause may quote the answer.

@@ -156,7 +156,7 @@ def read_list(
             look.failed = True
             return look
         try:
-            response = services.runtime.call(
+            response = services.runtime.send_request(
                 provider.list_request(page), timeout_s=provider.settings.timeout_s
             )
             listed = provider.parse_list(page, response)
@@ -199,5 +199,5 @@ def acquire_read_slot(services: Services, account: str) -> bool:
         per_second=per_second,
         floor_s=0.0 if paid_until is None else (paid_until - now).total_seconds(),
     )
-    reservation = services.limiter.reserve([bucket], max_wait_s=SHORT_WAIT_S)
+    reservation = services.limiter.reserve_start([bucket], max_wait_s=SHORT_WAIT_S)
     return reservation.granted and not services.stopping.wait(reservation.wait_s)

@@ -61,14 +61,14 @@ def release_polls(services: Services) -> None:
             limit=worker.max_polls,
             per_account=max(1, worker.max_polls - len(services.settings.accounts) + 1),
             one_look=[
-                n for n in services.settings.accounts if has_message_list(services.provider(n))
+                n for n in services.settings.accounts if has_message_list(services.provider_of(n))
             ],
         )
     publish_polls(tickets)
 
 
 def _poll_request(services: Services, polled: PolledRequest) -> None:
-    provider = services.provider(polled.account)
+    provider = services.provider_of(polled.account)
     if not polled.open or not has_message_list(provider):
         reports, failed = _ask_provider(services, provider, polled) if polled.open else ([], False)
         _settle_polls(services, provider, [_PollResult(polled, reports, failed=failed)])
@@ -192,7 +192,7 @@ def _ask_provider(
         if not acquire_read_slot(services, polled.account):
             return reports, True
         try:
-            response = services.runtime.call(request.http, timeout_s=limits.timeout_s)
+            response = services.runtime.send_request(request.http, timeout_s=limits.timeout_s)
             reports += provider.parse_poll(request, response)
         except ProviderError as error:
             log.warning("request %d: %s", polled.id, error.message)

@@ -36,7 +36,7 @@ def probe_task(account: str, number: int) -> None:
             row = health.lock_for_probe(conn, ticket)
         if row is None:
             return
-        provider = services.provider(account)
+        provider = services.provider_of(account)
         if not acquire_read_slot(services, account):
             return
         try:
@@ -51,7 +51,9 @@ def probe_task(account: str, number: int) -> None:
 
 def release_probes(services: Services) -> None:
     """Hand out the accounts whose look is due, of those whose providers can be asked."""
-    names = [name for name in services.settings.accounts if services.provider(name).can_be_probed]
+    names = [
+        name for name in services.settings.accounts if services.provider_of(name).can_be_probed
+    ]
     with services.store.write() as conn:
         now = store_now(conn)
         tickets = health.lease_due_probes(
@@ -65,7 +67,7 @@ def _ask_provider(services: Services, provider: Provider) -> list[Balance]:
     able = provider.capabilities
 
     def answer(request: HttpRequest) -> HttpResponse:
-        return services.runtime.call(request, timeout_s=provider.settings.timeout_s)
+        return services.runtime.send_request(request, timeout_s=provider.settings.timeout_s)
 
     if able.balance:
         return parse_or_none(answer(provider.balance_request()), provider.parse_balance) or []

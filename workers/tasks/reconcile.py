@@ -72,7 +72,7 @@ def first_reconcile_at(services: Services, doubt: AnyRow) -> datetime | None:
     """
     if doubt.contact_lists is not None:
         return None  # its one message stands for people whom nobody here knows
-    provider, worker = services.provider(doubt.account), services.settings.worker
+    provider, worker = services.provider_of(doubt.account), services.settings.worker
     ended: datetime = max(doubt.deadline, doubt.schedule_at or doubt.deadline)
     settled = ended + timedelta(seconds=provider.settings.timeout_s + worker.reconcile_after_s)
     if provider.capabilities.lists_accepted:
@@ -83,7 +83,7 @@ def first_reconcile_at(services: Services, doubt: AnyRow) -> datetime | None:
 def _reconcile_due(
     services: Services, ticket: ReconcileTicket, due: Sequence[DoubtfulRequest]
 ) -> None:
-    provider = services.provider(ticket.account)
+    provider = services.provider_of(ticket.account)
     look = ListScan({r.msisdn for doubtful in due for r in doubtful.recipients})
     if due and provider.capabilities.lists_accepted:
         _read_list(services, ticket, provider, look, min(doubtful.begun_at for doubtful in due))
@@ -132,7 +132,7 @@ def _get_page(services: Services, account: str, provider: Provider, page: int) -
     while not acquire_read_slot(services, account):
         if services.stopping.wait(1.0):
             return None
-    response = services.runtime.call(
+    response = services.runtime.send_request(
         provider.list_request(page), timeout_s=provider.settings.timeout_s
     )
     return provider.parse_list(page, response)

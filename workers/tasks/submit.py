@@ -49,21 +49,24 @@ _release_clock = ReleaseClock()
 class _HeldBatch:
     """A batch that this process holds: how many places it has set free, all if it did not leave."""
 
-    places: float = inf
+    freed_slots: float = inf
 
 
 @app.task(name=SUBMIT)
 def submit_task(batch_id: int, fence: int) -> None:
     """Submit one released batch; a message that lost the race is a no-op."""
     services = get_services()
-    with log_expected_errors(log, f"batch {batch_id}"), services.gate.enter() as may_begin:
+    with (
+        log_expected_errors(log, f"batch {batch_id}"),
+        services.gate.enter_submission() as may_begin,
+    ):
         # A message that is not taken here is found by the sweep.
         claim = _claim_batch(services, batch_id, fence) if may_begin else None
         if claim is None:
             return
         with (
             _release_afterwards(services, claim.account) as held,
-            services.leases.hold(claim),
+            services.leases.keep_renewed(claim),
             log_expected_errors(log, f"batch {batch_id}"),
         ):
             try:
@@ -82,7 +85,7 @@ def submit_task(batch_id: int, fence: int) -> None:
 
 def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
     with services.store.write(survives_power_cut=False) as conn:
-        if not services.witness.may_claim(conn):
+        if not services.rollback_guard.may_claim(conn):
             return None
         return batches.claim_batch(conn, batch_id, fence, store_now(conn) + services.lease)
 
@@ -91,20 +94,20 @@ def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
 def _release_afterwards(services: Services, account: str) -> Iterator[_HeldBatch]:
     """Around a held batch: afterwards the next ones are released, if it is time to."""
     held = _HeldBatch()
-    _release_clock.begin(account)
+    _release_clock.note_claimed(account)
     try:
         yield held
     finally:
         settings = services.settings.account(account)
-        is_due = _release_clock.end(account, held.places, settings.max_in_flight)
+        is_due = _release_clock.free_slots(account, held.freed_slots, settings.max_in_flight)
         if is_due and not services.stopping.is_set():
             tickets = []
             try:
                 with services.store.write(survives_power_cut=False) as conn:
-                    _release_clock.start(account)
+                    _release_clock.start_release(account)
                     tickets = release_batches(conn, account, settings, store_now(conn))
             finally:
-                _release_clock.start(account)
+                _release_clock.start_release(account)
             publish_batches(tickets)
 
 
@@ -139,7 +142,7 @@ def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch) -> None:
             return
         if isinstance(begun, Start):
             _make_requests(services, work, begun)
-            held.places = len(work.requests)
+            held.freed_slots = len(work.requests)
             return
         wait_s = begun
     _hand_back(services, claim, wait_s=wait_s)
@@ -147,7 +150,7 @@ def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch) -> None:
 
 def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
     """Render the batch's pending messages into requests."""
-    provider = services.provider(claim.account)
+    provider = services.provider_of(claim.account)
     limit = provider.settings.daily_limit
     with services.store.read() as conn:
         now = store_now(conn)
@@ -156,7 +159,7 @@ def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
         left = accounts.messages_left_today(account, limit, now) if account is not None else None
         rows = messages.load_pending(conn, claim, _max_messages(claim, campaign, provider, left))
     if left == 0:
-        _hand_back(services, claim, until=end_of_day(now, services.zone(claim.account)))
+        _hand_back(services, claim, until=end_of_day(now, services.zone_of(claim.account)))
         return None
     if campaign is None or account is None or not rows:
         with services.store.write() as conn:
@@ -193,13 +196,13 @@ def _make_requests(services: Services, work: PreparedBatch, start: Start) -> Non
     """Make the requests, and store each answer as it comes."""
     started = time.monotonic()
     attempt_ids = start.begun.attempt_ids
-    services.witness.begun(attempt_ids)
+    services.rollback_guard.begun(attempt_ids)
     # Should this process die now, its log says that this batch's doubts are its own.
     log.info(
         "batch %d, fence %d: %d requests leave", work.claim.id, work.claim.fence, len(attempt_ids)
     )
     settling = BatchSettler(services, work)
-    groups = services.runtime.call_groups(
+    groups = services.runtime.send_requests(
         [request.http for request in work.requests],
         timeout_s=work.provider.settings.timeout_s,
         concurrency=len(work.requests),
@@ -209,7 +212,7 @@ def _make_requests(services: Services, work: PreparedBatch, start: Start) -> Non
     for group in groups:
         left -= len(group)
         ended = [EndedRequest(attempt_ids[i], work.requests[i], answer) for i, answer in group]
-        settling.settle(ended, is_last=not left)
+        settling.settle_answers(ended, is_last=not left)
     log.info("batch %d: %s in %.2f s", work.claim.id, settling, time.monotonic() - started)
 
 

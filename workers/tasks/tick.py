@@ -26,13 +26,13 @@ def tick_task() -> None:
 
 def run_tick(services: Services) -> None:
     """What a tick does, with these services."""
-    remembered = services.witness.ask_redis()
+    remembered = services.rollback_guard.ask_redis()
     with services.store.write() as conn:
         now = store_now(conn)
         judge_after = scheduler.begin_tick(conn, now, services.lease)
         if judge_after is None:
             return
-        held = services.witness.look(conn, remembered=remembered)
+        held = services.rollback_guard.look(conn, remembered=remembered)
         accounts.create_missing_accounts(conn, services.settings.accounts)
         if held is None:
             has_open = campaigns.has_open_campaign(conn)
@@ -47,7 +47,7 @@ def run_tick(services: Services) -> None:
     if held is not None:
         log.error("nothing is released: %s", held)
         return
-    services.witness.keep()
+    services.rollback_guard.keep()
     publish_batches(unclaimed)
     for account in {*busy, *(_move_to_fallbacks(services) if has_open else ())}:
         _release_account(services, account)
@@ -70,7 +70,7 @@ def _move_to_fallbacks(services: Services) -> list[str]:
     for campaign_id in needy:
         with services.store.write() as conn:
             now = store_now(conn)
-            said = fallback.move_campaign(conn, campaign_id, configured, services.provider, now)
+            said = fallback.move_campaign(conn, campaign_id, configured, services.provider_of, now)
         if said is not None:
             log.warning(said.words)
             moved.append(said.account)

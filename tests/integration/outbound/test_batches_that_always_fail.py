@@ -92,7 +92,7 @@ def under_way(store, held, *answers, adapter=FakeProvider):
         campaign=campaign,
     )  # fmt: skip
     ended = list(map(EndedRequest, attempts, requests, answers))
-    return partial(BatchSettler(process(store), work).settle, ended, is_last=True)
+    return partial(BatchSettler(process(store), work).settle_answers, ended, is_last=True)
 
 
 def settle(store, held, answer, adapter=FakeProvider):

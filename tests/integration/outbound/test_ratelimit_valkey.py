@@ -117,7 +117,7 @@ def test_threads_that_wait_for_their_grants_take_the_time_that_the_rate_says(cli
     bucket = Bucket(key="a", cost=5, per_second=500)
 
     def work(_: int) -> None:
-        time.sleep(limiter.reserve([bucket], max_wait_s=60).wait_s)
+        time.sleep(limiter.reserve_start([bucket], max_wait_s=60).wait_s)
 
     began = time.monotonic()
     with ThreadPoolExecutor(THREADS) as pool:
@@ -127,11 +127,11 @@ def test_threads_that_wait_for_their_grants_take_the_time_that_the_rate_says(cli
 
 def test_a_server_that_forgot_the_script_and_the_buckets_is_taught_again(client):
     limiter = RateLimiter(client)
-    first = limiter.reserve([Bucket(key="a", cost=60, per_second=1)], max_wait_s=0)
+    first = limiter.reserve_start([Bucket(key="a", cost=60, per_second=1)], max_wait_s=0)
     client.script_flush()
     client.flushall()
     floor_s = first.paid_for_s["a"]
-    second = limiter.reserve(
+    second = limiter.reserve_start(
         [Bucket(key="a", cost=60, per_second=1, floor_s=floor_s)], max_wait_s=60
     )
     assert (second.granted, second.wait_s, second.paid_for_s) == (True, 60.0, {"a": 120.0})
@@ -139,11 +139,11 @@ def test_a_server_that_forgot_the_script_and_the_buckets_is_taught_again(client)
 
 def test_ten_thousand_reservations_sum_up_to_the_microsecond(client):
     limiter = RateLimiter(client)
-    limiter.reserve([Bucket(key="a", cost=1000, per_second=1)], max_wait_s=0)
+    limiter.reserve_start([Bucket(key="a", cost=1000, per_second=1)], max_wait_s=0)
     start = int(client.get("dispatcher:rate:a"))
     bucket = Bucket(key="a", cost=1, per_second=7)
     for _ in range(10_000):
-        assert limiter.reserve([bucket], max_wait_s=1e9).granted
+        assert limiter.reserve_start([bucket], max_wait_s=1e9).granted
     assert int(client.get("dispatcher:rate:a")) - start == 10_000 * 142_858
 
 
@@ -151,4 +151,4 @@ def test_a_socket_without_a_server_is_a_broker_error(tmp_path):
     at_once = Retry(NoBackoff(), 0)
     limiter = RateLimiter(redis.Redis(unix_socket_path=str(tmp_path / "none"), retry=at_once))
     with pytest.raises(BrokerError, match="rate buckets"):
-        limiter.reserve([Bucket(key="a", cost=1, per_second=1)], max_wait_s=0)
+        limiter.reserve_start([Bucket(key="a", cost=1, per_second=1)], max_wait_s=0)

@@ -456,7 +456,7 @@ def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
 
             for n in range(20):
                 wanted = boottime_s() + 0.0037 * (1 + n % 5)
-                departure = Departure(wanted, begin_deadline=wanted + 5, lets_out=lets_out)
+                departure = Departure(wanted, begin_deadline=wanted + 5, may_leave=lets_out)
                 await client.send(server.post(), timeout_s=5, departure=departure)
                 assert asked[n] >= wanted
 
@@ -468,7 +468,7 @@ def test_a_request_that_is_not_let_out_when_its_time_comes_is_withdrawn(run):
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
             wanted = boottime_s() + 0.05
             asked = []
-            departure = Departure(not_before=wanted, lets_out=asked.append)
+            departure = Departure(not_before=wanted, may_leave=asked.append)
             with pytest.raises(NotBegun, match="was late"):
                 await client.send(server.post(), timeout_s=5, departure=departure)
             assert asked[0] >= wanted

@@ -377,8 +377,8 @@ def test_a_store_that_is_held_is_no_stall_of_the_workers(store):
         limiter=SimpleNamespace(answers=lambda: True),
     )
     watchdog = Watchdog(own, after_s=0)
-    assert watchdog.look() == [waiting.id]
+    assert watchdog.find_stalled() == [waiting.id]
     with store.write() as conn:
         store_identity.ensure_identity(conn)
         store_identity.update_identity(conn, held="the store is an older copy of itself")
-    assert watchdog.look() == []
+    assert watchdog.find_stalled() == []

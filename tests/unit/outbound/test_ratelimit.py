@@ -48,10 +48,10 @@ def test_the_next_start_is_cost_over_rate_later_and_never_sooner(
     limiter = RateLimiter(server)
     bucket = Bucket(key="a", cost=cost, per_second=per_second)
     # Far enough ahead that the buckets are never idle while the test runs.
-    limiter.reserve([Bucket(key="a", cost=100, per_second=1)], max_wait_s=0)
+    limiter.reserve_start([Bucket(key="a", cost=100, per_second=1)], max_wait_s=0)
     times = []
     for _ in range(5):
-        limiter.reserve([bucket], max_wait_s=FOREVER)
+        limiter.reserve_start([bucket], max_wait_s=FOREVER)
         times.append(paid_until(server, "a"))
     assert {b - a for a, b in pairwise(times)} == {microseconds}
     assert microseconds >= math.floor(cost / per_second * 1e6)
@@ -61,8 +61,8 @@ def test_the_first_request_starts_at_once_and_the_second_waits_for_it(server):
     limiter = RateLimiter(server)
     bucket = Bucket(key="a", cost=2000, per_second=500)
     before = time.monotonic()
-    first = limiter.reserve([bucket], max_wait_s=5)
-    second = limiter.reserve([bucket], max_wait_s=5)
+    first = limiter.reserve_start([bucket], max_wait_s=5)
+    second = limiter.reserve_start([bucket], max_wait_s=5)
     passed = time.monotonic() - before
     assert (first.granted, first.wait_s, first.paid_for_s) == (True, 0.0, {"a": 4.0})
     assert second.granted
@@ -73,24 +73,24 @@ def test_the_first_request_starts_at_once_and_the_second_waits_for_it(server):
 def test_a_wait_over_the_limit_reserves_nothing(server):
     limiter = RateLimiter(server)
     bucket = Bucket(key="a", cost=100, per_second=1)
-    limiter.reserve([bucket], max_wait_s=0)
+    limiter.reserve_start([bucket], max_wait_s=0)
     before = paid_until(server, "a")
-    refused = limiter.reserve([bucket], max_wait_s=50)
+    refused = limiter.reserve_start([bucket], max_wait_s=50)
     assert not refused.granted
     assert 90 < refused.wait_s <= 100
     assert refused.paid_for_s == {}
     assert paid_until(server, "a") == before
-    assert limiter.reserve([bucket], max_wait_s=100).granted
+    assert limiter.reserve_start([bucket], max_wait_s=100).granted
 
 
 def test_all_buckets_are_reserved_or_none(server):
     limiter = RateLimiter(server)
     messages = Bucket(key="messages", cost=100, per_second=1)
     requests = Bucket(key="requests", cost=1, per_second=10)
-    limiter.reserve([messages], max_wait_s=0)
-    assert not limiter.reserve([requests, messages], max_wait_s=1).granted
+    limiter.reserve_start([messages], max_wait_s=0)
+    assert not limiter.reserve_start([requests, messages], max_wait_s=1).granted
     assert paid_until(server, "requests") == 0
-    both = limiter.reserve([requests, messages], max_wait_s=FOREVER)
+    both = limiter.reserve_start([requests, messages], max_wait_s=FOREVER)
     # One start for both: the requests' bucket waits for the messages'.
     assert both.paid_for_s["requests"] == pytest.approx(both.wait_s + 0.1, abs=2e-6)
     assert both.paid_for_s["messages"] == pytest.approx(both.wait_s + 100, abs=2e-6)
@@ -100,49 +100,49 @@ def test_all_buckets_are_reserved_or_none(server):
 def test_the_floor_holds_after_a_flush(server):
     limiter = RateLimiter(server)
     bucket = Bucket(key="a", cost=100, per_second=1)
-    paid_for = limiter.reserve([bucket], max_wait_s=0).paid_for_s["a"]
+    paid_for = limiter.reserve_start([bucket], max_wait_s=0).paid_for_s["a"]
     server.flushall()
     held = Bucket(key="a", cost=100, per_second=1, floor_s=paid_for)
-    assert not limiter.reserve([held], max_wait_s=99).granted
-    second = limiter.reserve([held], max_wait_s=100)
+    assert not limiter.reserve_start([held], max_wait_s=99).granted
+    second = limiter.reserve_start([held], max_wait_s=100)
     assert (second.wait_s, second.paid_for_s) == (100.0, {"a": 200.0})
 
 
 def test_a_floor_below_what_redis_knows_or_in_the_past_changes_nothing(server):
     limiter = RateLimiter(server)
-    idle = limiter.reserve([Bucket(key="b", cost=1, per_second=1, floor_s=-5)], max_wait_s=0)
+    idle = limiter.reserve_start([Bucket(key="b", cost=1, per_second=1, floor_s=-5)], max_wait_s=0)
     assert (idle.granted, idle.wait_s) == (True, 0.0)
-    limiter.reserve([Bucket(key="a", cost=100, per_second=1)], max_wait_s=0)
+    limiter.reserve_start([Bucket(key="a", cost=100, per_second=1)], max_wait_s=0)
     before = paid_until(server, "a")
-    limiter.reserve([Bucket(key="a", cost=1, per_second=1, floor_s=10)], max_wait_s=FOREVER)
+    limiter.reserve_start([Bucket(key="a", cost=1, per_second=1, floor_s=10)], max_wait_s=FOREVER)
     assert paid_until(server, "a") == before + 1_000_000
 
 
 def test_a_changed_rate_holds_from_the_next_reservation_on(server):
     limiter = RateLimiter(server)
-    limiter.reserve([Bucket(key="a", cost=100, per_second=1)], max_wait_s=0)
+    limiter.reserve_start([Bucket(key="a", cost=100, per_second=1)], max_wait_s=0)
     start = paid_until(server, "a")
     for per_second, step in [(1, 1_000_000), (10, 100_000), (0.5, 2_000_000)]:
-        limiter.reserve([Bucket(key="a", cost=1, per_second=per_second)], max_wait_s=FOREVER)
+        limiter.reserve_start([Bucket(key="a", cost=1, per_second=per_second)], max_wait_s=FOREVER)
         assert paid_until(server, "a") - start == step
         start += step
 
 
 def test_a_key_is_gone_when_it_is_paid(server):
-    RateLimiter(server).reserve([Bucket(key="a", cost=50, per_second=1)], max_wait_s=0)
+    RateLimiter(server).reserve_start([Bucket(key="a", cost=50, per_second=1)], max_wait_s=0)
     assert 49_000 < server.pttl("dispatcher:rate:a") <= 50_000
 
 
 def test_no_bucket_is_no_wait_and_needs_no_server():
     limiter = RateLimiter(redis.Redis(host="127.0.0.1", port=1))
-    assert limiter.reserve([], max_wait_s=0).granted
+    assert limiter.reserve_start([], max_wait_s=0).granted
 
 
 def test_an_unreachable_server_is_a_broker_error_with_a_remedy(server):
     limiter = RateLimiter(server)
     server.connection_pool.connection_kwargs["server"].connected = False
     with pytest.raises(BrokerError, match="rate buckets") as caught:
-        limiter.reserve([Bucket(key="a", cost=1, per_second=1)], max_wait_s=0)
+        limiter.reserve_start([Bucket(key="a", cost=1, per_second=1)], max_wait_s=0)
     assert caught.value.hint
 
 
@@ -158,7 +158,7 @@ def test_what_is_no_rate_or_no_cost_is_refused(cost, per_second):
 def test_a_bucket_twice_in_one_reservation_is_refused(server):
     bucket = Bucket(key="a", cost=1, per_second=1)
     with pytest.raises(ValueError, match="twice"):
-        RateLimiter(server).reserve([bucket, bucket], max_wait_s=0)
+        RateLimiter(server).reserve_start([bucket, bucket], max_wait_s=0)
 
 
 rates = st.sampled_from([1 / 60, 0.3, 1.0, 7.0, 500.0, 1e5, 1e6])
@@ -195,7 +195,7 @@ def test_no_grant_starts_before_the_one_before_it_is_paid(plan):
             for key, (cost, per_second) in drawn.items()
         ]
         before = {bucket.key: paid_until(server, bucket.key) for bucket in buckets}
-        answer = limiter.reserve(buckets, max_wait_s=max_wait_s)
+        answer = limiter.reserve_start(buckets, max_wait_s=max_wait_s)
         if not answer.granted:
             assert answer.wait_s > max_wait_s
             # Nothing was added; what is paid meanwhile goes.
@@ -203,7 +203,7 @@ def test_no_grant_starts_before_the_one_before_it_is_paid(plan):
             continue
         assert answer.wait_s <= max_wait_s
         for bucket in buckets:
-            cost = math.ceil(round(bucket.pays_for_s * 1e6, 3))
+            cost = math.ceil(round(bucket.duration_s * 1e6, 3))
             until = paid_until(server, bucket.key)
             if until:  # else it was paid, and gone, within the reservation's own millisecond
                 assert until - cost >= paid.get(bucket.key, 0)

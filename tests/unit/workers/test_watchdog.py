@@ -40,7 +40,7 @@ CASES = {
 def test_a_worker_is_stalled_when(looks, verdict):
     stall = StallDetector(60)
     for now, queued, taken_at, answers in looks:
-        last = stall.seen(queued, taken_at=taken_at, broker_answers=answers, now=now)
+        last = stall.find_late(queued, taken_at=taken_at, broker_answers=answers, now=now)
     assert last == verdict
 
 
@@ -65,7 +65,7 @@ def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_ow
     inside, go_on = threading.Event(), threading.Event()
 
     def submission():
-        with gate.enter() as may_begin:
+        with gate.enter_submission() as may_begin:
             assert may_begin
             inside.set()
             go_on.wait(10)
@@ -74,10 +74,10 @@ def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_ow
     working = threading.Thread(target=submission)
     working.start()
     assert inside.wait(10)
-    ending = threading.Thread(target=watchdog._end, args=([7, 9],))
+    ending = threading.Thread(target=watchdog._end_process, args=([7, 9],))
     ending.start()
     while True:
-        with gate.enter() as may_begin:
+        with gate.enter_submission() as may_begin:
             if not may_begin:
                 break
     assert order == []
@@ -92,9 +92,9 @@ def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_ow
 
 def test_a_submission_that_hangs_keeps_a_stalled_worker_for_a_bounded_time():
     gate = DrainGate()
-    with gate.enter():
-        assert not gate.close(timeout_s=0.01)
-    assert gate.close(timeout_s=10)
+    with gate.enter_submission():
+        assert not gate.close_and_wait(timeout_s=0.01)
+    assert gate.close_and_wait(timeout_s=10)
 
 
 # --- The log ----------------------------------------------------------------------------------
