@@ -78,7 +78,7 @@ def simulator_command(
     import uvloop
 
     from dispatcher.simulator import ReceiptPlan, Simulator
-    from dispatcher.simulator.run import run
+    from dispatcher.simulator.run import run_until_signal
 
     # A store keeps provider ids: with one fixed seed, a restart would hand them out again.
     chosen = secrets.randbelow(10**9) if seed is None else seed
@@ -98,5 +98,7 @@ def simulator_command(
             )
 
     uvloop.run(
-        run(lambda: Simulator(seed=chosen, plan=plan, keys=keys, ledger=ledger), port, ready)
+        run_until_signal(
+            lambda: Simulator(seed=chosen, plan=plan, keys=keys, ledger=ledger), port, ready
+        )
     )

@@ -237,7 +237,7 @@ class TheSMSPoint(Provider):
         found = map(read_template, self._read_list(response, "get-templates"))
         return [each for each in found if each is not None]
 
-    def resolve(self, requested: RequestedRoute, directory: Directory) -> Route:
+    def resolve_route(self, requested: RequestedRoute, directory: Directory) -> Route:
         """Requests carry the ids of an approved sender and template. Raises Refused."""
         return choose_route(requested, directory)
 

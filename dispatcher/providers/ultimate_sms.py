@@ -193,7 +193,7 @@ class UltimateSMS(Provider):
         """What is left, in units or in the account's currency. Raises ProviderError."""
         return read_balances(self._read_data(response, "balance"))
 
-    def resolve(self, requested: RequestedRoute, directory: Directory) -> Route:
+    def resolve_route(self, requested: RequestedRoute, directory: Directory) -> Route:
         """Requests carry the sender's name, and the template as DLT template id. Raises Refused."""
         route = super().resolve_route(requested, directory)
         sender = route.sender

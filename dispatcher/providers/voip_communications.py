@@ -158,7 +158,7 @@ class VoipCommunications(Provider):
             next_page=page + 1 if entries else None,
         )
 
-    def resolve(self, requested: RequestedRoute, directory: Directory) -> Route:
+    def resolve_route(self, requested: RequestedRoute, directory: Directory) -> Route:
         """The sender's number in digits; an empty one, for BULK, where none is wished for.
 
         Raises Refused for a sender that is no number, and for a template.

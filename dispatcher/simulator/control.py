@@ -11,36 +11,38 @@ from aiohttp import web
 
 from dispatcher.errors import UsageProblem
 from dispatcher.simulator.faults import Fault
-from dispatcher.simulator.state import State
+from dispatcher.simulator.state import SimulatorState
 
 PREFIX: Final = "/_sim/"
 
 
-def _json(data: Any, status: int = 200) -> web.Response:
+def _json_response(data: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(data), status=status, content_type="application/json")
 
 
 class Control:
     """Answers control requests over a simulator's state."""
 
-    def __init__(self, state: State, balances: Mapping[str, Mapping[str, int]]) -> None:
+    def __init__(self, state: SimulatorState, balances: Mapping[str, Mapping[str, int]]) -> None:
         """`balances` are what a new run starts with, by provider and package."""
         self._state = state
         self._balances = balances
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """Answer one control request; wrong ones get 400 with an error and a hint, or 404."""
         call = f"{request.method} {request.path.removeprefix(PREFIX)}"
         if call == "GET ledger":
             return await self._stream_ledger(request)
         try:
-            return _json(self._carry_out(call, orjson.loads(await request.read() or b"{}")))
+            return _json_response(
+                self._carry_out(call, orjson.loads(await request.read() or b"{}"))
+            )
         except orjson.JSONDecodeError as error:
-            return _json({"error": f"the body is not JSON: {error}"}, 400)
+            return _json_response({"error": f"the body is not JSON: {error}"}, 400)
         except UsageProblem as error:
-            return _json({"error": error.message, "hint": error.hint}, 400)
+            return _json_response({"error": error.message, "hint": error.hint}, 400)
         except KeyError:
-            return _json({"error": f"there is no {call}", "hint": __doc__}, 404)
+            return _json_response({"error": f"there is no {call}", "hint": __doc__}, 404)
 
     def _carry_out(self, call: str, data: Any) -> Any:
         if not isinstance(data, dict):
@@ -52,14 +54,14 @@ class Control:
                 self._add_fault(data)
                 return self._state.faults.as_list()
             case "DELETE faults":
-                self._state.faults.clear()
+                self._state.faults.switch_all_off()
                 return []
             case "GET stats":
-                return self._stats()
+                return self._collect_stats()
             case "POST balance":
                 return self._set_balance(data)
             case "POST reset":
-                self._state.reset(self._balances)
+                self._state.begin_run(self._balances)
                 return {"reset": True}
             case _:
                 raise KeyError(call)
@@ -70,7 +72,7 @@ class Control:
             raise UsageProblem(
                 f"there is no provider {fault.provider!r}", f"known: {', '.join(self._balances)}"
             )
-        self._state.faults.add(fault)
+        self._state.faults.switch_on(fault)
 
     def _set_balance(self, data: dict[str, Any]) -> dict[str, int]:
         """`{provider, amount, package?}`: of one package, or of all."""
@@ -86,7 +88,7 @@ class Control:
             balances[name] = amount
         return balances
 
-    def _stats(self) -> dict[str, Any]:
+    def _collect_stats(self) -> dict[str, Any]:
         ledger = self._state.ledger
         return {
             **self._state.stats.as_dict(),
@@ -100,7 +102,7 @@ class Control:
     async def _stream_ledger(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/jsonl"})
         await response.prepare(request)
-        for piece in self._state.ledger.stream():
+        for piece in self._state.ledger.stream_rows():
             await response.write(piece)
         await response.write_eof()
         return response

@@ -143,7 +143,7 @@ class Fault:
         )
 
 
-class Fired:
+class RequestFaults:
     """The faults that strike one request."""
 
     def __init__(self, faults: Mapping[str, Mapping[str, Any]], rng: random.Random) -> None:
@@ -153,33 +153,33 @@ class Fired:
     def __contains__(self, name: str) -> bool:
         return name in self._faults
 
-    def params(self, name: str) -> Mapping[str, Any] | None:
+    def params_of(self, name: str) -> Mapping[str, Any] | None:
         """The parameters of fault `name` where it strikes, else None."""
         return self._faults.get(name)
 
-    def first(self, stage: Stage) -> tuple[str, Mapping[str, Any]] | None:
+    def first_of_stage(self, stage: Stage) -> tuple[str, Mapping[str, Any]] | None:
         """The fault of `stage` that was switched on first, where one strikes."""
         return next(
             ((name, p) for name, p in self._faults.items() if FAULTS[name].stage is stage), None
         )
 
     @property
-    def spoils(self) -> str | None:
+    def hiding_fault(self) -> str | None:
         """The fault that keeps the client from knowing that it was accepted, where one strikes."""
-        late = self.first(Stage.AFTER)
+        late = self.first_of_stage(Stage.AFTER)
         return late[0] if late else "hang_before" if "hang_before" in self else None
 
-    def chosen(self, name: str, indexes: Sequence[int]) -> frozenset[int]:
+    def choose_indexes(self, name: str, indexes: Sequence[int]) -> frozenset[int]:
         """The share of `indexes` that fault `name` strikes, at least one; none where it is off."""
-        params = self.params(name)
+        params = self.params_of(name)
         if not params or not indexes:
             return frozenset()
         count = min(len(indexes), max(1, int(len(indexes) * params["share"])))
         return frozenset(self._rng.sample(indexes, count))
 
-    def arranged(self, indexes: list[int]) -> list[int]:
+    def arrange_rows(self, indexes: list[int]) -> list[int]:
         """`indexes` of an answer's rows with `missing`, `doubled` and `reordered` carried out."""
-        gone = self.chosen("missing", indexes)
+        gone = self.choose_indexes("missing", indexes)
         indexes = [index for index in indexes if index not in gone]
         if "doubled" in self:
             indexes = indexes * 2
@@ -194,13 +194,13 @@ class FaultBoard:
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
         self._faults: list[Fault] = []
-        self._nothing = Fired({}, self._rng)
+        self._nothing = RequestFaults({}, self._rng)
 
-    def add(self, fault: Fault) -> None:
+    def switch_on(self, fault: Fault) -> None:
         """Switch `fault` on."""
         self._faults.append(fault)
 
-    def clear(self) -> None:
+    def switch_all_off(self) -> None:
         """Switch all faults off."""
         self._faults.clear()
 
@@ -218,7 +218,7 @@ class FaultBoard:
             for fault in self._faults
         ]
 
-    def strike(self, provider: str, kind: CallKind, counted: Counter[str]) -> Fired:
+    def draw_faults(self, provider: str, kind: CallKind, counted: Counter[str]) -> RequestFaults:
         """The faults that strike this request; they are counted, and used up by their count."""
         if not self._faults:
             return self._nothing
@@ -233,4 +233,4 @@ class FaultBoard:
             if fault.count is not None:
                 fault.count -= 1
         self._faults = [fault for fault in self._faults if fault.count != 0]
-        return Fired(fired, self._rng)
+        return RequestFaults(fired, self._rng)

@@ -31,7 +31,7 @@ async def read_fields(request: web.Request) -> dict[str, Any]:
         if content_type == "multipart/form-data":
             return dict(await request.post())
         body = await request.read()
-        data = _decode(content_type, body) if body else {}
+        data = _decode_body(content_type, body) if body else {}
     except ValueError as error:  # orjson's, the decoder's and the form parsers' errors
         raise BadBody(f"the body is not {content_type}: {error}") from error
     if not isinstance(data, dict):
@@ -39,7 +39,7 @@ async def read_fields(request: web.Request) -> dict[str, Any]:
     return data
 
 
-def _decode(content_type: str, body: bytes) -> Any:
+def _decode_body(content_type: str, body: bytes) -> Any:
     if content_type == "application/json":
         return orjson.loads(body)
     if content_type != "application/x-www-form-urlencoded":

@@ -57,7 +57,7 @@ class Ledger:
         """Different numbers accepted in this run, over all providers."""
         return len(self._seen)
 
-    def append(
+    def append_request(
         self, common: dict[str, Any], numbers: Sequence[int], rows: Sequence[dict[str, Any]]
     ) -> None:
         """Store an accepted request: `common` (with `at`) and its own row for each of `numbers`.
@@ -74,9 +74,9 @@ class Ledger:
         self._job_end.append(self._end)
         self._job_first_message.append(self.next_message)
         self.next_message += len(rows)
-        self._count(numbers)
+        self._count_numbers(numbers)
 
-    def _count(self, numbers: Sequence[int]) -> None:
+    def _count_numbers(self, numbers: Sequence[int]) -> None:
         fresh = BitMap64(numbers)
         self.accepted += len(numbers)
         repeated = len(numbers) - len(fresh) + self._seen.intersection_cardinality(fresh)
@@ -94,7 +94,7 @@ class Ledger:
                 self.doubled_numbers.append(number)
             met.add(number)
 
-    def job(self, serial: int) -> tuple[float, list[dict[str, Any]]] | None:
+    def find_job(self, serial: int) -> tuple[float, list[dict[str, Any]]] | None:
         """When request `serial` arrived, and its recipients' rows; None where unknown."""
         if not 0 <= serial < self.next_job:
             return None
@@ -103,15 +103,15 @@ class Ledger:
         rows: list[dict[str, Any]] = orjson.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
         return self._job_at[serial], rows
 
-    def message(self, serial: int) -> dict[str, Any] | None:
+    def find_message(self, serial: int) -> dict[str, Any] | None:
         """The row of message `serial`; None where unknown."""
         if not 0 <= serial < self.next_message:
             return None
         job = bisect_right(self._job_first_message, serial) - 1
-        found = self.job(job)
+        found = self.find_job(job)
         return found[1][serial - self._job_first_message[job]] if found else None
 
-    def stream(self) -> Iterator[bytes]:
+    def stream_rows(self) -> Iterator[bytes]:
         """The run's rows as JSON Lines, in pieces."""
         offset, end = self._run_start, self._end
         while offset < end:

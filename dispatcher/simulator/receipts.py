@@ -73,7 +73,7 @@ class Receipts:
         self._expired_from = plan.delivered + plan.undelivered
         self._sent_from = self._expired_from + plan.expired
 
-    def fate(self, number: int, accepted_at: float, now: float) -> Fate:
+    def fate_at(self, number: int, accepted_at: float, now: float) -> Fate:
         """What is known at `now` of the message accepted at `accepted_at` (Unix seconds)."""
         mixed = ((number ^ self._salt) * 0xD6E8FEB86659FD93) & _MASK
         mixed = ((mixed ^ (mixed >> 32)) * 0xD6E8FEB86659FD93) & _MASK

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dispatcher.simulator.server import Simulator
 
 
-async def run(make: Callable[[], Simulator], port: int, ready: Callable[[Simulator], None]) -> None:
+async def run_until_signal(
+    make: Callable[[], Simulator], port: int, ready: Callable[[Simulator], None]
+) -> None:
     """Serve until a signal; `ready` is called once the port is open. Raises DispatcherError."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -16,10 +16,10 @@ from dispatcher.simulator import spoiling
 from dispatcher.simulator.control import PREFIX, Control
 from dispatcher.simulator.families import FAMILIES
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
-from dispatcher.simulator.faults import Fired, Stage
+from dispatcher.simulator.faults import RequestFaults, Stage
 from dispatcher.simulator.fields import BadBody, read_fields
 from dispatcher.simulator.receipts import ReceiptPlan
-from dispatcher.simulator.state import State
+from dispatcher.simulator.state import SimulatorState
 
 _MAX_BODY: Final = 64 * 1024 * 1024
 
@@ -43,17 +43,19 @@ class Simulator:
         keys: Sequence[str] = (),
         ledger: Path | None = None,
     ) -> None:
-        self._state = State(plan=plan or ReceiptPlan(), seed=seed, keys=keys, ledger=ledger)
+        self._state = SimulatorState(
+            plan=plan or ReceiptPlan(), seed=seed, keys=keys, ledger=ledger
+        )
         self._families = {name: family(name, self._state) for name, family in FAMILIES.items()}
         self._paths = {family.path_name or name: family for name, family in self._families.items()}
         balances = {name: family.balances for name, family in self._families.items()}
-        self._state.reset(balances)
+        self._state.begin_run(balances)
         self._control = Control(self._state, balances)
         self._stopping = asyncio.Event()
         self._at_once = 0
         self._origin = ""
         app = web.Application(client_max_size=_MAX_BODY)
-        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.router.add_route("*", "/{path:.*}", self._handle_request)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         self.port = 0
 
@@ -106,82 +108,82 @@ class Simulator:
         """Where the control endpoints stand."""
         return f"{self._origin}{PREFIX}"
 
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
+    async def _handle_request(self, request: web.Request) -> web.StreamResponse:
         wall, monotonic = time.time(), time.monotonic()
         if request.path.startswith(PREFIX):
-            return await self._control.handle(request)
+            return await self._control.handle_request(request)
         stats = self._state.stats
-        stats.arrived(request.path, monotonic, wall)
+        stats.count_arrival(request.path, monotonic, wall)
         self._at_once += 1
         stats.max_requests_at_once = max(stats.max_requests_at_once, self._at_once)
         connections = len(self._runner.server.connections) if self._runner.server else 0
         peer = request.transport.get_extra_info("peername") if request.transport else None
-        stats.connected(str(peer), connections)
+        stats.count_connection(str(peer), connections)
         try:
-            return await self._play(request, wall)
+            return await self._answer_as_provider(request, wall)
         finally:
             self._at_once -= 1
 
-    async def _play(self, request: web.Request, arrived: float) -> web.StreamResponse:
+    async def _answer_as_provider(self, request: web.Request, arrived: float) -> web.StreamResponse:
         """Let the provider that the path names answer, and count what it finds malformed."""
         name, _, rest = request.path[1:].partition("/")
         family = self._paths.get(name)
         base = f"{family.base_path}/" if family else ""
         if family is None or not f"{rest}/".startswith(base):
-            self._state.stats.malformed(name[:40], request.path[:200], "no such base URL")
+            self._state.stats.count_malformed(name[:40], request.path[:200], "no such base URL")
             return web.Response(status=404, text="no such base URL")
         try:
             return await self._carry_out(request, family, rest[len(base) :], arrived)
         except BadBody as error:
-            refusal = family.malformed(str(error), "Invalid Request")
+            refusal = family.malformed_refusal(str(error), "Invalid Request")
         except Refusal as error:
             refusal = error
         except ConnectionError:  # the client left in the middle of its body
             self._state.stats.counts["cut_short"] += 1
-            return spoiling.cut(request)
+            return spoiling.cut_connection(request)
         if refusal.malformed is not None:
-            self._state.stats.malformed(family.name, request.path[:200], refusal.malformed)
-        return spoiling.response(refusal.reply)
+            self._state.stats.count_malformed(family.name, request.path[:200], refusal.malformed)
+        return spoiling.to_response(refusal.reply)
 
     async def _carry_out(
         self, request: web.Request, family: Family, path: str, arrived: float
     ) -> web.StreamResponse:
         """The answer to one call, with the faults that strike it. Raises BadBody, Refusal."""
         fields = await read_fields(request)
-        kind = family.kind(request.method, path)
-        fired = self._state.faults.strike(family.name, kind, self._state.stats.faults)
-        if not await self._delay(fired):
-            return spoiling.cut(request)
-        early, late = fired.first(Stage.BEFORE), fired.first(Stage.AFTER)
+        kind = family.classify_call(request.method, path)
+        fired = self._state.faults.draw_faults(family.name, kind, self._state.stats.faults)
+        if not await self._wait_for_faults(fired):
+            return spoiling.cut_connection(request)
+        early, late = fired.first_of_stage(Stage.BEFORE), fired.first_of_stage(Stage.AFTER)
         if early is not None:
-            return spoiling.strike(request, family, *early)
-        reply = family.answer(
+            return spoiling.spoilt_response(request, family, *early)
+        reply = family.answer_call(
             Call(
                 method=request.method,
                 path=path,
                 headers=request.headers,
                 fields=fields,
                 arrived=arrived,
-                fired=fired,
+                faults=fired,
             )
         )
         if late is not None:
-            return await self._spoil(request, family, reply, late)
-        return spoiling.response(reply)
+            return await self._spoil_answer(request, family, reply, late)
+        return spoiling.to_response(reply)
 
-    async def _delay(self, fired: Fired) -> bool:
+    async def _wait_for_faults(self, fired: RequestFaults) -> bool:
         """Sleep as `slow` and `hang_before` say; False where the simulator stops meanwhile."""
-        slow, hang = fired.params("slow"), fired.params("hang_before")
+        slow, hang = fired.params_of("slow"), fired.params_of("hang_before")
         seconds = (slow["ms"] / 1000 if slow else 0) + (hang["seconds"] if hang else 0)
-        return await self._sleep(seconds)
+        return await self._sleep_unless_stopping(seconds)
 
-    async def _sleep(self, seconds: float) -> bool:
+    async def _sleep_unless_stopping(self, seconds: float) -> bool:
         if seconds > 0:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), seconds)
         return not self._stopping.is_set()
 
-    async def _spoil(
+    async def _spoil_answer(
         self,
         request: web.Request,
         family: Family,
@@ -191,8 +193,8 @@ class Simulator:
         """Answer an accepted request as `fault` has it."""
         name, params = fault
         if name == "hang_after":
-            hung = await self._sleep(params["seconds"])
-            return spoiling.response(reply) if hung else spoiling.cut(request)
+            hung = await self._sleep_unless_stopping(params["seconds"])
+            return spoiling.to_response(reply) if hung else spoiling.cut_connection(request)
         if name == "truncated":
-            return await spoiling.truncate(request, reply)
-        return spoiling.strike(request, family, name, params)
+            return await spoiling.send_half(request, reply)
+        return spoiling.spoilt_response(request, family, name, params)

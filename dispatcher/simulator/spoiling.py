@@ -14,7 +14,7 @@ from dispatcher.simulator.families.base import Family, Reply
 _HTML: Final = "<!DOCTYPE html><html><body>The service will be back soon.</body></html>"
 
 
-def response(reply: Reply) -> web.Response:
+def to_response(reply: Reply) -> web.Response:
     """`reply` as it stands."""
     return web.Response(
         body=reply.body,
@@ -24,14 +24,14 @@ def response(reply: Reply) -> web.Response:
     )
 
 
-def strike(
+def spoilt_response(
     request: web.Request, family: Family, name: str, params: Mapping[str, Any]
 ) -> web.StreamResponse:
     """The answer that fault `name` gives, whether the request was accepted or not."""
     if name in {"reset_before", "reset_after"}:
-        return cut(request, reset=True)
+        return cut_connection(request, reset=True)
     if name == "eof_after":
-        return cut(request)
+        return cut_connection(request)
     if name == "redirect":
         return web.Response(status=302, headers={"Location": params["location"]})
     pages = {"not_found": 404, "too_large": 413}
@@ -41,22 +41,22 @@ def strike(
     if name == "throttled":
         headers = _retry_after(params["retry_after"], params["form"])
         body = family.error_reply("Too Many Requests", 429).body
-        return response(Reply(body=body, status=429, headers=headers))
+        return to_response(Reply(body=body, status=429, headers=headers))
     words = {"credentials": family.credentials_text, "credit": family.credit_text}
-    return response(family.error_reply(words.get(name) or params["text"], params["status"]))
+    return to_response(family.error_reply(words.get(name) or params["text"], params["status"]))
 
 
-async def truncate(request: web.Request, reply: Reply) -> web.StreamResponse:
+async def send_half(request: web.Request, reply: Reply) -> web.StreamResponse:
     """Half of `reply` under the length of the whole, then the end of the connection."""
     half = web.StreamResponse(headers={"Content-Type": "application/json"})
     half.content_length = len(reply.body)
     await half.prepare(request)
     await half.write(reply.body[: len(reply.body) // 2])
-    cut(request)
+    cut_connection(request)
     return half
 
 
-def cut(request: web.Request, *, reset: bool = False) -> web.StreamResponse:
+def cut_connection(request: web.Request, *, reset: bool = False) -> web.StreamResponse:
     """Close the connection instead of an answer: by a FIN, or by a TCP reset."""
     transport = request.transport
     if transport is not None and reset:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dispatcher.simulator.faults import FaultBoard, Fired
+from dispatcher.simulator.faults import FaultBoard, RequestFaults
 from dispatcher.simulator.ledger import Ledger
 from dispatcher.simulator.receipts import ReceiptPlan, Receipts, is_left_out
 from dispatcher.simulator.stats import Stats
@@ -28,10 +28,10 @@ class Submission:
     texts: Sequence[str]
     ids: Sequence[str]
     details: Mapping[str, Any]
-    fired: Fired
+    faults: RequestFaults
 
 
-class State:
+class SimulatorState:
     """One simulator's memory. A reset starts a new run; jobs, keys and serials go on."""
 
     def __init__(
@@ -49,7 +49,7 @@ class State:
         """Whether `key` opens an account: any but the bad one, or one of those given."""
         return bool(key) and key != BAD_KEY and (not self._keys or key in self._keys)
 
-    def charge(self, provider: str, package: str, amount: int) -> bool:
+    def charge_balance(self, provider: str, package: str, amount: int) -> bool:
         """Take `amount` from a balance; False, and nothing taken, where it does not suffice."""
         left = self.balances[provider][package] - amount
         if left < 0:
@@ -57,19 +57,19 @@ class State:
         self.balances[provider][package] = left
         return True
 
-    def accept(self, submission: Submission) -> list[int]:
+    def record_submission(self, submission: Submission) -> list[int]:
         """Write `submission` to the ledger; returns the indexes that its answer shows, in order."""
         numbers = [int(number) for number in submission.numbers]
         shown = [index for index, number in enumerate(numbers) if not is_left_out(number)]
-        shown = submission.fired.arranged(shown)
+        shown = submission.faults.arrange_rows(shown)
         common = {
             "at": submission.arrived,
             "provider": submission.provider,
             "request": self.ledger.next_job,
             **submission.details,
         }
-        if submission.fired.spoils:
-            common["spoilt"] = submission.fired.spoils
+        if submission.faults.hiding_fault:
+            common["spoilt"] = submission.faults.hiding_fault
         rows = [
             {"number": number, "text": text, "message_id": message_id}
             for number, text, message_id in zip(
@@ -79,13 +79,13 @@ class State:
         if "spoilt" not in common:
             for index in {*range(len(rows))} - {*shown}:
                 rows[index]["spoilt"] = "missing"
-        self.ledger.append(common, numbers, rows)
+        self.ledger.append_request(common, numbers, rows)
         self.stats.counts["accepted_requests"] += 1
         return shown
 
-    def reset(self, balances: Mapping[str, Mapping[str, int]]) -> None:
+    def begin_run(self, balances: Mapping[str, Mapping[str, int]]) -> None:
         """Start a new run with `balances`: no counts, no faults, an empty view of the ledger."""
         self.stats = Stats()
-        self.faults.clear()
+        self.faults.switch_all_off()
         self.ledger.begin_run()
         self.balances = {name: dict(packages) for name, packages in balances.items()}

@@ -31,7 +31,7 @@ class Stats:
         self._peers: set[str] = set()
         self.max_requests_at_once = 0
 
-    def arrived(self, path: str, monotonic: float, wall: float) -> None:
+    def count_arrival(self, path: str, monotonic: float, wall: float) -> None:
         """Note a request at the moment its headers were read."""
         if path not in self._arrivals:
             if len(self._arrivals) >= _PATHS:
@@ -40,12 +40,12 @@ class Stats:
         self._requests[path] += 1
         self._arrivals[path].append((monotonic, wall))
 
-    def connected(self, peer: str, at_once: int) -> None:
+    def count_connection(self, peer: str, at_once: int) -> None:
         """Note who sent a request, and how many connections there are: one peer is one of them."""
         self._peers.add(peer)
         self.max_connections = max(self.max_connections, at_once)
 
-    def malformed(self, provider: str, path: str, reason: str) -> None:
+    def count_malformed(self, provider: str, path: str, reason: str) -> None:
         """Note a request that breaks the provider's document."""
         self.counts["malformed"] += 1
         self._reasons.append({"provider": provider, "path": path, "reason": reason})

@@ -22,14 +22,14 @@ def fits_gsm7(text: str) -> bool:
     return _OUTSIDE.search(text) is None
 
 
-def outside_gsm7(texts: Sequence[str]) -> int:
+def count_outside_gsm7(texts: Sequence[str]) -> int:
     """How many of `texts` need UCS-2."""
     if fits_gsm7("".join(texts)):
         return 0
     return sum(not fits_gsm7(text) for text in texts)
 
 
-def part_count(text: str, *, unicode: bool) -> int:
+def count_parts(text: str, *, unicode: bool) -> int:
     """Parts of `text`: 160 or 153 septets each, or 70 or 67 UTF-16 units."""
     if unicode:
         units, single, joined = len(text.encode("utf-16-le")) // 2, 70, 67
@@ -38,9 +38,9 @@ def part_count(text: str, *, unicode: bool) -> int:
     return 1 if units <= single else -(-units // joined)
 
 
-def part_counts(texts: Sequence[str], *, unicode: bool) -> list[int]:
+def count_parts_of_each(texts: Sequence[str], *, unicode: bool) -> list[int]:
     """Parts of each text; campaigns of short texts are counted at a glance."""
     shortest_limit = 35 if unicode else 80  # even if every character took two units
     if max(map(len, texts), default=0) <= shortest_limit:
         return [1] * len(texts)
-    return [part_count(text, unicode=unicode) for text in texts]
+    return [count_parts(text, unicode=unicode) for text in texts]

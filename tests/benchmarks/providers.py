@@ -57,7 +57,7 @@ def wrong_states(
     rows = {row["msisdn"]: row for row in exported if row["seq"]}
     found = []
     for entry in ledger:
-        fate = receipts.fate(int(entry["number"]), entry["at"], float("inf"))
+        fate = receipts.fate_at(int(entry["number"]), entry["at"], float("inf"))
         wanted = _STATES[fate] if polled else "submitted"
         state = rows[entry["number"]]["state"]
         if state != wanted:

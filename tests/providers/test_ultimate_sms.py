@@ -156,7 +156,9 @@ def test_a_sender_is_a_telephone_number_or_at_most_eleven_characters(sender, fit
 
 def test_a_campaign_without_a_sender_is_refused():
     with pytest.raises(Refused, match="no sender"):
-        provider().resolve(RequestedRoute(kind=Kind.OTP, sender=None, template=None), Directory())
+        provider().resolve_route(
+            RequestedRoute(kind=Kind.OTP, sender=None, template=None), Directory()
+        )
 
 
 def scheduled(**changes):

@@ -3,19 +3,23 @@
 from types import MappingProxyType
 from typing import Final
 
-from dispatcher.simulator.families.aoc_portal import AocPortal
+from dispatcher.simulator.families.aoc_portal import SimulatedAOCPortal
 from dispatcher.simulator.families.base import Family
-from dispatcher.simulator.families.thesmspoint import TheSmsPoint
-from dispatcher.simulator.families.ultimate_sms import SmsNoc, StandingTech, UltimateSms
-from dispatcher.simulator.families.voip_communications import VoipCommunications
+from dispatcher.simulator.families.thesmspoint import SimulatedTheSMSPoint
+from dispatcher.simulator.families.ultimate_sms import (
+    SimulatedSMSNOC,
+    SimulatedStandingTech,
+    SimulatedUltimateSMS,
+)
+from dispatcher.simulator.families.voip_communications import SimulatedVoipCommunications
 
 FAMILIES: Final = MappingProxyType[str, type[Family]](
     {
-        "thesmspoint": TheSmsPoint,
-        "smsnoc": SmsNoc,
-        "standingtech": StandingTech,
-        "ultimate_sms": UltimateSms,
-        "voip_communications": VoipCommunications,
-        "aoc_portal": AocPortal,
+        "thesmspoint": SimulatedTheSMSPoint,
+        "smsnoc": SimulatedSMSNOC,
+        "standingtech": SimulatedStandingTech,
+        "ultimate_sms": SimulatedUltimateSMS,
+        "voip_communications": SimulatedVoipCommunications,
+        "aoc_portal": SimulatedAOCPortal,
     }
 )

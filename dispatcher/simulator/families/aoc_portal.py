@@ -27,7 +27,7 @@ _TYPES: Final = frozenset({"TRANS", "OTP", "PROMO"})
 _TEMPLATE_ID: Final = re.compile("[0-9A-Za-z_-]{1,64}")
 
 
-class AocPortal(Family):
+class SimulatedAOCPortal(Family):
     """One account at AOC Portal."""
 
     base_path = "v1/sms"
@@ -35,29 +35,31 @@ class AocPortal(Family):
     credentials_text = "Invalid API Key"
     credit_text = "Insufficient balance"
 
-    def kind(self, method: str, path: str) -> CallKind:
+    def classify_call(self, method: str, path: str) -> CallKind:
         """There are no other calls."""
         del method, path
         return CallKind.SUBMIT
 
     def error_reply(self, text: str, status: int) -> Reply:
         """The answer's fields, with `error` not null."""
-        return Reply.json(
+        return Reply.from_data(
             {"id": None, "data": [], "totalCount": 0, "message": "", "error": text}, status
         )
 
-    def answer(self, call: Call) -> Reply:
+    def answer_call(self, call: Call) -> Reply:
         """Check path, method, headers and key, then submit. Raises Refusal."""
         if call.path not in {"", "template"}:
-            raise self.malformed("no such path", "Not Found", 404)
+            raise self.malformed_refusal("no such path", "Not Found", 404)
         if call.method != "POST":
-            raise self.malformed(f"{call.method} is not allowed", "Method Not Allowed", 405)
+            raise self.malformed_refusal(f"{call.method} is not allowed", "Method Not Allowed", 405)
         content_type = media_type(call.headers)
         if content_type != "application/json":
-            raise self.malformed("Content-Type is not application/json", "Invalid Content-Type")
+            raise self.malformed_refusal(
+                "Content-Type is not application/json", "Invalid Content-Type"
+            )
         key = call.headers.get("apiKey", "")
         if not key:
-            raise self.malformed("header apiKey is missing", self.credentials_text, 401)
+            raise self.malformed_refusal("header apiKey is missing", self.credentials_text, 401)
         if not self.state.knows_key(key):
             self.state.stats.counts["unauthorized"] += 1
             raise Refusal(self.error_reply(self.credentials_text, 401))
@@ -67,9 +69,9 @@ class AocPortal(Family):
 
     def _send(self, call: Call) -> Reply:
         self._only(call, "sender", "to", "text", "type", "unicode", "flash", "templateId")
-        listed = self.text(call.fields.get("to"), "to").split(",")
-        numbers = [self.number(one.removeprefix(" "), "to") for one in listed]
-        text = self.text(call.fields.get("text"), "text")
+        listed = self.read_text(call.fields.get("to"), "to").split(",")
+        numbers = [self.read_number(one.removeprefix(" "), "to") for one in listed]
+        text = self.read_text(call.fields.get("text"), "text")
         details = self._route(call)
         for flag in ("unicode", "flash"):
             if flag in call.fields:
@@ -81,29 +83,29 @@ class AocPortal(Family):
 
     def _from_template(self, call: Call) -> Reply:
         self._only(call, "sender", "to", "templateId", "custom", "type")
-        number = self.number(call.fields.get("to"), "to")
+        number = self.read_number(call.fields.get("to"), "to")
         values = call.fields.get("custom")
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise self.malformed("custom is missing or no list of texts", "Invalid custom")
+            raise self.malformed_refusal("custom is missing or no list of texts", "Invalid custom")
         template_id = self._template_id(call)
         details = self._route(call) | {"template_id": template_id, "custom": values}
         text = TEMPLATES.get(template_id)
         if text is None:
             text = f"{template_id}: {', '.join(values)}"
         elif text.count(_VARIABLE) != len(values):
-            raise self.malformed("custom has another number of values", "Invalid custom")
+            raise self.malformed_refusal("custom has another number of values", "Invalid custom")
         for value in values:
             text = text.replace(_VARIABLE, value, 1)
         return self._submit(call, [number], text, details)
 
     def _submit(self, call: Call, numbers: list[str], text: str, details: dict[str, Any]) -> Reply:
-        parts = texts_of.part_count(text, unicode=not texts_of.fits_gsm7(text))
-        if not self.state.charge(self.name, "credits", parts * len(numbers)):
+        parts = texts_of.count_parts(text, unicode=not texts_of.fits_gsm7(text))
+        if not self.state.charge_balance(self.name, "credits", parts * len(numbers)):
             raise Refusal(self.error_reply(self.credit_text, 200))
         job = self._job_id(self.state.ledger.next_job)
         details["job_id"] = job
         ids = [f"{job}:{place}" for place in range(1, len(numbers) + 1)]
-        shown = self.state.accept(
+        shown = self.state.record_submission(
             Submission(
                 provider=self.name,
                 arrived=call.arrived,
@@ -111,11 +113,11 @@ class AocPortal(Family):
                 texts=[text] * len(numbers),
                 ids=ids,
                 details=details,
-                fired=call.fired,
+                faults=call.faults,
             )
         )
         flags = {flag: 1 for flag in ("unicode", "flash") if flag in details}
-        return Reply.json(
+        return Reply.from_data(
             {
                 "id": job,
                 "data": [
@@ -126,28 +128,30 @@ class AocPortal(Family):
                 "message": "Message Sent Successfully!",
                 "error": None,
             },
-            201 if "created" in call.fired else 200,
+            201 if "created" in call.faults else 200,
         )
 
     def _route(self, call: Call) -> dict[str, Any]:
         """The checked fields that all calls share. Raises Refusal."""
-        sender = self.text(call.fields.get("sender"), "sender")
-        kind = self.text(call.fields.get("type"), "type")
+        sender = self.read_text(call.fields.get("sender"), "sender")
+        kind = self.read_text(call.fields.get("type"), "type")
         if kind not in _TYPES:
-            raise self.malformed(f"type is none of {', '.join(sorted(_TYPES))}", "Invalid type")
+            raise self.malformed_refusal(
+                f"type is none of {', '.join(sorted(_TYPES))}", "Invalid type"
+            )
         return {"sender_id": sender, "type": kind}
 
     def _template_id(self, call: Call) -> str:
-        template_id = self.text(call.fields.get("templateId"), "templateId")
+        template_id = self.read_text(call.fields.get("templateId"), "templateId")
         if _TEMPLATE_ID.fullmatch(template_id) is None:
-            raise self.malformed("templateId is no id", "Invalid template id")
+            raise self.malformed_refusal("templateId is no id", "Invalid template id")
         return template_id
 
     def _flag(self, call: Call, name: str) -> int:
         """The integer 1: the only value that the document prints."""
         value = call.fields[name]
         if type(value) is not int or value != 1:
-            raise self.malformed(f"{name} is not the integer 1", f"Invalid {name}")
+            raise self.malformed_refusal(f"{name} is not the integer 1", f"Invalid {name}")
         return 1
 
     def _check_unicode(self, text: str, *, flagged: bool) -> None:
@@ -157,7 +161,9 @@ class AocPortal(Family):
             counts["needless_unicode"] += 1
         elif not flagged and not fits:
             counts["flag_mismatches"] += 1
-            raise self.malformed("no unicode, and the text does not fit GSM-7", "Invalid unicode")
+            raise self.malformed_refusal(
+                "no unicode, and the text does not fit GSM-7", "Invalid unicode"
+            )
 
     def _job_id(self, serial: int) -> str:
         return f"7c1e9a40-{self.state.seed & 0xFFFF:04x}-4000-8000-{serial:012x}"
@@ -165,8 +171,8 @@ class AocPortal(Family):
     def _only(self, call: Call, *names: str) -> None:
         unknown = {*call.fields} - {*names}
         if unknown:
-            raise self.malformed(f"unknown field {min(unknown)[:40]}", "Invalid field")
+            raise self.malformed_refusal(f"unknown field {min(unknown)[:40]}", "Invalid field")
 
 
 def _shown(call: Call, number: str) -> str:
-    return number[-10:] if "ten_digit" in call.fired else number
+    return number[-10:] if "ten_digit" in call.faults else number

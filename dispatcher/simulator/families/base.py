@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Final
 
 import orjson
 
-from dispatcher.simulator.faults import CallKind, Fired
-from dispatcher.simulator.state import State
+from dispatcher.simulator.faults import CallKind, RequestFaults
+from dispatcher.simulator.state import SimulatorState
 
 #: Digits with country code. Ten digits from 6 to 9 on are an Indian number without it, unless they
 #: start with the code of a country with such short numbers.
@@ -25,7 +25,7 @@ class Call:
     headers: Mapping[str, str]
     fields: Mapping[str, Any]
     arrived: float
-    fired: Fired
+    faults: RequestFaults
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def json(cls, data: Any, status: int = 200) -> "Reply":
+    def from_data(cls, data: Any, status: int = 200) -> "Reply":
         """`data` as a JSON body."""
         return cls(body=orjson.dumps(data), status=status)
 
@@ -64,48 +64,52 @@ class Family(ABC):
     credentials_text: ClassVar[str]
     credit_text: ClassVar[str]
 
-    def __init__(self, name: str, state: State) -> None:
+    def __init__(self, name: str, state: SimulatorState) -> None:
         self.name = name
         self.state = state
 
     @abstractmethod
-    def kind(self, method: str, path: str) -> CallKind:
+    def classify_call(self, method: str, path: str) -> CallKind:
         """What a call is for (faults are bound to kinds)."""
 
     @abstractmethod
-    def answer(self, call: Call) -> Reply:
+    def answer_call(self, call: Call) -> Reply:
         """Carry out `call`. Raises Refusal."""
 
     @abstractmethod
     def error_reply(self, text: str, status: int) -> Reply:
         """A refusal in the provider's form."""
 
-    def malformed(self, reason: str, text: str, status: int = 422) -> Refusal:
+    def malformed_refusal(self, reason: str, text: str, status: int = 422) -> Refusal:
         """A request that breaks the document: `reason` for us, `text` for the client."""
         return Refusal(self.error_reply(text, status), malformed=reason)
 
-    def number(self, value: object, name: str) -> str:
+    def read_number(self, value: object, name: str) -> str:
         """`value` as digits with country code. Raises Refusal."""
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise self.malformed(f"{name} is missing or of another type", f"Invalid {name}")
+            raise self.malformed_refusal(f"{name} is missing or of another type", f"Invalid {name}")
         number = str(value)
         if _NUMBER.fullmatch(number) is None:
-            raise self.malformed(f"a {name} is not digits with country code", f"Invalid {name}")
+            raise self.malformed_refusal(
+                f"a {name} is not digits with country code", f"Invalid {name}"
+            )
         return number
 
-    def text(self, value: object, name: str) -> str:
+    def read_text(self, value: object, name: str) -> str:
         """`value` as a text that is not blank. Raises Refusal."""
         if not isinstance(value, str) or not value.strip():
             reason = (
                 "is missing or empty" if isinstance(value, str | None) else "is of another type"
             )
-            raise self.malformed(f"{name} {reason}", f"The {name} field is required")
+            raise self.malformed_refusal(f"{name} {reason}", f"The {name} field is required")
         return value
 
-    def choice(self, value: object, name: str, allowed: str) -> int:
+    def read_choice(self, value: object, name: str, allowed: str) -> int:
         """`value` as one of the `allowed` digits, be it a number or a string. Raises Refusal."""
         if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value)) != 1:
-            raise self.malformed(f"{name} is missing or of another type", f"Invalid {name}")
+            raise self.malformed_refusal(f"{name} is missing or of another type", f"Invalid {name}")
         if str(value) not in allowed:
-            raise self.malformed(f"{name} is none of {', '.join(allowed)}", f"Invalid {name}")
+            raise self.malformed_refusal(
+                f"{name} is none of {', '.join(allowed)}", f"Invalid {name}"
+            )
         return int(value)

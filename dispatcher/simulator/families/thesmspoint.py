@@ -16,7 +16,7 @@ from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
 from dispatcher.simulator.families.thesmspoint_directory import SENDERS, TEMPLATES
 from dispatcher.simulator.faults import CallKind
 from dispatcher.simulator.receipts import Fate
-from dispatcher.simulator.state import State, Submission
+from dispatcher.simulator.state import SimulatorState, Submission
 
 MAX_RECIPIENTS: Final = 2000
 #: "The message will be truncated to 765 characters", which is five parts.
@@ -40,7 +40,7 @@ _KINDS: Final = MappingProxyType(
 )
 
 
-class TheSmsPoint(Family):
+class SimulatedTheSMSPoint(Family):
     """One account at TheSMSPoint."""
 
     base_path = "api/v1"
@@ -50,7 +50,7 @@ class TheSmsPoint(Family):
     credentials_text = "API Key Does Not Exists"
     credit_text = "SMS Credits Not Available"
 
-    def __init__(self, name: str, state: State) -> None:
+    def __init__(self, name: str, state: SimulatorState) -> None:
         super().__init__(name, state)
         self._job_base = 100_000_000 + state.seed * 7_368_787 % 800_000_000
         self._message_base = 10_000_000_000 + state.seed * 982_451_653 % 80_000_000_000
@@ -63,30 +63,34 @@ class TheSmsPoint(Family):
             "sms-delivery-status": self._delivery_status,
         }
 
-    def kind(self, method: str, path: str) -> CallKind:
+    def classify_call(self, method: str, path: str) -> CallKind:
         """Two commands submit, one tells the status."""
         del method
         return _KINDS.get(path, CallKind.LOOKUP)
 
     def error_reply(self, text: str, status: int) -> Reply:
         """The document's error object."""
-        return Reply.json({"status": "error", "message": text, "data": None}, status)
+        return Reply.from_data({"status": "error", "message": text, "data": None}, status)
 
-    def answer(self, call: Call) -> Reply:
+    def answer_call(self, call: Call) -> Reply:
         """Check path, method, key and headers, then carry out the command. Raises Refusal."""
         command = self._commands.get(call.path)
         if command is None:
-            raise self.malformed("no such command", "Command Not Found", 404)
+            raise self.malformed_refusal("no such command", "Command Not Found", 404)
         if call.method not in {"GET", "POST"}:
-            raise self.malformed(f"{call.method} is not allowed", "Request Type Not Allowed", 405)
+            raise self.malformed_refusal(
+                f"{call.method} is not allowed", "Request Type Not Allowed", 405
+            )
         key = call.headers.get("key", "")
         if call.method == "GET":
             self.state.stats.counts["get_requests"] += 1
             key = key or call.fields.get("apiKey", "")
         elif call.headers.get("Accept", "").strip().lower() != "application/json":
-            raise self.malformed("header Accept is not application/json", "Invalid Accept Header")
+            raise self.malformed_refusal(
+                "header Accept is not application/json", "Invalid Accept Header"
+            )
         if not key:
-            raise self.malformed("header key is missing", self.credentials_text, 200)
+            raise self.malformed_refusal("header key is missing", self.credentials_text, 200)
         if not self.state.knows_key(key):
             self.state.stats.counts["unauthorized"] += 1
             raise Refusal(self.error_reply(self.credentials_text, 200))
@@ -97,27 +101,29 @@ class TheSmsPoint(Family):
         return _success({"balance": self.state.balances[self.name]})
 
     def _send_single(self, call: Call) -> Reply:
-        number = self.number(call.fields.get("recipient"), "recipient")
-        text = self.text(call.fields.get("message"), "message")
+        number = self.read_number(call.fields.get("recipient"), "recipient")
+        text = self.read_text(call.fields.get("message"), "message")
         return self._submit(call, [number], [text])
 
     def _send_bulk(self, call: Call) -> Reply:
-        raw = self.text(call.fields.get("recipient"), "recipient")
+        raw = self.read_text(call.fields.get("recipient"), "recipient")
         try:
             entries = orjson.loads(raw)
         except orjson.JSONDecodeError:
             entries = None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise self.malformed("recipient is no JSON list of objects", "Invalid Recipient")
+            raise self.malformed_refusal(
+                "recipient is no JSON list of objects", "Invalid Recipient"
+            )
         if not entries:
-            raise self.malformed("recipient is an empty list", "Invalid Recipient")
+            raise self.malformed_refusal("recipient is an empty list", "Invalid Recipient")
         if len(entries) > MAX_RECIPIENTS:
-            raise self.malformed(
+            raise self.malformed_refusal(
                 f"{len(entries)} recipients, more than {MAX_RECIPIENTS}",
                 "Maximum 2000 contacts or numbers can be use in a single request",
             )
-        numbers = [self.number(entry.get("number"), "number") for entry in entries]
-        texts = [self.text(entry.get("text"), "text") for entry in entries]
+        numbers = [self.read_number(entry.get("number"), "number") for entry in entries]
+        texts = [self.read_text(entry.get("text"), "text") for entry in entries]
         return self._submit(call, numbers, texts, may_be_short=True)
 
     def _submit(
@@ -129,7 +135,7 @@ class TheSmsPoint(Family):
         details["job_id"] = job_id = str(self._job_base + ledger.next_job)
         first = self._message_base + ledger.next_message
         ids = [str(first + index) for index in range(len(numbers))]
-        shown = self.state.accept(
+        shown = self.state.record_submission(
             Submission(
                 provider=self.name,
                 arrived=call.arrived,
@@ -137,11 +143,11 @@ class TheSmsPoint(Family):
                 texts=texts,
                 ids=ids,
                 details=details,
-                fired=call.fired,
+                faults=call.faults,
             )
         )
         data: dict[str, Any]
-        if may_be_short and "short" in call.fired:
+        if may_be_short and "short" in call.faults:
             data = {"status": "success", "message_id": job_id}
         else:
             data = {
@@ -153,60 +159,70 @@ class TheSmsPoint(Family):
                     for i in shown
                 ],
             }
-        return Reply.json(
+        return Reply.from_data(
             {
                 "status": "success",
                 "message": "SMS Sent Successfully",
                 "data": data,
-                "code": "200" if "code_string" in call.fired else 200,
+                "code": "200" if "code_string" in call.faults else 200,
             }
         )
 
     def _route(self, call: Call) -> dict[str, Any]:
         """The checked fields that single and bulk requests share."""
-        sender = _entry(SENDERS, self.text(call.fields.get("sender_id"), "sender_id"), "sender_id")
+        sender = _entry(
+            SENDERS, self.read_text(call.fields.get("sender_id"), "sender_id"), "sender_id"
+        )
         if sender is None or sender["approve_status"] != "Approved":
-            raise self.malformed("sender_id is no approved sender's id", "Invalid Sender ID")
-        template_id = self.text(call.fields.get("template_id"), "template_id")
+            raise self.malformed_refusal(
+                "sender_id is no approved sender's id", "Invalid Sender ID"
+            )
+        template_id = self.read_text(call.fields.get("template_id"), "template_id")
         template = _entry(TEMPLATES, template_id, "name")
         if template is None or template["template_status"] != "Approved":
-            raise self.malformed("template_id is no approved template's", "Invalid Template ID")
+            raise self.malformed_refusal(
+                "template_id is no approved template's", "Invalid Template ID"
+            )
         if template["sender_id"] != sender["sender_id"]:
-            raise self.malformed("template_id is another sender's", "Invalid Template ID")
-        channel = self.choice(call.fields.get("channel"), "channel", "123")
+            raise self.malformed_refusal("template_id is another sender's", "Invalid Template ID")
+        channel = self.read_choice(call.fields.get("channel"), "channel", "123")
         if _CHANNELS[channel] != sender["type_value"]:
             self.state.stats.counts["channel_mismatches"] += 1
         return {
             "sender_id": sender["id"],
             "template_id": template["template_id"],
             "channel": channel,
-            "is_unicode": self.choice(call.fields.get("is_unicode"), "is_unicode", "01"),
+            "is_unicode": self.read_choice(call.fields.get("is_unicode"), "is_unicode", "01"),
         }
 
     def _charge(self, details: Mapping[str, Any], texts: list[str], *, unicode: bool) -> None:
         """Hold the flag against the texts, and take their credits. Raises Refusal."""
         counts = self.state.stats.counts
-        outside = texts_of.outside_gsm7(texts)
+        outside = texts_of.count_outside_gsm7(texts)
         if unicode:
             counts["needless_unicode"] += len(texts) - outside
         elif outside:
             counts["flag_mismatches"] += outside
-            raise self.malformed(
+            raise self.malformed_refusal(
                 f"is_unicode is 0, and {outside} texts do not fit GSM-7", "Invalid Is Unicode"
             )
-        parts = texts_of.part_counts(texts, unicode=unicode)
+        parts = texts_of.count_parts_of_each(texts, unicode=unicode)
         credits_ = sum(min(count, _MAX_PARTS) for count in parts)
-        if not self.state.charge(self.name, SENDERS[details["sender_id"]]["type_value"], credits_):
+        if not self.state.charge_balance(
+            self.name, SENDERS[details["sender_id"]]["type_value"], credits_
+        ):
             raise Refusal(self.error_reply(self.credit_text, 200))
         counts["truncated_texts"] += sum(count > _MAX_PARTS for count in parts)
 
     def _delivery_status(self, call: Call) -> Reply:
         value = call.fields.get("job_id")
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise self.malformed("job_id is missing or of another type", "Invalid Message ID")
+            raise self.malformed_refusal(
+                "job_id is missing or of another type", "Invalid Message ID"
+            )
         text = str(value)
         known = text.isascii() and text.isdigit() and len(text) <= 18
-        job = self.state.ledger.job(int(text) - self._job_base) if known else None
+        job = self.state.ledger.find_job(int(text) - self._job_base) if known else None
         if job is None or job[1][0]["provider"] != self.name:
             raise Refusal(self.error_reply("Invalid Message ID", 200))
         return self._status_reply(call, text, *job)
@@ -214,9 +230,9 @@ class TheSmsPoint(Family):
     def _status_reply(
         self, call: Call, job_id: str, at: float, rows: list[dict[str, Any]]
     ) -> Reply:
-        fate = self.state.receipts.fate
+        fate = self.state.receipts.fate_at
         words = [_word(call, fate(int(row["number"]), at, call.arrived)) for row in rows]
-        if "single_object" in call.fired and len(rows) == 1:
+        if "single_object" in call.faults and len(rows) == 1:
             return _success(
                 {
                     "status": "success",
@@ -228,7 +244,7 @@ class TheSmsPoint(Family):
                 },
                 message=None,
             )
-        odd = "recipient_field" in call.fired
+        odd = "recipient_field" in call.faults
         data = [
             {
                 "status_name": words[i],
@@ -238,14 +254,14 @@ class TheSmsPoint(Family):
                 "content": rows[i]["text"],
                 "message_id": rows[i]["message_id"],
             }
-            for i in call.fired.arranged(list(range(len(rows))))
+            for i in call.faults.arrange_rows(list(range(len(rows))))
         ]
-        status = "error" if "status_error" in call.fired else "success"
-        return Reply.json({"status": status, "job_id": job_id, "data": data, "code": "200"})
+        status = "error" if "status_error" in call.faults else "success"
+        return Reply.from_data({"status": status, "job_id": job_id, "data": data, "code": "200"})
 
 
 def _success(data: Any, message: str | None = "") -> Reply:
-    return Reply.json({"status": "success", "message": message, "data": data})
+    return Reply.from_data({"status": "success", "message": message, "data": data})
 
 
 def _entry(entries: Mapping[str, dict[str, str]], value: str, name: str) -> dict[str, str] | None:
@@ -255,10 +271,10 @@ def _entry(entries: Mapping[str, dict[str, str]], value: str, name: str) -> dict
 
 
 def _shown(call: Call, number: str) -> str:
-    return number[-10:] if "ten_digit" in call.fired else number
+    return number[-10:] if "ten_digit" in call.faults else number
 
 
 def _word(call: Call, fate: Fate) -> str:
-    if "status_case" in call.fired:
+    if "status_case" in call.faults:
         return "U" if fate is Fate.UNDELIVERED else _WORDS[fate].lower()
     return _WORDS[fate]

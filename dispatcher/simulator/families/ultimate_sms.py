@@ -15,16 +15,16 @@ from dispatcher.simulator.families.ultimate_sms_outbox import (
     UNDATED,
     WORDS,
     Outbox,
-    due,
-    moment,
-    part_count,
-    report,
-    starts,
+    count_server_parts,
+    format_laravel_time,
+    read_schedule_time,
+    render_message,
+    starting_time,
 )
 from dispatcher.simulator.faults import CallKind
 from dispatcher.simulator.fields import media_type
 from dispatcher.simulator.receipts import Fate
-from dispatcher.simulator.state import State, Submission
+from dispatcher.simulator.state import SimulatorState, Submission
 
 MAX_RECIPIENTS: Final = 100
 PER_PAGE: Final = 25
@@ -43,7 +43,7 @@ _SENDER: Final = re.compile(r"\+?[0-9]{1,15}|.{1,11}|YourName/Number")
 _MESSAGE_FIELDS: Final = ("sender_id", "type", "message", "schedule_time", "dlt_template_id")
 
 
-class UltimateSms(Family):
+class SimulatedUltimateSMS(Family):
     """One account at a server of the family."""
 
     base_path = "api/v3"
@@ -52,7 +52,7 @@ class UltimateSms(Family):
     credentials_text = "Unauthenticated."
     credit_text = "Not enough balance"
 
-    def __init__(self, name: str, state: State) -> None:
+    def __init__(self, name: str, state: SimulatorState) -> None:
         super().__init__(name, state)
         self._outbox = Outbox(state.ledger, name, state.seed)
         self._refused = 0
@@ -63,7 +63,7 @@ class UltimateSms(Family):
             "sms": ("GET", self._list),
         }
 
-    def kind(self, method: str, path: str) -> CallKind:
+    def classify_call(self, method: str, path: str) -> CallKind:
         """What is posted submits; one message tells its status; pages and balance are look-ups."""
         if method == "POST":
             return CallKind.SUBMIT
@@ -71,27 +71,31 @@ class UltimateSms(Family):
 
     def error_reply(self, text: str, status: int) -> Reply:
         """The document's error object."""
-        return Reply.json({"status": "error", "message": text}, status)
+        return Reply.from_data({"status": "error", "message": text}, status)
 
-    def answer(self, call: Call) -> Reply:
+    def answer_call(self, call: Call) -> Reply:
         """Check path, method, headers and token, then carry out the command. Raises Refusal."""
         path = call.path.rstrip("/")  # StandingTech prints `/sms/` for the list
         default = ("GET", self._message) if path.startswith("sms/") else None
         command = self._commands.get(path, default)
         if command is None:
-            raise self.malformed("no such command", "The route could not be found.", 404)
+            raise self.malformed_refusal("no such command", "The route could not be found.", 404)
         method, carry_out = command
         if call.method != method:
-            raise self.malformed(f"{call.method} is not allowed", "Method not supported.", 405)
+            raise self.malformed_refusal(
+                f"{call.method} is not allowed", "Method not supported.", 405
+            )
         if call.headers.get("Accept", "").strip().lower() != "application/json":
-            raise self.malformed("header Accept is not application/json", "Invalid Accept Header")
+            raise self.malformed_refusal(
+                "header Accept is not application/json", "Invalid Accept Header"
+            )
         content_type = media_type(call.headers)
         if method == "POST" and content_type != "application/json":
-            raise self.malformed("the body is not application/json", "Invalid Content-Type")
+            raise self.malformed_refusal("the body is not application/json", "Invalid Content-Type")
         scheme, _, token = call.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not token:
             reason = "header Authorization is missing or no Bearer"
-            raise self.malformed(reason, self.credentials_text, 401)
+            raise self.malformed_refusal(reason, self.credentials_text, 401)
         if not self.state.knows_key(token):
             self.state.stats.counts["unauthorized"] += 1
             raise Refusal(self.error_reply(self.credentials_text, 401))
@@ -99,61 +103,71 @@ class UltimateSms(Family):
 
     def _send(self, call: Call) -> Reply:
         self._only(call, "recipient", *_MESSAGE_FIELDS)
-        listed = self.text(call.fields.get("recipient"), "recipient").split(",")
+        listed = self.read_text(call.fields.get("recipient"), "recipient").split(",")
         if len(listed) > MAX_RECIPIENTS:
-            raise self.malformed(
+            raise self.malformed_refusal(
                 f"{len(listed)} recipients, more than {MAX_RECIPIENTS}",
                 f"You can send to {MAX_RECIPIENTS} numbers at most",
             )
-        numbers = list(dict.fromkeys(self.number(one, "recipient") for one in listed))
+        numbers = list(dict.fromkeys(self.read_number(one, "recipient") for one in listed))
         details = self._details(call)
         places = range(len(numbers))
-        invalid = call.fired.chosen("invalid_left_out", places)
-        refused = call.fired.chosen("some_refused", [i for i in places if i not in invalid])
+        invalid = call.faults.choose_indexes("invalid_left_out", places)
+        refused = call.faults.choose_indexes(
+            "some_refused", [i for i in places if i not in invalid]
+        )
         taken = [numbers[i] for i in places if i not in invalid | refused]
         rows = self._accept(call, taken, details)
         rows += [self._refused_row(call, numbers[i]) for i in sorted(refused)]
         data: dict[str, Any] = {"status": "success"}
         if invalid:
             data["message"] = "Invalid numbers: " + ", ".join(numbers[i] for i in sorted(invalid))
-        if "short" in call.fired:
+        if "short" in call.faults:
             data["data"] = "sms reports with all details"
-        elif "schedule_time" not in details and "no_data" not in call.fired:
+        elif "schedule_time" not in details and "no_data" not in call.faults:
             data["data"] = rows[0] if len(rows) == len(numbers) == 1 else rows
-        return Reply.json(data)
+        return Reply.from_data(data)
 
     def _campaign(self, call: Call) -> Reply:
         self._only(call, "contact_list_id", "recipient", *_MESSAGE_FIELDS)
         # The table names the field `contact_list_id`, the examples `recipient`.
         given = [call.fields[f] for f in ("contact_list_id", "recipient") if f in call.fields]
-        ids = self.text(given[0] if given else None, "contact_list_id")
+        ids = self.read_text(given[0] if given else None, "contact_list_id")
         if given[-1] != ids:
-            raise self.malformed("contact_list_id and recipient differ", "Invalid contact list")
+            raise self.malformed_refusal(
+                "contact_list_id and recipient differ", "Invalid contact list"
+            )
         unknown = [one for one in ids.split(",") if one not in CONTACT_LISTS]
         if unknown:
-            raise self.malformed("contact_list_id is no known list's", "Contact list not found")
+            raise self.malformed_refusal(
+                "contact_list_id is no known list's", "Contact list not found"
+            )
         numbers = dict.fromkeys(n for one in ids.split(",") for n in CONTACT_LISTS[one])
         details = self._details(call) | {"contact_list_id": ids}
         self._accept(call, list(numbers), details)
-        return Reply.json({"status": "success", "data": "campaign reports with all details"})
+        return Reply.from_data({"status": "success", "data": "campaign reports with all details"})
 
     def _details(self, call: Call) -> dict[str, Any]:
         """The checked fields that both ways of sending share. Raises Refusal."""
         fields = call.fields
-        sender = self.text(fields.get("sender_id"), "sender_id")
+        sender = self.read_text(fields.get("sender_id"), "sender_id")
         if _SENDER.fullmatch(sender) is None:
-            raise self.malformed("sender_id is longer than 11 characters", "Invalid sender_id")
+            raise self.malformed_refusal(
+                "sender_id is longer than 11 characters", "Invalid sender_id"
+            )
         if fields.get("type") != "plain":
-            raise self.malformed("type is not plain", "Invalid type")
-        details = {"sender_id": sender, "text": self.text(fields.get("message"), "message")}
+            raise self.malformed_refusal("type is not plain", "Invalid type")
+        details = {"sender_id": sender, "text": self.read_text(fields.get("message"), "message")}
         for name in ("schedule_time", "dlt_template_id"):
             if name in fields:
-                details[name] = self.text(fields[name], name)
+                details[name] = self.read_text(fields[name], name)
         try:
             if "schedule_time" in details:
-                due(details["schedule_time"])
+                read_schedule_time(details["schedule_time"])
         except ValueError as error:
-            raise self.malformed(f"schedule_time is {error}", "Invalid schedule_time") from None
+            raise self.malformed_refusal(
+                f"schedule_time is {error}", "Invalid schedule_time"
+            ) from None
         return details
 
     def _accept(self, call: Call, numbers: list[str], details: dict[str, Any]) -> list[Any]:
@@ -161,11 +175,13 @@ class UltimateSms(Family):
         text = details.pop("text")
         if not numbers:
             return []
-        if not self.state.charge(self.name, "units", part_count(text) * len(numbers)):
+        if not self.state.charge_balance(
+            self.name, "units", count_server_parts(text) * len(numbers)
+        ):
             raise Refusal(self.error_reply(self.credit_text, 200))
-        serials = self._outbox.coming(len(numbers))
-        ids = [self._outbox.uid(serial) for serial in serials]
-        shown = self.state.accept(
+        serials = self._outbox.next_serials(len(numbers))
+        ids = [self._outbox.format_uid(serial) for serial in serials]
+        shown = self.state.record_submission(
             Submission(
                 provider=self.name,
                 arrived=call.arrived,
@@ -173,14 +189,14 @@ class UltimateSms(Family):
                 texts=[text] * len(numbers),
                 ids=ids,
                 details=details,
-                fired=call.fired,
+                faults=call.faults,
             )
         )
-        self._outbox.add(serials, details.get("schedule_time"), call.arrived)
+        self._outbox.add_messages(serials, details.get("schedule_time"), call.arrived)
         sent = {"sender_id": details["sender_id"], "text": text}
         field = "status" if len(numbers) == 1 else "customer_status"
         rows = [{"number": numbers[i], "message_id": ids[i], **sent} for i in shown]
-        return [report(row, WORDS[Fate.SENT], call.fired, field) for row in rows]
+        return [render_message(row, WORDS[Fate.SENT], call.faults, field) for row in rows]
 
     def _refused_row(self, call: Call, number: str) -> dict[str, Any]:
         self._refused += 1
@@ -190,29 +206,29 @@ class UltimateSms(Family):
             "sender_id": call.fields["sender_id"],
             "text": call.fields["message"],
         }
-        return report(row, "Rejected|Blacklisted", call.fired) | {"cost": "0"}
+        return render_message(row, "Rejected|Blacklisted", call.faults) | {"cost": "0"}
 
     def _message(self, call: Call) -> Reply:
-        row = self._outbox.find(call.path.partition("/")[2], call.arrived)
+        row = self._outbox.find_message(call.path.partition("/")[2], call.arrived)
         if row is None:
             raise Refusal(self.error_reply("SMS Info not found", 404))
-        return Reply.json(
-            {"status": "success", "data": report(row, self._word(call, row), call.fired)}
+        return Reply.from_data(
+            {"status": "success", "data": render_message(row, self._word(call, row), call.faults)}
         )
 
     def _list(self, call: Call) -> Reply:
         """A page of Laravel's paginator: newest first, counted from 1."""
         wanted = str(call.fields.get("page", "1"))
         page = int(wanted) if re.fullmatch("[1-9][0-9]{0,8}", wanted) else 1
-        found, total = self._outbox.page(page, PER_PAGE, call.arrived)
+        found, total = self._outbox.list_page(page, PER_PAGE, call.arrived)
         rows = [
-            report(row, self._word(call, row), call.fired)
-            | {"send_by": "api", "created_at": moment(starts(row))}
+            render_message(row, self._word(call, row), call.faults)
+            | {"send_by": "api", "created_at": format_laravel_time(starting_time(row))}
             for row in found
         ]
-        if "inbound" in call.fired:
-            rows.insert(0, {**INBOUND, "created_at": moment(call.arrived)})
-        if "undated" in call.fired:
+        if "inbound" in call.faults:
+            rows.insert(0, {**INBOUND, "created_at": format_laravel_time(call.arrived)})
+        if "undated" in call.faults:
             rows = [{name: row[name] for name in row if name in UNDATED} for row in rows]
         last = max(1, -(-total // PER_PAGE))
         data = {
@@ -223,35 +239,37 @@ class UltimateSms(Family):
             "total": total,
             "next_page_url": f"/api/v3/sms?page={page + 1}" if page < last else None,
         }
-        return Reply.json({"status": "success", "data": data})
+        return Reply.from_data({"status": "success", "data": data})
 
     def _balance(self, call: Call) -> Reply:
         left = self.state.balances[self.name]["units"]
         units = {"remaining_unit": left, "expired_on": "31st Dec 99"}
         money = {"remaining_balance": f"৳{left:,}", "expired_on": "31st Dec 99"}
-        data = money if "currency" in call.fired else units
-        return Reply.json({"status": "success", "data": data})
+        data = money if "currency" in call.faults else units
+        return Reply.from_data({"status": "success", "data": data})
 
     def _only(self, call: Call, *names: str) -> None:
         unknown = {*call.fields} - {*names}
         if unknown:
-            raise self.malformed(f"unknown field {min(unknown)[:40]}", "Invalid field")
+            raise self.malformed_refusal(f"unknown field {min(unknown)[:40]}", "Invalid field")
 
     def _word(self, call: Call, row: Mapping[str, Any]) -> str:
-        return WORDS[self.state.receipts.fate(int(row["number"]), starts(row), call.arrived)]
+        return WORDS[
+            self.state.receipts.fate_at(int(row["number"]), starting_time(row), call.arrived)
+        ]
 
 
-class SmsNoc(UltimateSms):
+class SimulatedSMSNOC(SimulatedUltimateSMS):
     """SMS NOC's server."""
 
     path_name = "smsnoc"
 
 
-class StandingTech(UltimateSms):
+class SimulatedStandingTech(SimulatedUltimateSMS):
     """StandingTech's server, whose document has neither a balance nor contact lists."""
 
     path_name = "standingtech"
 
-    def __init__(self, name: str, state: State) -> None:
+    def __init__(self, name: str, state: SimulatorState) -> None:
         super().__init__(name, state)
         del self._commands["balance"], self._commands["sms/campaign"]

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dispatcher.simulator import texts
-from dispatcher.simulator.faults import Fired
+from dispatcher.simulator.faults import RequestFaults
 from dispatcher.simulator.ledger import Ledger
 from dispatcher.simulator.receipts import Fate
 
@@ -42,38 +42,38 @@ _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}")
 _UID: Final = re.compile("[0-9a-f]{13}")
 
 
-def due(schedule_time: str) -> float:
+def read_schedule_time(schedule_time: str) -> float:
     """`Y-m-d H:i`, in UTC, as Unix time. Raises ValueError."""
     if _TIME.fullmatch(schedule_time) is None:
         raise ValueError("no Y-m-d H:i")
     return datetime.fromisoformat(f"{schedule_time}:00+00:00").timestamp()
 
 
-def starts(row: Mapping[str, Any]) -> float:
+def starting_time(row: Mapping[str, Any]) -> float:
     """When the message of a ledger's row goes out, as Unix time."""
     at: float = row["at"]
-    return max(at, due(row["schedule_time"])) if "schedule_time" in row else at
+    return max(at, read_schedule_time(row["schedule_time"])) if "schedule_time" in row else at
 
 
-def moment(at: float) -> str:
+def format_laravel_time(at: float) -> str:
     """A time as Laravel writes it."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def part_count(text: str) -> int:
+def count_server_parts(text: str) -> int:
     """Parts of a text, which the server itself sends as unicode where it has to."""
-    return texts.part_count(text, unicode=not texts.fits_gsm7(text))
+    return texts.count_parts(text, unicode=not texts.fits_gsm7(text))
 
 
-def report(
-    row: Mapping[str, Any], word: str, fired: Fired, field: str = "customer_status"
+def render_message(
+    row: Mapping[str, Any], word: str, fired: RequestFaults, field: str = "customer_status"
 ) -> dict[str, Any]:
     """A message as answers show it; `row` is of the ledger, `field` has its status."""
     if "status_case" in fired:
         word = word.lower()
     if "status_suffix" in fired and "|" not in word:
         word = f"{word}|{row['message_id'][-6:]}"
-    parts = part_count(row["text"])
+    parts = count_server_parts(row["text"])
     return {
         "uid": row["message_id"],
         "to": row["number"][-10:] if "ten_digit" in fired else row["number"],
@@ -95,35 +95,35 @@ class Outbox:
         self._sent = array("Q")
         self._later: list[tuple[float, range]] = []
 
-    def coming(self, count: int) -> range:
+    def next_serials(self, count: int) -> range:
         """The serials that the ledger gives to the next `count` messages."""
         return range(self._ledger.next_message, self._ledger.next_message + count)
 
-    def uid(self, serial: int) -> str:
+    def format_uid(self, serial: int) -> str:
         """A message's uid: 13 hexadecimal digits, as in the documents."""
         return f"{self._uid_base + serial:013x}"
 
-    def add(self, serials: range, schedule_time: str | None, now: float) -> None:
+    def add_messages(self, serials: range, schedule_time: str | None, now: float) -> None:
         """Messages that were accepted, to go out now or later."""
-        if schedule_time is None or due(schedule_time) <= now:
+        if schedule_time is None or read_schedule_time(schedule_time) <= now:
             self._sent.extend(serials)
         else:
-            self._later.append((due(schedule_time), serials))
+            self._later.append((read_schedule_time(schedule_time), serials))
 
-    def find(self, uid: str, now: float) -> dict[str, Any] | None:
+    def find_message(self, uid: str, now: float) -> dict[str, Any] | None:
         """The ledger's row of a message that has gone out; None where there is none."""
         serial = int(uid, 16) - self._uid_base if _UID.fullmatch(uid) else -1
-        row = self._ledger.message(serial)
-        if row is None or row["provider"] != self._provider or starts(row) > now:
+        row = self._ledger.find_message(serial)
+        if row is None or row["provider"] != self._provider or starting_time(row) > now:
             return None
         return row
 
-    def page(self, number: int, size: int, now: float) -> tuple[list[dict[str, Any]], int]:
+    def list_page(self, number: int, size: int, now: float) -> tuple[list[dict[str, Any]], int]:
         """The rows of page `number` (from 1), newest first, and how many messages there are."""
         for one in sorted(one for one in self._later if one[0] <= now):
             self._later.remove(one)
             self._sent.extend(one[1])
         end = max(0, len(self._sent) - (number - 1) * size)
         serials = self._sent[max(0, end - size) : end]
-        rows = (self._ledger.message(serial) for serial in reversed(serials))
+        rows = (self._ledger.find_message(serial) for serial in reversed(serials))
         return [row for row in rows if row is not None], len(self._sent)

@@ -18,7 +18,7 @@ from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
 from dispatcher.simulator.faults import CallKind
 from dispatcher.simulator.fields import media_type
 from dispatcher.simulator.receipts import Fate
-from dispatcher.simulator.state import State, Submission
+from dispatcher.simulator.state import SimulatorState, Submission
 
 PER_PAGE: Final = 25
 _WORDS: Final = MappingProxyType(
@@ -46,7 +46,7 @@ _INBOUND: Final = MappingProxyType(
 )
 
 
-class VoipCommunications(Family):
+class SimulatedVoipCommunications(Family):
     """One account at voip-communications.net; its balance is in cents."""
 
     base_path = "api-v2/index.php"
@@ -54,7 +54,7 @@ class VoipCommunications(Family):
     credentials_text = "Invalid api credentials"
     credit_text = "Not enough balance"
 
-    def __init__(self, name: str, state: State) -> None:
+    def __init__(self, name: str, state: SimulatorState) -> None:
         super().__init__(name, state)
         self._sent = array("Q")
         self._commands: Mapping[str, Callable[[Call], Reply]] = {
@@ -62,29 +62,31 @@ class VoipCommunications(Family):
             "sms/summary": self._summary,
         }
 
-    def kind(self, method: str, path: str) -> CallKind:
+    def classify_call(self, method: str, path: str) -> CallKind:
         """`sms/send` submits; the summary is a look-up."""
         del method
         return CallKind.SUBMIT if path == "sms/send" else CallKind.LOOKUP
 
     def error_reply(self, text: str, status: int) -> Reply:
         """`error` and `error_message`."""
-        return Reply.json({"error": True, "error_message": text}, status)
+        return Reply.from_data({"error": True, "error_message": text}, status)
 
-    def answer(self, call: Call) -> Reply:
+    def answer_call(self, call: Call) -> Reply:
         """Check path, method, credentials and encoding, then carry out the command.
 
         Raises Refusal.
         """
         command = self._commands.get(call.path)
         if command is None:
-            raise self.malformed("no such command", "Unknown method", 404)
+            raise self.malformed_refusal("no such command", "Unknown method", 404)
         if call.method != "POST":
-            raise self.malformed(f"{call.method} is not allowed", "Unknown method", 405)
+            raise self.malformed_refusal(f"{call.method} is not allowed", "Unknown method", 405)
         self._check_credentials(call.headers.get("Authorization", ""))
         content_type = media_type(call.headers)
         if content_type != "application/x-www-form-urlencoded":
-            raise self.malformed("the body is not application/x-www-form-urlencoded", "No form")
+            raise self.malformed_refusal(
+                "the body is not application/x-www-form-urlencoded", "No form"
+            )
         return command(call)
 
     def _check_credentials(self, header: str) -> None:
@@ -97,7 +99,7 @@ class VoipCommunications(Family):
         key, colon, password = pair.partition(":")
         if scheme != "Basic" or not colon:
             reason = "header Authorization is missing or no Basic"
-            raise self.malformed(reason, self.credentials_text, 401)
+            raise self.malformed_refusal(reason, self.credentials_text, 401)
         if not password or not self.state.knows_key(key):
             self.state.stats.counts["unauthorized"] += 1
             raise Refusal(self.error_reply(self.credentials_text, 401))
@@ -105,20 +107,22 @@ class VoipCommunications(Family):
     def _send(self, call: Call) -> Reply:
         fields = call.fields
         self._only(call, "from", "to", "msg", "delivery_date")
-        listed = self.text(fields.get("to"), "to").split(",")
-        numbers = [self.number(one, "to") for one in listed]
-        text = self.text(fields.get("msg"), "msg")
-        details = {"sender_id": self.number(fields["from"], "from") if fields.get("from") else ""}
+        listed = self.read_text(fields.get("to"), "to").split(",")
+        numbers = [self.read_number(one, "to") for one in listed]
+        text = self.read_text(fields.get("msg"), "msg")
+        details = {
+            "sender_id": self.read_number(fields["from"], "from") if fields.get("from") else ""
+        }
         if fields.get("delivery_date"):
             details["delivery_date"] = self._date(fields["delivery_date"])
-        refused = call.fired.chosen("some_refused", range(len(numbers)))
+        refused = call.faults.choose_indexes("some_refused", range(len(numbers)))
         log = [_refused(call, numbers[i], 400, "Invalid phone number") for i in sorted(refused)]
         taken = [number for i, number in enumerate(numbers) if i not in refused]
         paid = min(len(taken), self.state.balances[self.name]["cents"] // _price(text))
-        self.state.charge(self.name, "cents", _price(text) * paid)
+        self.state.charge_balance(self.name, "cents", _price(text) * paid)
         log += self._accept(call, taken[:paid], text, details)
         log += [_refused(call, number, 402, self.credit_text) for number in taken[paid:]]
-        return Reply.json(log if "bare_array" in call.fired else {"send_log": log})
+        return Reply.from_data(log if "bare_array" in call.faults else {"send_log": log})
 
     def _accept(
         self, call: Call, numbers: list[str], text: str, details: Mapping[str, str]
@@ -129,7 +133,7 @@ class VoipCommunications(Family):
         first = self.state.ledger.next_message
         serials = range(first, first + len(numbers))
         ids = [self._sms_id(serial) for serial in serials]
-        shown = self.state.accept(
+        shown = self.state.record_submission(
             Submission(
                 provider=self.name,
                 arrived=call.arrived,
@@ -137,16 +141,16 @@ class VoipCommunications(Family):
                 texts=[text] * len(numbers),
                 ids=ids,
                 details=details,
-                fired=call.fired,
+                faults=call.faults,
             )
         )
         self._sent.extend(serials)
         when = details.get("delivery_date") or _moment(call.arrived)[:16]
-        unclear = call.fired.chosen("unknown_code", shown)
+        unclear = call.faults.choose_indexes("unknown_code", shown)
         log = []
         for i in shown:
             entry = {
-                "code": "200" if "code_string" in call.fired else 200,
+                "code": "200" if "code_string" in call.faults else 200,
                 "code_desc": "",
                 "from": details["sender_id"],
                 "to": _shown(call, numbers[i]),
@@ -156,7 +160,7 @@ class VoipCommunications(Family):
                 "sale": _price(text) / 100,
                 "type": "2WAYSMS" if details["sender_id"] else "BULKSMS",
                 "status": "SCHEDULED",
-                "smsid": ids[0] if "shared_id" in call.fired else ids[i],
+                "smsid": ids[0] if "shared_id" in call.faults else ids[i],
             }
             if i in unclear:
                 entry |= {"code": 777, "code_desc": "Waiting For Carrier", "smsid": ""}
@@ -168,14 +172,14 @@ class VoipCommunications(Family):
         self._only(call, "page")
         wanted = str(call.fields.get("page", ""))
         if _PAGE.fullmatch(wanted) is None:
-            raise self.malformed("page is no number from 0", "Invalid page")
+            raise self.malformed_refusal("page is no number from 0", "Invalid page")
         end = max(0, len(self._sent) - int(wanted) * PER_PAGE)
         serials = self._sent[max(0, end - PER_PAGE) : end]
-        rows = (self.state.ledger.message(serial) for serial in reversed(serials))
+        rows = (self.state.ledger.find_message(serial) for serial in reversed(serials))
         page = [self._summed(call, row) for row in rows if row is not None]
-        if "inbound" in call.fired and page:
+        if "inbound" in call.faults and page:
             page.insert(0, {**_INBOUND, "sms_status_date": _moment(call.arrived)})
-        return Reply.json(page if "bare_array" in call.fired else {"summary": page})
+        return Reply.from_data(page if "bare_array" in call.faults else {"summary": page})
 
     def _summed(self, call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
         at, word = row["at"], "SCHEDULED"
@@ -183,12 +187,12 @@ class VoipCommunications(Family):
             due = datetime.fromisoformat(f"{row['delivery_date']}:00+00:00").timestamp()
             at = max(at, due)
         if at <= call.arrived:
-            word = _WORDS[self.state.receipts.fate(int(row["number"]), at, call.arrived)]
+            word = _WORDS[self.state.receipts.fate_at(int(row["number"]), at, call.arrived)]
         return {
             "sms_id": row["message_id"],
             "sms_external": _shown(call, row["number"]),
             "sms_country": "US",
-            "sms_status": word.lower() if "status_case" in call.fired else word,
+            "sms_status": word.lower() if "status_case" in call.faults else word,
             "sms_status_date": _moment(min(at, call.arrived)),
             "sms_msg": row["text"],
             "sms_sale": f"{_price(row['text']) / 100:.4f}",
@@ -200,24 +204,26 @@ class VoipCommunications(Family):
 
     def _date(self, value: object) -> str:
         """`YYYY-MM-DD HH:MM` (of "any valid date format" the only one that is stated)."""
-        text = self.text(value, "delivery_date")
+        text = self.read_text(value, "delivery_date")
         try:
             if _DATE.fullmatch(text):
                 datetime.fromisoformat(text)
                 return text
         except ValueError:
             pass
-        raise self.malformed("delivery_date is no YYYY-MM-DD HH:MM", "Invalid delivery_date")
+        raise self.malformed_refusal(
+            "delivery_date is no YYYY-MM-DD HH:MM", "Invalid delivery_date"
+        )
 
     def _only(self, call: Call, *names: str) -> None:
         unknown = {*call.fields} - {*names}
         if unknown:
-            raise self.malformed(f"unknown field {min(unknown)[:40]}", "Invalid field")
+            raise self.malformed_refusal(f"unknown field {min(unknown)[:40]}", "Invalid field")
 
 
 def _refused(call: Call, number: str, code: int, words: str) -> dict[str, Any]:
     return {
-        "code": str(code) if "code_string" in call.fired else code,
+        "code": str(code) if "code_string" in call.faults else code,
         "code_desc": words,
         "to": _shown(call, number),
         "status": "ERROR",
@@ -226,12 +232,12 @@ def _refused(call: Call, number: str, code: int, words: str) -> dict[str, Any]:
 
 
 def _shown(call: Call, number: str) -> str:
-    return number[-10:] if "ten_digit" in call.fired else number
+    return number[-10:] if "ten_digit" in call.faults else number
 
 
 def _price(text: str) -> int:
     """Cents: "split it into messages of 153 characters each"; shorter ones in unicode."""
-    return _CENTS * texts_of.part_count(text, unicode=not texts_of.fits_gsm7(text))
+    return _CENTS * texts_of.count_parts(text, unicode=not texts_of.fits_gsm7(text))
 
 
 def _moment(at: float) -> str:
