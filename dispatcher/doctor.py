@@ -98,7 +98,7 @@ def _check_broker(settings: Settings) -> CheckResult:
 
 
 def _check_witness(store: Store) -> Iterator[CheckResult]:
-    held = RollbackGuard(store).judge()
+    held = RollbackGuard(store).find_hold_reason()
     if held is not None:
         remedy = "`dispatcher db adopt` explains, asks, and lets it go on"
         yield CheckResult(part="store", ok=False, what=f"nothing is sent: {held}", remedy=remedy)
@@ -106,7 +106,7 @@ def _check_witness(store: Store) -> Iterator[CheckResult]:
 
 def _check_spill(store: Store, settings: Settings) -> Iterator[CheckResult]:
     spill = open_spill(store, settings.worker.spill_dir)
-    waiting, aside = len(spill.waiting()), len(spill.put_aside())
+    waiting, aside = len(spill.waiting_files()), len(spill.quarantined_files())
     if waiting:
         remedy = "a worker on this machine settles them when it starts"
         what = f"{waiting} answers wait in {spill.folder}"

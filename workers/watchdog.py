@@ -81,7 +81,7 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._services.stopping.is_set():
             try:
-                settled = self._services.spill.settle(self._services.store)
+                settled = self._services.spill.settle_all(self._services.store)
                 if settled:
                     log.info("%d answers of an earlier process were settled", settled)
                 late = self.find_stalled()

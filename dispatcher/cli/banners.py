@@ -14,7 +14,7 @@ def warn_if_held(store: "Store") -> str | None:
     """Print to stderr why nothing is released; the reason, or None where all is well."""
     from dispatcher.recovery.witness import RollbackGuard
 
-    held = RollbackGuard(store).judge()
+    held = RollbackGuard(store).find_hold_reason()
     if held is not None:
         click.secho(f"NOTHING IS SENT: {safe_text(held)}", fg="red", bold=True, err=True)
     return held

@@ -29,9 +29,9 @@ class StoreCheck:
 def check_store(store: Store, client: "redis.Redis | None") -> StoreCheck:
     """Ask every witness, and note in the store what they say."""
     witness = RollbackGuard(store, client=client)
-    remembered = witness.ask_redis()
+    remembered = witness.read_redis_mark()
     with store.write() as conn:
-        held = witness.look(conn, remembered=remembered)
+        held = witness.check_and_hold(conn, remembered=remembered)
         row = store_identity.ensure_identity(conn)
         return StoreCheck(
             held=held,
@@ -48,6 +48,6 @@ def adopt_store(
         doubted = store_identity.adopt_store(conn, doubt=doubt, actor=actor, now=store_now(conn))
     witness = RollbackGuard(store, client=client)
     with store.write() as conn:
-        witness.look(conn)
-    witness.keep()
+        witness.check_and_hold(conn)
+    witness.save_marks()
     return doubted

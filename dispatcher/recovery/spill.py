@@ -38,7 +38,7 @@ class PollSchedule:
     first_s: float
     for_s: float
 
-    def plan(self, now: datetime) -> PollPlan:
+    def plan_from(self, now: datetime) -> PollPlan:
         """The plan from `now` on."""
         return PollPlan(
             first_at=now + timedelta(seconds=self.first_s),
@@ -47,7 +47,7 @@ class PollSchedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PendingAnswer:
+class Settlement:
     """What is to be stored of one attempt.
 
     Without a verdict nothing left: the attempt is withdrawn, or every one of the claim where
@@ -87,10 +87,10 @@ class PendingAnswer:
         return JudgedAnswer(self.attempt_id, self.verdict, self._poll(now))
 
     def _poll(self, now: datetime) -> PollPlan | None:
-        return self.polling.plan(now) if self.polling is not None else None
+        return self.polling.plan_from(now) if self.polling is not None else None
 
 
-def store_answers(conn: Connection, given: Sequence[PendingAnswer], now: datetime) -> None:
+def apply_settlements(conn: Connection, given: Sequence[Settlement], now: datetime) -> None:
     """Apply answers to requests of one batch; those that came in time together."""
     told = [one for answer in given if (one := answer.answered(now)) is not None]
     if len(told) > 1 and answers.settle_in_time(conn, given[0].claim, told, now) is not None:
@@ -105,7 +105,7 @@ class Spill:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def write(self, answer: PendingAnswer) -> None:
+    def write_answer(self, answer: Settlement) -> None:
         """Put an answer on the disk, whole and synced. Raises OSError."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder / answer.name
@@ -126,25 +126,25 @@ class Spill:
         finally:
             os.close(folder)
 
-    def remove(self, answer: PendingAnswer) -> None:
+    def remove_answer(self, answer: Settlement) -> None:
         """Forget an answer that was stored after all."""
         (self.folder / answer.name).unlink(missing_ok=True)
 
-    def waiting(self) -> list[Path]:
+    def waiting_files(self) -> list[Path]:
         """The files of the answers that wait, in no order."""
         return list(self.folder.glob(f"*{_SUFFIX}"))
 
-    def put_aside(self) -> list[Path]:
+    def quarantined_files(self) -> list[Path]:
         """The files that could not be settled, for a person to look at."""
         return list(self.folder.glob(f"*{_QUARANTINED}"))
 
-    def settle(self, store: Store) -> int:
+    def settle_all(self, store: Store) -> int:
         """Store every answer that waits; how many. Raises StoreError where the store is away.
 
         One that the store knows nothing of is put aside, and said.
         """
         done = 0
-        for path, answer in self._answers():
+        for path, answer in self._read_answers():
             with store.write() as conn:
                 is_known = _settle_spilled(conn, answer, store_now(conn))
             if is_known:
@@ -154,8 +154,8 @@ class Spill:
                 _quarantine(path, "the store does not know its attempt")
         return done
 
-    def _answers(self) -> Iterator[tuple[Path, PendingAnswer]]:
-        for path in self.waiting():
+    def _read_answers(self) -> Iterator[tuple[Path, Settlement]]:
+        for path in self.waiting_files():
             try:
                 answer = _from_json(path.read_bytes())
             except FileNotFoundError:  # another process was faster
@@ -186,7 +186,7 @@ def open_spill(store: Store, folder: Path | None) -> Spill:
     return Spill(folder / hashlib.sha256(place.encode()).hexdigest()[:12])
 
 
-def _settle_spilled(conn: Connection, answer: PendingAnswer, now: datetime) -> bool:
+def _settle_spilled(conn: Connection, answer: Settlement, now: datetime) -> bool:
     """Store one answer; False where the store does not know its attempt."""
     claim, attempt_id = answer.claim, answer.attempt_id
     if attempt_id is not None:
@@ -210,7 +210,7 @@ def _quarantine(path: Path, reason: str) -> None:
     log.error("the spilled answer %s was put aside: %s", aside, reason)
 
 
-def _as_json(answer: PendingAnswer) -> bytes:
+def _as_json(answer: Settlement) -> bytes:
     return orjson.dumps(asdict(answer), default=_to_json_value) + b"\n"
 
 
@@ -222,10 +222,10 @@ def _to_json_value(value: object) -> object:
     raise TypeError
 
 
-def _from_json(data: bytes) -> PendingAnswer:
+def _from_json(data: bytes) -> Settlement:
     found = orjson.loads(data)
     polling = found["polling"]
-    return PendingAnswer(
+    return Settlement(
         claim=Claim(**found["claim"]),
         attempt_id=found["attempt_id"],
         verdict=_verdict_from_json(found["verdict"]) if found["verdict"] is not None else None,

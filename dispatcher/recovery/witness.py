@@ -48,7 +48,7 @@ class MarkFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> HighWaterMark | None:
+    def read_mark(self) -> HighWaterMark | None:
         """The mark; None where there is no file, or no mark in it."""
         try:
             found = _LINE_PATTERN.fullmatch(self.path.read_text(encoding="ascii"))
@@ -56,7 +56,7 @@ class MarkFile:
             return None
         return None if found is None else HighWaterMark(found[1], int(found[2]))
 
-    def raise_to(self, mark: HighWaterMark, *, sync: bool) -> None:
+    def advance_to(self, mark: HighWaterMark, *, sync: bool) -> None:
         """Remember `mark`, unless a higher one of the same store is there. Raises OSError.
 
         Without `sync` it outlives this process, with it also the machine's power.
@@ -98,7 +98,7 @@ class RollbackGuard:
         self._kept: HighWaterMark | None = None
         self._file: tuple[int, int] | None = None
 
-    def look(self, conn: Connection, *, remembered: int = 0) -> str | None:
+    def check_and_hold(self, conn: Connection, *, remembered: int = 0) -> str | None:
         """Compare the store with its witnesses, and note in it why it is held, if it is.
 
         `remembered` is what `ask_redis` said. `keep` is to follow the commit.
@@ -109,10 +109,10 @@ class RollbackGuard:
         row = store_identity.ensure_identity(conn)
         is_new = before is None or before.place is None
         # In this order: what a witness saw was committed before, and is found in the store.
-        witnessed = max(self._witnessed(row), remembered)
+        witnessed = max(self._highest_known(row), remembered)
         known = max(row.attempt_id, store_identity.highest_attempt_id(conn))
         place = store_identity.locate_tables(conn)
-        held = self._verdict(conn, row, known, witnessed, None if is_new else place)
+        held = self._hold_reason(conn, row, known, witnessed, None if is_new else place)
         seen: dict[str, Any] = {"attempt_id": known, "witnessed_id": witnessed, "held": held}
         if held is None:
             seen["place"] = place
@@ -125,17 +125,19 @@ class RollbackGuard:
             self._seen = own if held is None else None
         return held
 
-    def judge(self) -> str | None:
+    def find_hold_reason(self) -> str | None:
         """Why the store is held, without noting anything; None also before its first campaign."""
         with self._store.read() as conn:
             row = store_identity.load_identity(conn)
         if row is None or row.place is None or row.held is not None:
             return row.held if row is not None else None
-        witnessed = self._witnessed(row)
+        witnessed = self._highest_known(row)
         # Read anew: what the witnesses saw must have been committed before it is looked for.
         with self._store.read() as conn:
             known = max(row.attempt_id, store_identity.highest_attempt_id(conn))
-            return self._verdict(conn, row, known, witnessed, store_identity.locate_tables(conn))
+            return self._hold_reason(
+                conn, row, known, witnessed, store_identity.locate_tables(conn)
+            )
 
     def may_claim(self, conn: Connection) -> bool:
         """Whether work may be taken: nobody holds the store, and it did not go back under us."""
@@ -145,10 +147,10 @@ class RollbackGuard:
             seen = self._seen
         row = store_identity.load_identity(conn)
         if seen is None or row is None or row.store_id != seen.store_id:
-            return self.look(conn) is None
+            return self.check_and_hold(conn) is None
         return row.held is None and store_identity.highest_attempt_id(conn) >= seen.attempt_id
 
-    def begun(self, attempt_ids: Sequence[int]) -> None:
+    def record_attempts(self, attempt_ids: Sequence[int]) -> None:
         """Remember committed attempts, before their first byte leaves."""
         with self._lock:
             if self._seen is None:
@@ -156,22 +158,22 @@ class RollbackGuard:
             mark = HighWaterMark(self._seen.store_id, max(self._seen.attempt_id, *attempt_ids))
             self._seen = mark
         if self._beside is not None:
-            self._write(self._beside, mark, sync=False)
+            self._write_mark(self._beside, mark, sync=False)
 
-    def keep(self) -> None:
+    def save_marks(self) -> None:
         """Have every witness remember what `look` found. Called by the tick, after its commit."""
         with self._lock:
             mark = self._seen
         if mark is None or mark == self._kept:
             return
         if self._beside is not None:
-            self._write(self._beside, mark, sync=True)
-        elsewhere = self._elsewhere(mark.store_id)
+            self._write_mark(self._beside, mark, sync=True)
+        elsewhere = self._state_folder_mark(mark.store_id)
         if elsewhere is not None and mark.attempt_id:
             # A folder that cannot be written to is one witness less, no more.
             with suppress(OSError):
                 elsewhere.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                elsewhere.raise_to(mark, sync=False)
+                elsewhere.advance_to(mark, sync=False)
         if self._client is not None:
             from redis.exceptions import RedisError
 
@@ -179,13 +181,13 @@ class RollbackGuard:
                 self._client.set(_redis_key(mark.store_id), mark.attempt_id)
         self._kept = mark
 
-    def _write(self, file: MarkFile, mark: HighWaterMark, *, sync: bool) -> None:
+    def _write_mark(self, file: MarkFile, mark: HighWaterMark, *, sync: bool) -> None:
         try:
-            file.raise_to(mark, sync=sync)
+            file.advance_to(mark, sync=sync)
         except OSError as error:
             log.warning("the witness %s cannot be written: %s", file.path, error.strerror)
 
-    def ask_redis(self) -> int:
+    def read_redis_mark(self) -> int:
         """The highest attempt that Redis remembers; 0 where it is new or away: that is no alarm."""
         with self._lock:
             store_id = self._seen.store_id if self._seen is not None else None
@@ -222,14 +224,14 @@ class RollbackGuard:
         self._store.close()
         return True
 
-    def _witnessed(self, row: AnyRow) -> int:
+    def _highest_known(self, row: AnyRow) -> int:
         """The highest attempt of the store that anybody remembers."""
-        files = [self._beside, self._elsewhere(row.store_id)]
-        marks = [self._seen, *(file.read() for file in files if file is not None)]
+        files = [self._beside, self._state_folder_mark(row.store_id)]
+        marks = [self._seen, *(file.read_mark() for file in files if file is not None)]
         same = [mark.attempt_id for mark in marks if mark and mark.store_id == row.store_id]
         return max(int(row.witnessed_id), *same, 0)
 
-    def _verdict(
+    def _hold_reason(
         self, conn: Connection, row: AnyRow, known: int, witnessed: int, place: str | None
     ) -> str | None:
         """Why the store is held. `place` is None where it is seen for the first time."""
@@ -255,10 +257,10 @@ class RollbackGuard:
 
     def _is_beside(self, store_id: str) -> bool:
         """Whether the mark beside the store is this store's; we need none for what we saw."""
-        mark = self._beside.read() if self._beside is not None else None
+        mark = self._beside.read_mark() if self._beside is not None else None
         return any(one is not None and one.store_id == store_id for one in (mark, self._seen))
 
-    def _elsewhere(self, store_id: str) -> MarkFile | None:
+    def _state_folder_mark(self, store_id: str) -> MarkFile | None:
         """The mark in the user's state folder: a restored folder does not take it back."""
         try:
             folder = self._folder if self._folder is not None else state_folder()

@@ -217,11 +217,11 @@ def discard_import(store: Store, job: RunningImport) -> None:
 def _start(store: Store, ready: ValidatedSubmission) -> RunningImport:
     witness = RollbackGuard(store)
     with store.write() as conn:
-        held = witness.look(conn)
+        held = witness.check_and_hold(conn)
     if held is not None:
         raise Refused(held, "what was submitted after the backup is not known here either")
     # A store that ever had a campaign has a witness.
-    witness.keep()
+    witness.save_marks()
     while True:
         with store.write() as conn:
             left = _fenced_off(conn, ready)

@@ -35,7 +35,7 @@ from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
-from dispatcher.recovery.spill import PendingAnswer, PollSchedule
+from dispatcher.recovery.spill import PollSchedule, Settlement
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import (
     accounts,
@@ -474,7 +474,7 @@ class Promises(RuleBasedStateMachine):
         must = self._must_become(worker.claim, one)
         worker.settled.add(one.attempt_id)
         closes = len(worker.settled) == len(worker.calls)
-        answer = PendingAnswer(
+        answer = Settlement(
             claim=worker.claim,
             attempt_id=one.attempt_id,
             verdict=one.verdict,

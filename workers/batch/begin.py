@@ -29,14 +29,14 @@ _lateness_guards: Final = defaultdict[str, LatenessGuard](LatenessGuard)
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class StartedBatch:
     """A begun batch, and when each of its requests may leave."""
 
     begun: BegunBatch
     departures: list[Departure]
 
 
-def begin_batch(services: Services, work: PreparedBatch) -> Start | float | None:
+def begin_batch(services: Services, work: PreparedBatch) -> StartedBatch | float | None:
     """Give the batch the next free start of its rates, and commit its attempt rows.
 
     The seconds until that start where it is too early to begin; None where the batch must not.
@@ -75,7 +75,9 @@ def begin_batch(services: Services, work: PreparedBatch) -> Start | float | None
     paid_until = now_at + max(paid.values(), default=inf)
     door = _lateness_guards[work.claim.account] if paid else None
     leaving = zip(offsets, rates.request_intervals_s(work), strict=True)
-    return Start(begun, list(_plan_departures(now_at + start_s, leaving, paid_until, closes, door)))
+    return StartedBatch(
+        begun, list(_plan_departures(now_at + start_s, leaving, paid_until, closes, door))
+    )
 
 
 def _plan_departures(

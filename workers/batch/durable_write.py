@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import StoreError
 from dispatcher.policy.backoff import full_jitter
-from dispatcher.recovery.spill import PendingAnswer
+from dispatcher.recovery.spill import Settlement
 from dispatcher.store.engine import store_now
 from workers.services import Services
 
@@ -25,7 +25,7 @@ _MAX_PAUSE_S: Final = 5.0
 def write_durably(
     services: Services,
     write: Callable[[Connection, datetime], object],
-    answers: Sequence[PendingAnswer] = (),
+    answers: Sequence[Settlement] = (),
 ) -> bool:
     """Run `write` in a transaction, again and again until the store takes it.
 
@@ -44,7 +44,7 @@ def write_durably(
             log.error("an answer waits to be stored: %s", error.message)
         else:
             for answer in answers if is_spilled else ():
-                services.spill.remove(answer)
+                services.spill.remove_answer(answer)
             return True
         is_ending = services.stopping.is_set()
         is_late = is_ending or time.monotonic() - began > _SPILL_AFTER_S
@@ -60,9 +60,9 @@ def write_durably(
             services.stopping.wait(pause_s)
 
 
-def _spill_answer(services: Services, answer: PendingAnswer) -> bool:
+def _spill_answer(services: Services, answer: Settlement) -> bool:
     try:
-        services.spill.write(answer)
+        services.spill.write_answer(answer)
     except OSError as error:
         log.error(
             "an answer can be stored neither in the store nor in %s: %s; it is kept in memory",

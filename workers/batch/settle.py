@@ -25,7 +25,7 @@ from dispatcher.policy.verdict import (
     partial_stop_error,
 )
 from dispatcher.providers.base import Provider, StatusLookup
-from dispatcher.recovery.spill import PendingAnswer, PollSchedule, store_answers
+from dispatcher.recovery.spill import PollSchedule, Settlement, apply_settlements
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, batch_endings, campaigns, health
 from dispatcher.store.answers import PollPlan
@@ -122,7 +122,7 @@ class BatchSettler:
                 if error is not None or sign is not ProbeSignal.REACHED or not was_reached:
                     _note_health(conn, self._work, error, sign, now)
                 was_reached = error is None and sign is ProbeSignal.REACHED
-            store_answers(conn, [given for given, _error in judged], now)
+            apply_settlements(conn, [given for given, _error in judged], now)
             if is_last and self._is_stored:
                 self._close_batch(conn, now)
 
@@ -130,17 +130,17 @@ class BatchSettler:
 
     def _judge_answer(
         self, attempt_id: int, request: SubmitRequest, answer: HttpResponse | ProviderError
-    ) -> tuple[PendingAnswer, ProviderError | None]:
+    ) -> tuple[Settlement, ProviderError | None]:
         if isinstance(answer, NotBegun):
             self._error = self._error or answer
-            return PendingAnswer(claim=self._work.claim, attempt_id=attempt_id), answer
+            return Settlement(claim=self._work.claim, attempt_id=attempt_id), answer
         verdict, error = _judge_response(self._work, request, answer)
         self._error = error or self._error
         self._accepted += len(verdict.accepted)
         self._rejected += len(verdict.rejected)
         self._doubtful += len(verdict.doubtful)
 
-        given = PendingAnswer(
+        given = Settlement(
             claim=self._work.claim,
             attempt_id=attempt_id,
             verdict=verdict,
@@ -202,7 +202,7 @@ def _judge_response(
 def make_poll_plan(provider: Provider, now: datetime) -> PollPlan | None:
     """When an accepted request is asked about; None where the provider has no such call."""
     polling = _poll_schedule(provider, None)
-    return None if polling is None else polling.plan(now)
+    return None if polling is None else polling.plan_from(now)
 
 
 def _poll_schedule(provider: Provider, sent_at: datetime | None) -> PollSchedule | None:

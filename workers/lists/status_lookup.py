@@ -55,7 +55,7 @@ class StatusScan:
         self._reports: dict[tuple[int, int], DeliveryReport] = {}
         self._reports_of: dict[int, list[DeliveryReport]] = {}
 
-    def add(self, entries: Iterable[ListedMessage]) -> None:
+    def add_entries(self, entries: Iterable[ListedMessage]) -> None:
         """Match entries to open messages; the newest of a message counts."""
         for entry in entries:
             self._is_dated = entry.created_at is not None
@@ -72,7 +72,7 @@ class StatusScan:
                 self._reports_of.setdefault(key[0], []).append(report)
 
     @property
-    def missing(self) -> int:
+    def missing_count(self) -> int:
         """How many open messages no page has shown."""
         return self.open - len(self._reports)
 
@@ -85,9 +85,9 @@ class StatusScan:
         """Whether the rest of the list has none of them."""
         times = [entry.created_at for entry in entries if entry.created_at is not None]
         is_older = bool(times) and max(times) < self._oldest - CLOCK_SKEW
-        return not self.missing or is_older
+        return not self.missing_count or is_older
 
-    def unseen(self, polled: PolledRequest) -> PolledRequest:
+    def only_unseen(self, polled: PolledRequest) -> PolledRequest:
         """The request with those of its open messages that no page has shown."""
         unseen = [one for one in polled.open if (polled.id, one.msisdn) not in self._reports]
         return replace(polled, open=unseen)
@@ -149,7 +149,7 @@ def read_list(
     in_vain = 0
     page: int | None = 0
     for _ in range(_MOST_PAGES):
-        is_dear = look.missing <= max(_FEW_MESSAGES, in_vain) and not look.needs_list
+        is_dear = look.missing_count <= max(_FEW_MESSAGES, in_vain) and not look.needs_list
         if page is None or (is_dear and not only_there):
             break
         if not acquire_read_slot(services, account):
@@ -164,9 +164,9 @@ def read_list(
             _note_failure(look, error, only_there=only_there)
             log.warning("account %s: its list cannot be read: %s", account, error.message)
             return look
-        missing = look.missing
-        look.add(listed.entries)
-        in_vain = in_vain + 1 if look.missing == missing else 0
+        missing = look.missing_count
+        look.add_entries(listed.entries)
+        in_vain = in_vain + 1 if look.missing_count == missing else 0
         if look.is_enough(listed.entries) or is_repeated(listed):
             break
         page = listed.next_page

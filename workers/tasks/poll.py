@@ -75,18 +75,18 @@ def _poll_request(services: Services, polled: PolledRequest) -> None:
         return
     group = [polled, *_join_due_requests(services, polled)]
     held = _PollLeases(services, group)
-    look = read_list(services, provider, group, held.keep)
+    look = read_list(services, provider, group, held.renew_if_due)
     asks, failed = look.is_over, look.failed
     answered = []
     # In one order, as whoever else settles requests of these batches locks them.
     for each in sorted(group, key=attrgetter("batch_id", "id")):
-        reports, unseen = look.reports_of(each), look.unseen(each)
+        reports, unseen = look.reports_of(each), look.only_unseen(each)
         if asks and unseen.open:
             asked, failed = _ask_provider(services, provider, unseen)
             reports += asked
             # What stopped one stops the others.
             asks = not failed
-            held.keep()
+            held.renew_if_due()
         answered.append(_PollResult(each, reports, failed=failed, over=look.is_impossible))
     _settle_polls(services, provider, answered)
 
@@ -109,7 +109,7 @@ class _PollLeases:
         self._half_s = services.poll_lease.total_seconds() / 2
         self._since = monotonic()
 
-    def keep(self) -> None:
+    def renew_if_due(self) -> None:
         """Move the end of their lease, where half of it has passed."""
         if monotonic() - self._since < self._half_s:
             return

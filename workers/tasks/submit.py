@@ -20,14 +20,14 @@ from dispatcher.outbound.release import release_batches
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, end_of_day
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.providers.base import Provider
-from dispatcher.recovery.spill import PendingAnswer
+from dispatcher.recovery.spill import Settlement
 from dispatcher.store import accounts, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.table_values import AnyRow
 from workers.app import SUBMIT, app, publish_batches
 from workers.batch import rates
-from workers.batch.begin import Start, begin_batch
+from workers.batch.begin import StartedBatch, begin_batch
 from workers.batch.durable_write import write_durably
 from workers.batch.failures import count_failure, pause_campaign
 from workers.batch.requests import build_batch, build_requests
@@ -135,12 +135,12 @@ def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch) -> None:
             begun = begin_batch(services, work)
         except StoreError:
             # Whether the attempts are stored is not known, but that nothing left is.
-            gone = PendingAnswer(claim=claim, attempt_id=None)
+            gone = Settlement(claim=claim, attempt_id=None)
             write_durably(services, gone.store, [gone])
             raise
         if begun is None:
             return
-        if isinstance(begun, Start):
+        if isinstance(begun, StartedBatch):
             _make_requests(services, work, begun)
             held.freed_slots = len(work.requests)
             return
@@ -192,11 +192,11 @@ def _max_messages(
     return most if left is None else min(most, left)
 
 
-def _make_requests(services: Services, work: PreparedBatch, start: Start) -> None:
+def _make_requests(services: Services, work: PreparedBatch, start: StartedBatch) -> None:
     """Make the requests, and store each answer as it comes."""
     started = time.monotonic()
     attempt_ids = start.begun.attempt_ids
-    services.rollback_guard.begun(attempt_ids)
+    services.rollback_guard.record_attempts(attempt_ids)
     # Should this process die now, its log says that this batch's doubts are its own.
     log.info(
         "batch %d, fence %d: %d requests leave", work.claim.id, work.claim.fence, len(attempt_ids)

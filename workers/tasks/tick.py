@@ -26,13 +26,13 @@ def tick_task() -> None:
 
 def run_tick(services: Services) -> None:
     """What a tick does, with these services."""
-    remembered = services.rollback_guard.ask_redis()
+    remembered = services.rollback_guard.read_redis_mark()
     with services.store.write() as conn:
         now = store_now(conn)
         judge_after = scheduler.begin_tick(conn, now, services.lease)
         if judge_after is None:
             return
-        held = services.rollback_guard.look(conn, remembered=remembered)
+        held = services.rollback_guard.check_and_hold(conn, remembered=remembered)
         accounts.create_missing_accounts(conn, services.settings.accounts)
         if held is None:
             has_open = campaigns.has_open_campaign(conn)
@@ -47,7 +47,7 @@ def run_tick(services: Services) -> None:
     if held is not None:
         log.error("nothing is released: %s", held)
         return
-    services.rollback_guard.keep()
+    services.rollback_guard.save_marks()
     publish_batches(unclaimed)
     for account in {*busy, *(_move_to_fallbacks(services) if has_open else ())}:
         _release_account(services, account)

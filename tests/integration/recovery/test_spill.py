@@ -12,7 +12,7 @@ import pytest
 from dispatcher.errors import StoreError
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.verdict import Accepted
-from dispatcher.recovery.spill import PendingAnswer, PollSchedule, Spill
+from dispatcher.recovery.spill import PollSchedule, Settlement, Spill
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store import answers, batch_endings, batches
 from dispatcher.store.engine import Store, store_now
@@ -42,7 +42,7 @@ def spill(tmp_path):
 
 
 def answer(held, attempt_id, said=None):
-    return PendingAnswer(
+    return Settlement(
         claim=held,
         attempt_id=attempt_id,
         verdict=said,
@@ -68,8 +68,8 @@ def test_a_spilled_answer_is_settled_by_the_next_start(store, spill):
         doubtful=said.doubtful,
         job_id="job-9",
     )
-    spill.write(answer(held, attempt_id, said))
-    assert Spill(spill.folder).settle(store) == 1
+    spill.write_answer(answer(held, attempt_id, said))
+    assert Spill(spill.folder).settle_all(store) == 1
     assert states(store) == ["submitted", "rejected", "in_doubt"]
     first = rows(store, MESSAGE)[0]
     assert (first.provider_message_id, first.cost) == ("id-0", Decimal("0.25"))
@@ -77,14 +77,14 @@ def test_a_spilled_answer_is_settled_by_the_next_start(store, spill):
     assert attempt.job_id == "job-9"
     assert (attempt.poll_until - attempt.poll_at).total_seconds() == pytest.approx(3590)
     assert batch_of(store, held.id).state == BatchState.SETTLED
-    assert spill.waiting() == []
+    assert spill.waiting_files() == []
 
 
 def test_it_is_private_and_holds_neither_numbers_nor_texts(store, spill):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
-    spill.write(answer(held, attempt_id, verdict(accepted=[0, 1, 2])))
-    (path,) = spill.waiting()
+    spill.write_answer(answer(held, attempt_id, verdict(accepted=[0, 1, 2])))
+    (path,) = spill.waiting_files()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     for row in rows(store, MESSAGE):
@@ -94,9 +94,9 @@ def test_it_is_private_and_holds_neither_numbers_nor_texts(store, spill):
 def test_an_answer_of_a_lost_lease_ends_the_doubt_about_its_own_messages(store, spill):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
-    spill.write(answer(held, attempt_id, verdict(accepted=[0, 1], rejected=[2])))
+    spill.write_answer(answer(held, attempt_id, verdict(accepted=[0, 1], rejected=[2])))
     lose(store)
-    assert spill.settle(store) == 1
+    assert spill.settle_all(store) == 1
     assert states(store) == ["submitted", "submitted", "in_doubt"]
 
 
@@ -104,8 +104,8 @@ def test_an_answer_settles_once_a_second_time_is_an_audit_row(store, spill):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
     for _ in range(2):
-        spill.write(answer(held, attempt_id, verdict(accepted=[0, 1, 2])))
-        assert spill.settle(store) == 1
+        spill.write_answer(answer(held, attempt_id, verdict(accepted=[0, 1, 2])))
+        assert spill.settle_all(store) == 1
     assert states(store) == ["submitted"] * 3
     assert audit(store) == ["answer again"]
 
@@ -113,11 +113,11 @@ def test_an_answer_settles_once_a_second_time_is_an_audit_row(store, spill):
 def test_an_answer_to_a_batch_that_another_request_is_out_for_leaves_that_alone(store, spill):
     add_campaign(store)
     held, (first, second) = submitting(store, [[0], [1, 2]])
-    spill.write(answer(held, first, verdict(accepted=[0])))
-    spill.settle(store)
+    spill.write_answer(answer(held, first, verdict(accepted=[0])))
+    spill.settle_all(store)
     assert batch_of(store, held.id).state == BatchState.SUBMITTING
-    spill.write(answer(held, second, verdict(accepted=[1, 2])))
-    spill.settle(store)
+    spill.write_answer(answer(held, second, verdict(accepted=[1, 2])))
+    spill.settle_all(store)
     assert batch_of(store, held.id).state == BatchState.SETTLED
     assert states(store) == ["submitted"] * 3
 
@@ -126,20 +126,20 @@ def test_an_answer_to_a_batch_that_another_request_is_out_for_leaves_that_alone(
 def test_what_cannot_be_read_is_put_aside_and_the_others_are_settled(store, spill, content, caplog):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
-    spill.write(answer(held, attempt_id, verdict(accepted=[0, 1, 2])))
+    spill.write_answer(answer(held, attempt_id, verdict(accepted=[0, 1, 2])))
     (spill.folder / "1-1-9.json").write_bytes(content)
-    assert spill.settle(store) == 1
-    assert [path.name for path in spill.put_aside()] == ["1-1-9.aside"]
+    assert spill.settle_all(store) == 1
+    assert [path.name for path in spill.quarantined_files()] == ["1-1-9.aside"]
     assert "cannot be read" in caplog.text
 
 
 def test_an_answer_to_an_attempt_that_the_store_does_not_know_is_put_aside(store, spill, caplog):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
-    spill.write(answer(held, attempt_id + 5, verdict(accepted=[0, 1, 2])))
-    assert spill.settle(store) == 0
+    spill.write_answer(answer(held, attempt_id + 5, verdict(accepted=[0, 1, 2])))
+    assert spill.settle_all(store) == 0
     assert states(store) == ["pending"] * 3
-    assert len(spill.put_aside()) == 1
+    assert len(spill.quarantined_files()) == 1
     assert "does not know" in caplog.text
 
 
@@ -155,8 +155,8 @@ def test_an_attempt_that_never_left_goes_back_even_when_its_lease_ran_out(store,
         with store.write() as conn:
             values = {"state": "finished", "finished_at": later(71)}
             change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, **values)
-    spill.write(answer(held, attempt_id))
-    spill.settle(store)
+    spill.write_answer(answer(held, attempt_id))
+    spill.settle_all(store)
     assert states(store) == ["pending"] * 3
     assert [row.attempts for row in rows(store, MESSAGE)] == [0] * 3
     assert batch_of(store, held.id).state == BatchState.PENDING
@@ -174,8 +174,8 @@ def test_an_attempt_that_never_left_does_not_take_back_what_was_decided_since(st
         )
         counts = {"in_doubt": 2, "submitted": 1, "no_receipt": 1}
         conn.execute(batches.BATCH.update().values(**counts))
-    spill.write(answer(held, attempt_id))
-    spill.settle(store)
+    spill.write_answer(answer(held, attempt_id))
+    spill.settle_all(store)
     assert states(store) == ["pending", "submitted", "pending"]
 
 
@@ -244,7 +244,7 @@ def test_an_answer_is_tried_again_until_the_store_takes_it(store, spill):
     thread.join(20)
     assert results == [True]
     assert states(store) == ["submitted"] * 3
-    assert spill.waiting() == []
+    assert spill.waiting_files() == []
 
 
 def test_a_process_that_is_asked_to_end_meanwhile_puts_it_on_the_disk(store, spill):
@@ -257,8 +257,8 @@ def test_a_process_that_is_asked_to_end_meanwhile_puts_it_on_the_disk(store, spi
     own.stopping.set()
     thread.join(20)
     assert results == [False]
-    assert len(spill.waiting()) == 1
-    assert spill.settle(store) == 1
+    assert len(spill.waiting_files()) == 1
+    assert spill.settle_all(store) == 1
     assert states(store) == ["submitted"] * 3
 
 

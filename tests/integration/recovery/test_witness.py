@@ -48,10 +48,10 @@ def client():
 
 def tick(witness, store):
     """What the tick does with its witness; why the store is held."""
-    remembered = witness.ask_redis()
+    remembered = witness.read_redis_mark()
     with store.write() as conn:
-        held = witness.look(conn, remembered=remembered)
-    witness.keep()
+        held = witness.check_and_hold(conn, remembered=remembered)
+    witness.save_marks()
     return held
 
 
@@ -60,7 +60,7 @@ def send_one(witness, store):
     with store.write() as conn:
         assert witness.may_claim(conn)
     held, (attempt,) = submitting(store)
-    witness.begun([attempt])
+    witness.record_attempts([attempt])
     settle(store, held, attempt, verdict(accepted=range(held.first_seq, held.first_seq + 3)))
     with store.write() as conn:
         batch_endings.close_batch(
@@ -200,7 +200,7 @@ def assert_held(store, witness, words):
 def test_an_older_copy_over_a_stopped_system_releases_nothing(sqlite):
     send_one(sqlite.witness, sqlite.store)
     sqlite.restore()
-    assert RollbackGuard(sqlite.store, folder=sqlite.folder).judge() is not None
+    assert RollbackGuard(sqlite.store, folder=sqlite.folder).find_hold_reason() is not None
     assert_held(sqlite.store, sqlite.started_again(), "older copy")
     # Once seen, the store remembers: the witnesses may go now.
     sqlite.beside.unlink()
@@ -292,15 +292,15 @@ def test_a_recovery_a_failover_and_a_dump_change_the_place(noted, found, is_held
 
 def test_marks_only_grow_and_a_full_disk_does_not_stop_them(tmp_path):
     file = MarkFile(tmp_path / "mark")
-    file.raise_to(HighWaterMark("a", 5), sync=True)
+    file.advance_to(HighWaterMark("a", 5), sync=True)
     size = file.path.stat().st_size
-    file.raise_to(HighWaterMark("a", 3), sync=False)
-    assert file.read() == HighWaterMark("a", 5)
-    file.raise_to(HighWaterMark("a", 123_456_789), sync=False)
-    assert file.read() == HighWaterMark("a", 123_456_789)
+    file.advance_to(HighWaterMark("a", 3), sync=False)
+    assert file.read_mark() == HighWaterMark("a", 5)
+    file.advance_to(HighWaterMark("a", 123_456_789), sync=False)
+    assert file.read_mark() == HighWaterMark("a", 123_456_789)
     assert file.path.stat().st_size == size
-    file.raise_to(HighWaterMark("b", 1), sync=False)
-    assert file.read() == HighWaterMark("b", 1)
+    file.advance_to(HighWaterMark("b", 1), sync=False)
+    assert file.read_mark() == HighWaterMark("b", 1)
 
 
 # --- Adoption ---------------------------------------------------------------------------------

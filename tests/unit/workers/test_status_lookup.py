@@ -53,8 +53,8 @@ def test_a_page_is_older_only_beyond_what_clocks_may_differ():
 def test_a_message_without_an_id_is_found_by_its_number_from_its_second_on():
     request = polled(Open(0, 919810000001, None))
     earlier, look = StatusScan([request]), StatusScan([request])
-    earlier.add([entry(919810000001, "old", BEGUN - timedelta(seconds=2))])
-    look.add([entry(919810000001, "new", BEGUN.replace(microsecond=0))])
+    earlier.add_entries([entry(919810000001, "old", BEGUN - timedelta(seconds=2))])
+    look.add_entries([entry(919810000001, "new", BEGUN.replace(microsecond=0))])
 
     assert earlier.reports_of(request) == []
     assert [report.provider_message_id for report in look.reports_of(request)] == ["new"]
@@ -63,9 +63,9 @@ def test_a_message_without_an_id_is_found_by_its_number_from_its_second_on():
 def test_what_no_page_has_shown_is_left_to_be_asked_about():
     request = polled(Open(0, 919810000001, "m1"), Open(1, 919810000002, "m2"))
     look = StatusScan([request])
-    look.add([entry(919810000002, "m2", BEGUN)])
+    look.add_entries([entry(919810000002, "m2", BEGUN)])
 
-    assert [message.seq for message in look.unseen(request).open] == [0]
+    assert [message.seq for message in look.only_unseen(request).open] == [0]
 
 
 # --- Reading pages ----------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def look_at(provider, *open_):
     account = SimpleNamespace(requests_per_second=None)
     services = SimpleNamespace(
         settings=SimpleNamespace(account=lambda _name: account),
-        runtime=SimpleNamespace(call=lambda request, **_: request),
+        runtime=SimpleNamespace(send_request=lambda request, **_: request),
     )
     return read_list(services, provider, [polled(*open_)], lambda: None)
 
@@ -132,7 +132,7 @@ def test_a_few_that_only_their_number_tells_are_looked_for_on_the_list():
 def test_pages_are_read_until_every_open_message_was_shown():
     provider = Listed(page_of(9), page_of(*range(4)), page_of(*range(4, 8)), page_of(8))
 
-    assert look_at(provider, *many(8)).missing == 0
+    assert look_at(provider, *many(8)).missing_count == 0
     assert provider.asked == 3
 
 
@@ -141,7 +141,7 @@ def test_after_as_many_pages_in_vain_as_messages_are_missing_these_are_asked_abo
 
     look = look_at(provider, *many(9))
 
-    assert (look.missing, look.is_over, provider.asked) == (7, True, 1 + 7)
+    assert (look.missing_count, look.is_over, provider.asked) == (7, True, 1 + 7)
 
 
 def test_what_the_whole_list_does_not_show_is_asked_about():
