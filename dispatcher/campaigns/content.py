@@ -59,7 +59,7 @@ class ResolvedContent:
 def resolve_content(content: Content, provider: Provider, route: Route) -> ResolvedContent:
     """Find the text and its placeholders. Raises Refused for what cannot be sent as it is."""
     if content.text is not None:
-        return _of_text(content, content.text, provider)
+        return _resolve_text(content, content.text, provider)
     if route.template is None:
         raise Refused("there is no text", "give --text, --text-file or --template")
     if provider.capabilities.template_variables:
@@ -75,7 +75,9 @@ def resolve_content(content: Content, provider: Provider, route: Route) -> Resol
             "this provider does not say what its templates are",
             "give the text: --text or --text-file",
         )
-    return _of_text(content, _filled(route.template_text, content.template_columns), provider)
+    return _resolve_text(
+        content, _fill_placeholders(route.template_text, content.template_columns), provider
+    )
 
 
 def try_request(
@@ -107,15 +109,15 @@ def render_template(stored_text: str, stored_columns: str | None) -> TextTemplat
 
 def differs_from(template_text: str, text: str) -> bool:
     """Whether a rendered text is not what the registered template allows."""
-    pattern = ".*".join(re.escape(_folded(part)) for part in template_text.split(_VARIABLE))
-    return re.fullmatch(pattern, _folded(text), re.DOTALL) is None
+    pattern = ".*".join(re.escape(_fold_spaces(part)) for part in template_text.split(_VARIABLE))
+    return re.fullmatch(pattern, _fold_spaces(text), re.DOTALL) is None
 
 
-def _folded(text: str) -> str:
+def _fold_spaces(text: str) -> str:
     return " ".join(text.split()) if text.strip() else text
 
 
-def _of_text(content: Content, given: str, provider: Provider) -> ResolvedContent:
+def _resolve_text(content: Content, given: str, provider: Provider) -> ResolvedContent:
     text = normalize(given) if content.normalize else given
     if not text.strip():
         raise Refused("the text is empty", "give --text or --text-file")
@@ -140,7 +142,7 @@ def _of_text(content: Content, given: str, provider: Provider) -> ResolvedConten
     return ResolvedContent(text=text, template=template)
 
 
-def _filled(template_text: str, columns: Sequence[str]) -> str:
+def _fill_placeholders(template_text: str, columns: Sequence[str]) -> str:
     """The registered text with a placeholder for each of its variables."""
     parts = template_text.split(_VARIABLE)
     if len(parts) - 1 != len(columns):

@@ -37,11 +37,11 @@ def write_export(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: b
     headers = orjson.loads(campaign.columns)
     width = len(COLUMNS) + len(headers)
     writer.writerow([*COLUMNS, *map(quote_formula, headers)])
-    streams = [_rejects(store, campaign)]
+    streams = [_read_rejects(store, campaign)]
     if not rejects_only:
         with store.read() as conn:
             lanes = messages.list_batches_by_encoding(conn, campaign.id)
-        streams += [_lane(store, campaign, lane) for lane in lanes]
+        streams += [_read_batches(store, campaign, lane) for lane in lanes]
     count = 0
     for _row, line in heapq.merge(*streams, key=lambda item: item[0]):
         writer.writerow(line + [None] * (width - len(line)))
@@ -72,7 +72,7 @@ def quote_formula(cell: str | None) -> str | None:
     return f"'{cell}" if cell is not None and cell.startswith(_FORMULA) else cell
 
 
-def _lane(
+def _read_batches(
     store: Store, campaign: AnyRow, batches: Sequence[AnyRow]
 ) -> Iterator[tuple[int, list[Any]]]:
     """Batches of one encoding: their rows stand in the file's order already."""
@@ -80,10 +80,10 @@ def _lane(
         with store.read() as conn:
             rows, cells = messages.load_range(conn, campaign.id, batch.first_seq, batch.size)
         for message, original in zip(rows, cells, strict=True):
-            yield message.row, _line(message, message.account or batch.account, original)
+            yield message.row, _message_line(message, message.account or batch.account, original)
 
 
-def _line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:
+def _message_line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:
     state = MessageState(message.state)
     was_accepted = state in _ACCEPTED
     return [
@@ -99,13 +99,13 @@ def _line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:
         message.attempts,
         quote_formula(message.error_code),
         quote_formula(message.error),
-        _iso(message.begun_at) if was_accepted else None,
-        _iso(message.final_at),
+        _iso_time(message.begun_at) if was_accepted else None,
+        _iso_time(message.final_at),
         *(quote_formula(cell) for cell in original),
     ]
 
 
-def _rejects(store: Store, campaign: AnyRow) -> Iterator[tuple[int, list[Any]]]:
+def _read_rejects(store: Store, campaign: AnyRow) -> Iterator[tuple[int, list[Any]]]:
     after = 0
     while True:
         with store.read() as conn:
@@ -145,5 +145,5 @@ def _reject_line(
     return [*filled.values(), *map(quote_formula, cells)]
 
 
-def _iso(at: Any) -> str | None:
+def _iso_time(at: Any) -> str | None:
     return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -62,47 +62,50 @@ def send_permission(
 def campaign_schedule(settings: ProviderSettings, campaign: Any, zone: str | None) -> Schedule:
     """When a campaign may send to recipients in `zone`."""
     windows = settings.windows_for(Kind(campaign.kind))
-    return _schedule(windows, settings.timezone, campaign.schedule, zone)
+    return _combine_schedules(windows, settings.timezone, campaign.schedule, zone)
 
 
 def windows_open(
     settings: ProviderSettings,
-    wanted: CampaignConstraints,
+    constraints: CampaignConstraints,
     zone: str | None,
     now: datetime,
     before: datetime | None = None,
 ) -> bool:
     """Whether the windows ever let something leave for recipients in `zone`, `before` a time."""
-    allowed = campaign_schedule(settings, wanted, zone)
-    if wanted.schedule_at is not None:
-        return allowed.is_open(wanted.schedule_at)
-    since = max(now, wanted.start_at) if wanted.start_at is not None else now
+    allowed = campaign_schedule(settings, constraints, zone)
+    if constraints.schedule_at is not None:
+        return allowed.is_open(constraints.schedule_at)
+    since = max(now, constraints.start_at) if constraints.start_at is not None else now
     return allowed.next_open(since, before) is not None
 
 
 def check_windows_open(
     settings: ProviderSettings,
-    wanted: CampaignConstraints,
+    constraints: CampaignConstraints,
     zones: Iterable[str | None],
     now: datetime,
 ) -> None:
     """Raises Refused, with the reason, where the windows open in no zone before the expiry."""
-    at = wanted.schedule_at
+    at = constraints.schedule_at
     if at is not None and at <= now:
         raise Refused("--schedule-at-provider lies in the past", "give a later time")
-    if at is not None and wanted.expire_at is not None and at >= wanted.expire_at:
+    if at is not None and constraints.expire_at is not None and at >= constraints.expire_at:
         raise Refused("--schedule-at-provider is not before --expire-at", "give an earlier time")
     judged = tuple(zones)
-    if any(windows_open(settings, wanted, zone, now, wanted.expire_at) for zone in judged):
+    if any(
+        windows_open(settings, constraints, zone, now, constraints.expire_at) for zone in judged
+    ):
         return
     here = ZoneInfo(settings.timezone)
-    why = windows_in_words(settings, wanted, by_zone=None not in judged)
+    why = windows_in_words(settings, constraints, by_zone=None not in judged)
     if at is not None:
         raise Refused(
-            f"the windows are closed at {format_local(at, here)}, when the provider is to send: {why}",
+            f"the windows are closed at {format_local(at, here)}, "
+            f"when the provider is to send: {why}",
             "give --schedule-at-provider a time inside them",
         )
-    before = f" before {format_local(wanted.expire_at, here)}" if wanted.expire_at else ""
+    before = f" before {format_local(constraints.expire_at, here)}" if constraints.expire_at else ""
     raise Refused(
         f"the windows never open{before}: {why}",
         "give other --window or --blackout, or a later --expire-at",
@@ -110,7 +113,7 @@ def check_windows_open(
 
 
 @lru_cache(maxsize=4096)
-def _schedule(
+def _combine_schedules(
     account_windows: tuple[str, ...], account_zone: str, stored: str | None, zone: str | None
 ) -> Schedule:
     account = Schedule.parse(account_windows, (), ZoneInfo(account_zone))

@@ -60,7 +60,7 @@ def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) ->
     parts = count = 0
     for request in requests:
         with store.read() as conn:
-            rows = _chosen(conn, request, numbers)
+            rows = _select_rows(conn, request, numbers)
         count += len(rows)
         parts += sum(row.parts for row in rows)
         if numbers:
@@ -94,13 +94,13 @@ def resolve_doubts(
     for request in requests:
         with store.write() as conn:
             case = decisions.lock_attempt(conn, request)
-            rows = _chosen(conn, request, numbers)
+            rows = _select_rows(conn, request, numbers)
             if choice is DoubtChoice.RESEND and case.is_at_provider:
                 left += len(rows)
                 continue
             now = store_now(conn)
             if rows:
-                _decide(conn, case, choice, rows, now)
+                _apply_choice(conn, case, choice, rows, now)
                 decisions.audit_decision(conn, case, choice.value, len(rows), actor=_ACTOR, now=now)
             decisions.reschedule_doubt(conn, case, next_at=case.attempt.reconcile_at, looked=False)
             done += len(rows)
@@ -136,19 +136,19 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
 
 
-def _chosen(conn: Connection, request: int, numbers: Collection[int]) -> list[AnyRow]:
+def _select_rows(conn: Connection, request: int, numbers: Collection[int]) -> list[AnyRow]:
     rows = doubts.load_doubtful(conn, request).recipients
     return [row for row in rows if not numbers or row.msisdn in numbers]
 
 
-def _decide(
+def _apply_choice(
     conn: Connection,
     case: LockedAttempt,
     choice: DoubtChoice,
     rows: Sequence[AnyRow],
     now: datetime,
 ) -> None:
-    def noted(decision: DoubtNote) -> list[AnnotatedMessage]:
+    def annotated(decision: DoubtNote) -> list[AnnotatedMessage]:
         # Whether it was submitted again once stays known, whatever is decided later.
         return [
             AnnotatedMessage(row.seq, decision | DoubtNote(row.note or 0) & DoubtNote.RESENT)
@@ -158,11 +158,13 @@ def _decide(
     match choice:
         case DoubtChoice.RESEND:
             decisions.return_to_pending(
-                conn, case, noted(DoubtNote.RESENT), failed_after=None, now=now
+                conn, case, annotated(DoubtNote.RESENT), failed_after=None, now=now
             )
         case DoubtChoice.ASSUME_SUBMITTED:
             decisions.resolve_as(
-                conn, case, MessageState.SUBMITTED, noted(DoubtNote.ASSUMED), now=now
+                conn, case, MessageState.SUBMITTED, annotated(DoubtNote.ASSUMED), now=now
             )
         case DoubtChoice.DROP:
-            decisions.resolve_as(conn, case, MessageState.FAILED, noted(DoubtNote.DROPPED), now=now)
+            decisions.resolve_as(
+                conn, case, MessageState.FAILED, annotated(DoubtNote.DROPPED), now=now
+            )

@@ -56,13 +56,13 @@ def send_command(ctx: click.Context, /, **given: Any) -> None:
         _build_request_of_one(account, given),
         provider,
         lambda requested: provider.resolve_route(requested, fetch_directory(account, provider)),
-    ) as ready:
+    ) as submission:
         create_tables_if_new(store)
         known = None
         if given["idempotency_key"] is not None:
-            known = service.find_submitted(store, ready)
+            known = service.find_submitted(store, submission)
         if known is None:
-            imported = service.import_rows(store, ready, lambda _row: None)
+            imported = service.import_rows(store, submission, lambda _row: None)
             if not imported.preview.valid:
                 service.discard_import(store, imported.job)
                 why = imported.preview.rejects[0].reason
@@ -71,14 +71,14 @@ def send_command(ctx: click.Context, /, **given: Any) -> None:
             service.accept_import(store, imported)
     reference = str(imported.job.campaign_id if known is None else known.id)
     what = "is on its way" if known is None else "was sent before with this key"
-    if known is None and (closed := closed_until(ready)) is not None:
+    if known is None and (closed := closed_until(submission)) is not None:
         what = f"waits, {closed}"
         if given["wait_for"] is not None:
             click.echo(f"campaign {reference} {what}", err=True)
     report_submission(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
 
 
-def closed_until(ready: "ValidatedSubmission") -> str | None:
+def closed_until(submission: "ValidatedSubmission") -> str | None:
     """That the account's windows are closed now, and until when; None while they are open."""
     from dataclasses import replace
     from datetime import UTC, datetime
@@ -87,25 +87,31 @@ def closed_until(ready: "ValidatedSubmission") -> str | None:
     from dispatcher.campaigns.gate import campaign_schedule
     from dispatcher.campaigns.wording import format_local, windows_in_words
 
-    settings, now = ready.provider.settings, datetime.now(UTC)
-    wanted = replace(ready.request.constraints, schedule=None)
-    opens = campaign_schedule(settings, wanted, None).next_open(now)
+    settings, now = submission.provider.settings, datetime.now(UTC)
+    constraints = replace(submission.request.constraints, schedule=None)
+    opens = campaign_schedule(settings, constraints, None).next_open(now)
     if opens is None or opens <= now:
         return None
     at = format_local(opens, ZoneInfo(settings.timezone))
-    return f"the windows are closed until {at}: {windows_in_words(settings, wanted, by_zone=False)}"
+    windows = windows_in_words(settings, constraints, by_zone=False)
+    return f"the windows are closed until {at}: {windows}"
 
 
-def check_test_time(ready: "ValidatedSubmission", number: str | None) -> None:
+def check_test_time(submission: "ValidatedSubmission", number: str | None) -> None:
     """Raises Refused where a test message, if one is wanted, could not leave now."""
     from dispatcher.errors import Refused
 
-    if number is not None and (closed := closed_until(ready)) is not None:
+    if number is not None and (closed := closed_until(submission)) is not None:
         raise Refused(f"--test-to: {closed}", "submit it then, or leave --test-to out")
 
 
 def send_test_message(
-    store: "Store", ready: "ValidatedSubmission", text: str, number: str, *, within_s: float = 60.0
+    store: "Store",
+    submission: "ValidatedSubmission",
+    text: str,
+    number: str,
+    *,
+    within_s: float = 60.0,
 ) -> None:
     """Send a text to one's own phone, by the same route, and wait until the provider has it.
 
@@ -122,10 +128,10 @@ def send_test_message(
     from dispatcher.status import MessageState
     from dispatcher.submission import service
 
-    order = replace(
-        ready.request,
+    request = replace(
+        submission.request,
         **_one_recipient(number, text),
-        content=Content(text="{{text}}", flash=ready.request.content.flash),
+        content=Content(text="{{text}}", flash=submission.request.content.flash),
         column=None,
         mapping={},
         limit=None,
@@ -133,7 +139,9 @@ def send_test_message(
         again=True,
         timing=Timing(one_off=True),
     )
-    with service.validated_submission(order, ready.provider, lambda _wish: ready.route) as test:
+    with service.validated_submission(
+        request, submission.provider, lambda _wish: submission.route
+    ) as test:
         imported = service.import_rows(store, test, lambda _row: None)
         if not imported.preview.valid:
             service.discard_import(store, imported.job)

@@ -178,7 +178,7 @@ def _submit_people(store: Store, settings: Settings) -> tuple[str, Preview]:
             provider.parse_templates(fetch_once(provider.templates_request(), timeout_s=10))
         ),
     )
-    order = SubmissionRequest(
+    request = SubmissionRequest(
         source=PEOPLE,
         source_name=PEOPLE.name,
         account=ACCOUNT,
@@ -186,8 +186,8 @@ def _submit_people(store: Store, settings: Settings) -> tuple[str, Preview]:
         content=Content(text=TEXT),
     )
     with service.validated_submission(
-        order, provider, lambda requested: provider.resolve_route(requested, directory)
-    ) as ready:
-        imported = service.import_rows(store, ready, lambda _row: None)
+        request, provider, lambda requested: provider.resolve_route(requested, directory)
+    ) as submission:
+        imported = service.import_rows(store, submission, lambda _row: None)
     service.accept_import(store, imported)
     return str(imported.job.campaign_id), imported.preview

@@ -31,50 +31,55 @@ def forecast_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow
     return simulate_campaign(own, list(works.values()), pace, now)
 
 
-def forecast_submission(store: Store, ready: ValidatedSubmission, preview: Preview) -> Forecast:
+def forecast_submission(
+    store: Store, submission: ValidatedSubmission, preview: Preview
+) -> Forecast:
     """When a campaign that is not submitted yet would have, beside those that are."""
-    settings, account = ready.provider.settings, ready.request.account
+    settings, account = submission.provider.settings, submission.request.account
     with store.read() as conn:
         now = store_now(conn)
         works = open_workloads(conn, settings, account)
         pace = account_capacity(conn, settings, account, now)
-    return simulate_campaign(_workload_of(ready, preview), list(works.values()), pace, now)
+    return simulate_campaign(_workload_of(submission, preview), list(works.values()), pace, now)
 
 
 def forecast_submission_alone(
-    ready: ValidatedSubmission, preview: Preview, now: datetime
+    submission: ValidatedSubmission, preview: Preview, now: datetime
 ) -> Forecast:
     """The same where nothing is known of the account's other campaigns."""
     return simulate_campaign(
-        _workload_of(ready, preview), [], _capacity_from(ready.provider.settings, None), now
+        _workload_of(submission, preview),
+        [],
+        _capacity_from(submission.provider.settings, None),
+        now,
     )
 
 
-def _workload_of(ready: ValidatedSubmission, preview: Preview) -> CampaignWorkload:
-    timing = ready.request.timing
+def _workload_of(submission: ValidatedSubmission, preview: Preview) -> CampaignWorkload:
+    timing = submission.request.timing
     return CampaignWorkload(
-        pending=_pending_groups(ready, preview),
-        priority=workloads.effective_priority(ready.request.constraints),
+        pending=_pending_groups(submission, preview),
+        priority=workloads.effective_priority(submission.request.constraints),
         messages_per_second=timing.rate,
         start_at=timing.start_at,
         expire_at=timing.expire_at,
     )
 
 
-def _pending_groups(ready: ValidatedSubmission, preview: Preview) -> tuple[PendingGroup, ...]:
-    provider = ready.provider
+def _pending_groups(submission: ValidatedSubmission, preview: Preview) -> tuple[PendingGroup, ...]:
+    provider = submission.provider
     zones: dict[str | None, int] = dict.fromkeys([None], preview.valid)
     if preview.zones:
         zones = dict(preview.zones.items())
     each = preview.parts / preview.valid if preview.valid else 0.0
     # Some people may have the same text; how many is known once they are planned.
-    in_a_request = 1 if ready.takes_requests else provider.max_recipients
+    in_a_request = 1 if submission.takes_requests else provider.max_recipients
     return tuple(
         PendingGroup(
             messages=count,
             parts=round(count * each),
             requests=-(-count // in_a_request),
-            schedule=campaign_schedule(provider.settings, ready.request.constraints, zone),
+            schedule=campaign_schedule(provider.settings, submission.request.constraints, zone),
         )
         for zone, count in zones.items()
     )

@@ -14,7 +14,7 @@ from dispatcher.types import Route
 
 
 def check_fallback(
-    ready: ValidatedSubmission,
+    submission: ValidatedSubmission,
     account: str,
     provider: Provider,
     resolve: Callable[[RequestedRoute], Route],
@@ -23,19 +23,19 @@ def check_fallback(
 
     Raises Refused, naming the account, where the campaign could not leave by it.
     """
-    order, settings = ready.request, provider.settings
+    request, settings = submission.request, provider.settings
     requested = RequestedRoute(
-        kind=order.kind,
-        sender=settings.sender or order.sender,
-        template=settings.template or order.template,
+        kind=request.kind,
+        sender=settings.sender or request.sender,
+        template=settings.template or request.template,
     )
     with naming_account(account):
         route = resolve(requested)
-        written = resolve_content(order.content, provider, route)
-        if not order.timing.in_recipients_zone:
-            check_windows_open(settings, order.constraints, (None,), datetime.now(UTC))
-    if (written.text, written.template_columns) != (
-        ready.content.text, ready.content.template_columns,
+        content = resolve_content(request.content, provider, route)
+        if not request.timing.in_recipients_zone:
+            check_windows_open(settings, request.constraints, (None,), datetime.now(UTC))
+    if (content.text, content.template_columns) != (
+        submission.content.text, submission.content.template_columns,
     ):  # fmt: skip
         raise Refused(
             f"fallback account {account}: its template is not the text of this campaign",

@@ -22,19 +22,19 @@ _GROUP = 4000
 class ImportWriter:
     """Plans batches while rows come, and stores them in groups."""
 
-    def __init__(self, store: Store, job: RunningImport, ready: ValidatedSubmission) -> None:
-        provider = ready.provider
+    def __init__(self, store: Store, job: RunningImport, submission: ValidatedSubmission) -> None:
+        provider = submission.provider
         self._store = store
         self._job = job
-        self._keep_columns = ready.request.keep_columns
-        self._width = len(ready.file.file_headers)
-        self._is_one_each = ready.content.template_columns is not None
-        self._texts_differ = ready.takes_requests
+        self._keep_columns = submission.request.keep_columns
+        self._width = len(submission.file.file_headers)
+        self._is_one_each = submission.content.template_columns is not None
+        self._texts_differ = submission.takes_requests
         self._planner = BatchPlanner[tuple[Encoding, str | None], AcceptedRow](
             max_recipients=provider.personal_batch_size
             if self._texts_differ
             else provider.max_recipients,
-            max_bytes=ready.room_bytes,
+            max_bytes=submission.room_bytes,
         )
         self._batches: list[NewBatch] = []
         self._rejects: list[NewReject] = []
@@ -53,15 +53,15 @@ class ImportWriter:
             lane = (item.encoding, item.zone)
             full = self._planner.add_item(item, lane=lane, size_bytes=item.size_bytes)
             if full:
-                self._plan(full)
+                self._plan_batch(full)
         if self._rows >= _GROUP:
-            self._flush()
+            self._write_group()
 
     def finish_import(self, preview: Preview) -> None:
         """Store what is left, and the totals."""
         for _lane, rest in self._planner.flush():
-            self._plan(rest)
-        self._flush()
+            self._plan_batch(rest)
+        self._write_group()
         counts: dict[str, int | str] = {
             "rows": preview.rows,
             "total": preview.valid,
@@ -75,7 +75,7 @@ class ImportWriter:
         with self._store.write() as conn:
             imports.finish_import(conn, self._job, counts, store_now(conn) + LEASE)
 
-    def _plan(self, items: list[AcceptedRow]) -> None:
+    def _plan_batch(self, items: list[AcceptedRow]) -> None:
         first = self._next_seq
         self._batches.append(
             NewBatch(
@@ -87,25 +87,25 @@ class ImportWriter:
                     NewMessage(first + i, item.row, item.msisdn, item.parts, item.variables)
                     for i, item in enumerate(items)
                 ],
-                requests=self._requests(items),
-                cells=self._packed(items),
+                requests=self._count_requests(items),
+                cells=self._pack_cells(items),
             )
         )
         self._next_batch += 1
         self._next_seq += len(items)
         self._rows += len(items)
 
-    def _requests(self, items: list[AcceptedRow]) -> int:
+    def _count_requests(self, items: list[AcceptedRow]) -> int:
         if self._is_one_each:
             return len(items)
         return len({item.text for item in items}) if self._texts_differ else 1
 
-    def _packed(self, items: list[AcceptedRow]) -> bytes | None:
+    def _pack_cells(self, items: list[AcceptedRow]) -> bytes | None:
         if not self._keep_columns:
             return None
         return pack_cells([item.cells[: self._width] for item in items])
 
-    def _flush(self) -> None:
+    def _write_group(self) -> None:
         with self._store.write() as conn:
             lease_until = store_now(conn) + LEASE
             imports.write_group(

@@ -126,11 +126,15 @@ class ValidatedSubmission:
 
     def _opens(self) -> Callable[[str], bool]:
         """Whether something ever leaves for recipients in a zone, if it does not expire before."""
-        settings, wanted, now = self.provider.settings, self.request.constraints, datetime.now(UTC)
+        settings, constraints, now = (
+            self.provider.settings,
+            self.request.constraints,
+            datetime.now(UTC),
+        )
 
         @cache
         def ever(zone: str) -> bool:
-            return windows_open(settings, wanted, zone, now)
+            return windows_open(settings, constraints, zone, now)
 
         return ever
 

@@ -46,84 +46,84 @@ class CompleteImport:
 
 @contextmanager
 def validated_submission(
-    order: SubmissionRequest, provider: Provider, resolve: Callable[[RequestedRoute], Route]
+    request: SubmissionRequest, provider: Provider, resolve: Callable[[RequestedRoute], Route]
 ) -> Iterator[ValidatedSubmission]:
     """Check everything that needs no row: text, placeholders, file, sender, template, windows.
 
     Raises Refused or UsageProblem; `resolve` may also raise ProviderError.
     """
     requested = RequestedRoute(
-        kind=order.kind,
-        sender=order.sender or provider.settings.sender,
-        template=order.template or provider.settings.template,
+        kind=request.kind,
+        sender=request.sender or provider.settings.sender,
+        template=request.template or provider.settings.template,
     )
-    written = None
-    if order.content.text is not None:  # what needs no answer of the provider is told first
-        written = resolve_content(order.content, provider, Route(sender=""))
-    if not order.timing.in_recipients_zone:
-        check_windows_open(provider.settings, order.constraints, (None,), datetime.now(UTC))
-    with open_recipients(order.source, column=order.column, mapping=order.mapping) as file:
-        bound = written.template.bind_columns(file.headers) if written is not None else None
+    content = None
+    if request.content.text is not None:  # what needs no answer of the provider is told first
+        content = resolve_content(request.content, provider, Route(sender=""))
+    if not request.timing.in_recipients_zone:
+        check_windows_open(provider.settings, request.constraints, (None,), datetime.now(UTC))
+    with open_recipients(request.source, column=request.column, mapping=request.mapping) as file:
+        bound = content.template.bind_columns(file.headers) if content is not None else None
         route = resolve(requested)
-        if written is None or bound is None:
-            written = resolve_content(order.content, provider, route)
-            bound = written.template.bind_columns(file.headers)
-        try_request(order.content, written, provider, route, order.kind)
+        if content is None or bound is None:
+            content = resolve_content(request.content, provider, route)
+            bound = content.template.bind_columns(file.headers)
+        try_request(request.content, content, provider, route, request.kind)
         yield ValidatedSubmission(
-            request=order,
+            request=request,
             provider=provider,
             route=route,
-            content=written,
+            content=content,
             file=file,
             template=bound,
         )
 
 
 def dry_run(
-    ready: ValidatedSubmission,
+    submission: ValidatedSubmission,
     progress: Callable[[int], None],
     rejected: Callable[[RejectedRow], None] = lambda _row: None,
 ) -> Preview:
     """Read the whole file and store nothing. Raises Refused as `import_rows`."""
-    intake = ready.row_validator()
-    for item in intake:
+    validator = submission.row_validator()
+    for item in validator:
         progress(item.row)
         if isinstance(item, RejectedRow):
             rejected(item)
-    _check_rows(ready, intake.preview)
-    return intake.preview
+    _check_rows(submission, validator.preview)
+    return validator.preview
 
 
-def _check_rows(ready: ValidatedSubmission, preview: Preview) -> None:
+def _check_rows(submission: ValidatedSubmission, preview: Preview) -> None:
     """Raises Refused where there is no row, or where the windows open in no recipient's zone."""
     zones = sorted({*preview.zones, *preview.closed_zones})
     if zones:
-        wanted, now = ready.request.constraints, datetime.now(UTC)
-        check_windows_open(ready.provider.settings, wanted, zones, now)
-        for name, settings in ready.fallback_settings.items():
+        constraints, now = submission.request.constraints, datetime.now(UTC)
+        check_windows_open(submission.provider.settings, constraints, zones, now)
+        for name, settings in submission.fallback_settings.items():
             with naming_account(name):
-                check_windows_open(settings, wanted, zones, now)
+                check_windows_open(settings, constraints, zones, now)
     if not preview.rows:
         raise Refused(
-            f"{ready.request.source_name} has a header and no rows below it",
+            f"{submission.request.source_name} has a header and no rows below it",
             "it needs a row for each recipient",
         )
 
 
-def find_submitted(store: Store, ready: ValidatedSubmission) -> AnyRow | None:
+def find_submitted(store: Store, submission: ValidatedSubmission) -> AnyRow | None:
     """The campaign that this idempotency key made from the same content.
 
     Raises Refused where the key was used with other content, or where the same content was
     accepted within 24 hours and the order does not say `again`.
     """
     with store.read() as conn:
-        return _earlier(conn, ready)
+        return _find_earlier(conn, submission)
 
 
-def _earlier(conn: Connection, ready: ValidatedSubmission) -> AnyRow | None:
-    order, content_key = ready.request, ready.content_key
-    if order.idempotency_key is not None:
-        known = campaigns.find_by_idempotency_key(conn, order.idempotency_key)
+def _find_earlier(conn: Connection, submission: ValidatedSubmission) -> AnyRow | None:
+    request, content_key = submission.request, submission.content_key
+    if request.idempotency_key is not None:
+        known = campaigns.find_by_idempotency_key(conn, request.idempotency_key)
         if known is not None and known.state != CampaignState.IMPORTING:
             if known.content_key == content_key:
                 return known
@@ -132,7 +132,7 @@ def _earlier(conn: Connection, ready: ValidatedSubmission) -> AnyRow | None:
                 "file, text or account",
                 "use a new key for a new campaign",
             )
-    if order.again:
+    if request.again:
         return None
     same = campaigns.find_same_content(conn, content_key, store_now(conn) - _SAME_WITHIN)
     if same is not None:
@@ -145,40 +145,40 @@ def _earlier(conn: Connection, ready: ValidatedSubmission) -> AnyRow | None:
 
 
 def import_rows(
-    store: Store, ready: ValidatedSubmission, progress: Callable[[int], None]
+    store: Store, submission: ValidatedSubmission, progress: Callable[[int], None]
 ) -> CompleteImport:
-    """Read the file into the store. Until `accept`, the campaign sends nothing.
+    """Read the file into the store. Until `accept_import`, the campaign sends nothing.
 
     An unfinished import of the same content or key is discarded first; one that is still being
-    written is Refused, and so is content that was accepted since `already_submitted` looked.
+    written is Refused, and so is content that was accepted since `find_submitted` looked.
     """
-    job = _start(store, ready)
-    writer = ImportWriter(store, job, ready)
-    intake = ready.row_validator()
+    job = _start_import(store, submission)
+    writer = ImportWriter(store, job, submission)
+    validator = submission.row_validator()
     try:
-        for item in intake:
+        for item in validator:
             writer.add_row(item)
             progress(item.row)
-        _check_rows(ready, intake.preview)
-        writer.finish_import(intake.preview)
+        _check_rows(submission, validator.preview)
+        writer.finish_import(validator.preview)
     except BaseException:
         discard_import(store, job)
         raise
-    return CompleteImport(job=job, preview=intake.preview)
+    return CompleteImport(job=job, preview=validator.preview)
 
 
-def import_lists(store: Store, ready: ValidatedSubmission) -> CompleteImport:
+def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImport:
     """Make the campaign to contact lists kept at the provider: one message stands for them all.
 
     Its number is 0. Raises Refused for a text with placeholders.
     """
-    if ready.content.template.field_names:
+    if submission.content.template.fields:
         raise Refused(
             "a text to contact lists has no placeholders: their columns are not known here",
             "leave out {{…}}",
         )
-    size = measure_text(ready.content.text)
-    lists = ready.request.content.contact_lists
+    size = measure_text(submission.content.text)
+    lists = submission.request.content.contact_lists
     everybody = NewMessage(seq=0, row=1, msisdn=0, parts=size.parts, variables=None)
     batch = NewBatch(
         seq=0,
@@ -189,7 +189,7 @@ def import_lists(store: Store, ready: ValidatedSubmission) -> CompleteImport:
         requests=1,
         cells=pack_cells([["", ", ".join(lists)]]),
     )
-    job = _start(store, ready)
+    job = _start_import(store, submission)
     preview = Preview(rows=1, valid=1, parts=size.parts)
     with store.write() as conn:
         lease_until = store_now(conn) + LEASE
@@ -214,7 +214,7 @@ def discard_import(store: Store, job: RunningImport) -> None:
             is_left = not imports.discard_group(conn, job, store_now(conn) + LEASE)
 
 
-def _start(store: Store, ready: ValidatedSubmission) -> RunningImport:
+def _start_import(store: Store, submission: ValidatedSubmission) -> RunningImport:
     witness = RollbackGuard(store)
     with store.write() as conn:
         held = witness.check_and_hold(conn)
@@ -224,15 +224,17 @@ def _start(store: Store, ready: ValidatedSubmission) -> RunningImport:
     witness.save_marks()
     while True:
         with store.write() as conn:
-            left = _fenced_off(conn, ready)
+            left = _fence_off_unfinished(conn, submission)
             if left is None:
-                return _started(conn, ready)
+                return _insert_import(conn, submission)
         discard_import(store, left)
 
 
-def _fenced_off(conn: Connection, ready: ValidatedSubmission) -> RunningImport | None:
+def _fence_off_unfinished(
+    conn: Connection, submission: ValidatedSubmission
+) -> RunningImport | None:
     """What an earlier, killed submission of the same content or key left behind."""
-    left = imports.find_unfinished(conn, ready.content_key, ready.request.idempotency_key)
+    left = imports.find_unfinished(conn, submission.content_key, submission.request.idempotency_key)
     if left is None:
         return None
     now = store_now(conn)
@@ -245,9 +247,9 @@ def _fenced_off(conn: Connection, ready: ValidatedSubmission) -> RunningImport |
     return imports.take_over_import(conn, left, now + LEASE)
 
 
-def _started(conn: Connection, ready: ValidatedSubmission) -> RunningImport:
-    order = ready.request
-    known = _earlier(conn, ready)
+def _insert_import(conn: Connection, submission: ValidatedSubmission) -> RunningImport:
+    request = submission.request
+    known = _find_earlier(conn, submission)
     if known is not None:
         raise Refused(
             f"campaign {known.id} was submitted with this idempotency key a moment ago",
@@ -255,22 +257,26 @@ def _started(conn: Connection, ready: ValidatedSubmission) -> RunningImport:
         )
     now = store_now(conn)
     values = {
-        "name": order.name,
-        "account": order.account,
-        "kind": order.kind,
-        "sender": ready.route.sender,
-        "template": ready.route.template,
-        "sender_ref": ready.route.sender_ref,
-        "template_ref": ready.route.template_ref,
-        "routes": routes_to_json([AccountRoute(order.account, ready.route), *ready.fallbacks]),
-        **order.content.stored_columns(ready.content),
-        "columns": orjson.dumps(ready.file.file_headers if order.keep_columns else ()).decode(),
-        "source_name": order.source_name,
-        "content_key": ready.content_key,
-        "idempotency_key": order.idempotency_key,
-        "on_doubt": order.on_doubt,
+        "name": request.name,
+        "account": request.account,
+        "kind": request.kind,
+        "sender": submission.route.sender,
+        "template": submission.route.template,
+        "sender_ref": submission.route.sender_ref,
+        "template_ref": submission.route.template_ref,
+        "routes": routes_to_json(
+            [AccountRoute(request.account, submission.route), *submission.fallbacks]
+        ),
+        **request.content.stored_columns(submission.content),
+        "columns": orjson.dumps(
+            submission.file.file_headers if request.keep_columns else ()
+        ).decode(),
+        "source_name": request.source_name,
+        "content_key": submission.content_key,
+        "idempotency_key": request.idempotency_key,
+        "on_doubt": request.on_doubt,
         "import_writer": own_process_name(),
-        **order.timing.stored_columns(),
+        **request.timing.stored_columns(),
         "created_at": now,
     }
     return imports.start_import(conn, values, now + LEASE)

@@ -18,24 +18,26 @@ if TYPE_CHECKING:
 
 
 def add_fallbacks(
-    ctx: click.Context, ready: "ValidatedSubmission", given: dict[str, Any]
+    ctx: click.Context, submission: "ValidatedSubmission", given: dict[str, Any]
 ) -> "ValidatedSubmission":
-    """The order with the accounts that it may go on by. Raises Refused, naming the account."""
+    """The submission with its fallback accounts. Raises Refused, naming the account."""
     from dispatcher.submission.fallback_check import check_fallback
 
     legs: list[AccountRoute] = []
     settings = {}
     for wanted in given["fallbacks"]:
         name, provider = select_account(ctx, wanted)
-        if name in {ready.request.account, *(leg.account for leg in legs)}:
+        if name in {submission.request.account, *(leg.account for leg in legs)}:
             raise UsageProblem(
                 f"--fallback {name}: the campaign has this account already",
                 hint="name another account, or leave it out",
             )
         check_features(ctx, name, provider, given)
-        legs.append(check_fallback(ready, name, provider, partial(_resolve_route, name, provider)))
+        legs.append(
+            check_fallback(submission, name, provider, partial(_resolve_route, name, provider))
+        )
         settings[name] = provider.settings
-    return replace(ready, fallbacks=tuple(legs), fallback_settings=settings)
+    return replace(submission, fallbacks=tuple(legs), fallback_settings=settings)
 
 
 def _resolve_route(name: str, provider: "Provider", requested: "RequestedRoute") -> "Route":

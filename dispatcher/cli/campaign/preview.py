@@ -34,33 +34,34 @@ _ENCODINGS = {
 }
 
 
-def print_preview(store: "Store", ready: "ValidatedSubmission", preview: "Preview") -> None:
+def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "Preview") -> None:
     """The whole preview, on standard output."""
+    file, name = submission.file, safe_text(submission.request.source_name)
     click.echo(
-        f"{safe_text(ready.request.source_name)}: {pluralize(preview.rows, 'row')}, phone column "
-        f"{safe_text(ready.file.phone_column)!r} ({_ENCODINGS[ready.file.encoding]})"
+        f"{name}: {pluralize(preview.rows, 'row')}, phone column "
+        f"{safe_text(file.phone_column)!r} ({_ENCODINGS[file.encoding]})"
     )
     _print_rejects(preview)
     _print_texts(preview)
-    _print_warnings(ready, preview)
+    _print_warnings(submission, preview)
     rest = [
         f"{getattr(preview, name)} {name}"
         for name in ("invalid", "duplicate", "suppressed")
         if getattr(preview, name)
     ]
     click.echo(", ".join([f"{preview.valid} to send", *rest]))
-    _print_parts(ready, preview)
+    _print_parts(submission, preview)
     if preview.valid:
-        _print_forecast(store, ready, preview)
+        _print_forecast(store, submission, preview)
 
 
 def preview_json(
-    store: "Store", ready: "ValidatedSubmission", preview: "Preview"
+    store: "Store", submission: "ValidatedSubmission", preview: "Preview"
 ) -> dict[str, Any]:
     """What a dry run found; there is no campaign, so no id."""
     from dispatcher.forecast.service import forecast_to_json
 
-    found, error = _forecast_or_alone(store, ready, preview)
+    found, error = _forecast_or_alone(store, submission, preview)
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
     counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}
     return {
@@ -75,29 +76,29 @@ def preview_json(
 
 
 def _forecast_or_alone(
-    store: "Store", ready: "ValidatedSubmission", preview: "Preview"
+    store: "Store", submission: "ValidatedSubmission", preview: "Preview"
 ) -> "tuple[Forecast, StoreError | None]":
     """As if it were alone where the store cannot be read, and why: a dry run needs no store."""
     from dispatcher.forecast import service
 
     try:
-        return service.forecast_submission(store, ready, preview), None
+        return service.forecast_submission(store, submission, preview), None
     except StoreError as error:
-        return service.forecast_submission_alone(ready, preview, datetime.now(UTC)), error
+        return service.forecast_submission_alone(submission, preview, datetime.now(UTC)), error
 
 
-def _print_forecast(store: "Store", ready: "ValidatedSubmission", preview: "Preview") -> None:
+def _print_forecast(store: "Store", submission: "ValidatedSubmission", preview: "Preview") -> None:
     from zoneinfo import ZoneInfo
 
     from dispatcher.forecast import service
 
-    found, error = _forecast_or_alone(store, ready, preview)
-    zone = ZoneInfo(ready.provider.settings.timezone)
+    found, error = _forecast_or_alone(store, submission, preview)
+    zone = ZoneInfo(submission.provider.settings.timezone)
     alone = "" if error is None else f" (if nothing else is to be sent: {error.message})"
     print_line(f"forecast: {service.describe_forecast(found, zone)}{alone}", "    ")
 
 
-def _print_parts(ready: "ValidatedSubmission", preview: "Preview") -> None:
+def _print_parts(submission: "ValidatedSubmission", preview: "Preview") -> None:
     shapes = ", ".join(
         f"{count} × {pluralize(parts, 'part')} {encoding.label}"
         for (encoding, parts), count in sorted(preview.shapes.items())
@@ -105,39 +106,43 @@ def _print_parts(ready: "ValidatedSubmission", preview: "Preview") -> None:
     if shapes:
         print_line(f"{pluralize(preview.parts, 'part')} (credits): {shapes}", "    ")
     print_line(
-        f"account {ready.request.account}, sender {safe_text(ready.route.sender)}, "
-        + (f"template {safe_text(ready.route.template)}, " if ready.route.template else "")
-        + ready.request.kind,
+        f"account {submission.request.account}, sender {safe_text(submission.route.sender)}, "
+        + (
+            f"template {safe_text(submission.route.template)}, "
+            if submission.route.template
+            else ""
+        )
+        + submission.request.kind,
         "    ",
     )
-    for leg in ready.fallbacks:
+    for leg in submission.fallbacks:
         template = f", template {safe_text(leg.route.template)}" if leg.route.template else ""
         print_line(
             f"fallback {leg.account}, sender {safe_text(leg.route.sender)}{template}", "    "
         )
-    print_requested_terms(ready)
+    print_requested_terms(submission)
     if preview.zones:
-        _print_zones(ready, preview)
+        _print_zones(submission, preview)
 
 
-def print_requested_terms(ready: "ValidatedSubmission") -> None:
+def print_requested_terms(submission: "ValidatedSubmission") -> None:
     """When and how fast it will be sent, and what was asked for besides."""
     from dispatcher.campaigns.wording import terms_in_words
 
-    order, settings = ready.request, ready.provider.settings
-    by_zone = order.timing.in_recipients_zone
-    windows, rate, *rest = terms_in_words(settings, order.constraints, by_zone=by_zone)
+    request, settings = submission.request, submission.provider.settings
+    by_zone = request.timing.in_recipients_zone
+    windows, rate, *rest = terms_in_words(settings, request.constraints, by_zone=by_zone)
     for label, words in (windows, rate):
         print_line(f"{label}: {words}", "    ")
     if rest:
         print_line(", ".join(f"{label} {words}" for label, words in rest), "    ")
 
 
-def _print_zones(ready: "ValidatedSubmission", preview: "Preview") -> None:
+def _print_zones(submission: "ValidatedSubmission", preview: "Preview") -> None:
     from dispatcher.windows.recipient_zones import ZoneSource
 
     words = {
-        ZoneSource.COLUMN: f"by column {safe_text(ready.zone_column)!r}",
+        ZoneSource.COLUMN: f"by column {safe_text(submission.zone_column)!r}",
         ZoneSource.NUMBER: "by their number",
         ZoneSource.SEVERAL: "by several zones that their number may be in",
         ZoneSource.CAMPAIGN: "unknown, so the campaign's",
@@ -158,36 +163,37 @@ def _print_zones(ready: "ValidatedSubmission", preview: "Preview") -> None:
     print_line(f"  {', '.join(named)}", "    ")
 
 
-def _print_warnings(ready: "ValidatedSubmission", preview: "Preview") -> None:
-    for warning in _list_warnings(ready, preview):
+def _print_warnings(submission: "ValidatedSubmission", preview: "Preview") -> None:
+    for warning in _list_warnings(submission, preview):
         print_line(f"note: {warning}", "  ", style={"fg": "yellow"})
 
 
-def _list_warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str]:
+def _list_warnings(submission: "ValidatedSubmission", preview: "Preview") -> list[str]:
     from dispatcher.campaigns.content import differs_from
     from dispatcher.campaigns.wording import past_dates
     from dispatcher.status import Encoding
     from dispatcher.text.segments import measure_text, non_gsm_characters, normalize
 
     found = []
-    text = ready.content.text
+    text = submission.content.text
     odd = non_gsm_characters(text)
     if odd and measure_text(normalize(text)).encoding is Encoding.GSM7:
         found.append(
             f"the text needs UCS-2 only because of {' '.join(safe_text(c) for c in odd)}: "
             "--normalize replaces what has a plain equivalent"
         )
-    past = past_dates(ready.request.constraints, datetime.now(UTC))
+    past = past_dates(submission.request.constraints, datetime.now(UTC))
     if past:
         found.append(f"in the past already: {', '.join(past)}")
-    if (burst := _burst_warning(ready, preview)) is not None:
+    if (burst := _burst_warning(submission, preview)) is not None:
         found.append(burst)
-    registered = ready.route.template_text
+    registered = submission.route.template_text
     if registered and preview.texts and differs_from(registered, preview.texts[0].text):
         found.append(
-            f"the text differs from the template {ready.route.template!r}, which says: {registered}"
+            f"the text differs from the template {submission.route.template!r}, "
+            f"which says: {registered}"
         )
-    home = ready.provider.capabilities.home_calling_codes
+    home = submission.provider.capabilities.home_calling_codes
     foreign = sum(n for code, n in preview.calling_codes.items() if code not in home)
     if home and foreign:
         numbers = pluralize(foreign, "number is", "numbers are")
@@ -195,14 +201,14 @@ def _list_warnings(ready: "ValidatedSubmission", preview: "Preview") -> list[str
     return found
 
 
-def _burst_warning(ready: "ValidatedSubmission", preview: "Preview") -> str | None:
+def _burst_warning(submission: "ValidatedSubmission", preview: "Preview") -> str | None:
     """That the rate is slow for the size of requests, each of which leaves at once."""
     from dispatcher.campaigns.wording import rate_in_words
 
-    own, allowed = ready.request.timing.rate, ready.provider.settings.messages_per_second
+    own, allowed = submission.request.timing.rate, submission.provider.settings.messages_per_second
     slowest = min((rate for rate in (own, allowed) if rate is not None), default=None)
-    size = min(preview.valid, ready.provider.max_recipients)
-    if slowest is None or ready.takes_requests or size / slowest < _LONG_S:
+    size = min(preview.valid, submission.provider.max_recipients)
+    if slowest is None or submission.takes_requests or size / slowest < _LONG_S:
         return None
     return (
         f"a request carries {size} recipients at once, as many as {rate_in_words(slowest)} allows "
@@ -247,7 +253,7 @@ def check_writable(path: Path) -> None:
 
 @contextmanager
 def open_rejects(
-    ready: "ValidatedSubmission", path: Path | None
+    submission: "ValidatedSubmission", path: Path | None
 ) -> "Iterator[Callable[[RejectedRow], None]]":
     """What writes each row that gets no message to `path`; nothing without one."""
     from dispatcher.campaigns.export import RejectsFile
@@ -255,9 +261,9 @@ def open_rejects(
     if path is None:
         yield lambda _reject: None
         return
-    headers = ready.file.file_headers if ready.request.keep_columns else ()
+    headers = submission.file.file_headers if submission.request.keep_columns else ()
     with _open_for_writing(path) as out:
-        rejects = RejectsFile(out, ready.request.account, headers)
+        rejects = RejectsFile(out, submission.request.account, headers)
         yield rejects.write_row
     _say_written(rejects.count, path)
 

@@ -171,5 +171,7 @@ def _check_can_send(settings: "Settings", campaign: "AnyRow", values: dict[str, 
     at = campaign.schedule_at
     if at is not None and at <= now:
         at = None
-    wanted = CampaignConstraints(kind=Kind(campaign.kind), schedule=schedule, schedule_at=at, **new)
-    check_windows_open(settings.account(campaign.account), wanted, zones, now)
+    constraints = CampaignConstraints(
+        kind=Kind(campaign.kind), schedule=schedule, schedule_at=at, **new
+    )
+    check_windows_open(settings.account(campaign.account), constraints, zones, now)

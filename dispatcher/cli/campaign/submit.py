@@ -154,7 +154,7 @@ def campaign_submit(ctx: click.Context, /, **given: Any) -> None:
     check_combinations(given)
     account, provider = select_account(ctx, given["account"])
     check_features(ctx, account, provider, given)
-    order = _build_request(
+    request = _build_request(
         account, given, _build_timing(provider, given), _build_content(provider, given)
     )
     store = Store(settings_from(ctx).store.url)
@@ -165,22 +165,22 @@ def campaign_submit(ctx: click.Context, /, **given: Any) -> None:
         return provider.resolve_route(requested, fetch_directory(account, provider))
 
     if given["contact_lists"]:
-        submit_to_lists(store, order, provider, resolve, given)
+        submit_to_lists(store, request, provider, resolve, given)
         return
-    with service.validated_submission(order, provider, resolve) as checked:
-        ready = add_fallbacks(ctx, checked, given)
+    with service.validated_submission(request, provider, resolve) as checked:
+        submission = add_fallbacks(ctx, checked, given)
         if given["dry_run"]:
-            _dry_run(store, ready, given)
+            _dry_run(store, submission, given)
             return
         create_tables_if_new(store)
-        if (known := service.find_submitted(store, ready)) is not None:
+        if (known := service.find_submitted(store, submission)) is not None:
             what = "was submitted before with this key"
             report_submission(
                 store, str(known.id), given["wait_for"], as_json=given["as_json"], what=what
             )
             return
-        check_test_time(ready, given["test_to"])
-        imported = _import_and_ask(store, ready, given)
+        check_test_time(submission, given["test_to"])
+        imported = _import_and_ask(store, submission, given)
     reference = str(imported.job.campaign_id)
     if not imported.preview.valid:
         if given["as_json"]:
@@ -194,20 +194,20 @@ def campaign_submit(ctx: click.Context, /, **given: Any) -> None:
     )
 
 
-def _dry_run(store: "Store", ready: "ValidatedSubmission", given: dict[str, Any]) -> None:
+def _dry_run(store: "Store", submission: "ValidatedSubmission", given: dict[str, Any]) -> None:
     from dispatcher.cli.campaign.preview import open_rejects, preview_json, print_preview
     from dispatcher.submission import service
 
-    with open_rejects(ready, given["rejects"]) as rejected:
-        preview = service.dry_run(ready, _row_counter(ready), rejected)
+    with open_rejects(submission, given["rejects"]) as rejected:
+        preview = service.dry_run(submission, _row_counter(submission), rejected)
     if given["as_json"]:
-        print_json(preview_json(store, ready, preview))
+        print_json(preview_json(store, submission, preview))
     else:
-        print_preview(store, ready, preview)
+        print_preview(store, submission, preview)
 
 
 def _import_and_ask(
-    store: "Store", ready: "ValidatedSubmission", given: dict[str, Any]
+    store: "Store", submission: "ValidatedSubmission", given: dict[str, Any]
 ) -> "CompleteImport":
     """Store the rows, show what they are, and ask. On a no, nothing is kept: Refused."""
     from dispatcher.cli.campaign.preview import export_rejects, print_preview
@@ -215,17 +215,17 @@ def _import_and_ask(
     from dispatcher.cli.send import send_test_message
     from dispatcher.submission import service
 
-    imported = service.import_rows(store, ready, _row_counter(ready))
+    imported = service.import_rows(store, submission, _row_counter(submission))
     valid = imported.preview.valid
     accepted = False
     try:
         if not given["as_json"]:
-            print_preview(store, ready, imported.preview)
-            say_scheduled(ready)
+            print_preview(store, submission, imported.preview)
+            say_scheduled(submission)
         if given["rejects"] is not None:
             export_rejects(store, imported.job.campaign_id, given["rejects"])
         if given["test_to"] is not None and valid:
-            send_test_message(store, ready, imported.preview.texts[0].text, given["test_to"])
+            send_test_message(store, submission, imported.preview.texts[0].text, given["test_to"])
         if not valid or confirm(f"Send to {pluralize(valid, 'recipient')}?", given["yes"]):
             service.accept_import(store, imported)
             accepted = True
@@ -355,14 +355,14 @@ def _parse_mapping(pairs: tuple[str, ...]) -> dict[str, str]:
     return mapping
 
 
-def _row_counter(ready: "ValidatedSubmission") -> Callable[[int], None]:
+def _row_counter(submission: "ValidatedSubmission") -> Callable[[int], None]:
     """A line that counts rows while a large file is read; nothing without a terminal."""
     if not sys.stderr.isatty():
         return lambda _row: None
 
     def show(row: int) -> None:
         if row % 50_000 == 0:
-            done = ready.file.position * 100 // max(1, ready.file.size)
+            done = submission.file.position * 100 // max(1, submission.file.size)
             click.echo(f"\r{row} rows read ({done} %)", nl=False, err=True)
             if done >= 100:
                 click.echo(err=True)

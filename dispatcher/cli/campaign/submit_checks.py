@@ -81,15 +81,15 @@ def check_combinations(given: dict[str, Any]) -> None:
             )
 
 
-def say_scheduled(ready: "ValidatedSubmission") -> None:
+def say_scheduled(submission: "ValidatedSubmission") -> None:
     """Say what handing the schedule to the provider means."""
     from zoneinfo import ZoneInfo
 
     from dispatcher.campaigns.wording import format_local
 
-    at = ready.request.content.schedule_at
+    at = submission.request.content.schedule_at
     if at is not None:
-        told = format_local(at, ZoneInfo(ready.provider.settings.timezone))
+        told = format_local(at, ZoneInfo(submission.provider.settings.timezone))
         click.secho(
             f"  note: it is handed over now, and the provider sends it at {told}: "
             "from then on pause and cancel cannot recall it",
@@ -99,7 +99,7 @@ def say_scheduled(ready: "ValidatedSubmission") -> None:
 
 def submit_to_lists(
     store: "Store",
-    order: "SubmissionRequest",
+    request: "SubmissionRequest",
     provider: "Provider",
     resolve: "Callable[[RequestedRoute], Route]",
     given: dict[str, Any],
@@ -107,42 +107,43 @@ def submit_to_lists(
     """Submit to contact lists of the provider's, after saying what is given away by that."""
     from dispatcher.submission import service
 
-    lists = order.content.contact_lists
+    lists = request.content.contact_lists
     table = io.StringIO(newline="")
     csv.writer(table).writerows([("phone", "contact list"), *(("", each) for each in lists)])
     name = ", ".join(lists)
-    order = replace(
-        order,
+    request = replace(
+        request,
         source=io.BytesIO(table.getvalue().encode()),
         source_name=f"contact lists {name}",
         name=given["name"] or f"contact lists {name}",
     )
-    with service.validated_submission(order, provider, resolve) as ready:
+    with service.validated_submission(request, provider, resolve) as submission:
         if not given["as_json"]:
-            _print_list_notice(ready)
+            _print_list_notice(submission)
         if given["dry_run"]:
             return
-        known = service.find_submitted(store, ready)
+        known = service.find_submitted(store, submission)
         if known is None:
-            imported = service.import_lists(store, ready)
+            imported = service.import_lists(store, submission)
             _ask(store, imported, given)
     reference = str(known.id if known is not None else imported.job.campaign_id)
     what = "was submitted before with this key" if known is not None else "is scheduled"
     report_submission(store, reference, given["wait_for"], as_json=given["as_json"], what=what)
 
 
-def _print_list_notice(ready: "ValidatedSubmission") -> None:
+def _print_list_notice(submission: "ValidatedSubmission") -> None:
     from dispatcher.cli.campaign.preview import print_requested_terms
 
-    click.echo(f"to the {safe_text(ready.request.source_name)} of account {ready.request.account}")
-    click.echo(f"  text: {safe_text(ready.content.text)}")
+    source, account = submission.request.source_name, submission.request.account
+    click.echo(f"to the {safe_text(source)} of account {account}")
+    click.echo(f"  text: {safe_text(submission.content.text)}")
     click.secho(
         "  note: who is on them is known to the provider only. Duplicates and opt-outs are not "
         "removed, and there is one outcome for all, not one for each recipient.",
         fg="yellow",
     )
-    print_requested_terms(ready)
-    say_scheduled(ready)
+    print_requested_terms(submission)
+    say_scheduled(submission)
 
 
 def _ask(store: "Store", imported: "CompleteImport", given: dict[str, Any]) -> None:
