@@ -68,9 +68,8 @@ def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
         raise declined_exit("nothing was changed, and nothing is sent")
     doubted = adoption.adopt_store(store, client, doubt=choice == "restored")
     for campaign_id, number in doubted.items():
-        click.echo(
-            f"campaign {campaign_id}: {pluralize(number, 'recipient is', 'recipients are')} in doubt"
-        )
+        who = pluralize(number, "recipient is", "recipients are")
+        click.echo(f"campaign {campaign_id}: {who} in doubt")
     click.echo("the store is adopted; start `dispatcher up`, or the workers and the scheduler")
 
 

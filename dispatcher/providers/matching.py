@@ -19,8 +19,8 @@ class AskedNumbers:
     """The numbers of one request, found again in the forms in which an answer may have them.
 
     >>> asked = AskedNumbers([919810012345, 919810067890])
-    >>> asked.find_msisdn("+91 98100-12345"), asked.find_msisdn(9810067890), asked.find_msisdn("9899999999")
-    (919810012345, 919810067890, None)
+    >>> [asked.find_msisdn(shown) for shown in ("+91 98100-12345", 9810067890, "9899999999")]
+    [919810012345, 919810067890, None]
     """
 
     def __init__(self, msisdns: Iterable[int]) -> None:

@@ -199,8 +199,8 @@ class UltimateSMS(Provider):
         sender = route.sender
         if len(sender) > _MAX_ALPHANUMERIC and _TELEPHONE.fullmatch(sender) is None:
             raise Refused(
-                f"the sender {one_line(sender)!r} has {len(sender)} characters; this provider allows "
-                f"{_MAX_ALPHANUMERIC}, or a telephone number with country code",
+                f"the sender {one_line(sender)!r} has {len(sender)} characters; this provider "
+                f"allows {_MAX_ALPHANUMERIC}, or a telephone number with country code",
                 "give a shorter --sender",
             )
         return route

@@ -172,7 +172,7 @@ def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImpor
 
     Its number is 0. Raises Refused for a text with placeholders.
     """
-    if submission.content.template.fields:
+    if submission.content.template.field_names:
         raise Refused(
             "a text to contact lists has no placeholders: their columns are not known here",
             "leave out {{…}}",

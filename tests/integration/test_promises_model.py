@@ -75,7 +75,8 @@ SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 MOST_CAMPAIGNS = 12
 #: What a person may do, as often as it stands here.
 COMMANDS = [
-    *[commands.resume_campaign, commands.pause_campaign, resolution.retry_failed] * 3, commands.cancel_campaign,
+    *[commands.resume_campaign, commands.pause_campaign, resolution.retry_failed] * 3,
+    commands.cancel_campaign,
 ]  # fmt: skip
 CHOSEN = {
     DoubtChoice.RESEND: PENDING,

@@ -52,7 +52,11 @@ def about(moment):
     [
         (work(36_000), TEN, "2026-10-23T07:00"),
         (work(36_000, parts=3), AccountCapacity(parts_per_second=30), "2026-10-23T07:00"),
-        (work(36_000, requests=1 / 2000), AccountCapacity(requests_per_second=0.01), "2026-10-23T06:30"),
+        (
+            work(36_000, requests=1 / 2000),
+            AccountCapacity(requests_per_second=0.01),
+            "2026-10-23T06:30",
+        ),
         (work(36_000), AccountCapacity(throughput=20), "2026-10-23T06:30"),
         # The dearest rate counts.
         (work(36_000, parts=2), replace(TEN, parts_per_second=10), "2026-10-23T08:00"),
@@ -167,7 +171,8 @@ WEEKEND = Schedule.parse(["sat,sun 10:00-12:00"], [], BERLIN)
                      reason="the campaign has expired already"),
         ),
         (
-            work(500, WEEKEND.intersect(Schedule.parse(["mon-fri 09:00-18:00"], [], BERLIN))), [], TEN,
+            work(500, WEEKEND.intersect(Schedule.parse(["mon-fri 09:00-18:00"], [], BERLIN))),
+            [], TEN,
             Forecast(finish_at=None, first_at=None, lapsed=0,
                      reason="the windows do not open again within 2 years for 500 messages"),
         ),
