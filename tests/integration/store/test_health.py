@@ -31,7 +31,7 @@ from tests.support.stores import (
 )
 
 POLICY = BreakerPolicy(breaker_after=2, lists_accepted=True, can_be_probed=True)
-MUTE = POLICY._replace(has_look=False)
+MUTE = POLICY._replace(can_be_probed=False)
 
 
 def tell(store, *signs, policy=POLICY, is_probe=False, now=NOW):
