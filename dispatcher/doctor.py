@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from dispatcher.campaigns.control import SCHEDULER_SILENT_S, scheduler_silence_s
+from dispatcher.campaigns.view import SCHEDULER_SILENT_S, scheduler_silence_s
 from dispatcher.config.settings import Settings
 from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker

@@ -1,183 +1,17 @@
-"""What the command line does with campaigns that exist: find, show, pause, resume, cancel."""
+"""What a person changes about a stored campaign: pause, resume, cancel, rate and windows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any
 
-import orjson
-from sqlalchemy import Connection
-
-from dispatcher.errors import Refused, UsageProblem
-from dispatcher.policy.breaker import wait_reason
+from dispatcher.campaigns.view import find_campaign
+from dispatcher.errors import Refused
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
-from dispatcher.policy.routes import account_routes, route_at
 from dispatcher.status import CampaignState, MessageState
-from dispatcher.store import accounts, campaigns, costs, doubts, fallback_moves, scheduler
-from dispatcher.store.column_types import format_price
+from dispatcher.store import campaigns
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.table_values import AnyRow
 
 _ACTOR = "operator"
-_MAX_ID_DIGITS = 18
-#: A scheduler silent for so long is not alive.
-SCHEDULER_SILENT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignView:
-    """A campaign with its counts, as it is shown."""
-
-    campaign: AnyRow
-    counts: dict[str, int]
-    batches: dict[str, int]
-    account_paused_by: str | None
-    account_pause_reason: str | None
-    polls: int
-    next_poll_at: datetime | None
-    #: Since when recipients are in doubt, and when something is done about it without a person.
-    doubt_since: datetime | None = None
-    doubt_next_at: datetime | None = None
-    #: Why the account is not used at full speed, and what it waits for; None where it is.
-    account_trouble: str | None = None
-    account_waits_for: str | None = None
-    #: When it went to another account, and why.
-    moves: Sequence[AnyRow] = ()
-    #: What its messages cost in the providers' words; None where they name no price.
-    cost: Decimal | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing about it will change by itself."""
-        return self.campaign.finished_at is not None
-
-    @property
-    def total_submitted(self) -> int:
-        """Messages that the provider has taken so far."""
-        names = ("submitted", "delivered", "undelivered", "expired")
-        return sum(self.counts[name] for name in names)
-
-
-def find_campaign(conn: Connection, reference: str) -> AnyRow:
-    """A campaign by id or name. Raises UsageProblem where there is none, or more than one."""
-    if reference.isascii() and reference.isdigit() and len(reference) <= _MAX_ID_DIGITS:
-        found = campaigns.load_campaign(conn, int(reference))
-        if found is not None:
-            return found
-    rows = campaigns.find_by_name(conn, reference)
-    if len(rows) > 1:
-        ids = ", ".join(str(row.id) for row in rows[:10])
-        raise UsageProblem(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")
-    if not rows:
-        raise UsageProblem(
-            f"there is no campaign {reference!r}", "`dispatcher campaign list` shows them"
-        )
-    return rows[0]
-
-
-def load_view(store: Store, reference: str) -> CampaignView:
-    """A campaign with everything `show` and `watch` need."""
-    with store.read() as conn:
-        return _build_view(conn, find_campaign(conn, reference))
-
-
-def _build_view(conn: Connection, campaign: AnyRow) -> CampaignView:
-    counts = campaigns.count_messages(conn, [campaign.id])[campaign.id]
-    account = accounts.find_account(conn, campaign.account)
-    polls = campaigns.load_poll_times(conn, campaign.id)
-    doubt = doubts.doubt_outlook(conn, campaign.id)
-    return CampaignView(
-        campaign=campaign,
-        counts=_with_intake(campaign, counts),
-        batches=campaigns.count_batches(conn, campaign.id),
-        account_paused_by=account.paused_by if account is not None else None,
-        account_pause_reason=account.pause_reason if account is not None else None,
-        polls=polls.n,
-        next_poll_at=polls.next_at,
-        doubt_since=doubt.since,
-        doubt_next_at=doubt.next_at,
-        account_trouble=account.breaker_reason if account is not None else None,
-        account_waits_for=wait_reason(account, store_now(conn)),
-        moves=fallback_moves.load_fallback_history(conn, campaign.id)
-        if campaign.routes is not None
-        else (),
-        cost=costs.campaign_cost(conn, campaign.id),
-    )
-
-
-def newest_campaigns(
-    store: Store, *, limit: int, states: Sequence[str]
-) -> list[tuple[AnyRow, dict[str, int]]]:
-    """The newest campaigns with their counts."""
-    with store.read() as conn:
-        rows = campaigns.list_newest(conn, limit=limit, states=states)
-        counts = campaigns.count_messages(conn, [row.id for row in rows])
-    return [(row, _with_intake(row, counts[row.id])) for row in rows]
-
-
-def _with_intake(campaign: AnyRow, counts: dict[str, int]) -> dict[str, int]:
-    """Message states, and what became of the file's other rows."""
-    return {
-        **counts,
-        "total": campaign.total,
-        "invalid": campaign.invalid,
-        "duplicate": campaign.duplicate,
-        "suppressed": counts["suppressed"] + campaign.suppressed,
-    }
-
-
-def summary_json(campaign: AnyRow, counts: dict[str, int]) -> dict[str, Any]:
-    """The fields that every JSON of a campaign has."""
-    return {
-        "id": campaign.id,
-        "name": campaign.name,
-        "state": campaign.state,
-        "state_reason": campaign.state_reason,
-        "account": campaign.account,
-        "kind": campaign.kind,
-        "counts": counts,
-        "created_at": _iso_time(campaign.created_at),
-        "started_at": _iso_time(campaign.started_at),
-        "finished_at": _iso_time(campaign.finished_at),
-    }
-
-
-def details_json(shown: CampaignView) -> dict[str, Any]:
-    """The JSON of `campaign show`."""
-    campaign = shown.campaign
-    return {
-        **summary_json(campaign, shown.counts),
-        "sender": route_at(campaign, campaign.account).sender,
-        "template": route_at(campaign, campaign.account).template,
-        "source": campaign.source_name,
-        "rows": campaign.rows,
-        "parts": campaign.parts,
-        "cost": format_price(shown.cost),
-        "priority": campaign.priority,
-        "rate": campaign.rate,
-        "start_at": _iso_time(campaign.start_at),
-        "expire_at": _iso_time(campaign.expire_at),
-        "schedule": orjson.loads(campaign.schedule) if campaign.schedule else None,
-        "zones": orjson.loads(campaign.zones) if campaign.zones else None,
-        "contact_lists": orjson.loads(campaign.contact_lists) if campaign.contact_lists else None,
-        "batches": shown.batches,
-        "polls": {"open": shown.polls, "next_at": _iso_time(shown.next_poll_at)},
-        "doubt": {
-            "since": _iso_time(shown.doubt_since),
-            "next_at": _iso_time(shown.doubt_next_at),
-            "on_doubt": campaign.on_doubt,
-        },
-        "account_paused": shown.account_paused_by,
-        "account_pause_reason": shown.account_pause_reason,
-        "account_trouble": shown.account_trouble,
-        "account_waits_for": shown.account_waits_for,
-        "accounts": [leg.account for leg in account_routes(campaign)],
-        "moves": [
-            {"at": _iso_time(move.at), "account": move.account, "detail": move.detail}
-            for move in shown.moves
-        ],
-    }
 
 
 def pause_campaign(store: Store, reference: str) -> AnyRow:
@@ -242,14 +76,3 @@ def _change_state(
             campaigns.end_waiting_batches(conn, campaign.id, MessageState.CANCELLED, now)
             campaigns.finish_campaigns(conn, now)
         return find_campaign(conn, str(campaign.id))
-
-
-def scheduler_silence_s(store: Store) -> float | None:
-    """Seconds since a scheduler was seen; None where none ever was."""
-    with store.read() as conn:
-        ticked = scheduler.last_tick_at(conn)
-        return None if ticked is None else (store_now(conn) - ticked).total_seconds()
-
-
-def _iso_time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

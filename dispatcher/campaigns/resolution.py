@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
-from dispatcher.campaigns.control import find_campaign
+from dispatcher.campaigns.view import find_campaign
 from dispatcher.errors import Refused
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import CampaignState, MessageState

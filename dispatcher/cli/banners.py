@@ -22,7 +22,7 @@ def warn_if_held(store: "Store") -> str | None:
 
 def scheduler_warning(store: "Store") -> str | None:
     """That nothing is sent for want of a scheduler, and the remedy; None while one is alive."""
-    from dispatcher.campaigns.control import SCHEDULER_SILENT_S, scheduler_silence_s
+    from dispatcher.campaigns.view import SCHEDULER_SILENT_S, scheduler_silence_s
 
     silence_s = scheduler_silence_s(store)
     if silence_s is not None and silence_s <= SCHEDULER_SILENT_S:

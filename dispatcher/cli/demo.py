@@ -8,7 +8,7 @@ import click
 from dispatcher.cli.output import print_line, print_table, safe_text
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns.control import CampaignView
+    from dispatcher.campaigns.view import CampaignView
     from dispatcher.demo import Demo
     from dispatcher.recipients.validation import Preview
 

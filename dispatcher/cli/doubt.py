@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from dispatcher.cli.output import pluralize
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns.control import CampaignView
+    from dispatcher.campaigns.view import CampaignView
 
 
 def doubt_in_words(shown: "CampaignView", *, has_list: bool) -> str | None:

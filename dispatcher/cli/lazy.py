@@ -71,7 +71,7 @@ class LazyGroup(ConfiguredGroup):
         del ctx
         return list(self.commands)
 
-    def complete(self, name: str, command: click.Command) -> click.Command:
+    def prepare_command(self, name: str, command: click.Command) -> click.Command:
         """`command`, imported."""
         entry = self._table.get(name)
         if entry is None or entry.target is None:

@@ -123,6 +123,7 @@ def send_test_message(
     from dispatcher.campaigns import control
     from dispatcher.campaigns.content import Content
     from dispatcher.campaigns.timing import Timing
+    from dispatcher.campaigns.view import load_view
     from dispatcher.cli.campaign.progress import follow_campaign
     from dispatcher.errors import Refused
     from dispatcher.status import MessageState
@@ -157,7 +158,7 @@ def send_test_message(
             silent=True,
         )
     finally:
-        if control.load_view(store, reference).counts["pending"]:
+        if load_view(store, reference).counts["pending"]:
             with suppress(Refused):  # it has ended meanwhile
                 control.cancel_campaign(store, reference)
     if not shown.total_submitted:

@@ -13,9 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dispatcher.campaigns import control
 from dispatcher.campaigns.content import Content
-from dispatcher.campaigns.control import CampaignView
+from dispatcher.campaigns.view import CampaignView, load_view
 from dispatcher.config.settings import Settings, load_settings
 from dispatcher.errors import DispatcherError
 from dispatcher.local import celery
@@ -92,12 +91,12 @@ class Demo:
         reference, preview = _submit_people(store, settings)
 
         def is_over() -> bool:
-            view = control.load_view(store, reference)
+            view = load_view(store, reference)
             show(view)
             return view.is_over
 
         self.wait_until(is_over, "the campaign's end")
-        return control.load_view(store, reference), preview
+        return load_view(store, reference), preview
 
     def batch_rows(self, view: CampaignView) -> list[tuple[object, ...]]:
         """Number, encoding, size and outcomes of each batch."""

@@ -21,7 +21,7 @@ import pytest
 import sqlalchemy as sa
 from celery import Celery
 
-from dispatcher.campaigns.control import CampaignView
+from dispatcher.campaigns.view import CampaignView
 from dispatcher.local import children
 from dispatcher.store import scheduler
 from dispatcher.store.tables import ATTEMPT

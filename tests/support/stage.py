@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from dispatcher.campaigns import control
+from dispatcher.campaigns.view import CampaignView, load_view
 from dispatcher.local import children
 from dispatcher.local.broker import EmbeddedBroker, redis_client
 from dispatcher.store.engine import Store
@@ -223,9 +223,9 @@ class Campaign:
         self.id = campaign_id
 
     @property
-    def view(self) -> control.CampaignView:
+    def view(self) -> CampaignView:
         """The campaign as the store has it, without a command's start-up time."""
-        return control.load_view(self.stage.store, str(self.id))
+        return load_view(self.stage.store, str(self.id))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -236,23 +236,21 @@ class Campaign:
         answer: dict[str, Any] = self.stage.json("campaign", action, str(self.id), *options)
         return answer
 
-    def wait_until(
-        self, condition: Callable[[control.CampaignView], Any], what: str
-    ) -> control.CampaignView:
+    def wait_until(self, condition: Callable[[CampaignView], Any], what: str) -> CampaignView:
         """The first view for which `condition` holds."""
 
-        def holds() -> control.CampaignView | None:
+        def holds() -> CampaignView | None:
             view = self.view
             return view if condition(view) else None
 
         try:
-            found: control.CampaignView = wait_for(holds, what)
+            found: CampaignView = wait_for(holds, what)
         except pytest.fail.Exception as failure:
             tail = "\n".join(self.stage.said("worker").splitlines()[-_LOGGED_LINES:])
             pytest.fail(f"{failure}; {self.view}\nthe worker said:\n{tail}")
         return found
 
-    def wait_until_over(self) -> control.CampaignView:
+    def wait_until_over(self) -> CampaignView:
         """Its last view."""
         return self.wait_until(lambda view: view.is_over, "the campaign's end")
 

@@ -1,9 +1,20 @@
 """`dispatcher campaign pause | resume | cancel`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json
+from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json, safe_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatcher.campaigns.view import CampaignView
+    from dispatcher.store.engine import Store
+    from dispatcher.store.table_values import AnyRow
+
+    ChangeState = Callable[[Store, str], AnyRow]
 
 
 @click.command("pause")
@@ -11,13 +22,16 @@ from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def campaign_pause(ctx: click.Context, reference: str, as_json: bool) -> None:
-    """Stop sending a campaign. What is at the provider is settled; resume goes on.
+    """Stop sending a campaign. Requests in flight are settled; `campaign resume` continues.
 
     \b
     Example:
       dispatcher campaign pause 1
     """
-    _change_and_print(ctx, "pause", reference, as_json)
+    from dispatcher.campaigns.control import pause_campaign
+
+    shown = _change_and_print(ctx, pause_campaign, reference, as_json)
+    _print_in_flight(shown, as_json)
 
 
 @click.command("resume")
@@ -25,13 +39,18 @@ def campaign_pause(ctx: click.Context, reference: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def campaign_resume(ctx: click.Context, reference: str, as_json: bool) -> None:
-    """Go on with a paused campaign.
+    """Continue a paused campaign.
 
     \b
     Example:
       dispatcher campaign resume 1
     """
-    _change_and_print(ctx, "resume", reference, as_json)
+    from dispatcher.campaigns.control import resume_campaign
+    from dispatcher.cli.campaign.progress import stop_reason
+
+    shown = _change_and_print(ctx, resume_campaign, reference, as_json)
+    if not as_json and (reason := stop_reason(shown)) is not None:
+        click.echo(safe_text(reason))
 
 
 @click.command("cancel")
@@ -40,40 +59,43 @@ def campaign_resume(ctx: click.Context, reference: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def campaign_cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
-    """End a campaign for good. What is at the provider already cannot be recalled.
+    """End a campaign for good. Messages that were submitted already cannot be recalled.
 
     \b
     Example:
       dispatcher campaign cancel 1
     """
-    from dispatcher.campaigns import control
+    from dispatcher.campaigns.control import cancel_campaign
+    from dispatcher.campaigns.view import load_view
     from dispatcher.store.engine import Store
 
-    shown = control.load_view(Store(settings_from(ctx).store.url), reference)
+    shown = load_view(Store(settings_from(ctx).store.url), reference)
     left = pluralize(shown.counts["pending"], "recipient is", "recipients are")
     question = f"Cancel campaign {shown.campaign.id} ({left} not submitted yet)?"
     if not confirm(question, yes):
         raise declined_exit("nothing was changed")
-    _change_and_print(ctx, "cancel", reference, as_json)
+    _print_in_flight(_change_and_print(ctx, cancel_campaign, reference, as_json), as_json)
 
 
-def _change_and_print(ctx: click.Context, action: str, reference: str, as_json: bool) -> None:
-    from dispatcher.campaigns import control
+def _change_and_print(
+    ctx: click.Context, change: "ChangeState", reference: str, as_json: bool
+) -> "CampaignView":
+    """Change the state, print the new one, and return the campaign as it is then."""
+    from dispatcher.campaigns.view import details_json, load_view
     from dispatcher.store.engine import Store
 
     store = Store(settings_from(ctx).store.url)
-    changed = getattr(control, action)(store, reference)
+    changed = change(store, reference)
+    shown = load_view(store, str(changed.id))
     if as_json:
-        print_json(control.details_json(control.load_view(store, str(changed.id))))
-        return
-    shown = control.load_view(store, str(changed.id))
-    flying = shown.batches["claimed"] + shown.batches["submitting"]
-    click.echo(f"campaign {changed.id} is {changed.state}")
-    if flying and action != "resume":
-        what = pluralize(flying, "batch is", "batches are")
-        click.echo(f"{what} at the provider; the answers will be stored")
-    if action == "resume":
-        from dispatcher.cli.campaign.progress import stop_reason
+        print_json(details_json(shown))
+    else:
+        click.echo(f"campaign {changed.id} is {changed.state}")
+    return shown
 
-        if (reason := stop_reason(shown)) is not None:
-            click.echo(reason)
+
+def _print_in_flight(shown: "CampaignView", as_json: bool) -> None:
+    in_flight = shown.batches["claimed"] + shown.batches["submitting"]
+    if in_flight and not as_json:
+        what = pluralize(in_flight, "batch is", "batches are")
+        click.echo(f"{what} in flight; the provider's answers will be stored")

@@ -9,7 +9,7 @@ from dispatcher.cli.context import settings_from
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dispatcher.campaigns.control import CampaignView
+    from dispatcher.campaigns.view import CampaignView
     from dispatcher.campaigns.wording import Term
     from dispatcher.forecast.simulation import Forecast
     from dispatcher.store.engine import Store

@@ -15,7 +15,7 @@ from dispatcher.cli.doubt import doubt_in_short
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from dispatcher.campaigns.control import CampaignView
+    from dispatcher.campaigns.view import CampaignView
     from dispatcher.store.engine import Store
 
 _EVERY_S = 0.5
@@ -62,13 +62,13 @@ def follow_campaign(
 
     `forecast` is asked now and then, and shown beside the progress.
     """
-    from dispatcher.campaigns import control
+    from dispatcher.campaigns.view import load_view
 
     pace = SubmissionPace()
     foreseen, missing, asked_at = None, None, -_FORECAST_EVERY_S
     with ProgressDisplay() as screen:
         while True:
-            shown = control.load_view(store, reference)
+            shown = load_view(store, reference)
             pace.add_observation(shown.total_submitted)
             if not silent:
                 if time.monotonic() - asked_at >= _FORECAST_EVERY_S:

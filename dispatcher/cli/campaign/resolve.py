@@ -83,11 +83,12 @@ def campaign_retry(ctx: click.Context, reference: str, yes: bool, as_json: bool)
     Example:
       dispatcher campaign retry 1
     """
-    from dispatcher.campaigns import control, resolution
+    from dispatcher.campaigns import resolution
+    from dispatcher.campaigns.view import load_view
     from dispatcher.store.engine import Store
 
     store = Store(settings_from(ctx).store.url)
-    shown = control.load_view(store, reference)
+    shown = load_view(store, reference)
     failed = shown.counts["failed"]
     question = f"Try the failed recipients of campaign {shown.campaign.id} again (up to {failed})?"
     if failed and not confirm(question, yes):
@@ -119,7 +120,7 @@ def _build_question(doubted: "DoubtCount", choice: str) -> str:
 def _read_numbers(
     ctx: click.Context, store: "Store", reference: str, recipients: tuple[str, ...]
 ) -> frozenset[int]:
-    from dispatcher.campaigns.control import find_campaign
+    from dispatcher.campaigns.view import find_campaign
     from dispatcher.numbers.msisdn import MsisdnError, NumberReader
 
     if not recipients:
@@ -135,13 +136,11 @@ def _read_numbers(
 
 
 def _print_outcome(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:
-    from dispatcher.campaigns import control
+    from dispatcher.campaigns.view import details_json, load_view
 
-    shown = control.load_view(store, str(done.campaign_id))
+    shown = load_view(store, str(done.campaign_id))
     if as_json:
-        print_json(
-            {"recipients": done.recipients, "left": done.left, **control.details_json(shown)}
-        )
+        print_json({"recipients": done.recipients, "left": done.left, **details_json(shown)})
     else:
         click.echo(f"campaign {done.campaign_id}: {pluralize(done.recipients, 'recipient')} {what}")
         if done.left:

@@ -50,6 +50,7 @@ def campaign_set(ctx: click.Context, /, reference: str, as_json: bool, **given: 
     from datetime import UTC, datetime
 
     from dispatcher.campaigns import control
+    from dispatcher.campaigns.view import details_json, find_campaign, load_view
     from dispatcher.campaigns.wording import past_dates
     from dispatcher.store.engine import Store
 
@@ -57,15 +58,15 @@ def campaign_set(ctx: click.Context, /, reference: str, as_json: bool, **given: 
     settings = settings_from(ctx)
     store = Store(settings.store.url)
     with store.read() as conn:
-        campaign = control.find_campaign(conn, reference)
+        campaign = find_campaign(conn, reference)
     values = _new_values(settings, campaign, given)
     if not values:
         raise UsageProblem("nothing to set", "give --rate, --window, --priority, …")
     timeout_s = settings.account(campaign.account).timeout_s
     changed = control.set_terms(store, str(campaign.id), values, timeout_s)
-    shown = control.load_view(store, str(changed.id))
+    shown = load_view(store, str(changed.id))
     if as_json:
-        print_json(control.details_json(shown))
+        print_json(details_json(shown))
         return
     names = ", ".join(_TERMS[name] for name in values)
     click.echo(f"campaign {changed.id}: {names} changed")

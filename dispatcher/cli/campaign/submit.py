@@ -136,7 +136,7 @@ def campaign_submit(ctx: click.Context, /, **given: Any) -> None:
     Example:
       dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
     """
-    from dispatcher.campaigns import control
+    from dispatcher.campaigns.view import details_json, load_view
     from dispatcher.cli.campaign.fallbacks import add_fallbacks
     from dispatcher.cli.campaign.preview import check_writable
     from dispatcher.cli.campaign.submit_checks import (
@@ -184,7 +184,7 @@ def campaign_submit(ctx: click.Context, /, **given: Any) -> None:
     reference = str(imported.job.campaign_id)
     if not imported.preview.valid:
         if given["as_json"]:
-            print_json(control.details_json(control.load_view(store, reference)))
+            print_json(details_json(load_view(store, reference)))
         raise Refused(
             f"campaign {reference} is rejected: no row of the file can be sent",
             f"`dispatcher campaign export {reference} --rejects` says why, row by row",

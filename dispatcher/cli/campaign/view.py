@@ -22,7 +22,7 @@ from dispatcher.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.campaigns.control import CampaignView
+    from dispatcher.campaigns.view import CampaignView
     from dispatcher.policy.routes import AccountRoute
     from dispatcher.store.engine import Store
 
@@ -41,7 +41,7 @@ def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_js
     Example:
       dispatcher campaign list --state running
     """
-    from dispatcher.campaigns import control
+    from dispatcher.campaigns.view import newest_campaigns, summary_json
     from dispatcher.status import CampaignState
 
     if unknown := set(states) - set(CampaignState):
@@ -50,9 +50,9 @@ def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_js
         )
     store = _open_store(ctx)
     warn_if_held(store)
-    rows = control.newest_campaigns(store, limit=limit, states=states)
+    rows = newest_campaigns(store, limit=limit, states=states)
     if as_json:
-        print_json([control.summary_json(campaign, counts) for campaign, counts in rows])
+        print_json([summary_json(campaign, counts) for campaign, counts in rows])
         return
     if not rows:
         click.echo("there are no campaigns yet: `dispatcher campaign submit` makes one")
@@ -88,17 +88,17 @@ def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
     Example:
       dispatcher campaign show 1 --json
     """
-    from dispatcher.campaigns import control
+    from dispatcher.campaigns.view import details_json, load_view
 
     store = _open_store(ctx)
     held = warn_if_held(store)
-    shown = control.load_view(store, reference)
+    shown = load_view(store, reference)
     if as_json:
         from dispatcher.forecast import service
 
         found = find_forecast(ctx, store, shown)
         forecast = None if found is None else service.forecast_to_json(found)
-        print_json({**control.details_json(shown), "held": held, "forecast": forecast})
+        print_json({**details_json(shown), "held": held, "forecast": forecast})
         return
     print_campaign(ctx, shown)
     print_forecast(ctx, store, shown)
@@ -153,12 +153,12 @@ def campaign_export(ctx: click.Context, reference: str, output: Path | None, rej
     Example:
       dispatcher campaign export 1 -o results.csv
     """
-    from dispatcher.campaigns import control
     from dispatcher.campaigns.export import write_export
+    from dispatcher.campaigns.view import find_campaign
 
     store = _open_store(ctx)
     with store.read() as conn:
-        campaign = control.find_campaign(conn, reference)
+        campaign = find_campaign(conn, reference)
     if output is None:
         sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
         write_export(store, campaign, sys.stdout, rejects_only=rejects)

@@ -8,7 +8,7 @@ from dispatcher.cli.banners import scheduler_warning
 from dispatcher.cli.output import print_json
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns.control import CampaignView
+    from dispatcher.campaigns.view import CampaignView
     from dispatcher.store.engine import Store
 
 SUBMITTED: Final = "submitted"
@@ -32,20 +32,20 @@ def report_submission(
 
     `what` completes the sentence "campaign 7 …".
     """
-    from dispatcher.campaigns import control
+    from dispatcher.campaigns.view import details_json, load_view
 
     if (missing := scheduler_warning(store)) is not None:
         click.echo(missing, err=True)
     if wait_for is not None:
         _wait_and_report(store, reference, wait_for, as_json=as_json)
     elif as_json:
-        print_json(control.details_json(control.load_view(store, reference)))
+        print_json(details_json(load_view(store, reference)))
     else:
         click.echo(f"campaign {reference} {what}; `dispatcher campaign watch {reference}`")
 
 
 def _wait_and_report(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:
-    from dispatcher.campaigns import control
+    from dispatcher.campaigns.view import details_json
     from dispatcher.cli.campaign.progress import follow_campaign
     from dispatcher.cli.campaign.view import print_campaign
 
@@ -55,7 +55,7 @@ def _wait_and_report(store: "Store", reference: str, wait_for: str, *, as_json: 
 
     shown = follow_campaign(store, reference, done, silent=as_json)
     if as_json:
-        print_json(control.details_json(shown))
+        print_json(details_json(shown))
     else:
         print_campaign(click.get_current_context(), shown)
     missed = sum(shown.counts[name] for name in ("in_doubt", "failed", "cancelled", "lapsed"))

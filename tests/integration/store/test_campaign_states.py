@@ -3,6 +3,7 @@
 import pytest
 
 from dispatcher.campaigns import control as commands
+from dispatcher.campaigns.view import details_json, find_campaign, load_view, newest_campaigns
 from dispatcher.errors import Refused, UsageProblem
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
@@ -104,13 +105,13 @@ def test_campaigns_are_found_by_id_or_by_name(store):
     add_campaign(store, name="autumn", first=10**9)
     two = add_campaign(store, name="autumn", first=2 * 10**9)
     with store.read() as conn:
-        assert commands.find_campaign(conn, "spring").id == one
-        assert commands.find_campaign(conn, str(two)).name == "autumn"
+        assert find_campaign(conn, "spring").id == one
+        assert find_campaign(conn, str(two)).name == "autumn"
         with pytest.raises(UsageProblem, match="2 campaigns are named 'autumn'"):
-            commands.find_campaign(conn, "autumn")
+            find_campaign(conn, "autumn")
         for unknown in ("winter", "99", "9" * 30, "-1", "1 ", "①"):
             with pytest.raises(UsageProblem, match="there is no campaign"):
-                commands.find_campaign(conn, unknown)
+                find_campaign(conn, unknown)
 
 
 # --- Cancel -----------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ def test_totals_are_the_sums_of_a_campaigns_batches(store):
 def test_the_view_has_counts_batches_and_what_stops_it(store):
     campaign_id = add_campaign(store, [2, 1], invalid=3, duplicate=2, suppressed=1)
     submitted(store)
-    shown = commands.details_json(commands.load_view(store, str(campaign_id)))
+    shown = details_json(load_view(store, str(campaign_id)))
     assert shown["id"] == campaign_id
     assert shown["state"] == "running"
     assert {k: v for k, v in shown["counts"].items() if v} == {
@@ -281,8 +282,7 @@ def test_campaigns_are_listed_newest_first_and_by_state(store):
 
     def listed(**values):
         return [
-            row.id
-            for row, _ in commands.newest_campaigns(store, **({"limit": 9, "states": []} | values))
+            row.id for row, _ in newest_campaigns(store, **({"limit": 9, "states": []} | values))
         ]
 
     assert listed() == [three, two, one]
