@@ -285,7 +285,7 @@ def simulated(own, others, pace):
         Sender(
             sum(p.messages for p in each.pending),
             each,
-            pace.seconds(1, *(getattr(each.pending[0], unit) / each.pending[0].messages
+            pace.seconds_for(1, *(getattr(each.pending[0], unit) / each.pending[0].messages
                               for unit in ("parts", "requests"))),
         )
         for each in (own, *others)
