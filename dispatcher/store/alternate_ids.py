@@ -1,6 +1,6 @@
-"""Provider ids that messages have otherwise than from the answer to their latest attempt.
+"""Further provider ids of messages, besides the id in the answer to their latest attempt.
 
-Those that a look at the provider's list matched, and those of former attempts: each is used once.
+They were matched in the provider's list, or are of earlier attempts. Each id is used once.
 """
 
 from collections.abc import Collection, Iterable
@@ -14,7 +14,7 @@ from dispatcher.store.tables import ALTERNATE_ID
 
 
 class AlternateMessageId(NamedTuple):
-    """An id, and whose it is; `attempt_id` is the request that it came of."""
+    """A provider id and its message; `attempt_id` is the attempt that caused the id."""
 
     account: str
     provider_message_id: str
@@ -25,7 +25,7 @@ class AlternateMessageId(NamedTuple):
 
 
 def find_known(conn: Connection, account: str, ids: Collection[str]) -> list[AlternateMessageId]:
-    """Of `ids` those that stand here."""
+    """Those of `ids` that the store has as further ids."""
     if not ids:
         return []
     given = literal_table(conn, [("id", Text())], [(message_id,) for message_id in ids])
@@ -39,11 +39,11 @@ def find_known(conn: Connection, account: str, ids: Collection[str]) -> list[Alt
 
 
 def insert_matched(conn: Connection, ids: Iterable[AlternateMessageId], now: datetime) -> None:
-    """Enter ids that a look gave to messages. Raises StoreError where one is used already."""
+    """Insert ids that were matched in the list. Raises StoreError where one is used already."""
     conn.execute(insert(ALTERNATE_ID), [{**one._asdict(), "at": now} for one in ids])
 
 
 def keep_former(conn: Connection, ids: Iterable[AlternateMessageId], now: datetime) -> None:
-    """Enter ids of former attempts, so that late receipts find their message."""
+    """Insert ids of earlier attempts, so that late receipts find their message."""
     for one in ids:
         insert_or_ignore(conn, ALTERNATE_ID, {**one._asdict(), "at": now})

@@ -1,4 +1,4 @@
-"""Campaigns: looked up, listed with their counts, paused, resumed, cancelled, finished."""
+"""Campaign rows: find them, count their messages, change their state and settings, end them."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -27,9 +27,9 @@ from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 
 #: The per-state counters of a batch, by the state's public name.
 COUNTERS = (*(state.label for state in MessageState), "no_receipt")
-#: Also of cancelled campaigns until what was in flight is settled: the partial index's condition.
+#: The partial index's condition. A cancelled campaign is open until its batches are settled.
 _IS_OPEN = CAMPAIGN.c.finished_at.is_(None)
-#: The literal lets both databases use the partial index.
+#: A literal, since a bound parameter keeps the databases from using the partial index.
 _HAS_PENDING = exists().where(
     BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state == literal_column("0")
 )
@@ -39,23 +39,23 @@ _BY_ID_SHARED = _BY_ID.with_for_update(read=True)
 
 
 def load_campaign(conn: Connection, campaign_id: int) -> AnyRow | None:
-    """One campaign."""
+    """The campaign's row; None where there is none with this id."""
     return conn.execute(_BY_ID, {"campaign": campaign_id}).one_or_none()
 
 
 def lock_campaign_shared(conn: Connection, campaign_id: int) -> AnyRow:
-    """One campaign, as it stays until the transaction ends."""
+    """The campaign's row under a shared lock: nobody changes it until the transaction ends."""
     return conn.execute(_BY_ID_SHARED, {"campaign": campaign_id}).one()
 
 
 def find_by_name(conn: Connection, name: str) -> Sequence[AnyRow]:
-    """Campaigns of that name, newest first."""
+    """The campaigns with this name, newest first."""
     query = select(CAMPAIGN).where(CAMPAIGN.c.name == name).order_by(CAMPAIGN.c.id.desc())
     return conn.execute(query).all()
 
 
 def list_newest(conn: Connection, *, limit: int, states: Sequence[str] = ()) -> Sequence[AnyRow]:
-    """The newest campaigns, of `states` only where given."""
+    """The newest `limit` campaigns; only those in one of `states` where that is given."""
     query = select(CAMPAIGN).order_by(CAMPAIGN.c.id.desc()).limit(limit)
     if states:
         query = query.where(CAMPAIGN.c.state.in_(states))
@@ -63,7 +63,7 @@ def list_newest(conn: Connection, *, limit: int, states: Sequence[str] = ()) -> 
 
 
 def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    """Messages per state and campaign: sums over batches, never a scan of messages."""
+    """Messages per campaign and state, summed over batches: the message table is not scanned."""
     sums = [func.coalesce(func.sum(BATCH.c[name]), 0).label(name) for name in COUNTERS]
     rows = conn.execute(
         select(BATCH.c.campaign_id, *sums)
@@ -76,7 +76,7 @@ def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, d
 
 
 def count_batches(conn: Connection, campaign_id: int) -> dict[str, int]:
-    """Batches per state."""
+    """The campaign's batches per state."""
     rows = conn.execute(
         select(BATCH.c.state, func.count().label("n"))
         .where(BATCH.c.campaign_id == campaign_id)
@@ -93,7 +93,7 @@ def list_batches(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
 
 
 def find_same_content(conn: Connection, content_key: str, since: datetime) -> AnyRow | None:
-    """The newest campaign of the same content that was accepted after `since`."""
+    """The newest campaign with this content that was accepted after `since`."""
     query = (
         select(CAMPAIGN)
         .where(
@@ -114,12 +114,12 @@ def find_by_idempotency_key(conn: Connection, key: str) -> AnyRow | None:
 
 
 def has_open_campaign(conn: Connection) -> bool:
-    """Whether there is a campaign that is not over: without one a tick has little to do."""
+    """Whether a campaign is not over yet: without one a tick has little to do."""
     return conn.execute(_ANY_OPEN).first() is not None
 
 
 def start_due(conn: Connection, now: datetime) -> list[int]:
-    """`scheduled → running` from `start_at` on."""
+    """`scheduled → running` for campaigns whose `start_at` has come; return their ids."""
     return list(
         conn.execute(
             update(CAMPAIGN)
@@ -135,7 +135,7 @@ def start_due(conn: Connection, now: datetime) -> list[int]:
 
 
 def extend_paid_until(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:
-    """Note until when the campaign's own rate is paid; never an earlier time than was noted."""
+    """Record until when the campaign's own rate is used up; a later recorded time stays."""
     paid_until = now + timedelta(seconds=paid_for_s)
     given = {"campaign": campaign_id, "until": paid_until}
     conn.execute(_extend_paid_until_stmt(conn.dialect.name), given)
@@ -148,7 +148,7 @@ def _extend_paid_until_stmt(dialect: str) -> Update:
 
 
 def set_virtual_time(conn: Connection, campaign_id: int, served: int, now: datetime) -> None:
-    """Store what a campaign was served; its first release is its start."""
+    """Store the campaign's virtual time; its first release is recorded as its start."""
     conn.execute(
         update(CAMPAIGN)
         .where(CAMPAIGN.c.id == campaign_id)
@@ -168,7 +168,7 @@ def change_state(
     reason: str | None,
     now: datetime,
 ) -> bool:
-    """Compare-and-set of a campaign's state, with an audit row; False where it was in no `old`."""
+    """Change a campaign's state and add an audit row. False where its state was not in `old`."""
     done = conn.execute(
         update(CAMPAIGN)
         .where(CAMPAIGN.c.id == campaign_id, CAMPAIGN.c.state.in_(old))
@@ -185,7 +185,7 @@ def change_state(
 
 
 def reopen_finished(conn: Connection, campaign_id: int, now: datetime) -> bool:
-    """`finished → scheduled` for one that has work again: the next tick starts it, in fair order.
+    """`finished → scheduled` for a campaign that has work again; the next tick starts it.
 
     False where it had not finished.
     """
@@ -212,10 +212,11 @@ def change_settings(
     actor: str,
     now: datetime,
 ) -> None:
-    """Change rate, windows, priority or times of a campaign, with an audit row.
+    """Change a campaign's rate, windows, priority or times, with an audit row.
 
-    What is still to be paid at a former rate is paid at the new one, from the last start on that a
-    request was given: its deadline is `deadline_after` that.
+    Messages that were reserved at the old rate and have not left yet are counted at the new rate,
+    from the last planned start of a request on. An attempt's deadline is `deadline_after` later
+    than its start.
     """
     detail = ", ".join(f"{name} = {value}" for name, value in values.items())
     if "rate" in values:
@@ -234,7 +235,7 @@ def change_settings(
 
 
 def _paid_until_at_rate(campaign: AnyRow, rate: float | None, now: datetime) -> datetime | None:
-    """Until when the campaign is paid once its rate is `rate`."""
+    """Until when the campaign's rate is used up after it becomes `rate`."""
     if rate is None or campaign.rate is None or campaign.paid_until is None:
         return None
     left: timedelta = campaign.paid_until - now
@@ -243,7 +244,7 @@ def _paid_until_at_rate(campaign: AnyRow, rate: float | None, now: datetime) -> 
 
 
 def _last_open_attempt(conn: Connection, campaign_id: int) -> AnyRow | None:
-    """Of the requests that have begun and have no answer, the one that starts last."""
+    """Of the attempts that have begun and have no answer, the one that starts last."""
     return conn.execute(
         select(ATTEMPT.c.deadline, ATTEMPT.c.size)
         .join(BATCH, ATTEMPT.c.batch_id == BATCH.c.id)
@@ -258,7 +259,7 @@ def _last_open_attempt(conn: Connection, campaign_id: int) -> AnyRow | None:
 
 
 def lapse_expired(conn: Connection, now: datetime) -> int:
-    """`pending → lapsed` in batches that nobody holds, of campaigns that expired; how many."""
+    """`pending → lapsed` in the unclaimed batches of expired campaigns; how many messages."""
     expired = select(CAMPAIGN.c.id).where(
         CAMPAIGN.c.state.in_(
             [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
@@ -275,7 +276,7 @@ def lapse_expired(conn: Connection, now: datetime) -> int:
 def end_waiting_batches(
     conn: Connection, campaign_id: int, state: MessageState, now: datetime
 ) -> int:
-    """Make the messages of batches that nobody holds `cancelled` or `lapsed`; how many."""
+    """Make pending messages of unclaimed batches `cancelled` or `lapsed`; how many messages."""
     counter = BATCH.c[state.label]
     ended = BatchState.CANCELLED if state is MessageState.CANCELLED else BatchState.SETTLED
     free = [BatchState.PENDING, BatchState.QUEUED]
@@ -307,11 +308,11 @@ def end_waiting_batches(
 
 
 def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
-    """`running → finished` where nothing is pending, in flight or still polled or looked for.
+    """`running → finished` where nothing is pending, in flight, polled or reconciled any more.
 
-    So it is with one that was paused until its expiry: no resumption could give it work. A
-    cancelled campaign gets its `finished_at` by the same rule; batches that came back to it
-    after its end are cancelled now.
+    This includes a campaign that was paused until it expired: nothing of it can be sent any more.
+    A cancelled campaign gets its `finished_at` by the same rule, and batches that came back to it
+    after it was cancelled are cancelled first. Returns the ids of both kinds.
     """
     _cancel_returned_batches(conn, now)
     unsettled = exists().where(
@@ -350,7 +351,7 @@ def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
 
 
 def _cancel_returned_batches(conn: Connection, now: datetime) -> None:
-    """Batches that were held when their campaign was cancelled, and came back unsettled."""
+    """Cancel batches that a worker held when their campaign was cancelled, and gave back."""
     is_cancelled = CAMPAIGN.c.state == CampaignState.CANCELLED
     query = select(CAMPAIGN.c.id).where(is_cancelled, _IS_OPEN, _HAS_PENDING)
     for campaign_id in conn.execute(query).scalars().all():
@@ -358,7 +359,7 @@ def _cancel_returned_batches(conn: Connection, now: datetime) -> None:
 
 
 def list_running_accounts(conn: Connection) -> list[str]:
-    """Accounts that have a running campaign."""
+    """The accounts that have a running campaign."""
     query = (
         select(CAMPAIGN.c.account)
         .where(CAMPAIGN.c.state == CampaignState.RUNNING, _IS_OPEN)
@@ -368,7 +369,7 @@ def list_running_accounts(conn: Connection) -> list[str]:
 
 
 def load_poll_times(conn: Connection, campaign_id: int) -> AnyRow:
-    """How many accepted requests are still asked about, and when next."""
+    """How many accepted requests of the campaign are still polled (`n`), and when next."""
     query = select(func.count().label("n"), func.min(ATTEMPT.c.poll_at).label("next_at")).where(
         ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.poll_at.is_not(None)
     )
@@ -376,7 +377,7 @@ def load_poll_times(conn: Connection, campaign_id: int) -> AnyRow:
 
 
 def _join_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Adjacent (first, size) ranges as (first, last): one statement serves many batches."""
+    """Join adjacent (first, size) ranges to (first, last): one statement serves many batches."""
     joined: list[tuple[int, int]] = []
     for first, size in ranges:
         if joined and joined[-1][1] + 1 == first:

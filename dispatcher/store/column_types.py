@@ -1,4 +1,4 @@
-"""Column types that SQLite and PostgreSQL store differently and Python sees alike."""
+"""Column types that are the same in Python and differ between SQLite and PostgreSQL."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -14,20 +14,20 @@ _MICROSECOND = timedelta(microseconds=1)
 class UtcTime(TypeDecorator[datetime]):
     """An aware UTC instant: `timestamptz` on PostgreSQL, microseconds since 1970 on SQLite.
 
-    A naive datetime is a ValueError, never a guess.
+    A naive datetime raises ValueError.
     """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the column's type."""
+        """The database type of the column."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(BigInteger())
         return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Python to column."""
+        """Convert a value for the database."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -37,7 +37,7 @@ class UtcTime(TypeDecorator[datetime]):
         return value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Column to Python."""
+        """Convert a value from the database."""
         if value is None:
             return None
         if dialect.name == "sqlite":
@@ -47,7 +47,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 def format_price(price: Decimal | None) -> str | None:
-    """A price without an exponent and without trailing zeros: both databases' look the same."""
+    """A price without exponent and trailing zeros, so that both databases' prices look alike."""
     if price is None:
         return None
     text = f"{price:f}"
@@ -55,7 +55,7 @@ def format_price(price: Decimal | None) -> str | None:
 
 
 class Money(TypeDecorator[Decimal]):
-    """A price to a millionth: `numeric` on PostgreSQL, whole millionths on SQLite.
+    """A price with six decimals: `numeric` on PostgreSQL, whole millionths on SQLite.
 
     Both round a half away from zero.
     """
@@ -64,19 +64,19 @@ class Money(TypeDecorator[Decimal]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the column's type."""
+        """The database type of the column."""
         if dialect.name == "sqlite":
             return dialect.type_descriptor(BigInteger())
         return dialect.type_descriptor(Numeric(18, 6))
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        """Python to column."""
+        """Convert a value for the database."""
         if value is None or dialect.name != "sqlite":
             return value
         return int(value.scaleb(6).to_integral_value(ROUND_HALF_UP))
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
-        """Column to Python."""
+        """Convert a value from the database."""
         if value is None:
             return None
         return Decimal(value).scaleb(-6) if dialect.name == "sqlite" else Decimal(value)

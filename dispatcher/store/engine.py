@@ -1,7 +1,7 @@
 """Connections and transactions: how the store is opened, read and written on SQLite and PostgreSQL.
 
-SQLite writers take turns by locked files, then BEGIN IMMEDIATE: SQLite's own busy handler starves
-some of them for seconds.
+A writer of SQLite takes the writer lock before BEGIN IMMEDIATE: with SQLite's own busy handler
+some writers wait for seconds.
 """
 
 import re
@@ -34,8 +34,8 @@ from dispatcher.store.writer_lock import hold_writer_lock, lock_files
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0
 _UPGRADE = "run `dispatcher db upgrade`"
-#: A commit that a crash of the server may take back would let requests leave without their attempt
-#: rows. Every other value has the commit on the server's disk; the stronger ones stay.
+#: A crash of the server must not undo a commit: requests would have left without attempt rows.
+#: Every value but `off` writes the commit to the server's disk, so stronger ones are kept.
 _PG_DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) "
     "WHERE current_setting('synchronous_commit') = 'off'"
@@ -53,12 +53,12 @@ class Store:
         self._path = self.url.database or ""
         make = _sqlite_engine if self.is_sqlite else _postgres_engine
         self._engine = make(self.url, lock_wait_s)
-        # COPY and PRAGMA go past SQLAlchemy, and so do their errors.
+        # COPY and PRAGMA bypass SQLAlchemy, so that they raise the driver's own errors.
         self._expected = (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)
 
     @property
     def name(self) -> str:
-        """The store as messages to people name it, without its password."""
+        """The store's URL for messages to people, without its password."""
         return self.url.render_as_string(hide_password=True)
 
     @property
@@ -78,9 +78,9 @@ class Store:
     def write(self, *, survives_power_cut: bool = True) -> Iterator[Connection]:
         """A write transaction: committed on exit, rolled back on an exception.
 
-        SQLite's `fsync` of every commit is what limits how many there can be. A move that may be
-        lost with the machine, since whatever counts is committed after it, goes without: the next
-        commit that survives makes it survive too.
+        SQLite's `fsync` of each commit limits how many commits a second there can be. Pass
+        `survives_power_cut=False` for changes that may be lost together with the machine. The next
+        commit with `fsync` makes them durable too.
         """
         with self._translate_errors(), self._as_only_writer(), self._engine.begin() as conn:
             if self.is_sqlite:
@@ -90,7 +90,7 @@ class Store:
             yield conn
 
     def commits_are_durable(self) -> bool:
-        """Whether a commit is on the disk; False where the server is told that it need not be."""
+        """Whether a commit reaches the disk; False where the server runs with `fsync = off`."""
         if self.is_sqlite:
             return True
         with self.read() as conn:
@@ -141,7 +141,7 @@ def parse_url(url: str) -> URL:
 
 
 def store_now(conn: Connection) -> datetime:
-    """The store's clock: the one that times of different processes are compared by."""
+    """The store's clock. Times that several processes compare are read from it."""
     if conn.dialect.name == "sqlite":
         return datetime.now(UTC)
     now: datetime = conn.execute(select(func.clock_timestamp())).scalar_one()
@@ -149,9 +149,9 @@ def store_now(conn: Connection) -> datetime:
 
 
 def take_advisory_lock(conn: Connection, what: str) -> None:
-    """Let no other transaction that does `what` pass here until this one ends.
+    """Keep other transactions that do `what` waiting here until this one ends.
 
-    SQLite's writers are alone anyway.
+    SQLite has one writer at a time anyway.
     """
     if conn.dialect.name == "postgresql":
         key = zlib.crc32(f"dispatcher {what}".encode())
@@ -159,7 +159,7 @@ def take_advisory_lock(conn: Connection, what: str) -> None:
 
 
 def _sqlite_engine(url: URL, lock_wait_s: float) -> Engine:
-    # Connections are kept: when the last one is closed, SQLite writes its whole log back.
+    # Connections stay open: when the last one closes, SQLite writes its whole log back.
     engine = create_engine(
         url,
         poolclass=QueuePool,
@@ -190,7 +190,7 @@ def _postgres_engine(url: URL, lock_wait_s: float) -> Engine:
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
-            # A server that goes without a word: a lease is shorter than what TCP would wait.
+            # For a server that vanishes: TCP's own timeout is longer than a lease.
             "tcp_user_timeout": 10_000,
             "options": f"{_PG_OPTIONS} -c lock_timeout={lock_wait_s * 1000:.0f}ms",
         },
@@ -204,22 +204,26 @@ def _postgres_engine(url: URL, lock_wait_s: float) -> Engine:
     return engine
 
 
-#: What SQLite and PostgreSQL say, what that means, and the remedy.
+#: A pattern in the error of SQLite or PostgreSQL, what it means, and the remedy.
 _KNOWN_ERRORS = [
     (re.compile(pattern, re.IGNORECASE), what, hint)
     for pattern, what, hint in (
         (r"no such table|relation .* does not exist", "has no tables yet", _UPGRADE),
         (r"no such column|column .* does not exist", "is of an older version", _UPGRADE),
-        (r"disk is full|no space left", "is on a full disk", "free space; nothing is lost"),
-        (r"unable to open", "cannot be opened", "check the path and its rights"),
-        (r"readonly database", "cannot be written", "SQLite needs to write it and its folder"),
-        (r"not a database", "is no SQLite database", "is `store.url` right?"),
+        (r"disk is full|no space left", "is on a full disk", "free some space; nothing is lost"),
+        (r"unable to open", "cannot be opened", "check the path and its permissions"),
+        (
+            r"readonly database",
+            "cannot be written",
+            "give this user write permission for the file and its folder",
+        ),
+        (r"not a database", "is not an SQLite database", "check `store.url`"),
     )
 ]
 
 
 def _to_store_error(error: Exception, name: str) -> StoreError:
-    """The store's error in words that name the remedy; values of the statement are left out."""
+    """Translate a database's error; the statement's values are left out."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
     for pattern, what, hint in _KNOWN_ERRORS:
@@ -227,6 +231,6 @@ def _to_store_error(error: Exception, name: str) -> StoreError:
             return StoreError(f"the store {name} {what}", hint)
     if any(base.__name__ == "OperationalError" for base in type(cause).__mro__):
         return StoreError(
-            f"the store {name} cannot be used: {said}", "is it running and reachable?"
+            f"the store {name} cannot be used: {said}", "check that it is running and reachable"
         )
     return StoreError(f"the store {name} refused a statement: {type(cause).__name__}")

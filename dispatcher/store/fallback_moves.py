@@ -1,6 +1,6 @@
-"""Moves: what waits of a campaign goes to another account, in that account's batches.
+"""Move a campaign's pending messages to a fallback account, in batches of that account's size.
 
-Only batches that nobody holds; settled and doubtful messages stay where they are. The lock order is
+Only unclaimed batches move; settled and doubtful messages stay where they are. The lock order is
 that of `batches.py`.
 """
 
@@ -28,13 +28,13 @@ from dispatcher.store.messages import pack_cells, unpack_cells
 from dispatcher.store.table_values import AnyRow, literal_table
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE, SOURCE_ROWS
 
-#: Messages of one transaction: others wait while SQLite writes.
+#: Messages moved in one transaction: other writers wait meanwhile on SQLite.
 _GROUP = 20_000
 _IS_WAITING = BATCH.c.state.in_([literal_column("0"), literal_column("1")])
 
 
 def list_with_fallback(conn: Connection) -> Sequence[AnyRow]:
-    """Running campaigns that may leave by another account and have something waiting."""
+    """Running campaigns that have fallback accounts and unclaimed batches."""
     waiting = select(BATCH.c.id).where(BATCH.c.campaign_id == CAMPAIGN.c.id, _IS_WAITING).exists()
     return conn.execute(
         select(CAMPAIGN).where(
@@ -47,7 +47,7 @@ def list_with_fallback(conn: Connection) -> Sequence[AnyRow]:
 
 
 def lock_running_campaign(conn: Connection, campaign_id: int) -> AnyRow | None:
-    """The campaign's row while it runs, locked; lock the accounts first."""
+    """Lock a campaign's row; None where it does not run. Lock the accounts first."""
     return conn.execute(
         select(CAMPAIGN)
         .where(CAMPAIGN.c.id == campaign_id, CAMPAIGN.c.state == CampaignState.RUNNING)
@@ -56,14 +56,14 @@ def lock_running_campaign(conn: Connection, campaign_id: int) -> AnyRow | None:
 
 
 def has_batches_at_other_accounts(conn: Connection, campaign: AnyRow) -> bool:
-    """Whether something of it waits at another account than its present one."""
+    """Whether it has unclaimed batches at other accounts than its present one."""
     return (
         conn.execute(_batches_elsewhere(campaign.id, campaign.account).limit(1)).first() is not None
     )
 
 
 def switch_account(conn: Connection, campaign: AnyRow, to: str, reason: str, now: datetime) -> None:
-    """Make `to` the campaign's account, in fair turn with those that send there."""
+    """Make `to` the campaign's account. It does not overtake the campaigns that send there."""
     turn = (
         select(func.coalesce(func.min(CAMPAIGN.c.turn), 0))
         .where(CAMPAIGN.c.account == to, CAMPAIGN.c.state == CampaignState.RUNNING)
@@ -90,7 +90,7 @@ def switch_account(conn: Connection, campaign: AnyRow, to: str, reason: str, now
 
 
 def load_fallback_history(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
-    """When the campaign went to another account, and why, oldest first."""
+    """When the campaign was switched to another account, and why, oldest first."""
     return conn.execute(
         select(AUDIT.c.at, AUDIT.c.account, AUDIT.c.detail)
         .where(AUDIT.c.campaign_id == campaign_id, AUDIT.c.action == "campaign fallback")
@@ -106,10 +106,10 @@ def move_batches(
     render: Callable[[Sequence[AnyRow]], Iterable[WaitingMessage]],
     now: datetime,
 ) -> int:
-    """Move a group of the batches that wait elsewhere to account `to`; how many messages waited.
+    """Move a group of batches that wait at other accounts to account `to`; how many messages.
 
-    `render` turns rows with seq, msisdn, variables and parts into messages. Those that the account
-    cannot take are failed, with the reason.
+    `render` turns rows with seq, msisdn, variables and parts into messages. Messages that the
+    account cannot take become `failed`, with the reason.
     """
     moving = _GroupMove(conn, campaign.id, to, limits, render, now)
     taken = _lock_next_batches(conn, campaign.id, to)
@@ -125,7 +125,7 @@ def move_batches(
 
 @dataclass(slots=True)
 class _GroupMove:
-    """One group of batches on its way."""
+    """The move of one group of batches."""
 
     conn: Connection
     campaign_id: int
@@ -139,7 +139,7 @@ class _GroupMove:
     _spans: list[SeqSpan] = field(default_factory=list)
 
     def take_free_ends(self, batch: AnyRow) -> list[SeqSpan]:
-        """Take a batch's free ends away from it; what stays keeps the row, and its attempts."""
+        """Take the pending ends off a batch; the rest keeps the batch's row and attempts."""
         span = SeqSpan(batch.first_seq, batch.first_seq + batch.size - 1)
         self._take_cells(span)
         seqs = (
@@ -166,7 +166,7 @@ class _GroupMove:
         ).all()
 
     def add_batch(self, made: PlannedBatch, lane: BatchGroup) -> None:
-        """Note a new batch."""
+        """Plan a new batch at the new account."""
         size, failed = made.span.last - made.span.first + 1, len(made.failed)
         self._failed += made.failed
         self._spans.append(made.span)
@@ -187,7 +187,7 @@ class _GroupMove:
         )
 
     def write_batches(self) -> None:
-        """Write the new batches, their cells, and what failed."""
+        """Insert the new batches and their cells, and fail what the account cannot take."""
         mine = BATCH.c.campaign_id == self.campaign_id
         last = self.conn.execute(select(func.max(BATCH.c.seq)).where(mine)).scalar_one()
         rows = [row | {"seq": last + i} for i, row in enumerate(self._new, start=1)]
@@ -208,7 +208,7 @@ class _GroupMove:
             )
 
     def _keep_middle(self, batch: AnyRow, kept: SeqSpan) -> None:
-        """Settled messages keep their batch; those that wait between them go with it."""
+        """Keep a batch for its settled messages; pending ones between them move with it."""
         values: dict[str, Any] = {"first_seq": kept.first, "size": kept.last - kept.first + 1}
         rows = self.load_pending_in(kept)
         if rows:
@@ -256,7 +256,7 @@ def _batches_elsewhere(campaign_id: int, account: str) -> Any:
 
 
 def _lock_next_batches(conn: Connection, campaign_id: int, to: str) -> list[AnyRow]:
-    """The next batches to move, in order, locked."""
+    """Lock the next batches to move, in order."""
     query = _batches_elsewhere(campaign_id, to).order_by(BATCH.c.first_seq).limit(_GROUP)
     return list(_take_group(conn.execute(query.with_for_update()).all()))
 

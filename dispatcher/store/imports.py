@@ -1,4 +1,4 @@
-"""Imports: a campaign's rows written in groups, each checked against the import's fence."""
+"""Imports: write a campaign's rows in groups; each group is checked against the import's fence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _DISCARD_GROUP = 20_000
 
 
 class NewMessage(NamedTuple):
-    """A message as it is imported; `variables` is a JSON array or None."""
+    """A message to import; `variables` is a JSON array or None."""
 
     seq: int
     row: int
@@ -33,7 +33,7 @@ class NewMessage(NamedTuple):
 
 
 class NewBatch(NamedTuple):
-    """A batch as it is imported; `cells` holds its original columns, compressed, or None."""
+    """A batch to import; `cells` has its original columns (see `pack_cells`), or is None."""
 
     seq: int
     encoding: int
@@ -45,7 +45,7 @@ class NewBatch(NamedTuple):
 
 
 class NewReject(NamedTuple):
-    """A row that gets no message; `cells` is a JSON array."""
+    """A row of the file that gets no message; `cells` is a JSON array."""
 
     row: int
     kind: int
@@ -56,7 +56,7 @@ class NewReject(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningImport:
-    """A running import: valid while its fence is the newest."""
+    """An import that this process runs. It is valid while its fence is the newest."""
 
     campaign_id: int
     account: str
@@ -64,7 +64,7 @@ class RunningImport:
 
 
 def start_import(conn: Connection, values: dict[str, Any], lease_until: datetime) -> RunningImport:
-    """Make the campaign row in state `importing`. Check for others first, in this transaction."""
+    """Insert a campaign as `importing`. Call `find_unfinished` before, in this transaction."""
     row = conn.execute(
         insert(CAMPAIGN)
         .values(
@@ -80,7 +80,7 @@ def find_unfinished(
 ) -> AnyRow | None:
     """An import of the same content, or with the same key, that was never accepted.
 
-    Until the transaction ends, nobody else passes here: two imports cannot miss each other.
+    Other imports wait here until the transaction ends, so that two cannot miss each other.
     """
     take_advisory_lock(conn, "start of an import")
     same = CAMPAIGN.c.content_key == content_key
@@ -91,7 +91,7 @@ def find_unfinished(
 
 
 def list_abandoned(conn: Connection, now: datetime) -> Sequence[AnyRow]:
-    """Imports that were never accepted and whose lease ran out, oldest first."""
+    """Imports that were never accepted and whose lease has run out, oldest first."""
     query = select(CAMPAIGN.c.id, CAMPAIGN.c.source_name).where(
         CAMPAIGN.c.state == CampaignState.IMPORTING, CAMPAIGN.c.import_lease_until <= now
     )
@@ -99,7 +99,7 @@ def list_abandoned(conn: Connection, now: datetime) -> Sequence[AnyRow]:
 
 
 def take_over_import(conn: Connection, left: AnyRow, lease_until: datetime) -> RunningImport | None:
-    """Fence off whoever was importing it; None where somebody else was faster."""
+    """Take an import from its process by a new fence; None where another process was faster."""
     fence = left.import_fence
     row = conn.execute(
         update(CAMPAIGN)
@@ -147,22 +147,23 @@ def write_group(
 def finish_import(
     conn: Connection, running: RunningImport, counts: dict[str, int | str], lease_until: datetime
 ) -> None:
-    """Store the totals of a complete import; it still sends nothing."""
+    """Store the totals of a complete import; nothing is released before `accept_import`."""
     _change_fenced(conn, running, import_lease_until=lease_until, **counts)
 
 
 def accept_import(
     conn: Connection, running: RunningImport, state: CampaignState, now: datetime
 ) -> None:
-    """End a complete import: `scheduled`, or `rejected` where nothing in it can be sent."""
+    """`importing → scheduled`, or `→ rejected` where nothing in the file can be sent."""
     ended = {"finished_at": now} if state is CampaignState.REJECTED else {}
     _change_fenced(conn, running, state=state, import_lease_until=None, created_at=now, **ended)
 
 
 def discard_group(conn: Connection, running: RunningImport, lease_until: datetime) -> bool:
-    """Remove a group of rows of an import that was not accepted; True once nothing is left.
+    """Delete a group of rows of an import that was not accepted; True once nothing is left.
 
-    In groups, since others wait while SQLite deletes, and PostgreSQL limits a statement's time.
+    It goes in groups since other writers wait meanwhile on SQLite, and PostgreSQL limits the time
+    of a statement.
     """
     _change_fenced(conn, running, import_lease_until=lease_until)
     for key in (MESSAGE.c.seq, SOURCE_ROWS.c.first_seq, REJECT.c.row, BATCH.c.seq):
@@ -176,7 +177,7 @@ def discard_group(conn: Connection, running: RunningImport, lease_until: datetim
 
 
 def _change_fenced(conn: Connection, running: RunningImport, **values: Any) -> None:
-    """Compare the fence in the transaction that writes."""
+    """Change the campaign's row. Raises Refused where the import's fence is not the newest."""
     done = conn.execute(
         update(CAMPAIGN)
         .where(CAMPAIGN.c.id == running.campaign_id, *_has_fence(running.fence))

@@ -1,4 +1,4 @@
-"""What the store knows of messages that stand in a provider's list, or of their numbers."""
+"""What the store knows about the messages in a provider's list, and about their numbers."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -25,7 +25,7 @@ _ACCEPTED = (
 def find_answer_times(
     conn: Connection, account: str, entries: Iterable[ListedMessage]
 ) -> dict[str, datetime]:
-    """Of listed entries those whose ids answers gave to messages of ours: when they came."""
+    """Provider ids among `entries` that an answer gave to a message of ours: when it came."""
     pairs = [(entry.msisdn, entry.provider_message_id) for entry in entries]
     if not pairs:
         return {}
@@ -50,7 +50,7 @@ def find_answer_times(
 def load_known_ids(
     conn: Connection, doubtful: DoubtfulRequest, listed: Collection[str]
 ) -> dict[int, OtherMessages]:
-    """What else is known of the numbers in doubt; `listed` are the ids a look shows for them."""
+    """What else is known about the numbers in doubt; `listed` are the ids the list has for them."""
     numbers = [recipient.msisdn for recipient in doubtful.recipients]
     held, matched = defaultdict[int, set[str]](set), defaultdict[int, set[str]](set)
     nameless, busy = defaultdict[int, int](int), set[int]()

@@ -1,4 +1,4 @@
-"""Messages and rejected rows as they are read: to be submitted, and exported in file order."""
+"""Read messages to submit them, and messages and rejected rows to export them in file order."""
 
 import zlib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _PAGE = 2000
 
 
 def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[AnyRow]:
-    """seq, msisdn and variables of a held batch's first `limit` pending messages, in order."""
+    """seq, msisdn and variables of a claimed batch's first `limit` pending messages, in order."""
     return conn.execute(
         select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.variables)
         .where(held.messages, MESSAGE.c.state == MessageState.PENDING)
@@ -26,7 +26,7 @@ def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[A
 
 
 def list_batches_by_encoding(conn: Connection, campaign_id: int) -> list[list[AnyRow]]:
-    """The campaign's batches by encoding and zone: inside one, rows are in the file's order."""
+    """The campaign's batches by encoding and zone; each group is in the file's order."""
     rows = conn.execute(
         select(BATCH.c.encoding, BATCH.c.zone, BATCH.c.first_seq, BATCH.c.size, BATCH.c.account)
         .where(BATCH.c.campaign_id == campaign_id, BATCH.c.size > 0)
@@ -41,7 +41,7 @@ def list_batches_by_encoding(conn: Connection, campaign_id: int) -> list[list[An
 def load_range(
     conn: Connection, campaign_id: int, first_seq: int, size: int
 ) -> tuple[Sequence[AnyRow], list[list[str]]]:
-    """The messages of a seq range with their latest attempt, and their original cells."""
+    """The messages of a batch's range with their latest attempt, and their original cells."""
     span = MESSAGE.c.seq.between(first_seq, first_seq + size - 1)
     rows = conn.execute(
         select(
@@ -78,11 +78,11 @@ def list_rejects(
 
 
 def pack_cells(rows: Sequence[Sequence[str]]) -> bytes:
-    """Original columns, compressed: about a sixth of their size."""
+    """Compress original columns, to about a sixth of their size."""
     return zlib.compress(orjson.dumps(rows), 1)
 
 
 def unpack_cells(blob: bytes) -> list[list[str]]:
-    """The reverse of `pack_cells`."""
+    """Undo `pack_cells`."""
     cells: list[list[str]] = orjson.loads(zlib.decompress(blob))
     return cells

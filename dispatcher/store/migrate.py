@@ -1,4 +1,4 @@
-"""Schema versions: Alembic run from code, with the migrations inside the package."""
+"""Schema versions: Alembic run from code; its migrations are part of the package."""
 
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +16,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade_store(url: str) -> tuple[str | None, str]:
-    """Bring the store to the newest revision; (revision before, revision after).
+    """Upgrade the store to the newest revision; return (revision before, revision after).
 
     Raises StoreError where the store cannot be reached or is newer than this program.
     """
@@ -35,9 +35,9 @@ def upgrade_store(url: str) -> tuple[str | None, str]:
 
 
 def create_tables_if_new(store: Store) -> None:
-    """Make the tables where a SQLite store has none at all: its first user need not know of them.
+    """Create the tables of a SQLite store that has none, so that its first user need not.
 
-    A database server is prepared by whoever runs it, with `dispatcher db upgrade`.
+    On a database server its administrator does that, with `dispatcher db upgrade`.
     """
     if not store.is_sqlite:
         return
@@ -48,7 +48,7 @@ def create_tables_if_new(store: Store) -> None:
 
 
 def current_revision(store: Store) -> str | None:
-    """The revision of the store; None where it has no tables yet."""
+    """The store's revision; None where it has no tables yet."""
     from alembic.runtime.migration import MigrationContext
 
     with store.read() as conn:
@@ -57,9 +57,9 @@ def current_revision(store: Store) -> str | None:
 
 
 def revision_problem(store: Store) -> str | None:
-    """What is wrong with the store's revision, for this program; None where nothing is.
+    """Why this program cannot use the store's revision; None where it can.
 
-    Raises StoreError as `upgrade`.
+    Raises StoreError as `upgrade_store` does.
     """
     newest, revision = _newest_revision(store), current_revision(store)
     if revision is None:
@@ -68,7 +68,7 @@ def revision_problem(store: Store) -> str | None:
 
 
 def _newest_revision(store: Store) -> str:
-    """The newest revision this program knows; StoreError where the store's is unknown to it."""
+    """The newest known revision. Raises StoreError where the store has one that is not known."""
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
@@ -81,7 +81,7 @@ def _newest_revision(store: Store) -> str:
     except CommandError as error:
         raise StoreError(
             f"the store {store.name} has revision {revision}, which this version does not know",
-            "it was written by a newer dispatcher: use that one",
+            "a newer dispatcher has upgraded it: use that version",
         ) from error
     return head
 

@@ -1,4 +1,4 @@
-"""The scheduler's one row, by which ticks know of each other, and the workers that were seen."""
+"""When the last tick was, what the sweeps corrected, and which workers are alive."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,10 +10,10 @@ from dispatcher.store import batches
 from dispatcher.store.table_values import AnyRow, insert_or_ignore
 from dispatcher.store.tables import SCHEDULER, WORKER
 
-#: A second tick within this time does nothing: two beats do no harm.
+#: A second tick within this time does nothing, so that two beat processes do no harm.
 _TICK_GAP = timedelta(seconds=0.5)
 _FIRST = {"id": 1, "corrections": "{}"}
-# Made once: every tick asks them.
+# Built once, since every tick executes them.
 _LOCKED = select(SCHEDULER).where(SCHEDULER.c.id == 1).with_for_update()
 _TICKED = (
     update(SCHEDULER)
@@ -23,10 +23,10 @@ _TICKED = (
 
 
 def begin_tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
-    """Take this tick: the time before which no lease is judged; None where another was just made.
+    """Record this tick. Return the time before which no lease is judged, None if a tick just was.
 
-    After a pause longer than half a lease (outage, suspend, clock jump) holders get one full lease
-    to renew before anything of theirs is judged lost.
+    After a gap longer than half a lease (outage, suspend, clock jump) workers get one full lease
+    to renew before any of their batches is judged lost.
     """
     row = conn.execute(_LOCKED).one_or_none()
     if row is None:
@@ -44,13 +44,13 @@ def begin_tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | 
 
 
 def last_tick_at(conn: Connection) -> datetime | None:
-    """When a scheduler was last seen."""
+    """When the last tick was; None before the first."""
     ticked: datetime | None = conn.execute(select(SCHEDULER.c.ticked_at)).scalar_one_or_none()
     return ticked
 
 
 def count_corrections(conn: Connection, made: dict[str, int]) -> None:
-    """Add what a sweep had to put right: a leak shows as a growing count."""
+    """Add what a sweep had to correct, by name: a leak shows as a growing count."""
     if not any(made.values()):
         return
     insert_or_ignore(conn, SCHEDULER, _FIRST)
@@ -68,14 +68,14 @@ def count_corrections(conn: Connection, made: dict[str, int]) -> None:
 
 
 def load_corrections(conn: Connection) -> dict[str, int]:
-    """Everything that sweeps have put right so far."""
+    """What the sweeps have corrected so far, by name."""
     stored = conn.execute(select(SCHEDULER.c.corrections)).scalar_one_or_none()
     counts: dict[str, int] = orjson.loads(stored) if stored else {}
     return counts
 
 
 def record_heartbeat(conn: Connection, worker: str, concurrency: int, now: datetime) -> None:
-    """Note that a worker process is alive."""
+    """Record that a worker process is alive."""
     done = conn.execute(
         update(WORKER).where(WORKER.c.name == worker).values(seen_at=now, concurrency=concurrency)
     ).rowcount
@@ -88,13 +88,13 @@ def record_heartbeat(conn: Connection, worker: str, concurrency: int, now: datet
 
 
 def deregister_worker(conn: Connection, worker: str, now: datetime) -> None:
-    """Forget a worker that ended, and those not seen for a day."""
+    """Remove a worker that ended, and workers that were not seen for a day."""
     stale = WORKER.c.seen_at < now - timedelta(days=1)
     conn.execute(delete(WORKER).where(or_(WORKER.c.name == worker, stale)))
 
 
 def list_workers(conn: Connection, since: datetime) -> Sequence[AnyRow]:
-    """Workers seen since then."""
+    """The workers whose last heartbeat is not older than `since`."""
     return conn.execute(
         select(WORKER).where(WORKER.c.seen_at >= since).order_by(WORKER.c.name)
     ).all()

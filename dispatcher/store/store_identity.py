@@ -1,6 +1,6 @@
-"""Who the store is: its random id, its place, the highest attempt it knows, and why it is held.
+"""The store's identity: its random id, its place, its highest attempt, and why it is held.
 
-What outside the store bears witness to that is `witness.py`'s.
+`witness.py` compares it with what is recorded outside the store.
 """
 
 import uuid
@@ -28,14 +28,14 @@ from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, IDENTITY, M
 
 RESTORED = "the store was restored from a backup: it may have been sent since"
 _OPEN = (CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
-#: Cluster, timeline, database, table.
+#: SQL for cluster, timeline, database and table.
 _PLACE = (
     "(SELECT system_identifier FROM pg_control_system())",
     "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)",
     "(SELECT oid FROM pg_database WHERE datname = current_database())",
     "'attempt'::regclass::oid",
 )
-#: Not to be copied without its companion file, which no query can see.
+#: A SQLite file's place is told by its companion file, which no query can read.
 _SQLITE_PLACE = "file"
 
 _IDENTITY = select(IDENTITY)
@@ -49,7 +49,7 @@ def load_identity(conn: Connection) -> AnyRow | None:
 
 
 def ensure_identity(conn: Connection) -> AnyRow:
-    """The store's identity, made where there is none. Its place is noted from here on."""
+    """The store's identity; it is created, and its place recorded, where that is missing."""
     row = load_identity(conn)
     if row is not None and row.place is not None:
         return row
@@ -66,22 +66,22 @@ def update_identity(conn: Connection, **values: object) -> None:
 
 
 def load_hold_reason(conn: Connection) -> str | None:
-    """Why nothing may be released; None while the store agrees with its witnesses."""
+    """Why nothing may be released; None while the store agrees with its witness."""
     reason: str | None = conn.execute(_HELD).scalar_one_or_none()
     return reason
 
 
 def highest_attempt_id(conn: Connection) -> int:
-    """The highest attempt in the store now; 0 where there is none."""
+    """The highest attempt id in the store now; 0 where there is none."""
     return int(conn.execute(_HIGHEST).scalar_one())
 
 
 def locate_tables(conn: Connection) -> str:
-    """Where the tables are kept.
+    """Where the tables are.
 
-    PostgreSQL: the cluster's identifier, its timeline (another one after a recovery or a failover),
-    and the ids of database and table (others after a dump was read back). Empty where the server
-    tells none of it.
+    PostgreSQL: the cluster's identifier and timeline (a recovery or failover changes it), and the
+    ids of database and table (restoring a dump changes them). A part is empty where the server
+    does not allow the query.
     """
     if conn.dialect.name == "sqlite":
         return _SQLITE_PLACE
@@ -90,7 +90,7 @@ def locate_tables(conn: Connection) -> str:
 
 
 def _query_texts(conn: Connection, parts: Sequence[str]) -> list[str]:
-    """The answers as texts; none where a hosted server does not allow one of the questions."""
+    """The values as texts; an empty list where a hosted server refuses one of `parts`."""
     try:
         with conn.begin_nested():
             row = conn.execute(text(f"SELECT {', '.join(parts)}")).one()
@@ -100,7 +100,7 @@ def _query_texts(conn: Connection, parts: Sequence[str]) -> list[str]:
 
 
 def has_unsent(conn: Connection) -> bool:
-    """Whether an accepted campaign has messages that could leave, now or after a decision."""
+    """Whether an accepted campaign has messages that are pending or in doubt."""
     accepted = CAMPAIGN.c.state.not_in([CampaignState.IMPORTING, CampaignState.REJECTED])
     unsent = or_(BATCH.c.pending > 0, BATCH.c.in_doubt > 0)
     query = select(BATCH.c.id).join(CAMPAIGN, CAMPAIGN.c.id == BATCH.c.campaign_id)
@@ -108,9 +108,9 @@ def has_unsent(conn: Connection) -> bool:
 
 
 def pending_by_campaign(conn: Connection, now: datetime) -> list[AnyRow]:
-    """Id, name and pending messages of each campaign that may have gone on after the backup.
+    """Id, name and pending messages of campaigns that may have sent after the backup was made.
 
-    One that is to start later than now had no time to.
+    A campaign whose start is still in the future cannot have sent anything.
     """
     is_to_come = and_(CAMPAIGN.c.state == CampaignState.SCHEDULED, CAMPAIGN.c.start_at > now)
     return list(
@@ -126,11 +126,11 @@ def pending_by_campaign(conn: Connection, now: datetime) -> list[AnyRow]:
 
 
 def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> dict[int, int]:
-    """Make this store the truth again, under a new id; messages put in doubt, by campaign.
+    """Accept this store under a new id. Return how many messages are now in doubt, by campaign.
 
-    With `doubt` every pending message of an open campaign may have been sent after the backup.
-    Attempts get numbers above every one that a witness knew of, so that a late answer to a lost
-    attempt cannot be taken for the answer to a new one.
+    With `doubt`, pending messages of open campaigns become `in_doubt`, since they may have been
+    sent after the backup. New attempt ids are higher than every id that a witness has seen, so
+    that a late answer to a lost attempt is not taken for the answer to a new one.
     """
     row = ensure_identity(conn)
     _skip_attempt_ids(conn, max(row.witnessed_id, row.attempt_id, highest_attempt_id(conn)))
@@ -149,9 +149,9 @@ def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> 
         witnessed_id=0,
         held=None,
     )
-    words = f"{sum(doubted.values())} pending messages are in doubt" if doubt else "as it is"
+    result = f"{sum(doubted.values())} pending messages are in doubt" if doubt else "no doubt added"
     _audit(
-        conn, actor, "store adopted", f"{row.held or 'it agreed with its witness'}; {words}", now
+        conn, actor, "store adopted", f"{row.held or 'it agreed with its witness'}; {result}", now
     )
     return doubted
 
@@ -178,7 +178,7 @@ def _skip_attempt_ids(conn: Connection, highest: int) -> None:
 
 
 def _expire_leases(conn: Connection, now: datetime) -> None:
-    """Whoever held a batch when the backup was made holds it no more."""
+    """End all leases: no worker holds a batch that was claimed when the backup was made."""
     conn.execute(
         update(BATCH)
         .where(BATCH.c.state.in_([BatchState.CLAIMED, BatchState.SUBMITTING]))
@@ -191,7 +191,7 @@ def _expire_leases(conn: Connection, now: datetime) -> None:
 def _doubt_campaign(
     conn: Connection, campaign_id: int, since: datetime | None, now: datetime
 ) -> int:
-    """A doubtful attempt for each waiting batch: what reconciles doubt then finds its time span."""
+    """Add a doubtful attempt per waiting batch: reconciliation searches from its `begun_at` on."""
     waiting: list[Any] = [
         literal_column(str(int(s))) for s in (BatchState.PENDING, BatchState.QUEUED)
     ]
@@ -243,7 +243,7 @@ def _doubt_campaign(
             )
         )
         doubted += moved
-    # Most of them were sent: a policy for the odd lost answer would text them all again.
+    # Most of them were sent: `resend` is meant for a lost answer, and would send all of them again.
     conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(on_doubt="hold"))
     return doubted
 

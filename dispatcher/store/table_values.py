@@ -1,4 +1,4 @@
-"""Statements in both dialects: a set of rows as a table, rows inserted in bulk, later times."""
+"""What SQLite and PostgreSQL write differently: rows as a table parameter, bulk inserts."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ from sqlalchemy.types import TypeEngine
 
 from dispatcher.store.column_types import Money
 
-#: Names and types of the columns of a set.
+#: Names and types of a table parameter's columns.
 ColumnTypes: TypeAlias = Sequence[tuple[str, TypeEngine[Any]]]
 #: A row of any columns.
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -36,10 +36,10 @@ _SQLITE = sqlite.dialect()
 
 
 class TableParameter:
-    """A set of rows as the table `given` in a statement that is made once for a dialect.
+    """Rows as the table `given`, for a statement that is built once per dialect.
 
-    `bind` gives what the statement is executed with: one parameter a column on PostgreSQL (`unnest`
-    of arrays), one a set on SQLite (`json_each`).
+    `to_parameters` returns what the statement is executed with. PostgreSQL has one parameter per
+    column (`unnest` of arrays), SQLite one for all (`json_each`).
     """
 
     def __init__(self, dialect: str, columns: ColumnTypes) -> None:
@@ -64,7 +64,7 @@ class TableParameter:
 def literal_table(
     conn: Connection, columns: ColumnTypes, rows: Sequence[Sequence[Any]]
 ) -> FromClause:
-    """These `rows` as a table `given` with the named columns, for a statement that is made anew."""
+    """Rows as the table `given` with these columns, for a statement that is built for them."""
     if conn.dialect.name == "postgresql":
         arrays = [
             literal([row[i] for row in rows], ARRAY(kind))
@@ -90,13 +90,13 @@ def _parse_json(columns: ColumnTypes, document: ColumnElement[str]) -> FromClaus
         ).label(name)
         for i, (name, kind) in enumerate(columns)
     ]
-    # The limit keeps SQLite from merging the set into the statement, where it would be read anew
-    # for every row that it is compared with.
+    # The limit keeps SQLite from merging this into the statement, where it would parse the JSON
+    # again for every row that it compares.
     return select(*picked).limit(-1).subquery("given")
 
 
 def _to_json(columns: ColumnTypes, rows: Sequence[Sequence[Any]]) -> str:
-    """Rows as JSON, which has no decimals: prices go in as SQLite stores them, in millionths."""
+    """Rows as JSON. JSON has no decimals: prices are millionths, as SQLite stores them."""
     prices = [i for i, (_name, kind) in enumerate(columns) if isinstance(kind, Money)]
     plain = [list(row) for row in rows]
     for i in prices:
@@ -110,7 +110,7 @@ def bulk_insert(
 ) -> None:
     """Insert `rows` (values in the order of `names`): COPY on PostgreSQL, executemany on SQLite.
 
-    Values must be what the driver takes: no UtcTime or Money columns.
+    The driver gets the values as they are, so UtcTime and Money columns cannot be filled.
     """
     columns: list[Column[Any]] = [table.c[name] for name in names]
     quote = conn.dialect.identifier_preparer.quote
@@ -132,20 +132,20 @@ def _sqlite_affinity(kind: TypeEngine[Any]) -> TypeEngine[Any]:
 
 
 def insert_or_ignore(conn: Connection, table: Table, values: dict[str, Any]) -> bool:
-    """Insert one row unless a row with its key exists; True where it was inserted."""
+    """Insert one row unless a row with its key exists. True where it was inserted."""
     insert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table).values(**values).on_conflict_do_nothing()
-    # Without the option, psycopg's count of an INSERT is -1.
+    # Without this option psycopg reports -1 rows for an INSERT.
     done = conn.execute(statement, execution_options={"preserve_rowcount": True})
     return done.rowcount > 0
 
 
 def single_or_many(rows: list[dict[str, Any]]) -> Any:
-    """SQLAlchemy takes long to prepare an `executemany`, also one of a single row."""
+    """Parameters for `execute`: SQLAlchemy is slow to prepare an `executemany` of a single row."""
     return rows if len(rows) > 1 else rows[0]
 
 
 def later_of(dialect: str, stored: Column[Any], moment: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The later of what a column of times holds (NULL: nothing) and `moment`."""
+    """The later of a stored time and `moment`; `moment` where NULL is stored."""
     greatest = func.greatest if dialect == "postgresql" else func.max
     return greatest(func.coalesce(stored, moment), moment)

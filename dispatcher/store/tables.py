@@ -1,4 +1,4 @@
-"""The tables. Set-based statements use them as SQLAlchemy Core tables; no object per recipient."""
+"""The tables. Statements use them as SQLAlchemy Core tables: there is no object per recipient."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -24,7 +24,7 @@ from sqlmodel import Field, SQLModel
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store.column_types import Money, UtcTime
 
-#: `INTEGER PRIMARY KEY` is what SQLite counts up by itself.
+#: SQLite numbers rows by itself only in an `INTEGER PRIMARY KEY`.
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 _OPEN_BATCH = "state < 4"
 _IN_FLIGHT_BATCH = "state IN (1, 2, 3)"
@@ -49,7 +49,7 @@ def _text(*, nullable: bool = True) -> Any:
 
 
 class Account(SQLModel, table=True):
-    """What is known of a configured account: its health, and until when its rate is paid."""
+    """A configured account: its health, and until when its rate is used up."""
 
     __tablename__ = "account"
 
@@ -57,33 +57,33 @@ class Account(SQLModel, table=True):
     #: NULL while open; else `operator`, `credentials`, `credit` or `configuration`.
     paused_by: str | None = _text()
     pause_reason: str | None = _text()
-    #: The kind of the campaign that met an empty balance: some providers keep one for each.
+    #: The kind of the campaign that met an empty balance: some providers have a balance per kind.
     paused_kind: str | None = _text()
     changed_at: datetime | None = _time()
-    #: Nothing is released before: the provider asked us to wait, or cannot be reached.
+    #: Nothing is released before this time: the provider asked us to wait, or cannot be reached.
     not_before: datetime | None = _time()
     #: Requests in a row that did not reach the provider, or whose answer left doubt.
     failures: int = _count()
-    #: NULL while closed; else `open`, or `trial` once a look has found the provider answering.
+    #: NULL while closed; else `open`, or `trial` once a probe has found that the provider answers.
     breaker: str | None = _text()
     breaker_reason: str | None = _text()
-    #: Since when it has not been closed.
+    #: When the breaker left the closed state.
     breaker_at: datetime | None = _time()
-    #: When the provider is tried again; NULL: not by itself. `checks` are the tries so far.
+    #: When the provider is probed next; NULL: not by itself. `checks` counts the probes so far.
     check_at: datetime | None = _time()
     checks: int = _count()
-    #: While in the future, somebody is looking.
+    #: While in the future, a worker probes the provider.
     check_lease_until: datetime | None = _time()
     messages_paid_until: datetime | None = _time()
     parts_paid_until: datetime | None = _time()
     requests_paid_until: datetime | None = _time()
-    #: Looks at the provider's list; while `look_lease_until` is in the future, one is under way.
+    #: Times that the provider's list was read; a worker reads it while the lease is in the future.
     looks: int = _count()
     look_lease_until: datetime | None = _time()
-    #: The end of the account's day that `day_count` counts begun messages of.
+    #: The end of the account's day; `day_count` counts the messages begun on that day.
     day_until: datetime | None = _time()
     day_count: int = _count()
-    #: The turn at which a campaign was served last: who was away meanwhile begins from there.
+    #: Virtual time of the fair queue; campaigns that join later start here.
     turn: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
 
 
@@ -113,11 +113,11 @@ class Campaign(SQLModel, table=True):
     #: JSON array of the recipient file's headers.
     columns: str = _text(nullable=False)
     source_name: str = _text(nullable=False)
-    #: SHA-256 of file, text, account and route: the same campaign twice is recognised by it.
+    #: SHA-256 of file, text, account and route: recognises the same campaign submitted twice.
     content_key: str = _text(nullable=False)
     idempotency_key: str | None = Field(default=None, sa_column=Column(Text, unique=True))
     priority: int = _small()
-    #: A single message that somebody waits for: released before any bulk batch.
+    #: A single message that a person waits for: released before any bulk batch.
     one_off: bool = Field(
         default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
     )
@@ -125,29 +125,29 @@ class Campaign(SQLModel, table=True):
     rate: float | None = Field(default=None, sa_column=Column(Double))
     paid_until: datetime | None = _time()
     start_at: datetime | None = _time()
-    #: What has not left by then lapses.
+    #: Messages that have not been submitted by then lapse.
     expire_at: datetime | None = _time()
-    #: JSON of windows, blackouts and zone (`gate.py`); NULL: the account's alone.
+    #: JSON of windows, blackouts and zone (`gate.py`); NULL: only the account's windows count.
     schedule: str | None = _text()
-    #: JSON array of the zones of its batches where windows are the recipients'.
+    #: JSON array of its batches' time zones where windows are in recipients' local time.
     zones: str | None = _text()
     flash: bool = Field(
         default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
     )
-    #: JSON array of the columns that fill the provider's template, in its order; the text is its.
+    #: JSON array of the columns that fill the template kept at the provider, in its order.
     template_columns: str | None = _text()
-    #: JSON array of contact lists kept at the provider; its one message stands for all of them.
+    #: JSON array of contact lists kept at the provider; the one message goes to all of them.
     contact_lists: str | None = _text()
-    #: JSON array of the ways it may leave, its own first (`routes.py`); NULL without a fallback.
+    #: JSON array of its routes, its own account first (`routes.py`); NULL without a fallback.
     routes: str | None = _text()
-    #: When the provider is to send it.
+    #: When the provider shall send it, where the provider keeps the schedule.
     schedule_at: datetime | None = _time()
-    #: Messages released so far in fair order: the next batch is of the campaign with the lowest.
+    #: Virtual time: messages released in fair order. The campaign with the lowest is served next.
     turn: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
     on_doubt: str = _text(nullable=False)
     import_fence: int = _count()
     import_lease_until: datetime | None = _time()
-    #: The process that imports it (`liveness.py`), so that a killed one is not waited for.
+    #: The process that imports it (`liveness.py`): nobody has to wait for one that was killed.
     import_writer: str | None = _text()
     rows: int = _count()
     total: int = _count()
@@ -161,7 +161,7 @@ class Campaign(SQLModel, table=True):
 
 
 class Batch(SQLModel, table=True):
-    """The unit of release, claim and settlement; owns the messages `first_seq … + size - 1`."""
+    """The unit of release, claim and settlement: `size` messages from `first_seq` on."""
 
     __tablename__ = "batch"
     __table_args__ = (
@@ -180,17 +180,17 @@ class Batch(SQLModel, table=True):
     seq: int = _count()
     account: str = _text(nullable=False)
     encoding: int = _small()
-    #: The recipients' time zone where windows are theirs; NULL: the campaign's.
+    #: The time zone where windows are in recipients' local time; NULL: the campaign's.
     zone: str | None = _text()
     first_seq: int = _count()
     size: int = _count()
     parts: int = _count()
-    #: HTTP requests that it takes: several where a request has one text and texts are personal.
+    #: HTTP requests it needs: several where a request has one text and texts are personal.
     requests: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default="1"))
     state: int = _small(BatchState.PENDING)
-    #: Grows with every hand-over; whoever holds an older one has lost the batch.
+    #: Grows with every change of holder; a worker with an older fence has lost the batch.
     fence: int = _count()
-    #: Released to try a provider whose breaker is open: one recipient of it leaves.
+    #: Released to probe a provider whose breaker is open: only one recipient is submitted.
     is_probe: bool = Field(
         default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
     )
@@ -199,7 +199,7 @@ class Batch(SQLModel, table=True):
     lease_until: datetime | None = _time()
     #: Attempts that were refused or did not reach the provider.
     tries: int = _count()
-    #: Claims that ended with their worker, before anything was attempted.
+    #: Claims whose worker was lost before anything was attempted.
     lost: int = _small()
     error: str | None = _text()
     #: Messages per state: campaign totals are sums over batches, never a scan of messages.
@@ -214,9 +214,9 @@ class Batch(SQLModel, table=True):
     suppressed: int = _count()
     cancelled: int = _count()
     lapsed: int = _count()
-    #: Of `submitted`: polling has ended, no receipt will come.
+    #: Those of `submitted` whose polling has ended: no receipt will come.
     no_receipt: int = _count()
-    #: Sum of its messages' prices (`costs.py`); NULL where the provider named none.
+    #: Sum of its messages' prices (`costs.py`); NULL where the provider gave none.
     cost: Decimal | None = Field(default=None, sa_column=Column(Money))
 
 
@@ -235,23 +235,23 @@ class Message(SQLModel, table=True):
     msisdn: int = Field(sa_column=Column(BigInteger, nullable=False))
     parts: int = _small(1)
     state: int = _small(MessageState.PENDING)
-    #: How many requests have carried it.
+    #: How many requests contained it.
     attempts: int = _small()
-    #: The latest of them.
+    #: The latest of these requests.
     attempt_id: int | None = Field(default=None, sa_column=Column(BigInteger))
     final_at: datetime | None = _time()
     cost: Decimal | None = Field(default=None, sa_column=Column(Money))
     provider_message_id: str | None = _text()
     error_code: str | None = _text()
     error: str | None = _text()
-    #: What is known of its doubt (`reconciliation.DoubtNote`); NULL where there never was any.
+    #: What is known about its doubt (`reconciliation.DoubtNote`); NULL if it was never in doubt.
     note: int | None = Field(default=None, sa_column=Column(SmallInteger))
-    #: JSON array of the values of the text's placeholders, in its order; NULL where it has none.
+    #: JSON array of the values of the text's placeholders, in order; NULL if the text has none.
     variables: str | None = _text()
 
 
 class Reject(SQLModel, table=True):
-    """A row of the file that got no message, and why."""
+    """A row of the recipient file that has no message, and why."""
 
     __tablename__ = "reject"
     __table_args__ = ({"sqlite_with_rowid": False},)
@@ -276,7 +276,7 @@ class SourceRows(SQLModel, table=True):
 
 
 class Attempt(SQLModel, table=True):
-    """One request to a provider: recorded before its first byte leaves."""
+    """One request to a provider, recorded before its first byte leaves."""
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -309,25 +309,26 @@ class Attempt(SQLModel, table=True):
     job_id: str | None = _text()
     error_code: str | None = _text()
     error: str | None = _text()
-    #: NULL: not polled (any more).
+    #: When it is polled next; NULL: not polled, or not any more.
     poll_at: datetime | None = _time()
     poll_until: datetime | None = _time()
-    #: While in the future, somebody is asking.
+    #: While in the future, a worker polls it.
     poll_lease_until: datetime | None = _time()
     polls: int = _count()
-    #: Since when recipients of it are in doubt; NULL: none is.
+    #: Since when recipients of it are in doubt; NULL if none is.
     doubt_at: datetime | None = _time()
-    #: When something happens about them by itself; its deadline until `looks` is set, by which
-    #: that is planned. NULL: a person has to decide.
+    #: When it is reconciled next; NULL: a person has to decide. Until that is planned, `looks` is
+    #: NULL and this is the deadline. `looks` then counts how often the list was read for it.
     reconcile_at: datetime | None = _time()
     looks: int | None = Field(default=None, sa_column=Column(SmallInteger))
 
 
 class AlternateId(SQLModel, table=True):
-    """A provider's id that a message has not from the answer to its latest attempt.
+    """A further provider id of a message, besides the one in the answer to its latest attempt.
 
-    Matched in the provider's list (`attempt_id` is the message's), or of a former attempt that was
-    accepted after all: its receipts are still this message's. The key uses each id once.
+    It was matched in the provider's list (then `attempt_id` is the message's), or it is of an
+    earlier attempt that was accepted late: receipts with it are for this message. The primary key
+    lets each id be used once.
     """
 
     __tablename__ = "other_id"
@@ -342,7 +343,7 @@ class AlternateId(SQLModel, table=True):
 
 
 class Audit(SQLModel, table=True):
-    """Decisions of people, and of the program in their place."""
+    """Decisions of people, and decisions of the program that people should know of."""
 
     __tablename__ = "audit"
 
@@ -356,20 +357,20 @@ class Audit(SQLModel, table=True):
 
 
 class Scheduler(SQLModel, table=True):
-    """The one row by which ticks know of each other."""
+    """One row, in which ticks see when the last one was."""
 
     __tablename__ = "scheduler"
 
     id: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
     ticked_at: datetime | None = _time()
-    #: No lease is judged before: an outage or a clock jump may have stopped their renewal.
+    #: No lease is judged before this time: an outage or a clock jump may have stopped renewals.
     judge_after: datetime | None = _time()
-    #: Corrections by the sweep, as JSON object of counts.
+    #: Corrections made by the sweep: a JSON object of counts.
     corrections: str = _text(nullable=False)
 
 
 class Worker(SQLModel, table=True):
-    """A worker process that was seen."""
+    """A worker process that has sent a heartbeat."""
 
     __tablename__ = "worker"
 
@@ -380,19 +381,19 @@ class Worker(SQLModel, table=True):
 
 
 class Identity(SQLModel, table=True):
-    """The one row by which a store that was restored from a backup is recognised (`witness.py`)."""
+    """One row, from which `witness.py` recognises a store that was restored from a backup."""
 
     __tablename__ = "identity"
 
     id: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
-    #: Random; a new one whenever a person adopts the store.
+    #: Random; a new one each time a person adopts the store.
     store_id: str = _text(nullable=False)
-    #: Where the tables are kept: a dump or a recovery comes back in another place. NULL: no
+    #: Where the tables are: a restored dump or a recovered server has another place. NULL: no
     #: campaign was ever imported, so the store may be copied freely.
     place: str | None = _text()
-    #: The highest attempt that was ever in this store, even if it was purged.
+    #: The highest attempt that was ever in this store, also if it was purged.
     attempt_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
-    #: The highest that any witness knew of: if it is higher, this is an older copy.
+    #: The highest attempt that a witness has seen: if it is higher, this is an older copy.
     witnessed_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     #: Why nothing is released; NULL while the store agrees with its witnesses.
     held: str | None = _text()

@@ -1,4 +1,4 @@
-"""What open campaigns have left, by account: for the order of release and for the forecast."""
+"""What an account's open campaigns have yet to send: for release and forecast."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from dispatcher.status import CampaignState, Kind
 from dispatcher.store.table_values import AnyRow
 from dispatcher.store.tables import BATCH, CAMPAIGN
 
-#: One-off messages and OTP go before any bulk batch, whatever the priorities.
+#: One-off messages and OTP go before every bulk batch, whatever the priorities are.
 _BEFORE_BULK = 100_000
 
 
 def effective_priority(campaign: Any) -> int:
-    """How far in front a campaign stands: its priority, and more where somebody waits for it."""
+    """The campaign's priority for release; above all bulk campaigns where a person waits."""
     urgent = campaign.one_off or campaign.kind == Kind.OTP
     return int(campaign.priority) + (_BEFORE_BULK if urgent else 0)
 
@@ -23,7 +23,7 @@ def load_open_work(conn: Connection, account: str) -> Sequence[AnyRow]:
     """Pending messages, parts and requests of the account's open campaigns, by zone."""
     left = and_(
         BATCH.c.campaign_id == CAMPAIGN.c.id,
-        # The literal lets both databases use the partial index.
+        # A literal, since a bound parameter keeps the databases from using the partial index.
         BATCH.c.state < literal_column("4"),
     )
     return conn.execute(

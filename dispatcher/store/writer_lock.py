@@ -1,11 +1,11 @@
-"""Writers' turns: threads of this process in the order they came, then processes one by one.
+"""The lock of SQLite's writers: first in, first out among threads, and fair between processes.
 
-An flock alone is won by whoever polls at the right moment: with a few dozen threads some of them
-wait for seconds. So only the first in line polls it, and not before it holds a second one, for who
-is next: a process that comes again at once finds that taken, and cannot overtake.
+flock has no queue: of a few dozen threads that poll it, some wait for seconds. So only the head of
+this process's queue polls the lock file, and only while it holds `.next`, which keeps another
+process from overtaking it.
 
-To be handed from one process to another takes longer than many a transaction, so that a process
-serves its own line for some milliseconds before it lets another one in.
+Handing the lock to another process takes longer than many transactions. So a process serves its
+own queue for some milliseconds before it lets another process in.
 """
 
 import fcntl
@@ -20,14 +20,14 @@ from typing import Final
 from dispatcher.errors import StoreError
 
 _PAUSE_S: Final = 0.0005
-#: What other processes wait for at most, besides the transaction that runs then.
+#: A process keeps the lock files so long for its own threads; then other processes get a chance.
 _OWN_TURNS_S: Final = 0.01
 
 
 class WriterQueue:
-    """The threads of this process that want to write a store, and the lock that keeps others out.
+    """The threads of this process that want to write a store, in the order in which they asked.
 
-    It is handed on, with the files locked, in the order in which it was asked for.
+    The lock files stay locked while one thread hands the lock to the next.
     """
 
     def __init__(self, path: str) -> None:
@@ -35,7 +35,7 @@ class WriterQueue:
         self._guard = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
         self._is_held = False
-        #: The locked file, and since when; None while other processes may write.
+        #: The lock file, and since when it is locked; None while other processes may write.
         self._locked: ExitStack | None = None
         self._locked_at = 0.0
 
@@ -44,7 +44,7 @@ class WriterQueue:
         return len(self._waiting)
 
     def acquire_lock(self, wait_s: float) -> None:
-        """Wait for the turn. Raises TimeoutError, and OSError for the files."""
+        """Wait until this thread may write. Raises TimeoutError, or OSError for the lock files."""
         give_up = time.monotonic() + wait_s
         if not self._wait_in_queue(wait_s):
             raise TimeoutError
@@ -61,7 +61,7 @@ class WriterQueue:
         self._locked_at = time.monotonic()
 
     def pass_on(self) -> None:
-        """Hand it on: to the next thread, or after a while to another process."""
+        """Let the next thread write, or another process after `_OWN_TURNS_S`."""
         with self._guard:
             is_over = time.monotonic() - self._locked_at > _OWN_TURNS_S
             if self._locked is not None and (is_over or not self._waiting):
@@ -81,14 +81,14 @@ class WriterQueue:
             self._waiting.append(mine)
         try:
             is_mine = mine.wait(timeout_s)
-        except BaseException:  # as from a signal
+        except BaseException:  # a signal may raise here
             if not self._leave_queue(mine):
                 self.pass_on()
             raise
         return is_mine or not self._leave_queue(mine)
 
     def _leave_queue(self, mine: threading.Event) -> bool:
-        """Leave the line; False where it was handed over meanwhile."""
+        """Stop waiting. False where the lock was handed to this thread meanwhile."""
         with self._guard:
             if mine.is_set():
                 return False
@@ -96,32 +96,35 @@ class WriterQueue:
             return True
 
 
-#: One a file and process, however many stores have it open.
+#: One queue per file and process, however many stores have the file open.
 _queues: Final[dict[str, WriterQueue]] = {}
 
 
 def lock_files(path: str) -> tuple[str, str]:
-    """The files beside the store at `path`: who is next locks one, who writes the other."""
+    """The lock files beside the store at `path`: the next writer's, and the present writer's."""
     return f"{path}.next", f"{path}.lock"
 
 
 @contextmanager
 def hold_writer_lock(path: str, name: str, wait_s: float) -> Iterator[None]:
-    """Be the only writer of the store at `path`. Raises StoreError, and OSError for its files."""
-    line = _queues.get(path)
-    if line is None:
-        line = _queues.setdefault(path, WriterQueue(path))
+    """Be the only writer of the store at `path`, which messages call `name`.
+
+    Raises StoreError after `wait_s` seconds, and OSError where a lock file cannot be opened.
+    """
+    queue = _queues.get(path)
+    if queue is None:
+        queue = _queues.setdefault(path, WriterQueue(path))
     try:
-        line.acquire_lock(wait_s)
+        queue.acquire_lock(wait_s)
     except TimeoutError:
         raise StoreError(
             f"the store {name} has been locked by another process for {wait_s:g} s",
-            "end the program that holds it, or wait and try again",
+            "stop the program that uses it, or wait and try again",
         ) from None
     try:
         yield
     finally:
-        line.pass_on()
+        queue.pass_on()
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def test_a_foreign_programs_lock_is_waited_for_and_then_an_error(sqlite_store, t
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: path.write_bytes(b"phone,name\n" * 100), "is no SQLite database"),
+        (lambda path: path.write_bytes(b"phone,name\n" * 100), "is not an SQLite database"),
         (lambda path: path.mkdir(), "cannot be opened"),
     ],
 )

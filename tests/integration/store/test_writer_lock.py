@@ -1,4 +1,4 @@
-"""Writers' turns: threads in order, other processes soon, and a lock that nobody is left with."""
+"""The writer lock: first in, first out among threads, soon for other processes, never leaked."""
 
 import fcntl
 import signal
@@ -43,35 +43,35 @@ def is_free(path):
     return True
 
 
-def test_nobody_else_writes_during_a_turn_and_anybody_may_after_it(path):
+def test_nobody_else_writes_while_the_lock_is_held(path):
     with hold_writer_lock(path, "store", 1):
         assert not is_free(path)
     assert is_free(path)
 
 
-def test_threads_have_their_turns_in_the_order_in_which_they_came(path):
-    line, came = WriterQueue(path), []
+def test_threads_get_the_lock_in_the_order_in_which_they_asked(path):
+    queue, came = WriterQueue(path), []
 
     def write(number):
-        line.acquire_lock(10)
+        queue.acquire_lock(10)
         assert not is_free(path)
         came.append(number)
-        line.pass_on()
+        queue.pass_on()
 
     def has_places(count):
-        return len(line) == count
+        return len(queue) == count
 
     with ThreadPoolExecutor(8) as pool:
-        line.acquire_lock(10)
+        queue.acquire_lock(10)
         for number in range(8):
             pool.submit(write, number)
             wait_for(partial(has_places, number + 1), "its place")
-        line.pass_on()
+        queue.pass_on()
     assert came == [*range(8)]
     assert is_free(path)
 
 
-def test_another_process_does_not_wait_for_the_end_of_a_line_that_never_ends(path):
+def test_another_process_gets_the_lock_while_threads_keep_asking(path):
     is_over = threading.Event()
 
     def write():
@@ -81,9 +81,9 @@ def test_another_process_does_not_wait_for_the_end_of_a_line_that_never_ends(pat
 
     code = (
         "import sys\n"
-        "from dispatcher.store.writer_lock import turn\n"
+        "from dispatcher.store.writer_lock import hold_writer_lock\n"
         "for _ in range(20):\n"
-        "    with turn(sys.argv[1], 'store', 10):\n"
+        "    with hold_writer_lock(sys.argv[1], 'store', 10):\n"
         "        pass\n"
     )
     with ThreadPoolExecutor(4) as pool:
@@ -97,7 +97,7 @@ def test_another_process_does_not_wait_for_the_end_of_a_line_that_never_ends(pat
     assert other.returncode == 0
 
 
-def test_who_waits_too_long_for_another_process_is_told_and_the_next_one_has_its_turn(path):
+def test_a_thread_that_waits_too_long_gets_an_error_and_the_next_one_the_lock(path):
     with (
         locked_elsewhere(path),
         pytest.raises(StoreError, match="locked by another process"),
@@ -109,7 +109,7 @@ def test_who_waits_too_long_for_another_process_is_told_and_the_next_one_has_its
     assert is_free(path)
 
 
-def test_who_gave_up_in_the_line_leaves_no_lock_behind(path):
+def test_a_thread_that_gave_up_leaves_no_lock_behind(path):
     def write():
         with hold_writer_lock(path, "store", 0.05):
             pytest.fail("two would write")
@@ -127,32 +127,32 @@ class Interrupted(BaseException):
     """As a signal's handler raises it, wherever the main thread is."""
 
 
-def test_who_is_interrupted_in_the_line_leaves_no_place_behind(path):
+def test_an_interrupted_thread_leaves_no_place_in_the_queue_behind(path):
     def interrupt(*_):
         raise Interrupted
 
     def interrupt_who_waits():
-        wait_for(lambda: len(line) == 1, "its place")
+        wait_for(lambda: len(queue) == 1, "its place")
         signal.pthread_kill(main.ident, signal.SIGUSR1)
 
-    line, main = WriterQueue(path), threading.current_thread()
+    queue, main = WriterQueue(path), threading.current_thread()
     former = signal.signal(signal.SIGUSR1, interrupt)
     try:
         with ThreadPoolExecutor(1) as pool:
-            line.acquire_lock(10)
+            queue.acquire_lock(10)
             pool.submit(interrupt_who_waits)
             with pytest.raises(Interrupted):
-                line.acquire_lock(10)
+                queue.acquire_lock(10)
     finally:
         signal.signal(signal.SIGUSR1, former)
-    assert len(line) == 0
-    line.pass_on()
-    line.acquire_lock(1)
-    line.pass_on()
+    assert len(queue) == 0
+    queue.pass_on()
+    queue.acquire_lock(1)
+    queue.pass_on()
     assert is_free(path)
 
 
-def test_an_error_in_a_turn_ends_it(path):
+def test_an_error_while_the_lock_is_held_frees_it(path):
     with pytest.raises(ZeroDivisionError), hold_writer_lock(path, "store", 1):
         raise ZeroDivisionError
     assert is_free(path)
