@@ -322,7 +322,7 @@ def check(schedule, since, until):
         expected = [
             a and b for a, b in zip(expected, brute_force(hours, since, until), strict=True)
         ]
-    stretches = list(schedule.open_stretches(since, until))
+    stretches = list(schedule.open_spans(since, until))
     assert minutes_of(stretches, since, until) == expected
     assert all(end < start for (_, end), (start, _) in pairwise(stretches))
     for start, end in stretches:
@@ -438,7 +438,7 @@ def test_an_intersection_is_open_where_both_are(data, at):
     for step in range(-1440, 1440, 7):
         minute = at + step * MINUTE
         assert both.is_open(minute) == (one.is_open(minute) and other.is_open(minute))
-    stretches = list(both.open_stretches(at - DAY, at + DAY))
+    stretches = list(both.open_spans(at - DAY, at + DAY))
     for start, end in stretches:
         assert one.is_open(start)
         assert other.is_open(end - MINUTE)
