@@ -1,4 +1,4 @@
-"""What a campaign sends: a text with placeholders, or a provider's template filled from columns."""
+"""What a campaign sends: a text with placeholders, or a provider's template and its variables."""
 
 import re
 from collections.abc import Sequence
@@ -15,16 +15,16 @@ from dispatcher.text.segments import measure_text, normalize
 from dispatcher.text.template import Placeholder, TextTemplate
 from dispatcher.types import Recipient, Route, SubmitBatch
 
-#: How a variable stands in the templates that Indian operators register (TRAI's DLT).
+#: A variable in the templates that Indian operators register (TRAI's DLT).
 _VARIABLE: Final = "{#var#}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a person asked to be sent.
+    """What a person asked to send.
 
-    Without a `text` it is the provider's template, whose variables `template_columns` fill in its
-    order. `schedule_at`: when the provider is to send it. `contact_lists` are kept at the provider.
+    Without `text`, the provider's template is sent; `template_columns` fill its variables in
+    order. `schedule_at` is when the provider sends it. The provider keeps the `contact_lists`.
     """
 
     text: str | None = None
@@ -35,7 +35,7 @@ class Content:
     contact_lists: Sequence[str] = ()
 
     def stored_columns(self, written: "ResolvedContent") -> dict[str, Any]:
-        """The values of the campaign's columns."""
+        """Values for the columns of the campaign's row."""
         names, lists = written.template_columns, self.contact_lists
         return {
             "text": written.text,
@@ -48,23 +48,23 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedContent:
-    """The content as it is stored and rendered. `text` is empty where the provider has it."""
+    """The content as it is stored and rendered. `text` is empty if only the provider has it."""
 
     text: str
     template: TextTemplate
-    #: Where the provider fills its own template: the columns of its variables, in its order.
+    #: If the provider fills its own template: the columns of its variables, in its order.
     template_columns: Sequence[str] | None = None
 
 
 def resolve_content(content: Content, provider: Provider, route: Route) -> ResolvedContent:
-    """Find the text and its placeholders. Raises Refused for what cannot be sent as it is."""
+    """Find the text and its placeholders. Raises Refused for a text that cannot be sent."""
     if content.text is not None:
         return _resolve_text(content, content.text, provider)
     if route.template is None:
         raise Refused("there is no text", "give --text, --text-file or --template")
     if provider.capabilities.template_variables:
         slots = tuple(Placeholder(name, None) for name in content.template_columns)
-        # Rendered for its size only: what the template says around the values is not known here.
+        # Only to estimate the size: we do not know the template's own words.
         literals = (route.template, *(" " for _ in slots))
         template = TextTemplate(literals, slots)
         return ResolvedContent(
@@ -72,7 +72,7 @@ def resolve_content(content: Content, provider: Provider, route: Route) -> Resol
         )
     if route.template_text is None:
         raise Refused(
-            "this provider does not say what its templates are",
+            "this provider does not show the text of its templates",
             "give the text: --text or --text-file",
         )
     return _resolve_text(
@@ -83,7 +83,7 @@ def resolve_content(content: Content, provider: Provider, route: Route) -> Resol
 def try_request(
     content: Content, written: ResolvedContent, provider: Provider, route: Route, kind: Kind
 ) -> None:
-    """Build a request as the batches will be. Raises Refused where the adapter cannot."""
+    """Build one request to see that the adapter can. Raises Refused if it cannot."""
     values = tuple(written.template_columns or ())
     batch = SubmitBatch(
         recipients=(Recipient(0, 0, written.text, values),),
@@ -100,7 +100,7 @@ def try_request(
 
 
 def render_template(stored_text: str, stored_columns: str | None) -> TextTemplate:
-    """The template of a stored campaign, whose fields are in the order of the stored values."""
+    """The template of a stored campaign; its fields have the order of the stored values."""
     if stored_columns is None:
         return TextTemplate.parse(stored_text)
     names = orjson.loads(stored_columns)
@@ -108,7 +108,7 @@ def render_template(stored_text: str, stored_columns: str | None) -> TextTemplat
 
 
 def differs_from(template_text: str, text: str) -> bool:
-    """Whether a rendered text is not what the registered template allows."""
+    """Whether a rendered text does not match the registered template."""
     pattern = ".*".join(re.escape(_fold_spaces(part)) for part in template_text.split(_VARIABLE))
     return re.fullmatch(pattern, _fold_spaces(text), re.DOTALL) is None
 
@@ -122,9 +122,9 @@ def _resolve_text(content: Content, given: str, provider: Provider) -> ResolvedC
     if not text.strip():
         raise Refused("the text is empty", "give --text or --text-file")
     if "\0" in text:
-        raise Refused("the text has a NUL character", "is it a text file?")
+        raise Refused("the text has a NUL character", "check that it comes from a text file")
     if any("\ud800" <= char <= "\udfff" for char in text):
-        raise Refused("the text has bytes that are no characters", "is it UTF-8?")
+        raise Refused("the text has bytes that are not valid characters", "save it as UTF-8")
     template = TextTemplate.parse(text)
     size = measure_text(text)
     if (

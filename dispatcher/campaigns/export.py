@@ -1,4 +1,4 @@
-"""The export: one line per row of the file, in its order, with what became of it."""
+"""The export: one line per row of the file, in the file's order, with its outcome."""
 
 import csv
 import heapq
@@ -14,7 +14,7 @@ from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store
 from dispatcher.store.table_values import AnyRow
 
-#: Public names; the file's own columns follow them.
+#: Public names. The file's own columns follow them.
 COLUMNS = (
     "row", "seq", "msisdn", "state", "account", "provider_message_id", "job_id", "parts", "cost",
     "attempts", "error_code", "error", "submitted_at", "final_at",
@@ -27,12 +27,12 @@ _ACCEPTED = frozenset(
         MessageState.EXPIRED,
     }
 )
-#: What spreadsheets read as the beginning of a formula (OWASP, "CSV Injection").
+#: Spreadsheets take a cell that begins with one of these as a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_export(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: bool = False) -> int:
-    """Write the export; returns how many rows. Memory does not grow with the campaign."""
+    """Write the export; returns the number of rows. Memory does not grow with the campaign."""
     writer = csv.writer(out)
     headers = orjson.loads(campaign.columns)
     width = len(COLUMNS) + len(headers)
@@ -50,7 +50,7 @@ def write_export(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: b
 
 
 class RejectsFile:
-    """Rows without a message as the export has them, before there is a campaign."""
+    """Writes rejected rows in the format of the export, without a stored campaign."""
 
     def __init__(self, out: TextIO, account: str, headers: Sequence[str]) -> None:
         self.count = 0
@@ -68,14 +68,14 @@ class RejectsFile:
 
 
 def quote_formula(cell: str | None) -> str | None:
-    """A cell that no spreadsheet runs as a formula: an apostrophe goes in front where needed."""
+    """The cell with an apostrophe in front if a spreadsheet would run it as a formula."""
     return f"'{cell}" if cell is not None and cell.startswith(_FORMULA) else cell
 
 
 def _read_batches(
     store: Store, campaign: AnyRow, batches: Sequence[AnyRow]
 ) -> Iterator[tuple[int, list[Any]]]:
-    """Batches of one encoding: their rows stand in the file's order already."""
+    """Lines of the batches of one encoding, which are in the file's order already."""
     for batch in batches:
         with store.read() as conn:
             rows, cells = messages.load_range(conn, campaign.id, batch.first_seq, batch.size)

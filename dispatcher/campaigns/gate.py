@@ -1,7 +1,7 @@
-"""Gates: may a campaign's batch leave now, and until when.
+"""Send permission: may a batch of a campaign be sent now, and until when.
 
-Account windows (law, contract; those of the kind in place of the account's) and campaign windows
-are always intersected; an expiry closes for good.
+A batch may be sent only while both the account's windows (law, contract) and the campaign's are
+open. Windows for the campaign's kind replace the account's. After the expiry it is never sent.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ from dispatcher.windows.schedule import Schedule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignConstraints:
-    """A campaign that is not stored yet, as far as gates look at it and its terms are told."""
+    """What decides when a campaign may be sent; the same fields as its stored row has."""
 
     kind: Kind
     schedule: str | None
@@ -39,7 +39,7 @@ class CampaignConstraints:
 def send_permission(
     settings: ProviderSettings, campaign: Any, zone: str | None, now: datetime
 ) -> SendPermission:
-    """The gate of a campaign's batch whose recipients are in `zone` (None: the campaign's).
+    """Whether a batch with recipients in `zone` (None: the campaign's) may be sent now.
 
     `campaign` is its row, or a Wanted.
     """
@@ -50,7 +50,7 @@ def send_permission(
     allowed = campaign_schedule(settings, campaign, zone)
     at = campaign.schedule_at
     if at is not None and at > now:
-        # The provider sends it then: asking it to is not sending.
+        # The provider sends it at that time; our request to it may leave before.
         in_time = campaign.expire_at is None or at < campaign.expire_at
         return SendPermission(is_open=in_time and allowed.is_open(at), until=at)
     if not allowed.is_open(now):
@@ -72,7 +72,7 @@ def windows_open(
     now: datetime,
     before: datetime | None = None,
 ) -> bool:
-    """Whether the windows ever let something leave for recipients in `zone`, `before` a time."""
+    """Whether the windows ever open for recipients in `zone`, `before` a time if given."""
     allowed = campaign_schedule(settings, constraints, zone)
     if constraints.schedule_at is not None:
         return allowed.is_open(constraints.schedule_at)
@@ -86,10 +86,10 @@ def check_windows_open(
     zones: Iterable[str | None],
     now: datetime,
 ) -> None:
-    """Raises Refused, with the reason, where the windows open in no zone before the expiry."""
+    """Raises Refused, with the reason, if the windows open in no zone before the expiry."""
     at = constraints.schedule_at
     if at is not None and at <= now:
-        raise Refused("--schedule-at-provider lies in the past", "give a later time")
+        raise Refused("--schedule-at-provider is in the past", "give a later time")
     if at is not None and constraints.expire_at is not None and at >= constraints.expire_at:
         raise Refused("--schedule-at-provider is not before --expire-at", "give an earlier time")
     judged = tuple(zones)
@@ -102,13 +102,13 @@ def check_windows_open(
     if at is not None:
         raise Refused(
             f"the windows are closed at {format_local(at, here)}, "
-            f"when the provider is to send: {why}",
-            "give --schedule-at-provider a time inside them",
+            f"when the provider would send it: {why}",
+            "give --schedule-at-provider a time inside the windows",
         )
     before = f" before {format_local(constraints.expire_at, here)}" if constraints.expire_at else ""
     raise Refused(
         f"the windows never open{before}: {why}",
-        "give other --window or --blackout, or a later --expire-at",
+        "change --window or --blackout, or give a later --expire-at",
     )
 
 

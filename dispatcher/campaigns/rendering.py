@@ -1,4 +1,4 @@
-"""Messages as they were submitted, or will be: texts are rendered when needed, never stored."""
+"""Renders the texts of stored messages. Texts are rendered when needed, never stored."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from dispatcher.types import Recipient
 def render_messages(
     text: str, rows: Sequence[Any], template_columns: str | None = None
 ) -> tuple[Recipient, ...]:
-    """Rows with seq, msisdn and variables as recipients of a campaign's text.
+    """Recipients with their texts, from rows with seq, msisdn and variables.
 
     With `template_columns` (as stored) the provider has the text, and they carry its values.
     """
     template = render_template(text, template_columns)
-    # What is stored per message are the values of the fields, in their order.
+    # Each message stores the values of the fields, in their order.
     bound = template.bind_columns(template.field_names)
     recipients = []
     for row in rows:
@@ -31,6 +31,6 @@ def render_messages(
 
 
 def has_own_texts(campaign: Any) -> bool:
-    """Whether recipients of a campaign (its row) may get texts of their own."""
+    """Whether the recipients of a campaign (its row) may get different texts."""
     is_template = campaign.template_columns is not None
     return is_template or bool(render_template(campaign.text, None).field_names)

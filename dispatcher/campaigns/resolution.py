@@ -1,4 +1,4 @@
-"""What a person decides of recipients in doubt, and starts again of those that failed."""
+"""A person's decisions: resolve recipients in doubt, and retry failed ones."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,30 +20,30 @@ _ACTOR = "operator"
 
 
 class DoubtChoice(StrEnum):
-    """What becomes of recipients in doubt."""
+    """What to do with recipients in doubt."""
 
-    #: Submit them again: some may get it twice.
+    #: Submit them again; some may get the text twice.
     RESEND = "resend"
-    #: Take them as submitted: some may get nothing.
+    #: Treat them as submitted; some may get nothing.
     ASSUME_SUBMITTED = "assume-submitted"
-    #: Give them up: some may get it, and count as failed.
+    #: Give them up; some may get the text and still count as failed.
     DROP = "drop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoubtCount:
-    """Who of a campaign is in doubt; `parts` is what one more text to all of them takes."""
+    """How many recipients of a campaign are in doubt; `parts` is the cost of a resend to all."""
 
     campaign: AnyRow
     recipients: int
     parts: int
-    #: When something is done about some of them without a person.
+    #: When the next automatic step for some of them is due.
     next_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolutionResult:
-    """How many recipients went on, and how many could not: their batch is held just now."""
+    """How many recipients were changed, and how many not: a worker is processing their batch."""
 
     campaign_id: int
     recipients: int
@@ -51,7 +51,7 @@ class ResolutionResult:
 
 
 def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) -> DoubtCount:
-    """Count who is in doubt, among `numbers` only where given. Raises Refused where nobody is."""
+    """Count recipients in doubt, only among `numbers` if given. Raises Refused if none are."""
     with store.read() as conn:
         campaign = find_campaign(conn, reference)
         requests = doubts.requests_in_doubt(conn, campaign.id)
@@ -66,7 +66,7 @@ def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) ->
         if numbers:
             found.update(row.msisdn for row in rows)
     if not count:
-        raise Refused(f"nobody of campaign {campaign.id} is in doubt; nothing was changed")
+        raise Refused(f"no recipient of campaign {campaign.id} is in doubt; nothing was changed")
     if missing := set(numbers) - found:
         raise Refused(
             f"{len(missing)} of the numbers given are not in doubt in campaign {campaign.id}; "
@@ -78,15 +78,15 @@ def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) ->
 def resolve_doubts(
     store: Store, reference: str, choice: DoubtChoice, numbers: Collection[int] = ()
 ) -> ResolutionResult:
-    """End doubts on a person's word, request by request, each with its audit row.
+    """Apply a person's choice to recipients in doubt, request by request, with audit rows.
 
-    Raises Refused where it is a cancelled campaign that should be submitted again.
+    Raises Refused for a resend in a cancelled campaign.
     """
     with store.read() as conn:
         campaign = find_campaign(conn, reference)
         if choice is DoubtChoice.RESEND and campaign.state == CampaignState.CANCELLED:
             raise Refused(
-                f"campaign {campaign.id} is cancelled: nothing of it is submitted again",
+                f"campaign {campaign.id} is cancelled, so nothing of it can be submitted again",
                 "give --assume-submitted or --drop",
             )
         requests = doubts.requests_in_doubt(conn, campaign.id)
@@ -108,9 +108,9 @@ def resolve_doubts(
 
 
 def retry_failed(store: Store, reference: str) -> ResolutionResult:
-    """Start the failed messages of a campaign again, never one that was in doubt.
+    """Set the failed messages of a campaign back to pending, except those that were in doubt.
 
-    Raises Refused where nothing of it may be sent any more, or nothing failed.
+    Raises Refused if the campaign may not send any more, or if no message failed.
     """
     with store.read() as conn:
         campaign = find_campaign(conn, reference)
@@ -119,7 +119,7 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     sends = {CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED}
     if campaign.state not in {*sends, CampaignState.FINISHED} or is_late:
         why = "has expired" if is_late else f"is {campaign.state}"
-        raise Refused(f"campaign {campaign.id} {why}: nothing of it is submitted again")
+        raise Refused(f"campaign {campaign.id} {why}, so nothing of it can be submitted again")
     done = left = 0
     for batch_id in batches:
         with store.write() as conn:
@@ -129,7 +129,7 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     if not done and not left:
         raise Refused(
             f"no message of campaign {campaign.id} has failed; nothing was changed",
-            "those that were in doubt and given up are never tried again",
+            "messages that were in doubt and dropped are never retried",
         )
     with store.write() as conn:
         retries.audit_retry(conn, campaign.id, done, actor=_ACTOR, now=store_now(conn))
@@ -149,7 +149,7 @@ def _apply_choice(
     now: datetime,
 ) -> None:
     def annotated(decision: DoubtNote) -> list[AnnotatedMessage]:
-        # Whether it was submitted again once stays known, whatever is decided later.
+        # Keep the note that it was resent once, whatever is decided later.
         return [
             AnnotatedMessage(row.seq, decision | DoubtNote(row.note or 0) & DoubtNote.RESENT)
             for row in rows

@@ -1,4 +1,4 @@
-"""When and how fast a campaign may leave, as a person asked for it."""
+"""When and how fast a campaign may be sent, as a person asked for it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ import orjson
 from dispatcher.errors import Refused
 from dispatcher.windows.schedule import Schedule
 
-#: A start further back was not missed, it was mistyped: at once is not what was meant.
+#: A start further in the past than this is a typing mistake; it does not mean "now".
 _SLIP: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Start, expiry, own rate (messages per second), priority, windows.
+    """Start, expiry, own rate (messages per second), priority and windows of a campaign.
 
-    `one_off` goes before any bulk. `zone` is the windows', or each recipient's where
-    `in_recipients_zone`; then it is that of recipients whose zone nobody knows.
+    A `one_off` campaign goes before bulk ones. `zone` is the time zone of the windows. With
+    `in_recipients_zone` each recipient has its own, and `zone` is for those without a known one.
     """
 
     start_at: datetime | None = None
@@ -34,9 +34,9 @@ class Timing:
 
     @property
     def schedule(self) -> str | None:
-        """The campaign's own windows as they are stored; None where it has none.
+        """The campaign's own windows as they are stored; None if it has none.
 
-        Raises WindowError for what is no window.
+        Raises WindowError for a window that is not valid.
         """
         if not self.windows and not self.blackouts:
             return None
@@ -44,19 +44,19 @@ class Timing:
         return orjson.dumps(own.to_json()).decode()
 
     def check(self, now: datetime) -> None:
-        """Raises Refused where nothing could ever leave."""
+        """Raises Refused if the campaign would expire before it could be sent."""
         if self.expire_at is None:
             return
         if self.expire_at <= now:
             raise Refused(
-                f"--expire-at lies in the past: {self.expire_at:%Y-%m-%d %H:%M} UTC",
+                f"--expire-at is in the past: {self.expire_at:%Y-%m-%d %H:%M} UTC",
                 "give a later time",
             )
         if self.start_at is not None and self.expire_at <= self.start_at:
-            raise Refused("--expire-at is not after --start-at", "nothing would ever leave")
+            raise Refused("--expire-at is not after --start-at", "give a later --expire-at")
 
     def stored_columns(self) -> dict[str, Any]:
-        """The values of the campaign's columns."""
+        """Values for the columns of the campaign's row."""
         return {
             "start_at": self.start_at,
             "expire_at": self.expire_at,
@@ -68,9 +68,9 @@ class Timing:
 
 
 def check_start(start_at: datetime | None, now: datetime) -> None:
-    """Raises Refused for a start, as somebody gives it now, that must be a slip."""
+    """Raises Refused for a start so far in the past that it must be a typing mistake."""
     if start_at is not None and now - start_at > _SLIP:
         raise Refused(
-            f"--start-at lies in the past: {start_at:%Y-%m-%d %H:%M} UTC",
-            "give a later time, or leave it out to start at once",
+            f"--start-at is in the past: {start_at:%Y-%m-%d %H:%M} UTC",
+            "give a later time, or leave it out to start now",
         )

@@ -1,1 +1,1 @@
-"""A recipient file and a text become a campaign."""
+"""Submitting a campaign: a recipient file and a text are checked, stored and accepted."""

@@ -1,4 +1,4 @@
-"""Whether a campaign could leave by a fallback account, checked when it is submitted."""
+"""Checks, when a campaign is submitted, that it can be sent through each fallback account."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,9 +19,9 @@ def check_fallback(
     provider: Provider,
     resolve: Callable[[RequestedRoute], Route],
 ) -> AccountRoute:
-    """The way by a fallback account: its own sender and template, else the campaign's.
+    """The route through a fallback account: its own sender and template, else the campaign's.
 
-    Raises Refused, naming the account, where the campaign could not leave by it.
+    Raises Refused, naming the account, if the campaign cannot be sent through it.
     """
     request, settings = submission.request, provider.settings
     requested = RequestedRoute(
@@ -38,7 +38,7 @@ def check_fallback(
         submission.content.text, submission.content.template_columns,
     ):  # fmt: skip
         raise Refused(
-            f"fallback account {account}: its template is not the text of this campaign",
+            f"fallback account {account}: its template differs from the text of this campaign",
             "give --text, so that both accounts send the same",
         )
     return AccountRoute(account, route)
@@ -46,7 +46,7 @@ def check_fallback(
 
 @contextmanager
 def naming_account(account: str) -> Iterator[None]:
-    """A refusal in the block names the fallback account that it is about."""
+    """Put the name of the fallback account in front of a refusal raised in the block."""
     try:
         yield
     except Refused as refusal:

@@ -1,4 +1,4 @@
-"""The import's writer: rows become batches, and are stored in groups under the import's fence."""
+"""Writes an import: plans batches from rows and stores them in groups, each under the fence."""
 
 from datetime import timedelta
 
@@ -13,14 +13,14 @@ from dispatcher.store.imports import NewBatch, NewMessage, NewReject, RunningImp
 from dispatcher.store.messages import pack_cells
 from dispatcher.submission.request import ValidatedSubmission
 
-#: An import whose writer is silent for so long is taken over.
+#: An import whose writer has stored nothing for this long can be taken over.
 LEASE = timedelta(minutes=5)
 #: Rows are stored in groups of about this many.
 _GROUP = 4000
 
 
 class ImportWriter:
-    """Plans batches while rows come, and stores them in groups."""
+    """Plans batches from rows as they are read, and stores them in groups."""
 
     def __init__(self, store: Store, job: RunningImport, submission: ValidatedSubmission) -> None:
         provider = submission.provider
@@ -43,7 +43,7 @@ class ImportWriter:
         self._next_seq = 0
 
     def add_row(self, item: AcceptedRow | RejectedRow) -> None:
-        """Take one row."""
+        """Add one row; stores a group when enough rows wait."""
         if isinstance(item, RejectedRow):
             cells = item.cells[: self._width] if self._keep_columns else []
             kept = orjson.dumps(cells).decode()
@@ -58,7 +58,7 @@ class ImportWriter:
             self._write_group()
 
     def finish_import(self, preview: Preview) -> None:
-        """Store what is left, and the totals."""
+        """Store the rows that are left, and the totals."""
         for _lane, rest in self._planner.flush():
             self._plan_batch(rest)
         self._write_group()

@@ -1,4 +1,4 @@
-"""An order: what a person asks to be sent, and what it is once its checks have passed."""
+"""What a person asks to be sent, and the same once its checks have passed."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from dispatcher.types import Route
 from dispatcher.windows.recipient_zones import ZoneChoice, recipient_zone
 from dispatcher.windows.zone_names import ZoneError
 
-#: Headers of the column that says a recipient's time zone; `--map timezone=…` names another.
+#: Headers of the column with the recipient's time zone; `--map timezone=…` names another.
 _ZONE_HEADERS = frozenset({"timezone", "time zone", "time_zone", "tz"})
 
 
@@ -46,13 +46,13 @@ class SubmissionRequest:
     keep_columns: bool = True
     idempotency_key: str | None = None
     again: bool = False
-    #: `hold`, `resend` or `drop`: what is done about doubts that no list of the provider settles.
+    #: `hold`, `resend` or `drop`: what to do with doubts that the provider's list cannot settle.
     on_doubt: str = "hold"
     timing: Timing = field(default_factory=Timing)
 
     @property
     def constraints(self) -> CampaignConstraints:
-        """What its windows and expiry are judged by."""
+        """What decides when the campaign may be sent."""
         timing = self.timing
         return CampaignConstraints(
             kind=self.kind,
@@ -68,7 +68,7 @@ class SubmissionRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidatedSubmission:
-    """An order that passed every check that needs no row of the file."""
+    """A request that passed every check that needs no row of the file."""
 
     request: SubmissionRequest
     provider: Provider
@@ -76,9 +76,9 @@ class ValidatedSubmission:
     content: ResolvedContent
     file: RecipientFile
     template: BoundTemplate
-    #: Where it goes on while its account is out of service, in this order.
+    #: Accounts to use, in this order, while the campaign's own is unavailable.
     fallbacks: Sequence[AccountRoute] = ()
-    #: The settings of these accounts.
+    #: Settings of the fallback accounts, by name.
     fallback_settings: Mapping[str, ProviderSettings] = field(default_factory=dict)
 
     @property
@@ -94,23 +94,23 @@ class ValidatedSubmission:
 
     @property
     def takes_requests(self) -> bool:
-        """Whether every other text takes a request of its own."""
+        """Whether each different text needs a request of its own."""
         is_templated = self.content.template_columns is not None
         can = self.provider.capabilities.personal_texts
         return is_templated or (bool(self.template.columns) and not can)
 
     @property
     def room_bytes(self) -> int:
-        """What recipients may take of one request."""
+        """How many bytes of one request are left for recipients."""
         return self.provider.settings.max_request_bytes - self.provider.envelope_bytes
 
     @property
     def zone_column(self) -> str | None:
-        """The header of the column that says a recipient's time zone, if the file has one."""
+        """The header of the column with each recipient's time zone, if the file has one."""
         return next((name for name in self.file.headers if fold_name(name) in _ZONE_HEADERS), None)
 
     def row_validator(self) -> RowValidator:
-        """The file's rows against this text."""
+        """A validator that reads the file's rows against this text."""
         provider = self.provider
         return RowValidator(
             self.file,
@@ -125,7 +125,7 @@ class ValidatedSubmission:
         )
 
     def _opens(self) -> Callable[[str], bool]:
-        """Whether something ever leaves for recipients in a zone, if it does not expire before."""
+        """A function: do the windows ever open in a zone? The expiry does not count here."""
         settings, constraints, now = (
             self.provider.settings,
             self.request.constraints,
@@ -139,7 +139,7 @@ class ValidatedSubmission:
         return ever
 
     def _zone_of(self) -> Callable[[Sequence[str], int], ZoneChoice]:
-        """The zone of a row: its zone column, if the file has one, else its number's."""
+        """A function that finds a row's zone: from its zone column, else from its number."""
         name, default = self.zone_column, self.request.timing.zone
         column = None if name is None else self.file.headers.index(name)
 
@@ -148,9 +148,9 @@ class ValidatedSubmission:
             try:
                 return recipient_zone(explicit, msisdn, default)
             except ZoneError:
-                # Without the cell: reasons are counted, and few.
+                # The cell is left out: rows are counted by reason, so reasons must be few.
                 raise ZoneError(
-                    f"column {name!r} holds no time zone; write Asia/Kolkata or +05:30"
+                    f"column {name!r} has no valid time zone; write Asia/Kolkata or +05:30"
                 ) from None
 
         return choose

@@ -1,7 +1,7 @@
-"""Submission: a recipient file, a text and an account become a campaign, or a reason why not.
+"""Submits a campaign: checks the request, imports the file, then accepts or discards it.
 
-The file is read once. Rows go into the store as they are read, in state `importing`, which sends
-nothing; a person's yes makes the campaign `scheduled`, a no removes it.
+The file is read once. Rows are stored as they are read, in a campaign in state `importing`, which
+sends nothing. Accepting it makes it `scheduled`; discarding removes it.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ _SAME_WITHIN = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompleteImport:
-    """A complete import that waits for a yes."""
+    """A complete import that is not accepted yet."""
 
     job: RunningImport
     preview: Preview
@@ -58,7 +58,7 @@ def validated_submission(
         template=request.template or provider.settings.template,
     )
     content = None
-    if request.content.text is not None:  # what needs no answer of the provider is told first
+    if request.content.text is not None:  # first report what needs no call to the provider
         content = resolve_content(request.content, provider, Route(sender=""))
     if not request.timing.in_recipients_zone:
         check_windows_open(provider.settings, request.constraints, (None,), datetime.now(UTC))
@@ -84,7 +84,7 @@ def dry_run(
     progress: Callable[[int], None],
     rejected: Callable[[RejectedRow], None] = lambda _row: None,
 ) -> Preview:
-    """Read the whole file and store nothing. Raises Refused as `import_rows`."""
+    """Read the whole file and store nothing. Raises Refused like `import_rows`."""
     validator = submission.row_validator()
     for item in validator:
         progress(item.row)
@@ -95,7 +95,7 @@ def dry_run(
 
 
 def _check_rows(submission: ValidatedSubmission, preview: Preview) -> None:
-    """Raises Refused where there is no row, or where the windows open in no recipient's zone."""
+    """Raises Refused if the file has no rows, or the windows open in no recipient's zone."""
     zones = sorted({*preview.zones, *preview.closed_zones})
     if zones:
         constraints, now = submission.request.constraints, datetime.now(UTC)
@@ -111,10 +111,10 @@ def _check_rows(submission: ValidatedSubmission, preview: Preview) -> None:
 
 
 def find_submitted(store: Store, submission: ValidatedSubmission) -> AnyRow | None:
-    """The campaign that this idempotency key made from the same content.
+    """The campaign that was submitted before with this idempotency key and the same content.
 
-    Raises Refused where the key was used with other content, or where the same content was
-    accepted within 24 hours and the order does not say `again`.
+    Raises Refused if the key was used with other content, or if the same content was accepted
+    within 24 hours and the request does not say `again`.
     """
     with store.read() as conn:
         return _find_earlier(conn, submission)
@@ -149,8 +149,8 @@ def import_rows(
 ) -> CompleteImport:
     """Read the file into the store. Until `accept_import`, the campaign sends nothing.
 
-    An unfinished import of the same content or key is discarded first; one that is still being
-    written is Refused, and so is content that was accepted since `find_submitted` looked.
+    Discards an unfinished import of the same content or key first. Raises Refused while another
+    process still writes one, and if the same content was accepted since `find_submitted`.
     """
     job = _start_import(store, submission)
     writer = ImportWriter(store, job, submission)
@@ -168,13 +168,13 @@ def import_rows(
 
 
 def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImport:
-    """Make the campaign to contact lists kept at the provider: one message stands for them all.
+    """Make a campaign to contact lists that the provider keeps: one message, with number 0.
 
-    Its number is 0. Raises Refused for a text with placeholders.
+    Raises Refused for a text with placeholders.
     """
     if submission.content.template.field_names:
         raise Refused(
-            "a text to contact lists has no placeholders: their columns are not known here",
+            "a text to contact lists cannot have placeholders: their columns are not known here",
             "leave out {{…}}",
         )
     size = measure_text(submission.content.text)
@@ -199,7 +199,7 @@ def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImpor
 
 
 def accept_import(store: Store, imported: CompleteImport) -> CampaignState:
-    """Make the campaign `scheduled`, or `rejected` where nothing in it can be sent."""
+    """Make the campaign `scheduled`, or `rejected` if no row of it can be sent."""
     state = CampaignState.SCHEDULED if imported.preview.valid else CampaignState.REJECTED
     with store.write() as conn:
         imports.accept_import(conn, imported.job, state, store_now(conn))
@@ -219,8 +219,8 @@ def _start_import(store: Store, submission: ValidatedSubmission) -> RunningImpor
     with store.write() as conn:
         held = witness.check_and_hold(conn)
     if held is not None:
-        raise Refused(held, "what was submitted after the backup is not known here either")
-    # A store that ever had a campaign has a witness.
+        raise Refused(held, "campaigns submitted after the backup are missing here too")
+    # Every store that has a campaign must have its high-water mark.
     witness.save_marks()
     while True:
         with store.write() as conn:
@@ -233,7 +233,7 @@ def _start_import(store: Store, submission: ValidatedSubmission) -> RunningImpor
 def _fence_off_unfinished(
     conn: Connection, submission: ValidatedSubmission
 ) -> RunningImport | None:
-    """What an earlier, killed submission of the same content or key left behind."""
+    """Take over what a killed submission of the same content or key left; None if nothing."""
     left = imports.find_unfinished(conn, submission.content_key, submission.request.idempotency_key)
     if left is None:
         return None
@@ -241,8 +241,8 @@ def _fence_off_unfinished(
     if left.import_lease_until > now and not has_ended(left.import_writer):
         raise Refused(
             f"the same file or key is being submitted right now, as campaign {left.id}",
-            f"wait for it to end; if it was killed, try again after {left.import_lease_until:%H:%M}"
-            " UTC",
+            "wait until it ends; if it was killed, try again after "
+            f"{left.import_lease_until:%H:%M} UTC",
         )
     return imports.take_over_import(conn, left, now + LEASE)
 

@@ -90,7 +90,7 @@ def wait_a_tick(ours: Stage, seconds: float = 2.5) -> None:
         ("free", ["--window", "2020-05-01 09:00-10:00"], "the windows never open"),
         ("shut", [], "the windows never open"),
         ("free", ["--window", "09:00-10:00", "--blackout", "2020-01-01..2099-12-31"], "never open"),
-        ("free", ["--expire-at", "2020-01-01T00:00:00+00:00"], "lies in the past"),
+        ("free", ["--expire-at", "2020-01-01T00:00:00+00:00"], "is in the past"),
     ],
 )
 def test_windows_that_never_open_are_refused_with_the_reason(ours, account, options, reason):

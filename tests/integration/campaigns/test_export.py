@@ -64,7 +64,7 @@ def sent(store):
     return campaign_id
 
 
-def test_lines_stand_in_the_files_order_across_encodings_and_rejects(store):
+def test_lines_keep_the_files_order_across_encodings_and_rejects(store):
     campaign_id = submit(store, order(FILE, text="Dear {{name}}"))
     lines = exported(store, campaign_id)
     assert [(line["row"], line["state"]) for line in lines] == [
@@ -91,7 +91,7 @@ def test_every_line_has_the_same_number_of_cells(store):
     assert {len(line) for line in lines} == {len(COLUMNS) + 3}
 
 
-def test_cells_that_a_spreadsheet_would_run_are_quoted_also_the_providers(store):
+def test_cells_that_a_spreadsheet_would_run_are_quoted(store):
     lines = exported(store, sent(store))
     assert [line["note"] for line in lines] == [
         "'=1+1", "plain", "'+49", "", "'@x", 'a, "quoted" cell',
@@ -100,14 +100,14 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted_also_the_providers(store)
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
-def test_what_begins_like_a_formula_gets_an_apostrophe(first):
+def test_a_cell_that_begins_like_a_formula_gets_an_apostrophe(first):
     assert quote_formula(f"{first}cmd") == f"'{first}cmd"
     assert quote_formula(f"a{first}") == f"a{first}"
     assert quote_formula("") == ""
     assert quote_formula(None) is None
 
 
-def test_a_line_says_what_became_of_its_recipient(store):
+def test_a_line_has_the_outcome_of_its_recipient(store):
     lines = exported(store, sent(store))
     first, refused = lines[0], lines[3]
     assert first == first | {
@@ -121,7 +121,7 @@ def test_a_line_says_what_became_of_its_recipient(store):
     }  # fmt: skip
 
 
-def test_without_kept_columns_there_are_only_ours(store):
+def test_without_kept_columns_the_export_has_only_its_own(store):
     campaign_id = submit(store, order(FILE, text="Dear {{name}}", keep_columns=False))
     out = io.StringIO(newline="")
     write_export(store, campaign_of(store, campaign_id), out)
@@ -146,7 +146,7 @@ def test_more_rejects_than_a_page_are_all_exported(store):
     assert [int(line["row"]) for line in lines] == list(range(1, 4502))
 
 
-def test_several_batches_in_several_lanes_keep_the_order(store):
+def test_batches_of_several_encodings_keep_the_order(store):
     names = [["plain", "✓"][n * n % 7 % 2] for n in range(350)]
     content = "phone,name\n" + "".join(f"{9_800_000_000 + n},{x}\n" for n, x in enumerate(names))
     campaign_id = submit(store, order(content, text="Dear {{name}}"))

@@ -69,7 +69,7 @@ def failed(store, size=3):
         (DoubtChoice.DROP, {"failed": 3}),
     ],
 )
-def test_a_person_decides_about_everybody_in_doubt_and_it_is_written_down(store, choice, counts):
+def test_a_person_resolves_all_doubts_with_an_audit_row(store, choice, counts):
     campaign = add_campaign(store)
     _, attempt = in_doubt(store)
     doubted = resolution.count_doubts(store, str(campaign))
@@ -82,7 +82,7 @@ def test_a_person_decides_about_everybody_in_doubt_and_it_is_written_down(store,
     assert attempt_of(store, attempt).doubt_at is None
 
 
-def test_only_the_numbers_given_are_decided_about(store):
+def test_only_the_given_numbers_are_resolved(store):
     campaign = add_campaign(store)
     in_doubt(store)
     number = {FIRST_NUMBER + 1}
@@ -99,13 +99,13 @@ def test_a_number_that_is_not_in_doubt_is_refused(store, numbers):
         resolution.count_doubts(store, str(campaign), numbers)
 
 
-def test_where_nobody_is_in_doubt_there_is_nothing_to_decide(store):
+def test_a_campaign_without_doubt_has_nothing_to_resolve(store):
     campaign = add_campaign(store)
     with pytest.raises(Refused, match="nobody"):
         resolution.count_doubts(store, str(campaign))
 
 
-def test_a_cancelled_campaign_is_not_sent_again_but_its_doubt_can_be_ended(store):
+def test_doubts_of_a_cancelled_campaign_can_be_resolved_but_not_resent(store):
     campaign = add_campaign(store)
     in_doubt(store)
     with store.write() as conn:
@@ -115,7 +115,7 @@ def test_a_cancelled_campaign_is_not_sent_again_but_its_doubt_can_be_ended(store
     assert resolution.resolve_doubts(store, str(campaign), DoubtChoice.DROP).recipients == 3
 
 
-def test_who_is_in_a_batch_at_the_provider_is_left_and_counted(store):
+def test_recipients_in_a_batch_in_flight_are_left_and_counted(store):
     campaign = add_campaign(store)
     in_doubt(store)
     resolution.resolve_doubts(store, str(campaign), DoubtChoice.RESEND, {FIRST_NUMBER})
@@ -144,7 +144,7 @@ def test_failed_messages_are_tried_again_with_all_their_tries(store):
     assert counts_of(store, campaign) == {"submitted": 3}
 
 
-def test_the_doubtful_and_those_given_up_are_never_tried_again(store):
+def test_recipients_in_doubt_or_dropped_are_never_retried(store):
     campaign = add_campaign(store)
     in_doubt(store)
     resolution.resolve_doubts(store, str(campaign), DoubtChoice.DROP, {FIRST_NUMBER})
@@ -154,13 +154,13 @@ def test_the_doubtful_and_those_given_up_are_never_tried_again(store):
 
 
 @pytest.mark.parametrize("values", [{"state": CampaignState.CANCELLED}, {"expire_at": NOW}])
-def test_what_may_not_be_sent_any_more_is_not_tried_again(store, values):
+def test_a_campaign_that_may_not_send_any_more_is_not_retried(store, values):
     campaign, _ = failed(store)
     with store.write() as conn:
         change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, **values)
         change(conn, CAMPAIGN, CAMPAIGN.c.expire_at.is_not(None),
                expire_at=store_now(conn) - timedelta(seconds=1))  # fmt: skip
-    with pytest.raises(Refused, match="nothing of it is submitted again"):
+    with pytest.raises(Refused, match="nothing of it can be submitted again"):
         resolution.retry_failed(store, str(campaign))
 
 
@@ -209,7 +209,7 @@ def planned(store, on_doubt="hold"):
     return campaign, attempt
 
 
-def test_two_looks_settle_who_was_found_and_send_again_who_is_absent(store):
+def test_two_looks_settle_found_recipients_and_resend_absent_ones(store):
     campaign, attempt = planned(store)
     shown = [listed("a", FIRST_NUMBER), listed("b", FIRST_NUMBER + 2, "altered")]
     look(store, attempt, shown)
@@ -236,7 +236,7 @@ def test_looks_that_do_not_count_prove_nothing_however_many(store):
     ("rule", "ends_as"),
     [("hold", "in_doubt"), ("drop", "failed"), ("resend", "pending")],
 )
-def test_what_no_look_could_settle_follows_the_campaigns_rule(store, rule, ends_as):
+def test_doubts_that_no_look_can_settle_follow_the_campaigns_rule(store, rule, ends_as):
     _, attempt = planned(store, rule)
     for _ in range(MAX_SCANS):
         look(store, attempt, complete=False)
@@ -244,7 +244,7 @@ def test_what_no_look_could_settle_follows_the_campaigns_rule(store, rule, ends_
 
 
 @pytest.mark.parametrize("rule", ["drop", "resend"])
-def test_an_entry_that_may_be_somebodys_own_waits_for_a_person_whatever_the_rule(store, rule):
+def test_an_ambiguous_entry_waits_for_a_person_under_every_rule(store, rule):
     _, attempt = planned(store, rule)
     for _ in range(MAX_SCANS):
         look(store, attempt, [listed("a", FIRST_NUMBER, "altered")], complete=False)
@@ -255,13 +255,13 @@ def test_an_entry_that_may_be_somebodys_own_waits_for_a_person_whatever_the_rule
     ("rule", "ends_as"),
     [("hold", "in_doubt"), ("drop", "failed"), ("resend", "pending")],
 )
-def test_without_a_list_the_rule_decides_at_once(store, rule, ends_as):
+def test_without_a_list_the_rule_decides_immediately(store, rule, ends_as):
     _, attempt = planned(store, rule)
     look(store, attempt, adapter=provider())
     assert states(store) == [ends_as] * 3
 
 
-def test_a_rule_sends_again_once(store):
+def test_the_rule_resends_only_once(store):
     _, attempt = planned(store, "resend")
     look(store, attempt, adapter=provider())
     _, second = in_doubt(store)
@@ -272,7 +272,7 @@ def test_a_rule_sends_again_once(store):
     assert attempt_of(store, second).reconcile_at is None
 
 
-def test_a_look_before_a_resend_is_no_look_for_it(store):
+def test_a_look_before_a_resend_does_not_count_for_the_resend(store):
     campaign, attempt = planned(store)
     look(store, attempt)
     resolution.resolve_doubts(store, str(campaign), DoubtChoice.RESEND)
@@ -285,7 +285,7 @@ def test_a_look_before_a_resend_is_no_look_for_it(store):
     assert states(store) == ["pending"] * 3
 
 
-def test_what_the_provider_was_told_to_send_later_is_never_sent_again_by_itself(store):
+def test_messages_scheduled_at_the_provider_are_never_resent_automatically(store):
     campaign, attempt = planned(store, "resend")
     with store.write() as conn:
         change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, schedule_at=NOW + timedelta(hours=2))

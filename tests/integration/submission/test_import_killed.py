@@ -77,7 +77,7 @@ def test_killed_at_fifty_points_it_sends_nothing_and_the_next_submission_works(
     assert any(left["state"] == "importing" for one in tries for left in one["left"])
 
 
-def test_an_import_without_a_writer_is_told_by_the_doctor_and_can_be_taken_over(
+def test_doctor_names_an_import_without_a_writer_and_it_can_be_taken_over(
     config, store_url, tmp_path
 ):
     with closing(Store(store_url)) as store:
@@ -96,7 +96,7 @@ def told(config):
     return [found for found in run_checks(load_settings(config, {})) if found.part == "imports"]
 
 
-def test_a_key_with_the_same_file_is_one_campaign_with_another_an_error(config, tmp_path):
+def test_a_key_used_again_finds_its_campaign_and_with_another_file_is_an_error(config, tmp_path):
     def submit(path, *options):
         return dispatcher(
             "campaign", "submit", str(path), "--text", "Hello", "--idempotency-key", "spring",
@@ -128,7 +128,7 @@ def test_without_a_key_the_same_content_needs_again(config, tmp_path):
 # --- Who is gone ------------------------------------------------------------------------------
 
 
-def test_a_process_that_ended_is_gone_and_this_one_is_not():
+def test_a_process_that_ended_is_gone_and_a_running_one_is_not():
     name = "from dispatcher.local import liveness; print(liveness.own_name())"
     ended = subprocess.run(
         [sys.executable, "-c", name], cwd=ROOT, capture_output=True, text=True, check=True
@@ -137,7 +137,7 @@ def test_a_process_that_ended_is_gone_and_this_one_is_not():
     assert not liveness.has_ended(liveness.own_process_name())
 
 
-def test_who_ran_elsewhere_may_run_still():
+def test_a_process_on_another_machine_may_still_run():
     boot, space, process = liveness.own_process_name().split(" ")
     other = f"{os.getpid()}-1"
     assert liveness.has_ended(f"{boot} {space} {other}")

@@ -138,7 +138,7 @@ def test_a_text_that_no_request_can_carry_is_a_rejected_row(store):
     assert "too long for a request" in rows(store, REJECT)[0].reason
 
 
-def test_a_campaign_of_which_nothing_can_be_sent_is_rejected_and_over(store):
+def test_a_campaign_without_a_valid_row_is_rejected_and_finished(store):
     campaign_id = submit(store, order("phone\n12\n13\n"))
     campaign = campaign_of(store, campaign_id)
     assert campaign.state == CampaignState.REJECTED
@@ -165,9 +165,7 @@ ABROAD = """phone,timezone
 
 
 @pytest.mark.parametrize("windows", [("09:00-18:00",), ()])
-def test_batches_are_planned_by_zone_also_where_windows_may_be_set_later_only(
-    sqlite_store, windows
-):
+def test_batches_are_planned_by_zone_even_without_windows(sqlite_store, windows):
     timing = Timing(windows=windows, zone=ZoneInfo("Asia/Kolkata"), in_recipients_zone=True)
     campaign_id = submit(sqlite_store, order(ABROAD, timing=timing))
     zones = {batch.zone for batch in rows(sqlite_store, BATCH)}
@@ -175,7 +173,7 @@ def test_batches_are_planned_by_zone_also_where_windows_may_be_set_later_only(
     assert set(orjson.loads(campaign_of(sqlite_store, campaign_id).zones)) == zones
 
 
-def test_who_may_be_in_zones_that_are_never_open_together_is_an_invalid_row(sqlite_store):
+def test_a_recipient_whose_possible_zones_are_never_all_open_is_an_invalid_row(sqlite_store):
     timing = Timing(windows=("09:00-18:00",), in_recipients_zone=True)
     campaign_id = submit(sqlite_store, order(ABROAD, timing=timing))
     assert campaign_of(sqlite_store, campaign_id).total == 3
@@ -183,7 +181,7 @@ def test_who_may_be_in_zones_that_are_never_open_together_is_an_invalid_row(sqli
     assert reasons == {
         3: "the windows are never open in all of the 11 time zones that the number may be in: "
         "give its own in a column `timezone`",
-        5: "column 'timezone' holds no time zone; write Asia/Kolkata or +05:30",
+        5: "column 'timezone' has no valid time zone; write Asia/Kolkata or +05:30",
     }
 
 
@@ -207,7 +205,7 @@ def test_a_fallback_whose_windows_open_in_no_recipients_zone_is_refused_by_name(
     assert everything(sqlite_store) == [[]] * 5
 
 
-def test_a_test_message_that_is_not_taken_in_time_does_not_leave_later(sqlite_store):
+def test_a_test_message_that_is_not_accepted_in_time_is_cancelled(sqlite_store):
     with ready(order()) as checked, pytest.raises(Refused, match=r"not accepted \(pending\)"):
         send_test_message(sqlite_store, checked, "Hello", "+919800000009", within_s=0)
     (test,) = rows(sqlite_store, CAMPAIGN)
@@ -285,7 +283,7 @@ def test_an_import_that_was_not_accepted_sends_nothing(store):
     assert campaign_of(store, imported.job.campaign_id).state == CampaignState.IMPORTING
 
 
-def test_a_no_leaves_nothing(store):
+def test_a_discarded_import_leaves_nothing(store):
     imported = import_only(store, order(MIXED, text="Dear {{name}}"))
     service.discard_import(store, imported.job)
     assert everything(store) == [[]] * 5
@@ -333,7 +331,7 @@ def expire(store, campaign_id):
         )
 
 
-def test_what_a_killed_import_left_is_discarded_by_the_next_of_the_same_content(store):
+def test_the_next_import_of_the_same_content_discards_what_a_killed_one_left(store):
     wanted = people(250)
     killed = import_only(store, order(wanted))
     with pytest.raises(Refused, match=f"right now, as campaign {killed.job.campaign_id}"):
@@ -344,7 +342,7 @@ def test_what_a_killed_import_left_is_discarded_by_the_next_of_the_same_content(
     assert len(rows(store, MESSAGE)) == 250
 
 
-def test_who_was_taken_over_can_neither_write_nor_accept_nor_discard(store):
+def test_an_import_that_was_taken_over_can_neither_write_nor_accept_nor_discard(store):
     killed = import_only(store, order(people(3)))
     expire(store, killed.job.campaign_id)
     with store.write() as conn:
@@ -411,7 +409,7 @@ def test_files_that_differ_only_far_from_the_beginning_are_not_the_same(store):
     assert already(store, order("phone,name\n9800000001,a\n" + padding + "9800000002,b\n")) is None
 
 
-def test_what_was_accepted_since_the_check_is_refused_at_the_import(store):
+def test_content_accepted_since_the_check_is_refused_at_the_import(store):
     """Two submissions check, then both import: the second must not send the same again."""
     with ready(order(people(3))) as one, ready(order(people(3))) as two:
         assert service.find_submitted(store, one) is None
@@ -423,7 +421,7 @@ def test_what_was_accepted_since_the_check_is_refused_at_the_import(store):
 
 
 @pytest.mark.parametrize("key", [None, "the key"])
-def test_of_submissions_that_race_one_is_accepted(store, key):
+def test_of_simultaneous_submissions_one_is_accepted(store, key):
     outcomes = []
     barrier = threading.Barrier(4)
 
@@ -477,7 +475,7 @@ def test_a_key_that_a_killed_import_holds_is_free_again_after_its_lease(store):
     assert [row.id for row in rows(store, CAMPAIGN)] == [campaign_id]
 
 
-def test_a_key_whose_campaign_appears_after_the_check_is_refused_in_words(store):
+def test_a_key_used_since_the_check_is_refused_with_its_campaign(store):
     with ready(order(people(3), idempotency_key="k")) as late:
         assert service.find_submitted(store, late) is None
         campaign_id = submit(store, order(people(3), idempotency_key="k"))

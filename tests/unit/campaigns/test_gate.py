@@ -97,7 +97,7 @@ TEATIME = at("04T17:00")
         pytest.param(replace(ALWAYS, expire_at=TEATIME), False, id="at the expiry"),
     ],
 )
-def test_what_the_provider_is_to_send_later_is_judged_by_the_time_at_which_it_does(wanted, is_open):
+def test_a_send_time_at_the_provider_must_be_inside_the_windows(wanted, is_open):
     wanted = replace(wanted, schedule_at=TEATIME)
     found = send_permission(ACCOUNT, wanted, None, NOON)
     assert (found.is_open, found.until) == (is_open, TEATIME)

@@ -95,11 +95,11 @@ def test_an_accounts_hours_name_the_kinds_that_have_their_own():
         (0.123456, "0.123 messages/s"),
     ],
 )
-def test_a_rate_is_told_in_the_unit_in_which_it_is_whole(per_second, words):
+def test_a_rate_is_shown_in_the_unit_in_which_it_is_whole(per_second, words):
     assert rate_in_words(per_second) == words
 
 
-def test_dates_that_are_over_are_named_by_the_clock_of_their_zone():
+def test_past_dates_are_shown_in_their_time_zone():
     stored = schedule("2026-12-24 09:00-10:00", "mon 09:00-10:00", blackouts=["2026-12-25"])
     wanted = replace(PLAIN, schedule=stored)
     assert past_dates(wanted, datetime(2026, 12, 24, 18, 29, tzinfo=UTC)) == []

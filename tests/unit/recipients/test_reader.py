@@ -44,7 +44,7 @@ def refusal(path, **options):
 # --- Rows -------------------------------------------------------------------------------------
 
 
-def test_rows_are_counted_from_one_after_the_header_and_blank_ones_are_none(write):
+def test_rows_are_counted_from_one_after_the_header_without_blank_ones(write):
     path = write("\n\nphone,name\n1,a\n\n , \n2,b\n,c\n3\n")
     assert read(path) == [
         Row(1, "1", ["1", "a"]),
@@ -119,7 +119,7 @@ def test_utf_8_that_becomes_something_else_is_refused_with_the_place(write, padd
     assert hint == "repair that place, or save it as CSV UTF-8 and try again"
 
 
-def test_a_character_across_two_chunks_is_no_error(write):
+def test_a_character_across_two_chunks_is_read(write):
     content = b"phone,name\n1," + b"x" * (1024 * 1024 - 14) + "é\n".encode()
     assert content[1024 * 1024 - 1 : 1024 * 1024 + 1] == "é".encode()
     with open_recipients(write(content)) as file:
@@ -131,7 +131,7 @@ def test_half_a_utf_16_character_at_the_end_is_refused(write):
     assert message.startswith("the file begins as UTF-16, but byte ")
 
 
-def test_bytes_that_are_no_text_at_all_are_refused(write):
+def test_bytes_that_are_not_text_are_refused(write):
     assert refusal(write(b"phone,name\n1,\x81\x8d\n"))[0] == (
         "the file is neither UTF-8 nor Windows-1252 text"
     )
@@ -234,7 +234,7 @@ def test_an_unknown_column_is_refused_with_the_nearest(write):
     )
 
 
-def test_a_column_that_stands_twice_is_refused(write):
+def test_a_column_name_used_twice_is_refused(write):
     message, hint = refusal(write("Phone,phone\n1,2\n"), column="PHONE")
     assert (message, hint) == ("2 columns are named 'PHONE'", "rename all but one of them")
     assert [row.phone for row in read(write("Phone,phone\n1,2\n"), column="phone")] == ["2"]

@@ -48,7 +48,7 @@ def test_values_arrive_in_the_text_as_they_were_typed(name):
     assert texts[4] == "Dear Zoë, see you in Kochi."
 
 
-def test_defaults_stand_in_and_formulas_are_text():
+def test_defaults_fill_empty_cells_and_formulas_are_text():
     texts = {number: text for number, _, _, text in outcomes("messy.csv", EXPECTED["text"])}
     assert texts[18] == "Dear US, see you in town."
     assert texts[23] == "Dear =1+1, see you in Pune."
