@@ -14,14 +14,14 @@ from dispatcher.errors import ConfigError
 if TYPE_CHECKING:
     from dispatcher.providers.base import Provider
 
-#: Provider name → `module:class` beside this file.
+#: Provider name → `module:class` in this package.
 _ADAPTERS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "thesmspoint": "thesmspoint:TheSMSPoint",
-        "smsnoc": "ultimate_sms:SMSNOC",
-        "standingtech": "ultimate_sms:StandingTech",
-        "ultimate_sms": "ultimate_sms:UltimateSMS",
-        "voip_communications": "voip_communications:VoipCommunications",
+        "thesmspoint": "thesmspoint.adapter:TheSMSPoint",
+        "smsnoc": "ultimate_sms.adapter:SMSNOC",
+        "standingtech": "ultimate_sms.adapter:StandingTech",
+        "ultimate_sms": "ultimate_sms.adapter:UltimateSMS",
+        "voip_communications": "voip_communications.adapter:VoipCommunications",
         "aoc_portal": "aoc_portal:AOCPortal",
     }
 )

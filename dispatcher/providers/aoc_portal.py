@@ -10,7 +10,14 @@ from typing import Any, Final
 import orjson
 
 from dispatcher.errors import ErrorKind, Refused
-from dispatcher.providers.answers import (
+from dispatcher.providers.base import (
+    Capabilities,
+    HeaderSecret,
+    Provider,
+    ProviderSettings,
+    StatusLookup,
+)
+from dispatcher.providers.shared.answers import (
     MAX_ID_LENGTH,
     check_status,
     read_entries,
@@ -19,16 +26,9 @@ from dispatcher.providers.answers import (
     refusal_error,
     unreadable_error,
 )
-from dispatcher.providers.base import (
-    Capabilities,
-    HeaderSecret,
-    Provider,
-    ProviderSettings,
-    StatusLookup,
-)
-from dispatcher.providers.matching import AskedNumbers, drop_shared_ids
-from dispatcher.providers.same_text import group_by_text
-from dispatcher.providers.words import error_texts
+from dispatcher.providers.shared.error_texts import error_texts
+from dispatcher.providers.shared.grouping import group_by_text
+from dispatcher.providers.shared.matching import AskedNumbers, drop_shared_ids
 from dispatcher.status import Encoding, Kind
 from dispatcher.types import (
     HttpRequest,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.answers import (
+from dispatcher.providers.shared.answers import (
     check_status,
     parse_or_none,
     read_amount,
@@ -19,13 +19,13 @@ from dispatcher.providers.answers import (
     retry_after_s,
     unreadable_error,
 )
-from dispatcher.providers.matching import (
+from dispatcher.providers.shared.error_texts import error_texts, one_line, redacted
+from dispatcher.providers.shared.matching import (
     AskedNumbers,
     AskedTargets,
     drop_shared_ids,
     keep_most_final,
 )
-from dispatcher.providers.words import error_texts, one_line, redacted
 from dispatcher.status import MessageState
 from dispatcher.types import DeliveryReport, PollTarget, RecipientResult
 from tests.providers.contract import answer, raw

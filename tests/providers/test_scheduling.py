@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dispatcher.campaigns.content import Content, resolve_content, try_request
 from dispatcher.errors import Refused
-from dispatcher.providers.scheduling import local_minute
+from dispatcher.providers.shared.scheduling import local_minute
 from dispatcher.status import Kind
 from dispatcher.types import Route
 from tests.providers.test_contract import adapter

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from dispatcher.errors import Refused
 from dispatcher.providers.base import RequestedRoute
-from dispatcher.providers.thesmspoint import TheSMSPoint, TheSMSPointSettings
+from dispatcher.providers.thesmspoint.adapter import TheSMSPoint, TheSMSPointSettings
 from dispatcher.status import Encoding, Kind
 from dispatcher.types import (
     Directory,

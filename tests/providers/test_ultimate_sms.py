@@ -10,7 +10,12 @@ from pydantic import ValidationError
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
 from dispatcher.providers.base import RequestedRoute
-from dispatcher.providers.ultimate_sms import SMSNOC, StandingTech, UltimateSMS, UltimateSMSSettings
+from dispatcher.providers.ultimate_sms.adapter import (
+    SMSNOC,
+    StandingTech,
+    UltimateSMS,
+    UltimateSMSSettings,
+)
 from dispatcher.status import Kind
 from dispatcher.types import Directory, PollRef, PollTarget, RecipientResult, Route
 from tests.providers.contract import answer

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from dispatcher.errors import Refused
 from dispatcher.policy.verdict import judge_answer
 from dispatcher.providers.base import RequestedRoute
-from dispatcher.providers.voip_communications import (
+from dispatcher.providers.voip_communications.adapter import (
     VoipCommunications,
     VoipCommunicationsSettings,
 )

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.policy.breaker import Breaker, has_credit_for
-from dispatcher.providers.answers import parse_or_none
 from dispatcher.providers.base import Provider
+from dispatcher.providers.shared.answers import parse_or_none
 from dispatcher.status import Kind
 from dispatcher.store import accounts, health
 from dispatcher.store.engine import store_now

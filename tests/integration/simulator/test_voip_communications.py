@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.voip_communications import (
+from dispatcher.providers.voip_communications.adapter import (
     VoipCommunications,
     VoipCommunicationsSettings,
 )

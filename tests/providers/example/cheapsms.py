@@ -5,13 +5,6 @@ from collections.abc import Iterator
 import orjson
 
 from dispatcher.errors import ErrorKind
-from dispatcher.providers.answers import (
-    check_status,
-    read_id,
-    read_json,
-    refusal_error,
-    unreadable_error,
-)
 from dispatcher.providers.base import (
     Capabilities,
     HeaderSecret,
@@ -19,8 +12,15 @@ from dispatcher.providers.base import (
     ProviderSettings,
     StatusLookup,
 )
-from dispatcher.providers.matching import AskedNumbers
-from dispatcher.providers.same_text import group_by_text
+from dispatcher.providers.shared.answers import (
+    check_status,
+    read_id,
+    read_json,
+    refusal_error,
+    unreadable_error,
+)
+from dispatcher.providers.shared.grouping import group_by_text
+from dispatcher.providers.shared.matching import AskedNumbers
 from dispatcher.types import (
     HttpRequest,
     HttpResponse,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.answers import (
+from dispatcher.providers.shared.answers import (
     check_status,
     read_amount,
     read_id,
@@ -17,12 +17,12 @@ from dispatcher.providers.answers import (
     refusal_error,
     unreadable_error,
 )
-from dispatcher.providers.matching import (
+from dispatcher.providers.shared.error_texts import error_texts, redacted
+from dispatcher.providers.shared.matching import (
     AskedNumbers,
     AskedTargets,
     drop_shared_ids,
 )
-from dispatcher.providers.words import error_texts, redacted
 from dispatcher.status import MessageState
 from dispatcher.types import (
     DeliveryReport,

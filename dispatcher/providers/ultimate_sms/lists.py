@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from dispatcher.providers.answers import read_amount, read_entries, read_id, unreadable_error
-from dispatcher.providers.matching import is_sender_name, read_msisdn
-from dispatcher.providers.ultimate_sms_answers import read_status, read_text
-from dispatcher.providers.words import one_line
+from dispatcher.providers.shared.answers import read_amount, read_entries, read_id, unreadable_error
+from dispatcher.providers.shared.error_texts import one_line
+from dispatcher.providers.shared.matching import is_sender_name, read_msisdn
+from dispatcher.providers.ultimate_sms.answers import read_status, read_text
 from dispatcher.types import Balance, ListedMessage, ListPage
 
 _INBOUND: Final = frozenset({"in", "inbound", "incoming", "received"})

@@ -13,7 +13,6 @@ from urllib.parse import quote
 import orjson
 
 from dispatcher.errors import ErrorKind, Refused
-from dispatcher.providers.answers import read_entries, read_id, unreadable_error
 from dispatcher.providers.base import (
     Capabilities,
     HeaderSecret,
@@ -22,10 +21,12 @@ from dispatcher.providers.base import (
     RequestedRoute,
     StatusLookup,
 )
-from dispatcher.providers.matching import AskedTargets, keep_most_final
-from dispatcher.providers.same_text import group_by_text
-from dispatcher.providers.scheduling import ZoneName, local_minute
-from dispatcher.providers.ultimate_sms_answers import (
+from dispatcher.providers.shared.answers import read_entries, read_id, unreadable_error
+from dispatcher.providers.shared.error_texts import one_line
+from dispatcher.providers.shared.grouping import group_by_text
+from dispatcher.providers.shared.matching import AskedTargets, keep_most_final
+from dispatcher.providers.shared.scheduling import ZoneName, local_minute
+from dispatcher.providers.ultimate_sms.answers import (
     accept_all_but_named,
     is_success,
     is_unknown_message,
@@ -34,8 +35,7 @@ from dispatcher.providers.ultimate_sms_answers import (
     read_results,
     ultimate_sms_refusal,
 )
-from dispatcher.providers.ultimate_sms_lists import read_balances, read_list_page
-from dispatcher.providers.words import one_line
+from dispatcher.providers.ultimate_sms.lists import read_balances, read_list_page
 from dispatcher.types import (
     Balance,
     DeliveryReport,

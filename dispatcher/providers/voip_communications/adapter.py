@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, SecretStr
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
-from dispatcher.providers.answers import check_status, read_entries, read_json
 from dispatcher.providers.base import (
     Capabilities,
     Provider,
@@ -19,15 +18,16 @@ from dispatcher.providers.base import (
     RequestedRoute,
     StatusLookup,
 )
-from dispatcher.providers.matching import read_msisdn
-from dispatcher.providers.same_text import group_by_text
-from dispatcher.providers.scheduling import ZoneName, local_minute
-from dispatcher.providers.voip_communications_answers import (
+from dispatcher.providers.shared.answers import check_status, read_entries, read_json
+from dispatcher.providers.shared.error_texts import one_line
+from dispatcher.providers.shared.grouping import group_by_text
+from dispatcher.providers.shared.matching import read_msisdn
+from dispatcher.providers.shared.scheduling import ZoneName, local_minute
+from dispatcher.providers.voip_communications.answers import (
     read_send_log,
     read_summary_entry,
     voip_refusal,
 )
-from dispatcher.providers.words import one_line
 from dispatcher.types import (
     Directory,
     HttpRequest,

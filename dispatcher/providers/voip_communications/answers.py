@@ -10,14 +10,19 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.answers import read_amount, read_id, refusal_error, unreadable_error
-from dispatcher.providers.matching import (
+from dispatcher.providers.shared.answers import (
+    read_amount,
+    read_id,
+    refusal_error,
+    unreadable_error,
+)
+from dispatcher.providers.shared.error_texts import error_texts, redacted
+from dispatcher.providers.shared.matching import (
     AskedNumbers,
     drop_shared_ids,
     is_sender_name,
     read_msisdn,
 )
-from dispatcher.providers.words import error_texts, redacted
 from dispatcher.status import MessageState
 from dispatcher.types import HttpResponse, ListedMessage, RecipientResult, SubmitOutcome
 

@@ -11,13 +11,6 @@ import orjson
 from pydantic import Field, field_validator
 
 from dispatcher.errors import Refused
-from dispatcher.providers.answers import (
-    MAX_ID_LENGTH,
-    read_amount,
-    read_entries,
-    read_id,
-    unreadable_error,
-)
 from dispatcher.providers.base import (
     Capabilities,
     HeaderSecret,
@@ -26,9 +19,17 @@ from dispatcher.providers.base import (
     RequestedRoute,
     StatusLookup,
 )
-from dispatcher.providers.directory import choose_route
-from dispatcher.providers.matching import AskedNumbers, AskedTargets, keep_most_final
-from dispatcher.providers.thesmspoint_answers import (
+from dispatcher.providers.shared.answers import (
+    MAX_ID_LENGTH,
+    read_amount,
+    read_entries,
+    read_id,
+    unreadable_error,
+)
+from dispatcher.providers.shared.directory import choose_route
+from dispatcher.providers.shared.error_texts import one_line
+from dispatcher.providers.shared.matching import AskedNumbers, AskedTargets, keep_most_final
+from dispatcher.providers.thesmspoint.answers import (
     is_success,
     is_zero,
     read_accepted,
@@ -38,7 +39,6 @@ from dispatcher.providers.thesmspoint_answers import (
     read_template,
     thesmspoint_refusal,
 )
-from dispatcher.providers.words import one_line
 from dispatcher.status import Kind
 from dispatcher.types import (
     Balance,

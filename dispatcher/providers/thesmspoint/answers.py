@@ -8,15 +8,15 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.answers import (
+from dispatcher.providers.shared.answers import (
     check_status,
     read_id,
     read_json,
     refusal_error,
     unreadable_error,
 )
-from dispatcher.providers.matching import AskedNumbers, AskedTargets, drop_shared_ids
-from dispatcher.providers.words import error_texts, one_line, redacted
+from dispatcher.providers.shared.error_texts import error_texts, one_line, redacted
+from dispatcher.providers.shared.matching import AskedNumbers, AskedTargets, drop_shared_ids
 from dispatcher.status import Kind, MessageState
 from dispatcher.types import DeliveryReport, HttpResponse, RecipientResult, SenderId, Template
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from dispatcher.errors import Refused
 from dispatcher.providers.base import RequestedRoute
-from dispatcher.providers.words import one_line
+from dispatcher.providers.shared.error_texts import one_line
 from dispatcher.status import Kind
 from dispatcher.types import Directory, Route, SenderId, Template
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import orjson
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.words import error_texts, redacted
+from dispatcher.providers.shared.error_texts import error_texts, redacted
 from dispatcher.types import HttpResponse
 
 T = TypeVar("T")

@@ -1,0 +1,1 @@
+"""The adapter of TheSMSPoint (India), API v1."""

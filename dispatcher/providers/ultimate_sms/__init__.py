@@ -1,0 +1,1 @@
+"""The adapter of Ultimate SMS servers (SMS NOC, StandingTech and others), API v3."""

@@ -1,0 +1,1 @@
+"""The adapter of voip-communications.net, API v2."""
