@@ -69,10 +69,18 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitRequest:
-    """One HTTP request that submits `recipients`, and nobody else."""
+    """One HTTP request that submits `recipients`, and nobody else.
+
+    Raises ValueError for another method than POST: HTTP clients repeat idempotent methods by
+    themselves when a kept connection breaks (RFC 9110, 9.2.2), and that would send twice.
+    """
 
     http: HttpRequest
     recipients: tuple[Recipient, ...]
+
+    def __post_init__(self) -> None:
+        if self.http.method != "POST":
+            raise ValueError(f"a submission must be a POST, not a {self.http.method}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The README's table of what providers can do, from their capabilities.
+"""The table in `dispatcher/providers/README.md` of what providers can do, from their capabilities.
 
 python -m tests.providers.feature_table     # writes it anew
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.providers.base import Capabilities, StatusLookup
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "dispatcher/providers/README.md"
 BEGIN, END = (
     "<!-- features: `python -m tests.providers.feature_table` -->\n",
     "<!-- /features -->\n",
@@ -75,5 +75,5 @@ def in_readme(readme: str) -> tuple[str, str, str]:
 if __name__ == "__main__":
     before, found, after = in_readme(README.read_text("utf-8"))
     if not after:
-        sys.exit("README.md has no place for the table")
+        sys.exit(f"{README} has no place for the table")
     README.write_text(before + BEGIN + table() + END + after, "utf-8")

@@ -1,4 +1,4 @@
-""" "Add a provider" in the README, followed for a made-up sixth one in a copy of this tree."""
+"""Follows "Add a provider" of the providers' README for a made-up one, in a copy of this tree."""
 
 import re
 import shutil
@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.providers.feature_table import README as README_FILE
 from tests.providers.feature_table import in_readme, table
 from tests.support.cli import clean_environment
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path(__file__).parent / "example"
-README = (ROOT / "README.md").read_text("utf-8")
+README = README_FILE.read_text("utf-8")
 
 
 def test_the_recipe_makes_a_provider_that_keeps_the_contract(tmp_path):

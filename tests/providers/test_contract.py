@@ -146,6 +146,54 @@ def test_a_request_shows_no_secret(name, case):
         assert not any(secret in shown for secret in provider.secrets)
 
 
+@pytest.mark.parametrize(("name", "case"), every("build"))
+def test_a_submission_carries_its_key_in_a_header_only(name, case):
+    provider = adapter(name)
+
+    for request in provider.submit_requests(case.batch):
+        elsewhere = f"{request.http.url} {request.http.body.decode()}"
+        assert not any(secret in elsewhere for secret in provider.secrets)
+        assert any(
+            secret in value
+            for secret in provider.secrets
+            for value in request.http.headers.values()
+        )
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "post"])
+def test_a_submission_that_an_http_client_would_repeat_cannot_be_built(method):
+    http = HttpRequest(method=method, url="https://sms.example.com")
+
+    with pytest.raises(ValueError, match=f"must be a POST, not a {method}"):
+        SubmitRequest(http=http, recipients=())
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_a_contact_list_campaign_is_a_post(name):
+    provider = adapter(name)
+    if provider.capabilities.contact_lists:
+        batch = cases_of(name).build[0].batch
+        assert provider.contact_list_request(batch, ["65c0ffee00001"]).method == "POST"
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_no_request_is_over_the_accounts_limits_and_no_recipient_is_in_two(name):
+    cls = provider_class(name)
+    texts = ["short", "π" * 200, '"\\' * 100, "a" * 900]
+    batch = replace(
+        cases_of(name).build[0].batch,
+        recipients=tuple(Recipient(i, 919810000000 + i, texts[i % 4]) for i in range(400)),
+    )
+    limits = {"max_recipients": 37, "max_request_bytes": 4096}
+    settings = adapter(name).settings.model_dump() | limits
+    built = list(cls(cls.settings_type.model_validate(settings)).submit_requests(batch))
+
+    assert max(len(request.recipients) for request in built) <= 37
+    assert max(len(request.http.body) for request in built) <= 4096
+    sent = [one.seq for request in built for one in request.recipients]
+    assert sorted(sent) == list(range(400))
+
+
 @pytest.mark.parametrize(("name", "case"), every("submit"))
 def test_an_answer_to_a_submission_means_what_the_document_says(name, case):
     provider = adapter(name)
