@@ -12,7 +12,7 @@ from math import inf
 from typing import Final
 
 from dispatcher.campaigns.gate import send_permission
-from dispatcher.outbound.transport import Departure, boottime_s
+from dispatcher.outbound.departure import Departure, boottime_s
 from dispatcher.policy.fair_queue import end_of_day
 from dispatcher.policy.pacing import DEADLINE_SLACK_S, LatenessGuard, seconds_to_start
 from dispatcher.store import attempts, batches

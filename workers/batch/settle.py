@@ -13,7 +13,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.transport import NotBegun
+from dispatcher.outbound.departure import NotBegun
 from dispatcher.policy.backoff import full_jitter, retry_delay
 from dispatcher.policy.breaker import BreakerPolicy, ProbeSignal, next_state, signal_of
 from dispatcher.policy.fair_queue import Unit

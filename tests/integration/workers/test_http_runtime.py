@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.transport import Departure, HttpClient, NotBegun, boottime_s
+from dispatcher.outbound.departure import Departure, NotBegun, boottime_s
+from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest, HttpResponse
 
 # By its path: importing the package makes the Celery app, which needs a configuration.
