@@ -66,7 +66,7 @@ class RateLimiter:
 
         limiter = RateLimiter(redis.Redis.from_url(url))
         bucket = Bucket(key="main:messages", cost=2000, per_second=500)
-        limiter.reserve([bucket], max_wait_s=5)      # at once; the next one waits 4 s
+        limiter.reserve_start([bucket], max_wait_s=5)      # at once; the next one waits 4 s
 
     A request of n recipients pays n / rate before the next may start, so the burst is one request.
     A changed rate holds from the next reservation on. A reservation not used is not given back.

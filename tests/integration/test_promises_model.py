@@ -35,7 +35,6 @@ from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
-from dispatcher.recovery.spill import PollSchedule, Settlement
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import (
     accounts,
@@ -51,6 +50,7 @@ from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.polls import Receipt
+from dispatcher.store.settlement import PollSchedule, Settlement
 from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, MESSAGE, SCHEDULER
 from dispatcher.types import Recipient
@@ -482,7 +482,7 @@ class Promises(RuleBasedStateMachine):
             polling=PollSchedule(first_s=10, for_s=3600) if polled else None,
         )
         with self.store.write() as conn:
-            answer.store(conn, self.now)
+            answer.apply_to(conn, self.now)
             if closes:
                 batch_endings.close_batch(
                     conn,

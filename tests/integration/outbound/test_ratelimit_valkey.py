@@ -34,7 +34,7 @@ def work(_):
     spans = []
     for _ in range(int(each)):
         before = time.monotonic()
-        answer = limiter.reserve([bucket], max_wait_s=1e6)
+        answer = limiter.reserve_start([bucket], max_wait_s=1e6)
         assert answer.granted
         spans.append((before + answer.wait_s, time.monotonic() + answer.wait_s))
     return spans

@@ -42,7 +42,7 @@ class Server:
     def post(self, body: bytes = b"{}") -> HttpRequest:
         return HttpRequest(
             method="POST",
-            url=f"{self.scheme}://localhost:{self.port}/send?to={NUMBER}",
+            url=f"{self.scheme}://localhost:{self.port}/api/out?to={NUMBER}",
             headers={"Authorization": f"Bearer {SECRET}"},
             body=body,
         )
@@ -146,7 +146,7 @@ def test_a_complete_answer_is_returned_whatever_its_status(run):
         assert (response.status, response.body) == (503, b"bad")
         assert response.headers == {"retry-after": "7", "x-a": "1, 2", "content-length": "3"}
         sent = bytes(server.received[0])
-        assert sent.startswith(f"POST /send?to={NUMBER} HTTP/1.1\r\n".encode())
+        assert sent.startswith(f"POST /api/out?to={NUMBER} HTTP/1.1\r\n".encode())
         assert sent.endswith(b"\r\n\r\nhello")
         assert f"Authorization: Bearer {SECRET}".encode() in sent
         assert b"User-Agent: sms-dispatcher/" in sent
@@ -761,5 +761,5 @@ def assert_safe(error: ProviderError, kind: ErrorKind) -> None:
 
     assert error.kind is kind
     shown = "".join(traceback.format_exception(error)) + str(error.hint)
-    for secret in (SECRET, NUMBER, "/send", "Bearer"):
+    for secret in (SECRET, NUMBER, "/api/out", "Bearer"):
         assert secret not in shown
