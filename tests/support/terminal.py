@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from tests.support.cli import ROOT
 
 #: A session without a terminal gets the first one that it opens.
-_CONTROLLED = (
-    "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
-)
+_CONTROLLED = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
 
 
 @dataclass(frozen=True)
