@@ -4,8 +4,11 @@ GCRA (ITU-T I.371) over the time up to which the store has the rates paid. The f
 gets the next free start.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from math import inf
-from typing import Final
+from typing import Final, Self
 
 #: A batch begins this long before its start, so that a slow commit does not delay the start. Not
 #: longer: a begun batch is sent even after a pause, and is in doubt after a kill.
@@ -21,6 +24,31 @@ DEADLINE_SLACK_S: Final = 15.0
 _IN_TIME_S: Final = 0.02
 #: Jitter of the lateness on a constantly overloaded machine.
 _JITTER_S: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """The store's time `now`, read between two instants of this process's own clock (seconds).
+
+    The answer may be late, so it was `now` at some instant from `asked_at` to `answered_at`. Starts
+    are counted from the later one and ends from the earlier one: neither then comes too soon or too
+    late.
+    """
+
+    now: datetime
+    asked_at: float
+    answered_at: float
+
+    @classmethod
+    def take(cls, store_clock: Callable[[], datetime], own_clock: Callable[[], float]) -> Self:
+        """Read the store's clock, and this process's before and after it."""
+        asked_at = own_clock()
+        now = store_clock()
+        return cls(now, asked_at, own_clock())
+
+    def locate_end(self, end: datetime) -> float:
+        """When `end` is reached by this process's clock; never too late."""
+        return self.asked_at + (end - self.now).total_seconds()
 
 
 def seconds_to_start(paid_for_s: float) -> float | None:

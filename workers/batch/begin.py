@@ -14,7 +14,12 @@ from typing import Final
 from dispatcher.campaigns.gate import send_permission
 from dispatcher.outbound.departure import Departure, boottime_s
 from dispatcher.policy.fair_queue import end_of_day
-from dispatcher.policy.pacing import DEADLINE_SLACK_S, LatenessGuard, seconds_to_start
+from dispatcher.policy.pacing import (
+    DEADLINE_SLACK_S,
+    ClockReading,
+    LatenessGuard,
+    seconds_to_start,
+)
 from dispatcher.store import attempts, batches
 from dispatcher.store.attempts import BeginConditions, BegunBatch
 from dispatcher.store.engine import store_now
@@ -51,7 +56,8 @@ def begin_batch(services: Services, batch: PreparedBatch) -> StartedBatch | floa
             # Its requests were chosen for another rate.
             batches.hand_back(conn, claim, not_before=None)
             return None
-        now, now_at = store_now(conn), boottime_s()
+        reading = ClockReading.take(partial(store_now, conn), boottime_s)
+        now, now_at = reading.now, reading.answered_at
         free_s = rates.seconds_until_free(locked, batch, now)
         start_s = seconds_to_start(free_s)
         if start_s is None:
@@ -71,9 +77,7 @@ def begin_batch(services: Services, batch: PreparedBatch) -> StartedBatch | floa
         begun = attempts.begin_attempts(conn, claim, seqs, locked=locked, terms=terms, now=now)
     if begun is None:
         return None
-    closes = inf
-    if begun.until is not None:
-        closes = now_at + (begun.until - begun.at).total_seconds()
+    closes = inf if begun.until is None else reading.locate_end(begun.until)
     paid_until = now_at + max(paid.values(), default=inf)
     guard = _lateness_guards[claim.account] if paid else None
     leaving = zip(offsets, rates.request_intervals_s(batch), strict=True)
