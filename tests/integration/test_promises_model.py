@@ -57,6 +57,7 @@ from dispatcher.types import Recipient
 from tests.support import stores
 from tests.support.oracle import HELD, Key, Oracle
 from tests.support.stores import LEASE, NOW, POLL, add_account, add_campaign
+from tests.support.transition_guard import install_guard
 
 #: Further examples, drawn anew, of the long edition.
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
@@ -713,6 +714,7 @@ def test_nobody_twice_and_nobody_lost_whatever_happens_in_whatever_order():
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         path = Path(folder, "store.db")
         upgrade_store(f"sqlite:///{path}")
+        install_guard(f"sqlite:///{path}")
         with (
             closing(Store(f"sqlite:///{path}")) as Promises.store,
             closing(Oracle(path, max_in_flight=ACCOUNT.max_in_flight)) as Promises.oracle,

@@ -24,6 +24,7 @@ from dispatcher.store.migrate import upgrade_store
 from tests.support import warm
 from tests.support.cli import Ended, clean_environment, dispatcher
 from tests.support.simulator import SimulatorProcess
+from tests.support.transition_guard import install_guard
 
 if TYPE_CHECKING:
     from tests.support.warm import Warm
@@ -119,7 +120,9 @@ class Stage:
         ]
         self.config.touch(mode=0o600)
         self.config.write_text("".join(lines), encoding="utf-8")
-        upgrade_store(self.store.url.render_as_string(hide_password=False))
+        url = self.store.url.render_as_string(hide_password=False)
+        upgrade_store(url)
+        install_guard(url)
 
     @property
     def config(self) -> Path:
