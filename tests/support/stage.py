@@ -85,6 +85,7 @@ class Stage:
         store_url: str | None,
         broker: EmbeddedBroker | None,
         command: Callable[..., Ended] = dispatcher,
+        is_guarded: bool = True,
     ) -> None:
         self.folder = folder
         self.provider = provider
@@ -122,7 +123,8 @@ class Stage:
         self.config.write_text("".join(lines), encoding="utf-8")
         url = self.store.url.render_as_string(hide_password=False)
         upgrade_store(url)
-        install_guard(url)
+        if is_guarded:
+            install_guard(url)
 
     @property
     def config(self) -> Path:
@@ -274,11 +276,13 @@ def stage(
     simulator: Sequence[str] = (),
     scale: float = 100,
     command: Callable[..., Ended] = dispatcher,
+    is_guarded: bool = True,
 ) -> Iterator[Stage]:
     """A stage; everything of it ends with the block.
 
     With `own_broker` none is started: `dispatcher up` brings its own. `simulator` are options of
-    the simulator; by default every message gets a receipt, within a third of a second.
+    the simulator; by default every message gets a receipt, within a third of a second. The guard of
+    the transition tables costs time: a benchmark goes without it.
     """
     with ExitStack() as stack:
         # In /tmp, since the path of a socket is limited to about a hundred bytes.
@@ -296,6 +300,7 @@ def stage(
             store_url=store_url,
             broker=broker,
             command=command,
+            is_guarded=is_guarded,
         )
         stack.callback(ours.close)
         yield ours
