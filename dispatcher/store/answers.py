@@ -3,7 +3,7 @@
 Those that come after their batch was judged lost count as far as nothing went on without them.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Integer,
+    SmallInteger,
     Text,
     Update,
     bindparam,
@@ -31,12 +32,20 @@ from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import doubt_columns
 from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, MESSAGE
-from dispatcher.store.transitions import has_state, may_become
 
 # Made once: each stands in the way of every other writer for as long as it takes to make.
+_CLOSE = (
+    update(ATTEMPT)
+    .where(ATTEMPT.c.id == bindparam("attempt"))
+    .values(
+        outcome=bindparam("said"), ended_at=bindparam("at"), job_id=bindparam("job"),
+        error_code=bindparam("code"), error=bindparam("words"), poll_at=bindparam("first_at"),
+        poll_until=bindparam("until"),
+    )
+)  # fmt: skip
 _STILL_OPEN = select(ATTEMPT.c.id).where(
     ATTEMPT.c.id.in_(bindparam("attempts", expanding=True)),
-    has_state(AttemptOutcome.OPEN),
+    ATTEMPT.c.outcome == AttemptOutcome.OPEN,
 )
 _OUTCOME = select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == bindparam("attempt"))
 _COUNT = (
@@ -169,15 +178,15 @@ def _accept_messages(
     entries = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.accepted]
     if not entries:
         return Counter()
-    statement, given = _accept_stmt(conn.dialect.name, old, is_one=len(answers) == 1)
-    done = conn.execute(statement, held.bound | given.to_parameters(entries))
+    taking, given = _accept_stmt(conn.dialect.name, is_one=len(answers) == 1)
+    done = conn.execute(taking, {**held.bound, **given.to_parameters(entries), "taken_from": old})
     if len(answers) == 1:
         return Counter({answers[0].attempt_id: done.rowcount})
     return Counter(done.scalars())
 
 
 @cache
-def _accept_stmt(dialect: str, old: MessageState, *, is_one: bool) -> tuple[Any, TableParameter]:
+def _accept_stmt(dialect: str, *, is_one: bool) -> tuple[Any, TableParameter]:
     """Acceptances; they return whose they were, unless all are of one attempt.
 
     That one often has thousands of messages, whose rows nobody has to look at then.
@@ -196,7 +205,7 @@ def _accept_stmt(dialect: str, old: MessageState, *, is_one: bool) -> tuple[Any,
             MESSAGES_OF_CLAIM,
             MESSAGE.c.seq == new.seq,
             MESSAGE.c.attempt_id == new.attempt,
-            may_become(MessageState.SUBMITTED, only_from={old}),
+            MESSAGE.c.state == bindparam("taken_from"),
         )
         .values(
             state=MessageState.SUBMITTED,
@@ -219,13 +228,13 @@ def _mark_messages(
     """Move pending messages (seq, code, reason, attempt) into `state`; how many."""
     if not entries:
         return 0
-    statement, given = _mark_stmt(conn.dialect.name, state)
-    parameters = held.bound | given.to_parameters(entries) | {"final": final_at}
-    return conn.execute(statement, parameters).rowcount
+    marking, given = _mark_stmt(conn.dialect.name)
+    new = {"into": state, "final": final_at}
+    return conn.execute(marking, {**held.bound, **given.to_parameters(entries), **new}).rowcount
 
 
 @cache
-def _mark_stmt(dialect: str, state: MessageState) -> tuple[Update, TableParameter]:
+def _mark_stmt(dialect: str) -> tuple[Update, TableParameter]:
     given = TableParameter(
         dialect,
         [("seq", Integer()), ("code", Text()), ("reason", Text()), ("attempt", BigInteger())],
@@ -237,10 +246,10 @@ def _mark_stmt(dialect: str, state: MessageState) -> tuple[Update, TableParamete
             MESSAGES_OF_CLAIM,
             MESSAGE.c.seq == new.seq,
             MESSAGE.c.attempt_id == new.attempt,
-            may_become(state, only_from={MessageState.PENDING}),
+            MESSAGE.c.state == MessageState.PENDING,
         )
         .values(
-            state=state,
+            state=bindparam("into", type_=SmallInteger()),
             error_code=new.code,
             error=new.reason,
             final_at=bindparam("final", type_=UtcTime()),
@@ -253,12 +262,13 @@ def _close_attempts(
     conn: Connection, answers: Sequence[JudgedAnswer], accepted: Counter[int], now: datetime
 ) -> None:
     """Write down what came of them; what one accepted is polled."""
-    given: defaultdict[AttemptOutcome, list[dict[str, Any]]] = defaultdict(list)
+    given = []
     for attempt_id, verdict, plan in answers:
         poll = plan if accepted[attempt_id] else None
-        given[verdict.outcome].append(
+        given.append(
             {
                 "attempt": attempt_id,
+                "said": verdict.outcome,
                 "at": now,
                 "job": verdict.job_id,
                 "code": verdict.error_code,
@@ -267,21 +277,8 @@ def _close_attempts(
                 "until": poll.until if poll else None,
             }
         )
-    for outcome, rows in given.items():
-        conn.execute(_close_stmt(outcome), single_or_many(rows))
-
-
-@cache
-def _close_stmt(outcome: AttemptOutcome) -> Update:
-    return (
-        update(ATTEMPT)
-        .where(ATTEMPT.c.id == bindparam("attempt"), may_become(outcome))
-        .values(
-            outcome=outcome, ended_at=bindparam("at"), job_id=bindparam("job"),
-            error_code=bindparam("code"), error=bindparam("words"),
-            poll_at=bindparam("first_at"), poll_until=bindparam("until"),
-        )
-    )  # fmt: skip
+    if given:
+        conn.execute(_CLOSE, single_or_many(given))
 
 
 def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:

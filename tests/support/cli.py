@@ -2,9 +2,11 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 from tests.support import warm
 
@@ -50,3 +52,16 @@ def in_process(*args: str, folder: Path, env: Mapping[str, str] | None = None) -
     given = {"HOME": str(folder), **(env or {})}
     ended = CliRunner().invoke(cli, args, env=given, catch_exceptions=False)
     return Ended(ended.exit_code, ended.stdout, ended.stderr)
+
+
+def every_command(
+    group: click.Group, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command below a group, imported, with its way from the top."""
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        _, command, _ = group.resolve_command(ctx, [name])
+        if isinstance(command, click.Group):
+            yield from every_command(command, (*path, name))
+        else:
+            yield (*path, name), command

@@ -14,7 +14,7 @@ from tests.support.cli import ROOT
 
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 MANIFESTS = sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))
-#: What an account's default timeout needs, and what stands in README for longer ones.
+#: What an account's default timeout needs; deploy/README.md says what longer ones need.
 NEEDED_S = ProviderSettings.model_fields["timeout_s"].default + 15
 
 
@@ -35,6 +35,14 @@ def test_every_way_to_run_a_worker_gives_it_its_timeout_and_15_seconds_to_end():
         systemd["Service"]["TimeoutStopSec"],
     ]
     assert [grace for grace in graces if int(grace) < NEEDED_S] == []
+
+
+def test_the_page_says_from_which_timeout_on_the_grace_is_too_short():
+    page = (ROOT / "deploy/README.md").read_text("utf-8")
+    (grace,) = re.findall(r"stop grace is (\d+) s", page)
+    (longest,) = re.findall(r"`timeout_s` is over (\d+)", page)
+    assert int(grace) == int(longest) + 15
+    assert f"stop_grace_period: {grace}s" in (ROOT / "docker-compose.yml").read_text()
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
