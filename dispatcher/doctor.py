@@ -14,7 +14,7 @@ from dispatcher.local.celery import threads_needed
 from dispatcher.policy.breaker import wait_reason
 from dispatcher.recovery.spill import open_spill
 from dispatcher.recovery.witness import RollbackGuard
-from dispatcher.store import accounts, imports, scheduler
+from dispatcher.store import accounts, corrections, imports, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import current_revision, revision_problem
 from dispatcher.store.table_values import AnyRow
@@ -185,6 +185,6 @@ def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:
 
 def _list_corrections(store: Store) -> Iterator[CheckResult]:
     with store.read() as conn:
-        made = scheduler.load_corrections(conn)
-    for what, count in sorted(made.items()):
-        yield CheckResult(part="sweep", ok=True, what=f"{count} × {what}")
+        made = corrections.load_corrections(conn)
+    for correction, count in made.items():
+        yield CheckResult(part="sweep", ok=True, what=f"{count} × {correction.label}")

@@ -1,25 +1,27 @@
-"""The sweep: what crashes, lost messages and lost workers left behind is put right."""
+"""The sweep: repairs what crashes, lost messages and lost workers left behind."""
 
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from dispatcher.store import batches, scheduler
+from dispatcher.store import batches
 from dispatcher.store.batches import Ticket
+from dispatcher.store.corrections import Correction, count_corrections
 
 
 def sweep_batches(
     conn: Connection, *, now: datetime, judge_after: datetime, requeue_after_s: float
 ) -> list[Ticket]:
-    """Judge leases that ran out (not before `judge_after`) and find queued work nobody claimed.
+    """End leases that ran out, and queue batches again that nobody has claimed.
 
-    Every correction is counted. The tickets are to be published again after the commit.
+    Leases are judged from `judge_after` on only. Every correction is counted. Publish the returned
+    tickets after the commit.
     """
-    made: dict[str, int] = {}
+    made: dict[Correction, int] = {}
     if now >= judge_after:
-        made["lease of a claimed batch ran out"] = batches.release_expired_claims(conn, now)
-        made["lease of a submitting batch ran out"] = batches.doubt_expired_submissions(conn, now)
+        made[Correction.CLAIM_LEASE_EXPIRED] = batches.release_expired_claims(conn, now)
+        made[Correction.SUBMISSION_LEASE_EXPIRED] = batches.doubt_expired_submissions(conn, now)
     unclaimed = batches.reissue_tickets(conn, now - timedelta(seconds=requeue_after_s), now)
-    made["queued batch was not claimed"] = len(unclaimed)
-    scheduler.count_corrections(conn, made)
+    made[Correction.BATCH_NOT_CLAIMED] = len(unclaimed)
+    count_corrections(conn, made)
     return unclaimed

@@ -22,8 +22,9 @@ from sqlalchemy import (
 )
 
 from dispatcher.status import MessageState
-from dispatcher.store import costs, scheduler
+from dispatcher.store import costs
 from dispatcher.store.column_types import Money
+from dispatcher.store.corrections import Correction, count_corrections
 from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.table_values import AnyRow, ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
@@ -125,7 +126,7 @@ def lease_due_polls(
         if out_of[row.account] <= most(row.account):
             ids.append(row.id)
             lost += row.poll_lease_until is not None
-    scheduler.count_corrections(conn, {"poll was not answered": lost})
+    count_corrections(conn, {Correction.POLL_NOT_ANSWERED: lost})
     if not ids:
         return []
     rows = conn.execute(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import orjson
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from dispatcher.store import batches
@@ -30,7 +29,7 @@ def begin_tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | 
     """
     row = conn.execute(_LOCKED).one_or_none()
     if row is None:
-        insert_or_ignore(conn, SCHEDULER, _FIRST)
+        ensure_scheduler_row(conn)
         row = conn.execute(_LOCKED).one()
     if row.ticked_at is not None and now - _TICK_GAP < row.ticked_at <= now:
         return None
@@ -49,29 +48,9 @@ def last_tick_at(conn: Connection) -> datetime | None:
     return ticked
 
 
-def count_corrections(conn: Connection, made: dict[str, int]) -> None:
-    """Add what a sweep had to correct, by name: a leak shows as a growing count."""
-    if not any(made.values()):
-        return
+def ensure_scheduler_row(conn: Connection) -> None:
+    """Insert the scheduler's row if it does not exist yet."""
     insert_or_ignore(conn, SCHEDULER, _FIRST)
-    stored = orjson.loads(
-        conn.execute(select(SCHEDULER.c.corrections).where(SCHEDULER.c.id == 1)).scalar_one()
-    )
-    for name, count in made.items():
-        if count:
-            stored[name] = stored.get(name, 0) + count
-    conn.execute(
-        update(SCHEDULER)
-        .where(SCHEDULER.c.id == 1)
-        .values(corrections=orjson.dumps(stored).decode())
-    )
-
-
-def load_corrections(conn: Connection) -> dict[str, int]:
-    """What the sweeps have corrected so far, by name."""
-    stored = conn.execute(select(SCHEDULER.c.corrections)).scalar_one_or_none()
-    counts: dict[str, int] = orjson.loads(stored) if stored else {}
-    return counts
 
 
 def record_heartbeat(conn: Connection, worker: str, concurrency: int, now: datetime) -> None:

@@ -23,7 +23,7 @@ from celery import Celery
 
 from dispatcher.campaigns.view import CampaignView
 from dispatcher.local import children
-from dispatcher.store import scheduler
+from dispatcher.store.corrections import load_corrections
 from dispatcher.store.tables import ATTEMPT
 from tests.support import warm
 from tests.support.cli import clean_environment
@@ -148,7 +148,7 @@ def test_a_deploy_in_mid_campaign_leaves_nothing_in_doubt_and_nobody_twice():
         assert deploys >= 2
         assert_nobody_twice_or_in_doubt(campaign, count)
         with ours.store.read() as conn:
-            lost = [what for what in scheduler.load_corrections(conn) if "lease" in what]
+            lost = [what for what in load_corrections(conn) if "lease" in what]
         assert lost == []
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from dispatcher.config.settings import WorkerSettings
 from dispatcher.status import IN_FLIGHT
-from dispatcher.store import scheduler
+from dispatcher.store.corrections import load_corrections
 from dispatcher.store.tables import BATCH
 from tests.support.cli import in_process
 from tests.support.stage import Stage, stage, wait_for
@@ -69,7 +69,7 @@ def measure(count: int, *, deploys: bool) -> Measured:
         ledger, counts = ours.provider.ledger(), campaign.counts
         at = [entry["at"] for entry in ledger]
         with ours.store.read() as conn:
-            lost = sum(n for what, n in scheduler.load_corrections(conn).items() if "lease" in what)
+            lost = sum(n for what, n in load_corrections(conn).items() if "lease" in what)
         return Measured(
             seconds=max(at) - min(at),
             deploys=done,

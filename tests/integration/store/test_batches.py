@@ -2,12 +2,14 @@
 
 import threading
 
+import orjson
 import pytest
 
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import batch_endings, batches, scheduler
-from dispatcher.store.tables import BATCH
+from dispatcher.store.corrections import Correction, count_corrections, load_corrections
+from dispatcher.store.tables import BATCH, SCHEDULER
 from tests.support.stores import (
     LEASE,
     NOW,
@@ -27,6 +29,8 @@ from tests.support.stores import (
     submitting,
     verdict,
 )
+
+CLAIM, SUBMISSION = Correction.CLAIM_LEASE_EXPIRED, Correction.SUBMISSION_LEASE_EXPIRED
 
 
 def hand_back(store, held, **values):
@@ -49,7 +53,7 @@ def swept(store, *, now=NOW, judge_after=NOW, requeue_after_s=3600):
 
 def corrections(store):
     with store.read() as conn:
-        return scheduler.load_corrections(conn)
+        return load_corrections(conn)
 
 
 # --- Claim ------------------------------------------------------------------------------------
@@ -185,7 +189,7 @@ def test_a_claim_whose_lease_ran_out_is_pending_again_and_its_holder_has_lost(st
     assert (batch.state, batch.lease_until) == (BatchState.PENDING, None)
     assert begin(store, held) is None
     assert states(store) == ["pending"] * 3
-    assert corrections(store) == {"lease of a claimed batch ran out": 1}
+    assert corrections(store) == {CLAIM: 1}
 
 
 def test_a_lost_submission_leaves_doubt_for_all_that_its_request_carried(store):
@@ -196,7 +200,7 @@ def test_a_lost_submission_leaves_doubt_for_all_that_its_request_carried(store):
     assert batch_of(store, held.id).state == BatchState.SETTLED
     assert batch_of(store, held.id).error == batches.LOST
     assert attempt_of(store, attempt).outcome == AttemptOutcome.DOUBTFUL
-    assert corrections(store) == {"lease of a submitting batch ran out": 1}
+    assert corrections(store) == {SUBMISSION: 1}
 
 
 def test_doubt_takes_exactly_the_messages_of_open_attempts(store):
@@ -246,7 +250,7 @@ def test_a_ticket_that_redis_lost_is_found_again_with_the_same_fence(store):
     assert swept(store, now=later(30), requeue_after_s=30) == []
     assert swept(store, now=later(31), requeue_after_s=30) == [lost]
     assert swept(store, now=later(32), requeue_after_s=30) == []
-    assert corrections(store) == {"queued batch was not claimed": 1}
+    assert corrections(store) == {Correction.BATCH_NOT_CLAIMED: 1}
     assert claim(store, lost) is not None
 
 
@@ -288,7 +292,7 @@ def test_leases_are_judged_a_lease_after_the_scheduler_was_away(store, ticks, ju
 def test_the_last_tick_is_known_and_none_where_there_was_none(store):
     with store.read() as conn:
         assert scheduler.last_tick_at(conn) is None
-        assert scheduler.load_corrections(conn) == {}
+        assert load_corrections(conn) == {}
     tick(store, NOW)
     with store.read() as conn:
         assert scheduler.last_tick_at(conn) == NOW
@@ -308,9 +312,22 @@ def test_of_many_ticks_at_the_same_time_one_is_taken(store):
 def test_corrections_add_up(store):
     tick(store, NOW)
     with store.write() as conn:
-        scheduler.count_corrections(conn, {"a": 2, "b": 0})
-        scheduler.count_corrections(conn, {"a": 1, "c": 3})
-    assert corrections(store) == {"a": 3, "c": 3}
+        count_corrections(conn, {CLAIM: 2, SUBMISSION: 0})
+        count_corrections(conn, {CLAIM: 1, Correction.BATCH_NOT_CLAIMED: 3})
+    assert corrections(store) == {CLAIM: 3, Correction.BATCH_NOT_CLAIMED: 3}
+
+
+def test_corrections_stored_as_sentences_are_read_and_added_to(store):
+    tick(store, NOW)
+    old = {"lease of a claimed batch ran out": 2, "from a later version": 5}
+    with store.write() as conn:
+        change(conn, SCHEDULER, SCHEDULER.c.id == 1, corrections=orjson.dumps(old).decode())
+    assert corrections(store) == {CLAIM: 2}
+    with store.write() as conn:
+        count_corrections(conn, {CLAIM: 1})
+    assert corrections(store) == {CLAIM: 3}
+    (row,) = rows(store, SCHEDULER)
+    assert orjson.loads(row.corrections) == {"claim_lease_expired": 3, "from a later version": 5}
 
 
 def test_workers_are_listed_while_they_are_seen(store):

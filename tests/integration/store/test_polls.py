@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from dispatcher.status import MessageState
-from dispatcher.store import polls, scheduler
+from dispatcher.store import polls
+from dispatcher.store.corrections import Correction, load_corrections
 from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from tests.support.stores import (
@@ -114,7 +115,7 @@ def test_a_poll_that_nobody_settles_is_released_again_with_a_new_ticket(store, a
     assert {t.id for t in again} == {t.id for t in first}
     assert all(t.polls == 2 for t in again)
     with store.read() as conn:
-        assert scheduler.load_corrections(conn) == {"poll was not answered": 5}
+        assert load_corrections(conn) == {Correction.POLL_NOT_ANSWERED: 5}
 
 
 def test_racing_releases_keep_the_limit_and_hand_out_nothing_twice(store):
