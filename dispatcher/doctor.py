@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from dispatcher.campaigns.view import SCHEDULER_SILENT_S, scheduler_silence_s
@@ -11,13 +11,12 @@ from dispatcher.config.settings import Settings
 from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker
 from dispatcher.local.celery import threads_needed
-from dispatcher.policy.breaker import wait_reason
+from dispatcher.policy.breaker import describe_outage, wait_reason
 from dispatcher.recovery.spill import open_spill
 from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.store import accounts, corrections, imports, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import current_revision, revision_problem
-from dispatcher.store.table_values import AnyRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,24 +151,17 @@ def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
         now = store_now(conn)
     for name in settings.accounts:
         row = known.get(name)
-        if row is not None and row.paused_by is not None:
-            what = f"{name} is paused ({row.paused_by}): {row.pause_reason}"
-            remedy = f"put it right, then `dispatcher account resume {name}`"
-            yield CheckResult(
-                part="accounts", ok=False, what=_with_wait_reason(what, row, now), remedy=remedy
-            )
-        elif row is not None and row.breaker is not None:
-            what = f"{name} fails since {row.breaker_at:%H:%M} UTC: {row.breaker_reason}"
-            remedy = "nothing, once its provider is back: it goes on by itself"
-            yield CheckResult(
-                part="accounts", ok=False, what=_with_wait_reason(what, row, now), remedy=remedy
-            )
-        else:
+        outage = describe_outage(row) if row is not None else None
+        if row is None or outage is None:
             yield CheckResult(part="accounts", ok=True, what=f"{name} is open")
-
-
-def _with_wait_reason(what: str, account: AnyRow, now: datetime) -> str:
-    return f"{what}; it waits for {wait_reason(account, now)}"
+            continue
+        what = f"{outage}; it waits for {wait_reason(row, now)}"
+        remedy = (
+            f"fix the cause, then run `dispatcher account resume {name}`"
+            if row.paused_by is not None
+            else "nothing: it goes on by itself when its provider is back"
+        )
+        yield CheckResult(part="accounts", ok=False, what=what, remedy=remedy)
 
 
 def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:

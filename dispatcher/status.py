@@ -1,11 +1,13 @@
-"""The states of campaigns, batches, messages, attempts, and what may follow what: one table each.
+"""The states of campaigns, batches, messages and attempts, and which state may follow which.
 
-The store applies the tables as compare-and-set; nothing else decides what may follow what.
+One table each. The store's statements take from them which rows they may change
+(`store/transitions.py`); nothing else decides what may follow what.
 """
 
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar, cast
 
 
 class CampaignState(StrEnum):
@@ -145,9 +147,9 @@ CAMPAIGN_TRANSITIONS: Final = MappingProxyType(
         _C.IMPORTING: frozenset({_C.SCHEDULED, _C.REJECTED}),
         _C.SCHEDULED: frozenset({_C.RUNNING, _C.PAUSED, _C.CANCELLED}),
         _C.RUNNING: frozenset({_C.PAUSED, _C.FINISHED, _C.CANCELLED}),
-        # Finished: what was left has lapsed meanwhile.
-        _C.PAUSED: frozenset({_C.RUNNING, _C.SCHEDULED, _C.CANCELLED, _C.FINISHED}),
-        # Messages that failed are tried again, or a doubt was ended by submitting again.
+        # Scheduled: resumed, and started by the next tick. Finished: what was left has lapsed.
+        _C.PAUSED: frozenset({_C.SCHEDULED, _C.CANCELLED, _C.FINISHED}),
+        # Failed messages are tried again, or a doubt ended with messages to be submitted again.
         _C.FINISHED: frozenset({_C.SCHEDULED}),
         _C.CANCELLED: frozenset[CampaignState](),
         _C.REJECTED: frozenset[CampaignState](),
@@ -157,11 +159,13 @@ CAMPAIGN_TRANSITIONS: Final = MappingProxyType(
 _B = BatchState
 BATCH_TRANSITIONS: Final = MappingProxyType(
     {
+        # Settled without a request: its messages lapsed, failed when they moved to a fallback
+        # account, or are in doubt because the store was restored from a backup.
         _B.PENDING: frozenset({_B.QUEUED, _B.CANCELLED, _B.REPLACED, _B.SETTLED}),
-        _B.QUEUED: frozenset({_B.CLAIMED, _B.PENDING, _B.CANCELLED, _B.REPLACED}),
+        _B.QUEUED: frozenset({_B.CLAIMED, _B.PENDING, _B.CANCELLED, _B.REPLACED, _B.SETTLED}),
         _B.CLAIMED: frozenset({_B.SUBMITTING, _B.PENDING, _B.SETTLED, _B.CANCELLED}),
         _B.SUBMITTING: frozenset({_B.PENDING, _B.SETTLED, _B.CANCELLED}),
-        # A person's decision on doubt, or a proof of absence, gives a settled batch work again.
+        # A person's decision on doubt, a retry, or a proof of absence gives it messages again.
         _B.SETTLED: frozenset({_B.PENDING}),
         _B.CANCELLED: frozenset[BatchState](),
         _B.REPLACED: frozenset[BatchState](),
@@ -197,15 +201,44 @@ MESSAGE_TRANSITIONS: Final = MappingProxyType(
     }
 )
 
-#: Batches that occupy one of their account's `max_in_flight` places.
+_A = AttemptOutcome
+ATTEMPT_TRANSITIONS: Final = MappingProxyType(
+    {
+        _A.OPEN: frozenset({_A.ANSWERED, _A.REFUSED, _A.DOUBTFUL, _A.NOT_SENT}),
+        # A late acceptance, or the word of the worker that no byte has left.
+        _A.DOUBTFUL: frozenset({_A.ANSWERED, _A.NOT_SENT}),
+        _A.ANSWERED: frozenset[AttemptOutcome](),
+        _A.REFUSED: frozenset[AttemptOutcome](),
+        _A.NOT_SENT: frozenset[AttemptOutcome](),
+    }
+)
+
+#: Batches that occupy one of their account's `max_in_flight` slots.
 IN_FLIGHT: Final = frozenset({_B.QUEUED, _B.CLAIMED, _B.SUBMITTING})
+#: Batches that no worker holds: people and rules may change them.
+UNCLAIMED: Final = frozenset({_B.PENDING, _B.QUEUED})
+#: Batches that a worker holds under a lease.
+HELD: Final = frozenset({_B.CLAIMED, _B.SUBMITTING})
+
+_TABLES: Final[Mapping[type[object], object]] = {
+    CampaignState: CAMPAIGN_TRANSITIONS,
+    BatchState: BATCH_TRANSITIONS,
+    MessageState: MESSAGE_TRANSITIONS,
+    AttemptOutcome: ATTEMPT_TRANSITIONS,
+}
+State = TypeVar("State", CampaignState, BatchState, MessageState, AttemptOutcome)
 
 
-def may_follow(old: MessageState, new: MessageState) -> bool:
-    """Whether a message in state `old` may be put into state `new`."""
-    return new in MESSAGE_TRANSITIONS[old]
+def transitions_of(state: State) -> Mapping[State, frozenset[State]]:
+    """The table of the kind of `state`: what may follow each of its states."""
+    return cast("Mapping[State, frozenset[State]]", _TABLES[type(state)])
 
 
-def predecessors(new: MessageState) -> frozenset[MessageState]:
-    """The states from which a message may come to `new`: the store's compare-and-set."""
-    return frozenset(old for old, allowed in MESSAGE_TRANSITIONS.items() if new in allowed)
+def may_follow(old: State, new: State) -> bool:
+    """Whether what is in state `old` may be put into state `new`."""
+    return new in transitions_of(old)[old]
+
+
+def predecessors(new: State) -> frozenset[State]:
+    """The states that may be followed by `new`: what the store compares before it sets `new`."""
+    return frozenset(old for old, allowed in transitions_of(new).items() if new in allowed)

@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 
 from dispatcher.local.celery import threads_needed
 from workers.log_filter import DedupFilter, log_expected_errors
-from workers.settings import get_broker_url, settings
+from workers.settings import get_broker_url, get_settings
 
 if TYPE_CHECKING:
     from dispatcher.store.batches import Ticket
@@ -72,7 +72,7 @@ app.conf.update(
         "health_check_interval": _BROKER_TIMEOUT_S,
     },
     worker_pool="threads",
-    worker_concurrency=threads_needed(settings()),
+    worker_concurrency=threads_needed(get_settings()),
     worker_prefetch_multiplier=1,
     worker_send_task_events=True,
     worker_soft_shutdown_timeout=0,
@@ -90,7 +90,7 @@ app.conf.update(
         Queue(SCHEDULER_QUEUE),
         Queue(POLL_QUEUE),
         Queue(RECONCILE_QUEUE),
-        *(Queue(submit_queue(name)) for name in settings().accounts),
+        *(Queue(submit_queue(name)) for name in get_settings().accounts),
     ],
     beat_schedule={
         "tick": {

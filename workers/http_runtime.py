@@ -13,7 +13,8 @@ from concurrent.futures import CancelledError, Future
 from typing import Final
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.transport import Departure, HttpClient, NotBegun
+from dispatcher.outbound.departure import Departure, NotBegun
+from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest, HttpResponse
 
 #: Seconds over a request's own timeout after which its thread no longer trusts the loop.

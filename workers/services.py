@@ -21,7 +21,7 @@ from dispatcher.store.engine import Store
 from workers.drain import DrainGate
 from workers.http_runtime import HttpRuntime
 from workers.leases import Leases
-from workers.settings import get_broker_url, settings
+from workers.settings import get_broker_url, get_settings
 
 _LOCK_WAIT_S = 5.0
 
@@ -66,7 +66,7 @@ class Services:
 @cache
 def get_services() -> Services:
     """This process's services."""
-    loaded = settings()
+    loaded = get_settings()
     lease_s = loaded.worker.lease_s
     # Shorter than a lease: a thread that waits for a lock for longer could lose what it holds.
     store = Store(loaded.store.url, lock_wait_s=min(_LOCK_WAIT_S, lease_s / 3))

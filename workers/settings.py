@@ -7,12 +7,12 @@ from dispatcher.local import broker
 
 
 @cache
-def settings() -> Settings:
+def get_settings() -> Settings:
     """The configuration. Raises ConfigError."""
     return load_settings()
 
 
 def get_broker_url() -> str:
     """The URL of the Redis server that this process talks to."""
-    loaded = settings()
+    loaded = get_settings()
     return broker.celery_url(loaded.broker.url, loaded.store.url)

@@ -15,31 +15,44 @@ _ACTOR = "operator"
 
 
 def pause_campaign(store: Store, reference: str) -> AnyRow:
-    """Stop releasing; what is at the provider is settled. Raises Refused where it cannot be."""
+    """Stop sending a campaign; what is in flight is settled. Raises Refused if it is over."""
     old = [CampaignState.SCHEDULED, CampaignState.RUNNING]
-    return _change_state(store, reference, old, CampaignState.PAUSED, "by a person")
+    return _change_state(store, reference, old, CampaignState.PAUSED, "paused")
 
 
 def resume_campaign(store: Store, reference: str) -> AnyRow:
-    """Go on with a paused campaign."""
-    return _change_state(store, reference, [CampaignState.PAUSED], CampaignState.SCHEDULED, None)
+    """Continue a paused campaign. Raises Refused if it is not paused."""
+    return _change_state(
+        store, reference, [CampaignState.PAUSED], CampaignState.SCHEDULED, "resumed"
+    )
 
 
 def cancel_campaign(store: Store, reference: str) -> AnyRow:
-    """End a campaign: what nobody holds is cancelled, what is in flight is settled and polled."""
+    """End a campaign: what is not in flight is cancelled, what is in flight is settled and polled.
+
+    Raises Refused if it is over.
+    """
     old = [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
-    return _change_state(store, reference, old, CampaignState.CANCELLED, "by a person")
+    return _change_state(store, reference, old, CampaignState.CANCELLED, "cancelled")
+
+
+def check_changeable(campaign: AnyRow) -> None:
+    """Raise Refused for a campaign that is over, or not accepted yet."""
+    if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
+        raise Refused(
+            f"campaign {campaign.id} is {campaign.state} and cannot be changed",
+            "only a campaign that is scheduled, running or paused can be changed",
+        )
 
 
 def set_terms(store: Store, reference: str, values: dict[str, Any], timeout_s: float) -> AnyRow:
-    """Change rate, schedule, priority, start or expiry of a campaign that is not over.
+    """Change columns of a campaign's row: rate, schedule, priority, start_at or expire_at.
 
-    `timeout_s` is that of its account's requests.
+    `timeout_s` is the time that its account allows for a request. Raises Refused if it is over.
     """
     with store.write() as conn:
         campaign = find_campaign(conn, reference)
-        if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
-            raise Refused(f"campaign {campaign.id} is {campaign.state}: there is nothing to change")
+        check_changeable(campaign)
         campaigns.change_settings(
             conn,
             campaign.id,
@@ -56,21 +69,22 @@ def _change_state(
     reference: str,
     old: list[CampaignState],
     new: CampaignState,
-    reason: str | None,
+    participle: str,
 ) -> AnyRow:
+    """Change the state if it is one of `old`; a campaign that is paused or cancelled stays so."""
     with store.write() as conn:
         campaign = find_campaign(conn, reference)
         now = store_now(conn)
-        if campaign.state == new:
+        if campaign.state == new != CampaignState.SCHEDULED:
             return campaign
+        reason = None if new is CampaignState.SCHEDULED else "by a person"
         done = campaigns.change_state(
             conn, campaign.id, old, new, actor=_ACTOR, reason=reason, now=now
         )
         if not done:
-            allowed = " or ".join(old)
             raise Refused(
-                f"campaign {campaign.id} is {campaign.state}; only a campaign that is {allowed} "
-                f"can become {new}"
+                f"campaign {campaign.id} is {campaign.state} and cannot be {participle}",
+                f"only a campaign that is {' or '.join(old)} can be {participle}",
             )
         if new is CampaignState.CANCELLED:
             campaigns.end_waiting_batches(conn, campaign.id, MessageState.CANCELLED, now)

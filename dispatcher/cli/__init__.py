@@ -1,4 +1,4 @@
-"""The command line: its table of commands, and the one place where their errors become exit codes.
+"""The command line: the table of its commands, and how it starts.
 
 Commands import what they need when they run, so that `dispatcher --help` is quick.
 """
@@ -10,6 +10,7 @@ import click
 from dispatcher import __version__
 from dispatcher.cli.exit import report_errors
 from dispatcher.cli.lazy import CONFIG, LazyCommand, LazyGroup
+from dispatcher.cli.terminal import replace_missing_characters
 
 COMMANDS: Final = {
     "init": LazyCommand(
@@ -20,17 +21,17 @@ COMMANDS: Final = {
     ),
     "demo": LazyCommand(
         "dispatcher.cli.demo:demo_command",
-        "A whole campaign on this machine; nothing is sent.",
+        "Run a whole campaign on this machine; nothing is sent.",
         configured=False,
     ),
     "up": LazyCommand("dispatcher.cli.up:up_command", "Run a broker, a worker and the scheduler."),
     "simulator": LazyCommand(
         "dispatcher.cli.simulator:simulator_command",
-        "Play the providers, for tests.",
+        "Play the providers on this machine, for tests.",
         configured=False,
     ),
     "campaign": LazyCommand(
-        "dispatcher.cli.campaign.group:campaign_group", "Submit, watch and steer campaigns."
+        "dispatcher.cli.campaign.group:campaign_group", "Submit, watch and control campaigns."
     ),
     "account": LazyCommand(
         "dispatcher.cli.account.remote:account_group", "Check the accounts at the providers."
@@ -39,16 +40,16 @@ COMMANDS: Final = {
     "send": LazyCommand("dispatcher.cli.send:send_command", "Send one message now."),
     "suppression": LazyCommand(None, "Numbers that must never be texted."),
     "purge": LazyCommand(None, "Drop numbers and texts of old campaigns."),
-    "metrics": LazyCommand(None, "Figures for Prometheus."),
-    "receiver": LazyCommand(None, "Take delivery reports that providers push."),
+    "metrics": LazyCommand(None, "Metrics for Prometheus."),
+    "receiver": LazyCommand(None, "Receive delivery reports that providers push."),
 }
 
 
 class Root(LazyGroup):
-    """The program itself."""
+    """The `dispatcher` command itself."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what it raises ends as one sentence and an exit code."""
+        """Run a command; its errors become one sentence and an exit code."""
         with report_errors():
             return super().invoke(ctx)
 
@@ -62,7 +63,7 @@ class Root(LazyGroup):
 )
 @click.version_option(__version__, prog_name="dispatcher")
 def cli() -> None:
-    """Send bulk-SMS campaigns: nobody twice, nobody lost, never outside the hours.
+    """Send bulk-SMS campaigns: nobody twice, nobody forgotten, never outside allowed hours.
 
     \b
     Example:
@@ -75,5 +76,6 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The `dispatcher` command."""
+    """Run the `dispatcher` command."""
+    replace_missing_characters()
     cli.main(prog_name="dispatcher")

@@ -1,4 +1,4 @@
-"""Says so wherever campaigns or accounts are shown, when nothing is released from the store."""
+"""Warnings shown wherever campaigns or accounts are shown: nothing is sent at all, and why."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def warn_if_held(store: "Store") -> str | None:
-    """Print to stderr why nothing is released; the reason, or None where all is well."""
+    """Print to stderr why this store may not send; returns the reason, None if it may."""
     from dispatcher.recovery.witness import RollbackGuard
 
     held = RollbackGuard(store).find_hold_reason()
@@ -21,7 +21,7 @@ def warn_if_held(store: "Store") -> str | None:
 
 
 def scheduler_warning(store: "Store") -> str | None:
-    """That nothing is sent for want of a scheduler, and the remedy; None while one is alive."""
+    """The warning that no scheduler is alive, and what to start; None while one is."""
     from dispatcher.campaigns.view import SCHEDULER_SILENT_S, scheduler_silence_s
 
     silence_s = scheduler_silence_s(store)

@@ -1,10 +1,10 @@
-"""What the commands of one run share: the configuration, read when a command first asks for it."""
+"""What a command gets: the configuration, read when first used, and its options as one value."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,10 +13,12 @@ from dispatcher.errors import UsageProblem
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
 
+Options = TypeVar("Options")
+
 
 @dataclass
 class Session:
-    """One run of the command line; `config` is what `--config` named."""
+    """One run of the command line; `config` is the path given with `--config`."""
 
     config: Path | None = field(default=None)
 
@@ -28,10 +30,33 @@ class Session:
         return load_settings(self.config)
 
 
-def refuse_empty_options(ctx: click.Context, but: Collection[str] = ()) -> None:
-    """Raises UsageProblem for an option given as an empty text: `--rate "$UNSET"` is no "no limit".
+def with_options(
+    kind: Callable[..., Options],
+) -> Callable[[Callable[[click.Context, Options], None]], Callable[..., None]]:
+    """Pass a command its parameters as one value of `kind`, which has a field for each.
 
-    `but` are parameters that a command judges by itself.
+    @click.command("send")
+    @click.argument("number")
+    @with_options(SendOptions)
+    def send_command(ctx: click.Context, options: SendOptions) -> None: ...
+
+    """
+
+    def decorate(command: Callable[[click.Context, Options], None]) -> Callable[..., None]:
+        @click.pass_context
+        @wraps(command)
+        def run(ctx: click.Context, /, **given: Any) -> None:
+            command(ctx, kind(**given))
+
+        return run
+
+    return decorate
+
+
+def refuse_empty_options(ctx: click.Context, but: Collection[str] = ()) -> None:
+    """Raise UsageProblem for an option with an empty value: `--rate "$UNSET"` is a mistake.
+
+    `but` are parameters that the command checks itself.
     """
     for param in ctx.command.params:
         value = ctx.params.get(param.name or "")

@@ -8,8 +8,8 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.lazy import LazyCommand, LazyGroup
 
 COMMANDS: Final = {
-    "upgrade": LazyCommand("dispatcher.cli.db:db_upgrade", "Make or upgrade the tables."),
-    "current": LazyCommand("dispatcher.cli.db:db_current", "The version of the tables."),
+    "upgrade": LazyCommand("dispatcher.cli.db:db_upgrade", "Create or upgrade the tables."),
+    "current": LazyCommand("dispatcher.cli.db:db_current", "Show the version of the tables."),
     "adopt": LazyCommand(
         "dispatcher.cli.db_adopt:db_adopt", "Accept a store restored from a backup."
     ),
@@ -29,7 +29,7 @@ def db_group() -> None:
 @click.command("upgrade")
 @click.pass_context
 def db_upgrade(ctx: click.Context) -> None:
-    """Make the tables, or bring them to this version. `dispatcher up` does it by itself.
+    """Create the store's tables, or upgrade them. `dispatcher up` does this by itself.
 
     \b
     Example:
@@ -39,15 +39,15 @@ def db_upgrade(ctx: click.Context) -> None:
 
     before, after = migrate.upgrade_store(settings_from(ctx).store.url)
     if before == after:
-        click.echo(f"the store is at revision {after} already")
+        click.echo(f"the store is already at revision {after}")
     else:
-        click.echo(f"the store went from {before or 'nothing'} to revision {after}")
+        click.echo(f"the store was upgraded from {before or 'nothing'} to revision {after}")
 
 
 @click.command("current")
 @click.pass_context
 def db_current(ctx: click.Context) -> None:
-    """The version of the store's tables.
+    """Show the version of the store's tables.
 
     \b
     Example:

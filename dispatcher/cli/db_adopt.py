@@ -1,11 +1,12 @@
-"""`dispatcher db adopt`: a restored store is accepted, after it was said what that means."""
+"""`dispatcher db adopt`: accept a restored or moved store, after a warning."""
 
 from typing import TYPE_CHECKING
 
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, declined_exit, pluralize, print_table
+from dispatcher.cli.output import pluralize, print_table
+from dispatcher.cli.question import require_yes
 from dispatcher.errors import Refused
 
 if TYPE_CHECKING:
@@ -14,28 +15,38 @@ if TYPE_CHECKING:
     from dispatcher.store.table_values import AnyRow
 
 _RESTORED = """\
-As a restored backup: everything pending in these campaigns may have been sent after the backup was
-made. It is put IN DOUBT and is not sent again by itself; where the provider has a list of messages,
-each is looked up there, and `dispatcher campaign resolve` decides the rest. Campaigns that were
-submitted after the backup are not in this store: do not submit their files again without a look at
-what the provider's portal shows as sent."""
+Adopting it as a restored backup: everything pending in these campaigns may have been sent after the
+backup was made. It is put IN DOUBT and is not sent again automatically. Where the provider has a
+list of messages, each message is looked up there; for the rest you decide with
+`dispatcher campaign resolve`. Campaigns that were submitted after the backup are not in this store:
+before you submit their files again, look in the provider's portal for what was sent."""
 _MOVED = """\
-As moved: nothing was sent that this store does not know, and everything pending is sent. That is
-right for the newest state in a new place (a moved folder, an upgraded server, a failover that lost
-nothing), and texts people twice if it is a backup."""
+Adopting it as moved: everything pending is sent. This is right if the store is the newest one in a
+new place (a moved folder, an upgraded server, a failover that lost nothing). If it is a backup,
+people get the same text twice."""
 
 
 @click.command("adopt")
-@click.option("--restored", "choice", flag_value="restored", help="It is a backup: doubt, hold.")
-@click.option("--moved", "choice", flag_value="moved", help="It is the newest state, moved: go on.")
+@click.option(
+    "--restored",
+    "choice",
+    flag_value="restored",
+    help="It is a backup: put what is pending in doubt.",
+)
+@click.option(
+    "--moved",
+    "choice",
+    flag_value="moved",
+    help="It is the newest state, moved: send what is pending.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
-    """Accept a store that is not, or may not be, the one that was sent from last.
+    """Accept a store that is restored or moved, so that it may send again.
 
-    Says why nothing is sent and what would become of pending recipients, asks, and writes it down.
-    Stop the workers and the scheduler first. A snapshot of a whole machine cannot be recognised:
-    after restoring one, run this with --restored before anything is started.
+    Says why nothing is sent and what happens to pending recipients, asks, and keeps the decision.
+    Stop the workers and the scheduler first. A restored snapshot of a whole machine cannot be
+    recognised: run this with --restored before you start anything on it.
 
     \b
     Example:
@@ -48,29 +59,28 @@ def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
     settings = settings_from(ctx)
     store = Store(settings.store.url)
     client = redis_client(celery_url(settings.broker.url, settings.store.url))
-    standing = adoption.check_store(store, client)
-    if standing.held is None and choice is None:
-        click.echo("the store agrees with its witnesses: there is nothing to adopt")
+    check = adoption.check_store(store, client)
+    if check.held is None and choice is None:
+        click.echo("this store knows of everything that was sent: there is nothing to adopt")
         return
-    if choice == "moved" and standing.is_behind:
-        raise Refused(f"{standing.held}: --moved would send it again", "use --restored")
-    click.echo(standing.held or "The store agrees with its witnesses; you say that it is restored.")
-    _print_waiting(standing.waiting)
+    if choice == "moved" and check.is_behind:
+        raise Refused(f"{check.held}: --moved would send messages twice", "use --restored")
+    click.echo(check.held or "nothing shows that this store is a backup; you say that it is one")
+    _print_waiting(check.waiting)
     choice = choice or "restored"
     click.echo(_RESTORED if choice == "restored" else _MOVED)
-    count = sum(row.pending for row in standing.waiting)
+    count = sum(row.pending for row in check.waiting)
     question = (
         f"Put {count} pending recipients in doubt and adopt this store?"
         if choice == "restored"
-        else f"Adopt this store as it is, and go on to send to {count} recipients?"
+        else f"Adopt this store as it is, and send to {count} pending recipients?"
     )
-    if not confirm(question, yes):
-        raise declined_exit("nothing was changed, and nothing is sent")
+    require_yes(question, yes, otherwise="nothing was changed, and nothing is sent")
     doubted = adoption.adopt_store(store, client, doubt=choice == "restored")
     for campaign_id, number in doubted.items():
         who = pluralize(number, "recipient is", "recipients are")
         click.echo(f"campaign {campaign_id}: {who} in doubt")
-    click.echo("the store is adopted; start `dispatcher up`, or the workers and the scheduler")
+    click.echo("the store is adopted: start `dispatcher up`, or the workers and the scheduler")
 
 
 def _print_waiting(waiting: "Sequence[AnyRow]") -> None:
@@ -78,4 +88,4 @@ def _print_waiting(waiting: "Sequence[AnyRow]") -> None:
         rows = [(row.id, row.name, int(row.pending)) for row in waiting]
         print_table(("campaign", "name", "pending"), rows)
     else:
-        click.echo("no campaign has anything pending")
+        click.echo("no campaign has pending recipients")

@@ -21,18 +21,22 @@ _INTERRUPTED: Final = 130
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Turn whatever a command raises into its line on stderr and its exit code."""
+    """Turn whatever a command raises into a message on stderr and an exit code.
+
+    A KeyboardInterrupt may carry a sentence: what holds now, or what goes on without the command.
+    """
     try:
         yield
     except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
-        raise  # click's own: usage, the end, and a reader that has seen enough
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\nInterrupted.", err=True)
+        raise  # click handles these: usage errors, the end, and a reader that has seen enough
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        sentence = f": {interrupt}" if interrupt.args else "."
+        click.echo(f"\nInterrupted{sentence}", err=True)
         raise click.exceptions.Exit(_INTERRUPTED) from None
     except DispatcherError as error:
         _print_error(error.message, error.hint)
         raise click.exceptions.Exit(error.exit_code) from None
-    except Exception as error:  # noqa: BLE001 - the last stop before a person's terminal
+    except Exception as error:  # noqa: BLE001 - nothing may reach a person as a traceback
         if os.environ.get("DISPATCHER_DEBUG") == "1":
             traceback.print_exc()
         _print_error(*_describe_unexpected(error))
@@ -47,12 +51,14 @@ def _print_error(message: str, hint: str | None) -> None:
 
 
 def _describe_unexpected(error: Exception) -> tuple[str, str]:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}", "check the path, its rights and the disk"
+    if isinstance(error, OSError) and error.strerror:
+        if error.filename:
+            return f"{error.filename}: {error.strerror}", "check the path, its rights and the disk"
+        return error.strerror, "check the disk, and where the output of the command goes"
     report = _write_report(error)
-    places = f"where it happened stands in {report}; " if report else ""
+    places = f"details are in {report}; " if report else ""
     return (
-        f"unexpected {type(error).__name__}: a mistake of this program, not yours",
+        f"unexpected {type(error).__name__}: this is a bug in dispatcher",
         f"{places}DISPATCHER_DEBUG=1 shows everything",
     )
 

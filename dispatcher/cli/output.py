@@ -1,4 +1,4 @@
-"""What commands print: tables, JSON, questions; and text of others made harmless to a terminal."""
+"""What commands print: tables and JSON; text from others is made harmless to a terminal."""
 
 import json
 import shutil
@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import click
 
-from dispatcher.errors import Refused
+from dispatcher.cli.terminal import is_terminal
 
-#: Invisible, but letters are joined with them in Indic scripts, and emoji.
+#: Invisible, but Indic scripts and emoji join letters with them.
 _JOINERS: Final = frozenset("\u200c\u200d")
-#: On a terminal that is narrower still, lines are broken as if it had so many columns.
+#: A narrower terminal gets lines as if it had this many columns.
 _NARROWEST: Final = 40
 #: Blanks between two columns of a table.
 _BETWEEN: Final = 2
@@ -46,8 +46,8 @@ def pluralize(count: int, one: str, many: str | None = None) -> str:
 
 
 def print_line(text: str, indent: str = "", *, style: Mapping[str, Any] | None = None) -> None:
-    """A line that a terminal breaks between words, under `indent`; elsewhere it stays one line."""
-    if sys.stdout.isatty():
+    """Print a line; on a terminal it is broken between words, and `indent` starts the next."""
+    if is_terminal(sys.stdout):
         width = max(_NARROWEST, shutil.get_terminal_size().columns)
         text = textwrap.fill(
             text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
@@ -58,7 +58,7 @@ def print_line(text: str, indent: str = "", *, style: Mapping[str, Any] | None =
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, spare: Sequence[str] = ()
 ) -> None:
-    """A table, sized to the terminal; aligned plain text, nothing cut, where there is none.
+    """Print a table, sized to the terminal; elsewhere it is aligned plain text and nothing is cut.
 
     Cells are `safe_text`; columns of numbers are aligned to the right. On a terminal that is too
     narrow the `spare` columns are left out, in this order; then the widest column is broken.
@@ -69,7 +69,7 @@ def print_table(
         for index in range(len(columns))
     ]
     cells = [tuple(safe_text(cell) for cell in row) for row in kept]
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         _print_plain(columns, cells, numeric)
         return
     from rich.cells import cell_len
@@ -123,7 +123,7 @@ def _print_plain(
 
 
 def print_json(data: object) -> None:
-    """`data` as indented JSON, ASCII only. Times are ISO 8601, amounts (Decimal) exact strings."""
+    """Print indented JSON, ASCII only. Times are ISO 8601, amounts (Decimal) exact strings."""
     click.echo(json.dumps(data, indent=2, default=_json_value))
 
 
@@ -133,16 +133,3 @@ def _json_value(value: object) -> object:
     if isinstance(value, set | frozenset):
         return sorted(value)
     return str(value)
-
-
-def declined_exit(consequence: str) -> click.exceptions.Exit:
-    """To raise after a person's no: `consequence` is told, as no error."""
-    click.echo(consequence, err=True)
-    return click.exceptions.Exit(Refused.exit_code)
-
-
-def confirm(question: str, assume_yes: bool) -> bool:
-    """Whether to go on: asks on a terminal; without one, or with `--yes`, the answer is yes."""
-    if assume_yes or not sys.stdin.isatty():
-        return True
-    return click.confirm(safe_text(question), default=False, err=True)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.rendering import has_own_texts, render_messages
-from dispatcher.policy.breaker import is_unavailable
+from dispatcher.policy.breaker import describe_outage, is_unavailable
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.routes import account_routes
 from dispatcher.providers.base import Provider, ProviderSettings
@@ -99,9 +99,7 @@ def _is_healthy(account: AnyRow | None) -> bool:
 def _explain_move(account: AnyRow | None) -> str:
     if account is None:
         return "it is not known any more"
-    if account.paused_by is not None:
-        return f"{account.name} is paused ({account.paused_by}): {account.pause_reason}"
-    return f"{account.name} fails since {account.breaker_at:%H:%M} UTC: {account.breaker_reason}"
+    return describe_outage(account) or "it is unavailable"
 
 
 def _waiting_recipients(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[WaitingMessage]:

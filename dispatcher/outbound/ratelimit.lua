@@ -1,9 +1,10 @@
--- Reserves all buckets, or none. GCRA (ITU-T I.371): a bucket holds the time until which it is paid.
+-- Reserves a start at all buckets, or at none. GCRA (ITU-T I.371): a bucket's value is the time until
+-- which it is paid.
 --
 -- KEYS: one per bucket.
--- ARGV: the longest wait; then for each bucket what the request costs, and how long from now the
---       store says that it is paid. All microseconds, whole numbers: exact below 2^53.
--- Returns {1 or 0, the wait until the start, for each bucket the time until it is paid}.
+-- ARGV: the longest wait; then for each bucket its cost as a duration, and for how long from now it
+--       is paid by the store's record. All are whole microseconds, exact below 2^53.
+-- Returns {1 if reserved, else 0; the wait until the start}.
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -20,15 +21,13 @@ if wait > tonumber(ARGV[1]) then
   return {0, wait}
 end
 
-local answer = {1, wait}
 for i, key in ipairs(KEYS) do
   local paid_until = start + tonumber(ARGV[2 * i])
   local milliseconds = math.ceil((paid_until - now) / 1000)
   if milliseconds > 0 then
-    -- %.0f: the default would round to 14 digits, and a time has 16.
+    -- %.0f: Lua's default has 14 digits, and a time needs 16.
     redis.call('SET', key, string.format('%.0f', paid_until),
       'PX', string.format('%.0f', milliseconds))
   end
-  answer[#answer + 1] = paid_until - now
 end
-return answer
+return {1, wait}

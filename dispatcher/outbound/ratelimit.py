@@ -1,11 +1,11 @@
-"""Rate buckets in Redis: how long a request has to wait so that no rate is passed, by any process.
+"""Rate buckets in Redis: how long a request must wait so that no rate is exceeded by any process.
 
-It decides and reserves; it never sleeps. What Redis forgets is brought back by the store's floors.
+It decides and reserves, and never sleeps. The store's floors replace what Redis has lost.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 _SCRIPT: Final = Path(__file__).with_name("ratelimit.lua").read_text(encoding="ascii")
 _PREFIX: Final = "dispatcher:rate:"
 _MICROSECONDS: Final = 1_000_000
-#: Lua's numbers are exact up to 2^53: room for a time of day, a wait and a cost of 71 years each.
+#: Lua's numbers are exact up to 2^53: enough for the time now, a wait and a cost of 71 years each.
 _MAX_S: Final = 2**51 / _MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """One rate that a request draws on: `cost` messages, parts or requests, at `per_second`.
+    """One rate that a request uses: `cost` messages, parts or requests, at `per_second`.
 
-    `floor_s`: for how many seconds from now the bucket is paid as the store remembers it; relative,
-    since the store's clock and Redis's may differ.
+    `floor_s`: for how many seconds from now the bucket is paid by the store's record. It is
+    relative, since the clocks of the store and of Redis may differ.
     """
 
     key: str
@@ -38,27 +38,23 @@ class Bucket:
 
     def __post_init__(self) -> None:
         if not (self.per_second > 0 and self.cost >= 0 and self.duration_s < _MAX_S):
-            raise ValueError(f"bucket {self.key}: not a rate and a cost")
+            raise ValueError(f"bucket {self.key}: not a valid rate and cost")
 
     @property
     def duration_s(self) -> float:
-        """Seconds until the next request may start: the cost at the rate."""
+        """Seconds that the cost takes at the rate: after them the next request may start."""
         return self.cost / self.per_second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """Whether the request may start, and when.
+    """Whether a start was reserved, and in how many seconds it is.
 
-    Granted: it may start in `wait_s` seconds, and `paid_for_s` says for each key for how many
-    seconds the bucket is paid; both count from the answer, so whoever stores the latter after
-    waiting subtracts what has passed. Refused: nothing was reserved, and `wait_s` is how far away
-    the earliest start is.
+    Not granted: nothing was reserved, and `wait_s` is the time until the earliest possible start.
     """
 
     granted: bool
     wait_s: float
-    paid_for_s: dict[str, float] = field(default_factory=dict)
 
 
 class RateLimiter:
@@ -66,13 +62,13 @@ class RateLimiter:
 
         limiter = RateLimiter(redis.Redis.from_url(url))
         bucket = Bucket(key="main:messages", cost=2000, per_second=500)
-        limiter.reserve([bucket], max_wait_s=5)      # at once; the next one waits 4 s
+        limiter.reserve_start([bucket], max_wait_s=5)      # starts now; the next waits 4 s
 
-    A request of n recipients pays n / rate before the next may start, so the burst is one request.
-    A changed rate holds from the next reservation on. A reservation not used is not given back.
+    After a request of n recipients the next one starts n / rate later, so a burst is one request.
+    A new rate applies from the next reservation. A reservation that is not used is not given back.
 
-    Warning: when the Redis server's clock steps forward, and after FLUSHALL, `floor_s` is all that
-    holds the next start; when the clock steps back, starts are held for as long as the step.
+    Warning: after FLUSHALL, or when the Redis server's clock steps forward, only `floor_s` delays
+    the next start. When the clock steps back, starts are delayed for as long as the step.
     """
 
     def __init__(self, redis_client: "Redis") -> None:
@@ -87,36 +83,32 @@ class RateLimiter:
             return False
 
     def reserve_start(self, buckets: Sequence[Bucket], *, max_wait_s: float) -> Reservation:
-        """Reserve the earliest start that all `buckets` allow, unless it is over `max_wait_s` away.
+        """Reserve the earliest start that all `buckets` allow, if it is at most `max_wait_s` away.
 
-        All of them are reserved, or none. Raises BrokerError where Redis does not answer: whether
-        something was reserved is then unknown, and at worst time is lost.
+        Reserves at all of them, or at none. Raises BrokerError if Redis does not answer: then a
+        start may have been reserved for nothing.
         """
         keys = [bucket.key for bucket in buckets]
         if len(set(keys)) < len(keys):
-            raise ValueError("a bucket stands twice in one reservation")
+            raise ValueError("the same bucket twice in one reservation")
         if not buckets:
             return Reservation(granted=True, wait_s=0.0)
         arguments = [_to_microseconds(max_wait_s)]
         for bucket in buckets:
             arguments += [_to_microseconds(bucket.duration_s), _to_microseconds(bucket.floor_s)]
         try:
-            granted, wait, *paid = self._reserve([_PREFIX + key for key in keys], arguments)
+            granted, wait = self._reserve([_PREFIX + key for key in keys], arguments)
         except RedisError as error:
             raise BrokerError(
                 f"the rate buckets in Redis cannot be used: {error}",
-                "start the Redis server, or correct [broker] url; nothing is sent without it",
+                "nothing is sent until it answers: start it, or correct `url` under [broker]",
             ) from error
-        return Reservation(
-            granted=bool(granted),
-            wait_s=wait / _MICROSECONDS,
-            paid_for_s={key: each / _MICROSECONDS for key, each in zip(keys, paid, strict=False)},
-        )
+        return Reservation(granted=bool(granted), wait_s=wait / _MICROSECONDS)
 
 
 def _to_microseconds(seconds: float) -> int:
-    """Whole microseconds, rounded up, so that no rate is passed by rounding.
+    """Whole microseconds, rounded up, so that rounding never exceeds a rate.
 
-    Thousandths are dropped first: they are what floating point adds to 0.014 s.
+    Rounded to thousandths of them first: floating point adds such to values like 0.014 s.
     """
     return math.ceil(round(max(0.0, min(seconds, _MAX_S)) * _MICROSECONDS, 3))

@@ -59,7 +59,7 @@ def release_batches(
     if chosen:
         last, batch = chosen[-1]
         accounts.advance_virtual_time(conn, name, last.virtual_time - batch.size)
-    ids = [batch.id for _contender, batch in chosen]
+    ids = [batch.id for _campaign, batch in chosen]
     return batches.mark_queued(conn, ids, now, is_probe=is_probe)
 
 

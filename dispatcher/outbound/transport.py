@@ -1,72 +1,30 @@
-"""The only user of aiohttp as a client: sends one request, and says what is known when it fails.
+"""The HTTP client for providers: sends one request, and says what is known when it fails.
 
 It owns timeouts, limits and the border between "surely not sent" and "in doubt"; what an answer
-means is the adapters' to say.
+means is for the adapters to say.
 """
 
 import asyncio
 import os
-import socket
 import ssl
-import struct
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
 
 from dispatcher import __version__
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.outbound.connections import Connector, StaleConnections, current_exchange
+from dispatcher.outbound.departure import AT_ONCE, Departure, Exchange, NotBegun, boottime_s
 from dispatcher.types import HttpRequest, HttpResponse
 
 #: Seconds for name, TCP and TLS together; also what a new connection may add to a begin deadline.
 CONNECT_TIMEOUT_S: Final = 10.0
-#: Common servers close idle connections after 5 s, and a request written into a closing one is a
-#: doubt: a POST is not repeated, by aiohttp or by us. So ours are given up first.
-KEEPALIVE_S: Final = 4.0
-#: How long the kernel repeats unacknowledged bytes (RFC 5482) before it breaks the connection.
-TCP_USER_TIMEOUT_MS: Final = 20_000
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 
 _CHUNK: Final = 64 * 1024
-#: SO_LINGER of zero seconds: closing resets, and the kernel throws away what it has not sent yet.
-_NO_LINGER: Final = struct.pack("ii", 1, 0)
-
-
-def boottime_s() -> float:
-    """Seconds of CLOCK_BOOTTIME, which goes on while the machine sleeps; else of the monotonic."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """When a request may leave; all are instants of `boottime_s()`.
-
-    It waits for `not_before`; `lets_out`, where given, is then asked with the present time, and
-    withdraws it. `begin_deadline` guards against a process that was stopped: a new
-    connection adds the connect timeout to it. Nothing moves `not_after`: a window's end.
-    """
-
-    not_before: float = 0.0
-    begin_deadline: float | None = None
-    not_after: float | None = None
-    may_leave: Callable[[float], bool] | None = None
-
-
-_AT_ONCE: Final = Departure()
-
-
-class NotBegun(ProviderError):
-    """The request was withdrawn before its first byte, for a reason of ours: hand its work back."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorKind.UNREACHABLE, message)
 
 
 class HttpClient:
@@ -116,46 +74,48 @@ class HttpClient:
             await session.close()
 
     async def send(
-        self, request: HttpRequest, *, timeout_s: float, departure: Departure = _AT_ONCE
+        self, request: HttpRequest, *, timeout_s: float, departure: Departure = AT_ONCE
     ) -> HttpResponse:
         """The complete answer to `request`, whatever its status; `timeout_s` is for all of it.
 
-        The departure is checked first, and again between having a connection and writing the first
-        byte. A connection that had to be made adds the connect timeout to the begin deadline, on
-        the same clock: otherwise a provider with a slow handshake would never be served. So the
-        first byte leaves by `begin_deadline + CONNECT_TIMEOUT_S` and before `not_after`, or never.
+        The departure is waited for, and checked, between having a connection and writing the first
+        byte; `timeout_s` counts from the departure. A connection that had to be made adds the
+        connect timeout to the begin deadline, on the same clock: otherwise a provider with a slow
+        handshake would never be served. So the first byte leaves by
+        `begin_deadline + CONNECT_TIMEOUT_S` and before `not_after`, or never.
 
         Raises NotBegun past that; ProviderError UNREACHABLE where surely nothing left, and
         DOUBTFUL where something may have and no complete answer came. Only a request that never
-        had a connection counts as "surely". One given up or cancelled is cut off: what has not
-        left by then does not leave from a buffer later.
+        had a connection to leave by counts as "surely". One given up or cancelled is cut off: what
+        has not left by then does not leave from a buffer later.
         """
         host = urlsplit(request.url).hostname or "the provider"
-        exchange = _Exchange(host, departure, self._connect_timeout_s, self._clock)
+        exchange = Exchange(host, departure, self._connect_timeout_s, self._clock)
+        current_exchange.set(exchange)
         try:
-            # Made once, which takes long: while the departure is waited for.
-            session = self._get_session()
-            await exchange.wait_for_departure()
-            async with asyncio.timeout(timeout_s):
-                return await self._send_and_read(session, request, exchange)
+            async with asyncio.timeout(exchange.wait_s + timeout_s):
+                return await self._send_and_read(self._get_session(), request, exchange)
         except ProviderError:
             raise
+        except asyncio.CancelledError:
+            if exchange.may_have_left:
+                raise
+            raise NotBegun(f"the request to {host} was cut short: it was not sent") from None
         # Whatever went wrong once there was a connection is a doubt, a library's bug included. The
         # cause is not chained: aiohttp's texts hold whole URLs.
         except Exception as error:  # noqa: BLE001
             raise _explain_failure(error, exchange) from None
 
     async def _send_and_read(
-        self, session: aiohttp.ClientSession, request: HttpRequest, exchange: "_Exchange"
+        self, session: aiohttp.ClientSession, request: HttpRequest, exchange: Exchange
     ) -> HttpResponse:
         try:
             response = await session.request(
                 request.method,
                 request.url,
                 headers=request.headers,
-                data=None if request.body is None else _Body(request.body, exchange),
+                data=request.body,
                 allow_redirects=False,
-                trace_request_ctx=exchange,
             )
             exchange.response = response
             body = await self._read_body(response)
@@ -163,9 +123,10 @@ class HttpClient:
             exchange.cut_off()
             raise
         # Repeated headers are joined as RFC 9110, 5.2 has it.
-        headers = {
-            name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers
-        }
+        headers: dict[str, str] = {}
+        for name, value in response.headers.items():
+            key = name.lower()
+            headers[key] = f"{headers[key]}, {value}" if key in headers else value
         return HttpResponse(status=response.status, headers=headers, body=body)
 
     async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -179,23 +140,14 @@ class HttpClient:
     def _get_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,
-                    limit_per_host=self._connections,
-                    keepalive_timeout=KEEPALIVE_S,
-                    ssl=ssl.create_default_context(),
-                    socket_factory=_new_socket,
-                ),
+                connector=Connector(limit_per_host=self._connections),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={
                     "User-Agent": f"sms-dispatcher/{__version__}",
                     "Accept-Encoding": "gzip, deflate",
                 },
-                # `send` times the whole. aiohttp rounds up what is over its threshold: none is.
-                timeout=aiohttp.ClientTimeout(
-                    connect=self._connect_timeout_s, ceil_threshold=float("inf")
-                ),
-                trace_configs=[_make_tracing()],
+                # `send` and the connector have limits of their own.
+                timeout=aiohttp.ClientTimeout(),
             )
         return self._session
 
@@ -214,119 +166,6 @@ class _AnswerTooLarge(Exception):
     """The answer's body, decompressed, is over the limit."""
 
 
-class _Exchange:
-    """What is known of one request while it is on its way."""
-
-    def __init__(
-        self,
-        host: str,
-        departure: Departure,
-        allowance_s: float,
-        clock: Callable[[], float],
-    ) -> None:
-        self.host = host
-        self.connected = False
-        self.transport: asyncio.Transport | None = None
-        self.response: aiohttp.ClientResponse | None = None
-        self._departure = departure
-        self._deadline = departure.begin_deadline
-        self._not_after = departure.not_after
-        self._allowance_s = allowance_s
-        self._clock = clock
-
-    @property
-    def may_have_left(self) -> bool:
-        """Whether a byte of the request may have been written, by either of two witnesses."""
-        return self.connected or self.transport is not None
-
-    async def wait_for_departure(self) -> None:
-        """Raise NotBegun where its time has come and it must stay."""
-        departure = self._departure
-        if departure.not_before:
-            # More than once: uvloop's timers are up to 1.3 ms early.
-            while (wait_s := departure.not_before - self._clock()) > 0:  # noqa: ASYNC110
-                await asyncio.sleep(wait_s)
-        if departure.may_leave is not None and not departure.may_leave(self._clock()):
-            raise NotBegun(f"the request to {self.host} was late: it was not sent")
-        self.check_deadline()
-
-    def check_deadline(self) -> None:
-        """Raise NotBegun past the deadline, or at the end of what is allowed."""
-        if self._deadline is None and self._not_after is None:
-            return
-        now = self._clock()
-        if self._deadline is not None and now > self._deadline:
-            raise NotBegun(f"the request to {self.host} could not begin in time: it was not sent")
-        if self._not_after is not None and now >= self._not_after:
-            raise NotBegun(f"the time for requests to {self.host} was over: it was not sent")
-
-    def start_connecting(self) -> None:
-        """Check the deadline a last time before it is moved by what the connection may take."""
-        self.check_deadline()
-        if self._deadline is not None:
-            self._deadline += self._allowance_s
-            self._allowance_s = 0.0
-
-    def cut_off(self) -> None:
-        """Reset the connection, unless it was released and may carry another request by now.
-
-        aiohttp alone would close it, which first writes what is still in the buffer.
-        """
-        released = self.response is not None and self.response.connection is None
-        if self.transport is not None and not released:
-            self.transport.abort()
-        if self.response is not None:
-            self.response.close()
-
-
-class _Body(aiohttp.BytesPayload):
-    """A request body that notes the transport it is written to, before it is."""
-
-    def __init__(self, value: bytes, exchange: _Exchange) -> None:
-        super().__init__(value)
-        self._exchange = exchange
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        self._exchange.transport = getattr(writer, "transport", None)
-        await super().write_with_length(writer, content_length)
-
-
-def _make_tracing() -> aiohttp.TraceConfig:
-    """The hooks by which aiohttp says how far a request came; its `_Exchange` is their context.
-
-    aiohttp cleans up after a hook that raises where ours do: before a connection is made, and
-    before the headers are written.
-    """
-
-    async def connecting(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.start_connecting()
-
-    async def connected(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.connected = True
-
-    async def writing(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
-        context.trace_request_ctx.check_deadline()
-
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_create_start.append(connecting)
-    tracing.on_connection_create_end.append(connected)
-    tracing.on_connection_reuseconn.append(connected)
-    # "Sent" is aiohttp's word: the hook runs before the headers are made into bytes.
-    tracing.on_request_headers_sent.append(writing)
-    return tracing
-
-
-def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    family, kind, protocol, *_ = address
-    sock = socket.socket(family, kind, protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
-    return sock
-
-
 #: What a person is told, by the first class that fits. A library's own text holds addresses.
 _DOUBTS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (TimeoutError, "gave no complete answer in time"),
@@ -342,11 +181,12 @@ _UNCONNECTED: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
     (aiohttp.ClientConnectorCertificateError, "its certificate cannot be verified"),
     (aiohttp.ClientConnectorSSLError, "TLS failed"),
+    (StaleConnections, "it sends bytes that nobody asked for"),
     (Exception, "it could not be made"),
 )
 
 
-def _explain_failure(error: Exception, exchange: _Exchange) -> ProviderError:
+def _explain_failure(error: Exception, exchange: Exchange) -> ProviderError:
     """The one place that decides whether a request without an answer was surely not sent."""
     table = _DOUBTS if exchange.may_have_left else _UNCONNECTED
     words = next(words for kind, words in table if isinstance(error, kind))

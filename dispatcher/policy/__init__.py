@@ -1,1 +1,1 @@
-"""Decisions about sending, as functions of values: no clock, no SQL, no network."""
+"""Decisions about sending as pure functions: no clock, no SQL, no network."""

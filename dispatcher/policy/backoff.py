@@ -1,33 +1,33 @@
-"""How long to wait before the next attempt. Pure: the caller passes the randomness."""
+"""How long to wait before the next attempt. Callers pass the source of randomness."""
 
 import math
 from collections.abc import Callable
 from typing import Final
 
-#: No provider's `Retry-After` holds work for longer.
+#: The longest `Retry-After` of a provider that is obeyed.
 MAX_RETRY_AFTER_S: Final = 86_400.0
 
 
 def full_jitter(
     attempt: int, *, base_s: float = 1.0, cap_s: float = 300.0, random: Callable[[], float]
 ) -> float:
-    """Seconds to wait after the `attempt`-th failure (from 1): anything up to a doubling bound.
+    """A random wait in seconds after failure number `attempt` (from 1), up to a doubling bound.
 
     "Full jitter" of the AWS Architecture Blog, "Exponential Backoff And Jitter": spread evenly over
-    [0, min(cap_s, base_s * 2**(attempt - 1))), so that workers that failed together part again.
-    `random` returns values in [0, 1).
+    [0, min(cap_s, base_s * 2**(attempt - 1))), so that workers that failed together do not retry
+    together. `random` returns values in [0, 1). Raises ValueError for an attempt below 1.
     """
     if attempt < 1:
         raise ValueError(f"attempts are counted from 1, not {attempt}")
-    doublings = min(attempt - 1, 60)  # any cap is reached long before a float overflows
+    doublings = min(attempt - 1, 60)  # the cap is reached long before a float overflows
     return random() * min(cap_s, base_s * 2.0**doublings)
 
 
 def retry_delay(attempt: int, retry_after_s: float | None, random: Callable[[], float]) -> float:
     """Seconds until the next attempt: full jitter, but never before the provider's `Retry-After`.
 
-    `retry_after_s` (RFC 9110, 10.2.3) is untrusted: not a number or negative is ignored, and more
-    than MAX_RETRY_AFTER_S is cut to it.
+    `retry_after_s` (RFC 9110, 10.2.3) is untrusted: NaN and negative values are ignored, larger
+    ones are cut to MAX_RETRY_AFTER_S.
     """
     delay = full_jitter(attempt, random=random)
     if retry_after_s is None or math.isnan(retry_after_s):

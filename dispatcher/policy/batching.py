@@ -1,6 +1,6 @@
-"""Splits a stream of recipients into batches of one lane each, within a provider's limits.
+"""Splits a stream of recipients into batches of one group each, within a provider's limits.
 
-A lane is whatever must not mix in one request: an encoding, a time zone. Knows nothing of storage.
+A group is what one request must not mix, such as encodings or time zones. Stores nothing.
 """
 
 from collections.abc import Hashable, Iterator
@@ -18,35 +18,35 @@ class _OpenBatch(Generic[Item]):
 
 
 class BatchPlanner(Generic[Group, Item]):
-    """Holds one open batch per lane and hands it out once it cannot take the next item.
+    """Fills one batch per group and returns it when the next item does not fit.
 
         planner = BatchPlanner[Encoding, Recipient](max_recipients=2000, max_bytes=1_000_000)
         for recipient in recipients:
-            if full := planner.add(recipient, lane=encoding, size_bytes=90):
+            if full := planner.add_item(recipient, group=encoding, size_bytes=90):
                 store(encoding, full)
         for encoding, rest in planner.flush():
             store(encoding, rest)
 
-    Order within a lane is kept; nothing is lost, doubled or reordered.
+    The order within a group is kept, and each item is in exactly one batch.
     """
 
     def __init__(self, *, max_recipients: int, max_bytes: int) -> None:
         if max_recipients < 1 or max_bytes < 1:
-            raise ValueError("a batch takes at least one recipient and one byte")
+            raise ValueError("a batch needs room for at least one recipient and one byte")
         self._max_recipients = max_recipients
         self._max_bytes = max_bytes
         self._open: dict[Group, _OpenBatch[Item]] = {}
 
-    def add_item(self, item: Item, *, lane: Group, size_bytes: int) -> list[Item] | None:
-        """Put `item` into its lane; returns the lane's batch that was full without it, if any.
+    def add_item(self, item: Item, *, group: Group, size_bytes: int) -> list[Item] | None:
+        """Add `item` to its group's batch; return the former batch if the item did not fit there.
 
-        Raises ValueError for an item that no batch can hold: such a text is refused before.
+        Raises ValueError for an item larger than a batch: callers refuse such a text before.
         """
         if size_bytes > self._max_bytes:
             raise ValueError(f"one recipient of {size_bytes} bytes exceeds a whole request")
-        batch = self._open.get(lane)
+        batch = self._open.get(group)
         if batch is None:
-            batch = self._open[lane] = _OpenBatch()
+            batch = self._open[group] = _OpenBatch()
         full: list[Item] | None = None
         if (
             len(batch.items) == self._max_recipients
@@ -58,7 +58,7 @@ class BatchPlanner(Generic[Group, Item]):
         return full
 
     def flush(self) -> Iterator[tuple[Group, list[Item]]]:
-        """Hand out what is left, lanes in the order of their first item, and begin anew."""
+        """Yield the unfinished batches, by the first item of each group, and start empty again."""
         left, self._open = self._open, {}
-        for lane, batch in left.items():
-            yield lane, batch.items
+        for group, batch in left.items():
+            yield group, batch.items

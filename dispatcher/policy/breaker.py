@@ -1,7 +1,7 @@
-"""Health: what an answer says of an account's provider, and what that means for the next request.
+"""The circuit breaker of an account: how a provider's answers change it, and what it waits for.
 
-Closed: full speed. `open`: a call that only reads looks whether the provider answers. `trial`: one
-recipient tries it. Pure: the store keeps the state, `store/health.py`.
+Closed: full speed. `open`: only read-only probes are sent. `trial`: one recipient is tried.
+`store/health.py` keeps the state.
 """
 
 from collections.abc import Callable
@@ -17,46 +17,51 @@ from dispatcher.policy.verdict import Verdict
 from dispatcher.status import Kind
 from dispatcher.types import Balance
 
-#: The longest wait for a try that only reads, and for one that may leave a recipient in doubt.
+#: The longest wait for a read-only probe, and for a trial, which may leave a recipient in doubt.
 _PROBE_CAP_S: Final = 60.0
 _TRIAL_CAP_S: Final = 300.0
-#: Looks at an empty balance come at least this often, unless they are configured to be rarer.
+#: An empty balance is checked at least this often, unless it is configured to be rarer.
 _CREDIT_CAP_S: Final = 3600.0
 
 
 class Breaker(StrEnum):
-    """What keeps an account from full speed; a closed breaker is None."""
+    """The state of a breaker that is not closed; None stands for closed."""
 
-    #: Nothing is released; a call that only reads comes first.
+    #: Nothing is released until a read-only probe is answered.
     OPEN = "open"
     #: One recipient at a time.
     TRIAL = "trial"
 
 
 class ProbeSignal(Enum):
-    """What an answer says of the provider."""
+    """What the answer to a request says about the provider."""
 
-    #: It works, whatever it said of the request.
+    #: It is up, whether it accepted the request or not.
     REACHED = auto()
-    #: Nothing was sent.
+    #: The request did not reach it.
     FAILED = auto()
-    #: It may have accepted what it did not answer for.
+    #: It may have accepted recipients without saying so.
     DOUBTFUL = auto()
 
 
 class BreakerPolicy(NamedTuple):
-    """An account's rules: failures in a row until it opens; what its provider can be asked."""
+    """When the breaker of an account opens, and how its provider can be tested."""
 
+    #: Failures in a row that open it.
     breaker_after: int
-    #: Whether doubts can be settled from the provider's list: if not, one of them opens.
+    #: Whether the provider lists what it accepted. Without a list one doubtful answer opens it.
     lists_accepted: bool
-    #: Whether a call that only reads can look whether it answers.
+    #: Whether the provider has a read-only call for probes.
     can_be_probed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """An account's breaker. `checks` are tries since full speed last worked: waits grow by them."""
+    """The state of an account's breaker.
+
+    `checks` counts probes and trials since the account last worked at full speed; waits grow with
+    it. `check_at` is the time of the next one.
+    """
 
     failures: int = 0
     breaker: Breaker | None = None
@@ -67,7 +72,10 @@ class Health:
 
 
 def signal_of(error: ProviderError | None, verdict: Verdict) -> ProbeSignal:
-    """What the answer to a submission says: doubtful where most of its recipients are in doubt."""
+    """What the answer to a submission says about the provider.
+
+    DOUBTFUL if more than half of the recipients are in doubt.
+    """
     if error is None:
         answered = len(verdict.accepted) + len(verdict.rejected)
         return ProbeSignal.DOUBTFUL if len(verdict.doubtful) > answered else ProbeSignal.REACHED
@@ -86,11 +94,11 @@ def next_state(
     now: datetime,
     random: Callable[[], float],
 ) -> Health:
-    """The health after the answer to a submission.
+    """The breaker's state after the answer to a submission.
 
-    While the breaker is not closed only a probe's answer counts: what was under way when it opened
-    says nothing new. A probe that was reached closes it, and keeps the count of tries, so that a
-    provider which fails again at full speed is tried ever more rarely.
+    While it is not closed only probes count: requests that were in flight when it opened bring no
+    news. A successful probe closes it but keeps `checks`, so that a provider that fails again at
+    full speed is tried less and less often.
     """
     if health.breaker is not None and not is_probe:
         return health
@@ -116,24 +124,29 @@ def next_state(
 
 
 def next_probe_s(checks: int, random: Callable[[], float]) -> float:
-    """Seconds until an open breaker's next look, after `checks` tries."""
+    """Seconds until an open breaker's next probe, after `checks` of them."""
     return full_jitter(checks + 1, cap_s=_PROBE_CAP_S, random=random)
 
 
 def next_credit_check_s(checks: int, first_s: float) -> float:
-    """Seconds until an empty balance is looked up again: doubling, up to an hour or `first_s`."""
+    """Seconds until an empty balance is checked again: doubling up to an hour, or to `first_s`."""
     return min(max(first_s, _CREDIT_CAP_S), first_s * 2.0 ** min(checks, 20))
 
 
 def has_credit_for(balances: list[Balance], kind: Kind | None) -> bool:
-    """Whether there is something left for campaigns of `kind`: in its own package where one has
-    its name, else in any."""
+    """Whether credit is left for campaigns of `kind`.
+
+    Counts the package of that name; without one, all packages.
+    """
     own = [one for one in balances if kind is not None and one.package.strip().lower() == kind]
     return any(one.amount > Decimal(0) for one in own or balances)
 
 
 def is_unavailable(account: Any, fallback_after_s: float, now: datetime) -> bool:
-    """Whether campaigns should leave by another account: paused, or failing for so long."""
+    """Whether campaigns should use a fallback: the account is paused, or fails for so long.
+
+    `account` is a row of the store's account table.
+    """
     if account.paused_by is not None:
         return True
     failing = account.breaker == Breaker.OPEN or (
@@ -142,23 +155,36 @@ def is_unavailable(account: Any, fallback_after_s: float, now: datetime) -> bool
     return failing and now - account.breaker_at >= timedelta(seconds=fallback_after_s)
 
 
-def wait_reason(account: Any, now: datetime) -> str | None:
-    """What an account waits for, and when it is looked at next; None where it is at full speed.
+def describe_outage(account: Any) -> str | None:
+    """Why an account does not send at full speed; None if it does.
 
-    `account` is its row in the store.
+    `account` is a row of the store's account table.
+    """
+    if account.paused_by is not None:
+        return f"{account.name} is paused ({account.paused_by}): {account.pause_reason}"
+    if account.breaker is not None:
+        since = f"{account.breaker_at:%H:%M} UTC"
+        return f"{account.name} has been failing since {since}: {account.breaker_reason}"
+    return None
+
+
+def wait_reason(account: Any, now: datetime) -> str | None:
+    """What an account waits for, to follow "it waits for"; None if it sends at full speed.
+
+    `account` is a row of the store's account table, or None.
     """
     if account is None:
         return None
     at = _describe_time(account.check_at, now)
     if account.paused_by == ErrorKind.CREDIT and account.check_at is not None:
-        resume = f"`dispatcher account resume {account.name}` does not wait for that"
-        return f"a top-up; its balance is looked up {at}, and {resume}"
+        resume = f"`dispatcher account resume {account.name}` skips the wait"
+        return f"a top-up; the next check of the balance is {at}; {resume}"
     if account.paused_by is not None:
-        return f"a person to put it right, and `dispatcher account resume {account.name}`"
+        return f"you: fix the cause, then run `dispatcher account resume {account.name}`"
     if account.breaker is not None:
         is_trial = account.breaker == Breaker.TRIAL
-        what = "accept one recipient; the next is tried" if is_trial else "answer; it is asked"
-        return f"its provider to {what} {at}"
+        what = "accept one recipient; the next try" if is_trial else "answer; the next probe"
+        return f"its provider to {what} is {at}"
     if account.not_before is not None and account.not_before > now:
         return f"the end of a pause, {_describe_time(account.not_before, now)}"
     return None

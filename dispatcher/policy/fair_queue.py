@@ -1,4 +1,4 @@
-"""Pure decisions of release: how many batches an account may have out, and whose turn is next."""
+"""Which batches to release next: start-time fair queueing between the campaigns of an account."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from enum import StrEnum
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-#: How long a worker may sleep on a reserved rate while it holds a batch.
+#: The longest time that a worker sleeps for a reserved rate while it holds a batch.
 SHORT_WAIT_S = 2.0
-#: A batch is released when its turn at the rate comes within this time: more than a tick's
-#: second, so that none starts late, and less than SHORT_WAIT_S, so that none is handed back.
+#: A batch is released this long before the rate allows its start: longer than a tick's second, so
+#: that it does not start late; shorter than SHORT_WAIT_S, so that workers do not hand it back.
 RELEASE_AHEAD_S = 1.5
 
 
@@ -24,14 +24,14 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendPermission:
-    """Whether a batch may leave now, and before when: None is no limit, or nobody knows."""
+    """Whether a batch may be sent now, and until when; None if no end is known."""
 
     is_open: bool
     until: datetime | None = None
 
 
 class DueBatch(NamedTuple):
-    """A batch that could be released now: its pending messages, their requests and parts."""
+    """A batch that could be released now; counts its pending messages, requests and parts."""
 
     id: int
     size: int
@@ -39,7 +39,7 @@ class DueBatch(NamedTuple):
     parts: int = 0
 
     def cost_in(self, unit: Unit) -> int:
-        """What it pays of a rate in this unit."""
+        """How many of this unit the batch takes from a rate."""
         return {Unit.MESSAGES: self.size, Unit.PARTS: self.parts, Unit.REQUESTS: self.requests}[
             unit
         ]
@@ -47,7 +47,7 @@ class DueBatch(NamedTuple):
 
 @dataclass(slots=True)
 class RateUsage:
-    """One rate: `ahead_s` is how far into the future it is paid."""
+    """One rate; it is used up for the next `ahead_s` seconds."""
 
     unit: Unit
     per_second: float
@@ -55,25 +55,25 @@ class RateUsage:
 
     @property
     def is_out_of_reach(self) -> bool:
-        """Whether the next start at this rate is too far away to release a batch for it."""
+        """Whether the next free start is too far away to release a batch for it."""
         return self.ahead_s > RELEASE_AHEAD_S
 
     def book_batch(self, batch: DueBatch) -> None:
-        """Count a batch that will pay this rate."""
+        """Use up the rate for a batch."""
         self.ahead_s = max(0.0, self.ahead_s) + batch.cost_in(self.unit) / self.per_second
 
 
 @dataclass(slots=True)
 class Budget:
-    """What an account may still have released: places in flight, rate within reach, the day's rest.
+    """What may still be released for an account: free slots, its rates, the rest of its day.
 
-    A place is a request's; `slots` of them are free. `messages_left` is None without a daily limit.
+    A request takes one slot. `slots` are free; `messages_left` is None without a daily limit.
     """
 
     slots: int
     rates: list[RateUsage] = field(default_factory=list)
     messages_left: int | None = None
-    #: All places of the account, free or taken.
+    #: The free slots before anything was booked.
     total_slots: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,24 +83,27 @@ class Budget:
     def is_spent(self) -> bool:
         """Whether nothing more may be released now."""
         is_day_over = self.messages_left is not None and self.messages_left <= 0
-        return self.slots <= 0 or is_day_over or any(lane.is_out_of_reach for lane in self.rates)
+        return self.slots <= 0 or is_day_over or any(rate.is_out_of_reach for rate in self.rates)
 
     def has_room_for(self, batch: DueBatch) -> bool:
-        """Whether every request of it finds a place; one that needs more than all goes alone."""
+        """Whether all its requests find slots; a batch that needs more than exist goes alone."""
         return batch.requests <= self.slots or self.slots == self.total_slots
 
     def book_batch(self, batch: DueBatch) -> None:
-        """Release a batch."""
+        """Use up what a released batch takes."""
         self.slots -= batch.requests
         if self.messages_left is not None:
             self.messages_left -= batch.size
-        for lane in self.rates:
-            lane.book_batch(batch)
+        for rate in self.rates:
+            rate.book_batch(batch)
 
 
 @dataclass(slots=True)
 class QueuedCampaign:
-    """A running campaign: its rank (the lowest goes first), what it was served, its own rate."""
+    """A running campaign in the queue: the lowest rank goes first, then the lowest virtual time.
+
+    `virtual_time` counts the messages released so far; `own_rate` is the campaign's `--rate`.
+    """
 
     campaign_id: int
     rank: int
@@ -111,10 +114,11 @@ class QueuedCampaign:
 def select_batches(
     campaigns: Iterable[QueuedCampaign], due: Callable[[int], Iterator[DueBatch]], budget: Budget
 ) -> Iterator[tuple[QueuedCampaign, DueBatch]]:
-    """The batches to release now, in order; a contender's `served` grows by the messages chosen.
+    """Yield the batches to release now, in order, each with its campaign.
 
-    Start-time fair queueing: among those of the lowest rank, who was served least goes first.
-    `due` gives a campaign's due batches in order. Budget and contenders are used up by it.
+    Start-time fair queueing: of the campaigns with the lowest rank, the one with the lowest virtual
+    time is next, and its virtual time grows by the batch's messages. `due` gives the due batches of
+    a campaign id in order. Changes `budget` and `campaigns`.
     """
     queues: dict[int, Iterator[DueBatch]] = {}
     heap: list[tuple[int, int, int, QueuedCampaign]] = []
@@ -122,24 +126,27 @@ def select_batches(
         queues[one.campaign_id] = due(one.campaign_id)
         heappush(heap, (one.rank, one.virtual_time, one.campaign_id, one))
     while heap and not budget.is_spent:
-        contender = heappop(heap)[-1]
-        if contender.own_rate is not None and contender.own_rate.is_out_of_reach:
+        campaign = heappop(heap)[-1]
+        if campaign.own_rate is not None and campaign.own_rate.is_out_of_reach:
             continue
-        batch = next(queues[contender.campaign_id], None)
+        batch = next(queues[campaign.campaign_id], None)
         if batch is None:
             continue
         if not budget.has_room_for(batch):
-            return  # whoever needs less must not pass it for ever
+            return  # else smaller batches would overtake it for ever
         budget.book_batch(batch)
-        if contender.own_rate is not None:
-            contender.own_rate.book_batch(batch)
-        contender.virtual_time += batch.size
-        yield contender, batch
-        heappush(heap, (contender.rank, contender.virtual_time, contender.campaign_id, contender))
+        if campaign.own_rate is not None:
+            campaign.own_rate.book_batch(batch)
+        campaign.virtual_time += batch.size
+        yield campaign, batch
+        heappush(heap, (campaign.rank, campaign.virtual_time, campaign.campaign_id, campaign))
 
 
 def departure_offsets(costs: Iterable[float], per_second: float | None) -> Iterator[float]:
-    """Seconds after the start of a batch at which each of its requests may leave, at a rate."""
+    """When each request of a batch may leave, in seconds after the batch's start.
+
+    `costs` are the requests' units of a rate; None is no rate.
+    """
     paid = 0.0
     for cost in costs:
         yield paid
@@ -148,11 +155,11 @@ def departure_offsets(costs: Iterable[float], per_second: float | None) -> Itera
 
 
 def end_of_day(now: datetime, zone: tzinfo) -> datetime:
-    """The end of the day that it is in `zone`: the account's day, by which limits are counted."""
+    """The end of the current day in `zone`, in UTC: daily limits count an account's local days."""
     tomorrow = now.astimezone(zone).date() + timedelta(days=1)
     return datetime.combine(tomorrow, time(), zone).astimezone(UTC)
 
 
 def poll_delay(polls: int, *, first_s: float, max_s: float) -> float:
-    """Seconds until a request's state is asked for again after `polls` looks: growing by half."""
+    """Seconds until the next poll of a request after `polls` of them: growing by half each time."""
     return min(max_s, first_s * 1.5 ** min(polls, 40))

@@ -1,6 +1,6 @@
-"""Replanning: messages that wait move to another account, in batches of that account's size. Pure.
+"""Cuts the waiting messages of a batch into batches for a fallback account.
 
-A batch keeps a range of seqs. What is settled stays where it is, with what lies between.
+A batch owns a range of seqs. Settled messages stay in it, with all that lie between them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,19 +10,19 @@ from typing import NamedTuple, TypeAlias
 from dispatcher.policy.batching import BatchPlanner
 from dispatcher.types import Recipient
 
-#: What may not mix in one request: encoding and time zone.
+#: What one request must not mix: encoding and zone key.
 BatchGroup: TypeAlias = tuple[int, str | None]
 
 
 class SeqSpan(NamedTuple):
-    """Seqs `first … last`."""
+    """The seqs from `first` to `last`, both included."""
 
     first: int
     last: int
 
 
 class WaitingMessage(NamedTuple):
-    """A message that waits, as it would be sent; `parts` as it was counted at import."""
+    """A waiting message as it would be sent, with its part count from the import."""
 
     recipient: Recipient
     parts: int
@@ -30,19 +30,20 @@ class WaitingMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLimits:
-    """What the other account takes in one batch, and the most parts of a text."""
+    """How much one batch of the fallback account may hold."""
 
     max_recipients: int
     max_bytes: int
     max_parts: int | None
+    #: The bytes that a number and its text take in a request.
     bytes_of: Callable[[int, str], int]
-    #: How many requests these recipients take.
+    #: The number of requests for these recipients.
     requests_of: Callable[[Sequence[Recipient]], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedBatch:
-    """A batch at the other account; `failed` are those of it that it cannot take, and why."""
+    """A batch at the fallback account; `failed` has the seqs it cannot send, each with a reason."""
 
     span: SeqSpan
     parts: int
@@ -51,9 +52,9 @@ class PlannedBatch:
 
 
 def split_waiting_ends(seqs: Sequence[int], span: SeqSpan) -> tuple[list[SeqSpan], SeqSpan | None]:
-    """The ends of `span` that wait whole, by the seqs in it that wait; and the middle, which stays.
+    """Split `span` by its waiting `seqs`: the ends that can move, and the middle that stays.
 
-    None where all of it waits.
+    The middle goes from the first to the last settled seq; it is None if all seqs wait.
     """
     waits = set(seqs)
     settled = [seq for seq in range(span.first, span.last + 1) if seq not in waits]
@@ -65,35 +66,35 @@ def split_waiting_ends(seqs: Sequence[int], span: SeqSpan) -> tuple[list[SeqSpan
 
 
 def join_spans(spans: Iterable[tuple[SeqSpan, BatchGroup]]) -> Iterator[tuple[SeqSpan, BatchGroup]]:
-    """Spans with their lanes, in order; those of one lane that follow each other as one."""
+    """Join neighbouring spans of the same group; `spans` come in order."""
     held: tuple[SeqSpan, BatchGroup] | None = None
-    for span, lane in spans:
-        if held is not None and held[1] == lane and held[0].last + 1 == span.first:
-            held = (SeqSpan(held[0].first, span.last), lane)
+    for span, group in spans:
+        if held is not None and held[1] == group and held[0].last + 1 == span.first:
+            held = (SeqSpan(held[0].first, span.last), group)
             continue
         if held is not None:
             yield held
-        held = (span, lane)
+        held = (span, group)
     if held is not None:
         yield held
 
 
 def plan_batches(messages: Iterable[WaitingMessage], limits: BatchLimits) -> Iterator[PlannedBatch]:
-    """Cut messages of consecutive seqs, in order, into batches within `limits`."""
+    """Cut messages with consecutive seqs, in order, into batches within `limits`."""
     planner = BatchPlanner[None, WaitingMessage](
         max_recipients=limits.max_recipients, max_bytes=limits.max_bytes
     )
     for one in messages:
-        # What cannot be sent takes no room.
+        # A message that cannot be sent takes no room in a request.
         size = 0 if _why_unsendable(one, limits) else _size_in_bytes(one, limits)
-        if full := planner.add_item(one, lane=None, size_bytes=size):
+        if full := planner.add_item(one, group=None, size_bytes=size):
             yield plan_batch(full, limits)
-    for _lane, rest in planner.flush():
+    for _group, rest in planner.flush():
         yield plan_batch(rest, limits)
 
 
 def plan_batch(messages: Sequence[WaitingMessage], limits: BatchLimits) -> PlannedBatch:
-    """One batch of these messages, as they are: seqs between them may belong to it too."""
+    """Make one batch of these messages; it also owns the seqs between them."""
     failed: list[tuple[int, str]] = []
     sent: list[WaitingMessage] = []
     for one in messages:

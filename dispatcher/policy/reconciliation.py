@@ -1,6 +1,6 @@
-"""Pure judgement of doubt: what a look at the provider's own list says of doubtful recipients.
+"""Decides from a provider's list of accepted messages which doubtful recipients were accepted.
 
-A wrong FOUND loses somebody, a wrong ABSENT texts somebody twice: what is not proved stays open.
+A wrong FOUND loses somebody, a wrong ABSENT texts somebody twice: without proof the doubt remains.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -11,52 +11,52 @@ from typing import Final, NamedTuple
 
 from dispatcher.types import ListedMessage, ListPage
 
-#: The provider's clock may be wrong by so much for an entry to be found by its time.
+#: How wrong the provider's clock may be when an entry is matched by its time.
 CLOCK_SKEW: Final = timedelta(minutes=10)
-#: An entry whose date is older by so much is older, whatever zone the provider writes dates in.
+#: An entry dated this much earlier is older, whatever time zone the provider's dates are in.
 _SURELY_OLDER: Final = timedelta(days=1)
-#: Looks that do not settle anything grow apart, up to this.
+#: The longest wait between two scans.
 _LONGEST_PAUSE_S: Final = 3600.0
-#: Looks at the list before what is left follows the campaign's `--on-doubt`.
+#: Scans of the list before the campaign's `--on-doubt` decides about the rest.
 MAX_SCANS: Final = 6
-#: Accounts whose lists are read at the same time.
+#: How many accounts' lists a worker reads at a time.
 SCANS_AT_ONCE: Final = 2
 
 
 class DoubtNote(IntFlag):
-    """What is known of a message's doubt, past or present. Stored: a new one takes a new bit."""
+    """What is known about a message's doubt, past or present. Stored as bits: never renumber."""
 
-    #: The latest look that counted showed nothing of it.
+    #: The latest scan that can prove absence showed no entry for its number.
     MISSED = 1
-    #: The latest look showed an entry for its number that nobody explains.
+    #: The latest scan showed an entry for its number that may be its own.
     UNEXPLAINED = 2
     #: Its provider id is from the provider's list, matched by number, text and sender.
     FOUND = 4
-    #: It was proved absent, and went back to be submitted.
+    #: The list proved that it was not accepted, and it became pending again.
     ABSENT = 8
-    #: A person, or `--on-doubt resend`, had it submitted again.
+    #: It became pending again because a person or `--on-doubt resend` decided so.
     RESENT = 16
-    #: A person said that it was submitted.
+    #: A person decided that it was submitted.
     ASSUMED = 32
-    #: A person, or `--on-doubt drop`, gave it up: it may have been accepted all the same.
+    #: A person or `--on-doubt drop` gave it up, although it may have been accepted.
     DROPPED = 64
 
 
 class ListFinding(Enum):
-    """What a look says of one recipient; all but the first two leave it in doubt."""
+    """What a scan says about one recipient; only FOUND and ABSENT end the doubt."""
 
     FOUND = "found"
     ABSENT = "absent"
-    #: Nothing of it is listed, in a look that counts; the next such look proves its absence.
+    #: Not listed, in a scan that can prove absence; a second such scan proves it.
     MISSED = "missed"
-    #: There is an entry for its number that may be its own.
+    #: The list has an entry for its number that may be its own.
     UNEXPLAINED = "unexplained"
-    #: The look says nothing of it.
+    #: The scan says nothing about it.
     UNKNOWN = "unknown"
 
 
 class Decision(NamedTuple):
-    """The finding for the message `seq`, with its entry where it was found."""
+    """The finding for the message `seq`, with its entry in the list if it was found."""
 
     seq: int
     finding: ListFinding
@@ -65,7 +65,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """One recipient in doubt. `missed`: a look that counted has not shown it before."""
+    """One recipient in doubt; `was_missed` if an earlier scan said MISSED."""
 
     seq: int
     msisdn: int
@@ -75,11 +75,12 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherMessages:
-    """What the store knows, at the time of the decision, of other messages to one number.
+    """What the store knows about other messages to one number, at the time of the decision.
 
-    `held` are the ids that answers gave to messages, `matched` those that earlier looks did: an
-    equal message may be their true owner. `nameless` counts messages of this account, accepted
-    since the start, of which no id is known; `busy` says that a request for the number is open.
+    `answered_ids`: provider ids from the answers to requests. `matched_ids`: ids that earlier scans
+    matched; their true owner may be an equal message. `without_id`: how many messages the account
+    accepted since the start of which no id is known. `has_open_request`: a request for the number
+    is in flight.
     """
 
     answered_ids: frozenset[str] = frozenset()
@@ -89,13 +90,13 @@ class OtherMessages:
 
 
 class ListScan:
-    """What the pages of one look at an account's list show, read newest first.
+    """The entries that one scan of an account's list found, read page by page, newest first.
 
-        look = Look(numbers)
-        look.add(page, answered={"id-7": ended_at})   # again for every page, then
-        look.complete = True
+        scan = ListScan(numbers)
+        scan.add_page(page, answered={"id-7": ended_at})   # for every page, then
+        scan.is_complete = True
 
-    Keeps the entries for `numbers` only, so that its size does not grow with the list.
+    Keeps only entries for `numbers`, so its size does not depend on the list's length.
     """
 
     def __init__(self, numbers: Collection[int]) -> None:
@@ -104,16 +105,19 @@ class ListScan:
         self._number_of: dict[str, int] = {}
         self._ambiguous: set[str] = set()
         self._seen = 0
-        #: Places in the list from which on everything is older than a time; both fall.
+        #: (place, time): entries from this place on are older than this time; both decrease.
         self._marks: list[tuple[int, datetime]] = []
         self._knows = False
         self._misdated = False
         self._whole = True
-        #: Whether every page answered, down to one that is older than needed, or to the last.
+        #: Whether every page was read, down to one older than needed or to the last.
         self.is_complete = False
 
     def add_page(self, page: ListPage, answered: Mapping[str, datetime]) -> None:
-        """Take the next page. `answered`: when the answers came that gave us ids standing on it."""
+        """Add the next page.
+
+        `answered`: for ids on the page that we know from answers, when the answer came.
+        """
         self._whole = self._whole and page.whole
         for entry in page.entries:
             place, self._seen = self._seen, self._seen + 1
@@ -128,24 +132,24 @@ class ListScan:
             self._keep_entry(place, entry)
 
     def reaches_back_to(self, start: datetime) -> bool:
-        """Whether an entry was shown that is surely older than `start`."""
+        """Whether the list has shown an entry that is surely older than `start`."""
         return bool(self._marks) and self._marks[-1][1] < start
 
     def can_prove_absence(self, start: datetime) -> bool:
-        """Whether this is a look that can prove absence for a request begun at `start`.
+        """Whether the scan can prove absence for a request begun at `start`.
 
-        Not where the date of a message we know shows that the list's dates mean nothing, nor where
-        something was listed that cannot be read.
+        It cannot if an entry was unreadable, if it shows no message that we know, or if the date
+        of one that we know is wrong.
         """
         proves = self.is_complete and self._whole and self._knows and not self._misdated
         return proves and self.reaches_back_to(start)
 
     def entries_since(self, msisdn: int, start: datetime) -> list[ListedMessage]:
-        """Entries for a number that may be of a request begun at `start`, oldest first."""
+        """Entries for a number that may stem from a request begun at `start`, oldest first."""
         return [entry for _place, entry in self._placed_since(msisdn, start)]
 
     def matching_entries(self, doubt: Doubt, sender: str, start: datetime) -> list[ListedMessage]:
-        """Entries of the span that agree in text and sender, oldest first."""
+        """Entries since `start` with the doubt's number, text and sender, oldest first."""
         end = next((place for place, before in self._marks if before < start), self._seen)
         return [
             entry
@@ -166,7 +170,7 @@ class ListScan:
         ]
 
     def _keep_entry(self, place: int, entry: ListedMessage) -> None:
-        """Pages shift while new messages come in at the top: an entry may be shown twice."""
+        """Keep an entry once: pages shift while new messages arrive, so it may be shown twice."""
         message_id, msisdn = entry.provider_message_id, entry.msisdn
         if msisdn is None or msisdn not in self._numbers:
             return
@@ -188,37 +192,37 @@ def decide_doubts(
     others: Mapping[int, OtherMessages],
     absence_provable: bool,
 ) -> list[Decision]:
-    """What `look` says of the doubtful recipients of one request, begun at `begun_at`.
+    """Decide about the doubtful recipients of one request, begun at `begun_at`, from a scan.
 
-    Found: number, text and sender agree with an entry in the time span whose id nobody holds and
-    nobody else may need. Absent: two looks that count have shown no entry for the number in the
-    span, whatever its text, but those that answers explain. `absence_provable` is False where the
-    list is not whole, or the request was scheduled at the provider: then never ABSENT.
+    FOUND: an entry since then has the number, text and sender, and its id belongs to no other
+    message. ABSENT: in two scans that can prove it, every entry for the number since then, whatever
+    its text, belongs to another message. `absence_provable` is False if the provider's list is not
+    complete or the request was scheduled at the provider; then nobody is ABSENT.
     """
     taken: set[str] = set()
-    counts = scan.can_prove_absence(begun_at)
+    is_proof = scan.can_prove_absence(begun_at)
     decisions = []
     for doubt in doubts:
-        standing = others.get(doubt.msisdn, OtherMessages())
-        if standing.has_open_request:
+        other = others.get(doubt.msisdn, OtherMessages())
+        if other.has_open_request:
             decisions.append(Decision(doubt.seq, ListFinding.UNKNOWN))
             continue
-        used = standing.answered_ids | standing.matched_ids | taken
+        used = other.answered_ids | other.matched_ids | taken
         free = [
             entry
             for entry in scan.matching_entries(doubt, sender, begun_at)
             if entry.provider_message_id not in used
         ]
-        if len(free) > standing.without_id:
+        if len(free) > other.without_id:
             taken.add(free[0].provider_message_id)
             decisions.append(Decision(doubt.seq, ListFinding.FOUND, free[0]))
             continue
         if any(
-            not _belongs_to_another(entry, doubt, sender, standing)
+            not _belongs_to_another(entry, doubt, sender, other)
             for entry in scan.entries_since(doubt.msisdn, begun_at)
         ):
             finding = ListFinding.UNEXPLAINED
-        elif not (counts if absence_provable else scan.is_complete):
+        elif not (is_proof if absence_provable else scan.is_complete):
             finding = ListFinding.UNKNOWN
         else:
             finding = (
@@ -229,20 +233,20 @@ def decide_doubts(
 
 
 def _belongs_to_another(
-    entry: ListedMessage, doubt: Doubt, sender: str, standing: OtherMessages
+    entry: ListedMessage, doubt: Doubt, sender: str, other: OtherMessages
 ) -> bool:
-    """Whether an entry is surely another message's; one that a look matched may be ours instead."""
-    if entry.provider_message_id in standing.answered_ids:
+    """Whether an entry is surely of another message; an id that a scan matched may be ours."""
+    if entry.provider_message_id in other.answered_ids:
         return True
-    return entry.provider_message_id in standing.matched_ids and not matches_message(
+    return entry.provider_message_id in other.matched_ids and not matches_message(
         entry, doubt.text, sender
     )
 
 
 def matches_message(entry: ListedMessage, text: str, sender: str) -> bool:
-    """Whether an entry has this text and sender; a sender that is not listed contradicts nothing.
+    """Whether an entry has this text and sender; an entry without a sender matches every sender.
 
-    Providers change white space and the case of senders, and put a `+` before numbers.
+    Ignores white space, the case of senders, and a `+` before numbers: providers change these.
     """
     if entry.text is None or entry.text.split() != text.split():
         return False
@@ -253,6 +257,6 @@ def _comparable_sender(sender: str) -> str:
     return sender.strip().removeprefix("+").casefold()
 
 
-def next_scan_delay_s(looks: int, first_s: float) -> float:
-    """Seconds until the next look after `looks` of them: the second soon, then growing."""
-    return min(_LONGEST_PAUSE_S, first_s * 2.0 ** max(0, looks - 1))
+def next_scan_delay_s(scans: int, first_s: float) -> float:
+    """Seconds until the next scan after `scans` of them: doubling from `first_s`."""
+    return min(_LONGEST_PAUSE_S, first_s * 2.0 ** max(0, scans - 1))

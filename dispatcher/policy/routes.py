@@ -1,4 +1,4 @@
-"""Routes: how a campaign leaves by each of its accounts, its own and its fallbacks, as stored."""
+"""The routes of a campaign: what its requests carry at its own account and at each fallback."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,32 +9,35 @@ from dispatcher.types import Route
 
 
 class AccountRoute(NamedTuple):
-    """An account that a campaign may leave by, and what its requests carry there."""
+    """An account that may send a campaign, and what its requests carry there."""
 
     account: str
     route: Route
 
 
-def routes_to_json(legs: Sequence[AccountRoute]) -> str | None:
-    """As the campaign keeps them, its own first; None where there is no other."""
-    if len(legs) < 2:
+def routes_to_json(routes: Sequence[AccountRoute]) -> str | None:
+    """The routes as a campaign's row stores them; None without a fallback.
+
+    The first is the campaign's own account.
+    """
+    if len(routes) < 2:
         return None
     return orjson.dumps(
         [
             {
-                "account": leg.account,
-                "sender": leg.route.sender,
-                "template": leg.route.template,
-                "sender_ref": leg.route.sender_ref,
-                "template_ref": leg.route.template_ref,
+                "account": each.account,
+                "sender": each.route.sender,
+                "template": each.route.template,
+                "sender_ref": each.route.sender_ref,
+                "template_ref": each.route.template_ref,
             }
-            for leg in legs
+            for each in routes
         ]
     ).decode()
 
 
 def account_routes(campaign: Any) -> list[AccountRoute]:
-    """The legs of a campaign's row, its own first."""
+    """The routes of a campaign's row, that of its own account first."""
     if campaign.routes is None:
         route = Route(
             sender=campaign.sender,
@@ -43,10 +46,11 @@ def account_routes(campaign: Any) -> list[AccountRoute]:
             template_ref=campaign.template_ref,
         )
         return [AccountRoute(campaign.account, route)]
-    return [AccountRoute(leg.pop("account"), Route(**leg)) for leg in orjson.loads(campaign.routes)]
+    stored = orjson.loads(campaign.routes)
+    return [AccountRoute(each.pop("account"), Route(**each)) for each in stored]
 
 
 def route_at(campaign: Any, account: str) -> Route:
-    """What the campaign's requests carry at an account; its own route for one it has none for."""
-    legs = account_routes(campaign)
-    return next((leg.route for leg in legs if leg.account == account), legs[0].route)
+    """What the campaign's requests carry at `account`; its own route if it has none for that."""
+    routes = account_routes(campaign)
+    return next((each.route for each in routes if each.account == account), routes[0].route)

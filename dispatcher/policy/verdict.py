@@ -1,4 +1,4 @@
-"""Pure judgement of an answer: which recipient was accepted, refused, or is in doubt."""
+"""Judges the answer to a submission: which recipients were accepted, refused, or are in doubt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dispatcher.types import Recipient, RecipientResult, SubmitOutcome
 
 
 class Accepted(NamedTuple):
-    """A message that the provider took."""
+    """A message that the provider accepted."""
 
     seq: int
     provider_message_id: str | None
@@ -19,7 +19,7 @@ class Accepted(NamedTuple):
 
 
 class NotAccepted(NamedTuple):
-    """A message that was refused, or whose fate is not known, and why."""
+    """A message that was refused or is in doubt, and why."""
 
     seq: int
     error_code: str | None
@@ -28,7 +28,7 @@ class NotAccepted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one request's answer means for its recipients; those in no list stay pending."""
+    """What an answer means for the request's recipients; those in no list stay pending."""
 
     outcome: AttemptOutcome
     accepted: Sequence[Accepted] = ()
@@ -44,11 +44,11 @@ _ABSURD_COST = Decimal(10) ** 9
 
 
 def judge_answer(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Verdict:
-    """Match results to recipients by number. A recipient without a result is in doubt."""
+    """Match the results to the recipients by number; a recipient without a result is in doubt."""
     by_number: dict[int, RecipientResult] = {}
     for result in outcome.results:
         known = by_number.get(result.msisdn)
-        # Two entries for one number: if either says accepted, a handset may ring.
+        # If either of two entries for one number says accepted, the person may get the text.
         if known is None or (result.accepted and not known.accepted):
             by_number[result.msisdn] = result
     accepted: list[Accepted] = []
@@ -75,7 +75,7 @@ def judge_answer(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Ver
 
 
 def partial_stop_error(outcome: SubmitOutcome) -> ProviderError | None:
-    """What kept a part of a request's recipients from being sent to, in the provider's words."""
+    """Why the provider stopped in the middle of a request; None if it did not."""
     if outcome.stopped_by is None:
         return None
     first = next(result for result in outcome.results if result.unsent)
@@ -83,13 +83,13 @@ def partial_stop_error(outcome: SubmitOutcome) -> ProviderError | None:
 
 
 def plausible_cost(cost: Decimal | None) -> Decimal | None:
-    """A price as the store can hold it; None for one that is no number, or absurd."""
+    """The price if the store can hold it; None if it is missing, infinite, NaN or absurd."""
     fits = cost is not None and cost.is_finite() and abs(cost) < _ABSURD_COST
     return cost if fits else None
 
 
 def judge_error(recipients: Sequence[Recipient], error: ProviderError) -> Verdict:
-    """What a request that failed as a whole means for its recipients."""
+    """The verdict on a request that failed as a whole."""
     same = [NotAccepted(r.seq, error.code, error.message) for r in recipients]
     if error.kind.may_have_been_accepted:
         return Verdict(

@@ -3,7 +3,7 @@
 Those that come after their batch was judged lost count as far as nothing went on without them.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,6 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Integer,
-    SmallInteger,
     Text,
     Update,
     bindparam,
@@ -32,20 +31,12 @@ from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import doubt_columns
 from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, MESSAGE
+from dispatcher.store.transitions import has_state, may_become
 
 # Made once: each stands in the way of every other writer for as long as it takes to make.
-_CLOSE = (
-    update(ATTEMPT)
-    .where(ATTEMPT.c.id == bindparam("attempt"))
-    .values(
-        outcome=bindparam("said"), ended_at=bindparam("at"), job_id=bindparam("job"),
-        error_code=bindparam("code"), error=bindparam("words"), poll_at=bindparam("first_at"),
-        poll_until=bindparam("until"),
-    )
-)  # fmt: skip
 _STILL_OPEN = select(ATTEMPT.c.id).where(
     ATTEMPT.c.id.in_(bindparam("attempts", expanding=True)),
-    ATTEMPT.c.outcome == AttemptOutcome.OPEN,
+    has_state(AttemptOutcome.OPEN),
 )
 _OUTCOME = select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == bindparam("attempt"))
 _COUNT = (
@@ -178,15 +169,15 @@ def _accept_messages(
     entries = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.accepted]
     if not entries:
         return Counter()
-    taking, given = _accept_stmt(conn.dialect.name, is_one=len(answers) == 1)
-    done = conn.execute(taking, {**held.bound, **given.to_parameters(entries), "taken_from": old})
+    statement, given = _accept_stmt(conn.dialect.name, old, is_one=len(answers) == 1)
+    done = conn.execute(statement, held.bound | given.to_parameters(entries))
     if len(answers) == 1:
         return Counter({answers[0].attempt_id: done.rowcount})
     return Counter(done.scalars())
 
 
 @cache
-def _accept_stmt(dialect: str, *, is_one: bool) -> tuple[Any, TableParameter]:
+def _accept_stmt(dialect: str, old: MessageState, *, is_one: bool) -> tuple[Any, TableParameter]:
     """Acceptances; they return whose they were, unless all are of one attempt.
 
     That one often has thousands of messages, whose rows nobody has to look at then.
@@ -205,7 +196,7 @@ def _accept_stmt(dialect: str, *, is_one: bool) -> tuple[Any, TableParameter]:
             MESSAGES_OF_CLAIM,
             MESSAGE.c.seq == new.seq,
             MESSAGE.c.attempt_id == new.attempt,
-            MESSAGE.c.state == bindparam("taken_from"),
+            may_become(MessageState.SUBMITTED, only_from={old}),
         )
         .values(
             state=MessageState.SUBMITTED,
@@ -228,13 +219,13 @@ def _mark_messages(
     """Move pending messages (seq, code, reason, attempt) into `state`; how many."""
     if not entries:
         return 0
-    marking, given = _mark_stmt(conn.dialect.name)
-    new = {"into": state, "final": final_at}
-    return conn.execute(marking, {**held.bound, **given.to_parameters(entries), **new}).rowcount
+    statement, given = _mark_stmt(conn.dialect.name, state)
+    parameters = held.bound | given.to_parameters(entries) | {"final": final_at}
+    return conn.execute(statement, parameters).rowcount
 
 
 @cache
-def _mark_stmt(dialect: str) -> tuple[Update, TableParameter]:
+def _mark_stmt(dialect: str, state: MessageState) -> tuple[Update, TableParameter]:
     given = TableParameter(
         dialect,
         [("seq", Integer()), ("code", Text()), ("reason", Text()), ("attempt", BigInteger())],
@@ -246,10 +237,10 @@ def _mark_stmt(dialect: str) -> tuple[Update, TableParameter]:
             MESSAGES_OF_CLAIM,
             MESSAGE.c.seq == new.seq,
             MESSAGE.c.attempt_id == new.attempt,
-            MESSAGE.c.state == MessageState.PENDING,
+            may_become(state, only_from={MessageState.PENDING}),
         )
         .values(
-            state=bindparam("into", type_=SmallInteger()),
+            state=state,
             error_code=new.code,
             error=new.reason,
             final_at=bindparam("final", type_=UtcTime()),
@@ -262,13 +253,12 @@ def _close_attempts(
     conn: Connection, answers: Sequence[JudgedAnswer], accepted: Counter[int], now: datetime
 ) -> None:
     """Write down what came of them; what one accepted is polled."""
-    given = []
+    given: defaultdict[AttemptOutcome, list[dict[str, Any]]] = defaultdict(list)
     for attempt_id, verdict, plan in answers:
         poll = plan if accepted[attempt_id] else None
-        given.append(
+        given[verdict.outcome].append(
             {
                 "attempt": attempt_id,
-                "said": verdict.outcome,
                 "at": now,
                 "job": verdict.job_id,
                 "code": verdict.error_code,
@@ -277,8 +267,21 @@ def _close_attempts(
                 "until": poll.until if poll else None,
             }
         )
-    if given:
-        conn.execute(_CLOSE, single_or_many(given))
+    for outcome, rows in given.items():
+        conn.execute(_close_stmt(outcome), single_or_many(rows))
+
+
+@cache
+def _close_stmt(outcome: AttemptOutcome) -> Update:
+    return (
+        update(ATTEMPT)
+        .where(ATTEMPT.c.id == bindparam("attempt"), may_become(outcome))
+        .values(
+            outcome=outcome, ended_at=bindparam("at"), job_id=bindparam("job"),
+            error_code=bindparam("code"), error=bindparam("words"),
+            poll_at=bindparam("first_at"), poll_until=bindparam("until"),
+        )
+    )  # fmt: skip
 
 
 def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:

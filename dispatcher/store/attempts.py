@@ -27,6 +27,7 @@ from dispatcher.store.batch_endings import cancel_held_batch
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim, hand_back
 from dispatcher.store.table_values import AnyRow, TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
+from dispatcher.store.transitions import has_state, may_become
 
 # Made once: each stands in the way of every other writer for as long as it takes to make.
 _SUBMITTING = (
@@ -34,12 +35,12 @@ _SUBMITTING = (
     .where(
         BATCH.c.id == bindparam("batch"),
         BATCH.c.fence == bindparam("newest"),
-        BATCH.c.state == BatchState.CLAIMED,
+        may_become(BatchState.SUBMITTING),
     )
     .values(state=BatchState.SUBMITTING)
 )
 _OPEN = insert(ATTEMPT).returning(ATTEMPT.c.id, sort_by_parameter_order=True)
-_PENDING = MESSAGES_OF_CLAIM & (MESSAGE.c.state == MessageState.PENDING)
+_PENDING = MESSAGES_OF_CLAIM & has_state(MessageState.PENDING)
 _CARRY_ALL = (
     update(MESSAGE)
     .where(_PENDING)

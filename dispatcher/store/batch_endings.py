@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, bindparam, select, update
 
-from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.status import HELD, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batches import Claim, hand_back
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.transitions import has_state, may_become
 
 # Made once: each stands in the way of every other writer for as long as it takes to make.
 _PENDING = (
@@ -20,14 +21,15 @@ _PENDING = (
     )
     .with_for_update()
 )
-_END = (
-    update(BATCH)
-    .where(BATCH.c.id == bindparam("batch"))
+_END = {
+    state: update(BATCH)
+    .where(BATCH.c.id == bindparam("batch"), may_become(state, only_from=HELD))
     .values(
-        state=bindparam("ended"), lease_until=None, not_before=bindparam("again_at"),
-        error=bindparam("words"), tries=bindparam("tried"),
+        state=state, lease_until=None, not_before=bindparam("again_at"), error=bindparam("words"),
+        tries=bindparam("tried"),
     )
-)  # fmt: skip
+    for state in (BatchState.PENDING, BatchState.SETTLED)
+}  # fmt: skip
 _HELD = (
     select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == bindparam("batch")).with_for_update()
 )
@@ -71,7 +73,7 @@ def close_batch(
         return _end_batch(
             conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=tries
         )
-    left = held.messages & (MESSAGE.c.state == MessageState.PENDING)
+    left = held.messages & may_become(MessageState.FAILED, only_from={MessageState.PENDING})
     failed = conn.execute(
         update(MESSAGE).where(left).values(state=MessageState.FAILED, error=error, final_at=now)
     ).rowcount
@@ -82,7 +84,7 @@ def close_batch(
 def close_if_answered(conn: Connection, held: Claim, now: datetime) -> None:
     """End a batch that is still held as `held`, once none of its attempts is open."""
     is_open = select(ATTEMPT.c.id).where(
-        ATTEMPT.c.batch_id == held.id, ATTEMPT.c.outcome == AttemptOutcome.OPEN
+        ATTEMPT.c.batch_id == held.id, has_state(AttemptOutcome.OPEN)
     )
     if lock_if_owned(conn, held) and conn.execute(is_open.limit(1)).first() is None:
         close_batch(conn, held, not_before=None, error=None, failed_after=None, now=now)
@@ -99,7 +101,10 @@ def cancel_attempt(conn: Connection, held: Claim, attempt_id: int, now: datetime
         return
     closed = conn.execute(
         update(ATTEMPT)
-        .where(ATTEMPT.c.id == attempt_id, ATTEMPT.c.outcome == AttemptOutcome.OPEN)
+        .where(
+            ATTEMPT.c.id == attempt_id,
+            may_become(AttemptOutcome.NOT_SENT, only_from={AttemptOutcome.OPEN}),
+        )
         .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now)
         .returning(ATTEMPT.c.size, ATTEMPT.c.begun_at)
     ).one_or_none()
@@ -126,7 +131,7 @@ def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime)
         .where(
             held.messages,
             MESSAGE.c.attempt_id == attempt_id,
-            MESSAGE.c.state == MessageState.IN_DOUBT,
+            may_become(MessageState.PENDING, only_from={MessageState.IN_DOUBT}),
         )
         .values(state=MessageState.PENDING, error=None, attempts=MESSAGE.c.attempts - 1)
     ).rowcount
@@ -135,12 +140,17 @@ def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime)
     count_moved(conn, held.id, moved, BATCH.c.pending, out_of=BATCH.c.in_doubt)
     conn.execute(
         update(BATCH)
-        .where(BATCH.c.id == held.id, BATCH.c.state == BatchState.SETTLED)
+        .where(
+            BATCH.c.id == held.id, may_become(BatchState.PENDING, only_from={BatchState.SETTLED})
+        )
         .values(state=BatchState.PENDING, not_before=None)
     )
     conn.execute(
         update(ATTEMPT)
-        .where(ATTEMPT.c.id == attempt_id)
+        .where(
+            ATTEMPT.c.id == attempt_id,
+            may_become(AttemptOutcome.NOT_SENT, only_from={AttemptOutcome.DOUBTFUL}),
+        )
         .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now, doubt_at=None, reconcile_at=None)
     )
     campaigns.reopen_finished(conn, held.campaign_id, now)
@@ -155,7 +165,7 @@ def hand_back_unsent(conn: Connection, held: Claim, now: datetime) -> None:
     opened = select(ATTEMPT.c.id).where(
         ATTEMPT.c.batch_id == held.id,
         ATTEMPT.c.fence == held.fence,
-        ATTEMPT.c.outcome.in_([AttemptOutcome.OPEN, AttemptOutcome.DOUBTFUL]),
+        may_become(AttemptOutcome.NOT_SENT),
     )
     for attempt_id in conn.execute(opened).scalars().all():
         cancel_attempt(conn, held, attempt_id, now)
@@ -170,12 +180,16 @@ def cancel_held_batch(
     """End a held batch whose campaign was cancelled: its pending messages are cancelled."""
     taken = conn.execute(
         update(BATCH)
-        .where(BATCH.c.id == held.id, BATCH.c.fence == held.fence, BATCH.c.state == state)
+        .where(
+            BATCH.c.id == held.id,
+            BATCH.c.fence == held.fence,
+            may_become(BatchState.CANCELLED, only_from={state}),
+        )
         .values(state=BatchState.CANCELLED, lease_until=None)
     ).rowcount
     if not taken:
         return None
-    left = held.messages & (MESSAGE.c.state == MessageState.PENDING)
+    left = held.messages & may_become(MessageState.CANCELLED, only_from={MessageState.PENDING})
     cancelled = conn.execute(
         update(MESSAGE).where(left).values(state=MessageState.CANCELLED, final_at=now)
     ).rowcount
@@ -209,6 +223,6 @@ def _end_batch(
     not_before: datetime | None,
     tries: int,
 ) -> BatchState:
-    given = {"ended": state, "again_at": not_before, "words": error, "tried": tries}
-    conn.execute(_END, {"batch": held.id, **given})
+    given = {"again_at": not_before, "words": error, "tried": tries}
+    conn.execute(_END[state], {"batch": held.id, **given})
     return state

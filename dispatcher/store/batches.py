@@ -15,17 +15,24 @@ from sqlalchemy import (
     Integer,
     and_,
     bindparam,
-    literal_column,
     or_,
     select,
     update,
 )
 
 from dispatcher.policy.fair_queue import DueBatch
-from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.status import (
+    HELD,
+    IN_FLIGHT,
+    AttemptOutcome,
+    BatchState,
+    CampaignState,
+    MessageState,
+)
 from dispatcher.store.doubts import doubt_columns
 from dispatcher.store.table_values import AnyRow, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.transitions import has_state, may_become
 
 LOST = "the worker that held it was lost before an answer was stored"
 
@@ -33,18 +40,14 @@ LOST_TOO_OFTEN = "its worker was lost again and again before anything was submit
 #: A batch whose claims ended so often with their worker is not tried again.
 _MOST_LOST = 5
 
-
-def _literal(states: Sequence[BatchState]) -> list[Any]:
-    """States as literals: a bound parameter would keep a partial index from being used."""
-    return [literal_column(str(int(state))) for state in states]
-
-
+# Made once: every tick asks them.
+_IN_FLIGHT = has_state(*IN_FLIGHT)
 _OUT = select(
     BATCH.c.campaign_id, BATCH.c.state, BATCH.c.pending, BATCH.c.requests, BATCH.c.parts
-).where(BATCH.c.account == bindparam("of_account"), BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))))
+).where(BATCH.c.account == bindparam("of_account"), _IN_FLIGHT)
 _RUNNING = select(CAMPAIGN).where(
     CAMPAIGN.c.account == bindparam("of_account"),
-    CAMPAIGN.c.state == CampaignState.RUNNING,
+    has_state(CampaignState.RUNNING),
     CAMPAIGN.c.finished_at.is_(None),
 )
 _TAKE = (
@@ -52,7 +55,7 @@ _TAKE = (
     .where(
         BATCH.c.id == bindparam("ticket"),
         BATCH.c.fence == bindparam("newest"),
-        BATCH.c.state == BatchState.QUEUED,
+        may_become(BatchState.CLAIMED),
     )
     .values(
         state=BatchState.CLAIMED, fence=BATCH.c.fence + 1, lease_until=bindparam("lease_ends")
@@ -62,13 +65,10 @@ _TAKE = (
         BATCH.c.first_seq, BATCH.c.size, BATCH.c.tries, BATCH.c.zone, BATCH.c.is_probe,
     )
 )  # fmt: skip
-
-# Made once: every tick asks them.
-_IN_FLIGHT = BATCH.c.state.in_(_literal(sorted(IN_FLIGHT)))
 _REQUEUE = (
     update(BATCH)
     .where(
-        BATCH.c.state.in_(_literal([BatchState.QUEUED])),
+        has_state(BatchState.QUEUED),
         _IN_FLIGHT,
         BATCH.c.queued_at < bindparam("before"),
     )
@@ -78,7 +78,7 @@ _REQUEUE = (
 _LOSE_CLAIMS = (
     update(BATCH)
     .where(
-        BATCH.c.state.in_(_literal([BatchState.CLAIMED])),
+        may_become(BatchState.PENDING, only_from={BatchState.CLAIMED}),
         _IN_FLIGHT,
         BATCH.c.lease_until < bindparam("now"),
     )
@@ -93,7 +93,7 @@ _LOSE_CLAIMS = (
 _LOST_SUBMISSIONS = (
     select(BATCH.c.id, BATCH.c.campaign_id, BATCH.c.first_seq, BATCH.c.size, BATCH.c.pending)
     .where(
-        BATCH.c.state.in_(_literal([BatchState.SUBMITTING])),
+        has_state(BatchState.SUBMITTING),
         _IN_FLIGHT,
         BATCH.c.lease_until < bindparam("now"),
     )
@@ -170,7 +170,7 @@ def due_batches(
         .where(
             BATCH.c.campaign_id == campaign_id,
             BATCH.c.account == account,
-            BATCH.c.state.in_(_literal([BatchState.PENDING])),
+            has_state(BatchState.PENDING),
             *in_zone,
             or_(BATCH.c.not_before.is_(None), BATCH.c.not_before <= now),
         )
@@ -189,7 +189,7 @@ def mark_queued(
         return []
     rows = conn.execute(
         update(BATCH)
-        .where(BATCH.c.id.in_(ids), BATCH.c.state == BatchState.PENDING)
+        .where(BATCH.c.id.in_(ids), may_become(BatchState.QUEUED))
         .values(state=BatchState.QUEUED, fence=BATCH.c.fence + 1, queued_at=now, is_probe=is_probe)
         .returning(BATCH.c.account, BATCH.c.id, BATCH.c.fence)
     )
@@ -214,7 +214,9 @@ def hand_back(
     done = conn.execute(
         update(BATCH)
         .where(
-            BATCH.c.id == held.id, BATCH.c.fence == held.fence, BATCH.c.state == BatchState.CLAIMED
+            BATCH.c.id == held.id,
+            BATCH.c.fence == held.fence,
+            may_become(BatchState.PENDING, only_from={BatchState.CLAIMED}),
         )
         .values(state=BatchState.PENDING, not_before=not_before, lease_until=None, **values)
     ).rowcount
@@ -228,7 +230,7 @@ def settle_empty(conn: Connection, held: Claim) -> None:
         .where(
             BATCH.c.id == held.id,
             BATCH.c.fence == held.fence,
-            BATCH.c.state == BatchState.CLAIMED,
+            may_become(BatchState.SETTLED, only_from={BatchState.CLAIMED}),
             BATCH.c.pending == 0,
         )
         .values(state=BatchState.SETTLED, lease_until=None)
@@ -246,7 +248,7 @@ def renew_leases(conn: Connection, held: Iterable[tuple[int, int]], lease_until:
         .where(
             BATCH.c.id == given.c.id,
             BATCH.c.fence == given.c.fence,
-            BATCH.c.state.in_(_literal([BatchState.CLAIMED, BatchState.SUBMITTING])),
+            has_state(*HELD),
         )
         .values(lease_until=lease_until)
     ).rowcount
@@ -257,9 +259,8 @@ def cap_future_times(conn: Connection, now: datetime, lease_until: datetime) -> 
 
     Else what a dead worker held would wait until the clock is there again.
     """
-    in_flight = BATCH.c.state.in_(_literal(sorted(IN_FLIGHT)))
     for column, latest in ((BATCH.c.lease_until, lease_until), (BATCH.c.queued_at, now)):
-        conn.execute(update(BATCH).where(in_flight, column > latest).values({column: latest}))
+        conn.execute(update(BATCH).where(_IN_FLIGHT, column > latest).values({column: latest}))
 
 
 def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
@@ -267,8 +268,8 @@ def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int,
     rows = conn.execute(
         select(BATCH.c.id, BATCH.c.fence).where(
             BATCH.c.account.in_(accounts),
-            BATCH.c.state.in_(_literal([BatchState.QUEUED])),
-            BATCH.c.state.in_(_literal(sorted(IN_FLIGHT))),
+            has_state(BatchState.QUEUED),
+            _IN_FLIGHT,
         )
     )
     return [(row.id, row.fence) for row in rows]
@@ -287,7 +288,7 @@ def return_queued(conn: Connection, tickets: Sequence[Ticket]) -> int:
         .where(
             BATCH.c.id == given.c.id,
             BATCH.c.fence == given.c.fence,
-            BATCH.c.state.in_(_literal([BatchState.QUEUED])),
+            may_become(BatchState.PENDING, only_from={BatchState.QUEUED}),
         )
         .values(state=BatchState.PENDING)
     ).rowcount
@@ -318,13 +319,15 @@ def _fail_batch(conn: Connection, batch_id: int, now: datetime) -> None:
         .where(
             MESSAGE.c.campaign_id == batch.campaign_id,
             MESSAGE.c.seq.between(batch.first_seq, batch.first_seq + batch.size - 1),
-            MESSAGE.c.state == MessageState.PENDING,
+            may_become(MessageState.FAILED, only_from={MessageState.PENDING}),
         )
         .values(state=MessageState.FAILED, error=LOST_TOO_OFTEN, final_at=now)
     ).rowcount
     conn.execute(
         update(BATCH)
-        .where(BATCH.c.id == batch_id)
+        .where(
+            BATCH.c.id == batch_id, may_become(BatchState.SETTLED, only_from={BatchState.PENDING})
+        )
         .values(
             state=BatchState.SETTLED,
             pending=BATCH.c.pending - failed,
@@ -346,23 +349,24 @@ def doubt_expired_submissions(conn: Connection, now: datetime) -> int:
 
 
 def _doubt_batch(conn: Connection, batch: AnyRow, now: datetime) -> None:
-    is_open = and_(ATTEMPT.c.batch_id == batch.id, ATTEMPT.c.outcome == AttemptOutcome.OPEN)
+    is_open = and_(ATTEMPT.c.batch_id == batch.id, may_become(AttemptOutcome.DOUBTFUL))
     doubtful = conn.execute(
         update(MESSAGE)
         .where(
             MESSAGE.c.campaign_id == batch.campaign_id,
             MESSAGE.c.seq.between(batch.first_seq, batch.first_seq + batch.size - 1),
-            MESSAGE.c.state == MessageState.PENDING,
+            may_become(MessageState.IN_DOUBT),
             MESSAGE.c.attempt_id.in_(select(ATTEMPT.c.id).where(is_open)),
         )
         .values(state=MessageState.IN_DOUBT, error=LOST)
     ).rowcount
     left = batch.pending - doubtful
+    ended = BatchState.PENDING if left else BatchState.SETTLED
     conn.execute(
         update(BATCH)
-        .where(BATCH.c.id == batch.id)
+        .where(BATCH.c.id == batch.id, may_become(ended, only_from={BatchState.SUBMITTING}))
         .values(
-            state=BatchState.PENDING if left else BatchState.SETTLED,
+            state=ended,
             fence=BATCH.c.fence + 1,
             lease_until=None,
             pending=left,

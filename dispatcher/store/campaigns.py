@@ -14,25 +14,22 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    literal_column,
     or_,
     select,
     update,
 )
 
-from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.status import UNCLAIMED, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store.column_types import UtcTime
 from dispatcher.store.table_values import AnyRow, later_of
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
 
 #: The per-state counters of a batch, by the state's public name.
 COUNTERS = (*(state.label for state in MessageState), "no_receipt")
 #: The partial index's condition. A cancelled campaign is open until its batches are settled.
 _IS_OPEN = CAMPAIGN.c.finished_at.is_(None)
-#: A literal, since a bound parameter keeps the databases from using the partial index.
-_HAS_PENDING = exists().where(
-    BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state == literal_column("0")
-)
+_HAS_PENDING = exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, has_state(BatchState.PENDING))
 _ANY_OPEN = select(CAMPAIGN.c.id).where(_IS_OPEN).limit(1)
 _BY_ID = select(CAMPAIGN).where(CAMPAIGN.c.id == bindparam("campaign"))
 _BY_ID_SHARED = _BY_ID.with_for_update(read=True)
@@ -124,7 +121,7 @@ def start_due(conn: Connection, now: datetime) -> list[int]:
         conn.execute(
             update(CAMPAIGN)
             .where(
-                CAMPAIGN.c.state == CampaignState.SCHEDULED,
+                may_become(CampaignState.RUNNING),
                 or_(CAMPAIGN.c.start_at.is_(None), CAMPAIGN.c.start_at <= now),
                 _IS_OPEN,
             )
@@ -168,10 +165,13 @@ def change_state(
     reason: str | None,
     now: datetime,
 ) -> bool:
-    """Change a campaign's state and add an audit row. False where its state was not in `old`."""
+    """Change a campaign's state and add an audit row. False where its state was not in `old`.
+
+    Raises ValueError where `status.py` does not allow the change.
+    """
     done = conn.execute(
         update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == campaign_id, CAMPAIGN.c.state.in_(old))
+        .where(CAMPAIGN.c.id == campaign_id, may_become(new, only_from=old))
         .values(state=new, state_reason=reason)
     ).rowcount
     if done:
@@ -250,8 +250,8 @@ def _last_open_attempt(conn: Connection, campaign_id: int) -> AnyRow | None:
         .join(BATCH, ATTEMPT.c.batch_id == BATCH.c.id)
         .where(
             BATCH.c.campaign_id == campaign_id,
-            BATCH.c.state == BatchState.SUBMITTING,
-            ATTEMPT.c.outcome == AttemptOutcome.OPEN,
+            has_state(BatchState.SUBMITTING),
+            has_state(AttemptOutcome.OPEN),
         )
         .order_by(ATTEMPT.c.deadline.desc())
         .limit(1)
@@ -261,9 +261,7 @@ def _last_open_attempt(conn: Connection, campaign_id: int) -> AnyRow | None:
 def lapse_expired(conn: Connection, now: datetime) -> int:
     """`pending → lapsed` in the unclaimed batches of expired campaigns; how many messages."""
     expired = select(CAMPAIGN.c.id).where(
-        CAMPAIGN.c.state.in_(
-            [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
-        ),
+        has_state(CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED),
         CAMPAIGN.c.expire_at <= now,
         _IS_OPEN,
     )
@@ -279,10 +277,9 @@ def end_waiting_batches(
     """Make pending messages of unclaimed batches `cancelled` or `lapsed`; how many messages."""
     counter = BATCH.c[state.label]
     ended = BatchState.CANCELLED if state is MessageState.CANCELLED else BatchState.SETTLED
-    free = [BatchState.PENDING, BatchState.QUEUED]
     rows = conn.execute(
         update(BATCH)
-        .where(BATCH.c.campaign_id == campaign_id, BATCH.c.state.in_(free))
+        .where(BATCH.c.campaign_id == campaign_id, may_become(ended, only_from=UNCLAIMED))
         .values(
             {
                 BATCH.c.state: ended,
@@ -300,7 +297,7 @@ def end_waiting_batches(
             .where(
                 MESSAGE.c.campaign_id == campaign_id,
                 MESSAGE.c.seq.between(first, last),
-                MESSAGE.c.state == MessageState.PENDING,
+                may_become(state, only_from={MessageState.PENDING}),
             )
             .values(state=state, final_at=now)
         ).rowcount
@@ -315,9 +312,7 @@ def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
     after it was cancelled are cancelled first. Returns the ids of both kinds.
     """
     _cancel_returned_batches(conn, now)
-    unsettled = exists().where(
-        BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.state < literal_column("4")
-    )
+    unsettled = exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, IS_UNSETTLED)
     polled = exists().where(ATTEMPT.c.campaign_id == CAMPAIGN.c.id, ATTEMPT.c.poll_at.is_not(None))
     sought = exists().where(
         ATTEMPT.c.campaign_id == CAMPAIGN.c.id,
@@ -325,8 +320,11 @@ def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
         ATTEMPT.c.reconcile_at.is_not(None),
     )
     may_finish = or_(
-        CAMPAIGN.c.state == CampaignState.RUNNING,
-        and_(CAMPAIGN.c.state == CampaignState.PAUSED, CAMPAIGN.c.expire_at <= now),
+        may_become(CampaignState.FINISHED, only_from={CampaignState.RUNNING}),
+        and_(
+            may_become(CampaignState.FINISHED, only_from={CampaignState.PAUSED}),
+            CAMPAIGN.c.expire_at <= now,
+        ),
     )
     finished = conn.execute(
         update(CAMPAIGN)
@@ -338,7 +336,7 @@ def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
     cancelled = conn.execute(
         update(CAMPAIGN)
         .where(
-            CAMPAIGN.c.state == CampaignState.CANCELLED,
+            has_state(CampaignState.CANCELLED),
             _IS_OPEN,
             ~unsettled,
             ~polled,
@@ -352,7 +350,7 @@ def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
 
 def _cancel_returned_batches(conn: Connection, now: datetime) -> None:
     """Cancel batches that a worker held when their campaign was cancelled, and gave back."""
-    is_cancelled = CAMPAIGN.c.state == CampaignState.CANCELLED
+    is_cancelled = has_state(CampaignState.CANCELLED)
     query = select(CAMPAIGN.c.id).where(is_cancelled, _IS_OPEN, _HAS_PENDING)
     for campaign_id in conn.execute(query).scalars().all():
         end_waiting_batches(conn, campaign_id, MessageState.CANCELLED, now)

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Integer, SmallInteger, Text, and_, func, insert, select, update
 
 from dispatcher.errors import StoreError
-from dispatcher.status import BatchState, CampaignState, MessageState
+from dispatcher.status import HELD, BatchState, CampaignState, MessageState
 from dispatcher.store import alternate_ids, campaigns, costs
 from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.column_types import Money
 from dispatcher.store.table_values import AnyRow, ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.transitions import has_state, may_become
 
 
 class ListedMatch(NamedTuple):
@@ -50,7 +51,7 @@ class LockedAttempt:
     @property
     def is_at_provider(self) -> bool:
         """Whether a worker holds the batch: its messages cannot be given back to it now."""
-        return self.batch.state in {BatchState.CLAIMED, BatchState.SUBMITTING}
+        return self.batch.state in HELD
 
     @property
     def is_cancelled(self) -> bool:
@@ -67,13 +68,18 @@ class LockedAttempt:
         )
 
     @property
+    def carried(self) -> Any:
+        """The condition that selects the messages whose latest request this is."""
+        return and_(self.messages, MESSAGE.c.attempt_id == self.attempt.id)
+
+    @property
     def doubtful(self) -> Any:
         """The condition that selects its messages in doubt."""
-        return and_(
-            self.messages,
-            MESSAGE.c.attempt_id == self.attempt.id,
-            MESSAGE.c.state == MessageState.IN_DOUBT,
-        )
+        return and_(self.carried, has_state(MessageState.IN_DOUBT))
+
+    def leaving_doubt(self, new: MessageState) -> Any:
+        """The condition that selects its messages in doubt, which get the state `new`."""
+        return and_(self.carried, may_become(new, only_from={MessageState.IN_DOUBT}))
 
     @property
     def name(self) -> str:
@@ -123,7 +129,7 @@ def accept_listed(
     )
     moved = conn.execute(
         update(MESSAGE)
-        .where(case.doubtful, MESSAGE.c.seq == given.c.seq)
+        .where(case.leaving_doubt(MessageState.SUBMITTED), MESSAGE.c.seq == given.c.seq)
         .values(
             state=MessageState.SUBMITTED,
             provider_message_id=given.c.provider_id,
@@ -250,7 +256,9 @@ def reopen_batch(conn: Connection, batch_id: int, *, tries: int) -> None:
     """`settled → pending` under a new fence; a batch that waits already just has more to do."""
     conn.execute(
         update(BATCH)
-        .where(BATCH.c.id == batch_id, BATCH.c.state == BatchState.SETTLED)
+        .where(
+            BATCH.c.id == batch_id, may_become(BatchState.PENDING, only_from={BatchState.SETTLED})
+        )
         .values(
             state=BatchState.PENDING,
             fence=BATCH.c.fence + 1,
@@ -272,7 +280,7 @@ def _move_messages(
     given = literal_table(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
     moved = conn.execute(
         update(MESSAGE)
-        .where(case.doubtful, MESSAGE.c.seq == given.c.seq)
+        .where(case.leaving_doubt(state), MESSAGE.c.seq == given.c.seq)
         .values(state=state, note=given.c.note, **values)
     ).rowcount
     if moved != len(rows):
@@ -309,7 +317,7 @@ def _without_receipt(conn: Connection, attempt: AnyRow, batch: AnyRow) -> int:
             MESSAGE.c.campaign_id == batch.campaign_id,
             MESSAGE.c.seq.between(batch.first_seq, last),
             MESSAGE.c.attempt_id == attempt.id,
-            MESSAGE.c.state == MessageState.SUBMITTED,
+            has_state(MessageState.SUBMITTED),
         )
     ).scalar_one()
     return count

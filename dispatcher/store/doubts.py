@@ -21,6 +21,7 @@ from dispatcher.status import MessageState
 from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.table_values import AnyRow
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.transitions import has_state
 
 #: One look takes up so many recipients at most, or one request.
 _RECIPIENTS = 10_000
@@ -160,7 +161,7 @@ def load_doubtful(conn: Connection, attempt_id: int) -> DoubtfulRequest:
             MESSAGE.c.campaign_id == row.campaign_id,
             MESSAGE.c.seq.between(row.first_seq, last),
             MESSAGE.c.attempt_id == attempt_id,
-            MESSAGE.c.state == MessageState.IN_DOUBT,
+            has_state(MessageState.IN_DOUBT),
         )
         .order_by(MESSAGE.c.seq)
     ).all()

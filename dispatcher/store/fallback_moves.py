@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, delete, func, insert, literal_column, select
+from sqlalchemy import Connection, Integer, Text, delete, func, insert, select
 from sqlalchemy import update as update_
 
 from dispatcher.policy.rebatching import (
@@ -23,14 +23,15 @@ from dispatcher.policy.rebatching import (
     plan_batches,
     split_waiting_ends,
 )
-from dispatcher.status import BatchState, CampaignState, MessageState
+from dispatcher.status import UNCLAIMED, BatchState, CampaignState, MessageState
 from dispatcher.store.messages import pack_cells, unpack_cells
 from dispatcher.store.table_values import AnyRow, literal_table
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE, SOURCE_ROWS
+from dispatcher.store.transitions import has_state, may_become
 
 #: Messages moved in one transaction: other writers wait meanwhile on SQLite.
 _GROUP = 20_000
-_IS_WAITING = BATCH.c.state.in_([literal_column("0"), literal_column("1")])
+_IS_WAITING = has_state(*UNCLAIMED)
 
 
 def list_with_fallback(conn: Connection) -> Sequence[AnyRow]:
@@ -38,7 +39,7 @@ def list_with_fallback(conn: Connection) -> Sequence[AnyRow]:
     waiting = select(BATCH.c.id).where(BATCH.c.campaign_id == CAMPAIGN.c.id, _IS_WAITING).exists()
     return conn.execute(
         select(CAMPAIGN).where(
-            CAMPAIGN.c.state == CampaignState.RUNNING,
+            has_state(CampaignState.RUNNING),
             CAMPAIGN.c.finished_at.is_(None),
             CAMPAIGN.c.routes.is_not(None),
             waiting,
@@ -50,7 +51,7 @@ def lock_running_campaign(conn: Connection, campaign_id: int) -> AnyRow | None:
     """Lock a campaign's row; None where it does not run. Lock the accounts first."""
     return conn.execute(
         select(CAMPAIGN)
-        .where(CAMPAIGN.c.id == campaign_id, CAMPAIGN.c.state == CampaignState.RUNNING)
+        .where(CAMPAIGN.c.id == campaign_id, has_state(CampaignState.RUNNING))
         .with_for_update()
     ).one_or_none()
 
@@ -66,7 +67,7 @@ def switch_account(conn: Connection, campaign: AnyRow, to: str, reason: str, now
     """Make `to` the campaign's account. It does not overtake the campaigns that send there."""
     turn = (
         select(func.coalesce(func.min(CAMPAIGN.c.turn), 0))
-        .where(CAMPAIGN.c.account == to, CAMPAIGN.c.state == CampaignState.RUNNING)
+        .where(CAMPAIGN.c.account == to, has_state(CampaignState.RUNNING))
         .scalar_subquery()
     )
     conn.execute(
@@ -147,8 +148,8 @@ class _GroupMove:
         )
         ends, kept = ([span], None) if seqs is None else split_waiting_ends(seqs, span)
         if kept is None:
-            gone = {"state": BatchState.REPLACED, "size": 0, "pending": 0, "parts": 0}
-            self._change_batch(batch.id, gone)
+            gone = {"size": 0, "pending": 0, "parts": 0}
+            self._change_batch(batch.id, BatchState.REPLACED, gone)
             return ends
         self._keep_middle(batch, kept)
         return ends
@@ -160,7 +161,7 @@ class _GroupMove:
             .where(
                 MESSAGE.c.campaign_id == self.campaign_id,
                 MESSAGE.c.seq.between(span.first, span.last),
-                MESSAGE.c.state == MessageState.PENDING,
+                has_state(MessageState.PENDING),
             )
             .order_by(MESSAGE.c.seq)
         ).all()
@@ -202,14 +203,16 @@ class _GroupMove:
                 .where(
                     MESSAGE.c.campaign_id == self.campaign_id,
                     MESSAGE.c.seq == given.c.seq,
-                    MESSAGE.c.state == MessageState.PENDING,
+                    may_become(MessageState.FAILED, only_from={MessageState.PENDING}),
                 )
                 .values(state=MessageState.FAILED, error=given.c.reason, final_at=self.now)
             )
 
     def _keep_middle(self, batch: AnyRow, kept: SeqSpan) -> None:
         """Keep a batch for its settled messages; pending ones between them move with it."""
-        values: dict[str, Any] = {"first_seq": kept.first, "size": kept.last - kept.first + 1}
+        values: dict[str, Any] = {
+            "first_seq": kept.first, "size": kept.last - kept.first + 1, "pending": 0,
+        }  # fmt: skip
         rows = self.load_pending_in(kept)
         if rows:
             made = plan_batch(list(self.render(rows)), self.limits)
@@ -218,16 +221,18 @@ class _GroupMove:
             values |= {
                 "account": self.to, "parts": made.parts, "requests": made.requests,
                 "pending": left, "failed": batch.failed + len(made.failed),
-                "state": BatchState.PENDING if left else BatchState.SETTLED,
             }  # fmt: skip
-        else:
-            values |= {"state": BatchState.SETTLED, "pending": 0}
         self._spans.append(kept)
-        self._change_batch(batch.id, values)
+        state = BatchState.PENDING if values["pending"] else BatchState.SETTLED
+        self._change_batch(batch.id, state, values)
 
-    def _change_batch(self, batch_id: int, values: dict[str, Any]) -> None:
-        again = {"fence": BATCH.c.fence + 1, "tries": 0, "not_before": None}
-        self.conn.execute(update_(BATCH).where(BATCH.c.id == batch_id).values(again | values))
+    def _change_batch(self, batch_id: int, state: BatchState, values: dict[str, Any]) -> None:
+        again = {"state": state, "fence": BATCH.c.fence + 1, "tries": 0, "not_before": None}
+        self.conn.execute(
+            update_(BATCH)
+            .where(BATCH.c.id == batch_id, may_become(state, only_from=UNCLAIMED))
+            .values(again | values)
+        )
 
     def _cells_row(self, span: SeqSpan) -> dict[str, Any]:
         cells = [self._cells[seq] for seq in range(span.first, span.last + 1)]

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState
 from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.table_values import AnyRow, bulk_insert
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
+from dispatcher.store.transitions import has_state, may_become
 
 _MESSAGE_COLUMNS = ("campaign_id", "seq", "row", "msisdn", "parts", "variables")
 _REJECT_COLUMNS = ("campaign_id", "row", "kind", "msisdn", "reason", "cells")
@@ -86,14 +87,14 @@ def find_unfinished(
     same = CAMPAIGN.c.content_key == content_key
     if idempotency_key is not None:
         same = same | (CAMPAIGN.c.idempotency_key == idempotency_key)
-    query = select(CAMPAIGN).where(same, CAMPAIGN.c.state == CampaignState.IMPORTING)
+    query = select(CAMPAIGN).where(same, has_state(CampaignState.IMPORTING))
     return conn.execute(query.limit(1)).one_or_none()
 
 
 def list_abandoned(conn: Connection, now: datetime) -> Sequence[AnyRow]:
     """Imports that were never accepted and whose lease has run out, oldest first."""
     query = select(CAMPAIGN.c.id, CAMPAIGN.c.source_name).where(
-        CAMPAIGN.c.state == CampaignState.IMPORTING, CAMPAIGN.c.import_lease_until <= now
+        has_state(CampaignState.IMPORTING), CAMPAIGN.c.import_lease_until <= now
     )
     return conn.execute(query.order_by(CAMPAIGN.c.id)).all()
 
@@ -156,7 +157,10 @@ def accept_import(
 ) -> None:
     """`importing → scheduled`, or `→ rejected` where nothing in the file can be sent."""
     ended = {"finished_at": now} if state is CampaignState.REJECTED else {}
-    _change_fenced(conn, running, state=state, import_lease_until=None, created_at=now, **ended)
+    may_end = may_become(state, only_from={CampaignState.IMPORTING})
+    _change_fenced(
+        conn, running, may_end, state=state, import_lease_until=None, created_at=now, **ended
+    )
 
 
 def discard_group(conn: Connection, running: RunningImport, lease_until: datetime) -> bool:
@@ -176,11 +180,13 @@ def discard_group(conn: Connection, running: RunningImport, lease_until: datetim
     return True
 
 
-def _change_fenced(conn: Connection, running: RunningImport, **values: Any) -> None:
+def _change_fenced(
+    conn: Connection, running: RunningImport, *conditions: ColumnElement[bool], **values: Any
+) -> None:
     """Change the campaign's row. Raises Refused where the import's fence is not the newest."""
     done = conn.execute(
         update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == running.campaign_id, *_has_fence(running.fence))
+        .where(CAMPAIGN.c.id == running.campaign_id, *_has_fence(running.fence), *conditions)
         .values(**values)
     ).rowcount
     if not done:
@@ -190,4 +196,4 @@ def _change_fenced(conn: Connection, running: RunningImport, **values: Any) -> N
 
 
 def _has_fence(fence: int) -> tuple[Any, Any]:
-    return (CAMPAIGN.c.import_fence == fence, CAMPAIGN.c.state == CampaignState.IMPORTING)
+    return (CAMPAIGN.c.import_fence == fence, has_state(CampaignState.IMPORTING))

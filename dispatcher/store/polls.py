@@ -21,13 +21,14 @@ from sqlalchemy import (
     update,
 )
 
-from dispatcher.status import MessageState
+from dispatcher.status import MESSAGE_TRANSITIONS, MessageState
 from dispatcher.store import costs
 from dispatcher.store.column_types import Money
 from dispatcher.store.corrections import Correction, count_corrections
 from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.table_values import AnyRow, ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
+from dispatcher.store.transitions import has_state, may_become
 
 # Made once: every tick asks them.
 _OPEN = ATTEMPT.c.poll_at.is_not(None)
@@ -52,7 +53,7 @@ _DUE = (
 )
 #: Tickets in one statement.
 _AT_ONCE = 500
-_FINAL = (MessageState.DELIVERED, MessageState.UNDELIVERED, MessageState.EXPIRED)
+_FINAL = sorted(MESSAGE_TRANSITIONS[MessageState.SUBMITTED])
 
 
 class PollTicket(NamedTuple):
@@ -299,7 +300,7 @@ def _batch_messages(polled: PolledRequest) -> ColumnElement[bool]:
 
 def _awaits_receipt(attempt_id: int) -> ColumnElement[bool]:
     """A message of that attempt without a final state."""
-    return and_(MESSAGE.c.attempt_id == attempt_id, MESSAGE.c.state == MessageState.SUBMITTED)
+    return and_(MESSAGE.c.attempt_id == attempt_id, has_state(MessageState.SUBMITTED))
 
 
 def _apply_receipts(
@@ -323,7 +324,8 @@ def _apply_receipts(
         .where(
             _batch_messages(polled),
             MESSAGE.c.seq == given.c.seq,
-            _awaits_receipt(polled.id),
+            MESSAGE.c.attempt_id == polled.id,
+            may_become(state),
         )
         .values(
             state=state,

@@ -5,10 +5,11 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, or_, select, update
 
 from dispatcher.policy.reconciliation import DoubtNote
-from dispatcher.status import BatchState, MessageState
+from dispatcher.status import HELD, MessageState
 from dispatcher.store import campaigns
 from dispatcher.store.decisions import reopen_batch
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.transitions import may_become
 
 #: It failed after it was in doubt: it may have been accepted.
 _GIVEN_UP = MESSAGE.c.note.bitwise_and(int(DoubtNote.DROPPED)) != 0
@@ -30,14 +31,14 @@ def retry_failed(conn: Connection, batch_id: int, now: datetime) -> int | None:
     ).scalar_one()
     conn.execute(select(CAMPAIGN.c.id).where(CAMPAIGN.c.id == campaign_id).with_for_update())
     batch = conn.execute(select(BATCH).where(BATCH.c.id == batch_id).with_for_update()).one()
-    if batch.state in {BatchState.CLAIMED, BatchState.SUBMITTING}:
+    if batch.state in HELD:
         return None
     moved = conn.execute(
         update(MESSAGE)
         .where(
             MESSAGE.c.campaign_id == campaign_id,
             MESSAGE.c.seq.between(batch.first_seq, batch.first_seq + batch.size - 1),
-            MESSAGE.c.state == MessageState.FAILED,
+            may_become(MessageState.PENDING, only_from={MessageState.FAILED}),
             or_(MESSAGE.c.note.is_(None), ~_GIVEN_UP),
         )
         .values(state=MessageState.PENDING, final_at=None, error=None, error_code=None)

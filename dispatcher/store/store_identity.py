@@ -6,14 +6,12 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import (
     Connection,
     and_,
     func,
     insert,
-    literal_column,
     or_,
     select,
     text,
@@ -21,10 +19,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.status import (
+    HELD,
+    UNCLAIMED,
+    AttemptOutcome,
+    BatchState,
+    CampaignState,
+    MessageState,
+)
 from dispatcher.store import batches
 from dispatcher.store.table_values import AnyRow, insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, SCHEDULER
+from dispatcher.store.transitions import has_state, may_become
 
 RESTORED = "the store was restored from a backup: it may have been sent since"
 _OPEN = (CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
@@ -180,9 +186,7 @@ def _skip_attempt_ids(conn: Connection, highest: int) -> None:
 def _expire_leases(conn: Connection, now: datetime) -> None:
     """End all leases: no worker holds a batch that was claimed when the backup was made."""
     conn.execute(
-        update(BATCH)
-        .where(BATCH.c.state.in_([BatchState.CLAIMED, BatchState.SUBMITTING]))
-        .values(lease_until=now - timedelta(seconds=1))
+        update(BATCH).where(has_state(*HELD)).values(lease_until=now - timedelta(seconds=1))
     )
     batches.release_expired_claims(conn, now)
     batches.doubt_expired_submissions(conn, now)
@@ -192,13 +196,10 @@ def _doubt_campaign(
     conn: Connection, campaign_id: int, since: datetime | None, now: datetime
 ) -> int:
     """Add a doubtful attempt per waiting batch: reconciliation searches from its `begun_at` on."""
-    waiting: list[Any] = [
-        literal_column(str(int(s))) for s in (BatchState.PENDING, BatchState.QUEUED)
-    ]
     rows = conn.execute(
         select(BATCH, CAMPAIGN.c.created_at)
         .join(CAMPAIGN, CAMPAIGN.c.id == BATCH.c.campaign_id)
-        .where(BATCH.c.campaign_id == campaign_id, BATCH.c.state.in_(waiting), BATCH.c.pending > 0)
+        .where(BATCH.c.campaign_id == campaign_id, has_state(*UNCLAIMED), BATCH.c.pending > 0)
     ).all()
     doubted = 0
     for batch in rows:
@@ -227,13 +228,13 @@ def _doubt_campaign(
             .where(
                 MESSAGE.c.campaign_id == campaign_id,
                 MESSAGE.c.seq.between(batch.first_seq, last),
-                MESSAGE.c.state == MessageState.PENDING,
+                may_become(MessageState.IN_DOUBT),
             )
             .values(state=MessageState.IN_DOUBT, attempt_id=attempt_id, error=RESTORED)
         ).rowcount
         conn.execute(
             update(BATCH)
-            .where(BATCH.c.id == batch.id)
+            .where(BATCH.c.id == batch.id, may_become(BatchState.SETTLED, only_from=UNCLAIMED))
             .values(
                 state=BatchState.SETTLED,
                 fence=BATCH.c.fence + 1,

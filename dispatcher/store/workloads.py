@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, literal_column, select
+from sqlalchemy import Connection, and_, func, select
 
 from dispatcher.status import CampaignState, Kind
 from dispatcher.store.table_values import AnyRow
 from dispatcher.store.tables import BATCH, CAMPAIGN
+from dispatcher.store.transitions import IS_UNSETTLED, has_state
 
 #: One-off messages and OTP go before every bulk batch, whatever the priorities are.
 _BEFORE_BULK = 100_000
@@ -23,8 +24,7 @@ def load_open_work(conn: Connection, account: str) -> Sequence[AnyRow]:
     """Pending messages, parts and requests of the account's open campaigns, by zone."""
     left = and_(
         BATCH.c.campaign_id == CAMPAIGN.c.id,
-        # A literal, since a bound parameter keeps the databases from using the partial index.
-        BATCH.c.state < literal_column("4"),
+        IS_UNSETTLED,
     )
     return conn.execute(
         select(
@@ -37,7 +37,7 @@ def load_open_work(conn: Connection, account: str) -> Sequence[AnyRow]:
         .join_from(CAMPAIGN, BATCH, left)
         .where(
             CAMPAIGN.c.account == account,
-            CAMPAIGN.c.state.in_([CampaignState.SCHEDULED, CampaignState.RUNNING]),
+            has_state(CampaignState.SCHEDULED, CampaignState.RUNNING),
             CAMPAIGN.c.finished_at.is_(None),
         )
         .group_by(CAMPAIGN.c.id, BATCH.c.zone)

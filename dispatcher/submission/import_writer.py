@@ -50,8 +50,8 @@ class ImportWriter:
             self._rejects.append(NewReject(item.row, item.kind, item.msisdn, item.reason, kept))
             self._rows += 1
         else:
-            lane = (item.encoding, item.zone)
-            full = self._planner.add_item(item, lane=lane, size_bytes=item.size_bytes)
+            group = (item.encoding, item.zone)
+            full = self._planner.add_item(item, group=group, size_bytes=item.size_bytes)
             if full:
                 self._plan_batch(full)
         if self._rows >= _GROUP:
@@ -59,7 +59,7 @@ class ImportWriter:
 
     def finish_import(self, preview: Preview) -> None:
         """Store the rows that are left, and the totals."""
-        for _lane, rest in self._planner.flush():
+        for _group, rest in self._planner.flush():
             self._plan_batch(rest)
         self._write_group()
         counts: dict[str, int | str] = {

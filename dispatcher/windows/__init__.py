@@ -1,1 +1,1 @@
-"""Opening hours and time zones: when a message may leave. Pure values, no I/O."""
+"""Opening hours and time zones: when a message may be sent. Pure values, no I/O."""

@@ -1,9 +1,10 @@
-"""Windows and blackouts in one time zone, and the stretches of time that they leave open.
+"""Windows and blackouts in one time zone, and the spans of time that they leave open.
 
-A window is open from the first to the last minute of its day that a local clock reads inside it: an
-edge that the clock skips moves to the first valid minute; of one that it reads twice, the earlier
-start and the later end count. A date's own windows replace the weekly ones that begin on that date.
-A blackout closes its local dates from 00:00 to 24:00, also for a window of the day before.
+A window is open while a local clock reads a time inside it. So an edge that the clock skips moves
+to the end of the gap. When an hour comes twice, a window with an edge in it closes while the clock
+reads a time outside, and opens again. A date's own windows replace the weekly ones that begin on
+that date. A blackout closes its local dates from 00:00 to 24:00, also for a window of the day
+before.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,22 +19,22 @@ from dispatcher.windows.syntax import (
     parse_blackouts,
     parse_windows,
 )
-from dispatcher.windows.wall_clock import end_instant, first_instant
+from dispatcher.windows.wall_clock import spans_reading
 
-#: A span of time: seconds since 1970 UTC, the end excluded.
+#: Start and end of a span of time, in seconds since 1970 UTC; the end is excluded.
 TimeSpan = tuple[int, int]
 
 SECONDS_OF_A_DAY: Final = 24 * 60 * 60
 #: UTC days are counted from 1970-01-01, which is day 0.
 _DAY_0: Final = date(1970, 1, 1).toordinal()
-#: A UTC day sees windows that began two local dates before it (a day of offset, a midnight), and
-#: local dates up to the one after it.
+#: Steps from a UTC day to the local dates that may overlap it. A window over midnight may have
+#: begun two dates before, since a zone is up to a day away from UTC.
 _LOCAL_DATES: Final = (-2, -1, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """What is open in one zone; no windows means at any time but the blackouts."""
+    """Opening hours in one zone; without windows open at any time but the blackouts."""
 
     windows: tuple[Window, ...] = ()
     blackouts: tuple[DateRange, ...] = ()
@@ -41,12 +42,12 @@ class Hours:
 
     @classmethod
     def parse(cls, windows: Iterable[str], blackouts: Iterable[str], zone: tzinfo) -> "Hours":
-        """From what people write. Raises WindowError."""
+        """Read windows and blackouts as people write them. Raises WindowError."""
         return cls(parse_windows(windows), parse_blackouts(blackouts), zone)
 
     @property
     def is_always_open(self) -> bool:
-        """Whether nothing is ever closed."""
+        """Whether there is no closed minute, ever."""
         if self.blackouts:
             return False
         weekly = [window for window in self.windows if window.dates is None]
@@ -64,7 +65,7 @@ class Hours:
 
     @property
     def day_range(self) -> tuple[int, int] | None:
-        """The first and the last UTC day that can be open, where all windows have dates."""
+        """The first and the last UTC day that can be open; None unless all windows have dates."""
         ranges = [window.dates for window in self.windows if window.dates is not None]
         if not ranges or len(ranges) < len(self.windows):
             return None
@@ -72,7 +73,7 @@ class Hours:
         return first.toordinal() - _DAY_0 - 2, last.toordinal() - _DAY_0 + 2
 
     def open_on(self, day: int) -> list[TimeSpan]:
-        """What is open on a UTC day (1970-01-01 is 0), cut to that day, in order."""
+        """The open spans of a UTC day (1970-01-01 is 0), cut to that day, in order."""
         begin = day * SECONDS_OF_A_DAY
         whole = [(begin, begin + SECONDS_OF_A_DAY)]
         dates = [date.fromordinal(_DAY_0 + day + step) for step in _LOCAL_DATES]
@@ -85,7 +86,7 @@ class Hours:
             span
             for each in dates
             if any(each in blackout for blackout in self.blackouts)
-            if (span := self._span_of(each, 0, MINUTES_OF_A_DAY)) is not None
+            for span in self._spans_of(each, 0, MINUTES_OF_A_DAY)
         ]
         return subtract_spans(opened, merge_spans(closed)) if closed else opened
 
@@ -93,19 +94,17 @@ class Hours:
         own = [window for window in self.windows if window.dates and day in window.dates]
         weekday = day.weekday()
         for window in own or [w for w in self.windows if weekday in w.weekdays]:
-            if (span := self._span_of(day, window.start, window.end)) is not None:
-                yield span
+            yield from self._spans_of(day, window.start, window.end)
 
-    def _span_of(self, day: date, start: int, end: int) -> TimeSpan | None:
-        """Minutes of a local date as a stretch; None where the clock skips them all."""
+    def _spans_of(self, day: date, start: int, end: int) -> list[TimeSpan]:
+        """When a clock reads the minutes from `start` to `end` of a local date."""
         midnight = datetime.combine(day, time())
-        first = first_instant(midnight + timedelta(minutes=start), self.zone)
-        last = end_instant(midnight + timedelta(minutes=end), self.zone)
-        return (first, last) if first < last else None
+        first, last = midnight + timedelta(minutes=start), midnight + timedelta(minutes=end)
+        return spans_reading(first, last, self.zone)
 
 
 def merge_spans(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
-    """The same time as stretches that neither overlap nor touch, in order."""
+    """The same time as spans that neither overlap nor touch, in order."""
     result: list[TimeSpan] = []
     for start, end in sorted(spans):
         if result and start <= result[-1][1]:
@@ -116,7 +115,7 @@ def merge_spans(spans: Iterable[TimeSpan]) -> list[TimeSpan]:
 
 
 def intersect_spans(some: Sequence[TimeSpan], others: Sequence[TimeSpan]) -> list[TimeSpan]:
-    """What lies in both; each in order and without overlaps."""
+    """The time in both lists; each is in order and without overlaps."""
     return [
         (start, end)
         for a, b in some

@@ -1,17 +1,18 @@
-"""The time zones that a number may be in, and the zone key by which its recipient is planned.
+"""The time zones that a number may be in, and the zone key of its recipient's batch.
 
-A key names one zone, or several in all of which sending must be allowed. Zones whose clocks agree
-from this year's start for six years are one: a key has their best-known name.
+A key names one zone, or several; sending must then be allowed in all of them. Zones whose clocks
+agree for six years from this year's start count as one, by their best-known name.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final, NamedTuple
 
 from dispatcher.numbers.msisdn import calling_code
+from dispatcher.windows.wall_clock import find_change, offset_s
 from dispatcher.windows.zone_names import parse_zone, zone_name
 
 _UNKNOWN: Final = "Etc/Unknown"
@@ -25,11 +26,11 @@ class ZoneSource(StrEnum):
 
     #: A column of the recipient's row.
     COLUMN = "column"
-    #: The number can be in one zone only.
+    #: The number, which can only be in one zone.
     NUMBER = "number"
-    #: The number can be in several zones: sending must be allowed in all of them.
+    #: The number, which may be in several zones: sending must be allowed in all of them.
     SEVERAL = "several"
-    #: Nothing is known of the number: the campaign's zone.
+    #: The campaign's zone, since nothing is known about the number.
     CAMPAIGN = "campaign"
 
 
@@ -41,10 +42,10 @@ class ZoneChoice(NamedTuple):
 
 
 def recipient_zone(explicit: str | None, msisdn: int, default: tzinfo) -> ZoneChoice:
-    """The zone key of a recipient: its own column, else its number, else the campaign's zone.
+    """The zone key of a recipient: from its zone column, else its number, else the campaign.
 
-    `explicit` is the column's cell, None or blank where there is none. Raises ZoneError for a cell
-    that is no zone.
+    `explicit` is the cell of the zone column; None or blank if there is none. Raises ZoneError if
+    the cell is not a valid time zone.
     """
     if explicit is not None and explicit.strip():
         return ZoneChoice(_key_of_text(explicit), ZoneSource.COLUMN)
@@ -55,23 +56,23 @@ def recipient_zone(explicit: str | None, msisdn: int, default: tzinfo) -> ZoneCh
 
 
 def zone_key(zones: Iterable[tzinfo]) -> str:
-    """One text for zones in all of which sending must be allowed, whatever their order."""
+    """The key for zones in all of which sending must be allowed; their order does not matter."""
     return ",".join(sorted({_best_known(zone) for zone in zones}))
 
 
 @lru_cache(maxsize=4096)
 def zones_of_key(key: str) -> tuple[tzinfo, ...]:
-    """The zones of a key, for `Schedule.in_all`."""
+    """The zones of a key, for `Schedule.in_all_zones`."""
     return tuple(map(parse_zone, key.split(",")))
 
 
 def possible_zones(msisdn: int) -> frozenset[str]:
-    """IANA names of the zones that a number which can receive SMS may be in; empty if unknown.
+    """IANA names of the zones that a mobile number may be in; empty if nothing is known.
 
-    Where its area code says where it is: the zones that libphonenumber knows for that. Else all
-    zones of its country in the IANA database: libphonenumber's own lists by country are out of date
-    (Morocco as Canary Islands, Nicaragua as Chicago, Russia without Kaliningrad). Raises
-    MsisdnError for digits that no calling code begins.
+    If the area code tells the place: libphonenumber's zones for it. Else all zones of the number's
+    country in the IANA database, since libphonenumber's lists by country are out of date (Morocco
+    as Canary Islands, Nicaragua as Chicago, Russia without Kaliningrad). Raises MsisdnError for
+    digits that do not begin with a calling code.
     """
     code = calling_code(msisdn)
     if (settled := _zones_of_calling_code(code)) is not None:
@@ -89,7 +90,7 @@ def possible_zones(msisdn: int) -> frozenset[str]:
 
 @cache
 def _zones_of_calling_code(code: int) -> frozenset[str] | None:
-    """The answer for all numbers of a calling code, where it is of one country with one clock."""
+    """The zones of every number with this calling code; None unless that is one country's clock."""
     import phonenumbers
 
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]
@@ -106,7 +107,7 @@ def _zones_of_country(country: str | None) -> frozenset[str]:
 
 @cache
 def _zones_by_country() -> dict[str, list[str]]:
-    """The IANA database's zone.tab: a line per zone with its ISO 3166 country."""
+    """Zone names by ISO 3166 country, from the IANA database's zone.tab."""
     found: dict[str, list[str]] = {}
     table = (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8")
     for line in table.splitlines():
@@ -126,7 +127,7 @@ def _key_of_names(names: frozenset[str]) -> str:
     return zone_key(map(parse_zone, names))
 
 
-#: What a clock shows over the compared years: (since when, seconds east of UTC).
+#: A zone's offsets over the compared years: (since when, seconds ahead of UTC).
 _OffsetChanges = tuple[tuple[int, int], ...]
 
 
@@ -135,23 +136,11 @@ def _offset_changes(zone: tzinfo) -> _OffsetChanges:
     year = datetime.now(UTC).year
     start = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
     end = int(datetime(year + _YEARS_COMPARED, 1, 1, tzinfo=UTC).timestamp())
-    found = [(start, _offset_s(start, zone))]
+    found = [(start, offset_s(start, zone))]
     for at in range(start + _STEP_S, end + _STEP_S, _STEP_S):
-        if (offset := _offset_s(at, zone)) != found[-1][1]:
-            before, after = at - _STEP_S, at
-            while after - before > 1:
-                middle = (before + after) // 2
-                if _offset_s(middle, zone) == offset:
-                    after = middle
-                else:
-                    before = middle
-            found.append((after, offset))
+        if (offset := offset_s(at, zone)) != found[-1][1]:
+            found.append((find_change(at - _STEP_S, at, zone), offset))
     return tuple(found)
-
-
-def _offset_s(instant: int, zone: tzinfo) -> int:
-    offset = datetime.fromtimestamp(instant, zone).utcoffset()
-    return round((offset or timedelta()).total_seconds())
 
 
 def _distinct_clocks(names: Iterable[str]) -> set[_OffsetChanges]:
@@ -164,7 +153,7 @@ def _best_known(zone: tzinfo) -> str:
 
 @cache
 def _best_known_names() -> dict[_OffsetChanges, str]:
-    """The IANA database's zonenow.tab: for each clock of today its most populous zone."""
+    """The most populous zone of each clock of today, from the IANA database's zonenow.tab."""
     table = (files("tzdata") / "zoneinfo" / "zonenow.tab").read_text(encoding="utf-8")
     names = [line.split("\t")[2] for line in table.splitlines() if not line.startswith("#")]
     return {_offset_changes(parse_zone(name)): name for name in names}

@@ -1,6 +1,6 @@
-"""When sending is allowed: the intersection of opening hours, each in its own zone, as one value.
+"""When sending is allowed: the intersection of several opening hours, each in its own zone.
 
-Half-open: the first second of a window is open, its last is the one before its end.
+A window is open from its first second to the one before its end.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,22 +11,22 @@ from typing import Any, Final
 from dispatcher.windows.hours import SECONDS_OF_A_DAY, Hours, TimeSpan, intersect_spans
 from dispatcher.windows.zone_names import parse_zone, zone_name
 
-#: How far ahead openings and closings are looked for.
+#: How far ahead openings and closings are searched.
 HORIZON: Final = timedelta(days=731)
 _LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
-#: Worked-out days that a schedule remembers.
+#: How many computed days a schedule keeps.
 _REMEMBERED: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Open where all of its hours are open; without hours always.
+    """Open when all of its hours are open; always open without hours.
 
-        account = Schedule.of(["mon-sat 09:00-21:00"], [], ZoneInfo("Asia/Kolkata"))
-        campaign = Schedule.of(["10:00-18:00"], ["2026-12-25"], ZoneInfo("Europe/Paris"))
+        account = Schedule.parse(["mon-sat 09:00-21:00"], [], ZoneInfo("Asia/Kolkata"))
+        campaign = Schedule.parse(["10:00-18:00"], ["2026-12-25"], ZoneInfo("Europe/Paris"))
         account.intersect(campaign).is_open(now)
 
-    Instants must be aware (ValueError); answers are in UTC.
+    Takes aware datetimes, else raises ValueError; returns them in UTC.
     """
 
     hours: tuple[Hours, ...] = ()
@@ -40,12 +40,15 @@ class Schedule:
 
     @classmethod
     def parse(cls, windows: Iterable[str], blackouts: Iterable[str], zone: tzinfo) -> "Schedule":
-        """From what people write; no windows means always. Raises WindowError."""
+        """Read windows and blackouts as people write them; no windows means always open.
+
+        Raises WindowError.
+        """
         return cls((Hours.parse(windows, blackouts, zone),))
 
     @classmethod
     def from_json(cls, stored: Sequence[dict[str, Any]]) -> "Schedule":
-        """From what `to_json` gave. Raises WindowError and ZoneError."""
+        """Read what `to_json` returned. Raises WindowError and ZoneError."""
         return cls(
             tuple(
                 Hours.parse(each["windows"], each["blackouts"], parse_zone(each["zone"]))
@@ -54,7 +57,7 @@ class Schedule:
         )
 
     def to_json(self) -> list[dict[str, Any]]:
-        """As JSON can hold it: texts as a person would write them."""
+        """The schedule for JSON; windows, blackouts and zones are texts as people write them."""
         return [
             {
                 "windows": [str(window) for window in hours.windows],
@@ -65,30 +68,30 @@ class Schedule:
         ]
 
     def intersect(self, other: "Schedule") -> "Schedule":
-        """Open where both are open, each in its own zones."""
+        """The schedule that is open when both are open, each in its own zones."""
         return Schedule(self.hours + other.hours)
 
     def in_all_zones(self, zones: Iterable[tzinfo]) -> "Schedule":
-        """The same hours, open only where they are open in every one of `zones`.
+        """The same hours, but open only when they are open in every one of `zones`.
 
-        Raises ValueError without a zone.
+        Raises ValueError if `zones` is empty.
         """
         every = tuple(zones)
         if not every:
-            raise ValueError("hours need a time zone to be open in")
+            raise ValueError("opening hours need a time zone")
         return Schedule(tuple(replace(hours, zone=zone) for hours in self.hours for zone in every))
 
     def is_open(self, at: datetime) -> bool:
-        """Whether a request may start at that instant."""
+        """Whether sending is allowed at that instant."""
         instant = _as_utc(at).timestamp()
         if not self.hours:
             return True
         return any(start <= instant < end for start, end in self._spans_of_day(_day_of(instant)))
 
     def next_open(self, at: datetime, limit: datetime | None = None) -> datetime | None:
-        """The first open instant from `at` on; None where there is none before `limit`.
+        """The first open instant from `at` on and before `limit`; None if there is none.
 
-        None also where nothing opens within HORIZON of `at`, or of the first date that has windows.
+        Searches up to HORIZON from `at`, or from the first date with a window.
         """
         at, limit = _as_utc(at), _as_utc(limit or _LATEST)
         if at >= limit or self.is_open(at):
@@ -101,7 +104,7 @@ class Schedule:
         return None
 
     def closes_at(self, at: datetime) -> datetime | None:
-        """When what is open at `at` ends: `at` where it is closed, None if not in HORIZON."""
+        """When the span that is open at `at` ends; None if later than HORIZON, `at` if closed."""
         at = _as_utc(at)
         if not self.is_open(at):
             return at
@@ -110,16 +113,16 @@ class Schedule:
         return end if end < until else None
 
     def open_spans(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """The open times in [since, until), in order, as (start, end), worked out one by one.
+        """Yield the open spans in [since, until), in order, as (start, end).
 
-        They end before `until` where nothing opens for HORIZON.
+        Stops where nothing opens for HORIZON.
         """
         since, until = _as_utc(since), _as_utc(until)
         for start, end in self._merged_spans(since.timestamp(), until.timestamp()):
             yield max(since, _as_datetime(start)), min(until, _as_datetime(end))
 
     def _merged_spans(self, since: float, until: float) -> Iterator[TimeSpan]:
-        """Stretches, not touching each other, that end after `since` and begin before `until`."""
+        """Spans that end after `since` and begin before `until`; neighbours are one span."""
         if since >= until:
             return
         if not self.hours:
@@ -143,7 +146,7 @@ class Schedule:
             yield held
 
     def _days_between(self, since: float, until: float) -> Iterator[int]:
-        """The UTC days to look at: up to HORIZON after the last that had an opening."""
+        """The UTC days to search: up to HORIZON after the last day that had an open span."""
         first, last = _day_of(since), _day_of(until)
         for dated in (hours.day_range for hours in self.hours):
             if dated is not None:
@@ -176,7 +179,7 @@ ALWAYS: Final = Schedule()
 
 def _as_utc(at: datetime) -> datetime:
     if at.utcoffset() is None:
-        raise ValueError("a time without zone has no place in a schedule")
+        raise ValueError("a schedule needs times with a time zone, not a time without zone")
     return at.astimezone(UTC)
 
 

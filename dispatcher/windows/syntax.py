@@ -1,6 +1,6 @@
-"""How windows and blackouts are written: `mon-fri 09:00-18:00`, `22:00-02:00`, `2026-12-25`.
+"""Reads and writes windows and blackouts: `mon-fri 09:00-18:00`, `22:00-02:00`, `2026-12-25`.
 
-Text to values and back. When such a window is open is `hours.py`'s.
+`hours.py` computes when they are open.
 """
 
 import re
@@ -13,7 +13,7 @@ MINUTES_OF_A_DAY: Final = 24 * 60
 
 
 class WindowError(ValueError):
-    """What is wrong with a window or a blackout: a sentence that quotes the place."""
+    """A window or blackout that cannot be read: a sentence for a person, which quotes the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class DateRange:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Hours of certain weekdays (0 is Monday), or of certain dates where `dates` is given.
+    """Opening hours on some weekdays (0 is Monday), or on some dates if `dates` is given.
 
-    `start` and `end` are minutes since the midnight that the day begins with, the end excluded;
-    over midnight the end is above 1440.
+    `start` and `end` are minutes since the day's first midnight, the end excluded. The end of a
+    window over midnight is above 1440.
     """
 
     weekdays: frozenset[int]
@@ -50,21 +50,21 @@ class Window:
 
 
 def parse_windows(texts: Iterable[str]) -> tuple[Window, ...]:
-    """Read windows; one text may hold several, divided by commas.
+    """Read windows; a text may have several, separated by commas.
 
         mon-fri 09:00-18:00        sat,sun 10:00-14:00       mon-fri 09:00-12:00, sat 10:00-12:00
         22:00-02:00                daily 08:00-24:00         2026-12-24 10:00-12:00
 
-    Without days a window is of every day, or of the days before it in the same text. Over midnight
-    it belongs to the day on which it begins. Raises WindowError.
+    A window without days holds for the days named before it in the same text, else for every day.
+    One over midnight belongs to the day on which it begins. Raises WindowError.
     """
     return tuple(dict.fromkeys(window for text in texts for window in _parse_text(text)))
 
 
 def parse_blackouts(texts: Iterable[str]) -> tuple[DateRange, ...]:
-    """Read dates and ranges of dates, `2026-12-25` or `2026-12-24..2026-12-26`; commas divide.
+    """Read dates and ranges of dates: `2026-12-25`, `2026-12-24..2026-12-26`.
 
-    Raises WindowError.
+    A text may have several, separated by commas. Raises WindowError.
     """
     pieces = [(piece.strip(), text) for text in texts for piece in text.split(",")]
     return tuple(dict.fromkeys(_parse_dates(piece, text) for piece, text in pieces))
@@ -102,7 +102,7 @@ def _parse_text(text: str) -> Iterator[Window]:
             start, end = _parse_hours(match["hours"], text)
             yield from _windows_on_days(days or [_EVERY_DAY], start, end)
     if days and not are_used:
-        raise WindowError(f"{text!r} names days without hours; write mon-fri 09:00-18:00")
+        raise WindowError(f"{text!r} names days without hours; write both: mon-fri 09:00-18:00")
 
 
 def _windows_on_days(days: Iterable[_Days], start: int, end: int) -> Iterator[Window]:
@@ -126,8 +126,8 @@ def _parse_days(piece: str, text: str) -> _Days:
         begin, end = _WEEKDAYS[first], _WEEKDAYS[last if dash else first]
     except KeyError as unknown:
         raise WindowError(
-            f"{_quote_place(unknown.args[0], text)} is no day; write mon, mon-fri, daily, or a date"
-            " such as 2026-12-24, and hours such as 09:00-18:00"
+            f"{_quote_place(unknown.args[0], text)} is not a valid day; write mon, mon-fri, daily, "
+            "or a date such as 2026-12-24, and hours such as 09:00-18:00"
         ) from None
     return frozenset((begin + step) % 7 for step in range((end - begin) % 7 + 1))
 
@@ -136,11 +136,11 @@ def _parse_hours(piece: str, text: str) -> tuple[int, int]:
     start, end = (_parse_minutes(each, piece, text) for each in piece.split("-"))
     if start == MINUTES_OF_A_DAY:
         raise WindowError(
-            f"{_quote_place(piece, text)} begins at 24:00; write 00:00 and the day after"
+            f"{_quote_place(piece, text)} begins at 24:00; write 00:00 and the next day"
         )
     if start == end:
         raise WindowError(
-            f"{_quote_place(piece, text)} has no length; the whole day is 00:00-24:00"
+            f"{_quote_place(piece, text)} begins when it ends; the whole day is 00:00-24:00"
         )
     return start, end if end > start else end + MINUTES_OF_A_DAY
 
@@ -150,7 +150,7 @@ def _parse_minutes(time: str, piece: str, text: str) -> int:
     minutes = int(match[1]) * 60 + int(match[2]) if match and int(match[2]) < 60 else None
     if minutes is None or minutes > MINUTES_OF_A_DAY:
         raise WindowError(
-            f"{_quote_place(piece, text)} are no hours; write 09:00-18:00, up to 24:00"
+            f"{_quote_place(piece, text)} are not valid hours; write 09:00-18:00, up to 24:00"
         )
     return minutes
 
@@ -161,7 +161,8 @@ def _parse_dates(piece: str, text: str) -> DateRange:
     end = _parse_date(last) if dots else begin
     if begin is None or end is None:
         raise WindowError(
-            f"{_quote_place(piece, text)} is no date; write 2026-12-25, or 2026-12-24..2026-12-26"
+            f"{_quote_place(piece, text)} is not a valid date; "
+            "write 2026-12-25, or 2026-12-24..2026-12-26"
         )
     if end < begin:
         raise WindowError(f"{_quote_place(piece, text)} ends before it begins")

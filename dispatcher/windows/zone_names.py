@@ -1,6 +1,6 @@
-"""Time zones as people write them: IANA names in any case, and offsets. To values and back.
+"""Reads and writes time zones: IANA names in any case, and offsets such as `+05:30`.
 
-Their rules are those of the tzdata package in this whole process, not of the operating system.
+In this whole process their rules come from the tzdata package, not from the operating system.
 """
 
 import re
@@ -12,20 +12,20 @@ from importlib.resources import files
 from typing import Final
 from zoneinfo import ZoneInfo
 
-# An operating system's rules may be years old, and differ between the machines of one dispatcher:
-# Canada, Cuba and Morocco changed theirs in 2026. The package is pinned, and the same for all.
+# An operating system's rules may be years old and differ between machines: Canada, Cuba and
+# Morocco changed theirs in 2026. The package is pinned, so all machines have the same rules.
 zoneinfo.reset_tzpath(to=())
 
 
 class ZoneError(ValueError):
-    """Why a text is no time zone: a sentence for a person."""
+    """Why a text is not a valid time zone: a sentence for a person."""
 
 
 def parse_zone(text: str) -> tzinfo:
-    """`Asia/Kolkata`, `asia/kolkata`, `UTC`, `+05:30`, `+0530`, `UTC+2`, `GMT-3:30`.
+    """Read `Asia/Kolkata`, `asia/kolkata`, `UTC`, `+05:30`, `+0530`, `UTC+2` or `GMT-3:30`.
 
-    A name of the IANA database comes before an offset: `Etc/GMT+5` is five hours *behind* UTC.
-    Raises ZoneError, also for abbreviations such as IST, which several countries use.
+    IANA names win over offsets: `Etc/GMT+5` is five hours *behind* UTC. Raises ZoneError, also for
+    abbreviations such as IST, which several countries use.
     """
     cleaned = text.strip().translate(_MINUS)
     if name := _names_by_folded().get(cleaned.casefold()):
@@ -36,18 +36,21 @@ def parse_zone(text: str) -> tzinfo:
         if minutes < 60 and offset <= _LARGEST_OFFSET:
             return timezone(-offset if match["sign"] == "-" else offset)
     shown = cleaned if len(cleaned) <= 40 else cleaned[:40] + "…"
-    raise ZoneError(f"{shown!r} is no time zone; write Asia/Kolkata or +05:30")
+    raise ZoneError(f"{shown!r} is not a valid time zone; write Asia/Kolkata or +05:30")
 
 
 def nearest_name(text: str) -> str | None:
-    """The IANA name that was probably meant."""
+    """The IANA name that was probably meant; None if none is similar."""
     names = _names_by_folded()
     near = get_close_matches(text.strip().casefold(), names, n=1, cutoff=0.8)
     return names[near[0]] if near else None
 
 
 def zone_name(zone: tzinfo) -> str:
-    """What `parse_zone` reads as the same zone: an IANA name, or an offset such as `+05:30`."""
+    """The zone's IANA name, else its offset such as `+05:30`; `parse_zone` reads both.
+
+    Raises ValueError for a zone with neither.
+    """
     if isinstance(zone, ZoneInfo) and zone.key is not None:
         return zone.key
     offset = zone.utcoffset(None)
@@ -68,6 +71,6 @@ _MINUS: Final = str.maketrans({"−": "-", "–": "-"})
 
 @cache
 def _names_by_folded() -> dict[str, str]:
-    """The names of the tzdata package by their case-folded form; Factory is no place."""
+    """The names in the tzdata package by their case-folded form, without `Factory`."""
     listed = (files("tzdata") / "zones").read_text(encoding="ascii").split()
     return {name.casefold(): name for name in listed if name != "Factory"}

@@ -109,7 +109,7 @@ def test_no_credit_pauses_it_and_a_top_up_resumes_it_by_itself():
         until(ours, lambda row: row.paused_by == "credit", "the pause")
         shown = ours.run("campaign", "show", str(campaign.id)).out
         assert "SMS Credits Not Available" in shown
-        assert "its balance is looked up" in shown
+        assert "the next check of the balance is" in shown
         wait_for(lambda: calls(ours.provider, BALANCE) >= 2, "looks at the balance")
         assert account(ours).paused_by == "credit"
         assert len(ours.provider.ledger()) == 2 * SIZE

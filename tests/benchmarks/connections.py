@@ -41,7 +41,7 @@ def measure(count: int, delay_ms: int = 100) -> Figures:
         "poll_first_s": 600,
         "poll_max_s": 600,
     }
-    with stage(accounts={"main": account}) as ours:
+    with stage(accounts={"main": account}, is_guarded=False) as ours:
         ours.start()
         # So that requests overlap: else each is answered before the next one is there.
         ours.provider.fault("slow", params={"ms": delay_ms})

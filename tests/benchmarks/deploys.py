@@ -54,7 +54,7 @@ class Measured:
 
 def measure(count: int, *, deploys: bool) -> Measured:
     """Run a campaign, with deploys or without."""
-    with stage(accounts={"main": _ACCOUNT}, command=in_process) as ours:
+    with stage(accounts={"main": _ACCOUNT}, command=in_process, is_guarded=False) as ours:
         ours.provider.fault("slow", on="submit", params={"ms": _ANSWER_MS})
         ours.celery("beat", "--pidfile=")
         for name in _WORKERS:
@@ -97,7 +97,9 @@ def after_a_kill() -> float:
     """Seconds from `kill -9` of one of two workers until nothing waits for it any more."""
     defaults = WorkerSettings()
     worker = {"lease_s": defaults.lease_s, "requeue_after_s": defaults.requeue_after_s}
-    with stage(accounts={"main": _ACCOUNT}, worker=worker, command=in_process) as ours:
+    with stage(
+        accounts={"main": _ACCOUNT}, worker=worker, command=in_process, is_guarded=False
+    ) as ours:
         ours.provider.fault("slow", on="submit", params={"ms": _ANSWER_MS})
         ours.celery("beat", "--pidfile=")
         for name in _WORKERS:

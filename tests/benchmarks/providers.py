@@ -112,7 +112,9 @@ def main() -> int:
     }
     fates = [word for share in _SHARES.items() for word in (f"--{share[0]}", str(share[1]))]
     failed = False
-    with stage(accounts=accounts, command=in_process, simulator=fates, scale=10) as ours:
+    with stage(
+        accounts=accounts, command=in_process, simulator=fates, scale=10, is_guarded=False
+    ) as ours:
         people = ours.folder / "people.csv"
         with PEOPLE.open(encoding="utf-8-sig", newline="") as source:
             rows = [*csv.reader(source)]

@@ -16,6 +16,7 @@ from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
 from tests.support.simulator import SimulatorProcess
 from tests.support.stores import assert_counts_agree
+from tests.support.transition_guard import install_guard
 
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
@@ -25,6 +26,7 @@ def sqlite_template(tmp_path_factory):
     """A SQLite file with the store's tables, to copy."""
     path = tmp_path_factory.mktemp("store") / "template.db"
     upgrade_store(f"sqlite:///{path}")
+    install_guard(f"sqlite:///{path}")
     return path
 
 

@@ -35,7 +35,6 @@ from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
-from dispatcher.recovery.spill import PollSchedule, Settlement
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import (
     accounts,
@@ -51,12 +50,14 @@ from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.polls import Receipt
+from dispatcher.store.settlement import PollSchedule, Settlement
 from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, MESSAGE, SCHEDULER
 from dispatcher.types import Recipient
 from tests.support import stores
 from tests.support.oracle import HELD, Key, Oracle
 from tests.support.stores import LEASE, NOW, POLL, add_account, add_campaign
+from tests.support.transition_guard import install_guard
 
 #: Further examples, drawn anew, of the long edition.
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
@@ -482,7 +483,7 @@ class Promises(RuleBasedStateMachine):
             polling=PollSchedule(first_s=10, for_s=3600) if polled else None,
         )
         with self.store.write() as conn:
-            answer.store(conn, self.now)
+            answer.apply_to(conn, self.now)
             if closes:
                 batch_endings.close_batch(
                     conn,
@@ -713,6 +714,7 @@ def test_nobody_twice_and_nobody_lost_whatever_happens_in_whatever_order():
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         path = Path(folder, "store.db")
         upgrade_store(f"sqlite:///{path}")
+        install_guard(f"sqlite:///{path}")
         with (
             closing(Store(f"sqlite:///{path}")) as Promises.store,
             closing(Oracle(path, max_in_flight=ACCOUNT.max_in_flight)) as Promises.oracle,

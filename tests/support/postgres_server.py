@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from dispatcher.store.migrate import upgrade_store
+from tests.support.transition_guard import install_guard
 
 # PostgreSQL refuses to run as root: then it runs as `nobody`.
 NOBODY = 65534
@@ -186,6 +187,7 @@ def postgres_template(postgres_server) -> Iterator[str]:
     """The name of a database with the store's tables, to copy."""
     with postgres_server.database() as url:
         upgrade_store(url)
+        install_guard(url)
         yield url.partition("@/")[2].partition("?")[0]
 
 

@@ -24,6 +24,7 @@ from dispatcher.store.migrate import upgrade_store
 from tests.support import warm
 from tests.support.cli import Ended, clean_environment, dispatcher
 from tests.support.simulator import SimulatorProcess
+from tests.support.transition_guard import install_guard
 
 if TYPE_CHECKING:
     from tests.support.warm import Warm
@@ -84,6 +85,7 @@ class Stage:
         store_url: str | None,
         broker: EmbeddedBroker | None,
         command: Callable[..., Ended] = dispatcher,
+        is_guarded: bool = True,
     ) -> None:
         self.folder = folder
         self.provider = provider
@@ -119,7 +121,10 @@ class Stage:
         ]
         self.config.touch(mode=0o600)
         self.config.write_text("".join(lines), encoding="utf-8")
-        upgrade_store(self.store.url.render_as_string(hide_password=False))
+        url = self.store.url.render_as_string(hide_password=False)
+        upgrade_store(url)
+        if is_guarded:
+            install_guard(url)
 
     @property
     def config(self) -> Path:
@@ -271,11 +276,13 @@ def stage(
     simulator: Sequence[str] = (),
     scale: float = 100,
     command: Callable[..., Ended] = dispatcher,
+    is_guarded: bool = True,
 ) -> Iterator[Stage]:
     """A stage; everything of it ends with the block.
 
     With `own_broker` none is started: `dispatcher up` brings its own. `simulator` are options of
-    the simulator; by default every message gets a receipt, within a third of a second.
+    the simulator; by default every message gets a receipt, within a third of a second. The guard of
+    the transition tables costs time: a benchmark goes without it.
     """
     with ExitStack() as stack:
         # In /tmp, since the path of a socket is limited to about a hundred bytes.
@@ -293,6 +300,7 @@ def stage(
             store_url=store_url,
             broker=broker,
             command=command,
+            is_guarded=is_guarded,
         )
         stack.callback(ours.close)
         yield ours

@@ -16,7 +16,7 @@ from dispatcher.store.tables import SCHEDULER
 from workers.drain import DrainGate
 from workers.leases import Leases
 from workers.services import Services
-from workers.settings import settings
+from workers.settings import get_settings
 
 
 class Ticker:
@@ -63,7 +63,7 @@ def _imported(config):
     try:
         from workers.tasks.tick import run_tick
     finally:
-        settings.cache_clear()
+        get_settings.cache_clear()
         if before is None:
             del os.environ["DISPATCHER_CONFIG"]
         else:

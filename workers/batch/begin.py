@@ -1,6 +1,6 @@
-"""Beginning: the attempt rows of a claimed batch are committed, with the start that it gets.
+"""Beginning a batch: its attempt rows are committed, and each request gets the time of its start.
 
-From here on a crash leaves doubt, so a batch begins only shortly before its start.
+A crash after the commit leaves doubt, so a batch begins only shortly before its start.
 """
 
 from collections import defaultdict
@@ -12,19 +12,25 @@ from math import inf
 from typing import Final
 
 from dispatcher.campaigns.gate import send_permission
-from dispatcher.outbound.transport import Departure, boottime_s
+from dispatcher.outbound.departure import Departure, boottime_s
 from dispatcher.policy.fair_queue import end_of_day
-from dispatcher.policy.pacing import DEADLINE_SLACK_S, LatenessGuard, seconds_to_start
+from dispatcher.policy.pacing import (
+    DEADLINE_SLACK_S,
+    ClockReading,
+    LatenessGuard,
+    seconds_to_start,
+)
 from dispatcher.store import attempts, batches
 from dispatcher.store.attempts import BeginConditions, BegunBatch
 from dispatcher.store.engine import store_now
 from workers.batch import rates
-from workers.batch.settle import PreparedBatch
+from workers.batch.prepared import PreparedBatch
 from workers.services import Services
 
-#: From the start on record to the first byte, by a clock that counts suspend; else withdrawn.
+#: A request whose first byte is later than this after its start is not sent. The clock counts
+#: the time that the machine is suspended.
 _FIRST_BYTE_S: Final = 1.0
-#: By account; only the event loop of this process asks them.
+#: By account. Only the event loop of this process uses them.
 _lateness_guards: Final = defaultdict[str, LatenessGuard](LatenessGuard)
 
 
@@ -36,48 +42,47 @@ class StartedBatch:
     departures: list[Departure]
 
 
-def begin_batch(services: Services, work: PreparedBatch) -> StartedBatch | float | None:
+def begin_batch(services: Services, batch: PreparedBatch) -> StartedBatch | float | None:
     """Give the batch the next free start of its rates, and commit its attempt rows.
 
-    The seconds until that start where it is too early to begin; None where the batch must not.
+    Returns the seconds until that start where it is too early to begin, and None where the batch
+    may not begin and was handed back.
     """
-    settings = work.provider.settings
-    offsets = rates.request_offsets_s(work)
+    settings, claim = batch.provider.settings, batch.claim
+    offsets = rates.request_offsets_s(batch)
     with services.store.write() as conn:
-        locked = attempts.lock_for_begin(conn, work.claim)
-        if locked.campaign.rate != work.campaign.rate:
-            # It was made for another one.
-            batches.hand_back(conn, work.claim, not_before=None)
+        locked = attempts.lock_for_begin(conn, claim)
+        if locked.campaign.rate != batch.campaign.rate:
+            # Its requests were chosen for another rate.
+            batches.hand_back(conn, claim, not_before=None)
             return None
-        now, now_at = store_now(conn), boottime_s()
-        free_s = rates.seconds_until_free(locked, work, now)
+        reading = ClockReading.take(partial(store_now, conn), boottime_s)
+        now, now_at = reading.now, reading.answered_at
+        free_s = rates.seconds_until_free(locked, batch, now)
         start_s = seconds_to_start(free_s)
         if start_s is None:
             return free_s
-        paid = {rate: start_s + rate.duration_s(work) for rate in rates.batch_rates(work)}
+        paid = {rate: start_s + rate.duration_s(batch) for rate in rates.batch_rates(batch)}
         timeout = timedelta(seconds=settings.timeout_s + DEADLINE_SLACK_S)
         terms = BeginConditions(
-            gate=lambda row, at: send_permission(settings, row, work.claim.zone, at),
+            gate=lambda row, at: send_permission(settings, row, claim.zone, at),
             deadline=now + timedelta(seconds=start_s) + timeout,
             offsets_s=offsets,
             paid_for_s={rate.unit: s for rate, s in paid.items() if not rate.is_campaigns},
             campaign_paid_for_s=next((s for rate, s in paid.items() if rate.is_campaigns), None),
             daily_limit=settings.daily_limit,
-            day_until=end_of_day(now, services.zone_of(work.claim.account)),
+            day_until=end_of_day(now, services.zone_of(claim.account)),
         )
-        seqs = [[recipient.seq for recipient in r.recipients] for r in work.requests]
-        begun = attempts.begin_attempts(conn, work.claim, seqs, locked=locked, terms=terms, now=now)
+        seqs = [[recipient.seq for recipient in r.recipients] for r in batch.requests]
+        begun = attempts.begin_attempts(conn, claim, seqs, locked=locked, terms=terms, now=now)
     if begun is None:
         return None
-    closes = inf
-    if begun.until is not None:
-        closes = now_at + (begun.until - begun.at).total_seconds()
+    closes = inf if begun.until is None else reading.locate_end(begun.until)
     paid_until = now_at + max(paid.values(), default=inf)
-    door = _lateness_guards[work.claim.account] if paid else None
-    leaving = zip(offsets, rates.request_intervals_s(work), strict=True)
-    return StartedBatch(
-        begun, list(_plan_departures(now_at + start_s, leaving, paid_until, closes, door))
-    )
+    guard = _lateness_guards[claim.account] if paid else None
+    leaving = zip(offsets, rates.request_intervals_s(batch), strict=True)
+    departures = _plan_departures(now_at + start_s, leaving, paid_until, closes, guard)
+    return StartedBatch(begun, list(departures))
 
 
 def _plan_departures(
@@ -85,21 +90,21 @@ def _plan_departures(
     leaving: Iterable[tuple[float, float]],
     paid_until: float,
     closes: float,
-    door: LatenessGuard | None,
+    guard: LatenessGuard | None,
 ) -> Iterator[Departure]:
-    """Spread over what the batch has paid for; all but `leaving` are instants of `boottime_s()`.
+    """When each request may leave. Times but those of `leaving` are instants of `boottime_s()`.
 
-    `leaving`: of each request the seconds from the start to it, and from it to the next one.
+    `leaving`: for each request the seconds from the start to it, and from it to the next one.
 
-    Where the commit was late they all are, and what does not fit the paid time any more stays: the
-    next batch comes at its end.
+    A late commit delays all requests of the batch alike. A request that would run past the time
+    this batch has reserved is not sent; the next batch starts there.
     """
     late_s = max(0.0, boottime_s() - start)
-    for offset, spacing in leaving:
+    for offset, interval_s in leaving:
         due = start + late_s + offset if offset else start
         yield Departure(
             not_before=start + late_s + offset,
             begin_deadline=start + offset + _FIRST_BYTE_S,
             not_after=min(closes, paid_until) if offset else closes,
-            may_leave=None if door is None else partial(door.allows, due, spacing),
+            may_leave=None if guard is None else partial(guard.allows, due, interval_s),
         )

@@ -1,4 +1,4 @@
-"""Keeping: an answer that the store does not take is tried again, and put on the disk meanwhile."""
+"""Durable writes: an answer that the store cannot take is tried again, and kept on disk."""
 
 import logging
 import random
@@ -11,13 +11,13 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import StoreError
 from dispatcher.policy.backoff import full_jitter
-from dispatcher.recovery.spill import Settlement
 from dispatcher.store.engine import store_now
+from dispatcher.store.settlement import Settlement
 from workers.services import Services
 
 log = logging.getLogger(__name__)
 
-#: From then on a kill of this process no longer loses what it holds in memory.
+#: After so long an answer goes to disk too, so that killing this process does not lose it.
 _SPILL_AFTER_S: Final = 10.0
 _MAX_PAUSE_S: Final = 5.0
 
@@ -29,8 +29,8 @@ def write_durably(
 ) -> bool:
     """Run `write` in a transaction, again and again until the store takes it.
 
-    False where this process was asked to end before: then `answers` are on the disk, for the next
-    start to settle; without any it is left to the sweep.
+    Returns False where this process had to end before that. Then `answers` are on disk, and the
+    next start settles them; where there are none, the sweep finds what `write` left undone.
     """
     began = time.monotonic()
     failures = 0
@@ -70,5 +70,5 @@ def _spill_answer(services: Services, answer: Settlement) -> bool:
             error.strerror,
         )
         return False
-    log.warning("an answer that the store does not take was put into %s", services.spill.folder)
+    log.warning("the store cannot take an answer: it was written to %s", services.spill.folder)
     return True

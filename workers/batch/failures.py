@@ -1,4 +1,4 @@
-"""Batches whose requests cannot be made: nothing was begun, and no other batch waits for them."""
+"""Batches whose requests cannot be built: nothing was begun, and other batches go on."""
 
 import logging
 import random
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def pause_campaign(services: Services, claim: Claim, refusal: Refused) -> None:
-    """A request that may not be made as it is would be refused to every batch of the campaign."""
+    """Pause the campaign of a refused batch: each of its batches would be refused like this one."""
     with services.store.write() as conn:
         campaigns.change_state(
             conn,
@@ -32,12 +32,13 @@ def pause_campaign(services: Services, claim: Claim, refusal: Refused) -> None:
 
 
 def count_failure(services: Services, claim: Claim, error: Exception) -> None:
-    """Bound the tries of a batch whose requests cannot even be made.
+    """Count a failed try of a batch that ran into a defect, and end it after `max_attempts`.
 
-    Nothing was begun, or this changes nothing. The error's own text may hold a number or a text.
+    Changes nothing if the batch has begun. The message of `error` is not stored or logged: it may
+    hold a number or a text.
     """
     place = traceback.extract_tb(error.__traceback__)[-1]
-    words = f"its requests cannot be made ({type(error).__name__})"
+    words = f"its requests could not be built ({type(error).__name__})"
     log.error("batch %d: %s at %s:%s", claim.id, words, place.filename, place.lineno)
     settings = services.settings.account(claim.account)
     with services.store.write() as conn:

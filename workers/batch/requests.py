@@ -1,4 +1,4 @@
-"""What leaves for a batch: its recipients and route as an adapter takes them, and its requests."""
+"""The requests of a batch: its recipients and route in an adapter's types, then the requests."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,9 +16,9 @@ from dispatcher.types import SubmitBatch, SubmitRequest
 def build_batch(
     campaign: AnyRow, account: str, encoding: int, rows: Sequence[AnyRow], now: datetime
 ) -> SubmitBatch:
-    """The pending rows of a campaign's batch, as the adapter of its account takes them.
+    """Render the pending rows of a campaign's batch for the adapter of its account.
 
-    A time at which the provider was to send is not told to it once it has passed.
+    A sending time that was left to the provider is dropped once it has passed.
     """
     schedule_at = campaign.schedule_at
     return SubmitBatch(
@@ -34,7 +34,7 @@ def build_batch(
 def build_requests(
     provider: Provider, campaign: AnyRow, batch: SubmitBatch
 ) -> tuple[SubmitRequest, ...]:
-    """The requests that submit it: one, where it stands for contact lists of the provider's."""
+    """Build the requests that submit `batch`: a single one for a campaign to contact lists."""
     if campaign.contact_lists is None:
         return tuple(provider.submit_requests(batch))
     lists = orjson.loads(campaign.contact_lists)

@@ -1,7 +1,7 @@
-"""Self-clocking: who finishes a batch releases the next, so that no tick is waited for.
+"""Self-clocking: a worker that finishes a batch releases the next one, without waiting for a tick.
 
-A release looks at the whole account. So not each of many batches makes one: an eighth of the places
-is gathered, and who waits for a turn at the store serves all who finish until then.
+Releasing scans the whole account, so a worker does not do it after every batch: it waits until an
+eighth of the account's slots are free. One release serves every batch that finished meanwhile.
 """
 
 import threading
@@ -12,7 +12,7 @@ _RELEASE_SHARE: Final = 1 / 8
 
 
 class ReleaseClock:
-    """When to release: told by batches that begin and end, of any thread."""
+    """Decides when this process releases batches. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,17 +21,20 @@ class ReleaseClock:
         self._waiting: set[str] = set()
 
     def note_claimed(self, account: str) -> None:
-        """A batch of the account is held from now on."""
+        """Count one more held batch of the account."""
         with self._lock:
             self._held[account] += 1
 
-    def free_slots(self, account: str, places: float, all_places: int) -> bool:
-        """It ended; whether its thread is to release."""
+    def free_slots(self, account: str, freed: float, all_slots: int) -> bool:
+        """Count one held batch less, and the slots that it frees.
+
+        Returns whether the calling thread must release now.
+        """
         with self._lock:
             self._held[account] -= 1
-            self._freed[account] = self._freed.get(account, 0.0) + places
+            self._freed[account] = self._freed.get(account, 0.0) + freed
             is_worth_it = (
-                self._freed[account] >= all_places * _RELEASE_SHARE or not self._held[account]
+                self._freed[account] >= all_slots * _RELEASE_SHARE or not self._held[account]
             )
             if not is_worth_it or account in self._waiting:
                 return False
@@ -39,7 +42,7 @@ class ReleaseClock:
             return True
 
     def start_release(self, account: str) -> None:
-        """The release has its turn: who ends from now on is not seen by it."""
+        """Note that the release now reads the store: it does not see slots freed from here on."""
         with self._lock:
             self._waiting.discard(account)
             self._freed[account] = 0.0

@@ -25,7 +25,7 @@ from dispatcher.store import decisions, doubts, listed_messages
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch, LockedAttempt
 from dispatcher.store.doubts import DoubtfulRequest
 from dispatcher.store.engine import store_now
-from workers.batch.settle import make_poll_plan
+from workers.batch.poll_schedule import make_poll_plan
 from workers.services import Services
 
 _ACTOR = "dispatcher"

@@ -1,8 +1,8 @@
 """The submit task: claim, reserve, begin, call.
 
-`rates.py` and `begin.py` give it its start, `settle.py` stores the answers.
+`rates.py` and `begin.py` find the start of the batch, `settle.py` stores the answers.
 
-The order keeps the promises: nothing is attempted before its attempt row is committed, no database
+The order keeps the promises: no request leaves before its attempt row is committed, no database
 session is open during the call, and every write carries the claim's fence.
 """
 
@@ -20,47 +20,48 @@ from dispatcher.outbound.release import release_batches
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, end_of_day
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.providers.base import Provider
-from dispatcher.recovery.spill import Settlement
 from dispatcher.store import accounts, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
+from dispatcher.store.settlement import Settlement
 from dispatcher.store.table_values import AnyRow
 from workers.app import SUBMIT, app, publish_batches
 from workers.batch import rates
 from workers.batch.begin import StartedBatch, begin_batch
 from workers.batch.durable_write import write_durably
 from workers.batch.failures import count_failure, pause_campaign
+from workers.batch.prepared import PreparedBatch
 from workers.batch.requests import build_batch, build_requests
 from workers.batch.self_clock import ReleaseClock
-from workers.batch.settle import BatchSettler, EndedRequest, PreparedBatch
+from workers.batch.settle import BatchSettler, EndedRequest
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
 _BROKER_RETRY_S = 2.0
-#: The requests of a batch leave within this time, whatever rate was set since it was planned, so
-#: that a pause or another rate holds at once; the rest is released again.
+#: The requests of one submission leave within this time, so that a pause or another rate takes
+#: effect soon. The rest of the batch is released again.
 _MAX_SPREAD_S = 1.0
 
 _release_clock = ReleaseClock()
 
 
 class _HeldBatch:
-    """A batch that this process holds: how many places it has set free, all if it did not leave."""
+    """A claimed batch, and how many slots it frees at its end: all of them if it was not sent."""
 
     freed_slots: float = inf
 
 
 @app.task(name=SUBMIT)
 def submit_task(batch_id: int, fence: int) -> None:
-    """Submit one released batch; a message that lost the race is a no-op."""
+    """Submit one released batch. Nothing happens if another task has claimed it."""
     services = get_services()
     with (
         log_expected_errors(log, f"batch {batch_id}"),
         services.gate.enter_submission() as may_begin,
     ):
-        # A message that is not taken here is found by the sweep.
+        # The sweep queues a batch again that is not claimed here.
         claim = _claim_batch(services, batch_id, fence) if may_begin else None
         if claim is None:
             return
@@ -79,7 +80,7 @@ def submit_task(batch_id: int, fence: int) -> None:
                 )
             except DispatcherError:
                 raise
-            except Exception as error:  # noqa: BLE001 - a defect that this batch runs into
+            except Exception as error:  # noqa: BLE001 - a bug that this batch runs into
                 count_failure(services, claim, error)
 
 
@@ -92,7 +93,7 @@ def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
 
 @contextmanager
 def _release_afterwards(services: Services, account: str) -> Iterator[_HeldBatch]:
-    """Around a held batch: afterwards the next ones are released, if it is time to."""
+    """Release the account's next batches after the block, if enough slots are free."""
     held = _HeldBatch()
     _release_clock.note_claimed(account)
     try:
@@ -115,11 +116,11 @@ def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch) -> None:
     if services.stopping.is_set():
         _hand_back(services, claim)
         return
-    work = _prepare_batch(services, claim)
-    if work is None:
+    batch = _prepare_batch(services, claim)
+    if batch is None:
         return
     try:
-        reservation = rates.reserve_start(services, work)
+        reservation = rates.reserve_start(services, batch)
     except BrokerError as error:
         _hand_back(services, claim, wait_s=_BROKER_RETRY_S, reason=error.message)
         return
@@ -132,24 +133,24 @@ def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch) -> None:
             wait_s = 0.0
             break
         try:
-            begun = begin_batch(services, work)
+            started = begin_batch(services, batch)
         except StoreError:
-            # Whether the attempts are stored is not known, but that nothing left is.
-            gone = Settlement(claim=claim, attempt_id=None)
-            write_durably(services, gone.store, [gone])
+            # The attempts may be stored or not; surely no request was sent.
+            unsent = Settlement(claim=claim, attempt_id=None)
+            write_durably(services, unsent.apply_to, [unsent])
             raise
-        if begun is None:
+        if started is None:
             return
-        if isinstance(begun, StartedBatch):
-            _make_requests(services, work, begun)
-            held.freed_slots = len(work.requests)
+        if isinstance(started, StartedBatch):
+            _send_requests(services, batch, started)
+            held.freed_slots = len(batch.requests)
             return
-        wait_s = begun
+        wait_s = started
     _hand_back(services, claim, wait_s=wait_s)
 
 
 def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
-    """Render the batch's pending messages into requests."""
+    """Build the requests of the batch's pending messages. None: there are none to send now."""
     provider = services.provider_of(claim.account)
     limit = provider.settings.daily_limit
     with services.store.read() as conn:
@@ -165,55 +166,55 @@ def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
         with services.store.write() as conn:
             batches.settle_empty(conn, claim)
         return None
-    batch = build_batch(campaign, claim.account, claim.encoding, rows, now)
-    work = PreparedBatch(
+    submission = build_batch(campaign, claim.account, claim.encoding, rows, now)
+    batch = PreparedBatch(
         at=now,
         claim=claim,
         provider=provider,
-        requests=build_requests(provider, campaign, batch),
+        requests=build_requests(provider, campaign, submission),
         account=account,
         campaign=campaign,
     )
-    offsets = rates.request_offsets_s(work)
-    soon = [request for request, s in zip(work.requests, offsets, strict=True) if s < _MAX_SPREAD_S]
-    return replace(work, requests=soon)
+    offsets = zip(batch.requests, rates.request_offsets_s(batch), strict=True)
+    soon = [request for request, offset_s in offsets if offset_s < _MAX_SPREAD_S]
+    return replace(batch, requests=soon)
 
 
 def _max_messages(
     claim: Claim, campaign: AnyRow | None, provider: Provider, left: int | None
 ) -> int:
-    """How many of a batch's recipients may leave now; the rest is released again.
+    """How many of the batch's messages to send now; the rest is released again.
 
-    One where it tries a provider. Never more than are planned for this account: what is left of a
-    batch that was another account's may be more.
+    One message if it probes the provider. Never more than this account's batch size: a batch that
+    was planned for another account may be larger.
     """
     texts_differ = campaign is not None and has_own_texts(campaign)
     most = 1 if claim.is_probe else provider.batch_size(texts_differ=texts_differ)
     return most if left is None else min(most, left)
 
 
-def _make_requests(services: Services, work: PreparedBatch, start: StartedBatch) -> None:
-    """Make the requests, and store each answer as it comes."""
-    started = time.monotonic()
-    attempt_ids = start.begun.attempt_ids
+def _send_requests(services: Services, batch: PreparedBatch, started: StartedBatch) -> None:
+    """Send the requests, and store each answer as it comes."""
+    began = time.monotonic()
+    attempt_ids = started.begun.attempt_ids
     services.rollback_guard.record_attempts(attempt_ids)
-    # Should this process die now, its log says that this batch's doubts are its own.
+    # If this process dies now, the log shows which batch it leaves in doubt.
     log.info(
-        "batch %d, fence %d: %d requests leave", work.claim.id, work.claim.fence, len(attempt_ids)
+        "batch %d, fence %d: %d requests leave", batch.claim.id, batch.claim.fence, len(attempt_ids)
     )
-    settling = BatchSettler(services, work)
+    settler = BatchSettler(services, batch)
     groups = services.runtime.send_requests(
-        [request.http for request in work.requests],
-        timeout_s=work.provider.settings.timeout_s,
-        concurrency=len(work.requests),
-        departures=start.departures,
+        [request.http for request in batch.requests],
+        timeout_s=batch.provider.settings.timeout_s,
+        concurrency=len(batch.requests),
+        departures=started.departures,
     )
-    left = len(work.requests)
+    left = len(batch.requests)
     for group in groups:
         left -= len(group)
-        ended = [EndedRequest(attempt_ids[i], work.requests[i], answer) for i, answer in group]
-        settling.settle_answers(ended, is_last=not left)
-    log.info("batch %d: %s in %.2f s", work.claim.id, settling, time.monotonic() - started)
+        ended = [EndedRequest(attempt_ids[i], batch.requests[i], answer) for i, answer in group]
+        settler.settle_answers(ended, is_last=not left)
+    log.info("batch %d: %s in %.2f s", batch.claim.id, settler, time.monotonic() - began)
 
 
 def _hand_back(

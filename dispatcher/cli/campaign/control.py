@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json, safe_text
+from dispatcher.cli.output import pluralize, print_json, safe_text
+from dispatcher.cli.question import require_yes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +73,7 @@ def campaign_cancel(ctx: click.Context, reference: str, yes: bool, as_json: bool
     shown = load_view(Store(settings_from(ctx).store.url), reference)
     left = pluralize(shown.counts["pending"], "recipient is", "recipients are")
     question = f"Cancel campaign {shown.campaign.id} ({left} not submitted yet)?"
-    if not confirm(question, yes):
-        raise declined_exit("nothing was changed")
+    require_yes(question, yes, otherwise="nothing was changed")
     _print_in_flight(_change_and_print(ctx, cancel_campaign, reference, as_json), as_json)
 
 

@@ -1,8 +1,8 @@
-"""`--fallback`: each account is asked and checked as the campaign's own was."""
+"""`--fallback`: each further account gets the same checks as the campaign's own."""
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +11,7 @@ from dispatcher.cli.provider_calls import fetch_directory, select_account
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from dispatcher.cli.campaign.submit_options import SubmitOptions
     from dispatcher.policy.routes import AccountRoute
     from dispatcher.providers.base import Provider, RequestedRoute
     from dispatcher.submission.request import ValidatedSubmission
@@ -18,26 +19,26 @@ if TYPE_CHECKING:
 
 
 def add_fallbacks(
-    ctx: click.Context, submission: "ValidatedSubmission", given: dict[str, Any]
+    ctx: click.Context, submission: "ValidatedSubmission", options: "SubmitOptions"
 ) -> "ValidatedSubmission":
-    """The submission with its fallback accounts. Raises Refused, naming the account."""
+    """The submission with its fallback accounts. Raises UsageProblem or Refused."""
     from dispatcher.submission.fallback_check import check_fallback
 
-    legs: list[AccountRoute] = []
+    found: list[AccountRoute] = []
     settings = {}
-    for wanted in given["fallbacks"]:
+    for wanted in options.fallbacks:
         name, provider = select_account(ctx, wanted)
-        if name in {submission.request.account, *(leg.account for leg in legs)}:
+        if name in {submission.request.account, *(route.account for route in found)}:
             raise UsageProblem(
-                f"--fallback {name}: the campaign has this account already",
-                hint="name another account, or leave it out",
+                f"--fallback {name}: the campaign already uses this account",
+                "name another account, or leave it out",
             )
-        check_features(ctx, name, provider, given)
-        legs.append(
+        check_features(ctx, name, provider, options)
+        found.append(
             check_fallback(submission, name, provider, partial(_resolve_route, name, provider))
         )
         settings[name] = provider.settings
-    return replace(submission, fallbacks=tuple(legs), fallback_settings=settings)
+    return replace(submission, fallbacks=tuple(found), fallback_settings=settings)
 
 
 def _resolve_route(name: str, provider: "Provider", requested: "RequestedRoute") -> "Route":

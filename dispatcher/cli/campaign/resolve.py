@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import confirm, declined_exit, pluralize, print_json
+from dispatcher.cli.output import pluralize, print_json
+from dispatcher.cli.question import require_yes
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
     from dispatcher.store.engine import Store
 
 _CHOICES = {
-    "resend": "Submit them again: some may get the text twice.",
-    "assume-submitted": "Take them as submitted: some may get nothing.",
-    "drop": "Give them up as failed: some may have it all the same.",
+    "resend": "Submit them again; some may get the text twice.",
+    "assume-submitted": "Count them as submitted; some may get nothing.",
+    "drop": "Count them as failed; some may have the text already.",
 }
 
 
@@ -39,9 +40,9 @@ def campaign_resolve(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Decide what becomes of recipients in doubt, who may or may not have got the text.
+    """Decide what to do with recipients in doubt, who may or may not have got the text.
 
-    Look at the provider's own panel first. Every decision is kept in the audit.
+    Look at the provider's own panel first. Every decision is kept in the audit table.
 
     \b
     Example:
@@ -52,12 +53,14 @@ def campaign_resolve(
     from dispatcher.store.engine import Store
 
     if choice is None:
-        raise UsageProblem("say what becomes of them", f"give one of --{', --'.join(_CHOICES)}")
+        raise UsageProblem(
+            "choose what to do with the recipients in doubt",
+            f"give one of --{', --'.join(_CHOICES)}",
+        )
     store = Store(settings_from(ctx).store.url)
     numbers = _read_numbers(ctx, store, reference, recipients)
     doubted = resolution.count_doubts(store, reference, numbers)
-    if not confirm(_build_question(doubted, choice), yes):
-        raise declined_exit("nothing was changed")
+    require_yes(_build_question(doubted, choice), yes, otherwise="nothing was changed")
     done = resolution.resolve_doubts(
         store, str(doubted.campaign.id), resolution.DoubtChoice(choice), numbers
     )
@@ -75,9 +78,9 @@ def campaign_resolve(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def campaign_retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
-    """Try the failed recipients of a campaign again: those that were surely never accepted.
+    """Try the failed recipients of a campaign again: those the provider never accepted.
 
-    Recipients in doubt are not touched, nor those that were in doubt and given up.
+    Recipients who are in doubt, or were in doubt and dropped, are not tried again.
 
     \b
     Example:
@@ -91,18 +94,17 @@ def campaign_retry(ctx: click.Context, reference: str, yes: bool, as_json: bool)
     shown = load_view(store, reference)
     failed = shown.counts["failed"]
     question = f"Try the failed recipients of campaign {shown.campaign.id} again (up to {failed})?"
-    if failed and not confirm(question, yes):
-        raise declined_exit("nothing was changed")
+    require_yes(question, yes or not failed, otherwise="nothing was changed")
     done = resolution.retry_failed(store, str(shown.campaign.id))
     _print_outcome(store, done, "will be tried again", as_json=as_json)
 
 
 def _build_question(doubted: "DoubtCount", choice: str) -> str:
-    """How many it is about, and what it can cost."""
+    """The question before a decision: how many recipients, and what it can cost."""
     who = f"{pluralize(doubted.recipients, 'recipient')} of campaign {doubted.campaign.id}"
     later = ""
     if doubted.next_at is not None:
-        later = f" Something is done about them by itself at {doubted.next_at:%H:%M:%S} UTC."
+        later = f" They are looked into automatically at {doubted.next_at:%H:%M:%S} UTC."
     if choice == "resend":
         return (
             f"Submit {who} again? The provider may have accepted any of them: up to "
@@ -111,10 +113,10 @@ def _build_question(doubted: "DoubtCount", choice: str) -> str:
         )
     if choice == "drop":
         return (
-            f"Give up {who}? Any of them may have got the text, or get it yet; they count as "
+            f"Drop {who}? Any of them may have got the text or may still get it; they count as "
             f"failed and are never tried again.{later}"
         )
-    return f"Take {who} as submitted? Those whom the provider has not accepted get nothing.{later}"
+    return f"Count {who} as submitted? Those the provider did not accept get nothing.{later}"
 
 
 def _read_numbers(
@@ -132,7 +134,7 @@ def _read_numbers(
     try:
         return frozenset(reader.read(number) for number in recipients)
     except MsisdnError as error:
-        raise UsageProblem(f"--recipient: {error}", "as in --recipient +919800000001") from None
+        raise UsageProblem(f"--recipient: {error}", "write --recipient +919800000001") from None
 
 
 def _print_outcome(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:
@@ -144,6 +146,6 @@ def _print_outcome(store: "Store", done: "ResolutionResult", what: str, *, as_js
     else:
         click.echo(f"campaign {done.campaign_id}: {pluralize(done.recipients, 'recipient')} {what}")
         if done.left:
-            click.echo("others are in batches that a worker holds just now: try again in a minute")
+            click.echo("some are in a batch that a worker is processing: try again in a minute")
     if done.left:
         raise click.exceptions.Exit(1)

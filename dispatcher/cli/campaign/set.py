@@ -1,11 +1,13 @@
-"""`dispatcher campaign set`: how fast, when and in what order, changed while it runs."""
+"""`dispatcher campaign set`: change how fast, when and in what order a campaign is sent."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from dispatcher.cli.campaign.forecast_view import campaign_terms, print_forecast, print_terms
-from dispatcher.cli.context import refuse_empty_options, settings_from
+from dispatcher.cli.context import refuse_empty_options, settings_from, with_options
 from dispatcher.cli.output import print_json
 from dispatcher.errors import UsageProblem
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
     from dispatcher.store.table_values import AnyRow
 
-#: What a person calls the columns that it changes.
+#: What the changed columns are called in messages.
 _TERMS: Final = {
     "rate": "rate",
     "priority": "priority",
@@ -25,23 +27,40 @@ _TERMS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetOptions:
+    """What was given on the command line; the command's options have the same names."""
+
+    reference: str
+    rate: str | None
+    windows: Sequence[str]
+    blackouts: Sequence[str]
+    zone: str | None
+    priority: int | None
+    start_at: str | None
+    expire_at: str | None
+    as_json: bool
+
+
 @click.command("set")
 @click.argument("reference", metavar="CAMPAIGN")
-@click.option("--rate", metavar="100/s", help="Messages per second, /min or /h; `none` for none.")
+@click.option("--rate", metavar="100/s", help="Messages per second, /min or /h; `none`: no limit.")
 @click.option(
-    "--window", "windows", multiple=True, help="In place of its windows; `none` for none."
+    "--window", "windows", multiple=True, help="Replaces its windows; `none`: no windows."
 )
 @click.option(
-    "--blackout", "blackouts", multiple=True, help="In place of its blackouts; `none` for none."
+    "--blackout", "blackouts", multiple=True, help="Replaces its blackouts; `none`: no blackouts."
 )
 @click.option("--timezone", "zone", help="The zone of its windows, and of the times given.")
-@click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first.")
-@click.option("--start-at", metavar="TIME", help="`none` for at once.")
-@click.option("--expire-at", metavar="TIME", help="`none` for never.")
+@click.option(
+    "--priority", type=click.IntRange(-100, 100), help="Campaigns with a higher one go first."
+)
+@click.option("--start-at", metavar="TIME", help="Send nothing before; `none`: start now.")
+@click.option("--expire-at", metavar="TIME", help="Send nothing after; `none`: never expire.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def campaign_set(ctx: click.Context, /, reference: str, as_json: bool, **given: Any) -> None:
-    """Change a campaign's rate, windows, priority or times; it counts from the next request on.
+@with_options(SetOptions)
+def campaign_set(ctx: click.Context, options: SetOptions) -> None:
+    """Change a campaign's rate, windows, priority or times. Takes effect from the next request.
 
     \b
     Example:
@@ -49,7 +68,7 @@ def campaign_set(ctx: click.Context, /, reference: str, as_json: bool, **given: 
     """
     from datetime import UTC, datetime
 
-    from dispatcher.campaigns import control
+    from dispatcher.campaigns.control import check_changeable, set_terms
     from dispatcher.campaigns.view import details_json, find_campaign, load_view
     from dispatcher.campaigns.wording import past_dates
     from dispatcher.store.engine import Store
@@ -58,14 +77,15 @@ def campaign_set(ctx: click.Context, /, reference: str, as_json: bool, **given: 
     settings = settings_from(ctx)
     store = Store(settings.store.url)
     with store.read() as conn:
-        campaign = find_campaign(conn, reference)
-    values = _new_values(settings, campaign, given)
+        campaign = find_campaign(conn, options.reference)
+    check_changeable(campaign)
+    values = _new_values(settings, campaign, options)
     if not values:
         raise UsageProblem("nothing to set", "give --rate, --window, --priority, …")
     timeout_s = settings.account(campaign.account).timeout_s
-    changed = control.set_terms(store, str(campaign.id), values, timeout_s)
+    changed = set_terms(store, str(campaign.id), values, timeout_s)
     shown = load_view(store, str(changed.id))
-    if as_json:
+    if options.as_json:
         print_json(details_json(shown))
         return
     names = ", ".join(_TERMS[name] for name in values)
@@ -73,86 +93,90 @@ def campaign_set(ctx: click.Context, /, reference: str, as_json: bool, **given: 
     print_terms(campaign_terms(ctx, changed))
     print_forecast(ctx, store, shown)
     for past in past_dates(changed, datetime.now(UTC)) if "schedule" in values else ():
-        click.secho(f"note: in the past already: {past}", fg="yellow")
+        click.secho(f"note: already in the past: {past}", fg="yellow")
 
 
-def _new_values(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> dict[str, Any]:
+def _new_values(settings: "Settings", campaign: "AnyRow", options: SetOptions) -> dict[str, Any]:
+    """The columns to change, with their new values; empty if there is nothing to change."""
     from dispatcher.cli.parsing import parse_rate, parse_time
 
-    if campaign.zones is not None and given["zone"] == "recipient":  # so it is already
-        given = {**given, "zone": None}
-    zone = _zone(settings, campaign, given)
+    if campaign.zones is not None and options.zone == "recipient":  # the campaign has it already
+        options = replace(options, zone=None)
+    zone = _find_zone(settings, campaign, options.zone)
     values: dict[str, Any] = {}
-    if given["rate"] is not None:
-        values["rate"] = None if given["rate"] == "none" else parse_rate(given["rate"])
-    if given["priority"] is not None:
-        values["priority"] = given["priority"]
-    for name in ("start_at", "expire_at"):
-        if given[name] is not None:
-            option = f"--{name.replace('_', '-')}"
-            values[name] = None if given[name] == "none" else parse_time(option, given[name], zone)
+    if options.rate is not None:
+        values["rate"] = None if options.rate == "none" else parse_rate(options.rate)
+    if options.priority is not None:
+        values["priority"] = options.priority
+    for column, option, text in (
+        ("start_at", "--start-at", options.start_at),
+        ("expire_at", "--expire-at", options.expire_at),
+    ):
+        if text is not None:
+            values[column] = None if text == "none" else parse_time(option, text, zone)
     old = _stored_windows(campaign)
-    if given["windows"] or given["blackouts"] or (given["zone"] and old):
-        values["schedule"] = _new_schedule(old, given, default=zone)
-    elif given["zone"] and not values:
+    if options.windows or options.blackouts or (options.zone and old):
+        values["schedule"] = _new_schedule(old, options, default=zone)
+    elif options.zone and not values:
         raise UsageProblem(
-            f"campaign {campaign.id} has no windows that could be in another zone", "give --window"
+            f"--timezone changes the zone of windows, and campaign {campaign.id} has none",
+            "give --window too",
         )
     _check_can_send(settings, campaign, values)
     return values
 
 
-def _zone(settings: "Settings", campaign: "AnyRow", given: dict[str, Any]) -> "tzinfo":
-    """The zone of the times given: the account's, unless another is named."""
+def _find_zone(settings: "Settings", campaign: "AnyRow", name: str | None) -> "tzinfo":
+    """The zone of the times given: the account's, unless --timezone names one."""
     from zoneinfo import ZoneInfo
 
     from dispatcher.cli.parsing import parse_named_zone
 
-    if given["zone"] is None:
+    if name is None:
         return ZoneInfo(settings.account(campaign.account).timezone)
     if campaign.zones is not None:
         raise UsageProblem(
-            f"the windows of campaign {campaign.id} are those of each recipient's zone",
+            f"the windows of campaign {campaign.id} are in each recipient's zone",
             "leave --timezone out",
         )
-    if given["zone"] == "recipient":
+    if name == "recipient":
         raise UsageProblem(
-            f"campaign {campaign.id} was not planned by its recipients' zones",
-            "they are read by `campaign submit --timezone recipient` only",
+            f"campaign {campaign.id} was not submitted with --timezone recipient",
+            "submit it again with `campaign submit --timezone recipient`, or name a zone",
         )
-    return parse_named_zone(given["zone"])
+    return parse_named_zone(name)
 
 
 def _stored_windows(campaign: "AnyRow") -> dict[str, Any]:
-    """Its windows, blackouts and zone; empty, too, where the windows were of the whole day."""
+    """Its windows, blackouts and zone; empty if it has none, or if they allow every time."""
     import orjson
 
     stored = orjson.loads(campaign.schedule) if campaign.schedule else []
     return stored[0] if stored else {}
 
 
-def _new_schedule(old: dict[str, Any], given: dict[str, Any], *, default: "tzinfo") -> str | None:
-    """The new schedule: what was given, beside what stays of the old one."""
+def _new_schedule(old: dict[str, Any], options: SetOptions, *, default: "tzinfo") -> str | None:
+    """The new schedule: what is given replaces what is stored, and the rest stays."""
     from dispatcher.campaigns.timing import Timing
     from dispatcher.cli.parsing import check_windows
     from dispatcher.windows.zone_names import parse_zone
 
-    def chosen(name: str) -> tuple[str, ...]:
-        if given[name] == ("none",):
+    def given_or_old(given: Sequence[str], name: str) -> tuple[str, ...]:
+        if tuple(given) == ("none",):
             return ()
-        return given[name] or tuple(old.get(name, ()))
+        return tuple(given) or tuple(old.get(name, ()))
 
     timing = Timing(
-        windows=chosen("windows"),
-        blackouts=chosen("blackouts"),
-        zone=parse_zone(old["zone"]) if old and not given["zone"] else default,
+        windows=given_or_old(options.windows, "windows"),
+        blackouts=given_or_old(options.blackouts, "blackouts"),
+        zone=parse_zone(old["zone"]) if old and not options.zone else default,
     )
     check_windows(timing)
     return timing.schedule
 
 
 def _check_can_send(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> None:
-    """Raises Refused where with these times and windows nothing could ever leave."""
+    """Raise Refused if nothing could ever be sent at these times and in these windows."""
     from datetime import UTC, datetime
 
     import orjson

@@ -1,4 +1,4 @@
-"""What a submission answers with: the campaign's id, a warning, or its outcome after waiting."""
+"""What a submission prints at its end: the campaign's id, or its result after waiting."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -21,14 +21,16 @@ wait_option = click.option(
     flag_value=SUBMITTED,
     metavar="[receipts]",
     type=click.Choice([SUBMITTED, RECEIPTS]),
-    help="Wait until all are submitted, or with --wait=receipts until the end.",
+    help="Wait until all are submitted; --wait=receipts waits for the receipts too.",
 )
 
 
 def report_submission(
     store: "Store", reference: str, wait_for: str | None, *, as_json: bool, what: str
 ) -> None:
-    """Say which campaign it became, at once or when it is done. Exit 1 where somebody was missed.
+    """Print which campaign was created; with `wait_for`, its result.
+
+    Exits with 1 if recipients were missed. Ctrl-C ends the waiting only.
 
     `what` completes the sentence "campaign 7 …".
     """
@@ -49,11 +51,17 @@ def _wait_and_report(store: "Store", reference: str, wait_for: str, *, as_json: 
     from dispatcher.cli.campaign.progress import follow_campaign
     from dispatcher.cli.campaign.view import print_campaign
 
-    def done(view: "CampaignView") -> bool:
+    def is_done(view: "CampaignView") -> bool:
         unsettled = sum(view.batches[s] for s in ("pending", "queued", "claimed", "submitting"))
         return view.is_over or (wait_for == SUBMITTED and not unsettled)
 
-    shown = follow_campaign(store, reference, done, silent=as_json)
+    try:
+        shown = follow_campaign(store, reference, is_done, silent=as_json)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"no longer waiting; campaign {reference} goes on: "
+            f"`dispatcher campaign watch {reference}`"
+        ) from None
     if as_json:
         print_json(details_json(shown))
     else:

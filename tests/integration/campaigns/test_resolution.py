@@ -101,7 +101,7 @@ def test_a_number_that_is_not_in_doubt_is_refused(store, numbers):
 
 def test_a_campaign_without_doubt_has_nothing_to_resolve(store):
     campaign = add_campaign(store)
-    with pytest.raises(Refused, match="nobody"):
+    with pytest.raises(Refused, match="no recipient"):
         resolution.count_doubts(store, str(campaign))
 
 

@@ -94,7 +94,7 @@ def test_a_campaign_that_started_long_ago_can_be_changed(sqlite_store, run):
         ({}, ["--rate", "10/week"], 2, "write 100/s"),
         ({}, ["--window", "mon-fry 09:00-18:00"], 2, "'mon-fry 09:00-18:00'"),
         ({}, ["--window", "09:00-25:00"], 2, "up to 24:00"),
-        ({}, ["--blackout", "2026-02-30"], 2, "'2026-02-30' is no date"),
+        ({}, ["--blackout", "2026-02-30"], 2, "'2026-02-30' is not a valid date"),
         ({}, ["--window", "09:00-10:00", "--timezone", "Asia/Kolkatta"], 2, "Asia/Kolkatta"),
         ({}, ["--expire-at", "tomorrow"], 2, "'tomorrow' is no time"),
         ({}, ["--expire-at", "0001-01-01"], 2, "'0001-01-01' is no time"),

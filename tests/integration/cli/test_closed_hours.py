@@ -82,7 +82,7 @@ def test_a_time_at_the_provider_is_one_of_the_zone_named(
     assert ended.code == 0, ended
     (campaign,) = rows(sqlite_store, CAMPAIGN)
     assert f"{campaign.schedule_at:%H:%M}" == at
-    assert f"the provider sends it at 2099-12-24 {told} Asia/Kolkata" in ended.out
+    assert f"the provider sends them at 2099-12-24 {told} Asia/Kolkata" in ended.out
 
 
 def test_what_would_be_ignored_beside_a_contact_list_is_refused(run):

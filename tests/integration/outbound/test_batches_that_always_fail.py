@@ -34,7 +34,8 @@ from tests.support.stores import (
     states,
 )
 from workers.batch.failures import count_failure, pause_campaign
-from workers.batch.settle import BatchSettler, EndedRequest, PreparedBatch
+from workers.batch.prepared import PreparedBatch
+from workers.batch.settle import BatchSettler, EndedRequest
 
 LIMITS = settings(max_attempts=3, max_in_flight=1)
 
@@ -166,7 +167,7 @@ def test_requests_that_cannot_be_made_use_up_their_tries_and_the_text_is_not_tol
         time_passes(store)
     assert counts_of(store, campaign) == {"failed": 2}
     assert batch_of(store, held.id).state == BatchState.SETTLED
-    assert {m.error for m in rows(store, MESSAGE)} == {"its requests cannot be made (KeyError)"}
+    assert {m.error for m in rows(store, MESSAGE)} == {"its requests could not be built (KeyError)"}
     assert "secret" not in caplog.text
 
 

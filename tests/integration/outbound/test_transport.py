@@ -5,7 +5,7 @@ import gzip
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 
@@ -13,14 +13,8 @@ import pytest
 import uvloop
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.transport import (
-    CONNECT_TIMEOUT_S,
-    Departure,
-    HttpClient,
-    NotBegun,
-    boottime_s,
-    fetch_once,
-)
+from dispatcher.outbound.departure import Departure, NotBegun, boottime_s
+from dispatcher.outbound.transport import CONNECT_TIMEOUT_S, HttpClient, fetch_once
 from dispatcher.types import HttpRequest
 
 SECRET = "k3y-never-shown"
@@ -48,7 +42,7 @@ class Server:
     def post(self, body: bytes = b"{}") -> HttpRequest:
         return HttpRequest(
             method="POST",
-            url=f"{self.scheme}://localhost:{self.port}/send?to={NUMBER}",
+            url=f"{self.scheme}://localhost:{self.port}/api/out?to={NUMBER}",
             headers={"Authorization": f"Bearer {SECRET}"},
             body=body,
         )
@@ -152,7 +146,7 @@ def test_a_complete_answer_is_returned_whatever_its_status(run):
         assert (response.status, response.body) == (503, b"bad")
         assert response.headers == {"retry-after": "7", "x-a": "1, 2", "content-length": "3"}
         sent = bytes(server.received[0])
-        assert sent.startswith(f"POST /send?to={NUMBER} HTTP/1.1\r\n".encode())
+        assert sent.startswith(f"POST /api/out?to={NUMBER} HTTP/1.1\r\n".encode())
         assert sent.endswith(b"\r\n\r\nhello")
         assert f"Authorization: Bearer {SECRET}".encode() in sent
         assert b"User-Agent: sms-dispatcher/" in sent
@@ -361,7 +355,7 @@ def test_connections_are_kept_and_their_number_is_bounded(run):
 
 
 def test_a_connection_idle_for_longer_than_the_limit_is_not_used_again(run, monkeypatch):
-    monkeypatch.setattr("dispatcher.outbound.transport.KEEPALIVE_S", 0.05)
+    monkeypatch.setattr("dispatcher.outbound.connections.KEEPALIVE_S", 0.05)
 
     async def scenario():
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
@@ -450,13 +444,13 @@ def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
             asked = []
 
-            def lets_out(now: float) -> bool:
+            def may_leave(now: float) -> bool:
                 asked.append(now)
                 return True
 
             for n in range(20):
                 wanted = boottime_s() + 0.0037 * (1 + n % 5)
-                departure = Departure(wanted, begin_deadline=wanted + 5, may_leave=lets_out)
+                departure = Departure(wanted, begin_deadline=wanted + 5, may_leave=may_leave)
                 await client.send(server.post(), timeout_s=5, departure=departure)
                 assert asked[n] >= wanted
 
@@ -472,7 +466,10 @@ def test_a_request_that_is_not_let_out_when_its_time_comes_is_withdrawn(run):
             with pytest.raises(NotBegun, match="was late"):
                 await client.send(server.post(), timeout_s=5, departure=departure)
             assert asked[0] >= wanted
-            assert server.received == []
+            # It waited with a connection, which is kept for the next one.
+            assert [bytes(seen) for seen in server.received] == [b""]
+            await client.send(server.post(), timeout_s=5)
+            assert len(server.received) == 1
 
     run(scenario())
 
@@ -491,18 +488,83 @@ def test_a_request_whose_time_is_over_is_not_written_to_a_kept_connection_either
     run(scenario())
 
 
+def _answer(text: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text)
+
+
+@pytest.mark.parametrize(
+    "unasked",
+    [
+        _answer(b"STALE"),
+        _answer(b"STALE")[:20],
+        b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
+        b"\r\n",
+        b"not HTTP at all",
+    ],
+)
+@pytest.mark.parametrize("is_later", [False, True], ids=["with the answer", "later"])
+def test_bytes_that_nobody_asked_for_are_never_the_next_answer(run, unasked, is_later):
+    async def scenario():
+        async def handle(reader, writer):
+            while request := await read_request(reader):
+                body = request.rpartition(b"\r\n\r\n")[2]
+                if body == b"1" and not is_later:
+                    writer.write(_answer(b"to " + body) + unasked)
+                else:
+                    writer.write(_answer(b"to " + body))
+                await writer.drain()
+                if body == b"1" and is_later:
+                    await asyncio.sleep(0.05)
+                    writer.write(unasked)
+                    await writer.drain()
+
+        async with serving(handle) as server, HttpClient(connections=1) as client:
+            # What makes the first answer unreadable is a doubt about that one alone.
+            with suppress(ProviderError):
+                assert (await client.send(server.post(b"1"), timeout_s=5)).body == b"to 1"
+            for body in (b"2", b"3"):
+                await asyncio.sleep(0.1)
+                assert (await client.send(server.post(body), timeout_s=5)).body == b"to " + body
+
+    run(scenario())
+
+
+def test_a_slow_handshake_delays_no_start_and_lets_no_crowd_leave(run):
+    async def scenario():
+        async with serving(answering(OK)) as server, HttpClient(connections=8) as client:
+            connecting = client.send(server.post(), timeout_s=5)
+            await connecting
+            asked: list[float] = []
+            first = boottime_s() + 0.2
+
+            def may_leave(now: float) -> bool:
+                asked.append(now)
+                return len(asked) == 1
+
+            departures = [Departure(not_before=first, may_leave=may_leave)] * 8
+            ended = await asyncio.gather(
+                *(client.send(server.post(), timeout_s=5, departure=each) for each in departures),
+                return_exceptions=True,
+            )
+            assert sum(isinstance(each, NotBegun) for each in ended) == 7
+            # All had their connections before: the guard was asked where the first byte leaves.
+            assert server.most_open == 8
+            assert min(asked) >= first
+
+    run(scenario())
+
+
 class TestBeginDeadline:
     """`begin_deadline` is read on a clock of ours: each entry is what it says at one look."""
 
     @pytest.mark.parametrize(
         ("looks", "sent"),
         [
-            # At the call, before connecting, before the first byte.
-            ([0.9, 0.9, 0.9], True),
+            # Before connecting, and before the first byte.
+            ([0.9, 0.9], True),
             ([1.1], False),
-            ([0.9, 1.1], False),
-            ([0.9, 0.9, 1.0 + CONNECT_TIMEOUT_S - 0.1], True),
-            ([0.9, 0.9, 1.0 + CONNECT_TIMEOUT_S + 0.1], False),
+            ([0.9, 1.0 + CONNECT_TIMEOUT_S - 0.1], True),
+            ([0.9, 1.0 + CONNECT_TIMEOUT_S + 0.1], False),
         ],
     )
     def test_a_new_connection_adds_the_connect_timeout(self, run, looks, sent):
@@ -529,7 +591,7 @@ class TestBeginDeadline:
 
     def test_a_kept_connection_adds_nothing(self, run):
         async def scenario():
-            clock = chain([0.9, 1.1], repeat(0.9)).__next__
+            clock = chain([1.1], repeat(0.9)).__next__
             async with (
                 serving(answering(OK)) as server,
                 HttpClient(connections=1, clock=clock) as client,
@@ -699,5 +761,5 @@ def assert_safe(error: ProviderError, kind: ErrorKind) -> None:
 
     assert error.kind is kind
     shown = "".join(traceback.format_exception(error)) + str(error.hint)
-    for secret in (SECRET, NUMBER, "/send", "Bearer"):
+    for secret in (SECRET, NUMBER, "/api/out", "Bearer"):
         assert secret not in shown

@@ -12,10 +12,11 @@ import pytest
 from dispatcher.errors import StoreError
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.verdict import Accepted
-from dispatcher.recovery.spill import PollSchedule, Settlement, Spill
+from dispatcher.recovery.spill import Spill
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store import answers, batch_endings, batches
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.settlement import PollSchedule, Settlement
 from dispatcher.store.tables import CAMPAIGN, MESSAGE
 from tests.support.stores import (
     NOW,
@@ -214,13 +215,13 @@ class Locked:
             yield conn
 
 
-def services(store, spill):
+def fake_services(store, spill):
     return SimpleNamespace(store=store, spill=spill, stopping=threading.Event())
 
 
-def keeping(own, given, results):
+def keeping(services, given, results):
     thread = threading.Thread(
-        target=lambda: results.append(write_durably(own, given.store, [given]))
+        target=lambda: results.append(write_durably(services, given.apply_to, [given]))
     )
     thread.start()
     return thread
@@ -236,11 +237,11 @@ def wait_until(condition):
 def test_an_answer_is_tried_again_until_the_store_takes_it(store, spill):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
-    own = services(Locked(store), spill)
+    services = fake_services(Locked(store), spill)
     results = []
-    thread = keeping(own, answer(held, attempt_id, verdict(accepted=[0, 1, 2])), results)
-    wait_until(lambda: own.store.tries > 2)
-    own.store.is_locked = False
+    thread = keeping(services, answer(held, attempt_id, verdict(accepted=[0, 1, 2])), results)
+    wait_until(lambda: services.store.tries > 2)
+    services.store.is_locked = False
     thread.join(20)
     assert results == [True]
     assert states(store) == ["submitted"] * 3
@@ -250,11 +251,11 @@ def test_an_answer_is_tried_again_until_the_store_takes_it(store, spill):
 def test_a_process_that_is_asked_to_end_meanwhile_puts_it_on_the_disk(store, spill):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
-    own = services(Locked(store), spill)
+    services = fake_services(Locked(store), spill)
     results = []
-    thread = keeping(own, answer(held, attempt_id, verdict(accepted=[0, 1, 2])), results)
-    wait_until(lambda: own.store.tries > 0)
-    own.stopping.set()
+    thread = keeping(services, answer(held, attempt_id, verdict(accepted=[0, 1, 2])), results)
+    wait_until(lambda: services.store.tries > 0)
+    services.stopping.set()
     thread.join(20)
     assert results == [False]
     assert len(spill.waiting_files()) == 1
@@ -266,12 +267,12 @@ def test_with_a_full_disk_too_it_stays_in_memory_until_the_store_is_back(store, 
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
     (tmp_path / "file").touch()
-    own = services(Locked(store), Spill(tmp_path / "file" / "spill"))
-    own.stopping.set()
+    services = fake_services(Locked(store), Spill(tmp_path / "file" / "spill"))
+    services.stopping.set()
     results = []
-    thread = keeping(own, answer(held, attempt_id, verdict(accepted=[0, 1, 2])), results)
-    wait_until(lambda: own.store.tries > 1)
-    own.store.is_locked = False
+    thread = keeping(services, answer(held, attempt_id, verdict(accepted=[0, 1, 2])), results)
+    wait_until(lambda: services.store.tries > 1)
+    services.store.is_locked = False
     thread.join(20)
     assert results == [True]
     assert states(store) == ["submitted"] * 3
@@ -298,7 +299,7 @@ def test_a_full_disk_is_said_nothing_is_lost_and_work_goes_on_once_there_is_spac
     store.close()  # connections made from now on meet the limit
     with pytest.raises(StoreError, match="full disk") as caught:
         add_campaign(store, sizes=(2000, 2000), first=919_900_000_000)
-    assert "free space" in caught.value.hint
+    assert "free some space" in caught.value.hint
     room["pages"] = None
     store.close()
     with store.read() as conn:

@@ -371,12 +371,12 @@ def test_a_store_that_is_held_is_no_stall_of_the_workers(store):
     """What it released before waits for a person: a worker that ended itself would not help."""
     add_campaign(store)
     (waiting,) = queued(store)
-    own = SimpleNamespace(
+    services = SimpleNamespace(
         store=store,
         settings=SimpleNamespace(accounts=["main"]),
-        limiter=SimpleNamespace(answers=lambda: True),
+        limiter=SimpleNamespace(is_reachable=lambda: True),
     )
-    watchdog = Watchdog(own, after_s=0)
+    watchdog = Watchdog(services, after_s=0)
     assert watchdog.find_stalled() == [waiting.id]
     with store.write() as conn:
         store_identity.ensure_identity(conn)

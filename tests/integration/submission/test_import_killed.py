@@ -129,7 +129,7 @@ def test_without_a_key_the_same_content_needs_again(config, tmp_path):
 
 
 def test_a_process_that_ended_is_gone_and_a_running_one_is_not():
-    name = "from dispatcher.local import liveness; print(liveness.own_name())"
+    name = "from dispatcher.local import liveness; print(liveness.own_process_name())"
     ended = subprocess.run(
         [sys.executable, "-c", name], cwd=ROOT, capture_output=True, text=True, check=True
     )

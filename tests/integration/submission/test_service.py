@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from dispatcher.campaigns.timing import Timing
-from dispatcher.cli.send import send_test_message
+from dispatcher.cli.campaign.single_message import send_test_message
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState, Encoding, RejectKind
 from dispatcher.store import campaigns, imports

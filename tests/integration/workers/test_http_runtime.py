@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.transport import Departure, HttpClient, NotBegun, boottime_s
+from dispatcher.outbound.departure import Departure, NotBegun, boottime_s
+from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest, HttpResponse
 
 # By its path: importing the package makes the Celery app, which needs a configuration.
@@ -107,6 +108,12 @@ def until(condition) -> None:
         time.sleep(0.005)
 
 
+def one_by_one(runtime, requests, **more):
+    """What becomes of each request, as it ends."""
+    for group in runtime.send_requests(requests, **more):
+        yield from group
+
+
 def loop_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "http-loop"]
 
@@ -115,37 +122,39 @@ def test_no_thread_exists_before_the_first_call_and_one_after_many(desk, runtime
     assert loop_threads() == []
     with ThreadPoolExecutor(8) as pool:
         paths = [f"/{n}" for n in range(64)]
-        answers = pool.map(lambda path: runtime.call(desk.request(path), timeout_s=10), paths)
+        answers = pool.map(
+            lambda path: runtime.send_request(desk.request(path), timeout_s=10), paths
+        )
         assert [f"/{answer.body.decode()}" for answer in answers] == paths
     assert len(loop_threads()) == 1
     assert desk.connections <= 8
 
 
 def test_what_a_first_request_needs_is_there_before_it(desk, runtime):
-    runtime.open()
+    runtime.open_session()
     assert len(loop_threads()) == 1
-    assert runtime.call(desk.request("/1"), timeout_s=5).status == 200
+    assert runtime.send_request(desk.request("/1"), timeout_s=5).status == 200
     assert len(loop_threads()) == 1
 
 
 def test_opened_after_its_end_it_stays_closed(desk, runtime):
     runtime.close()
-    runtime.open()
+    runtime.open_session()
     with pytest.raises(NotBegun):
-        runtime.call(desk.request("/1"), timeout_s=5)
+        runtime.send_request(desk.request("/1"), timeout_s=5)
 
 
 def test_a_failure_reaches_the_caller_as_its_kind(desk, runtime):
     with pytest.raises(ProviderError) as caught:
-        runtime.call(desk.request("/close"), timeout_s=5)
+        runtime.send_request(desk.request("/close"), timeout_s=5)
     assert caught.value.kind is ErrorKind.DOUBTFUL
     with pytest.raises(NotBegun):
-        runtime.call(
+        runtime.send_request(
             desk.request("/late"), timeout_s=5, departure=Departure(begin_deadline=boottime_s() - 1)
         )
     assert desk.arrived == ["/close"]
     deadline = boottime_s() + 30
-    answer = runtime.call(
+    answer = runtime.send_request(
         desk.request("/soon"), timeout_s=5, departure=Departure(begin_deadline=deadline)
     )
     assert answer.body == b"soon"
@@ -154,7 +163,7 @@ def test_a_failure_reaches_the_caller_as_its_kind(desk, runtime):
 def test_many_are_yielded_as_they_end_with_their_places(desk, runtime):
     desk.held = {"/0"}
     requests = [desk.request(f"/{n}") for n in range(3)] + [desk.request("/close")]
-    ended = runtime.call_many(requests, timeout_s=20, concurrency=4)
+    ended = one_by_one(runtime, requests, timeout_s=20, concurrency=4)
     first = dict(next(ended) for _ in range(3))
     assert set(first) == {1, 2, 3}
     assert (first[1].body, first[2].body, first[3].kind) == (b"1", b"2", ErrorKind.DOUBTFUL)
@@ -173,7 +182,7 @@ def test_many_are_no_more_than_allowed_at_a_time_and_read_no_further_than_needed
             yield desk.request(f"/{n}")
 
     furthest = ended = 0
-    for group in runtime.call_groups(requests(), timeout_s=10, concurrency=3):
+    for group in runtime.send_requests(requests(), timeout_s=10, concurrency=3):
         ended += len(group)
         furthest = max(furthest, read - ended)
     assert read == ended == 30
@@ -182,7 +191,7 @@ def test_many_are_no_more_than_allowed_at_a_time_and_read_no_further_than_needed
 
 
 def test_many_of_none_is_nothing(runtime):
-    assert list(runtime.call_many([], timeout_s=1, concurrency=4)) == []
+    assert list(one_by_one(runtime, [], timeout_s=1, concurrency=4)) == []
 
 
 def test_a_caller_that_stops_early_cancels_the_rest(desk):
@@ -199,7 +208,7 @@ def test_a_caller_that_stops_early_cancels_the_rest(desk):
     desk.held = {"/1", "/2"}
     requests = map(desk.request, ["/0", "/1", "/2"])
     with closing(HttpRuntime(Noting(connections=3))) as runtime:
-        ended = runtime.call_many(requests, timeout_s=30, concurrency=3)
+        ended = one_by_one(runtime, requests, timeout_s=30, concurrency=3)
         assert next(ended)[0] == 0
         until(lambda: len(desk.arrived) == 3)
         ended.close()
@@ -207,13 +216,13 @@ def test_a_caller_that_stops_early_cancels_the_rest(desk):
 
 
 def test_after_close_nothing_is_sent_and_the_error_says_so(desk, runtime):
-    runtime.call(desk.request("/1"), timeout_s=5)
+    runtime.send_request(desk.request("/1"), timeout_s=5)
     runtime.close()
     runtime.close()
     assert loop_threads() == []
     with pytest.raises(NotBegun, match="stopping"):
-        runtime.call(desk.request("/2"), timeout_s=5)
-    many = list(runtime.call_many([desk.request("/3")] * 3, timeout_s=5, concurrency=2))
+        runtime.send_request(desk.request("/2"), timeout_s=5)
+    many = list(one_by_one(runtime, [desk.request("/3")] * 3, timeout_s=5, concurrency=2))
     assert sorted(place for place, _ in many) == [0, 1, 2]
     assert all(isinstance(error, NotBegun) for _, error in many)
     assert desk.arrived == ["/1"]
@@ -227,9 +236,9 @@ def test_closing_what_was_never_used_starts_nothing(runtime):
 def test_close_in_mid_request_leaves_the_caller_with_a_doubt(desk, runtime):
     desk.held = {"/1", "/2"}
     with ThreadPoolExecutor(2) as pool:
-        one = pool.submit(runtime.call, desk.request("/1"), timeout_s=60)
+        one = pool.submit(runtime.send_request, desk.request("/1"), timeout_s=60)
         many = pool.submit(
-            list, runtime.call_many([desk.request("/2")] * 2, timeout_s=60, concurrency=1)
+            list, one_by_one(runtime, [desk.request("/2")] * 2, timeout_s=60, concurrency=1)
         )
         until(lambda: len(desk.arrived) == 2)
         runtime.close()
@@ -273,7 +282,7 @@ REQUEST = HttpRequest(method="POST", url="http://localhost/")
 def test_a_hanging_loop_cannot_hold_close_nor_the_caller(caplog):
     with hanging() as client, ThreadPoolExecutor(1) as pool:
         runtime = HttpRuntime(client)
-        call = pool.submit(runtime.call, REQUEST, timeout_s=60)
+        call = pool.submit(runtime.send_request, REQUEST, timeout_s=60)
         assert client.reached.wait(10)
         began = time.monotonic()
         runtime.close(timeout_s=0.2)
@@ -288,9 +297,9 @@ def test_a_hanging_loop_is_a_doubt_when_the_request_is_overdue():
     with hanging() as client:
         runtime = HttpRuntime(client, grace_s=0.1)
         with pytest.raises(ProviderError, match="hangs") as caught:
-            runtime.call(REQUEST, timeout_s=0.1)
+            runtime.send_request(REQUEST, timeout_s=0.1)
         assert caught.value.kind is ErrorKind.DOUBTFUL
-        [(_, error)] = runtime.call_many([REQUEST], timeout_s=0.1, concurrency=1)
+        [(_, error)] = one_by_one(runtime, [REQUEST], timeout_s=0.1, concurrency=1)
         assert error.kind is ErrorKind.DOUBTFUL
         client.go_on.set()
         runtime.close()
@@ -308,5 +317,5 @@ def test_the_loop_is_uvloop_where_there_is_one(desk, monkeypatch, missing):
             return await super().send(request, **more)
 
     with closing(HttpRuntime(Noting(connections=1))) as runtime:
-        assert runtime.call(desk.request("/1"), timeout_s=5).body == b"1"
+        assert runtime.send_request(desk.request("/1"), timeout_s=5).body == b"1"
     assert ("uvloop" in used[0]) is not missing

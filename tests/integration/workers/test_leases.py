@@ -48,7 +48,7 @@ def test_a_lease_is_renewed_while_it_is_held_and_no_longer(store, leases):
         for ticket in tickets
     )
     let_go = batch_of(store, other.id).lease_until
-    with leases.hold(held):
+    with leases.keep_renewed(held):
         first = batch_of(store, held.id).lease_until
         wait_until(lambda: batch_of(store, held.id).lease_until > first + timedelta(seconds=1))
     lease = timedelta(seconds=LEASE_S)

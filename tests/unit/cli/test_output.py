@@ -1,19 +1,15 @@
-"""What is printed: harmless text, aligned tables, exact JSON, questions on terminals only."""
+"""What is printed: harmless text, aligned tables, exact JSON."""
 
 import json
-import os
-import pty
-import re
-import subprocess
 import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
-from dispatcher.cli.output import confirm, pluralize, print_json, print_line, print_table, safe_text
+from dispatcher.cli.output import pluralize, print_json, print_line, print_table, safe_text
 from dispatcher.status import Kind
-from tests.support.cli import ROOT
+from tests.support.terminal import on_terminal
 
 
 @pytest.mark.parametrize(
@@ -51,7 +47,7 @@ def test_on_a_narrow_terminal_spare_columns_go_first_and_one_column_takes_the_br
         " [(1, 'finished', 'a-long-account-name', 'several words that do not fit')],"
         " spare=('account',))"
     )
-    lines = on_terminal(code).splitlines()
+    lines = shown_by(code).splitlines()
     assert lines[0].split() == ["id", "state", "what"]
     assert lines[2].split()[:2] == ["1", "finished"]
     assert max(map(len, lines)) <= 40
@@ -77,25 +73,9 @@ def test_json_is_ascii_and_exact(capsys):
     }
 
 
-def on_terminal(code: str, typed: str = "") -> str:
-    """What `code` shows on a terminal of 40 columns where somebody has typed `typed`."""
-    master, slave = pty.openpty()
-    env = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "40"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=slave, stdout=slave, stderr=slave, env=env
-    )
-    os.close(slave)
-    os.write(master, typed.encode())
-    shown = b""
-    try:
-        while chunk := os.read(master, 4096):
-            shown += chunk
-    except OSError:  # Linux: EIO when the last writer has gone
-        pass
-    finally:
-        os.close(master)
-        process.wait(timeout=30)
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
+def shown_by(code: str) -> str:
+    """What `code` shows on a terminal of 40 columns."""
+    return on_terminal([sys.executable, "-c", code]).shown
 
 
 def test_a_table_is_sized_to_the_terminal():
@@ -103,7 +83,7 @@ def test_a_table_is_sized_to_the_terminal():
         "from dispatcher.cli.output import print_table\n"
         "print_table(('name', 'text'), [('a', 'word ' * 20), ('b', '[red]markup')])"
     )
-    shown = on_terminal(code)
+    shown = shown_by(code)
     assert "[red]markup" in shown
     assert shown.count("word") == 20
     assert max(len(line) for line in shown.splitlines()) <= 40
@@ -111,9 +91,7 @@ def test_a_table_is_sized_to_the_terminal():
 
 def test_a_long_line_is_broken_between_words_on_a_terminal_only(capsys):
     line = "  row 7: the reason is " + "rather " * 10 + "long"
-    shown = on_terminal(
-        f"from dispatcher.cli.output import print_line\nprint_line({line!r}, '    ')"
-    )
+    shown = shown_by(f"from dispatcher.cli.output import print_line\nprint_line({line!r}, '    ')")
     first, *rest = shown.splitlines()
     assert first.startswith("  row 7: ")
     assert all(each.startswith("    ") for each in rest)
@@ -125,22 +103,3 @@ def test_a_long_line_is_broken_between_words_on_a_terminal_only(capsys):
 
 def test_one_is_not_many():
     assert [pluralize(count, "row") for count in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
-
-
-@pytest.mark.parametrize(("typed", "answer"), [("y\n", "True"), ("n\n", "False"), ("\n", "False")])
-def test_a_question_is_asked_on_a_terminal(typed, answer):
-    code = (
-        "from dispatcher.cli.output import confirm\n"
-        "print('answer', confirm('Send 5 messages?', False))"
-    )
-    shown = on_terminal(code, typed)
-    assert "Send 5 messages? [y/N]:" in shown
-    assert f"answer {answer}" in shown
-
-
-def test_yes_and_scripts_are_not_asked(monkeypatch, capsys):
-    with open(os.devnull, encoding="utf-8") as nothing:  # noqa: PTH123 - a device, not a path
-        monkeypatch.setattr(sys, "stdin", nothing)
-        assert confirm("Send?", False)
-        assert confirm("Send?", True)
-    assert capsys.readouterr().err == ""

@@ -69,7 +69,9 @@ def test_what_is_no_time_is_refused_by_the_name_of_its_option(text):
 
 
 def test_a_zone_that_is_nearly_one_is_refused_with_the_right_name():
-    with pytest.raises(UsageProblem, match="--timezone 'Europe/Berln' is no time zone") as refused:
+    with pytest.raises(
+        UsageProblem, match="--timezone 'Europe/Berln' is not a valid time zone"
+    ) as refused:
         parse_named_zone("Europe/Berln")
     assert refused.value.hint.startswith("did you mean Europe/Berlin?")
 
@@ -77,8 +79,11 @@ def test_a_zone_that_is_nearly_one_is_refused_with_the_right_name():
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"windows": ("25:00",)}, "--window '25:00' is no day; write mon"),
-        ({"windows": ("mon-fri 18:00-9",)}, "--window 'mon-fri 18:00-9': '18:00-9' are no hours"),
+        ({"windows": ("25:00",)}, "--window '25:00' is not a valid day; write mon"),
+        (
+            {"windows": ("mon-fri 18:00-9",)},
+            "--window 'mon-fri 18:00-9': '18:00-9' are not valid hours",
+        ),
         ({"blackouts": ("2026-12-26..2026-12-24",)}, "--blackout '.*' ends before it begins"),
     ],
 )

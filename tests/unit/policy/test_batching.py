@@ -19,7 +19,7 @@ def plan(planner, stream):
     """Batches per lane, in the order of handing out; an item is its place in the stream."""
     batches = defaultdict(list)
     for place, (lane, size) in enumerate(stream):
-        if full := planner.add_item(place, lane=lane, size_bytes=size):
+        if full := planner.add_item(place, group=lane, size_bytes=size):
             batches[lane].append(full)
     for lane, rest in planner.flush():
         batches[lane].append(rest)
@@ -56,18 +56,18 @@ def test_lanes_do_not_mix():
 
 def test_an_item_that_no_batch_can_hold_is_an_error_and_changes_nothing():
     planner = BatchPlanner(max_recipients=2, max_bytes=100)
-    planner.add_item("first", lane=0, size_bytes=60)
+    planner.add_item("first", group=0, size_bytes=60)
     with pytest.raises(ValueError, match="101 bytes"):
-        planner.add_item("giant", lane=0, size_bytes=101)
+        planner.add_item("giant", group=0, size_bytes=101)
     assert list(planner.flush()) == [(0, ["first"])]
 
 
 def test_a_flushed_planner_begins_anew():
     planner = BatchPlanner(max_recipients=2, max_bytes=100)
-    planner.add_item("first", lane=0, size_bytes=60)
+    planner.add_item("first", group=0, size_bytes=60)
     assert list(planner.flush()) == [(0, ["first"])]
     assert list(planner.flush()) == []
-    assert planner.add_item("second", lane=0, size_bytes=60) is None
+    assert planner.add_item("second", group=0, size_bytes=60) is None
 
 
 @pytest.mark.parametrize("limits", [(0, 1), (1, 0), (-1, 5)])

@@ -12,6 +12,7 @@ from dispatcher.policy.breaker import (
     BreakerPolicy,
     Health,
     ProbeSignal,
+    describe_outage,
     has_credit_for,
     is_unavailable,
     next_credit_check_s,
@@ -159,7 +160,7 @@ def test_looks_at_the_balance_become_rarer_up_to_an_hour():
 def account(**values):
     given = {
         "name": "main", "paused_by": None, "breaker": None, "breaker_at": None, "check_at": None,
-        "not_before": None,
+        "not_before": None, "pause_reason": None, "breaker_reason": None,
     }  # fmt: skip
     return SimpleNamespace(**given | values)
 
@@ -173,16 +174,40 @@ SOON = NOW + timedelta(minutes=5)
         ({}, None),
         ({"not_before": NOW}, None),
         ({"not_before": SOON}, "the end of a pause, at 2030-05-06 12:05:00 UTC"),
-        ({"paused_by": "credit", "check_at": SOON}, "its balance is looked up at 2030-05-06 12:05"),
+        (
+            {"paused_by": "credit", "check_at": SOON},
+            "a top-up; the next check of the balance is at 2030-05-06 12:05:00 UTC",
+        ),
         ({"paused_by": "credit"}, "dispatcher account resume main"),
         ({"paused_by": "credentials"}, "dispatcher account resume main"),
-        ({"breaker": "open", "check_at": SOON}, "it is asked at 2030-05-06 12:05:00 UTC"),
-        ({"breaker": "trial"}, "accept one recipient; the next is tried now"),
+        (
+            {"breaker": "open", "check_at": SOON},
+            "to answer; the next probe is at 2030-05-06 12:05:00 UTC",
+        ),
+        ({"breaker": "trial"}, "to accept one recipient; the next try is now"),
     ],
 )
 def test_what_an_account_waits_for_is_said(values, words):
     said = wait_reason(account(**values), NOW)
     assert said is None if words is None else words in said
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, None),
+        (
+            {"paused_by": "credit", "pause_reason": "no credit"},
+            "main is paused (credit): no credit",
+        ),
+        (
+            {"breaker": "open", "breaker_at": NOW, "breaker_reason": "HTTP 503"},
+            "main has been failing since 12:00 UTC: HTTP 503",
+        ),
+    ],
+)
+def test_an_outage_is_said_with_its_reason(values, words):
+    assert describe_outage(account(**values)) == words
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,20 @@ that cannot be kept."""
 
 import itertools
 import random
+from datetime import UTC, datetime, timedelta
 from math import inf
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dispatcher.policy.pacing import COMMIT_S, LEAD_S, LatenessGuard, seconds_to_start
+from dispatcher.policy.pacing import (
+    COMMIT_S,
+    LEAD_S,
+    ClockReading,
+    LatenessGuard,
+    seconds_to_start,
+)
 from tests.support.arrivals import at_most_in_a_second
 
 
@@ -138,3 +145,29 @@ def test_processes_that_are_always_late_use_the_rate_all_the_same(late_s, pays_s
             left.append((now, 1))
     assert len(left) >= 1990
     assert at_most_in_a_second(sorted(left)) <= 1 / pays_s * 1.03 + 1
+
+
+seconds = st.floats(0, 30)
+
+
+@given(to_the_store=seconds, back=seconds, ends_in=st.floats(-60, 3600))
+@example(to_the_store=0.0, back=0.7, ends_in=3.0)
+@example(to_the_store=0.7, back=0.0, ends_in=3.0)
+@example(to_the_store=0.0, back=0.0, ends_in=0.0)
+def test_a_window_does_not_end_later_because_the_store_answers_late(to_the_store, back, ends_in):
+    start, passed = datetime(2030, 5, 6, 12, 0, tzinfo=UTC), 0.0
+
+    def store_clock():
+        nonlocal passed
+        passed += to_the_store
+        now = start + timedelta(seconds=passed)
+        passed += back
+        return now
+
+    end = start + timedelta(seconds=ends_in)
+    reading = ClockReading.take(store_clock, lambda: 1000.0 + passed)
+    truth = 1000.0 + ends_in
+    tolerance_s = 1e-5  # datetimes have microseconds
+    assert truth - to_the_store - tolerance_s <= reading.locate_end(end) <= truth + tolerance_s
+    # Nor does a start that is counted from the answer come too soon.
+    assert reading.answered_at >= 1000.0 + to_the_store

@@ -1,0 +1,83 @@
+"""Submissions to contact lists at the provider: one message stands for everybody on them."""
+
+import csv
+import io
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from dispatcher.cli.campaign.submit_checks import (
+    NOTHING_KEPT,
+    accepted_at_the_end,
+    print_schedule_note,
+)
+from dispatcher.cli.campaign.wait import report_submission
+from dispatcher.cli.output import safe_text
+from dispatcher.cli.question import require_yes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dispatcher.cli.campaign.submit_options import SubmitOptions
+    from dispatcher.providers.base import Provider, RequestedRoute
+    from dispatcher.store.engine import Store
+    from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
+    from dispatcher.types import Route
+
+
+def submit_to_lists(
+    store: "Store",
+    request: "SubmissionRequest",
+    provider: "Provider",
+    resolve_route: "Callable[[RequestedRoute], Route]",
+    options: "SubmitOptions",
+) -> None:
+    """Say what cannot be checked for contact lists, ask, and submit to them."""
+    from dispatcher.submission import service
+
+    request = _with_list_rows(request, options.name)
+    with service.validated_submission(request, provider, resolve_route) as submission:
+        if not options.as_json:
+            _print_list_notice(submission)
+        if options.dry_run:
+            return
+        known = service.find_submitted(store, submission)
+        if known is None:
+            imported = service.import_lists(store, submission)
+            with accepted_at_the_end(store, imported):
+                require_yes(
+                    "Send to everybody on these lists?", options.yes, otherwise=NOTHING_KEPT
+                )
+    reference = str(known.id if known is not None else imported.job.campaign_id)
+    what = "was submitted before with this key" if known is not None else "is scheduled"
+    report_submission(store, reference, options.wait_for, as_json=options.as_json, what=what)
+
+
+def _with_list_rows(request: "SubmissionRequest", name: str | None) -> "SubmissionRequest":
+    """The request with a table of the lists in place of a recipient file."""
+    lists = request.content.contact_lists
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([("phone", "contact list"), *(("", each) for each in lists)])
+    source_name = f"contact lists {', '.join(lists)}"
+    return replace(
+        request,
+        source=io.BytesIO(table.getvalue().encode()),
+        source_name=source_name,
+        name=name or source_name,
+    )
+
+
+def _print_list_notice(submission: "ValidatedSubmission") -> None:
+    from dispatcher.cli.campaign.preview import print_requested_terms
+
+    request = submission.request
+    click.echo(f"to the {safe_text(request.source_name)} of account {request.account}")
+    click.echo(f"  text: {safe_text(submission.content.text)}")
+    click.secho(
+        "  note: only the provider knows who is on these lists. Duplicates and opt-outs are not "
+        "removed, and there is one result for all of them, not one for each recipient.",
+        fg="yellow",
+    )
+    print_requested_terms(submission)
+    print_schedule_note(submission)

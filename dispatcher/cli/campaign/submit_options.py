@@ -1,0 +1,199 @@
+"""The options of `dispatcher campaign submit` as one value, and the request that they ask for."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from dispatcher.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+
+    from dispatcher.campaigns.content import Content
+    from dispatcher.campaigns.timing import Timing
+    from dispatcher.providers.base import Provider
+    from dispatcher.submission.request import SubmissionRequest
+
+_STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOptions:
+    """What was given on the command line; the command's options have the same names."""
+
+    file: str | None
+    account: str | None
+    text: str | None
+    text_file: Path | None
+    template: str | None
+    template_vars: str | None
+    flash: bool
+    contact_lists: Sequence[str]
+    schedule_at_provider: str | None
+    test_to: str | None
+    name: str | None
+    sender: str | None
+    column: str | None
+    mapping: Sequence[str]
+    kind: str
+    normalize: bool
+    limit: int | None
+    start_at: str | None
+    expire_at: str | None
+    windows: Sequence[str]
+    blackouts: Sequence[str]
+    zone: str | None
+    rate: str | None
+    priority: int
+    fallbacks: Sequence[str]
+    no_keep_columns: bool
+    on_doubt: str
+    idempotency_key: str | None
+    again: bool
+    rejects: Path | None
+    dry_run: bool
+    yes: bool
+    wait_for: str | None
+    as_json: bool
+
+    @property
+    def in_recipients_zone(self) -> bool:
+        """Whether the windows are those of each recipient's zone."""
+        return self.zone == "recipient"
+
+    @property
+    def reads_standard_input(self) -> bool:
+        """Whether the recipients come from a pipe, so that answers cannot."""
+        return self.file == _STANDARD_INPUT
+
+
+def build_request(
+    options: SubmitOptions, account: str, provider: "Provider"
+) -> "SubmissionRequest":
+    """The submission that the options ask for. Raises UsageProblem or Refused."""
+    from dispatcher.status import Kind
+    from dispatcher.submission.request import SubmissionRequest
+
+    zone = _input_zone(options, provider)
+    timing, content = _build_timing(options, zone), _build_content(options, zone)
+    if options.file is None and not options.contact_lists:
+        raise UsageProblem(
+            "the recipient FILE is missing", "name a CSV file, or - to read standard input"
+        )
+    source, source_name, default_name = _find_source(options.file)
+    name = options.name or default_name
+    return SubmissionRequest(
+        source=source,
+        source_name=source_name,
+        account=account,
+        content=content,
+        # A number alone would be taken for a campaign's id.
+        name=f"campaign {name}" if name.isdigit() else name,
+        kind=Kind(options.kind),
+        sender=options.sender,
+        template=options.template,
+        column=options.column,
+        mapping=_parse_mapping(options.mapping),
+        limit=options.limit,
+        keep_columns=not options.no_keep_columns,
+        idempotency_key=options.idempotency_key,
+        again=options.again,
+        on_doubt=options.on_doubt,
+        timing=timing,
+    )
+
+
+def _input_zone(options: SubmitOptions, provider: "Provider") -> "tzinfo":
+    """The zone of the times given: the account's, unless --timezone names one."""
+    from zoneinfo import ZoneInfo
+
+    from dispatcher.cli.parsing import parse_named_zone
+
+    if options.zone is None or options.in_recipients_zone:
+        return ZoneInfo(provider.settings.timezone)
+    return parse_named_zone(options.zone)
+
+
+def _build_timing(options: SubmitOptions, zone: "tzinfo") -> "Timing":
+    from datetime import UTC, datetime
+
+    from dispatcher.campaigns.timing import Timing, check_start
+    from dispatcher.cli.parsing import check_windows, parse_rate, parse_time
+
+    start, end = options.start_at, options.expire_at
+    timing = Timing(
+        start_at=parse_time("--start-at", start, zone) if start else None,
+        expire_at=parse_time("--expire-at", end, zone) if end else None,
+        rate=parse_rate(options.rate) if options.rate else None,
+        priority=options.priority,
+        windows=options.windows,
+        blackouts=options.blackouts,
+        zone=zone,
+        in_recipients_zone=options.in_recipients_zone,
+    )
+    check_windows(timing)
+    check_start(timing.start_at, datetime.now(UTC))
+    timing.check(datetime.now(UTC))
+    return timing
+
+
+def _build_content(options: SubmitOptions, zone: "tzinfo") -> "Content":
+    from dispatcher.campaigns.content import Content
+    from dispatcher.cli.parsing import parse_time
+
+    at, columns = options.schedule_at_provider, options.template_vars or ""
+    return Content(
+        text=_read_text(options.text, options.text_file, options.template),
+        normalize=options.normalize,
+        template_columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
+        flash=options.flash,
+        schedule_at=_whole_minute(parse_time("--schedule-at-provider", at, zone)) if at else None,
+        contact_lists=options.contact_lists,
+    )
+
+
+def _whole_minute(at: "datetime") -> "datetime":
+    """Rounded up to a minute: providers read times to the minute, and none may send before `at`."""
+    from datetime import timedelta
+
+    whole = at.replace(second=0, microsecond=0)
+    return whole if whole == at else whole + timedelta(minutes=1)
+
+
+def _find_source(file: str | None) -> tuple[Path | BinaryIO, str, str]:
+    """What to read, what to call it, and the campaign's name if none is given."""
+    if file is None or file == _STANDARD_INPUT:
+        return sys.stdin.buffer, "standard input", "standard input"
+    path = Path(file)
+    return path, path.name, path.stem
+
+
+def _read_text(text: str | None, path: Path | None, template: str | None) -> str | None:
+    """The text; None if the provider's template says it."""
+    if text is not None and path is not None:
+        raise UsageProblem("the text is given twice", 'give --text "…" or --text-file FILE')
+    if path is None:
+        if text is None and template is None:
+            hint = 'give --text "…", --text-file FILE, or --template with a text of its own'
+            raise UsageProblem("the text is missing", hint)
+        return text
+    try:
+        return path.read_text(encoding="utf-8-sig").rstrip("\r\n")
+    except OSError as error:
+        raise UsageProblem(f"{path} cannot be read: {error.strerror}", "check the path") from None
+    except UnicodeDecodeError:
+        raise UsageProblem(f"{path} is not UTF-8 text", "save it as UTF-8") from None
+
+
+def _parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs:
+        field, equals, header = pair.partition("=")
+        if not equals or not field.strip() or not header.strip():
+            raise UsageProblem(
+                f"--map {pair} does not name a field and a header", 'write --map name="Full Name"'
+            )
+        mapping[field.strip()] = header.strip()
+    return mapping

@@ -1,0 +1,125 @@
+"""Connections to providers: kept, and never one that holds bytes that nobody asked for.
+
+A request waits for its departure with its connection in hand, so that a slow handshake delays
+no start, and so that the last check stands directly before the first byte.
+"""
+
+import asyncio
+import socket
+import ssl
+import struct
+from contextvars import ContextVar
+from functools import partial
+from typing import Final
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ClientRequest, ConnectionKey
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+
+from dispatcher.outbound.departure import Exchange
+
+#: Common servers close idle connections after 5 s, and a request written into a closing one is a
+#: doubt: a POST is not repeated, by aiohttp or by us. So ours are given up first.
+KEEPALIVE_S: Final = 4.0
+#: How long the kernel repeats unacknowledged bytes (RFC 5482) before it breaks the connection.
+TCP_USER_TIMEOUT_MS: Final = 20_000
+#: SO_LINGER of zero seconds: closing resets, and the kernel throws away what it has not sent yet.
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+#: Kept connections that turn out to be unusable before a request gives up.
+_MOST_STALE: Final = 100
+
+#: The exchange that the running task makes its request for.
+current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
+
+
+class StaleConnections(Exception):
+    """No usable connection was found: surely nothing left."""
+
+
+class _IdleGuard(ResponseHandler):
+    """A connection's protocol, which breaks off where bytes come while no request is under way.
+
+    aiohttp would take them for the answer to the next request.
+    """
+
+    is_idle = True
+
+    def data_received(self, data: bytes) -> None:
+        # aiohttp calls with no bytes to go on with what it has.
+        if self.is_idle and data:
+            self.force_close()
+            if self.transport is not None:
+                self.transport.abort()
+            return
+        super().data_received(data)
+
+
+class Connector(aiohttp.TCPConnector):
+    """aiohttp's pool of connections, at most `limit_per_host` to each host, TLS always verified."""
+
+    def __init__(self, *, limit_per_host: int) -> None:
+        super().__init__(
+            limit=0,
+            limit_per_host=limit_per_host,
+            keepalive_timeout=KEEPALIVE_S,
+            ssl=ssl.create_default_context(),
+            socket_factory=_new_socket,
+        )
+        self._factory = partial(_make_protocol, loop=self._loop)
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> Connection:
+        """A connection whose request leaves now. Raises NotBegun, and keeps the connection."""
+        exchange = current_exchange.get()
+        for _ in range(_MOST_STALE):
+            async with asyncio.timeout(exchange.connect_timeout_s):
+                connection = await super().connect(req, traces, timeout)
+            try:
+                await exchange.wait_for_departure()
+            except BaseException:
+                connection.release()
+                raise
+            protocol = connection.protocol
+            if protocol is None or not protocol.is_connected() or protocol.should_close:
+                connection.close()
+                continue
+            if isinstance(protocol, _IdleGuard):
+                protocol.is_idle = False
+            exchange.transport = protocol.transport
+            return connection
+        raise StaleConnections
+
+    async def _create_connection(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> ResponseHandler:
+        current_exchange.get().start_connecting()
+        return await super()._create_connection(req, traces, timeout)
+
+    def _release(
+        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
+    ) -> None:
+        if isinstance(protocol, _IdleGuard):
+            protocol.is_idle = True
+        super()._release(key, protocol, should_close=should_close)
+
+
+def _make_protocol(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
+    return _IdleGuard(loop)
+
+
+def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, TCP_USER_TIMEOUT_MS)
+    return sock

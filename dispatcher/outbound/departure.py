@@ -1,0 +1,117 @@
+"""When a request may leave: waited for with its connection in hand, and checked a last time there.
+
+Instants are seconds of `boottime_s()`. What an answer or a failure means is the transport's.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dispatcher.errors import ErrorKind, ProviderError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+def boottime_s() -> float:
+    """Seconds of CLOCK_BOOTTIME, which goes on while the machine sleeps; else of the monotonic."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """When a request may leave.
+
+    It leaves at `not_before`, unless `may_leave`, asked with the present time, says no.
+    `begin_deadline` guards against a process that was stopped: a new connection adds the connect
+    timeout to it. Nothing moves `not_after`, a window's end.
+    """
+
+    not_before: float = 0.0
+    begin_deadline: float | None = None
+    not_after: float | None = None
+    may_leave: Callable[[float], bool] | None = None
+
+
+#: Without a rate or a window.
+AT_ONCE: Final = Departure()
+
+
+class NotBegun(ProviderError):
+    """The request was withdrawn before its first byte, for a reason of ours: hand its work back."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorKind.UNREACHABLE, message)
+
+
+class Exchange:
+    """What is known of one request while it is on its way to `host`."""
+
+    def __init__(
+        self,
+        host: str,
+        departure: Departure,
+        connect_timeout_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self.host = host
+        self.connect_timeout_s = connect_timeout_s
+        self.transport: asyncio.Transport | None = None
+        self.response: aiohttp.ClientResponse | None = None
+        self._departure = departure
+        self._deadline = departure.begin_deadline
+        self._clock = clock
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether a byte of the request may have been written."""
+        return self.transport is not None
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until it may leave; 0 where it may now."""
+        not_before = self._departure.not_before
+        return max(0.0, not_before - self._clock()) if not_before else 0.0
+
+    def start_connecting(self) -> None:
+        """Raise NotBegun where it is too late; else give the connection its time."""
+        self._check_time()
+        if self._deadline is not None:
+            self._deadline = self._deadline + self.connect_timeout_s
+
+    async def wait_for_departure(self) -> None:
+        """Wait until the request may leave. Raises NotBegun where it must stay.
+
+        Nothing is awaited between this last check and the first byte.
+        """
+        # More than once: uvloop's timers are up to 1.3 ms early.
+        while (wait_s := self.wait_s) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(wait_s)
+        self._check_time()
+        may_leave = self._departure.may_leave
+        if may_leave is not None and not may_leave(self._clock()):
+            raise NotBegun(f"the request to {self.host} was late: it was not sent")
+
+    def cut_off(self) -> None:
+        """Reset the connection, unless it was released and may carry another request by now.
+
+        aiohttp alone would close it, which first writes what is still in the buffer.
+        """
+        released = self.response is not None and self.response.connection is None
+        if self.transport is not None and not released:
+            self.transport.abort()
+        if self.response is not None:
+            self.response.close()
+
+    def _check_time(self) -> None:
+        if self._deadline is None and self._departure.not_after is None:
+            return
+        now = self._clock()
+        if self._deadline is not None and now > self._deadline:
+            raise NotBegun(f"the request to {self.host} could not begin in time: it was not sent")
+        if self._departure.not_after is not None and now >= self._departure.not_after:
+            raise NotBegun(f"the time for requests to {self.host} was over: it was not sent")

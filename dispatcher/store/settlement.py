@@ -1,0 +1,80 @@
+"""The settlement of one attempt: what to store of its answer. It can wait on disk (`spill.py`).
+
+`answers.py` stores judged answers; `batch_endings.py` takes back what was not sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from dispatcher.policy.verdict import Verdict
+from dispatcher.store import answers, batch_endings
+from dispatcher.store.answers import JudgedAnswer, PollPlan
+from dispatcher.store.batches import Claim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollSchedule:
+    """When an accepted request is polled first and last, in seconds from its settlement."""
+
+    first_s: float
+    for_s: float
+
+    def plan_from(self, now: datetime) -> PollPlan:
+        """The same as times."""
+        return PollPlan(
+            first_at=now + timedelta(seconds=self.first_s),
+            until=now + timedelta(seconds=self.for_s),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What is to be stored of one attempt. The spill's files have these names as keys.
+
+    Without a verdict the request was not sent, and the attempt is taken back. `attempt_id` is None
+    where no attempt of the claim was sent: then all of them are taken back.
+    """
+
+    claim: Claim
+    attempt_id: int | None
+    verdict: Verdict | None = None
+    polling: PollSchedule | None = None
+    #: No connection was made: surely nothing was sent, but the request counts as tried.
+    never_left: bool = False
+
+    def apply_to(self, conn: Connection, now: datetime) -> None:
+        """Store it. A second time changes nothing."""
+        if self.attempt_id is None:
+            batch_endings.hand_back_unsent(conn, self.claim, now)
+        elif self.verdict is None:
+            batch_endings.cancel_attempt(conn, self.claim, self.attempt_id, now)
+            batch_endings.reverse_doubt(conn, self.claim, self.attempt_id, now)
+        else:
+            done = answers.settle_answer(
+                conn, self.claim, self.attempt_id, self.verdict, poll=self._plan(now), now=now
+            )
+            if self.never_left and not done.owned:
+                batch_endings.reverse_doubt(conn, self.claim, self.attempt_id, now)
+
+    def to_judged_answer(self, now: datetime) -> JudgedAnswer | None:
+        """The judged answer; None where the request was not sent."""
+        if self.attempt_id is None or self.verdict is None:
+            return None
+        return JudgedAnswer(self.attempt_id, self.verdict, self._plan(now))
+
+    def _plan(self, now: datetime) -> PollPlan | None:
+        return self.polling.plan_from(now) if self.polling is not None else None
+
+
+def apply_settlements(conn: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
+    """Store the settlements of requests of one batch, in few statements while its lease holds."""
+    judged = [one for each in settlements if (one := each.to_judged_answer(now)) is not None]
+    if len(judged) > 1:
+        accepted = answers.settle_in_time(conn, settlements[0].claim, judged, now)
+        if accepted is not None:
+            settlements = [each for each in settlements if each.verdict is None]
+    for each in settlements:
+        each.apply_to(conn, now)

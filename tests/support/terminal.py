@@ -1,0 +1,69 @@
+"""Runs a command on a terminal of its own, where a person reads and types."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.support.cli import ROOT
+
+#: A session without a terminal gets the first one that it opens.
+_CONTROLLED = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the terminal showed, without colours, and how the command ended."""
+
+    shown: str
+    code: int
+
+
+def on_terminal(
+    argv: Sequence[str],
+    *,
+    typed: str = "",
+    after: str = "",
+    piped: bytes | None = None,
+    controls: bool = True,
+    env: Mapping[str, str] = os.environ,
+) -> Session:
+    """Run `argv` on a terminal of 40 columns where `typed` is typed once `after` is shown.
+
+    With `piped` given, standard input is a pipe with these bytes. The terminal controls the
+    process, as one does where a person works, unless `controls` is false.
+    """
+    master, slave = pty.openpty()
+    controlled = [sys.executable, "-c", _CONTROLLED, os.ttyname(slave)] if controls else []
+    process = subprocess.Popen(
+        [*controlled, *argv],
+        stdin=slave if piped is None else subprocess.PIPE,
+        stdout=slave,
+        stderr=slave,
+        env={**env, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "40"},
+        start_new_session=True,
+    )
+    os.close(slave)
+    if process.stdin is not None:
+        process.stdin.write(piped or b"")
+        process.stdin.close()
+    shown, waits = b"", True
+    try:
+        while True:
+            if waits and after.encode() in shown:
+                os.write(master, typed.encode())
+                waits = False
+            chunk = os.read(master, 4096)
+            if not chunk:
+                break
+            shown += chunk
+    except OSError:  # Linux: EIO when the last writer has gone
+        pass
+    finally:
+        os.close(master)
+        code = process.wait(timeout=30)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode(errors="replace"))
+    return Session(text.replace("\r\n", "\n"), code)
