@@ -50,17 +50,21 @@ class SubmitBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A request as bytes. `headers` hold the account's key: kept out of every repr and log."""
+    """A request as bytes. `headers` hold the account's key: no repr or log shows them.
+
+    `max_answer_bytes` limits the answer's body; a larger answer counts as none.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes | None = field(repr=False, default=None)
+    max_answer_bytes: int = field(repr=False, default=1024 * 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """A complete answer. Header names are lower case; `body` is untrusted and at most 64 MiB."""
+    """A complete answer. Header names are lower case; `body` is untrusted."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)

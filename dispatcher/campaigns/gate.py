@@ -16,7 +16,7 @@ import orjson
 from dispatcher.campaigns.wording import format_local, windows_in_words
 from dispatcher.errors import Refused
 from dispatcher.policy.fair_queue import SendPermission
-from dispatcher.providers.base import ProviderSettings
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.windows.recipient_zones import zones_of_key
 from dispatcher.windows.schedule import Schedule

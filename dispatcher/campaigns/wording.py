@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from dispatcher.providers.base import ProviderSettings
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.windows.hours import Hours
 from dispatcher.windows.schedule import Schedule

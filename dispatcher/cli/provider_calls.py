@@ -112,7 +112,7 @@ def specific_settings(provider: "Provider") -> dict[str, Any]:
     """The keys that only this provider's accounts have, without secrets."""
     from pydantic import SecretStr
 
-    from dispatcher.providers.base import ProviderSettings
+    from dispatcher.providers.shared.settings import ProviderSettings
 
     own = set(provider.settings_type.model_fields) - set(ProviderSettings.model_fields)
     values = {key: getattr(provider.settings, key) for key in sorted(own)}

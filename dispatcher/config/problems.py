@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from dispatcher.config.sources import PREFIX, Place, RawConfig, variable_of
 from dispatcher.errors import ConfigError, DispatcherError
-from dispatcher.providers.base import ProviderSettings
+from dispatcher.providers.shared.settings import ProviderSettings
 
 #: It becomes the name of a queue, and a part of variables.
 _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")

@@ -32,7 +32,7 @@ from dispatcher.config.problems import (
 from dispatcher.config.sources import Place, RawConfig, read_config
 from dispatcher.errors import ConfigError, UsageProblem
 from dispatcher.providers import provider_class, provider_names
-from dispatcher.providers.base import ProviderSettings
+from dispatcher.providers.shared.settings import ProviderSettings
 
 _STORE_SCHEMES: Final = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix")

@@ -14,7 +14,8 @@ from dispatcher.campaigns.rendering import has_own_texts, render_messages
 from dispatcher.policy.breaker import describe_outage, is_unavailable
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.routes import account_routes
-from dispatcher.providers.base import Provider, ProviderSettings
+from dispatcher.providers.base import Provider
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.store import accounts, fallback_moves
 from dispatcher.store.table_values import AnyRow
 from dispatcher.types import Recipient

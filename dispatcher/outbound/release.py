@@ -16,7 +16,7 @@ from dispatcher.policy.fair_queue import (
     Unit,
     select_batches,
 )
-from dispatcher.providers.base import ProviderSettings
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, batches, campaigns, store_identity, workloads
 from dispatcher.store.batches import Ticket

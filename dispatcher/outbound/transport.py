@@ -22,7 +22,6 @@ from dispatcher.types import HttpRequest, HttpResponse
 
 #: Seconds for name, TCP and TLS together; also what a new connection may add to a begin deadline.
 CONNECT_TIMEOUT_S: Final = 10.0
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 
 _CHUNK: Final = 64 * 1024
 
@@ -43,12 +42,10 @@ class HttpClient:
         *,
         connections: int,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
-        max_body_bytes: int = MAX_BODY_BYTES,
         clock: Callable[[], float] = boottime_s,
     ) -> None:
         self._connections = connections
         self._connect_timeout_s = connect_timeout_s
-        self._max_body_bytes = max_body_bytes
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
 
@@ -118,7 +115,7 @@ class HttpClient:
                 allow_redirects=False,
             )
             exchange.response = response
-            body = await self._read_body(response)
+            body = await _read_body(response, request.max_answer_bytes)
         except BaseException:
             exchange.cut_off()
             raise
@@ -128,14 +125,6 @@ class HttpClient:
             key = name.lower()
             headers[key] = f"{headers[key]}, {value}" if key in headers else value
         return HttpResponse(status=response.status, headers=headers, body=body)
-
-    async def _read_body(self, response: aiohttp.ClientResponse) -> bytes:
-        body = bytearray()
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            body += chunk
-            if len(body) > self._max_body_bytes:
-                raise _AnswerTooLarge
-        return bytes(body)
 
     def _get_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -160,6 +149,16 @@ def fetch_once(request: HttpRequest, *, timeout_s: float) -> HttpResponse:
             return await client.send(request, timeout_s=timeout_s)
 
     return asyncio.run(once())
+
+
+async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body, decompressed. Raises _AnswerTooLarge where it has more than `limit` bytes."""
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > limit:
+            raise _AnswerTooLarge
+    return bytes(body)
 
 
 class _AnswerTooLarge(Exception):

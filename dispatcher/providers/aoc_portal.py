@@ -10,31 +10,19 @@ from typing import Any, Final
 import orjson
 
 from dispatcher.errors import ErrorKind, Refused
-from dispatcher.providers.base import (
-    Capabilities,
-    HeaderSecret,
-    Provider,
-    ProviderSettings,
-    StatusLookup,
-)
-from dispatcher.providers.shared.answers import (
-    MAX_ID_LENGTH,
-    check_status,
-    read_entries,
-    read_id,
-    read_json,
-    refusal_error,
-    unreadable_error,
-)
+from dispatcher.providers.base import Capabilities, Provider, StatusLookup
+from dispatcher.providers.shared.answer_sizes import submission_bytes
+from dispatcher.providers.shared.answers import read_answer, refusal_error, unreadable_error
 from dispatcher.providers.shared.error_texts import error_texts
-from dispatcher.providers.shared.grouping import group_by_text
-from dispatcher.providers.shared.matching import AskedNumbers, drop_shared_ids
+from dispatcher.providers.shared.fields import MAX_ID_LENGTH, read_entries, read_id
+from dispatcher.providers.shared.grouping import group_by_text, join_msisdns
+from dispatcher.providers.shared.matching import AskedNumbers, match_accepted
+from dispatcher.providers.shared.settings import HeaderSecret, ProviderSettings
 from dispatcher.status import Encoding, Kind
 from dispatcher.types import (
     HttpRequest,
     HttpResponse,
     Recipient,
-    RecipientResult,
     SubmitBatch,
     SubmitOutcome,
     SubmitRequest,
@@ -44,8 +32,8 @@ from dispatcher.types import (
 _TYPES: Final = MappingProxyType(
     {Kind.TRANSACTIONAL: "TRANS", Kind.OTP: "OTP", Kind.PROMOTIONAL: "PROMO"}
 )
-#: The document prints no refusal: these can mean one thing only. With any other text the
-#: recipients are in doubt.
+#: The document prints no refusal. These texts can mean one thing only; any other text leaves the
+#: recipients in doubt.
 _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
     {
         "invalid api key": ErrorKind.CREDENTIALS,
@@ -59,7 +47,7 @@ _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
         "invalid template id": ErrorKind.CAMPAIGN,
     }
 )
-#: Of a request for one recipient only: of several, nobody knows which was meant.
+#: Only in a request for one recipient: with several, the text does not say which one it means.
 _RECIPIENT_REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
     {
         "invalid number": ErrorKind.RECIPIENTS,
@@ -70,7 +58,7 @@ _RECIPIENT_REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
 
 
 class AOCPortalSettings(ProviderSettings):
-    """The key beyond the shared ones."""
+    """AOC Portal's own key."""
 
     api_key: HeaderSecret
 
@@ -83,18 +71,15 @@ class AOCPortal(Provider):
     settings_type = AOCPortalSettings
     capabilities = Capabilities(
         max_recipients=100,
-        max_recipients_documented=False,
         personal_texts=False,
         delivery_status=StatusLookup.NONE,
-        routed_kinds=frozenset(Kind),
-        unicode_flag=True,
         flash=True,
         template_variables=True,
     )
     settings: AOCPortalSettings
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:
-        """The number and the whole text: that it is shared with others is not known here."""
+        """The number and the whole text, although recipients of the same text share it."""
         return len(f"{msisdn},") + len(orjson.dumps(text))
 
     @property
@@ -103,11 +88,11 @@ class AOCPortal(Provider):
         return 128 + 2 * 2 * MAX_ID_LENGTH
 
     def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
-        """One request for all recipients of one text, or one for each that has a template alone.
+        """One request for all recipients of one text; one for each recipient without a text.
 
-        A recipient with a text gets it, with `templateId` beside it where the route has a template;
-        one without a text gets the template, filled by the provider. Raises Refused for a flash
-        message without a text.
+        Without a text the provider fills the route's template for the recipient. With a text it
+        sends the text, and `templateId` is beside it where the route has a template. Raises Refused
+        for a flash message without a text.
         """
         for same in group_by_text(batch.recipients):
             if batch.route.template is not None and not same[0].text:
@@ -122,21 +107,19 @@ class AOCPortal(Provider):
                     fields["flash"] = 1
                 if batch.route.template is not None:
                     fields["templateId"] = batch.route.template
-                http = self._post_request(self.settings.base_url, fields)
+                http = self._post_request(self.settings.base_url, fields, recipients)
                 yield SubmitRequest(http=http, recipients=recipients)
 
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
-        """Read who stands in `data`; who does not has no result, whatever `totalCount` says.
+        """Read the accepted recipients in `data`; the others have no result.
 
-        The document knows no refusal of one recipient of several. Raises ProviderError.
+        `totalCount` proves nothing. The document has no refusal of one recipient among several.
+        Raises ProviderError.
         """
-        hide = (*self.secrets, *_personal_texts(request.recipients))
-        check_status(response, url=request.http.url, hide=hide)
-        answer = read_json(response)
-        if not isinstance(answer, dict):
-            raise unreadable_error("object")
+        hide = self.hidden_texts(request.recipients)
+        answer = read_answer(response, url=request.http.url, hide=hide)
         data = answer.get("data")
-        # "error": null, in the document. An empty one says nothing either, as `data` then does.
+        # A success has "error": null in the document; an empty text is not a refusal either.
         if response.status >= 300 or answer.get("error"):
             alone = len(request.recipients) == 1
             raise refusal_error(
@@ -148,7 +131,10 @@ class AOCPortal(Provider):
             )
         job_id = read_id(answer.get("id"))
         asked = AskedNumbers(recipient.msisdn for recipient in request.recipients)
-        results = _read_accepted(read_entries(data) or (), asked, job_id)
+        entries = read_entries(data) or ()
+        results = match_accepted(
+            entries, asked, job_id, number_field="recipient", id_field="messageId"
+        )
         if not results:
             raise unreadable_error("recipients in data")
         return SubmitOutcome(results=results, job_id=job_id)
@@ -156,7 +142,7 @@ class AOCPortal(Provider):
     def _template_request(
         self, batch: SubmitBatch, recipient: Recipient, template: str
     ) -> SubmitRequest:
-        # Lists of numbers stand in the document's "Bulk SMS" only: one recipient a request.
+        # The document has lists of numbers for "Bulk SMS" only, so this is one recipient a request.
         if batch.flash:
             raise Refused(
                 "this provider has no flash messages from a template alone",
@@ -169,42 +155,28 @@ class AOCPortal(Provider):
             "custom": list(recipient.template_values),
         }
         # The document gives no path; this one is beyond it.
-        http = self._post_request(f"{self.settings.base_url}/template", fields)
+        http = self._post_request(f"{self.settings.base_url}/template", fields, (recipient,))
         return SubmitRequest(http=http, recipients=(recipient,))
 
-    def _post_request(self, url: str, fields: Mapping[str, Any]) -> HttpRequest:
+    def _post_request(
+        self, url: str, fields: Mapping[str, Any], recipients: Sequence[Recipient]
+    ) -> HttpRequest:
         headers = {
             "apiKey": self.settings.api_key.get_secret_value(),
             "Content-Type": "application/json",
         }
-        return HttpRequest(method="POST", url=url, headers=headers, body=orjson.dumps(fields))
+        return HttpRequest(
+            method="POST",
+            url=url,
+            headers=headers,
+            body=orjson.dumps(fields),
+            max_answer_bytes=submission_bytes(recipients),
+        )
 
 
 def _common_fields(batch: SubmitBatch, recipients: Sequence[Recipient]) -> dict[str, Any]:
     return {
         "sender": batch.route.sender,
-        "to": ",".join(str(recipient.msisdn) for recipient in recipients),
+        "to": join_msisdns(recipients),
         "type": _TYPES[batch.kind],
     }
-
-
-def _personal_texts(recipients: Sequence[Recipient]) -> set[str]:
-    """What a request says to its recipients: no error shows it."""
-    texts = {recipient.text for recipient in recipients}
-    return texts.union(*(recipient.template_values for recipient in recipients))
-
-
-def _read_accepted(
-    entries: Sequence[object], asked: AskedNumbers, job_id: str | None
-) -> tuple[RecipientResult, ...]:
-    """Who stands in `data`, once each; one without an id only where there is the request's."""
-    results: dict[int, RecipientResult] = {}
-    for entry in entries:
-        if not isinstance(entry, dict):
-            continue
-        msisdn = asked.find_msisdn(entry.get("recipient"), entries=len(entries))
-        message_id = read_id(entry.get("messageId"))
-        if msisdn is not None and (message_id or job_id):
-            result = RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
-            results.setdefault(msisdn, result)
-    return drop_shared_ids(results.values())

@@ -1,26 +1,18 @@
-"""What every provider adapter is: capabilities as data, requests built, answers parsed.
+"""What every adapter is: a provider's capabilities as data, its requests, its answers.
 
-Never any I/O.
+Adapters do no I/O.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
+from typing import ClassVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-)
+from pydantic import SecretStr
 
 from dispatcher.errors import Refused
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.types import (
     Balance,
@@ -39,27 +31,24 @@ from dispatcher.types import (
     SubmitRequest,
     Template,
 )
-from dispatcher.windows.syntax import parse_windows
 
 
 class StatusLookup(StrEnum):
-    """How a provider can be asked what became of a message."""
+    """How to ask a provider what became of a message."""
 
     BY_JOB = "by job"
     BY_MESSAGE = "by message"
-    #: By the pages of `list_request` alone, which hold all messages of the account.
+    #: Only by the pages of `list_request`, which hold all messages of the account.
     BY_LIST = "by list"
     NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """A provider's limits and features as data: nothing asks for a provider's name."""
+    """A provider's limits and features as data: no code asks for a provider's name."""
 
-    #: Recipients in one request: documented by the provider, or our guess.
+    #: Recipients in one request: `documented_max_recipients` of the settings, or our guess.
     max_recipients: int
-    #: Whether `max_recipients` is documented, so that no configuration may raise it.
-    max_recipients_documented: bool
     #: Whether each recipient of one request may have a text of its own.
     personal_texts: bool
     delivery_status: StatusLookup
@@ -68,17 +57,14 @@ class Capabilities:
     balance: bool = False
     senders: bool = False
     templates: bool = False
-    #: Whether it lists what it has accepted, so that a doubt can be settled.
+    #: Whether it lists what it has accepted, so that doubts can be settled.
     lists_accepted: bool = False
-    #: Whether that list is whole: a message that is not in it was not accepted.
+    #: Whether that list is complete: a message that is not in it was not accepted.
     absence_provable: bool = True
-    #: Kinds of campaign that it routes by; the others are a label that we keep.
-    routed_kinds: frozenset[Kind] = frozenset()
-    unicode_flag: bool = False
     flash: bool = False
-    #: Whether a provider's template can be filled with variables by the provider.
+    #: Whether the provider fills the variables of its templates.
     template_variables: bool = False
-    #: Whether it can be told when to send.
+    #: Whether it accepts a time to send at.
     provider_scheduling: bool = False
     #: Whether it keeps contact lists that a campaign can be sent to.
     contact_lists: bool = False
@@ -88,105 +74,9 @@ class Capabilities:
     home_calling_codes: frozenset[int] = frozenset()
 
 
-def _check_header_value(secret: SecretStr) -> SecretStr:
-    value = secret.get_secret_value()
-    if not value or not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("must be printable ASCII without spaces; is the variable set?")
-    return secret
-
-
-#: A key or token as an HTTP header can carry it.
-HeaderSecret = Annotated[SecretStr, AfterValidator(_check_header_value)]
-
-
-class ProviderSettings(BaseModel):
-    """The keys of `[accounts.NAME]` that every provider shares; each adapter adds its own.
-
-    Durations are seconds unless the name says otherwise; rates are per second.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
-    )
-
-    #: What the provider's document allows in one request; None where we only guess.
-    documented_max_recipients: ClassVar[int | None] = None
-
-    provider: str
-    base_url: str
-    sender: str | None = None
-    template: str | None = None
-    country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
-    messages_per_second: float | None = Field(default=None, gt=0)
-    parts_per_second: float | None = Field(default=None, gt=0)
-    requests_per_second: float | None = Field(default=None, gt=0)
-    daily_limit: int | None = Field(default=None, ge=1)
-    timezone: str = "UTC"
-    windows: tuple[str, ...] = ()
-    #: In place of `windows` for campaigns of that kind.
-    kind_windows: dict[Kind, tuple[str, ...]] = Field(default_factory=dict)
-    max_in_flight: int = Field(default=4, ge=1, le=1000)
-    max_recipients: int | None = Field(default=None, ge=1)
-    max_request_bytes: int = Field(default=1024 * 1024, ge=1024)
-    max_parts: int | None = Field(default=None, ge=1, le=255)
-    max_attempts: int = Field(default=8, ge=1, le=100)
-    #: Requests that fail in a row until the account is no longer used at full speed.
-    breaker_after: int = Field(default=5, ge=1, le=1000)
-    #: Between looks at an empty balance; growing to an hour.
-    credit_check_s: float = Field(default=300, ge=1, le=86_400)
-    #: How long the provider may fail before campaigns with a fallback leave by that.
-    fallback_after_s: float = Field(default=300, ge=0, le=86_400)
-    timeout_s: float = Field(default=60, gt=0, le=600)
-    validity_hours: float = Field(default=72, gt=0, le=24 * 30)
-    poll_first_s: float = Field(default=10, gt=0)
-    poll_max_s: float = Field(default=300, gt=0)
-
-    @field_validator("base_url")
-    @classmethod
-    def _check_base_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
-            raise ValueError("plain http is allowed to this machine only; use https")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be a URL such as https://sms.example.com/api")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must not hold a user, a password, a query or a fragment")
-        return value.rstrip("/")
-
-    def windows_for(self, kind: Kind) -> tuple[str, ...]:
-        """When law or contract allow campaigns of this kind; empty: always."""
-        return self.kind_windows.get(kind, self.windows)
-
-    @field_validator("windows", "kind_windows")
-    @classmethod
-    def _check_windows(cls, value: Any) -> Any:
-        for each in value.values() if isinstance(value, dict) else (value,):
-            parse_windows(each)
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _check_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ValueError, OSError, KeyError):  # a KeyError: no such zone
-            raise ValueError("must be an IANA time zone such as Asia/Kolkata") from None
-        return value
-
-    @field_validator("max_recipients")
-    @classmethod
-    def _check_max_recipients(cls, value: int | None) -> int | None:
-        limit = cls.documented_max_recipients
-        if value is not None and limit is not None and value > limit:
-            raise ValueError(
-                f"`max_recipients` is {value}, but the provider's document allows {limit} at most"
-            )
-        return value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedRoute:
-    """What a campaign asked for, before the provider's directory was looked at."""
+    """The sender and template that a campaign asks for, by the names that a person gave."""
 
     kind: Kind
     sender: str | None
@@ -194,7 +84,7 @@ class RequestedRoute:
 
 
 class Provider(ABC):
-    """One account at one provider. Holds settings only, so threads may share it."""
+    """One account at one provider. It holds settings only, so threads may share it."""
 
     name: ClassVar[str]
     default_base_url: ClassVar[str | None]
@@ -206,21 +96,26 @@ class Provider(ABC):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The account's keys and tokens: what no error, log or repr may show."""
+        """The account's keys and tokens, which no error, log or repr may show."""
         values = (getattr(self.settings, field) for field in type(self.settings).model_fields)
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
+    def hidden_texts(self, recipients: Iterable[Recipient]) -> tuple[str, ...]:
+        """What errors about a request to `recipients` must not show: keys, and their texts."""
+        texts = {text for one in recipients for text in (one.text, *one.template_values)}
+        return (*self.secrets, *texts)
+
     @property
     def max_recipients(self) -> int:
-        """Recipients that one request may carry, as configured; never above a documented limit."""
+        """Recipients that one request may carry, as configured; never over a documented limit."""
         return self.settings.max_recipients or self.capabilities.max_recipients
 
     @property
     def personal_batch_size(self) -> int:
-        """Recipients of a batch whose texts need a request each.
+        """Recipients of a batch in which each needs a request of its own.
 
-        At most one second of the rate, and a third of the places in flight: while one batch is
-        settled another is under way, and the one after it gets its start in time.
+        At most one second of the rate, and a third of the account's slots: one batch is settled,
+        one is under way, and the next one gets its start in time.
         """
         settings = self.settings
         rates = (settings.messages_per_second, settings.requests_per_second)
@@ -229,23 +124,23 @@ class Provider(ABC):
 
     @property
     def can_be_probed(self) -> bool:
-        """Whether a call that sends nothing can tell whether the provider answers."""
+        """Whether the provider has a call that sends nothing, to find out whether it answers."""
         able = self.capabilities
         return able.balance or able.senders or able.templates or able.lists_accepted
 
     def batch_size(self, *, texts_differ: bool) -> int:
-        """Recipients of one batch, by whether their texts do."""
+        """Recipients of one batch; `texts_differ`: they do not all get the same text."""
         needs_requests = texts_differ and not self.capabilities.personal_texts
         return self.personal_batch_size if needs_requests else self.max_recipients
 
     @property
     def max_parts(self) -> int | None:
-        """Parts that one text may have; None where there is no limit."""
+        """Parts that one text may have; None without a limit."""
         return self.settings.max_parts or self.capabilities.max_parts
 
     @abstractmethod
     def recipient_bytes(self, msisdn: int, text: str) -> int:
-        """Upper bound of the bytes that one recipient adds to a body; batches are planned by it."""
+        """Upper bound of the bytes that one recipient adds to a body. Batches are planned by it."""
 
     @property
     @abstractmethod
@@ -253,9 +148,9 @@ class Provider(ABC):
         """Upper bound of the bytes of a request's body without recipients."""
 
     def split_to_fit(self, recipients: Sequence[Recipient]) -> Iterator[tuple[Recipient, ...]]:
-        """Cut `recipients`, in order, into what single requests may carry by number and by bytes.
+        """Cut `recipients`, in order, into groups that fit one request, by number and by bytes.
 
-        One recipient that is over `max_request_bytes` by itself stands alone.
+        A recipient that is larger than `max_request_bytes` is a group of its own.
         """
         group: list[Recipient] = []
         size = self.envelope_bytes
@@ -272,31 +167,34 @@ class Provider(ABC):
 
     @abstractmethod
     def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
-        """The HTTP requests that submit `batch`; every recipient stands in exactly one of them."""
+        """The POST requests that submit `batch`; every recipient is in exactly one of them.
+
+        Raises Refused where the provider cannot send the batch.
+        """
 
     @abstractmethod
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
-        """Read the answer to `request`: results matched by number, never by position.
+        """Read the answer to `request`; results are matched by number, never by position.
 
         Raises ProviderError where the request failed as a whole.
         """
 
     def poll_requests(self, ref: PollRef) -> Iterator[PollRequest]:
-        """The HTTP requests that ask what became of `ref`'s targets; none without a status call."""
+        """The requests that ask what became of the targets of `ref`; none without a status call."""
         del ref
         return iter(())
 
     def parse_poll(self, request: PollRequest, response: HttpResponse) -> list[DeliveryReport]:
-        """Read the answer to a status request; reports for others than its targets are left out.
+        """Read the answer to a status request; reports about other messages are left out.
 
         Raises ProviderError where the request failed as a whole.
         """
         raise NotImplementedError
 
     def list_request(self, page: int) -> HttpRequest:
-        """The request for a page of what was accepted (where `capabilities.lists_accepted`).
+        """The request for a page of accepted messages (where `capabilities.lists_accepted`).
 
-        Pages count from 0, whatever the provider calls its first; newest messages come first.
+        Our pages count from 0, whatever the provider's do; the newest messages come first.
         """
         raise NotImplementedError
 
@@ -305,14 +203,15 @@ class Provider(ABC):
         raise NotImplementedError
 
     def contact_list_request(self, batch: SubmitBatch, lists: Sequence[str]) -> HttpRequest:
-        """The request that sends to lists kept at the provider (`capabilities.contact_lists`).
+        """The POST request that sends to lists kept at the provider.
 
-        `batch` has one recipient, whose text goes to everybody; its number is not used.
+        Only where `capabilities.contact_lists`. `batch` has one recipient, whose text goes to
+        everybody on the lists; the recipient's number is not used.
         """
         raise NotImplementedError
 
     def parse_contact_list(self, response: HttpResponse) -> str | None:
-        """The provider's handle of an accepted contact-list campaign. Raises ProviderError."""
+        """The provider's id of an accepted contact-list campaign, if any. Raises ProviderError."""
         raise NotImplementedError
 
     def balance_request(self) -> HttpRequest:
@@ -340,9 +239,9 @@ class Provider(ABC):
         raise NotImplementedError
 
     def resolve_route(self, requested: RequestedRoute, directory: Directory) -> Route:
-        """Turn the names a campaign asked for into what requests carry.
+        """Turn the names that a campaign asks for into what requests carry.
 
-        Raises Refused, naming the remedy, where the account may not send that way.
+        Raises Refused, which names the remedy, where the account cannot send that way.
         """
         del directory
         if requested.sender is None:

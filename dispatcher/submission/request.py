@@ -15,7 +15,8 @@ from dispatcher.campaigns.gate import CampaignConstraints, windows_open
 from dispatcher.campaigns.timing import Timing
 from dispatcher.numbers.msisdn import NumberReader
 from dispatcher.policy.routes import AccountRoute
-from dispatcher.providers.base import Provider, ProviderSettings
+from dispatcher.providers.base import Provider
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.recipients.reader import RecipientFile
 from dispatcher.recipients.validation import RowValidator
 from dispatcher.status import Kind

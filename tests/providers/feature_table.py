@@ -1,13 +1,17 @@
-"""The table in `dispatcher/providers/README.md` of what providers can do, from their capabilities.
+"""What `dispatcher/providers/README.md` takes from the code: the table of features, the example.
 
-python -m tests.providers.feature_table     # writes it anew
+python -m tests.providers.feature_table     # writes both anew
 """
 
+import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from dispatcher.providers import provider_class, provider_names
-from dispatcher.providers.base import Capabilities, StatusLookup
+from dispatcher.providers import provider_names
+from dispatcher.providers.base import Provider, StatusLookup
+from dispatcher.status import Kind
+from tests.providers.test_contract import adapter, cases_of
 
 README = Path(__file__).parents[2] / "dispatcher/providers/README.md"
 BEGIN, END = (
@@ -16,45 +20,55 @@ BEGIN, END = (
 )
 
 
-def _recipients(able: Capabilities) -> str:
-    return f"{able.max_recipients}" + ("" if able.max_recipients_documented else " (our guess)")
+def _recipients(provider: Provider) -> str:
+    limit = provider.settings.documented_max_recipients
+    return f"{provider.capabilities.max_recipients}" + ("" if limit else " (our guess)")
 
 
-def _status(able: Capabilities) -> str:
+def _status(provider: Provider) -> str:
+    able = provider.capabilities
     if able.delivery_status is StatusLookup.BY_MESSAGE and able.lists_accepted:
         return "by message, list"
     return able.delivery_status.value.removeprefix("by ")
 
 
-def _kinds(able: Capabilities) -> str:
-    return "by route" if able.routed_kinds else "label"
+def _kinds(provider: Provider) -> str:
+    """Whether the kind of a campaign changes its requests."""
+    batch = cases_of(provider.name).build[0].batch
+    bodies = {
+        request.http.body
+        for kind in Kind
+        for request in provider.submit_requests(replace(batch, kind=kind))
+    }
+    requests = len(list(provider.submit_requests(batch)))
+    return "by route" if len(bodies) > requests else "label"
 
 
-def _template(able: Capabilities) -> str:
-    if able.template_variables:
+def _template(provider: Provider) -> str:
+    if provider.capabilities.template_variables:
         return "provider fills it"
-    return "checked text" if able.templates else "–"
+    return "checked text" if provider.capabilities.templates else "–"
 
 
 ROWS = {
     "recipients in one request": _recipients,
-    "a text of its own for each of them": lambda able: able.personal_texts,
+    "a text of its own for each of them": lambda one: one.capabilities.personal_texts,
     "delivery status by": _status,
-    "balance": lambda able: able.balance,
-    "sender ids": lambda able: able.senders,
+    "balance": lambda one: one.capabilities.balance,
+    "sender ids": lambda one: one.capabilities.senders,
     "templates with variables": _template,
     "kinds of campaign": _kinds,
-    "flash": lambda able: able.flash,
-    "contact lists (`--contact-list`)": lambda able: able.contact_lists,
-    "scheduling (`--schedule-at-provider`)": lambda able: able.provider_scheduling,
-    "lists what it accepted (settles doubts)": lambda able: able.lists_accepted,
-    "prices": lambda able: able.prices,
+    "flash": lambda one: one.capabilities.flash,
+    "contact lists (`--contact-list`)": lambda one: one.capabilities.contact_lists,
+    "scheduling (`--schedule-at-provider`)": lambda one: one.capabilities.provider_scheduling,
+    "lists what it accepted (settles doubts)": lambda one: one.capabilities.lists_accepted,
+    "prices": lambda one: one.capabilities.prices,
 }
 
 
 def table() -> str:
     """The table in Markdown."""
-    named = {name: provider_class(name).capabilities for name in provider_names()}
+    named = {name: adapter(name) for name in provider_names()}
     lines = [
         "| | " + " | ".join(f"`{name}`" for name in named) + " |",
         "|---" * (len(named) + 1) + "|",
@@ -76,4 +90,6 @@ if __name__ == "__main__":
     before, found, after = in_readme(README.read_text("utf-8"))
     if not after:
         sys.exit(f"{README} has no place for the table")
+    example = (Path(__file__).parent / "example/cheapsms.py").read_text("utf-8")
+    after = re.sub(r"(?<=```python\n).*?(?=```)", lambda _: example, after, flags=re.DOTALL)
     README.write_text(before + BEGIN + table() + END + after, "utf-8")

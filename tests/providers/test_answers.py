@@ -11,15 +11,19 @@ from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.providers.shared.answers import (
     check_status,
     parse_or_none,
-    read_amount,
-    read_entries,
-    read_id,
     read_json,
     refusal_error,
     retry_after_s,
     unreadable_error,
 )
 from dispatcher.providers.shared.error_texts import error_texts, one_line, redacted
+from dispatcher.providers.shared.fields import (
+    read_amount,
+    read_entries,
+    read_id,
+    read_text,
+    read_time,
+)
 from dispatcher.providers.shared.matching import (
     AskedNumbers,
     AskedTargets,
@@ -314,6 +318,38 @@ def test_an_id_is_printable_text_or_a_positive_number(value, found):
 )
 def test_an_amount_is_a_plain_decimal(value, found):
     assert read_amount(value) == found
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(" Sent ", "Sent"), (200, "200"), (1.5, "1.5"), (True, ""), (None, ""), (["x"], ""), ({}, "")],
+)
+def test_a_text_is_a_string_or_a_number(value, text):
+    assert read_text({"field": value}, "field") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "moment"),
+    [
+        ("2026-12-20T07:00:00Z", None, "2026-12-20T07:00:00+00:00"),
+        ("2026-12-20T07:00:00+05:30", "UTC", "2026-12-20T01:30:00+00:00"),
+        ("2026-12-20 07:00:00", "Asia/Kolkata", "2026-12-20T01:30:00+00:00"),
+        ("2026-12-20 07:00:00", "+05:30", "2026-12-20T01:30:00+00:00"),
+        ("2026-12-20 07:00:00", None, None),
+        ("yesterday", "UTC", None),
+        ("0001-01-01T00:00:00+14:00", None, None),
+    ],
+)
+def test_a_time_is_in_utc_and_none_where_its_zone_is_unknown(text, zone, moment):
+    found = read_time(text, zone)
+    assert (found and found.isoformat()) == moment
+
+
+def test_a_large_answer_of_real_entries_is_read():
+    entries = [{"Number": f"9198100{n:05}", "message_id": f"{n}"} for n in range(20_000)]
+    response = answer({"data": entries})
+    assert len(response.body) > 512 * 1024
+    assert read_json(response) == {"data": entries}
 
 
 ASKED = (919810012345, 919810067890, 6591234567, 916591234567, 447700900123)

@@ -2,12 +2,13 @@
 
 import importlib
 import json
+import tracemalloc
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import pytest
 
-from dispatcher.errors import ProviderError
+from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.providers.base import StatusLookup
 from dispatcher.status import MessageState
@@ -20,7 +21,7 @@ from dispatcher.types import (
     SubmitOutcome,
     SubmitRequest,
 )
-from tests.providers.contract import Failure, Must
+from tests.providers.contract import Failure, Must, raw
 
 TEXT = "Dear Asha, your parcel arrives today."
 
@@ -114,10 +115,12 @@ def test_a_provider_has_cases_for_all_that_its_capabilities_promise(name):
 def test_a_documented_number_of_recipients_cannot_be_raised_and_a_guess_can(name):
     cls = provider_class(name)
     limit = cls.capabilities.max_recipients
+    documented = cls.settings_type.documented_max_recipients
     valid = adapter(name).settings.model_dump()
 
     assert cls.settings_type.model_validate({**valid, "max_recipients": limit})
-    if cls.capabilities.max_recipients_documented:
+    assert documented in {None, limit}
+    if documented is not None:
         with pytest.raises(ValueError, match=rf"`max_recipients` is {limit + 1}, .* {limit} at"):
             cls.settings_type.model_validate({**valid, "max_recipients": limit + 1})
     else:
@@ -192,6 +195,64 @@ def test_no_request_is_over_the_accounts_limits_and_no_recipient_is_in_two(name)
     assert max(len(request.http.body) for request in built) <= 4096
     sent = [one.seq for request in built for one in request.recipients]
     assert sorted(sent) == list(range(400))
+
+
+@pytest.mark.parametrize("text", ["Dear Asha, 20% off: https://a.example/x?y=1", "π" * 335, "x"])
+@pytest.mark.parametrize("name", provider_names())
+def test_the_largest_honest_answer_to_a_submission_is_within_its_limit(name, text):
+    batch = replace(
+        cases_of(name).build[0].batch,
+        recipients=tuple(Recipient(i, 919810000000 + i, text) for i in range(2000)),
+    )
+    for request in adapter(name).submit_requests(batch):
+        entry = {
+            "code": 200, "code_desc": "", "from": "12025550100", "to": "919810000000",
+            "country": "IN", "message": text, "delivery_date": "2026-12-20 07:00:00",
+            "sale": 0.0075, "type": "BULKSMS", "status": "SCHEDULED", "message_id": "m" * 27,
+        }  # fmt: skip
+        answer = json.dumps({"status": "success", "data": [entry] * len(request.recipients)})
+        assert len(answer.replace("/", r"\/")) < request.http.max_answer_bytes
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_each_kind_of_call_limits_its_answer(name):
+    provider, able = adapter(name), provider_class(name).capabilities
+    ref = PollRef(job_id="7", targets=(PollTarget(msisdn=919810012345, provider_message_id="m1"),))
+    short = [
+        *(request.http for request in provider.poll_requests(ref)),
+        *([provider.list_request(0)] if able.lists_accepted else []),
+        *([provider.balance_request()] if able.balance else []),
+    ]
+    directory = [
+        *([provider.senders_request()] if able.senders else []),
+        *([provider.templates_request()] if able.templates else []),
+    ]
+    batch = replace(cases_of(name).build[0].batch, recipients=(Recipient(0, 919810012345, TEXT),))
+    (submission, *_) = provider.submit_requests(batch)
+
+    assert submission.http.max_answer_bytes == 1024 * 1024
+    assert all(http.max_answer_bytes <= 512 * 1024 for http in short)
+    assert all(http.max_answer_bytes <= 4 * 1024 * 1024 for http in directory)
+
+
+@pytest.mark.parametrize("piece", [b"{},", b"[],", b'{"a":1},', b'"a",', b"1.5,"])
+@pytest.mark.parametrize("around", [b"[%s1]", b'{"status":"success","data":[%s1]}'])
+@pytest.mark.parametrize("name", provider_names())
+def test_a_large_body_of_almost_nothing_is_refused_before_it_takes_memory(name, around, piece):
+    provider = adapter(name)
+    request = submission(provider, (919810012345,))
+    dense = raw(around % (piece * (4_000_000 // len(piece))))
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProviderError) as caught:
+            provider.parse_submit(request, dense)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert caught.value.kind is ErrorKind.DOUBTFUL
+    assert peak < 1_000_000
 
 
 @pytest.mark.parametrize(("name", "case"), every("submit"))

@@ -10,7 +10,8 @@ from sqlalchemy import insert, select, update
 from dispatcher.campaigns.content import Content
 from dispatcher.policy.fair_queue import SendPermission
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
-from dispatcher.providers.base import Capabilities, Provider, ProviderSettings, StatusLookup
+from dispatcher.providers.base import Capabilities, Provider, StatusLookup
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Encoding, MessageState
 from dispatcher.store import accounts, answers, attempts, batch_endings, batches, campaigns, imports
 from dispatcher.store.answers import PollPlan
@@ -44,7 +45,6 @@ class FakeProvider(Provider):
     name = "fake"
     capabilities = Capabilities(
         max_recipients=100,
-        max_recipients_documented=False,
         personal_texts=True,
         delivery_status=StatusLookup.BY_JOB,
     )

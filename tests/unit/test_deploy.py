@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 from dispatcher.config.settings import load_settings
-from dispatcher.providers.base import ProviderSettings
+from dispatcher.providers.shared.settings import ProviderSettings
 from tests.support.cli import ROOT
 
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))

@@ -1,34 +1,32 @@
-"""The one table of answers: what HTTP statuses and known refusals mean; JSON, ids and amounts.
+"""What an answer means before its fields are read: HTTP statuses, JSON, known refusals.
 
-What a provider's own fields mean is its adapter's to say; whose number it is, `matching.py`'s.
+A provider's own fields are read by its adapter, single values by `fields.py`.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.policy.backoff import MAX_RETRY_AFTER_S
 from dispatcher.providers.shared.error_texts import error_texts, redacted
 from dispatcher.types import HttpResponse
 
 T = TypeVar("T")
 
-MAX_ID_LENGTH: Final = 128
-#: A longer `Retry-After` is a mistake or a ban: asking once a day finds out which.
-MAX_RETRY_AFTER_S: Final = 86_400.0
-
-_NO_ID: Final = re.compile(r"-[0-9]+|0+")
-_AMOUNT: Final = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,20})?")
-#: Said beside a refusal, or instead of one: proves nothing, hides nothing.
+#: Texts beside a refusal, or in place of one, that prove nothing and hide nothing.
 _EMPTY_TEXTS: Final = frozenset(
     {"error", "failure", "failed", "bad request", "forbidden", "unprocessable entity"}
 )
+#: Larger bodies are parsed only where they are not dense: `{},{},…` costs 30 times its bytes in
+#: memory, while an entry of a real answer has some 15 bytes for each of these characters.
+_DENSE_FROM_BYTES: Final = 256 * 1024
+_STRUCTURAL: Final = (b"{", b"[", b",")
+_LEAST_BYTES_PER_STRUCTURAL: Final = 8
 
 #: What a person can do, by kind; the same for all providers.
 HINTS: Final[Mapping[ErrorKind, str]] = MappingProxyType(
@@ -42,7 +40,7 @@ HINTS: Final[Mapping[ErrorKind, str]] = MappingProxyType(
 
 
 def kind_of_status(status: int) -> ErrorKind | None:
-    """What an HTTP status alone says (RFC 9110, 15); None where the body decides.
+    """What an HTTP status alone means (RFC 9110, 15); None where the body decides.
 
     A 5xx may come after the messages were accepted.
     """
@@ -60,7 +58,7 @@ def kind_of_status(status: int) -> ErrorKind | None:
 def check_status(response: HttpResponse, *, url: str, hide: Iterable[str] = ()) -> None:
     """Raise ProviderError where the HTTP status of the answer from `url` decides alone.
 
-    `hide` holds what must not show in the error: the account's secrets, the texts of the request.
+    `hide` holds what the error must not show: the account's secrets and the texts of the request.
     """
     kind = kind_of_status(response.status)
     if kind is None:
@@ -74,11 +72,10 @@ def check_status(response: HttpResponse, *, url: str, hide: Iterable[str] = ()) 
             hint = "the request is too large for the provider: lower the account's `max_recipients`"
         elif response.status < 400:
             said = f"redirected to {response.headers.get('location', 'nowhere')}"
-    cleaned = redacted(said, hide=hide)
+    shown = redacted(said, hide=hide)
     raise ProviderError(
         kind,
-        ": ".join(filter(None, (place, cleaned)))
-        or f"the provider answered HTTP {response.status}",
+        ": ".join(filter(None, (place, shown))) or f"the provider answered HTTP {response.status}",
         code=str(response.status),
         retry_after_s=retry_after_s(response.headers),
         hint=hint,
@@ -86,9 +83,9 @@ def check_status(response: HttpResponse, *, url: str, hide: Iterable[str] = ()) 
 
 
 def read_json(response: HttpResponse) -> object:
-    """The body's JSON value (RFC 8259). Raises ProviderError DOUBTFUL where it is none.
+    """The body's JSON value (RFC 8259). Raises ProviderError DOUBTFUL where there is none.
 
-    Letters in another charset than UTF-8 are lost, not the answer: ids and numbers are ASCII.
+    A body in another charset than UTF-8 loses its letters only: ids and numbers are ASCII.
     """
     try:
         return _parse_json(response.body)
@@ -99,6 +96,27 @@ def read_json(response: HttpResponse) -> object:
             f"the provider's answer (HTTP {response.status}, {kind}) is not JSON",
             code=str(response.status),
         ) from None
+
+
+def read_answer(response: HttpResponse, *, url: str, hide: Iterable[str]) -> Mapping[str, Any]:
+    """The answer's JSON object, whatever it says; `url` and `hide` as in `check_status`.
+
+    For providers that do not document HTTP statuses: the body decides where the status does not.
+    Raises ProviderError where the status decides, or the body is not a JSON object.
+    """
+    check_status(response, url=url, hide=hide)
+    answer = read_json(response)
+    if not isinstance(answer, dict):
+        raise unreadable_error("object")
+    return answer
+
+
+def is_success(answer: Mapping[str, Any], *, otherwise: bool = False) -> bool:
+    """Whether `status` is "success", in any case; `otherwise` where there is no `status`."""
+    status = answer.get("status")
+    if status is None:
+        return otherwise
+    return isinstance(status, str) and status.strip().casefold() == "success"
 
 
 def refusal_error(
@@ -112,9 +130,9 @@ def refusal_error(
 ) -> ProviderError:
     """The error for an answer that refuses a request in `texts`.
 
-    `known` has the provider's documented refusals, whole and in lower case. DOUBTFUL where any
-    text is not among them, where they disagree, or where something else in the answer says that
-    messages were taken (`contradicted`): "not enough credits for 3 of 9" has sent six.
+    `known` maps the provider's refusals, whole and in lower case, to their kinds. DOUBTFUL where a
+    text is not among them, where the texts disagree, or where the answer shows elsewhere that
+    messages were accepted (`contradicted`): "not enough credits for 3 of 9" has sent six.
     """
     texts = list(texts)
     said = [text for text in texts if _normalize_text(text) not in _EMPTY_TEXTS]
@@ -132,23 +150,15 @@ def refusal_error(
     )
 
 
-def read_entries(value: object) -> list[object] | None:
-    """The entries of a list; None where `value` is none.
-
-    PHP makes an object of a list with gaps, and some servers leave the list around one entry out.
-    """
-    if isinstance(value, list):
-        return value
-    if not isinstance(value, dict) or not value:
-        return None
-    inner = list(value.values())
-    return inner if all(isinstance(each, dict) for each in inner) else [value]
+def unreadable_error(what: str) -> ProviderError:
+    """The error for JSON that is not as the provider's document has it."""
+    return ProviderError(ErrorKind.DOUBTFUL, f"the provider's answer has no readable {what}")
 
 
 def parse_or_none(response: HttpResponse, parse: Callable[[HttpResponse], T]) -> T | None:
-    """What an answer says; None where it is JSON that says nothing we know: an answer all the same.
+    """What `parse` reads; None for JSON that it cannot interpret: the provider is up all the same.
 
-    Raises ProviderError.
+    Raises ProviderError for a 5xx, for a body that is not JSON, and for a refusal of a known kind.
     """
     try:
         return parse(response)
@@ -159,15 +169,11 @@ def parse_or_none(response: HttpResponse, parse: Callable[[HttpResponse], T]) ->
         return None
 
 
-def unreadable_error(what: str) -> ProviderError:
-    """The error for JSON that is not as the provider's document has it."""
-    return ProviderError(ErrorKind.DOUBTFUL, f"the provider's answer has no readable {what}")
-
-
 def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Seconds that `Retry-After` asks to wait (RFC 9110, 10.2.3), 0 to a day; None if it does not.
+    """Seconds that `Retry-After` asks for (RFC 9110, 10.2.3), 0 to a day; None without one.
 
-    A date is counted from the answer's own `Date`, so that clocks need not agree; else from `now`.
+    A longer wait is a mistake or a ban: asking once a day finds out which. A date is compared with
+    the answer's own `Date`, so that clocks need not agree; without one, with `now`.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
@@ -179,28 +185,15 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime | None = None) ->
     return min(max((until - since).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
 
 
-def read_id(value: object) -> str | None:
-    """A provider's id as text: printable ASCII, at most 128 characters; None where it is none.
-
-    Neither is zero or a negative number, which such servers give where they have no id. JSON
-    numbers past 64 bits have lost digits when they arrive here (as floats): no id.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    text = str(value).strip()
-    usable = 0 < len(text) <= MAX_ID_LENGTH and text.isascii() and text.isprintable()
-    return text if usable and not _NO_ID.fullmatch(text) else None
-
-
-def read_amount(value: object) -> Decimal | None:
-    """A price or balance, from a JSON number or a string of digits; None where it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    text = f"{Decimal(str(value)):f}" if isinstance(value, float) else str(value).strip()
-    return Decimal(text) if _AMOUNT.fullmatch(text) else None
-
-
 def _parse_json(body: bytes) -> object:
+    """Raises orjson.JSONDecodeError, and ProviderError for a body that memory could not hold."""
+    if len(body) > _DENSE_FROM_BYTES:
+        structural = sum(map(body.count, _STRUCTURAL))
+        if structural > len(body) // _LEAST_BYTES_PER_STRUCTURAL:
+            raise ProviderError(
+                ErrorKind.DOUBTFUL,
+                "the provider's answer is large and almost empty: it is not read",
+            )
     # PHP servers put a byte order mark before JSON; RFC 8259, 8.1 lets parsers ignore it.
     text = body.removeprefix(b"\xef\xbb\xbf")
     try:
@@ -213,7 +206,7 @@ def _parse_json(body: bytes) -> object:
 def _parse_json_or_none(body: bytes) -> object:
     try:
         return _parse_json(body)
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, ProviderError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""Chooses the sender and template of a campaign among those the provider says the account has."""
+"""Chooses a campaign's sender and template among those that the provider lists for the account."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
@@ -101,7 +101,7 @@ def _first_matches(entries: Sequence[T], *tests: Callable[[T], bool]) -> list[T]
 
 
 def _explain_mismatch(kind: Kind, sender: SenderId, template: Template) -> Refused | None:
-    """Why the two cannot carry a campaign of `kind`. What the provider leaves empty agrees."""
+    """Why the two cannot carry a campaign of `kind`, else None. An empty field fits everything."""
     for what, entry in (("sender", sender), ("template", template)):
         name = entry.name or entry.ref
         if not entry.approved:

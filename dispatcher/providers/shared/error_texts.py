@@ -1,4 +1,4 @@
-"""What a provider says in its own words, made fit for a person and a log. No judgement of it."""
+"""The texts of a provider's answer, made safe to show and to log. What they mean is not judged."""
 
 import re
 import unicodedata
@@ -10,19 +10,19 @@ from dispatcher.numbers.msisdn import mask_number
 
 MAX_LINE: Final = 200
 
-#: Fields in which one or another of the providers puts its words.
+#: Fields in which providers explain an error.
 _ERROR_FIELDS: Final = ("message", "errors", "error", "error_message")
-#: Answers are up to 64 MiB: of a text this much is looked at, and of a list so many entries.
+#: An answer can be large: only this many characters of a text are read, and this many texts.
 _MAX_RAW: Final = 4000
 _MAX_TEXTS: Final = 20
 _MAX_DEPTH: Final = 3
 
-#: A phone number, also one written in groups; not a date, and not an IP address.
+#: A phone number, also in groups of digits; not a date and not an IP address.
 _PHONE: Final = re.compile(r"(?<!\d)(?!\d{4}-\d\d-\d\d(?!\d))\d(?:[ ()-]{0,2}\d){6,}")
 _HIDDEN: Final = "•••"
-#: Texts shorter than this are words of the language: hiding them would garble every answer.
+#: Shorter texts are ordinary words: hiding them would make every answer unreadable.
 _MIN_HIDDEN: Final = 4
-#: Providers shorten what they quote: a secret is known by its beginning.
+#: Providers shorten what they quote, so a secret is recognised by its first characters.
 _HEAD: Final = 12
 
 
@@ -49,7 +49,7 @@ def one_line(text: str, limit: int = MAX_LINE) -> str:
 
 
 def redacted(text: str, *, hide: Iterable[str] = ()) -> str:
-    """A provider's words fit for a person and a log: `plain`, numbers masked, `hide` hidden."""
+    """A provider's text, safe to show and to log: one line, numbers masked, `hide` hidden."""
     line = one_line(text, _MAX_RAW)
     if not line:
         return line
@@ -77,7 +77,7 @@ def _make_printable(char: str) -> str:
 
 
 def _hide_secret(line: str, secret: str) -> str:
-    """`line` with every quotation of `secret`, whole or cut short, replaced."""
+    """`line` with each copy of `secret` replaced, whole or cut short."""
     pieces = []
     while (start := line.find(secret[:_HEAD])) >= 0:
         pairs = zip(line[start:], secret, strict=False)

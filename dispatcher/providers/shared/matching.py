@@ -1,10 +1,12 @@
-"""Finds whom an entry of an answer is about: by number and id, never by position."""
+"""Finds which recipient an entry of an answer is about: by number and id, never by position."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
+from dispatcher.providers.shared.fields import read_entries, read_id
 from dispatcher.status import MessageState
 from dispatcher.types import DeliveryReport, PollTarget, RecipientResult
 
@@ -16,7 +18,7 @@ _CALLING_CODE_LENGTHS = (1, 2, 3)
 
 
 class AskedNumbers:
-    """The numbers of one request, found again in the forms in which an answer may have them.
+    """The numbers of one request, to be found in whatever form an answer writes them.
 
     >>> asked = AskedNumbers([919810012345, 919810067890])
     >>> [asked.find_msisdn(shown) for shown in ("+91 98100-12345", 9810067890, "9899999999")]
@@ -27,11 +29,11 @@ class AskedNumbers:
         self._asked = frozenset(msisdns)
 
     def find_msisdn(self, value: object, *, entries: int = 0) -> int | None:
-        """The number that `value` means: it in full, else the only one ending in it.
+        """The number that `value` means: the same one, else the only one that ends in it.
 
-        A missing country code is the only thing that may be missing. What cannot be read as a
-        number (masked, left out) is the only one asked about where it stands in the only one of
-        `entries`. None: not asked about, or it may be several.
+        Only the country code may be missing. A `value` that cannot be read (masked, left out) means
+        the only number of the request where the answer has one entry. None where no number of the
+        request fits, or several do. `entries` is how many entries the answer has.
         """
         found = self.find_candidates(value)
         if found is None and entries == 1:
@@ -39,7 +41,7 @@ class AskedNumbers:
         return next(iter(found)) if found and len(found) == 1 else None
 
     def find_candidates(self, value: object) -> frozenset[int] | None:
-        """All numbers that `value` may mean; None where it cannot be read as a number."""
+        """All numbers that `value` may mean; None where it is not a number."""
         number = _read_digits(value)
         if number is None:
             return None
@@ -59,7 +61,7 @@ class AskedNumbers:
 
 
 class AskedTargets:
-    """The messages of one status request, found again by number, by id, or by both."""
+    """The messages of one status request, to be found by number, by id, or by both."""
 
     def __init__(self, targets: Sequence[PollTarget]) -> None:
         self._by_msisdn = {target.msisdn: target for target in targets}
@@ -74,10 +76,10 @@ class AskedTargets:
     def find_target(
         self, number: object, message_id: str | None, *, entries: int = 0
     ) -> PollTarget | None:
-        """The target that both agree on; None where they contradict each other, or say nothing.
+        """The target that number and id agree on; None where they disagree or fit no target.
 
-        A number that cannot be read (masked, missing) leaves it to the id; without one, to there
-        being one target and one of `entries`.
+        Where the number cannot be read (masked, missing) the id decides; without an id, the entry
+        is about the only target if the answer has one entry. `entries` is how many it has.
         """
         by_id = self._by_id.get(message_id) if message_id else None
         candidates = self._numbers.find_candidates(number)
@@ -89,13 +91,13 @@ class AskedTargets:
 
 
 def read_msisdn(value: object) -> int | None:
-    """The number that stands in a list of everybody's, as it is written; None where it is none."""
+    """The number in an entry of an account's whole list, in full; None where it is not a number."""
     number = _read_digits(value)
     return int(number) if number is not None and len(number) <= _MAX_MSISDN else None
 
 
 def is_sender_name(value: object) -> bool:
-    """Whether it is the name of a sender, and no number, nor one that was made unreadable.
+    """Whether `value` is a sender's name, and not a number, masked or not.
 
     >>> is_name("YourName"), is_name("+91 98100-12345"), is_name("8801XXXX678")
     (True, False, False)
@@ -103,8 +105,47 @@ def is_sender_name(value: object) -> bool:
     return isinstance(value, str) and any(char.isalpha() and char not in "xX" for char in value)
 
 
+def match_accepted(
+    entries: Sequence[object],
+    asked: AskedNumbers,
+    job_id: str | None,
+    *,
+    number_field: str,
+    id_field: str,
+) -> tuple[RecipientResult, ...]:
+    """The recipients that `entries` name as accepted, once each.
+
+    An entry without an id counts only where the request has a `job_id`.
+    """
+    results: dict[int, RecipientResult] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        msisdn = asked.find_msisdn(entry.get(number_field), entries=len(entries))
+        message_id = read_id(entry.get(id_field))
+        if msisdn is not None and (message_id or job_id):
+            result = RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
+            results.setdefault(msisdn, result)
+    return drop_shared_ids(results.values())
+
+
+def read_reports(
+    data: object,
+    targets: Sequence[PollTarget],
+    read: Callable[[Mapping[str, Any], AskedTargets, int], DeliveryReport | None],
+) -> list[DeliveryReport]:
+    """The reports in `data` about `targets`, one for each message.
+
+    `read` is given an entry, the targets and how many entries there are.
+    """
+    entries = read_entries(data) or ()
+    asked = AskedTargets(targets)
+    found = (read(entry, asked, len(entries)) for entry in entries if isinstance(entry, dict))
+    return keep_most_final(report for report in found if report is not None)
+
+
 def drop_shared_ids(results: Iterable[RecipientResult]) -> tuple[RecipientResult, ...]:
-    """`results`, where an id given to several recipients is none: it would find the wrong one."""
+    """`results` without the ids that several recipients share: such an id finds the wrong one."""
     results = tuple(results)
     uses = Counter(result.provider_message_id for result in results)
     return tuple(
@@ -116,7 +157,7 @@ def drop_shared_ids(results: Iterable[RecipientResult]) -> tuple[RecipientResult
 
 
 def keep_most_final(reports: Iterable[DeliveryReport]) -> list[DeliveryReport]:
-    """Of several reports on one message the most final one, else the first."""
+    """One report for each message: the most final one, else the first."""
     best: dict[int, DeliveryReport] = {}
     for report in reports:
         known = best.get(report.msisdn)
@@ -132,7 +173,7 @@ def _rank_finality(report: DeliveryReport) -> int:
 
 
 def _read_digits(value: object) -> str | None:
-    """`value`'s digits without leading zeros (trunk and international prefixes), or None."""
+    """The digits of `value` without leading zeros (trunk and international prefixes); else None."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     text = str(value).translate(_PUNCTUATION).lstrip("0")

@@ -1,4 +1,4 @@
-"""Times as providers that send later read them: to the minute, in the account's time zone."""
+"""Times for scheduling at the provider: to the minute, in the account's time zone."""
 
 from datetime import datetime, timedelta
 from typing import Annotated, Final
@@ -26,7 +26,7 @@ ZoneName = Annotated[str, AfterValidator(_check_zone)]
 def local_minute(at: datetime, zone: str | None) -> str:
     """The aware time `at` as `2026-12-20 07:00` in `zone`; seconds are rounded up, never down.
 
-    Raises Refused where the account has no zone, or where its clocks show that minute twice.
+    Raises Refused where `zone` is None, or where the zone's clocks show that minute twice.
     """
     if zone is None:
         raise Refused(

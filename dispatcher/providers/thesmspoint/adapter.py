@@ -1,6 +1,6 @@
-"""TheSMSPoint, API v1: its limits, its requests, and what its answers say as a whole.
+"""TheSMSPoint, API v1: its limits, its requests, and what its answers mean as a whole.
 
-The fields and entries of an answer are read in `thesmspoint_answers.py`.
+The entries of an answer are read in `answers.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,29 +11,26 @@ import orjson
 from pydantic import Field, field_validator
 
 from dispatcher.errors import Refused
-from dispatcher.providers.base import (
-    Capabilities,
-    HeaderSecret,
-    Provider,
-    ProviderSettings,
-    RequestedRoute,
-    StatusLookup,
+from dispatcher.providers.base import Capabilities, Provider, RequestedRoute, StatusLookup
+from dispatcher.providers.shared.answer_sizes import (
+    BALANCE_BYTES,
+    DIRECTORY_BYTES,
+    status_bytes,
+    submission_bytes,
 )
-from dispatcher.providers.shared.answers import (
+from dispatcher.providers.shared.answers import is_success, read_answer, unreadable_error
+from dispatcher.providers.shared.directory import choose_route
+from dispatcher.providers.shared.error_texts import one_line
+from dispatcher.providers.shared.fields import (
     MAX_ID_LENGTH,
     read_amount,
     read_entries,
     read_id,
-    unreadable_error,
 )
-from dispatcher.providers.shared.directory import choose_route
-from dispatcher.providers.shared.error_texts import one_line
-from dispatcher.providers.shared.matching import AskedNumbers, AskedTargets, keep_most_final
+from dispatcher.providers.shared.matching import AskedNumbers, match_accepted, read_reports
+from dispatcher.providers.shared.settings import HeaderSecret, ProviderSettings
 from dispatcher.providers.thesmspoint.answers import (
-    is_success,
     is_zero,
-    read_accepted,
-    read_answer,
     read_sender,
     read_status_entry,
     read_template,
@@ -60,16 +57,16 @@ from dispatcher.types import (
 
 #: "Maximum 2000 contacts or numbers can be use in a single request."
 _MAX_RECIPIENTS: Final = 2000
-#: Longer texts are truncated by the provider ("> 766": to 765 characters, 5 credits).
+#: The provider cuts off longer texts ("> 766": to 765 characters, 5 credits).
 _MAX_PARTS: Final = 5
-#: An entry of `send-bulk-sms` without its number and text: its quotes are escaped in the body.
+#: An entry of `send-bulk-sms` without its number and text; the body escapes its quotes.
 _ENTRY_BYTES: Final = len(r"{\"number\":\"\",\"text\":\"\"},")
-#: The document's list of what 1, 2 and 3 mean is lost: the order of its sender types, as a guess.
+#: The document's legend of 1, 2 and 3 is lost. We guess the order of its sender types.
 _CHANNELS: Final = MappingProxyType({Kind.TRANSACTIONAL: 1, Kind.PROMOTIONAL: 2, Kind.OTP: 3})
 
 
 class TheSMSPointSettings(ProviderSettings):
-    """Keys beyond the shared ones; kinds left out of `channels` keep their default."""
+    """TheSMSPoint's own keys; a kind that `channels` leaves out keeps its default."""
 
     documented_max_recipients = _MAX_RECIPIENTS
 
@@ -92,34 +89,31 @@ class TheSMSPoint(Provider):
     settings_type = TheSMSPointSettings
     capabilities = Capabilities(
         max_recipients=_MAX_RECIPIENTS,
-        max_recipients_documented=True,
         personal_texts=True,
         delivery_status=StatusLookup.BY_JOB,
         max_parts=_MAX_PARTS,
         balance=True,
         senders=True,
         templates=True,
-        routed_kinds=frozenset(Kind),
-        unicode_flag=True,
         home_calling_codes=frozenset({91}),
     )
     settings: TheSMSPointSettings
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:
-        """The exact bytes of its entry in `send-bulk-sms`; `send-single-sms` needs fewer."""
+        """The exact bytes of the entry in `send-bulk-sms`; `send-single-sms` needs fewer."""
         if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-            # Nothing in it is escaped, and this is asked for every row of a file.
+            # Nothing is escaped; this is called for every row of a file, so it must be fast.
             return _ENTRY_BYTES + len(str(msisdn)) + len(text)
         entry = orjson.dumps(_bulk_entry(Recipient(0, msisdn, text))).decode()
         return len(orjson.dumps(entry)) - len('""') + len(",")
 
     @property
     def envelope_bytes(self) -> int:
-        """The other fields: two ids, at worst of nothing but quotes, which JSON escapes."""
+        """The other fields: two ids, at worst all quotes, which JSON escapes."""
         return 128 + 2 * 2 * MAX_ID_LENGTH
 
     def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
-        """`send-single-sms` for one recipient, `send-bulk-sms` for several; as many as are needed.
+        """`send-single-sms` for one recipient, `send-bulk-sms` for several.
 
         Raises Refused where the route was not resolved.
         """
@@ -129,8 +123,8 @@ class TheSMSPoint(Provider):
                 "submit the campaign again",
             )
         for recipients in self.split_to_fit(batch.recipients):
-            # The document's PHP examples have the recipient as a number, its JSON example as a
-            # string; `recipient` of the bulk call is a string that holds JSON, in both.
+            # The recipient is a number in the document's PHP examples, a string in its JSON one;
+            # `recipient` of the bulk call is a string that holds JSON in both.
             if len(recipients) == 1:
                 command = "send-single-sms"
                 own = {"recipient": str(recipients[0].msisdn), "message": recipients[0].text}
@@ -144,16 +138,17 @@ class TheSMSPoint(Provider):
                 "channel": self.settings.channels[batch.kind],
                 "is_unicode": batch.encoding.value,
             }
-            yield SubmitRequest(http=self._command_request(command, fields), recipients=recipients)
+            http = self._command_request(command, fields, submission_bytes(recipients))
+            yield SubmitRequest(http=http, recipients=recipients)
 
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
         """Read the long answer (`MessageData`) or the short one (one `message_id` for all).
 
-        The long one names who was accepted: who is missing from it has no result. The document
-        knows no refusal of a single recipient. Raises ProviderError.
+        The long one names the accepted recipients; the others have no result. The document has no
+        refusal of a single recipient. Raises ProviderError.
         """
-        hide = (*self.secrets, *(recipient.text for recipient in request.recipients))
-        answer = read_answer(response, request.http.url, hide)
+        hide = self.hidden_texts(request.recipients)
+        answer = read_answer(response, url=request.http.url, hide=hide)
         data = answer.get("data")
         fields = data if isinstance(data, dict) else {}
         if not is_success(answer) or not is_zero(fields.get("ErrorCode")):
@@ -163,9 +158,12 @@ class TheSMSPoint(Provider):
         results: tuple[RecipientResult, ...] = ()
         entries = read_entries(fields.get("MessageData"))
         if entries is not None:
-            results = read_accepted(AskedNumbers(msisdns), entries, job_id)
+            asked = AskedNumbers(msisdns)
+            results = match_accepted(
+                entries, asked, job_id, number_field="Number", id_field="message_id"
+            )
             if len(msisdns) == len(results) == 1:
-                # Its table says of `job_id`: You will get the message_id from response of SMS API.
+                # Of `job_id` the table says "You will get the message_id from response of SMS API".
                 job_id = job_id or results[0].provider_message_id
         elif read_id(fields.get("message_id")) and is_success(fields, otherwise=True):
             results = tuple(RecipientResult(msisdn=msisdn, accepted=True) for msisdn in msisdns)
@@ -176,34 +174,29 @@ class TheSMSPoint(Provider):
     def poll_requests(self, ref: PollRef) -> Iterator[PollRequest]:
         """One `sms-delivery-status` for the job; none without a job id."""
         if ref.job_id is not None:
-            http = self._command_request("sms-delivery-status", {"job_id": ref.job_id})
+            fields = {"job_id": ref.job_id}
+            limit = status_bytes(ref.targets)
+            http = self._command_request("sms-delivery-status", fields, limit)
             yield PollRequest(http=http, targets=ref.targets)
 
     def parse_poll(self, request: PollRequest, response: HttpResponse) -> list[DeliveryReport]:
         """Read the list, or the single object, whatever `status` says beside it.
 
         The document's own successful example has `"status": "error"`. Raises ProviderError; an
-        "Invalid Message ID" is DOUBTFUL: nothing was learned of the messages.
+        "Invalid Message ID" is DOUBTFUL, since it says nothing about the messages.
         """
-        answer = read_answer(response, request.http.url, self.secrets)
+        answer = read_answer(response, url=request.http.url, hide=self.secrets)
         data = answer.get("data")
         if not data and not is_success(answer):
             raise thesmspoint_refusal(answer, response, self.secrets)
-        targets = AskedTargets(request.targets)
-        entries = read_entries(data) or ()
-        reports = (
-            read_status_entry(entry, targets, len(entries))
-            for entry in entries
-            if isinstance(entry, dict)
-        )
-        return keep_most_final(found for found in reports if found is not None)
+        return read_reports(data, request.targets, read_status_entry)
 
     def balance_request(self) -> HttpRequest:
         """`get-sms-balance`."""
-        return self._command_request("get-sms-balance")
+        return self._command_request("get-sms-balance", {}, BALANCE_BYTES)
 
     def parse_balance(self, response: HttpResponse) -> list[Balance]:
-        """What is left for OTP, Promotional and Transactional, in credits. Raises ProviderError."""
+        """The credits left for OTP, Promotional and Transactional. Raises ProviderError."""
         data = self._read_data(response, "get-sms-balance")
         packages = data.get("balance") if isinstance(data, dict) else None
         if not isinstance(packages, dict):
@@ -218,7 +211,7 @@ class TheSMSPoint(Provider):
 
     def senders_request(self) -> HttpRequest:
         """`get-sender-id`."""
-        return self._command_request("get-sender-id")
+        return self._command_request("get-sender-id", {}, DIRECTORY_BYTES)
 
     def parse_senders(self, response: HttpResponse) -> list[SenderId]:
         """The account's senders; one without a usable `id` is left out. Raises ProviderError."""
@@ -227,7 +220,7 @@ class TheSMSPoint(Provider):
 
     def templates_request(self) -> HttpRequest:
         """`get-templates`."""
-        return self._command_request("get-templates")
+        return self._command_request("get-templates", {}, DIRECTORY_BYTES)
 
     def parse_templates(self, response: HttpResponse) -> list[Template]:
         """The account's templates; one without a usable `template_id` is left out.
@@ -238,28 +231,31 @@ class TheSMSPoint(Provider):
         return [each for each in found if each is not None]
 
     def resolve_route(self, requested: RequestedRoute, directory: Directory) -> Route:
-        """Requests carry the ids of an approved sender and template. Raises Refused."""
+        """The ids of an approved sender and template. Raises Refused."""
         return choose_route(requested, directory)
 
     def _command_url(self, command: str) -> str:
         return f"{self.settings.base_url}/{command}"
 
     def _command_request(
-        self, command: str, fields: Mapping[str, str | int] | None = None
+        self, command: str, fields: Mapping[str, str | int], max_answer_bytes: int
     ) -> HttpRequest:
-        # GET would do, says the document, with the key in the URL: so never.
+        # The document allows GET, with the key in the URL: never do that.
         headers = {
             "key": self.settings.api_key.get_secret_value(),
             "Accept": "application/json",
             "Content-Type": "application/json",
         }
-        body = orjson.dumps(fields or {})
         return HttpRequest(
-            method="POST", url=self._command_url(command), headers=headers, body=body
+            method="POST",
+            url=self._command_url(command),
+            headers=headers,
+            body=orjson.dumps(fields),
+            max_answer_bytes=max_answer_bytes,
         )
 
     def _read_data(self, response: HttpResponse, command: str) -> object:
-        answer = read_answer(response, self._command_url(command), self.secrets)
+        answer = read_answer(response, url=self._command_url(command), hide=self.secrets)
         if not is_success(answer):
             raise thesmspoint_refusal(answer, response, self.secrets)
         return answer.get("data")

@@ -1,24 +1,19 @@
-"""Reads the fields and entries of TheSMSPoint's answers, and its refusals.
+"""Reads the entries of TheSMSPoint's answers, and its refusals.
 
-The document contradicts itself in places: each is settled beside the line it made necessary.
+Where the document contradicts itself, a comment says how we read it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.shared.answers import (
-    check_status,
-    read_id,
-    read_json,
-    refusal_error,
-    unreadable_error,
-)
+from dispatcher.providers.shared.answers import refusal_error
 from dispatcher.providers.shared.error_texts import error_texts, one_line, redacted
-from dispatcher.providers.shared.matching import AskedNumbers, AskedTargets, drop_shared_ids
+from dispatcher.providers.shared.fields import read_id, read_text, squeeze_word
+from dispatcher.providers.shared.matching import AskedTargets
 from dispatcher.status import Kind, MessageState
-from dispatcher.types import DeliveryReport, HttpResponse, RecipientResult, SenderId, Template
+from dispatcher.types import DeliveryReport, HttpResponse, SenderId, Template
 
 #: Every refusal that the document prints. Only these prove that nothing was sent.
 _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
@@ -28,10 +23,10 @@ _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
         "sms credits not available": ErrorKind.CREDIT,
     }
 )
-#: Where a submission's answer has ids.
+#: The fields of a submission's answer that hold ids.
 _ID_FIELDS: Final = ("JobId", "MessageData", "message_id")
-#: "Delivery status" of the document, without case and spaces. "Expired" is explained there as
-#: "Message pending, the message is en route"; a bare "U" is UnDelivered. Any other word: not final.
+#: "Delivery status" of the document, without case and spaces. It explains "Expired" as "Message
+#: pending, the message is en route"; a bare "U" is UnDelivered. Any other word is not final.
 _STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
     {
         "sent": MessageState.SUBMITTED,
@@ -44,22 +39,10 @@ _STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
 _APPROVED: Final = "approved"
 
 
-def read_answer(response: HttpResponse, url: str, hide: Iterable[str]) -> Mapping[str, Any]:
-    """The answer's JSON object. Raises ProviderError where the HTTP status decides, or it is none.
-
-    HTTP statuses are not documented, so the body decides wherever the status leaves it a choice.
-    """
-    check_status(response, url=url, hide=hide)
-    answer = read_json(response)
-    if not isinstance(answer, dict):
-        raise unreadable_error("object")
-    return answer
-
-
 def thesmspoint_refusal(
     answer: Mapping[str, Any], response: HttpResponse, hide: Iterable[str]
 ) -> ProviderError:
-    """The error for an answer that does not say success; known by the document's texts alone."""
+    """The error for an answer that is not a success. Only the document's texts are known."""
     data = answer.get("data")
     fields = data if isinstance(data, dict) else {}
     # "These error descriptions can be found in the errors field"; its examples: in `message`.
@@ -74,33 +57,9 @@ def thesmspoint_refusal(
     )
 
 
-def is_success(answer: Mapping[str, Any], *, otherwise: bool = False) -> bool:
-    """Whether `status` says so: success, error or failure, in any case; `otherwise` without one."""
-    status = answer.get("status")
-    if status is None:
-        return otherwise
-    return isinstance(status, str) and status.strip().casefold() == "success"
-
-
 def is_zero(code: object) -> bool:
-    """Whether an `ErrorCode` is "000", or not there."""
+    """Whether an `ErrorCode` is "000" or missing."""
     return code is None or (isinstance(code, int | str) and not str(code).strip(" 0"))
-
-
-def read_accepted(
-    asked: AskedNumbers, entries: Sequence[object], job_id: str | None
-) -> tuple[RecipientResult, ...]:
-    """Who stands in `MessageData`, once each; one without an id only where there is a job's."""
-    results: dict[int, RecipientResult] = {}
-    for entry in entries:
-        if not isinstance(entry, dict):
-            continue
-        msisdn = asked.find_msisdn(entry.get("Number"), entries=len(entries))
-        message_id = read_id(entry.get("message_id"))
-        if msisdn is not None and (message_id or job_id):
-            result = RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
-            results.setdefault(msisdn, result)
-    return drop_shared_ids(results.values())
 
 
 def read_status_entry(
@@ -113,7 +72,7 @@ def read_status_entry(
     target = targets.find_target(number, read_id(entry.get("message_id")), entries=entries)
     if target is None or not raw:
         return None
-    state = _STATES.get("".join(raw.casefold().split()), MessageState.SUBMITTED)
+    state = _STATES.get(squeeze_word(raw), MessageState.SUBMITTED)
     return DeliveryReport(
         msisdn=target.msisdn,
         state=state,
@@ -156,13 +115,6 @@ def read_template(entry: Mapping[str, Any]) -> Template | None:
         sender=one_line(read_text(entry, "sender_id")) or None,
         id=read_id(entry.get("id")),
     )
-
-
-def read_text(entry: Mapping[str, Any], field: str) -> str:
-    value = entry.get(field)
-    if isinstance(value, str):
-        return value.strip()
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def _read_kind(entry: Mapping[str, Any], field: str) -> Kind | None:

@@ -1,7 +1,7 @@
 """Ultimate SMS, API v3, the server of SMS NOC, StandingTech and other resellers: its requests.
 
-What its answers hold is read in `ultimate_sms_answers.py` and `ultimate_sms_lists.py`. What real
-servers do and the resellers' documents leave out is marked *beyond the documents*.
+Its answers are read in `answers.py` and `lists.py`. "Beyond the documents" marks what real servers
+do and the resellers' documents do not mention.
 """
 
 import re
@@ -13,24 +13,23 @@ from urllib.parse import quote
 import orjson
 
 from dispatcher.errors import ErrorKind, Refused
-from dispatcher.providers.base import (
-    Capabilities,
-    HeaderSecret,
-    Provider,
-    ProviderSettings,
-    RequestedRoute,
-    StatusLookup,
+from dispatcher.providers.base import Capabilities, Provider, RequestedRoute, StatusLookup
+from dispatcher.providers.shared.answer_sizes import (
+    BALANCE_BYTES,
+    PAGE_BYTES,
+    status_bytes,
+    submission_bytes,
 )
-from dispatcher.providers.shared.answers import read_entries, read_id, unreadable_error
+from dispatcher.providers.shared.answers import is_success, read_answer, unreadable_error
 from dispatcher.providers.shared.error_texts import one_line
-from dispatcher.providers.shared.grouping import group_by_text
-from dispatcher.providers.shared.matching import AskedTargets, keep_most_final
+from dispatcher.providers.shared.fields import read_entries, read_id
+from dispatcher.providers.shared.grouping import group_by_text, join_msisdns
+from dispatcher.providers.shared.matching import read_reports
 from dispatcher.providers.shared.scheduling import ZoneName, local_minute
+from dispatcher.providers.shared.settings import HeaderSecret, ProviderSettings
 from dispatcher.providers.ultimate_sms.answers import (
     accept_all_but_named,
-    is_success,
     is_unknown_message,
-    read_answer,
     read_message,
     read_results,
     ultimate_sms_refusal,
@@ -52,7 +51,7 @@ from dispatcher.types import (
     SubmitRequest,
 )
 
-#: Beyond the documents: real servers refuse more. A guess, so that it may be raised.
+#: Beyond the documents: real servers refuse more. A guess, so the configuration may raise it.
 _MAX_RECIPIENTS: Final = 100
 #: "In case of an alphanumeric string, the maximum length is 11 characters."
 _MAX_ALPHANUMERIC: Final = 11
@@ -61,7 +60,7 @@ _TELEPHONE: Final = re.compile(r"\+?[0-9]{1,15}")
 
 
 class UltimateSMSSettings(ProviderSettings):
-    """Keys beyond the shared ones. `schedule_timezone` is the one set in the provider's panel."""
+    """The family's own keys. `schedule_timezone` is the zone set in the provider's panel."""
 
     api_token: HeaderSecret
     schedule_timezone: ZoneName | None = None
@@ -75,7 +74,6 @@ class UltimateSMS(Provider):
     settings_type = UltimateSMSSettings
     capabilities = Capabilities(
         max_recipients=_MAX_RECIPIENTS,
-        max_recipients_documented=False,
         personal_texts=False,
         delivery_status=StatusLookup.BY_MESSAGE,
         balance=True,
@@ -87,7 +85,7 @@ class UltimateSMS(Provider):
     settings: UltimateSMSSettings
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:
-        """The number and the whole text: that it is shared with others is not known here."""
+        """The number and the whole text, although recipients of the same text share it."""
         return len(f"{msisdn},") + len(orjson.dumps(text))
 
     @property
@@ -96,26 +94,27 @@ class UltimateSMS(Provider):
         return 512
 
     def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
-        """One `sms/send` for all recipients of one text; as many as are needed.
+        """One `sms/send` for all recipients of one text, or several where they do not fit.
 
-        Raises Refused where `schedule_at` cannot be told in the account's time zone.
+        Raises Refused where `schedule_at` has no clear time in the account's zone.
         """
         for same in group_by_text(batch.recipients):
             for recipients in self.split_to_fit(same):
-                numbers = ",".join(str(recipient.msisdn) for recipient in recipients)
-                fields = {"recipient": numbers, **self._message_fields(batch, recipients[0].text)}
-                http = self._call_request("POST", "sms/send", fields)
+                message = self._message_fields(batch, recipients[0].text)
+                fields = {"recipient": join_msisdns(recipients), **message}
+                limit = submission_bytes(recipients)
+                http = self._call_request("POST", "sms/send", limit, fields)
                 yield SubmitRequest(http=http, recipients=recipients)
 
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
-        """Read the report, or the list of reports: who has none is in doubt.
+        """Read the report, or the list of reports; a recipient without one is in doubt.
 
-        The documents say "sms reports with all details", and no more. A scheduled send answers
-        success without them, beyond the documents: all are accepted then, without ids, but for
-        those whom `message` names. Raises ProviderError.
+        The documents say only "sms reports with all details". Beyond the documents: a scheduled
+        send answers success without reports; then all are accepted, without ids, except the
+        numbers that `message` names. Raises ProviderError.
         """
-        hide = (*self.secrets, *{recipient.text for recipient in request.recipients})
-        answer = read_answer(response, request.http.url, hide)
+        hide = self.hidden_texts(request.recipients)
+        answer = read_answer(response, url=request.http.url, hide=hide)
         msisdns = [recipient.msisdn for recipient in request.recipients]
         if not is_success(answer):
             raise ultimate_sms_refusal(answer, response, hide, alone=len(msisdns) == 1)
@@ -129,41 +128,35 @@ class UltimateSMS(Provider):
         return SubmitOutcome(results=found)
 
     def poll_requests(self, ref: PollRef) -> Iterator[PollRequest]:
-        """`sms/{uid}` for each message with an id; the others are found in the list only."""
+        """`sms/{uid}` for each message with an id; the others can be found in the list only."""
         for target in ref.targets:
             if target.provider_message_id is not None:
                 path = f"sms/{quote(target.provider_message_id, safe='')}"
-                yield PollRequest(http=self._call_request("GET", path), targets=(target,))
+                http = self._call_request("GET", path, status_bytes((target,)))
+                yield PollRequest(http=http, targets=(target,))
 
     def parse_poll(self, request: PollRequest, response: HttpResponse) -> list[DeliveryReport]:
-        """Read the message. One that the server does not know, or will not show, has no report.
+        """Read the message. No report where the server does not know it or refuses to show it.
 
         Raises ProviderError.
         """
         if is_unknown_message(response):
             return []
-        answer = read_answer(response, request.http.url, self.secrets)
+        answer = read_answer(response, url=request.http.url, hide=self.secrets)
         if not is_success(answer):
             error = ultimate_sms_refusal(answer, response, self.secrets)
-            # About this message alone: the others are still to be asked about.
+            # An unknown refusal is about this message only: the others are still asked about.
             if error.kind is ErrorKind.DOUBTFUL:
                 return []
             raise error
-        entries = read_entries(answer.get("data")) or ()
-        targets = AskedTargets(request.targets)
-        reports = (
-            read_message(entry, targets, len(entries))
-            for entry in entries
-            if isinstance(entry, dict)
-        )
-        return keep_most_final(found for found in reports if found is not None)
+        return read_reports(answer.get("data"), request.targets, read_message)
 
     def list_request(self, page: int) -> HttpRequest:
         """`GET sms`, whose pages count from 1."""
-        return self._call_request("GET", f"sms?page={page + 1}")
+        return self._call_request("GET", f"sms?page={page + 1}", PAGE_BYTES)
 
     def parse_list(self, page: int, response: HttpResponse) -> ListPage:
-        """Read a page of 25; not whole where one entry among them is unreadable.
+        """Read a page of 25 messages; not `whole` where an entry is unreadable.
 
         Raises ProviderError.
         """
@@ -175,7 +168,9 @@ class UltimateSMS(Provider):
         ids = ",".join(lists)
         message = self._message_fields(batch, batch.recipients[0].text)
         fields = {"contact_list_id": ids, "recipient": ids, **message}
-        return self._call_request("POST", "sms/campaign", fields)
+        return self._call_request(
+            "POST", "sms/campaign", submission_bytes(batch.recipients), fields
+        )
 
     def parse_contact_list(self, response: HttpResponse) -> str | None:
         """The campaign's `uid` where the answer has one ("campaign reports with all details").
@@ -187,14 +182,14 @@ class UltimateSMS(Provider):
 
     def balance_request(self) -> HttpRequest:
         """`balance`."""
-        return self._call_request("GET", "balance")
+        return self._call_request("GET", "balance", BALANCE_BYTES)
 
     def parse_balance(self, response: HttpResponse) -> list[Balance]:
         """What is left, in units or in the account's currency. Raises ProviderError."""
         return read_balances(self._read_data(response, "balance"))
 
     def resolve_route(self, requested: RequestedRoute, directory: Directory) -> Route:
-        """Requests carry the sender's name, and the template as DLT template id. Raises Refused."""
+        """The sender's name, and the template as a DLT template id. Raises Refused."""
         route = super().resolve_route(requested, directory)
         sender = route.sender
         if len(sender) > _MAX_ALPHANUMERIC and _TELEPHONE.fullmatch(sender) is None:
@@ -218,18 +213,27 @@ class UltimateSMS(Provider):
         return f"{self.settings.base_url}/{path}"
 
     def _call_request(
-        self, method: str, path: str, fields: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        max_answer_bytes: int,
+        fields: Mapping[str, str] | None = None,
     ) -> HttpRequest:
         headers = {
             "Authorization": f"Bearer {self.settings.api_token.get_secret_value()}",
             "Accept": "application/json",
             "Content-Type": "application/json",
         }
-        body = None if fields is None else orjson.dumps(fields)
-        return HttpRequest(method=method, url=self._call_url(path), headers=headers, body=body)
+        return HttpRequest(
+            method=method,
+            url=self._call_url(path),
+            headers=headers,
+            body=None if fields is None else orjson.dumps(fields),
+            max_answer_bytes=max_answer_bytes,
+        )
 
     def _read_data(self, response: HttpResponse, path: str) -> object:
-        answer = read_answer(response, self._call_url(path), self.secrets)
+        answer = read_answer(response, url=self._call_url(path), hide=self.secrets)
         if not is_success(answer):
             raise ultimate_sms_refusal(answer, response, self.secrets)
         return answer.get("data")
@@ -243,7 +247,7 @@ class SMSNOC(UltimateSMS):
 
 
 class StandingTech(UltimateSMS):
-    """StandingTech (Iraq), whose document has neither a balance nor contact lists."""
+    """StandingTech (Iraq). Its document has no balance and no contact lists."""
 
     name = "standingtech"
     default_base_url = "https://sms.standingtech.com/api/v3"

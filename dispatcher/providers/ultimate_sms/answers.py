@@ -1,6 +1,6 @@
-"""Reads the fields and entries of an Ultimate SMS server's answers, and its refusals.
+"""Reads the entries of an Ultimate SMS server's answers, and its refusals.
 
-The documents print `status`, `message` and `data` only: what stands in `data` is beyond them.
+The documents print only `status`, `message` and `data`: what is in `data` is beyond them.
 """
 
 import re
@@ -9,20 +9,10 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.shared.answers import (
-    check_status,
-    read_amount,
-    read_id,
-    read_json,
-    refusal_error,
-    unreadable_error,
-)
+from dispatcher.providers.shared.answers import read_json, refusal_error
 from dispatcher.providers.shared.error_texts import error_texts, redacted
-from dispatcher.providers.shared.matching import (
-    AskedNumbers,
-    AskedTargets,
-    drop_shared_ids,
-)
+from dispatcher.providers.shared.fields import read_amount, read_id, read_text, squeeze_word
+from dispatcher.providers.shared.matching import AskedNumbers, AskedTargets, drop_shared_ids
 from dispatcher.status import MessageState
 from dispatcher.types import (
     DeliveryReport,
@@ -30,12 +20,12 @@ from dispatcher.types import (
     RecipientResult,
 )
 
-#: Asked before anything else is looked at: Laravel's word, under 401 and, at some servers, 200.
+#: Laravel says this before it does anything else, under 401 and, at some servers, under 200.
 _BEFORE_ALL: Final[Mapping[str, ErrorKind]] = MappingProxyType(
     {"unauthenticated": ErrorKind.CREDENTIALS}
 )
-#: The documents print no refusal, "a human-readable description of the error". Only these prove
-#: that nothing was sent.
+#: The documents print no refusal, only "a human-readable description of the error". These texts,
+#: and no others, prove that nothing was sent.
 _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
     {
         **_BEFORE_ALL,
@@ -43,11 +33,11 @@ _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
         "insufficient balance": ErrorKind.CREDIT,
     }
 )
-#: What the server itself says before it has tried, to one recipient.
+#: What the server itself says about a single recipient, before it tries.
 _RECIPIENT_REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
     {"number contains in the blacklist": ErrorKind.RECIPIENTS}
 )
-#: The server's own words, in lower case, and plain English of those that come before an end.
+#: The server's own words, in lower case, and plain English words for messages on their way.
 _STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
     {
         "enroute": MessageState.SUBMITTED,
@@ -65,35 +55,18 @@ _STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
         "failed": MessageState.UNDELIVERED,
     }
 )
-#: In the answer to a submission: never sent on. "Failed" may have been.
+#: In the answer to a submission: the message was not sent on. "Failed" may have been.
 _REFUSED: Final = frozenset({"rejected", "skipped"})
 _NUMBERS: Final = re.compile(r"[0-9]{7,20}")
-
-
-def read_answer(response: HttpResponse, url: str, hide: Iterable[str]) -> Mapping[str, Any]:
-    """The answer's JSON object. Raises ProviderError where the HTTP status decides, or it is none.
-
-    HTTP statuses are not documented, so the body decides wherever the status leaves it a choice.
-    """
-    check_status(response, url=url, hide=hide)
-    answer = read_json(response)
-    if not isinstance(answer, dict):
-        raise unreadable_error("object")
-    return answer
-
-
-def is_success(answer: Mapping[str, Any]) -> bool:
-    """Whether `status` says so, in any case."""
-    return read_text(answer, "status").casefold() == "success"
 
 
 def ultimate_sms_refusal(
     answer: Mapping[str, Any], response: HttpResponse, hide: Iterable[str], *, alone: bool = False
 ) -> ProviderError:
-    """The error for an answer that does not say success; `alone`: it is about one recipient.
+    """The error for an answer that is not a success; `alone`: the request has one recipient.
 
-    Under 403 it may be a refusal of the server's own upstream, passed on after some messages went
-    out: such a balance is not this account's.
+    A 403 may pass on a refusal of the server's own upstream, after some messages went out: it says
+    nothing about this account's balance.
     """
     known = _BEFORE_ALL if response.status == 403 else _REFUSALS
     return refusal_error(
@@ -106,7 +79,7 @@ def ultimate_sms_refusal(
 
 
 def is_unknown_message(response: HttpResponse) -> bool:
-    """Whether it is the server's 404 for a `uid`, in JSON, and not that of a wrong URL, a page."""
+    """Whether it is the server's 404 for a `uid`, which is JSON; a wrong URL gets an HTML page."""
     try:
         return response.status == 404 and isinstance(read_json(response), dict)
     except ProviderError:
@@ -114,10 +87,10 @@ def is_unknown_message(response: HttpResponse) -> bool:
 
 
 def read_results(entries: Sequence[object], asked: Sequence[int]) -> tuple[RecipientResult, ...]:
-    """Who is reported on, once each, found by `to`.
+    """The results of the recipients that `entries` name in `to`, once each.
 
-    A single report on a single recipient may leave `to` out. A report with neither a `uid` nor a
-    status that the server is known to use tells nothing.
+    A single report about a single recipient may lack `to`. A report with neither a `uid` nor a
+    status that we know says nothing.
     """
     numbers = AskedNumbers(asked)
     found: dict[int, RecipientResult] = {}
@@ -137,7 +110,7 @@ def read_results(entries: Sequence[object], asked: Sequence[int]) -> tuple[Recip
 def accept_all_but_named(
     answer: Mapping[str, Any], asked: Sequence[int]
 ) -> tuple[RecipientResult, ...]:
-    """All of `asked` as accepted, without ids; but for those whom `message` names (as invalid)."""
+    """All of `asked` as accepted, without ids, except those that `message` names as invalid."""
     numbers = AskedNumbers(asked)
     named = set(map(numbers.find_msisdn, _NUMBERS.findall(" ".join(error_texts(answer)))))
     return tuple(
@@ -148,7 +121,7 @@ def accept_all_but_named(
 def read_message(
     entry: Mapping[str, Any], targets: AskedTargets, entries: int
 ) -> DeliveryReport | None:
-    """The state of a message; None where it is not about a target, or tells no state."""
+    """The state of a message; None where it is not about a target, or has no status."""
     target = targets.find_target(entry.get("to"), read_id(entry.get("uid")), entries=entries)
     status = read_status(entry)
     if target is None or not status.word:
@@ -167,7 +140,7 @@ def read_message(
 def _read_result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | None:
     message_id = read_id(entry.get("uid"))
     word, reason, *_ = read_status(entry)
-    if _squeeze_word(word) in _REFUSED:
+    if squeeze_word(word) in _REFUSED:
         return RecipientResult(
             msisdn=msisdn,
             accepted=False,
@@ -175,7 +148,7 @@ def _read_result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | Non
             error_code=word,
             error=": ".join(filter(None, (word, reason))),
         )
-    if message_id is None and _squeeze_word(word) not in _STATES:
+    if message_id is None and squeeze_word(word) not in _STATES:
         return None
     return RecipientResult(
         msisdn=msisdn,
@@ -186,7 +159,7 @@ def _read_result(entry: Mapping[str, Any], msisdn: int) -> RecipientResult | Non
 
 
 class MessageStatus(NamedTuple):
-    """The word before `|`, what follows it where that is a reason, and what both mean."""
+    """The word before `|`, the text after it where that is a reason, and what both mean."""
 
     word: str
     reason: str | None
@@ -197,29 +170,17 @@ class MessageStatus(NamedTuple):
 def read_status(entry: Mapping[str, Any]) -> MessageStatus:
     """The status of an entry.
 
-    Any other word than the server's own is its upstream's, of a failure; it is never final, as
-    nobody has a list of them.
+    A word that is not the server's own comes from its upstream and means a failure. There is no
+    list of these words, so none of them is final.
     """
     text = read_text(entry, "customer_status") or read_text(entry, "status")
     word, _, detail = text.partition("|")
     shown = redacted(word)
-    state = _STATES.get(_squeeze_word(word)) if word else MessageState.SUBMITTED
+    state = _STATES.get(squeeze_word(word)) if word else MessageState.SUBMITTED
     if state is None:
         return MessageStatus(shown, shown, MessageState.UNDELIVERED, provisional=True)
-    # After "Delivered" and "Enroute" it is an id of the server's upstream.
+    # After "Delivered" and "Enroute" the detail is an id of the server's upstream.
     failed = state in {MessageState.UNDELIVERED, MessageState.EXPIRED}
     return MessageStatus(
         shown, (redacted(detail) or None) if failed else None, state, provisional=False
     )
-
-
-def _squeeze_word(word: str) -> str:
-    return "".join(word.casefold().split())
-
-
-def read_text(entry: Mapping[str, Any], field: str) -> str:
-    """A field as text; empty where it is neither a text nor a number."""
-    value = entry.get(field)
-    if isinstance(value, str):
-        return value.strip()
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""

@@ -1,14 +1,20 @@
 """Reads an Ultimate SMS server's list of messages and its balance, both beyond the documents."""
 
 import re
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from dispatcher.providers.shared.answers import read_amount, read_entries, read_id, unreadable_error
+from dispatcher.providers.shared.answers import unreadable_error
 from dispatcher.providers.shared.error_texts import one_line
+from dispatcher.providers.shared.fields import (
+    read_amount,
+    read_entries,
+    read_id,
+    read_text,
+    read_time,
+)
 from dispatcher.providers.shared.matching import is_sender_name, read_msisdn
-from dispatcher.providers.ultimate_sms.answers import read_status, read_text
+from dispatcher.providers.ultimate_sms.answers import read_status
 from dispatcher.types import Balance, ListedMessage, ListPage
 
 _INBOUND: Final = frozenset({"in", "inbound", "incoming", "received"})
@@ -22,7 +28,8 @@ _MONEY: Final = re.compile(
 def read_list_page(page: int, data: object) -> ListPage:
     """A Laravel page: `data`, `current_page`, `last_page`, `next_page_url`. Raises ProviderError.
 
-    Another page than was asked for would prove the absence of what stands on the right one.
+    Another page than the requested one is an error: it would prove that messages on the right page
+    are absent.
     """
     fields = data if isinstance(data, dict) else {}
     inner = fields.get("data")
@@ -38,7 +45,7 @@ def read_list_page(page: int, data: object) -> ListPage:
     return ListPage(
         entries=tuple(listed),
         next_page=page + 1 if more else None,
-        # A bare list may be the beginning of a longer one.
+        # A bare list may be the start of a longer one.
         whole=entries is not data
         and len(listed) == len(sent)
         and all(one.msisdn is not None for one in listed),
@@ -46,7 +53,7 @@ def read_list_page(page: int, data: object) -> ListPage:
 
 
 def read_balances(data: object) -> list[Balance]:
-    """`remaining_unit` or `remaining_balance`; none where that is a word: "Unlimited".
+    """`remaining_unit` or `remaining_balance`; empty where it is a word such as "Unlimited".
 
     Raises ProviderError where there is neither.
     """
@@ -65,12 +72,15 @@ def read_balances(data: object) -> list[Balance]:
 
 
 def _is_inbound(entry: object) -> bool:
-    """Whether it is a reply. Some servers list no direction: what was sent to a name came in."""
+    """Whether it is a reply. Some servers list no direction: a message to a name is a reply."""
     if not isinstance(entry, dict):
         return False
-    # A report's `send_by` says whose number the message was sent by: "to" came in.
-    by = read_text(entry, "direction").casefold() in _INBOUND or read_text(entry, "send_by") == "to"
-    return by or is_sender_name(entry.get("to"))
+    # `send_by` says which side sent the message: "to" is the recipient.
+    return (
+        read_text(entry, "direction").casefold() in _INBOUND
+        or read_text(entry, "send_by") == "to"
+        or is_sender_name(entry.get("to"))
+    )
 
 
 def _read_listed(entry: object) -> ListedMessage | None:
@@ -92,15 +102,6 @@ def _read_listed(entry: object) -> ListedMessage | None:
         created_at=read_time(read_text(fields, "created_at")),
         cost=read_amount(fields.get("cost")),
     )
-
-
-def read_time(text: str) -> datetime | None:
-    """A time with a zone, as Laravel writes it; without one it is nobody knows whose."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def _read_count(value: object) -> int:

@@ -11,18 +11,15 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, SecretStr
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused
-from dispatcher.providers.base import (
-    Capabilities,
-    Provider,
-    ProviderSettings,
-    RequestedRoute,
-    StatusLookup,
-)
-from dispatcher.providers.shared.answers import check_status, read_entries, read_json
+from dispatcher.providers.base import Capabilities, Provider, RequestedRoute, StatusLookup
+from dispatcher.providers.shared.answer_sizes import PAGE_BYTES, submission_bytes
+from dispatcher.providers.shared.answers import check_status, read_json
 from dispatcher.providers.shared.error_texts import one_line
-from dispatcher.providers.shared.grouping import group_by_text
+from dispatcher.providers.shared.fields import read_entries
+from dispatcher.providers.shared.grouping import group_by_text, join_msisdns
 from dispatcher.providers.shared.matching import read_msisdn
 from dispatcher.providers.shared.scheduling import ZoneName, local_minute
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.providers.voip_communications.answers import (
     read_send_log,
     read_summary_entry,
@@ -49,12 +46,12 @@ def _check_password(secret: SecretStr) -> SecretStr:
 
 def _check_user_id(secret: SecretStr) -> SecretStr:
     if ":" in secret.get_secret_value():
-        raise ValueError("must not hold a colon, where HTTP Basic ends it (RFC 7617)")
+        raise ValueError("must not hold a colon, which ends the key in HTTP Basic (RFC 7617)")
     return _check_password(secret)
 
 
 class VoipCommunicationsSettings(ProviderSettings):
-    """Keys beyond the shared ones. `schedule_timezone` is where the provider reads dates."""
+    """Its own keys. The provider reads and prints dates in the zone `schedule_timezone`."""
 
     api_key: Annotated[SecretStr, AfterValidator(_check_user_id)]
     api_password: Annotated[SecretStr, AfterValidator(_check_password)]
@@ -69,7 +66,6 @@ class VoipCommunications(Provider):
     settings_type = VoipCommunicationsSettings
     capabilities = Capabilities(
         max_recipients=100,
-        max_recipients_documented=False,
         personal_texts=False,
         delivery_status=StatusLookup.BY_LIST,
         lists_accepted=True,
@@ -85,7 +81,7 @@ class VoipCommunications(Provider):
         return (*super().secrets, self._basic_credentials)
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:
-        """The number and the whole text: that it is shared with others is not known here."""
+        """The number and the whole text, although recipients of the same text share it."""
         return len(f"{msisdn}%2C") + len(urlencode({"": text}))
 
     @property
@@ -94,9 +90,9 @@ class VoipCommunications(Provider):
         return 128
 
     def submit_requests(self, batch: SubmitBatch) -> Iterator[SubmitRequest]:
-        """One `sms/send` for all recipients of one text; as many as are needed.
+        """One `sms/send` for all recipients of one text, or several where they do not fit.
 
-        Raises Refused where `schedule_at` cannot be told in the account's time zone.
+        Raises Refused where `schedule_at` has no clear time in the account's zone.
         """
         # "If empty the message will be considered a BULK message".
         common = {"from": batch.route.sender} if batch.route.sender else {}
@@ -105,22 +101,20 @@ class VoipCommunications(Provider):
             common["delivery_date"] = local_minute(batch.schedule_at, zone)
         for same in group_by_text(batch.recipients):
             for recipients in self.split_to_fit(same):
-                numbers = ",".join(str(recipient.msisdn) for recipient in recipients)
-                fields = {"to": numbers, "msg": recipients[0].text, **common}
-                yield SubmitRequest(
-                    http=self._command_request("sms/send", fields), recipients=recipients
-                )
+                fields = {"to": join_msisdns(recipients), "msg": recipients[0].text, **common}
+                http = self._command_request("sms/send", fields, submission_bytes(recipients))
+                yield SubmitRequest(http=http, recipients=recipients)
 
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
         """Read every entry of `send_log`: one request can be partly refused.
 
-        Who is missing from it has no result. Raises ProviderError.
+        A recipient that is not in it has no result. Raises ProviderError.
         """
         recipients = request.recipients
-        hide = (*self.secrets, *{recipient.text for recipient in recipients})
+        hide = self.hidden_texts(recipients)
         check_status(response, url=request.http.url, hide=hide)
         answer = read_json(response)
-        # "a JSON array with the log of each SMS", says the prose; its example, an object around it.
+        # "a JSON array with the log of each SMS"; but the example has an object around it.
         log = read_entries(answer.get("send_log") if isinstance(answer, dict) else answer)
         if log is None:
             alone = len(recipients) == 1
@@ -130,12 +124,12 @@ class VoipCommunications(Provider):
 
     def list_request(self, page: int) -> HttpRequest:
         """`sms/summary`, beyond the document; its pages count from 0."""
-        return self._command_request("sms/summary", {"page": str(page)})
+        return self._command_request("sms/summary", {"page": str(page)}, PAGE_BYTES)
 
     def parse_list(self, page: int, response: HttpResponse) -> ListPage:
-        """Read a page of the summary; an empty one ends it.
+        """Read a page of the summary; an empty page is the last one.
 
-        Raises ProviderError; CONFIGURATION with code 404 where the account has no summary: its
+        Raises ProviderError: CONFIGURATION with code 404 where the account has no summary. Its
         messages then end as submitted, without a receipt.
         """
         url = self._command_url("sms/summary")
@@ -159,9 +153,9 @@ class VoipCommunications(Provider):
         )
 
     def resolve_route(self, requested: RequestedRoute, directory: Directory) -> Route:
-        """The sender's number in digits; an empty one, for BULK, where none is wished for.
+        """The sender's number in digits, or an empty sender for BULK where none is requested.
 
-        Raises Refused for a sender that is no number, and for a template.
+        Raises Refused for a sender that is not a number, and for a template.
         """
         del directory
         if requested.template:
@@ -180,7 +174,7 @@ class VoipCommunications(Provider):
 
     @property
     def _basic_credentials(self) -> str:
-        """RFC 7617, in UTF-8."""
+        """`key:password` in UTF-8, as HTTP Basic encodes it (RFC 7617)."""
         key, password = self.settings.api_key, self.settings.api_password
         pair = f"{key.get_secret_value()}:{password.get_secret_value()}"
         return base64.b64encode(pair.encode()).decode()
@@ -188,12 +182,17 @@ class VoipCommunications(Provider):
     def _command_url(self, command: str) -> str:
         return f"{self.settings.base_url}/{command}"
 
-    def _command_request(self, command: str, fields: Mapping[str, str]) -> HttpRequest:
+    def _command_request(
+        self, command: str, fields: Mapping[str, str], max_answer_bytes: int
+    ) -> HttpRequest:
         headers = {
             "Authorization": f"Basic {self._basic_credentials}",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        body = urlencode(fields).encode()
         return HttpRequest(
-            method="POST", url=self._command_url(command), headers=headers, body=body
+            method="POST",
+            url=self._command_url(command),
+            headers=headers,
+            body=urlencode(fields).encode(),
+            max_answer_bytes=max_answer_bytes,
         )

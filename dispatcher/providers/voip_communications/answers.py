@@ -1,22 +1,22 @@
-"""Reads the entries of voip-communications.net's answers: of `send_log`, and of `sms/summary`.
+"""Reads the entries of voip-communications.net's answers: of `send_log` and of `sms/summary`.
 
-The document prints one entry of the first, and nothing of the second.
+The document prints one entry of `send_log`, and nothing of `sms/summary`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.providers.shared.answers import (
+from dispatcher.providers.shared.answers import refusal_error, unreadable_error
+from dispatcher.providers.shared.error_texts import error_texts, redacted
+from dispatcher.providers.shared.fields import (
     read_amount,
     read_id,
-    refusal_error,
-    unreadable_error,
+    read_text,
+    read_time,
+    squeeze_word,
 )
-from dispatcher.providers.shared.error_texts import error_texts, redacted
 from dispatcher.providers.shared.matching import (
     AskedNumbers,
     drop_shared_ids,
@@ -36,8 +36,8 @@ _REQUEST_REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
         "insufficient balance": ErrorKind.CREDIT,
     }
 )
-#: The document prints no refusal of a recipient: these can mean one thing only. With any other
-#: text the recipient is in doubt, whatever the code.
+#: The document prints no refusal of a recipient. These texts can mean one thing only; any other
+#: text leaves the recipient in doubt, whatever the code.
 _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
     {
         **_REQUEST_REFUSALS,
@@ -46,10 +46,10 @@ _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
         "invalid destination number": ErrorKind.RECIPIENTS,
     }
 )
-#: The account's own trouble: who met it in the middle of a request can be sent to later.
+#: Reasons of the account: these recipients were not sent and can be tried later.
 _STOPS: Final = frozenset({ErrorKind.CREDIT, ErrorKind.CREDENTIALS})
 #: Word → state, and whether provisional. SCHEDULED is the document's, the others are plain English;
-#: of some of those nobody says that the server will not try again. Any other word: not final.
+#: the server may try again after some of these. Any other word is not final.
 _STATES: Final[Mapping[str, tuple[MessageState, bool]]] = MappingProxyType(
     {
         "scheduled": (MessageState.SUBMITTED, False),
@@ -61,14 +61,14 @@ _STATES: Final[Mapping[str, tuple[MessageState, bool]]] = MappingProxyType(
         "expired": (MessageState.EXPIRED, True),
     }
 )
-#: The summary has what came in, too; its status may tell the direction.
+#: The summary also lists inbound messages; the status may show the direction.
 _INBOUND: Final = frozenset({"received", "inbound", "incoming"})
 
 
 def voip_refusal(
     answer: object, what: str, *, response: HttpResponse, hide: Iterable[str], alone: bool = False
 ) -> ProviderError:
-    """The error for an answer without its list `what`; `alone`: it is about one recipient."""
+    """The error for an answer without its list `what`; `alone`: the request has one recipient."""
     texts = error_texts(answer)
     if not texts:
         return unreadable_error(what)
@@ -83,49 +83,37 @@ def read_send_log(
     response: HttpResponse,
     hide: Sequence[str],
 ) -> SubmitOutcome:
-    """What `send_log` says of each of `msisdns` that stands in it.
+    """What `send_log` says about each of `msisdns`.
 
-    Raises ProviderError where it has none of them, or where it says the same of all and that is
-    no refusal of a number: no balance, or words that nobody knows.
+    Raises ProviderError where it names none of them, or where all of them have the same error and
+    that is not a refusal of a number: no balance, or a text that we do not know.
     """
-    asked = AskedNumbers(msisdns)
-    results: dict[int, RecipientResult] = {}
-    errors: dict[int, ProviderError | None] = {}
-    for entry in entries:
-        if not isinstance(entry, dict):
-            continue
-        msisdn = asked.find_msisdn(entry.get("to"), entries=len(entries))
-        if msisdn is None:
-            continue
-        error = _explain_entry(entry, response, hide)
-        result = _entry_result(entry, msisdn, error)
-        if msisdn not in results or _rank_result(result) > _rank_result(results[msisdn]):
-            results[msisdn], errors[msisdn] = result, error
-    if not results:
+    found = _match_log(entries, AskedNumbers(msisdns), response, hide)
+    if not found:
         raise unreadable_error("entries in send_log")
-    said = {error and (error.kind, error.message) for error in errors.values()}
-    first = next(iter(errors.values()))
-    same_of_all = len(said) == 1 and len(results) == len(msisdns)
-    if same_of_all and first is not None and first.kind is not ErrorKind.RECIPIENTS:
-        raise first
-    # "a unique code for the process": where that is the request, it is no recipient's own.
-    ids = [result.provider_message_id for result in results.values() if result.accepted]
-    stops = (error.kind for error in errors.values() if error and error.kind in _STOPS)
+    results = [result for result, _ in found.values()]
+    errors = [error for _, error in found.values()]
+    common = errors[0] if len(found) == len(msisdns) and len(set(map(_said, errors))) == 1 else None
+    if common is not None and common.kind is not ErrorKind.RECIPIENTS:
+        raise common
+    # "a unique code for the process": an id that all recipients share is the request's.
+    ids = [result.provider_message_id for result in results if result.accepted]
+    stops = (error.kind for error in errors if error and error.kind in _STOPS)
     return SubmitOutcome(
-        results=drop_shared_ids(results.values()),
+        results=drop_shared_ids(results),
         job_id=ids[0] if len(ids) > 1 == len(set(ids)) else None,
         stopped_by=next(stops, None),
     )
 
 
 def read_summary_entry(entry: object, zone: str | None) -> ListedMessage | None:
-    """An entry of `sms/summary`; None where it came in, or has no id of its own."""
+    """An entry of `sms/summary`; None for an inbound message, and for one without an id."""
     if not isinstance(entry, dict):
         return None
-    # The fields' names are those that one public client reads.
+    # These are the field names that a public client of this API reads.
     message_id, number = read_id(entry.get("sms_id")), entry.get("sms_external")
     raw = read_text(entry, "sms_status")
-    word = "".join(raw.casefold().split())
+    word = squeeze_word(raw)
     if message_id is None or is_sender_name(number) or word in _INBOUND:
         return None
     state, provisional = _STATES.get(word, (MessageState.SUBMITTED, False))
@@ -137,11 +125,33 @@ def read_summary_entry(entry: object, zone: str | None) -> ListedMessage | None:
         sender=None,
         state=state,
         raw=redacted(raw),
-        # The status's date: the message was made then, or before.
+        # It is the date of the status: the message is as old or older.
         created_at=read_time(read_text(entry, "sms_status_date"), zone),
         provisional=provisional,
         cost=read_amount(entry.get("sms_sale")),
     )
+
+
+def _match_log(
+    entries: Sequence[object], asked: AskedNumbers, response: HttpResponse, hide: Sequence[str]
+) -> dict[int, tuple[RecipientResult, ProviderError | None]]:
+    """The result, and the error if any, of each number that `entries` name."""
+    found: dict[int, tuple[RecipientResult, ProviderError | None]] = {}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        msisdn = asked.find_msisdn(entry.get("to"), entries=len(entries))
+        if msisdn is None:
+            continue
+        error = _explain_entry(entry, response, hide)
+        result = _entry_result(entry, msisdn, error)
+        if msisdn not in found or _rank_result(result) > _rank_result(found[msisdn][0]):
+            found[msisdn] = result, error
+    return found
+
+
+def _said(error: ProviderError | None) -> tuple[ErrorKind, str] | None:
+    return None if error is None else (error.kind, error.message)
 
 
 def _explain_entry(
@@ -173,7 +183,7 @@ def _entry_result(
             error_code=error.code,
             error=error.message,
         )
-    # Beside code 200 `status` is SCHEDULED, in the example of an immediate send, too.
+    # Beside code 200 `status` is SCHEDULED, also in the example of an immediate send.
     return RecipientResult(
         msisdn=msisdn,
         accepted=True,
@@ -183,23 +193,5 @@ def _entry_result(
 
 
 def _rank_result(result: RecipientResult) -> int:
-    """Of two entries on one number, the one counts by which its handset is likelier to ring."""
+    """Rank of two entries about one number: accepted beats in doubt, which beats refused."""
     return 2 if result.accepted else int(result.in_doubt)
-
-
-def read_text(entry: Mapping[str, Any], field: str) -> str:
-    value = entry.get(field)
-    if isinstance(value, str):
-        return value.strip()
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
-
-
-def read_time(text: str, zone: str | None) -> datetime | None:
-    """A time that is printed without its zone; None where nobody knows it."""
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None and zone is not None:
-            moment = moment.replace(tzinfo=ZoneInfo(zone))
-        return moment.astimezone(UTC) if moment.tzinfo else None
-    except (ValueError, OverflowError):
-        return None

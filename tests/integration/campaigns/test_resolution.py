@@ -170,7 +170,6 @@ def test_a_campaign_that_may_not_send_any_more_is_not_retried(store, values):
 class Listing(FakeProvider):
     capabilities = type(FakeProvider.capabilities)(
         max_recipients=100,
-        max_recipients_documented=False,
         personal_texts=True,
         delivery_status=FakeProvider.capabilities.delivery_status,
         lists_accepted=True,

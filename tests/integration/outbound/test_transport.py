@@ -6,7 +6,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 
 import pytest
@@ -286,6 +286,10 @@ def test_a_request_without_a_body_on_a_kept_connection_is_in_doubt_too(run):
     run(scenario())
 
 
+def limited(server):
+    return replace(server.post(), max_answer_bytes=100_000)
+
+
 @pytest.mark.parametrize("announced", [True, False])
 def test_an_answer_over_the_limit_is_in_doubt_and_not_read_on(run, announced):
     async def scenario():
@@ -303,10 +307,10 @@ def test_an_answer_over_the_limit_is_in_doubt_and_not_read_on(run, announced):
 
         async with (
             serving(endless) as server,
-            HttpClient(connections=1, max_body_bytes=100_000) as client,
+            HttpClient(connections=1) as client,
         ):
             with pytest.raises(ProviderError, match="larger") as caught:
-                await client.send(server.post(), timeout_s=5)
+                await client.send(limited(server), timeout_s=5)
             assert_safe(caught.value, ErrorKind.DOUBTFUL)
             await until(lambda: server.open_now == 0)
         assert written < 50_000_000
@@ -320,9 +324,9 @@ def test_an_answer_of_exactly_the_limit_is_read(run):
         answer = CLOSE + b"Content-Length: 100000\r\n\r\n" + body
         async with (
             serving(answering(answer)) as server,
-            HttpClient(connections=1, max_body_bytes=len(body)) as client,
+            HttpClient(connections=1) as client,
         ):
-            assert (await client.send(server.post(), timeout_s=5)).body == body
+            assert (await client.send(limited(server), timeout_s=5)).body == body
 
     run(scenario())
 
@@ -333,12 +337,13 @@ def test_a_compressed_answer_counts_as_what_it_unpacks_to(run):
         assert len(packed) < 50_000
         answer = CLOSE + f"Content-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
         async with serving(answering(answer, packed)) as server:
-            async with HttpClient(connections=1, max_body_bytes=100_000) as client:
-                with pytest.raises(ProviderError, match="larger") as caught:
-                    await client.send(server.post(), timeout_s=5)
-            assert_safe(caught.value, ErrorKind.DOUBTFUL)
             async with HttpClient(connections=1) as client:
-                assert (await client.send(server.post(), timeout_s=5)).body == bytes(20_000_000)
+                with pytest.raises(ProviderError, match="larger") as caught:
+                    await client.send(limited(server), timeout_s=5)
+            assert_safe(caught.value, ErrorKind.DOUBTFUL)
+            roomy = replace(server.post(), max_answer_bytes=20_000_000)
+            async with HttpClient(connections=1) as client:
+                assert (await client.send(roomy, timeout_s=5)).body == bytes(20_000_000)
 
     run(scenario())
 

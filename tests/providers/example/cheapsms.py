@@ -5,22 +5,14 @@ from collections.abc import Iterator
 import orjson
 
 from dispatcher.errors import ErrorKind
-from dispatcher.providers.base import (
-    Capabilities,
-    HeaderSecret,
-    Provider,
-    ProviderSettings,
-    StatusLookup,
-)
-from dispatcher.providers.shared.answers import (
-    check_status,
-    read_id,
-    read_json,
-    refusal_error,
-    unreadable_error,
-)
+from dispatcher.providers.base import Capabilities, Provider, StatusLookup
+from dispatcher.providers.shared.answer_sizes import submission_bytes
+from dispatcher.providers.shared.answers import read_answer, refusal_error, unreadable_error
+from dispatcher.providers.shared.error_texts import error_texts
+from dispatcher.providers.shared.fields import read_id
 from dispatcher.providers.shared.grouping import group_by_text
 from dispatcher.providers.shared.matching import AskedNumbers
+from dispatcher.providers.shared.settings import HeaderSecret, ProviderSettings
 from dispatcher.types import (
     HttpRequest,
     HttpResponse,
@@ -44,7 +36,6 @@ class CheapSMS(Provider):
     settings_type = CheapSMSSettings
     capabilities = Capabilities(
         max_recipients=50,
-        max_recipients_documented=True,
         personal_texts=False,
         delivery_status=StatusLookup.NONE,
     )
@@ -63,18 +54,21 @@ class CheapSMS(Provider):
             for recipients in self.split_to_fit(same):
                 numbers = [str(one.msisdn) for one in recipients]
                 body = {"from": batch.route.sender, "to": numbers, "text": recipients[0].text}
-                url = f"{self.settings.base_url}/send"
-                http = HttpRequest(method="POST", url=url, headers=headers, body=orjson.dumps(body))
+                http = HttpRequest(
+                    method="POST",
+                    url=f"{self.settings.base_url}/send",
+                    headers=headers,
+                    body=orjson.dumps(body),
+                    max_answer_bytes=submission_bytes(recipients),
+                )
                 yield SubmitRequest(http=http, recipients=recipients)
 
     def parse_submit(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
-        hide = (*self.secrets, *(one.text for one in request.recipients))
-        check_status(response, url=request.http.url, hide=hide)
-        answer = read_json(response)
-        taken = answer.get("sent") if isinstance(answer, dict) else None
-        if not isinstance(answer, dict) or response.status >= 300 or not isinstance(taken, dict):
-            said = [str(answer.get("error", ""))] if isinstance(answer, dict) else []
-            raise refusal_error(said, _REFUSALS, response=response, hide=hide)
+        hide = self.hidden_texts(request.recipients)
+        answer = read_answer(response, url=request.http.url, hide=hide)
+        taken = answer.get("sent")
+        if response.status >= 300 or not isinstance(taken, dict):
+            raise refusal_error(error_texts(answer), _REFUSALS, response=response, hide=hide)
         asked = AskedNumbers(one.msisdn for one in request.recipients)
         ids = {asked.find_msisdn(number): read_id(given) for number, given in taken.items()}
         results = tuple(

@@ -1,0 +1,113 @@
+"""The keys of `[accounts.NAME]` that all providers share; each adapter adds its own."""
+
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+)
+
+from dispatcher.status import Kind
+from dispatcher.windows.syntax import parse_windows
+
+
+def _check_header_value(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if not value or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be printable ASCII without spaces; is the variable set?")
+    return secret
+
+
+#: A key or token as an HTTP header can carry it.
+HeaderSecret = Annotated[SecretStr, AfterValidator(_check_header_value)]
+
+
+class ProviderSettings(BaseModel):
+    """The keys of every account.
+
+    Durations are seconds unless the name says otherwise; rates are per second.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    #: Recipients that the provider's document allows in one request; None where we guess.
+    documented_max_recipients: ClassVar[int | None] = None
+
+    provider: str
+    base_url: str
+    sender: str | None = None
+    template: str | None = None
+    country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    messages_per_second: float | None = Field(default=None, gt=0)
+    parts_per_second: float | None = Field(default=None, gt=0)
+    requests_per_second: float | None = Field(default=None, gt=0)
+    daily_limit: int | None = Field(default=None, ge=1)
+    timezone: str = "UTC"
+    windows: tuple[str, ...] = ()
+    #: Replaces `windows` for campaigns of that kind.
+    kind_windows: dict[Kind, tuple[str, ...]] = Field(default_factory=dict)
+    max_in_flight: int = Field(default=4, ge=1, le=1000)
+    max_recipients: int | None = Field(default=None, ge=1)
+    max_request_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_parts: int | None = Field(default=None, ge=1, le=255)
+    max_attempts: int = Field(default=8, ge=1, le=100)
+    #: Failed requests in a row that open the breaker.
+    breaker_after: int = Field(default=5, ge=1, le=1000)
+    #: Time between two looks at an empty balance; it grows to an hour.
+    credit_check_s: float = Field(default=300, ge=1, le=86_400)
+    #: How long the provider may fail before campaigns with a fallback move to it.
+    fallback_after_s: float = Field(default=300, ge=0, le=86_400)
+    timeout_s: float = Field(default=60, gt=0, le=600)
+    validity_hours: float = Field(default=72, gt=0, le=24 * 30)
+    poll_first_s: float = Field(default=10, gt=0)
+    poll_max_s: float = Field(default=300, gt=0)
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+            raise ValueError("plain http is allowed to this machine only; use https")
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be a URL such as https://sms.example.com/api")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("must not hold a user, a password, a query or a fragment")
+        return value.rstrip("/")
+
+    def windows_for(self, kind: Kind) -> tuple[str, ...]:
+        """When law or contract allow campaigns of this kind; empty: always."""
+        return self.kind_windows.get(kind, self.windows)
+
+    @field_validator("windows", "kind_windows")
+    @classmethod
+    def _check_windows(cls, value: Any) -> Any:
+        for each in value.values() if isinstance(value, dict) else (value,):
+            parse_windows(each)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _check_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, KeyError):  # a KeyError: no such zone
+            raise ValueError("must be an IANA time zone such as Asia/Kolkata") from None
+        return value
+
+    @field_validator("max_recipients")
+    @classmethod
+    def _check_max_recipients(cls, value: int | None) -> int | None:
+        limit = cls.documented_max_recipients
+        if value is not None and limit is not None and value > limit:
+            raise ValueError(
+                f"`max_recipients` is {value}, but the provider's document allows {limit} at most"
+            )
+        return value
