@@ -1,12 +1,12 @@
-"""Every error raised on purpose: what a person is told, and the closed list of provider errors."""
+"""Every error that is raised on purpose, and the closed list of kinds of provider errors."""
 
 from enum import StrEnum
 
 
 class DispatcherError(Exception):
-    """Base of all expected errors: `message` names the place, `hint` the remedy; both are shown.
+    """Base of all expected errors; people see `message` (what happened, where) and `hint` (remedy).
 
-    `exit_code` follows the CLI's contract: 1 failed, 2 wrong usage, 3 refused by a check.
+    `exit_code` is the CLI's: 1 failed, 2 wrong usage, 3 refused by a check.
     """
 
     exit_code = 1
@@ -18,26 +18,26 @@ class DispatcherError(Exception):
 
     @property
     def in_one_line(self) -> str:
-        """Both, as a log has them."""
+        """Message and hint in one line, for logs."""
         return self.message if self.hint is None else f"{self.message}: {self.hint}"
 
 
 class UsageProblem(DispatcherError):
-    """The command, its options, a file's path or the configuration cannot be used as given."""
+    """A wrong command, option, path or configuration."""
 
     exit_code = 2
 
 
 class ConfigError(UsageProblem):
-    """The configuration is missing, malformed, or names something unknown."""
+    """The configuration is missing or malformed, or has an unknown key or a wrong value."""
 
 
 class NotAvailableYet(UsageProblem):
-    """A documented option or key whose behaviour is not built yet: refused, never ignored."""
+    """A documented option or key that is not built yet: refused, never ignored."""
 
 
 class Refused(DispatcherError):
-    """A check said no before anything was sent; nothing was changed."""
+    """A check refused the command; nothing was sent or changed."""
 
     exit_code = 3
 
@@ -51,51 +51,51 @@ class BrokerError(DispatcherError):
 
 
 class ErrorKind(StrEnum):
-    """What a failed request means to us: the last table of the provider notes, one member a row."""
+    """What a failed request means: one member per row of the last table of the provider notes."""
 
     #: No connection was made (DNS, refused, TLS): nothing was sent.
     UNREACHABLE = "unreachable"
-    #: The key is wrong or not allowed: will not heal by itself.
+    #: The key is wrong or not allowed: a person must fix it.
     CREDENTIALS = "credentials"
     #: The balance does not cover the request.
     CREDIT = "credit"
-    #: Asked to slow down (HTTP 429).
+    #: Too many requests (HTTP 429).
     THROTTLED = "throttled"
-    #: The URL, a size or the account's set-up is wrong (404, 405, 413, a redirect).
+    #: The URL, a size or the account's setup is wrong (404, 405, 413, a redirect).
     CONFIGURATION = "configuration"
     #: The sender, the template or the text of the whole request is refused.
     CAMPAIGN = "campaign"
-    #: The provider refused these recipients by a known text: final for them.
+    #: The provider refused these recipients in known words: final for them.
     RECIPIENTS = "recipients"
-    #: The request may have been accepted: never sent again by itself.
+    #: The request may have been accepted: never repeated automatically.
     DOUBTFUL = "doubtful"
 
     @property
     def may_have_been_accepted(self) -> bool:
-        """Whether a recipient of the request may get the message all the same."""
+        """Whether recipients of the request may get the message although it failed."""
         return self is ErrorKind.DOUBTFUL
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request may be made again later, without a person."""
+        """Whether the same request may be repeated later without a person's decision."""
         return self in {ErrorKind.UNREACHABLE, ErrorKind.THROTTLED, ErrorKind.CREDIT}
 
     @property
     def pauses_account(self) -> bool:
-        """Whether every other request of the account would meet the same answer."""
+        """Whether every other request of the account would fail alike."""
         return self in {ErrorKind.CREDENTIALS, ErrorKind.CREDIT, ErrorKind.CONFIGURATION}
 
     @property
     def pauses_campaign(self) -> bool:
-        """Whether every other request of the campaign would meet the same answer."""
+        """Whether every other request of the campaign would fail alike."""
         return self is ErrorKind.CAMPAIGN
 
 
 class ProviderError(DispatcherError):
     """A request to a provider that failed as a whole.
 
-    `message` is in the provider's own words where it gave any (cleaned and shortened), `code` its
-    HTTP status or error code, `retry_after_s` what its `Retry-After` said, in seconds.
+    `message` has the provider's own words if it gave any (cleaned and shortened), `code` its HTTP
+    status or error code, `retry_after_s` the seconds of its `Retry-After`.
     """
 
     def __init__(

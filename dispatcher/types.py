@@ -1,4 +1,4 @@
-"""The frozen values that cross borders between store, providers and workers. No behaviour."""
+"""Frozen values that store, providers and workers exchange. They have no behaviour."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from dispatcher.status import Encoding, Kind, MessageState
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """One message to submit: `seq` is its place in the campaign, `msisdn` E.164 without `+`."""
+    """A message to submit: `seq` is its place in the campaign, `msisdn` E.164 without `+`."""
 
     seq: int
     msisdn: int
@@ -22,29 +22,30 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How a campaign leaves through its account: names a person gave, the provider's ids for them.
+    """What a campaign's requests carry at an account: sender and template.
 
-    Resolved once, at submission; stored with the campaign.
+    Names as a person gave them, `…_ref` as the provider's ids. Resolved once, when the campaign is
+    submitted, and stored with it.
     """
 
     sender: str
     template: str | None = None
     sender_ref: str | None = None
     template_ref: str | None = None
-    #: What the provider says the template is; None where it does not.
+    #: The template's text at the provider; None if it does not say.
     template_text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitBatch:
-    """What an adapter needs to build the requests of one batch: one encoding, one route."""
+    """What an adapter needs to build a batch's requests: one encoding, one route."""
 
     recipients: tuple[Recipient, ...]
     encoding: Encoding
     kind: Kind
     route: Route
     flash: bool = False
-    #: When the provider is to send it; None at once.
+    #: When the provider shall send it; None for now.
     schedule_at: datetime | None = None
 
 
@@ -89,10 +90,10 @@ class SubmitRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientResult:
-    """What the provider said of one recipient: accepted, or refused in its own words.
+    """The provider's result for one recipient: accepted, or refused in its own words.
 
-    `in_doubt`: neither, as its words are none that we know. `unsent`: surely not sent, for a reason
-    that is the account's and not the recipient's.
+    `in_doubt`: neither, since its words are unknown to us. `unsent`: surely not sent, for a reason
+    that concerns the account and not the recipient.
     """
 
     msisdn: int
@@ -107,17 +108,17 @@ class RecipientResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitOutcome:
-    """A parsed answer to a submission. A recipient without a result is in doubt."""
+    """The parsed answer to a submission. A recipient without a result is in doubt."""
 
     results: tuple[RecipientResult, ...]
     job_id: str | None = None
-    #: Why some results are `unsent`: what the account lacked in the middle of the request.
+    #: Why some results are `unsent`, such as credit that ran out in the middle of the request.
     stopped_by: ErrorKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollTarget:
-    """One submitted message whose final state is still open."""
+    """A submitted message whose final state is still unknown."""
 
     msisdn: int
     provider_message_id: str | None
@@ -125,7 +126,7 @@ class PollTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollRef:
-    """One accepted request to ask the provider about."""
+    """An accepted request to poll."""
 
     job_id: str | None
     targets: tuple[PollTarget, ...]
@@ -141,10 +142,10 @@ class PollRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryReport:
-    """The provider's word on one message.
+    """The provider's report (DLR) on one message.
 
-    `state` is SUBMITTED (nothing final yet), DELIVERED, UNDELIVERED or EXPIRED; `raw` the
-    provider's own word. A `provisional` report counts only once the validity period is over.
+    `state` is SUBMITTED (nothing final yet), DELIVERED, UNDELIVERED or EXPIRED; `raw` is the
+    provider's own word. A `provisional` report counts only after the validity period.
     """
 
     msisdn: int
@@ -158,9 +159,9 @@ class DeliveryReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedMessage:
-    """An outbound message in the provider's own list of what it has accepted.
+    """An entry of the provider's list of accepted messages.
 
-    `msisdn` is None where its number cannot be read: it proves what its id says, and no more.
+    `msisdn` is None if the number cannot be read; then only the id says whose message it is.
     """
 
     provider_message_id: str
@@ -176,9 +177,10 @@ class ListedMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListPage:
-    """One page of that list, newest first. `next_page` is None on the last one.
+    """One page of the provider's list, newest first; `next_page` is None on the last one.
 
-    Not `whole` where something on it may be anybody's: such a list proves nobody's absence.
+    `whole` is False if an entry was unreadable, so may be anybody's: then the list proves nobody
+    absent.
     """
 
     entries: tuple[ListedMessage, ...]
@@ -188,7 +190,7 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
-    """What is left of one package, in the provider's unit."""
+    """What is left of one package, in the provider's own unit."""
 
     package: str
     amount: Decimal
@@ -196,7 +198,7 @@ class Balance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SenderId:
-    """A sender the provider knows: `ref` is what requests carry, `name` what people know."""
+    """A sender at the provider: requests carry its `ref`, people use its `name`."""
 
     ref: str
     name: str
@@ -208,7 +210,7 @@ class SenderId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """A message template the provider knows: `ref` is what requests carry."""
+    """A message template at the provider; requests carry its `ref`."""
 
     ref: str
     name: str
@@ -222,7 +224,7 @@ class Template:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """What a provider says an account may send with."""
+    """The senders and templates that a provider lists for an account."""
 
     senders: tuple[SenderId, ...] = ()
     templates: tuple[Template, ...] = ()

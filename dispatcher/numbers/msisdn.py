@@ -1,7 +1,7 @@
-"""Reads phone numbers as people write them into E.164 digits, and masks them for people's eyes.
+"""Reads phone numbers as people write them into E.164 digits, and masks numbers for display.
 
-`phonenumbers` decides what can receive SMS; `patterns.py` answers first where both surely agree.
-What a spreadsheet destroyed is refused, never guessed at.
+`phonenumbers` decides which numbers can receive SMS; `patterns.py` is asked first, for speed. A
+number that a spreadsheet has damaged is refused, never guessed.
 """
 
 import re
@@ -17,14 +17,14 @@ from dispatcher.numbers.patterns import home_pattern, quick_answer
 
 
 class MsisdnError(ValueError):
-    """Why a cell is no number that can receive SMS: a sentence for a person, without the number."""
+    """Why a cell cannot receive SMS: a sentence for a person, without the number."""
 
 
 class NumberReader:
-    """Reads numbers for one account; `country` (ISO 3166, "IN") is where national forms belong.
+    """Reads numbers for one account; national forms are read as numbers of `country` ("IN").
 
-    With country None only international forms are readable: `+…`, `00…`, digits with country code.
-    Raises ConfigError for a country the library does not know.
+    With country None it reads only international forms: `+…`, `00…`, digits with country code.
+    Raises ConfigError if `country` is not an ISO 3166 code with telephone numbers.
     """
 
     def __init__(self, country: str | None) -> None:
@@ -38,7 +38,7 @@ class NumberReader:
         self._home_code = str(phonenumbers.country_code_for_region(country)) if country else ""
 
     def read(self, raw: str) -> int:
-        """The E.164 digits of a cell's only number; raises MsisdnError where it cannot take SMS."""
+        """The E.164 digits of a cell's only number; raises MsisdnError if it cannot receive SMS."""
         if self._home and (match := self._home.fullmatch(raw.translate(_PLAIN_SPACING))):
             return int(self._home_code + match["subscriber"])
         return self._read_spelled(_to_ascii(raw))
@@ -49,18 +49,18 @@ class NumberReader:
             raise MsisdnError("the cell holds more than one number")
         digits = text.translate(_SEPARATORS)
         if not _PLUS_AND_DIGITS.fullmatch(digits):
-            raise MsisdnError("the cell has characters that no phone number has")
+            raise MsisdnError("the cell has characters that are not part of a phone number")
         if self._country is None:
             digits = _with_plus(digits)
         if digits.startswith("+") and (msisdn := quick_answer(digits[1:])):
             return msisdn
-        # From some countries `00` is no prefix, or only the start of one; people write it anyway.
+        # In some countries `00` is not a prefix, or only the start of one; people write it anyway.
         readings = [digits, *(["+" + digits[2:]] if digits.startswith("00") else [])]
         answers = [self._ask_library(reading) for reading in readings]
         numbers = {answer for answer in answers if isinstance(answer, int)}
         if len(numbers) > 1:
             raise MsisdnError(
-                "the number can be read in two ways: write it with + and country code"
+                "the number can be read in two ways; write it with + and country code"
             )
         if not numbers:
             raise MsisdnError(answers[-1])
@@ -74,7 +74,7 @@ class NumberReader:
         return True
 
     def _ask_library(self, digits: str) -> int | str:
-        """The E.164 digits, or why there are none."""
+        """The E.164 digits, or the reason why the number cannot receive SMS."""
         try:
             number = phonenumbers.parse(digits, self._country)
         except NumberParseException as error:
@@ -87,34 +87,34 @@ class NumberReader:
 
 
 def mask_number(msisdn: int | str) -> str:
-    """`9198••••4321`: what logs, errors and screens show; numbers under 12 digits show less."""
+    """The number for logs, errors and screens: `9198••••4321`, with fewer digits if it is short."""
     digits = "".join(filter(str.isdecimal, str(msisdn)))
     shown = 4 if len(digits) >= 12 else 2 if len(digits) >= 8 else 0
     return f"{digits[:shown]}••••{digits[len(digits) - shown :]}"
 
 
 def calling_code(msisdn: int) -> int:
-    """The country calling code that E.164 digits begin with; raises MsisdnError where none does."""
+    """The calling code of E.164 digits; raises MsisdnError if they begin with no known code."""
     return _code_that_begins(str(msisdn)[:3])
 
 
 @cache
 def _code_that_begins(digits: str) -> int:
-    for length in (1, 2, 3):  # ITU-T E.164: no code is the beginning of another
+    for length in (1, 2, 3):  # ITU-T E.164: a code never begins with another one
         if (code := int(digits[:length])) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
             return code
     raise MsisdnError(_UNKNOWN_CALLING_CODE)
 
 
-_UNKNOWN_CALLING_CODE: Final = "no country has the number's calling code"
+_UNKNOWN_CALLING_CODE: Final = "the number's calling code does not exist"
 _CAN_RECEIVE_SMS: Final = {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
 _TYPE_REASONS: Final = {
     PhoneNumberType.FIXED_LINE: "the number is a fixed line, which cannot receive SMS",
-    PhoneNumberType.TOLL_FREE: "the number is a toll-free one, which cannot receive SMS",
-    PhoneNumberType.PREMIUM_RATE: "the number is a premium-rate one, which is never texted",
-    PhoneNumberType.SHARED_COST: "the number is a shared-cost one, which cannot receive SMS",
+    PhoneNumberType.TOLL_FREE: "the number is toll-free, and cannot receive SMS",
+    PhoneNumberType.PREMIUM_RATE: "the number is premium-rate; such numbers are never texted",
+    PhoneNumberType.SHARED_COST: "the number is shared-cost, and cannot receive SMS",
     PhoneNumberType.VOIP: "the number is an internet telephone, not a mobile",
-    PhoneNumberType.PERSONAL_NUMBER: "the number is a forwarding one, not a mobile",
+    PhoneNumberType.PERSONAL_NUMBER: "the number only forwards calls; it is not a mobile",
     PhoneNumberType.PAGER: "the number is a pager, not a mobile",
     PhoneNumberType.UAN: "the number is a company's access number, not a mobile",
     PhoneNumberType.VOICEMAIL: "the number is a voice mailbox, not a mobile",
@@ -134,13 +134,13 @@ _LENGTH_REASONS: Final = {
 
 
 def _refusal_reason(number: PhoneNumber) -> str:
-    """Why a number that could be parsed cannot receive SMS."""
+    """Why a parsed number cannot receive SMS."""
     if reason := _TYPE_REASONS.get(phonenumbers.number_type(number)):
         return reason
     length = _LENGTH_REASONS.get(phonenumbers.is_possible_number_with_reason(number))
     if length:
         return f"the number {length} for country code {number.country_code}"
-    return f"the number is in no range that country code {number.country_code} has given out"
+    return f"the number is not in a range that country code {number.country_code} has assigned"
 
 
 _PLAIN_SPACING: Final = dict.fromkeys(map(ord, " -()"))
@@ -153,7 +153,7 @@ _LONGEST_SPELLING: Final = 100
 
 
 class _Spelling(dict[int, int | str | None]):
-    """For `str.translate`: any script's digits, spaces, dashes and quotes as the ASCII ones."""
+    """For `str.translate`: turns any script's digits, spaces, dashes and quotes into ASCII."""
 
     def __missing__(self, code: int) -> int | str | None:
         char = chr(code)
@@ -175,7 +175,7 @@ _SPELLING: Final = _Spelling(str.maketrans("＋（）．／‘’`´", "+()./'''
 
 
 def _to_ascii(raw: str) -> str:
-    """The cell in ASCII without what spreadsheets add; MsisdnError for what they destroy."""
+    """The cell in ASCII, without what spreadsheets add; MsisdnError if they damaged the number."""
     if len(raw) > _LONGEST_SPELLING:
         raise MsisdnError("the cell is too long to be a phone number")
     text = raw.translate(_SPELLING).strip("' \r\n")
@@ -185,7 +185,7 @@ def _to_ascii(raw: str) -> str:
         raise MsisdnError("the cell is a spreadsheet formula, not a number")
     if _SCIENTIFIC.fullmatch(text):
         raise MsisdnError(
-            "digits were lost by the spreadsheet: format the column as text and export it again"
+            "the spreadsheet has dropped digits: format the column as text and export it again"
         )
     if match := _DECIMALS_OF_A_NUMBER_CELL.fullmatch(text):
         return match[1]
@@ -198,6 +198,6 @@ def _with_plus(digits: str) -> str:
         return "+" + digits[2:]
     if digits.startswith("0"):
         raise MsisdnError(
-            "the number has no country code, and the account has no country to read it by"
+            "the number has no country code, and the account has no `country` to read it with"
         )
     return digits if digits.startswith("+") else "+" + digits

@@ -1,7 +1,7 @@
-"""The quick answer: patterns of mobile numbers, compiled from the metadata of `phonenumbers`.
+"""Patterns of mobile numbers, compiled from the metadata of `phonenumbers`: a fast first answer.
 
-Each accepts only what the library would accept and read as the same number: its own patterns,
-minus all that its parser might rewrite. What they do not match is the library's to judge.
+A pattern matches only what the library would accept and read as the same number: its own patterns,
+without anything that its parser might rewrite. Numbers that do not match must be parsed.
 """
 
 import re
@@ -12,7 +12,7 @@ from phonenumbers import PhoneMetadata, PhoneNumberDesc
 
 
 def quick_answer(digits: str) -> int | None:
-    """The number, where the library surely accepts `+digits` as it stands."""
+    """The number if the library surely accepts `+digits` as it is; None if it must be asked."""
     for length in (1, 2, 3):
         if pattern := _foreign_pattern(digits[:length]):
             return int(digits) if pattern.fullmatch(digits, length) else None
@@ -20,8 +20,10 @@ def quick_answer(digits: str) -> int | None:
 
 
 def home_pattern(country: str) -> re.Pattern[str] | None:
-    """The forms in which people write their own country's numbers; group `subscriber` is the number
-    without its prefix. None where another country is the first to be asked about its calling code.
+    """A pattern of the forms in which people write their own country's mobile numbers.
+
+    Its group `subscriber` is the number without prefix. None if the country is not the main one of
+    its calling code, or has no mobile numbers.
     """
     code = str(phonenumbers.country_code_for_region(country))
     metadata = _main_metadata(code)
@@ -51,7 +53,7 @@ def _foreign_pattern(code: str) -> re.Pattern[str] | None:
 
 
 def _main_metadata(code: str) -> PhoneMetadata | None:
-    """What the library reads `+code…` by: the first country of a calling code."""
+    """The metadata by which the library reads `+code…`: that of the code's main country."""
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(code))
     if not regions:
         return None
@@ -59,10 +61,10 @@ def _main_metadata(code: str) -> PhoneMetadata | None:
 
 
 def _subscriber_pattern(metadata: PhoneMetadata) -> str | None:
-    """Mobile numbers without prefix, as `number_type` finds them; None where there are none.
+    """A pattern of mobile numbers without prefix, by the rules of `number_type`; None if none.
 
-    Excluded are those that begin like a national prefix, which the parser might strip, and the
-    types that `number_type` looks for before it looks for mobile ones.
+    Leaves out numbers that begin like a national prefix, which the parser might strip, and types
+    that `number_type` checks before mobile ones.
     """
     same = metadata.same_mobile_and_fixed_line_pattern
     mobile = _pattern_text(metadata.fixed_line if same else metadata.mobile)
@@ -97,6 +99,6 @@ def _pattern_text(desc: PhoneNumberDesc | None) -> str:
 
 
 def _length_pattern(desc: PhoneNumberDesc | None) -> str:
-    """A pattern of the possible numbers of digits; none named means any."""
+    """A pattern of the possible lengths; it matches any length if none is given."""
     lengths = desc.possible_length if desc else ()
     return "|".join(rf"\d{{{length}}}\Z" for length in lengths)

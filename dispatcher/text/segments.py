@@ -1,4 +1,4 @@
-"""What a text is on the air: its encoding, length and parts, and the characters that force UCS-2.
+"""The encoding, length and part count of a text, and the characters that force UCS-2.
 
 Rules: 3GPP TS 23.038 (GSM 03.38) for the alphabets, 3GPP TS 23.040 for concatenation.
 """
@@ -21,12 +21,13 @@ GSM_BASIC: Final = (
     "¿abcdefghijklmno"
     "pqrstuvwxyzäöñüà"
 )
-#: 3GPP TS 23.038, 6.2.1.1: the extension table; each takes two septets, an escape and its code.
+#: 3GPP TS 23.038, 6.2.1.1: the extension table; a character takes two septets: escape and code.
 GSM_EXTENSION: Final = "\f^{}\\[~]|€"
 
-#: Septets: alone, and in a part beside the 6 octets of the header (TS 23.040, 9.2.3.24.1).
+#: Septets in a single part, and in each of several, which have a header of 6 octets
+#: (TS 23.040, 9.2.3.24.1).
 _GSM7_SIZES: Final = (160, 153)
-#: UTF-16 code units, likewise.
+#: The same in UTF-16 code units.
 _UCS2_SIZES: Final = (70, 67)
 
 _BASIC_ONLY: Final = re.compile(f"[{re.escape(GSM_BASIC)}]*")
@@ -39,7 +40,7 @@ _HIGH_SURROGATE: Final = "\ud800"
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """`units` are septets of GSM-7 (extension characters count 2) or UTF-16 code units of UCS-2."""
+    """How a text is sent: `units` are septets (GSM-7) or UTF-16 code units (UCS-2)."""
 
     encoding: Encoding
     units: int
@@ -50,8 +51,10 @@ _ONE_BASIC_PART: Final = tuple(Measure(Encoding.GSM7, n, 1) for n in range(_GSM7
 
 
 def measure_text(text: str) -> Measure:
-    """How `text` travels. A part never ends between an escape and its character, nor in a
-    surrogate pair. An empty text is one part, as a provider would charge it.
+    """Measure a text as it is sent.
+
+    A part never ends between an escape and its character, nor inside a surrogate pair. An empty
+    text is one part, as providers charge it.
     """
     if len(text) < len(_ONE_BASIC_PART) and _BASIC_ONLY.fullmatch(text):
         return _ONE_BASIC_PART[len(text)]
@@ -65,7 +68,7 @@ def measure_text(text: str) -> Measure:
 
 
 def _count_parts(units: str, first_of_pair: str, alone: int, each: int) -> int:
-    """Into how many parts `units` go where no part may end on `first_of_pair`."""
+    """How many parts `units` take if a part may not end on `first_of_pair`."""
     length = len(units)
     if length <= alone:
         return 1
@@ -81,7 +84,7 @@ def _count_parts(units: str, first_of_pair: str, alone: int, each: int) -> int:
 
 
 def non_gsm_characters(text: str) -> list[str]:
-    """The distinct characters that force UCS-2, in the order of their first appearance."""
+    """The distinct characters of `text` that force UCS-2, in order of appearance."""
     return list(dict.fromkeys(_ODD.findall(text)))
 
 
@@ -103,10 +106,10 @@ _JOINERS: Final = str.maketrans(dict.fromkeys("\u200c\u200d\ufe0e\ufe0f"))
 
 
 def normalize(text: str) -> str:
-    """`text` with typographic quotes, dashes, spaces and invisible characters as GSM-7 has them.
+    """Replace typographic quotes, dashes, spaces and invisible characters by those of GSM-7.
 
-    Joiners and composed accents change only where the whole text becomes GSM-7 by it: elsewhere
-    they are part of a script's spelling, or of an emoji.
+    Joiners and accents change only if the whole text becomes GSM-7: elsewhere they belong to a
+    script's spelling or to an emoji.
     """
     plain = text.translate(_TYPOGRAPHY)
     bare = unicodedata.normalize("NFC", plain.translate(_JOINERS))

@@ -1,6 +1,6 @@
-"""Texts with placeholders: `{{name}}`, `{{name|there}}`. Nothing more: no expressions, no code.
+"""Texts with placeholders `{{name}}` and `{{name|there}}`; no expressions, no code.
 
-Knows nothing of files: a template is bound to headers and rendered from a row's cells.
+A template is bound to a file's headers, then rendered from a row's cells.
 """
 
 import re
@@ -17,17 +17,17 @@ _PLACE_SHOWN: Final = 24
 
 
 class RenderError(ValueError):
-    """Why the text cannot be made for a row: a sentence for a person, without the row's values."""
+    """Why a row's text cannot be made: a sentence for a person, without the row's values."""
 
 
 def fold_name(name: str) -> str:
-    """What two column names have in common when they are the same to a person."""
+    """The form in which column names are compared: without case and extra spaces."""
     return " ".join(unicodedata.normalize("NFC", name).casefold().split())
 
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """A placeholder as written; `default` is None where the text gives none."""
+    """A placeholder as written; `default` is None if the text gives none."""
 
     name: str
     default: str | None
@@ -35,16 +35,16 @@ class Placeholder:
 
 @dataclass(frozen=True, slots=True)
 class TextTemplate:
-    """A parsed text: `literals` stand before, between and after `slots`."""
+    """A parsed text: its placeholders, and the `literals` before, between and after them."""
 
     literals: tuple[str, ...]
     placeholders: tuple[Placeholder, ...]
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Find the placeholders; raises Refused, showing the place, for a `{{` that begins none.
+        """Find the placeholders. Raises Refused, with the place, for a malformed `{{`.
 
-        A single brace, and a `}}` that closes nothing, are plain text.
+        A single brace, or a `}}` without an opening one, is plain text.
         """
         literals: list[str] = []
         slots: list[Placeholder] = []
@@ -60,17 +60,16 @@ class TextTemplate:
 
     @property
     def field_names(self) -> tuple[str, ...]:
-        """The distinct names (ignoring case), as first written."""
+        """The distinct names (ignoring case), each as first written."""
         distinct: dict[str, str] = {}
         for slot in self.placeholders:
             distinct.setdefault(fold_name(slot.name), slot.name)
         return tuple(distinct.values())
 
     def bind_columns(self, headers: Sequence[str]) -> "BoundTemplate":
-        """Find each field's column, ignoring case and outer spaces.
+        """Find the column of each placeholder, ignoring case and outer spaces.
 
-        Raises Refused for a field without a column, even where it has a default, and for one whose
-        name two columns have.
+        Raises Refused for a name that no column has, even with a default, or that two columns have.
         """
         return BoundTemplate(
             self, headers, [_find_column(name, headers) for name in self.field_names]
@@ -78,7 +77,7 @@ class TextTemplate:
 
 
 class BoundTemplate:
-    """A template whose fields have columns: `columns` are their indexes, in `fields`' order."""
+    """A template with the columns of its placeholders: indexes, in the order of `field_names`."""
 
     def __init__(
         self, template: TextTemplate, headers: Sequence[str], columns: Sequence[int]
@@ -95,7 +94,7 @@ class BoundTemplate:
         ).format
 
     def used_values(self, cells: Sequence[str]) -> list[str]:
-        """The used columns' values of a whole row, stripped; a short row has empty cells."""
+        """The stripped values of the template's columns; missing cells at the end are empty."""
         try:
             return [cells[column].strip() for column in self.columns]
         except IndexError:
@@ -103,14 +102,14 @@ class BoundTemplate:
             return [cells[column].strip() if column < width else "" for column in self.columns]
 
     def render_row(self, cells: Sequence[str]) -> str:
-        """The text for a whole row. Values are inserted as they are, without outer whitespace.
+        """The text for a row's cells; values are inserted without outer whitespace.
 
         Raises RenderError for an empty cell without a default.
         """
         return self.render_values(self.used_values(cells))
 
     def render_values(self, values: Sequence[str]) -> str:
-        """The text for a row's stripped `values`, in the order of `columns`. Raises RenderError."""
+        """The text for stripped `values`, in the order of `columns`. Raises RenderError."""
         if all(values):
             return self._fill(*values)
         return self._render_with_defaults(values)
@@ -149,20 +148,20 @@ def _find_column(name: str, headers: Sequence[str]) -> int:
         return folded.index(wanted)
     if wanted in folded:
         raise Refused(
-            f"the text uses {{{{{name}}}}}, and the file has {folded.count(wanted)} such columns",
+            f"the text uses {{{{{name}}}}}, but the file has {folded.count(wanted)} such columns",
             "rename all but one of them",
         )
     nearest = get_close_matches(wanted, folded, n=1)
     suggestion = f"did you mean '{headers[folded.index(nearest[0])]}'? " if nearest else ""
     columns = ", ".join(header for header in headers if header)
     raise Refused(
-        f"the text uses {{{{{name}}}}}, and the file has no such column",
+        f"the text uses {{{{{name}}}}}, but the file has no such column",
         f"{suggestion}the columns are: {columns}",
     )
 
 
 def _format_string(literals: Sequence[str], places: Sequence[int]) -> str:
-    """For `str.format`, which inserts values without looking into them: `Dear {0}, …`."""
+    """A text for `str.format`, which does not interpret the inserted values: `Dear {0}, …`."""
     escaped = [literal.replace("{", "{{").replace("}", "}}") for literal in literals]
     fields = [f"{{{place}}}" for place in places]
     return "".join(piece for pair in zip(escaped, [*fields, ""], strict=True) for piece in pair)

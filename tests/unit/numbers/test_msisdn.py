@@ -42,14 +42,14 @@ REFUSED_IN_INDIA = {
     "": "no number",
     " \xa0 ": "no number",
     "'": "no number",
-    "9.82001E+11": "digits were lost by the spreadsheet",
-    "9,82001e+11": "digits were lost by the spreadsheet",
-    "9E11": "digits were lost by the spreadsheet",
+    "9.82001E+11": "the spreadsheet has dropped digits",
+    "9,82001e+11": "the spreadsheet has dropped digits",
+    "9E11": "the spreadsheet has dropped digits",
     "12345": "too short",
     "+91 98200 112233445": "too long",
     "+91 22 2202 0000": "fixed line",
     "022 2202 0000": "fixed line",
-    "+999 1234 5678": "no country",
+    "+999 1234 5678": "calling code does not exist",
     "982001000000": "country code 91",
     "447400123456": "country code 91",
     "98200 11234 / 98200 11235": "more than one number",
@@ -65,9 +65,9 @@ REFUSED_IN_INDIA = {
     "²²²²²²²²²²": "characters",
     "1800 123 456": "toll-free",
     "+44 20 7031 3000": "fixed line",
-    "+44 70 1234 5678": "forwarding",
+    "+44 70 1234 5678": "only forwards calls",
     "+1 800 253 0000": "toll-free",
-    "+870 773 111 632 999": "no range",
+    "+870 773 111 632 999": "not in a range",
     "9" * 10_000: "too long",
 }
 
@@ -98,7 +98,7 @@ def test_without_a_country_international_forms_are_read(raw, msisdn):
 
 
 def test_without_a_country_a_national_form_is_refused():
-    with pytest.raises(MsisdnError, match="no country code, and the account has no country"):
+    with pytest.raises(MsisdnError, match="no country code, and the account has no `country`"):
         NumberReader(None).read("098200 11223")
 
 
@@ -151,7 +151,7 @@ def test_the_calling_code_is_the_beginning(msisdn, code):
 
 
 def test_a_number_of_no_country_has_no_calling_code():
-    with pytest.raises(MsisdnError, match="no country"):
+    with pytest.raises(MsisdnError, match="calling code does not exist"):
         calling_code(99912345678)
 
 

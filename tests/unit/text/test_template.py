@@ -105,7 +105,7 @@ def test_columns_are_in_the_order_of_the_fields_and_are_all_that_is_kept():
 def test_a_placeholder_without_a_column_is_refused_even_with_a_default(text):
     with pytest.raises(Refused) as caught:
         TextTemplate.parse(text).bind_columns(HEADERS)
-    assert caught.value.message == "the text uses {{nmae}}, and the file has no such column"
+    assert caught.value.message == "the text uses {{nmae}}, but the file has no such column"
     assert caught.value.hint == "did you mean 'Name'? the columns are: Phone, Name, City"
 
 
