@@ -15,15 +15,15 @@ class CampaignState(StrEnum):
 
     #: Its file is being read; it sends nothing.
     IMPORTING = "importing"
-    #: Accepted, waiting for its start.
+    #: Accepted; it waits for its start.
     SCHEDULED = "scheduled"
     #: Batches are released.
     RUNNING = "running"
-    #: Held by a person or by a refusal of its sender, template or text.
+    #: Paused by a person, or because the provider refused its sender, template or text.
     PAUSED = "paused"
-    #: Nothing pending, in flight or still polled.
+    #: Nothing of it is pending, in flight or polled.
     FINISHED = "finished"
-    #: Ended by a person; what was in flight was settled.
+    #: Ended by a person; batches in flight are settled normally.
     CANCELLED = "cancelled"
     #: Nothing in its file can be sent.
     REJECTED = "rejected"
@@ -36,13 +36,13 @@ class BatchState(IntEnum):
     PENDING = 0
     #: Its id was handed to the account's queue.
     QUEUED = 1
-    #: A worker holds it; nothing was attempted yet.
+    #: A worker holds it; no request was begun yet.
     CLAIMED = 2
-    #: The attempt is recorded; bytes may have left.
+    #: The attempt is recorded; requests may have left.
     SUBMITTING = 3
     #: Every message has an answer, or is in doubt.
     SETTLED = 4
-    #: Ended by a person before it was attempted.
+    #: Cancelled by a person before it was attempted.
     CANCELLED = 5
     #: Its pending messages moved to a fallback account.
     REPLACED = 6
@@ -62,21 +62,21 @@ class MessageState(IntEnum):
     SUBMITTED = 1
     #: A receipt says that it reached the handset.
     DELIVERED = 2
-    #: A receipt says that it did not.
+    #: A receipt says that it did not reach the handset.
     UNDELIVERED = 3
     #: Its validity period ended before it reached the handset.
     EXPIRED = 4
     #: The provider refused this recipient.
     REJECTED = 5
-    #: Never accepted, attempts used up.
+    #: Never accepted; its attempts are used up.
     FAILED = 6
-    #: May have been accepted; not sent again by itself.
+    #: May have been accepted; never sent again automatically.
     IN_DOUBT = 7
-    #: On the suppression list when its turn came.
+    #: Its number was on the suppression list when the batch began.
     SUPPRESSED = 8
-    #: Its campaign was cancelled before its turn.
+    #: Its campaign was cancelled before it was submitted.
     CANCELLED = 9
-    #: The campaign's expiry passed before its turn.
+    #: Its campaign expired before it was submitted.
     LAPSED = 10
 
     @property
@@ -88,9 +88,9 @@ class MessageState(IntEnum):
 class RejectKind(IntEnum):
     """Why a row of the file has no message."""
 
-    #: No usable number, or the text cannot be made for it.
+    #: It has no usable number, or its text cannot be made.
     INVALID = 0
-    #: The number stands in an earlier row.
+    #: An earlier row has the same number.
     DUPLICATE = 1
     #: The number is on the suppression list.
     SUPPRESSED = 2
@@ -102,17 +102,17 @@ class RejectKind(IntEnum):
 
 
 class AttemptOutcome(IntEnum):
-    """What came of one request to a provider."""
+    """The outcome of one request to a provider."""
 
     #: Recorded before the first byte; no answer stored yet.
     OPEN = 0
     #: An answer with results for recipients.
     ANSWERED = 1
-    #: Surely not accepted: retried, or final for its recipients.
+    #: Surely not accepted: it is retried, or final for its recipients.
     REFUSED = 2
-    #: May have been accepted.
+    #: The provider may have accepted it.
     DOUBTFUL = 3
-    #: Withdrawn before its first byte left.
+    #: Withdrawn before its first byte.
     NOT_SENT = 4
 
     @property
@@ -122,7 +122,7 @@ class AttemptOutcome(IntEnum):
 
 
 class Kind(StrEnum):
-    """What a campaign is by law and contract; some providers route by it."""
+    """The kind of a campaign by law and contract; some providers route by it."""
 
     TRANSACTIONAL = "transactional"
     PROMOTIONAL = "promotional"
@@ -130,7 +130,7 @@ class Kind(StrEnum):
 
 
 class Encoding(IntEnum):
-    """The alphabet that a text travels in (3GPP TS 23.038)."""
+    """The alphabet in which a text is sent (3GPP TS 23.038)."""
 
     GSM7 = 0
     UCS2 = 1
