@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from dispatcher.config.sources import PREFIX, Place, RawConfig, variable_of
 from dispatcher.errors import ConfigError, DispatcherError
-from dispatcher.providers.shared.settings import ProviderSettings
+from dispatcher.providers import provider_class, provider_names
 
 #: It becomes the name of a queue, and a part of variables.
 _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -68,8 +68,7 @@ def check_unknown_variables(raw: RawConfig, model: type[BaseModel]) -> None:
     places: list[Place] = [
         (section, key) for section in sections for key in _keys_at(model, (section,))
     ]
-    places += [("accounts", name, key) for name in names for key in ProviderSettings.model_fields]
-    places += [("accounts", name, key) for name in names for key in ("api_key", "api_token")]
+    places += [("accounts", name, key) for name in names for key in _account_keys()]
     stray = raw.unknown_variables[0]
     # All have the prefix: it makes nothing alike.
     known = [variable_of(place).removeprefix(PREFIX) for place in places]
@@ -78,6 +77,12 @@ def check_unknown_variables(raw: RawConfig, model: type[BaseModel]) -> None:
         f"the environment variable {stray} is no key of the configuration",
         f"did you mean {PREFIX}{near[0]}?" if near else "keys are written DISPATCHER_SECTION__KEY",
     )
+
+
+def _account_keys() -> list[str]:
+    """The keys that an account may have at one provider or another, each once."""
+    types = (provider_class(name).settings_type for name in provider_names())
+    return list(dict.fromkeys(key for each in types for key in each.model_fields))
 
 
 def _describe_problem(

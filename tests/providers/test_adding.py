@@ -4,8 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
+import pytest
+
+from dispatcher.providers import provider_class, provider_names
+from dispatcher.providers.shared.settings import ProviderSettings
 from tests.providers.feature_table import README as README_FILE
 from tests.providers.feature_table import in_readme, table
 from tests.support.cli import clean_environment
@@ -54,3 +59,18 @@ def test_the_made_up_provider_is_under_150_lines_with_its_cases():
 
 def test_the_table_of_features_in_the_readme_is_of_these_capabilities():
     assert in_readme(README)[1] == table()
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_the_readme_shows_the_keys_of_each_provider(name):
+    shown = tomllib.loads(README.partition("```toml\n")[2].partition("```")[0])["accounts"]
+    settings_type = provider_class(name).settings_type
+    own = set(settings_type.model_fields) - set(ProviderSettings.model_fields)
+    alike = [
+        set(account)
+        for account in shown.values()
+        if provider_class(account["provider"]).settings_type is settings_type
+    ]
+
+    assert f"`{name}`" in README
+    assert any(own <= keys for keys in alike)

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from dispatcher.cli import cli
 from dispatcher.cli.init import starter_config
 from dispatcher.config.settings import Settings, load_settings
-from dispatcher.providers import provider_class
+from dispatcher.providers import provider_class, provider_names
+from dispatcher.providers.shared.settings import ProviderSettings
 
 ENV = {"THESMSPOINT_KEY": "k"}
 
@@ -62,6 +63,37 @@ def test_every_key_stands_in_the_file():
         assert set(table) == set(Settings.model_fields[section].annotation.model_fields)
     assert set(tables) | {"accounts"} == set(Settings.model_fields)
     assert set(account) == set(provider_class("thesmspoint").settings_type.model_fields)
+
+
+def other_providers() -> str:
+    """The accounts that the starter shows for other providers than its own."""
+    return "\n".join(re.findall(r"^#   (.*)", starter_config(), flags=re.MULTILINE))
+
+
+def own_keys(settings_type) -> set[str]:
+    return set(settings_type.model_fields) - set(ProviderSettings.model_fields)
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_the_keys_of_each_provider_stand_in_the_file(name):
+    settings_type = provider_class(name).settings_type
+    accounts = uncommented()["accounts"] | tomllib.loads(other_providers())["accounts"]
+    shown = [
+        set(account)
+        for account in accounts.values()
+        if provider_class(account["provider"]).settings_type is settings_type
+    ]
+
+    assert name in starter_config()
+    assert any(own_keys(settings_type) <= keys for keys in shown)
+
+
+def test_the_accounts_of_other_providers_load(folder):
+    file = folder / "all.toml"
+    file.write_text(f"{starter_config()}\n{other_providers()}", encoding="utf-8")
+    names = re.findall(r"\$([A-Z_]+)", other_providers())
+    settings = load_settings(file, ENV | dict.fromkeys(names, "k"))
+    assert set(settings.accounts) == {"main", "noc", "voip", "aoc"}
 
 
 def test_the_keys_behind_a_hash_show_their_defaults(folder):

@@ -7,6 +7,7 @@ import pytest
 from dispatcher.config.settings import Settings, load_settings
 from dispatcher.config.sources import variable_of
 from dispatcher.errors import ConfigError
+from dispatcher.providers import provider_class, provider_names
 from dispatcher.status import Kind
 
 ACCOUNT = """
@@ -317,6 +318,21 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, w
 def test_a_mistake_in_the_environment_names_the_variable(folder, variable, value, words):
     told = refusal(folder, ACCOUNT, **{variable: value})
     assert [word for word in (variable, *words) if word not in told] == [], told
+
+
+@pytest.mark.parametrize(
+    "key",
+    sorted(
+        {
+            key
+            for name in provider_names()
+            for key in provider_class(name).settings_type.model_fields
+        }
+    ),
+)
+def test_every_key_of_every_provider_is_proposed_for_a_variable_that_lacks_underscores(folder, key):
+    told = refusal(folder, ACCOUNT, **{f"DISPATCHER_ACCOUNTS_MAIN_{key.upper()}": "x"})
+    assert f"did you mean DISPATCHER_ACCOUNTS__MAIN__{key.upper()}?" in told
 
 
 def test_a_variable_that_names_no_key_is_not_mistaken_for_one_far_from_it(folder):
