@@ -71,11 +71,11 @@ def _change_state(
     new: CampaignState,
     participle: str,
 ) -> AnyRow:
-    """Change the state if it is one of `old`; a campaign that is paused or cancelled stays so."""
+    """Change the state if it is one of `old`; one that is `new` already stays as it is."""
     with store.write() as conn:
         campaign = find_campaign(conn, reference)
         now = store_now(conn)
-        if campaign.state == new != CampaignState.SCHEDULED:
+        if campaign.state == new:
             return campaign
         reason = None if new is CampaignState.SCHEDULED else "by a person"
         done = campaigns.change_state(

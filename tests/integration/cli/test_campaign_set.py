@@ -131,7 +131,7 @@ def test_it_tells_what_holds_from_now_on(sqlite_store, run):
         "forecast   3 messages would still be pending after 2 years",
     ]
     ended = run("--blackout", "2020-01-01", "--window", "none")
-    assert "in the past already: blackout 2020-01-01" in ended.out
+    assert "already in the past: blackout 2020-01-01" in ended.out
 
 
 def test_times_are_of_the_zone_that_is_named_else_of_the_accounts(sqlite_store, run):
@@ -145,8 +145,8 @@ def test_times_are_of_the_zone_that_is_named_else_of_the_accounts(sqlite_store, 
 @pytest.mark.parametrize(
     ("zones", "options", "words"),
     [
-        (None, ["--window", "09:00-10:00", "--timezone", "recipient"], "was not planned by"),
-        (None, ["--timezone", "UTC"], "has no windows"),
+        (None, ["--window", "09:00-10:00", "--timezone", "recipient"], "was not submitted with"),
+        (None, ["--timezone", "UTC"], "has none"),
         ('["Asia/Kolkata"]', ["--window", "09:00-10:00", "--timezone", "UTC"], "each recipient's"),
         ('["Asia/Kolkata"]', ["--timezone", "recipient"], "nothing to set"),
     ],
