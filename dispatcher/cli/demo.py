@@ -1,4 +1,4 @@
-"""`dispatcher demo`: the main job, shown live, and what came of it."""
+"""`dispatcher demo`: a whole campaign shown live, and its result."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 @click.command("demo")
-@click.option("--flower", is_flag=True, help="Also run Flower, and say where.")
+@click.option("--flower", is_flag=True, help="Also run Flower, and print its address.")
 def demo_command(flower: bool) -> None:
     """Run a whole campaign on this machine: 5,000 rows to a simulated provider.
 
-    A private broker, a SQLite store, a worker, the scheduler and the simulator are started, and
-    ended with the demo. Nothing is configured, nothing is sent, nothing is left.
+    Starts a private broker, a SQLite store, a worker, the scheduler and the simulator, and stops
+    them at the end. It needs no configuration, sends nothing and leaves nothing behind.
 
     \b
     Example:
@@ -53,9 +53,7 @@ def _print_summary(demo: "Demo", view: "CampaignView", preview: "Preview") -> No
     counts = {name: count for name, count in view.counts.items() if name != "no_receipt"}
     print_table(("state", "messages"), [(n.replace("_", " "), c) for n, c in counts.items() if c])
     if view.counts["no_receipt"]:
-        click.echo(
-            f"({view.counts['no_receipt']} of those submitted got no receipt while they were valid)"
-        )
+        click.echo(f"({view.counts['no_receipt']} of the submitted ones got no receipt in time)")
     click.echo("\nbatches")
     print_table(
         ("batch", "encoding", "recipients", "delivered", "undelivered", "expired", "submitted"),
@@ -76,4 +74,7 @@ def _print_summary(demo: "Demo", view: "CampaignView", preview: "Preview") -> No
     click.echo(f"first batch accepted after: {demo.first_batch_after_s():.1f} s")
     click.echo(f"wall time: {demo.elapsed_s:.1f} s")
     if doubles or view.counts["in_doubt"] or len(demo.read_ledger()) != view.counts["total"]:
-        raise DispatcherError("the ledger and the store disagree: this is a bug, please report it")
+        raise DispatcherError(
+            "the provider's ledger and the store disagree: this is a bug",
+            "please report it, with the output above",
+        )

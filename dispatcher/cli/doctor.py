@@ -1,4 +1,4 @@
-"""`dispatcher doctor`: what is there, what is missing, and what to do about it."""
+"""`dispatcher doctor`: what works, what does not, and what to do about it."""
 
 import click
 
@@ -12,7 +12,7 @@ from dispatcher.cli.output import print_json, safe_text
 def doctor_command(ctx: click.Context, as_json: bool) -> None:
     """Check configuration, store, broker, scheduler, workers and accounts.
 
-    Ends with 1 where something is missing. Providers are not asked: `account check` does that.
+    Exits with 1 if something is wrong. It does not ask the providers; `account check` does.
 
     \b
     Example:

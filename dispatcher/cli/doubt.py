@@ -1,4 +1,4 @@
-"""Doubt in words that cannot be overlooked: how many, since when, what happens next."""
+"""Recipients in doubt, in words: how many, since when, and what happens next."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def doubt_in_words(shown: "CampaignView", *, has_list: bool) -> str | None:
-    """The sentences about a campaign's recipients in doubt; None where nobody is.
+    """The sentences about a campaign's recipients in doubt; None if there are none.
 
-    `has_list`: whether its provider lists what it has accepted.
+    `has_list`: whether its provider lists the messages that it accepted.
     """
     count = shown.counts["in_doubt"]
     if not count:
@@ -22,12 +22,12 @@ def doubt_in_words(shown: "CampaignView", *, has_list: bool) -> str | None:
     message = "the message" if count == 1 else "their messages"
     what = f"{who} IN DOUBT{since}: the provider may have accepted {message}."
     if shown.doubt_next_at is not None:
-        return f"{what} Nothing is sent again meanwhile: {_what_is_next(shown, has_list)}."
+        return f"{what} Nothing is sent again until then: {_what_is_next(shown, has_list)}."
     reference = shown.campaign.id
     return (
-        f"{what} Nothing is sent again by itself: look at the provider's panel, then "
-        f"`dispatcher campaign resolve {reference} --assume-submitted`, `--drop` or `--resend`; "
-        f"`dispatcher campaign export {reference}` names them."
+        f"{what} Nothing is sent again automatically: look at the provider's panel, then run "
+        f"`dispatcher campaign resolve {reference}` with `--assume-submitted`, `--drop` or "
+        f"`--resend`; `dispatcher campaign export {reference}` lists them."
     )
 
 
@@ -36,22 +36,22 @@ def _what_is_next(shown: "CampaignView", has_list: bool) -> str:
     assert at is not None
     if not has_list:
         return (
-            "the provider has no list of accepted messages, and the campaign's rule "
-            f"(--on-doubt {rule}) is followed at {_format_utc(at)}"
+            "the provider has no list of accepted messages, so the campaign's rule "
+            f"(--on-doubt {rule}) is applied at {_format_utc(at)}"
         )
     look = f"the provider's list of accepted messages is read at {_format_utc(at)}"
     if rule == "hold":
         return look
-    return f"{look}; for those whom it does not settle the rule is followed (--on-doubt {rule})"
+    return f"{look}; the campaign's rule (--on-doubt {rule}) is applied to those not found there"
 
 
 def doubt_in_short(shown: "CampaignView") -> str | None:
-    """The same on one line of a progress display."""
+    """The recipients in doubt for a line of progress; None if there are none."""
     count = shown.counts["in_doubt"]
     if not count:
         return None
     if shown.doubt_next_at is not None:
-        return f"{count} IN DOUBT, looked into at {_format_utc(shown.doubt_next_at)}"
+        return f"{count} IN DOUBT, next check at {_format_utc(shown.doubt_next_at)}"
     return f"{count} IN DOUBT: `dispatcher campaign resolve {shown.campaign.id}`"
 
 

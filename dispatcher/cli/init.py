@@ -1,4 +1,4 @@
-"""`dispatcher init`: writes a commented configuration, and says what to do next."""
+"""`dispatcher init`: write a commented configuration, and say what to do next."""
 
 import os
 import secrets
@@ -17,17 +17,17 @@ Wrote {path}. Next:
   3. dispatcher {config}account check main     asks the provider; sends nothing
   4. dispatcher {config}doctor
   5. dispatcher {config}up
-`dispatcher demo` needs none of this: it plays the provider on this machine."""
+`dispatcher demo` needs none of this: it simulates the provider on this machine."""
 
 
 @click.command("init")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Replace a file that is there already.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.pass_context
 def init_command(ctx: click.Context, path: Path | None, *, force: bool) -> None:
     """Write a commented configuration to PATH. [default: ./dispatcher.toml]
 
-    Only you can read it. A folder as PATH means dispatcher.toml in it.
+    Only you can read the file. If PATH is a folder, the file is dispatcher.toml in it.
 
     \b
     Example:
@@ -38,7 +38,7 @@ def init_command(ctx: click.Context, path: Path | None, *, force: bool) -> None:
     if target.is_dir():
         target /= "dispatcher.toml"
     if not target.parent.is_dir():
-        raise UsageProblem(f"the folder {target.parent} does not exist", "make it first")
+        raise UsageProblem(f"the folder {target.parent} does not exist", "create it first")
     _write_config(target, starter_config(), force=force)
     config = "" if target == Path("dispatcher.toml") else f"--config {target} "
     click.echo(_NEXT_STEPS.format(path=target, config=config))
@@ -50,9 +50,9 @@ def starter_config() -> str:
 
 
 def _write_config(target: Path, text: str, *, force: bool) -> None:
-    """Complete or not at all, and readable by nobody else at any time."""
+    """Write the file completely or not at all; nobody else can read it at any time."""
     if target.exists() and not force:
-        raise Refused(f"{target} exists already", "edit it, or replace it with --force")
+        raise Refused(f"{target} already exists", "edit it, or replace it with --force")
     draft = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -60,7 +60,8 @@ def _write_config(target: Path, text: str, *, force: bool) -> None:
         draft.replace(target)
     except OSError as error:
         raise UsageProblem(
-            f"{target} cannot be written: {error.strerror}", "check the folder and its rights"
+            f"{target} cannot be written: {error.strerror}",
+            "check the folder, its rights and the disk",
         ) from None
     finally:
         draft.unlink(missing_ok=True)

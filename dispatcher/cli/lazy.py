@@ -1,4 +1,4 @@
-"""A command group whose commands are imported when they run, not when they are listed."""
+"""A group whose commands are imported when they run, not when they are listed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from dispatcher.cli.not_built import unavailable_command
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """A command as its group lists it; `target` is `module:name`, None for one not built yet."""
+    """A command in its group's list; `target` is `module:name`, None if it is not built yet."""
 
     target: str | None
     help: str
-    #: Whether it reads the configuration.
+    #: Whether the command reads the configuration.
     configured: bool = True
 
 
@@ -29,7 +29,8 @@ CONFIG: Final = click.Option(
     is_eager=True,
     expose_value=False,
     callback=lambda ctx, _param, value: _keep_config(ctx, value),
-    help="The configuration file. [default: $DISPATCHER_CONFIG, ./dispatcher.toml, the user's]",
+    help="The configuration file. [default: $DISPATCHER_CONFIG, ./dispatcher.toml, then the "
+    "one in your configuration folder]",
 )
 
 
@@ -39,17 +40,17 @@ def _keep_config(ctx: click.Context, value: Path | None) -> None:
 
 
 class ConfiguredGroup(click.Group):
-    """Its commands take `--config` too, where people write it who do not think in groups."""
+    """A group whose commands take `--config` too, as in `dispatcher up --config FILE`."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is about to run."""
+        """Find the command to run, and give it `--config`."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command and self.prepare_command(name or "", command), rest
 
     def prepare_command(self, name: str, command: click.Command) -> click.Command:
-        """`command` as it runs."""
+        """Add `--config` to a command."""
         del name
         if not isinstance(command, click.Group) and CONFIG not in command.params:
             command.params.append(CONFIG)
@@ -57,7 +58,7 @@ class ConfiguredGroup(click.Group):
 
 
 class LazyGroup(ConfiguredGroup):
-    """Listing, completing and suggesting its commands imports none of them."""
+    """A group that lists, completes and suggests its commands without importing them."""
 
     def __init__(self, *, table: Mapping[str, LazyCommand], **attrs: object) -> None:
         super().__init__(**attrs)  # type: ignore[arg-type] # click's own keywords, handed on
@@ -67,12 +68,12 @@ class LazyGroup(ConfiguredGroup):
             self.add_command(stub if entry.target else unavailable_command(name, entry.help))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The table's order: a person's first commands come first."""
+        """The names in the order of the table, where the commands needed first come first."""
         del ctx
         return list(self.commands)
 
     def prepare_command(self, name: str, command: click.Command) -> click.Command:
-        """`command`, imported."""
+        """Import the command that `command` stands for."""
         entry = self._table.get(name)
         if entry is None or entry.target is None:
             return command

@@ -1,4 +1,4 @@
-"""How people write rates and times on the command line, and what they mean."""
+"""Reads rates, times and zones as people write them on the command line."""
 
 import re
 from datetime import UTC, datetime, tzinfo
@@ -14,26 +14,30 @@ _RATE: Final = re.compile(
 )
 _SLOWEST: Final = 1 / 3600
 _FASTEST: Final = 1_000_000.0
-#: By a unit's first letter.
+#: Seconds of a unit, by its first letter.
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
 def parse_rate(text: str) -> float:
-    """`100/s`, `6000/min`, `50000/h` (a bare number is per second) as messages per second."""
+    """Messages per second from `100/s`, `6000/min` or `50000/h`; a bare number is per second.
+
+    Raises UsageProblem below one an hour and above a million a second.
+    """
     match = _RATE.fullmatch(text)
     rate = float(match[1]) / _SECONDS[(match[2] or "s")[0].lower()] if match else 0.0
     if not _SLOWEST <= rate <= _FASTEST:
         raise UsageProblem(
-            f"--rate {text!r} is no rate",
-            "write 100/s, 6000/min or 50000/h: at least one an hour, at most a million a second",
+            f"--rate {text!r} is not a valid rate",
+            "write 100/s, 6000/min or 50000/h; at least 1/h, at most 1000000/s",
         )
     return rate
 
 
 def parse_time(option: str, text: str, zone: tzinfo) -> datetime:
-    """An ISO 8601 time as an aware UTC datetime; without an offset it is the time in `zone`.
+    """An ISO 8601 time as an aware UTC datetime; a time without an offset is in `zone`.
 
-    One that the clocks skip is the first after the gap; of one that comes twice, the first counts.
+    A time that the clocks skip becomes the first one after the gap; if it comes twice, the first
+    counts. Raises UsageProblem.
     """
     from dispatcher.windows.wall_clock import first_instant
 
@@ -44,13 +48,13 @@ def parse_time(option: str, text: str, zone: tzinfo) -> datetime:
         return at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageProblem(
-            f"{option} {text!r} is no time",
-            "write date and time, 2026-12-24T09:00, or with an offset 2026-12-24T09:00+05:30",
+            f"{option} {text!r} is not a valid time",
+            "write 2026-12-24T09:00, or with an offset 2026-12-24T09:00+05:30",
         ) from None
 
 
 def parse_named_zone(text: str) -> tzinfo:
-    """An IANA zone or an offset, as `--timezone` has it."""
+    """The zone of `--timezone`: an IANA name or an offset. Raises UsageProblem."""
     from dispatcher.windows.zone_names import ZoneError, nearest_name, parse_zone
 
     try:
@@ -58,19 +62,31 @@ def parse_named_zone(text: str) -> tzinfo:
     except ZoneError as error:
         near = nearest_name(text)
         guess = f"did you mean {near}? " if near is not None else ""
-        hint = f"{guess}an IANA name, an offset, or `recipient` for each recipient's"
+        hint = f"{guess}write an IANA name, an offset, or `recipient` for each recipient's zone"
         raise UsageProblem(f"--timezone {error}", hint) from None
 
 
 def check_windows(timing: "Timing") -> None:
-    """Raises UsageProblem for what is no window or no blackout."""
+    """Raise UsageProblem for a window or a blackout that is not valid."""
     from dispatcher.windows.syntax import WindowError, parse_blackouts, parse_windows
 
     try:
         parse_windows(timing.windows)
     except WindowError as error:
-        raise UsageProblem(f"--window {error}") from None
+        raise _option_problem("--window", error, "write mon-fri 09:00-18:00") from None
     try:
         parse_blackouts(timing.blackouts)
     except WindowError as error:
-        raise UsageProblem(f"--blackout {error}") from None
+        raise _option_problem(
+            "--blackout", error, "write 2026-12-25, or 2026-12-24..2026-12-26"
+        ) from None
+
+
+def _option_problem(option: str, error: Exception, hint: str) -> UsageProblem:
+    """The error of an option; what its message says to write becomes the hint."""
+    what, found, advice = str(error).rpartition("; write ")
+    return (
+        UsageProblem(f"{option} {what}", f"write {advice}")
+        if found
+        else UsageProblem(f"{option} {error}", hint)
+    )

@@ -1,4 +1,4 @@
-"""What commands ask providers, outside any campaign: requests that only read."""
+"""Requests of commands to providers, outside any campaign: they only read."""
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,31 +20,32 @@ T = TypeVar("T")
 def select_account(
     ctx: click.Context, name: str | None, needs: str | None = None
 ) -> "tuple[str, Provider]":
-    """The account meant, with its adapter; without a name, the only one.
+    """The account with this name and its adapter; without a name, the only account.
 
-    `needs` names a capability. Raises UsageProblem, ConfigError; Refused where it is lacking.
+    `needs` is the name of a capability. Raises UsageProblem or ConfigError, and Refused if the
+    provider lacks the capability.
     """
     settings = settings_from(ctx)
     if name is None:
         if len(settings.accounts) != 1:
             every = ", ".join(settings.accounts)
             raise UsageProblem(
-                "name an account" if every else "no account is configured",
-                f"configured accounts: {every}" if every else "add one under [accounts.NAME]",
+                "there are several accounts" if every else "no account is configured",
+                f"name one of them: {every}" if every else "add one under [accounts.NAME]",
             )
         (name,) = settings.accounts
     provider = provider_of(settings, name)
     if needs is not None and not getattr(provider.capabilities, needs):
         able = accounts_with(ctx, needs)
         raise Refused(
-            f"account {name}: {provider.name} has no call for {needs}",
-            f"accounts that have one: {', '.join(able) or 'none in this configuration'}",
+            f"account {name}: its provider {provider.name} has no request for {needs}",
+            f"accounts whose provider has one: {', '.join(able) or 'none in this configuration'}",
         )
     return name, provider
 
 
 def accounts_with(ctx: click.Context, capability: str) -> list[str]:
-    """The configured accounts whose providers have a capability."""
+    """The names of the configured accounts whose providers have a capability."""
     settings = settings_from(ctx)
     return [
         name
@@ -64,7 +65,10 @@ def provider_of(settings: "Settings", name: str) -> "Provider":
 def call_provider(
     name: str, provider: "Provider", request: "HttpRequest", parse: "Callable[[HttpResponse], T]"
 ) -> T:
-    """The parsed answer to a request that only reads; its ProviderError names the account."""
+    """Make a request that only reads, and parse its answer.
+
+    Raises ProviderError with the account in its message.
+    """
     from dispatcher.outbound.transport import fetch_once
 
     try:
@@ -75,7 +79,10 @@ def call_provider(
 
 
 def fetch_directory(name: str, provider: "Provider") -> "Directory":
-    """The senders and templates that the provider lists, where it does. Raises ProviderError."""
+    """The senders and templates that the provider lists; empty if it lists none.
+
+    Raises ProviderError.
+    """
     from dispatcher.types import Directory, SenderId, Template
 
     senders_found: list[SenderId] = []
@@ -91,7 +98,7 @@ def fetch_directory(name: str, provider: "Provider") -> "Directory":
 
 
 def check_routes(provider: "Provider", directory: "Directory") -> dict[str, str]:
-    """Per kind of campaign: `possible`, or why the configured sender or template is refused."""
+    """For each kind of campaign: `possible`, or why sender or template cannot be used."""
     from dispatcher.providers.base import RequestedRoute
     from dispatcher.status import Kind
 
@@ -109,7 +116,7 @@ def check_routes(provider: "Provider", directory: "Directory") -> dict[str, str]
 
 
 def specific_settings(provider: "Provider") -> dict[str, Any]:
-    """The keys that only this provider's accounts have, without secrets."""
+    """The settings that only this provider's accounts have, without secrets."""
     from pydantic import SecretStr
 
     from dispatcher.providers.shared.settings import ProviderSettings

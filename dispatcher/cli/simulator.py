@@ -1,34 +1,43 @@
-"""`dispatcher simulator`: the providers, played on this machine; nothing is sent or paid."""
+"""`dispatcher simulator`: simulated providers on this machine; nothing is sent or paid."""
 
 import sys
 from pathlib import Path
 
 import click
 
+from dispatcher.cli.terminal import is_terminal
+
 
 @click.command("simulator")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=9000, show_default=True, help="0: a free one."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=9000,
+    show_default=True,
+    help="The port; 0: any free one.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0),
-    help="Fixes ids, fates and delays. [default: a new one each time]",
+    help="Makes ids, receipts and delays repeatable. [default: a new one each time]",
 )
 @click.option(
     "--ledger",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append accepted recipients here (JSON Lines).",
+    help="Append accepted recipients to this file (JSON Lines).",
 )
 @click.option(
     "--scale",
     type=float,
     default=1.0,
     show_default=True,
-    help="Receipts come this many times faster.",
+    help="How many times faster receipts come.",
 )
 @click.option(
-    "--key", "keys", multiple=True, help="An API key to know; none: any key but `bad-key`."
+    "--key",
+    "keys",
+    multiple=True,
+    help="An API key to accept; repeatable. [default: every key except `bad-key`]",
 )
 @click.option(
     "--delivered", type=float, default=0.94, show_default=True, help="Share of Delivered receipts."
@@ -55,13 +64,13 @@ def simulator_command(
     expired: float,
     as_json: bool,
 ) -> None:
-    """Play the providers over HTTP on this machine until Ctrl-C.
+    """Simulate the providers over HTTP on this machine until Ctrl-C.
 
-    Requests are checked as strictly as the providers' documents are written; nothing is sent and
-    nothing is paid. It says when it is ready, with the base URLs to put under an account.
+    Requests are checked strictly by the providers' documents; nothing is sent and nothing is paid.
+    When it is ready, it prints the base URLs to write under an account.
 
     \b
-    Numbers that end in these digits choose what becomes of them:
+    Numbers that end in these digits have a fixed result:
       55500001 delivered        55500004 never a final receipt
       55500002 undelivered      55500005 accepted, but missing from the answer
       55500003 expired
@@ -90,11 +99,12 @@ def simulator_command(
             line = {"port": started.port, "seed": chosen, "base_urls": urls, "control": control}
             click.echo(orjson.dumps(line))
         else:
-            # A line of its own for each where somebody reads them; one where a script does.
-            between, listed = ("\n  ", "\n  ") if sys.stdout.isatty() else (" ", ", ")
+            # One URL a line for a person; one line for a script.
+            between, listed = ("\n  ", "\n  ") if is_terminal(sys.stdout) else (" ", ", ")
             named = [f"{name} {url}" for name, url in (*urls.items(), ("control", control))]
             click.echo(
-                f"simulator ready (seed {chosen}, Ctrl-C ends it):{between}{listed.join(named)}"
+                f"simulator ready (seed {chosen}, press Ctrl-C to stop):"
+                f"{between}{listed.join(named)}"
             )
 
     uvloop.run(

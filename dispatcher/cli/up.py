@@ -1,4 +1,4 @@
-"""`dispatcher up`: everything on this machine, in the foreground, until Ctrl-C."""
+"""`dispatcher up`: run everything on this machine, in the foreground, until Ctrl-C."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 @click.command("up")
-@click.option("--flower", is_flag=True, help="Also run Flower, for this machine only.")
+@click.option("--flower", is_flag=True, help="Also run Flower, reachable from this machine only.")
 @click.option(
     "--flower-port",
     type=click.IntRange(1, 65535),
-    help="Its port; implies --flower. [default: 5555, or a free one]",
+    help="Flower's port; implies --flower. [default: 5555, or a free one]",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Worker processes.",
+    help="How many worker processes to run.",
 )
 @click.option(
     "--loglevel",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="What the processes show.",
+    help="The least level of log lines to show.",
 )
 @click.pass_context
 def up_command(
@@ -41,8 +41,8 @@ def up_command(
 ) -> None:
     """Run a broker, a worker and the scheduler until Ctrl-C.
 
-    The store is upgraded first. The broker is the configured one, or the embedded one. Ctrl-C lets
-    the worker finish what is under way; a second one kills everything.
+    Upgrades the store first. Starts the embedded broker, unless a Redis server is configured.
+    Ctrl-C waits for requests in flight; a second Ctrl-C kills everything.
 
     \b
     Example:
@@ -71,17 +71,17 @@ def up_command(
             click.echo(_ready_line(settings))
             warn_if_held(Store(settings.store.url))
             if port is not None:
-                # Not sooner: Flower asks the workers who they are when it starts, and only then.
+                # Flower lists the workers only when it starts, so they must be running.
                 supervisor.add_child(celery.flower_child(settings, url, port))
                 if run_until(lambda: celery.is_listening(port)):
                     click.echo(f"flower: http://127.0.0.1:{port}")
         run_until(lambda: False)
-        click.echo("\nending: what is at the provider is settled first (Ctrl-C again: at once)")
-    click.echo("ended")
+        click.echo("\nstopping: waiting for requests in flight (Ctrl-C again to stop now)")
+    click.echo("stopped")
 
 
 def _embedded_broker(settings: "Settings") -> "AbstractContextManager[EmbeddedBroker | None]":
-    """The embedded broker, started on entry; nothing where another one is configured."""
+    """The embedded broker, started on entry; None if a Redis server is configured."""
     from dispatcher.local.broker import EmbeddedBroker, socket_path
 
     if settings.broker.url != "embedded":
@@ -90,9 +90,9 @@ def _embedded_broker(settings: "Settings") -> "AbstractContextManager[EmbeddedBr
 
 
 def _keep_broker(broker: "EmbeddedBroker | None") -> bool:
-    """Start a dead embedded broker again; always true."""
+    """Start the embedded broker again if it has died; always returns True."""
     if broker is not None and broker.restart_if_dead():
-        click.echo("the broker had ended and was started again; nothing is lost by that")
+        click.echo("the broker stopped and was restarted; nothing was lost")
     return True
 
 
@@ -100,4 +100,4 @@ def _ready_line(settings: "Settings") -> str:
     from dispatcher.store.engine import parse_url
 
     store = parse_url(settings.store.url).render_as_string(hide_password=True)
-    return f"ready: what is due in {store} is sent, Ctrl-C ends it"
+    return f"ready: sending what is due in {store}; press Ctrl-C to stop"

@@ -115,7 +115,7 @@ def submitted(*options: str, people: str = "people.csv", text: list[str] = HELLO
         (["send", "919800000001", "Hello", "--account", "mian"], 2, ["mean main?"]),
         (["account", "pause", "mian"], 2, ["'mian'", "mean main?"]),
         (["campaign", "set", "1", "--rate", ""], 2, ["--rate is empty"]),
-        (["init", "gone/dispatcher.toml"], 2, ["gone", "make it first"]),
+        (["init", "gone/dispatcher.toml"], 2, ["gone", "create it first"]),
         (submitted(text=["--text", "Dear {{nmae}}"]), 3, ["nmae", "name"]),
         (submitted(text=["--text-file", "long.txt"]), 3, ["6 parts in GSM-7", "allows 5"]),
         (submitted("--sender", "NEWSND"), 3, ["NEWSND", "Pending"]),

@@ -103,7 +103,7 @@ def test_a_killed_worker_and_a_killed_broker_are_started_again(running):
     running.wait_for(r"^worker ended \(status -9\)")
     running.wait_for(r"^worker\|.* ready\.$")
     running.children()["broker"].kill()
-    running.wait_for("the broker had ended and was started again")
+    running.wait_for("the broker stopped and was restarted")
     running.wait_for(r"^worker\|.*Connected to redis\+socket")
 
 
@@ -127,8 +127,8 @@ def test_after_kill_9_the_next_one_starts_and_ctrl_c_ends_all_of_it_within_ten_s
         assert set(children) == {"beat", "worker", "flower", "broker"}
         began = time.monotonic()
         up.process.send_signal(signal.SIGINT)
-        up.wait_for("^ending: .*Ctrl-C again")
-        up.wait_for("^ended$")
+        up.wait_for("^stopping: .*Ctrl-C again")
+        up.wait_for("^stopped$")
         assert up.process.wait(10) == 0
         assert time.monotonic() - began < 10
         assert not any(child.is_running() for child in children.values())

@@ -1,4 +1,4 @@
-"""`dispatcher account`: what providers know of the accounts. Nothing here sends a message."""
+"""`dispatcher account check | balance | senders | templates`: ask the provider; nothing is sent."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.
 def account_group() -> None:
     """Check the accounts at the providers.
 
-    NAME is the account's in the configuration; it may be left out where there is only one.
+    NAME is the name of the account in the configuration. With one account it may be left out.
 
     \b
     Example:
@@ -35,14 +35,14 @@ def account_group() -> None:
     """
 
 
-@account_group.command("check", short_help="Ask whether key, sender and template work.")
+@account_group.command("check", short_help="Check key, sender and template at the provider.")
 @_name_argument
 @_json_option
 @click.pass_context
 def account_check(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
     """Ask the provider whether the account works: key, balance, sender and template.
 
-    Ends with 1 where the key is refused, or the configured sender and template cannot be used.
+    Exits with 1 if the key is refused, or if the configured sender and template cannot be used.
 
     \b
     Example:
@@ -72,12 +72,12 @@ def account_check(ctx: click.Context, name: str | None, *, as_json: bool) -> Non
     complete = settings.sender and (settings.template or not able.templates)
     if complete and "possible" not in routes.values():
         raise DispatcherError(
-            f"account {name}: no campaign can be sent with the configured sender and template",
+            f"account {name}: no campaign can use the configured sender and template",
             next(iter(routes.values())),
         )
 
 
-@account_group.command("balance", short_help="What is left, in the provider's unit.")
+@account_group.command("balance", short_help="Show what is left, in the provider's unit.")
 @_name_argument
 @_json_option
 @click.pass_context
@@ -93,7 +93,7 @@ def account_balance(ctx: click.Context, name: str | None, *, as_json: bool) -> N
     _print_listing(("package", "amount"), found, as_json=as_json)
 
 
-@account_group.command("senders", short_help="The senders that the provider knows.")
+@account_group.command("senders", short_help="List the senders that the provider knows.")
 @_name_argument
 @_json_option
 @click.pass_context
@@ -109,7 +109,7 @@ def account_senders(ctx: click.Context, name: str | None, *, as_json: bool) -> N
     _print_listing(("name", "ref", "kind", "approved", "status", "purpose"), found, as_json=as_json)
 
 
-@account_group.command("templates", short_help="The templates that the provider knows.")
+@account_group.command("templates", short_help="List the templates that the provider knows.")
 @_name_argument
 @_json_option
 @click.pass_context
@@ -127,18 +127,18 @@ def account_templates(ctx: click.Context, name: str | None, *, as_json: bool) ->
 
 
 def _check_key(name: str, provider: "Provider") -> str:
-    """What is known of the key once balance and directory were read. Raises ProviderError."""
+    """Whether the key works, after balance and directory were read. Raises ProviderError."""
     able = provider.capabilities
     if able.balance or able.senders or able.templates:
         return "accepted"
     if not able.lists_accepted:
-        return "not checked: this provider has no call that does not send"
+        return "not checked: this provider offers no way to check a key without sending"
     try:
         call_provider(
             name, provider, provider.list_request(0), lambda found: provider.parse_list(0, found)
         )
     except ProviderError as error:
-        # The account may have no list, or one that is not as it should be.
+        # The account may have no list, or one in a form that we cannot read.
         if error.kind in {ErrorKind.CONFIGURATION, ErrorKind.DOUBTFUL}:
             return f"not checked: {error.message}"
         raise

@@ -1,4 +1,4 @@
-"""`dispatcher account list | pause | resume`: accounts as the store knows them."""
+"""`dispatcher account list | pause | resume`: the state of accounts in the store."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from dispatcher.store.table_values import AnyRow
 
 
-@click.command("list", short_help="Whether the accounts are open, and what they can do.")
+@click.command("list", short_help="List the accounts, their state and features.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def account_list(ctx: click.Context, as_json: bool) -> None:
-    """The configured accounts: whether they are open, and what their providers can do.
+    """List the configured accounts: their state, limits, and what their providers can do.
 
     \b
     Example:
@@ -49,15 +49,15 @@ def account_list(ctx: click.Context, as_json: bool) -> None:
         if row["reason"]:
             stopped = f"paused ({row['paused_by']})" if row["paused_by"] else row["state"]
             click.echo(f"{row['account']} is {stopped}: {safe_text(row['reason'])}")
-            click.echo(f"  it waits for {row['waits_for']}")
+            click.echo(f"  waiting for {row['waits_for']}")
 
 
-@click.command("pause", short_help="Release nothing of an account.")
+@click.command("pause", short_help="Stop sending with an account.")
 @click.argument("name")
-@click.option("--reason", default="by a person", help="Shown to whoever asks why.")
+@click.option("--reason", default="by a person", help="Why; shown wherever the account is shown.")
 @click.pass_context
 def account_pause(ctx: click.Context, name: str, reason: str) -> None:
-    """Release nothing of an account, whatever the campaign. What is in flight is settled.
+    """Stop sending with an account, for every campaign. Requests in flight are settled.
 
     \b
     Example:
@@ -71,14 +71,14 @@ def account_pause(ctx: click.Context, name: str, reason: str) -> None:
     with Store(settings.store.url).write() as conn:
         accounts.create_missing_accounts(conn, [name])
         done = accounts.pause_account(conn, name, by="operator", reason=reason, now=store_now(conn))
-    click.echo(f"account {name} is paused" if done else f"account {name} was paused already")
+    click.echo(f"account {name} is paused" if done else f"account {name} was already paused")
 
 
 @click.command("resume", short_help="Open a paused account.")
 @click.argument("name")
 @click.pass_context
 def account_resume(ctx: click.Context, name: str) -> None:
-    """Open a paused account; what waited for it goes on.
+    """Open a paused account; its campaigns continue.
 
     \b
     Example:
@@ -125,7 +125,7 @@ def _account_rows(settings: "Settings") -> list[dict[str, Any]]:
 
 
 def _state_columns(stored: "AnyRow | None") -> dict[str, Any]:
-    """`open`, `paused`, or `failing` where only one request at a time tries its provider."""
+    """`open`, `paused`, or `failing`: the breaker is open or tries one request at a time."""
     if stored is None:
         return {"state": "open", "paused_by": None, "reason": None}
     state = "open" if stored.breaker is None else "failing"
@@ -137,7 +137,7 @@ def _state_columns(stored: "AnyRow | None") -> dict[str, Any]:
 
 
 def describe_features(able: "Capabilities") -> list[str]:
-    """What a provider can do, in words."""
+    """The features of a provider, in words."""
     named = {
         "own text per recipient": able.personal_texts,
         f"delivery status {able.delivery_status.value}": able.delivery_status.value != "none",

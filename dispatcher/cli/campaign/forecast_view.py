@@ -1,4 +1,4 @@
-"""The plan of a stored campaign: its terms, and when all of it will have been submitted."""
+"""What is planned for a stored campaign: its terms, and when all of it will be submitted."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def campaign_terms(ctx: click.Context, campaign: "AnyRow") -> "Iterable[Term]":
-    """When, how fast and in what order it may be sent; nothing where its account is not known."""
+    """When, how fast and in what order it may be sent; empty if its account is not configured."""
     from dispatcher.campaigns.wording import terms_in_words
 
     settings = settings_from(ctx).accounts.get(campaign.account)
@@ -27,13 +27,13 @@ def campaign_terms(ctx: click.Context, campaign: "AnyRow") -> "Iterable[Term]":
 
 
 def print_terms(terms: "Iterable[Term]") -> None:
-    """A line for each."""
+    """Print a line for each term."""
     for label, words in terms:
         click.echo(f"{label:<10} {words}")
 
 
 def find_forecast(ctx: click.Context, store: "Store", shown: "CampaignView") -> "Forecast | None":
-    """When everybody will be submitted; None where nothing is left, or a person stopped it."""
+    """When all will be submitted; None if nothing is left, or the campaign is stopped or over."""
     from dispatcher.forecast import service
 
     settings = settings_from(ctx).accounts.get(shown.campaign.account)
@@ -44,7 +44,7 @@ def find_forecast(ctx: click.Context, store: "Store", shown: "CampaignView") -> 
 
 
 def forecast_in_words(ctx: click.Context, store: "Store", shown: "CampaignView") -> str | None:
-    """The same as a sentence; times in the account's zone."""
+    """The forecast as a sentence, with times in the account's zone; None if there is none."""
     from zoneinfo import ZoneInfo
 
     from dispatcher.forecast import service
@@ -57,6 +57,6 @@ def forecast_in_words(ctx: click.Context, store: "Store", shown: "CampaignView")
 
 
 def print_forecast(ctx: click.Context, store: "Store", shown: "CampaignView") -> None:
-    """A line, where there is one."""
+    """Print the forecast, if there is one."""
     if (words := forecast_in_words(ctx, store, shown)) is not None:
         click.echo(f"forecast   {words}")

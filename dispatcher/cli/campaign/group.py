@@ -1,4 +1,4 @@
-"""`dispatcher campaign`: the table of its commands."""
+"""The table of the commands of `dispatcher campaign`."""
 
 from typing import Final
 
@@ -15,29 +15,29 @@ COMMANDS: Final = {
     "submit": LazyCommand(
         f"{_SUBMIT}:campaign_submit", "Send a text to everybody in a recipient file."
     ),
-    "list": LazyCommand(f"{_VIEW}:campaign_list", "The newest campaigns."),
-    "show": LazyCommand(f"{_VIEW}:campaign_show", "One campaign, with every count."),
+    "list": LazyCommand(f"{_VIEW}:campaign_list", "List the newest campaigns."),
+    "show": LazyCommand(f"{_VIEW}:campaign_show", "Show one campaign, with every count."),
     "watch": LazyCommand(f"{_VIEW}:campaign_watch", "Follow a campaign until it ends."),
-    "export": LazyCommand(f"{_VIEW}:campaign_export", "What became of every row, as CSV."),
-    "pause": LazyCommand(f"{_CONTROL}:campaign_pause", "Stop sending; resume goes on."),
-    "resume": LazyCommand(f"{_CONTROL}:campaign_resume", "Go on with a paused campaign."),
+    "export": LazyCommand(f"{_VIEW}:campaign_export", "Write the result of every row, as CSV."),
+    "pause": LazyCommand(f"{_CONTROL}:campaign_pause", "Stop sending; resume continues."),
+    "resume": LazyCommand(f"{_CONTROL}:campaign_resume", "Continue a paused campaign."),
     "cancel": LazyCommand(f"{_CONTROL}:campaign_cancel", "End a campaign for good."),
     "set": LazyCommand(
-        "dispatcher.cli.campaign.set:campaign_set", "Change rate, window or priority."
+        "dispatcher.cli.campaign.set:campaign_set", "Change rate, windows or priority."
     ),
     "retry": LazyCommand(f"{_RESOLVE}:campaign_retry", "Try failed recipients again."),
     "resolve": LazyCommand(
         f"{_RESOLVE}:campaign_resolve", "Decide what to do with recipients in doubt."
     ),
-    "report": LazyCommand(None, "A report of a campaign."),
-    "failures": LazyCommand(None, "What went wrong, by reason."),
-    "find": LazyCommand(None, "What a number got."),
+    "report": LazyCommand(None, "Write a report of a campaign."),
+    "failures": LazyCommand(None, "Count what went wrong, by reason."),
+    "find": LazyCommand(None, "List the messages to a number."),
 }
 
 
 @click.group("campaign", cls=LazyGroup, table=COMMANDS)
 def campaign_group() -> None:
-    """Submit, watch and steer campaigns. A campaign is named by its id or its name.
+    """Submit, watch and control campaigns. CAMPAIGN is the id or the name of one.
 
     \b
     Example:

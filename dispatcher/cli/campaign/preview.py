@@ -1,6 +1,6 @@
-"""What a submission shows before it asks: rows without a message, texts, and what it will send.
+"""The preview of a submission: rows without a message, texts, parts, and when all will be sent.
 
-What decides stands last, where a small terminal still shows it beside the question.
+The most important lines come last, so that a small terminal shows them beside the question.
 """
 
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SHOWN_REASONS = 8
 _SHOWN_ZONES = 6
-#: Seconds that a request is paid for, from which on its size is told.
+#: A request that takes up the rate for longer than this is worth a note.
 _LONG_S = 60
 _ENCODINGS = {
     "utf-8": "UTF-8",
@@ -35,7 +35,7 @@ _ENCODINGS = {
 
 
 def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "Preview") -> None:
-    """The whole preview, on standard output."""
+    """Print the whole preview."""
     file, name = submission.file, safe_text(submission.request.source_name)
     click.echo(
         f"{name}: {pluralize(preview.rows, 'row')}, phone column "
@@ -58,7 +58,7 @@ def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "P
 def preview_json(
     store: "Store", submission: "ValidatedSubmission", preview: "Preview"
 ) -> dict[str, Any]:
-    """What a dry run found; there is no campaign, so no id."""
+    """The JSON of a dry run. There is no campaign, so `id` is null."""
     from dispatcher.forecast.service import forecast_to_json
 
     found, error = _forecast_or_alone(store, submission, preview)
@@ -78,7 +78,10 @@ def preview_json(
 def _forecast_or_alone(
     store: "Store", submission: "ValidatedSubmission", preview: "Preview"
 ) -> "tuple[Forecast, StoreError | None]":
-    """As if it were alone where the store cannot be read, and why: a dry run needs no store."""
+    """The forecast; if the store cannot be read, as if nothing else were sent, and the error.
+
+    A dry run needs no store.
+    """
     from dispatcher.forecast import service
 
     try:
@@ -94,7 +97,7 @@ def _print_forecast(store: "Store", submission: "ValidatedSubmission", preview: 
 
     found, error = _forecast_or_alone(store, submission, preview)
     zone = ZoneInfo(submission.provider.settings.timezone)
-    alone = "" if error is None else f" (if nothing else is to be sent: {error.message})"
+    alone = "" if error is None else f" (if nothing else is sent: {error.message})"
     print_line(f"forecast: {service.describe_forecast(found, zone)}{alone}", "    ")
 
 
@@ -126,7 +129,7 @@ def _print_parts(submission: "ValidatedSubmission", preview: "Preview") -> None:
 
 
 def print_requested_terms(submission: "ValidatedSubmission") -> None:
-    """When and how fast it will be sent, and what was asked for besides."""
+    """Print when and how fast it will be sent, and the other limits asked for."""
     from dispatcher.campaigns.wording import terms_in_words
 
     request, settings = submission.request, submission.provider.settings
@@ -144,8 +147,8 @@ def _print_zones(submission: "ValidatedSubmission", preview: "Preview") -> None:
     words = {
         ZoneSource.COLUMN: f"by column {safe_text(submission.zone_column)!r}",
         ZoneSource.NUMBER: "by their number",
-        ZoneSource.SEVERAL: "by several zones that their number may be in",
-        ZoneSource.CAMPAIGN: "unknown, so the campaign's",
+        ZoneSource.SEVERAL: "in one of several zones, by their number",
+        ZoneSource.CAMPAIGN: "unknown: the campaign's zone is used",
     }
     sources = ", ".join(
         f"{preview.zone_sources[source]} {words[source]}"
@@ -180,29 +183,28 @@ def _list_warnings(submission: "ValidatedSubmission", preview: "Preview") -> lis
     if odd and measure_text(normalize(text)).encoding is Encoding.GSM7:
         found.append(
             f"the text needs UCS-2 only because of {' '.join(safe_text(c) for c in odd)}: "
-            "--normalize replaces what has a plain equivalent"
+            "--normalize replaces characters that have a plain equivalent"
         )
     past = past_dates(submission.request.constraints, datetime.now(UTC))
     if past:
-        found.append(f"in the past already: {', '.join(past)}")
+        found.append(f"already in the past: {', '.join(past)}")
     if (burst := _burst_warning(submission, preview)) is not None:
         found.append(burst)
     registered = submission.route.template_text
     if registered and preview.texts and differs_from(registered, preview.texts[0].text):
         found.append(
-            f"the text differs from the template {submission.route.template!r}, "
-            f"which says: {registered}"
+            f"the text differs from the template {submission.route.template!r}: {registered}"
         )
     home = submission.provider.capabilities.home_calling_codes
     foreign = sum(n for code, n in preview.calling_codes.items() if code not in home)
     if home and foreign:
         numbers = pluralize(foreign, "number is", "numbers are")
-        found.append(f"{numbers} foreign: the provider's prices are for local numbers")
+        found.append(f"{numbers} foreign: the provider's prices are for local numbers only")
     return found
 
 
 def _burst_warning(submission: "ValidatedSubmission", preview: "Preview") -> str | None:
-    """That the rate is slow for the size of requests, each of which leaves at once."""
+    """The note that requests are large for the rate: each is sent at once, then all wait."""
     from dispatcher.campaigns.wording import rate_in_words
 
     own, allowed = submission.request.timing.rate, submission.provider.settings.messages_per_second
@@ -211,8 +213,9 @@ def _burst_warning(submission: "ValidatedSubmission", preview: "Preview") -> str
     if slowest is None or submission.takes_requests or size / slowest < _LONG_S:
         return None
     return (
-        f"a request carries {size} recipients at once, as many as {rate_in_words(slowest)} allows "
-        f"in {round(size / slowest / 60)} min: the account's `max_recipients` makes it finer"
+        f"each request sends {pluralize(size, 'message')} at once: "
+        f"{round(size / slowest / 60)} minutes' worth at {rate_in_words(slowest)}. Lower the "
+        "account's `max_recipients` to spread them out"
     )
 
 
@@ -245,7 +248,7 @@ def _print_texts(preview: "Preview") -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises UsageProblem, before a long file is read, where `path` cannot be written."""
+    """Raise UsageProblem if `path` cannot be written, before a long file is read."""
     target = path if path.exists() else path.absolute().parent
     if not target.exists() or not os.access(target, os.W_OK):
         raise UsageProblem(f"{path} cannot be written", "check the folder and its rights")
@@ -255,7 +258,7 @@ def check_writable(path: Path) -> None:
 def open_rejects(
     submission: "ValidatedSubmission", path: Path | None
 ) -> "Iterator[Callable[[RejectedRow], None]]":
-    """What writes each row that gets no message to `path`; nothing without one."""
+    """A function that writes a row without a message to `path`; without one it does nothing."""
     from dispatcher.campaigns.export import RejectsFile
 
     if path is None:
@@ -269,7 +272,7 @@ def open_rejects(
 
 
 def export_rejects(store: "Store", campaign_id: int, path: Path) -> None:
-    """Write the rows that get no message. Raises UsageProblem where the file cannot be written."""
+    """Write the rows without a message to a file. Raises UsageProblem if it cannot be written."""
     from dispatcher.campaigns.export import write_export
     from dispatcher.store import campaigns
 
@@ -287,7 +290,10 @@ def _open_for_writing(path: Path) -> Iterator[TextIO]:
         with path.open("w", encoding="utf-8", newline="") as out:
             yield out
     except OSError as error:
-        raise UsageProblem(f"{path} cannot be written: {error.strerror}") from None
+        raise UsageProblem(
+            f"{path} cannot be written: {error.strerror}",
+            "check the folder, its rights and the disk",
+        ) from None
 
 
 def _say_written(count: int, path: Path) -> None:

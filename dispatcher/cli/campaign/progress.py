@@ -1,4 +1,4 @@
-"""Progress of a campaign: redrawn on a terminal, a line now and then elsewhere."""
+"""Progress of a campaign: redrawn on a terminal; elsewhere a line from time to time."""
 
 import sys
 import time
@@ -11,6 +11,7 @@ import click
 
 from dispatcher.cli.banners import scheduler_warning
 from dispatcher.cli.doubt import doubt_in_short
+from dispatcher.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -21,19 +22,19 @@ if TYPE_CHECKING:
 _EVERY_S = 0.5
 _FORECAST_EVERY_S = 5.0
 _LINE_EVERY_S = 2.0
-#: The rate shown is that of the last so many seconds.
+#: The rate shown is the average over this many seconds.
 _RATE_OVER_S = 10.0
 _BAR_CELLS = 40
 
 
 class SubmissionPace:
-    """How fast messages are submitted, and how long the rest will take at that pace."""
+    """How fast messages are submitted, and how long the rest takes at this rate."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def add_observation(self, submitted: int) -> None:
-        """Add an observation."""
+        """Add the number of messages that are submitted by now."""
         now = time.monotonic()
         self._seen.append((now, submitted))
         while len(self._seen) > 2 and now - self._seen[0][0] > _RATE_OVER_S:
@@ -46,7 +47,7 @@ class SubmissionPace:
         return (last - first) / (ended - began) if ended > began else 0.0
 
     def remaining_s(self, remaining: int) -> float | None:
-        """Seconds for the rest; None while nothing moves."""
+        """Seconds for the rest; None while nothing is submitted."""
         return remaining / self.per_second if self.per_second > 0 else None
 
 
@@ -58,9 +59,10 @@ def follow_campaign(
     silent: bool = False,
     forecast: Callable[["CampaignView"], str | None] = lambda _view: None,
 ) -> "CampaignView":
-    """Show a campaign's progress until `until` holds; the last view. Ctrl-C is the caller's.
+    """Show a campaign's progress until `until` is true; returns the last view.
 
-    `forecast` is asked now and then, and shown beside the progress.
+    `forecast` is called every 5 s, and its sentence shown with the progress. Raises
+    KeyboardInterrupt on Ctrl-C.
     """
     from dispatcher.campaigns.view import load_view
 
@@ -83,7 +85,7 @@ def follow_campaign(
 
 
 def progress_line(shown: "CampaignView", pace: SubmissionPace) -> str:
-    """One line: done of all, per state, rate, time left, and what holds it up."""
+    """One line: how many of all, counts per state, the rate and the time left."""
     counts = shown.counts
     total = counts["total"]
     handled = total - counts["pending"]
@@ -105,7 +107,7 @@ def progress_line(shown: "CampaignView", pace: SubmissionPace) -> str:
 
 
 def stop_reason(shown: "CampaignView") -> str | None:
-    """Why a campaign does not move, in the words of whoever stopped it."""
+    """The sentence that says why nothing of a campaign is sent; None if it is not stopped."""
     if shown.is_over:
         return None
     if shown.campaign.state == "paused":
@@ -114,25 +116,25 @@ def stop_reason(shown: "CampaignView") -> str | None:
     if shown.account_paused_by is not None:
         return (
             f"account {shown.campaign.account} paused ({shown.account_paused_by}): "
-            f"{shown.account_pause_reason}; it waits for {shown.account_waits_for}"
+            f"{shown.account_pause_reason}; waiting for {shown.account_waits_for}"
         )
     if shown.account_trouble is not None:
         return (
-            f"account {shown.campaign.account} waits for {shown.account_waits_for} "
+            f"account {shown.campaign.account} is waiting for {shown.account_waits_for} "
             f"({shown.account_trouble})"
         )
     return None
 
 
 class ProgressDisplay:
-    """Where progress goes: a line that is redrawn, or lines one after the other."""
+    """Prints progress: a line that is redrawn, or one line after the other."""
 
     def __init__(self) -> None:
         self._live = None
         self._shown = False
         self._last = ""
         self._last_at = 0.0
-        if sys.stdout.isatty():
+        if is_terminal(sys.stdout):
             from rich.live import Live
 
             self._live = Live(refresh_per_second=4, transient=False)
@@ -148,7 +150,7 @@ class ProgressDisplay:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether nothing was shown yet."""
+        """Whether nothing has been shown yet."""
         return not self._shown
 
     def show_progress(
@@ -158,7 +160,10 @@ class ProgressDisplay:
         foreseen: str | None = None,
         missing: str | None = None,
     ) -> None:
-        """Put the present state there; `missing` is what everybody's campaigns wait for."""
+        """Show the state of a campaign.
+
+        `foreseen` is its forecast, `missing` a warning about what all campaigns wait for.
+        """
         self._shown = True
         text, stopped = progress_line(shown, pace), stop_reason(shown) or missing
         if self._live is not None:
@@ -207,4 +212,4 @@ def _next_poll_text(shown: "CampaignView") -> str:
     if shown.next_poll_at is None:
         return ""
     wait_s = (shown.next_poll_at - datetime.now(UTC)).total_seconds()
-    return f", next look in {_format_duration(wait_s)}" if wait_s > 1 else ""
+    return f", next request in {_format_duration(wait_s)}" if wait_s > 1 else ""

@@ -29,13 +29,17 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(1, 10_000), help="How many."
+    "--limit",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1, 10_000),
+    help="How many to show.",
 )
 @click.option("--state", "states", multiple=True, help="Only campaigns in this state; repeatable.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool) -> None:
-    """The newest campaigns.
+    """List the newest campaigns.
 
     \b
     Example:
@@ -46,7 +50,8 @@ def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_js
 
     if unknown := set(states) - set(CampaignState):
         raise UsageProblem(
-            f"there is no state {min(unknown)!r}", f"one of {', '.join(CampaignState)}"
+            f"--state {min(unknown)!r} is not a campaign's state",
+            f"give one of {', '.join(CampaignState)}",
         )
     store = _open_store(ctx)
     warn_if_held(store)
@@ -55,7 +60,7 @@ def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_js
         print_json([summary_json(campaign, counts) for campaign, counts in rows])
         return
     if not rows:
-        click.echo("there are no campaigns yet: `dispatcher campaign submit` makes one")
+        click.echo("there are no campaigns yet: create one with `dispatcher campaign submit`")
         return
     columns = ("id", "name", "state", "account", "total", "pending", "submitted", "delivered",
                "not delivered", "in doubt", "created")  # fmt: skip
@@ -73,8 +78,11 @@ def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_js
     )  # fmt: skip
     if doubtful := [str(c.id) for c, n in rows if n["in_doubt"]]:
         shown = ", ".join(f"`dispatcher campaign show {reference}`" for reference in doubtful[:3])
-        click.secho(f"\nrecipients are IN DOUBT in {len(doubtful)} of them: {shown}", fg="red",
-                    bold=True)  # fmt: skip
+        click.secho(
+            f"\nrecipients are IN DOUBT in {len(doubtful)} of these campaigns: {shown}",
+            fg="red",
+            bold=True,
+        )
 
 
 @click.command("show")
@@ -82,7 +90,7 @@ def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_js
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
-    """One campaign, with every count.
+    """Show one campaign, with every count.
 
     \b
     Example:
@@ -147,7 +155,7 @@ def campaign_watch(ctx: click.Context, reference: str) -> None:
 @click.option("--rejects", is_flag=True, help="Only the rows that got no message.")
 @click.pass_context
 def campaign_export(ctx: click.Context, reference: str, output: Path | None, rejects: bool) -> None:
-    """What became of every row of the file, as CSV, in the file's order.
+    """Write the result of every row as CSV, in the order of the file.
 
     \b
     Example:
@@ -167,65 +175,84 @@ def campaign_export(ctx: click.Context, reference: str, output: Path | None, rej
         with output.open("w", encoding="utf-8", newline="") as out:
             count = write_export(store, campaign, out, rejects_only=rejects)
     except OSError as error:
-        raise UsageProblem(f"{output} cannot be written: {error.strerror}") from None
+        raise UsageProblem(
+            f"{output} cannot be written: {error.strerror}",
+            "check the folder, its rights and the disk",
+        ) from None
     click.echo(f"{pluralize(count, 'row')} written to {output}")
 
 
 def print_campaign(ctx: click.Context, shown: "CampaignView") -> None:
-    """A campaign as a person reads it."""
-    from dispatcher.cli.campaign.progress import stop_reason
-    from dispatcher.policy.routes import account_routes, route_at
-    from dispatcher.store.column_types import format_price
+    """Print a campaign as a person reads it."""
+    from dispatcher.policy.routes import account_routes
 
-    c, counts = shown.campaign, shown.counts
-    reason = stop_reason(shown)
-    click.echo(f"campaign {c.id}  {safe_text(c.name)}")
-    click.echo(f"state      {c.state}" + (f"  ({safe_text(reason)})" if reason else ""))
-    legs = account_routes(c)
-    sender = safe_text(route_at(c, c.account).sender)
-    click.echo(f"account    {c.account}, sender {sender}, {c.kind}")
-    if len(legs) > 1:
-        others = (f"{leg.account} (sender {safe_text(leg.route.sender)})" for leg in legs)
-        click.echo(f"accounts   {', '.join(others)}")
-    print_terms(campaign_terms(ctx, c))
+    routes = account_routes(shown.campaign)
+    _print_head(shown, routes)
+    print_terms(campaign_terms(ctx, shown.campaign))
     for move in shown.moves:
         click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
+    _print_file_and_times(shown)
+    _print_counts(shown)
+    if (doubt := doubt_in_words(shown, has_list=_has_list(ctx, routes))) is not None:
+        click.secho(f"\n{doubt}", fg="red", bold=True)
+
+
+def _print_head(shown: "CampaignView", routes: "Sequence[AccountRoute]") -> None:
+    from dispatcher.cli.campaign.progress import stop_reason
+    from dispatcher.policy.routes import route_at
+
+    campaign, reason = shown.campaign, stop_reason(shown)
+    click.echo(f"campaign {campaign.id}  {safe_text(campaign.name)}")
+    click.echo(f"state      {campaign.state}" + (f"  ({safe_text(reason)})" if reason else ""))
+    sender = safe_text(route_at(campaign, campaign.account).sender)
+    click.echo(f"account    {campaign.account}, sender {sender}, {campaign.kind}")
+    if len(routes) > 1:
+        others = (f"{one.account} (sender {safe_text(one.route.sender)})" for one in routes)
+        click.echo(f"accounts   {', '.join(others)}")
+
+
+def _print_file_and_times(shown: "CampaignView") -> None:
+    campaign, counts = shown.campaign, shown.counts
     click.echo(
-        f"file       {safe_text(c.source_name)}: {pluralize(c.rows, 'row')}, "
+        f"file       {safe_text(campaign.source_name)}: {pluralize(campaign.rows, 'row')}, "
         f"{counts['total']} to send, {counts['invalid']} invalid, {counts['duplicate']} duplicate"
         + (f", {counts['suppressed']} suppressed" if counts["suppressed"] else "")
     )
     for label, at in (
-        ("created", c.created_at),
-        ("started", c.started_at),
-        ("ended", c.finished_at),
+        ("created", campaign.created_at),
+        ("started", campaign.started_at),
+        ("ended", campaign.finished_at),
     ):
         if at is not None:
             click.echo(f"{label:<10} {at:%Y-%m-%d %H:%M:%S} UTC")
-    shown_states = [
+
+
+def _print_counts(shown: "CampaignView") -> None:
+    from dispatcher.store.column_types import format_price
+
+    counts = shown.counts
+    states = [
         (name.replace("_", " "), count)
         for name, count in counts.items()
         if count and name not in {"total", "invalid", "duplicate", "suppressed", "no_receipt"}
     ]
     if shown.cost is not None:
-        click.echo(f"cost       {format_price(shown.cost)}, as the provider states it")
+        click.echo(f"cost       {format_price(shown.cost)}, according to the provider")
     click.echo("\nmessages")
-    for name, count in shown_states or [("none", 0)]:
+    for name, count in states or [("none", 0)]:
         click.echo(f"  {count:>9}  {name}")
     if counts["no_receipt"]:
-        click.echo(f"  {counts['no_receipt']:>9}  of those submitted: no receipt came")
-    states = ", ".join(f"{n} {name}" for name, n in shown.batches.items() if n)
-    click.echo(f"batches    {states or 'none'}")
-    if (doubt := doubt_in_words(shown, has_list=_has_list(ctx, legs))) is not None:
-        click.secho(f"\n{doubt}", fg="red", bold=True)
+        click.echo(f"  {counts['no_receipt']:>9}  of the submitted ones got no receipt")
+    batches = ", ".join(f"{count} {name}" for name, count in shown.batches.items() if count)
+    click.echo(f"batches    {batches or 'none'}")
 
 
-def _has_list(ctx: click.Context, legs: "Sequence[AccountRoute]") -> bool:
-    """Whether a provider of the campaign's lists what it has accepted."""
+def _has_list(ctx: click.Context, routes: "Sequence[AccountRoute]") -> bool:
+    """Whether one of the campaign's providers lists the messages that it accepted."""
     from dispatcher.providers import provider_class
 
     accounts = settings_from(ctx).accounts
-    known = [accounts[leg.account].provider for leg in legs if leg.account in accounts]
+    known = [accounts[one.account].provider for one in routes if one.account in accounts]
     return any(provider_class(name).capabilities.lists_accepted for name in known)
 
 

@@ -93,7 +93,7 @@ def test_a_wrong_key_fails_in_the_providers_words(run):
 def test_a_sender_or_template_that_cannot_be_used_fails(run, keys, words):
     ended = run("check", **keys)
     assert ended.exit_code == 1
-    assert "no campaign can be sent" in ended.stderr
+    assert "no campaign can use" in ended.stderr
     assert words in ended.stderr
 
 
@@ -125,7 +125,7 @@ def test_the_name_may_be_left_out_only_where_there_is_one_account(run):
     second = '[accounts.second]\nprovider = "thesmspoint"\napi_key = "x"\n'
     ended = run("balance", text=second)
     assert ended.exit_code == 2
-    assert "name an account" in ended.stderr
+    assert "there are several accounts" in ended.stderr
     assert "main, second" in ended.stderr
 
 
@@ -148,7 +148,7 @@ def test_a_provider_that_cannot_be_reached_is_told(run):
     [
         ("standingtech", {"api_token": "good"}, "accepted"),
         ("voip_communications", {"api_key": "good", "api_password": "p"}, "accepted"),
-        ("aoc_portal", {"api_key": "good"}, "not checked: this provider has no call"),
+        ("aoc_portal", {"api_key": "good"}, "not checked: this provider offers no way"),
     ],
 )
 def test_a_key_is_checked_by_the_list_where_nothing_else_tells(

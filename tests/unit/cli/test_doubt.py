@@ -38,10 +38,18 @@ def test_one_is_not_many(count, words):
 @pytest.mark.parametrize(
     ("shown", "has_list", "words"),
     [
-        (view(1), True, f"meanwhile: {LIST}."),
-        (view(1, rule="drop"), True, f"{LIST}; for those whom it does not settle the rule is"),
-        (view(1, rule="drop"), False, "has no list of accepted messages, and the campaign's rule"),
-        (view(1, next_at=None), True, "by itself: look at the provider's panel, then `dispatcher"),
+        (view(1), True, f"until then: {LIST}."),
+        (
+            view(1, rule="drop"),
+            True,
+            f"{LIST}; the campaign's rule (--on-doubt drop) is applied to those not",
+        ),
+        (view(1, rule="drop"), False, "has no list of accepted messages, so the campaign's rule"),
+        (
+            view(1, next_at=None),
+            True,
+            "automatically: look at the provider's panel, then run `dispatcher",
+        ),
     ],
 )
 def test_doubt_is_told_with_what_is_done_about_it(shown, has_list, words):
