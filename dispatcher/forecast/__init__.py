@@ -1,1 +1,1 @@
-"""When a campaign will have been submitted, by the rules that the scheduler follows."""
+"""Forecasts when a campaign will be submitted, by the rules of the scheduler."""

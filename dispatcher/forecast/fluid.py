@@ -1,7 +1,8 @@
-"""Who is served how fast at an instant: the scheduler's rules as a fluid. It knows no passing time.
+"""How an account's capacity is shared at one instant (generalized processor sharing).
 
-The highest priority first, equal shares by messages among equals; what a campaign cannot take, by
-its own rate, the others have. Times are seconds since a common start.
+The highest priority goes first; campaigns of equal priority send equally many messages. What a
+campaign cannot use because of its own rate goes to the others. Times are seconds since the start of
+the simulation.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,48 +14,50 @@ from typing import Final
 from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload, PendingGroup
 from dispatcher.windows.schedule import HORIZON, Schedule
 
-#: Messages: what floating point may leave of work that is done.
+#: Fewer messages than this are a rounding error of floating point.
 NOTHING: Final = 1e-6
 
 
 class WindowCursor:
-    """A schedule as time passes: its present stretch, or the next one; inf where none follows."""
+    """The present or next open span of a schedule; `opens` and `closes` are inf if none follows."""
 
     def __init__(self, schedule: Schedule, now: datetime) -> None:
         self.schedule = schedule
         self._now = now
-        self._stretches = schedule.open_spans(now, now + HORIZON)
+        self._spans = schedule.open_spans(now, now + HORIZON)
         self.opens, self.closes = self._next_span()
 
     def move_to(self, at: float) -> None:
-        """Leave behind what has closed by `at`."""
+        """Skip the spans that have closed by `at`."""
         while self.closes <= at:
             self.opens, self.closes = self._next_span()
 
     def _next_span(self) -> tuple[float, float]:
-        start, end = next(self._stretches, (None, None))
+        start, end = next(self._spans, (None, None))
         if start is None or end is None:
             return inf, inf
         return (start - self._now).total_seconds(), (end - self._now).total_seconds()
 
 
 class SimulatedGroup:
-    """Messages of a campaign behind one door."""
+    """Pending messages of a campaign that share a schedule, while the simulation runs."""
 
-    def __init__(self, pending: PendingGroup, door: WindowCursor, pace: AccountCapacity) -> None:
+    def __init__(
+        self, pending: PendingGroup, window: WindowCursor, capacity: AccountCapacity
+    ) -> None:
         self.left = float(pending.messages)
-        self.window = door
+        self.window = window
         total = pending.messages
-        self.seconds_each = pace.seconds_for(1, pending.parts / total, pending.requests / total)
+        self.seconds_each = capacity.seconds_for(1, pending.parts / total, pending.requests / total)
 
 
 class SimulatedCampaign:
-    """A campaign's pending messages, and which of them may be sent at the instant looked at."""
+    """A campaign's pending messages, and those that may be sent at the selected instant."""
 
     def __init__(
-        self, work: CampaignWorkload, lanes: Iterable[SimulatedGroup], now: datetime
+        self, work: CampaignWorkload, groups: Iterable[SimulatedGroup], now: datetime
     ) -> None:
-        self.groups = list(lanes)
+        self.groups = list(groups)
         self.priority = work.priority
         self.rate = work.messages_per_second or inf
         self.starts = (work.start_at - now).total_seconds() if work.start_at else 0.0
@@ -65,42 +68,42 @@ class SimulatedCampaign:
 
     @property
     def left(self) -> float:
-        """Messages pending."""
-        return sum(lane.left for lane in self.groups)
+        """The number of pending messages."""
+        return sum(group.left for group in self.groups)
 
     def select_open(self, at: float) -> bool:
-        """See which lanes may be sent at `at`; whether there is any."""
+        """Select the groups that may be sent at `at`; returns whether there are any."""
         self.open_groups = []
         if self.starts <= at < self.expires:
             self.open_groups = [
-                lane for lane in self.groups if lane.left and lane.window.opens <= at
+                group for group in self.groups if group.left and group.window.opens <= at
             ]
-        self.open_left = sum(lane.left for lane in self.open_groups)
+        self.open_left = sum(group.left for group in self.open_groups)
         if self.open_groups:
-            cost = sum(lane.left * lane.seconds_each for lane in self.open_groups)
+            cost = sum(group.left * group.seconds_each for group in self.open_groups)
             self.seconds_each = cost / self.open_left
         return bool(self.open_groups)
 
     def take_messages(self, messages: float) -> None:
-        """Take messages of all open lanes evenly, as their batches stand mixed in its order."""
+        """Send so many messages, evenly from all open groups: their batches are mixed."""
         kept = max(0.0, 1 - messages / self.open_left)
-        for lane in self.open_groups:
-            lane.left = lane.left * kept if self.open_left * kept > NOTHING else 0.0
+        for group in self.open_groups:
+            group.left = group.left * kept if self.open_left * kept > NOTHING else 0.0
 
     def next_changes(self, at: float) -> Iterator[float]:
-        """When what may be sent changes by itself."""
+        """When the next groups open or close, or the campaign starts or expires."""
         if self.starts > at:
             yield self.starts
             return
         yield self.expires
-        for lane in self.groups:
-            if lane.left:
-                yield lane.window.opens if lane.window.opens > at else lane.window.closes
+        for group in self.groups:
+            if group.left:
+                yield group.window.opens if group.window.opens > at else group.window.closes
 
 
 def service_rates(able: Iterable[SimulatedCampaign]) -> Iterator[tuple[SimulatedCampaign, float]]:
-    """Messages per second of the campaigns that can be served now, highest priority first."""
-    free = 1.0  # of every second of the account
+    """Each campaign's messages per second; `able` are those that can send now, by priority."""
+    free = 1.0  # the free part of the account's capacity
     for _priority, equals in groupby(able, key=lambda campaign: campaign.priority):
         for campaign, rate in _share_equally(list(equals), free):
             yield campaign, rate
@@ -112,7 +115,7 @@ def service_rates(able: Iterable[SimulatedCampaign]) -> Iterator[tuple[Simulated
 def _share_equally(
     equals: list[SimulatedCampaign], free: float
 ) -> Iterator[tuple[SimulatedCampaign, float]]:
-    """Equal messages per second for all, but for those whose own rate is less."""
+    """Give all campaigns equal messages per second, but none more than its own rate."""
     while equals:
         share = free / sum(campaign.seconds_each for campaign in equals)
         slow = [campaign for campaign in equals if campaign.rate <= share]

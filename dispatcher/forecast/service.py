@@ -1,4 +1,4 @@
-"""The outlook: what the forecast needs, taken from the store, a preview and the configuration."""
+"""Makes forecasts of stored and of new campaigns, from the store and the configuration."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -17,36 +17,38 @@ from dispatcher.store.engine import Store, store_now
 from dispatcher.store.table_values import AnyRow
 from dispatcher.submission.request import ValidatedSubmission
 
-#: Messages per second where no rate is configured: nobody knows what the provider manages.
+#: Messages per second of an account without a configured rate.
 ASSUMED_RATE = 500.0
 
 
 def forecast_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> Forecast:
-    """When a stored campaign will have submitted everybody."""
+    """Forecast a stored campaign."""
     with store.read() as conn:
         now = store_now(conn)
-        works = open_workloads(conn, settings, campaign.account)
-        pace = account_capacity(conn, settings, campaign.account, now)
-    own = works.pop(campaign.id, CampaignWorkload(pending=()))
-    return simulate_campaign(own, list(works.values()), pace, now)
+        by_campaign = open_workloads(conn, settings, campaign.account)
+        capacity = account_capacity(conn, settings, campaign.account, now)
+    own = by_campaign.pop(campaign.id, CampaignWorkload(pending=()))
+    return simulate_campaign(own, list(by_campaign.values()), capacity, now)
 
 
 def forecast_submission(
     store: Store, submission: ValidatedSubmission, preview: Preview
 ) -> Forecast:
-    """When a campaign that is not submitted yet would have, beside those that are."""
+    """Forecast a campaign that is not submitted yet, beside the account's other campaigns."""
     settings, account = submission.provider.settings, submission.request.account
     with store.read() as conn:
         now = store_now(conn)
-        works = open_workloads(conn, settings, account)
-        pace = account_capacity(conn, settings, account, now)
-    return simulate_campaign(_workload_of(submission, preview), list(works.values()), pace, now)
+        by_campaign = open_workloads(conn, settings, account)
+        capacity = account_capacity(conn, settings, account, now)
+    return simulate_campaign(
+        _workload_of(submission, preview), list(by_campaign.values()), capacity, now
+    )
 
 
 def forecast_submission_alone(
     submission: ValidatedSubmission, preview: Preview, now: datetime
 ) -> Forecast:
-    """The same where nothing is known of the account's other campaigns."""
+    """Forecast a campaign that is not submitted yet, without the account's other campaigns."""
     return simulate_campaign(
         _workload_of(submission, preview),
         [],
@@ -72,7 +74,7 @@ def _pending_groups(submission: ValidatedSubmission, preview: Preview) -> tuple[
     if preview.zones:
         zones = dict(preview.zones.items())
     each = preview.parts / preview.valid if preview.valid else 0.0
-    # Some people may have the same text; how many is known once they are planned.
+    # Recipients with equal texts may share a request; how many do is only known after the import.
     in_a_request = 1 if submission.takes_requests else provider.max_recipients
     return tuple(
         PendingGroup(
@@ -88,8 +90,8 @@ def _pending_groups(submission: ValidatedSubmission, preview: Preview) -> tuple[
 def open_workloads(
     conn: Connection, settings: ProviderSettings, account: str
 ) -> dict[int, CampaignWorkload]:
-    """What every open campaign of the account has left, by campaign."""
-    works: dict[int, CampaignWorkload] = {}
+    """The pending messages of every open campaign of the account, by campaign id."""
+    by_campaign: dict[int, CampaignWorkload] = {}
     for row in workloads.load_open_work(conn, account):
         pending = PendingGroup(
             messages=int(row.messages),
@@ -97,24 +99,24 @@ def open_workloads(
             requests=int(row.requests),
             schedule=campaign_schedule(settings, row, row.zone),
         )
-        known = works.get(row.id)
+        known = by_campaign.get(row.id)
         if known is not None:
-            works[row.id] = replace(known, pending=(*known.pending, pending))
+            by_campaign[row.id] = replace(known, pending=(*known.pending, pending))
             continue
-        works[row.id] = CampaignWorkload(
+        by_campaign[row.id] = CampaignWorkload(
             pending=(pending,),
             priority=workloads.effective_priority(row),
             messages_per_second=row.rate,
             start_at=row.start_at,
             expire_at=row.expire_at,
         )
-    return works
+    return by_campaign
 
 
 def account_capacity(
     conn: Connection, settings: ProviderSettings, account: str, now: datetime
 ) -> AccountCapacity:
-    """What the account allows, and what it has used of this day."""
+    """The account's rates and daily limit, and how much of its day is used."""
     row = accounts.find_account(conn, account)
     limit = settings.daily_limit
     return _capacity_from(
@@ -123,7 +125,7 @@ def account_capacity(
 
 
 def _capacity_from(settings: ProviderSettings, left: int | None) -> AccountCapacity:
-    """`left`: of the day's limit; None for all of it."""
+    """`left` is the rest of the daily limit; None if nothing of it is used."""
     limit = settings.daily_limit
     has_rate = (
         settings.messages_per_second or settings.parts_per_second or settings.requests_per_second
@@ -140,14 +142,14 @@ def _capacity_from(settings: ProviderSettings, left: int | None) -> AccountCapac
 
 
 def describe_forecast(found: Forecast, zone: ZoneInfo) -> str:
-    """One sentence for a person; times in the account's zone."""
+    """The forecast as one sentence for a person, with times in `zone`."""
 
     def at(moment: datetime) -> str:
         return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
     begins = ""
     if found.first_at is not None and found.waits is not None:
-        begins = f"begins at {at(found.first_at)} ({found.waits} until then), "
+        begins = f"begins at {at(found.first_at)} (until then {found.waits}), "
     if found.finish_at is None:
         return f"{begins}{found.reason}"
     if found.lapsed:
@@ -159,7 +161,7 @@ def describe_forecast(found: Forecast, zone: ZoneInfo) -> str:
 
 
 def forecast_to_json(found: Forecast) -> dict[str, Any]:
-    """The forecast as JSON has it."""
+    """The forecast as `--json` prints it."""
     first, finish = (
         None if at is None else at.isoformat() for at in (found.first_at, found.finish_at)
     )

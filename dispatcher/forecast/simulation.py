@@ -1,6 +1,6 @@
-"""When a campaign will finish, from sizes, rates, windows and the account's other campaigns.
+"""Simulates when a campaign finishes, from sizes, rates, windows and the account's other campaigns.
 
-It moves from one change to the next (an edge, an end, a midnight), never by message.
+Steps from one event to the next (a window's edge, a campaign's end, a midnight), not by message.
 """
 
 from collections.abc import Sequence
@@ -20,17 +20,18 @@ from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload
 from dispatcher.windows.schedule import HORIZON, Schedule
 from dispatcher.windows.wall_clock import first_instant
 
-#: The shortest step: far above what floating point drops of a time within HORIZON.
+#: The shortest step: far above the rounding error of a time within HORIZON.
 _STEP_S: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """`finish_at`: when the last message has left, or lapses; None where it is not foreseeable.
+    """When a campaign will be submitted.
 
-    `first_at`: when the first leaves; None where none does. `waits`: what it waits for until then;
-    None where it waits for nothing. `lapsed`: messages still pending at the expiry. `reason`: a
-    sentence why not all of them leave; None where all do.
+    `finish_at`: when its last message is submitted or lapses; None if that cannot be foreseen.
+    `first_at`: when its first message is submitted; None if none is. `waits`: why not sooner; None
+    if it starts now. `lapsed`: messages still pending at the expiry. `reason`: a sentence why not
+    all messages are submitted; None if they are.
     """
 
     finish_at: datetime | None
@@ -41,15 +42,19 @@ class Forecast:
 
 
 def simulate_campaign(
-    work: CampaignWorkload, others: Sequence[CampaignWorkload], pace: AccountCapacity, now: datetime
+    work: CampaignWorkload,
+    others: Sequence[CampaignWorkload],
+    capacity: AccountCapacity,
+    now: datetime,
 ) -> Forecast:
-    """When `work` will finish beside the `others` of its account; looks HORIZON ahead.
+    """Forecast `work` beside the other campaigns of its account, up to HORIZON ahead.
 
-    `others` are the running and scheduled campaigns of the account without `work` itself.
+    `others` are the account's running and scheduled campaigns without `work`. Raises ValueError if
+    `now` has no time zone.
     """
     if now.utcoffset() is None:
-        raise ValueError("a forecast needs a time with zone")
-    simulation = _Simulation(work, others, pace, now.astimezone(UTC))
+        raise ValueError("a forecast needs a time with a time zone")
+    simulation = _Simulation(work, others, capacity, now.astimezone(UTC))
     simulation.run()
     return simulation.result()
 
@@ -59,36 +64,38 @@ class _Simulation:
         self,
         work: CampaignWorkload,
         others: Sequence[CampaignWorkload],
-        pace: AccountCapacity,
+        capacity: AccountCapacity,
         now: datetime,
     ) -> None:
-        self._now, self._pace, self._work = now, pace, work
-        self._doors: dict[Schedule, WindowCursor] = {}
+        self._now, self._capacity, self._work = now, capacity, work
+        self._windows: dict[Schedule, WindowCursor] = {}
         self._own = self._add_campaign(work)
         campaigns = [self._own, *map(self._add_campaign, others)]
         self._campaigns = sorted(campaigns, key=lambda campaign: -campaign.priority)
         self._at = 0.0
         self._first: float | None = None
         self._waits: str | None = None
-        self._day = now.astimezone(pace.day_zone).date()
+        self._day = now.astimezone(capacity.day_zone).date()
         self._day_ends = inf
         self._allowed = inf
-        if pace.daily_limit is not None:
-            self._allowed = float(max(0, pace.daily_limit - pace.used_today))
+        if capacity.daily_limit is not None:
+            self._allowed = float(max(0, capacity.daily_limit - capacity.used_today))
             self._day_ends = self._end_of_day()
 
     def _add_campaign(self, work: CampaignWorkload) -> SimulatedCampaign:
-        lanes = []
+        groups = []
         for pending in work.pending:
             if pending.messages:
-                door = self._doors.get(pending.schedule)
-                if door is None:
-                    door = self._doors[pending.schedule] = WindowCursor(pending.schedule, self._now)
-                lanes.append(SimulatedGroup(pending, door, self._pace))
-        return SimulatedCampaign(work, lanes, self._now)
+                window = self._windows.get(pending.schedule)
+                if window is None:
+                    window = self._windows[pending.schedule] = WindowCursor(
+                        pending.schedule, self._now
+                    )
+                groups.append(SimulatedGroup(pending, window, self._capacity))
+        return SimulatedCampaign(work, groups, self._now)
 
     def run(self) -> None:
-        """Go from change to change until the campaign has nothing left, or HORIZON is reached."""
+        """Step from event to event until the campaign is done or HORIZON is reached."""
         horizon = HORIZON.total_seconds()
         while self._own.left and self._at < min(horizon, self._own.expires):
             rates = self._current_rates()
@@ -99,27 +106,27 @@ class _Simulation:
             self._at = until
             if until == horizon:
                 return
-            for door in self._doors.values():
-                door.move_to(until)
+            for window in self._windows.values():
+                window.move_to(until)
             if until >= self._day_ends:
                 self._day += timedelta(days=1)
                 self._day_ends = self._end_of_day()
-                self._allowed = float(self._pace.daily_limit or 0)
+                self._allowed = float(self._capacity.daily_limit or 0)
 
     def _current_rates(self) -> list[tuple[SimulatedCampaign, float]]:
-        """The campaigns that are served now, with their messages per second."""
+        """The campaigns that send now, with their messages per second."""
         if not self._allowed:
             return []
         return list(service_rates([each for each in self._campaigns if each.select_open(self._at)]))
 
     def _waits_for(self) -> str:
         if self._at < self._own.starts:
-            return "it is not to start"
+            return "its start time has not come"
         if not self._own.select_open(self._at):
             return "the windows are closed"
         if not self._allowed:
             return "the day's limit is used up"
-        return "others go first"
+        return "campaigns of higher priority go first"
 
     def _next_change(self, rates: Sequence[tuple[SimulatedCampaign, float]]) -> float:
         changes = [self._day_ends]
@@ -145,10 +152,10 @@ class _Simulation:
 
     def _end_of_day(self) -> float:
         midnight = datetime.combine(self._day + timedelta(days=1), time())
-        return first_instant(midnight, self._pace.day_zone) - self._now.timestamp()
+        return first_instant(midnight, self._capacity.day_zone) - self._now.timestamp()
 
     def result(self) -> Forecast:
-        """What the run has come to."""
+        """The forecast after `run`."""
         left = round(self._own.left)
         first = None if self._first is None else self._as_datetime(self._first)
         lapsed, reason, finish = 0, None, None
@@ -164,18 +171,17 @@ class _Simulation:
 
     def _why_lapsed(self, left: int) -> str:
         if self._first is not None:
-            do = "does not get its turn" if left == 1 else "do not get their turn"
-            return f"{_count_messages(left)} {do} before the campaign expires"
+            return f"the campaign expires before {_count_messages(left)} can be sent"
         if self._own.expires <= 0:
-            return "the campaign has expired already"
+            return "the campaign has already expired"
         if self._ever_opens():
-            return "none of its messages gets a turn before the campaign expires"
+            return "the campaign expires before any of its messages can be sent"
         return "the windows do not open before the campaign expires"
 
     def _why_endless(self, left: int) -> str:
         end, years = self._now + HORIZON, HORIZON.days // 365
-        never = [lane for lane in self._own.groups if not lane.window.schedule.next_open(end)]
-        if round(sum(lane.left for lane in never)) == left:
+        never = [group for group in self._own.groups if not group.window.schedule.next_open(end)]
+        if round(sum(group.left for group in never)) == left:
             return f"the windows do not open again within {years} years for {_count_messages(left)}"
         return f"{_count_messages(left)} would still be pending after {years} years"
 

@@ -1,4 +1,4 @@
-"""What is pending of campaigns and what an account allows, as plain values for the forecast."""
+"""The input of a forecast: the pending messages of campaigns, and the capacity of an account."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -8,7 +8,7 @@ from dispatcher.windows.schedule import ALWAYS, Schedule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingGroup:
-    """Messages of one campaign that share a schedule, with the parts and requests they take."""
+    """Pending messages of a campaign that share a schedule, with their parts and requests."""
 
     messages: int
     parts: int
@@ -18,11 +18,11 @@ class PendingGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignWorkload:
-    """What is pending of one campaign; its recipients' zones are an element of `pending` each."""
+    """The pending messages of one campaign: a group for each zone of its recipients."""
 
     pending: tuple[PendingGroup, ...]
     priority: int = 0
-    #: The campaign's own rate.
+    #: The campaign's own rate; None if it has none.
     messages_per_second: float | None = None
     start_at: datetime | None = None
     expire_at: datetime | None = None
@@ -30,10 +30,10 @@ class CampaignWorkload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountCapacity:
-    """What an account allows, and `throughput`: the messages per second that it manages.
+    """The rates and the daily limit of an account.
 
-    `throughput`, observed or assumed, is a limit like the others; None leaves it out. At least one
-    of the four is needed (ValueError). `used_today` counts messages of the account's day.
+    `throughput` is an observed or assumed rate in messages per second. Raises ValueError unless at
+    least one of the four rates is given. `used_today` counts messages of the account's local day.
     """
 
     messages_per_second: float | None = None
@@ -49,7 +49,7 @@ class AccountCapacity:
             raise ValueError("a forecast needs a rate or a throughput")
 
     def seconds_for(self, messages: float, parts: float, requests: float) -> float:
-        """For how long a request holds the account: by the dearest of the rates it pays."""
+        """How long a request occupies the account, in seconds, by the slowest of its rates."""
         costs = (
             (messages, self.messages_per_second),
             (parts, self.parts_per_second),

@@ -146,7 +146,7 @@ WEEKEND = Schedule.parse(["sat,sun 10:00-12:00"], [], BERLIN)
         (
             work(54_000, expire_at=at("2026-10-23T07:00")), [], TEN,
             Forecast(finish_at=at("2026-10-23T07:00"), first_at=NOW, lapsed=18_000,
-                     reason="18000 messages do not get their turn before the campaign expires"),
+                     reason="the campaign expires before 18000 messages can be sent"),
         ),
         (
             work(54_000, WEEKEND, expire_at=at("2026-10-24T08:00")), [], TEN,
@@ -163,12 +163,12 @@ WEEKEND = Schedule.parse(["sat,sun 10:00-12:00"], [], BERLIN)
         (
             work(54_000, expire_at=at("2026-10-23T07:00")), [work(36_000, priority=1)], TEN,
             Forecast(finish_at=None, first_at=None, lapsed=54_000,
-                     reason="none of its messages gets a turn before the campaign expires"),
+                     reason="the campaign expires before any of its messages can be sent"),
         ),
         (
             work(54_000, expire_at=NOW), [], TEN,
             Forecast(finish_at=None, first_at=None, lapsed=54_000,
-                     reason="the campaign has expired already"),
+                     reason="the campaign has already expired"),
         ),
         (
             work(500, WEEKEND.intersect(Schedule.parse(["mon-fri 09:00-18:00"], [], BERLIN))),
@@ -199,11 +199,16 @@ def test_what_does_not_leave_has_a_reason(own, others, pace, expected):
     [
         (work(10), [], TEN, None),
         (work(10, OFFICE), [], TEN, "the windows are closed"),
-        (work(10, OFFICE, start_at=at("2026-10-23T09:00")), [], TEN, "it is not to start"),
+        (work(10, OFFICE, start_at=at("2026-10-23T09:00")), [], TEN, "its start time has not come"),
         (work(10), [], replace(TEN, daily_limit=5, used_today=5), "the day's limit is used up"),
-        (work(10), [work(500, priority=1)], TEN, "others go first"),
+        (work(10), [work(500, priority=1)], TEN, "campaigns of higher priority go first"),
         # The last of them is told: first the windows, then those of higher priority.
-        (work(10, OFFICE), [work(500, OFFICE, priority=1)], TEN, "others go first"),
+        (
+            work(10, OFFICE),
+            [work(500, OFFICE, priority=1)],
+            TEN,
+            "campaigns of higher priority go first",
+        ),
     ],
 )
 def test_what_a_campaign_waits_for_is_told(own, others, pace, waits):
@@ -217,7 +222,7 @@ def test_what_a_campaign_waits_for_is_told(own, others, pace, waits):
         (
             work(600, OFFICE),
             (
-                "begins at 2026-10-23 09:00:00 (the windows are closed until then),"
+                "begins at 2026-10-23 09:00:00 (until then the windows are closed),"
                 " all submitted by about 2026-10-23 09:01:00 Europe/Berlin"
             ),
         ),
