@@ -9,25 +9,25 @@ from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import campaigns
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import CampaignRow
 
 _ACTOR = "operator"
 
 
-def pause_campaign(store: Store, reference: str) -> AnyRow:
+def pause_campaign(store: Store, reference: str) -> CampaignRow:
     """Stop sending a campaign; what is in flight is settled. Raises Refused if it is over."""
     old = [CampaignState.SCHEDULED, CampaignState.RUNNING]
     return _change_state(store, reference, old, CampaignState.PAUSED, "paused")
 
 
-def resume_campaign(store: Store, reference: str) -> AnyRow:
+def resume_campaign(store: Store, reference: str) -> CampaignRow:
     """Continue a paused campaign. Raises Refused if it is not paused."""
     return _change_state(
         store, reference, [CampaignState.PAUSED], CampaignState.SCHEDULED, "resumed"
     )
 
 
-def cancel_campaign(store: Store, reference: str) -> AnyRow:
+def cancel_campaign(store: Store, reference: str) -> CampaignRow:
     """End a campaign: what is not in flight is cancelled, what is in flight is settled and polled.
 
     Raises Refused if it is over.
@@ -36,7 +36,7 @@ def cancel_campaign(store: Store, reference: str) -> AnyRow:
     return _change_state(store, reference, old, CampaignState.CANCELLED, "cancelled")
 
 
-def check_changeable(campaign: AnyRow) -> None:
+def check_changeable(campaign: CampaignRow) -> None:
     """Raise Refused for a campaign that is over, or not accepted yet."""
     if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
         raise Refused(
@@ -45,7 +45,9 @@ def check_changeable(campaign: AnyRow) -> None:
         )
 
 
-def set_terms(store: Store, reference: str, values: dict[str, Any], timeout_s: float) -> AnyRow:
+def set_terms(
+    store: Store, reference: str, values: dict[str, Any], timeout_s: float
+) -> CampaignRow:
     """Change columns of a campaign's row: rate, schedule, priority, start_at or expire_at.
 
     `timeout_s` is the time that its account allows for a request. Raises Refused if it is over.
@@ -70,7 +72,7 @@ def _change_state(
     old: list[CampaignState],
     new: CampaignState,
     participle: str,
-) -> AnyRow:
+) -> CampaignRow:
     """Change the state if it is one of `old`; one that is `new` already stays as it is."""
     with store.write() as conn:
         campaign = find_campaign(conn, reference)

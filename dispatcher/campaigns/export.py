@@ -3,7 +3,8 @@
 import csv
 import heapq
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from datetime import datetime
+from typing import TextIO
 
 import orjson
 
@@ -12,7 +13,7 @@ from dispatcher.status import MessageState, RejectKind
 from dispatcher.store import messages
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import BatchSpan, CampaignRow, ExportedMessage
 
 #: Public names. The file's own columns follow them.
 COLUMNS = (
@@ -31,7 +32,9 @@ _ACCEPTED = frozenset(
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_export(store: Store, campaign: AnyRow, out: TextIO, *, rejects_only: bool = False) -> int:
+def write_export(
+    store: Store, campaign: CampaignRow, out: TextIO, *, rejects_only: bool = False
+) -> int:
     """Write the export; returns the number of rows. Memory does not grow with the campaign."""
     writer = csv.writer(out)
     headers = orjson.loads(campaign.columns)
@@ -73,8 +76,8 @@ def quote_formula(cell: str | None) -> str | None:
 
 
 def _read_batches(
-    store: Store, campaign: AnyRow, batches: Sequence[AnyRow]
-) -> Iterator[tuple[int, list[Any]]]:
+    store: Store, campaign: CampaignRow, batches: Sequence[BatchSpan]
+) -> Iterator[tuple[int, list[object]]]:
     """Lines of the batches of one encoding, which are in the file's order already."""
     for batch in batches:
         with store.read() as conn:
@@ -83,7 +86,7 @@ def _read_batches(
             yield message.row, _message_line(message, message.account or batch.account, original)
 
 
-def _message_line(message: AnyRow, account: str, original: Sequence[str]) -> list[Any]:
+def _message_line(message: ExportedMessage, account: str, original: Sequence[str]) -> list[object]:
     state = MessageState(message.state)
     was_accepted = state in _ACCEPTED
     return [
@@ -105,7 +108,7 @@ def _message_line(message: AnyRow, account: str, original: Sequence[str]) -> lis
     ]
 
 
-def _read_rejects(store: Store, campaign: AnyRow) -> Iterator[tuple[int, list[Any]]]:
+def _read_rejects(store: Store, campaign: CampaignRow) -> Iterator[tuple[int, list[object]]]:
     after = 0
     while True:
         with store.read() as conn:
@@ -134,7 +137,7 @@ def _reject_line(
     account: str,
     reason: str,
     cells: Sequence[str],
-) -> list[Any]:
+) -> list[object]:
     filled = dict.fromkeys(COLUMNS) | {
         "row": row,
         "msisdn": msisdn,
@@ -145,5 +148,5 @@ def _reject_line(
     return [*filled.values(), *map(quote_formula, cells)]
 
 
-def _iso_time(at: Any) -> str | None:
+def _iso_time(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -18,6 +17,7 @@ from dispatcher.errors import Refused
 from dispatcher.policy.fair_queue import SendPermission
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
+from dispatcher.store.rows import CampaignRow
 from dispatcher.windows.recipient_zones import zones_of_key
 from dispatcher.windows.schedule import Schedule
 
@@ -37,7 +37,10 @@ class CampaignConstraints:
 
 
 def send_permission(
-    settings: ProviderSettings, campaign: Any, zone: str | None, now: datetime
+    settings: ProviderSettings,
+    campaign: CampaignRow | CampaignConstraints,
+    zone: str | None,
+    now: datetime,
 ) -> SendPermission:
     """Whether a batch with recipients in `zone` (None: the campaign's) may be sent now.
 
@@ -59,7 +62,9 @@ def send_permission(
     return SendPermission(is_open=True, until=min(ends, default=None))
 
 
-def campaign_schedule(settings: ProviderSettings, campaign: Any, zone: str | None) -> Schedule:
+def campaign_schedule(
+    settings: ProviderSettings, campaign: CampaignRow | CampaignConstraints, zone: str | None
+) -> Schedule:
     """When a campaign may send to recipients in `zone`."""
     windows = settings.windows_for(Kind(campaign.kind))
     return _combine_schedules(windows, settings.timezone, campaign.schedule, zone)

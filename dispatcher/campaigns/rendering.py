@@ -1,16 +1,30 @@
 """Renders the texts of stored messages. Texts are rendered when needed, never stored."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import orjson
 
 from dispatcher.campaigns.content import render_template
+from dispatcher.store.rows import CampaignRow
 from dispatcher.types import Recipient
 
 
+class StoredMessage(Protocol):
+    """What a message's text is rendered from; `variables` is a JSON array."""
+
+    @property
+    def seq(self) -> int: ...
+
+    @property
+    def msisdn(self) -> int: ...
+
+    @property
+    def variables(self) -> str | None: ...
+
+
 def render_messages(
-    text: str, rows: Sequence[Any], template_columns: str | None = None
+    text: str, rows: Sequence[StoredMessage], template_columns: str | None = None
 ) -> tuple[Recipient, ...]:
     """Recipients with their texts, from rows with seq, msisdn and variables.
 
@@ -30,7 +44,7 @@ def render_messages(
     return tuple(recipients)
 
 
-def has_own_texts(campaign: Any) -> bool:
+def has_own_texts(campaign: CampaignRow) -> bool:
     """Whether the recipients of a campaign (its row) may get different texts."""
     is_template = campaign.template_columns is not None
     return is_template or bool(render_template(campaign.text, None).field_names)

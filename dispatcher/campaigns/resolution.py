@@ -14,7 +14,7 @@ from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import decisions, doubts, retries
 from dispatcher.store.decisions import AnnotatedMessage, LockedAttempt
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import CampaignRow, DoubtfulMessage
 
 _ACTOR = "operator"
 
@@ -34,7 +34,7 @@ class DoubtChoice(StrEnum):
 class DoubtCount:
     """How many recipients of a campaign are in doubt; `parts` is the cost of a resend to all."""
 
-    campaign: AnyRow
+    campaign: CampaignRow
     recipients: int
     parts: int
     #: When the next automatic step for some of them is due.
@@ -136,7 +136,7 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
 
 
-def _select_rows(conn: Connection, request: int, numbers: Collection[int]) -> list[AnyRow]:
+def _select_rows(conn: Connection, request: int, numbers: Collection[int]) -> list[DoubtfulMessage]:
     rows = doubts.load_doubtful(conn, request).recipients
     return [row for row in rows if not numbers or row.msisdn in numbers]
 
@@ -145,7 +145,7 @@ def _apply_choice(
     conn: Connection,
     case: LockedAttempt,
     choice: DoubtChoice,
-    rows: Sequence[AnyRow],
+    rows: Sequence[DoubtfulMessage],
     now: datetime,
 ) -> None:
     def annotated(decision: DoubtNote) -> list[AnnotatedMessage]:

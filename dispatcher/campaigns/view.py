@@ -15,7 +15,7 @@ from dispatcher.policy.routes import account_routes, route_at
 from dispatcher.store import accounts, campaigns, costs, doubts, fallback_moves, scheduler
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import CampaignRow, FallbackSwitch
 
 _MAX_ID_DIGITS = 18
 #: A scheduler silent for so long is not alive.
@@ -26,7 +26,7 @@ SCHEDULER_SILENT_S = 10.0
 class CampaignView:
     """A campaign with its counts, as it is shown."""
 
-    campaign: AnyRow
+    campaign: CampaignRow
     counts: dict[str, int]
     batches: dict[str, int]
     account_paused_by: str | None
@@ -40,7 +40,7 @@ class CampaignView:
     account_trouble: str | None = None
     account_waits_for: str | None = None
     #: When it went to another account, and why.
-    moves: Sequence[AnyRow] = ()
+    moves: Sequence[FallbackSwitch] = ()
     #: What its messages cost in the providers' words; None where they name no price.
     cost: Decimal | None = None
 
@@ -56,7 +56,7 @@ class CampaignView:
         return sum(self.counts[name] for name in names)
 
 
-def find_campaign(conn: Connection, reference: str) -> AnyRow:
+def find_campaign(conn: Connection, reference: str) -> CampaignRow:
     """A campaign by id or name. Raises UsageProblem where there is none, or more than one."""
     if reference.isascii() and reference.isdigit() and len(reference) <= _MAX_ID_DIGITS:
         found = campaigns.load_campaign(conn, int(reference))
@@ -79,7 +79,7 @@ def load_view(store: Store, reference: str) -> CampaignView:
         return _build_view(conn, find_campaign(conn, reference))
 
 
-def _build_view(conn: Connection, campaign: AnyRow) -> CampaignView:
+def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
     counts = campaigns.count_messages(conn, [campaign.id])[campaign.id]
     account = accounts.find_account(conn, campaign.account)
     polls = campaigns.load_poll_times(conn, campaign.id)
@@ -105,7 +105,7 @@ def _build_view(conn: Connection, campaign: AnyRow) -> CampaignView:
 
 def newest_campaigns(
     store: Store, *, limit: int, states: Sequence[str]
-) -> list[tuple[AnyRow, dict[str, int]]]:
+) -> list[tuple[CampaignRow, dict[str, int]]]:
     """The newest campaigns with their counts."""
     with store.read() as conn:
         rows = campaigns.list_newest(conn, limit=limit, states=states)
@@ -113,7 +113,7 @@ def newest_campaigns(
     return [(row, _with_intake(row, counts[row.id])) for row in rows]
 
 
-def _with_intake(campaign: AnyRow, counts: dict[str, int]) -> dict[str, int]:
+def _with_intake(campaign: CampaignRow, counts: dict[str, int]) -> dict[str, int]:
     """Message states, and what became of the file's other rows."""
     return {
         **counts,
@@ -124,7 +124,7 @@ def _with_intake(campaign: AnyRow, counts: dict[str, int]) -> dict[str, int]:
     }
 
 
-def summary_json(campaign: AnyRow, counts: dict[str, int]) -> dict[str, Any]:
+def summary_json(campaign: CampaignRow, counts: dict[str, int]) -> dict[str, Any]:
     """The fields that every JSON of a campaign has."""
     return {
         "id": campaign.id,

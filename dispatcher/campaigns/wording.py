@@ -5,7 +5,7 @@ What is told is a campaign's row, or a `Wanted` that is not stored yet.
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -16,6 +16,10 @@ from dispatcher.windows.hours import Hours
 from dispatcher.windows.schedule import Schedule
 from dispatcher.windows.zone_names import zone_name
 
+if TYPE_CHECKING:
+    from dispatcher.campaigns.gate import CampaignConstraints
+    from dispatcher.store.rows import CampaignRow
+
 _ANY_TIME: Final = "at any time"
 _NO_LIMIT: Final = "no limit"
 _LAW: Final = "the account's"
@@ -24,7 +28,9 @@ _LAW: Final = "the account's"
 Term = tuple[str, str]
 
 
-def terms_in_words(settings: ProviderSettings, campaign: Any, *, by_zone: bool) -> Iterator[Term]:
+def terms_in_words(
+    settings: ProviderSettings, campaign: "CampaignRow | CampaignConstraints", *, by_zone: bool
+) -> Iterator[Term]:
     """Windows and rate, and what else was asked for; times are the account's zone's.
 
     `by_zone`: the windows are those of each recipient's zone.
@@ -42,7 +48,9 @@ def terms_in_words(settings: ProviderSettings, campaign: Any, *, by_zone: bool) 
         yield "expires", format_local(campaign.expire_at, here)
 
 
-def windows_in_words(settings: ProviderSettings, campaign: Any, *, by_zone: bool) -> str:
+def windows_in_words(
+    settings: ProviderSettings, campaign: "CampaignRow | CampaignConstraints", *, by_zone: bool
+) -> str:
     """When it may be sent: its own windows, within the account's for its kind."""
     allowed = settings.windows_for(Kind(campaign.kind))
     law = f"{', '.join(allowed)} ({settings.timezone})" if allowed else ""
@@ -86,7 +94,7 @@ def rate_in_words(per_second: float) -> str:
     return f"{per_second:.3g} messages/s"
 
 
-def past_dates(campaign: Any, now: datetime) -> list[str]:
+def past_dates(campaign: "CampaignRow | CampaignConstraints", now: datetime) -> list[str]:
     """Its blackouts, and its windows of dates, that are over and say nothing any more."""
     past = []
     for hours in _stored_hours(campaign.schedule):

@@ -12,7 +12,7 @@ from dispatcher.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.store.table_values import AnyRow
+    from dispatcher.store.rows import PendingCampaign
 
 _RESTORED = """\
 Adopting it as a restored backup: everything pending in these campaigns may have been sent after the
@@ -83,9 +83,9 @@ def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
     click.echo("the store is adopted: start `dispatcher up`, or the workers and the scheduler")
 
 
-def _print_waiting(waiting: "Sequence[AnyRow]") -> None:
+def _print_waiting(waiting: "Sequence[PendingCampaign]") -> None:
     if waiting:
-        rows = [(row.id, row.name, int(row.pending)) for row in waiting]
+        rows = [(row.id, row.name, row.pending) for row in waiting]
         print_table(("campaign", "name", "pending"), rows)
     else:
         click.echo("no campaign has pending recipients")

@@ -14,14 +14,14 @@ from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.recipients.validation import Preview
 from dispatcher.store import accounts, workloads
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import CampaignRow
 from dispatcher.submission.request import ValidatedSubmission
 
 #: Messages per second of an account without a configured rate.
 ASSUMED_RATE = 500.0
 
 
-def forecast_campaign(store: Store, settings: ProviderSettings, campaign: AnyRow) -> Forecast:
+def forecast_campaign(store: Store, settings: ProviderSettings, campaign: CampaignRow) -> Forecast:
     """Forecast a stored campaign."""
     with store.read() as conn:
         now = store_now(conn)
@@ -92,23 +92,24 @@ def open_workloads(
 ) -> dict[int, CampaignWorkload]:
     """The pending messages of every open campaign of the account, by campaign id."""
     by_campaign: dict[int, CampaignWorkload] = {}
-    for row in workloads.load_open_work(conn, account):
+    for work in workloads.load_open_work(conn, account):
+        campaign = work.campaign
         pending = PendingGroup(
-            messages=int(row.messages),
-            parts=int(row.parts_left),
-            requests=int(row.requests),
-            schedule=campaign_schedule(settings, row, row.zone),
+            messages=work.messages,
+            parts=work.parts,
+            requests=work.requests,
+            schedule=campaign_schedule(settings, campaign, work.zone),
         )
-        known = by_campaign.get(row.id)
+        known = by_campaign.get(campaign.id)
         if known is not None:
-            by_campaign[row.id] = replace(known, pending=(*known.pending, pending))
+            by_campaign[campaign.id] = replace(known, pending=(*known.pending, pending))
             continue
-        by_campaign[row.id] = CampaignWorkload(
+        by_campaign[campaign.id] = CampaignWorkload(
             pending=(pending,),
-            priority=workloads.effective_priority(row),
-            messages_per_second=row.rate,
-            start_at=row.start_at,
-            expire_at=row.expire_at,
+            priority=workloads.effective_priority(campaign),
+            messages_per_second=campaign.rate,
+            start_at=campaign.start_at,
+            expire_at=campaign.expire_at,
         )
     return by_campaign
 

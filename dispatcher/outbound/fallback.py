@@ -17,7 +17,7 @@ from dispatcher.policy.routes import account_routes
 from dispatcher.providers.base import Provider
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.store import accounts, fallback_moves
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import AccountRow, CampaignRow, WaitingRow
 from dispatcher.types import Recipient
 
 
@@ -81,7 +81,7 @@ def move_campaign(
 
 def _is_out(
     name: str,
-    known: Mapping[str, AnyRow],
+    known: Mapping[str, AccountRow],
     configured: Mapping[str, ProviderSettings],
     now: datetime,
 ) -> bool:
@@ -93,17 +93,17 @@ def _is_out(
     )
 
 
-def _is_healthy(account: AnyRow | None) -> bool:
+def _is_healthy(account: AccountRow | None) -> bool:
     return account is not None and account.paused_by is None and account.breaker is None
 
 
-def _explain_move(account: AnyRow | None) -> str:
+def _explain_move(account: AccountRow | None) -> str:
     if account is None:
         return "it is not known any more"
     return describe_outage(account) or "it is unavailable"
 
 
-def _waiting_recipients(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[WaitingMessage]:
+def _waiting_recipients(campaign: CampaignRow, rows: Sequence[WaitingRow]) -> list[WaitingMessage]:
     recipients = render_messages(campaign.text, rows, campaign.template_columns)
     return [
         WaitingMessage(recipient, row.parts)
@@ -111,7 +111,7 @@ def _waiting_recipients(campaign: AnyRow, rows: Sequence[AnyRow]) -> list[Waitin
     ]
 
 
-def _batch_limits(provider: Provider, campaign: AnyRow) -> BatchLimits:
+def _batch_limits(provider: Provider, campaign: CampaignRow) -> BatchLimits:
     texts_differ = has_own_texts(campaign)
     one_each = campaign.template_columns is not None
     several = texts_differ and not provider.capabilities.personal_texts

@@ -20,7 +20,7 @@ from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, batches, campaigns, store_identity, workloads
 from dispatcher.store.batches import Ticket
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import AccountRow, CampaignRow, InFlightBatch
 
 
 def release_batches(
@@ -63,14 +63,16 @@ def release_batches(
     return batches.mark_queued(conn, ids, now, is_probe=is_probe)
 
 
-def _may_probe(account: AnyRow, now: datetime) -> bool:
+def _may_probe(account: AccountRow, now: datetime) -> bool:
     """Whether one request may try a provider whose breaker is open, with nothing else under way."""
     if account.breaker != Breaker.TRIAL:
         return False
-    return account.check_at is None or bool(account.check_at <= now)
+    return account.check_at is None or account.check_at <= now
 
 
-def _open_zones(settings: ProviderSettings, campaign: AnyRow, now: datetime) -> list[str] | None:
+def _open_zones(
+    settings: ProviderSettings, campaign: CampaignRow, now: datetime
+) -> list[str] | None:
     """The zones in which the campaign may send now; None where it has one zone, and may."""
     if campaign.zones is None:
         return None if send_permission(settings, campaign, None, now).is_open else []
@@ -89,11 +91,11 @@ def account_rates(settings: ProviderSettings) -> dict[Unit, float]:
 
 
 def _make_budget(
-    account: AnyRow, settings: ProviderSettings, out: Sequence[AnyRow], now: datetime
+    account: AccountRow, settings: ProviderSettings, out: Sequence[InFlightBatch], now: datetime
 ) -> Budget:
     slots = 1 if account.breaker is not None else settings.max_in_flight
     lanes = [
-        RateUsage(unit, rate, seconds_ahead(account._mapping[f"{unit}_paid_until"], now))
+        RateUsage(unit, rate, seconds_ahead(account.paid_until(unit), now))
         for unit, rate in account_rates(settings).items()
     ]
     left = accounts.messages_left_today(account, settings.daily_limit, now)
@@ -107,7 +109,7 @@ def _make_budget(
 
 
 def _contender(
-    account: AnyRow, campaign: AnyRow, out: Sequence[AnyRow], now: datetime
+    account: AccountRow, campaign: CampaignRow, out: Sequence[InFlightBatch], now: datetime
 ) -> QueuedCampaign:
     lane = None
     if campaign.rate is not None:
@@ -124,7 +126,7 @@ def _contender(
     )
 
 
-def _unpaid_load(batch: AnyRow) -> DueBatch:
+def _unpaid_load(batch: InFlightBatch) -> DueBatch:
     return DueBatch(0, batch.pending, batch.requests, batch.parts)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, StrEnum, auto
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.policy.backoff import full_jitter
@@ -53,6 +53,34 @@ class BreakerPolicy(NamedTuple):
     lists_accepted: bool
     #: Whether the provider has a read-only call for probes.
     can_be_probed: bool
+
+
+class AccountState(Protocol):
+    """What decides whether an account sends: columns of its row in the store."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def paused_by(self) -> str | None: ...
+
+    @property
+    def pause_reason(self) -> str | None: ...
+
+    @property
+    def not_before(self) -> datetime | None: ...
+
+    @property
+    def breaker(self) -> str | None: ...
+
+    @property
+    def breaker_reason(self) -> str | None: ...
+
+    @property
+    def breaker_at(self) -> datetime | None: ...
+
+    @property
+    def check_at(self) -> datetime | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +170,7 @@ def has_credit_for(balances: list[Balance], kind: Kind | None) -> bool:
     return any(one.amount > Decimal(0) for one in own or balances)
 
 
-def is_unavailable(account: Any, fallback_after_s: float, now: datetime) -> bool:
+def is_unavailable(account: AccountState, fallback_after_s: float, now: datetime) -> bool:
     """Whether campaigns should use a fallback: the account is paused, or fails for so long.
 
     `account` is a row of the store's account table.
@@ -152,10 +180,11 @@ def is_unavailable(account: Any, fallback_after_s: float, now: datetime) -> bool
     failing = account.breaker == Breaker.OPEN or (
         account.breaker == Breaker.TRIAL and account.check_at is not None
     )
-    return failing and now - account.breaker_at >= timedelta(seconds=fallback_after_s)
+    since = account.breaker_at or now
+    return failing and now - since >= timedelta(seconds=fallback_after_s)
 
 
-def describe_outage(account: Any) -> str | None:
+def describe_outage(account: AccountState) -> str | None:
     """Why an account does not send at full speed; None if it does.
 
     `account` is a row of the store's account table.
@@ -168,7 +197,7 @@ def describe_outage(account: Any) -> str | None:
     return None
 
 
-def wait_reason(account: Any, now: datetime) -> str | None:
+def wait_reason(account: AccountState | None, now: datetime) -> str | None:
     """What an account waits for, to follow "it waits for"; None if it sends at full speed.
 
     `account` is a row of the store's account table, or None.

@@ -1,7 +1,7 @@
 """The routes of a campaign: what its requests carry at its own account and at each fallback."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import orjson
 
@@ -13,6 +13,28 @@ class AccountRoute(NamedTuple):
 
     account: str
     route: Route
+
+
+class RoutedCampaign(Protocol):
+    """The routes of a campaign, as columns of its row in the store."""
+
+    @property
+    def account(self) -> str: ...
+
+    @property
+    def sender(self) -> str: ...
+
+    @property
+    def template(self) -> str | None: ...
+
+    @property
+    def sender_ref(self) -> str | None: ...
+
+    @property
+    def template_ref(self) -> str | None: ...
+
+    @property
+    def routes(self) -> str | None: ...
 
 
 def routes_to_json(routes: Sequence[AccountRoute]) -> str | None:
@@ -36,7 +58,7 @@ def routes_to_json(routes: Sequence[AccountRoute]) -> str | None:
     ).decode()
 
 
-def account_routes(campaign: Any) -> list[AccountRoute]:
+def account_routes(campaign: RoutedCampaign) -> list[AccountRoute]:
     """The routes of a campaign's row, that of its own account first."""
     if campaign.routes is None:
         route = Route(
@@ -50,7 +72,7 @@ def account_routes(campaign: Any) -> list[AccountRoute]:
     return [AccountRoute(each.pop("account"), Route(**each)) for each in stored]
 
 
-def route_at(campaign: Any, account: str) -> Route:
+def route_at(campaign: RoutedCampaign, account: str) -> Route:
     """What the campaign's requests carry at `account`; its own route if it has none for that."""
     routes = account_routes(campaign)
     return next((each.route for each in routes if each.account == account), routes[0].route)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.store import store_identity
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import PendingCampaign
 
 if TYPE_CHECKING:
     import redis
@@ -23,7 +23,7 @@ class StoreCheck:
 
     held: str | None
     is_behind: bool
-    waiting: Sequence[AnyRow]
+    waiting: Sequence[PendingCampaign]
 
 
 def check_store(store: Store, client: "redis.Redis | None") -> StoreCheck:

@@ -14,14 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from dispatcher.local.state_folder import state_folder
 from dispatcher.store import store_identity
 from dispatcher.store.engine import Store
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import IdentityRow
 
 if TYPE_CHECKING:
     import redis
@@ -113,11 +113,14 @@ class RollbackGuard:
         known = max(row.attempt_id, store_identity.highest_attempt_id(conn))
         place = store_identity.locate_tables(conn)
         held = self._hold_reason(conn, row, known, witnessed, None if is_new else place)
-        seen: dict[str, Any] = {"attempt_id": known, "witnessed_id": witnessed, "held": held}
-        if held is None:
-            seen["place"] = place
-        if any(row._mapping[name] != value for name, value in seen.items()):
-            store_identity.update_identity(conn, **seen)
+        seen = row._replace(
+            attempt_id=known,
+            witnessed_id=witnessed,
+            held=held,
+            place=row.place if held is not None else place,
+        )
+        if seen != row:
+            store_identity.update_identity(conn, **seen._asdict())
         with self._lock:
             own = self._seen
             if own is None or own.store_id != row.store_id or own.attempt_id < known:
@@ -224,15 +227,15 @@ class RollbackGuard:
         self._store.close()
         return True
 
-    def _highest_known(self, row: AnyRow) -> int:
+    def _highest_known(self, row: IdentityRow) -> int:
         """The highest attempt of the store that anybody remembers."""
         files = [self._beside, self._state_folder_mark(row.store_id)]
         marks = [self._seen, *(file.read_mark() for file in files if file is not None)]
         same = [mark.attempt_id for mark in marks if mark and mark.store_id == row.store_id]
-        return max(int(row.witnessed_id), *same, 0)
+        return max(row.witnessed_id, *same, 0)
 
     def _hold_reason(
-        self, conn: Connection, row: AnyRow, known: int, witnessed: int, place: str | None
+        self, conn: Connection, row: IdentityRow, known: int, witnessed: int, place: str | None
     ) -> str | None:
         """Why the store is held. `place` is None where it is seen for the first time."""
         if witnessed > known:
@@ -241,7 +244,7 @@ class RollbackGuard:
                 f"with {witnessed}; what it takes for pending may have been sent ({_ADOPT})"
             )
         stands_alone = self._beside is not None and not self._is_beside(row.store_id)
-        is_same = place is None or (_is_same_place(row.place, place) and not stands_alone)
+        is_same = place is None or (_is_same_place(row.place or "", place) and not stands_alone)
         if is_same or not store_identity.has_unsent(conn):
             return None
         if self._beside is not None:

@@ -9,11 +9,13 @@ from sqlalchemy import Connection, Update, bindparam, literal, or_, select, upda
 
 from dispatcher.policy.fair_queue import Unit
 from dispatcher.store.column_types import UtcTime
-from dispatcher.store.table_values import AnyRow, insert_or_ignore, later_of
+from dispatcher.store.rows import AccountRow, columns_of, fetch_all, fetch_optional
+from dispatcher.store.table_values import insert_or_ignore, later_of
 from dispatcher.store.tables import ACCOUNT, AUDIT
 
 # Made once: every batch asks them several times under the writers' lock.
-_BY_NAME = select(ACCOUNT).where(ACCOUNT.c.name == bindparam("account"))
+_ROWS = select(*columns_of(ACCOUNT, AccountRow))
+_BY_NAME = _ROWS.where(ACCOUNT.c.name == bindparam("account"))
 _LOCKED = _BY_NAME.with_for_update()
 _NAMES = select(ACCOUNT.c.name)
 #: A day on which clocks go forward.
@@ -28,19 +30,19 @@ def create_missing_accounts(conn: Connection, names: Iterable[str]) -> None:
             insert_or_ignore(conn, ACCOUNT, {"name": name, "failures": 0})
 
 
-def lock_account(conn: Connection, name: str) -> AnyRow | None:
+def lock_account(conn: Connection, name: str) -> AccountRow | None:
     """The account's row, locked until the transaction ends: its releases queue up here."""
-    return conn.execute(_LOCKED, {"account": name}).one_or_none()
+    return fetch_optional(conn, AccountRow, _LOCKED, {"account": name})
 
 
-def find_account(conn: Connection, name: str) -> AnyRow | None:
+def find_account(conn: Connection, name: str) -> AccountRow | None:
     """The account's row."""
-    return conn.execute(_BY_NAME, {"account": name}).one_or_none()
+    return fetch_optional(conn, AccountRow, _BY_NAME, {"account": name})
 
 
-def all_accounts(conn: Connection) -> dict[str, AnyRow]:
+def all_accounts(conn: Connection) -> dict[str, AccountRow]:
     """Every known account by name."""
-    return {row.name: row for row in conn.execute(select(ACCOUNT))}
+    return {row.name: row for row in fetch_all(conn, AccountRow, _ROWS)}
 
 
 def pause_account(
@@ -122,7 +124,7 @@ def advance_virtual_time(conn: Connection, name: str, turn: int) -> None:
     )
 
 
-def messages_left_today(account: AnyRow, limit: int | None, now: datetime) -> int | None:
+def messages_left_today(account: AccountRow, limit: int | None, now: datetime) -> int | None:
     """Messages that the account may still begin this day; None without a limit."""
     if limit is None:
         return None
@@ -131,7 +133,7 @@ def messages_left_today(account: AnyRow, limit: int | None, now: datetime) -> in
 
 
 def count_today(
-    conn: Connection, account: AnyRow, messages: int, day_until: datetime, now: datetime
+    conn: Connection, account: AccountRow, messages: int, day_until: datetime, now: datetime
 ) -> None:
     """Count begun messages in the account's day; a new one ends at `day_until`."""
     is_today = account.day_until is not None and now < account.day_until
@@ -145,7 +147,7 @@ def count_today(
     )
 
 
-def uncount_today(conn: Connection, account: AnyRow, messages: int, begun_at: datetime) -> None:
+def uncount_today(conn: Connection, account: AccountRow, messages: int, begun_at: datetime) -> None:
     """Give back what was counted at `begun_at` and did not leave, if it was surely this day."""
     if account.day_until is not None and account.day_until - begun_at <= _SHORTEST_DAY:
         conn.execute(

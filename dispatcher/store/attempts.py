@@ -25,7 +25,8 @@ from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Message
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batch_endings import cancel_held_batch
 from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim, hand_back
-from dispatcher.store.table_values import AnyRow, TableParameter, single_or_many
+from dispatcher.store.rows import AccountRow, AttemptRow, CampaignRow, columns_of, fetch_all
+from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
@@ -52,7 +53,7 @@ _CARRY_ALL = (
 class BeginConditions:
     """On what terms a batch may begin; `gate` is asked with the campaign as it is now."""
 
-    gate: Callable[[AnyRow, datetime], SendPermission]
+    gate: Callable[[CampaignRow, datetime], SendPermission]
     #: Of the first request, and how many seconds later each one's is: by it the start is on record.
     deadline: datetime
     offsets_s: Sequence[float]
@@ -76,8 +77,8 @@ class BegunBatch:
 class LockedForBegin:
     """What decides whether and when a batch begins; it stays as it is until then."""
 
-    account: AnyRow | None
-    campaign: AnyRow
+    account: AccountRow | None
+    campaign: CampaignRow
 
 
 def lock_for_begin(conn: Connection, held: Claim) -> LockedForBegin:
@@ -197,8 +198,7 @@ def attempt_outcome(conn: Connection, held: Claim, attempt_id: int) -> AttemptOu
     return None if found is None else AttemptOutcome(found)
 
 
-def of_batch(conn: Connection, batch_id: int) -> Sequence[AnyRow]:
+def of_batch(conn: Connection, batch_id: int) -> list[AttemptRow]:
     """A batch's attempts, oldest first."""
-    return conn.execute(
-        select(ATTEMPT).where(ATTEMPT.c.batch_id == batch_id).order_by(ATTEMPT.c.id)
-    ).all()
+    query = select(*columns_of(ATTEMPT, AttemptRow)).where(ATTEMPT.c.batch_id == batch_id)
+    return fetch_all(conn, AttemptRow, query.order_by(ATTEMPT.c.id))

@@ -30,7 +30,17 @@ from dispatcher.status import (
     MessageState,
 )
 from dispatcher.store.doubts import doubt_columns
-from dispatcher.store.table_values import AnyRow, literal_table
+from dispatcher.store.rows import (
+    BatchRow,
+    CampaignRow,
+    InFlightBatch,
+    LostClaim,
+    LostSubmission,
+    columns_of,
+    fetch_all,
+    fetch_one,
+)
+from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
@@ -40,12 +50,21 @@ LOST_TOO_OFTEN = "its worker was lost again and again before anything was submit
 #: A batch whose claims ended so often with their worker is not tried again.
 _MOST_LOST = 5
 
+
+class Ticket(NamedTuple):
+    """The id of released work, as it travels through Redis: worthless once its fence is old."""
+
+    account: str
+    id: int
+    fence: int
+
+
 # Made once: every tick asks them.
 _IN_FLIGHT = has_state(*IN_FLIGHT)
-_OUT = select(
-    BATCH.c.campaign_id, BATCH.c.state, BATCH.c.pending, BATCH.c.requests, BATCH.c.parts
-).where(BATCH.c.account == bindparam("of_account"), _IN_FLIGHT)
-_RUNNING = select(CAMPAIGN).where(
+_OUT = select(*columns_of(BATCH, InFlightBatch)).where(
+    BATCH.c.account == bindparam("of_account"), _IN_FLIGHT
+)
+_RUNNING = select(*columns_of(CAMPAIGN, CampaignRow)).where(
     CAMPAIGN.c.account == bindparam("of_account"),
     has_state(CampaignState.RUNNING),
     CAMPAIGN.c.finished_at.is_(None),
@@ -73,7 +92,7 @@ _REQUEUE = (
         BATCH.c.queued_at < bindparam("before"),
     )
     .values(queued_at=bindparam("again_at"))
-    .returning(BATCH.c.account, BATCH.c.id, BATCH.c.fence)
+    .returning(*columns_of(BATCH, Ticket))
 )
 _LOSE_CLAIMS = (
     update(BATCH)
@@ -88,10 +107,10 @@ _LOSE_CLAIMS = (
         lost=BATCH.c.lost + 1,
         lease_until=None,
     )
-    .returning(BATCH.c.id, BATCH.c.lost)
+    .returning(*columns_of(BATCH, LostClaim))
 )
 _LOST_SUBMISSIONS = (
-    select(BATCH.c.id, BATCH.c.campaign_id, BATCH.c.first_seq, BATCH.c.size, BATCH.c.pending)
+    select(*columns_of(BATCH, LostSubmission))
     .where(
         has_state(BatchState.SUBMITTING),
         _IN_FLIGHT,
@@ -99,14 +118,6 @@ _LOST_SUBMISSIONS = (
     )
     .with_for_update()
 )
-
-
-class Ticket(NamedTuple):
-    """The id of released work, as it travels through Redis: worthless once its fence is old."""
-
-    account: str
-    id: int
-    fence: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +158,9 @@ MESSAGES_OF_CLAIM: Any = and_(
 )
 
 
-def batches_in_flight(conn: Connection, account: str) -> Sequence[AnyRow]:
+def batches_in_flight(conn: Connection, account: str) -> list[InFlightBatch]:
     """What each batch that holds places of the account has yet to send."""
-    return conn.execute(_OUT, {"of_account": account}).all()
+    return fetch_all(conn, InFlightBatch, _OUT, {"of_account": account})
 
 
 def due_batches(
@@ -165,8 +176,8 @@ def due_batches(
     """
     account = select(CAMPAIGN.c.account).where(CAMPAIGN.c.id == campaign_id).scalar_subquery()
     in_zone = [BATCH.c.zone.in_(zones)] if zones is not None else []
-    rows = conn.execute(
-        select(BATCH.c.id, BATCH.c.pending, BATCH.c.requests, BATCH.c.parts)
+    query = (
+        select(*columns_of(BATCH, DueBatch, size=BATCH.c.pending))
         .where(
             BATCH.c.campaign_id == campaign_id,
             BATCH.c.account == account,
@@ -177,8 +188,7 @@ def due_batches(
         .order_by(BATCH.c.seq)
         .limit(limit)
     )
-    for row in rows:
-        yield DueBatch(row.id, row.pending, row.requests, row.parts)
+    yield from fetch_all(conn, DueBatch, query)
 
 
 def mark_queued(
@@ -187,13 +197,15 @@ def mark_queued(
     """`pending → queued`; the tickets to publish after the commit, in the order of `ids`."""
     if not ids:
         return []
-    rows = conn.execute(
+    rows = fetch_all(
+        conn,
+        Ticket,
         update(BATCH)
         .where(BATCH.c.id.in_(ids), may_become(BatchState.QUEUED))
         .values(state=BatchState.QUEUED, fence=BATCH.c.fence + 1, queued_at=now, is_probe=is_probe)
-        .returning(BATCH.c.account, BATCH.c.id, BATCH.c.fence)
+        .returning(*columns_of(BATCH, Ticket)),
     )
-    tickets = {row.id: Ticket(row.account, row.id, row.fence) for row in rows}
+    tickets = {ticket.id: ticket for ticket in rows}
     return [tickets[i] for i in ids if i in tickets]
 
 
@@ -272,7 +284,7 @@ def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int,
             _IN_FLIGHT,
         )
     )
-    return [(row.id, row.fence) for row in rows]
+    return [(batch_id, fence) for batch_id, fence in rows]
 
 
 def return_queued(conn: Connection, tickets: Sequence[Ticket]) -> int:
@@ -296,8 +308,7 @@ def return_queued(conn: Connection, tickets: Sequence[Ticket]) -> int:
 
 def reissue_tickets(conn: Connection, queued_before: datetime, now: datetime) -> list[Ticket]:
     """Tickets of queued batches that nobody claimed: Redis lost them, or workers are few."""
-    rows = conn.execute(_REQUEUE, {"before": queued_before, "again_at": now})
-    return [Ticket(row.account, row.id, row.fence) for row in rows]
+    return fetch_all(conn, Ticket, _REQUEUE, {"before": queued_before, "again_at": now})
 
 
 def release_expired_claims(conn: Connection, now: datetime) -> int:
@@ -305,7 +316,7 @@ def release_expired_claims(conn: Connection, now: datetime) -> int:
 
     One that takes its workers down with it, again and again, fails instead: it is surely not sent.
     """
-    rows = conn.execute(_LOSE_CLAIMS, {"now": now}).all()
+    rows = fetch_all(conn, LostClaim, _LOSE_CLAIMS, {"now": now})
     for row in rows:
         if row.lost >= _MOST_LOST:
             _fail_batch(conn, row.id, now)
@@ -313,7 +324,8 @@ def release_expired_claims(conn: Connection, now: datetime) -> int:
 
 
 def _fail_batch(conn: Connection, batch_id: int, now: datetime) -> None:
-    batch = conn.execute(select(BATCH).where(BATCH.c.id == batch_id)).one()
+    query = select(*columns_of(BATCH, BatchRow)).where(BATCH.c.id == batch_id)
+    batch = fetch_one(conn, BatchRow, query)
     failed = conn.execute(
         update(MESSAGE)
         .where(
@@ -342,13 +354,13 @@ def doubt_expired_submissions(conn: Connection, now: datetime) -> int:
 
     Returns how many batches. Messages that no open attempt carries stay pending.
     """
-    expired = conn.execute(_LOST_SUBMISSIONS, {"now": now}).all()
+    expired = fetch_all(conn, LostSubmission, _LOST_SUBMISSIONS, {"now": now})
     for batch in expired:
         _doubt_batch(conn, batch, now)
     return len(expired)
 
 
-def _doubt_batch(conn: Connection, batch: AnyRow, now: datetime) -> None:
+def _doubt_batch(conn: Connection, batch: LostSubmission, now: datetime) -> None:
     is_open = and_(ATTEMPT.c.batch_id == batch.id, may_become(AttemptOutcome.DOUBTFUL))
     doubtful = conn.execute(
         update(MESSAGE)
@@ -381,6 +393,6 @@ def _doubt_batch(conn: Connection, batch: AnyRow, now: datetime) -> None:
     )
 
 
-def running_campaigns(conn: Connection, account: str) -> Sequence[AnyRow]:
+def running_campaigns(conn: Connection, account: str) -> list[CampaignRow]:
     """The account's running campaigns."""
-    return conn.execute(_RUNNING, {"of_account": account}).all()
+    return fetch_all(conn, CampaignRow, _RUNNING, {"of_account": account})

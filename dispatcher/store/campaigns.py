@@ -21,7 +21,17 @@ from sqlalchemy import (
 
 from dispatcher.status import UNCLAIMED, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store.column_types import UtcTime
-from dispatcher.store.table_values import AnyRow, later_of
+from dispatcher.store.rows import (
+    BatchRow,
+    CampaignRow,
+    OpenAttempt,
+    PollTimes,
+    columns_of,
+    fetch_all,
+    fetch_one,
+    fetch_optional,
+)
+from dispatcher.store.table_values import later_of
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
 
@@ -31,32 +41,33 @@ COUNTERS = (*(state.label for state in MessageState), "no_receipt")
 _IS_OPEN = CAMPAIGN.c.finished_at.is_(None)
 _HAS_PENDING = exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, has_state(BatchState.PENDING))
 _ANY_OPEN = select(CAMPAIGN.c.id).where(_IS_OPEN).limit(1)
-_BY_ID = select(CAMPAIGN).where(CAMPAIGN.c.id == bindparam("campaign"))
+_ROWS = select(*columns_of(CAMPAIGN, CampaignRow))
+_BY_ID = _ROWS.where(CAMPAIGN.c.id == bindparam("campaign"))
 _BY_ID_SHARED = _BY_ID.with_for_update(read=True)
 
 
-def load_campaign(conn: Connection, campaign_id: int) -> AnyRow | None:
+def load_campaign(conn: Connection, campaign_id: int) -> CampaignRow | None:
     """The campaign's row; None where there is none with this id."""
-    return conn.execute(_BY_ID, {"campaign": campaign_id}).one_or_none()
+    return fetch_optional(conn, CampaignRow, _BY_ID, {"campaign": campaign_id})
 
 
-def lock_campaign_shared(conn: Connection, campaign_id: int) -> AnyRow:
+def lock_campaign_shared(conn: Connection, campaign_id: int) -> CampaignRow:
     """The campaign's row under a shared lock: nobody changes it until the transaction ends."""
-    return conn.execute(_BY_ID_SHARED, {"campaign": campaign_id}).one()
+    return fetch_one(conn, CampaignRow, _BY_ID_SHARED, {"campaign": campaign_id})
 
 
-def find_by_name(conn: Connection, name: str) -> Sequence[AnyRow]:
+def find_by_name(conn: Connection, name: str) -> list[CampaignRow]:
     """The campaigns with this name, newest first."""
-    query = select(CAMPAIGN).where(CAMPAIGN.c.name == name).order_by(CAMPAIGN.c.id.desc())
-    return conn.execute(query).all()
+    query = _ROWS.where(CAMPAIGN.c.name == name).order_by(CAMPAIGN.c.id.desc())
+    return fetch_all(conn, CampaignRow, query)
 
 
-def list_newest(conn: Connection, *, limit: int, states: Sequence[str] = ()) -> Sequence[AnyRow]:
+def list_newest(conn: Connection, *, limit: int, states: Sequence[str] = ()) -> list[CampaignRow]:
     """The newest `limit` campaigns; only those in one of `states` where that is given."""
-    query = select(CAMPAIGN).order_by(CAMPAIGN.c.id.desc()).limit(limit)
+    query = _ROWS.order_by(CAMPAIGN.c.id.desc()).limit(limit)
     if states:
         query = query.where(CAMPAIGN.c.state.in_(states))
-    return conn.execute(query).all()
+    return fetch_all(conn, CampaignRow, query)
 
 
 def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str, int]]:
@@ -68,7 +79,10 @@ def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, d
         .group_by(BATCH.c.campaign_id)
     )
     none = dict.fromkeys(COUNTERS, 0)
-    found = {r.campaign_id: {name: int(r._mapping[name]) for name in COUNTERS} for r in rows}
+    found = {
+        int(campaign_id): dict(zip(COUNTERS, map(int, counts), strict=True))
+        for campaign_id, *counts in rows
+    }
     return {campaign_id: found.get(campaign_id, dict(none)) for campaign_id in campaign_ids}
 
 
@@ -80,20 +94,19 @@ def count_batches(conn: Connection, campaign_id: int) -> dict[str, int]:
         .group_by(BATCH.c.state)
     )
     counts = {state.label: 0 for state in BatchState}
-    return counts | {BatchState(row.state).label: row.n for row in rows}
+    return counts | {BatchState(state).label: int(count) for state, count in rows}
 
 
-def list_batches(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
+def list_batches(conn: Connection, campaign_id: int) -> list[BatchRow]:
     """The campaign's batches in order."""
-    query = select(BATCH).where(BATCH.c.campaign_id == campaign_id).order_by(BATCH.c.seq)
-    return conn.execute(query).all()
+    query = select(*columns_of(BATCH, BatchRow)).where(BATCH.c.campaign_id == campaign_id)
+    return fetch_all(conn, BatchRow, query.order_by(BATCH.c.seq))
 
 
-def find_same_content(conn: Connection, content_key: str, since: datetime) -> AnyRow | None:
+def find_same_content(conn: Connection, content_key: str, since: datetime) -> CampaignRow | None:
     """The newest campaign with this content that was accepted after `since`."""
     query = (
-        select(CAMPAIGN)
-        .where(
+        _ROWS.where(
             CAMPAIGN.c.content_key == content_key,
             CAMPAIGN.c.created_at > since,
             CAMPAIGN.c.state.not_in([CampaignState.IMPORTING, CampaignState.REJECTED]),
@@ -101,13 +114,13 @@ def find_same_content(conn: Connection, content_key: str, since: datetime) -> An
         .order_by(CAMPAIGN.c.id.desc())
         .limit(1)
     )
-    return conn.execute(query).one_or_none()
+    return fetch_optional(conn, CampaignRow, query)
 
 
-def find_by_idempotency_key(conn: Connection, key: str) -> AnyRow | None:
+def find_by_idempotency_key(conn: Connection, key: str) -> CampaignRow | None:
     """The campaign that was submitted with this key."""
-    query = select(CAMPAIGN).where(CAMPAIGN.c.idempotency_key == key)
-    return conn.execute(query).one_or_none()
+    query = _ROWS.where(CAMPAIGN.c.idempotency_key == key)
+    return fetch_optional(conn, CampaignRow, query)
 
 
 def has_open_campaign(conn: Connection) -> bool:
@@ -220,8 +233,10 @@ def change_settings(
     """
     detail = ", ".join(f"{name} = {value}" for name, value in values.items())
     if "rate" in values:
-        old = conn.execute(select(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).with_for_update())
-        paid_until = _paid_until_at_rate(old.one(), values["rate"], now)
+        old = fetch_one(
+            conn, CampaignRow, _ROWS.where(CAMPAIGN.c.id == campaign_id).with_for_update()
+        )
+        paid_until = _paid_until_at_rate(old, values["rate"], now)
         if paid_until is not None and (last := _last_open_attempt(conn, campaign_id)) is not None:
             paid_for = timedelta(seconds=last.size / values["rate"])
             paid_until = max(paid_until, last.deadline - deadline_after + paid_for)
@@ -234,19 +249,20 @@ def change_settings(
     )
 
 
-def _paid_until_at_rate(campaign: AnyRow, rate: float | None, now: datetime) -> datetime | None:
+def _paid_until_at_rate(
+    campaign: CampaignRow, rate: float | None, now: datetime
+) -> datetime | None:
     """Until when the campaign's rate is used up after it becomes `rate`."""
     if rate is None or campaign.rate is None or campaign.paid_until is None:
         return None
-    left: timedelta = campaign.paid_until - now
-    share: float = campaign.rate / rate
-    return now + max(timedelta(), left) * share
+    left = max(timedelta(), campaign.paid_until - now)
+    return now + left * (campaign.rate / rate)
 
 
-def _last_open_attempt(conn: Connection, campaign_id: int) -> AnyRow | None:
+def _last_open_attempt(conn: Connection, campaign_id: int) -> OpenAttempt | None:
     """Of the attempts that have begun and have no answer, the one that starts last."""
-    return conn.execute(
-        select(ATTEMPT.c.deadline, ATTEMPT.c.size)
+    query = (
+        select(*columns_of(ATTEMPT, OpenAttempt))
         .join(BATCH, ATTEMPT.c.batch_id == BATCH.c.id)
         .where(
             BATCH.c.campaign_id == campaign_id,
@@ -255,7 +271,8 @@ def _last_open_attempt(conn: Connection, campaign_id: int) -> AnyRow | None:
         )
         .order_by(ATTEMPT.c.deadline.desc())
         .limit(1)
-    ).one_or_none()
+    )
+    return fetch_optional(conn, OpenAttempt, query)
 
 
 def lapse_expired(conn: Connection, now: datetime) -> int:
@@ -366,12 +383,12 @@ def list_running_accounts(conn: Connection) -> list[str]:
     return list(conn.execute(query).scalars())
 
 
-def load_poll_times(conn: Connection, campaign_id: int) -> AnyRow:
+def load_poll_times(conn: Connection, campaign_id: int) -> PollTimes:
     """How many accepted requests of the campaign are still polled (`n`), and when next."""
     query = select(func.count().label("n"), func.min(ATTEMPT.c.poll_at).label("next_at")).where(
         ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.poll_at.is_not(None)
     )
-    return conn.execute(query).one()
+    return fetch_one(conn, PollTimes, query)
 
 
 def _join_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

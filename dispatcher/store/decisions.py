@@ -18,7 +18,8 @@ from dispatcher.store import alternate_ids, campaigns, costs
 from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.column_types import Money
-from dispatcher.store.table_values import AnyRow, ColumnTypes, literal_table
+from dispatcher.store.rows import AttemptRow, BatchRow, CampaignRow, columns_of, fetch_one
+from dispatcher.store.table_values import ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
@@ -44,9 +45,9 @@ class AnnotatedMessage(NamedTuple):
 class LockedAttempt:
     """A request in doubt, with its batch and campaign, locked until the transaction ends."""
 
-    attempt: AnyRow
-    batch: AnyRow
-    campaign: AnyRow
+    attempt: AttemptRow
+    batch: BatchRow
+    campaign: CampaignRow
 
     @property
     def is_at_provider(self) -> bool:
@@ -97,11 +98,16 @@ def lock_attempt(conn: Connection, attempt_id: int) -> LockedAttempt:
     ids = conn.execute(
         select(ATTEMPT.c.campaign_id, ATTEMPT.c.batch_id).where(ATTEMPT.c.id == attempt_id)
     ).one()
-    campaign = conn.execute(
-        select(CAMPAIGN).where(CAMPAIGN.c.id == ids.campaign_id).with_for_update()
-    ).one()
-    batch = conn.execute(select(BATCH).where(BATCH.c.id == ids.batch_id).with_for_update()).one()
-    attempt = conn.execute(select(ATTEMPT).where(ATTEMPT.c.id == attempt_id)).one()
+    campaigns_query = select(*columns_of(CAMPAIGN, CampaignRow))
+    campaign = fetch_one(
+        conn,
+        CampaignRow,
+        campaigns_query.where(CAMPAIGN.c.id == ids.campaign_id).with_for_update(),
+    )
+    batches_query = select(*columns_of(BATCH, BatchRow)).where(BATCH.c.id == ids.batch_id)
+    batch = fetch_one(conn, BatchRow, batches_query.with_for_update())
+    attempts_query = select(*columns_of(ATTEMPT, AttemptRow)).where(ATTEMPT.c.id == attempt_id)
+    attempt = fetch_one(conn, AttemptRow, attempts_query)
     return LockedAttempt(attempt=attempt, batch=batch, campaign=campaign)
 
 
@@ -307,7 +313,7 @@ def _count_no_receipt(conn: Connection, case: LockedAttempt, more: int) -> None:
         )
 
 
-def _without_receipt(conn: Connection, attempt: AnyRow, batch: AnyRow) -> int:
+def _without_receipt(conn: Connection, attempt: AttemptRow, batch: BatchRow) -> int:
     """Messages of the request that are counted as without receipt: polling has ended for them."""
     last = batch.first_seq + batch.size - 1
     count: int = conn.execute(

@@ -19,7 +19,17 @@ from sqlalchemy import (
 
 from dispatcher.status import MessageState
 from dispatcher.store.engine import take_advisory_lock
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import (
+    CampaignRow,
+    DoubtfulAttempt,
+    DoubtfulMessage,
+    DoubtOutlook,
+    UnscheduledDoubt,
+    columns_of,
+    fetch_all,
+    fetch_messages,
+    fetch_one,
+)
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state
 
@@ -44,9 +54,9 @@ class DoubtfulRequest:
     begun_at: datetime
     #: How often the list was looked at for it.
     looks: int
-    campaign: AnyRow
+    campaign: CampaignRow
     #: seq, msisdn, parts, variables and note of each recipient in doubt.
-    recipients: Sequence[AnyRow]
+    recipients: Sequence[DoubtfulMessage]
 
 
 _IS_DUE = and_(
@@ -56,12 +66,19 @@ _IS_DUE = and_(
 )
 # Made once: every tick asks them.
 _UNPLANNED = (
-    select(ATTEMPT.c.id, ATTEMPT.c.account, ATTEMPT.c.deadline, CAMPAIGN.c.on_doubt,
-           CAMPAIGN.c.schedule_at, CAMPAIGN.c.contact_lists)
+    select(
+        *columns_of(
+            ATTEMPT,
+            UnscheduledDoubt,
+            on_doubt=CAMPAIGN.c.on_doubt,
+            schedule_at=CAMPAIGN.c.schedule_at,
+            contact_lists=CAMPAIGN.c.contact_lists,
+        )
+    )
     .join_from(ATTEMPT, CAMPAIGN, CAMPAIGN.c.id == ATTEMPT.c.campaign_id)
     .where(ATTEMPT.c.reconcile_at.is_not(None), ATTEMPT.c.looks.is_(None))
     .limit(bindparam("most"))
-)  # fmt: skip
+)
 _ACCOUNTS_DUE = select(ATTEMPT.c.account).where(_IS_DUE).distinct()
 
 
@@ -70,9 +87,9 @@ def doubt_columns(now: datetime) -> dict[str, Any]:
     return {"doubt_at": now, "reconcile_at": ATTEMPT.c.deadline, "looks": None}
 
 
-def unscheduled_doubts(conn: Connection, limit: int = 1000) -> Sequence[AnyRow]:
+def unscheduled_doubts(conn: Connection, limit: int = 1000) -> list[UnscheduledDoubt]:
     """Doubtful requests for which nothing is planned yet, with what their campaign says of it."""
-    return conn.execute(_UNPLANNED, {"most": limit}).all()
+    return fetch_all(conn, UnscheduledDoubt, _UNPLANNED, {"most": limit})
 
 
 def schedule_reconciliation(conn: Connection, times: Mapping[int, datetime | None]) -> None:
@@ -100,13 +117,16 @@ def lease_reconciliations(
         conn.execute(select(ACCOUNT.c.name).where(ACCOUNT.c.look_lease_until > now)).scalars()
     )
     chosen = [name for name in due if name in names and name not in out]
-    rows = conn.execute(
+    return fetch_all(
+        conn,
+        ReconcileTicket,
         update(ACCOUNT)
         .where(ACCOUNT.c.name.in_(chosen[: max(0, limit - len(out))]))
         .values(looks=ACCOUNT.c.looks + 1, look_lease_until=lease_until)
-        .returning(ACCOUNT.c.name, ACCOUNT.c.looks)
+        .returning(
+            *columns_of(ACCOUNT, ReconcileTicket, account=ACCOUNT.c.name, number=ACCOUNT.c.looks)
+        ),
     )
-    return [ReconcileTicket(row.name, row.looks) for row in rows]
 
 
 def renew_reconciliation(
@@ -136,35 +156,42 @@ def due_doubts(conn: Connection, account: str, now: datetime) -> list[DoubtfulRe
     ).all()
     found: list[DoubtfulRequest] = []
     size = 0
-    for row in rows:
-        size += row.size
+    for attempt_id, count in rows:
+        size += count
         if found and size > _RECIPIENTS:
             break
-        found.append(load_doubtful(conn, row.id))
+        found.append(load_doubtful(conn, attempt_id))
     return found
 
 
 def load_doubtful(conn: Connection, attempt_id: int) -> DoubtfulRequest:
     """A request with its recipients that are in doubt now."""
-    row = conn.execute(
-        select(ATTEMPT, BATCH.c.first_seq, BATCH.c.size.label("batch_size"))
-        .join_from(ATTEMPT, BATCH, BATCH.c.id == ATTEMPT.c.batch_id)
-        .where(ATTEMPT.c.id == attempt_id)
-    ).one()
-    campaign = conn.execute(select(CAMPAIGN).where(CAMPAIGN.c.id == row.campaign_id)).one()
-    last = row.first_seq + row.batch_size - 1
-    recipients = conn.execute(
+    row = fetch_one(
+        conn,
+        DoubtfulAttempt,
         select(
-            MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.parts, MESSAGE.c.variables, MESSAGE.c.note
+            *columns_of(
+                ATTEMPT, DoubtfulAttempt, first_seq=BATCH.c.first_seq, batch_size=BATCH.c.size
+            )
         )
+        .join_from(ATTEMPT, BATCH, BATCH.c.id == ATTEMPT.c.batch_id)
+        .where(ATTEMPT.c.id == attempt_id),
+    )
+    query = select(*columns_of(CAMPAIGN, CampaignRow)).where(CAMPAIGN.c.id == row.campaign_id)
+    campaign = fetch_one(conn, CampaignRow, query)
+    last = row.first_seq + row.batch_size - 1
+    recipients = fetch_messages(
+        conn,
+        DoubtfulMessage,
+        select(*columns_of(MESSAGE, DoubtfulMessage))
         .where(
             MESSAGE.c.campaign_id == row.campaign_id,
             MESSAGE.c.seq.between(row.first_seq, last),
             MESSAGE.c.attempt_id == attempt_id,
             has_state(MessageState.IN_DOUBT),
         )
-        .order_by(MESSAGE.c.seq)
-    ).all()
+        .order_by(MESSAGE.c.seq),
+    )
     return DoubtfulRequest(
         id=row.id,
         account=row.account,
@@ -175,15 +202,19 @@ def load_doubtful(conn: Connection, attempt_id: int) -> DoubtfulRequest:
     )
 
 
-def doubt_outlook(conn: Connection, campaign_id: int) -> AnyRow:
+def doubt_outlook(conn: Connection, campaign_id: int) -> DoubtOutlook:
     """Since when recipients of a campaign are in doubt, and when something is done by itself."""
     planned = and_(ATTEMPT.c.looks.is_not(None), ATTEMPT.c.reconcile_at.is_not(None))
     query = select(
-        func.min(ATTEMPT.c.doubt_at).label("since"),
-        func.min(ATTEMPT.c.reconcile_at).filter(planned).label("next_at"),
-        func.max(ATTEMPT.c.looks).label("looks"),
+        *columns_of(
+            ATTEMPT,
+            DoubtOutlook,
+            since=func.min(ATTEMPT.c.doubt_at),
+            next_at=func.min(ATTEMPT.c.reconcile_at).filter(planned),
+            looks=func.max(ATTEMPT.c.looks),
+        )
     ).where(ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.doubt_at.is_not(None))
-    return conn.execute(query).one()
+    return fetch_one(conn, DoubtOutlook, query)
 
 
 def requests_in_doubt(conn: Connection, campaign_id: int) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Text, delete, func, insert, select
+from sqlalchemy import Connection, Integer, Select, Text, delete, func, insert, select
 from sqlalchemy import update as update_
 
 from dispatcher.policy.rebatching import (
@@ -25,7 +25,17 @@ from dispatcher.policy.rebatching import (
 )
 from dispatcher.status import UNCLAIMED, BatchState, CampaignState, MessageState
 from dispatcher.store.messages import pack_cells, unpack_cells
-from dispatcher.store.table_values import AnyRow, literal_table
+from dispatcher.store.rows import (
+    BatchRow,
+    CampaignRow,
+    FallbackSwitch,
+    WaitingRow,
+    columns_of,
+    fetch_all,
+    fetch_messages,
+    fetch_optional,
+)
+from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE, SOURCE_ROWS
 from dispatcher.store.transitions import has_state, may_become
 
@@ -34,36 +44,41 @@ _GROUP = 20_000
 _IS_WAITING = has_state(*UNCLAIMED)
 
 
-def list_with_fallback(conn: Connection) -> Sequence[AnyRow]:
+def list_with_fallback(conn: Connection) -> list[CampaignRow]:
     """Running campaigns that have fallback accounts and unclaimed batches."""
     waiting = select(BATCH.c.id).where(BATCH.c.campaign_id == CAMPAIGN.c.id, _IS_WAITING).exists()
-    return conn.execute(
-        select(CAMPAIGN).where(
+    return fetch_all(
+        conn,
+        CampaignRow,
+        select(*columns_of(CAMPAIGN, CampaignRow)).where(
             has_state(CampaignState.RUNNING),
             CAMPAIGN.c.finished_at.is_(None),
             CAMPAIGN.c.routes.is_not(None),
             waiting,
-        )
-    ).all()
+        ),
+    )
 
 
-def lock_running_campaign(conn: Connection, campaign_id: int) -> AnyRow | None:
+def lock_running_campaign(conn: Connection, campaign_id: int) -> CampaignRow | None:
     """Lock a campaign's row; None where it does not run. Lock the accounts first."""
-    return conn.execute(
-        select(CAMPAIGN)
+    query = (
+        select(*columns_of(CAMPAIGN, CampaignRow))
         .where(CAMPAIGN.c.id == campaign_id, has_state(CampaignState.RUNNING))
         .with_for_update()
-    ).one_or_none()
+    )
+    return fetch_optional(conn, CampaignRow, query)
 
 
-def has_batches_at_other_accounts(conn: Connection, campaign: AnyRow) -> bool:
+def has_batches_at_other_accounts(conn: Connection, campaign: CampaignRow) -> bool:
     """Whether it has unclaimed batches at other accounts than its present one."""
     return (
         conn.execute(_batches_elsewhere(campaign.id, campaign.account).limit(1)).first() is not None
     )
 
 
-def switch_account(conn: Connection, campaign: AnyRow, to: str, reason: str, now: datetime) -> None:
+def switch_account(
+    conn: Connection, campaign: CampaignRow, to: str, reason: str, now: datetime
+) -> None:
     """Make `to` the campaign's account. It does not overtake the campaigns that send there."""
     turn = (
         select(func.coalesce(func.min(CAMPAIGN.c.turn), 0))
@@ -90,21 +105,22 @@ def switch_account(conn: Connection, campaign: AnyRow, to: str, reason: str, now
     )
 
 
-def load_fallback_history(conn: Connection, campaign_id: int) -> Sequence[AnyRow]:
+def load_fallback_history(conn: Connection, campaign_id: int) -> list[FallbackSwitch]:
     """When the campaign was switched to another account, and why, oldest first."""
-    return conn.execute(
-        select(AUDIT.c.at, AUDIT.c.account, AUDIT.c.detail)
+    query = (
+        select(*columns_of(AUDIT, FallbackSwitch))
         .where(AUDIT.c.campaign_id == campaign_id, AUDIT.c.action == "campaign fallback")
         .order_by(AUDIT.c.id)
-    ).all()
+    )
+    return fetch_all(conn, FallbackSwitch, query)
 
 
 def move_batches(
     conn: Connection,
-    campaign: AnyRow,
+    campaign: CampaignRow,
     to: str,
     limits: BatchLimits,
-    render: Callable[[Sequence[AnyRow]], Iterable[WaitingMessage]],
+    render: Callable[[Sequence[WaitingRow]], Iterable[WaitingMessage]],
     now: datetime,
 ) -> int:
     """Move a group of batches that wait at other accounts to account `to`; how many messages.
@@ -132,14 +148,14 @@ class _GroupMove:
     campaign_id: int
     to: str
     limits: BatchLimits
-    render: Callable[[Sequence[AnyRow]], Iterable[WaitingMessage]]
+    render: Callable[[Sequence[WaitingRow]], Iterable[WaitingMessage]]
     now: datetime
     _cells: dict[int, list[str]] = field(default_factory=dict)
     _new: list[dict[str, Any]] = field(default_factory=list)
     _failed: list[tuple[int, str]] = field(default_factory=list)
     _spans: list[SeqSpan] = field(default_factory=list)
 
-    def take_free_ends(self, batch: AnyRow) -> list[SeqSpan]:
+    def take_free_ends(self, batch: BatchRow) -> list[SeqSpan]:
         """Take the pending ends off a batch; the rest keeps the batch's row and attempts."""
         span = SeqSpan(batch.first_seq, batch.first_seq + batch.size - 1)
         self._take_cells(span)
@@ -154,17 +170,18 @@ class _GroupMove:
         self._keep_middle(batch, kept)
         return ends
 
-    def load_pending_in(self, span: SeqSpan) -> Sequence[AnyRow]:
+    def load_pending_in(self, span: SeqSpan) -> Sequence[WaitingRow]:
         """The rows of pending messages in a span."""
-        return self.conn.execute(
-            select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.variables, MESSAGE.c.parts)
+        query = (
+            select(*columns_of(MESSAGE, WaitingRow))
             .where(
                 MESSAGE.c.campaign_id == self.campaign_id,
                 MESSAGE.c.seq.between(span.first, span.last),
                 has_state(MessageState.PENDING),
             )
             .order_by(MESSAGE.c.seq)
-        ).all()
+        )
+        return fetch_messages(self.conn, WaitingRow, query)
 
     def add_batch(self, made: PlannedBatch, lane: BatchGroup) -> None:
         """Plan a new batch at the new account."""
@@ -208,7 +225,7 @@ class _GroupMove:
                 .values(state=MessageState.FAILED, error=given.c.reason, final_at=self.now)
             )
 
-    def _keep_middle(self, batch: AnyRow, kept: SeqSpan) -> None:
+    def _keep_middle(self, batch: BatchRow, kept: SeqSpan) -> None:
         """Keep a batch for its settled messages; pending ones between them move with it."""
         values: dict[str, Any] = {
             "first_seq": kept.first, "size": kept.last - kept.first + 1, "pending": 0,
@@ -254,19 +271,19 @@ class _GroupMove:
             self.conn.execute(delete(SOURCE_ROWS).where(*where))
 
 
-def _batches_elsewhere(campaign_id: int, account: str) -> Any:
-    return select(BATCH).where(
+def _batches_elsewhere(campaign_id: int, account: str) -> Select[*tuple[Any, ...]]:
+    return select(*columns_of(BATCH, BatchRow)).where(
         BATCH.c.campaign_id == campaign_id, BATCH.c.account != account, _IS_WAITING
     )
 
 
-def _lock_next_batches(conn: Connection, campaign_id: int, to: str) -> list[AnyRow]:
+def _lock_next_batches(conn: Connection, campaign_id: int, to: str) -> list[BatchRow]:
     """Lock the next batches to move, in order."""
     query = _batches_elsewhere(campaign_id, to).order_by(BATCH.c.first_seq).limit(_GROUP)
-    return list(_take_group(conn.execute(query.with_for_update()).all()))
+    return list(_take_group(fetch_all(conn, BatchRow, query.with_for_update())))
 
 
-def _take_group(batches: Sequence[AnyRow]) -> Iterator[AnyRow]:
+def _take_group(batches: Sequence[BatchRow]) -> Iterator[BatchRow]:
     messages = 0
     for batch in batches:
         if messages and messages + batch.size > _GROUP:

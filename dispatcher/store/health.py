@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from dispatcher.errors import ErrorKind
 from dispatcher.policy.breaker import Breaker, Health, next_credit_check_s, next_probe_s
 from dispatcher.store import accounts, batches
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import AccountRow
 from dispatcher.store.tables import ACCOUNT, AUDIT
 
 _WITH_BREAKER = ACCOUNT.c.breaker == Breaker.OPEN
@@ -33,7 +33,7 @@ class ProbeTicket(NamedTuple):
     number: int
 
 
-def health_of(account: AnyRow) -> Health:
+def health_of(account: AccountRow) -> Health:
     """An account's health as its row has it."""
     return Health(
         failures=account.failures,
@@ -116,14 +116,14 @@ def lease_due_probes(
     return tickets
 
 
-def lock_for_probe(conn: Connection, ticket: ProbeTicket) -> AnyRow | None:
+def lock_for_probe(conn: Connection, ticket: ProbeTicket) -> AccountRow | None:
     """The account's row, locked, while the ticket is the newest; None once it is old."""
     row = accounts.lock_account(conn, ticket.account)
     is_mine = row is not None and row.checks == ticket.number and row.check_lease_until is not None
     return row if is_mine else None
 
 
-def mark_reachable(conn: Connection, account: AnyRow) -> None:
+def mark_reachable(conn: Connection, account: AccountRow) -> None:
     """`open → trial`: the provider answered a call that sends nothing."""
     conn.execute(
         update(ACCOUNT)
@@ -134,7 +134,7 @@ def mark_reachable(conn: Connection, account: AnyRow) -> None:
 
 def mark_unreachable(
     conn: Connection,
-    account: AnyRow,
+    account: AccountRow,
     reason: str,
     *,
     now: datetime,
@@ -153,7 +153,7 @@ def mark_unreachable(
     )
 
 
-def mark_credit_restored(conn: Connection, account: AnyRow, detail: str, now: datetime) -> None:
+def mark_credit_restored(conn: Connection, account: AccountRow, detail: str, now: datetime) -> None:
     """Open an account that was paused without credit; its breaker stays as it is.
 
     Its next refusal is followed by a longer wait, unless something was accepted in between.

@@ -10,7 +10,14 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState
 from dispatcher.store.engine import take_advisory_lock
-from dispatcher.store.table_values import AnyRow, bulk_insert
+from dispatcher.store.rows import (
+    AbandonedImport,
+    CampaignRow,
+    columns_of,
+    fetch_all,
+    fetch_optional,
+)
+from dispatcher.store.table_values import bulk_insert
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.store.transitions import has_state, may_become
 
@@ -78,7 +85,7 @@ def start_import(conn: Connection, values: dict[str, Any], lease_until: datetime
 
 def find_unfinished(
     conn: Connection, content_key: str, idempotency_key: str | None
-) -> AnyRow | None:
+) -> CampaignRow | None:
     """An import of the same content, or with the same key, that was never accepted.
 
     Other imports wait here until the transaction ends, so that two cannot miss each other.
@@ -87,19 +94,23 @@ def find_unfinished(
     same = CAMPAIGN.c.content_key == content_key
     if idempotency_key is not None:
         same = same | (CAMPAIGN.c.idempotency_key == idempotency_key)
-    query = select(CAMPAIGN).where(same, has_state(CampaignState.IMPORTING))
-    return conn.execute(query.limit(1)).one_or_none()
+    query = select(*columns_of(CAMPAIGN, CampaignRow)).where(
+        same, has_state(CampaignState.IMPORTING)
+    )
+    return fetch_optional(conn, CampaignRow, query.limit(1))
 
 
-def list_abandoned(conn: Connection, now: datetime) -> Sequence[AnyRow]:
+def list_abandoned(conn: Connection, now: datetime) -> list[AbandonedImport]:
     """Imports that were never accepted and whose lease has run out, oldest first."""
-    query = select(CAMPAIGN.c.id, CAMPAIGN.c.source_name).where(
+    query = select(*columns_of(CAMPAIGN, AbandonedImport)).where(
         has_state(CampaignState.IMPORTING), CAMPAIGN.c.import_lease_until <= now
     )
-    return conn.execute(query.order_by(CAMPAIGN.c.id)).all()
+    return fetch_all(conn, AbandonedImport, query.order_by(CAMPAIGN.c.id))
 
 
-def take_over_import(conn: Connection, left: AnyRow, lease_until: datetime) -> RunningImport | None:
+def take_over_import(
+    conn: Connection, left: CampaignRow, lease_until: datetime
+) -> RunningImport | None:
     """Take an import from its process by a new fence; None where another process was faster."""
     fence = left.import_fence
     row = conn.execute(

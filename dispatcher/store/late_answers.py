@@ -9,14 +9,22 @@ from dispatcher.policy.verdict import Verdict
 from dispatcher.store import alternate_ids
 from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.batches import Claim
+from dispatcher.store.rows import (
+    BatchSpan,
+    SubmittedMessage,
+    columns_of,
+    fetch_messages,
+    fetch_one,
+)
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import BATCH, MESSAGE
 
 
 def with_current_range(conn: Connection, held: Claim) -> Claim:
     """The claim with the messages that its batch still has: others may have gone to a fallback."""
-    row = conn.execute(select(BATCH.c.first_seq, BATCH.c.size).where(BATCH.c.id == held.id)).one()
-    return replace(held, first_seq=row.first_seq, size=row.size)
+    query = select(*columns_of(BATCH, BatchSpan)).where(BATCH.c.id == held.id)
+    span = fetch_one(conn, BatchSpan, query)
+    return replace(held, first_seq=span.first_seq, size=span.size)
 
 
 def drop_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
@@ -44,10 +52,12 @@ def keep_missed_ids(
     if not verdict.accepted:
         return 0
     given = literal_table(conn, [("seq", Integer())], [(one.seq,) for one in verdict.accepted])
-    rows = conn.execute(
-        select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.provider_message_id).where(
+    rows = fetch_messages(
+        conn,
+        SubmittedMessage,
+        select(*columns_of(MESSAGE, SubmittedMessage)).where(
             MESSAGE.c.campaign_id == held.campaign_id, MESSAGE.c.seq == given.c.seq
-        )
+        ),
     )
     stored = {row.seq: row for row in rows}
     others = [

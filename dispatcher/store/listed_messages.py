@@ -10,6 +10,7 @@ from dispatcher.policy.reconciliation import DoubtNote, OtherMessages
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import alternate_ids
 from dispatcher.store.doubts import DoubtfulRequest
+from dispatcher.store.rows import AnsweredMessage, OtherMessage, columns_of, fetch_messages
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from dispatcher.types import ListedMessage
@@ -30,15 +31,17 @@ def find_answer_times(
     if not pairs:
         return {}
     given = literal_table(conn, [("msisdn", BigInteger()), ("id", Text())], pairs)
-    rows = conn.execute(
-        select(MESSAGE.c.provider_message_id, MESSAGE.c.note, ATTEMPT.c.ended_at)
+    rows = fetch_messages(
+        conn,
+        AnsweredMessage,
+        select(*columns_of(MESSAGE, AnsweredMessage, ended_at=ATTEMPT.c.ended_at))
         .join_from(MESSAGE, ATTEMPT, ATTEMPT.c.id == MESSAGE.c.attempt_id)
         .where(
             MESSAGE.c.msisdn == given.c.msisdn,
             MESSAGE.c.provider_message_id == given.c.id,
             ATTEMPT.c.account == account,
             ATTEMPT.c.ended_at.is_not(None),
-        )
+        ),
     )
     return {
         row.provider_message_id: row.ended_at
@@ -55,16 +58,21 @@ def load_known_ids(
     held, matched = defaultdict[int, set[str]](set), defaultdict[int, set[str]](set)
     nameless, busy = defaultdict[int, int](int), set[int]()
     given = literal_table(conn, [("msisdn", BigInteger())], [(number,) for number in numbers])
-    others = conn.execute(
-        select(MESSAGE.c.msisdn, MESSAGE.c.state, MESSAGE.c.provider_message_id, MESSAGE.c.note,
-               ATTEMPT.c.outcome, ATTEMPT.c.begun_at)
+    others = fetch_messages(
+        conn,
+        OtherMessage,
+        select(
+            *columns_of(
+                MESSAGE, OtherMessage, outcome=ATTEMPT.c.outcome, begun_at=ATTEMPT.c.begun_at
+            )
+        )
         .join_from(MESSAGE, ATTEMPT, ATTEMPT.c.id == MESSAGE.c.attempt_id)
         .where(
             MESSAGE.c.msisdn == given.c.msisdn,
             ATTEMPT.c.account == doubtful.account,
             ATTEMPT.c.id != doubtful.id,
-        )
-    )  # fmt: skip
+        ),
+    )
     since = doubtful.begun_at - timedelta(days=1)
     for row in others:
         if row.provider_message_id is not None:

@@ -2,59 +2,70 @@
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
 from sqlalchemy import Connection, select
 
 from dispatcher.status import MessageState
 from dispatcher.store.batches import Claim
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import (
+    BatchSpan,
+    ExportedMessage,
+    PendingMessage,
+    RejectRow,
+    columns_of,
+    fetch_all,
+    fetch_messages,
+)
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE, REJECT, SOURCE_ROWS
 
 _PAGE = 2000
 
 
-def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[AnyRow]:
+def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[PendingMessage]:
     """seq, msisdn and variables of a claimed batch's first `limit` pending messages, in order."""
-    return conn.execute(
-        select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.variables)
+    query = (
+        select(*columns_of(MESSAGE, PendingMessage))
         .where(held.messages, MESSAGE.c.state == MessageState.PENDING)
         .order_by(MESSAGE.c.seq)
         .limit(limit)
-    ).all()
+    )
+    return fetch_messages(conn, PendingMessage, query)
 
 
-def list_batches_by_encoding(conn: Connection, campaign_id: int) -> list[list[AnyRow]]:
+def list_batches_by_encoding(conn: Connection, campaign_id: int) -> list[list[BatchSpan]]:
     """The campaign's batches by encoding and zone; each group is in the file's order."""
-    rows = conn.execute(
-        select(BATCH.c.encoding, BATCH.c.zone, BATCH.c.first_seq, BATCH.c.size, BATCH.c.account)
+    query = (
+        select(*columns_of(BATCH, BatchSpan))
         .where(BATCH.c.campaign_id == campaign_id, BATCH.c.size > 0)
         .order_by(BATCH.c.first_seq)
-    ).all()
-    grouped: dict[tuple[int, str | None], list[AnyRow]] = {}
-    for row in rows:
+    )
+    grouped: dict[tuple[int, str | None], list[BatchSpan]] = {}
+    for row in fetch_all(conn, BatchSpan, query):
         grouped.setdefault((row.encoding, row.zone), []).append(row)
     return list(grouped.values())
 
 
 def load_range(
     conn: Connection, campaign_id: int, first_seq: int, size: int
-) -> tuple[Sequence[AnyRow], list[list[str]]]:
+) -> tuple[Sequence[ExportedMessage], list[list[str]]]:
     """The messages of a batch's range with their latest attempt, and their original cells."""
     span = MESSAGE.c.seq.between(first_seq, first_seq + size - 1)
-    rows = conn.execute(
+    query = (
         select(
-            MESSAGE,
-            ATTEMPT.c.job_id,
-            ATTEMPT.c.account,
-            ATTEMPT.c.begun_at,
-            ATTEMPT.c.outcome,
+            *columns_of(
+                MESSAGE,
+                ExportedMessage,
+                job_id=ATTEMPT.c.job_id,
+                account=ATTEMPT.c.account,
+                begun_at=ATTEMPT.c.begun_at,
+            )
         )
         .join_from(MESSAGE, ATTEMPT, ATTEMPT.c.id == MESSAGE.c.attempt_id, isouter=True)
         .where(MESSAGE.c.campaign_id == campaign_id, span)
         .order_by(MESSAGE.c.seq)
-    ).all()
+    )
+    rows = fetch_messages(conn, ExportedMessage, query)
     blob = conn.execute(
         select(SOURCE_ROWS.c.cells).where(
             SOURCE_ROWS.c.campaign_id == campaign_id, SOURCE_ROWS.c.first_seq == first_seq
@@ -65,16 +76,15 @@ def load_range(
 
 def list_rejects(
     conn: Connection, campaign_id: int, after_row: int, limit: int = _PAGE
-) -> list[Any]:
+) -> Sequence[RejectRow]:
     """A page of rejected rows in the file's order."""
-    return list(
-        conn.execute(
-            select(REJECT)
-            .where(REJECT.c.campaign_id == campaign_id, REJECT.c.row > after_row)
-            .order_by(REJECT.c.row)
-            .limit(limit)
-        )
+    query = (
+        select(*columns_of(REJECT, RejectRow))
+        .where(REJECT.c.campaign_id == campaign_id, REJECT.c.row > after_row)
+        .order_by(REJECT.c.row)
+        .limit(limit)
     )
+    return fetch_messages(conn, RejectRow, query)
 
 
 def pack_cells(rows: Sequence[Sequence[str]]) -> bytes:

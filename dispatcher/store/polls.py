@@ -26,21 +26,33 @@ from dispatcher.store import costs
 from dispatcher.store.column_types import Money
 from dispatcher.store.corrections import Correction, count_corrections
 from dispatcher.store.engine import take_advisory_lock
-from dispatcher.store.table_values import AnyRow, ColumnTypes, literal_table
+from dispatcher.store.rows import (
+    DuePoll,
+    PolledAttempt,
+    PollsInFlight,
+    PollState,
+    SubmittedMessage,
+    columns_of,
+    fetch_all,
+    fetch_messages,
+    fetch_one,
+    fetch_optional,
+)
+from dispatcher.store.table_values import ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
 # Made once: every tick asks them.
 _OPEN = ATTEMPT.c.poll_at.is_not(None)
 _OUT = (
-    select(ATTEMPT.c.account, func.count().label("n"))
+    select(*columns_of(ATTEMPT, PollsInFlight, n=func.count()))
     .where(_OPEN, ATTEMPT.c.poll_lease_until > bindparam("now"))
     .group_by(ATTEMPT.c.account)
 )
 _IDLE = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= bindparam("now"))
 # Locked first: LIMIT in a subquery of the UPDATE holds only until PostgreSQL runs it twice.
 _DUE = (
-    select(ATTEMPT.c.id, ATTEMPT.c.account, ATTEMPT.c.poll_lease_until)
+    select(*columns_of(ATTEMPT, DuePoll))
     .where(
         _OPEN,
         ATTEMPT.c.poll_at <= bindparam("now"),
@@ -79,7 +91,7 @@ class PolledRequest:
     begun_at: datetime
     poll_until: datetime
     #: seq, msisdn and provider_message_id of each message without a final state.
-    open: Sequence[AnyRow]
+    open: Sequence[SubmittedMessage]
 
 
 class Receipt(NamedTuple):
@@ -109,7 +121,7 @@ def lease_due_polls(
     out (its worker or its message was lost) is counted as a correction.
     """
     take_advisory_lock(conn, "release of polls")
-    counted = conn.execute(_OUT, {"now": now})
+    counted = fetch_all(conn, PollsInFlight, _OUT, {"now": now})
     out_of = Counter({row.account: 1 if row.account in one_look else row.n for row in counted})
     out = out_of.total()
     if out >= limit:
@@ -119,7 +131,7 @@ def lease_due_polls(
         return 1 if account in one_look else per_account or limit
 
     full = [account for account, n in out_of.items() if n >= most(account)]
-    due = conn.execute(_DUE, {"now": now, "full": full, "most": limit - out}).all()
+    due = fetch_all(conn, DuePoll, _DUE, {"now": now, "full": full, "most": limit - out})
     ids = []
     lost = 0
     for row in due:
@@ -130,13 +142,7 @@ def lease_due_polls(
     count_corrections(conn, {Correction.POLL_NOT_ANSWERED: lost})
     if not ids:
         return []
-    rows = conn.execute(
-        update(ATTEMPT)
-        .where(ATTEMPT.c.id.in_(ids))
-        .values(poll_lease_until=lease_until, polls=ATTEMPT.c.polls + 1)
-        .returning(ATTEMPT.c.id, ATTEMPT.c.polls)
-    )
-    return [PollTicket(row.id, row.polls) for row in rows]
+    return _lease_polls(conn, ids, lease_until)
 
 
 def join_due_polls(
@@ -158,13 +164,17 @@ def join_due_polls(
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).scalars()
-    rows = conn.execute(
+    return _lease_polls(conn, due.all(), lease_until)
+
+
+def _lease_polls(conn: Connection, ids: Sequence[int], lease_until: datetime) -> list[PollTicket]:
+    statement = (
         update(ATTEMPT)
-        .where(ATTEMPT.c.id.in_(due.all()))
+        .where(ATTEMPT.c.id.in_(ids))
         .values(poll_lease_until=lease_until, polls=ATTEMPT.c.polls + 1)
-        .returning(ATTEMPT.c.id, ATTEMPT.c.polls)
+        .returning(*columns_of(ATTEMPT, PollTicket))
     )
-    return [PollTicket(row.id, row.polls) for row in rows]
+    return fetch_all(conn, PollTicket, statement)
 
 
 def renew_poll_leases(
@@ -205,20 +215,27 @@ def postpone_polls(conn: Connection, until: Sequence[tuple[PollTicket, datetime]
 
 def load_poll(conn: Connection, ticket_id: int, polls: int) -> PolledRequest | None:
     """What to ask about; None where the ticket is old or nothing is open."""
-    row = conn.execute(
-        select(ATTEMPT, BATCH.c.first_seq, BATCH.c.size.label("batch_size"))
+    query = (
+        select(
+            *columns_of(
+                ATTEMPT, PolledAttempt, first_seq=BATCH.c.first_seq, batch_size=BATCH.c.size
+            )
+        )
         .join_from(ATTEMPT, BATCH, BATCH.c.id == ATTEMPT.c.batch_id)
         .where(ATTEMPT.c.id == ticket_id, ATTEMPT.c.polls == polls, ATTEMPT.c.poll_at.is_not(None))
-    ).one_or_none()
+    )
+    row = fetch_optional(conn, PolledAttempt, query)
     if row is None:
         return None
-    open_ = conn.execute(
-        select(MESSAGE.c.seq, MESSAGE.c.msisdn, MESSAGE.c.provider_message_id).where(
+    open_ = fetch_messages(
+        conn,
+        SubmittedMessage,
+        select(*columns_of(MESSAGE, SubmittedMessage)).where(
             MESSAGE.c.campaign_id == row.campaign_id,
             MESSAGE.c.seq.between(row.first_seq, row.first_seq + row.batch_size - 1),
             _awaits_receipt(row.id),
-        )
-    ).all()
+        ),
+    )
     return PolledRequest(
         id=row.id,
         polls=row.polls,
@@ -249,11 +266,8 @@ def store_receipts(
     """
     batch_lock = select(BATCH.c.id).where(BATCH.c.id == polled.batch_id).with_for_update()
     conn.execute(batch_lock)
-    attempt = conn.execute(
-        select(ATTEMPT.c.polls, ATTEMPT.c.poll_at, ATTEMPT.c.poll_lease_until)
-        .where(ATTEMPT.c.id == polled.id)
-        .with_for_update()
-    ).one()
+    query = select(*columns_of(ATTEMPT, PollState)).where(ATTEMPT.c.id == polled.id)
+    attempt = fetch_one(conn, PollState, query.with_for_update())
     moved = Counter[MessageState]()
     for state in _FINAL:
         rows = [r for r in receipts if r.state is state]

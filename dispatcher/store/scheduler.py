@@ -1,19 +1,26 @@
 """When the last tick was, what the sweeps corrected, and which workers are alive."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from dispatcher.store import batches
-from dispatcher.store.table_values import AnyRow, insert_or_ignore
+from dispatcher.store.rows import (
+    TickTimes,
+    WorkerRow,
+    columns_of,
+    fetch_all,
+    fetch_one,
+    fetch_optional,
+)
+from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import SCHEDULER, WORKER
 
 #: A second tick within this time does nothing, so that two beat processes do no harm.
 _TICK_GAP = timedelta(seconds=0.5)
 _FIRST = {"id": 1, "corrections": "{}"}
 # Built once, since every tick executes them.
-_LOCKED = select(SCHEDULER).where(SCHEDULER.c.id == 1).with_for_update()
+_LOCKED = select(*columns_of(SCHEDULER, TickTimes)).where(SCHEDULER.c.id == 1).with_for_update()
 _TICKED = (
     update(SCHEDULER)
     .where(SCHEDULER.c.id == 1)
@@ -27,13 +34,13 @@ def begin_tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | 
     After a gap longer than half a lease (outage, suspend, clock jump) workers get one full lease
     to renew before any of their batches is judged lost.
     """
-    row = conn.execute(_LOCKED).one_or_none()
+    row = fetch_optional(conn, TickTimes, _LOCKED)
     if row is None:
         ensure_scheduler_row(conn)
-        row = conn.execute(_LOCKED).one()
+        row = fetch_one(conn, TickTimes, _LOCKED)
     if row.ticked_at is not None and now - _TICK_GAP < row.ticked_at <= now:
         return None
-    judge_after: datetime = row.judge_after or now
+    judge_after = row.judge_after or now
     if row.ticked_at is not None and not now - lease / 2 <= row.ticked_at <= now:
         judge_after = now + lease
         if row.ticked_at > now:
@@ -72,8 +79,7 @@ def deregister_worker(conn: Connection, worker: str, now: datetime) -> None:
     conn.execute(delete(WORKER).where(or_(WORKER.c.name == worker, stale)))
 
 
-def list_workers(conn: Connection, since: datetime) -> Sequence[AnyRow]:
+def list_workers(conn: Connection, since: datetime) -> list[WorkerRow]:
     """The workers whose last heartbeat is not older than `since`."""
-    return conn.execute(
-        select(WORKER).where(WORKER.c.seen_at >= since).order_by(WORKER.c.name)
-    ).all()
+    query = select(*columns_of(WORKER, WorkerRow)).where(WORKER.c.seen_at >= since)
+    return fetch_all(conn, WorkerRow, query.order_by(WORKER.c.name))

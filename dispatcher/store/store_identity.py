@@ -28,7 +28,16 @@ from dispatcher.status import (
     MessageState,
 )
 from dispatcher.store import batches
-from dispatcher.store.table_values import AnyRow, insert_or_ignore
+from dispatcher.store.rows import (
+    BatchRow,
+    IdentityRow,
+    PendingCampaign,
+    columns_of,
+    fetch_all,
+    fetch_one,
+    fetch_optional,
+)
+from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, SCHEDULER
 from dispatcher.store.transitions import has_state, may_become
 
@@ -44,17 +53,17 @@ _PLACE = (
 #: A SQLite file's place is told by its companion file, which no query can read.
 _SQLITE_PLACE = "file"
 
-_IDENTITY = select(IDENTITY)
+_IDENTITY = select(*columns_of(IDENTITY, IdentityRow))
 _HELD = select(IDENTITY.c.held)
 _HIGHEST = select(func.coalesce(func.max(ATTEMPT.c.id), 0))
 
 
-def load_identity(conn: Connection) -> AnyRow | None:
+def load_identity(conn: Connection) -> IdentityRow | None:
     """The store's identity; None before the first campaign."""
-    return conn.execute(_IDENTITY).one_or_none()
+    return fetch_optional(conn, IdentityRow, _IDENTITY)
 
 
-def ensure_identity(conn: Connection) -> AnyRow:
+def ensure_identity(conn: Connection) -> IdentityRow:
     """The store's identity; it is created, and its place recorded, where that is missing."""
     row = load_identity(conn)
     if row is not None and row.place is not None:
@@ -63,7 +72,7 @@ def ensure_identity(conn: Connection) -> AnyRow:
         made = {"id": 1, "store_id": str(uuid.uuid4()), "attempt_id": 0, "witnessed_id": 0}
         insert_or_ignore(conn, IDENTITY, made)
     update_identity(conn, place=locate_tables(conn))
-    return conn.execute(select(IDENTITY)).one()
+    return fetch_one(conn, IdentityRow, _IDENTITY)
 
 
 def update_identity(conn: Connection, **values: object) -> None:
@@ -113,22 +122,21 @@ def has_unsent(conn: Connection) -> bool:
     return conn.execute(query.where(accepted, unsent).limit(1)).first() is not None
 
 
-def pending_by_campaign(conn: Connection, now: datetime) -> list[AnyRow]:
+def pending_by_campaign(conn: Connection, now: datetime) -> list[PendingCampaign]:
     """Id, name and pending messages of campaigns that may have sent after the backup was made.
 
     A campaign whose start is still in the future cannot have sent anything.
     """
     is_to_come = and_(CAMPAIGN.c.state == CampaignState.SCHEDULED, CAMPAIGN.c.start_at > now)
-    return list(
-        conn.execute(
-            select(CAMPAIGN.c.id, CAMPAIGN.c.name, func.sum(BATCH.c.pending).label("pending"))
-            .join(BATCH, BATCH.c.campaign_id == CAMPAIGN.c.id)
-            .where(CAMPAIGN.c.state.in_(_OPEN), or_(CAMPAIGN.c.start_at.is_(None), ~is_to_come))
-            .group_by(CAMPAIGN.c.id, CAMPAIGN.c.name)
-            .having(func.sum(BATCH.c.pending) > 0)
-            .order_by(CAMPAIGN.c.id)
-        )
+    query = (
+        select(*columns_of(CAMPAIGN, PendingCampaign, pending=func.sum(BATCH.c.pending)))
+        .join(BATCH, BATCH.c.campaign_id == CAMPAIGN.c.id)
+        .where(CAMPAIGN.c.state.in_(_OPEN), or_(CAMPAIGN.c.start_at.is_(None), ~is_to_come))
+        .group_by(CAMPAIGN.c.id, CAMPAIGN.c.name)
+        .having(func.sum(BATCH.c.pending) > 0)
+        .order_by(CAMPAIGN.c.id)
     )
+    return fetch_all(conn, PendingCampaign, query)
 
 
 def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> dict[int, int]:
@@ -196,13 +204,14 @@ def _doubt_campaign(
     conn: Connection, campaign_id: int, since: datetime | None, now: datetime
 ) -> int:
     """Add a doubtful attempt per waiting batch: reconciliation searches from its `begun_at` on."""
-    rows = conn.execute(
-        select(BATCH, CAMPAIGN.c.created_at)
-        .join(CAMPAIGN, CAMPAIGN.c.id == BATCH.c.campaign_id)
-        .where(BATCH.c.campaign_id == campaign_id, has_state(*UNCLAIMED), BATCH.c.pending > 0)
-    ).all()
+    created_at = conn.execute(
+        select(CAMPAIGN.c.created_at).where(CAMPAIGN.c.id == campaign_id)
+    ).scalar_one()
+    query = select(*columns_of(BATCH, BatchRow)).where(
+        BATCH.c.campaign_id == campaign_id, has_state(*UNCLAIMED), BATCH.c.pending > 0
+    )
     doubted = 0
-    for batch in rows:
+    for batch in fetch_all(conn, BatchRow, query):
         attempt_id = conn.execute(
             insert(ATTEMPT)
             .values(
@@ -213,7 +222,7 @@ def _doubt_campaign(
                 size=batch.pending,
                 outcome=AttemptOutcome.DOUBTFUL,
                 error=RESTORED,
-                begun_at=since or batch.created_at,
+                begun_at=since or created_at,
                 deadline=now,
                 ended_at=now,
                 doubt_at=now,

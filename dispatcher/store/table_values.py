@@ -11,7 +11,6 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Integer,
-    Row,
     Table,
     Text,
     bindparam,
@@ -30,8 +29,6 @@ from dispatcher.store.column_types import Money
 
 #: Names and types of a table parameter's columns.
 ColumnTypes: TypeAlias = Sequence[tuple[str, TypeEngine[Any]]]
-#: A row of any columns.
-AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 _SQLITE = sqlite.dialect()
 
 

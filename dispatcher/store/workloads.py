@@ -1,12 +1,11 @@
 """What an account's open campaigns have yet to send: for release and forecast."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 from sqlalchemy import Connection, and_, func, select
 
 from dispatcher.status import CampaignState, Kind
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import CampaignRow, OpenWork, columns_of
 from dispatcher.store.tables import BATCH, CAMPAIGN
 from dispatcher.store.transitions import IS_UNSETTLED, has_state
 
@@ -14,21 +13,37 @@ from dispatcher.store.transitions import IS_UNSETTLED, has_state
 _BEFORE_BULK = 100_000
 
 
-def effective_priority(campaign: Any) -> int:
+class PrioritizedCampaign(Protocol):
+    """What a campaign's priority depends on: a stored row has it, and one that is to be stored."""
+
+    @property
+    def kind(self) -> str:
+        """Its `status.Kind`."""
+
+    @property
+    def priority(self) -> int:
+        """What its submitter gave."""
+
+    @property
+    def one_off(self) -> bool:
+        """Whether it is a single message that a person waits for."""
+
+
+def effective_priority(campaign: PrioritizedCampaign) -> int:
     """The campaign's priority for release; above all bulk campaigns where a person waits."""
     urgent = campaign.one_off or campaign.kind == Kind.OTP
-    return int(campaign.priority) + (_BEFORE_BULK if urgent else 0)
+    return campaign.priority + (_BEFORE_BULK if urgent else 0)
 
 
-def load_open_work(conn: Connection, account: str) -> Sequence[AnyRow]:
+def load_open_work(conn: Connection, account: str) -> list[OpenWork]:
     """Pending messages, parts and requests of the account's open campaigns, by zone."""
     left = and_(
         BATCH.c.campaign_id == CAMPAIGN.c.id,
         IS_UNSETTLED,
     )
-    return conn.execute(
+    rows = conn.execute(
         select(
-            CAMPAIGN,
+            *columns_of(CAMPAIGN, CampaignRow),
             BATCH.c.zone,
             func.sum(BATCH.c.pending).label("messages"),
             func.sum(BATCH.c.parts * BATCH.c.pending / BATCH.c.size).label("parts_left"),
@@ -41,4 +56,10 @@ def load_open_work(conn: Connection, account: str) -> Sequence[AnyRow]:
             CAMPAIGN.c.finished_at.is_(None),
         )
         .group_by(CAMPAIGN.c.id, BATCH.c.zone)
-    ).all()
+    )
+    width = len(CampaignRow._fields)
+    return [
+        OpenWork(CampaignRow._make(row[:width]), zone, int(messages), int(parts), int(requests))
+        for row in rows
+        for zone, messages, parts, requests in [row[width:]]
+    ]

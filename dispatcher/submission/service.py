@@ -26,7 +26,7 @@ from dispatcher.store import campaigns, imports
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import NewBatch, NewMessage, RunningImport
 from dispatcher.store.messages import pack_cells
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import CampaignRow
 from dispatcher.submission.fallback_check import naming_account
 from dispatcher.submission.import_writer import LEASE, ImportWriter
 from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
@@ -110,7 +110,7 @@ def _check_rows(submission: ValidatedSubmission, preview: Preview) -> None:
         )
 
 
-def find_submitted(store: Store, submission: ValidatedSubmission) -> AnyRow | None:
+def find_submitted(store: Store, submission: ValidatedSubmission) -> CampaignRow | None:
     """The campaign that was submitted before with this idempotency key and the same content.
 
     Raises Refused if the key was used with other content, or if the same content was accepted
@@ -120,7 +120,7 @@ def find_submitted(store: Store, submission: ValidatedSubmission) -> AnyRow | No
         return _find_earlier(conn, submission)
 
 
-def _find_earlier(conn: Connection, submission: ValidatedSubmission) -> AnyRow | None:
+def _find_earlier(conn: Connection, submission: ValidatedSubmission) -> CampaignRow | None:
     request, content_key = submission.request, submission.content_key
     if request.idempotency_key is not None:
         known = campaigns.find_by_idempotency_key(conn, request.idempotency_key)
@@ -238,11 +238,11 @@ def _fence_off_unfinished(
     if left is None:
         return None
     now = store_now(conn)
-    if left.import_lease_until > now and not has_ended(left.import_writer):
+    lease_until = left.import_lease_until
+    if lease_until is not None and lease_until > now and not has_ended(left.import_writer):
         raise Refused(
             f"the same file or key is being submitted right now, as campaign {left.id}",
-            "wait until it ends; if it was killed, try again after "
-            f"{left.import_lease_until:%H:%M} UTC",
+            f"wait until it ends; if it was killed, try again after {lease_until:%H:%M} UTC",
         )
     return imports.take_over_import(conn, left, now + LEASE)
 

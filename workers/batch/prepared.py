@@ -7,8 +7,8 @@ from datetime import datetime
 from dispatcher.policy.fair_queue import Unit
 from dispatcher.providers.base import Provider
 from dispatcher.store.batches import Claim
+from dispatcher.store.rows import AccountRow, CampaignRow
 from dispatcher.store.settlement import PollSchedule
-from dispatcher.store.table_values import AnyRow
 from dispatcher.text.segments import measure_text
 from dispatcher.types import HttpResponse, RecipientResult, SubmitOutcome, SubmitRequest
 from workers.batch.poll_schedule import make_poll_schedule
@@ -22,8 +22,8 @@ class PreparedBatch:
     claim: Claim
     provider: Provider
     requests: Sequence[SubmitRequest]
-    account: AnyRow
-    campaign: AnyRow
+    account: AccountRow
+    campaign: CampaignRow
 
     def parse_answer(self, request: SubmitRequest, response: HttpResponse) -> SubmitOutcome:
         """Parse the answer to one of its requests. Raises ProviderError."""

@@ -13,7 +13,7 @@ from dispatcher.outbound.ratelimit import Bucket, Reservation
 from dispatcher.outbound.release import account_rates, seconds_ahead
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit, departure_offsets
 from dispatcher.store.attempts import LockedForBegin
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import AccountRow, CampaignRow
 from workers.batch.prepared import PreparedBatch
 from workers.services import Services
 
@@ -39,15 +39,13 @@ class Rate:
             return f"campaign {batch.claim.campaign_id} at {self.per_second}"
         return f"{batch.claim.account}:{self.unit}"
 
-    def paid_until(self, account: AnyRow | None, campaign: AnyRow | None) -> datetime | None:
+    def paid_until(
+        self, account: AccountRow | None, campaign: CampaignRow | None
+    ) -> datetime | None:
         """Until when this rate is paid, by these rows of the store."""
-        row = campaign if self.is_campaigns else account
-        if row is None:
-            return None
-        found: datetime | None = row._mapping[
-            "paid_until" if self.is_campaigns else f"{self.unit}_paid_until"
-        ]
-        return found
+        if self.is_campaigns:
+            return campaign.paid_until if campaign is not None else None
+        return account.paid_until(self.unit) if account is not None else None
 
 
 def batch_rates(batch: PreparedBatch) -> Iterator[Rate]:

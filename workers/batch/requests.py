@@ -9,12 +9,16 @@ from dispatcher.campaigns.rendering import render_messages
 from dispatcher.policy.routes import route_at
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import CampaignRow, PendingMessage
 from dispatcher.types import SubmitBatch, SubmitRequest
 
 
 def build_batch(
-    campaign: AnyRow, account: str, encoding: int, rows: Sequence[AnyRow], now: datetime
+    campaign: CampaignRow,
+    account: str,
+    encoding: int,
+    rows: Sequence[PendingMessage],
+    now: datetime,
 ) -> SubmitBatch:
     """Render the pending rows of a campaign's batch for the adapter of its account.
 
@@ -32,7 +36,7 @@ def build_batch(
 
 
 def build_requests(
-    provider: Provider, campaign: AnyRow, batch: SubmitBatch
+    provider: Provider, campaign: CampaignRow, batch: SubmitBatch
 ) -> tuple[SubmitRequest, ...]:
     """Build the requests that submit `batch`: a single one for a campaign to contact lists."""
     if campaign.contact_lists is None:

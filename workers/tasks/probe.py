@@ -16,7 +16,7 @@ from dispatcher.status import Kind
 from dispatcher.store import accounts, health
 from dispatcher.store.engine import store_now
 from dispatcher.store.health import ProbeTicket
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import AccountRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import PROBE, app, publish_probes
 from workers.lists.status_lookup import acquire_read_slot
@@ -83,7 +83,7 @@ def _ask_provider(services: Services, provider: Provider) -> list[Balance]:
 def _apply_result(
     conn: Connection,
     provider: Provider,
-    account: AnyRow,
+    account: AccountRow,
     found: list[Balance],
     error: ProviderError | None,
 ) -> None:

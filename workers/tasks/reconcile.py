@@ -13,7 +13,7 @@ from dispatcher.providers.base import Provider
 from dispatcher.store import doubts, listed_messages
 from dispatcher.store.doubts import DoubtfulRequest, ReconcileTicket
 from dispatcher.store.engine import store_now
-from dispatcher.store.table_values import AnyRow
+from dispatcher.store.rows import UnscheduledDoubt
 from dispatcher.types import ListPage
 from workers.app import RECONCILE, app, publish_reconciles
 from workers.lists.doubt import settle_doubt
@@ -64,7 +64,7 @@ def release_reconciles(services: Services) -> None:
     publish_reconciles(tickets)
 
 
-def first_reconcile_at(services: Services, doubt: AnyRow) -> datetime | None:
+def first_reconcile_at(services: Services, doubt: UnscheduledDoubt) -> datetime | None:
     """When something is first done about a request in doubt; None: a person has to decide.
 
     Such servers go on sending after the client has gone: the list is looked at a timeout and

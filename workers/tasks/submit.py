@@ -23,8 +23,8 @@ from dispatcher.providers.base import Provider
 from dispatcher.store import accounts, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
+from dispatcher.store.rows import CampaignRow
 from dispatcher.store.settlement import Settlement
-from dispatcher.store.table_values import AnyRow
 from workers.app import SUBMIT, app, publish_batches
 from workers.batch import rates
 from workers.batch.begin import StartedBatch, begin_batch
@@ -181,7 +181,7 @@ def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
 
 
 def _max_messages(
-    claim: Claim, campaign: AnyRow | None, provider: Provider, left: int | None
+    claim: Claim, campaign: CampaignRow | None, provider: Provider, left: int | None
 ) -> int:
     """How many of the batch's messages to send now; the rest is released again.
 

@@ -11,7 +11,7 @@ from dispatcher.cli.output import print_json, print_table, safe_text
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
     from dispatcher.providers.base import Capabilities
-    from dispatcher.store.table_values import AnyRow
+    from dispatcher.store.rows import AccountRow
 
 
 @click.command("list", short_help="List the accounts, their state and features.")
@@ -124,7 +124,7 @@ def _account_rows(settings: "Settings") -> list[dict[str, Any]]:
     return rows
 
 
-def _state_columns(stored: "AnyRow | None") -> dict[str, Any]:
+def _state_columns(stored: "AccountRow | None") -> dict[str, Any]:
     """`open`, `paused`, or `failing`: the breaker is open or tries one request at a time."""
     if stored is None:
         return {"state": "open", "paused_by": None, "reason": None}

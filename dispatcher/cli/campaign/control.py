@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from dispatcher.campaigns.view import CampaignView
     from dispatcher.store.engine import Store
-    from dispatcher.store.table_values import AnyRow
+    from dispatcher.store.rows import CampaignRow
 
-    ChangeState = Callable[[Store, str], AnyRow]
+    ChangeState = Callable[[Store, str], CampaignRow]
 
 
 @click.command("pause")

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from dispatcher.campaigns.wording import Term
     from dispatcher.forecast.simulation import Forecast
     from dispatcher.store.engine import Store
-    from dispatcher.store.table_values import AnyRow
+    from dispatcher.store.rows import CampaignRow
 
 
-def campaign_terms(ctx: click.Context, campaign: "AnyRow") -> "Iterable[Term]":
+def campaign_terms(ctx: click.Context, campaign: "CampaignRow") -> "Iterable[Term]":
     """When, how fast and in what order it may be sent; empty if its account is not configured."""
     from dispatcher.campaigns.wording import terms_in_words
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from dispatcher.config.settings import Settings
-    from dispatcher.store.table_values import AnyRow
+    from dispatcher.store.rows import CampaignRow
 
 #: What the changed columns are called in messages.
 _TERMS: Final = {
@@ -96,7 +96,9 @@ def campaign_set(ctx: click.Context, options: SetOptions) -> None:
         click.secho(f"note: already in the past: {past}", fg="yellow")
 
 
-def _new_values(settings: "Settings", campaign: "AnyRow", options: SetOptions) -> dict[str, Any]:
+def _new_values(
+    settings: "Settings", campaign: "CampaignRow", options: SetOptions
+) -> dict[str, Any]:
     """The columns to change, with their new values; empty if there is nothing to change."""
     from dispatcher.cli.parsing import parse_rate, parse_time
 
@@ -126,7 +128,7 @@ def _new_values(settings: "Settings", campaign: "AnyRow", options: SetOptions) -
     return values
 
 
-def _find_zone(settings: "Settings", campaign: "AnyRow", name: str | None) -> "tzinfo":
+def _find_zone(settings: "Settings", campaign: "CampaignRow", name: str | None) -> "tzinfo":
     """The zone of the times given: the account's, unless --timezone names one."""
     from zoneinfo import ZoneInfo
 
@@ -147,7 +149,7 @@ def _find_zone(settings: "Settings", campaign: "AnyRow", name: str | None) -> "t
     return parse_named_zone(name)
 
 
-def _stored_windows(campaign: "AnyRow") -> dict[str, Any]:
+def _stored_windows(campaign: "CampaignRow") -> dict[str, Any]:
     """Its windows, blackouts and zone; empty if it has none, or if they allow every time."""
     import orjson
 
@@ -175,7 +177,7 @@ def _new_schedule(old: dict[str, Any], options: SetOptions, *, default: "tzinfo"
     return timing.schedule
 
 
-def _check_can_send(settings: "Settings", campaign: "AnyRow", values: dict[str, Any]) -> None:
+def _check_can_send(settings: "Settings", campaign: "CampaignRow", values: dict[str, Any]) -> None:
     """Raise Refused if nothing could ever be sent at these times and in these windows."""
     from datetime import UTC, datetime
 
@@ -187,16 +189,21 @@ def _check_can_send(settings: "Settings", campaign: "AnyRow", values: dict[str, 
 
     if not values.keys() & {"start_at", "expire_at", "schedule"}:
         return
-    new = {name: values.get(name, campaign._mapping[name]) for name in ("start_at", "expire_at")}
+    start_at = values.get("start_at", campaign.start_at)
+    expire_at = values.get("expire_at", campaign.expire_at)
     schedule = values.get("schedule", campaign.schedule)
     now = datetime.now(UTC)
     check_start(values.get("start_at"), now)
-    Timing(**new).check(now)
+    Timing(start_at=start_at, expire_at=expire_at).check(now)
     zones = orjson.loads(campaign.zones) if campaign.zones else [None]
     at = campaign.schedule_at
     if at is not None and at <= now:
         at = None
     constraints = CampaignConstraints(
-        kind=Kind(campaign.kind), schedule=schedule, schedule_at=at, **new
+        kind=Kind(campaign.kind),
+        schedule=schedule,
+        start_at=start_at,
+        expire_at=expire_at,
+        schedule_at=at,
     )
     check_windows_open(settings.account(campaign.account), constraints, zones, now)

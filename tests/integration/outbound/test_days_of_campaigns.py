@@ -100,7 +100,7 @@ class Replay:
                 campaigns.load_campaign(conn, held.campaign_id),
             )
         rates = account_rates(self.account)
-        paid = [account._mapping[f"{unit}_paid_until"] for unit in rates] + [campaign.paid_until]
+        paid = [account.paid_until(unit) for unit in rates] + [campaign.paid_until]
         wait_s = max(0.0, *(seconds_ahead(until, self.now) for until in paid))
         assert wait_s <= SHORT_WAIT_S, "it was released too early"
         self.now += timedelta(seconds=wait_s)
@@ -148,7 +148,7 @@ class Replay:
                 conn, limit=100, states=[CampaignState.RUNNING]
             )
         ahead = timedelta(seconds=RELEASE_AHEAD_S)
-        paid = [account._mapping[f"{unit}_paid_until"] for unit in account_rates(self.account)]
+        paid = [account.paid_until(unit) for unit in account_rates(self.account)]
         free = max((until - ahead for until in paid if until is not None), default=self.now)
         if accounts.messages_left_today(account, self.account.daily_limit, self.now) == 0:
             free = max(free, account.day_until)
