@@ -9,6 +9,7 @@ import importlib.util
 import re
 import shlex
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -141,7 +142,13 @@ class _Shell:
 
     def run(self, command: str) -> None:
         """Raises AssertionError where it does not end as it should, or is of no known kind."""
-        words = shlex.split(command.replace(PORT, f"127.0.0.1:{self._port}"))
+        here = {
+            PORT: f"127.0.0.1:{self._port}",
+            "$(date -d tomorrow +%F)": f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}",
+        }
+        for documented, meant in here.items():
+            command = command.replace(documented, meant)
+        words = shlex.split(command)
         kind = getattr(self, f"_run_{words[0]}", None)
         assert kind is not None, f"{command}: not known here; list it in not_run.py, or teach it"
         kind(command, words[1:])
