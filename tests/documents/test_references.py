@@ -11,7 +11,14 @@ from dispatcher.campaigns.export import COLUMNS
 from dispatcher.cli import cli
 from dispatcher.config.settings import Settings
 from dispatcher.providers import provider_class, provider_names
-from dispatcher.status import BatchState, CampaignState, MessageState, RejectKind
+from dispatcher.status import (
+    AttemptOutcome,
+    BatchState,
+    CampaignState,
+    MessageState,
+    RejectKind,
+    transitions_of,
+)
 from tests.documents.markdown import ROOT, Document, documents
 from tests.support.cli import every_command
 
@@ -171,8 +178,30 @@ def test_every_state_and_export_column_is_explained():
         assert {state.label for state in states} <= spans
     assert {state.value for state in CampaignState} <= spans
     assert set(COLUMNS) <= spans
-    architecture = ARCHITECTURE.text.partition("## The state tables")[2]
-    assert [state.label for state in BatchState if state.label not in architecture] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "states"),
+    [
+        ("campaign", CampaignState),
+        ("batch", BatchState),
+        ("message", MessageState),
+        ("attempt", AttemptOutcome),
+    ],
+)
+def test_the_state_tables_of_the_architecture_are_those_of_the_code(kind, states):
+    def named(state):
+        return state.value if states is CampaignState else state.label
+
+    found = re.search(
+        rf"^\| {kind} \| may become \|\n.*\n((\|.*\n)+)", ARCHITECTURE.text, re.MULTILINE
+    )
+    rows = [row.split("|")[1:3] for row in found[1].splitlines()]
+    documented = {
+        re.findall("`(.+?)`", old)[0]: set(re.findall("`([a-z_]+)`", new)) for old, new in rows
+    }
+    real = {named(state): {named(new) for new in transitions_of(state)[state]} for state in states}
+    assert documented == {old: new for old, new in real.items() if new}
 
 
 def test_the_architecture_names_every_package_in_the_order_of_the_layers():
