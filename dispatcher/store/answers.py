@@ -1,6 +1,6 @@
-"""Answers to attempts, stored once: to each message what the provider said of it.
+"""Answers to attempts: store once, for each message, what the provider said about it.
 
-Those that come after their batch was judged lost count as far as nothing went on without them.
+A late answer counts only for messages that nothing has touched since the lease expired.
 """
 
 from collections import Counter, defaultdict
@@ -33,7 +33,7 @@ from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
-# Made once: each stands in the way of every other writer for as long as it takes to make.
+# Made once: to build a statement takes time, during which every other writer waits.
 _STILL_OPEN = select(ATTEMPT.c.id).where(
     ATTEMPT.c.id.in_(bindparam("attempts", expanding=True)),
     has_state(AttemptOutcome.OPEN),
@@ -54,7 +54,7 @@ _COUNT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleResult:
-    """What settling stored. `owned` is False where the lease had run out before the answer came."""
+    """What settling stored. `owned` is False if the lease had run out before the answer came."""
 
     owned: bool
     accepted: int = 0
@@ -62,14 +62,14 @@ class SettleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPlan:
-    """When an accepted request is asked about first, and until when."""
+    """When an accepted request is polled first, and until when."""
 
     first_at: datetime
     until: datetime
 
 
 class JudgedAnswer(NamedTuple):
-    """The judged answer to one attempt; `poll` where what it accepted is asked about."""
+    """The judged answer to one attempt; `poll` is None if its messages are not polled."""
 
     attempt_id: int
     verdict: Verdict
@@ -87,10 +87,10 @@ def settle_answer(
 ) -> SettleResult:
     """Store the answer to one attempt, and the counts of its batch.
 
-    With the newest fence everything in `verdict` counts. Where the lease had run out, a late
-    acceptance still turns its own doubt into `submitted`, also where it was to be submitted again
-    and was not yet, by the same batch; a late refusal changes nothing. An answer that is stored
-    already (its commit was not acknowledged) is not counted again.
+    While the claim's fence is the newest, all of `verdict` counts. Later, an acceptance still makes
+    its own messages `submitted` if they are in doubt, or pending again and not submitted yet; a
+    refusal changes nothing. An answer that is stored already is not counted again: its commit may
+    not have been acknowledged.
     """
     answered = JudgedAnswer(attempt_id, verdict, poll)
     accepted = settle_in_time(conn, held, [answered], now)
@@ -102,9 +102,9 @@ def settle_answer(
 def settle_in_time(
     conn: Connection, held: Claim, answers: Sequence[JudgedAnswer], now: datetime
 ) -> int | None:
-    """Store the answers to attempts of one batch that is still held as `held`; how many accepted.
+    """Store answers to attempts of one batch that is still held as `held`; how many accepted.
 
-    None, and nothing is stored, where it was lost: then each has to be settled by itself.
+    Stores nothing and returns None if the lease was lost: then settle each answer by itself.
     """
     if not lock_if_owned(conn, held):
         return None
@@ -133,7 +133,7 @@ def settle_in_time(
 
 
 def _settle_late(conn: Connection, held: Claim, answered: JudgedAnswer, now: datetime) -> int:
-    """Store what counts of an answer whose batch was judged lost; how many it accepted."""
+    """Store what still counts of an answer after its lease was lost; how many it accepted."""
     attempt_id = answered.attempt_id
     outcome = conn.execute(_OUTCOME, {"attempt": attempt_id}).scalar_one()
     if outcome != AttemptOutcome.DOUBTFUL:
@@ -165,7 +165,7 @@ def _settle_late(conn: Connection, held: Claim, answered: JudgedAnswer, now: dat
 def _accept_messages(
     conn: Connection, held: Claim, answers: Sequence[JudgedAnswer], old: MessageState
 ) -> Counter[int]:
-    """Move what was accepted out of state `old`; how many messages of each attempt were."""
+    """Make accepted messages in state `old` `submitted`; how many, by attempt."""
     entries = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.accepted]
     if not entries:
         return Counter()
@@ -178,9 +178,9 @@ def _accept_messages(
 
 @cache
 def _accept_stmt(dialect: str, old: MessageState, *, is_one: bool) -> tuple[Any, TableParameter]:
-    """Acceptances; they return whose they were, unless all are of one attempt.
+    """The UPDATE for accepted messages. It returns their attempts, unless there is only one.
 
-    That one often has thousands of messages, whose rows nobody has to look at then.
+    One attempt often has thousands of messages: their rows need not be fetched then.
     """
     given = TableParameter(
         dialect,
@@ -190,7 +190,7 @@ def _accept_stmt(dialect: str, old: MessageState, *, is_one: bool) -> tuple[Any,
         ],
     )  # fmt: skip
     new = given.table.c
-    taking = (
+    statement = (
         update(MESSAGE)
         .where(
             MESSAGES_OF_CLAIM,
@@ -206,7 +206,7 @@ def _accept_stmt(dialect: str, old: MessageState, *, is_one: bool) -> tuple[Any,
             error_code=None,
         )
     )
-    return (taking if is_one else taking.returning(MESSAGE.c.attempt_id)), given
+    return (statement if is_one else statement.returning(MESSAGE.c.attempt_id)), given
 
 
 def _mark_messages(
@@ -216,7 +216,7 @@ def _mark_messages(
     state: MessageState,
     final_at: datetime | None,
 ) -> int:
-    """Move pending messages (seq, code, reason, attempt) into `state`; how many."""
+    """Put pending messages (seq, code, reason, attempt) into `state`; how many."""
     if not entries:
         return 0
     statement, given = _mark_stmt(conn.dialect.name, state)
@@ -231,7 +231,7 @@ def _mark_stmt(dialect: str, state: MessageState) -> tuple[Update, TableParamete
         [("seq", Integer()), ("code", Text()), ("reason", Text()), ("attempt", BigInteger())],
     )
     new = given.table.c
-    marking = (
+    statement = (
         update(MESSAGE)
         .where(
             MESSAGES_OF_CLAIM,
@@ -246,13 +246,13 @@ def _mark_stmt(dialect: str, state: MessageState) -> tuple[Update, TableParamete
             final_at=bindparam("final", type_=UtcTime()),
         )
     )
-    return marking, given
+    return statement, given
 
 
 def _close_attempts(
     conn: Connection, answers: Sequence[JudgedAnswer], accepted: Counter[int], now: datetime
 ) -> None:
-    """Write down what came of them; what one accepted is polled."""
+    """Store the outcome of each attempt, and when to poll it if it accepted something."""
     given: defaultdict[AttemptOutcome, list[dict[str, Any]]] = defaultdict(list)
     for attempt_id, verdict, plan in answers:
         poll = plan if accepted[attempt_id] else None
@@ -285,7 +285,7 @@ def _close_stmt(outcome: AttemptOutcome) -> Update:
 
 
 def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:
-    detail = f"request {attempt_id}: {missed} late acceptances; their messages had gone on without"
+    detail = f"request {attempt_id}: {missed} messages were accepted late, after they had moved on"
     conn.execute(
         insert(AUDIT).values(
             at=now,
@@ -299,7 +299,7 @@ def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now
 
 
 def audit_repeated_answer(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
-    """Note that an answer came a second time, from a spill, and changed nothing."""
+    """Add an audit row: an answer came a second time, from a spill file, and changed nothing."""
     conn.execute(
         insert(AUDIT).values(
             at=now,
@@ -307,6 +307,6 @@ def audit_repeated_answer(conn: Connection, held: Claim, attempt_id: int, now: d
             action="answer again",
             account=held.account,
             campaign_id=held.campaign_id,
-            detail=f"attempt {attempt_id} had been settled before its spilled answer was read",
+            detail=f"request {attempt_id} was settled before its spilled answer was read",
         )
     )

@@ -1,4 +1,4 @@
-"""How a batch that was begun ends: settled, given back with what is left, cancelled, withdrawn."""
+"""How a claimed batch ends: settled, cancelled, or handed back with the messages that are left."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from dispatcher.store.batches import Claim, hand_back
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
-# Made once: each stands in the way of every other writer for as long as it takes to make.
+# Made once: to build a statement takes time, during which every other writer waits.
 _PENDING = (
     select(BATCH.c.pending)
     .where(
@@ -36,7 +36,7 @@ _HELD = (
 
 
 def lock_if_owned(conn: Connection, held: Claim) -> bool:
-    """Lock the batch; whether it is submitting still for whoever claimed it as `held`."""
+    """Lock the batch; whether it is still `submitting` under this claim."""
     row = conn.execute(_HELD, {"batch": held.id}).one()
     return bool(row.fence == held.fence and row.state == BatchState.SUBMITTING)
 
@@ -51,11 +51,11 @@ def close_batch(
     now: datetime,
     held_as: BatchState = BatchState.SUBMITTING,
 ) -> BatchState | None:
-    """`submitting → settled`, or back to `pending` while messages are left; None where lost.
+    """`submitting → settled`, or `→ pending` if messages are left; None if the lease was lost.
 
-    `error` is why messages are left. `failed_after` counts this as a failed try and makes them
-    `failed` once there were that many. A cancelled campaign's are cancelled. `held_as` is CLAIMED
-    where the try failed before anything was begun.
+    `error` says why messages are left. `failed_after` counts this as a failed try; after that many
+    tries the messages become `failed`. If the campaign was cancelled, they are cancelled. `held_as`
+    is CLAIMED if the try failed before its attempts were recorded.
     """
     given = {"batch": held.id, "newest": held.fence, "held_as": held_as}
     batch = conn.execute(_PENDING, given).one_or_none()
@@ -82,7 +82,7 @@ def close_batch(
 
 
 def close_if_answered(conn: Connection, held: Claim, now: datetime) -> None:
-    """End a batch that is still held as `held`, once none of its attempts is open."""
+    """Close a batch that is still held as `held`, if none of its attempts is open any more."""
     is_open = select(ATTEMPT.c.id).where(
         ATTEMPT.c.batch_id == held.id, has_state(AttemptOutcome.OPEN)
     )
@@ -91,11 +91,11 @@ def close_if_answered(conn: Connection, held: Claim, now: datetime) -> None:
 
 
 def cancel_attempt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
-    """Close an attempt whose first byte never left; its messages stay pending, and it counts not.
+    """Close an attempt that was not sent: its messages stay pending, and it does not count as one.
 
-    Where the lease had run out, they are in doubt already and stay so.
+    If the lease has run out, its messages are in doubt already, and nothing changes.
     """
-    # Before the batch, as everywhere.
+    # Lock order: the account before the batch.
     account = accounts.lock_account(conn, held.account)
     if not lock_if_owned(conn, held):
         return
@@ -120,10 +120,10 @@ def cancel_attempt(conn: Connection, held: Claim, attempt_id: int, now: datetime
 
 
 def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> int:
-    """`in_doubt → pending` for an attempt that lost its lease before its first byte; how many.
+    """`in_doubt → pending` for an attempt that lost its lease and was not sent; how many messages.
 
-    Whoever held it knows that nothing left. A campaign that had finished meanwhile goes on; of a
-    cancelled one they are cancelled by the next tick.
+    Only the worker that held it knows that no byte has left. A finished campaign is reopened; if
+    the campaign was cancelled, the next tick cancels the messages.
     """
     lock_if_owned(conn, held)
     moved = conn.execute(
@@ -158,9 +158,9 @@ def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime)
 
 
 def hand_back_unsent(conn: Connection, held: Claim, now: datetime) -> None:
-    """Give back a batch of which surely nothing left, whether or not its attempts were stored.
+    """Hand back a batch of which nothing was sent, whether or not its attempts were stored.
 
-    So it is after a `begin` whose commit was not acknowledged.
+    Nobody knows whether they were if the commit of `begin_attempts` was not acknowledged.
     """
     opened = select(ATTEMPT.c.id).where(
         ATTEMPT.c.batch_id == held.id,
@@ -177,7 +177,7 @@ def hand_back_unsent(conn: Connection, held: Claim, now: datetime) -> None:
 def cancel_held_batch(
     conn: Connection, held: Claim, state: BatchState, now: datetime
 ) -> BatchState | None:
-    """End a held batch whose campaign was cancelled: its pending messages are cancelled."""
+    """Cancel a held batch of a cancelled campaign, with its pending messages; None if lost."""
     taken = conn.execute(
         update(BATCH)
         .where(
@@ -205,7 +205,7 @@ def count_moved(
     *,
     out_of: Column[Any] = BATCH.c.pending,
 ) -> None:
-    """Count messages that went from one state into another."""
+    """Change the batch's counters: `moved` messages went `out_of` one state and `into` another."""
     if moved:
         conn.execute(
             update(BATCH)

@@ -1,4 +1,4 @@
-"""What messages cost in the providers' words, as a sum beside each batch: nobody scans messages."""
+"""What messages cost, as providers report it: a sum per batch, so that no query scans messages."""
 
 from decimal import Decimal
 
@@ -8,13 +8,13 @@ from dispatcher.store.tables import BATCH, MESSAGE
 
 
 def update_batch_cost(conn: Connection, batch_id: int, messages: ColumnElement[bool]) -> None:
-    """Store the sum over `messages`, all those of the batch, which the caller has locked."""
+    """Store the sum over `messages`, all messages of the batch. The caller holds its lock."""
     total = select(func.sum(MESSAGE.c.cost)).where(messages).scalar_subquery()
     conn.execute(update(BATCH).where(BATCH.c.id == batch_id).values(cost=total))
 
 
 def campaign_cost(conn: Connection, campaign_id: int) -> Decimal | None:
-    """What its messages cost so far; None where no provider has named a price."""
+    """What a campaign's messages cost so far; None if no provider reported a price."""
     total: Decimal | None = conn.execute(
         select(func.sum(BATCH.c.cost)).where(BATCH.c.campaign_id == campaign_id)
     ).scalar_one()

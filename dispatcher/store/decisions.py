@@ -1,7 +1,7 @@
-"""Decisions on doubt: what a look at the provider's list, a campaign's rule or a person decided.
+"""Decisions on doubt, made by the provider's list, the campaign's rule or a person.
 
-Each moves messages of one request out of `in_doubt`, with the counts of their batch, and leaves an
-audit row. The lock order is that of `batches.py`.
+Each takes messages of one request out of `in_doubt`, with the counts of their batch. The lock order
+is that of `batches.py`.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from dispatcher.store.transitions import has_state, may_become
 
 
 class ListedMatch(NamedTuple):
-    """A message that stands in the provider's list."""
+    """A message that was found in the provider's list."""
 
     seq: int
     msisdn: int
@@ -35,7 +35,7 @@ class ListedMatch(NamedTuple):
 
 
 class AnnotatedMessage(NamedTuple):
-    """A message, and all that is known of its doubt from now on."""
+    """A message, and the `DoubtNote` flags that its row gets."""
 
     seq: int
     note: int
@@ -51,12 +51,12 @@ class LockedAttempt:
 
     @property
     def is_at_provider(self) -> bool:
-        """Whether a worker holds the batch: its messages cannot be given back to it now."""
+        """Whether a worker holds the batch: no message can return to it now."""
         return self.batch.state in HELD
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether a person ended the campaign: nothing of it is submitted again."""
+        """Whether a person cancelled the campaign: nothing of it is submitted again."""
         return bool(self.campaign.state == CampaignState.CANCELLED)
 
     @property
@@ -79,17 +79,17 @@ class LockedAttempt:
         return and_(self.carried, has_state(MessageState.IN_DOUBT))
 
     def leaving_doubt(self, new: MessageState) -> Any:
-        """The condition that selects its messages in doubt, which get the state `new`."""
+        """The condition of an UPDATE that puts its messages in doubt into the state `new`."""
         return and_(self.carried, may_become(new, only_from={MessageState.IN_DOUBT}))
 
     @property
     def name(self) -> str:
-        """What messages and audit rows call it."""
+        """Its name in messages and audit rows."""
         return f"request {self.attempt.id}"
 
     @property
     def is_polled(self) -> bool:
-        """Whether the provider is still asked about the request."""
+        """Whether the request is still polled."""
         return self.attempt.poll_at is not None
 
 
@@ -119,14 +119,14 @@ def accept_listed(
     poll: PollPlan | None,
     now: datetime,
 ) -> int:
-    """`in_doubt → submitted` with the ids that stand in the provider's list; how many.
+    """`in_doubt → submitted` with the ids from the provider's list; how many messages.
 
-    Raises StoreError, and with it undoes all of it, where an id belongs to somebody already.
+    Raises StoreError, which undoes the transaction, if another message has one of the ids.
     """
     a = case.attempt
     if not entries:
         return 0
-    before = _without_receipt(conn, a, case.batch)
+    before = _count_submitted(conn, a, case.batch)
     columns: ColumnTypes = [
         ("seq", Integer()), ("provider_id", Text()), ("cost", Money()), ("note", SmallInteger()),
     ]  # fmt: skip
@@ -146,7 +146,7 @@ def accept_listed(
         )
     ).rowcount
     if moved != len(entries):
-        raise StoreError(f"{case.name} changed while it was looked for")
+        raise StoreError(f"{case.name} changed while it was reconciled")
     ids = [
         AlternateMessageId(
             a.account, one.provider_message_id, one.msisdn, a.campaign_id, one.seq, a.id
@@ -177,14 +177,13 @@ def return_to_pending(
     failed_after: int | None,
     now: datetime,
 ) -> MessageState:
-    """`in_doubt → pending`; the state that they came to.
+    """Take messages out of doubt that the provider does not have; the state that they get.
 
-    `failed` where `failed_after` is given and the batch has used up so many tries, counting this
-    one; `cancelled` where the campaign was cancelled meanwhile. Raises StoreError where the batch
-    is at the provider.
+    `pending`; `failed` if the batch has used up `failed_after` tries, this one included;
+    `cancelled` if the campaign was cancelled. Raises StoreError while a worker holds the batch.
     """
     if case.is_at_provider:
-        raise StoreError(f"batch {case.batch.id} cannot be given work now")
+        raise StoreError(f"batch {case.batch.id} is held by a worker: no message can return to it")
     tries = case.batch.tries + (failed_after is not None)
     state = MessageState.CANCELLED if case.is_cancelled else MessageState.PENDING
     if failed_after is not None and tries >= failed_after and state is MessageState.PENDING:
@@ -207,7 +206,7 @@ def resolve_as(
     *,
     now: datetime,
 ) -> int:
-    """`in_doubt → submitted` without an id, on a person's word, or `→ failed`; how many."""
+    """`in_doubt → submitted` (without an id) or `→ failed`, as a person decided; how many."""
     final = state is MessageState.FAILED
     moved = _move_messages(conn, case, state, rows, {"final_at": now if final else None})
     if state is MessageState.SUBMITTED and not case.is_polled:
@@ -215,8 +214,10 @@ def resolve_as(
     return moved
 
 
-def note(conn: Connection, case: LockedAttempt, rows: Sequence[AnnotatedMessage]) -> None:
-    """Write down what is known of messages that stay in doubt."""
+def annotate_messages(
+    conn: Connection, case: LockedAttempt, rows: Sequence[AnnotatedMessage]
+) -> None:
+    """Store what is known of messages that stay in doubt."""
     if rows:
         given = literal_table(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
         conn.execute(
@@ -229,7 +230,10 @@ def note(conn: Connection, case: LockedAttempt, rows: Sequence[AnnotatedMessage]
 def reschedule_doubt(
     conn: Connection, case: LockedAttempt, *, next_at: datetime | None, looked: bool = False
 ) -> int:
-    """Set when something is done next about who is still in doubt; how many that are."""
+    """Set when messages still in doubt are reconciled next (None: never); how many there are.
+
+    `looked` counts one more look at the provider's list.
+    """
     left: int = conn.execute(
         select(func.count()).select_from(MESSAGE).where(case.doubtful)
     ).scalar_one()
@@ -245,7 +249,7 @@ def reschedule_doubt(
 def audit_decision(
     conn: Connection, case: LockedAttempt, action: str, count: int, *, actor: str, now: datetime
 ) -> None:
-    """Write down a decision on `count` recipients of a request."""
+    """Add an audit row: a decision on `count` recipients of a request."""
     conn.execute(
         insert(AUDIT).values(
             at=now,
@@ -259,7 +263,7 @@ def audit_decision(
 
 
 def reopen_batch(conn: Connection, batch_id: int, *, tries: int) -> None:
-    """`settled → pending` under a new fence; a batch that waits already just has more to do."""
+    """`settled → pending` with a new fence; sets `tries`, also of a batch that waits already."""
     conn.execute(
         update(BATCH)
         .where(
@@ -290,7 +294,7 @@ def _move_messages(
         .values(state=state, note=given.c.note, **values)
     ).rowcount
     if moved != len(rows):
-        raise StoreError(f"{case.name} changed while it was decided about")
+        raise StoreError(f"{case.name} changed while it was resolved")
     _count_move(conn, case, state, moved)
     return moved
 
@@ -313,8 +317,8 @@ def _count_no_receipt(conn: Connection, case: LockedAttempt, more: int) -> None:
         )
 
 
-def _without_receipt(conn: Connection, attempt: AttemptRow, batch: BatchRow) -> int:
-    """Messages of the request that are counted as without receipt: polling has ended for them."""
+def _count_submitted(conn: Connection, attempt: AttemptRow, batch: BatchRow) -> int:
+    """How many messages of the request are `submitted`: without a receipt, if polling has ended."""
     last = batch.first_seq + batch.size - 1
     count: int = conn.execute(
         select(func.count())

@@ -1,4 +1,4 @@
-"""Answers that come after their batch was judged lost: whose ids they bring, and who they miss."""
+"""Late answers: which ids they bring, and which messages have moved on without them."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -21,16 +21,16 @@ from dispatcher.store.tables import BATCH, MESSAGE
 
 
 def with_current_range(conn: Connection, held: Claim) -> Claim:
-    """The claim with the messages that its batch still has: others may have gone to a fallback."""
+    """The claim with its batch's present range of messages: some may have moved to a fallback."""
     query = select(*columns_of(BATCH, BatchSpan)).where(BATCH.c.id == held.id)
     span = fetch_one(conn, BatchSpan, query)
     return replace(held, first_seq=span.first_seq, size=span.size)
 
 
 def drop_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
-    """The verdict without acceptances whose id a look has given to another, equal message.
+    """The verdict without acceptances whose id reconciliation gave to another, equal message.
 
-    One id cannot prove two messages: theirs stays in doubt.
+    One id cannot prove two messages, so these messages stay in doubt.
     """
     ids = [one.provider_message_id for one in verdict.accepted if one.provider_message_id]
     others = {
@@ -45,9 +45,9 @@ def drop_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
 def keep_missed_ids(
     conn: Connection, held: Claim, attempt_id: int, verdict: Verdict, now: datetime
 ) -> int:
-    """How many accepted messages have gone on without this answer; their ids are kept.
+    """Keep the ids of accepted messages that have moved on without this answer; how many did.
 
-    So of a message that was submitted again: it was accepted twice, and gets two receipts.
+    Such a message was submitted again: the provider accepted it twice and sends two receipts.
     """
     if not verdict.accepted:
         return 0

@@ -1,4 +1,4 @@
-"""Failed messages that a person starts again: never one whose doubt was given up."""
+"""Retries: failed messages that a person submits again, except those that were in doubt before."""
 
 from datetime import datetime
 
@@ -11,20 +11,20 @@ from dispatcher.store.decisions import reopen_batch
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import may_become
 
-#: It failed after it was in doubt: it may have been accepted.
+#: A person gave up its doubt: the provider may have accepted it.
 _GIVEN_UP = MESSAGE.c.note.bitwise_and(int(DoubtNote.DROPPED)) != 0
 
 
 def batches_with_failures(conn: Connection, campaign_id: int) -> list[int]:
-    """The campaign's batches in which messages failed."""
+    """The campaign's batches that have failed messages, in order."""
     query = select(BATCH.c.id).where(BATCH.c.campaign_id == campaign_id, BATCH.c.failed > 0)
     return list(conn.execute(query.order_by(BATCH.c.seq)).scalars())
 
 
 def retry_failed(conn: Connection, batch_id: int, now: datetime) -> int | None:
-    """`failed → pending` in one batch; how many, or None where it is at the provider just now.
+    """`failed → pending` in one batch; how many messages, or None while a worker holds the batch.
 
-    Its tries are counted from none again, and a campaign that had finished goes on.
+    Counts the batch's tries from zero again, and reopens a campaign that had finished.
     """
     campaign_id = conn.execute(
         select(BATCH.c.campaign_id).where(BATCH.c.id == batch_id)
@@ -59,7 +59,7 @@ def retry_failed(conn: Connection, batch_id: int, now: datetime) -> int | None:
 def audit_retry(
     conn: Connection, campaign_id: int, moved: int, *, actor: str, now: datetime
 ) -> None:
-    """Write down who started how many again."""
+    """Add an audit row: `actor` had `moved` failed messages submitted again."""
     conn.execute(
         insert(AUDIT).values(
             at=now, actor=actor, action="campaign retry", campaign_id=campaign_id,

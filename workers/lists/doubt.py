@@ -68,7 +68,7 @@ def settle_doubt(
         limit = provider.settings.max_attempts
         state = decisions.return_to_pending(conn, case, outcome.absent, failed_after=limit, now=now)
         done[f"absent, {state.label}"] = len(outcome.absent)
-    decisions.note(conn, case, outcome.doubtful)
+    decisions.annotate_messages(conn, case, outcome.doubtful)
     looks = fresh.looks + 1
     next_at: datetime | None = now + timedelta(
         seconds=_BUSY_S
