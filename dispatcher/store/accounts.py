@@ -1,4 +1,4 @@
-"""Accounts as the store knows them: paused or open, waiting, and until when their rate is paid."""
+"""Account rows: paused or open, throttled, and until when each rate is paid for."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -13,17 +13,17 @@ from dispatcher.store.rows import AccountRow, columns_of, fetch_all, fetch_optio
 from dispatcher.store.table_values import insert_or_ignore, later_of
 from dispatcher.store.tables import ACCOUNT, AUDIT
 
-# Made once: every batch asks them several times under the writers' lock.
+# Made once: every batch runs them several times while it holds the writer lock.
 _ROWS = select(*columns_of(ACCOUNT, AccountRow))
 _BY_NAME = _ROWS.where(ACCOUNT.c.name == bindparam("account"))
 _LOCKED = _BY_NAME.with_for_update()
 _NAMES = select(ACCOUNT.c.name)
-#: A day on which clocks go forward.
+#: A day on which the clock is put forward.
 _SHORTEST_DAY = timedelta(hours=23)
 
 
 def create_missing_accounts(conn: Connection, names: Iterable[str]) -> None:
-    """Make a row for every configured account that has none."""
+    """Insert a row for every configured account that has none."""
     known = set(conn.execute(_NAMES).scalars())
     for name in names:
         if name not in known:
@@ -31,12 +31,12 @@ def create_missing_accounts(conn: Connection, names: Iterable[str]) -> None:
 
 
 def lock_account(conn: Connection, name: str) -> AccountRow | None:
-    """The account's row, locked until the transaction ends: its releases queue up here."""
+    """Lock the account's row until the transaction ends: releases of one account are serial."""
     return fetch_optional(conn, AccountRow, _LOCKED, {"account": name})
 
 
 def find_account(conn: Connection, name: str) -> AccountRow | None:
-    """The account's row."""
+    """The account's row; None if it has none."""
     return fetch_optional(conn, AccountRow, _BY_NAME, {"account": name})
 
 
@@ -48,9 +48,9 @@ def all_accounts(conn: Connection) -> dict[str, AccountRow]:
 def pause_account(
     conn: Connection, name: str, *, by: str, reason: str, now: datetime, kind: str | None = None
 ) -> bool:
-    """Pause an open account; False where it was paused already (its first reason stays).
+    """Pause an open account; False if it is paused already: it keeps its first reason.
 
-    `kind` is that of the campaign that met an empty balance.
+    `kind` is the kind of the campaign that found no credit.
     """
     done = conn.execute(
         update(ACCOUNT)
@@ -63,9 +63,9 @@ def pause_account(
 
 
 def resume_account(conn: Connection, name: str, *, actor: str, now: datetime) -> bool:
-    """Open an account that is paused, or whose breaker is open, and forget its failures.
+    """Open an account that is paused or has an open breaker, and forget its failures.
 
-    False where it was at full speed.
+    False if it was neither.
     """
     stopped = or_(ACCOUNT.c.paused_by.is_not(None), ACCOUNT.c.breaker.is_not(None))
     done = conn.execute(
@@ -83,7 +83,7 @@ def resume_account(conn: Connection, name: str, *, actor: str, now: datetime) ->
 
 
 def throttle_until(conn: Connection, name: str, until: datetime) -> None:
-    """Release nothing before `until`; never an earlier time than another request was given."""
+    """Release nothing of the account before `until`, or a later time that is stored already."""
     later = later_of(conn.dialect.name, ACCOUNT.c.not_before, literal(until, UtcTime()))
     conn.execute(update(ACCOUNT).where(ACCOUNT.c.name == name).values(not_before=later))
 
@@ -91,9 +91,9 @@ def throttle_until(conn: Connection, name: str, until: datetime) -> None:
 def record_paid_until(
     conn: Connection, name: str, paid_for_s: Mapping[Unit, float], now: datetime
 ) -> None:
-    """Note until when each rate is paid: the floor of every later reservation.
+    """Store until when each rate is paid for: the floor of every later reservation.
 
-    Never an earlier time than was noted: requests begin in another order than they reserved.
+    A later time that is stored already stays: requests begin in another order than they reserve.
     """
     if paid_for_s:
         given: dict[str, Any] = {unit: now + timedelta(seconds=s) for unit, s in paid_for_s.items()}
@@ -118,14 +118,14 @@ def _pay_stmt(dialect: str, units: frozenset[Unit]) -> Update:
 
 
 def advance_virtual_time(conn: Connection, name: str, turn: int) -> None:
-    """Note where the campaign that was served last stood."""
+    """Advance the account's virtual time, at which a campaign that joins late starts."""
     conn.execute(
         update(ACCOUNT).where(ACCOUNT.c.name == name, ACCOUNT.c.turn < turn).values(turn=turn)
     )
 
 
 def messages_left_today(account: AccountRow, limit: int | None, now: datetime) -> int | None:
-    """Messages that the account may still begin this day; None without a limit."""
+    """How many messages the account may still begin today; None without a limit."""
     if limit is None:
         return None
     is_today = account.day_until is not None and now < account.day_until
@@ -135,7 +135,7 @@ def messages_left_today(account: AccountRow, limit: int | None, now: datetime) -
 def count_today(
     conn: Connection, account: AccountRow, messages: int, day_until: datetime, now: datetime
 ) -> None:
-    """Count begun messages in the account's day; a new one ends at `day_until`."""
+    """Count begun messages in the account's day; a new day ends at `day_until`."""
     is_today = account.day_until is not None and now < account.day_until
     conn.execute(
         update(ACCOUNT)
@@ -148,7 +148,7 @@ def count_today(
 
 
 def uncount_today(conn: Connection, account: AccountRow, messages: int, begun_at: datetime) -> None:
-    """Give back what was counted at `begun_at` and did not leave, if it was surely this day."""
+    """Take back messages that were counted at `begun_at` and not sent, if that was surely today."""
     if account.day_until is not None and account.day_until - begun_at <= _SHORTEST_DAY:
         conn.execute(
             update(ACCOUNT)

@@ -1,6 +1,6 @@
-"""Attempts: a row each for the requests of a batch, committed before the first byte leaves.
+"""Attempts: one row per request of a batch, committed before its first byte leaves.
 
-`answers.py` stores what came of them, `batch_endings.py` ends the batch.
+`answers.py` stores their outcomes, `batch_endings.py` ends the batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
-# Made once: each stands in the way of every other writer for as long as it takes to make.
+# Made once: to build a statement takes time, during which every other writer waits.
 _SUBMITTING = (
     update(BATCH)
     .where(
@@ -51,13 +51,13 @@ _CARRY_ALL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeginConditions:
-    """On what terms a batch may begin; `gate` is asked with the campaign as it is now."""
+    """When a batch may begin, and what it pays. `gate` gets the campaign's row as it is now."""
 
     gate: Callable[[CampaignRow, datetime], SendPermission]
-    #: Of the first request, and how many seconds later each one's is: by it the start is on record.
+    #: Of the first request. Each request's own is its offset in seconds later.
     deadline: datetime
     offsets_s: Sequence[float]
-    #: Until when each rate of the account is paid by this, in seconds from now.
+    #: For how many seconds from now this pays each rate of the account.
     paid_for_s: Mapping[Unit, float]
     campaign_paid_for_s: float | None
     daily_limit: int | None
@@ -66,7 +66,7 @@ class BeginConditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BegunBatch:
-    """A begun batch: its attempts in the order of its requests, and when they must have left."""
+    """A begun batch: attempts in the order of its requests; all must leave before `until`."""
 
     attempt_ids: Sequence[int]
     at: datetime
@@ -75,14 +75,14 @@ class BegunBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedForBegin:
-    """What decides whether and when a batch begins; it stays as it is until then."""
+    """The locked rows that decide whether and when a batch begins."""
 
     account: AccountRow | None
     campaign: CampaignRow
 
 
 def lock_for_begin(conn: Connection, held: Claim) -> LockedForBegin:
-    """Lock the account and the campaign of a batch."""
+    """Lock the account and the campaign of a batch, in that order."""
     account = accounts.lock_account(conn, held.account)
     return LockedForBegin(
         account=account, campaign=campaigns.lock_campaign_shared(conn, held.campaign_id)
@@ -98,11 +98,11 @@ def begin_attempts(
     terms: BeginConditions,
     now: datetime,
 ) -> BegunBatch | None:
-    """`claimed → submitting`: the attempt rows of `requests` (each the seqs it carries), in order.
+    """`claimed → submitting`: insert an attempt row per request; each is the seqs that it carries.
 
-    None where the batch must not leave now (its account or campaign was stopped, the breaker has
-    opened, its window is closed, the day is used up: it is handed back) or was lost to somebody
-    else. Raises StoreError where `requests` carry a message that is not pending any more.
+    None if the batch must not be sent now: its account or campaign was stopped, the breaker opened,
+    its window is closed, or the daily limit is reached. It is handed back then. None also if its
+    lease was lost. Raises StoreError if `requests` carry a message that is not pending any more.
     """
     account, campaign = locked.account, locked.campaign
     if campaign.state == CampaignState.CANCELLED:
@@ -121,7 +121,7 @@ def begin_attempts(
         or not may_leave.is_open
         or (left is not None and left < messages)
     ):
-        # Not until it opens: release asks the gate too, and windows may be changed meanwhile.
+        # Without a time: release checks the windows too, and they may change before they open.
         hand_back(conn, held, not_before=None)
         return None
     taken = conn.execute(_SUBMITTING, {"batch": held.id, "newest": held.fence}).rowcount
@@ -143,7 +143,7 @@ def _insert_attempts(
     terms: BeginConditions,
     now: datetime,
 ) -> list[int]:
-    """An attempt row for each request, in order; its messages get its id."""
+    """Insert an attempt row per request, in order, and put its id into its messages."""
     rows = [
         {
             "campaign_id": held.campaign_id,
@@ -171,7 +171,7 @@ def _insert_attempts(
         ]
         carried = conn.execute(carry, held.bound | given.to_parameters(pairs)).rowcount
     if carried != messages:
-        raise StoreError(f"batch {held.id} changed while its requests were made; they do not leave")
+        raise StoreError(f"batch {held.id} changed while its requests were made; nothing is sent")
     return ids
 
 
@@ -187,7 +187,7 @@ def _carry_stmt(dialect: str) -> tuple[Update, TableParameter]:
 
 
 def attempt_outcome(conn: Connection, held: Claim, attempt_id: int) -> AttemptOutcome | None:
-    """What came of an attempt of this claim; None where the store knows of none such."""
+    """The outcome of an attempt of this claim; None if the store does not have it."""
     found = conn.execute(
         select(ATTEMPT.c.outcome).where(
             ATTEMPT.c.id == attempt_id,

@@ -1,4 +1,4 @@
-"""Batches: released, claimed, handed back, and swept when their holder is gone.
+"""Batches: release, claim, hand back, renew, and sweep those whose worker is gone.
 
 Lock order of every transaction: account, campaign, batch. A batch's messages and attempts are
 changed only under its own lock.
@@ -44,22 +44,21 @@ from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
-LOST = "the worker that held it was lost before an answer was stored"
-
-LOST_TOO_OFTEN = "its worker was lost again and again before anything was submitted"
-#: A batch whose claims ended so often with their worker is not tried again.
+LOST = "its worker was lost before an answer was stored"
+LOST_TOO_OFTEN = "its worker was lost several times before anything was submitted"
+#: A batch fails after so many claims whose worker was lost.
 _MOST_LOST = 5
 
 
 class Ticket(NamedTuple):
-    """The id of released work, as it travels through Redis: worthless once its fence is old."""
+    """A released batch, as it travels through Redis; without effect once its fence is old."""
 
     account: str
     id: int
     fence: int
 
 
-# Made once: every tick asks them.
+# Made once: every tick runs them.
 _IN_FLIGHT = has_state(*IN_FLIGHT)
 _OUT = select(*columns_of(BATCH, InFlightBatch)).where(
     BATCH.c.account == bindparam("of_account"), _IN_FLIGHT
@@ -133,7 +132,7 @@ class Claim:
     size: int
     tries: int
     zone: str | None
-    #: Released to try a provider whose breaker is open: one recipient of it leaves.
+    #: Released to probe a provider whose breaker is open: only one recipient is submitted.
     is_probe: bool = False
 
     @property
@@ -146,7 +145,7 @@ class Claim:
 
     @property
     def bound(self) -> dict[str, int]:
-        """What `MESSAGES_OF_CLAIM` is executed with."""
+        """The parameters of `MESSAGES_OF_CLAIM`."""
         last = self.first_seq + self.size - 1
         return {"of_campaign": self.campaign_id, "from_seq": self.first_seq, "to_seq": last}
 
@@ -159,7 +158,7 @@ MESSAGES_OF_CLAIM: Any = and_(
 
 
 def batches_in_flight(conn: Connection, account: str) -> list[InFlightBatch]:
-    """What each batch that holds places of the account has yet to send."""
+    """What each of the account's batches in flight still has to send."""
     return fetch_all(conn, InFlightBatch, _OUT, {"of_account": account})
 
 
@@ -170,9 +169,9 @@ def due_batches(
     limit: int,
     zones: Sequence[str] | None = None,
 ) -> Iterator[DueBatch]:
-    """The campaign's batches that may leave now, in order, at most `limit`; of `zones` only.
+    """The campaign's batches that are due, in order, at most `limit`; only of `zones`, if given.
 
-    Only those at the campaign's present account: the others have yet to move there.
+    Batches at another account than the campaign's are not due: they still have to move.
     """
     account = select(CAMPAIGN.c.account).where(CAMPAIGN.c.id == campaign_id).scalar_subquery()
     in_zone = [BATCH.c.zone.in_(zones)] if zones is not None else []
@@ -212,7 +211,7 @@ def mark_queued(
 def claim_batch(
     conn: Connection, ticket_id: int, fence: int, lease_until: datetime
 ) -> Claim | None:
-    """`queued → claimed` for whoever comes first with the newest fence; None for the others."""
+    """`queued → claimed` for the first worker with the newest fence; None for others."""
     given = {"ticket": ticket_id, "newest": fence, "lease_ends": lease_until}
     row = conn.execute(_TAKE, given).one_or_none()
     return None if row is None else Claim(**row._mapping)
@@ -221,7 +220,7 @@ def claim_batch(
 def hand_back(
     conn: Connection, held: Claim, *, not_before: datetime | None, error: str | None = None
 ) -> bool:
-    """`claimed → pending`: nothing was attempted. False where the batch was lost meanwhile."""
+    """`claimed → pending`: nothing was attempted. False if the lease was lost."""
     values: dict[str, Any] = {"error": error} if error else {}
     done = conn.execute(
         update(BATCH)
@@ -236,7 +235,7 @@ def hand_back(
 
 
 def settle_empty(conn: Connection, held: Claim) -> None:
-    """`claimed → settled` where no message is pending any more."""
+    """`claimed → settled` if no message is pending any more."""
     conn.execute(
         update(BATCH)
         .where(
@@ -267,16 +266,16 @@ def renew_leases(conn: Connection, held: Iterable[tuple[int, int]], lease_until:
 
 
 def cap_future_times(conn: Connection, now: datetime, lease_until: datetime) -> None:
-    """Leases and releases noted by a clock that was ahead count as made now.
+    """After the clock was set back, cap lease and queue times at what they would be now.
 
-    Else what a dead worker held would wait until the clock is there again.
+    Otherwise a dead worker's batches would wait until the clock caught up.
     """
     for column, latest in ((BATCH.c.lease_until, lease_until), (BATCH.c.queued_at, now)):
         conn.execute(update(BATCH).where(_IN_FLIGHT, column > latest).values({column: latest}))
 
 
 def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
-    """Id and fence of the accounts' batches that were released and not claimed yet."""
+    """Id and fence of the accounts' batches that are released and not claimed yet."""
     rows = conn.execute(
         select(BATCH.c.id, BATCH.c.fence).where(
             BATCH.c.account.in_(accounts),
@@ -288,9 +287,9 @@ def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int,
 
 
 def return_queued(conn: Connection, tickets: Sequence[Ticket]) -> int:
-    """`queued → pending` for released batches whose tickets could not be handed out; how many.
+    """`queued → pending` for batches whose tickets could not be published; how many.
 
-    A ticket that was handed out all the same is worth nothing from now on.
+    A ticket that reached the broker all the same has no effect: the batch is not queued any more.
     """
     given = literal_table(
         conn, [("id", BigInteger()), ("fence", Integer())], [(t.id, t.fence) for t in tickets]
@@ -307,14 +306,14 @@ def return_queued(conn: Connection, tickets: Sequence[Ticket]) -> int:
 
 
 def reissue_tickets(conn: Connection, queued_before: datetime, now: datetime) -> list[Ticket]:
-    """Tickets of queued batches that nobody claimed: Redis lost them, or workers are few."""
+    """Tickets of batches that were queued long ago: Redis lost them, or no worker was free."""
     return fetch_all(conn, Ticket, _REQUEUE, {"before": queued_before, "again_at": now})
 
 
 def release_expired_claims(conn: Connection, now: datetime) -> int:
-    """`claimed → pending` where the lease ran out: nothing was attempted.
+    """`claimed → pending` where the lease ran out: nothing was attempted. Returns how many.
 
-    One that takes its workers down with it, again and again, fails instead: it is surely not sent.
+    A batch whose worker was lost several times may be what ends them: it fails, and is not sent.
     """
     rows = fetch_all(conn, LostClaim, _LOSE_CLAIMS, {"now": now})
     for row in rows:
@@ -350,9 +349,9 @@ def _fail_batch(conn: Connection, batch_id: int, now: datetime) -> None:
 
 
 def doubt_expired_submissions(conn: Connection, now: datetime) -> int:
-    """`submitting` whose lease ran out: what its open attempts carried is in doubt.
+    """Where the lease of `submitting` ran out, messages of open attempts are in doubt.
 
-    Returns how many batches. Messages that no open attempt carries stay pending.
+    Messages that no open attempt carries stay pending. Returns how many batches there were.
     """
     expired = fetch_all(conn, LostSubmission, _LOST_SUBMISSIONS, {"now": now})
     for batch in expired:

@@ -1,4 +1,4 @@
-"""Requests with recipients in doubt: when something happens about them, and what is known.
+"""Requests with recipients in doubt: when each is reconciled, and its messages.
 
 `listed_messages.py` looks up listed numbers; `decisions.py` stores decisions.
 """
@@ -33,13 +33,13 @@ from dispatcher.store.rows import (
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state
 
-#: One look takes up so many recipients at most, or one request.
+#: Limits of one look at a provider's list; one request may have more recipients than that.
 _RECIPIENTS = 10_000
 _REQUESTS = 200
 
 
 class ReconcileTicket(NamedTuple):
-    """An account whose doubts are due; worthless once its number is old."""
+    """An account to reconcile; without effect once a newer ticket was issued."""
 
     account: str
     number: int
@@ -47,12 +47,12 @@ class ReconcileTicket(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoubtfulRequest:
-    """A request with recipients in doubt, and the rows of those."""
+    """A request with recipients in doubt, and their rows."""
 
     id: int
     account: str
     begun_at: datetime
-    #: How often the list was looked at for it.
+    #: How many looks at the provider's list counted for it.
     looks: int
     campaign: CampaignRow
     #: seq, msisdn, parts, variables and note of each recipient in doubt.
@@ -64,7 +64,7 @@ _IS_DUE = and_(
     ATTEMPT.c.reconcile_at <= bindparam("now"),
     ATTEMPT.c.looks.is_not(None),
 )
-# Made once: every tick asks them.
+# Made once: every tick runs them.
 _UNPLANNED = (
     select(
         *columns_of(
@@ -83,17 +83,17 @@ _ACCOUNTS_DUE = select(ATTEMPT.c.account).where(_IS_DUE).distinct()
 
 
 def doubt_columns(now: datetime) -> dict[str, Any]:
-    """What an attempt's row gets when recipients of it fall in doubt: `plan` sets the time."""
+    """The columns of an attempt that falls in doubt; `schedule_reconciliation` sets the time."""
     return {"doubt_at": now, "reconcile_at": ATTEMPT.c.deadline, "looks": None}
 
 
 def unscheduled_doubts(conn: Connection, limit: int = 1000) -> list[UnscheduledDoubt]:
-    """Doubtful requests for which nothing is planned yet, with what their campaign says of it."""
+    """Doubtful requests without a time to reconcile, at most `limit`, with the campaign's rule."""
     return fetch_all(conn, UnscheduledDoubt, _UNPLANNED, {"most": limit})
 
 
 def schedule_reconciliation(conn: Connection, times: Mapping[int, datetime | None]) -> None:
-    """Set when something is done about these requests; None: a person has to decide."""
+    """Set when each of these requests is reconciled; None: a person has to decide."""
     if times:
         given = bindparam("given", type_=ATTEMPT.c.id.type)
         at = bindparam("at", type_=ATTEMPT.c.reconcile_at.type)
@@ -108,7 +108,7 @@ def schedule_reconciliation(conn: Connection, times: Mapping[int, datetime | Non
 def lease_reconciliations(
     conn: Connection, names: Collection[str], *, now: datetime, lease_until: datetime, limit: int
 ) -> list[ReconcileTicket]:
-    """Hand out accounts whose doubts are due: each to one at a time, at most `limit` in all."""
+    """Issue tickets for accounts with due doubts: one per account, at most `limit` in all."""
     take_advisory_lock(conn, "release of looks")
     due = conn.execute(_ACCOUNTS_DUE, {"now": now}).scalars().all()
     if not due:
@@ -132,7 +132,7 @@ def lease_reconciliations(
 def renew_reconciliation(
     conn: Connection, ticket: ReconcileTicket, lease_until: datetime | None
 ) -> bool:
-    """Keep an account's look, or end it with None; False where it was lost to somebody else."""
+    """Extend the lease on an account, or end it with None; False if a newer ticket was issued."""
     done = conn.execute(
         update(ACCOUNT)
         .where(
@@ -146,7 +146,7 @@ def renew_reconciliation(
 
 
 def due_doubts(conn: Connection, account: str, now: datetime) -> list[DoubtfulRequest]:
-    """The account's requests whose time has come, oldest first, as many as one look takes up."""
+    """The account's requests that are due, oldest first, as many as one look can serve."""
     rows = conn.execute(
         select(ATTEMPT.c.id, ATTEMPT.c.size)
         .where(ATTEMPT.c.account == account, _IS_DUE)
@@ -165,7 +165,7 @@ def due_doubts(conn: Connection, account: str, now: datetime) -> list[DoubtfulRe
 
 
 def load_doubtful(conn: Connection, attempt_id: int) -> DoubtfulRequest:
-    """A request with its recipients that are in doubt now."""
+    """A request and its recipients that are in doubt now."""
     row = fetch_one(
         conn,
         DoubtfulAttempt,
@@ -203,7 +203,7 @@ def load_doubtful(conn: Connection, attempt_id: int) -> DoubtfulRequest:
 
 
 def doubt_outlook(conn: Connection, campaign_id: int) -> DoubtOutlook:
-    """Since when recipients of a campaign are in doubt, and when something is done by itself."""
+    """Since when a campaign has recipients in doubt, and when the next is reconciled by itself."""
     planned = and_(ATTEMPT.c.looks.is_not(None), ATTEMPT.c.reconcile_at.is_not(None))
     query = select(
         *columns_of(

@@ -1,6 +1,6 @@
-"""The accounts' breakers in the store, and looks at providers that send nothing.
+"""Circuit breakers of accounts, and probes: calls that send nothing.
 
-What an answer means is decided by `dispatcher/policy/breaker.py`.
+`dispatcher/policy/breaker.py` decides what an answer means.
 """
 
 from collections.abc import Callable, Collection
@@ -27,14 +27,14 @@ _DUE = select(ACCOUNT.c.name).where(_IS_DUE)
 
 
 class ProbeTicket(NamedTuple):
-    """An account to look at; worthless once `number` is old."""
+    """An account to probe; without effect once a newer ticket was issued."""
 
     account: str
     number: int
 
 
 def health_of(account: AccountRow) -> Health:
-    """An account's health as its row has it."""
+    """The account's health, from its row."""
     return Health(
         failures=account.failures,
         breaker=Breaker(account.breaker) if account.breaker is not None else None,
@@ -48,9 +48,9 @@ def health_of(account: AccountRow) -> Health:
 def change_health(
     conn: Connection, name: str, decide: Callable[[Health], Health], now: datetime
 ) -> Health | None:
-    """Apply a decision to an account's health; what it is now, None where it stays as it was.
+    """Apply `decide` to an account's health; the new health, None if nothing changed.
 
-    Opening and closing the breaker leaves an audit row. The row is locked only for a change.
+    The row is locked only for a change. Adds an audit row when the breaker opens or closes.
     """
     seen = accounts.find_account(conn, name)
     if seen is None or decide(health_of(seen)) == health_of(seen):
@@ -81,7 +81,7 @@ def change_health(
 
 
 def schedule_credit_check(conn: Connection, name: str, first_s: float, now: datetime) -> None:
-    """Plan the next look at the balance of an account that was paused without credit."""
+    """Schedule the next check of the balance of an account that is paused without credit."""
     row = accounts.lock_account(conn, name)
     if row is None or row.paused_by != ErrorKind.CREDIT:
         return
@@ -96,9 +96,9 @@ def schedule_credit_check(conn: Connection, name: str, first_s: float, now: date
 def lease_due_probes(
     conn: Connection, names: Collection[str], *, now: datetime, lease_until: datetime
 ) -> list[ProbeTicket]:
-    """Hand out due looks at accounts of `names`: those of which nothing is under way.
+    """Issue tickets for due probes of accounts of `names` that have nothing in flight.
 
-    So a look takes no more than one of the account's own places.
+    So a probe takes only one of the account's own slots.
     """
     tickets = []
     for name in conn.execute(_DUE, {"now": now}).scalars().all():
@@ -117,7 +117,7 @@ def lease_due_probes(
 
 
 def lock_for_probe(conn: Connection, ticket: ProbeTicket) -> AccountRow | None:
-    """The account's row, locked, while the ticket is the newest; None once it is old."""
+    """Lock the account's row; None if the ticket is not the newest."""
     row = accounts.lock_account(conn, ticket.account)
     is_mine = row is not None and row.checks == ticket.number and row.check_lease_until is not None
     return row if is_mine else None
@@ -140,7 +140,7 @@ def mark_unreachable(
     now: datetime,
     random: Callable[[], float],
 ) -> None:
-    """The look failed: another one comes later."""
+    """Store that a probe failed, and schedule the next one."""
     conn.execute(
         update(ACCOUNT)
         .where(ACCOUNT.c.name == account.name)
@@ -156,7 +156,7 @@ def mark_unreachable(
 def mark_credit_restored(conn: Connection, account: AccountRow, detail: str, now: datetime) -> None:
     """Open an account that was paused without credit; its breaker stays as it is.
 
-    Its next refusal is followed by a longer wait, unless something was accepted in between.
+    The wait after its next refusal is longer, unless something is accepted before.
     """
     conn.execute(
         update(ACCOUNT)

@@ -1,4 +1,4 @@
-"""Polling: which accepted requests are asked about, and the receipts that come of it."""
+"""Polls: lease accepted requests that are due to be polled, and store their receipts."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -42,7 +42,7 @@ from dispatcher.store.table_values import ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
-# Made once: every tick asks them.
+# Made once: every tick runs them.
 _OPEN = ATTEMPT.c.poll_at.is_not(None)
 _OUT = (
     select(*columns_of(ATTEMPT, PollsInFlight, n=func.count()))
@@ -50,7 +50,7 @@ _OUT = (
     .group_by(ATTEMPT.c.account)
 )
 _IDLE = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= bindparam("now"))
-# Locked first: LIMIT in a subquery of the UPDATE holds only until PostgreSQL runs it twice.
+# Rows are locked first: PostgreSQL may run a subquery of the UPDATE twice, each with its LIMIT.
 _DUE = (
     select(*columns_of(ATTEMPT, DuePoll))
     .where(
@@ -63,13 +63,13 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-#: Tickets in one statement.
+#: Tickets of one statement.
 _AT_ONCE = 500
 _FINAL = sorted(MESSAGE_TRANSITIONS[MessageState.SUBMITTED])
 
 
 class PollTicket(NamedTuple):
-    """The id of an accepted request to ask about; worthless once `polls` is old."""
+    """An accepted request to poll; without effect once `polls` is old."""
 
     id: int
     polls: int
@@ -77,13 +77,13 @@ class PollTicket(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolledRequest:
-    """An accepted request that this worker asks about, with its messages still open."""
+    """A request that this worker polls, and its messages without a final state."""
 
     id: int
     polls: int
     batch_id: int
     campaign_id: int
-    #: The batch's messages.
+    #: The range of the batch's messages.
     first_seq: int
     size: int
     account: str
@@ -101,7 +101,7 @@ class Receipt(NamedTuple):
     state: MessageState
     error_code: str | None
     error: str | None
-    #: What it cost, where the report says so.
+    #: The message's cost, if the report has it.
     cost: Decimal | None = None
 
 
@@ -114,11 +114,11 @@ def lease_due_polls(
     per_account: int | None = None,
     one_look: Collection[str] = (),
 ) -> list[PollTicket]:
-    """Hand out due polls so that at most `limit` are out at a time, whoever releases.
+    """Issue tickets for due polls; at most `limit` are under way, whatever process issues them.
 
-    `per_account` of them may be one account's: polls that hang leave the others a place. Of
-    accounts in `one_look` one is out at a time: it answers all that joined it. One whose lease ran
-    out (its worker or its message was lost) is counted as a correction.
+    At most `per_account` belong to one account, so that hanging polls leave room for others. An
+    account in `one_look` has one at a time: a look at its list answers all polls that join it. A
+    poll whose lease ran out (its worker or its task was lost) counts as a correction.
     """
     take_advisory_lock(conn, "release of polls")
     counted = fetch_all(conn, PollsInFlight, _OUT, {"now": now})
@@ -148,7 +148,7 @@ def lease_due_polls(
 def join_due_polls(
     conn: Connection, polled: PolledRequest, *, now: datetime, lease_until: datetime, limit: int
 ) -> list[PollTicket]:
-    """The account's other due polls, to be answered by the same look at its list."""
+    """Issue tickets for the account's other due polls: one look at its list answers them all."""
     take_advisory_lock(conn, "release of polls")
     idle = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= now)
     due = conn.execute(
@@ -180,7 +180,7 @@ def _lease_polls(conn: Connection, ids: Sequence[int], lease_until: datetime) ->
 def renew_poll_leases(
     conn: Connection, tickets: Sequence[PollTicket], lease_until: datetime
 ) -> None:
-    """Hold polls longer; those that were handed out anew meanwhile are left alone."""
+    """Extend the leases of polls, except those for which a newer ticket was issued."""
     for at in range(0, len(tickets), _AT_ONCE):
         some = tickets[at : at + _AT_ONCE]
         conn.execute(
@@ -194,7 +194,7 @@ def renew_poll_leases(
 
 
 def postpone_polls(conn: Connection, until: Sequence[tuple[PollTicket, datetime]]) -> None:
-    """Ask again later about requests of which nothing was learned; old tickets change nothing."""
+    """Poll requests again later, after no news; old tickets change nothing."""
     if not until:
         return
     conn.execute(
@@ -214,7 +214,7 @@ def postpone_polls(conn: Connection, until: Sequence[tuple[PollTicket, datetime]
 
 
 def load_poll(conn: Connection, ticket_id: int, polls: int) -> PolledRequest | None:
-    """What to ask about; None where the ticket is old or nothing is open."""
+    """The request of a ticket, to be polled; None if the ticket is old or polling has ended."""
     query = (
         select(
             *columns_of(
@@ -259,10 +259,10 @@ def store_receipts(
     next_at: datetime | None,
     now: datetime,
 ) -> int:
-    """Store final states, and when to ask again (None: never). Returns how many were new.
+    """Store receipts, and when to poll again (None: never). Returns how many receipts were new.
 
-    Receipts only move forward: a message that is final already keeps its state. What is still
-    `submitted` when polling ends has no receipt. Of an old ticket only the receipts count.
+    Receipts only move forward: a message that is final already keeps its state. A message that is
+    still `submitted` when polling ends gets no receipt. Of an old ticket only the receipts count.
     """
     batch_lock = select(BATCH.c.id).where(BATCH.c.id == polled.batch_id).with_for_update()
     conn.execute(batch_lock)
@@ -282,7 +282,7 @@ def store_receipts(
     if total and any(receipt.cost is not None for receipt in receipts):
         costs.update_batch_cost(conn, polled.batch_id, _batch_messages(polled))
     if attempt.poll_at is None:
-        # Polling had ended without these receipts.
+        # Polling has ended: these messages were counted as without a receipt.
         values["no_receipt"] = BATCH.c.no_receipt - total
     elif attempt.polls == polled.polls and attempt.poll_lease_until is not None:
         left = conn.execute(
@@ -313,7 +313,7 @@ def _batch_messages(polled: PolledRequest) -> ColumnElement[bool]:
 
 
 def _awaits_receipt(attempt_id: int) -> ColumnElement[bool]:
-    """A message of that attempt without a final state."""
+    """Messages of that attempt without a final state."""
     return and_(MESSAGE.c.attempt_id == attempt_id, has_state(MessageState.SUBMITTED))
 
 
@@ -327,7 +327,7 @@ def _apply_receipts(
     columns: ColumnTypes = [
         ("seq", Integer()), ("code", Text()), ("reason", Text()), ("cost", Money()),
     ]  # fmt: skip
-    # The provider's word for a delivery is no error.
+    # A provider's text about a delivery is not an error.
     said = state is not MessageState.DELIVERED
     entries = [
         (r.seq, r.error_code if said else None, r.error if said else None, r.cost) for r in rows

@@ -87,9 +87,7 @@ def test_a_worker_killed_in_mid_campaign_and_started_again_sends_nobody_twice(ru
 def test_a_broker_emptied_in_mid_campaign_costs_no_recipient_and_passes_no_rate(running):
     campaign = running.submit(running.people(COUNT, first=919840000000), account="paced")
     for share in (1, 3, 6):
-        campaign.wait_until(
-            lambda view, s=share: view.total_submitted >= s * SIZE, "some requests"
-        )
+        campaign.wait_until(lambda view, s=share: view.total_submitted >= s * SIZE, "some requests")
         running.flush_broker()
     campaign.wait_until_over()
     counts = campaign.counts
