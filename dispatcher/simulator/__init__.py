@@ -1,7 +1,8 @@
-"""The providers, played by us over HTTP on loopback, for rehearsals, the demo, tests and load.
+"""Simulates the providers over HTTP on loopback, for rehearsals, the demo, tests and load.
 
-Strict about requests, as the providers' documents are written; deterministic by seed. Magic
-numbers, by their last eight digits (any country code and prefix), choose what becomes of a message:
+It is as strict about requests as the providers' documents are written, and deterministic by seed.
+The last eight digits of a number (with any country code and prefix) choose what becomes of its
+message:
 
     …55500001  Delivered
     …55500002  UnDelivered
@@ -9,8 +10,8 @@ numbers, by their last eight digits (any country code and prefix), choose what b
     …55500004  stays Sent (or Enroute): never a final receipt
     …55500005  accepted, but missing from the answer to the submission
 
-Everything else comes out by the shares of `ReceiptPlan`. `/_sim/` (see `control`) switches faults
-on and tells what arrived; `families/` has one file per kind of provider.
+All other numbers get receipts in the shares of `ReceiptPlan`. `/_sim/` (see `control`) switches
+faults on and shows what arrived; `families/` has one file for each kind of provider.
 """
 
 from dispatcher.simulator.receipts import ReceiptPlan

@@ -1,4 +1,4 @@
-"""The `/_sim/` endpoints by which tests and people steer the simulator and ask what arrived.
+"""The `/_sim/` endpoints, which switch faults on and show what arrived.
 
 GET, POST, DELETE faults; GET stats; GET ledger (JSON Lines); POST balance; POST reset.
 """
@@ -21,15 +21,15 @@ def _json_response(data: Any, status: int = 200) -> web.Response:
 
 
 class Control:
-    """Answers control requests over a simulator's state."""
+    """Answers control requests about a simulator's state."""
 
     def __init__(self, state: SimulatorState, balances: Mapping[str, Mapping[str, int]]) -> None:
-        """`balances` are what a new run starts with, by provider and package."""
+        """`balances` are the balances of a new run, by provider and package."""
         self._state = state
         self._balances = balances
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
-        """Answer one control request; wrong ones get 400 with an error and a hint, or 404."""
+        """Answer one control request; a wrong one gets 400 with an error and a hint, or 404."""
         call = f"{request.method} {request.path.removeprefix(PREFIX)}"
         if call == "GET ledger":
             return await self._stream_ledger(request)
@@ -75,7 +75,7 @@ class Control:
         self._state.faults.switch_on(fault)
 
     def _set_balance(self, data: dict[str, Any]) -> dict[str, int]:
-        """`{provider, amount, package?}`: of one package, or of all."""
+        """Set `{provider, amount, package?}`: one package, or all of them."""
         balances = self._state.balances.get(str(data.get("provider")))
         if balances is None:
             raise UsageProblem("`provider` must be one of: " + ", ".join(self._balances))

@@ -1,4 +1,4 @@
-"""The faults that can be switched on: their names, when they strike, and which strike a request.
+"""The faults that can be switched on: their names, their stages, and which ones strike a request.
 
 `spoiling` carries out what concerns the connection, `families` a provider's words and shapes.
 """
@@ -15,7 +15,7 @@ from dispatcher.errors import UsageProblem
 
 
 class CallKind(StrEnum):
-    """What a request is for; a fault is bound to one kind, or to `any`."""
+    """What a request is for; a fault strikes calls of one kind, or of `any`."""
 
     SUBMIT = "submit"
     STATUS = "status"
@@ -25,19 +25,19 @@ class CallKind(StrEnum):
 class Stage(StrEnum):
     """When a fault strikes."""
 
-    #: Nothing has been looked at; the request is not accepted.
+    #: Before the request is read: it is not accepted.
     BEFORE = "before"
-    #: The request is handled, but late.
+    #: The request is handled late.
     DELAY = "delay"
     #: The answer has another shape.
     SHAPE = "shape"
-    #: The request was accepted; its answer is spoilt.
+    #: After the request was accepted: its answer is spoilt.
     AFTER = "after"
 
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """A fault's stage, the kind of call it strikes by default, its parameters' defaults."""
+    """A fault's stage, the calls that it strikes by default, and the defaults of its parameters."""
 
     stage: Stage
     on: str
@@ -99,7 +99,7 @@ FAULTS: Final = MappingProxyType(
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """A fault switched on: for `count` requests, or at `rate`; for one provider, or for all."""
+    """A fault that is switched on, for one provider or all, for `count` requests or at `rate`."""
 
     name: str
     provider: str | None = None
@@ -154,18 +154,18 @@ class RequestFaults:
         return name in self._faults
 
     def params_of(self, name: str) -> Mapping[str, Any] | None:
-        """The parameters of fault `name` where it strikes, else None."""
+        """The parameters of fault `name`; None where it does not strike."""
         return self._faults.get(name)
 
     def first_of_stage(self, stage: Stage) -> tuple[str, Mapping[str, Any]] | None:
-        """The fault of `stage` that was switched on first, where one strikes."""
+        """The first fault of `stage` that strikes, with its parameters; None without one."""
         return next(
             ((name, p) for name, p in self._faults.items() if FAULTS[name].stage is stage), None
         )
 
     @property
     def hiding_fault(self) -> str | None:
-        """The fault that keeps the client from knowing that it was accepted, where one strikes."""
+        """The fault that hides from the client that its request was accepted; None without one."""
         late = self.first_of_stage(Stage.AFTER)
         return late[0] if late else "hang_before" if "hang_before" in self else None
 
@@ -178,7 +178,7 @@ class RequestFaults:
         return frozenset(self._rng.sample(indexes, count))
 
     def arrange_rows(self, indexes: list[int]) -> list[int]:
-        """`indexes` of an answer's rows with `missing`, `doubled` and `reordered` carried out."""
+        """`indexes` of an answer's rows, after the faults `missing`, `doubled` and `reordered`."""
         gone = self.choose_indexes("missing", indexes)
         indexes = [index for index in indexes if index not in gone]
         if "doubled" in self:
@@ -189,7 +189,7 @@ class RequestFaults:
 
 
 class FaultBoard:
-    """The faults that are switched on. Chance is seeded: the same requests meet the same faults."""
+    """The faults that are switched on. With one seed, the same requests meet the same faults."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
@@ -205,7 +205,7 @@ class FaultBoard:
         self._faults.clear()
 
     def as_list(self) -> list[dict[str, Any]]:
-        """What is switched on, as it was given."""
+        """The faults that are switched on, as JSON."""
         return [
             {
                 "fault": fault.name,
@@ -219,18 +219,18 @@ class FaultBoard:
         ]
 
     def draw_faults(self, provider: str, kind: CallKind, counted: Counter[str]) -> RequestFaults:
-        """The faults that strike this request; they are counted, and used up by their count."""
+        """The faults that strike this request; adds them to `counted`, uses up their `count`."""
         if not self._faults:
             return self._nothing
-        fired: dict[str, Mapping[str, Any]] = {}
+        struck: dict[str, Mapping[str, Any]] = {}
         for fault in self._faults:
             if fault.provider not in {None, provider} or fault.on not in {kind, _ANY}:
                 continue
-            if fault.name in fired or (fault.rate < 1 and self._rng.random() >= fault.rate):
+            if fault.name in struck or (fault.rate < 1 and self._rng.random() >= fault.rate):
                 continue
-            fired[fault.name] = fault.params
+            struck[fault.name] = fault.params
             counted[fault.name] += 1
             if fault.count is not None:
                 fault.count -= 1
         self._faults = [fault for fault in self._faults if fault.count != 0]
-        return RequestFaults(fired, self._rng)
+        return RequestFaults(struck, self._rng)

@@ -1,4 +1,4 @@
-"""The parameters of a request, whichever way they travel: query, JSON, urlencoded or multipart."""
+"""The fields of a request: from its query, JSON, urlencoded or multipart body."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,20 +9,20 @@ from aiohttp import web
 
 
 class BadBody(Exception):
-    """The body cannot be read as what its Content-Type says."""
+    """The body is not what its Content-Type says."""
 
 
 def media_type(headers: Mapping[str, str]) -> str:
-    """What the body is; one of the documents prints the header as `contentType`."""
+    """The type of the body; one provider's document prints the header as `contentType`."""
     given = headers.get("contentType") or headers.get("Content-Type", "application/octet-stream")
     return given.partition(";")[0].strip().lower()
 
 
 async def read_fields(request: web.Request) -> dict[str, Any]:
-    """The named values of `request`: JSON types as they came, strings otherwise.
+    """The fields of `request` by name: JSON values keep their types, others are strings.
 
-    Of a repeated name the last value counts; an empty body has no values. Raises BadBody, or
-    ConnectionError where the client leaves before the body is complete.
+    The last value of a repeated name counts; an empty body has no fields. Raises BadBody, or
+    ConnectionError where the client closes before the body is complete.
     """
     content_type = media_type(request.headers)
     if request.method in {"GET", "HEAD"}:

@@ -1,6 +1,6 @@
-"""What was accepted: JSON Lines, written before the answer leaves, and an index to them.
+"""The accepted recipients as JSON Lines, written before the answer leaves, and an index to them.
 
-In memory stand 32 bytes per request and a compressed bitmap of numbers; texts stay in the file.
+Memory holds 32 bytes per request and a compressed bitmap of numbers; texts are in the file only.
 """
 
 import os
@@ -24,7 +24,7 @@ class Ledger:
     """Accepted recipients in order. Jobs (requests) and messages have serials from 0."""
 
     def __init__(self, path: Path | None) -> None:
-        """Append to `path`, or to an unnamed file where there is none. Raises DispatcherError."""
+        """Append to `path`, or to a temporary file without one. Raises DispatcherError."""
         try:
             self._file: BinaryIO = path.open("a+b") if path else tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the ledger
         except OSError as error:
@@ -40,7 +40,7 @@ class Ledger:
         self.begin_run()
 
     def begin_run(self) -> None:
-        """Forget the numbers seen and start the run's view of the file here; jobs stay known."""
+        """Forget the numbers and start the run's view of the file here; jobs stay known."""
         self._run_start = self._end
         self._seen = BitMap64()
         self.accepted = 0
@@ -62,9 +62,9 @@ class Ledger:
     ) -> None:
         """Store an accepted request: `common` (with `at`) and its own row for each of `numbers`.
 
-        The kernel has it when this returns, so that the file survives the process.
+        The rows are handed to the kernel before this returns, so that they survive the process.
         """
-        head = orjson.dumps(common)[:-1] + b","  # encoded once, not once a recipient
+        head = orjson.dumps(common)[:-1] + b","  # once for all recipients
         lines = b"".join([head + orjson.dumps(row)[1:] + b"\n" for row in rows])
         self._file.write(lines)
         self._file.flush()

@@ -1,4 +1,4 @@
-"""What becomes of a message, and when: a function of seed, number and time. Not its wording."""
+"""What becomes of a message and when, as a function of seed, number and time."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +12,7 @@ _TAIL: Final = 10**8
 
 
 class Fate(Enum):
-    """What a provider knows of an accepted message; each family has its own words for it."""
+    """What a provider knows about an accepted message; each family has its own words for it."""
 
     SENT = "sent"
     DELIVERED = "delivered"
@@ -20,7 +20,7 @@ class Fate(Enum):
     EXPIRED = "expired"
 
 
-#: Last eight digits of a number → its fate. SENT here means that nothing final ever comes.
+#: Last eight digits of a number → its fate. SENT: no final receipt ever comes.
 MAGIC_FATES: Final = MappingProxyType(
     {
         55500001: Fate.DELIVERED,
@@ -29,21 +29,21 @@ MAGIC_FATES: Final = MappingProxyType(
         55500004: Fate.SENT,
     }
 )
-#: Last eight digits of a number that is accepted, but left out of the answer.
+#: Last eight digits of a number that is accepted but missing from the answer.
 MAGIC_MISSING: Final = 55500005
 
 
 def is_left_out(number: int) -> bool:
-    """Whether the magic of `number` keeps it out of the answer to its submission."""
+    """Whether `number` is the magic number that is missing from the answer to its submission."""
     return number % _TAIL == MAGIC_MISSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptPlan:
-    """Shares of the final receipts (what is left of 1 never gets one) and their delays.
+    """Shares of the final receipts, and their delays; the rest up to 1 never gets one.
 
-    `after_s` is the range in which receipts become final, in seconds of scaled time; `scale` is how
-    many of those pass in one real second. Raises UsageProblem where the values make no sense.
+    Receipts become final within the range `after_s`, in seconds of scaled time; `scale` is how many
+    of those pass in one real second. Raises UsageProblem where the values make no sense.
     """
 
     delivered: float = 0.94

@@ -1,4 +1,4 @@
-"""A simulator as a process: starts, says so, and ends on SIGINT or SIGTERM."""
+"""Runs a simulator until SIGINT or SIGTERM."""
 
 import asyncio
 import signal

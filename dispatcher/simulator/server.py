@@ -1,4 +1,4 @@
-"""The HTTP server on loopback: takes requests to their provider, past the faults that strike."""
+"""The HTTP server on loopback: lets the right provider answer, with the faults that strike."""
 
 import asyncio
 import errno
@@ -27,9 +27,9 @@ _MAX_BODY: Final = 64 * 1024 * 1024
 class Simulator:
     """All simulated providers on one port.
 
-    `seed` fixes ids, fates and delays; `keys` are the API keys it knows (any but `bad-key` where
-    none are given); `ledger` is a file that accepted recipients are appended to. Raises
-    DispatcherError where that file cannot be written.
+    `seed` fixes ids, fates and delays. `keys` are the API keys that it accepts; none: any key but
+    `bad-key`. Accepted recipients are appended to the file `ledger`. Raises DispatcherError where
+    that file cannot be written.
 
     Example: `simulator = Simulator(seed=7)`, `await simulator.start()`,
     `simulator.base_url("thesmspoint")`, `await simulator.stop()`.
@@ -84,7 +84,7 @@ class Simulator:
         )
 
     async def stop(self) -> None:
-        """Cut what hangs, close the port and the ledger."""
+        """Close open connections, the port and the ledger."""
         self._stopping.set()
         await self._runner.cleanup()
         self._state.ledger.close()
@@ -105,7 +105,7 @@ class Simulator:
 
     @property
     def control_url(self) -> str:
-        """Where the control endpoints stand."""
+        """The base URL of the control endpoints."""
         return f"{self._origin}{PREFIX}"
 
     async def _handle_request(self, request: web.Request) -> web.StreamResponse:
@@ -125,7 +125,7 @@ class Simulator:
             self._at_once -= 1
 
     async def _answer_as_provider(self, request: web.Request, arrived: float) -> web.StreamResponse:
-        """Let the provider that the path names answer, and count what it finds malformed."""
+        """The answer of the provider that the path names; malformed requests are counted."""
         name, _, rest = request.path[1:].partition("/")
         family = self._paths.get(name)
         base = f"{family.base_path}/" if family else ""
@@ -138,7 +138,7 @@ class Simulator:
             refusal = family.malformed_refusal(str(error), "Invalid Request")
         except Refusal as error:
             refusal = error
-        except ConnectionError:  # the client left in the middle of its body
+        except ConnectionError:  # the client closed in the middle of its body
             self._state.stats.counts["cut_short"] += 1
             return spoiling.cut_connection(request)
         if refusal.malformed is not None:
@@ -148,13 +148,13 @@ class Simulator:
     async def _carry_out(
         self, request: web.Request, family: Family, path: str, arrived: float
     ) -> web.StreamResponse:
-        """The answer to one call, with the faults that strike it. Raises BadBody, Refusal."""
+        """The answer to one call, with the faults that strike it. Raises BadBody and Refusal."""
         fields = await read_fields(request)
         kind = family.classify_call(request.method, path)
-        fired = self._state.faults.draw_faults(family.name, kind, self._state.stats.faults)
-        if not await self._wait_for_faults(fired):
+        faults = self._state.faults.draw_faults(family.name, kind, self._state.stats.faults)
+        if not await self._wait_for_faults(faults):
             return spoiling.cut_connection(request)
-        early, late = fired.first_of_stage(Stage.BEFORE), fired.first_of_stage(Stage.AFTER)
+        early, late = faults.first_of_stage(Stage.BEFORE), faults.first_of_stage(Stage.AFTER)
         if early is not None:
             return spoiling.spoilt_response(request, family, *early)
         reply = family.answer_call(
@@ -164,16 +164,16 @@ class Simulator:
                 headers=request.headers,
                 fields=fields,
                 arrived=arrived,
-                faults=fired,
+                faults=faults,
             )
         )
         if late is not None:
             return await self._spoil_answer(request, family, reply, late)
         return spoiling.to_response(reply)
 
-    async def _wait_for_faults(self, fired: RequestFaults) -> bool:
-        """Sleep as `slow` and `hang_before` say; False where the simulator stops meanwhile."""
-        slow, hang = fired.params_of("slow"), fired.params_of("hang_before")
+    async def _wait_for_faults(self, faults: RequestFaults) -> bool:
+        """Sleep for `slow` and `hang_before`; False where the simulator stops meanwhile."""
+        slow, hang = faults.params_of("slow"), faults.params_of("hang_before")
         seconds = (slow["ms"] / 1000 if slow else 0) + (hang["seconds"] if hang else 0)
         return await self._sleep_unless_stopping(seconds)
 
@@ -190,7 +190,7 @@ class Simulator:
         reply: Reply,
         fault: tuple[str, Mapping[str, Any]],
     ) -> web.StreamResponse:
-        """Answer an accepted request as `fault` has it."""
+        """The answer to an accepted request under `fault`."""
         name, params = fault
         if name == "hang_after":
             hung = await self._sleep_unless_stopping(params["seconds"])

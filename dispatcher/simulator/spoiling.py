@@ -1,4 +1,4 @@
-"""How a fault spoils an answer: other codes and bodies, answers cut short, connections reset."""
+"""Carries out faults of an answer: other codes and bodies, half an answer, a reset connection."""
 
 import socket
 import struct
@@ -15,7 +15,7 @@ _HTML: Final = "<!DOCTYPE html><html><body>The service will be back soon.</body>
 
 
 def to_response(reply: Reply) -> web.Response:
-    """`reply` as it stands."""
+    """`reply` without any fault."""
     return web.Response(
         body=reply.body,
         status=reply.status,
@@ -47,7 +47,7 @@ def spoilt_response(
 
 
 async def send_half(request: web.Request, reply: Reply) -> web.StreamResponse:
-    """Half of `reply` under the length of the whole, then the end of the connection."""
+    """Half of `reply` under the length of the whole; then the connection is closed."""
     half = web.StreamResponse(headers={"Content-Type": "application/json"})
     half.content_length = len(reply.body)
     await half.prepare(request)
@@ -57,7 +57,7 @@ async def send_half(request: web.Request, reply: Reply) -> web.StreamResponse:
 
 
 def cut_connection(request: web.Request, *, reset: bool = False) -> web.StreamResponse:
-    """Close the connection instead of an answer: by a FIN, or by a TCP reset."""
+    """Close the connection without an answer: by a FIN, or by a TCP reset."""
     transport = request.transport
     if transport is not None and reset:
         no_linger = struct.pack("ii", 1, 0)  # makes close() send RST (socket(7), SO_LINGER)
@@ -70,7 +70,7 @@ def cut_connection(request: web.Request, *, reset: bool = False) -> web.StreamRe
 
 
 def _retry_after(seconds: float, form: str) -> dict[str, str]:
-    """`Retry-After` as seconds, as a date (RFC 9110, 10.2.3), or not at all."""
+    """`Retry-After` in seconds, as a date (RFC 9110, 10.2.3), or none."""
     if form == "none":
         return {}
     if form == "date":

@@ -1,4 +1,4 @@
-"""What the simulator knows, whichever provider it plays: keys, balances, what was accepted."""
+"""What the simulator knows about all providers: keys, balances, and what was accepted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dispatcher.simulator.ledger import Ledger
 from dispatcher.simulator.receipts import ReceiptPlan, Receipts, is_left_out
 from dispatcher.simulator.stats import Stats
 
-#: The key that every provider refuses, whatever keys were given.
+#: The key that every provider refuses, even if it is among the given keys.
 BAD_KEY: Final = "bad-key"
 
 
@@ -32,7 +32,7 @@ class Submission:
 
 
 class SimulatorState:
-    """One simulator's memory. A reset starts a new run; jobs, keys and serials go on."""
+    """The memory of one simulator. `begin_run` starts anew; jobs, keys and serials go on."""
 
     def __init__(
         self, *, plan: ReceiptPlan, seed: int, keys: Sequence[str], ledger: Path | None
@@ -46,11 +46,11 @@ class SimulatorState:
         self.balances: dict[str, dict[str, int]] = {}
 
     def knows_key(self, key: str) -> bool:
-        """Whether `key` opens an account: any but the bad one, or one of those given."""
+        """Whether `key` opens an account: one of the given keys, or any but the bad one."""
         return bool(key) and key != BAD_KEY and (not self._keys or key in self._keys)
 
     def charge_balance(self, provider: str, package: str, amount: int) -> bool:
-        """Take `amount` from a balance; False, and nothing taken, where it does not suffice."""
+        """Take `amount` from a balance; False, with nothing taken, where it is too low."""
         left = self.balances[provider][package] - amount
         if left < 0:
             return False
@@ -58,7 +58,7 @@ class SimulatorState:
         return True
 
     def record_submission(self, submission: Submission) -> list[int]:
-        """Write `submission` to the ledger; returns the indexes that its answer shows, in order."""
+        """Write `submission` to the ledger; the indexes that its answer shows, in order."""
         numbers = [int(number) for number in submission.numbers]
         shown = [index for index, number in enumerate(numbers) if not is_left_out(number)]
         shown = submission.faults.arrange_rows(shown)

@@ -1,4 +1,4 @@
-"""Counts of what arrived at the simulator; bounded, whatever arrives."""
+"""Counts of what arrived at the simulator. Their size is bounded, whatever arrives."""
 
 from collections import Counter, deque
 from typing import Any, Final
@@ -9,7 +9,7 @@ _REASONS: Final = 200
 
 
 class Stats:
-    """One run's counts; families add to `counts` what they find."""
+    """The counts of one run; families add to `counts` what they find."""
 
     def __init__(self) -> None:
         self._arrivals: dict[str, deque[tuple[float, float]]] = {}
@@ -32,7 +32,7 @@ class Stats:
         self.max_requests_at_once = 0
 
     def count_arrival(self, path: str, monotonic: float, wall: float) -> None:
-        """Note a request at the moment its headers were read."""
+        """Count a request, at the moment when its headers were read."""
         if path not in self._arrivals:
             if len(self._arrivals) >= _PATHS:
                 path = "other"
@@ -41,12 +41,12 @@ class Stats:
         self._arrivals[path].append((monotonic, wall))
 
     def count_connection(self, peer: str, at_once: int) -> None:
-        """Note who sent a request, and how many connections there are: one peer is one of them."""
+        """Count the connection (`peer`) of a request, and how many are open now (`at_once`)."""
         self._peers.add(peer)
         self.max_connections = max(self.max_connections, at_once)
 
     def count_malformed(self, provider: str, path: str, reason: str) -> None:
-        """Note a request that breaks the provider's document."""
+        """Count a request that breaks the provider's document, and keep the reason."""
         self.counts["malformed"] += 1
         self._reasons.append({"provider": provider, "path": path, "reason": reason})
 

@@ -1,6 +1,6 @@
-"""Alphabet and credits of a text, as the judge sees them.
+"""The alphabet and the parts of a text, as a provider counts them.
 
-Kept apart from the dispatcher's own part counting: what is judged must not be its own judge.
+Written apart from the dispatcher's own counting, so that each one checks the other.
 """
 
 import re
@@ -39,7 +39,7 @@ def count_parts(text: str, *, unicode: bool) -> int:
 
 
 def count_parts_of_each(texts: Sequence[str], *, unicode: bool) -> list[int]:
-    """Parts of each text; campaigns of short texts are counted at a glance."""
+    """Parts of each text; fast where all texts are short."""
     shortest_limit = 35 if unicode else 80  # even if every character took two units
     if max(map(len, texts), default=0) <= shortest_limit:
         return [1] * len(texts)

@@ -1,4 +1,4 @@
-"""What every simulated provider is: a base path, checks, answers to calls. No sockets here."""
+"""What every simulated provider is: a base path, checks, answers to calls. No sockets."""
 
 import re
 from abc import ABC, abstractmethod
@@ -11,14 +11,14 @@ import orjson
 from dispatcher.simulator.faults import CallKind, RequestFaults
 from dispatcher.simulator.state import SimulatorState
 
-#: Digits with country code. Ten digits from 6 to 9 on are an Indian number without it, unless they
-#: start with the code of a country with such short numbers.
+#: Digits with country code. Ten digits that start with 6 to 9 are an Indian number without it,
+#: unless they start with the code of a country that has such short numbers.
 _NUMBER: Final = re.compile(r"(?!(?!65|960|961)[6-9][0-9]{9}$)[1-9][0-9]{7,14}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request: `path` is what follows the base URL, `arrived` the Unix time of its headers."""
+    """One request. `path` follows the base URL; `arrived` is the Unix time of the headers."""
 
     method: str
     path: str
@@ -43,7 +43,7 @@ class Reply:
 
 
 class Refusal(Exception):
-    """The provider says no. `malformed` holds the reason where the request breaks its document."""
+    """The provider refuses. `malformed` is the reason where the request breaks its document."""
 
     def __init__(self, reply: Reply, malformed: str | None = None) -> None:
         super().__init__(malformed)
@@ -52,15 +52,15 @@ class Refusal(Exception):
 
 
 class Family(ABC):
-    """One provider, played: checks a call as strictly as its document is written."""
+    """One simulated provider. It checks calls as strictly as the provider's document is written."""
 
-    #: First part of its paths, where it is not the provider's name.
+    #: First part of its paths; None: the provider's name.
     path_name: ClassVar[str | None] = None
     #: Path between `/NAME/` and the commands, as in the provider's own base URL.
     base_path: ClassVar[str]
-    #: What an account holds at the start, by package.
+    #: The balance of an account at the start, by package.
     balances: ClassVar[Mapping[str, int]]
-    #: The provider's words for a bad key, and for an empty balance.
+    #: The provider's texts for a bad key and for an empty balance.
     credentials_text: ClassVar[str]
     credit_text: ClassVar[str]
 
@@ -70,7 +70,7 @@ class Family(ABC):
 
     @abstractmethod
     def classify_call(self, method: str, path: str) -> CallKind:
-        """What a call is for (faults are bound to kinds)."""
+        """What a call is for; a fault strikes calls of one kind."""
 
     @abstractmethod
     def answer_call(self, call: Call) -> Reply:
@@ -81,8 +81,14 @@ class Family(ABC):
         """A refusal in the provider's form."""
 
     def malformed_refusal(self, reason: str, text: str, status: int = 422) -> Refusal:
-        """A request that breaks the document: `reason` for us, `text` for the client."""
+        """For a request that breaks the document: `reason` is for us, `text` for the client."""
         return Refusal(self.error_reply(text, status), malformed=reason)
+
+    def check_fields(self, call: Call, *known: str) -> None:
+        """Raise Refusal where the call has a field that the document does not name."""
+        unknown = {*call.fields} - {*known}
+        if unknown:
+            raise self.malformed_refusal(f"unknown field {min(unknown)[:40]}", "Invalid field")
 
     def read_number(self, value: object, name: str) -> str:
         """`value` as digits with country code. Raises Refusal."""
@@ -105,11 +111,16 @@ class Family(ABC):
         return value
 
     def read_choice(self, value: object, name: str, allowed: str) -> int:
-        """`value` as one of the `allowed` digits, be it a number or a string. Raises Refusal."""
+        """`value`, a number or a string, as one of the `allowed` digits. Raises Refusal."""
         if isinstance(value, bool) or not isinstance(value, str | int) or len(str(value)) != 1:
             raise self.malformed_refusal(f"{name} is missing or of another type", f"Invalid {name}")
         if str(value) not in allowed:
             raise self.malformed_refusal(
-                f"{name} is none of {', '.join(allowed)}", f"Invalid {name}"
+                f"{name} is not one of {', '.join(allowed)}", f"Invalid {name}"
             )
         return int(value)
+
+
+def show_number(call: Call, number: str) -> str:
+    """`number` as the answer prints it: without its country code under fault `ten_digit`."""
+    return number[-10:] if "ten_digit" in call.faults else number

@@ -1,8 +1,8 @@
-"""TheSMSPoint, played as its document is written, with the shapes its examples disagree on.
+"""A simulated TheSMSPoint, as its document is written, with the shapes its examples disagree on.
 
-The .NET examples leave out `Accept`, which the tables require: refused. By GET all variables stand
-in the URL, the key as `apiKey`. HTTP codes are undocumented: documented refusals come under 200,
-broken requests under 404, 405 and 422.
+The tables require `Accept`, which the .NET examples leave out: without it a request is refused. In
+a GET all fields are in the URL, the key as `apiKey`. HTTP codes are not documented: documented
+refusals come under 200, malformed requests under 404, 405 and 422.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from dispatcher.simulator import texts as texts_of
-from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
+from dispatcher.simulator.families.base import Call, Family, Refusal, Reply, show_number
 from dispatcher.simulator.families.thesmspoint_directory import SENDERS, TEMPLATES
 from dispatcher.simulator.faults import CallKind
 from dispatcher.simulator.receipts import Fate
@@ -29,7 +29,7 @@ _WORDS: Final = MappingProxyType(
         Fate.EXPIRED: "Expired",
     }
 )
-#: Our guess of the channels' legend: a request that disagrees is counted, not refused.
+#: Our guess of what the channels mean: a request that disagrees is counted, not refused.
 _CHANNELS: Final = MappingProxyType({1: "Transactional", 2: "Promotional", 3: "OTP"})
 _KINDS: Final = MappingProxyType(
     {
@@ -55,16 +55,16 @@ class SimulatedTheSMSPoint(Family):
         self._job_base = 100_000_000 + state.seed * 7_368_787 % 800_000_000
         self._message_base = 10_000_000_000 + state.seed * 982_451_653 % 80_000_000_000
         self._commands: Mapping[str, Callable[[Call], Reply]] = {
-            "get-sms-balance": self._balance,
-            "get-sender-id": lambda _: _success(list(SENDERS.values())),
-            "get-templates": lambda _: _success(list(TEMPLATES.values())),
+            "get-sms-balance": self._show_balance,
+            "get-sender-id": lambda _: _success_reply(list(SENDERS.values())),
+            "get-templates": lambda _: _success_reply(list(TEMPLATES.values())),
             "send-single-sms": self._send_single,
             "send-bulk-sms": self._send_bulk,
-            "sms-delivery-status": self._delivery_status,
+            "sms-delivery-status": self._show_status,
         }
 
     def classify_call(self, method: str, path: str) -> CallKind:
-        """Two commands submit, one tells the status."""
+        """Two commands submit, one is about the status, the others are look-ups."""
         del method
         return _KINDS.get(path, CallKind.LOOKUP)
 
@@ -96,14 +96,14 @@ class SimulatedTheSMSPoint(Family):
             raise Refusal(self.error_reply(self.credentials_text, 200))
         return command(call)
 
-    def _balance(self, call: Call) -> Reply:
+    def _show_balance(self, call: Call) -> Reply:
         del call
-        return _success({"balance": self.state.balances[self.name]})
+        return _success_reply({"balance": self.state.balances[self.name]})
 
     def _send_single(self, call: Call) -> Reply:
         number = self.read_number(call.fields.get("recipient"), "recipient")
         text = self.read_text(call.fields.get("message"), "message")
-        return self._submit(call, [number], [text])
+        return self._submit_texts(call, [number], [text])
 
     def _send_bulk(self, call: Call) -> Reply:
         raw = self.read_text(call.fields.get("recipient"), "recipient")
@@ -113,7 +113,7 @@ class SimulatedTheSMSPoint(Family):
             entries = None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise self.malformed_refusal(
-                "recipient is no JSON list of objects", "Invalid Recipient"
+                "recipient is not a JSON list of objects", "Invalid Recipient"
             )
         if not entries:
             raise self.malformed_refusal("recipient is an empty list", "Invalid Recipient")
@@ -124,13 +124,13 @@ class SimulatedTheSMSPoint(Family):
             )
         numbers = [self.read_number(entry.get("number"), "number") for entry in entries]
         texts = [self.read_text(entry.get("text"), "text") for entry in entries]
-        return self._submit(call, numbers, texts, may_be_short=True)
+        return self._submit_texts(call, numbers, texts, may_be_short=True)
 
-    def _submit(
+    def _submit_texts(
         self, call: Call, numbers: list[str], texts: list[str], *, may_be_short: bool = False
     ) -> Reply:
-        details = self._route(call)
-        self._charge(details, texts, unicode=details["is_unicode"] == 1)
+        details = self._read_route(call)
+        self._charge_texts(details, texts, unicode=details["is_unicode"] == 1)
         ledger = self.state.ledger
         details["job_id"] = job_id = str(self._job_base + ledger.next_job)
         first = self._message_base + ledger.next_message
@@ -155,7 +155,11 @@ class SimulatedTheSMSPoint(Family):
                 "ErrorMessage": "Success",
                 "JobId": job_id,
                 "MessageData": [
-                    {"Number": _shown(call, numbers[i]), "message_id": ids[i], "message": texts[i]}
+                    {
+                        "Number": show_number(call, numbers[i]),
+                        "message_id": ids[i],
+                        "message": texts[i],
+                    }
                     for i in shown
                 ],
             }
@@ -168,23 +172,25 @@ class SimulatedTheSMSPoint(Family):
             }
         )
 
-    def _route(self, call: Call) -> dict[str, Any]:
+    def _read_route(self, call: Call) -> dict[str, Any]:
         """The checked fields that single and bulk requests share."""
-        sender = _entry(
+        sender = _find_entry(
             SENDERS, self.read_text(call.fields.get("sender_id"), "sender_id"), "sender_id"
         )
         if sender is None or sender["approve_status"] != "Approved":
             raise self.malformed_refusal(
-                "sender_id is no approved sender's id", "Invalid Sender ID"
+                "sender_id is not the id of an approved sender", "Invalid Sender ID"
             )
         template_id = self.read_text(call.fields.get("template_id"), "template_id")
-        template = _entry(TEMPLATES, template_id, "name")
+        template = _find_entry(TEMPLATES, template_id, "name")
         if template is None or template["template_status"] != "Approved":
             raise self.malformed_refusal(
-                "template_id is no approved template's", "Invalid Template ID"
+                "template_id is not the id of an approved template", "Invalid Template ID"
             )
         if template["sender_id"] != sender["sender_id"]:
-            raise self.malformed_refusal("template_id is another sender's", "Invalid Template ID")
+            raise self.malformed_refusal(
+                "template_id belongs to another sender", "Invalid Template ID"
+            )
         channel = self.read_choice(call.fields.get("channel"), "channel", "123")
         if _CHANNELS[channel] != sender["type_value"]:
             self.state.stats.counts["channel_mismatches"] += 1
@@ -195,8 +201,8 @@ class SimulatedTheSMSPoint(Family):
             "is_unicode": self.read_choice(call.fields.get("is_unicode"), "is_unicode", "01"),
         }
 
-    def _charge(self, details: Mapping[str, Any], texts: list[str], *, unicode: bool) -> None:
-        """Hold the flag against the texts, and take their credits. Raises Refusal."""
+    def _charge_texts(self, details: Mapping[str, Any], texts: list[str], *, unicode: bool) -> None:
+        """Compare the flag with the texts, and take their credits. Raises Refusal."""
         counts = self.state.stats.counts
         outside = texts_of.count_outside_gsm7(texts)
         if unicode:
@@ -214,7 +220,7 @@ class SimulatedTheSMSPoint(Family):
             raise Refusal(self.error_reply(self.credit_text, 200))
         counts["truncated_texts"] += sum(count > _MAX_PARTS for count in parts)
 
-    def _delivery_status(self, call: Call) -> Reply:
+    def _show_status(self, call: Call) -> Reply:
         value = call.fields.get("job_id")
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
             raise self.malformed_refusal(
@@ -231,12 +237,12 @@ class SimulatedTheSMSPoint(Family):
         self, call: Call, job_id: str, at: float, rows: list[dict[str, Any]]
     ) -> Reply:
         fate = self.state.receipts.fate_at
-        words = [_word(call, fate(int(row["number"]), at, call.arrived)) for row in rows]
+        words = [_status_word(call, fate(int(row["number"]), at, call.arrived)) for row in rows]
         if "single_object" in call.faults and len(rows) == 1:
-            return _success(
+            return _success_reply(
                 {
                     "status": "success",
-                    "recipient": _shown(call, rows[0]["number"]),
+                    "recipient": show_number(call, rows[0]["number"]),
                     "sender_id": SENDERS[rows[0]["sender_id"]]["sender_id"],
                     "content": rows[0]["text"],
                     "delivery_status_id": words[0],
@@ -248,7 +254,7 @@ class SimulatedTheSMSPoint(Family):
         data = [
             {
                 "status_name": words[i],
-                "recipient" if odd and i % 2 == 0 else "mobile_number": _shown(
+                "recipient" if odd and i % 2 == 0 else "mobile_number": show_number(
                     call, rows[i]["number"]
                 ),
                 "content": rows[i]["text"],
@@ -260,21 +266,19 @@ class SimulatedTheSMSPoint(Family):
         return Reply.from_data({"status": status, "job_id": job_id, "data": data, "code": "200"})
 
 
-def _success(data: Any, message: str | None = "") -> Reply:
+def _success_reply(data: Any, message: str | None = "") -> Reply:
     return Reply.from_data({"status": "success", "message": message, "data": data})
 
 
-def _entry(entries: Mapping[str, dict[str, str]], value: str, name: str) -> dict[str, str] | None:
-    """The entry of that id; of that name too, as the document's examples print names for ids."""
+def _find_entry(
+    entries: Mapping[str, dict[str, str]], value: str, name: str
+) -> dict[str, str] | None:
+    """The entry with that id or name: the document's examples print names in place of ids."""
     by_name = (entry for entry in entries.values() if entry[name] == value)
     return entries.get(value) or next(by_name, None)
 
 
-def _shown(call: Call, number: str) -> str:
-    return number[-10:] if "ten_digit" in call.faults else number
-
-
-def _word(call: Call, fate: Fate) -> str:
+def _status_word(call: Call, fate: Fate) -> str:
     if "status_case" in call.faults:
         return "U" if fate is Fate.UNDELIVERED else _WORDS[fate].lower()
     return _WORDS[fate]

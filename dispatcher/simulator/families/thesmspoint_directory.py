@@ -1,4 +1,4 @@
-"""Senders and templates of the simulated TheSMSPoint account, as its two lookups return them."""
+"""Senders and templates of the simulated TheSMSPoint account, as its two look-ups return them."""
 
 from types import MappingProxyType
 from typing import Final
@@ -16,7 +16,7 @@ _TEMPLATES: Final = (
     ("7204", "NEWTPL", "Transactional", "SENDER", "Your order {#var#} is on its way", "Pending"),
 )
 
-#: Value that requests carry as `sender_id` → row of `get-sender-id`.
+#: The `sender_id` of a request → entry of `get-sender-id`.
 SENDERS: Final = MappingProxyType(
     {
         id_: {
@@ -30,7 +30,7 @@ SENDERS: Final = MappingProxyType(
         for id_, name, kind, purpose, status in _SENDERS
     }
 )
-#: Value that requests carry as `template_id` → row of `get-templates`.
+#: The `template_id` of a request → entry of `get-templates`.
 TEMPLATES: Final = MappingProxyType(
     {
         f"110716000000000{id_}": {

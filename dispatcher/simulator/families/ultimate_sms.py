@@ -1,7 +1,8 @@
-"""An Ultimate SMS server, played as its resellers' documents are written.
+"""A simulated Ultimate SMS server, as its resellers' documents are written.
 
-They print "sms reports with all details" for `data`: its shapes, the pages and the words of errors
-are those of real servers. Duplicates in a list are dropped silently. The account's zone is UTC.
+The documents print "sms reports with all details" for `data`: its shapes, the pages and the texts
+of errors are those of real servers. Duplicates in a list are dropped silently. The account's time
+zone is UTC.
 """
 
 import re
@@ -28,17 +29,17 @@ from dispatcher.simulator.state import SimulatorState, Submission
 
 MAX_RECIPIENTS: Final = 100
 PER_PAGE: Final = 25
-#: What `sms/campaign` knows: list id → its numbers.
+#: The contact lists of `sms/campaign`: id → numbers.
 CONTACT_LISTS: Final = MappingProxyType(
     {
         "65c0ffee00001": ("8801712000001", "8801712000002", "8801712000003"),
         "65c0ffee00002": ("8801712000003", "8801712000004"),
-        # Of the document's examples.
+        # From the document's examples.
         "6415907d0d37a": ("8801712000005",),
         "6415907d0d7a6": ("8801712000006",),
     }
 )
-#: The last one is the document's own example, against its own limit.
+#: The last one is the document's own example, although it breaks the document's limit.
 _SENDER: Final = re.compile(r"\+?[0-9]{1,15}|.{1,11}|YourName/Number")
 _MESSAGE_FIELDS: Final = ("sender_id", "type", "message", "schedule_time", "dlt_template_id")
 
@@ -57,14 +58,14 @@ class SimulatedUltimateSMS(Family):
         self._outbox = Outbox(state.ledger, name, state.seed)
         self._refused = 0
         self._commands: dict[str, tuple[str, Callable[[Call], Reply]]] = {
-            "sms/send": ("POST", self._send),
-            "sms/campaign": ("POST", self._campaign),
-            "balance": ("GET", self._balance),
-            "sms": ("GET", self._list),
+            "sms/send": ("POST", self._send_message),
+            "sms/campaign": ("POST", self._send_to_lists),
+            "balance": ("GET", self._show_balance),
+            "sms": ("GET", self._list_messages),
         }
 
     def classify_call(self, method: str, path: str) -> CallKind:
-        """What is posted submits; one message tells its status; pages and balance are look-ups."""
+        """A POST submits; one message is its status; pages and the balance are look-ups."""
         if method == "POST":
             return CallKind.SUBMIT
         return CallKind.STATUS if path.startswith("sms/") and path != "sms/" else CallKind.LOOKUP
@@ -76,7 +77,7 @@ class SimulatedUltimateSMS(Family):
     def answer_call(self, call: Call) -> Reply:
         """Check path, method, headers and token, then carry out the command. Raises Refusal."""
         path = call.path.rstrip("/")  # StandingTech prints `/sms/` for the list
-        default = ("GET", self._message) if path.startswith("sms/") else None
+        default = ("GET", self._show_message) if path.startswith("sms/") else None
         command = self._commands.get(path, default)
         if command is None:
             raise self.malformed_refusal("no such command", "The route could not be found.", 404)
@@ -94,15 +95,15 @@ class SimulatedUltimateSMS(Family):
             raise self.malformed_refusal("the body is not application/json", "Invalid Content-Type")
         scheme, _, token = call.headers.get("Authorization", "").partition(" ")
         if scheme != "Bearer" or not token:
-            reason = "header Authorization is missing or no Bearer"
+            reason = "header Authorization is missing or is not Bearer"
             raise self.malformed_refusal(reason, self.credentials_text, 401)
         if not self.state.knows_key(token):
             self.state.stats.counts["unauthorized"] += 1
             raise Refusal(self.error_reply(self.credentials_text, 401))
         return carry_out(call)
 
-    def _send(self, call: Call) -> Reply:
-        self._only(call, "recipient", *_MESSAGE_FIELDS)
+    def _send_message(self, call: Call) -> Reply:
+        self.check_fields(call, "recipient", *_MESSAGE_FIELDS)
         listed = self.read_text(call.fields.get("recipient"), "recipient").split(",")
         if len(listed) > MAX_RECIPIENTS:
             raise self.malformed_refusal(
@@ -110,14 +111,14 @@ class SimulatedUltimateSMS(Family):
                 f"You can send to {MAX_RECIPIENTS} numbers at most",
             )
         numbers = list(dict.fromkeys(self.read_number(one, "recipient") for one in listed))
-        details = self._details(call)
+        details = self._read_details(call)
         places = range(len(numbers))
         invalid = call.faults.choose_indexes("invalid_left_out", places)
         refused = call.faults.choose_indexes(
             "some_refused", [i for i in places if i not in invalid]
         )
         taken = [numbers[i] for i in places if i not in invalid | refused]
-        rows = self._accept(call, taken, details)
+        rows = self._accept_numbers(call, taken, details)
         rows += [self._refused_row(call, numbers[i]) for i in sorted(refused)]
         data: dict[str, Any] = {"status": "success"}
         if invalid:
@@ -128,9 +129,9 @@ class SimulatedUltimateSMS(Family):
             data["data"] = rows[0] if len(rows) == len(numbers) == 1 else rows
         return Reply.from_data(data)
 
-    def _campaign(self, call: Call) -> Reply:
-        self._only(call, "contact_list_id", "recipient", *_MESSAGE_FIELDS)
-        # The table names the field `contact_list_id`, the examples `recipient`.
+    def _send_to_lists(self, call: Call) -> Reply:
+        self.check_fields(call, "contact_list_id", "recipient", *_MESSAGE_FIELDS)
+        # The table has the field `contact_list_id`, the examples have `recipient`.
         given = [call.fields[f] for f in ("contact_list_id", "recipient") if f in call.fields]
         ids = self.read_text(given[0] if given else None, "contact_list_id")
         if given[-1] != ids:
@@ -140,14 +141,14 @@ class SimulatedUltimateSMS(Family):
         unknown = [one for one in ids.split(",") if one not in CONTACT_LISTS]
         if unknown:
             raise self.malformed_refusal(
-                "contact_list_id is no known list's", "Contact list not found"
+                "contact_list_id is not the id of a known list", "Contact list not found"
             )
         numbers = dict.fromkeys(n for one in ids.split(",") for n in CONTACT_LISTS[one])
-        details = self._details(call) | {"contact_list_id": ids}
-        self._accept(call, list(numbers), details)
+        details = self._read_details(call) | {"contact_list_id": ids}
+        self._accept_numbers(call, list(numbers), details)
         return Reply.from_data({"status": "success", "data": "campaign reports with all details"})
 
-    def _details(self, call: Call) -> dict[str, Any]:
+    def _read_details(self, call: Call) -> dict[str, Any]:
         """The checked fields that both ways of sending share. Raises Refusal."""
         fields = call.fields
         sender = self.read_text(fields.get("sender_id"), "sender_id")
@@ -170,8 +171,8 @@ class SimulatedUltimateSMS(Family):
             ) from None
         return details
 
-    def _accept(self, call: Call, numbers: list[str], details: dict[str, Any]) -> list[Any]:
-        """Charge and store what was taken; its rows of the answer. Raises Refusal."""
+    def _accept_numbers(self, call: Call, numbers: list[str], details: dict[str, Any]) -> list[Any]:
+        """Charge and store the accepted numbers; their rows of the answer. Raises Refusal."""
         text = details.pop("text")
         if not numbers:
             return []
@@ -208,21 +209,24 @@ class SimulatedUltimateSMS(Family):
         }
         return render_message(row, "Rejected|Blacklisted", call.faults) | {"cost": "0"}
 
-    def _message(self, call: Call) -> Reply:
+    def _show_message(self, call: Call) -> Reply:
         row = self._outbox.find_message(call.path.partition("/")[2], call.arrived)
         if row is None:
             raise Refusal(self.error_reply("SMS Info not found", 404))
         return Reply.from_data(
-            {"status": "success", "data": render_message(row, self._word(call, row), call.faults)}
+            {
+                "status": "success",
+                "data": render_message(row, self._status_word(call, row), call.faults),
+            }
         )
 
-    def _list(self, call: Call) -> Reply:
-        """A page of Laravel's paginator: newest first, counted from 1."""
+    def _list_messages(self, call: Call) -> Reply:
+        """A page of Laravel's paginator: newest first, pages count from 1."""
         wanted = str(call.fields.get("page", "1"))
         page = int(wanted) if re.fullmatch("[1-9][0-9]{0,8}", wanted) else 1
         found, total = self._outbox.list_page(page, PER_PAGE, call.arrived)
         rows = [
-            render_message(row, self._word(call, row), call.faults)
+            render_message(row, self._status_word(call, row), call.faults)
             | {"send_by": "api", "created_at": format_laravel_time(starting_time(row))}
             for row in found
         ]
@@ -241,19 +245,14 @@ class SimulatedUltimateSMS(Family):
         }
         return Reply.from_data({"status": "success", "data": data})
 
-    def _balance(self, call: Call) -> Reply:
+    def _show_balance(self, call: Call) -> Reply:
         left = self.state.balances[self.name]["units"]
         units = {"remaining_unit": left, "expired_on": "31st Dec 99"}
         money = {"remaining_balance": f"৳{left:,}", "expired_on": "31st Dec 99"}
         data = money if "currency" in call.faults else units
         return Reply.from_data({"status": "success", "data": data})
 
-    def _only(self, call: Call, *names: str) -> None:
-        unknown = {*call.fields} - {*names}
-        if unknown:
-            raise self.malformed_refusal(f"unknown field {min(unknown)[:40]}", "Invalid field")
-
-    def _word(self, call: Call, row: Mapping[str, Any]) -> str:
+    def _status_word(self, call: Call, row: Mapping[str, Any]) -> str:
         return WORDS[
             self.state.receipts.fate_at(int(row["number"]), starting_time(row), call.arrived)
         ]
@@ -266,7 +265,7 @@ class SimulatedSMSNOC(SimulatedUltimateSMS):
 
 
 class SimulatedStandingTech(SimulatedUltimateSMS):
-    """StandingTech's server, whose document has neither a balance nor contact lists."""
+    """StandingTech's server. Its document has no balance and no contact lists."""
 
     path_name = "standingtech"
 

@@ -1,6 +1,6 @@
-"""What a simulated Ultimate SMS account has sent, as its lists show it: by uid, newest first.
+"""The sent messages of a simulated Ultimate SMS account, by uid and as pages, newest first.
 
-A scheduled message is in none of them before its time.
+A scheduled message is not shown before its time.
 """
 
 import re
@@ -23,7 +23,7 @@ WORDS: Final = MappingProxyType(
         Fate.EXPIRED: "Expired",
     }
 )
-#: A reply of a recipient, which the list shows among what was sent.
+#: A reply of a recipient; the list shows it among the sent messages.
 INBOUND: Final = MappingProxyType(
     {
         "uid": "5f00000000001",
@@ -36,7 +36,7 @@ INBOUND: Final = MappingProxyType(
         "send_by": "to",
     }
 )
-#: All that the list of some servers tells of a message.
+#: The only fields that the list of some servers has.
 UNDATED: Final = frozenset({"uid", "to", "from", "message", "status", "customer_status", "cost"})
 _TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}")
 _UID: Final = re.compile("[0-9a-f]{13}")
@@ -45,48 +45,48 @@ _UID: Final = re.compile("[0-9a-f]{13}")
 def read_schedule_time(schedule_time: str) -> float:
     """`Y-m-d H:i`, in UTC, as Unix time. Raises ValueError."""
     if _TIME.fullmatch(schedule_time) is None:
-        raise ValueError("no Y-m-d H:i")
+        raise ValueError("not Y-m-d H:i")
     return datetime.fromisoformat(f"{schedule_time}:00+00:00").timestamp()
 
 
 def starting_time(row: Mapping[str, Any]) -> float:
-    """When the message of a ledger's row goes out, as Unix time."""
+    """When the message of a ledger row is sent, as Unix time."""
     at: float = row["at"]
     return max(at, read_schedule_time(row["schedule_time"])) if "schedule_time" in row else at
 
 
 def format_laravel_time(at: float) -> str:
-    """A time as Laravel writes it."""
+    """A Unix time as Laravel writes it."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def count_server_parts(text: str) -> int:
-    """Parts of a text, which the server itself sends as unicode where it has to."""
+    """Parts of a text; the server itself sends it as unicode where it must."""
     return texts.count_parts(text, unicode=not texts.fits_gsm7(text))
 
 
 def render_message(
-    row: Mapping[str, Any], word: str, fired: RequestFaults, field: str = "customer_status"
+    row: Mapping[str, Any], word: str, faults: RequestFaults, field: str = "customer_status"
 ) -> dict[str, Any]:
-    """A message as answers show it; `row` is of the ledger, `field` has its status."""
-    if "status_case" in fired:
+    """A message as an answer shows it; `row` is a ledger row, `field` the name of the status."""
+    if "status_case" in faults:
         word = word.lower()
-    if "status_suffix" in fired and "|" not in word:
+    if "status_suffix" in faults and "|" not in word:
         word = f"{word}|{row['message_id'][-6:]}"
     parts = count_server_parts(row["text"])
     return {
         "uid": row["message_id"],
-        "to": row["number"][-10:] if "ten_digit" in fired else row["number"],
+        "to": row["number"][-10:] if "ten_digit" in faults else row["number"],
         "from": row["sender_id"],
         "message": row["text"],
-        "status" if "status_field" in fired else field: word,
+        "status" if "status_field" in faults else field: word,
         "cost": str(parts),
         "sms_count": parts,
     }
 
 
 class Outbox:
-    """One provider's messages among those of the ledger; 8 bytes each."""
+    """The messages of one provider among those in the ledger; 8 bytes each."""
 
     def __init__(self, ledger: Ledger, provider: str, seed: int) -> None:
         self._ledger = ledger
@@ -96,7 +96,7 @@ class Outbox:
         self._later: list[tuple[float, range]] = []
 
     def next_serials(self, count: int) -> range:
-        """The serials that the ledger gives to the next `count` messages."""
+        """The serials that the next `count` messages will have in the ledger."""
         return range(self._ledger.next_message, self._ledger.next_message + count)
 
     def format_uid(self, serial: int) -> str:
@@ -104,14 +104,14 @@ class Outbox:
         return f"{self._uid_base + serial:013x}"
 
     def add_messages(self, serials: range, schedule_time: str | None, now: float) -> None:
-        """Messages that were accepted, to go out now or later."""
+        """Add accepted messages, which are sent now or at `schedule_time`."""
         if schedule_time is None or read_schedule_time(schedule_time) <= now:
             self._sent.extend(serials)
         else:
             self._later.append((read_schedule_time(schedule_time), serials))
 
     def find_message(self, uid: str, now: float) -> dict[str, Any] | None:
-        """The ledger's row of a message that has gone out; None where there is none."""
+        """The ledger row of a sent message; None where there is none."""
         serial = int(uid, 16) - self._uid_base if _UID.fullmatch(uid) else -1
         row = self._ledger.find_message(serial)
         if row is None or row["provider"] != self._provider or starting_time(row) > now:

@@ -1,7 +1,7 @@
-"""voip-communications.net, played as its document is written: its own dates are in UTC.
+"""A simulated voip-communications.net, as its document is written; its own dates are in UTC.
 
-The document prints no refusal but HTTP 401: the other codes and texts, and all of `sms/summary`,
-are beyond it. A recipient list has no known limit.
+HTTP 401 is the only refusal that the document prints: other codes and texts, and all of
+`sms/summary`, are beyond it. A recipient list has no known limit.
 """
 
 import base64
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 from dispatcher.simulator import texts as texts_of
-from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
+from dispatcher.simulator.families.base import Call, Family, Refusal, Reply, show_number
 from dispatcher.simulator.faults import CallKind
 from dispatcher.simulator.fields import media_type
 from dispatcher.simulator.receipts import Fate
@@ -29,11 +29,11 @@ _WORDS: Final = MappingProxyType(
         Fate.EXPIRED: "EXPIRED",
     }
 )
-#: A part's price, in cents.
+#: The price of a part, in cents.
 _CENTS: Final = 1
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}")
 _PAGE: Final = re.compile("[0-9]{1,9}")
-#: What came in stands among what went out.
+#: An inbound message, which the summary shows among the others.
 _INBOUND: Final = MappingProxyType(
     {
         "sms_id": "20175500000000000000000in01",
@@ -58,8 +58,8 @@ class SimulatedVoipCommunications(Family):
         super().__init__(name, state)
         self._sent = array("Q")
         self._commands: Mapping[str, Callable[[Call], Reply]] = {
-            "sms/send": self._send,
-            "sms/summary": self._summary,
+            "sms/send": self._send_message,
+            "sms/summary": self._show_summary,
         }
 
     def classify_call(self, method: str, path: str) -> CallKind:
@@ -98,15 +98,15 @@ class SimulatedVoipCommunications(Family):
             pair = ""
         key, colon, password = pair.partition(":")
         if scheme != "Basic" or not colon:
-            reason = "header Authorization is missing or no Basic"
+            reason = "header Authorization is missing or is not Basic"
             raise self.malformed_refusal(reason, self.credentials_text, 401)
         if not password or not self.state.knows_key(key):
             self.state.stats.counts["unauthorized"] += 1
             raise Refusal(self.error_reply(self.credentials_text, 401))
 
-    def _send(self, call: Call) -> Reply:
+    def _send_message(self, call: Call) -> Reply:
         fields = call.fields
-        self._only(call, "from", "to", "msg", "delivery_date")
+        self.check_fields(call, "from", "to", "msg", "delivery_date")
         listed = self.read_text(fields.get("to"), "to").split(",")
         numbers = [self.read_number(one, "to") for one in listed]
         text = self.read_text(fields.get("msg"), "msg")
@@ -114,25 +114,27 @@ class SimulatedVoipCommunications(Family):
             "sender_id": self.read_number(fields["from"], "from") if fields.get("from") else ""
         }
         if fields.get("delivery_date"):
-            details["delivery_date"] = self._date(fields["delivery_date"])
+            details["delivery_date"] = self._read_date(fields["delivery_date"])
         refused = call.faults.choose_indexes("some_refused", range(len(numbers)))
-        log = [_refused(call, numbers[i], 400, "Invalid phone number") for i in sorted(refused)]
+        log = [
+            _refused_entry(call, numbers[i], 400, "Invalid phone number") for i in sorted(refused)
+        ]
         taken = [number for i, number in enumerate(numbers) if i not in refused]
-        paid = min(len(taken), self.state.balances[self.name]["cents"] // _price(text))
-        self.state.charge_balance(self.name, "cents", _price(text) * paid)
-        log += self._accept(call, taken[:paid], text, details)
-        log += [_refused(call, number, 402, self.credit_text) for number in taken[paid:]]
+        paid = min(len(taken), self.state.balances[self.name]["cents"] // _price_cents(text))
+        self.state.charge_balance(self.name, "cents", _price_cents(text) * paid)
+        log += self._accept_numbers(call, taken[:paid], text, details)
+        log += [_refused_entry(call, number, 402, self.credit_text) for number in taken[paid:]]
         return Reply.from_data(log if "bare_array" in call.faults else {"send_log": log})
 
-    def _accept(
+    def _accept_numbers(
         self, call: Call, numbers: list[str], text: str, details: Mapping[str, str]
     ) -> list[dict[str, Any]]:
-        """Store what was taken; its entries of the answer."""
+        """Store the accepted numbers; their entries of the answer."""
         if not numbers:
             return []
         first = self.state.ledger.next_message
         serials = range(first, first + len(numbers))
-        ids = [self._sms_id(serial) for serial in serials]
+        ids = [self._format_id(serial) for serial in serials]
         shown = self.state.record_submission(
             Submission(
                 provider=self.name,
@@ -145,7 +147,7 @@ class SimulatedVoipCommunications(Family):
             )
         )
         self._sent.extend(serials)
-        when = details.get("delivery_date") or _moment(call.arrived)[:16]
+        when = details.get("delivery_date") or _format_time(call.arrived)[:16]
         unclear = call.faults.choose_indexes("unknown_code", shown)
         log = []
         for i in shown:
@@ -153,11 +155,11 @@ class SimulatedVoipCommunications(Family):
                 "code": "200" if "code_string" in call.faults else 200,
                 "code_desc": "",
                 "from": details["sender_id"],
-                "to": _shown(call, numbers[i]),
+                "to": show_number(call, numbers[i]),
                 "country": "US",
                 "msg": text,
                 "delivery_date": f"{when}:00",
-                "sale": _price(text) / 100,
+                "sale": _price_cents(text) / 100,
                 "type": "2WAYSMS" if details["sender_id"] else "BULKSMS",
                 "status": "SCHEDULED",
                 "smsid": ids[0] if "shared_id" in call.faults else ids[i],
@@ -167,21 +169,21 @@ class SimulatedVoipCommunications(Family):
             log.append(entry)
         return log
 
-    def _summary(self, call: Call) -> Reply:
-        """A page of the account's messages, newest first, counted from 0."""
-        self._only(call, "page")
+    def _show_summary(self, call: Call) -> Reply:
+        """A page of the account's messages, newest first; pages count from 0."""
+        self.check_fields(call, "page")
         wanted = str(call.fields.get("page", ""))
         if _PAGE.fullmatch(wanted) is None:
-            raise self.malformed_refusal("page is no number from 0", "Invalid page")
+            raise self.malformed_refusal("page is not a number from 0", "Invalid page")
         end = max(0, len(self._sent) - int(wanted) * PER_PAGE)
         serials = self._sent[max(0, end - PER_PAGE) : end]
         rows = (self.state.ledger.find_message(serial) for serial in reversed(serials))
-        page = [self._summed(call, row) for row in rows if row is not None]
+        page = [self._summary_entry(call, row) for row in rows if row is not None]
         if "inbound" in call.faults and page:
-            page.insert(0, {**_INBOUND, "sms_status_date": _moment(call.arrived)})
+            page.insert(0, {**_INBOUND, "sms_status_date": _format_time(call.arrived)})
         return Reply.from_data(page if "bare_array" in call.faults else {"summary": page})
 
-    def _summed(self, call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _summary_entry(self, call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
         at, word = row["at"], "SCHEDULED"
         if "delivery_date" in row:
             due = datetime.fromisoformat(f"{row['delivery_date']}:00+00:00").timestamp()
@@ -190,20 +192,20 @@ class SimulatedVoipCommunications(Family):
             word = _WORDS[self.state.receipts.fate_at(int(row["number"]), at, call.arrived)]
         return {
             "sms_id": row["message_id"],
-            "sms_external": _shown(call, row["number"]),
+            "sms_external": show_number(call, row["number"]),
             "sms_country": "US",
             "sms_status": word.lower() if "status_case" in call.faults else word,
-            "sms_status_date": _moment(min(at, call.arrived)),
+            "sms_status_date": _format_time(min(at, call.arrived)),
             "sms_msg": row["text"],
-            "sms_sale": f"{_price(row['text']) / 100:.4f}",
+            "sms_sale": f"{_price_cents(row['text']) / 100:.4f}",
         }
 
-    def _sms_id(self, serial: int) -> str:
+    def _format_id(self, serial: int) -> str:
         """27 characters, as in the document."""
         return f"2017550ea27{self.state.seed & 0xFFFFFF:06x}{serial:010d}"
 
-    def _date(self, value: object) -> str:
-        """`YYYY-MM-DD HH:MM` (of "any valid date format" the only one that is stated)."""
+    def _read_date(self, value: object) -> str:
+        """`YYYY-MM-DD HH:MM`: of "any valid date format", the only one that is stated."""
         text = self.read_text(value, "delivery_date")
         try:
             if _DATE.fullmatch(text):
@@ -212,33 +214,24 @@ class SimulatedVoipCommunications(Family):
         except ValueError:
             pass
         raise self.malformed_refusal(
-            "delivery_date is no YYYY-MM-DD HH:MM", "Invalid delivery_date"
+            "delivery_date is not YYYY-MM-DD HH:MM", "Invalid delivery_date"
         )
 
-    def _only(self, call: Call, *names: str) -> None:
-        unknown = {*call.fields} - {*names}
-        if unknown:
-            raise self.malformed_refusal(f"unknown field {min(unknown)[:40]}", "Invalid field")
 
-
-def _refused(call: Call, number: str, code: int, words: str) -> dict[str, Any]:
+def _refused_entry(call: Call, number: str, code: int, words: str) -> dict[str, Any]:
     return {
         "code": str(code) if "code_string" in call.faults else code,
         "code_desc": words,
-        "to": _shown(call, number),
+        "to": show_number(call, number),
         "status": "ERROR",
         "smsid": "",
     }
 
 
-def _shown(call: Call, number: str) -> str:
-    return number[-10:] if "ten_digit" in call.faults else number
-
-
-def _price(text: str) -> int:
+def _price_cents(text: str) -> int:
     """Cents: "split it into messages of 153 characters each"; shorter ones in unicode."""
     return _CENTS * texts_of.count_parts(text, unicode=not texts_of.fits_gsm7(text))
 
 
-def _moment(at: float) -> str:
+def _format_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -148,12 +148,20 @@ MALFORMED_FIELDS = [
     ("send-single-sms", SINGLE | {"message": 5}, "message is of another type"),
     ("send-single-sms", SINGLE | {"message": ["a"]}, "message is of another type"),
     ("send-single-sms", SINGLE | {"message": "नमस्ते"}, "do not fit GSM-7"),
-    ("send-single-sms", SINGLE | {"sender_id": "NEWSND"}, "sender_id is no approved"),
-    ("send-single-sms", SINGLE | {"sender_id": "4104"}, "sender_id is no approved"),
+    ("send-single-sms", SINGLE | {"sender_id": "NEWSND"}, "sender_id is not the id of an approved"),
+    ("send-single-sms", SINGLE | {"sender_id": "4104"}, "sender_id is not the id of an approved"),
     ("send-single-sms", SINGLE | {"sender_id": 4101}, "sender_id is of another type"),
-    ("send-single-sms", SINGLE | {"sender_id": "4102"}, "template_id is another sender's"),
-    ("send-single-sms", SINGLE | {"template_id": "NOTPL"}, "template_id is no approved"),
-    ("send-single-sms", SINGLE | {"template_id": "1107160000000007204"}, "no approved template"),
+    ("send-single-sms", SINGLE | {"sender_id": "4102"}, "template_id belongs to another sender"),
+    (
+        "send-single-sms",
+        SINGLE | {"template_id": "NOTPL"},
+        "template_id is not the id of an approved",
+    ),
+    (
+        "send-single-sms",
+        SINGLE | {"template_id": "1107160000000007204"},
+        "not the id of an approved template",
+    ),
     *[
         ("send-single-sms", SINGLE | {"channel": value}, "channel")
         for value in (0, 4, "", "one", True, 1.0, [1], None)
@@ -168,9 +176,9 @@ MALFORMED_FIELDS = [
     ],
     ("send-bulk-sms", ROUTE, "recipient is missing"),
     ("send-bulk-sms", ROUTE | {"recipient": [ONE]}, "recipient is of another type"),
-    ("send-bulk-sms", ROUTE | {"recipient": "[{"}, "no JSON list"),
-    ("send-bulk-sms", ROUTE | {"recipient": json.dumps(ONE)}, "no JSON list"),
-    ("send-bulk-sms", ROUTE | {"recipient": '["919954654365"]'}, "no JSON list"),
+    ("send-bulk-sms", ROUTE | {"recipient": "[{"}, "not a JSON list"),
+    ("send-bulk-sms", ROUTE | {"recipient": json.dumps(ONE)}, "not a JSON list"),
+    ("send-bulk-sms", ROUTE | {"recipient": '["919954654365"]'}, "not a JSON list"),
     ("send-bulk-sms", ROUTE | {"recipient": "[]"}, "empty list"),
     ("send-bulk-sms", bulk(many(2001)), "2001 recipients"),
     ("send-bulk-sms", ROUTE | {"recipient": '[{"number":"919954654365"}]'}, "text is missing"),

@@ -122,7 +122,7 @@ def test_duplicates_in_the_list_are_dropped_silently(simulator):
         (ONE | {"sender_id": "TWELVE_CHARS"}, "longer than 11"),
         (ONE | {"type": "unicode"}, "type is not plain"),
         (ONE | {"message": " "}, "message is missing or empty"),
-        (ONE | {"schedule_time": "2026-12-20T07:00"}, "schedule_time is no Y-m-d H:i"),
+        (ONE | {"schedule_time": "2026-12-20T07:00"}, "schedule_time is not Y-m-d H:i"),
         (ONE | {"schedule_time": "2026-13-20 07:00"}, "schedule_time is"),
         (ONE | {"schedule_time": None}, "schedule_time is missing"),
         (ONE | {"schedule_time=2026-12-20 07:00": ""}, "unknown field schedule_time="),
