@@ -1,4 +1,4 @@
-"""The doctor: whether everything that a campaign needs is there, a finding per part."""
+"""The checks of `dispatcher doctor`: does everything that a campaign needs work?"""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +21,7 @@ from dispatcher.store.migrate import current_revision, revision_problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """One thing that was looked at. `remedy` says what to do about a problem."""
+    """What a check found about a part; `remedy` says what to do about a problem."""
 
     part: str
     ok: bool
@@ -29,21 +29,21 @@ class CheckResult:
     remedy: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The finding as `doctor --json` has it."""
+        """The result as `doctor --json` prints it."""
         return asdict(self)
 
 
 def run_checks(settings: Settings) -> Iterator[CheckResult]:
-    """Look at configuration, store, broker, scheduler, workers and accounts, in that order."""
+    """Check configuration, store, broker, scheduler, workers and accounts, in this order."""
     place = settings.path or "the environment"
     yield CheckResult(part="configuration", ok=True, what=f"read from {place}")
     for problem in settings.find_problems():
         yield CheckResult(part="configuration", ok=False, what=problem)
     with closing(Store(settings.store.url)) as store:
-        looked = list(_check_store(store))
-        yield from looked
+        results = list(_check_store(store))
+        yield from results
         yield _check_broker(settings)
-        if looked[0].ok:
+        if results[0].ok:
             yield from _check_witness(store)
             yield from _check_spill(store, settings)
             yield _check_scheduler(store)
@@ -70,8 +70,8 @@ def _check_store(store: Store) -> Iterator[CheckResult]:
             yield CheckResult(
                 part="store",
                 ok=False,
-                what="its server runs with fsync = off: after a power cut it may have forgotten "
-                "what was sent, and send it again",
+                what="the database server runs with fsync = off: after a power cut it may have "
+                "lost what was sent, and messages may be sent twice",
                 remedy="set `fsync = on` in postgresql.conf",
             )
 
@@ -79,10 +79,11 @@ def _check_store(store: Store) -> Iterator[CheckResult]:
 def _check_broker(settings: Settings) -> CheckResult:
     from redis.exceptions import RedisError
 
-    what = "embedded" if settings.broker.url == "embedded" else "the configured server"
+    is_embedded = settings.broker.url == "embedded"
+    what = "the embedded broker" if is_embedded else "the configured Redis server"
     remedy = (
-        "`dispatcher up` starts it"
-        if settings.broker.url == "embedded"
+        "start it with `dispatcher up`"
+        if is_embedded
         else "start it, or correct `url` under [broker]"
     )
     try:
@@ -99,7 +100,7 @@ def _check_broker(settings: Settings) -> CheckResult:
 def _check_witness(store: Store) -> Iterator[CheckResult]:
     held = RollbackGuard(store).find_hold_reason()
     if held is not None:
-        remedy = "`dispatcher db adopt` explains, asks, and lets it go on"
+        remedy = "run `dispatcher db adopt`: it explains, asks, and allows sending again"
         yield CheckResult(part="store", ok=False, what=f"nothing is sent: {held}", remedy=remedy)
 
 
@@ -107,12 +108,14 @@ def _check_spill(store: Store, settings: Settings) -> Iterator[CheckResult]:
     spill = open_spill(store, settings.worker.spill_dir)
     waiting, aside = len(spill.waiting_files()), len(spill.quarantined_files())
     if waiting:
-        remedy = "a worker on this machine settles them when it starts"
-        what = f"{waiting} answers wait in {spill.folder}"
+        remedy = "start a worker on this machine: it stores them first"
+        what = f"{waiting} answers wait in {spill.folder} until they can be stored"
         yield CheckResult(part="store", ok=False, what=what, remedy=remedy)
     if aside:
-        remedy = "they say what a provider accepted; compare with the campaign, then remove them"
-        what = f"{aside} answers in {spill.folder} fit no attempt of this store"
+        remedy = (
+            "they show what a provider accepted: compare them with the campaign, then delete them"
+        )
+        what = f"{aside} answers in {spill.folder} belong to no attempt in this store"
         yield CheckResult(part="store", ok=False, what=what, remedy=remedy)
 
 
@@ -122,7 +125,7 @@ def _check_scheduler(store: Store) -> CheckResult:
         seen = "never seen" if silence_s is None else f"not seen for {silence_s:.0f} s"
         remedy = "start `dispatcher up`, or `celery -A workers beat` and a worker"
         return CheckResult(part="scheduler", ok=False, what=seen, remedy=remedy)
-    return CheckResult(part="scheduler", ok=True, what=f"ticked {max(0.0, silence_s):.1f} s ago")
+    return CheckResult(part="scheduler", ok=True, what=f"last tick {max(0.0, silence_s):.1f} s ago")
 
 
 def _check_workers(store: Store, settings: Settings) -> Iterator[CheckResult]:
@@ -133,15 +136,17 @@ def _check_workers(store: Store, settings: Settings) -> Iterator[CheckResult]:
         remedy = "start `dispatcher up`, or `celery -A workers worker`"
         yield CheckResult(part="workers", ok=False, what="none seen", remedy=remedy)
     needed = threads_needed(settings)
+    remedy = (
+        f"start it with {needed} threads (leave out -c): with fewer, a provider that hangs blocks "
+        "the others"
+    )
     for worker in seen:
         enough = worker.concurrency >= needed
         yield CheckResult(
             part="workers",
             ok=enough,
             what=f"{worker.name}, {worker.concurrency} threads",
-            remedy=None
-            if enough
-            else f"it needs {needed}: with fewer a hanging provider stops everybody; leave out -c",
+            remedy=None if enough else remedy,
         )
 
 
@@ -159,7 +164,7 @@ def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
         remedy = (
             f"fix the cause, then run `dispatcher account resume {name}`"
             if row.paused_by is not None
-            else "nothing: it goes on by itself when its provider is back"
+            else "nothing to do: it continues when its provider is back"
         )
         yield CheckResult(part="accounts", ok=False, what=what, remedy=remedy)
 
@@ -169,8 +174,8 @@ def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:
         left = imports.list_abandoned(conn, store_now(conn))
     for row in left:
         what = (
-            f"the import of {row.source_name} (campaign {row.id}) was left unfinished and sends "
-            "nothing: submit the file again to take it over"
+            f"the import of {row.source_name} (campaign {row.id}) did not finish; none of it is "
+            "sent: submit the file again to replace it"
         )
         yield CheckResult(part="imports", ok=True, what=what)
 

@@ -1,4 +1,4 @@
-"""What is shown of campaigns: finding one, its counts and times, and the JSON of them."""
+"""Finding campaigns, and what is shown of them: counts, times, and their JSON."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from dispatcher.store.engine import Store, store_now
 from dispatcher.store.rows import CampaignRow, FallbackSwitch
 
 _MAX_ID_DIGITS = 18
-#: A scheduler silent for so long is not alive.
+#: A scheduler that is silent for longer counts as dead.
 SCHEDULER_SILENT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignView:
-    """A campaign with its counts, as it is shown."""
+    """A campaign with its counts and what it waits for."""
 
     campaign: CampaignRow
     counts: dict[str, int]
@@ -33,31 +33,31 @@ class CampaignView:
     account_pause_reason: str | None
     polls: int
     next_poll_at: datetime | None
-    #: Since when recipients are in doubt, and when something is done about it without a person.
+    #: Since when recipients are in doubt, and when that is looked into automatically.
     doubt_since: datetime | None = None
     doubt_next_at: datetime | None = None
-    #: Why the account is not used at full speed, and what it waits for; None where it is.
+    #: Why the account does not send at full speed, and what it waits for; None if it does.
     account_trouble: str | None = None
     account_waits_for: str | None = None
-    #: When it went to another account, and why.
+    #: When it moved to another account, and why.
     moves: Sequence[FallbackSwitch] = ()
-    #: What its messages cost in the providers' words; None where they name no price.
+    #: The sum of the prices that the providers stated; None if they state none.
     cost: Decimal | None = None
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing about it will change by itself."""
+        """Whether nothing more happens to it unless a person acts."""
         return self.campaign.finished_at is not None
 
     @property
     def total_submitted(self) -> int:
-        """Messages that the provider has taken so far."""
+        """Messages that a provider has accepted so far."""
         names = ("submitted", "delivered", "undelivered", "expired")
         return sum(self.counts[name] for name in names)
 
 
 def find_campaign(conn: Connection, reference: str) -> CampaignRow:
-    """A campaign by id or name. Raises UsageProblem where there is none, or more than one."""
+    """A campaign by id or name. Raises UsageProblem if there is none, or more than one."""
     if reference.isascii() and reference.isdigit() and len(reference) <= _MAX_ID_DIGITS:
         found = campaigns.load_campaign(conn, int(reference))
         if found is not None:
@@ -74,7 +74,7 @@ def find_campaign(conn: Connection, reference: str) -> CampaignRow:
 
 
 def load_view(store: Store, reference: str) -> CampaignView:
-    """A campaign with everything `show` and `watch` need."""
+    """Read a campaign with all that `show` and `watch` need. Raises as `find_campaign`."""
     with store.read() as conn:
         return _build_view(conn, find_campaign(conn, reference))
 
@@ -106,7 +106,7 @@ def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
 def newest_campaigns(
     store: Store, *, limit: int, states: Sequence[str]
 ) -> list[tuple[CampaignRow, dict[str, int]]]:
-    """The newest campaigns with their counts."""
+    """The newest campaigns with their counts, optionally only those in some states."""
     with store.read() as conn:
         rows = campaigns.list_newest(conn, limit=limit, states=states)
         counts = campaigns.count_messages(conn, [row.id for row in rows])
@@ -114,7 +114,7 @@ def newest_campaigns(
 
 
 def _with_intake(campaign: CampaignRow, counts: dict[str, int]) -> dict[str, int]:
-    """Message states, and what became of the file's other rows."""
+    """The counts of message states, and those of rows without a message."""
     return {
         **counts,
         "total": campaign.total,
@@ -125,7 +125,7 @@ def _with_intake(campaign: CampaignRow, counts: dict[str, int]) -> dict[str, int
 
 
 def summary_json(campaign: CampaignRow, counts: dict[str, int]) -> dict[str, Any]:
-    """The fields that every JSON of a campaign has."""
+    """The fields that every JSON of a campaign has; `campaign list --json` has only these."""
     return {
         "id": campaign.id,
         "name": campaign.name,
@@ -141,7 +141,7 @@ def summary_json(campaign: CampaignRow, counts: dict[str, int]) -> dict[str, Any
 
 
 def details_json(shown: CampaignView) -> dict[str, Any]:
-    """The JSON of `campaign show`."""
+    """The JSON of `campaign show`, without its forecast."""
     campaign = shown.campaign
     return {
         **summary_json(campaign, shown.counts),
@@ -178,7 +178,7 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
 
 
 def scheduler_silence_s(store: Store) -> float | None:
-    """Seconds since a scheduler was seen; None where none ever was."""
+    """Seconds since the last tick of a scheduler; None if there never was one."""
     with store.read() as conn:
         ticked = scheduler.last_tick_at(conn)
         return None if ticked is None else (store_now(conn) - ticked).total_seconds()

@@ -1,6 +1,6 @@
-"""A campaign's terms in words, as people are told them: when, how fast, in what order.
+"""A campaign's terms in words: when, how fast and in what order it is sent.
 
-What is told is a campaign's row, or a `Wanted` that is not stored yet.
+`campaign` is a stored row, or `CampaignConstraints` of one that is not stored yet.
 """
 
 from collections.abc import Iterator
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 _ANY_TIME: Final = "at any time"
 _NO_LIMIT: Final = "no limit"
-_LAW: Final = "the account's"
+_WITHIN: Final = ", within the account's "
 
-#: The label of a term, and what it says.
+#: A label, and the words for it.
 Term = tuple[str, str]
 
 
 def terms_in_words(
     settings: ProviderSettings, campaign: "CampaignRow | CampaignConstraints", *, by_zone: bool
 ) -> Iterator[Term]:
-    """Windows and rate, and what else was asked for; times are the account's zone's.
+    """Windows and rate, then priority, start and expiry if set; times are in the account's zone.
 
-    `by_zone`: the windows are those of each recipient's zone.
+    `by_zone`: the windows are in each recipient's zone.
     """
     here = ZoneInfo(settings.timezone)
     yield "windows", windows_in_words(settings, campaign, by_zone=by_zone)
@@ -51,17 +51,17 @@ def terms_in_words(
 def windows_in_words(
     settings: ProviderSettings, campaign: "CampaignRow | CampaignConstraints", *, by_zone: bool
 ) -> str:
-    """When it may be sent: its own windows, within the account's for its kind."""
+    """When it may be sent: its own windows, within the account's for its kind of campaign."""
     allowed = settings.windows_for(Kind(campaign.kind))
-    law = f"{', '.join(allowed)} ({settings.timezone})" if allowed else ""
+    outer = f"{', '.join(allowed)} ({settings.timezone})" if allowed else ""
     own = "; ".join(_in_words(hours, by_zone) for hours in _stored_hours(campaign.schedule))
     if not own:
-        return f"{_LAW}: {law}" if law else _ANY_TIME
-    return f"{own}, within {_LAW} {law}" if law else own
+        return f"{outer}, set by the account" if outer else _ANY_TIME
+    return f"{own}{_WITHIN}{outer}" if outer else own
 
 
 def limits_in_words(settings: ProviderSettings) -> str:
-    """Every rate of an account, and its day's limit."""
+    """The rates of an account, and its daily limit."""
     limits = (
         (settings.messages_per_second, "messages/s"),
         (settings.parts_per_second, "parts/s"),
@@ -73,7 +73,7 @@ def limits_in_words(settings: ProviderSettings) -> str:
 
 
 def hours_in_words(settings: ProviderSettings) -> str:
-    """When an account may send, and for which kinds at other times."""
+    """When an account may send, with the kinds of campaigns that have their own windows."""
     kinds = [
         f"{kind} {', '.join(windows) or _ANY_TIME}"
         for kind, windows in settings.kind_windows.items()
@@ -86,7 +86,7 @@ def hours_in_words(settings: ProviderSettings) -> str:
 
 
 def rate_in_words(per_second: float) -> str:
-    """`100 messages/s`, `100 messages/min`: by the unit in which it is a whole number."""
+    """`100 messages/s` or `100 messages/min`, in the unit that gives a whole number."""
     for seconds, unit in ((1, "s"), (60, "min"), (3600, "h")):
         count = per_second * seconds
         if round(count) and abs(count - round(count)) < 1e-6 * count:
@@ -106,7 +106,7 @@ def past_dates(campaign: "CampaignRow | CampaignConstraints", now: datetime) -> 
 
 
 def format_local(at: datetime, zone: ZoneInfo) -> str:
-    """`2026-12-24 09:00 Asia/Kolkata`; with its seconds where it has any."""
+    """`2026-12-24 09:00 Asia/Kolkata`; seconds are shown unless they are zero."""
     local = at.astimezone(zone)
     shown = local.strftime("%Y-%m-%d %H:%M:%S" if local.second else "%Y-%m-%d %H:%M")
     return f"{shown} {zone.key}"
@@ -124,7 +124,7 @@ def _in_words(hours: Hours, by_zone: bool) -> str:
 
 
 def _rates_in_words(settings: ProviderSettings, own: float | None) -> str:
-    law = limits_in_words(settings)
+    limits = limits_in_words(settings)
     if own is None:
-        return law if law == _NO_LIMIT else f"{_LAW}: {law}"
-    return rate_in_words(own) if law == _NO_LIMIT else f"{rate_in_words(own)}, within {_LAW} {law}"
+        return limits if limits == _NO_LIMIT else f"{limits} (account limit)"
+    return rate_in_words(own) + ("" if limits == _NO_LIMIT else f"{_WITHIN}{limits}")

@@ -1,6 +1,6 @@
-"""The demo: the main job on this machine, from a recipient file to receipts; nothing is sent.
+"""The demo: a whole campaign on this machine, from a recipient file to receipts; nothing is sent.
 
-Everything lives in one temporary folder and ends with the demo.
+Everything is in one temporary folder, which is removed at the end.
 """
 
 import json
@@ -36,7 +36,7 @@ TEXT = "Dear {{Name|customer}}, your order {{Order}} is ready in {{City|our shop
 PEOPLE = Path(__file__).with_name("india-5000.csv")
 
 _SEED = 7
-#: Receipts come after 0.2 to 3 s instead of up to 30.
+#: Receipts come after 0.2 to 3 s instead of up to 30 s.
 _SCALE = 10
 _LONGEST_S = 90.0
 _CONFIG = """
@@ -52,13 +52,13 @@ country = "IN"
 messages_per_second = 1000
 poll_first_s = 1
 poll_max_s = 3
-# Messages that get no receipt are looked after for so long; real accounts have days.
+# How long a missing receipt is waited for; real accounts wait for days.
 validity_hours = 0.003
 """
 
 
 class Demo:
-    """A running demo: `step` lets its processes go on; `log` is what they said."""
+    """A running demo with its processes; `log` holds the lines that they printed."""
 
     def __init__(self, folder: Path, supervisor: Supervisor, log: list[str]) -> None:
         self.folder = folder
@@ -70,22 +70,24 @@ class Demo:
 
     @property
     def elapsed_s(self) -> float:
-        """Wall time so far."""
+        """Seconds since the demo was started."""
         return time.monotonic() - self._began
 
     def wait_until(self, until: Callable[[], bool], what: str) -> None:
-        """Let the processes run until it holds. Raises DispatcherError after too long."""
+        """Run the processes until `until` is true. Raises DispatcherError after 90 s."""
         give_up = time.monotonic() + _LONGEST_S
         if not self._supervisor.run_until(lambda: until() or time.monotonic() > give_up):
             raise KeyboardInterrupt
         if not until():
             said = "".join(f"\n  {line}" for line in self.log[-15:])
-            raise DispatcherError(f"the demo waited {_LONGEST_S:.0f} s for {what}:{said}")
+            raise DispatcherError(
+                f"the demo waited {_LONGEST_S:.0f} s for {what}; its last lines:{said}"
+            )
 
     def run_campaign(
         self, *, flower: bool, show: Callable[[CampaignView], None]
     ) -> tuple[CampaignView, Preview]:
-        """Start everything, submit the file, and `show` its campaign until it ends."""
+        """Start everything, submit the file, and call `show` with the campaign until it ends."""
         settings = self._start_processes(flower=flower)
         store = Store(settings.store.url)
         reference, preview = _submit_people(store, settings)
@@ -99,7 +101,7 @@ class Demo:
         return load_view(store, reference), preview
 
     def batch_rows(self, view: CampaignView) -> list[tuple[object, ...]]:
-        """Number, encoding, size and outcomes of each batch."""
+        """Number, encoding, size and results of each batch."""
         store = Store(f"sqlite:///{self.folder}/demo.db")
         with store.read() as conn:
             rows = stored_campaigns.list_batches(conn, view.campaign.id)
@@ -112,7 +114,7 @@ class Demo:
         ]  # fmt: skip
 
     def first_batch_after_s(self) -> float:
-        """When the provider had accepted the first of them."""
+        """Seconds until the provider had accepted the first batch."""
         at: float = self.read_ledger()[0]["at"]
         return at - self._began_at
 
@@ -153,15 +155,15 @@ class Demo:
 
 @contextmanager
 def running_demo() -> Iterator[Demo]:
-    """A demo in a folder of its own. On exit every process is ended and the folder removed."""
+    """A demo in a folder of its own; on exit its processes are stopped and the folder removed."""
     for name in [name for name in os.environ if name.startswith("DISPATCHER_")]:
-        # A configured store or broker must not take part.
+        # The demo must not use a configured store or broker.
         if name != "DISPATCHER_DEBUG":
             del os.environ[name]
     log: list[str] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="dispatcher-demo-")))
-        # The store's witness stays with it, and out of the user's folders.
+        # Keeps the mark file of the store out of the user's state folder.
         os.environ["XDG_STATE_HOME"] = str(folder)
         stack.enter_context(EmbeddedBroker(folder / "broker" / "broker.sock"))
         supervisor = stack.enter_context(Supervisor(log.append))

@@ -49,7 +49,7 @@ def account_list(ctx: click.Context, as_json: bool) -> None:
         if row["reason"]:
             stopped = f"paused ({row['paused_by']})" if row["paused_by"] else row["state"]
             click.echo(f"{row['account']} is {stopped}: {safe_text(row['reason'])}")
-            click.echo(f"  waiting for {row['waits_for']}")
+            click.echo(f"  it waits for {row['waits_for']}")
 
 
 @click.command("pause", short_help="Stop sending with an account.")

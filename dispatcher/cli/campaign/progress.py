@@ -116,11 +116,11 @@ def stop_reason(shown: "CampaignView") -> str | None:
     if shown.account_paused_by is not None:
         return (
             f"account {shown.campaign.account} paused ({shown.account_paused_by}): "
-            f"{shown.account_pause_reason}; waiting for {shown.account_waits_for}"
+            f"{shown.account_pause_reason}; it waits for {shown.account_waits_for}"
         )
     if shown.account_trouble is not None:
         return (
-            f"account {shown.campaign.account} is waiting for {shown.account_waits_for} "
+            f"account {shown.campaign.account} waits for {shown.account_waits_for} "
             f"({shown.account_trouble})"
         )
     return None

@@ -22,7 +22,7 @@ kind_windows = {{ otp = [] }}
 """
 CLOSED = (
     "the windows are closed until 2099-12-24 09:00 Asia/Kolkata:"
-    " the account's: 2099-12-24 09:00-18:00 (Asia/Kolkata)"
+    " 2099-12-24 09:00-18:00 (Asia/Kolkata), set by the account"
 )
 
 

@@ -32,8 +32,8 @@ def schedule(*windows, blackouts=(), zone=KOLKATA):
         (
             LAW, PLAIN, False,
             {
-                "windows": "the account's: daily 09:00-21:00 (Asia/Kolkata)",
-                "rate": "the account's: 500 messages/s, 0.5 requests/s, 2000 messages a day",
+                "windows": "daily 09:00-21:00 (Asia/Kolkata), set by the account",
+                "rate": "500 messages/s, 0.5 requests/s, 2000 messages a day (account limit)",
             },
         ),
         (
@@ -56,7 +56,7 @@ def schedule(*windows, blackouts=(), zone=KOLKATA):
             LAW, replace(PLAIN, kind=Kind.OTP, priority=3), False,
             {
                 "windows": "at any time",
-                "rate": "the account's: 500 messages/s, 0.5 requests/s, 2000 messages a day",
+                "rate": "500 messages/s, 0.5 requests/s, 2000 messages a day (account limit)",
                 "priority": "above all bulk campaigns",
             },
         ),
