@@ -1,6 +1,6 @@
 """Documented commands that `test_commands.py` does not run, by the reason.
 
-A command of a document stands here word for word, or it is run.
+A command of a document is listed here word for word, or it is run.
 """
 
 NOT_RUN: dict[str, list[str]] = {

@@ -1,4 +1,4 @@
-"""Every command in every document is run, or stands in `not_run.py` with the reason.
+"""Every command in every document is run, or is listed in `not_run.py` with the reason.
 
 A shell block is run line by line in a folder with a configuration, a recipient file, and a store
 whose campaign `people` has recipients in doubt and failed ones. Providers are the simulator's.

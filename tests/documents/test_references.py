@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
+from dispatcher import __version__
 from dispatcher.campaigns.export import COLUMNS
 from dispatcher.cli import cli
 from dispatcher.config.settings import Settings
@@ -220,6 +221,15 @@ def test_the_architecture_names_every_package_in_the_order_of_the_layers():
     folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("workers/**/__init__.py")}
     named = set(re.findall(r"^\| `(workers[\w/]*)` \|", ARCHITECTURE.text, re.MULTILINE))
     assert named == {folder.as_posix() for folder in folders}
+
+
+def test_the_changelog_is_kept_by_keep_a_changelog_up_to_this_version():
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    versions = re.findall(r"^## (.+)$", changelog, re.MULTILINE)
+    assert versions[0] == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", versions[1])
+    kinds = set(re.findall(r"^### (.+)$", changelog, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 def test_the_glossary_explains_each_word_once():
