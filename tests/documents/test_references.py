@@ -12,6 +12,7 @@ from dispatcher.campaigns.export import COLUMNS
 from dispatcher.cli import cli
 from dispatcher.config.settings import Settings
 from dispatcher.providers import provider_class, provider_names
+from dispatcher.providers.base import ProviderSettings
 from dispatcher.status import (
     AttemptOutcome,
     BatchState,
@@ -158,6 +159,15 @@ def test_every_toml_example_has_only_keys_that_exist():
                 else:
                     known = Settings.model_fields[section].annotation.model_fields
                     assert set(table) <= set(known), f"{document}:{fence.line}"
+
+
+@pytest.mark.parametrize("name", provider_names())
+def test_the_keys_that_only_this_provider_has_are_shown(name):
+    """In `starter.toml` or on the page of the providers; the shared ones are all in the former."""
+    own = set(provider_class(name).settings_type.model_fields) - set(ProviderSettings.model_fields)
+    starter = (ROOT / "dispatcher/cli/starter.toml").read_text("utf-8")
+    shown = starter + Document(ROOT / "dispatcher/providers/README.md").text
+    assert [key for key in sorted(own) if not re.search(rf"\b{key} = ", shown)] == []
 
 
 def test_the_keys_that_the_configuration_page_names_exist():
