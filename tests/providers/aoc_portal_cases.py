@@ -1,4 +1,4 @@
-"""AOC Portal's cases, from its document; its numbers, ids and words of errors are made up."""
+"""AOC Portal's cases, from its document; its numbers, ids and error texts are made up."""
 
 from dispatcher.errors import ErrorKind
 from dispatcher.status import Encoding, Kind
@@ -102,7 +102,7 @@ SUBMIT = (
         sent(data={"recipient": str(A), "messageId": A1}),
         taken((A, A1)),
     ),
-    submit("data that is no list", sent(data="sent"), NOBODY),
+    submit("data that is not a list", sent(data="sent"), NOBODY),
     submit(
         "an error that is empty beside recipients is none",
         BOTH | {"error": ""},
@@ -287,6 +287,6 @@ CASES = ProviderCases(
     refuses=lambda words: answer(error(words)),
     not_applicable={
         Must.PARTLY_REFUSED: "the document knows no refusal of a single recipient: "
-        "who is missing from data is in doubt",
+        "a recipient missing from data is in doubt",
     },
 )

@@ -1,4 +1,4 @@
-"""What a provider's table of cases is made of, and which cases every provider must have."""
+"""The parts of a provider's table of cases, and the cases that every provider must have."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from dispatcher.types import (
 
 
 class Must(StrEnum):
-    """The answers to a submission that every provider has a case for, or a reason for none."""
+    """The answers to a submission that every provider must have a case for, or a reason why not."""
 
     ALL_ACCEPTED = "all accepted"
     PARTLY_REFUSED = "some accepted, some refused"
@@ -38,7 +38,7 @@ class Must(StrEnum):
     MISSING = "recipients missing from the answer"
     DOUBLED = "recipients doubled in the answer"
     REORDERED = "recipients in another order"
-    NOT_ASKED = "recipients who were not asked for"
+    NOT_ASKED = "recipients that were not in the request"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ class StatusWords:
     answer: Callable[[str], HttpResponse]
     #: Word → state, and whether the report is provisional.
     words: Mapping[str, tuple[MessageState, bool]]
-    #: What any other word means: never final while it can change.
+    #: What any other word means; it must not be final.
     unknown: tuple[MessageState, bool] = (MessageState.SUBMITTED, False)
 
 
@@ -142,7 +142,7 @@ class ProviderCases:
     settings: Mapping[str, object]
     build: tuple[Build, ...]
     submit: tuple[Submit, ...]
-    #: An answer that refuses a request in the given words.
+    #: An answer that refuses a request with the given text.
     refuses: Callable[[str], HttpResponse]
     not_applicable: Mapping[Must, str] = field(default_factory=dict)
     poll: tuple[Poll, ...] = ()
@@ -169,7 +169,7 @@ HTML = raw(b"<!DOCTYPE html><html><body>Whoops</body></html>", content_type="tex
 
 
 def alike(asked: tuple[int, ...], accepted: object) -> tuple[Submit, ...]:
-    """What every provider's HTTP means alike; `accepted` is its JSON where it took all `asked`."""
+    """Cases that all providers share; `accepted` is the JSON that accepts all `asked`."""
     whole = answer(accepted)
     until = {
         "retry_after": "Thu, 31 Jan 2030 12:01:30 GMT",

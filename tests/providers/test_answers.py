@@ -1,4 +1,4 @@
-"""The table of answers that all adapters share: statuses, waiting times, words, ids, numbers."""
+"""What all adapters share: HTTP statuses, waiting times, texts, ids, amounts, numbers."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -160,7 +160,7 @@ def balance(response):
     ("status", "body", "found"),
     [(200, b"7", 7), (200, b'{"data": "sms Balance"}', None), (403, b'{"message": "no"}', None)],
 )
-def test_json_is_an_answer_whatever_it_says(status, body, found):
+def test_json_proves_that_the_provider_is_up_whatever_it_says(status, body, found):
     assert parse_or_none(raw(body, status), balance) == found
 
 
@@ -173,7 +173,7 @@ def test_json_is_an_answer_whatever_it_says(status, body, found):
         (404, b"{}", ErrorKind.CONFIGURATION),
     ],
 )
-def test_a_page_or_a_failure_of_the_server_is_none(status, body, kind):
+def test_a_web_page_or_a_5xx_does_not_prove_that_the_provider_is_up(status, body, kind):
     with pytest.raises(ProviderError) as caught:
         parse_or_none(raw(body, status), balance)
     assert caught.value.kind is kind
@@ -203,7 +203,7 @@ def test_only_a_known_text_alone_proves_that_nothing_was_sent(texts, contradicte
     assert error.message
 
 
-def test_words_that_prove_nothing_are_shown_where_there_are_no_others():
+def test_texts_that_prove_nothing_are_shown_where_there_are_no_others():
     assert refusal_error(["Forbidden"], KNOWN, response=answer({}, 403)).message == "Forbidden"
 
 
@@ -226,7 +226,7 @@ def test_a_refusal_has_the_providers_code_or_the_http_status(code, shown):
         ({"errors": [f"{n}" for n in range(500)]}, [f"{n}" for n in range(20)]),
     ],
 )
-def test_words_are_found_in_a_string_a_list_or_an_object(said, found):
+def test_error_texts_are_found_in_a_string_a_list_or_an_object(said, found):
     assert error_texts(said) == found
 
 
@@ -246,7 +246,7 @@ def test_words_are_found_in_a_string_a_list_or_an_object(said, found):
         ("to ٩١٩٨١٠٠١٢٣٤٥", "to 9198••••2345"),
     ],
 )
-def test_words_are_one_short_line_without_controls_and_whole_numbers(text, shown):
+def test_a_redacted_text_is_one_short_line_without_controls_and_whole_numbers(text, shown):
     assert redacted(text) == shown
 
 
@@ -265,7 +265,7 @@ def test_what_must_not_show_is_hidden_even_where_it_is_quoted_in_part(text, hide
 
 @settings(max_examples=100, deadline=None, database=None)
 @given(st.text(max_size=400), st.lists(st.text(max_size=40), max_size=3))
-def test_any_text_can_be_cleaned(text, hide):
+def test_any_text_can_be_redacted(text, hide):
     shown = redacted(text, hide=hide)
     assert len(shown) <= 200
     assert shown == one_line(shown)
@@ -411,7 +411,7 @@ def test_a_report_belongs_to_the_message_its_number_and_id_agree_on(number, mess
     assert (target and target.msisdn) == found
 
 
-def test_of_several_reports_on_a_message_the_most_final_counts():
+def test_the_most_final_of_several_reports_about_a_message_counts():
     states = [
         (MessageState.SUBMITTED, False),
         (MessageState.EXPIRED, True),
@@ -426,7 +426,7 @@ def test_of_several_reports_on_a_message_the_most_final_counts():
     assert [report.state for report in keep_most_final(reports[:2])] == [MessageState.EXPIRED]
 
 
-def test_an_id_given_to_several_recipients_is_nobodys_own():
+def test_an_id_that_several_recipients_share_is_dropped():
     results = [
         RecipientResult(msisdn=1, accepted=True, provider_message_id="a"),
         RecipientResult(msisdn=2, accepted=True, provider_message_id="b"),

@@ -50,7 +50,7 @@ def test_a_template_is_the_id_that_was_given():
     )
 
 
-def test_some_with_a_text_and_some_with_the_template_alone_go_their_own_ways():
+def test_recipients_with_a_text_and_with_the_template_alone_get_separate_requests():
     mixed = batch((A, "Hi"), (B, "", ("Ben",)), (C, "Hi"), route=TEMPLATE)
 
     requests = list(provider().submit_requests(mixed))

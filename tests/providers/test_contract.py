@@ -1,4 +1,4 @@
-"""Runs every provider's table of cases. A provider without a table, or with a gap in it, fails."""
+"""Runs every provider's table of cases. A provider without a complete table fails."""
 
 import importlib
 import json

@@ -1,6 +1,6 @@
-"""Whatever an answer holds, parsers raise only ProviderError and accept nobody unasked.
+"""Whatever an answer holds, parsers raise only ProviderError, and report only on what was asked.
 
-It goes on for a minute, all parsers together; `FUZZ_SECONDS=600` (`make fuzz`) for ten.
+All parsers together run for a minute; `FUZZ_SECONDS=600` (`make fuzz`) for ten.
 """
 
 import json
@@ -76,7 +76,7 @@ SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
 
 
 def fuzzed(strategy, *, examples):
-    """Run the decorated function with `examples` answers, found anew in every call."""
+    """Run the decorated function with `examples` answers, new ones in every call."""
 
     def decorate(holds):
         limits = settings(max_examples=examples, deadline=None, database=None, derandomize=False)
@@ -116,7 +116,7 @@ _PARSERS = {
 
 
 def names(part):
-    """Providers with a table of that part; of those that share a parser, the first."""
+    """Providers with a table of that part; only the first of those that share a parser."""
     first = {}
     for name in provider_names():
         if getattr(cases_of(name), part):

@@ -1,4 +1,4 @@
-"""The registry knows providers by name, and imports no adapter that was not asked for."""
+"""The registry knows providers by name, and imports an adapter only when it is used."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from dispatcher.providers import provider_class, provider_names
 
 
 @pytest.mark.parametrize("name", provider_names())
-def test_an_adapter_bears_the_name_it_is_registered_by(name):
+def test_an_adapter_has_the_name_that_it_is_registered_by(name):
     assert provider_class(name).name == name
 
 

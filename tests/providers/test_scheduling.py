@@ -1,4 +1,4 @@
-"""How a time is told to a provider that reads it in the account's time zone."""
+"""How a time is written for a provider that reads it in the account's time zone."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from tests.providers.test_contract import adapter
 
 
 @pytest.mark.parametrize(
-    ("at", "zone", "told"),
+    ("at", "zone", "written"),
     [
         (datetime(2026, 12, 20, 1, 0, tzinfo=UTC), "Asia/Dhaka", "2026-12-20 07:00"),
         (datetime(2026, 12, 20, 23, 30, tzinfo=UTC), "Asia/Kolkata", "2026-12-21 05:00"),
@@ -30,8 +30,8 @@ from tests.providers.test_contract import adapter
         ),
     ],
 )
-def test_a_time_is_told_to_the_minute_in_the_accounts_zone(at, zone, told):
-    assert local_minute(at, zone) == told
+def test_a_time_is_written_to_the_minute_in_the_accounts_zone(at, zone, written):
+    assert local_minute(at, zone) == written
 
 
 @pytest.mark.parametrize("hour", [0, 1])
@@ -42,7 +42,7 @@ def test_a_time_that_the_clocks_show_twice_is_refused(hour):
     assert "before or after" in caught.value.hint
 
 
-def test_without_a_zone_nothing_is_told():
+def test_a_time_without_a_zone_is_refused():
     with pytest.raises(Refused, match="not configured") as caught:
         local_minute(datetime(2026, 12, 20, tzinfo=UTC), None)
     assert "`schedule_timezone`" in caught.value.hint
@@ -53,17 +53,17 @@ def test_without_a_zone_nothing_is_told():
     st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - the zone is given beside them
     st.sampled_from(["Asia/Dhaka", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe"]),
 )
-def test_what_the_provider_reads_is_never_before_the_time_and_less_than_a_minute_after(at, zone):
+def test_the_written_minute_is_never_before_the_time_and_less_than_a_minute_after(at, zone):
     try:
-        told = local_minute(at, zone)
+        written = local_minute(at, zone)
     except Refused:
         return
-    read = datetime.strptime(told, "%Y-%m-%d %H:%M").replace(tzinfo=ZoneInfo(zone))
+    read = datetime.strptime(written, "%Y-%m-%d %H:%M").replace(tzinfo=ZoneInfo(zone))
     assert timedelta(0) <= read.astimezone(UTC) - at < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("name", ["smsnoc", "standingtech", "ultimate_sms", "voip_communications"])
-def test_a_schedule_that_the_account_cannot_tell_is_refused_when_it_is_submitted(name):
+def test_a_schedule_without_a_zone_is_refused_when_the_campaign_is_submitted(name):
     configured = adapter(name)
     zoneless = configured.settings.model_copy(update={"schedule_timezone": None})
     provider = type(configured)(zoneless)

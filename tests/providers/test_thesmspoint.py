@@ -1,4 +1,4 @@
-"""What is TheSMSPoint's own: its settings, the size of its requests, its senders and templates."""
+"""TheSMSPoint only: its settings, the size of its requests, its senders and templates."""
 
 import json
 
@@ -95,7 +95,7 @@ def test_a_batch_over_the_size_becomes_requests_under_it():
     assert [one for request in requests for one in request.recipients] == list(whole.recipients)
 
 
-def test_a_text_over_the_size_by_itself_stands_alone():
+def test_a_text_that_is_over_the_size_gets_a_request_of_its_own():
     account = provider(max_request_bytes=1024)
     sizes = [len(r.recipients) for r in account.submit_requests(batch(["a", "x" * 2000, "b"]))]
     assert sizes == [1, 1, 1]
@@ -154,7 +154,7 @@ def test_a_job_is_polled_by_its_id():
         ("templates_request", "get-templates"),
     ],
 )
-def test_what_the_account_has_is_asked_by_post(request_of, command):
+def test_balance_senders_and_templates_are_requested_by_post(request_of, command):
     request = getattr(provider(), request_of)()
 
     assert (request.method, request.url) == ("POST", f"{BASE}/{command}")
@@ -300,7 +300,7 @@ def test_a_campaign_finds_its_sender_and_template(senders, templates, requested,
         ),
     ],
 )
-def test_a_campaign_that_cannot_leave_that_way_is_refused_with_the_remedy(
+def test_a_route_that_does_not_fit_is_refused_with_the_remedy(
     senders, templates, requested, says, hints
 ):
     with pytest.raises(Refused, match=says) as caught:
@@ -308,7 +308,7 @@ def test_a_campaign_that_cannot_leave_that_way_is_refused_with_the_remedy(
     assert hints in caught.value.hint
 
 
-def test_the_number_goes_out_as_digits():
+def test_a_number_is_sent_as_digits():
     recipients = (Recipient(0, A, "Hi"),)
     one = SubmitBatch(
         recipients=recipients, encoding=Encoding.GSM7, kind=Kind.OTP, route=ROUTE, flash=False

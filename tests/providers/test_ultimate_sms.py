@@ -1,4 +1,4 @@
-"""What is the Ultimate SMS family's own: presets, senders, scheduling, contact lists, lookups."""
+"""The Ultimate SMS family only: presets, senders, scheduling, contact lists, lookups."""
 
 import json
 from datetime import UTC, datetime
@@ -193,12 +193,12 @@ def test_a_scheduled_send_is_accepted_without_reports_and_another_is_not(data):
     assert caught.value.kind is ErrorKind.DOUBTFUL
 
 
-def test_who_is_named_as_invalid_in_a_scheduled_answer_is_in_doubt():
+def test_a_recipient_that_a_scheduled_answer_names_as_invalid_is_in_doubt():
     said = answer({"status": "success", "message": f"Scheduled. Invalid numbers: +{A}, 1234567"})
     assert provider().parse_submit(scheduled(), said).results == ALL[1:]
 
 
-def test_a_scheduled_answer_with_reports_accepts_those_alone():
+def test_a_scheduled_answer_with_reports_accepts_only_the_reported_recipients():
     outcome = provider().parse_submit(scheduled(), answer(success([one(str(B), "6b2")])))
     assert [(r.msisdn, r.provider_message_id) for r in outcome.results] == [(B, "6b2")]
 

@@ -1,4 +1,4 @@
-"""What is voip-communications.net's own: its settings, senders, dates, sizes and its summary."""
+"""voip-communications.net only: its settings, senders, dates, sizes and its summary."""
 
 from datetime import UTC, datetime
 
@@ -74,18 +74,18 @@ def test_the_credentials_are_a_secret_also_as_the_header_carries_them():
     assert set(provider().secrets) == {SETTINGS["api_key"], PASSWORD, BASIC}
 
 
-@pytest.mark.parametrize("wished", [None, "", "  "])
-def test_a_campaign_without_a_sender_leaves_as_bulk(wished):
-    requested = RequestedRoute(kind=Kind.PROMOTIONAL, sender=wished, template=None)
+@pytest.mark.parametrize("requested_sender", [None, "", "  "])
+def test_a_campaign_without_a_sender_is_sent_as_bulk(requested_sender):
+    requested = RequestedRoute(kind=Kind.PROMOTIONAL, sender=requested_sender, template=None)
     route = provider().resolve_route(requested, Directory())
 
     (request,) = provider().submit_requests(batch(["Hi"], route=route))
     assert "from" not in decoded(request.http)
 
 
-@pytest.mark.parametrize("wished", ["+1 (713) 456-7890", "17134567890", "0017134567890"])
-def test_a_sender_goes_out_as_digits(wished):
-    requested = RequestedRoute(kind=Kind.OTP, sender=wished, template=None)
+@pytest.mark.parametrize("requested_sender", ["+1 (713) 456-7890", "17134567890", "0017134567890"])
+def test_a_sender_is_sent_as_digits(requested_sender):
+    requested = RequestedRoute(kind=Kind.OTP, sender=requested_sender, template=None)
     assert provider().resolve_route(requested, Directory()) == Route(sender="17134567890")
 
 
@@ -97,7 +97,7 @@ def test_a_sender_goes_out_as_digits(wished):
         ({"template": "welcome"}, "has no templates", "leave out --template"),
     ],
 )
-def test_a_campaign_that_cannot_leave_that_way_is_refused_with_the_remedy(requested, says, hints):
+def test_a_route_that_does_not_fit_is_refused_with_the_remedy(requested, says, hints):
     requested = RequestedRoute(**({"kind": Kind.OTP, "sender": None, "template": None} | requested))
     with pytest.raises(Refused, match=says) as caught:
         provider().resolve_route(requested, Directory())
@@ -111,7 +111,7 @@ def test_a_campaign_that_cannot_leave_that_way_is_refused_with_the_remedy(reques
         ("America/Chicago", datetime(2026, 11, 1, 6, 30, tzinfo=UTC), "01:30 comes twice"),
     ],
 )
-def test_a_time_that_cannot_be_told_to_the_provider_is_refused(zone, at, says):
+def test_a_time_that_has_no_clear_minute_at_the_provider_is_refused(zone, at, says):
     account = provider(schedule_timezone=zone)
     with pytest.raises(Refused, match=says):
         list(account.submit_requests(batch(["Hi"], schedule_at=at)))
@@ -141,7 +141,7 @@ def test_the_planned_size_of_a_request_is_never_under_its_real_size(bodies):
         assert len(request.http.body) <= planned
 
 
-def test_what_nobody_knows_stays_in_doubt_with_the_providers_words():
+def test_an_unknown_refusal_leaves_a_doubt_with_the_providers_text():
     recipients = tuple(Recipient(seq, msisdn, "Hi") for seq, msisdn in enumerate((A, B, C)))
     request = SubmitRequest(http=HttpRequest(method="POST", url=BASE), recipients=recipients)
     said = log(entry(str(A), "s1"), entry(str(B), "", code=777, desc="Carrier window"))
@@ -165,7 +165,7 @@ def test_the_summary_is_asked_for_by_page():
     assert decoded(request) == {"page": "3"}
 
 
-def test_without_a_time_zone_the_dates_of_the_summary_are_nobody_knows_when():
+def test_the_dates_of_the_summary_are_unusable_without_a_time_zone():
     page = listing("", {"summary": [summed(str(A), "1")]}, None)
     (listed,) = provider(schedule_timezone=None).parse_list(0, page.response).entries
     assert listed.created_at is None

@@ -1,4 +1,4 @@
-"""TheSMSPoint's cases, from its document; its printed JSON is mended, its numbers are made up."""
+"""TheSMSPoint's cases, from its document; the printed JSON is repaired, numbers are made up."""
 
 import json
 from decimal import Decimal
@@ -585,7 +585,7 @@ CASES = ProviderCases(
     refuses=lambda words: answer({"status": "error", "message": words}),
     not_applicable={
         Must.PARTLY_REFUSED: "the document knows no refusal of a single recipient: "
-        "who is missing from MessageData is in doubt",
+        "a recipient missing from MessageData is in doubt",
     },
     poll=POLL,
     status_words=StatusWords(

@@ -1,4 +1,4 @@
-"""The cases of every Ultimate SMS server; its numbers, ids and words of errors are made up.
+"""The cases of every Ultimate SMS server; numbers, ids and error texts are made up.
 
 The documents print `status`, `message` and "sms reports with all details": the shapes of `data` are
 those of real servers.
@@ -60,7 +60,7 @@ NO_CREDIT = {"status": "error", "message": "Not enough balance"}
 
 
 def one(to, uid, status="Enroute", field="customer_status", cost="1", **more):
-    """A report on a message, as real servers give it."""
+    """A report about a message, as real servers write it."""
     return {
         "uid": uid,
         "to": to,
@@ -130,7 +130,7 @@ SUBMIT = (
         status=201,
     ),
     submit(
-        "one object for one recipient who is not named",
+        "one object for one recipient, without its number",
         success({"uid": "6a1"}),
         outcome(taken(A, "6a1", None)),
         asked=(A,),
@@ -326,7 +326,7 @@ POLL = (
         reported(UNDELIVERED, "Rejected", error_code="Blacklisted 8801••••5678"),
     ),
     poll(
-        "a list, and one who was not asked about",
+        "a list with a recipient that was not in the request",
         success([one(str(B), "6b2", "Delivered"), one(str(A), "6a1", "Expired")]),
         reported(EXPIRED, "Expired"),
     ),

@@ -1,4 +1,4 @@
-"""voip-communications.net's cases, from its document; numbers, ids and words of errors are made up.
+"""voip-communications.net's cases, from its document; numbers, ids and error texts are made up.
 
 The document prints one answer to a submission; `sms/summary` is that of real servers.
 """

@@ -1,4 +1,4 @@
-"""A simulator in a process of its own, the calls that steer it, and plain requests to it.
+"""A simulator in its own process, its control calls, and plain requests to it.
 
 The requests are written by hand from the provider's document, not by our adapter.
 """
@@ -17,7 +17,7 @@ from tests.support import warm
 
 
 class ControlError(Exception):
-    """The simulator refused a control call; its own words."""
+    """The simulator refused a control call; the message is its own."""
 
 
 class SimulatorProcess:
@@ -108,7 +108,7 @@ class SimulatorProcess:
     def set_balance(
         self, amount: int, package: str | None = None, provider: str = "thesmspoint"
     ) -> dict[str, int]:
-        """Set one package's balance, or all; the balances after it."""
+        """Set the balance of one package or of all; returns the new balances."""
         given = {"provider": provider, "amount": amount}
         if package is not None:
             given["package"] = package
@@ -119,7 +119,7 @@ class SimulatorProcess:
         self._call("POST", "reset")
 
     def wait_for(self, count: str, least: int, timeout_s: float = 20) -> dict[str, Any]:
-        """The stats as soon as `count` has reached `least`. Raises TimeoutError."""
+        """The stats once `count` has reached `least`. Raises TimeoutError."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             stats = self.stats()
@@ -129,7 +129,7 @@ class SimulatorProcess:
         raise TimeoutError(f"{count} stays below {least} for {timeout_s} s")
 
     def stop(self, timeout_s: float = 10) -> int:
-        """End it as a supervisor would, by SIGTERM; its exit code. `errors` has its stderr."""
+        """End it by SIGTERM, as a supervisor would; its exit code. `errors` has its stderr."""
         assert self._process is not None
         self._process.terminate()
         return self._finish(timeout_s)

@@ -69,7 +69,7 @@ def test_a_list_may_have_blanks_as_printed(simulator):
     assert [one["recipient"] for one in answer["data"]] == [A, B]
 
 
-def test_the_documents_own_header_is_one_and_its_template_call_has_no_path(simulator):
+def test_the_documents_own_header_and_a_template_call_without_a_path_are_accepted(simulator):
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     printed = {"contentType": "application/json"}
     assert post(simulator, ONE, headers | printed)[1]["error"] is None
@@ -191,7 +191,7 @@ def submitted(provider, *recipients, route=None, **more):
 MAGIC = [919855500000 + tail for tail in range(1, 6)]
 
 
-def test_an_account_submits_and_who_is_missing_from_the_answer_has_no_result(simulator):
+def test_an_account_submits_and_a_recipient_missing_from_the_answer_has_no_result(simulator):
     texts = [(number, "Hi") for number in MAGIC]
     (outcome,) = submitted(account(simulator), *texts)
 

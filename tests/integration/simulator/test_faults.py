@@ -1,4 +1,4 @@
-"""Every fault that the simulator can be told to make, seen from the client's side of the socket."""
+"""Every fault of the simulator, as a client sees it."""
 
 import http.client
 import json

@@ -37,13 +37,13 @@ FAMILY = frozenset({"smsnoc", "standingtech", "ultimate_sms"})
 SECONDS = {"hang_before": {"seconds": 5}, "hang_after": {"seconds": 5}, "slow": {"ms": 100}}
 
 ALL_ACCEPTED = {"accepted": 10}
-#: Nothing left of them in doubt, and none refused: they are submitted again, or wait.
+#: None in doubt and none refused: they are submitted again, or wait.
 NOT_SENT = {"pending": 10}
 IN_DOUBT = {"doubtful": 10}
 ONE_IN_DOUBT = {"accepted": 9, "doubtful": 1}
 ONE_REFUSED = {"accepted": 9, "rejected": 1}
 
-#: Fault → what becomes of ten recipients of a request, and the kind of error where it failed whole.
+#: Fault → what becomes of ten recipients of a request, and the error where all of it failed.
 EXPECTED = {
     "slow": (ALL_ACCEPTED, None),
     "hang_before": (IN_DOUBT, ErrorKind.DOUBTFUL),
@@ -74,11 +74,11 @@ EXPECTED = {
     "status_field": (ALL_ACCEPTED, None),
     "status_suffix": (ALL_ACCEPTED, None),
 }
-#: Shapes of the answer that only some providers' documents have; the others answer as ever.
+#: Shapes of answers that only some providers have; the others answer as usual.
 OWN_SHAPES = {
     "some_refused": (ONE_REFUSED, None, FAMILY | {"voip_communications"}),
     "invalid_left_out": (ONE_IN_DOUBT, None, FAMILY),
-    # Success without a row for each: whom it left out, only the provider's list says.
+    # Success without a row for each recipient: only the provider's list can say more.
     "no_data": (IN_DOUBT, ErrorKind.DOUBTFUL, FAMILY),
     "short": (IN_DOUBT, ErrorKind.DOUBTFUL, FAMILY),
     "unknown_code": (ONE_IN_DOUBT, None, frozenset({"voip_communications"})),
@@ -101,7 +101,7 @@ def simulator() -> Iterator[SimulatorProcess]:
 
 
 class Client:
-    """One client for all, on a loop of its own: `client.submitted(…)`."""
+    """One client for all tests, on its own event loop: `client.submitted(…)`."""
 
     def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner
@@ -121,7 +121,7 @@ def client() -> Iterator[Client]:
 
 
 async def submitted(client, base_url, name, asked, *, timeout_s=20.0):
-    """What became of each recipient of a batch, and the kind of the error that it met."""
+    """What became of each recipient of a batch, and the kind of its error."""
     cls = provider_class(name)
     keys = {"provider": name, "base_url": base_url, **SETTINGS[name]}
     provider = cls(cls.settings_type.model_validate(keys))
@@ -157,7 +157,7 @@ async def submitted(client, base_url, name, asked, *, timeout_s=20.0):
 def test_every_recipient_ends_as_the_table_of_answers_says(
     simulator, client, first, name, fault, expected, kind
 ):
-    # Numbers of its own: a request that hung is accepted long after its client has left.
+    # Each case has its own numbers: a request that hangs is accepted after its client has left.
     asked = [*range(first, first + 10)]
     simulator.reset()
     simulator.fault(fault, params=SECONDS.get(fault, {}))
@@ -170,12 +170,14 @@ def test_every_recipient_ends_as_the_table_of_answers_says(
     assert met == kind
     taken = {int(entry["number"]) for entry in simulator.ledger()}
     for number, state in became.items():
-        assert number in taken or state != "accepted", "nobody is accepted who was not"
+        assert number in taken or state != "accepted", (
+            "a recipient counts as accepted although the simulator did not accept it"
+        )
         assert number not in taken or state in {"accepted", "doubtful"}, "nobody goes out twice"
     assert simulator.stats()["malformed"] == 0
 
 
-def test_who_meets_an_empty_balance_in_the_middle_of_a_request_waits_for_credit(simulator, client):
+def test_recipients_that_the_balance_does_not_cover_wait_for_credit(simulator, client):
     name, asked = "voip_communications", [*range(919855700000, 919855700010)]
     simulator.reset()
     simulator.set_balance(4, provider=name)
@@ -192,7 +194,7 @@ def test_where_nobody_listens_nothing_was_sent(client, name):
     assert (became, met) == ({919855600001: "pending"}, ErrorKind.UNREACHABLE)
 
 
-def test_no_fault_of_a_submission_was_left_out():
+def test_every_fault_of_a_submission_is_in_the_table():
     of_submissions = {
         name for name, fault in FAULTS.items() if fault.on in {CallKind.SUBMIT.value, "any"}
     }

@@ -65,7 +65,7 @@ def test_a_single_message_is_accepted_with_the_documented_answer(simulator):
     }
 
 
-def test_two_thousand_recipients_with_texts_of_their_own_are_accepted(simulator):
+def test_two_thousand_recipients_with_different_texts_are_accepted(simulator):
     recipients = many(2000)
     _, answer = post(simulator, "send-bulk-sms", bulk(recipients))
     rows = answer["data"]["MessageData"]
@@ -395,7 +395,7 @@ def test_a_channel_that_disagrees_with_the_sender_is_accepted_and_counted(simula
     assert simulator.stats()["channel_mismatches"] == 1
 
 
-def test_arrivals_are_told_by_path(simulator):
+def test_arrivals_are_listed_by_path(simulator):
     for _ in range(3):
         post(simulator, "get-sms-balance")
     path = simulator.stats()["requests"]["/thesmspoint/api/v1/get-sms-balance"]
@@ -421,7 +421,7 @@ def test_arrivals_are_told_by_path(simulator):
         (lambda s: s.set_balance(1, "Gold"), "must be one of"),
     ],
 )
-def test_wrong_control_calls_are_refused_in_words(simulator, call, says):
+def test_wrong_control_calls_are_refused_with_the_reason(simulator, call, says):
     with pytest.raises(ControlError, match=says):
         call(simulator)
     assert simulator.faults() == []

@@ -279,14 +279,14 @@ def test_an_answer_has_another_shape_and_all_were_accepted(simulator, fault, sha
     assert simulator.stats()["accepted"] == 2
 
 
-def test_what_came_in_stands_in_the_list_too(simulator):
+def test_the_list_also_has_inbound_messages(simulator):
     call(simulator, "sms/send", ONE)
     rows = switched(simulator, "inbound", path="sms")[1]["data"]["data"]
     assert [row["send_by"] for row in rows[:2]] == ["to", "api"]
     assert (rows[0]["from"], rows[1]["to"]) == ("8801712999999", ONE["recipient"])
 
 
-def test_a_list_may_tell_neither_dates_nor_directions(simulator):
+def test_a_list_may_have_neither_dates_nor_directions(simulator):
     provider = account(simulator, "smsnoc")
     submitted(provider, *MAGIC)
     for fault in ("undated", "inbound"):
@@ -306,7 +306,7 @@ def test_the_balance_comes_as_money(simulator):
     )
 
 
-# The adapter and the simulator, each written from the document, meet here.
+# The adapter against the simulator: both were written from the document.
 
 
 def account(simulator, name, **more):
@@ -423,7 +423,7 @@ def test_the_adapter_reads_the_balance_and_sends_to_contact_lists(simulator):
         ("no_data", {}, ErrorKind.DOUBTFUL, 2),
     ],
 )
-def test_the_adapter_takes_every_fault_for_what_it_is(simulator, fault, params, kind, accepted):
+def test_the_adapter_recognises_every_fault(simulator, fault, params, kind, accepted):
     simulator.fault(fault, params=params)
     with pytest.raises(ProviderError) as caught:
         submitted(account(simulator, "standingtech"), *many(2))

@@ -79,7 +79,7 @@ def test_without_a_sender_a_message_is_bulk(simulator):
     assert simulator.stats()["accepted"] == 3
 
 
-def test_parts_are_charged_and_who_is_not_covered_is_refused_alone(simulator):
+def test_parts_are_charged_and_only_recipients_that_are_not_covered_are_refused(simulator):
     simulator.set_balance(6, provider=NAME)
     _, answer = post(simulator, "sms/send", {"to": A, "msg": "x" * 161})
     assert answer["send_log"][0]["sale"] == 0.02
@@ -154,7 +154,7 @@ def account(simulator, **more):
 
 
 def answered(http):
-    """The answer to a request of an adapter, as the transport hands it over."""
+    """The answer to an adapter's request, as the transport returns it."""
     status, headers, body = call(http.url, http.body, http.headers, http.method)
     named = {name.lower(): value for name, value in headers.items()}
     return HttpResponse(status=status, headers=named, body=body)
@@ -209,7 +209,7 @@ def test_an_account_submits_and_finds_its_messages_in_the_summary(simulator):
     assert (stats["malformed"], stats["accepted"]) == (0, 45)
 
 
-def test_the_newest_stand_first_and_what_came_in_is_left_out(simulator):
+def test_the_newest_messages_come_first_and_inbound_ones_are_left_out(simulator):
     provider = account(simulator)
     for number in (A, B):
         submitted(provider, [number])
