@@ -1,4 +1,4 @@
-"""Deciding about one request in doubt: what a look at the list proves, then the campaign's rule."""
+"""Settling one request in doubt: by what the list proves, then by the campaign's `--on-doubt`."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -29,13 +29,13 @@ from workers.batch.poll_schedule import make_poll_plan
 from workers.services import Services
 
 _ACTOR = "dispatcher"
-#: Until a batch that is at the provider just now is looked at again.
+#: Seconds until the next try, while a worker holds the batch.
 _BUSY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What is done about the recipients of one request; `doubtful` are all who stay in doubt."""
+    """What becomes of the recipients of one request; those in `doubtful` stay in doubt."""
 
     found: list[ListedMatch] = field(default_factory=list)
     absent: list[AnnotatedMessage] = field(default_factory=list)
@@ -47,15 +47,15 @@ def settle_doubt(
     conn: Connection,
     provider: Provider,
     doubtful: DoubtfulRequest,
-    look: ListScan,
+    scan: ListScan,
 ) -> str:
-    """Decide about one request's recipients and store it; a sentence for the log."""
+    """Decide about the recipients of one request, and store it. Returns a sentence for the log."""
     case = decisions.lock_attempt(conn, doubtful.id)
     now = store_now(conn)
     fresh = doubts.load_doubtful(conn, doubtful.id)
-    outcome = _decide_outcome(conn, fresh, look, provider.capabilities)
+    outcome = _decide_outcome(conn, fresh, scan, provider.capabilities)
     if outcome.absent and case.is_at_provider:
-        # Proved, but a worker has their batch: the next look gives it back to them.
+        # Proved, but a worker holds their batch: the next scan makes them pending again.
         outcome.doubtful.extend(
             AnnotatedMessage(one.seq, one.note & ~DoubtNote.ABSENT | DoubtNote.MISSED)
             for one in outcome.absent
@@ -69,13 +69,13 @@ def settle_doubt(
         state = decisions.return_to_pending(conn, case, outcome.absent, failed_after=limit, now=now)
         done[f"absent, {state.label}"] = len(outcome.absent)
     decisions.annotate_messages(conn, case, outcome.doubtful)
-    looks = fresh.looks + 1
+    scans = fresh.looks + 1
     next_at: datetime | None = now + timedelta(
         seconds=_BUSY_S
         if case.is_at_provider
-        else next_scan_delay_s(looks, services.settings.worker.reconcile_after_s)
+        else next_scan_delay_s(scans, services.settings.worker.reconcile_after_s)
     )
-    if outcome.doubtful and _is_looking_useless(provider.capabilities, looks, outcome.doubtful):
+    if outcome.doubtful and _is_scanning_useless(provider.capabilities, scans, outcome.doubtful):
         done += _follow_rule(conn, case, fresh, outcome.doubtful, now)
         next_at = next_at if case.is_at_provider else None
     for action, count in done.items():
@@ -87,7 +87,7 @@ def settle_doubt(
 
 
 def _decide_outcome(
-    conn: Connection, doubtful: DoubtfulRequest, look: ListScan, capabilities: Capabilities
+    conn: Connection, doubtful: DoubtfulRequest, scan: ListScan, capabilities: Capabilities
 ) -> _Outcome:
     notes = {row.seq: DoubtNote(row.note or 0) for row in doubtful.recipients}
     campaign = doubtful.campaign
@@ -95,9 +95,9 @@ def _decide_outcome(
     listed = {
         entry.provider_message_id
         for recipient in recipients
-        for entry in look.entries_since(recipient.msisdn, doubtful.begun_at)
+        for entry in scan.entries_since(recipient.msisdn, doubtful.begun_at)
     }
-    said = decide_doubts(
+    decided = decide_doubts(
         [
             Doubt(
                 seq=r.seq, msisdn=r.msisdn, text=r.text, was_missed=DoubtNote.MISSED in notes[r.seq]
@@ -106,14 +106,14 @@ def _decide_outcome(
         ],
         begun_at=doubtful.begun_at,
         sender=route_at(campaign, doubtful.account).sender,
-        scan=look,
+        scan=scan,
         others=listed_messages.load_known_ids(conn, doubtful, listed) if recipients else {},
         absence_provable=capabilities.absence_provable and campaign.schedule_at is None,
     )
     rows = {row.seq: row for row in doubtful.recipients}
     outcome = _Outcome()
-    for one in said:
-        # Whether it was submitted again once stays known, whatever looks say later.
+    for one in decided:
+        # RESENT is kept: each recipient is sent to again only once.
         note = notes[one.seq] & DoubtNote.RESENT
         match one.finding:
             case ListFinding.FOUND:
@@ -138,17 +138,17 @@ def _decide_outcome(
     return outcome
 
 
-def _is_looking_useless(
-    capabilities: Capabilities, looks: int, left: Iterable[AnnotatedMessage]
+def _is_scanning_useless(
+    capabilities: Capabilities, scans: int, left: Iterable[AnnotatedMessage]
 ) -> bool:
-    """Whether looking again is no use: there is no list, or it has been looked at often enough.
+    """Whether another scan is of no use: there is no list, or it was scanned often enough.
 
-    A list that cannot prove absence has said all it can when two looks in a row missed everybody.
+    A list that cannot prove absence is of no use once two scans in a row showed no recipient.
     """
-    if not capabilities.lists_accepted or looks >= MAX_SCANS:
+    if not capabilities.lists_accepted or scans >= MAX_SCANS:
         return True
     missed = all(DoubtNote.MISSED in DoubtNote(one.note) for one in left)
-    return not capabilities.absence_provable and looks > 1 and missed
+    return not capabilities.absence_provable and scans > 1 and missed
 
 
 def _follow_rule(
@@ -158,14 +158,14 @@ def _follow_rule(
     left: Sequence[AnnotatedMessage],
     now: datetime,
 ) -> Counter[str]:
-    """What `--on-doubt` says of those whom no list can settle.
+    """Do what `--on-doubt` says about recipients that no list can settle. Returns counts.
 
-    An entry that may be somebody's own is evidence: those wait for a person, as do those who were
-    submitted again once.
+    Two kinds wait for a person: a recipient with an entry in the list that may be its own, and one
+    that was sent to again before.
     """
     rule = doubtful.campaign.on_doubt
     if rule == "resend" and doubtful.campaign.schedule_at is not None:
-        rule = "hold"  # what the provider was told to send later may leave at any time
+        rule = "hold"  # the provider may still send it at the scheduled time
     open_ = [one for one in left if DoubtNote.UNEXPLAINED not in DoubtNote(one.note)]
     if rule == "resend":
         open_ = [one for one in open_ if DoubtNote.RESENT not in DoubtNote(one.note)]

@@ -1,4 +1,4 @@
-"""The poll task: ask what became of an accepted request, and store the receipts."""
+"""The poll task: asks what became of an accepted request, and stores the receipts."""
 
 import logging
 from collections.abc import Sequence
@@ -17,39 +17,60 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import POLL, app, publish_polls
-from workers.lists.status_lookup import acquire_read_slot, has_message_list, read_list
+from workers.lists.pages import acquire_read_slot
+from workers.lists.status_lookup import has_message_list, scan_statuses
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
-#: Requests that join one look at an account's list at a time, while it is for fewer messages.
+#: Due requests that join one scan of an account's list at a time, up to so many messages in all.
 _JOINED_REQUESTS = 500
 _JOINED_MESSAGES = 5000
-#: Requests whose receipts are stored in one transaction: it must not keep submissions waiting.
+#: Requests whose receipts are stored in one transaction, so that submissions need not wait long.
 _SETTLED_TOGETHER = 10
-#: For so long after the validity period a last look that failed is made again.
+#: How long after the validity period a last poll that failed is tried again.
 _LATE_POLLS = timedelta(days=1)
+
+
+class _StoreClock:
+    """The store's clock: read once in a transaction, then advanced by this process's clock."""
+
+    def __init__(self, now: datetime) -> None:
+        self._read, self._read_at = now, monotonic()
+
+    def now(self) -> datetime:
+        return self._read + timedelta(seconds=monotonic() - self._read_at)
+
+
+class _PollResult(NamedTuple):
+    """What was learned about a request. `is_impossible`: its server has no status to give."""
+
+    polled: PolledRequest
+    reports: list[DeliveryReport]
+    failed: bool
+    is_impossible: bool = False
 
 
 @app.task(name=POLL)
 def poll_task(attempt_id: int, number: int) -> None:
-    """Ask about one accepted request; an old message is a no-op."""
+    """Poll one accepted request. Nothing happens if the ticket is old."""
     services, what = get_services(), f"request {attempt_id} could not be polled"
-    # What fails here is asked again when the lease of this poll has run out.
+    # After an error here the next poll comes once the lease of this one has run out.
     with log_expected_errors(log, what):
         with services.store.read() as conn:
             polled = polls.load_poll(conn, attempt_id, number)
+            clock = _StoreClock(store_now(conn))
         if polled is None:
             return
         with log_expected_errors(log, what):
-            _poll_request(services, polled)
+            _poll_request(services, polled, clock)
         if not services.stopping.is_set():
             release_polls(services)
 
 
 def release_polls(services: Services) -> None:
-    """Hand out due polls, at most `max_polls` at a time."""
+    """Publish due polls, so that at most `max_polls` are under way."""
     worker = services.settings.worker
     with services.store.write() as conn:
         now = store_now(conn)
@@ -67,41 +88,32 @@ def release_polls(services: Services) -> None:
     publish_polls(tickets)
 
 
-def _poll_request(services: Services, polled: PolledRequest) -> None:
+def _poll_request(services: Services, polled: PolledRequest, clock: _StoreClock) -> None:
     provider = services.provider_of(polled.account)
     if not polled.open or not has_message_list(provider):
         reports, failed = _ask_provider(services, provider, polled) if polled.open else ([], False)
-        _settle_polls(services, provider, [_PollResult(polled, reports, failed=failed)])
+        _settle_polls(services, provider, [_PollResult(polled, reports, failed)], clock)
         return
     group = [polled, *_join_due_requests(services, polled)]
-    held = _PollLeases(services, group)
-    look = read_list(services, provider, group, held.renew_if_due)
-    asks, failed = look.is_over, look.failed
-    answered = []
-    # In one order, as whoever else settles requests of these batches locks them.
+    leases = _PollLeases(services, group)
+    scan = scan_statuses(services, provider, group, leases.renew_if_due)
+    asks, failed = scan.needs_single_lookups, scan.failed
+    results = []
+    # Batches are locked in this order everywhere.
     for each in sorted(group, key=attrgetter("batch_id", "id")):
-        reports, unseen = look.reports_of(each), look.only_unseen(each)
+        reports, unseen = scan.reports_of(each), scan.only_unseen(each)
         if asks and unseen.open:
             asked, failed = _ask_provider(services, provider, unseen)
             reports += asked
-            # What stopped one stops the others.
+            # After one failure the others would fail too.
             asks = not failed
-            held.renew_if_due()
-        answered.append(_PollResult(each, reports, failed=failed, over=look.is_impossible))
-    _settle_polls(services, provider, answered)
-
-
-class _PollResult(NamedTuple):
-    """What was learned of a request; `over` where there is nothing to ask."""
-
-    polled: PolledRequest
-    reports: list[DeliveryReport]
-    failed: bool
-    over: bool = False
+            leases.renew_if_due()
+        results.append(_PollResult(each, reports, failed, scan.is_impossible))
+    _settle_polls(services, provider, results, clock)
 
 
 class _PollLeases:
-    """The polls that one look answers, held until it is done."""
+    """The leases of the polls that one scan answers."""
 
     def __init__(self, services: Services, group: Sequence[PolledRequest]) -> None:
         self._services = services
@@ -110,7 +122,7 @@ class _PollLeases:
         self._since = monotonic()
 
     def renew_if_due(self) -> None:
-        """Move the end of their lease, where half of it has passed."""
+        """Renew them, if half of a lease has passed since the last time."""
         if monotonic() - self._since < self._half_s:
             return
         self._since = monotonic()
@@ -120,48 +132,47 @@ class _PollLeases:
             )
 
 
-def _settle_polls(services: Services, provider: Provider, answered: Sequence[_PollResult]) -> None:
-    """Store the receipts, some at a time; most looks in vain cost one statement for all.
+def _settle_polls(
+    services: Services, provider: Provider, results: Sequence[_PollResult], clock: _StoreClock
+) -> None:
+    """Store the receipts in small transactions. All polls without news take one statement.
 
-    A look that failed is not the last one, for some time.
+    A failed poll is not the last one, until a day after the validity period.
     """
     later: list[tuple[PollTicket, datetime]] = []
-    for at in range(0, len(answered), _SETTLED_TOGETHER):
-        some = answered[at : at + _SETTLED_TOGETHER]
-        with services.store.read() as conn:
-            now = store_now(conn)
-        told = []
-        for polled, reports, failed, over in some:
-            ends = polled.poll_until + (_LATE_POLLS if failed else timedelta())
-            is_last = over or now >= ends
-            receipts = _make_receipts(polled, reports, over=is_last)
-            next_at = None if is_last else _next_poll_at(provider, polled, now)
-            if next_at is None or receipts or not polled.open:
-                told.append((polled, receipts, next_at))
-            else:
-                later.append((PollTicket(polled.id, polled.polls), next_at))
-        if told:
-            _store_receipts(services, told)
+    news: list[tuple[PolledRequest, list[Receipt], datetime | None]] = []
+    for polled, reports, failed, is_impossible in results:
+        now = clock.now()
+        ends = polled.poll_until + (_LATE_POLLS if failed else timedelta())
+        is_last = is_impossible or now >= ends
+        receipts = _make_receipts(polled, reports, is_last=is_last)
+        next_at = None if is_last else _next_poll_at(provider, polled, now)
+        if next_at is None or receipts or not polled.open:
+            news.append((polled, receipts, next_at))
+        else:
+            later.append((PollTicket(polled.id, polled.polls), next_at))
+    for at in range(0, len(news), _SETTLED_TOGETHER):
+        _store_receipts(services, news[at : at + _SETTLED_TOGETHER])
     if later:
         with services.store.write() as conn:
             polls.postpone_polls(conn, later)
 
 
 def _store_receipts(
-    services: Services, told: Sequence[tuple[PolledRequest, list[Receipt], datetime | None]]
+    services: Services, news: Sequence[tuple[PolledRequest, list[Receipt], datetime | None]]
 ) -> None:
     with services.store.write() as conn:
         now = store_now(conn)
         new = [
             polls.store_receipts(conn, polled, receipts, next_at=next_at, now=now)
-            for polled, receipts, next_at in told
+            for polled, receipts, next_at in news
         ]
-    for count, (polled, _receipts, _next_at) in zip(new, told, strict=True):
+    for count, (polled, _receipts, _next_at) in zip(new, news, strict=True):
         log.info("request %d: %d of %d messages have a receipt", polled.id, count, len(polled.open))
 
 
 def _join_due_requests(services: Services, polled: PolledRequest) -> list[PolledRequest]:
-    """The account's other due requests: one look at its list answers them all."""
+    """Lease the account's other due requests: one scan of its list answers them all."""
     found: list[PolledRequest] = []
     messages = len(polled.open)
     while messages < _JOINED_MESSAGES:
@@ -183,7 +194,7 @@ def _join_due_requests(services: Services, polled: PolledRequest) -> list[Polled
 def _ask_provider(
     services: Services, provider: Provider, polled: PolledRequest
 ) -> tuple[list[DeliveryReport], bool]:
-    """The reports on a request's messages, and whether asking failed or was cut short."""
+    """Ask about a request's messages. Returns the reports, and whether asking failed."""
     targets = tuple(PollTarget(msisdn=m.msisdn, provider_message_id=m.provider_message_id)
                     for m in polled.open)  # fmt: skip
     limits = provider.settings
@@ -201,9 +212,9 @@ def _ask_provider(
 
 
 def _make_receipts(
-    polled: PolledRequest, reports: list[DeliveryReport], *, over: bool
+    polled: PolledRequest, reports: list[DeliveryReport], *, is_last: bool
 ) -> list[Receipt]:
-    """Final states by message. A provisional one counts only when the validity period is over."""
+    """The final states. A provisional one counts only in the last poll."""
     seq_of = {message.msisdn: message.seq for message in polled.open}
     return [
         Receipt(
@@ -216,7 +227,7 @@ def _make_receipts(
         for report in reports
         if report.msisdn in seq_of
         and report.state is not MessageState.SUBMITTED
-        and (over or not report.provisional)
+        and (is_last or not report.provisional)
     ]
 
 

@@ -1,6 +1,6 @@
-"""The check task: a look at a provider that sends nothing, while its account waits.
+"""The probe task: calls that send nothing, to a provider whose account waits to be used again.
 
-An open breaker waits for any answer, an account without credit for a balance.
+An open breaker waits for any answer, an account without credit for its balance.
 """
 
 import logging
@@ -19,7 +19,7 @@ from dispatcher.store.health import ProbeTicket
 from dispatcher.store.rows import AccountRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import PROBE, app, publish_probes
-from workers.lists.status_lookup import acquire_read_slot
+from workers.lists.pages import acquire_read_slot
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 
 @app.task(name=PROBE)
 def probe_task(account: str, number: int) -> None:
-    """Look at one account; an old message is a no-op."""
+    """Probe the provider of one account. Nothing happens if the ticket is old."""
     services, ticket = get_services(), ProbeTicket(account, number)
-    # What fails here is looked at again when the lease of this look has run out.
-    with log_expected_errors(log, f"account {account} could not be looked at"):
+    # After an error here the next probe comes once the lease of this one has run out.
+    with log_expected_errors(log, f"account {account} could not be probed"):
         with services.store.write() as conn:
             row = health.lock_for_probe(conn, ticket)
         if row is None:
@@ -50,7 +50,7 @@ def probe_task(account: str, number: int) -> None:
 
 
 def release_probes(services: Services) -> None:
-    """Hand out the accounts whose look is due, of those whose providers can be asked."""
+    """Publish the accounts that are due for a probe, if their providers can be probed."""
     names = [
         name for name in services.settings.accounts if services.provider_of(name).can_be_probed
     ]
@@ -63,20 +63,22 @@ def release_probes(services: Services) -> None:
 
 
 def _ask_provider(services: Services, provider: Provider) -> list[Balance]:
-    """What is left, or nothing where the provider does not say. Raises ProviderError."""
+    """Call the provider. Returns its balances, if it tells them. Raises ProviderError."""
     able = provider.capabilities
 
-    def answer(request: HttpRequest) -> HttpResponse:
+    def get_answer(request: HttpRequest) -> HttpResponse:
         return services.runtime.send_request(request, timeout_s=provider.settings.timeout_s)
 
     if able.balance:
-        return parse_or_none(answer(provider.balance_request()), provider.parse_balance) or []
+        return parse_or_none(get_answer(provider.balance_request()), provider.parse_balance) or []
     if able.senders:
-        parse_or_none(answer(provider.senders_request()), provider.parse_senders)
+        parse_or_none(get_answer(provider.senders_request()), provider.parse_senders)
     elif able.templates:
-        parse_or_none(answer(provider.templates_request()), provider.parse_templates)
+        parse_or_none(get_answer(provider.templates_request()), provider.parse_templates)
     else:
-        parse_or_none(answer(provider.list_request(0)), lambda found: provider.parse_list(0, found))
+        parse_or_none(
+            get_answer(provider.list_request(0)), lambda found: provider.parse_list(0, found)
+        )
     return []
 
 
@@ -87,9 +89,9 @@ def _apply_result(
     found: list[Balance],
     error: ProviderError | None,
 ) -> None:
-    """What the look means: one recipient may try, the credit is back, or another look later."""
+    """Store the result: the breaker lets one request try, credit is back, or a later probe."""
     now = store_now(conn)
-    # A refusal is an answer too, but for those of which nobody knows whose they are.
+    # A refusal proves that the provider is up; an unreachable or unreadable reply does not.
     is_silent = error is not None and error.kind in {ErrorKind.UNREACHABLE, ErrorKind.DOUBTFUL}
     if error is not None and error.kind is ErrorKind.CREDENTIALS:
         accounts.pause_account(

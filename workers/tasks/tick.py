@@ -1,4 +1,4 @@
-"""The tick: every second what is due is started, swept, released, polled and finished."""
+"""The tick: once a second it starts, sweeps, releases, polls and finishes what is due."""
 
 import logging
 
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 @app.task(name=TICK)
 def tick_task() -> None:
-    """One look at the store; a second one within half a second does nothing."""
+    """Run a tick. A second one within half a second does nothing."""
     with log_expected_errors(log, "tick"):
         run_tick(get_services())
 
 
 def run_tick(services: Services) -> None:
-    """What a tick does, with these services."""
+    """Run a tick with these services."""
     remembered = services.rollback_guard.read_redis_mark()
     with services.store.write() as conn:
         now = store_now(conn)
@@ -62,18 +62,18 @@ def run_tick(services: Services) -> None:
 
 
 def _move_to_fallbacks(services: Services) -> list[str]:
-    """Let campaigns leave by a healthy account; the accounts that may have got work by that."""
+    """Move campaigns to healthy accounts. Returns the accounts that may have new work."""
     configured = services.settings.accounts
     with services.store.read() as conn:
-        needy = fallback.find_campaigns_to_move(conn, configured, store_now(conn))
+        found = fallback.find_campaigns_to_move(conn, configured, store_now(conn))
     moved = []
-    for campaign_id in needy:
+    for campaign_id in found:
         with services.store.write() as conn:
             now = store_now(conn)
-            said = fallback.move_campaign(conn, campaign_id, configured, services.provider_of, now)
-        if said is not None:
-            log.warning(said.words)
-            moved.append(said.account)
+            done = fallback.move_campaign(conn, campaign_id, configured, services.provider_of, now)
+        if done is not None:
+            log.warning(done.words)
+            moved.append(done.account)
     return moved
 
 

@@ -1,4 +1,4 @@
-"""What a look at a provider's list finds of open messages, and when it need not go on."""
+"""What a scan of a provider's list finds of open messages, and when it may stop."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from dispatcher.providers.base import StatusLookup
 from dispatcher.status import MessageState
 from dispatcher.store.polls import PolledRequest
 from dispatcher.types import ListedMessage, ListPage
-from workers.lists.status_lookup import StatusScan, read_list
+from workers.lists.status_lookup import StatusScan, scan_statuses
 
 BEGUN = datetime(2026, 3, 1, 12, 0, 5, 700_000, tzinfo=UTC)
 
@@ -37,35 +37,35 @@ def entry(msisdn, message_id, at):
 
 
 def test_a_page_of_the_same_second_is_not_older_though_its_dates_are_whole_seconds():
-    look = StatusScan([polled(Open(0, 919810000001, "m1"))])
+    scan = StatusScan([polled(Open(0, 919810000001, "m1"))])
     same_second = BEGUN.replace(microsecond=0)
 
-    assert not look.is_enough([entry(919810000009, "m9", same_second)])
+    assert not scan.is_enough([entry(919810000009, "m9", same_second)])
 
 
 def test_a_page_is_older_only_beyond_what_clocks_may_differ():
-    look = StatusScan([polled(Open(0, 919810000001, "m1"))])
+    scan = StatusScan([polled(Open(0, 919810000001, "m1"))])
 
-    assert not look.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=9))])
-    assert look.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=11))])
+    assert not scan.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=9))])
+    assert scan.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=11))])
 
 
 def test_a_message_without_an_id_is_found_by_its_number_from_its_second_on():
     request = polled(Open(0, 919810000001, None))
-    earlier, look = StatusScan([request]), StatusScan([request])
+    earlier, later = StatusScan([request]), StatusScan([request])
     earlier.add_entries([entry(919810000001, "old", BEGUN - timedelta(seconds=2))])
-    look.add_entries([entry(919810000001, "new", BEGUN.replace(microsecond=0))])
+    later.add_entries([entry(919810000001, "new", BEGUN.replace(microsecond=0))])
 
     assert earlier.reports_of(request) == []
-    assert [report.provider_message_id for report in look.reports_of(request)] == ["new"]
+    assert [report.provider_message_id for report in later.reports_of(request)] == ["new"]
 
 
 def test_what_no_page_has_shown_is_left_to_be_asked_about():
     request = polled(Open(0, 919810000001, "m1"), Open(1, 919810000002, "m2"))
-    look = StatusScan([request])
-    look.add_entries([entry(919810000002, "m2", BEGUN)])
+    scan = StatusScan([request])
+    scan.add_entries([entry(919810000002, "m2", BEGUN)])
 
-    assert [message.seq for message in look.only_unseen(request).open] == [0]
+    assert [message.seq for message in scan.only_unseen(request).open] == [0]
 
 
 # --- Reading pages ----------------------------------------------------------------------------
@@ -92,13 +92,13 @@ class Listed:
         return ListPage(entries=tuple(found), next_page=None if last else page + 1)
 
 
-def look_at(provider, *open_):
+def scan_list(provider, *open_):
     account = SimpleNamespace(requests_per_second=None)
     services = SimpleNamespace(
         settings=SimpleNamespace(account=lambda _name: account),
         runtime=SimpleNamespace(send_request=lambda request, **_: request),
     )
-    return read_list(services, provider, [polled(*open_)], lambda: None)
+    return scan_statuses(services, provider, [polled(*open_)], lambda: None)
 
 
 def many(count, *, ids=True):
@@ -117,14 +117,14 @@ def other(number):
 def test_a_few_messages_are_asked_about_without_a_page():
     provider = Listed(page_of(0, 1, 2))
 
-    assert look_at(provider, *many(3)).is_over
+    assert scan_list(provider, *many(3)).needs_single_lookups
     assert provider.asked == 0
 
 
-def test_a_few_that_only_their_number_tells_are_looked_for_on_the_list():
+def test_a_few_without_an_id_are_looked_for_on_the_list():
     provider = Listed(page_of(0))
 
-    look_at(provider, *many(1, ids=False))
+    scan_list(provider, *many(1, ids=False))
 
     assert provider.asked == 1
 
@@ -132,20 +132,20 @@ def test_a_few_that_only_their_number_tells_are_looked_for_on_the_list():
 def test_pages_are_read_until_every_open_message_was_shown():
     provider = Listed(page_of(9), page_of(*range(4)), page_of(*range(4, 8)), page_of(8))
 
-    assert look_at(provider, *many(8)).missing_count == 0
+    assert scan_list(provider, *many(8)).missing_count == 0
     assert provider.asked == 3
 
 
-def test_after_as_many_pages_in_vain_as_messages_are_missing_these_are_asked_about():
+def test_after_as_many_pages_without_a_match_as_messages_are_missing_these_are_asked_about():
     provider = Listed(page_of(0, 1, at=None), *(other(n) for n in range(50)))
 
-    look = look_at(provider, *many(9))
+    scan = scan_list(provider, *many(9))
 
-    assert (look.missing_count, look.is_over, provider.asked) == (7, True, 1 + 7)
+    assert (scan.missing_count, scan.needs_single_lookups, provider.asked) == (7, True, 1 + 7)
 
 
 def test_what_the_whole_list_does_not_show_is_asked_about():
-    assert look_at(Listed(page_of(0, 1)), *many(5)).is_over
+    assert scan_list(Listed(page_of(0, 1)), *many(5)).needs_single_lookups
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,9 @@ def test_what_the_whole_list_does_not_show_is_asked_about():
     ],
 )
 def test_where_the_list_cannot_be_read_messages_may_still_be_asked_about(kind, asks):
-    look = look_at(Listed(ProviderError(kind, "no")), *many(5))
+    scan = scan_list(Listed(ProviderError(kind, "no")), *many(5))
 
-    assert (look.failed, look.is_over, look.is_impossible) == (True, asks, False)
+    assert (scan.failed, scan.needs_single_lookups, scan.is_impossible) == (True, asks, False)
 
 
 def test_a_list_that_is_the_only_way_is_read_to_its_end_and_may_not_exist():
@@ -169,14 +169,14 @@ def test_a_list_that_is_the_only_way_is_read_to_its_end_and_may_not_exist():
     whole = Listed(*pages, lookup=StatusLookup.BY_LIST)
     none = Listed(ProviderError(ErrorKind.CONFIGURATION, "404"), lookup=StatusLookup.BY_LIST)
 
-    assert not look_at(whole, *many(2)).is_over
+    assert not scan_list(whole, *many(2)).needs_single_lookups
     assert whole.asked == 9
-    assert look_at(none, *many(2)).is_impossible
+    assert scan_list(none, *many(2)).is_impossible
 
 
 def test_a_server_that_always_gives_the_same_page_is_left_alone():
     provider = Listed(*[other(0)] * 1000, lookup=StatusLookup.BY_LIST)
 
-    look_at(provider, *many(2))
+    scan_list(provider, *many(2))
 
     assert provider.asked == 4

@@ -1,0 +1,95 @@
+"""The pages of a provider's list of messages, read within the account's rate."""
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+from dispatcher.outbound.ratelimit import Bucket
+from dispatcher.policy.fair_queue import SHORT_WAIT_S
+from dispatcher.providers.base import Provider
+from dispatcher.store import accounts
+from dispatcher.store.engine import store_now
+from dispatcher.types import ListPage
+from workers.services import Services
+
+log = logging.getLogger(__name__)
+
+#: No list is longer than this: its pages must go round.
+_MAX_PAGES: Final = 20_000
+#: Pages in a row without a new entry, before the server counts as repeating itself.
+_MAX_REPEATS: Final = 3
+#: How often a reader that is patient asks for its turn.
+_PATIENCE_S: Final = 1.0
+
+
+class ReadingStopped(Exception):
+    """No further page may be read: the rate is used up, or this process is to end."""
+
+
+def read_pages(
+    services: Services, provider: Provider, account: str, *, is_patient: bool
+) -> Iterator[ListPage]:
+    """Yield the pages of the account's list, newest first.
+
+    Ends after the last page, and after a server that gives the same page again and again. Each page
+    counts as a request of the account's rate. If that is used up, a patient reader waits.
+
+    Raises ProviderError if a page cannot be read, and ReadingStopped.
+    """
+    is_repeated = RepeatedPageDetector()
+    number: int | None = 0
+    for _ in range(_MAX_PAGES):
+        if number is None:
+            return
+        while not acquire_read_slot(services, account):
+            if not is_patient or services.stopping.wait(_PATIENCE_S):
+                raise ReadingStopped
+        response = services.runtime.send_request(
+            provider.list_request(number), timeout_s=provider.settings.timeout_s
+        )
+        page = provider.parse_list(number, response)
+        if is_repeated(page):
+            return
+        yield page
+        number = page.next_page
+    log.warning("account %s: its list has no end", account)
+
+
+class RepeatedPageDetector:
+    """Detects a server that gives the same page whatever page is asked for."""
+
+    def __init__(self) -> None:
+        self._last: frozenset[str] = frozenset()
+        self._times = 0
+
+    def __call__(self, page: ListPage) -> bool:
+        """Whether this page, and those before it, had no entry that the page before had not.
+
+        A single such page proves nothing: new messages at the top shift the others.
+        """
+        ids = frozenset(entry.provider_message_id for entry in page.entries)
+        self._times = self._times + 1 if ids and ids <= self._last else 0
+        self._last = ids
+        return self._times >= _MAX_REPEATS
+
+
+def acquire_read_slot(services: Services, account: str) -> bool:
+    """Wait until the account's rate allows one request that only reads.
+
+    Returns False if the wait would be too long, or if this process is to end.
+    """
+    per_second = services.settings.account(account).requests_per_second
+    if per_second is None:
+        return True
+    with services.store.read() as conn:
+        row = accounts.find_account(conn, account)
+        now = store_now(conn)
+    paid_until = row.requests_paid_until if row is not None else None
+    bucket = Bucket(
+        key=f"{account}:requests",
+        cost=1.0,
+        per_second=per_second,
+        floor_s=0.0 if paid_until is None else (paid_until - now).total_seconds(),
+    )
+    reservation = services.limiter.reserve_start([bucket], max_wait_s=SHORT_WAIT_S)
+    return reservation.granted and not services.stopping.wait(reservation.wait_s)
