@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, Update, bindparam, literal, or_, select, update
 
 from dispatcher.policy.fair_queue import Unit
+from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import UtcTime
 from dispatcher.store.rows import AccountRow, columns_of, fetch_all, fetch_optional
 from dispatcher.store.table_values import insert_or_ignore, later_of
-from dispatcher.store.tables import ACCOUNT, AUDIT
+from dispatcher.store.tables import ACCOUNT
 
 # Made once: every batch runs them several times while it holds the writer lock.
 _ROWS = select(*columns_of(ACCOUNT, AccountRow))
@@ -58,7 +59,7 @@ def pause_account(
         .values(paused_by=by, pause_reason=reason, paused_kind=kind, changed_at=now, check_at=None)
     ).rowcount
     if done:
-        _audit_account(conn, name, "pause", actor=by, detail=reason, now=now)
+        add_audit_row(conn, "account pause", now=now, actor=by, account=name, detail=reason)
     return bool(done)
 
 
@@ -78,7 +79,7 @@ def resume_account(conn: Connection, name: str, *, actor: str, now: datetime) ->
         )
     ).rowcount  # fmt: skip
     if done:
-        _audit_account(conn, name, "resume", actor=actor, detail=None, now=now)
+        add_audit_row(conn, "account resume", now=now, actor=actor, account=name)
     return bool(done)
 
 
@@ -155,13 +156,3 @@ def uncount_today(conn: Connection, account: AccountRow, messages: int, begun_at
             .where(ACCOUNT.c.name == account.name)
             .values(day_count=ACCOUNT.c.day_count - messages)
         )
-
-
-def _audit_account(
-    conn: Connection, name: str, action: str, *, actor: str, detail: str | None, now: datetime
-) -> None:
-    conn.execute(
-        AUDIT.insert().values(
-            at=now, actor=actor, action=f"account {action}", account=name, detail=detail
-        )
-    )

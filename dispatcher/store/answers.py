@@ -17,7 +17,6 @@ from sqlalchemy import (
     Text,
     Update,
     bindparam,
-    insert,
     select,
     update,
 )
@@ -25,12 +24,14 @@ from sqlalchemy import (
 from dispatcher.policy.verdict import Verdict
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import costs, late_answers
+from dispatcher.store.audit import add_audit_row
 from dispatcher.store.batch_endings import count_moved, lock_if_owned
-from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim
+from dispatcher.store.batches import Claim
 from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import doubt_columns
+from dispatcher.store.ranges import MESSAGES_OF_BATCH, messages_of, range_parameters
 from dispatcher.store.table_values import TableParameter, single_or_many
-from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, MESSAGE
+from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
 # Made once: to build a statement takes time, during which every other writer waits.
@@ -124,7 +125,7 @@ def settle_in_time(
         given = {"batch": held.id, "moved": sum(moved.values()), "unasked": unasked}
         conn.execute(_COUNT, given | moved)
     if any(entry.cost is not None for one in answers for entry in one.verdict.accepted):
-        costs.update_batch_cost(conn, held.id, held.messages)
+        costs.update_batch_cost(conn, held.id, messages_of(held))
     _close_attempts(conn, answers, accepted, now)
     in_doubt = sorted({attempt_id for *_, attempt_id in missed})
     if in_doubt:
@@ -151,7 +152,7 @@ def _settle_late(conn: Connection, held: Claim, answered: JudgedAnswer, now: dat
     if not accepted:
         return 0
     if any(one.cost is not None for one in verdict.accepted):
-        costs.update_batch_cost(conn, held.id, held.messages)
+        costs.update_batch_cost(conn, held.id, messages_of(held))
     _close_attempts(conn, [answered], accepted, now)
     if answered.poll is None:
         conn.execute(
@@ -170,7 +171,7 @@ def _accept_messages(
     if not entries:
         return Counter()
     statement, given = _accept_stmt(conn.dialect.name, old, is_one=len(answers) == 1)
-    done = conn.execute(statement, held.bound | given.to_parameters(entries))
+    done = conn.execute(statement, range_parameters(held) | given.to_parameters(entries))
     if len(answers) == 1:
         return Counter({answers[0].attempt_id: done.rowcount})
     return Counter(done.scalars())
@@ -193,7 +194,7 @@ def _accept_stmt(dialect: str, old: MessageState, *, is_one: bool) -> tuple[Any,
     statement = (
         update(MESSAGE)
         .where(
-            MESSAGES_OF_CLAIM,
+            MESSAGES_OF_BATCH,
             MESSAGE.c.seq == new.seq,
             MESSAGE.c.attempt_id == new.attempt,
             may_become(MessageState.SUBMITTED, only_from={old}),
@@ -220,7 +221,7 @@ def _mark_messages(
     if not entries:
         return 0
     statement, given = _mark_stmt(conn.dialect.name, state)
-    parameters = held.bound | given.to_parameters(entries) | {"final": final_at}
+    parameters = range_parameters(held) | given.to_parameters(entries) | {"final": final_at}
     return conn.execute(statement, parameters).rowcount
 
 
@@ -234,7 +235,7 @@ def _mark_stmt(dialect: str, state: MessageState) -> tuple[Update, TableParamete
     statement = (
         update(MESSAGE)
         .where(
-            MESSAGES_OF_CLAIM,
+            MESSAGES_OF_BATCH,
             MESSAGE.c.seq == new.seq,
             MESSAGE.c.attempt_id == new.attempt,
             may_become(state, only_from={MessageState.PENDING}),
@@ -286,27 +287,23 @@ def _close_stmt(outcome: AttemptOutcome) -> Update:
 
 def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:
     detail = f"request {attempt_id}: {missed} messages were accepted late, after they had moved on"
-    conn.execute(
-        insert(AUDIT).values(
-            at=now,
-            actor="dispatcher",
-            action="late acceptance",
-            account=held.account,
-            campaign_id=held.campaign_id,
-            detail=detail,
-        )
+    add_audit_row(
+        conn,
+        "late acceptance",
+        now=now,
+        account=held.account,
+        campaign_id=held.campaign_id,
+        detail=detail,
     )
 
 
 def audit_repeated_answer(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
     """Add an audit row: an answer came a second time, from a spill file, and changed nothing."""
-    conn.execute(
-        insert(AUDIT).values(
-            at=now,
-            actor="dispatcher",
-            action="answer again",
-            account=held.account,
-            campaign_id=held.campaign_id,
-            detail=f"request {attempt_id} was settled before its spilled answer was read",
-        )
+    add_audit_row(
+        conn,
+        "answer again",
+        now=now,
+        account=held.account,
+        campaign_id=held.campaign_id,
+        detail=f"request {attempt_id} was settled before its spilled answer was read",
     )

@@ -24,7 +24,8 @@ from dispatcher.policy.fair_queue import SendPermission, Unit
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batch_endings import cancel_held_batch
-from dispatcher.store.batches import MESSAGES_OF_CLAIM, Claim, hand_back
+from dispatcher.store.batches import Claim, hand_back
+from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
 from dispatcher.store.rows import AccountRow, AttemptRow, CampaignRow, columns_of, fetch_all
 from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
@@ -41,7 +42,7 @@ _SUBMITTING = (
     .values(state=BatchState.SUBMITTING)
 )
 _OPEN = insert(ATTEMPT).returning(ATTEMPT.c.id, sort_by_parameter_order=True)
-_PENDING = MESSAGES_OF_CLAIM & has_state(MessageState.PENDING)
+_PENDING = MESSAGES_OF_BATCH & has_state(MessageState.PENDING)
 _CARRY_ALL = (
     update(MESSAGE)
     .where(_PENDING)
@@ -161,7 +162,9 @@ def _insert_attempts(
     ids: list[int] = list(conn.execute(_OPEN, single_or_many(rows)).scalars())
     messages = sum(map(len, requests))
     if len(requests) == 1 and messages == held.size:
-        carried = conn.execute(_CARRY_ALL, {**held.bound, "carried_by": ids[0]}).rowcount
+        carried = conn.execute(
+            _CARRY_ALL, {**range_parameters(held), "carried_by": ids[0]}
+        ).rowcount
     else:
         carry, given = _carry_stmt(conn.dialect.name)
         pairs = [
@@ -169,7 +172,7 @@ def _insert_attempts(
             for attempt_id, seqs in zip(ids, requests, strict=True)
             for seq in seqs
         ]
-        carried = conn.execute(carry, held.bound | given.to_parameters(pairs)).rowcount
+        carried = conn.execute(carry, range_parameters(held) | given.to_parameters(pairs)).rowcount
     if carried != messages:
         raise StoreError(f"batch {held.id} changed while its requests were made; nothing is sent")
     return ids

@@ -8,6 +8,7 @@ from sqlalchemy import Column, Connection, bindparam, select, update
 from dispatcher.status import HELD, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batches import Claim, hand_back
+from dispatcher.store.ranges import messages_of
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
@@ -73,7 +74,7 @@ def close_batch(
         return _end_batch(
             conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=tries
         )
-    left = held.messages & may_become(MessageState.FAILED, only_from={MessageState.PENDING})
+    left = messages_of(held) & may_become(MessageState.FAILED, only_from={MessageState.PENDING})
     failed = conn.execute(
         update(MESSAGE).where(left).values(state=MessageState.FAILED, error=error, final_at=now)
     ).rowcount
@@ -112,7 +113,7 @@ def cancel_attempt(conn: Connection, held: Claim, attempt_id: int, now: datetime
         return
     conn.execute(
         update(MESSAGE)
-        .where(held.messages, MESSAGE.c.attempt_id == attempt_id)
+        .where(messages_of(held), MESSAGE.c.attempt_id == attempt_id)
         .values(attempts=MESSAGE.c.attempts - 1)
     )
     if account is not None:
@@ -129,7 +130,7 @@ def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime)
     moved = conn.execute(
         update(MESSAGE)
         .where(
-            held.messages,
+            messages_of(held),
             MESSAGE.c.attempt_id == attempt_id,
             may_become(MessageState.PENDING, only_from={MessageState.IN_DOUBT}),
         )
@@ -189,7 +190,7 @@ def cancel_held_batch(
     ).rowcount
     if not taken:
         return None
-    left = held.messages & may_become(MessageState.CANCELLED, only_from={MessageState.PENDING})
+    left = messages_of(held) & may_become(MessageState.CANCELLED, only_from={MessageState.PENDING})
     cancelled = conn.execute(
         update(MESSAGE).where(left).values(state=MessageState.CANCELLED, final_at=now)
     ).rowcount

@@ -30,6 +30,7 @@ from dispatcher.status import (
     MessageState,
 )
 from dispatcher.store.doubts import doubt_columns
+from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import (
     BatchRow,
     CampaignRow,
@@ -134,27 +135,6 @@ class Claim:
     zone: str | None
     #: Released to probe a provider whose breaker is open: only one recipient is submitted.
     is_probe: bool = False
-
-    @property
-    def messages(self) -> Any:
-        """The condition that selects the batch's messages."""
-        last = self.first_seq + self.size - 1
-        return and_(
-            MESSAGE.c.campaign_id == self.campaign_id, MESSAGE.c.seq.between(self.first_seq, last)
-        )
-
-    @property
-    def bound(self) -> dict[str, int]:
-        """The parameters of `MESSAGES_OF_CLAIM`."""
-        last = self.first_seq + self.size - 1
-        return {"of_campaign": self.campaign_id, "from_seq": self.first_seq, "to_seq": last}
-
-
-#: `Claim.messages` for statements that are made once.
-MESSAGES_OF_CLAIM: Any = and_(
-    MESSAGE.c.campaign_id == bindparam("of_campaign"),
-    MESSAGE.c.seq.between(bindparam("from_seq"), bindparam("to_seq")),
-)
 
 
 def batches_in_flight(conn: Connection, account: str) -> list[InFlightBatch]:
@@ -328,8 +308,7 @@ def _fail_batch(conn: Connection, batch_id: int, now: datetime) -> None:
     failed = conn.execute(
         update(MESSAGE)
         .where(
-            MESSAGE.c.campaign_id == batch.campaign_id,
-            MESSAGE.c.seq.between(batch.first_seq, batch.first_seq + batch.size - 1),
+            messages_of(batch),
             may_become(MessageState.FAILED, only_from={MessageState.PENDING}),
         )
         .values(state=MessageState.FAILED, error=LOST_TOO_OFTEN, final_at=now)
@@ -364,8 +343,7 @@ def _doubt_batch(conn: Connection, batch: LostSubmission, now: datetime) -> None
     doubtful = conn.execute(
         update(MESSAGE)
         .where(
-            MESSAGE.c.campaign_id == batch.campaign_id,
-            MESSAGE.c.seq.between(batch.first_seq, batch.first_seq + batch.size - 1),
+            messages_of(batch),
             may_become(MessageState.IN_DOUBT),
             MESSAGE.c.attempt_id.in_(select(ATTEMPT.c.id).where(is_open)),
         )

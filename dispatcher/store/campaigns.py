@@ -12,7 +12,6 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    insert,
     literal,
     or_,
     select,
@@ -20,7 +19,9 @@ from sqlalchemy import (
 )
 
 from dispatcher.status import UNCLAIMED, AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import UtcTime
+from dispatcher.store.ranges import join_ranges, messages_between
 from dispatcher.store.rows import (
     BatchRow,
     CampaignRow,
@@ -32,7 +33,7 @@ from dispatcher.store.rows import (
     fetch_optional,
 )
 from dispatcher.store.table_values import later_of
-from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
 
 #: The per-state counters of a batch, by the state's public name.
@@ -188,12 +189,9 @@ def change_state(
         .values(state=new, state_reason=reason)
     ).rowcount
     if done:
-        conn.execute(
-            insert(AUDIT).values(
-                at=now, actor=actor, action=f"campaign {new}", campaign_id=campaign_id,
-                detail=reason,
-            )
-        )  # fmt: skip
+        add_audit_row(
+            conn, f"campaign {new}", now=now, actor=actor, campaign_id=campaign_id, detail=reason
+        )
     return bool(done)
 
 
@@ -242,10 +240,8 @@ def change_settings(
             paid_until = max(paid_until, last.deadline - deadline_after + paid_for)
         values = values | {"paid_until": paid_until}
     conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(**values))
-    conn.execute(
-        insert(AUDIT).values(
-            at=now, actor=actor, action="campaign set", campaign_id=campaign_id, detail=detail
-        )
+    add_audit_row(
+        conn, "campaign set", now=now, actor=actor, campaign_id=campaign_id, detail=detail
     )
 
 
@@ -308,12 +304,11 @@ def end_waiting_batches(
         .returning(BATCH.c.first_seq, BATCH.c.size)
     ).all()
     done = 0
-    for first, last in _join_ranges(sorted((r.first_seq, r.size) for r in rows)):
+    for first, last in join_ranges(sorted((int(first), int(size)) for first, size in rows)):
         done += conn.execute(
             update(MESSAGE)
             .where(
-                MESSAGE.c.campaign_id == campaign_id,
-                MESSAGE.c.seq.between(first, last),
+                messages_between(campaign_id, first, last),
                 may_become(state, only_from={MessageState.PENDING}),
             )
             .values(state=state, final_at=now)
@@ -389,14 +384,3 @@ def load_poll_times(conn: Connection, campaign_id: int) -> PollTimes:
         ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.poll_at.is_not(None)
     )
     return fetch_one(conn, PollTimes, query)
-
-
-def _join_ranges(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join adjacent (first, size) ranges to (first, last): one statement serves many batches."""
-    joined: list[tuple[int, int]] = []
-    for first, size in ranges:
-        if joined and joined[-1][1] + 1 == first:
-            joined[-1] = (joined[-1][0], first + size - 1)
-        else:
-            joined.append((first, first + size - 1))
-    return joined

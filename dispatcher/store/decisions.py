@@ -10,17 +10,29 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, SmallInteger, Text, and_, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    SmallInteger,
+    Text,
+    and_,
+    func,
+    select,
+    update,
+)
 
 from dispatcher.errors import StoreError
 from dispatcher.status import HELD, BatchState, CampaignState, MessageState
 from dispatcher.store import alternate_ids, campaigns, costs
 from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.answers import PollPlan
+from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import Money
+from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import AttemptRow, BatchRow, CampaignRow, columns_of, fetch_one
 from dispatcher.store.table_values import ColumnTypes, literal_table
-from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
 
@@ -60,25 +72,16 @@ class LockedAttempt:
         return bool(self.campaign.state == CampaignState.CANCELLED)
 
     @property
-    def messages(self) -> Any:
-        """The condition that selects all messages of its batch."""
-        last = self.batch.first_seq + self.batch.size - 1
-        return and_(
-            MESSAGE.c.campaign_id == self.batch.campaign_id,
-            MESSAGE.c.seq.between(self.batch.first_seq, last),
-        )
-
-    @property
-    def carried(self) -> Any:
+    def carried(self) -> ColumnElement[bool]:
         """The condition that selects the messages whose latest request this is."""
-        return and_(self.messages, MESSAGE.c.attempt_id == self.attempt.id)
+        return and_(messages_of(self.batch), MESSAGE.c.attempt_id == self.attempt.id)
 
     @property
-    def doubtful(self) -> Any:
+    def doubtful(self) -> ColumnElement[bool]:
         """The condition that selects its messages in doubt."""
         return and_(self.carried, has_state(MessageState.IN_DOUBT))
 
-    def leaving_doubt(self, new: MessageState) -> Any:
+    def leaving_doubt(self, new: MessageState) -> ColumnElement[bool]:
         """The condition of an UPDATE that puts its messages in doubt into the state `new`."""
         return and_(self.carried, may_become(new, only_from={MessageState.IN_DOUBT}))
 
@@ -155,7 +158,7 @@ def accept_listed(
     ]
     alternate_ids.insert_matched(conn, ids, now)
     if any(one.cost is not None for one in entries):
-        costs.update_batch_cost(conn, case.batch.id, case.messages)
+        costs.update_batch_cost(conn, case.batch.id, messages_of(case.batch))
     _count_move(conn, case, MessageState.SUBMITTED, moved)
     if poll is None:
         _count_no_receipt(conn, case, moved)
@@ -250,15 +253,14 @@ def audit_decision(
     conn: Connection, case: LockedAttempt, action: str, count: int, *, actor: str, now: datetime
 ) -> None:
     """Add an audit row: a decision on `count` recipients of a request."""
-    conn.execute(
-        insert(AUDIT).values(
-            at=now,
-            actor=actor,
-            action=f"doubt {action}",
-            account=case.batch.account,
-            campaign_id=case.batch.campaign_id,
-            detail=f"{case.name}: {count} recipients",
-        )
+    add_audit_row(
+        conn,
+        f"doubt {action}",
+        now=now,
+        actor=actor,
+        account=case.batch.account,
+        campaign_id=case.batch.campaign_id,
+        detail=f"{case.name}: {count} recipients",
     )
 
 
@@ -319,13 +321,11 @@ def _count_no_receipt(conn: Connection, case: LockedAttempt, more: int) -> None:
 
 def _count_submitted(conn: Connection, attempt: AttemptRow, batch: BatchRow) -> int:
     """How many messages of the request are `submitted`: without a receipt, if polling has ended."""
-    last = batch.first_seq + batch.size - 1
     count: int = conn.execute(
         select(func.count())
         .select_from(MESSAGE)
         .where(
-            MESSAGE.c.campaign_id == batch.campaign_id,
-            MESSAGE.c.seq.between(batch.first_seq, last),
+            messages_of(batch),
             MESSAGE.c.attempt_id == attempt.id,
             has_state(MessageState.SUBMITTED),
         )

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from dispatcher.status import MessageState
 from dispatcher.store.engine import take_advisory_lock
+from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import (
     CampaignRow,
     DoubtfulAttempt,
@@ -170,23 +171,19 @@ def load_doubtful(conn: Connection, attempt_id: int) -> DoubtfulRequest:
         conn,
         DoubtfulAttempt,
         select(
-            *columns_of(
-                ATTEMPT, DoubtfulAttempt, first_seq=BATCH.c.first_seq, batch_size=BATCH.c.size
-            )
+            *columns_of(ATTEMPT, DoubtfulAttempt, first_seq=BATCH.c.first_seq, size=BATCH.c.size)
         )
         .join_from(ATTEMPT, BATCH, BATCH.c.id == ATTEMPT.c.batch_id)
         .where(ATTEMPT.c.id == attempt_id),
     )
     query = select(*columns_of(CAMPAIGN, CampaignRow)).where(CAMPAIGN.c.id == row.campaign_id)
     campaign = fetch_one(conn, CampaignRow, query)
-    last = row.first_seq + row.batch_size - 1
     recipients = fetch_messages(
         conn,
         DoubtfulMessage,
         select(*columns_of(MESSAGE, DoubtfulMessage))
         .where(
-            MESSAGE.c.campaign_id == row.campaign_id,
-            MESSAGE.c.seq.between(row.first_seq, last),
+            messages_of(row),
             MESSAGE.c.attempt_id == attempt_id,
             has_state(MessageState.IN_DOUBT),
         )

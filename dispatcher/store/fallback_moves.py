@@ -24,7 +24,9 @@ from dispatcher.policy.rebatching import (
     split_waiting_ends,
 )
 from dispatcher.status import UNCLAIMED, BatchState, CampaignState, MessageState
+from dispatcher.store.audit import add_audit_row
 from dispatcher.store.messages import pack_cells, unpack_cells
+from dispatcher.store.ranges import messages_between
 from dispatcher.store.rows import (
     BatchRow,
     CampaignRow,
@@ -93,15 +95,13 @@ def switch_account(
             BATCH.c.campaign_id == campaign.id, _IS_WAITING
         )
     ).scalar_one()
-    conn.execute(
-        insert(AUDIT).values(
-            at=now,
-            actor="dispatcher",
-            action="campaign fallback",
-            account=to,
-            campaign_id=campaign.id,
-            detail=f"{waiting} pending messages go from {campaign.account} to {to}: {reason}",
-        )
+    add_audit_row(
+        conn,
+        "campaign fallback",
+        now=now,
+        account=to,
+        campaign_id=campaign.id,
+        detail=f"{waiting} pending messages go from {campaign.account} to {to}: {reason}",
     )
 
 
@@ -175,8 +175,7 @@ class _GroupMove:
         query = (
             select(*columns_of(MESSAGE, WaitingRow))
             .where(
-                MESSAGE.c.campaign_id == self.campaign_id,
-                MESSAGE.c.seq.between(span.first, span.last),
+                messages_between(self.campaign_id, span.first, span.last),
                 has_state(MessageState.PENDING),
             )
             .order_by(MESSAGE.c.seq)

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from dispatcher.errors import ErrorKind
 from dispatcher.policy.breaker import Breaker, Health, next_credit_check_s, next_probe_s
 from dispatcher.store import accounts, batches
+from dispatcher.store.audit import add_audit_row
 from dispatcher.store.rows import AccountRow
-from dispatcher.store.tables import ACCOUNT, AUDIT
+from dispatcher.store.tables import ACCOUNT
 
 _WITH_BREAKER = ACCOUNT.c.breaker == Breaker.OPEN
 _WITHOUT_CREDIT = ACCOUNT.c.paused_by == ErrorKind.CREDIT
@@ -76,7 +77,7 @@ def change_health(
     )
     if (old.breaker is None) != (new.breaker is None):
         what = "breaker closed" if new.breaker is None else "breaker opened"
-        _audit_account(conn, name, what, new.reason, now)
+        add_audit_row(conn, f"account {what}", now=now, account=name, detail=new.reason)
     return new
 
 
@@ -166,14 +167,4 @@ def mark_credit_restored(conn: Connection, account: AccountRow, detail: str, now
             check_at=now if account.breaker is not None else None, check_lease_until=None,
         )
     )  # fmt: skip
-    _audit_account(conn, account.name, "resume", detail, now)
-
-
-def _audit_account(
-    conn: Connection, name: str, what: str, detail: str | None, now: datetime
-) -> None:
-    conn.execute(
-        insert(AUDIT).values(
-            at=now, actor="dispatcher", action=f"account {what}", account=name, detail=detail
-        )
-    )
+    add_audit_row(conn, "account resume", now=now, account=account.name, detail=detail)

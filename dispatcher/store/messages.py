@@ -8,6 +8,7 @@ from sqlalchemy import Connection, select
 
 from dispatcher.status import MessageState
 from dispatcher.store.batches import Claim
+from dispatcher.store.ranges import messages_between, messages_of
 from dispatcher.store.rows import (
     BatchSpan,
     ExportedMessage,
@@ -26,7 +27,7 @@ def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[P
     """seq, msisdn and variables of a claimed batch's first `limit` pending messages, in order."""
     query = (
         select(*columns_of(MESSAGE, PendingMessage))
-        .where(held.messages, MESSAGE.c.state == MessageState.PENDING)
+        .where(messages_of(held), MESSAGE.c.state == MessageState.PENDING)
         .order_by(MESSAGE.c.seq)
         .limit(limit)
     )
@@ -50,7 +51,6 @@ def load_range(
     conn: Connection, campaign_id: int, first_seq: int, size: int
 ) -> tuple[Sequence[ExportedMessage], list[list[str]]]:
     """The messages of a batch's range with their latest attempt, and their original cells."""
-    span = MESSAGE.c.seq.between(first_seq, first_seq + size - 1)
     query = (
         select(
             *columns_of(
@@ -62,7 +62,7 @@ def load_range(
             )
         )
         .join_from(MESSAGE, ATTEMPT, ATTEMPT.c.id == MESSAGE.c.attempt_id, isouter=True)
-        .where(MESSAGE.c.campaign_id == campaign_id, span)
+        .where(messages_between(campaign_id, first_seq, first_seq + size - 1))
         .order_by(MESSAGE.c.seq)
     )
     rows = fetch_messages(conn, ExportedMessage, query)

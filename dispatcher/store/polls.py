@@ -26,6 +26,7 @@ from dispatcher.store import costs
 from dispatcher.store.column_types import Money
 from dispatcher.store.corrections import Correction, count_corrections
 from dispatcher.store.engine import take_advisory_lock
+from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import (
     DuePoll,
     PolledAttempt,
@@ -216,11 +217,7 @@ def postpone_polls(conn: Connection, until: Sequence[tuple[PollTicket, datetime]
 def load_poll(conn: Connection, ticket_id: int, polls: int) -> PolledRequest | None:
     """The request of a ticket, to be polled; None if the ticket is old or polling has ended."""
     query = (
-        select(
-            *columns_of(
-                ATTEMPT, PolledAttempt, first_seq=BATCH.c.first_seq, batch_size=BATCH.c.size
-            )
-        )
+        select(*columns_of(ATTEMPT, PolledAttempt, first_seq=BATCH.c.first_seq, size=BATCH.c.size))
         .join_from(ATTEMPT, BATCH, BATCH.c.id == ATTEMPT.c.batch_id)
         .where(ATTEMPT.c.id == ticket_id, ATTEMPT.c.polls == polls, ATTEMPT.c.poll_at.is_not(None))
     )
@@ -231,8 +228,7 @@ def load_poll(conn: Connection, ticket_id: int, polls: int) -> PolledRequest | N
         conn,
         SubmittedMessage,
         select(*columns_of(MESSAGE, SubmittedMessage)).where(
-            MESSAGE.c.campaign_id == row.campaign_id,
-            MESSAGE.c.seq.between(row.first_seq, row.first_seq + row.batch_size - 1),
+            messages_of(row),
             _awaits_receipt(row.id),
         ),
     )
@@ -242,7 +238,7 @@ def load_poll(conn: Connection, ticket_id: int, polls: int) -> PolledRequest | N
         batch_id=row.batch_id,
         campaign_id=row.campaign_id,
         first_seq=row.first_seq,
-        size=row.batch_size,
+        size=row.size,
         account=row.account,
         job_id=row.job_id,
         begun_at=row.begun_at,
@@ -280,7 +276,7 @@ def store_receipts(
     if total:
         values["submitted"] = BATCH.c.submitted - total
     if total and any(receipt.cost is not None for receipt in receipts):
-        costs.update_batch_cost(conn, polled.batch_id, _batch_messages(polled))
+        costs.update_batch_cost(conn, polled.batch_id, messages_of(polled))
     if attempt.poll_at is None:
         # Polling has ended: these messages were counted as without a receipt.
         values["no_receipt"] = BATCH.c.no_receipt - total
@@ -288,7 +284,7 @@ def store_receipts(
         left = conn.execute(
             select(func.count())
             .select_from(MESSAGE)
-            .where(_batch_messages(polled), _awaits_receipt(polled.id))
+            .where(messages_of(polled), _awaits_receipt(polled.id))
         ).scalar_one()
         ends = next_at is None or not left
         if ends:
@@ -301,15 +297,6 @@ def store_receipts(
     if values:
         conn.execute(update(BATCH).where(BATCH.c.id == polled.batch_id).values(**values))
     return total
-
-
-def _batch_messages(polled: PolledRequest) -> ColumnElement[bool]:
-    """The messages of the polled request's batch."""
-    last = polled.first_seq + polled.size - 1
-    return and_(
-        MESSAGE.c.campaign_id == polled.campaign_id,
-        MESSAGE.c.seq.between(polled.first_seq, last),
-    )
 
 
 def _awaits_receipt(attempt_id: int) -> ColumnElement[bool]:
@@ -336,7 +323,7 @@ def _apply_receipts(
     return conn.execute(
         update(MESSAGE)
         .where(
-            _batch_messages(polled),
+            messages_of(polled),
             MESSAGE.c.seq == given.c.seq,
             MESSAGE.c.attempt_id == polled.id,
             may_become(state),

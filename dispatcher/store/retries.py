@@ -2,13 +2,15 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import HELD, MessageState
 from dispatcher.store import campaigns
+from dispatcher.store.audit import add_audit_row
 from dispatcher.store.decisions import reopen_batch
-from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.ranges import messages_of
+from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import may_become
 
 #: A person gave up its doubt: the provider may have accepted it.
@@ -36,8 +38,7 @@ def retry_failed(conn: Connection, batch_id: int, now: datetime) -> int | None:
     moved = conn.execute(
         update(MESSAGE)
         .where(
-            MESSAGE.c.campaign_id == campaign_id,
-            MESSAGE.c.seq.between(batch.first_seq, batch.first_seq + batch.size - 1),
+            messages_of(batch),
             may_become(MessageState.PENDING, only_from={MessageState.FAILED}),
             or_(MESSAGE.c.note.is_(None), ~_GIVEN_UP),
         )
@@ -60,9 +61,11 @@ def audit_retry(
     conn: Connection, campaign_id: int, moved: int, *, actor: str, now: datetime
 ) -> None:
     """Add an audit row: `actor` had `moved` failed messages submitted again."""
-    conn.execute(
-        insert(AUDIT).values(
-            at=now, actor=actor, action="campaign retry", campaign_id=campaign_id,
-            detail=f"{moved} recipients",
-        )
-    )  # fmt: skip
+    add_audit_row(
+        conn,
+        "campaign retry",
+        now=now,
+        actor=actor,
+        campaign_id=campaign_id,
+        detail=f"{moved} recipients",
+    )

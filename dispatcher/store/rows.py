@@ -296,7 +296,7 @@ class PolledAttempt(NamedTuple):
     begun_at: datetime
     poll_until: datetime
     first_seq: int
-    batch_size: int
+    size: int
 
 
 class PollState(NamedTuple):
@@ -331,7 +331,7 @@ class DoubtfulAttempt(NamedTuple):
     begun_at: datetime
     looks: int | None
     first_seq: int
-    batch_size: int
+    size: int
 
 
 class UnscheduledDoubt(NamedTuple):

@@ -28,6 +28,8 @@ from dispatcher.status import (
     MessageState,
 )
 from dispatcher.store import batches
+from dispatcher.store.audit import add_audit_row
+from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import (
     BatchRow,
     IdentityRow,
@@ -38,7 +40,7 @@ from dispatcher.store.rows import (
     fetch_optional,
 )
 from dispatcher.store.table_values import insert_or_ignore
-from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, SCHEDULER
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, SCHEDULER
 from dispatcher.store.transitions import has_state, may_become
 
 RESTORED = "the store was restored from a backup: it may have been sent since"
@@ -154,7 +156,14 @@ def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> 
         _expire_leases(conn, now)
         for campaign in pending_by_campaign(conn, now):
             doubted[campaign.id] = _doubt_campaign(conn, campaign.id, since, now)
-            _audit(conn, actor, "campaign doubted", RESTORED, now, campaign.id)
+            add_audit_row(
+                conn,
+                "campaign doubted",
+                now=now,
+                actor=actor,
+                campaign_id=campaign.id,
+                detail=RESTORED,
+            )
     update_identity(
         conn,
         store_id=str(uuid.uuid4()),
@@ -164,8 +173,12 @@ def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> 
         held=None,
     )
     result = f"{sum(doubted.values())} pending messages are in doubt" if doubt else "no doubt added"
-    _audit(
-        conn, actor, "store adopted", f"{row.held or 'it agreed with its witness'}; {result}", now
+    add_audit_row(
+        conn,
+        "store adopted",
+        now=now,
+        actor=actor,
+        detail=f"{row.held or 'it agreed with its witness'}; {result}",
     )
     return doubted
 
@@ -231,14 +244,9 @@ def _doubt_campaign(
             )
             .returning(ATTEMPT.c.id)
         ).scalar_one()
-        last = batch.first_seq + batch.size - 1
         moved = conn.execute(
             update(MESSAGE)
-            .where(
-                MESSAGE.c.campaign_id == campaign_id,
-                MESSAGE.c.seq.between(batch.first_seq, last),
-                may_become(MessageState.IN_DOUBT),
-            )
+            .where(messages_of(batch), may_become(MessageState.IN_DOUBT))
             .values(state=MessageState.IN_DOUBT, attempt_id=attempt_id, error=RESTORED)
         ).rowcount
         conn.execute(
@@ -256,18 +264,3 @@ def _doubt_campaign(
     # Most of them were sent: `resend` is meant for a lost answer, and would send all of them again.
     conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(on_doubt="hold"))
     return doubted
-
-
-def _audit(
-    conn: Connection,
-    actor: str,
-    action: str,
-    detail: str,
-    now: datetime,
-    campaign_id: int | None = None,
-) -> None:
-    conn.execute(
-        insert(AUDIT).values(
-            at=now, actor=actor, action=action, detail=detail, campaign_id=campaign_id
-        )
-    )

@@ -85,7 +85,6 @@ NARROWER = {
     (rows.PolledAttempt, "poll_until"),
 }
 WIDER = {(rows.ExportedMessage, "account"), (rows.ExportedMessage, "begun_at")}
-RENAMED = {"batch_size": "size"}
 
 
 def name_of(each):
@@ -127,9 +126,7 @@ def test_a_whole_row_has_the_columns_of_its_table(row_type, table):
 )
 def test_a_part_of_a_row_has_the_types_of_its_columns(row_type, tables):
     for name, hint in get_type_hints(row_type).items():
-        column = next(
-            t.c[RENAMED.get(name, name)] for t in tables if RENAMED.get(name, name) in t.c
-        )
+        column = next(table.c[name] for table in tables if name in table.c)
         expected = type_of(column)
         if (row_type, name) in NARROWER:
             expected -= {NoneType}
