@@ -5,7 +5,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """The Celery app, made when Celery asks for it: other modules here need no configuration."""
+    """Make the Celery app when Celery asks for it: other modules here need no configuration."""
     if name != "celery":
         raise AttributeError(name)
     from dispatcher.errors import DispatcherError

@@ -1,4 +1,4 @@
-"""The Celery app: queues and settings. What the tasks do stands in their own modules."""
+"""The Celery app: its settings, its queues, and publishing to them. Tasks are in `tasks/`."""
 
 import logging
 import os
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Flower's own default is every address and no password. It is Flower that reads this, after the
-# app is made; its options and its configuration file outweigh it.
+# Flower's default is every address, without a password. Flower reads this variable after the app
+# is made; its options and its configuration file take precedence.
 if "FLOWER_BASIC_AUTH" not in os.environ:
     os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
 
@@ -44,17 +44,17 @@ _TASKS = (
     "workers.tasks.probe",
 )
 _TICK_EVERY_S = 1.0
-#: A tick that waited longer is dropped. Not sooner: with beat's clock some seconds slow, every
-#: tick would be.
+#: A tick that waited longer is dropped. If this were short, a beat whose clock is some seconds
+#: slow would have all its ticks dropped.
 _TICK_EXPIRES_S = 30
 _BROKER_TIMEOUT_S = 5
-#: A thread that comes back from the store or the network waits so long for one that computes. With
-#: Python's 5 ms the store's only writer does so after each of its statements.
+#: How long a thread that computes may keep Python's lock. With the default of 5 ms, the store's
+#: only writer would wait that long after each of its statements.
 _SWITCH_INTERVAL_S = 0.0005
 
 
 def submit_queue(account: str) -> str:
-    """The queue of an account: one each, so that no account waits behind another."""
+    """The queue of an account. Each has its own, so that no account waits behind another."""
     return f"submit.{account}"
 
 
@@ -66,7 +66,7 @@ app.conf.update(
     broker_transport_options={
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
-        # A broker that goes without a word (a failover, a firewall) is noticed within seconds.
+        # A broker that vanishes silently (failover, firewall) is detected within seconds.
         "socket_timeout": _BROKER_TIMEOUT_S,
         "socket_connect_timeout": _BROKER_TIMEOUT_S,
         "health_check_interval": _BROKER_TIMEOUT_S,
@@ -104,44 +104,43 @@ app.conf.update(
 )
 
 
-#: What a broker that is away, or full, may raise.
+#: Raised where the broker is away or full.
 _BROKER_ERRORS = (*app.connection().connection_errors, *app.connection().channel_errors)
 
 
 def publish_batches(tickets: list["Ticket"]) -> None:
-    """Hand released batches to their account's queue.
+    """Publish released batches to the queues of their accounts.
 
-    What the broker does not take goes back, to be released once it is there again; what it loses
-    the sweep finds.
+    Batches that the broker does not take become pending again. The sweep finds those it loses.
     """
-    done = _send_tasks(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
-    if done < len(tickets):
+    taken = _send_tasks(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
+    if taken < len(tickets):
         from dispatcher.store import batches
         from workers.services import get_services
 
         with log_expected_errors(log, "released batches"), get_services().store.write() as conn:
-            batches.return_queued(conn, tickets[done:])
+            batches.return_queued(conn, tickets[taken:])
 
 
 def publish_polls(tickets: list["PollTicket"]) -> None:
-    """Hand out due polls."""
+    """Publish due polls."""
     _send_tasks(POLL, [([t.id, t.polls], POLL_QUEUE) for t in tickets])
 
 
 def publish_reconciles(tickets: list["ReconcileTicket"]) -> None:
-    """Hand out accounts whose doubts are due."""
+    """Publish accounts that have doubts due."""
     _send_tasks(RECONCILE, [([t.account, t.number], RECONCILE_QUEUE) for t in tickets])
 
 
 def publish_probes(tickets: list["ProbeTicket"]) -> None:
-    """Hand out accounts to look at: in their own place, which is free as long as they wait."""
+    """Publish accounts to probe, to their own queues: the slots of such an account are free."""
     _send_tasks(PROBE, [([t.account, t.number], submit_queue(t.account)) for t in tickets])
 
 
 def _send_tasks(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int:
-    """Publish arguments to queues; how many the broker took.
+    """Publish messages, each arguments and a queue. Returns how many the broker took.
 
-    One that is away is asked once, not once a message.
+    Stops at the first that it does not take.
     """
     for done, (args, queue) in enumerate(messages):
         try:
@@ -155,7 +154,7 @@ def _send_tasks(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) 
 
 @signals.celeryd_init.connect
 def _import_tasks(**_: Any) -> None:
-    """Only a worker needs them, and what they need: beat and Flower know them by name."""
+    """Import the tasks in a worker only: beat and Flower need just their names."""
     for module in _TASKS:
         app.loader.import_task_module(module)
 
@@ -184,7 +183,7 @@ def _note_received_task(**_: Any) -> None:
 
 @signals.worker_shutting_down.connect
 def _start_stopping(**_: Any) -> None:
-    """Waiting tasks hand back what has not left; those at the provider finish."""
+    """Tell tasks to end: waiting ones hand their batch back, requests in flight finish."""
     from workers.services import get_services
 
     get_services().stopping.set()
@@ -200,7 +199,7 @@ def _close_services(**_: Any) -> None:
 
 @signals.after_setup_logger.connect
 def _filter_logs(logger: logging.Logger, **_: Any) -> None:
-    """A line per tick and second would hide what matters."""
+    """Drop repeated messages, and Celery's line for every tick."""
     for handler in logger.handlers:
         handler.addFilter(DedupFilter())
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):

@@ -1,4 +1,4 @@
-"""How Celery speaks to the broker: it comes back soon after an outage, and keeps its clients."""
+"""Celery's connections to the broker: they reconnect soon after an outage, and keep clients."""
 
 from typing import Any, Final
 
@@ -7,19 +7,19 @@ from kombu import Connection
 from kombu.connection import ConnectionPool, PooledConnection
 from kombu.transport import redis
 
-#: Celery's own reconnect waits grow to 30 s, and no setting reaches them.
+#: Celery's pauses between reconnects grow to 30 s, and no setting changes that.
 _RECONNECT_MAX_S: Final = 2
 
 
 class _Channel(redis.Channel):
-    """Keeps its client: kombu makes one for every command, which takes longer than the command."""
+    """Keeps its client: kombu makes one per command, which takes longer than the command itself."""
 
     _kept: Any = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         if asynchronous:
             return super()._create_client(asynchronous=True)
-        # After an outage the channel has another pool.
+        # After an outage the channel has a new pool.
         if self._kept is None or self._kept.connection_pool is not self.pool:
             self._kept = super()._create_client()
         return self._kept
@@ -30,10 +30,10 @@ class _Transport(redis.Transport):
 
 
 class _Connection(Connection):
-    """Tries again every two seconds at the latest."""
+    """A connection that reconnects at least every two seconds."""
 
     def get_transport_cls(self) -> Any:
-        """Ours in place of kombu's for Redis; a Sentinel's is left as it is."""
+        """Our transport instead of kombu's for Redis; that of a Sentinel is left as it is."""
         found = super().get_transport_cls()
         return _Transport if found is redis.Transport else found
 
@@ -51,7 +51,7 @@ class _Connection(Connection):
         )
 
     def Pool(self, limit: int | None = None, **_: Any) -> "_Pool":  # noqa: N802 - kombu's name
-        """What is published by; kombu's pool makes connections of kombu's class."""
+        """The pool for publishing: kombu's own would make kombu's connections."""
         return _Pool(self, limit=limit)
 
 
@@ -65,6 +65,6 @@ class _Pool(ConnectionPool):
 
 
 class BrokerAMQP(AMQP):
-    """Makes Celery use these connections."""
+    """Makes Celery use our connections."""
 
     Connection = _Connection

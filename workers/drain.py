@@ -1,4 +1,4 @@
-"""Draining a process: no new submission begins, and those under way are waited for."""
+"""Draining a process: no new submission begins, and it waits for those under way."""
 
 import threading
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class DrainGate:
-    """Counts submissions under way, and lets no new one begin once this process is to end."""
+    """Counts submissions under way, and admits no new one after it was closed. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -15,7 +15,7 @@ class DrainGate:
 
     @contextmanager
     def enter_submission(self) -> Iterator[bool]:
-        """Whether the work in the block may begin."""
+        """Count a submission during the block. Yields whether it may begin."""
         with self._changed:
             may_begin = not self._closed
             self._inside += may_begin
@@ -27,7 +27,7 @@ class DrainGate:
                 self._changed.notify_all()
 
     def close_and_wait(self, timeout_s: float) -> bool:
-        """Let nobody in any more, and wait until all are out; False where they were too slow."""
+        """Admit no submission any more, and wait for those under way. False after `timeout_s`."""
         with self._changed:
             self._closed = True
             return self._changed.wait_for(lambda: not self._inside, timeout_s)

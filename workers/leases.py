@@ -1,4 +1,4 @@
-"""Leases: what this process holds is renewed from one thread, which also says that it lives."""
+"""Leases: one thread renews the leases of this process, and records that it is alive."""
 
 import logging
 import threading
@@ -17,10 +17,10 @@ _RETRY_S = 1.0
 
 
 class Leases:
-    """The batches this process holds. Renewed three times a lease, from `start` to `stop`.
+    """Renews the leases of the batches that this process holds, three times per lease.
 
-    A renewal that failed is tried again soon. One that comes late still counts as long as nobody
-    judged the lease, and after an outage of the store nobody does for one whole lease.
+    A renewal that failed is tried again soon. A late one still counts until a sweep ends the lease;
+    after an outage of the store no sweep does that for one whole lease.
     """
 
     def __init__(self, store: Store, *, lease_s: float, worker: str, concurrency: int) -> None:
@@ -36,7 +36,7 @@ class Leases:
 
     @contextmanager
     def keep_renewed(self, claim: Claim) -> Iterator[None]:
-        """Renew the claim's lease until the block ends."""
+        """Renew the lease of the claim during the block."""
         key = (claim.id, claim.fence)
         with self._lock:
             self._held.add(key)
@@ -47,14 +47,14 @@ class Leases:
                 self._held.discard(key)
 
     def start(self) -> None:
-        """Begin to renew."""
+        """Start the thread that renews."""
         self._thread = threading.Thread(
             target=self._renew_until_stopped, name="leases", daemon=True
         )
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and take this worker off the list of those alive."""
+        """Stop the thread, and remove this worker from the list of live ones."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
@@ -62,7 +62,9 @@ class Leases:
             with self._store.write() as conn:
                 scheduler.deregister_worker(conn, self._worker, store_now(conn))
         except DispatcherError as error:
-            log.warning("the end of this worker could not be noted: %s", error)
+            log.warning(
+                "this worker ends, but could not be removed from the list of live ones: %s", error
+            )
 
     def _renew_until_stopped(self) -> None:
         while True:
@@ -73,7 +75,7 @@ class Leases:
                 log.error("leases could not be renewed: %s", error.in_one_line)
                 pause_s = min(_RETRY_S, pause_s)
             except Exception:
-                # Whatever it is: without this thread everything in flight would be in doubt.
+                # Without this thread, everything in flight would fall in doubt.
                 log.exception("leases could not be renewed")
             if self._stopped.wait(pause_s):
                 return
@@ -86,4 +88,6 @@ class Leases:
             scheduler.record_heartbeat(conn, self._worker, self._concurrency, now)
             renewed = batches.renew_leases(conn, held, now + self._lease)
         if renewed < len(held):
-            log.info("%d of %d held batches ended or were lost", len(held) - renewed, len(held))
+            log.info(
+                "%d of %d held batches have ended or were lost", len(held) - renewed, len(held)
+            )

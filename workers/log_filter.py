@@ -1,4 +1,4 @@
-"""Quiet: what an outage repeats every second is logged every half minute, with a count."""
+"""Log filters: a message repeated during an outage is logged every 30 s, with a count."""
 
 import logging
 import time
@@ -13,15 +13,15 @@ from redis.exceptions import RedisError
 from dispatcher.errors import DispatcherError
 
 _EVERY_S: Final = 30.0
-#: Formats that vary are few; a library that made them from values must not fill the memory.
+#: Formats remembered at most, in case a library makes formats from values.
 _MAX_MESSAGES: Final = 500
-#: The broker is away, says one or the other library: where in its code is of no use.
+#: Errors that mean "the broker is away". A traceback through the library is of no use.
 _CONNECTION_ERRORS: Final = (OSError, OperationalError, RedisError, SchedulingError)
 
 
 @contextmanager
 def log_expected_errors(log: logging.Logger, what: str) -> Iterator[None]:
-    """An expected error ends the block as one line about `what`, without a traceback."""
+    """Let an expected error end the block: one line about `what` is logged, no traceback."""
     try:
         yield
     except DispatcherError as error:
@@ -29,10 +29,10 @@ def log_expected_errors(log: logging.Logger, what: str) -> Iterator[None]:
 
 
 class DedupFilter(logging.Filter):
-    """Lets the same message (by logger, level, format, error) through once in `every_s` seconds.
+    """Shows the same message (logger, level, format, error) only once in `every_s` seconds.
 
-    The next one says how many were left out. Nothing below WARNING is held back, and no traceback
-    is shown of a connection that is away.
+    The next one says how many were left out. Messages below WARNING are all shown. A connection
+    error is shown without its traceback.
     """
 
     def __init__(

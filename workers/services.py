@@ -1,4 +1,4 @@
-"""What every task of a process shares: settings, store, rate limiter, HTTP runtime, leases."""
+"""What all tasks of a process share: settings, store, rate limiter, HTTP runtime, leases."""
 
 import os
 import socket
@@ -28,7 +28,7 @@ _LOCK_WAIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One per process, made on first use: nothing of it may cross a fork."""
+    """The services of one process. Made on first use, since they must not cross a fork."""
 
     settings: Settings
     store: Store
@@ -37,28 +37,28 @@ class Services:
     leases: Leases
     rollback_guard: RollbackGuard
     spill: Spill
-    #: Submissions pass it, so that none begins once this process leaves.
+    #: Every submission passes it, so that none begins while this process ends.
     gate: DrainGate
-    #: Set when this process is to end: waiting work is handed back.
+    #: Set when this process is to end. Waiting tasks then hand their batches back.
     stopping: threading.Event
 
     @property
     def lease(self) -> timedelta:
-        """How long a worker may be silent before its batches are judged lost."""
+        """How long a worker may be silent before it loses its batches."""
         return timedelta(seconds=self.settings.worker.lease_s)
 
     @property
     def poll_lease(self) -> timedelta:
-        """How long a status request may take before it is made again."""
+        """How long a poll may take before it is made again."""
         slowest = max((a.timeout_s for a in self.settings.accounts.values()), default=0.0)
         return timedelta(seconds=slowest) + self.lease
 
     def zone_of(self, account: str) -> ZoneInfo:
-        """The zone that an account's days are counted in."""
+        """The time zone of an account, by which its days are counted."""
         return ZoneInfo(self.settings.account(account).timezone)
 
     def provider_of(self, account: str) -> Provider:
-        """The adapter of a configured account. Raises ConfigError for an unknown one."""
+        """The adapter of a configured account. Raises ConfigError for an unknown account."""
         settings = self.settings.account(account)
         return provider_class(settings.provider)(settings)
 
@@ -68,10 +68,10 @@ def get_services() -> Services:
     """This process's services."""
     loaded = get_settings()
     lease_s = loaded.worker.lease_s
-    # Shorter than a lease: a thread that waits for a lock for longer could lose what it holds.
+    # Shorter than a lease: a thread that waited longer could lose the batch that it holds.
     store = Store(loaded.store.url, lock_wait_s=min(_LOCK_WAIT_S, lease_s / 3))
     name = f"{socket.gethostname()}:{os.getpid()}"
-    # Per host, where several accounts may be: a hanging one keeps its own places only.
+    # The limit is per host, and all accounts may share one.
     connections = threads = threads_needed(loaded)
     client = broker.redis_client(get_broker_url())
     return Services(

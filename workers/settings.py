@@ -1,4 +1,4 @@
-"""The configuration of this process, read once. Beat and Flower need no more of us than this."""
+"""The configuration of this process, read once. All that beat and Flower need of the workers."""
 
 from functools import cache
 
@@ -8,11 +8,11 @@ from dispatcher.local import broker
 
 @cache
 def get_settings() -> Settings:
-    """The configuration. Raises ConfigError."""
+    """Load the configuration. Raises ConfigError."""
     return load_settings()
 
 
 def get_broker_url() -> str:
-    """The URL of the Redis server that this process talks to."""
+    """The URL of the Redis server of this process."""
     loaded = get_settings()
     return broker.celery_url(loaded.broker.url, loaded.store.url)

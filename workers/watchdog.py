@@ -1,7 +1,7 @@
-"""The watchdog: a worker that lives but takes no work ends itself, for its supervisor to restart.
+"""The watchdog ends a worker that is alive but takes no work, so that its supervisor restarts it.
 
-Reconnecting to a broker can leave a Celery worker without a consumer, and nothing else notices. The
-same thread settles answers that an earlier process had to spill.
+A reconnect to the broker can leave a Celery worker without a consumer, which nothing else detects.
+The same thread settles the answers that an earlier process wrote to the spill.
 """
 
 import logging
@@ -18,16 +18,16 @@ from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
 
-#: How a worker that had stopped to consume ends: sysexits.h's "temporary failure, try again".
+#: The exit status of a stalled worker: "temporary failure, try again" of sysexits.h.
 EXIT_STALLED: Final = os.EX_TEMPFAIL
 _PAUSE_S: Final = 2.0
 
 
 class StallDetector:
-    """Decides from what is seen every few seconds whether this worker takes no work any more.
+    """Decides whether this worker is stalled, from observations every few seconds.
 
-    A stall is a batch that waits to be claimed for `after_s` seconds of a broker that answers,
-    while this worker took nothing at all from it. Times are seconds of one monotonic clock.
+    It is stalled if a batch waits to be claimed for `after_s` seconds, in which the broker answered
+    and this worker received nothing. Times are seconds of one monotonic clock.
     """
 
     def __init__(self, after_s: float) -> None:
@@ -38,25 +38,28 @@ class StallDetector:
         self,
         queued: Iterable[tuple[int, int]],
         *,
-        taken_at: float,
+        received_at: float,
         broker_answers: bool,
         now: float,
     ) -> list[int]:
-        """The ids of the batches that wait too long; none where there is no stall.
+        """Add an observation. Returns the ids of the batches that wait too long.
 
-        `queued` has id and fence of each released batch, `taken_at` when a message came last.
+        `queued` has id and fence of each queued batch. `received_at`: when this worker last
+        received a task.
         """
         if not broker_answers:
-            # To come back is Celery's own affair, and takes it a few seconds.
+            # Celery reconnects by itself, within a few seconds.
             self._since.clear()
             return []
         self._since = {key: self._since.get(key, now) for key in queued}
-        late = [key for key, at in self._since.items() if now - max(at, taken_at) >= self._after_s]
+        late = [
+            key for key, at in self._since.items() if now - max(at, received_at) >= self._after_s
+        ]
         return sorted(batch_id for batch_id, _fence in late)
 
 
 class Watchdog:
-    """The thread. `taken` is to be called for every message that comes from the broker."""
+    """The thread. Call `note_received_task` for every task that comes from the broker."""
 
     def __init__(
         self, services: Services, *, after_s: float, leave: Callable[[int], object] = os._exit
@@ -65,18 +68,18 @@ class Watchdog:
         self._after_s = after_s
         self._leave = leave
         self._stall = StallDetector(after_s)
-        self._taken_at = time.monotonic()
+        self._received_at = time.monotonic()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to watch, until the process is asked to end."""
+        """Start the thread. It runs until this process is asked to end."""
         self.note_received_task()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
     def note_received_task(self) -> None:
-        """A message came."""
-        self._taken_at = time.monotonic()
+        """Note that a task came from the broker."""
+        self._received_at = time.monotonic()
 
     def _watch(self) -> None:
         while not self._services.stopping.is_set():
@@ -86,9 +89,9 @@ class Watchdog:
                     log.info("%d answers of an earlier process were settled", settled)
                 late = self.find_stalled()
             except DispatcherError as error:
-                log.warning("the watchdog could not look: %s", error.in_one_line)
+                log.warning("the watchdog could not read the store: %s", error.in_one_line)
             except Exception:
-                # Whatever it is, a dead watchdog would hide the next stall.
+                # A dead watchdog would hide the next stall.
                 log.exception("the watchdog failed")
             else:
                 if late:
@@ -96,9 +99,9 @@ class Watchdog:
             self._services.stopping.wait(_PAUSE_S)
 
     def find_stalled(self) -> list[int]:
-        """The batches that wait too long for this worker."""
+        """The ids of the batches that wait too long, if this worker is stalled."""
         with self._services.store.read() as conn:
-            # A store that is behind its witness hands nothing out: that is no stall of ours.
+            # Nothing is sent from a store that is held: that is not a stall.
             is_held = store_identity.load_hold_reason(conn) is not None
             queued = (
                 []
@@ -107,7 +110,7 @@ class Watchdog:
             )
         return self._stall.find_late(
             queued,
-            taken_at=self._taken_at,
+            received_at=self._received_at,
             broker_answers=bool(queued) and self._services.limiter.is_reachable(),
             now=time.monotonic(),
         )
@@ -115,8 +118,8 @@ class Watchdog:
     def _end_process(self, late: list[int]) -> None:
         named = ", ".join(str(batch_id) for batch_id in late[:5])
         log.critical(
-            "batches wait to be claimed (%s%s) and this worker took nothing for %.0f s, though the "
-            "broker answers: it no longer consumes, and ends with status %d to be started again",
+            "batches wait to be claimed (%s%s), and this worker received nothing for %.0f s though "
+            "the broker answers: it is stalled, and ends with status %d to be restarted",
             named,
             ", …" if len(late) > 5 else "",
             self._after_s,
@@ -132,6 +135,6 @@ class Watchdog:
 
 @cache
 def get_watchdog() -> Watchdog:
-    """This process's watchdog. The sweep hands lost messages out again before it barks."""
+    """The watchdog of this process. It waits longer than the sweep takes to requeue a batch."""
     worker = get_services().settings.worker
     return Watchdog(get_services(), after_s=max(worker.stall_after_s, 2 * worker.requeue_after_s))

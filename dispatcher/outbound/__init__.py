@@ -1,1 +1,1 @@
-"""The way out: release, rate limits, HTTP, and the move to a fallback account."""
+"""Sending: release, rate limits, HTTP, and moving campaigns to a fallback account."""

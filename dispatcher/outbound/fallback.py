@@ -1,6 +1,6 @@
-"""Fallback: a campaign whose account is out of service goes on by the next healthy one.
+"""Fallback: a campaign whose account is out of service goes on at the next healthy one.
 
-Which accounts it may leave by was checked and stored when it was submitted.
+Its fallback accounts were checked and stored when it was submitted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ from dispatcher.types import Recipient
 
 
 class Moved(NamedTuple):
-    """What was done for a campaign, and the account that has work by it."""
+    """A move of a campaign: the account that now has work, and a sentence for the log."""
 
     account: str
     words: str
@@ -31,7 +31,7 @@ class Moved(NamedTuple):
 def find_campaigns_to_move(
     conn: Connection, configured: Mapping[str, ProviderSettings], now: datetime
 ) -> list[int]:
-    """Campaigns whose account is out of service, or of which something waits elsewhere."""
+    """Find campaigns whose account is out of service, or that have batches at another account."""
     known = accounts.all_accounts(conn)
     return [
         campaign.id
@@ -48,10 +48,11 @@ def move_campaign(
     adapter: Callable[[str], Provider],
     now: datetime,
 ) -> Moved | None:
-    """Go to the first healthy account, if the present one is out, and move what waits elsewhere.
+    """Move a campaign to its first healthy account if its own is out of service.
 
-    A large campaign moves in several transactions: in between, each batch is at one account or at
-    the other, and none is released where the campaign no longer is.
+    Also moves batches that wait at another account than the campaign's. None if nothing changed. A
+    large campaign takes several calls. Between them every batch is at one account or the other, and
+    only those at the campaign's account are released.
     """
     found = next((c for c in fallback_moves.list_with_fallback(conn) if c.id == campaign_id), None)
     if found is None:

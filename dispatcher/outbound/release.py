@@ -1,4 +1,4 @@
-"""Release: which batches of an account may be queued now, decided under the account's lock."""
+"""Release: decides which batches of an account are queued now, under the account's lock."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -26,10 +26,10 @@ from dispatcher.store.rows import AccountRow, CampaignRow, InFlightBatch
 def release_batches(
     conn: Connection, name: str, settings: ProviderSettings, now: datetime
 ) -> list[Ticket]:
-    """`pending → queued` for what may leave now; publish the tickets after the commit.
+    """`pending → queued` for batches that may be sent now. Publish the tickets after the commit.
 
-    At most `max_in_flight` requests of the account are out at a time, whoever releases. Nothing is
-    released from a store that is behind its witness.
+    At most `max_in_flight` requests of the account are in flight, whichever process releases.
+    Nothing is released from a store that is held as an older copy.
     """
     if store_identity.load_hold_reason(conn) is not None:
         return []
@@ -64,7 +64,7 @@ def release_batches(
 
 
 def _may_probe(account: AccountRow, now: datetime) -> bool:
-    """Whether one request may try a provider whose breaker is open, with nothing else under way."""
+    """Whether one request may probe a provider whose breaker is open."""
     if account.breaker != Breaker.TRIAL:
         return False
     return account.check_at is None or account.check_at <= now
@@ -73,7 +73,7 @@ def _may_probe(account: AccountRow, now: datetime) -> bool:
 def _open_zones(
     settings: ProviderSettings, campaign: CampaignRow, now: datetime
 ) -> list[str] | None:
-    """The zones in which the campaign may send now; None where it has one zone, and may."""
+    """The zones in which the campaign may send now; None for a campaign of one zone that may."""
     if campaign.zones is None:
         return None if send_permission(settings, campaign, None, now).is_open else []
     zones: list[str] = orjson.loads(campaign.zones)
@@ -101,7 +101,7 @@ def _make_budget(
     left = accounts.messages_left_today(account, settings.daily_limit, now)
     budget = Budget(slots=slots, rates=lanes, messages_left=left)
     for batch in out:
-        if batch.state == BatchState.SUBMITTING:  # it has paid, and was counted
+        if batch.state == BatchState.SUBMITTING:  # it was counted and has paid
             budget.slots -= batch.requests
         else:
             budget.book_batch(_unpaid_load(batch))
@@ -120,7 +120,7 @@ def _contender(
     return QueuedCampaign(
         campaign_id=campaign.id,
         rank=-workloads.effective_priority(campaign),
-        # Whoever was closed, paused or not there has no claim to what others got meanwhile.
+        # A campaign that was closed or paused does not catch up on what others sent.
         virtual_time=max(campaign.turn, account.turn),
         own_rate=lane,
     )
@@ -131,5 +131,5 @@ def _unpaid_load(batch: InFlightBatch) -> DueBatch:
 
 
 def seconds_ahead(paid_until: datetime | None, now: datetime) -> float:
-    """How far into the future a rate is paid."""
+    """For how many seconds from `now` a rate is paid."""
     return 0.0 if paid_until is None else (paid_until - now).total_seconds()

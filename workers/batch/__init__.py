@@ -1,1 +1,1 @@
-"""One batch on its way: requests, rates, begin, settle, and what can go wrong."""
+"""The steps of one submission: build requests, reserve rates, begin, settle, failures."""

@@ -1,1 +1,1 @@
-"""Providers' message lists: status read by pages, and decisions about doubt."""
+"""Providers' lists of messages: reading pages, delivery status, and doubt."""

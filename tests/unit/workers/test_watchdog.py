@@ -1,4 +1,4 @@
-"""When a worker counts as stalled, who may still begin, and what an outage leaves in the log."""
+"""When a worker is stalled, what may still begin then, and what an outage leaves in the log."""
 
 import logging
 import threading
@@ -11,19 +11,25 @@ from workers.drain import DrainGate
 from workers.log_filter import DedupFilter
 from workers.watchdog import EXIT_STALLED, StallDetector, Watchdog
 
-# --- Stall: (seconds, queued, last message taken, broker answers) of each look, then the verdict
+# --- Observations (seconds, queued, last task received, broker answers), then what is found
 
 WAITING = [(7, 3)]
 CASES = {
     "nothing waits": ([(0, [], 0, True), (100, [], 0, True)], []),
-    "a batch waits, and nothing is taken": ([(0, WAITING, 0, True), (60, WAITING, 0, True)], [7]),
+    "a batch waits, and nothing is received": (
+        [(0, WAITING, 0, True), (60, WAITING, 0, True)],
+        [7],
+    ),
     "not for so long": ([(0, WAITING, 0, True), (59, WAITING, 0, True)], []),
     "it was claimed meanwhile": ([(0, WAITING, 0, True), (60, [(8, 1)], 0, True)], []),
-    "another worker is only slow: this one takes": (
+    "another worker is slow, this one receives tasks": (
         [(0, WAITING, 0, True), (60, WAITING, 59, True)],
         [],
     ),
-    "handed out anew, with another fence": ([(0, WAITING, 0, True), (60, [(7, 5)], 0, True)], []),
+    "it was queued again, with another fence": (
+        [(0, WAITING, 0, True), (60, [(7, 5)], 0, True)],
+        [],
+    ),
     "the broker is away": ([(0, WAITING, 0, True), (60, WAITING, 0, False)], []),
     "the broker has just come back": (
         [(0, WAITING, 0, True), (60, WAITING, 0, False), (61, WAITING, 0, True)],
@@ -36,19 +42,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("looks", "verdict"), CASES.values(), ids=CASES)
-def test_a_worker_is_stalled_when(looks, verdict):
+@pytest.mark.parametrize(("observations", "found"), CASES.values(), ids=CASES)
+def test_a_worker_is_stalled_when(observations, found):
     stall = StallDetector(60)
-    for now, queued, taken_at, answers in looks:
-        last = stall.find_late(queued, taken_at=taken_at, broker_answers=answers, now=now)
-    assert last == verdict
+    for now, queued, received_at, answers in observations:
+        last = stall.find_late(queued, received_at=received_at, broker_answers=answers, now=now)
+    assert last == found
 
 
 class Fake(SimpleNamespace):
     """Anything with the attributes that are asked for."""
 
 
-def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_own(caplog):
+def test_a_stalled_worker_waits_for_submissions_then_ends_with_its_exit_status(caplog):
     gate, ended, order = DrainGate(), threading.Event(), []
     services = Fake(
         stopping=threading.Event(),
@@ -90,7 +96,7 @@ def test_a_stalled_worker_lets_submissions_end_then_ends_with_a_status_of_its_ow
     assert "7, 9" in caplog.text
 
 
-def test_a_submission_that_hangs_keeps_a_stalled_worker_for_a_bounded_time():
+def test_a_stalled_worker_waits_for_a_hanging_submission_only_for_some_time():
     gate = DrainGate()
     with gate.enter_submission():
         assert not gate.close_and_wait(timeout_s=0.01)
@@ -102,7 +108,7 @@ def test_a_submission_that_hangs_keeps_a_stalled_worker_for_a_bounded_time():
 
 @pytest.fixture
 def logged():
-    """A logger that is filtered by a clock of the test's; what it let through."""
+    """A filtered logger, the lines that it shows, and its clock."""
     shown, clock = [], Fake(now=0.0)
     handler = logging.Handler()
     handler.emit = lambda record: shown.append(logging.Formatter("%(message)s").format(record))
@@ -115,7 +121,7 @@ def logged():
     logger.removeHandler(handler)
 
 
-def test_an_outage_is_logged_once_in_half_a_minute_with_a_count(logged):
+def test_an_outage_is_logged_every_half_minute_with_a_count(logged):
     logger, shown, clock = logged
     for second in range(61):
         clock.now = float(second)
@@ -132,7 +138,7 @@ def test_an_outage_is_logged_once_in_half_a_minute_with_a_count(logged):
     assert sum(line.startswith("batch") for line in shown) == 61
 
 
-def test_a_broker_that_is_away_needs_no_traceback_a_bug_does(logged):
+def test_an_unreachable_broker_is_logged_without_a_traceback_a_bug_with_one(logged):
     logger, shown, _clock = logged
     for error in (BrokerAway("refused"), KeyError("a bug")):
         try:
