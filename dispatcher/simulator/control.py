@@ -4,7 +4,7 @@ GET, POST, DELETE faults; GET stats; GET ledger (JSON Lines); POST balance; POST
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from aiohttp import web
@@ -16,7 +16,7 @@ from dispatcher.simulator.state import SimulatorState
 PREFIX: Final = "/_sim/"
 
 
-def _json_response(data: Any, status: int = 200) -> web.Response:
+def _json_response(data: object, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(data), status=status, content_type="application/json")
 
 
@@ -44,7 +44,7 @@ class Control:
         except KeyError:
             return _json_response({"error": f"there is no {call}", "hint": __doc__}, 404)
 
-    def _carry_out(self, call: str, data: Any) -> Any:
+    def _carry_out(self, call: str, data: object) -> object:
         if not isinstance(data, dict):
             raise UsageProblem("the body must be a JSON object")
         match call:
@@ -66,7 +66,7 @@ class Control:
             case _:
                 raise KeyError(call)
 
-    def _add_fault(self, data: dict[str, Any]) -> None:
+    def _add_fault(self, data: dict[str, object]) -> None:
         fault = Fault.from_json(data)
         if fault.provider is not None and fault.provider not in self._balances:
             raise UsageProblem(
@@ -74,7 +74,7 @@ class Control:
             )
         self._state.faults.switch_on(fault)
 
-    def _set_balance(self, data: dict[str, Any]) -> dict[str, int]:
+    def _set_balance(self, data: dict[str, object]) -> dict[str, int]:
         """Set `{provider, amount, package?}`: one package, or all of them."""
         balances = self._state.balances.get(str(data.get("provider")))
         if balances is None:
@@ -88,7 +88,7 @@ class Control:
             balances[name] = amount
         return balances
 
-    def _collect_stats(self) -> dict[str, Any]:
+    def _collect_stats(self) -> dict[str, object]:
         ledger = self._state.ledger
         return {
             **self._state.stats.as_dict(),

@@ -5,11 +5,11 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final, TypedDict, cast
 
 from dispatcher.errors import UsageProblem
 
@@ -35,13 +35,29 @@ class Stage(StrEnum):
     AFTER = "after"
 
 
+class FaultParams(TypedDict, total=False):
+    """The parameters of a fault; each fault has some of these."""
+
+    #: Milliseconds of `slow`.
+    ms: float
+    seconds: float
+    status: int
+    retry_after: float
+    #: Of `Retry-After`: "seconds", "date" (RFC 9110, 10.2.3) or "none".
+    form: str
+    location: str
+    text: str
+    #: Of the recipients, from 0 to 1.
+    share: float
+
+
 @dataclass(frozen=True, slots=True)
 class FaultKind:
     """A fault's stage, the calls that it strikes by default, and the defaults of its parameters."""
 
     stage: Stage
     on: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: FaultParams = field(default_factory=FaultParams)
 
 
 _SUBMIT, _STATUS, _ANY = CallKind.SUBMIT.value, CallKind.STATUS.value, "any"
@@ -52,7 +68,6 @@ FAULTS: Final = MappingProxyType(
         "reset_before": FaultKind(Stage.BEFORE, _SUBMIT),
         "error_before": FaultKind(Stage.BEFORE, _SUBMIT, {"status": 503}),
         "html_before": FaultKind(Stage.BEFORE, _SUBMIT, {"status": 200}),
-        # retry_after: seconds; form: "seconds", "date" (RFC 9110 10.2.3) or "none"
         "throttled": FaultKind(Stage.BEFORE, _SUBMIT, {"retry_after": 1, "form": "seconds"}),
         "not_found": FaultKind(Stage.BEFORE, _SUBMIT),
         "too_large": FaultKind(Stage.BEFORE, _SUBMIT),
@@ -106,25 +121,19 @@ class Fault:
     on: str = _SUBMIT
     rate: float = 1.0
     count: int | None = None
-    params: dict[str, Any] = field(default_factory=dict)
+    params: FaultParams = field(default_factory=FaultParams)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Fault":
+    def from_json(cls, data: Mapping[str, object]) -> "Fault":
         """Read `{fault, provider?, on?, rate?, count?, params?}`. Raises UsageProblem."""
-        name, params = data.get("fault"), data.get("params") or {}
+        name = data.get("fault")
         kind = FAULTS.get(name) if isinstance(name, str) else None
         if kind is None or not isinstance(name, str):
             raise UsageProblem(f"there is no fault {name!r}", f"known: {', '.join(FAULTS)}")
-        if not isinstance(params, dict):
-            raise UsageProblem(f"`params` of fault {name} must be an object")
-        unknown = {*data} - {"fault", "provider", "on", "rate", "count", "params"}
-        unknown |= {*params} - {*kind.params}
-        if unknown:
-            raise UsageProblem(f"fault {name} takes no {', '.join(sorted(unknown))}")
-        for key, value in params.items():
-            wanted = str if isinstance(kind.params[key], str) else int | float
-            if not isinstance(value, wanted):
-                raise UsageProblem(f"`{key}` of fault {name} cannot be {value!r}")
+        _check_unknown(name, data, {"fault", "provider", "on", "rate", "count", "params"})
+        provider = data.get("provider")
+        if not isinstance(provider, str | None):
+            raise UsageProblem(f"`provider` must be a name, not {provider!r}")
         on = data.get("on", kind.on)
         if not isinstance(on, str) or on not in {*CallKind, _ANY}:
             raise UsageProblem(f"`on` must be {', '.join(CallKind)} or any, not {on!r}")
@@ -135,29 +144,46 @@ class Fault:
             raise UsageProblem(f"`count` must be a whole number above 0, not {count!r}")
         return cls(
             name=name,
-            provider=data.get("provider"),
+            provider=provider,
             on=on,
             rate=float(rate),
             count=count,
-            params={**kind.params, **params},
+            params=_read_params(name, kind, data.get("params") or {}),
         )
+
+
+def _read_params(name: str, kind: FaultKind, given: object) -> FaultParams:
+    """The defaults of `kind` with the `given` parameters. Raises UsageProblem."""
+    if not isinstance(given, dict):
+        raise UsageProblem(f"`params` of fault {name} must be an object")
+    _check_unknown(name, given, kind.params)
+    for key, default in kind.params.items():
+        value = given.get(key, default)
+        if not isinstance(value, str if isinstance(default, str) else int | float):
+            raise UsageProblem(f"`{key}` of fault {name} cannot be {value!r}")
+    return cast("FaultParams", {**kind.params, **given})
+
+
+def _check_unknown(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    if unknown := {*given} - {*known}:
+        raise UsageProblem(f"fault {name} takes no {', '.join(sorted(unknown))}")
 
 
 class RequestFaults:
     """The faults that strike one request."""
 
-    def __init__(self, faults: Mapping[str, Mapping[str, Any]], rng: random.Random) -> None:
+    def __init__(self, faults: Mapping[str, FaultParams], rng: random.Random) -> None:
         self._faults = faults
         self._rng = rng
 
     def __contains__(self, name: str) -> bool:
         return name in self._faults
 
-    def params_of(self, name: str) -> Mapping[str, Any] | None:
+    def params_of(self, name: str) -> FaultParams | None:
         """The parameters of fault `name`; None where it does not strike."""
         return self._faults.get(name)
 
-    def first_of_stage(self, stage: Stage) -> tuple[str, Mapping[str, Any]] | None:
+    def first_of_stage(self, stage: Stage) -> tuple[str, FaultParams] | None:
         """The first fault of `stage` that strikes, with its parameters; None without one."""
         return next(
             ((name, p) for name, p in self._faults.items() if FAULTS[name].stage is stage), None
@@ -204,7 +230,7 @@ class FaultBoard:
         """Switch all faults off."""
         self._faults.clear()
 
-    def as_list(self) -> list[dict[str, Any]]:
+    def as_list(self) -> list[dict[str, object]]:
         """The faults that are switched on, as JSON."""
         return [
             {
@@ -222,7 +248,7 @@ class FaultBoard:
         """The faults that strike this request; adds them to `counted`, uses up their `count`."""
         if not self._faults:
             return self._nothing
-        struck: dict[str, Mapping[str, Any]] = {}
+        struck: dict[str, FaultParams] = {}
         for fault in self._faults:
             if fault.provider not in {None, provider} or fault.on not in {kind, _ANY}:
                 continue

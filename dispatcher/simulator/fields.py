@@ -1,7 +1,6 @@
 """The fields of a request: from its query, JSON, urlencoded or multipart body."""
 
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
@@ -18,7 +17,7 @@ def media_type(headers: Mapping[str, str]) -> str:
     return given.partition(";")[0].strip().lower()
 
 
-async def read_fields(request: web.Request) -> dict[str, Any]:
+async def read_fields(request: web.Request) -> dict[str, object]:
     """The fields of `request` by name: JSON values keep their types, others are strings.
 
     The last value of a repeated name counts; an empty body has no fields. Raises BadBody, or
@@ -39,7 +38,7 @@ async def read_fields(request: web.Request) -> dict[str, Any]:
     return data
 
 
-def _decode_body(content_type: str, body: bytes) -> Any:
+def _decode_body(content_type: str, body: bytes) -> object:
     if content_type == "application/json":
         return orjson.loads(body)
     if content_type != "application/x-www-form-urlencoded":

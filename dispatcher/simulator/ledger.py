@@ -7,9 +7,9 @@ import os
 import tempfile
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final, NotRequired, TypedDict
 
 import orjson
 from pyroaring import BitMap64
@@ -18,6 +18,20 @@ from dispatcher.errors import DispatcherError
 
 _CHUNK: Final = 256 * 1024
 _KEPT_DOUBLES: Final = 1000
+
+
+class LedgerRow(TypedDict):
+    """One accepted recipient; the fields that a request may lack are those of its provider."""
+
+    at: float
+    provider: str
+    request: int
+    number: str
+    text: str
+    message_id: str
+    sender_id: str
+    schedule_time: NotRequired[str]
+    delivery_date: NotRequired[str]
 
 
 class Ledger:
@@ -58,17 +72,23 @@ class Ledger:
         return len(self._seen)
 
     def append_request(
-        self, common: dict[str, Any], numbers: Sequence[int], rows: Sequence[dict[str, Any]]
+        self,
+        at: float,
+        common: Mapping[str, object],
+        numbers: Sequence[int],
+        rows: Sequence[Mapping[str, str]],
     ) -> None:
-        """Store an accepted request: `common` (with `at`) and its own row for each of `numbers`.
+        """Store a request accepted at `at` (Unix time), with a row for each of `numbers`.
+
+        Each row in the file has the fields `at` and `common` as well.
 
         The rows are handed to the kernel before this returns, so that they survive the process.
         """
-        head = orjson.dumps(common)[:-1] + b","  # once for all recipients
+        head = orjson.dumps({"at": at, **common})[:-1] + b","  # once for all recipients
         lines = b"".join([head + orjson.dumps(row)[1:] + b"\n" for row in rows])
         self._file.write(lines)
         self._file.flush()
-        self._job_at.append(common["at"])
+        self._job_at.append(at)
         self._job_offset.append(self._end)
         self._end += len(lines)
         self._job_end.append(self._end)
@@ -94,16 +114,16 @@ class Ledger:
                 self.doubled_numbers.append(number)
             met.add(number)
 
-    def find_job(self, serial: int) -> tuple[float, list[dict[str, Any]]] | None:
+    def find_job(self, serial: int) -> tuple[float, list[LedgerRow]] | None:
         """When request `serial` arrived, and its recipients' rows; None where unknown."""
         if not 0 <= serial < self.next_job:
             return None
         offset, end = self._job_offset[serial], self._job_end[serial]
         lines = os.pread(self._file.fileno(), end - offset, offset)
-        rows: list[dict[str, Any]] = orjson.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
+        rows: list[LedgerRow] = orjson.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
         return self._job_at[serial], rows
 
-    def find_message(self, serial: int) -> dict[str, Any] | None:
+    def find_message(self, serial: int) -> LedgerRow | None:
         """The row of message `serial`; None where unknown."""
         if not 0 <= serial < self.next_message:
             return None

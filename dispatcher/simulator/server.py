@@ -4,10 +4,10 @@ import asyncio
 import errno
 import ipaddress
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -16,7 +16,7 @@ from dispatcher.simulator import spoiling
 from dispatcher.simulator.control import PREFIX, Control
 from dispatcher.simulator.families import FAMILIES
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
-from dispatcher.simulator.faults import RequestFaults, Stage
+from dispatcher.simulator.faults import FaultParams, RequestFaults, Stage
 from dispatcher.simulator.fields import BadBody, read_fields
 from dispatcher.simulator.receipts import ReceiptPlan
 from dispatcher.simulator.state import SimulatorState
@@ -188,7 +188,7 @@ class Simulator:
         request: web.Request,
         family: Family,
         reply: Reply,
-        fault: tuple[str, Mapping[str, Any]],
+        fault: tuple[str, FaultParams],
     ) -> web.StreamResponse:
         """The answer to an accepted request under `fault`."""
         name, params = fault

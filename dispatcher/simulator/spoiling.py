@@ -2,14 +2,14 @@
 
 import socket
 import struct
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from dispatcher.simulator.families.base import Family, Reply
+from dispatcher.simulator.faults import FaultParams
 
 _HTML: Final = "<!DOCTYPE html><html><body>The service will be back soon.</body></html>"
 
@@ -25,7 +25,7 @@ def to_response(reply: Reply) -> web.Response:
 
 
 def spoilt_response(
-    request: web.Request, family: Family, name: str, params: Mapping[str, Any]
+    request: web.Request, family: Family, name: str, params: FaultParams
 ) -> web.StreamResponse:
     """The answer that fault `name` gives, whether the request was accepted or not."""
     if name in {"reset_before", "reset_after"}:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from dispatcher.simulator.faults import FaultBoard, RequestFaults
 from dispatcher.simulator.ledger import Ledger
@@ -27,7 +27,7 @@ class Submission:
     numbers: Sequence[str]
     texts: Sequence[str]
     ids: Sequence[str]
-    details: Mapping[str, Any]
+    details: Mapping[str, object]
     faults: RequestFaults
 
 
@@ -63,7 +63,6 @@ class SimulatorState:
         shown = [index for index, number in enumerate(numbers) if not is_left_out(number)]
         shown = submission.faults.arrange_rows(shown)
         common = {
-            "at": submission.arrived,
             "provider": submission.provider,
             "request": self.ledger.next_job,
             **submission.details,
@@ -79,7 +78,7 @@ class SimulatorState:
         if "spoilt" not in common:
             for index in {*range(len(rows))} - {*shown}:
                 rows[index]["spoilt"] = "missing"
-        self.ledger.append_request(common, numbers, rows)
+        self.ledger.append_request(submission.arrived, common, numbers, rows)
         self.stats.counts["accepted_requests"] += 1
         return shown
 

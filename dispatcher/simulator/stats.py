@@ -1,7 +1,7 @@
 """Counts of what arrived at the simulator. Their size is bounded, whatever arrives."""
 
 from collections import Counter, deque
-from typing import Any, Final
+from typing import Final
 
 _ARRIVALS: Final = 10_000
 _PATHS: Final = 200
@@ -50,7 +50,7 @@ class Stats:
         self.counts["malformed"] += 1
         self._reasons.append({"provider": provider, "path": path, "reason": reason})
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The counts, and the last arrivals as pairs of CLOCK_MONOTONIC and Unix time."""
         return {
             **self.counts,

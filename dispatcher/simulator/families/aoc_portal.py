@@ -7,7 +7,7 @@ path of the template call. A list of numbers may have a space after each comma, 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from dispatcher.simulator import texts as texts_of
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply, show_number
@@ -101,7 +101,7 @@ class SimulatedAOCPortal(Family):
         return self._submit_to(call, [number], text, details)
 
     def _submit_to(
-        self, call: Call, numbers: list[str], text: str, details: dict[str, Any]
+        self, call: Call, numbers: list[str], text: str, details: dict[str, object]
     ) -> Reply:
         parts = texts_of.count_parts(text, unicode=not texts_of.fits_gsm7(text))
         if not self.state.charge_balance(self.name, "credits", parts * len(numbers)):
@@ -120,7 +120,7 @@ class SimulatedAOCPortal(Family):
                 faults=call.faults,
             )
         )
-        flags = {flag: 1 for flag in ("unicode", "flash") if flag in details}
+        flags: dict[str, object] = {flag: 1 for flag in ("unicode", "flash") if flag in details}
         return Reply.from_data(
             {
                 "id": job,
@@ -135,7 +135,7 @@ class SimulatedAOCPortal(Family):
             201 if "created" in call.faults else 200,
         )
 
-    def _read_route(self, call: Call) -> dict[str, Any]:
+    def _read_route(self, call: Call) -> dict[str, object]:
         """The checked fields that all calls share. Raises Refusal."""
         sender = self.read_text(call.fields.get("sender"), "sender")
         kind = self.read_text(call.fields.get("type"), "type")

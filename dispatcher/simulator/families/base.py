@@ -4,7 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import orjson
 
@@ -23,7 +23,7 @@ class Call:
     method: str
     path: str
     headers: Mapping[str, str]
-    fields: Mapping[str, Any]
+    fields: Mapping[str, object]
     arrived: float
     faults: RequestFaults
 
@@ -37,7 +37,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_data(cls, data: Any, status: int = 200) -> "Reply":
+    def from_data(cls, data: object, status: int = 200) -> "Reply":
         """`data` as a JSON body."""
         return cls(body=orjson.dumps(data), status=status)
 

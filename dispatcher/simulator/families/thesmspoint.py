@@ -7,7 +7,7 @@ refusals come under 200, malformed requests under 404, 405 and 422.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import orjson
 
@@ -15,6 +15,7 @@ from dispatcher.simulator import texts as texts_of
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply, show_number
 from dispatcher.simulator.families.thesmspoint_directory import SENDERS, TEMPLATES
 from dispatcher.simulator.faults import CallKind
+from dispatcher.simulator.ledger import LedgerRow
 from dispatcher.simulator.receipts import Fate
 from dispatcher.simulator.state import SimulatorState, Submission
 
@@ -84,7 +85,7 @@ class SimulatedTheSMSPoint(Family):
         key = call.headers.get("key", "")
         if call.method == "GET":
             self.state.stats.counts["get_requests"] += 1
-            key = key or call.fields.get("apiKey", "")
+            key = key or str(call.fields.get("apiKey") or "")
         elif call.headers.get("Accept", "").strip().lower() != "application/json":
             raise self.malformed_refusal(
                 "header Accept is not application/json", "Invalid Accept Header"
@@ -130,7 +131,7 @@ class SimulatedTheSMSPoint(Family):
         self, call: Call, numbers: list[str], texts: list[str], *, may_be_short: bool = False
     ) -> Reply:
         details = self._read_route(call)
-        self._charge_texts(details, texts, unicode=details["is_unicode"] == 1)
+        self._charge_texts(str(details["sender_id"]), texts, unicode=details["is_unicode"] == 1)
         ledger = self.state.ledger
         details["job_id"] = job_id = str(self._job_base + ledger.next_job)
         first = self._message_base + ledger.next_message
@@ -146,7 +147,7 @@ class SimulatedTheSMSPoint(Family):
                 faults=call.faults,
             )
         )
-        data: dict[str, Any]
+        data: dict[str, object]
         if may_be_short and "short" in call.faults:
             data = {"status": "success", "message_id": job_id}
         else:
@@ -172,7 +173,7 @@ class SimulatedTheSMSPoint(Family):
             }
         )
 
-    def _read_route(self, call: Call) -> dict[str, Any]:
+    def _read_route(self, call: Call) -> dict[str, object]:
         """The checked fields that single and bulk requests share."""
         sender = _find_entry(
             SENDERS, self.read_text(call.fields.get("sender_id"), "sender_id"), "sender_id"
@@ -201,7 +202,7 @@ class SimulatedTheSMSPoint(Family):
             "is_unicode": self.read_choice(call.fields.get("is_unicode"), "is_unicode", "01"),
         }
 
-    def _charge_texts(self, details: Mapping[str, Any], texts: list[str], *, unicode: bool) -> None:
+    def _charge_texts(self, sender_id: str, texts: list[str], *, unicode: bool) -> None:
         """Compare the flag with the texts, and take their credits. Raises Refusal."""
         counts = self.state.stats.counts
         outside = texts_of.count_outside_gsm7(texts)
@@ -214,9 +215,7 @@ class SimulatedTheSMSPoint(Family):
             )
         parts = texts_of.count_parts_of_each(texts, unicode=unicode)
         credits_ = sum(min(count, _MAX_PARTS) for count in parts)
-        if not self.state.charge_balance(
-            self.name, SENDERS[details["sender_id"]]["type_value"], credits_
-        ):
+        if not self.state.charge_balance(self.name, SENDERS[sender_id]["type_value"], credits_):
             raise Refusal(self.error_reply(self.credit_text, 200))
         counts["truncated_texts"] += sum(count > _MAX_PARTS for count in parts)
 
@@ -233,9 +232,7 @@ class SimulatedTheSMSPoint(Family):
             raise Refusal(self.error_reply("Invalid Message ID", 200))
         return self._status_reply(call, text, *job)
 
-    def _status_reply(
-        self, call: Call, job_id: str, at: float, rows: list[dict[str, Any]]
-    ) -> Reply:
+    def _status_reply(self, call: Call, job_id: str, at: float, rows: list[LedgerRow]) -> Reply:
         fate = self.state.receipts.fate_at
         words = [_status_word(call, fate(int(row["number"]), at, call.arrived)) for row in rows]
         if "single_object" in call.faults and len(rows) == 1:
@@ -266,7 +263,7 @@ class SimulatedTheSMSPoint(Family):
         return Reply.from_data({"status": status, "job_id": job_id, "data": data, "code": "200"})
 
 
-def _success_reply(data: Any, message: str | None = "") -> Reply:
+def _success_reply(data: object, message: str | None = "") -> Reply:
     return Reply.from_data({"status": "success", "message": message, "data": data})
 
 

@@ -8,7 +8,7 @@ zone is UTC.
 import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
 from dispatcher.simulator.families.ultimate_sms_outbox import (
@@ -16,6 +16,7 @@ from dispatcher.simulator.families.ultimate_sms_outbox import (
     UNDATED,
     WORDS,
     Outbox,
+    ShownMessage,
     count_server_parts,
     format_laravel_time,
     read_schedule_time,
@@ -24,6 +25,7 @@ from dispatcher.simulator.families.ultimate_sms_outbox import (
 )
 from dispatcher.simulator.faults import CallKind
 from dispatcher.simulator.fields import media_type
+from dispatcher.simulator.ledger import LedgerRow
 from dispatcher.simulator.receipts import Fate
 from dispatcher.simulator.state import SimulatorState, Submission
 
@@ -120,7 +122,7 @@ class SimulatedUltimateSMS(Family):
         taken = [numbers[i] for i in places if i not in invalid | refused]
         rows = self._accept_numbers(call, taken, details)
         rows += [self._refused_row(call, numbers[i]) for i in sorted(refused)]
-        data: dict[str, Any] = {"status": "success"}
+        data: dict[str, object] = {"status": "success"}
         if invalid:
             data["message"] = "Invalid numbers: " + ", ".join(numbers[i] for i in sorted(invalid))
         if "short" in call.faults:
@@ -148,7 +150,7 @@ class SimulatedUltimateSMS(Family):
         self._accept_numbers(call, list(numbers), details)
         return Reply.from_data({"status": "success", "data": "campaign reports with all details"})
 
-    def _read_details(self, call: Call) -> dict[str, Any]:
+    def _read_details(self, call: Call) -> dict[str, str]:
         """The checked fields that both ways of sending share. Raises Refusal."""
         fields = call.fields
         sender = self.read_text(fields.get("sender_id"), "sender_id")
@@ -171,7 +173,9 @@ class SimulatedUltimateSMS(Family):
             ) from None
         return details
 
-    def _accept_numbers(self, call: Call, numbers: list[str], details: dict[str, Any]) -> list[Any]:
+    def _accept_numbers(
+        self, call: Call, numbers: list[str], details: dict[str, str]
+    ) -> list[dict[str, object]]:
         """Charge and store the accepted numbers; their rows of the answer. Raises Refusal."""
         text = details.pop("text")
         if not numbers:
@@ -194,19 +198,23 @@ class SimulatedUltimateSMS(Family):
             )
         )
         self._outbox.add_messages(serials, details.get("schedule_time"), call.arrived)
-        sent = {"sender_id": details["sender_id"], "text": text}
         field = "status" if len(numbers) == 1 else "customer_status"
-        rows = [{"number": numbers[i], "message_id": ids[i], **sent} for i in shown]
+        rows = [
+            ShownMessage(
+                number=numbers[i], message_id=ids[i], sender_id=details["sender_id"], text=text
+            )
+            for i in shown
+        ]
         return [render_message(row, WORDS[Fate.SENT], call.faults, field) for row in rows]
 
-    def _refused_row(self, call: Call, number: str) -> dict[str, Any]:
+    def _refused_row(self, call: Call, number: str) -> dict[str, object]:
         self._refused += 1
-        row = {
-            "number": number,
-            "message_id": f"{0x5000000000000 + self._refused:x}",
-            "sender_id": call.fields["sender_id"],
-            "text": call.fields["message"],
-        }
+        row = ShownMessage(
+            number=number,
+            message_id=f"{0x5000000000000 + self._refused:x}",
+            sender_id=str(call.fields["sender_id"]),
+            text=str(call.fields["message"]),
+        )
         return render_message(row, "Rejected|Blacklisted", call.faults) | {"cost": "0"}
 
     def _show_message(self, call: Call) -> Reply:
@@ -252,7 +260,7 @@ class SimulatedUltimateSMS(Family):
         data = money if "currency" in call.faults else units
         return Reply.from_data({"status": "success", "data": data})
 
-    def _status_word(self, call: Call, row: Mapping[str, Any]) -> str:
+    def _status_word(self, call: Call, row: LedgerRow) -> str:
         return WORDS[
             self.state.receipts.fate_at(int(row["number"]), starting_time(row), call.arrived)
         ]

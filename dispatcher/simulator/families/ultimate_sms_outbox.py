@@ -5,14 +5,13 @@ A scheduled message is not shown before its time.
 
 import re
 from array import array
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from dispatcher.simulator import texts
 from dispatcher.simulator.faults import RequestFaults
-from dispatcher.simulator.ledger import Ledger
+from dispatcher.simulator.ledger import Ledger, LedgerRow
 from dispatcher.simulator.receipts import Fate
 
 WORDS: Final = MappingProxyType(
@@ -49,9 +48,9 @@ def read_schedule_time(schedule_time: str) -> float:
     return datetime.fromisoformat(f"{schedule_time}:00+00:00").timestamp()
 
 
-def starting_time(row: Mapping[str, Any]) -> float:
+def starting_time(row: LedgerRow) -> float:
     """When the message of a ledger row is sent, as Unix time."""
-    at: float = row["at"]
+    at = row["at"]
     return max(at, read_schedule_time(row["schedule_time"])) if "schedule_time" in row else at
 
 
@@ -65,10 +64,19 @@ def count_server_parts(text: str) -> int:
     return texts.count_parts(text, unicode=not texts.fits_gsm7(text))
 
 
+class ShownMessage(TypedDict):
+    """What an answer shows of a message; a ledger row has these fields as well."""
+
+    number: str
+    message_id: str
+    sender_id: str
+    text: str
+
+
 def render_message(
-    row: Mapping[str, Any], word: str, faults: RequestFaults, field: str = "customer_status"
-) -> dict[str, Any]:
-    """A message as an answer shows it; `row` is a ledger row, `field` the name of the status."""
+    row: ShownMessage, word: str, faults: RequestFaults, field: str = "customer_status"
+) -> dict[str, object]:
+    """A message as an answer shows it; `field` is the name of its status."""
     if "status_case" in faults:
         word = word.lower()
     if "status_suffix" in faults and "|" not in word:
@@ -110,7 +118,7 @@ class Outbox:
         else:
             self._later.append((read_schedule_time(schedule_time), serials))
 
-    def find_message(self, uid: str, now: float) -> dict[str, Any] | None:
+    def find_message(self, uid: str, now: float) -> LedgerRow | None:
         """The ledger row of a sent message; None where there is none."""
         serial = int(uid, 16) - self._uid_base if _UID.fullmatch(uid) else -1
         row = self._ledger.find_message(serial)
@@ -118,7 +126,7 @@ class Outbox:
             return None
         return row
 
-    def list_page(self, number: int, size: int, now: float) -> tuple[list[dict[str, Any]], int]:
+    def list_page(self, number: int, size: int, now: float) -> tuple[list[LedgerRow], int]:
         """The rows of page `number` (from 1), newest first, and how many messages there are."""
         for one in sorted(one for one in self._later if one[0] <= now):
             self._later.remove(one)

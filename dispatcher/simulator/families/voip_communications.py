@@ -11,12 +11,13 @@ from array import array
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from dispatcher.simulator import texts as texts_of
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply, show_number
 from dispatcher.simulator.faults import CallKind
 from dispatcher.simulator.fields import media_type
+from dispatcher.simulator.ledger import LedgerRow
 from dispatcher.simulator.receipts import Fate
 from dispatcher.simulator.state import SimulatorState, Submission
 
@@ -128,7 +129,7 @@ class SimulatedVoipCommunications(Family):
 
     def _accept_numbers(
         self, call: Call, numbers: list[str], text: str, details: Mapping[str, str]
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, object]]:
         """Store the accepted numbers; their entries of the answer."""
         if not numbers:
             return []
@@ -151,7 +152,7 @@ class SimulatedVoipCommunications(Family):
         unclear = call.faults.choose_indexes("unknown_code", shown)
         log = []
         for i in shown:
-            entry = {
+            entry: dict[str, object] = {
                 "code": "200" if "code_string" in call.faults else 200,
                 "code_desc": "",
                 "from": details["sender_id"],
@@ -183,7 +184,7 @@ class SimulatedVoipCommunications(Family):
             page.insert(0, {**_INBOUND, "sms_status_date": _format_time(call.arrived)})
         return Reply.from_data(page if "bare_array" in call.faults else {"summary": page})
 
-    def _summary_entry(self, call: Call, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _summary_entry(self, call: Call, row: LedgerRow) -> dict[str, object]:
         at, word = row["at"], "SCHEDULED"
         if "delivery_date" in row:
             due = datetime.fromisoformat(f"{row['delivery_date']}:00+00:00").timestamp()
@@ -218,7 +219,7 @@ class SimulatedVoipCommunications(Family):
         )
 
 
-def _refused_entry(call: Call, number: str, code: int, words: str) -> dict[str, Any]:
+def _refused_entry(call: Call, number: str, code: int, words: str) -> dict[str, object]:
     return {
         "code": str(code) if "code_string" in call.faults else code,
         "code_desc": words,
