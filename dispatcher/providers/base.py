@@ -97,7 +97,7 @@ class Provider(ABC):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The account's keys and tokens, which no error, log or repr may show."""
-        values = (getattr(self.settings, field) for field in type(self.settings).model_fields)
+        values = dict(self.settings).values()
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
     def hidden_texts(self, recipients: Iterable[Recipient]) -> tuple[str, ...]:

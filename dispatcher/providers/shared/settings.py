@@ -1,6 +1,6 @@
 """The keys of `[accounts.NAME]` that all providers share; each adapter adds its own."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -86,11 +86,17 @@ class ProviderSettings(BaseModel):
         """When law or contract allow campaigns of this kind; empty: always."""
         return self.kind_windows.get(kind, self.windows)
 
-    @field_validator("windows", "kind_windows")
+    @field_validator("windows")
     @classmethod
-    def _check_windows(cls, value: Any) -> Any:
-        for each in value.values() if isinstance(value, dict) else (value,):
-            parse_windows(each)
+    def _check_windows(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        parse_windows(value)
+        return value
+
+    @field_validator("kind_windows")
+    @classmethod
+    def _check_kind_windows(cls, value: dict[Kind, tuple[str, ...]]) -> dict[Kind, tuple[str, ...]]:
+        for windows in value.values():
+            parse_windows(windows)
         return value
 
     @field_validator("timezone")
