@@ -123,7 +123,7 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     done = left = 0
     for batch_id in batches:
         with store.write() as conn:
-            moved = retries.retry_failed(conn, batch_id, store_now(conn))
+            moved = retries.retry_batch(conn, batch_id, store_now(conn))
             done += moved or 0
             left += moved is None
     if not done and not left:

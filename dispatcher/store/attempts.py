@@ -26,7 +26,7 @@ from dispatcher.store import accounts, campaigns
 from dispatcher.store.batch_endings import cancel_held_batch
 from dispatcher.store.batches import Claim, hand_back
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
-from dispatcher.store.rows import AccountRow, AttemptRow, CampaignRow, columns_of, fetch_all
+from dispatcher.store.rows import AccountRow, CampaignRow
 from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
@@ -199,9 +199,3 @@ def attempt_outcome(conn: Connection, held: Claim, attempt_id: int) -> AttemptOu
         )
     ).scalar_one_or_none()
     return None if found is None else AttemptOutcome(found)
-
-
-def of_batch(conn: Connection, batch_id: int) -> list[AttemptRow]:
-    """A batch's attempts, oldest first."""
-    query = select(*columns_of(ATTEMPT, AttemptRow)).where(ATTEMPT.c.batch_id == batch_id)
-    return fetch_all(conn, AttemptRow, query.order_by(ATTEMPT.c.id))

@@ -370,11 +370,7 @@ def _cancel_returned_batches(conn: Connection, now: datetime) -> None:
 
 def list_running_accounts(conn: Connection) -> list[str]:
     """The accounts that have a running campaign."""
-    query = (
-        select(CAMPAIGN.c.account)
-        .where(CAMPAIGN.c.state == CampaignState.RUNNING, _IS_OPEN)
-        .distinct()
-    )
+    query = select(CAMPAIGN.c.account).where(has_state(CampaignState.RUNNING), _IS_OPEN).distinct()
     return list(conn.execute(query).scalars())
 
 

@@ -23,7 +23,7 @@ def batches_with_failures(conn: Connection, campaign_id: int) -> list[int]:
     return list(conn.execute(query.order_by(BATCH.c.seq)).scalars())
 
 
-def retry_failed(conn: Connection, batch_id: int, now: datetime) -> int | None:
+def retry_batch(conn: Connection, batch_id: int, now: datetime) -> int | None:
     """`failed → pending` in one batch; how many messages, or None while a worker holds the batch.
 
     Counts the batch's tries from zero again, and reopens a campaign that had finished.

@@ -27,7 +27,7 @@ from dispatcher.status import (
     CampaignState,
     MessageState,
 )
-from dispatcher.store import batches
+from dispatcher.store import lost_batches
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import (
@@ -209,8 +209,8 @@ def _expire_leases(conn: Connection, now: datetime) -> None:
     conn.execute(
         update(BATCH).where(has_state(*HELD)).values(lease_until=now - timedelta(seconds=1))
     )
-    batches.release_expired_claims(conn, now)
-    batches.doubt_expired_submissions(conn, now)
+    lost_batches.release_expired_claims(conn, now)
+    lost_batches.doubt_expired_submissions(conn, now)
 
 
 def _doubt_campaign(

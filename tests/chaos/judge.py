@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, MessageState
-from dispatcher.store.batches import LOST
 from dispatcher.store.engine import Store
+from dispatcher.store.lost_batches import LOST
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 
 _TAKEN = {

@@ -13,7 +13,7 @@ from dispatcher.outbound.release import release_batches
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.routes import AccountRoute, route_at
 from dispatcher.status import BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, batches, campaigns, decisions, fallback_moves
+from dispatcher.store import accounts, campaigns, decisions, fallback_moves, lost_batches
 from dispatcher.store.tables import ACCOUNT, ALTERNATE_ID, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.submission.fallback_check import check_fallback
 from dispatcher.submission.service import accept_import, import_rows
@@ -241,7 +241,7 @@ def test_a_late_acceptance_of_who_was_to_be_resent_and_moved_is_an_alarm(store):
     held = claimed(store)
     (attempt,) = begin(store, held)
     with store.write() as conn:
-        batches.doubt_expired_submissions(conn, NOW + LEASE * 2)
+        lost_batches.doubt_expired_submissions(conn, NOW + LEASE * 2)
         case = decisions.lock_attempt(conn, attempt)
         noted = [decisions.AnnotatedMessage(seq, DoubtNote.RESENT) for seq in range(5)]
         decisions.return_to_pending(conn, case, noted, failed_after=None, now=NOW)

@@ -14,7 +14,7 @@ from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.verdict import Accepted
 from dispatcher.recovery.spill import Spill
 from dispatcher.status import BatchState, MessageState
-from dispatcher.store import answers, batch_endings, batches
+from dispatcher.store import answers, batch_endings, batches, lost_batches
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.settlement import PollSchedule, Settlement
 from dispatcher.store.tables import CAMPAIGN, MESSAGE
@@ -54,8 +54,8 @@ def answer(held, attempt_id, said=None):
 def lose(store, seconds=70):
     """Judge the lease of whatever is held: it ran out."""
     with store.write() as conn:
-        batches.release_expired_claims(conn, later(seconds))
-        batches.doubt_expired_submissions(conn, later(seconds))
+        lost_batches.release_expired_claims(conn, later(seconds))
+        lost_batches.doubt_expired_submissions(conn, later(seconds))
 
 
 def test_a_spilled_answer_is_settled_by_the_next_start(store, spill):

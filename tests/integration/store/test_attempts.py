@@ -9,7 +9,7 @@ from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.fair_queue import SendPermission, Unit
 from dispatcher.policy.verdict import Accepted, NotAccepted
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, attempts, batch_endings, batches, scheduler
+from dispatcher.store import accounts, batch_endings, batches, lost_batches, scheduler
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from tests.support.stores import (
     LEASE,
@@ -269,7 +269,7 @@ def test_who_has_lost_its_claim_begins_nothing_whoever_holds_the_batch_now(store
     add_campaign(store)
     first = claimed(store)
     with store.write() as conn:
-        batches.release_expired_claims(conn, later(200))
+        lost_batches.release_expired_claims(conn, later(200))
     assert begin(store, first, now=later(200)) is None
     second = claimed(store, now=later(200))
     assert begin(store, first, now=later(201)) is None
@@ -281,7 +281,7 @@ def test_who_has_lost_its_batch_does_not_end_it_for_another(store):
     add_campaign(store)
     first, _ = submitting(store)
     with store.write() as conn:
-        batches.doubt_expired_submissions(conn, later(200))
+        lost_batches.doubt_expired_submissions(conn, later(200))
         change(conn, MESSAGE, MESSAGE.c.seq >= 0, state=MessageState.PENDING)
         change(conn, BATCH, BATCH.c.id == first.id, state=BatchState.PENDING, pending=3, in_doubt=0)
     second, _ = submitting(store, now=later(200))
@@ -473,8 +473,8 @@ def test_a_lost_batch_is_not_closed(store):
 def test_attempts_of_a_batch_are_listed_in_order(store):
     add_campaign(store, [2])
     held, ids = submitting(store, [[0], [1]])
-    with store.read() as conn:
-        assert [a.id for a in attempts.of_batch(conn, held.id)] == ids
+    mine = rows(store, ATTEMPT, ATTEMPT.c.batch_id == held.id)
+    assert [attempt.id for attempt in mine] == ids
 
 
 # --- Accounts ---------------------------------------------------------------------------------

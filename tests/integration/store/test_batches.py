@@ -7,7 +7,7 @@ import pytest
 
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState
-from dispatcher.store import batch_endings, batches, scheduler
+from dispatcher.store import batch_endings, batches, lost_batches, scheduler
 from dispatcher.store.corrections import Correction, count_corrections, load_corrections
 from dispatcher.store.tables import BATCH, SCHEDULER
 from tests.support.stores import (
@@ -198,7 +198,7 @@ def test_a_lost_submission_leaves_doubt_for_all_that_its_request_carried(store):
     swept(store, now=later(61))
     assert states(store) == ["in_doubt"] * 3
     assert batch_of(store, held.id).state == BatchState.SETTLED
-    assert batch_of(store, held.id).error == batches.LOST
+    assert batch_of(store, held.id).error == lost_batches.LOST
     assert attempt_of(store, attempt).outcome == AttemptOutcome.DOUBTFUL
     assert corrections(store) == {SUBMISSION: 1}
 

@@ -7,7 +7,7 @@ import pytest
 from dispatcher.errors import StoreError
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import batches, campaigns, decisions, doubts, listed_messages
+from dispatcher.store import campaigns, decisions, doubts, listed_messages, lost_batches
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.doubts import ReconcileTicket
 from dispatcher.store.tables import ALTERNATE_ID, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
@@ -51,7 +51,7 @@ def lost(store):
     """A batch whose worker went silent after its request began."""
     held, (attempt,) = submitting(store)
     with store.write() as conn:
-        batches.doubt_expired_submissions(conn, NOW + 2 * LEASE)
+        lost_batches.doubt_expired_submissions(conn, NOW + 2 * LEASE)
     return held, attempt
 
 
@@ -435,7 +435,7 @@ def test_a_batch_whose_claims_are_lost_again_and_again_fails(store):
         now = NOW + number * timedelta(hours=1)
         claimed(store, now=now)
         with store.write() as conn:
-            assert batches.release_expired_claims(conn, now + 2 * LEASE) == 1
+            assert lost_batches.release_expired_claims(conn, now + 2 * LEASE) == 1
     assert counts_of(store, campaign) == {"failed": 3}
-    assert {m.error for m in rows(store, MESSAGE)} == {batches.LOST_TOO_OFTEN}
+    assert {m.error for m in rows(store, MESSAGE)} == {lost_batches.LOST_TOO_OFTEN}
     assert finish(store) == [campaign]
