@@ -12,8 +12,8 @@ from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker
 from dispatcher.local.celery import threads_needed
 from dispatcher.policy.breaker import describe_outage, wait_reason
+from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import open_spill
-from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.store import accounts, corrections, imports, scheduler
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import current_revision, revision_problem

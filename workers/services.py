@@ -15,8 +15,8 @@ from dispatcher.outbound.ratelimit import RateLimiter
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
+from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import Spill, open_spill
-from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.store.engine import Store
 from workers.drain import DrainGate
 from workers.http_runtime import HttpRuntime

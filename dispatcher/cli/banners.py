@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def warn_if_held(store: "Store") -> str | None:
     """Print to stderr why this store may not send; returns the reason, None if it may."""
-    from dispatcher.recovery.witness import RollbackGuard
+    from dispatcher.recovery.rollback_guard import RollbackGuard
 
     held = RollbackGuard(store).find_hold_reason()
     if held is not None:

@@ -1,1 +1,1 @@
-"""What keeps the promises when the store is away, restored or moved."""
+"""Recovery: keeps the promises while the store is away, and after it was restored or moved."""

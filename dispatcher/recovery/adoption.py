@@ -1,10 +1,10 @@
-"""Adoption: a person says what a store is that does not agree with its witnesses."""
+"""Adoption: a person decides what to do with a store that disagrees with its witnesses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dispatcher.recovery.witness import RollbackGuard
+from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.store import store_identity
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.rows import PendingCampaign
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreCheck:
-    """How a store stands with its witnesses.
+    """The result of comparing a store with its witnesses.
 
-    `held` is why nothing is released, `is_behind` that this is surely an older copy; `waiting` has
-    id, name and pending messages of what would be sent.
+    `held`: why nothing is released. `is_behind`: the store is surely an older copy. `waiting`: id,
+    name and pending messages of the campaigns that would be sent.
     """
 
     held: str | None
@@ -27,11 +27,11 @@ class StoreCheck:
 
 
 def check_store(store: Store, client: "redis.Redis | None") -> StoreCheck:
-    """Ask every witness, and note in the store what they say."""
-    witness = RollbackGuard(store, client=client)
-    remembered = witness.read_redis_mark()
+    """Compare the store with every witness, and store the result."""
+    guard = RollbackGuard(store, client=client)
+    remembered = guard.read_redis_mark()
     with store.write() as conn:
-        held = witness.check_and_hold(conn, remembered=remembered)
+        held = guard.check_and_hold(conn, remembered=remembered)
         row = store_identity.ensure_identity(conn)
         return StoreCheck(
             held=held,
@@ -43,11 +43,11 @@ def check_store(store: Store, client: "redis.Redis | None") -> StoreCheck:
 def adopt_store(
     store: Store, client: "redis.Redis | None", *, doubt: bool, actor: str = "operator"
 ) -> dict[int, int]:
-    """Make the store the truth again; messages put in doubt, by campaign. See `identity.adopt`."""
+    """Let the store be used again. Returns by campaign how many messages are now in doubt."""
     with store.write() as conn:
         doubted = store_identity.adopt_store(conn, doubt=doubt, actor=actor, now=store_now(conn))
-    witness = RollbackGuard(store, client=client)
+    guard = RollbackGuard(store, client=client)
     with store.write() as conn:
-        witness.check_and_hold(conn)
-    witness.save_marks()
+        guard.check_and_hold(conn)
+    guard.save_marks()
     return doubted

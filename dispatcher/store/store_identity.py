@@ -1,6 +1,6 @@
 """The store's identity: its random id, its place, its highest attempt, and why it is held.
 
-`witness.py` compares it with what is recorded outside the store.
+`rollback_guard.py` compares it with what is recorded outside the store.
 """
 
 import uuid

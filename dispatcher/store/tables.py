@@ -381,7 +381,7 @@ class Worker(SQLModel, table=True):
 
 
 class Identity(SQLModel, table=True):
-    """One row, from which `witness.py` recognises a store that was restored from a backup."""
+    """One row, by which `rollback_guard.py` detects a store restored from a backup."""
 
     __tablename__ = "identity"
 

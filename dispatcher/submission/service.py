@@ -20,7 +20,7 @@ from dispatcher.policy.routes import AccountRoute, routes_to_json
 from dispatcher.providers.base import Provider, RequestedRoute
 from dispatcher.recipients.reader import open_recipients
 from dispatcher.recipients.validation import Preview, RejectedRow
-from dispatcher.recovery.witness import RollbackGuard
+from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.status import CampaignState
 from dispatcher.store import campaigns, imports
 from dispatcher.store.engine import Store, store_now

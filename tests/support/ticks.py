@@ -9,8 +9,8 @@ import fakeredis
 
 from dispatcher.config.settings import load_settings
 from dispatcher.outbound.ratelimit import RateLimiter
+from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import open_spill
-from dispatcher.recovery.witness import RollbackGuard
 from dispatcher.store import scheduler
 from dispatcher.store.tables import SCHEDULER
 from workers.drain import DrainGate

@@ -1,8 +1,8 @@
-"""The witness: what outside the store remembers of it, so that an older copy is recognised.
+"""The rollback guard: detects a store that is an older copy of itself, by witnesses outside it.
 
-A copy restored from a backup would send again what was sent since. Every attempt has a number; who
-remembers a higher one than the store knows has seen a later state of it. `store_identity.py` owns
-what the store says of itself.
+A copy restored from a backup would send again what was sent since the backup. Attempt ids only
+grow: a witness that knows a higher one than the store has seen a later state of the store.
+`store_identity.py` has what the store records about itself.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Always of the same length, so that it is overwritten in place and needs no space on a full disk.
+#: Always of the same length, so that overwriting it needs no space on a full disk.
 _LINE = "store {store_id:>36} has begun attempt {attempt_id:020d}\n"
 _LINE_PATTERN = re.compile(r"store +(\S+) has begun attempt (\d{20})\n")
 _ADOPT = "`dispatcher db adopt` explains"
@@ -36,20 +36,20 @@ _ADOPT = "`dispatcher db adopt` explains"
 
 @dataclass(frozen=True, slots=True)
 class HighWaterMark:
-    """The highest attempt of a store that somebody remembers."""
+    """The highest attempt id that a witness of a store has recorded."""
 
     store_id: str
     attempt_id: int
 
 
 class MarkFile:
-    """A mark on disk: beside a SQLite file, and in the user's state folder."""
+    """A mark in a file: beside a SQLite file, or in the user's state folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read_mark(self) -> HighWaterMark | None:
-        """The mark; None where there is no file, or no mark in it."""
+        """Read the mark; None without a file, or without a valid mark in it."""
         try:
             found = _LINE_PATTERN.fullmatch(self.path.read_text(encoding="ascii"))
         except (OSError, UnicodeDecodeError):
@@ -57,9 +57,9 @@ class MarkFile:
         return None if found is None else HighWaterMark(found[1], int(found[2]))
 
     def advance_to(self, mark: HighWaterMark, *, sync: bool) -> None:
-        """Remember `mark`, unless a higher one of the same store is there. Raises OSError.
+        """Write `mark`, unless the file has a higher one of the same store. Raises OSError.
 
-        Without `sync` it outlives this process, with it also the machine's power.
+        The write survives a kill of this process; with `sync` it also survives a power cut.
         """
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -76,39 +76,39 @@ class MarkFile:
 
 
 class RollbackGuard:
-    """What this process knows of the store from outside it. One per process; thread-safe.
+    """Records marks of the store outside it, and compares them with it. Thread-safe.
 
-    The margin: `begun` writes the mark beside a SQLite file after each commit and before the first
-    byte, without waiting for the disk; the tick waits for it, once a second. So a killed process
-    loses nothing, and a power cut at most the attempts of the last second. For PostgreSQL the
-    tables' place is the first witness, and Redis, written by the tick, the second.
+    `record_attempts` writes the mark beside a SQLite file after each commit and before the first
+    byte, without waiting for the disk. The tick waits for the disk, once a second. So a kill loses
+    nothing, and a power cut at most the attempts of the last second. For PostgreSQL the witnesses
+    are the place of the tables, and Redis, which the tick writes.
     """
 
     def __init__(
         self, store: Store, *, client: "redis.Redis | None" = None, folder: Path | None = None
     ) -> None:
-        """`client` may be left out, and its server may be new; `folder` is the user's for state."""
+        """`client`: of the Redis server, if any. `folder`: for state, by default the user's."""
         self._store = store
         self._beside = MarkFile(Path(f"{store.url.database}.witness")) if store.is_sqlite else None
         self._client = client
         self._folder = folder
         self._lock = Lock()
-        #: What this process has seen itself.
+        #: The highest attempt that this process has seen.
         self._seen: HighWaterMark | None = None
         self._kept: HighWaterMark | None = None
         self._file: tuple[int, int] | None = None
 
     def check_and_hold(self, conn: Connection, *, remembered: int = 0) -> str | None:
-        """Compare the store with its witnesses, and note in it why it is held, if it is.
+        """Compare the store with its witnesses. Returns why it is held, and stores that; else None.
 
-        `remembered` is what `ask_redis` said. `keep` is to follow the commit.
+        `remembered`: the result of `read_redis_mark`. Call `save_marks` after the commit.
         """
         if self._is_replaced():
             return f"the file of the store was replaced while it was in use ({_ADOPT})"
         before = store_identity.load_identity(conn)
         row = store_identity.ensure_identity(conn)
         is_new = before is None or before.place is None
-        # In this order: what a witness saw was committed before, and is found in the store.
+        # The witnesses first: what they have seen was committed before, so the store must know it.
         witnessed = max(self._highest_known(row), remembered)
         known = max(row.attempt_id, store_identity.highest_attempt_id(conn))
         place = store_identity.locate_tables(conn)
@@ -122,20 +122,20 @@ class RollbackGuard:
         if seen != row:
             store_identity.update_identity(conn, **seen._asdict())
         with self._lock:
-            own = self._seen
-            if own is None or own.store_id != row.store_id or own.attempt_id < known:
-                own = HighWaterMark(row.store_id, known)
-            self._seen = own if held is None else None
+            mark = self._seen
+            if mark is None or mark.store_id != row.store_id or mark.attempt_id < known:
+                mark = HighWaterMark(row.store_id, known)
+            self._seen = mark if held is None else None
         return held
 
     def find_hold_reason(self) -> str | None:
-        """Why the store is held, without noting anything; None also before its first campaign."""
+        """Why the store is held, without storing it; None also before its first campaign."""
         with self._store.read() as conn:
             row = store_identity.load_identity(conn)
         if row is None or row.place is None or row.held is not None:
             return row.held if row is not None else None
         witnessed = self._highest_known(row)
-        # Read anew: what the witnesses saw must have been committed before it is looked for.
+        # A new transaction: it sees everything that the witnesses had seen.
         with self._store.read() as conn:
             known = max(row.attempt_id, store_identity.highest_attempt_id(conn))
             return self._hold_reason(
@@ -143,7 +143,7 @@ class RollbackGuard:
             )
 
     def may_claim(self, conn: Connection) -> bool:
-        """Whether work may be taken: nobody holds the store, and it did not go back under us."""
+        """Whether batches may be claimed: the store is not held, and has not become older."""
         if self._is_replaced():
             return False
         with self._lock:
@@ -154,7 +154,7 @@ class RollbackGuard:
         return row.held is None and store_identity.highest_attempt_id(conn) >= seen.attempt_id
 
     def record_attempts(self, attempt_ids: Sequence[int]) -> None:
-        """Remember committed attempts, before their first byte leaves."""
+        """Record committed attempts, before the first byte of their requests is sent."""
         with self._lock:
             if self._seen is None:
                 return
@@ -164,7 +164,7 @@ class RollbackGuard:
             self._write_mark(self._beside, mark, sync=False)
 
     def save_marks(self) -> None:
-        """Have every witness remember what `look` found. Called by the tick, after its commit."""
+        """Write the mark to every witness. The tick calls this after its commit."""
         with self._lock:
             mark = self._seen
         if mark is None or mark == self._kept:
@@ -173,7 +173,7 @@ class RollbackGuard:
             self._write_mark(self._beside, mark, sync=True)
         elsewhere = self._state_folder_mark(mark.store_id)
         if elsewhere is not None and mark.attempt_id:
-            # A folder that cannot be written to is one witness less, no more.
+            # Without this folder there is one witness less, which is no reason to stop.
             with suppress(OSError):
                 elsewhere.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 elsewhere.advance_to(mark, sync=False)
@@ -191,7 +191,7 @@ class RollbackGuard:
             log.warning("the witness %s cannot be written: %s", file.path, error.strerror)
 
     def read_redis_mark(self) -> int:
-        """The highest attempt that Redis remembers; 0 where it is new or away: that is no alarm."""
+        """The highest attempt id that Redis has recorded; 0 if it is new or away."""
         with self._lock:
             store_id = self._seen.store_id if self._seen is not None else None
         if store_id is None:
@@ -209,9 +209,9 @@ class RollbackGuard:
         return 0
 
     def _is_replaced(self) -> bool:
-        """Whether another file stands in the SQLite file's place than when last asked.
+        """Whether the SQLite file was replaced by another one since the last call.
 
-        Its open connections, which still see the old one, are closed.
+        If so, the open connections, which still use the old file, are closed.
         """
         if self._beside is None:
             return False
@@ -228,7 +228,7 @@ class RollbackGuard:
         return True
 
     def _highest_known(self, row: IdentityRow) -> int:
-        """The highest attempt of the store that anybody remembers."""
+        """The highest attempt id of the store that any witness has recorded."""
         files = [self._beside, self._state_folder_mark(row.store_id)]
         marks = [self._seen, *(file.read_mark() for file in files if file is not None)]
         same = [mark.attempt_id for mark in marks if mark and mark.store_id == row.store_id]
@@ -237,34 +237,35 @@ class RollbackGuard:
     def _hold_reason(
         self, conn: Connection, row: IdentityRow, known: int, witnessed: int, place: str | None
     ) -> str | None:
-        """Why the store is held. `place` is None where it is seen for the first time."""
+        """Why the store is held, or None. `place` is None if the store is seen the first time."""
         if witnessed > known:
             return (
-                f"the store is an older copy of itself: it knows {known} attempts, and was seen "
-                f"with {witnessed}; what it takes for pending may have been sent ({_ADOPT})"
+                f"the store is an older copy of itself: its last attempt is {known}, but attempt "
+                f"{witnessed} was made; messages that are pending in it may have been sent "
+                f"({_ADOPT})"
             )
-        stands_alone = self._beside is not None and not self._is_beside(row.store_id)
-        is_same = place is None or (_is_same_place(row.place or "", place) and not stands_alone)
+        has_no_mark = self._beside is not None and not self._has_mark_beside(row.store_id)
+        is_same = place is None or (_is_same_place(row.place or "", place) and not has_no_mark)
         if is_same or not store_identity.has_unsent(conn):
             return None
         if self._beside is not None:
             return (
-                f"the store stands here without its file {self._beside.path.name}: if it was "
-                "restored from a backup, what it takes for pending may have been sent "
+                f"the file {self._beside.path.name} of the store is missing: if the store was "
+                "restored from a backup, messages that are pending in it may have been sent "
                 f"({_ADOPT})"
             )
         return (
-            "the store is in another place than it was (a restored backup, a recovery, a failover, "
-            f"an upgraded server): what it takes for pending may have been sent ({_ADOPT})"
+            "the store is in another place than before (a restored backup, a recovery, a failover, "
+            f"an upgraded server): messages that are pending in it may have been sent ({_ADOPT})"
         )
 
-    def _is_beside(self, store_id: str) -> bool:
-        """Whether the mark beside the store is this store's; we need none for what we saw."""
+    def _has_mark_beside(self, store_id: str) -> bool:
+        """Whether the mark file is this store's. Not needed if this process has seen the store."""
         mark = self._beside.read_mark() if self._beside is not None else None
         return any(one is not None and one.store_id == store_id for one in (mark, self._seen))
 
     def _state_folder_mark(self, store_id: str) -> MarkFile | None:
-        """The mark in the user's state folder: a restored folder does not take it back."""
+        """The mark in the user's state folder, which restoring the store does not change."""
         try:
             folder = self._folder if self._folder is not None else state_folder()
         except RuntimeError:  # a user without a home
@@ -276,7 +277,7 @@ def _redis_key(store_id: str) -> str:
     return f"dispatcher:witness:{store_id}"
 
 
-def _is_same_place(noted: str, found: str) -> bool:
-    """Parts that the server did not tell, then or now, prove nothing."""
-    pairs = zip(noted.split("/"), found.split("/"), strict=False)
+def _is_same_place(recorded: str, found: str) -> bool:
+    """Whether two places are the same. A part that the server did not tell proves nothing."""
+    pairs = zip(recorded.split("/"), found.split("/"), strict=False)
     return all(then == now or not then or not now for then, now in pairs)

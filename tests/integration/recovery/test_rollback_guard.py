@@ -10,7 +10,7 @@ import pytest
 
 from dispatcher.outbound.release import release_batches
 from dispatcher.recovery import adoption
-from dispatcher.recovery.witness import HighWaterMark, MarkFile, RollbackGuard
+from dispatcher.recovery.rollback_guard import HighWaterMark, MarkFile, RollbackGuard
 from dispatcher.status import BatchState
 from dispatcher.store import batch_endings, batches, store_identity
 from dispatcher.store.engine import Store
@@ -46,21 +46,21 @@ def client():
         yield redis
 
 
-def tick(witness, store):
-    """What the tick does with its witness; why the store is held."""
-    remembered = witness.read_redis_mark()
+def tick(guard, store):
+    """What the tick does with its guard; why the store is held."""
+    remembered = guard.read_redis_mark()
     with store.write() as conn:
-        held = witness.check_and_hold(conn, remembered=remembered)
-    witness.save_marks()
+        held = guard.check_and_hold(conn, remembered=remembered)
+    guard.save_marks()
     return held
 
 
-def send_one(witness, store):
+def send_one(guard, store):
     """Submit the first pending batch, as a worker does."""
     with store.write() as conn:
-        assert witness.may_claim(conn)
+        assert guard.may_claim(conn)
     held, (attempt,) = submitting(store)
-    witness.record_attempts([attempt])
+    guard.record_attempts([attempt])
     settle(store, held, attempt, verdict(accepted=range(held.first_seq, held.first_seq + 3)))
     with store.write() as conn:
         batch_endings.close_batch(
@@ -79,11 +79,11 @@ class Sqlite:
     def __init__(self, url, tmp_path, folder):
         self.store, self.folder = Store(url), folder
         self.path, self.backup = Path(self.store.url.database), tmp_path / "backup.db"
-        self.witness = RollbackGuard(self.store, folder=folder)
-        assert tick(self.witness, self.store) is None
+        self.guard = RollbackGuard(self.store, folder=folder)
+        assert tick(self.guard, self.store) is None
         self.campaign = add_campaign(self.store, sizes=(3, 3, 3))
-        send_one(self.witness, self.store)
-        tick(self.witness, self.store)
+        send_one(self.guard, self.store)
+        tick(self.guard, self.store)
         with self.store.write() as conn:
             conn.exec_driver_sql("SELECT 1")
         with self.store.engine.connect() as conn:
@@ -117,7 +117,7 @@ def sqlite(sqlite_url, tmp_path, folder):
 
 
 def test_a_store_that_was_stopped_and_started_again_is_not_held(sqlite):
-    send_one(sqlite.witness, sqlite.store)
+    send_one(sqlite.guard, sqlite.store)
     assert tick(sqlite.started_again(), sqlite.store) is None
     assert len(released(sqlite.store)) == 1
 
@@ -133,14 +133,14 @@ def test_a_copy_of_the_newest_state_is_no_alarm(sqlite):
 
 
 def test_a_fresh_store_in_the_place_of_an_old_one_is_no_alarm(sqlite, sqlite_template):
-    send_one(sqlite.witness, sqlite.store)
+    send_one(sqlite.guard, sqlite.store)
     sqlite.store.close()
     for suffix in ("", "-wal", "-shm"):
         Path(f"{sqlite.path}{suffix}").unlink(missing_ok=True)
     shutil.copyfile(sqlite_template, sqlite.path)
-    witness = sqlite.started_again()
+    guard = sqlite.started_again()
     add_campaign(sqlite.store)
-    assert tick(witness, sqlite.store) is None
+    assert tick(guard, sqlite.store) is None
     assert len(released(sqlite.store)) == 1
 
 
@@ -156,8 +156,8 @@ def test_a_folder_that_is_moved_as_a_whole_is_no_alarm(sqlite, tmp_path):
 
 def test_a_store_with_nothing_left_to_send_needs_no_witness(sqlite):
     for _ in range(2):
-        send_one(sqlite.witness, sqlite.store)
-    tick(sqlite.witness, sqlite.store)
+        send_one(sqlite.guard, sqlite.store)
+    tick(sqlite.guard, sqlite.store)
     sqlite.beside.unlink()
     assert tick(sqlite.started_again(), sqlite.store) is None
     assert sqlite.beside.exists()
@@ -165,17 +165,17 @@ def test_a_store_with_nothing_left_to_send_needs_no_witness(sqlite):
 
 def test_a_witness_file_deleted_under_a_running_process_is_written_again(sqlite):
     sqlite.beside.unlink()
-    assert tick(sqlite.witness, sqlite.store) is None
-    send_one(sqlite.witness, sqlite.store)
+    assert tick(sqlite.guard, sqlite.store) is None
+    send_one(sqlite.guard, sqlite.store)
     assert sqlite.beside.exists()
 
 
 def test_a_redis_that_is_new_or_away_is_no_alarm(store, folder, client):
-    witness = RollbackGuard(store, client=client, folder=folder)
-    assert tick(witness, store) is None
+    guard = RollbackGuard(store, client=client, folder=folder)
+    assert tick(guard, store) is None
     add_campaign(store, sizes=(3, 3))
-    send_one(witness, store)
-    assert tick(witness, store) is None
+    send_one(guard, store)
+    assert tick(guard, store) is None
     client.flushall()
     assert tick(RollbackGuard(store, client=client, folder=folder), store) is None
     server = fakeredis.FakeServer()
@@ -187,18 +187,18 @@ def test_a_redis_that_is_new_or_away_is_no_alarm(store, folder, client):
 # --- What is ----------------------------------------------------------------------------------
 
 
-def assert_held(store, witness, words):
-    held = tick(witness, store)
+def assert_held(store, guard, words):
+    held = tick(guard, store)
     assert held is not None
     assert words in held
     assert "dispatcher db adopt" in held
     assert released(store) == []
     with store.write() as conn:
-        assert not witness.may_claim(conn)
+        assert not guard.may_claim(conn)
 
 
 def test_an_older_copy_over_a_stopped_system_releases_nothing(sqlite):
-    send_one(sqlite.witness, sqlite.store)
+    send_one(sqlite.guard, sqlite.store)
     sqlite.restore()
     assert RollbackGuard(sqlite.store, folder=sqlite.folder).find_hold_reason() is not None
     assert_held(sqlite.store, sqlite.started_again(), "older copy")
@@ -209,15 +209,15 @@ def test_an_older_copy_over_a_stopped_system_releases_nothing(sqlite):
 
 
 def test_an_older_copy_under_a_running_process_is_noticed_at_its_next_claim(sqlite):
-    send_one(sqlite.witness, sqlite.store)
+    send_one(sqlite.guard, sqlite.store)
     sqlite.restore(stopped=False)
     with sqlite.store.write() as conn:
-        assert not sqlite.witness.may_claim(conn)
-    assert_held(sqlite.store, sqlite.witness, "older copy")
+        assert not sqlite.guard.may_claim(conn)
+    assert_held(sqlite.store, sqlite.guard, "older copy")
 
 
 def test_the_last_attempt_before_a_kill_counts_no_tick_is_needed(sqlite):
-    send_one(sqlite.witness, sqlite.store)
+    send_one(sqlite.guard, sqlite.store)
     shutil.rmtree(sqlite.folder, ignore_errors=True)
     sqlite.restore()
     assert_held(sqlite.store, sqlite.started_again(), "older copy")
@@ -225,8 +225,8 @@ def test_the_last_attempt_before_a_kill_counts_no_tick_is_needed(sqlite):
 
 def test_an_older_copy_restored_with_its_older_witness_is_noticed_by_the_users_folder(sqlite):
     saved = sqlite.beside.read_bytes()
-    send_one(sqlite.witness, sqlite.store)
-    tick(sqlite.witness, sqlite.store)
+    send_one(sqlite.guard, sqlite.store)
+    tick(sqlite.guard, sqlite.store)
     sqlite.restore()
     sqlite.beside.write_bytes(saved)
     assert_held(sqlite.store, sqlite.started_again(), "older copy")
@@ -245,11 +245,11 @@ def test_a_damaged_witness_is_as_good_as_none(sqlite, content):
 
 
 def test_redis_bears_witness_where_the_place_says_nothing(store, folder, client):
-    witness = RollbackGuard(store, client=client, folder=folder)
-    tick(witness, store)
+    guard = RollbackGuard(store, client=client, folder=folder)
+    tick(guard, store)
     add_campaign(store, sizes=(3, 3))
-    send_one(witness, store)
-    tick(witness, store)
+    send_one(guard, store)
+    tick(guard, store)
     (row,) = rows(store, IDENTITY)
     client.set(f"dispatcher:witness:{row.store_id}", 99)
     assert_held(store, RollbackGuard(store, client=client, folder=folder), "older copy")
@@ -260,11 +260,11 @@ def test_a_dump_read_back_into_postgresql_stands_in_another_place(
     postgres_server, postgres_url, folder
 ):
     with closing(Store(postgres_url)) as store:
-        witness = RollbackGuard(store, folder=folder)
-        tick(witness, store)
+        guard = RollbackGuard(store, folder=folder)
+        tick(guard, store)
         add_campaign(store, sizes=(3, 3))
-        send_one(witness, store)
-        tick(witness, store)
+        send_one(guard, store)
+        tick(guard, store)
     name = postgres_url.partition("@/")[2].partition("?")[0]
     with (
         postgres_server.database(template=name) as copy,
@@ -285,7 +285,7 @@ def test_a_dump_read_back_into_postgresql_stands_in_another_place(
     ],
 )
 def test_a_recovery_a_failover_and_a_dump_change_the_place(noted, found, is_held):
-    from dispatcher.recovery.witness import _is_same_place
+    from dispatcher.recovery.rollback_guard import _is_same_place
 
     assert _is_same_place(noted, found) is not is_held
 
@@ -309,9 +309,9 @@ def test_marks_only_grow_and_a_full_disk_does_not_stop_them(tmp_path):
 def test_a_restored_store_goes_on_once_adopted_with_its_pending_in_doubt(sqlite, client):
     lost = []
     for _ in range(2):
-        send_one(sqlite.witness, sqlite.store)
+        send_one(sqlite.guard, sqlite.store)
         lost.append(rows(sqlite.store, ATTEMPT)[-1].id)
-    tick(sqlite.witness, sqlite.store)
+    tick(sqlite.guard, sqlite.store)
     sqlite.restore()
     standing = adoption.check_store(sqlite.store, client)
     assert standing.is_behind
