@@ -134,7 +134,7 @@ def test_a_message_that_is_not_pending_never_leaves(store):
     assert begin(store, again, [[1, 2]]) is not None
 
 
-def test_what_is_paid_is_noted_and_never_taken_back(store):
+def test_paid_until_is_stored_and_never_made_earlier(store):
     add_campaign(store, [1, 1, 1])
     one, two, three = (claim(store, ticket) for ticket in queued(store, limit=3))
     begin(store, one, paid_for_s={})
@@ -157,7 +157,7 @@ def test_what_is_paid_is_noted_and_never_taken_back(store):
     ],
 )
 def test_a_batch_that_may_not_leave_now_waits_for_the_next_release(store, gate, daily_limit):
-    """With no time of its own: windows and limits may be changed meanwhile."""
+    """It gets no `not_before`: windows and limits may change before that time."""
     add_campaign(store)
     held = claimed(store)
     assert begin(store, held, gate=gate, daily_limit=daily_limit) is None
@@ -227,7 +227,7 @@ def test_nothing_accepted_is_not_polled(store):
     assert attempt_of(store, attempt_id).poll_at is None
 
 
-def test_without_a_status_call_no_receipt_comes(store):
+def test_without_a_status_call_there_is_no_receipt(store):
     campaign_id = add_campaign(store)
     held, (attempt_id,) = submitting(store)
     settle(store, held, attempt_id, verdict(accepted=[0, 1], rejected=[2]), poll=None)
@@ -265,7 +265,7 @@ def test_an_answer_concerns_only_the_messages_of_its_own_attempt(store):
 # --- Late answers -----------------------------------------------------------------------------
 
 
-def test_who_has_lost_its_claim_begins_nothing_whoever_holds_the_batch_now(store):
+def test_a_worker_that_lost_its_claim_begins_nothing_even_if_the_batch_is_free(store):
     add_campaign(store)
     first = claimed(store)
     with store.write() as conn:
@@ -277,7 +277,7 @@ def test_who_has_lost_its_claim_begins_nothing_whoever_holds_the_batch_now(store
     assert begin(store, second, now=later(201)) is not None
 
 
-def test_who_has_lost_its_batch_does_not_end_it_for_another(store):
+def test_a_worker_that_lost_its_batch_cannot_close_it_for_another(store):
     add_campaign(store)
     first, _ = submitting(store)
     with store.write() as conn:
@@ -359,7 +359,7 @@ def test_the_answers_that_came_in_time_stay_when_the_lease_runs_out_in_between(s
     assert close(store, held) is None
 
 
-# --- Withdrawn --------------------------------------------------------------------------------
+# --- Not sent ---------------------------------------------------------------------------------
 
 
 def test_a_request_whose_first_byte_never_left_counts_as_no_attempt(store):
@@ -381,7 +381,7 @@ def test_a_request_whose_first_byte_never_left_counts_as_no_attempt(store):
 @pytest.mark.parametrize(
     ("hours_left", "count"), [(22, 1), (24, 3)], ids=["this day's", "maybe the last day's"]
 )
-def test_what_did_not_leave_is_given_back_to_the_accounts_day(store, hours_left, count):
+def test_messages_that_were_not_sent_are_taken_off_the_accounts_day(store, hours_left, count):
     add_campaign(store, [3])
     held = claimed(store)
     _, unsent = begin(store, held, [[0], [1, 2]], daily_limit=9, day_until=later(3600 * hours_left))
@@ -392,7 +392,7 @@ def test_what_did_not_leave_is_given_back_to_the_accounts_day(store, hours_left,
     assert account.day_count == count
 
 
-def test_what_is_in_doubt_already_is_not_withdrawn(store):
+def test_an_attempt_in_doubt_is_not_cancelled(store):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
     lose(store)
@@ -419,7 +419,7 @@ def test_a_batch_with_an_answer_for_everybody_is_settled(store):
     ("failed_after", "tries"),
     [pytest.param(3, 1, id="a failed try"), pytest.param(None, 0, id="not the batch's fault")],
 )
-def test_what_is_left_goes_back_to_pending(store, failed_after, tries):
+def test_messages_that_are_left_go_back_to_pending(store, failed_after, tries):
     add_campaign(store)
     held, (attempt_id,) = submitting(store)
     settle(store, held, attempt_id, verdict(rejected=[1], outcome=REFUSED))
@@ -451,7 +451,7 @@ def test_attempts_are_used_up_and_the_rest_fails_with_the_reason(store):
     assert counts_of(store, campaign_id) == {"submitted": 1, "failed": 2}
 
 
-def test_what_a_cancelled_campaign_has_left_is_cancelled(store):
+def test_messages_left_in_a_cancelled_campaign_are_cancelled(store):
     campaign_id = add_campaign(store)
     held, (attempt_id,) = submitting(store)
     settle(store, held, attempt_id, verdict(accepted=[0], outcome=REFUSED))

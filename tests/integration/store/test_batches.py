@@ -1,4 +1,4 @@
-"""Batches are held by one worker at a time, and what a lost one held is found and judged."""
+"""One worker at a time holds a batch; the batches of a lost worker are found and swept."""
 
 import threading
 
@@ -78,7 +78,7 @@ def test_exactly_one_of_many_racing_claims_wins(store):
     assert sorted(won) == sorted(ticket.id for ticket in tickets)
 
 
-def test_a_claim_knows_what_it_holds(store):
+def test_a_claim_has_the_columns_of_its_batch(store):
     campaign_id = add_campaign(store, [2, 3])
     (batch_id,) = [b.id for b in rows(store, BATCH, BATCH.c.seq == 1)]
     held = claim(store, queued(store, limit=2)[1])
@@ -103,7 +103,7 @@ def test_a_ticket_works_once_and_an_old_one_never(store):
     assert claim(store, newer) is not None
 
 
-def test_tickets_that_could_not_be_handed_out_go_back_and_are_worthless(store):
+def test_batches_of_unpublished_tickets_are_pending_and_the_tickets_have_no_effect(store):
     add_campaign(store, sizes=(3, 3, 3))
     taken, *lost = queued(store, limit=3)
     held = claim(store, taken)
@@ -128,7 +128,7 @@ def test_a_batch_that_is_no_longer_pending_is_not_queued(store):
 # --- Hand back and renew ----------------------------------------------------------------------
 
 
-def test_a_batch_is_handed_back_with_the_time_before_which_it_does_not_leave(store):
+def test_a_batch_is_handed_back_with_a_time_before_which_it_is_not_due(store):
     add_campaign(store)
     held = claimed(store)
     assert hand_back(store, held, not_before=later(5), error="the broker is away") is True
@@ -138,7 +138,7 @@ def test_a_batch_is_handed_back_with_the_time_before_which_it_does_not_leave(sto
 
 
 @pytest.mark.parametrize("change_of_hands", ["swept", "submitting"])
-def test_what_is_not_held_as_claimed_is_not_handed_back(store, change_of_hands):
+def test_a_batch_that_is_not_claimed_is_not_handed_back(store, change_of_hands):
     add_campaign(store)
     held = claimed(store)
     if change_of_hands == "swept":
@@ -289,7 +289,7 @@ def test_leases_are_judged_a_lease_after_the_scheduler_was_away(store, ticks, ju
     assert found == (None if judge_after is None else later(judge_after))
 
 
-def test_the_last_tick_is_known_and_none_where_there_was_none(store):
+def test_the_last_tick_is_known_and_none_before_the_first(store):
     with store.read() as conn:
         assert scheduler.last_tick_at(conn) is None
         assert load_corrections(conn) == {}

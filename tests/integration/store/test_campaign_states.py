@@ -1,4 +1,4 @@
-"""Campaigns: started in fair order, stopped by people, finished when nothing is left to happen."""
+"""Campaigns start in fair order, people stop them, and they finish when nothing is open."""
 
 import pytest
 
@@ -117,7 +117,7 @@ def test_campaigns_are_found_by_id_or_by_name(store):
 # --- Cancel -----------------------------------------------------------------------------------
 
 
-def test_cancelling_ends_what_nobody_holds_and_lets_the_rest_settle(store):
+def test_cancelling_ends_unclaimed_batches_and_lets_the_rest_settle(store):
     """One batch in each state."""
     campaign_id = add_campaign(store, [2] * 6)
     submitted(store)
@@ -149,7 +149,7 @@ def end_polls(store):
             polls.store_receipts(conn, loaded, [], next_at=None, now=now)
 
 
-def test_cancelling_a_campaign_of_which_nothing_is_held_ends_it_at_once(store):
+def test_cancelling_a_campaign_without_held_batches_finishes_it(store):
     campaign_id = add_campaign(store, [2, 2])
     commands.cancel_campaign(store, str(campaign_id))
     assert campaign_of(store, campaign_id).finished_at is not None
@@ -218,7 +218,7 @@ def test_only_running_campaigns_finish(store, state):
     assert campaign_of(store, campaign_id).state == state
 
 
-def test_expired_campaigns_lapse_where_nobody_holds_their_batches(store):
+def test_unclaimed_batches_of_expired_campaigns_lapse(store):
     campaign_id = add_campaign(store, [2, 2, 2], expire_at=later(60))
     held = claimed(store)
     queued(store)
@@ -230,7 +230,7 @@ def test_expired_campaigns_lapse_where_nobody_holds_their_batches(store):
     assert counts_of(store, campaign_id) == {"pending": 2, "lapsed": 4}
 
 
-def test_a_paused_campaign_that_has_lapsed_finishes_once_what_was_held_is_settled(store):
+def test_a_paused_campaign_that_has_lapsed_finishes_once_its_held_batches_are_settled(store):
     campaign_id = add_campaign(store, [2, 2], expire_at=later(60))
     held, (attempt,) = submitting(store)
     set_campaign(store, campaign_id, state=S.PAUSED)
@@ -263,7 +263,7 @@ def test_totals_are_the_sums_of_a_campaigns_batches(store):
         assert campaigns.count_messages(conn, []) == {}
 
 
-def test_the_view_has_counts_batches_and_what_stops_it(store):
+def test_the_view_has_counts_batches_and_the_reason_for_waiting(store):
     campaign_id = add_campaign(store, [2, 1], invalid=3, duplicate=2, suppressed=1)
     submitted(store)
     shown = details_json(load_view(store, str(campaign_id)))

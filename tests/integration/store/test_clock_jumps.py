@@ -1,4 +1,4 @@
-"""The store's clock jumps: live leases are not judged by it, and dead ones do not outlive it."""
+"""The store's clock jumps: a live worker keeps its leases, a dead one loses them in time."""
 
 from datetime import timedelta
 

@@ -14,7 +14,7 @@ from tests.support.stores import add_campaign, later, rows, settle, submitting
 
 
 def taken(*prices):
-    """A verdict that takes a message for each price; None where the provider names none."""
+    """A verdict that accepts one message per price; None where the provider reports none."""
     accepted = [Accepted(n, f"id-{n}", price and Decimal(price)) for n, price in enumerate(prices)]
     return Verdict(outcome=AttemptOutcome.ANSWERED, accepted=accepted, job_id="job")
 

@@ -1,4 +1,4 @@
-"""Doubt in the store: when it is looked into, what is known of it, and how it ends."""
+"""Doubt in the store: when it is reconciled, what is known of it, and how it ends."""
 
 from datetime import timedelta
 
@@ -48,7 +48,7 @@ def in_doubt(store, seqs=(0, 1, 2), **values):
 
 
 def lost(store):
-    """A batch whose worker went silent after its request began."""
+    """A batch whose worker was lost after its request began."""
     held, (attempt,) = submitting(store)
     with store.write() as conn:
         lost_batches.doubt_expired_submissions(conn, NOW + 2 * LEASE)
@@ -116,11 +116,11 @@ def finish(store):
         return campaigns.finish_campaigns(conn, later(100))
 
 
-# --- When something happens -------------------------------------------------------------------
+# --- When it is reconciled --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fall", [in_doubt, lost], ids=["by its answer", "by its lost worker"])
-def test_what_falls_in_doubt_waits_to_be_planned(store, fall):
+def test_a_request_that_falls_in_doubt_waits_to_be_scheduled(store, fall):
     add_campaign(store)
     _, attempt = fall(store)
     row = attempt_of(store, attempt)
@@ -131,7 +131,7 @@ def test_what_falls_in_doubt_waits_to_be_planned(store, fall):
         assert [unplanned.id for unplanned in doubts.unscheduled_doubts(conn)] == [attempt]
 
 
-def test_a_due_account_is_handed_out_once_until_its_look_ends(store):
+def test_a_due_account_gets_one_ticket_until_its_look_ends(store):
     add_campaign(store)
     in_doubt(store)
     plan(store, later(60))
@@ -147,7 +147,7 @@ def test_a_due_account_is_handed_out_once_until_its_look_ends(store):
         assert not doubts.renew_reconciliation(conn, ticket, later(200))
 
 
-def test_a_look_whose_worker_was_lost_is_handed_out_again(store):
+def test_a_look_whose_worker_was_lost_gets_another_ticket(store):
     add_campaign(store)
     in_doubt(store)
     plan(store, later(60))
@@ -155,7 +155,7 @@ def test_a_look_whose_worker_was_lost_is_handed_out_again(store):
     assert release(store, later(60) + 2 * LEASE) == [ReconcileTicket("main", 2)]
 
 
-def test_no_more_looks_are_out_than_are_allowed_nor_of_accounts_unknown_here(store):
+def test_looks_stay_within_the_limit_and_within_the_configured_accounts(store):
     add_campaign(store)
     in_doubt(store)
     add_campaign(store, account="other", first=FIRST_NUMBER + 100)
@@ -167,7 +167,7 @@ def test_no_more_looks_are_out_than_are_allowed_nor_of_accounts_unknown_here(sto
     assert len(release(store, NOW, limit=2)) == 1
 
 
-def test_due_requests_come_oldest_first_with_who_is_still_in_doubt(store):
+def test_due_requests_come_oldest_first_with_the_recipients_still_in_doubt(store):
     add_campaign(store, (3, 2))
     _, first = in_doubt(store, seqs=(1,))
     _, second = in_doubt(store, seqs=(3, 4), now=later(1))
@@ -178,7 +178,9 @@ def test_due_requests_come_oldest_first_with_who_is_still_in_doubt(store):
     assert [[r.seq for r in doubtful.recipients] for doubtful in due] == [[1], [3, 4]]
 
 
-def test_a_campaign_goes_on_while_its_doubt_is_looked_into_and_ends_when_it_is_held(store):
+def test_a_campaign_stays_open_while_its_doubt_is_reconciled_and_finishes_when_a_person_must_decide(
+    store,
+):
     campaign = add_campaign(store)
     _, attempt = in_doubt(store)
     assert finish(store) == []
@@ -192,7 +194,7 @@ def test_a_campaign_goes_on_while_its_doubt_is_looked_into_and_ends_when_it_is_h
     assert attempt_of(store, attempt).doubt_at is not None
 
 
-def test_the_outlook_says_since_when_and_what_is_planned(store):
+def test_the_outlook_says_since_when_and_when_the_next_look_is(store):
     campaign = add_campaign(store)
     in_doubt(store)
     with store.read() as conn:
@@ -223,7 +225,7 @@ def standing(store, attempt, listed=()):
         ]
 
 
-def test_what_else_is_known_of_a_number_counts_by_where_its_id_is_from(store):
+def test_other_known_messages_of_a_number_count_by_the_source_of_their_id(store):
     add_campaign(store, (1,))
     _, attempt = in_doubt(store, seqs=(0,))
     assert standing(store, attempt) == standing(store, attempt, ["id-0"])
@@ -254,7 +256,7 @@ def test_another_accounts_messages_do_not_count(store):
 # --- Found ------------------------------------------------------------------------------------
 
 
-def test_who_is_found_is_submitted_with_the_listed_id_and_is_polled(store):
+def test_a_found_recipient_is_submitted_with_the_listed_id_and_is_polled(store):
     campaign = add_campaign(store)
     held, attempt = in_doubt(store)
     find(store, attempt, [0, 1])
@@ -269,14 +271,14 @@ def test_who_is_found_is_submitted_with_the_listed_id_and_is_polled(store):
     assert batch_of(store, held.id).state == BatchState.SETTLED
 
 
-def test_without_a_status_call_who_is_found_gets_no_receipt(store):
+def test_without_a_status_call_a_found_recipient_gets_no_receipt(store):
     campaign = add_campaign(store)
     _, attempt = in_doubt(store)
     find(store, attempt, [0], poll=None)
     assert counts_of(store, campaign) == {"submitted": 1, "in_doubt": 2, "no_receipt": 1}
 
 
-def test_who_is_found_after_polling_had_ended_is_not_counted_twice(store):
+def test_a_recipient_found_after_polling_has_ended_is_not_counted_twice(store):
     campaign = add_campaign(store)
     _, attempt = in_doubt(store, seqs=(2,))
     with store.write() as conn:
@@ -286,7 +288,7 @@ def test_who_is_found_after_polling_had_ended_is_not_counted_twice(store):
     assert counts_of(store, campaign) == {"submitted": 3}
 
 
-def test_an_id_is_used_once_even_by_two_looks_at_once(store):
+def test_an_id_is_used_once_even_by_two_simultaneous_looks(store):
     add_campaign(store, (1,))
     _, first = in_doubt(store, seqs=(0,))
     add_campaign(store, (1,))
@@ -297,7 +299,7 @@ def test_an_id_is_used_once_even_by_two_looks_at_once(store):
     assert states(store) == ["submitted", "in_doubt"]
 
 
-def test_who_is_no_longer_in_doubt_cannot_be_found(store):
+def test_a_recipient_that_is_not_in_doubt_any_more_cannot_be_found(store):
     add_campaign(store)
     _, attempt = in_doubt(store)
     end(store, attempt, [0], MessageState.FAILED, DoubtNote.DROPPED)
@@ -309,7 +311,7 @@ def test_who_is_no_longer_in_doubt_cannot_be_found(store):
 # --- Again ------------------------------------------------------------------------------------
 
 
-def test_who_is_absent_gives_the_settled_batch_work_under_a_new_fence(store):
+def test_an_absent_recipient_reopens_the_settled_batch_with_a_new_fence(store):
     campaign = add_campaign(store)
     held, attempt = in_doubt(store)
     before = batch_of(store, held.id)
@@ -324,7 +326,7 @@ def test_who_is_absent_gives_the_settled_batch_work_under_a_new_fence(store):
     assert states(store) == ["submitted", "in_doubt", "submitted"]
 
 
-def test_a_finished_campaign_with_work_again_goes_on(store):
+def test_a_finished_campaign_with_pending_messages_is_reopened(store):
     campaign = add_campaign(store)
     _, attempt = in_doubt(store)
     plan(store, None)
@@ -334,7 +336,7 @@ def test_a_finished_campaign_with_work_again_goes_on(store):
     assert (row.state, row.finished_at) == (CampaignState.SCHEDULED, None)
 
 
-def test_of_a_cancelled_campaign_nobody_is_sent_again(store):
+def test_no_recipient_of_a_cancelled_campaign_is_submitted_again(store):
     campaign = add_campaign(store)
     held, attempt = in_doubt(store)
     with store.write() as conn:
@@ -351,7 +353,7 @@ def test_tries_are_bounded_over_proofs_of_absence_too(store):
     assert states(store) == ["failed", "in_doubt", "in_doubt"]
 
 
-def test_a_batch_at_the_provider_gets_no_work(store):
+def test_no_message_returns_to_a_batch_that_a_worker_holds(store):
     add_campaign(store)
     held, attempt = in_doubt(store)
     again(store, attempt, [0])
@@ -368,7 +370,7 @@ def test_a_batch_at_the_provider_gets_no_work(store):
         (MessageState.FAILED, DoubtNote.DROPPED, {"failed": 1}),
     ],
 )
-def test_a_persons_word_ends_a_doubt(store, state, note, counts):
+def test_a_persons_decision_ends_a_doubt(store, state, note, counts):
     campaign = add_campaign(store, (1,))
     _, attempt = in_doubt(store, seqs=(0,))
     end(store, attempt, [0], state, note)
@@ -380,7 +382,7 @@ def test_a_persons_word_ends_a_doubt(store, state, note, counts):
 # --- Late acceptances -------------------------------------------------------------------------
 
 
-def test_a_late_acceptance_stops_the_resend_that_has_not_left(store):
+def test_a_late_acceptance_stops_a_resend_that_was_not_sent_yet(store):
     campaign = add_campaign(store)
     held, attempt = lost(store)
     again(store, attempt, [0, 1])
@@ -406,7 +408,7 @@ def test_a_late_acceptance_after_a_resend_keeps_its_ids_and_raises_an_alarm(stor
     assert counts_of(store, campaign) == {"submitted": 1}
 
 
-def test_a_late_acceptance_of_who_was_found_with_the_same_id_is_no_news(store):
+def test_a_late_acceptance_with_the_id_that_was_found_changes_nothing(store):
     add_campaign(store, (1,))
     held, attempt = lost(store)
     find(store, attempt, [0], ids={0: "id-0"})
@@ -415,7 +417,7 @@ def test_a_late_acceptance_of_who_was_found_with_the_same_id_is_no_news(store):
     assert states(store) == ["submitted"]
 
 
-def test_an_id_that_a_look_gave_to_an_equal_message_proves_nothing_for_its_own(store):
+def test_an_id_that_a_look_gave_to_an_equal_message_does_not_end_its_own_doubt(store):
     add_campaign(store, (1,))
     held, attempt = lost(store)
     add_campaign(store, (1,))
@@ -425,10 +427,10 @@ def test_an_id_that_a_look_gave_to_an_equal_message_proves_nothing_for_its_own(s
     assert states(store) == ["in_doubt", "submitted"]
 
 
-# --- Batches that take their workers with them ------------------------------------------------
+# --- Batches whose workers are lost -----------------------------------------------------------
 
 
-def test_a_batch_whose_claims_are_lost_again_and_again_fails(store):
+def test_a_batch_whose_worker_is_lost_several_times_fails(store):
     campaign = add_campaign(store)
     add_account(store)
     for number in range(1, 6):

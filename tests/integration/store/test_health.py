@@ -1,4 +1,4 @@
-"""Breaker and pauses in the store: what release, begin and looks at providers make of them."""
+"""Breakers and pauses in the store, and how release, begin and probes follow them."""
 
 from datetime import timedelta
 
@@ -81,7 +81,7 @@ def test_opening_and_closing_is_audited_once_each(store):
     assert audit(store) == ["account breaker opened", "account breaker closed"]
 
 
-def test_an_open_breaker_releases_nothing_until_a_look_was_answered(store):
+def test_an_open_breaker_releases_nothing_until_a_probe_was_answered(store):
     add_campaign(store, [3, 3])
     tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
     soon = account_of(store).check_at + timedelta(seconds=1)
@@ -96,7 +96,7 @@ def test_an_open_breaker_releases_nothing_until_a_look_was_answered(store):
     assert held.is_probe
 
 
-def test_a_look_waits_until_nothing_of_the_account_is_under_way(store):
+def test_a_probe_waits_until_the_account_has_nothing_in_flight(store):
     add_campaign(store, [3, 3])
     held = claimed(store)
     tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
@@ -108,7 +108,7 @@ def test_a_look_waits_until_nothing_of_the_account_is_under_way(store):
     assert len(looks(store, now=much_later)) == 1
 
 
-def test_what_is_at_the_provider_when_it_opens_is_settled(store):
+def test_a_batch_in_flight_when_the_breaker_opens_is_settled(store):
     add_campaign(store, [2])
     held = claimed(store)
     (attempt,) = begin(store, held)
@@ -118,7 +118,7 @@ def test_what_is_at_the_provider_when_it_opens_is_settled(store):
     assert account_of(store).breaker == "open"
 
 
-def test_where_it_cannot_be_asked_one_recipient_tries_at_its_time(store):
+def test_a_provider_without_a_probe_call_is_probed_with_one_recipient(store):
     add_campaign(store, [3, 3])
     tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED, policy=MUTE)
     due = account_of(store).check_at
@@ -134,14 +134,14 @@ def test_where_it_cannot_be_asked_one_recipient_tries_at_its_time(store):
     assert released(store, now=due) == []
 
 
-def test_after_it_closed_release_is_at_full_speed(store):
+def test_after_the_breaker_closed_release_is_at_full_speed(store):
     add_campaign(store, [3] * 6)
     tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
     tell(store, ProbeSignal.REACHED, is_probe=True)
     assert len(released(store, max_in_flight=4)) == 4
 
 
-def test_a_look_that_fails_is_followed_by_a_later_one(store):
+def test_a_failed_probe_is_followed_by_a_later_one(store):
     add_account(store)
     tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
     ticket, now = looks(store, now=later(9))[0], later(10)
@@ -155,7 +155,7 @@ def test_a_look_that_fails_is_followed_by_a_later_one(store):
         assert health.lock_for_probe(conn, ticket) is None  # it is old
 
 
-def test_an_account_without_credit_is_looked_at_ever_more_rarely_and_resumed(store):
+def test_an_account_without_credit_is_checked_less_and_less_often_and_resumed(store):
     add_campaign(store)
     waits = []
     for _ in range(2):
@@ -183,7 +183,7 @@ def test_an_account_without_credit_is_looked_at_ever_more_rarely_and_resumed(sto
 
 
 @pytest.mark.parametrize("by", ["credentials", "configuration", "operator"])
-def test_only_a_person_resumes_what_does_not_heal_by_itself(store, by):
+def test_only_a_person_resumes_an_account_that_cannot_recover_by_itself(store, by):
     add_campaign(store)
     with store.write() as conn:
         accounts.pause_account(conn, "main", by=by, reason="words", now=NOW)
@@ -205,7 +205,7 @@ def test_a_person_closes_the_breaker_too(store):
     assert len(released(store)) == 1
 
 
-def test_status_requests_that_hang_leave_the_other_accounts_a_place(store):
+def test_hanging_status_requests_leave_room_for_other_accounts(store):
     add_account(store, "other")
     with store.write() as conn:
         for account in ["main"] * 9 + ["other"]:

@@ -1,4 +1,4 @@
-"""Polls: at most so many at a time, and receipts that only move forward and are counted once."""
+"""Polls stay within their limit; receipts only move forward and count once."""
 
 import threading
 from dataclasses import replace
@@ -64,7 +64,7 @@ def receipts(state, *seqs):
 
 @pytest.fixture
 def polled(store):
-    """An accepted request of three messages whose poll is out."""
+    """An accepted request of three messages whose poll is leased."""
     add_campaign(store)
     submitted(store)
     (ticket,) = release(store)
@@ -81,14 +81,14 @@ def accepted(store):
         return [add_attempt(conn, poll_at=later(9 - n), poll_until=later(3600)) for n in range(5)]
 
 
-def test_polls_are_released_when_due_the_longest_due_first_and_within_the_limit(store, accepted):
+def test_polls_are_leased_when_due_the_longest_due_first_and_within_the_limit(store, accepted):
     assert release(store, now=later(4)) == []
     assert {t.id for t in release(store, now=later(10), limit=2)} == set(accepted[3:])
     assert release(store, now=later(10), limit=2) == []
     assert {t.id for t in release(store, now=later(10), limit=4)} == set(accepted[1:3])
 
 
-def test_what_joined_one_look_takes_one_place_and_keeps_its_account_from_another(store):
+def test_polls_that_join_one_look_count_as_one_and_keep_their_account_from_another(store):
     with store.write() as conn:
         for n in range(5):
             add_attempt(conn, poll_at=later(n), poll_until=later(3600))
@@ -108,7 +108,7 @@ def test_what_joined_one_look_takes_one_place_and_keeps_its_account_from_another
     assert len(again) == 2, "the others have the two places that are left"
 
 
-def test_a_poll_that_nobody_settles_is_released_again_with_a_new_ticket(store, accepted):
+def test_a_poll_that_nobody_settles_gets_a_new_ticket(store, accepted):
     first = release(store, now=later(10), limit=5)
     assert release(store, now=later(10 + POLL_LEASE_S - 1), limit=10) == []
     again = release(store, now=later(10 + POLL_LEASE_S), limit=10)
@@ -118,7 +118,7 @@ def test_a_poll_that_nobody_settles_is_released_again_with_a_new_ticket(store, a
         assert load_corrections(conn) == {Correction.POLL_NOT_ANSWERED: 5}
 
 
-def test_racing_releases_keep_the_limit_and_hand_out_nothing_twice(store):
+def test_racing_processes_keep_the_limit_and_lease_no_poll_twice(store):
     with store.write() as conn:
         for n in range(40):
             add_attempt(conn, poll_at=later(n / 100), poll_until=later(3600))
@@ -137,7 +137,7 @@ def test_racing_releases_keep_the_limit_and_hand_out_nothing_twice(store):
 # --- Load -------------------------------------------------------------------------------------
 
 
-def test_what_is_asked_about_are_the_requests_own_open_messages(store):
+def test_a_poll_has_its_requests_own_messages_without_a_final_state(store):
     campaign_id = add_campaign(store, [4])
     held, (one, two) = submitting(store, [[0, 1, 2], [3]])
     settle(store, held, one, verdict(accepted=[0, 2], rejected=[1], job_id="job"))
@@ -152,7 +152,7 @@ def test_what_is_asked_about_are_the_requests_own_open_messages(store):
     assert [m.seq for m in load(store, ticket).open] == [2]
 
 
-def test_what_was_asked_in_vain_is_asked_again_later_and_an_old_ticket_moves_nothing(store):
+def test_a_poll_without_news_is_postponed_and_an_old_ticket_changes_nothing(store):
     add_campaign(store)
     submitted(store)
     (ticket,) = release(store)
@@ -163,7 +163,7 @@ def test_what_was_asked_in_vain_is_asked_again_later_and_an_old_ticket_moves_not
     assert again == PollTicket(ticket.id, ticket.polls + 1)
 
 
-def test_a_poll_can_be_held_longer_and_an_old_ticket_holds_nothing(store):
+def test_the_lease_of_a_poll_is_extended_but_not_by_an_old_ticket(store):
     add_campaign(store)
     submitted(store)
     (ticket,) = release(store)
@@ -173,7 +173,7 @@ def test_a_poll_can_be_held_longer_and_an_old_ticket_holds_nothing(store):
     assert len(release(store, now=later(500))) == 1
 
 
-def test_an_old_ticket_is_worth_nothing(store, polled):
+def test_an_old_ticket_has_no_effect(store, polled):
     assert load(store, PollTicket(polled.id, polled.polls - 1)) is None
     assert load(store, PollTicket(polled.id, polled.polls + 1)) is None
     assert load(store, PollTicket(polled.id + 99, polled.polls)) is None
@@ -184,7 +184,7 @@ def test_an_old_ticket_is_worth_nothing(store, polled):
 # --- Receipts ---------------------------------------------------------------------------------
 
 
-def test_receipts_are_stored_and_the_rest_is_asked_about_again(store, polled):
+def test_receipts_are_stored_and_the_rest_is_polled_again(store, polled):
     stored = receive(store, polled, receipts(DELIVERED, 0) + receipts(UNDELIVERED, 2))
     assert stored == 2
     assert [(m.final_at, m.error_code, m.error) for m in rows(store, MESSAGE)] == [
@@ -205,7 +205,7 @@ def test_polling_ends_with_the_last_receipt(store, polled):
     assert release(store, now=later(999)) == []
 
 
-def test_what_has_no_receipt_when_polling_ends_is_counted_as_such(store, polled):
+def test_messages_without_a_receipt_when_polling_ends_are_counted_so(store, polled):
     receive(store, polled, receipts(UNDELIVERED, 1), next_at=None)
     assert states(store) == ["submitted", "undelivered", "submitted"]
     assert counts_of(store, polled.campaign_id) == {
@@ -248,7 +248,7 @@ def test_one_ticket_settled_twice_counts_once(store, polled, seqs, next_at):
     assert before == (counts_of(store, polled.campaign_id), attempt_of(store, polled.id))
 
 
-def test_the_receipts_of_a_poller_that_was_too_slow_still_count_and_end_nothing(store, polled):
+def test_the_receipts_of_a_poller_that_was_too_slow_count_and_do_not_end_polling(store, polled):
     now = later(10 + POLL_LEASE_S)
     (ticket,) = release(store, now=now)
     newer = load(store, ticket)
@@ -290,7 +290,7 @@ def test_racing_pollers_of_one_request_count_each_message_once(store):
     assert sum(counts_of(store, campaign_id).values()) == 60
 
 
-def test_a_message_in_a_later_state_is_not_asked_about(store):
+def test_a_message_in_a_later_state_is_not_polled(store):
     add_campaign(store)
     submitted(store)
     with store.write() as conn:
