@@ -229,5 +229,5 @@ def test_what_a_provider_cannot_do_is_refused_with_the_accounts_that_can(
     text = () if "--template" in options else ("--text", "Hello")
     ended = ours.run("campaign", "submit", *file, *text, *options, "--account", account, "--yes")
     assert ended.code == 3
-    assert f"accounts that can: {able}" in ended.err
+    assert f"accounts that do: {able}" in ended.err
     assert ours.provider.stats()["accepted"] == before["accepted"]
