@@ -66,11 +66,15 @@ def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) ->
         if numbers:
             found.update(row.msisdn for row in rows)
     if not count:
-        raise Refused(f"no recipient of campaign {campaign.id} is in doubt; nothing was changed")
+        raise Refused(
+            f"no recipient of campaign {campaign.id} is in doubt; nothing was changed",
+            f"`dispatcher campaign show {campaign.id}` shows its counts",
+        )
     if missing := set(numbers) - found:
         raise Refused(
             f"{len(missing)} of the numbers given are not in doubt in campaign {campaign.id}; "
-            "nothing was changed"
+            "nothing was changed",
+            f"`dispatcher campaign export {campaign.id}` lists the recipients in doubt",
         )
     return DoubtCount(campaign=campaign, recipients=count, parts=parts, next_at=next_at)
 
@@ -119,7 +123,10 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     sends = {CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED}
     if campaign.state not in {*sends, CampaignState.FINISHED} or is_late:
         why = "has expired" if is_late else f"is {campaign.state}"
-        raise Refused(f"campaign {campaign.id} {why}, so nothing of it can be submitted again")
+        raise Refused(
+            f"campaign {campaign.id} {why}, so nothing of it can be submitted again",
+            "submit a new campaign to these recipients",
+        )
     done = left = 0
     for batch_id in batches:
         with store.write() as conn:

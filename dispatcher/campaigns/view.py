@@ -68,7 +68,7 @@ def find_campaign(conn: Connection, reference: str) -> CampaignRow:
         raise UsageProblem(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")
     if not rows:
         raise UsageProblem(
-            f"there is no campaign {reference!r}", "`dispatcher campaign list` shows them"
+            f"there is no campaign {reference!r}", "`dispatcher campaign list` shows all campaigns"
         )
     return rows[0]
 

@@ -63,7 +63,8 @@ def parse_named_zone(text: str) -> tzinfo:
         near = nearest_name(text)
         guess = f"did you mean {near}? " if near is not None else ""
         hint = f"{guess}write an IANA name, an offset, or `recipient` for each recipient's zone"
-        raise UsageProblem(f"--timezone {error}", hint) from None
+        what = str(error).partition("; write ")[0]
+        raise UsageProblem(f"--timezone {what}", hint) from None
 
 
 def check_windows(timing: "Timing") -> None:

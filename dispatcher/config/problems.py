@@ -53,8 +53,8 @@ def check_account_name(raw: RawConfig, name: str) -> None:
     """Raises ConfigError for an account that could not name a queue."""
     if not _ACCOUNT_NAME.fullmatch(name):
         raise ConfigError(
-            f"{raw.name_place(('accounts', name))}: an account's name is 1 to 64 letters, digits, "
-            "- and _, and begins with a letter or a digit"
+            f"{raw.name_place(('accounts', name))}: not a valid account name",
+            "use 1 to 64 letters, digits, - and _, beginning with a letter or a digit",
         )
 
 
@@ -74,8 +74,8 @@ def check_unknown_variables(raw: RawConfig, model: type[BaseModel]) -> None:
     known = [variable_of(place).removeprefix(PREFIX) for place in places]
     near = get_close_matches(stray.removeprefix(PREFIX), known, n=1)
     raise ConfigError(
-        f"the environment variable {stray} is no key of the configuration",
-        f"did you mean {PREFIX}{near[0]}?" if near else "keys are written DISPATCHER_SECTION__KEY",
+        f"the environment variable {stray} is not a key of the configuration",
+        f"did you mean {PREFIX}{near[0]}?" if near else "write it as DISPATCHER_SECTION__KEY",
     )
 
 
@@ -97,7 +97,10 @@ def _describe_problem(
     if kind == "missing":
         return _missing_key_error(raw, at)
     if kind in {"model_type", "dict_type"}:
-        return ConfigError(f"{raw.name_place(at)}: must be a table of keys")
+        return ConfigError(
+            f"{raw.name_place(at)}: must be a table of keys",
+            "write keys with values there, not a single value",
+        )
     if kind == "tuple_type":
         return _not_a_list_error(raw, at, details["input"])
     text = details["msg"].removeprefix("Value error, ")
@@ -124,7 +127,7 @@ def _unknown_key_error(raw: RawConfig, place: Place, known: Iterable[str]) -> Co
     near = get_close_matches(place[-1], keys, n=1)
     meant = next((one for one in raw.variables if one[: len(place)] == place), None)
     if not near:
-        hint = f"known here: {', '.join(keys)}"
+        hint = f"keys known here: {', '.join(keys)}"
     elif meant is not None:
         right = (*place[:-1], near[0], *meant[len(place) :])
         hint = f"did you mean {variable_of(right)}?"

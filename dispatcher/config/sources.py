@@ -111,15 +111,19 @@ def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}", "check the path and its rights"
+        ) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start + 1})") from None
+        raise ConfigError(
+            f"{path} is not UTF-8 text (byte {error.start + 1})", "save it as UTF-8"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         what, _, position = str(error).rstrip(")").rpartition(" (at ")
         place = position or "unknown position"
         raise ConfigError(
             f"{path}, {place}: {what[:1].lower()}{what[1:]}",
-            'the file is TOML: texts stand in quotes, as in sender = "SENDER"',
+            'the file is TOML: write texts in quotes, as in sender = "SENDER"',
         ) from None
 
 
@@ -145,7 +149,9 @@ def _apply_environment(
         for step in place[:-1]:
             table = table.setdefault(step, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"{variable}: {step} is a value, not a table of keys")
+                raise ConfigError(
+                    f"{variable}: {step} is a value, not a table of keys", "check its spelling"
+                )
         table[place[-1]] = environ[variable]
         variables[place] = variable
     return variables, tuple(strays)
@@ -206,5 +212,5 @@ def _look_up(match: re.Match[str], place: Place, raw: RawConfig, environ: Mappin
     state = "not set" if value is None else "empty"
     raise ConfigError(
         f"{raw.name_place(place)}: the environment variable {name} is {state}",
-        f"export {name}=…; a value that really begins with a dollar sign is written with two",
+        f"export {name}=…; to begin a value with a dollar sign, write two",
     )

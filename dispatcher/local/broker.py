@@ -235,7 +235,7 @@ def _end_orphan(path: Path) -> None:
     """
     if _send_command(path, b"SHUTDOWN NOSAVE\r\n", timeout_s=_STOP_TIMEOUT_S):
         raise BrokerError(
-            f"an older broker still holds {path} and does not end",
+            f"an older broker still uses {path} and does not stop",
             f"kill the process that {path.parent / _PIDFILE} names",
         )
     path.unlink(missing_ok=True)

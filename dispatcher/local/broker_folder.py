@@ -24,7 +24,7 @@ def check_ownership(folder: Path) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or not private:
         raise BrokerError(
             f"{folder} is not a private folder of this user",
-            "someone else may have made it: look at it, and remove it",
+            "another user may have created it: check it, then remove it",
         )
 
 
@@ -55,7 +55,10 @@ def _try_to_acquire(folder: Path) -> int | None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise BrokerError(f"{folder} cannot be made: {error.strerror}") from error
+        raise BrokerError(
+            f"{folder} cannot be created: {error.strerror}",
+            "check the folder above it and the disk",
+        ) from error
     try:
         check_ownership(folder)
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -71,7 +74,7 @@ def _try_to_acquire(folder: Path) -> int | None:
         os.close(lock)
         raise BrokerError(
             f"the embedded broker of this store is already running, pid {_holder_pid(folder)}",
-            "one `dispatcher up` per store: use that one, or end it first",
+            "only one `dispatcher up` can run for a store: use that one, or stop it first",
         ) from None
     os.close(lock)
     return None

@@ -84,10 +84,10 @@ def find_flower_port(wanted: int | None) -> int:
             except OSError:
                 if wanted is None:
                     continue
-                hint = "leave --flower-port out to have a free one"
+                hint = "leave out --flower-port to use a free port"
                 raise UsageProblem(f"port {port} cannot be used for Flower", hint) from None
             return int(probe.getsockname()[1])
-    raise UsageProblem("there is no free port for Flower")
+    raise UsageProblem("there is no free port for Flower", "name one with --flower-port")
 
 
 def is_listening(port: int) -> bool:

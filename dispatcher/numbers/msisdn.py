@@ -30,7 +30,7 @@ class NumberReader:
     def __init__(self, country: str | None) -> None:
         if country is not None and country not in phonenumbers.SUPPORTED_REGIONS:
             raise ConfigError(
-                f"country {country!r} has no telephone numbers",
+                f"country {country!r} is not a country with telephone numbers",
                 'give two letters, such as country = "IN"',
             )
         self._country = country

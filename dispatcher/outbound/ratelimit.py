@@ -101,7 +101,7 @@ class RateLimiter:
         except RedisError as error:
             raise BrokerError(
                 f"the rate buckets in Redis cannot be used: {error}",
-                "nothing is sent until it answers: start it, or correct `url` under [broker]",
+                "start Redis, or correct `url` under [broker]; nothing is sent until it answers",
             ) from error
         return Reservation(granted=bool(granted), wait_s=wait / _MICROSECONDS)
 

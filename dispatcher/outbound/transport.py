@@ -180,7 +180,7 @@ _UNCONNECTED: Final[tuple[tuple[type[Exception], str], ...]] = (
     (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
     (aiohttp.ClientConnectorCertificateError, "its certificate cannot be verified"),
     (aiohttp.ClientConnectorSSLError, "TLS failed"),
-    (StaleConnections, "it sends bytes that nobody asked for"),
+    (StaleConnections, "it sent bytes without a request"),
     (Exception, "it could not be made"),
 )
 

@@ -145,7 +145,7 @@ class AOCPortal(Provider):
         # The document has lists of numbers for "Bulk SMS" only, so this is one recipient a request.
         if batch.flash:
             raise Refused(
-                "this provider has no flash messages from a template alone",
+                "this provider cannot send a template as a flash message",
                 "give --text as well, or leave out --flash",
             )
         fields = {

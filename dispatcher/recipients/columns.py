@@ -39,7 +39,7 @@ _WEAK_NAMES: Final = frozenset(
 _BETWEEN_WORDS: Final = re.compile(r"[\s\d!-/:-@\[-`{-~№]+")
 _NUMBER_LIKE: Final = re.compile(r"[\s'+(=\"]*\d[\d\s().\-/]*")
 _FEWEST_DIGITS: Final = 7
-_COLUMN_HINT: Final = "name the column of the phone numbers: --column"
+_COLUMN_HINT: Final = "name the column of the phone numbers with --column"
 
 
 def phone_column(headers: Sequence[str], wanted: str | None) -> int:
@@ -62,7 +62,7 @@ def phone_column(headers: Sequence[str], wanted: str | None) -> int:
         names = ", ".join(f"'{headers[index]}'" for index in candidates)
         raise Refused(f"several columns may hold the phone numbers: {names}", _COLUMN_HINT)
     raise Refused(
-        "no column is named like one of phone numbers",
+        "no column has a name such as phone or mobile",
         f"{_COLUMN_HINT}; the columns are: {_listed(headers)}",
     )
 

@@ -50,7 +50,7 @@ def find_encoding(stream: BinaryIO) -> str:
         return "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else encoding
     if encoding == "utf-16" or not ascii_before:
         raise Refused(
-            f"the file begins as {encoding.upper()}, but byte {undecodable + 1} is something else",
+            f"the file begins as {encoding.upper()}, but byte {undecodable + 1} is not",
             f"repair that place, or {_SAVE_AS}",
         )
     # The first character beyond ASCII is no UTF-8, so none of them is.

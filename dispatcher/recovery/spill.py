@@ -110,7 +110,7 @@ def open_spill(store: Store, folder: Path | None) -> Spill:
             folder = state_folder() / "spill"
         except RuntimeError:
             raise StoreError(
-                "there is no folder for answers that the store could not take",
+                "there is no folder where answers can wait while the store is away",
                 "set `spill_dir` under [worker]",
             ) from None
     # Several stores may share the folder.

@@ -94,7 +94,8 @@ class Simulator:
         family = self._families.get(provider)
         if family is None:
             raise UsageProblem(
-                f"the simulator does not play {provider}", f"it plays {', '.join(self._families)}"
+                f"the simulator does not simulate {provider}",
+                f"it simulates {', '.join(self._families)}",
             )
         return f"{self._origin}/{family.path_name or provider}/{family.base_path}".rstrip("/")
 

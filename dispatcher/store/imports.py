@@ -202,7 +202,8 @@ def _change_fenced(
     ).rowcount
     if not done:
         raise Refused(
-            "another submission of the same file took over this import; nothing was sent from here"
+            "another submission of the same file took over this import; nothing was sent from here",
+            "`dispatcher campaign list` shows the other one",
         )
 
 

@@ -61,7 +61,7 @@ def test_recipients_with_a_text_and_with_the_template_alone_get_separate_request
 
 def test_a_flash_message_from_a_template_alone_is_refused():
     flash = replace(batch((A, ""), route=TEMPLATE), flash=True)
-    with pytest.raises(Refused, match="no flash messages") as caught:
+    with pytest.raises(Refused, match="as a flash message") as caught:
         list(provider().submit_requests(flash))
     assert "--text" in caught.value.hint
 

@@ -80,5 +80,5 @@ def test_a_flash_message_of_a_template_alone_is_refused_when_it_is_submitted():
     provider, content = adapter("aoc_portal"), Content(flash=True)
     route = Route(sender="SENDER", template="1507160000000000001")
 
-    with pytest.raises(Refused, match="no flash messages"):
+    with pytest.raises(Refused, match="as a flash message"):
         try_request(content, resolve_content(content, provider, route), provider, route, Kind.OTP)

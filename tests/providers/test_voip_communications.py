@@ -55,7 +55,7 @@ def batch(texts, **more):
     ("changes", "complaint"),
     [
         ({"api_key": ""}, "printable and not empty"),
-        ({"api_key": "not:a-key"}, "must not hold a colon"),
+        ({"api_key": "not:a-key"}, "must not contain a colon"),
         ({"api_password": ""}, "printable and not empty"),
         ({"api_password": "not\r\nmine"}, "printable and not empty"),
         ({"schedule_timezone": "Chicago"}, "must be a time zone"),
@@ -92,8 +92,8 @@ def test_a_sender_is_sent_as_digits(requested_sender):
 @pytest.mark.parametrize(
     ("requested", "says", "hints"),
     [
-        ({"sender": "SHOP"}, "'SHOP' is not a phone number", "no sender for BULK"),
-        ({"sender": "1" * 16}, "is not a phone number", "belongs to the account"),
+        ({"sender": "SHOP"}, "'SHOP' is not a phone number", "leave out the sender to use BULK"),
+        ({"sender": "1" * 16}, "is not a phone number", "a number of the account"),
         ({"template": "welcome"}, "has no templates", "leave out --template"),
     ],
 )

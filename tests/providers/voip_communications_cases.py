@@ -212,7 +212,7 @@ SUBMIT = (
     submit(
         "an unknown code without words",
         log(entry(str(A), "s1"), entry(str(B), "", code=500)),
-        outcome(taken(A, "s1"), unclear(B, "500", "the provider refused without a word")),
+        outcome(taken(A, "s1"), unclear(B, "500", "the provider refused and gave no reason")),
     ),
     submit(
         "a known refusal beside an id",
@@ -234,7 +234,7 @@ SUBMIT = (
             entry(str(C), "", code=None, desc="Invalid phone number"),
         ),
         outcome(
-            unclear(A, "200", "the provider refused without a word"),
+            unclear(A, "200", "the provider refused and gave no reason"),
             unclear(B, "200", "Invalid phone number"),
             unclear(C, "200", "Invalid phone number"),
         ),

@@ -182,7 +182,9 @@ def _read_text(text: str | None, path: Path | None, template: str | None) -> str
     try:
         return path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except OSError as error:
-        raise UsageProblem(f"{path} cannot be read: {error.strerror}", "check the path") from None
+        raise UsageProblem(
+            f"{path} cannot be read: {error.strerror}", "check the path and its rights"
+        ) from None
     except UnicodeDecodeError:
         raise UsageProblem(f"{path} is not UTF-8 text", "save it as UTF-8") from None
 

@@ -143,7 +143,7 @@ def refusal_error(
     message = ": ".join(filter(None, (place, redacted("; ".join(said or texts), hide=hide))))
     return ProviderError(
         kind,
-        message or "the provider refused without a word",
+        message or "the provider refused and gave no reason",
         code=_error_code(code) or str(response.status),
         retry_after_s=retry_after_s(response.headers),
         hint=HINTS.get(kind),
@@ -192,7 +192,7 @@ def _parse_json(body: bytes) -> object:
         if structural > len(body) // _LEAST_BYTES_PER_STRUCTURAL:
             raise ProviderError(
                 ErrorKind.DOUBTFUL,
-                "the provider's answer is large and almost empty: it is not read",
+                "the provider's answer is large and almost empty, so it was not read",
             )
     # PHP servers put a byte order mark before JSON; RFC 8259, 8.1 lets parsers ignore it.
     text = body.removeprefix(b"\xef\xbb\xbf")

@@ -79,7 +79,7 @@ class ProviderSettings(BaseModel):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be a URL such as https://sms.example.com/api")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must not hold a user, a password, a query or a fragment")
+            raise ValueError("must not contain a user, a password, a query or a fragment")
         return value.rstrip("/")
 
     def windows_for(self, kind: Kind) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def _check_password(secret: SecretStr) -> SecretStr:
 
 def _check_user_id(secret: SecretStr) -> SecretStr:
     if ":" in secret.get_secret_value():
-        raise ValueError("must not hold a colon, which ends the key in HTTP Basic (RFC 7617)")
+        raise ValueError("must not contain a colon: HTTP Basic (RFC 7617) ends the key there")
     return _check_password(secret)
 
 
@@ -168,7 +168,7 @@ class VoipCommunications(Provider):
         if sender and number is None:
             raise Refused(
                 f"the sender {one_line(sender)!r} is not a phone number",
-                "give a number that belongs to the account, or no sender for BULK",
+                "give a number of the account, or leave out the sender to use BULK",
             )
         return Route(sender="" if number is None else str(number))
 

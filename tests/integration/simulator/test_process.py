@@ -126,7 +126,7 @@ def test_the_object_listens_on_loopback_only_and_frees_its_port(tmp_path):
             await simulator.start(host="0.0.0.0")
         await simulator.start()
         assert simulator.base_url("thesmspoint").endswith(f":{simulator.port}/thesmspoint/api/v1")
-        with pytest.raises(UsageProblem, match="does not play nobody"):
+        with pytest.raises(UsageProblem, match="does not simulate nobody"):
             simulator.base_url("nobody")
         other = Simulator()
         with pytest.raises(DispatcherError, match="is in use"):

@@ -302,7 +302,7 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, w
             ["unknown key", "did you mean DISPATCHER_ACCOUNTS__MAIN__SENDER?"],
         ),
         ("DISPATCHER_ACCOUNTS__MIAN__SENDER", "x", ["no account 'mian'", "did you mean main?"]),
-        ("DISPATCHER_ACCOUNTS__MAIN", "x", ["no key", "DISPATCHER_ACCOUNTS__MAIN__"]),
+        ("DISPATCHER_ACCOUNTS__MAIN", "x", ["not a key", "DISPATCHER_ACCOUNTS__MAIN__"]),
         ("DISPATCHER_ACCOUNTS__MAIN__TIMEOUT_S", "soon", ["must be a valid number"]),
         ("DISPATCHER_ACCOUNTS__MAIN__CHANNELS", '{"otp": 9}', ["less than or equal to 3"]),
         ("DISPATCHER_ACCOUNTS__MAIN__CHANNELS", "{otp}", ["must be a table of keys"]),
@@ -337,7 +337,7 @@ def test_every_key_of_every_provider_is_proposed_for_a_variable_that_lacks_under
 
 def test_a_variable_that_names_no_key_is_not_mistaken_for_one_far_from_it(folder):
     told = refusal(folder, ACCOUNT, DISPATCHER_VERBOSE="1")
-    assert "keys are written DISPATCHER_SECTION__KEY" in told
+    assert "write it as DISPATCHER_SECTION__KEY" in told
 
 
 def test_every_key_can_be_a_variable(folder):

@@ -255,7 +255,7 @@ def test_ten_million_messages_over_days_with_a_change_of_clocks_among_them():
 def test_a_pace_without_any_rate_and_a_time_without_zone_are_refused():
     with pytest.raises(ValueError, match="needs a rate"):
         AccountCapacity(daily_limit=5)
-    with pytest.raises(ValueError, match="with zone"):
+    with pytest.raises(ValueError, match="with a time zone"):
         simulate_campaign(work(5), [], TEN, datetime.fromisoformat("2026-10-23"))
 
 

@@ -115,7 +115,7 @@ def test_one_accent_deep_in_the_file_decides(write):
 def test_utf_8_that_becomes_something_else_is_refused_with_the_place(write, padding):
     good = "phone,name\n1,Zoë\n".encode() + b"x" * padding + b"\n"
     message, hint = refusal(write(good + b"2,Zo\xeb\n"))
-    assert message == f"the file begins as UTF-8, but byte {len(good) + 5} is something else"
+    assert message == f"the file begins as UTF-8, but byte {len(good) + 5} is not"
     assert hint == "repair that place, or save it as CSV UTF-8 and try again"
 
 
@@ -204,13 +204,13 @@ def test_the_best_named_of_several_columns_is_taken(write, header, column):
 def test_several_columns_that_may_be_the_one_are_refused(write, header, names):
     message, hint = refusal(write(header + "\n1,2,3\n"))
     assert message == f"several columns may hold the phone numbers: {names}"
-    assert hint == "name the column of the phone numbers: --column"
+    assert hint == "name the column of the phone numbers with --column"
 
 
 def test_a_file_without_a_phone_column_is_refused(write):
     assert refusal(write("name,city,,e-mail\na,b,,c\n")) == (
-        "no column is named like one of phone numbers",
-        "name the column of the phone numbers: --column; the columns are: name, city, e-mail",
+        "no column has a name such as phone or mobile",
+        "name the column of the phone numbers with --column; the columns are: name, city, e-mail",
     )
 
 
