@@ -1,7 +1,7 @@
-"""Connections to providers: kept, and never one that holds bytes that nobody asked for.
+"""Connections to providers: kept between requests, but none that has received stray bytes.
 
-A request waits for its departure with its connection in hand, so that a slow handshake delays
-no start, and so that the last check stands directly before the first byte.
+A request waits for its departure with its connection in hand. So a slow handshake delays no start,
+and the last check comes directly before the first byte.
 """
 
 import asyncio
@@ -20,26 +20,26 @@ from aiohttp.tracing import Trace
 
 from dispatcher.outbound.departure import Exchange
 
-#: Common servers close idle connections after 5 s, and a request written into a closing one is a
-#: doubt: a POST is not repeated, by aiohttp or by us. So ours are given up first.
+#: Common servers close idle connections after 5 s. We close ours earlier, since a request that
+#: is written into a closing connection is in doubt: neither aiohttp nor we repeat a POST.
 KEEPALIVE_S: Final = 4.0
 #: How long the kernel repeats unacknowledged bytes (RFC 5482) before it breaks the connection.
 TCP_USER_TIMEOUT_MS: Final = 20_000
-#: SO_LINGER of zero seconds: closing resets, and the kernel throws away what it has not sent yet.
+#: SO_LINGER of zero seconds: closing resets the connection, and unsent bytes are discarded.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
-#: Kept connections that turn out to be unusable before a request gives up.
-_MOST_STALE: Final = 100
+#: How many kept connections may be unusable before a request gives up.
+_MAX_STALE: Final = 100
 
-#: The exchange that the running task makes its request for.
+#: The exchange of the running task.
 current_exchange: ContextVar[Exchange] = ContextVar("current_exchange")
 
 
 class StaleConnections(Exception):
-    """No usable connection was found: surely nothing left."""
+    """No usable connection was found: surely nothing was sent."""
 
 
 class _IdleGuard(ResponseHandler):
-    """A connection's protocol, which breaks off where bytes come while no request is under way.
+    """A connection's protocol that closes it if bytes arrive while no request is under way.
 
     aiohttp would take them for the answer to the next request.
     """
@@ -47,7 +47,7 @@ class _IdleGuard(ResponseHandler):
     is_idle = True
 
     def data_received(self, data: bytes) -> None:
-        # aiohttp calls with no bytes to go on with what it has.
+        # aiohttp also calls this without bytes, to process those it has.
         if self.is_idle and data:
             self.force_close()
             if self.transport is not None:
@@ -57,7 +57,7 @@ class _IdleGuard(ResponseHandler):
 
 
 class Connector(aiohttp.TCPConnector):
-    """aiohttp's pool of connections, at most `limit_per_host` to each host, TLS always verified."""
+    """aiohttp's connection pool: at most `limit_per_host` per host, TLS always verified."""
 
     def __init__(self, *, limit_per_host: int) -> None:
         super().__init__(
@@ -75,9 +75,9 @@ class Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
     ) -> Connection:
-        """A connection whose request leaves now. Raises NotBegun, and keeps the connection."""
+        """Return a connection whose request may leave now, or raise NotBegun and keep it."""
         exchange = current_exchange.get()
-        for _ in range(_MOST_STALE):
+        for _ in range(_MAX_STALE):
             async with asyncio.timeout(exchange.connect_timeout_s):
                 connection = await super().connect(req, traces, timeout)
             try:

@@ -1,6 +1,6 @@
-"""When a request may leave: waited for with its connection in hand, and checked a last time there.
+"""When a request may leave: it waits with its connection in hand, and is checked a last time.
 
-Instants are seconds of `boottime_s()`. What an answer or a failure means is the transport's.
+Instants are seconds of `boottime_s()`. `transport.py` decides what an answer or a failure means.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def boottime_s() -> float:
-    """Seconds of CLOCK_BOOTTIME, which goes on while the machine sleeps; else of the monotonic."""
+    """The time of CLOCK_BOOTTIME, which counts suspend; without it, of the monotonic clock."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
@@ -26,9 +26,9 @@ def boottime_s() -> float:
 class Departure:
     """When a request may leave.
 
-    It leaves at `not_before`, unless `may_leave`, asked with the present time, says no.
-    `begin_deadline` guards against a process that was stopped: a new connection adds the connect
-    timeout to it. Nothing moves `not_after`, a window's end.
+    It leaves at `not_before`, unless `may_leave(now)` is False then. `begin_deadline` guards
+    against a process that was stopped; a new connection moves it by the connect timeout. Nothing
+    moves `not_after`, the end of a window.
     """
 
     not_before: float = 0.0
@@ -37,19 +37,19 @@ class Departure:
     may_leave: Callable[[float], bool] | None = None
 
 
-#: Without a rate or a window.
+#: For requests without a rate and a window.
 AT_ONCE: Final = Departure()
 
 
 class NotBegun(ProviderError):
-    """The request was withdrawn before its first byte, for a reason of ours: hand its work back."""
+    """The request was not sent, for a reason on our side: its messages can be handed back."""
 
     def __init__(self, message: str) -> None:
         super().__init__(ErrorKind.UNREACHABLE, message)
 
 
 class Exchange:
-    """What is known of one request while it is on its way to `host`."""
+    """The state of one request while it is under way to `host`."""
 
     def __init__(
         self,
@@ -73,33 +73,33 @@ class Exchange:
 
     @property
     def wait_s(self) -> float:
-        """Seconds until it may leave; 0 where it may now."""
+        """Seconds until it may leave; 0 if it may now."""
         not_before = self._departure.not_before
         return max(0.0, not_before - self._clock()) if not_before else 0.0
 
     def start_connecting(self) -> None:
-        """Raise NotBegun where it is too late; else give the connection its time."""
+        """Move the deadline by the connect timeout. Raises NotBegun if it has passed already."""
         self._check_time()
         if self._deadline is not None:
             self._deadline = self._deadline + self.connect_timeout_s
 
     async def wait_for_departure(self) -> None:
-        """Wait until the request may leave. Raises NotBegun where it must stay.
+        """Wait until the request may leave. Raises NotBegun if it must not.
 
         Nothing is awaited between this last check and the first byte.
         """
-        # More than once: uvloop's timers are up to 1.3 ms early.
+        # A loop, since uvloop's timers are up to 1.3 ms early.
         while (wait_s := self.wait_s) > 0:  # noqa: ASYNC110
             await asyncio.sleep(wait_s)
         self._check_time()
         may_leave = self._departure.may_leave
         if may_leave is not None and not may_leave(self._clock()):
-            raise NotBegun(f"the request to {self.host} was late: it was not sent")
+            raise NotBegun(f"the request to {self.host} was too late: it was not sent")
 
     def cut_off(self) -> None:
         """Reset the connection, unless it was released and may carry another request by now.
 
-        aiohttp alone would close it, which first writes what is still in the buffer.
+        aiohttp would close it, which first writes what is still in the buffer.
         """
         released = self.response is not None and self.response.connection is None
         if self.transport is not None and not released:

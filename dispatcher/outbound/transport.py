@@ -1,7 +1,7 @@
-"""The HTTP client for providers: sends one request, and says what is known when it fails.
+"""The HTTP client for providers: sends one request, and tells what is known when it fails.
 
-It owns timeouts, limits and the border between "surely not sent" and "in doubt"; what an answer
-means is for the adapters to say.
+It owns timeouts, limits, and the border between "surely not sent" and "in doubt". The adapters
+decide what an answer means.
 """
 
 import asyncio
@@ -20,21 +20,21 @@ from dispatcher.outbound.connections import Connector, StaleConnections, current
 from dispatcher.outbound.departure import AT_ONCE, Departure, Exchange, NotBegun, boottime_s
 from dispatcher.types import HttpRequest, HttpResponse
 
-#: Seconds for name, TCP and TLS together; also what a new connection may add to a begin deadline.
+#: Seconds for DNS, TCP and TLS together. A new connection moves the begin deadline by as much.
 CONNECT_TIMEOUT_S: Final = 10.0
 
 _CHUNK: Final = 64 * 1024
 
 
 class HttpClient:
-    """Sends requests over kept connections of one event loop, on which alone it may be used.
+    """Sends requests over kept connections. Only for use on one event loop.
 
         async with HttpClient(connections=4) as client:
             response = await client.send(request, timeout_s=60)
 
-    TLS is always verified (against `SSL_CERT_FILE` where that is set); redirects are answers;
-    there are no cookies and no proxies. `connections` is the limit per host: a request over it
-    waits for its turn, at most the connect timeout. `clock` is what departures are read on.
+    TLS is always verified (with `SSL_CERT_FILE`, if that is set). Redirects are not followed.
+    Cookies and proxies are not used. `connections` is the limit per host: a request beyond it waits
+    for at most the connect timeout. `clock` is the clock of the departures.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class HttpClient:
         await self.close()
 
     async def open_session(self) -> None:
-        """Make the session now, since that takes long; otherwise the first `send` does."""
+        """Make the session now, since that takes long. Otherwise the first `send` makes it."""
         self._get_session()
 
     async def close(self) -> None:
-        """Close every connection; a later `send` opens new ones."""
+        """Close every connection. A later `send` opens new ones."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -73,18 +73,18 @@ class HttpClient:
     async def send(
         self, request: HttpRequest, *, timeout_s: float, departure: Departure = AT_ONCE
     ) -> HttpResponse:
-        """The complete answer to `request`, whatever its status; `timeout_s` is for all of it.
+        """Send `request`, and return its complete answer, whatever its status.
 
-        The departure is waited for, and checked, between having a connection and writing the first
-        byte; `timeout_s` counts from the departure. A connection that had to be made adds the
-        connect timeout to the begin deadline, on the same clock: otherwise a provider with a slow
-        handshake would never be served. So the first byte leaves by
-        `begin_deadline + CONNECT_TIMEOUT_S` and before `not_after`, or never.
+        It waits for the departure with its connection in hand, and checks it directly before the
+        first byte. `timeout_s` counts from the departure. A new connection moves the begin
+        deadline by the connect timeout: otherwise a provider with a slow handshake would get no
+        request at all. So the first byte leaves by `begin_deadline + CONNECT_TIMEOUT_S` and before
+        `not_after`, or never.
 
-        Raises NotBegun past that; ProviderError UNREACHABLE where surely nothing left, and
-        DOUBTFUL where something may have and no complete answer came. Only a request that never
-        had a connection to leave by counts as "surely". One given up or cancelled is cut off: what
-        has not left by then does not leave from a buffer later.
+        Raises NotBegun if it is too late for that. Raises ProviderError: UNREACHABLE if surely no
+        byte left, which means that the request had no connection; DOUBTFUL if one may have left
+        and no complete answer came. The connection of a request that failed or was cancelled is
+        reset, so that no byte leaves from a buffer later.
         """
         host = urlsplit(request.url).hostname or "the provider"
         exchange = Exchange(host, departure, self._connect_timeout_s, self._clock)
@@ -98,8 +98,8 @@ class HttpClient:
             if exchange.may_have_left:
                 raise
             raise NotBegun(f"the request to {host} was cut short: it was not sent") from None
-        # Whatever went wrong once there was a connection is a doubt, a library's bug included. The
-        # cause is not chained: aiohttp's texts hold whole URLs.
+        # Any error after the request had its connection is a doubt, even a library's bug. The
+        # cause is not chained: aiohttp's messages contain whole URLs.
         except Exception as error:  # noqa: BLE001
             raise _explain_failure(error, exchange) from None
 
@@ -119,7 +119,7 @@ class HttpClient:
         except BaseException:
             exchange.cut_off()
             raise
-        # Repeated headers are joined as RFC 9110, 5.2 has it.
+        # Repeated headers are joined (RFC 9110, 5.2).
         headers: dict[str, str] = {}
         for name, value in response.headers.items():
             key = name.lower()
@@ -135,20 +135,20 @@ class HttpClient:
                     "User-Agent": f"sms-dispatcher/{__version__}",
                     "Accept-Encoding": "gzip, deflate",
                 },
-                # `send` and the connector have limits of their own.
+                # `send` and the connector have their own limits.
                 timeout=aiohttp.ClientTimeout(),
             )
         return self._session
 
 
 def fetch_once(request: HttpRequest, *, timeout_s: float) -> HttpResponse:
-    """One request outside any event loop, for the command line. Raises as `HttpClient.send`."""
+    """Send one request without an event loop, for commands. Raises like `HttpClient.send`."""
 
-    async def once() -> HttpResponse:
+    async def send_once() -> HttpResponse:
         async with HttpClient(connections=1) as client:
             return await client.send(request, timeout_s=timeout_s)
 
-    return asyncio.run(once())
+    return asyncio.run(send_once())
 
 
 async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
@@ -162,10 +162,10 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 class _AnswerTooLarge(Exception):
-    """The answer's body, decompressed, is over the limit."""
+    """The decompressed body of the answer is larger than the limit."""
 
 
-#: What a person is told, by the first class that fits. A library's own text holds addresses.
+#: What people read, by the first class that fits. Libraries' own messages contain addresses.
 _DOUBTS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (TimeoutError, "gave no complete answer in time"),
     (_AnswerTooLarge, "gave an answer larger than the limit"),
@@ -186,10 +186,10 @@ _UNCONNECTED: Final[tuple[tuple[type[Exception], str], ...]] = (
 
 
 def _explain_failure(error: Exception, exchange: Exchange) -> ProviderError:
-    """The one place that decides whether a request without an answer was surely not sent."""
+    """Decide whether a request without an answer was surely not sent. Nothing else decides this."""
     table = _DOUBTS if exchange.may_have_left else _UNCONNECTED
     words = next(words for kind, words in table if isinstance(error, kind))
-    # The numbers of resolver errors are negative, and those of TLS are not the system's.
+    # Resolver errors have negative numbers, and TLS errors numbers that are not the system's.
     if (
         isinstance(error, OSError)
         and not isinstance(error, ssl.SSLError)

@@ -468,7 +468,7 @@ def test_a_request_that_is_not_let_out_when_its_time_comes_is_withdrawn(run):
             wanted = boottime_s() + 0.05
             asked = []
             departure = Departure(not_before=wanted, may_leave=asked.append)
-            with pytest.raises(NotBegun, match="was late"):
+            with pytest.raises(NotBegun, match="too late"):
                 await client.send(server.post(), timeout_s=5, departure=departure)
             assert asked[0] >= wanted
             # It waited with a connection, which is kept for the next one.
