@@ -97,7 +97,7 @@ def _keep_broker(broker: "EmbeddedBroker | None") -> bool:
 
 
 def _ready_line(settings: "Settings") -> str:
-    from dispatcher.store.engine import parse_url
+    from dispatcher.store.engine import display_url, parse_url
 
-    store = parse_url(settings.store.url).render_as_string(hide_password=True)
+    store = display_url(parse_url(settings.store.url))
     return f"ready: sending what is due in {store}; press Ctrl-C to stop"

@@ -1,1 +1,1 @@
-"""The configuration: where it is found, what it may say, and what is wrong with it."""
+"""The configuration: where it is found, its keys, and messages about mistakes in it."""

@@ -1,10 +1,10 @@
-"""Tells what is wrong in a configuration: the place and what is allowed there, never the value."""
+"""Describes mistakes in a configuration: the place and what is allowed there, never the value."""
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -13,7 +13,7 @@ from dispatcher.config.sources import PREFIX, Place, RawConfig, variable_of
 from dispatcher.errors import ConfigError, DispatcherError
 from dispatcher.providers import provider_class, provider_names
 
-#: It becomes the name of a queue, and a part of variables.
+#: An account's name is part of its queue's name and of variables.
 _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SHOWN: Final = 5
 
@@ -21,7 +21,7 @@ _SHOWN: Final = 5
 def config_error(
     error: ValidationError, raw: RawConfig, place: Place, model: type[BaseModel]
 ) -> ConfigError:
-    """The mistakes that pydantic found in the table `place` of type `model`, as one error."""
+    """One error for all mistakes that pydantic found in the table at `place`, of type `model`."""
     found = [
         _describe_problem(details, raw, place, model) for details in error.errors(include_url=False)
     ]
@@ -33,7 +33,7 @@ def config_error(
 
 
 def missing_provider_error(raw: RawConfig, name: str, known: Iterable[str]) -> ConfigError:
-    """An account that does not say its provider; perhaps a variable misspells another account."""
+    """The error for an account without `provider`; perhaps a variable misspells another account."""
     place = ("accounts", name, "provider")
     accounts = raw.values["accounts"]
     variables = [one for at, one in raw.variables.items() if at[:2] == place[:2]]
@@ -50,7 +50,7 @@ def missing_provider_error(raw: RawConfig, name: str, known: Iterable[str]) -> C
 
 
 def check_account_name(raw: RawConfig, name: str) -> None:
-    """Raises ConfigError for an account that could not name a queue."""
+    """Raise ConfigError unless `name` can be an account's name."""
     if not _ACCOUNT_NAME.fullmatch(name):
         raise ConfigError(
             f"{raw.name_place(('accounts', name))}: not a valid account name",
@@ -59,7 +59,7 @@ def check_account_name(raw: RawConfig, name: str) -> None:
 
 
 def check_unknown_variables(raw: RawConfig, model: type[BaseModel]) -> None:
-    """Raises ConfigError for a variable with our prefix that is no key, with the nearest one."""
+    """Raise ConfigError, with the nearest key, for a variable with our prefix that is not a key."""
     if not raw.unknown_variables:
         return
     accounts = raw.values.get("accounts")
@@ -70,7 +70,7 @@ def check_unknown_variables(raw: RawConfig, model: type[BaseModel]) -> None:
     ]
     places += [("accounts", name, key) for name in names for key in _account_keys()]
     stray = raw.unknown_variables[0]
-    # All have the prefix: it makes nothing alike.
+    # Without the prefix, which would make all of them similar.
     known = [variable_of(place).removeprefix(PREFIX) for place in places]
     near = get_close_matches(stray.removeprefix(PREFIX), known, n=1)
     raise ConfigError(
@@ -85,10 +85,31 @@ def _account_keys() -> list[str]:
     return list(dict.fromkeys(key for each in types for key in each.model_fields))
 
 
+def check_booleans(
+    raw: RawConfig, place: Place, model: type[BaseModel], table: Mapping[str, Any]
+) -> None:
+    """Raise ConfigError for true or false at a key of another type; pydantic reads them as 1 and 0.
+
+    `table` has been validated as `model`.
+    """
+    for key, value in table.items():
+        kind = model.model_fields[key].annotation
+        at = (*place, key)
+        if isinstance(value, bool) and kind is not bool:
+            raise ConfigError(f"{raw.name_place(at)}: must be a value, not true or false")
+        if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            check_booleans(raw, at, kind, value)
+        elif isinstance(value, dict):
+            for name, item in value.items():
+                if isinstance(item, bool):
+                    where = raw.name_place((*at, str(name)))
+                    raise ConfigError(f"{where}: must be a value, not true or false")
+
+
 def _describe_problem(
     details: ErrorDetails, raw: RawConfig, place: Place, model: type[BaseModel]
 ) -> DispatcherError:
-    # pydantic ends the place of a wrong key of a mapping with this mark.
+    # pydantic appends this mark to the place of a wrong key in a mapping.
     steps = tuple(str(step) for step in details["loc"] if step != "[key]")
     at = (*place, *steps)
     kind = details["type"]
@@ -115,7 +136,7 @@ def _missing_key_error(raw: RawConfig, place: Place, hint: str | None = None) ->
 
 
 def _not_a_list_error(raw: RawConfig, place: Place, value: object) -> ConfigError:
-    """A single text where a list of them belongs: lists hold no secrets, so it is shown."""
+    """The error for one text instead of a list; it is shown, since lists hold no secrets."""
     listed = json.dumps([value]) if isinstance(value, str) else '["…", "…"]'
     variable = raw.variables.get(place)
     hint = f"{variable}='{listed}'" if variable else f"{place[-1]} = {listed}"
@@ -137,7 +158,7 @@ def _unknown_key_error(raw: RawConfig, place: Place, known: Iterable[str]) -> Co
 
 
 def _keys_at(model: type[BaseModel], steps: Place) -> list[str]:
-    """The keys of the table that `steps` lead to from `model`."""
+    """The keys of the table at `steps` below `model`."""
     for step in steps:
         field = model.model_fields.get(step)
         candidates = (field.annotation, *get_args(field.annotation)) if field else ()

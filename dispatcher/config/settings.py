@@ -1,6 +1,6 @@
-"""The configuration as one Settings object: which keys exist, what they mean and may hold.
+"""The configuration as one Settings object: its keys, their meaning and their valid values.
 
-Where it is read from is `sources.py`'s; how mistakes in it are told is `problems.py`'s.
+`sources.py` reads it, and `problems.py` describes mistakes in it.
 """
 
 import json
@@ -9,8 +9,7 @@ import stat
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, get_origin
-from urllib.parse import urlsplit
+from typing import Any, get_origin
 
 from pydantic import (
     BaseModel,
@@ -23,8 +22,10 @@ from pydantic import (
     field_validator,
 )
 
+from dispatcher import urls
 from dispatcher.config.problems import (
     check_account_name,
+    check_booleans,
     check_unknown_variables,
     config_error,
     missing_provider_error,
@@ -34,12 +35,9 @@ from dispatcher.errors import ConfigError, UsageProblem
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.providers.shared.settings import ProviderSettings
 
-_STORE_SCHEMES: Final = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
-_BROKER_SCHEMES: Final = ("redis", "rediss", "redis+socket", "unix")
-
 
 class Section(BaseModel):
-    """A table of keys. Unknown ones are refused, and errors never show values."""
+    """A table of keys. Unknown keys are refused, and errors never show values."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
@@ -47,56 +45,59 @@ class Section(BaseModel):
 
 
 class StoreSettings(Section):
-    """`[store]`: where campaigns are kept. A relative SQLite path is the configuration folder's."""
+    """`[store]`: the database; an SQLite path is relative to the configuration file."""
 
     url: str = Field(default="sqlite:///dispatcher.db", repr=False)
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        scheme, _, rest = value.partition("://")
-        if scheme not in _STORE_SCHEMES:
-            raise ValueError("must be sqlite:///FILE or postgresql://USER:$PGPASSWORD@HOST/NAME")
-        if scheme.startswith("sqlite") and rest.partition("?")[0] in {"", "/", "/:memory:"}:
-            raise ValueError("SQLite needs a file, as in sqlite:///dispatcher.db")
+        urls.check_store_url(value)
         return value
 
 
 class BrokerSettings(Section):
-    """`[broker]`: the Redis server that carries due work; `embedded` is one of our own."""
+    """`[broker]`: the Redis server that carries due work; `embedded` means our private server."""
 
     url: str = Field(default="embedded", repr=False)
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, value: str) -> str:
-        if value != "embedded" and value.partition("://")[0] not in _BROKER_SCHEMES:
-            raise ValueError("must be embedded, redis://HOST:6379/0, rediss://… or unix:///SOCKET")
+        if value != "embedded":
+            urls.check_broker_url(value)
         return value
 
 
 class WorkerSettings(Section):
     """`[worker]`: how workers hold work. All processes of a store need the same values."""
 
-    #: Seconds that a claimed batch stays a worker's without a sign of life from it. With a tick and
-    #: what a commit takes, a killed worker's work goes on within half a minute.
+    #: Seconds that a worker keeps a claimed batch without renewing its lease. With the default, the
+    #: work of a killed worker goes on within half a minute.
     lease_s: float = Field(default=25, ge=5, le=600)
     #: Seconds after which a released batch that no worker has claimed is put into Redis again.
     requeue_after_s: float = Field(default=25, ge=1, le=3600)
-    #: Status requests in flight at once, besides the submissions.
+    #: Polls in flight at a time, besides the submissions.
     max_polls: int = Field(default=8, ge=1, le=1000)
-    #: Seconds, after a request's deadline and one more time-out, before its doubtful recipients are
-    #: looked for in the provider's list; also between the first two looks.
+    #: Seconds from a request's deadline, plus one timeout, to the first scan of the provider's list
+    #: for its doubtful recipients; also between the first two scans.
     reconcile_after_s: float = Field(default=300, gt=0, le=86_400)
-    #: Seconds that released batches wait, while a worker takes nothing, before it ends itself.
+    #: Seconds that released batches may wait while a worker takes none; then it ends itself.
     stall_after_s: float = Field(default=60, ge=5, le=3600)
-    #: Where answers wait that the store does not take; by default beside a SQLite store, else in
-    #: the user's state folder. A relative path is the configuration folder's.
+    #: The folder for answers that the store cannot take yet; by default beside an SQLite store,
+    #: else in the user's state folder. Relative to the configuration file.
     spill_dir: Path | None = None
+
+    @field_validator("spill_dir")
+    @classmethod
+    def _check_spill_dir(cls, value: Path | None) -> Path | None:
+        if value is not None and not str(value).isprintable():
+            raise ValueError("must not contain line breaks, tabs or other invisible characters")
+        return value
 
 
 class Settings(Section):
-    """The whole configuration. Built once by `load_settings`, and handed to whoever needs it."""
+    """The whole configuration. `load_settings` makes it."""
 
     store: StoreSettings = StoreSettings()
     broker: BrokerSettings = BrokerSettings()
@@ -108,11 +109,11 @@ class Settings(Section):
 
     @property
     def path(self) -> Path | None:
-        """The file that was read, absolute; None where the environment alone configures."""
+        """The absolute path of the file; None if there are only environment variables."""
         return self._path
 
     def account(self, name: str) -> ProviderSettings:
-        """The settings of an account. Raises ConfigError with the nearest name and all of them."""
+        """The settings of an account. Raises ConfigError, with similar names, if there is none."""
         try:
             return self.accounts[name]
         except KeyError:
@@ -125,7 +126,7 @@ class Settings(Section):
             ) from None
 
     def find_problems(self) -> list[str]:
-        """What is allowed but unwise, a sentence each, for `doctor`."""
+        """Sentences for `doctor` about settings that are allowed but unwise."""
         found = [] if self.accounts else ["no account is configured: nothing can be sent"]
         if self._path is None or not self._literal_secrets:
             return found
@@ -140,8 +141,8 @@ class Settings(Section):
 def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the configuration: the file at `path`, else the first of the usual places, else none.
 
-    The environment's `DISPATCHER_…__…` variables win over the file. Raises ConfigError where there
-    is no configuration or a key or value in it is wrong.
+    Environment variables `DISPATCHER_…__…` win over the file. Raises ConfigError if there is no
+    configuration, or if a key or a value is wrong.
     """
     raw = read_config(path, environ)
     check_unknown_variables(raw, Settings)
@@ -155,6 +156,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
         settings = Settings.model_validate(values)
     except ValidationError as error:
         raise config_error(error, raw, (), Settings) from None
+    check_booleans(raw, (), Settings, values)
     accounts = {name: _read_account(raw, name, table) for name, table in tables.items()}
     folder = raw.path.parent if raw.path is not None else Path.cwd()
     store = StoreSettings(url=_with_absolute_path(settings.store.url, folder))
@@ -182,13 +184,15 @@ def _read_account(raw: RawConfig, name: str, table: object) -> ProviderSettings:
     defaults = {"base_url": adapter.default_base_url} if adapter.default_base_url else {}
     values = defaults | _decode_json_values(adapter.settings_type, table)
     try:
-        return adapter.settings_type.model_validate(values)
+        account = adapter.settings_type.model_validate(values)
     except ValidationError as error:
         raise config_error(error, raw, place, adapter.settings_type) from None
+    check_booleans(raw, place, adapter.settings_type, values)
+    return account
 
 
 def _decode_json_values(model: type[BaseModel], table: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists and tables that came as one variable are JSON: `DISPATCHER_…__CHANNELS={"otp": 3}`."""
+    """Decode lists and tables given as one variable: `DISPATCHER_…__CHANNELS={"otp": 3}`."""
     decoded = dict(table)
     for key, value in table.items():
         field = model.model_fields.get(key)
@@ -206,20 +210,27 @@ def _from_json(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
-        return value  # the key's own check then says what it wants
+    except (ValueError, RecursionError):
+        return value  # the key's own check then says what is allowed
 
 
 def _with_absolute_path(url: str, folder: Path) -> str:
-    scheme, _, rest = url.partition("://")
-    if not scheme.startswith("sqlite"):
+    """The URL with an SQLite file's absolute path, escaped, so that it is read in one way only.
+
+    A `%XX` in the path is an escaped character, unless only a path with the `%XX` itself exists.
+    """
+    if not urls.is_sqlite_url(url):
         return url
-    name, mark, query = rest.removeprefix("/").partition("?")
-    return f"{scheme}:///{folder / name}{mark}{query}"
+    written, options = urls.split_sqlite_url(url)
+    decoded_path, written_path = folder / urls.decode_path(written), folder / written
+    is_as_written = written_path.exists() and not decoded_path.exists()
+    if not written_path.exists() and not decoded_path.exists():
+        is_as_written = written_path.parent.exists() and not decoded_path.parent.exists()
+    return urls.sqlite_url(str(written_path if is_as_written else decoded_path), options)
 
 
 def _literal_secrets(raw: RawConfig, settings: Settings) -> list[str]:
-    """The places whose secret stands in the file itself."""
+    """The places of secrets that are in the file itself."""
     places: list[Place] = [
         ("accounts", name, key)
         for name, account in settings.accounts.items()
@@ -227,7 +238,7 @@ def _literal_secrets(raw: RawConfig, settings: Settings) -> list[str]:
         if isinstance(getattr(account, key), SecretStr)
     ]
     for section, url in (("store", settings.store.url), ("broker", settings.broker.url)):
-        if urlsplit(url).password:
+        if urls.has_password(url):
             places.append((section, "url"))
     given_elsewhere = raw.references | raw.variables.keys()
     return [".".join(place) for place in places if place not in given_elsewhere]

@@ -1,28 +1,29 @@
-"""Where a configuration comes from: the file, the environment laid over it, and `$NAME` values.
+"""Reads the configuration: the file, the variables that replace its values, and `$NAME` values.
 
-It knows places and texts only; what the keys mean and which exist is `settings.py`'s.
+`settings.py` knows the keys and their meaning.
 """
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from dispatcher.errors import ConfigError
+from dispatcher.urls import is_sqlite_url
 
 PREFIX: Final = "DISPATCHER_"
 FILE_NAME: Final = "dispatcher.toml"
 
-#: A key's way from the top: `("accounts", "main", "timeout_s")`.
+#: The path of a key: `("accounts", "main", "timeout_s")`.
 Place = tuple[str, ...]
 
-#: Variables with our prefix that are no keys.
+#: Variables with our prefix that are not keys.
 _NO_KEYS: Final = frozenset({"DISPATCHER_CONFIG", "DISPATCHER_DEBUG"})
-#: What Kubernetes puts into every container for a Service whose name begins with "dispatcher"
-#: (Kubernetes, "Discovering services: Environment variables").
+#: Variables that Kubernetes sets in every container for a Service whose name begins with
+#: "dispatcher" (Kubernetes, "Discovering services: Environment variables").
 _OF_KUBERNETES: Final = re.compile(
     r"DISPATCHER_([A-Z0-9]+_)*"
     r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
@@ -31,26 +32,30 @@ _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
 _REFERENCE: Final = re.compile(rf"\$(?:(?P<plain>{_NAME})|\{{(?P<braced>{_NAME})\}})")
 _REFERENCE_OR_DOLLAR: Final = re.compile(rf"\$\$|{_REFERENCE.pattern}")
 _URLS: Final = frozenset({("store", "url"), ("broker", "url")})
+_LARGEST_FILE_BYTES: Final = 1024 * 1024
+_MOST_DOTS: Final = 2000
+#: How many tables and lists may be inside each other; the keys need three.
+_DEEPEST: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawConfig:
-    """A configuration before its keys are judged. `values` may hold secrets: not in the repr."""
+    """A configuration before its keys are checked. `values` may be secret: not in the repr."""
 
     path: Path | None
     values: dict[str, Any]
-    #: The places that the environment set, with the variable's name.
+    #: The places that variables have set, with each variable's name.
     variables: Mapping[Place, str]
-    #: Variables with our prefix that cannot be a key of any place.
+    #: Variables with our prefix that cannot be a key.
     unknown_variables: tuple[str, ...]
-    #: Places in the file whose value is given as `$NAME`.
+    #: Places in the file whose value is `$NAME`, or a URL with one.
     references: frozenset[Place] = frozenset()
 
     def __repr__(self) -> str:
         return f"RawConfig(path={self.path})"
 
     def name_place(self, place: Place) -> str:
-        """The place as its author knows it: a key in the file, or a variable."""
+        """The place in words that its author knows: a key in the file, or a variable."""
         for known, variable in self.variables.items():
             if known[: len(place)] == place[: len(known)]:
                 return variable
@@ -65,14 +70,15 @@ def variable_of(place: Place) -> str:
 
 
 def read_config(path: Path | None, environ: Mapping[str, str]) -> RawConfig:
-    """The file at `path`, or the first of the usual places, with the environment laid over it.
+    """Read the file at `path`, or the first of the usual places, and replace values by variables.
 
-    Raises ConfigError where there is no configuration, the file cannot be read, or a `$NAME` has
+    Raises ConfigError if there is no configuration, if the file cannot be read, or if a `$NAME` has
     no value.
     """
     found = _find_file(path, environ)
     values = _read_toml(found) if found is not None else {}
     variables, strays = _apply_environment(values, environ)
+    _check_depth(values, str(found or "the environment"))
     if found is None and not variables and not strays:
         looked = ", ".join(str(place) for place in _usual_places(environ))
         raise ConfigError(
@@ -109,7 +115,17 @@ def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE_BYTES + 1)
+        if len(content) > _LARGEST_FILE_BYTES:
+            raise ConfigError(
+                f"{path} is larger than 1 MiB",
+                "is it a configuration? write one: `dispatcher init`",
+            )
+        # tomllib needs minutes for a key of many thousand steps.
+        if max(line.count(b".") for line in content.split(b"\n")) > _MOST_DOTS:
+            raise ConfigError(f"{path} has tables or lists nested too deeply", _DEPTH_HINT)
+        return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}", "check the path and its rights"
@@ -125,12 +141,19 @@ def _read_toml(path: Path) -> dict[str, Any]:
             f"{path}, {place}: {what[:1].lower()}{what[1:]}",
             'the file is TOML: write texts in quotes, as in sender = "SENDER"',
         ) from None
+    except RecursionError:
+        raise ConfigError(f"{path} has tables or lists nested too deeply", _DEPTH_HINT) from None
+    except ValueError:  # tomllib, of an integer with thousands of digits
+        raise ConfigError(f"{path} has a number with too many digits") from None
 
 
 def _apply_environment(
     values: dict[str, Any], environ: Mapping[str, str]
 ) -> tuple[dict[Place, str], tuple[str, ...]]:
-    """Put the variables with our prefix into `values`; those that name no place are handed back."""
+    """Put the variables with our prefix into `values`.
+
+    Returns the variables that were used, by place, and those that cannot be a key.
+    """
     variables: dict[Place, str] = {}
     strays = []
     for variable in sorted(environ):
@@ -158,7 +181,7 @@ def _apply_environment(
 
 
 def _match_account(name: str, values: Mapping[str, Any], variable: str) -> str:
-    """The account of the file that a part of a variable means: it has no case and no dash."""
+    """The account in the file that a variable means; a variable has no case and no dashes."""
     accounts = values.get("accounts")
     known = accounts if isinstance(accounts, dict) else {}
     meant = [one for one in known if one.lower().replace("-", "_") == name]
@@ -172,7 +195,7 @@ def _match_account(name: str, values: Mapping[str, Any], variable: str) -> str:
 def _expand_references(
     value: Any, place: Place, raw: RawConfig, environ: Mapping[str, str], references: set[Place]
 ) -> Any:
-    """`value` with every `$NAME` replaced; the places that had one go to `references`."""
+    """Replace every `$NAME` in `value`; adds the places that had one to `references`."""
     if isinstance(value, dict):
         return {
             key: _expand_references(item, (*place, key), raw, environ, references)
@@ -191,17 +214,44 @@ def _expand_references(
     if whole is not None:
         references.add(place)
         return _look_up(whole, place, raw, environ)
-    # A password with / or @ would end the part of the URL that it stands in.
-    userinfo = value.rpartition("@")[0]
 
     def value_of(match: re.Match[str]) -> str:
         if match.group() == "$$":
             return "$"
         references.add(place)
-        found = _look_up(match, place, raw, environ)
-        return quote(found, safe="") if match.end() <= len(userinfo) else found
+        return _escape_for(value, match, _look_up(match, place, raw, environ))
 
     return _REFERENCE_OR_DOLLAR.sub(value_of, value)
+
+
+def _escape_for(url: str, match: re.Match[str], found: str) -> str:
+    """Escape a value for its place in a URL: a `/` or `@` in a password would end the password.
+
+    Host, port and database are left as they are: a value may hold several of them.
+    """
+    if is_sqlite_url(url):
+        return quote(found)
+    is_before_host = match.end() <= url.rfind("@")
+    is_option = 0 <= url.find("?", url.rfind("@") + 1) < match.start()
+    return quote(found, safe="") if is_before_host or is_option else found
+
+
+_DEPTH_HINT: Final = "tables are written as in [accounts.main]"
+
+
+def _check_depth(values: dict[str, Any], where: str) -> None:
+    """Raise ConfigError for tables and lists that are nested more deeply than any key needs."""
+    level: list[Any] = [values]
+    for _ in range(_DEEPEST):
+        level = [item for each in level for item in _items_of(each)]
+    if level:
+        raise ConfigError(f"{where} has tables or lists nested too deeply", _DEPTH_HINT)
+
+
+def _items_of(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _look_up(match: re.Match[str], place: Place, raw: RawConfig, environ: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from dispatcher.errors import BrokerError
 from dispatcher.local import broker_folder, children
@@ -28,6 +28,8 @@ _STOP_TIMEOUT_S = 5.0
 _ENDS, _WITHIN_S = 5, 30.0
 # sun_path holds 104 bytes with its NUL on macOS, 108 on Linux (unix(7)).
 _MAX_SOCKET_PATH = 103
+#: PostgreSQL options that say which database it is.
+_PLACE_OPTIONS = {"dbname", "host", "hostaddr", "port"}
 _LOG, _PIDFILE = "broker.log", "broker.pid"
 _REMEDY = "install redis or valkey, or set `url` under [broker], such as redis://host:6379/0"
 
@@ -35,10 +37,13 @@ _REMEDY = "install redis or valkey, or set `url` under [broker], such as redis:/
 def socket_path(store_url: str) -> Path:
     """Where the embedded broker of a store listens: the same in every process of this user.
 
-    `store_url` is absolute. Its user and password do not matter: they may be rotated.
+    `store_url` is absolute. Its user and password do not count, since they may be changed.
     """
     parts = urlsplit(store_url)
     place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    options = dict(parse_qsl(parts.query))
+    if found := sorted(_PLACE_OPTIONS & options.keys()):
+        place += "?" + "&".join(f"{name}={options[name]}" for name in found)
     digest = hashlib.sha256(place.encode()).hexdigest()[:12]
     folder = f"dispatcher-{os.getuid()}-{digest}"
     path = _runtime_folder() / folder / "broker.sock"

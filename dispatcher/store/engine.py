@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from sqlalchemy import (
     BigInteger,
@@ -28,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from dispatcher import urls
 from dispatcher.errors import ConfigError, StoreError
 from dispatcher.store.writer_lock import hold_writer_lock, lock_files
 
@@ -59,7 +61,7 @@ class Store:
     @property
     def name(self) -> str:
         """The store's URL for messages to people, without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return display_url(self.url)
 
     @property
     def engine(self) -> Engine:
@@ -123,21 +125,24 @@ class Store:
 def parse_url(url: str) -> URL:
     """Parse a store URL; `postgresql://` means psycopg 3. Raises ConfigError."""
     try:
-        parsed = make_url(url)
-    except (SQLAlchemyError, ValueError) as error:
-        raise ConfigError(
-            "store.url is not a database URL", "sqlite:///FILE or postgresql://…"
-        ) from error
-    if parsed.get_backend_name() == "postgresql":
-        return parsed.set(drivername="postgresql+psycopg")
-    if parsed.get_backend_name() != "sqlite":
-        raise ConfigError(
-            f"store.url: {parsed.get_backend_name()} is not supported",
-            "use sqlite:///FILE or postgresql://user:$PGPASSWORD@host/db",
-        )
-    if not parsed.database or parsed.database == ":memory:":
-        raise ConfigError("store.url: SQLite needs a file", "use sqlite:///dispatcher.db")
-    return parsed.set(database=str(Path(parsed.database).absolute()))
+        urls.check_store_url(url)
+    except ValueError as error:
+        raise ConfigError(f"store.url: {error}") from None
+    if not urls.is_sqlite_url(url):
+        return make_url(url).set(drivername="postgresql+psycopg")
+    path, options = urls.split_sqlite_url(url)
+    database = str(Path(urls.decode_path(path)).absolute())
+    return URL.create("sqlite", database=database, query=dict(parse_qsl(options)))
+
+
+def display_url(url: URL) -> str:
+    """A store's URL for people: without its password, and without options that may be secret."""
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database}"
+    shown = {
+        name: value if urls.is_shown_option(name) else "***" for name, value in url.query.items()
+    }
+    return url.set(query=shown).render_as_string(hide_password=True).replace("%2A", "*")
 
 
 def store_now(conn: Connection) -> datetime:

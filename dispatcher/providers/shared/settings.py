@@ -1,7 +1,6 @@
 """The keys of `[accounts.NAME]` that all providers share; each adapter adds its own."""
 
 from typing import Annotated, ClassVar
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -14,6 +13,7 @@ from pydantic import (
 )
 
 from dispatcher.status import Kind
+from dispatcher.urls import check_base_url
 from dispatcher.windows.syntax import parse_windows
 
 
@@ -24,6 +24,16 @@ def _check_header_value(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _check_rate(value: float) -> float:
+    if not _SLOWEST <= value <= _FASTEST:
+        raise ValueError("must be at least one a day (0.0000116), and 1000000000 at most")
+    return value
+
+
+#: Slower or faster is a slip of the pen, and times that are computed from it would overflow.
+_SLOWEST, _FASTEST = 1 / 86_400, 1e9
+#: A rate per second.
+Rate = Annotated[float, AfterValidator(_check_rate)]
 #: A key or token as an HTTP header can carry it.
 HeaderSecret = Annotated[SecretStr, AfterValidator(_check_header_value)]
 
@@ -46,17 +56,17 @@ class ProviderSettings(BaseModel):
     sender: str | None = None
     template: str | None = None
     country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
-    messages_per_second: float | None = Field(default=None, gt=0)
-    parts_per_second: float | None = Field(default=None, gt=0)
-    requests_per_second: float | None = Field(default=None, gt=0)
-    daily_limit: int | None = Field(default=None, ge=1)
+    messages_per_second: Rate | None = None
+    parts_per_second: Rate | None = None
+    requests_per_second: Rate | None = None
+    daily_limit: int | None = Field(default=None, ge=1, le=10**12)
     timezone: str = "UTC"
     windows: tuple[str, ...] = ()
     #: Replaces `windows` for campaigns of that kind.
     kind_windows: dict[Kind, tuple[str, ...]] = Field(default_factory=dict)
     max_in_flight: int = Field(default=4, ge=1, le=1000)
-    max_recipients: int | None = Field(default=None, ge=1)
-    max_request_bytes: int = Field(default=1024 * 1024, ge=1024)
+    max_recipients: int | None = Field(default=None, ge=1, le=1_000_000)
+    max_request_bytes: int = Field(default=1024 * 1024, ge=1024, le=1024**3)
     max_parts: int | None = Field(default=None, ge=1, le=255)
     max_attempts: int = Field(default=8, ge=1, le=100)
     #: Failed requests in a row that open the breaker.
@@ -65,21 +75,15 @@ class ProviderSettings(BaseModel):
     credit_check_s: float = Field(default=300, ge=1, le=86_400)
     #: How long the provider may fail before campaigns with a fallback move to it.
     fallback_after_s: float = Field(default=300, ge=0, le=86_400)
-    timeout_s: float = Field(default=60, gt=0, le=600)
-    validity_hours: float = Field(default=72, gt=0, le=24 * 30)
-    poll_first_s: float = Field(default=10, gt=0)
-    poll_max_s: float = Field(default=300, gt=0)
+    timeout_s: float = Field(default=60, ge=0.01, le=600)
+    validity_hours: float = Field(default=72, ge=0.001, le=24 * 30)
+    poll_first_s: float = Field(default=10, ge=0.01, le=30 * 86_400)
+    poll_max_s: float = Field(default=300, ge=0.01, le=30 * 86_400)
 
     @field_validator("base_url")
     @classmethod
     def _check_base_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme == "http" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
-            raise ValueError("plain http is allowed to this machine only; use https")
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be a URL such as https://sms.example.com/api")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must not contain a user, a password, a query or a fragment")
+        check_base_url(value)
         return value.rstrip("/")
 
     def windows_for(self, kind: Kind) -> tuple[str, ...]:

@@ -231,6 +231,10 @@ def test_the_path_is_fixed_by_the_store_and_nothing_else(monkeypatch, short_fold
     path = socket_path("postgresql://user:old@db/sms")
     assert path == socket_path("postgresql://user:new@db/sms")
     assert path != socket_path("postgresql://user:old@db/other")
+    assert path != socket_path("postgresql://db/sms?host=/run/a")
+    assert socket_path("postgresql:///sms?host=/run/a") != socket_path("postgresql:///sms?host=/b")
+    assert path == socket_path("postgresql://db/sms?password=x&sslmode=require")
+    assert socket_path("sqlite:////srv/a%23.db") != socket_path("sqlite:////srv/a%3F.db")
     assert path.parent.parent == short_folder
     assert path.parent.name.startswith(f"dispatcher-{os.getuid()}-")
 

@@ -257,9 +257,9 @@ def test_an_unreachable_server_is_named_without_its_password(tmp_path):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("", "not a database URL"),
-        ("nonsense", "not a database URL"),
-        ("mysql://host/db", "mysql is not supported"),
+        ("", "store.url: must be sqlite:///FILE or postgresql://"),
+        ("nonsense", "store.url: must be sqlite:///FILE or postgresql://"),
+        ("mysql://host/db", "store.url: must be sqlite:///FILE or postgresql://"),
         ("sqlite://", "needs a file"),
         ("sqlite:///:memory:", "needs a file"),
     ],

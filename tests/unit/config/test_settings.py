@@ -9,6 +9,7 @@ from dispatcher.config.sources import variable_of
 from dispatcher.errors import ConfigError
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.status import Kind
+from dispatcher.store.engine import parse_url
 
 ACCOUNT = """
 [accounts.main]
@@ -61,6 +62,33 @@ def test_no_secret_stands_in_any_repr_or_error(folder):
     wrong = text.replace("redis:", "reddis:").replace("postgresql:", "mysql:")
     assert "s3cret" not in refusal(folder, wrong)
     assert "s3cret" not in refusal(folder, text.replace("s3cret-key", "s3cret key"))
+
+
+@pytest.mark.parametrize(
+    ("section", "url"),
+    [
+        ("store", "postgresql://someone:s3cr@et/pa#ss@db.example/d"),
+        ("store", "postgresql://someone:s3cret#pass@db.example/d"),
+        ("store", "postgresql://someone:12/s3cret@db.example/d"),
+        ("broker", "redis://:s3c@ret/x#y@redis.example/0"),
+        ("broker", "rediss://someone:s3cret?x@redis.example/0"),
+        ("accounts.main", "https://someone:s3c@ret/x@sms.example/api"),
+    ],
+)
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_password_that_is_not_escaped_is_told_with_its_place_and_never_shown(
+    folder, section, url, by_variable
+):
+    key = "base_url" if section == "accounts.main" else "url"
+    variable = variable_of((*section.split("."), key))
+    if by_variable:
+        told = refusal(folder, ACCOUNT, **{variable: url})
+    else:
+        text = ACCOUNT if key == "base_url" else f"[{section}]\n"
+        told = refusal(folder, f"{text}{key} = '{url}'\n")
+    assert (variable if by_variable else f"{section}.{key}") in told
+    assert key == "base_url" or ("%40" in told and "$NAME" in told)
+    assert [part for part in ("s3c", "someone", "example") if part in told] == []
 
 
 # --- where it is found ------------------------------------------------------------------------
@@ -215,6 +243,12 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_key(folder):
         ("postgresql://u:$PW@h/d", {"PW": "p"}, "postgresql://u:p@h/d"),
         ("postgresql://u:${PW}@h/d", {"PW": "a@b/c%"}, "postgresql://u:a%40b%2Fc%25@h/d"),
         ("postgresql://u:p@$HOSTS/d", {"HOSTS": "h:5433"}, "postgresql://u:p@h:5433/d"),
+        (
+            "postgresql://h/d?password=$PW",
+            {"PW": "a&b=c@"},
+            "postgresql://h/d?password=a%26b%3Dc%40",
+        ),
+        ("sqlite:////$DIR/a.db", {"DIR": "x%41/y?z"}, "sqlite:////x%2541/y%3Fz/a.db"),
         ("$WHOLE", {"WHOLE": "postgresql://u:p@h/d"}, "postgresql://u:p@h/d"),
         ("postgresql://u:a$$b@h/d", {}, "postgresql://u:a$b@h/d"),
     ],
@@ -249,6 +283,36 @@ def test_a_relative_sqlite_path_is_the_configuration_folders(folder, monkeypatch
     assert load_settings(file, ENV).store.url == "sqlite:///" + path.format(folder=folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("what?.db", "what?.db"),
+        ("a?b=c.db", "a?b=c.db"),
+        ("c#1.db", "c#1.db"),
+        ("100%.db", "100%.db"),
+        ("100%ff.db", "100%ff.db"),
+        ("a%20b.db", "a b.db"),
+        ("a b.db", "a b.db"),
+    ],
+)
+def test_an_sqlite_path_names_the_file_that_is_meant(folder, name, file):
+    home = folder / "50%20off #1?"
+    home.mkdir()
+    settings = load(home, f'[store]\nurl = "sqlite:///{name}"\n')
+    assert parse_url(settings.store.url).database == str(home / file)
+
+
+def test_a_file_whose_name_looks_escaped_is_found_where_only_it_exists(folder):
+    text = '[store]\nurl = "sqlite:///a%20b.db"\n'
+    (folder / "a%20b.db").touch()
+    assert parse_url(load(folder, text).store.url).database == str(folder / "a%20b.db")
+    (folder / "a b.db").touch()
+    assert parse_url(load(folder, text).store.url).database == str(folder / "a b.db")
+    (folder / "50%20off").mkdir()
+    text = '[store]\nurl = "sqlite:///50%20off/a.db"\n'
+    assert parse_url(load(folder, text).store.url).database == str(folder / "50%20off" / "a.db")
+
+
 # --- mistakes ---------------------------------------------------------------------------------
 
 
@@ -281,7 +345,32 @@ def test_a_relative_sqlite_path_is_the_configuration_folders(folder, monkeypatch
         ("[broker]\nurl = 'redis://:$NOPE@h'\n", ["broker.url", "NOPE is not set"]),
         ("[store]\nurl = sqlite\n", ["dispatcher.toml, line 2, column 7", "TOML"]),
         ("[store\n", ["dispatcher.toml, line 1, column 7"]),
+        ("[broker]\nurl = 'redis://h/0?foo=bar'\n", ["broker.url", "unknown option"]),
+        ("x = " + "[" * 100_000 + "]" * 100_000, ["nested too deeply"]),
+        ("x = " + "{a = " * 100_000, ["nested too deeply"]),
+        (".".join("a" * 100_000) + " = 1", ["nested too deeply"]),
+        ("[" + ".".join("a" * 100_000) + "]", ["nested too deeply"]),
+        ("[store]\nurl = " + "[" * 40 + "]" * 40, ["nested too deeply"]),
+        ("[worker]\nmax_polls = " + "9" * 5000, ["too many digits"]),
+        ("[worker]\nmax_polls = true\n", ["worker.max_polls", "not true or false"]),
+        ("[worker]\nlease_s = false\n", ["worker.lease_s"]),
+        ("[worker]\nspill_dir = 'a\\u0000b'\n".replace("'", '"'), ["worker.spill_dir"]),
+        (ACCOUNT + "max_in_flight = true\n", ["accounts.main.max_in_flight", "not true or false"]),
+        (ACCOUNT + "messages_per_second = true\n", ["accounts.main.messages_per_second"]),
+        (ACCOUNT + "channels = { otp = true }\n", ["accounts.main.channels.otp", "not true"]),
+        (ACCOUNT + "messages_per_second = 1e-300\n", ["messages_per_second", "one a day"]),
+        (ACCOUNT + "requests_per_second = 5e-324\n", ["requests_per_second", "one a day"]),
+        (ACCOUNT + "parts_per_second = 1e300\n", ["parts_per_second", "at most"]),
+        (ACCOUNT + "parts_per_second = inf\n", ["parts_per_second", "finite"]),
+        (ACCOUNT + "parts_per_second = nan\n", ["parts_per_second", "finite"]),
+        (ACCOUNT + "messages_per_second = 0\n", ["messages_per_second", "one a day"]),
+        (ACCOUNT + "messages_per_second = -1\n", ["messages_per_second", "one a day"]),
+        (ACCOUNT + "timeout_s = 1e-300\n", ["timeout_s", "greater than or equal to"]),
+        (ACCOUNT + "poll_max_s = 1e300\n", ["poll_max_s", "less than or equal to"]),
+        (ACCOUNT + "base_url = 'https://sms.example.com/a b'\n", ["base_url", "spaces"]),
+        (ACCOUNT + 'base_url = "https://h.example\\r\\nX: 1"\n', ["base_url", "line breaks"]),
     ],
+    ids=lambda value: value[-40:] if isinstance(value, str) else None,
 )
 def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, words):
     told = refusal(folder, text)
@@ -302,7 +391,7 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, w
             ["unknown key", "did you mean DISPATCHER_ACCOUNTS__MAIN__SENDER?"],
         ),
         ("DISPATCHER_ACCOUNTS__MIAN__SENDER", "x", ["no account 'mian'", "did you mean main?"]),
-        ("DISPATCHER_ACCOUNTS__MAIN", "x", ["not a key", "DISPATCHER_ACCOUNTS__MAIN__"]),
+        ("DISPATCHER_ACCOUNTS__MAIN", "x", ["is not a key", "DISPATCHER_ACCOUNTS__MAIN__"]),
         ("DISPATCHER_ACCOUNTS__MAIN__TIMEOUT_S", "soon", ["must be a valid number"]),
         ("DISPATCHER_ACCOUNTS__MAIN__CHANNELS", '{"otp": 9}', ["less than or equal to 3"]),
         ("DISPATCHER_ACCOUNTS__MAIN__CHANNELS", "{otp}", ["must be a table of keys"]),
@@ -313,6 +402,12 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, w
             ["must be a list", "DISPATCHER_ACCOUNTS__MAIN__WINDOWS='[\"mon-fri 09:00-18:00\"]'"],
         ),
         ("DISPATCHER_WORKER__LEASE_S", "", ["is empty"]),
+        ("DISPATCHER_WORKER__MAX_POLLS", "true", ["must be a valid integer"]),
+        ("DISPATCHER_ACCOUNTS__MAIN__WINDOWS", "[" * 100_000, ["must be a list"]),
+        ("DISPATCHER_ACCOUNTS__MAIN__CHANNELS", '{"otp": true}', ["not true or false"]),
+        ("DISPATCHER_ACCOUNTS__MAIN__MESSAGES_PER_SECOND", "1e-300", ["one a day"]),
+        ("DISPATCHER_ACCOUNTS__MAIN__MESSAGES_PER_SECOND", "nan", ["finite"]),
+        ("DISPATCHER_BROKER__URL", "redis://h/0?foo=bar", ["unknown option"]),
     ],
 )
 def test_a_mistake_in_the_environment_names_the_variable(folder, variable, value, words):
@@ -367,6 +462,19 @@ def test_a_missing_key_is_told_with_how_it_is_written(folder):
     assert "accounts.main.api_key" in told
     assert 'api_key = "$NAME"' in told
     assert "DISPATCHER_ACCOUNTS__MAIN__API_KEY" in told
+
+
+def test_a_variable_with_thousands_of_steps_is_refused(folder):
+    variable = "DISPATCHER_WORKER" + "__A" * 100_000
+    assert "nested too deeply" in refusal(folder, None, **{variable: "1"})
+
+
+def test_a_file_that_is_too_large_for_a_configuration_is_not_read_whole(folder):
+    with pytest.raises(ConfigError, match="larger than 1 MiB"):
+        load_settings(Path("/dev/zero"), ENV)
+    (folder / "dispatcher.toml").write_text("# a comment\n" * 100_000, encoding="utf-8")
+    with pytest.raises(ConfigError, match="larger than 1 MiB"):
+        load_settings(None, ENV)
 
 
 def test_a_file_that_is_not_text_is_refused(folder):
