@@ -76,7 +76,7 @@ def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
         else f"Adopt this store as it is, and send to {count} pending recipients?"
     )
     require_yes(question, yes, otherwise="nothing was changed, and nothing is sent")
-    doubted = adoption.adopt_store(store, client, doubt=choice == "restored")
+    doubted = adoption.adopt_and_recheck(store, client, doubt=choice == "restored")
     for campaign_id, number in doubted.items():
         who = pluralize(number, "recipient is", "recipients are")
         click.echo(f"campaign {campaign_id}: {who} in doubt")

@@ -47,13 +47,15 @@ def release_batches(
         return []
     running = batches.running_campaigns(conn, name)
     open_now = {row.id: _open_zones(settings, row, now) for row in running}
-    contenders = [_contender(account, row, out, now) for row in running if open_now[row.id] != []]
+    contenders = [
+        _make_contender(account, row, out, now) for row in running if open_now[row.id] != []
+    ]
 
-    def due(campaign_id: int) -> Iterator[DueBatch]:
+    def due_batches(campaign_id: int) -> Iterator[DueBatch]:
         limit, zones = settings.max_in_flight, open_now[campaign_id]
         return batches.due_batches(conn, campaign_id, now, limit, zones)
 
-    chosen = list(select_batches(contenders, due, budget))
+    chosen = list(select_batches(contenders, due_batches, budget))
     for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
         campaigns.set_virtual_time(conn, contender.campaign_id, contender.virtual_time, now)
     if chosen:
@@ -108,7 +110,7 @@ def _make_budget(
     return budget
 
 
-def _contender(
+def _make_contender(
     account: AccountRow, campaign: CampaignRow, out: Sequence[InFlightBatch], now: datetime
 ) -> QueuedCampaign:
     lane = None

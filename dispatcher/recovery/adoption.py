@@ -40,7 +40,7 @@ def check_store(store: Store, client: "redis.Redis | None") -> StoreCheck:
         )
 
 
-def adopt_store(
+def adopt_and_recheck(
     store: Store, client: "redis.Redis | None", *, doubt: bool, actor: str = "operator"
 ) -> dict[int, int]:
     """Let the store be used again. Returns by campaign how many messages are now in doubt."""

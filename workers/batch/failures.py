@@ -16,7 +16,7 @@ from workers.services import Services
 log = logging.getLogger(__name__)
 
 
-def pause_campaign(services: Services, claim: Claim, refusal: Refused) -> None:
+def pause_refused_campaign(services: Services, claim: Claim, refusal: Refused) -> None:
     """Pause the campaign of a refused batch: each of its batches would be refused like this one."""
     with services.store.write() as conn:
         campaigns.change_state(

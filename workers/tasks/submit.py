@@ -29,7 +29,7 @@ from workers.app import SUBMIT, app, publish_batches
 from workers.batch import rates
 from workers.batch.begin import StartedBatch, begin_batch
 from workers.batch.durable_write import write_durably
-from workers.batch.failures import count_failure, pause_campaign
+from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.batch.requests import build_batch, build_requests
 from workers.batch.self_clock import ReleaseClock
@@ -73,7 +73,7 @@ def submit_task(batch_id: int, fence: int) -> None:
             try:
                 _submit_claimed(services, claim, held)
             except Refused as refusal:
-                pause_campaign(services, claim, refusal)
+                pause_refused_campaign(services, claim, refusal)
             except ConfigError as error:
                 _hand_back(
                     services, claim, wait_s=services.lease.total_seconds(), reason=error.message

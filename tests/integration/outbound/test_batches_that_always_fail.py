@@ -33,7 +33,7 @@ from tests.support.stores import (
     settings,
     states,
 )
-from workers.batch.failures import count_failure, pause_campaign
+from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.batch.settle import BatchSettler, EndedRequest
 
@@ -182,7 +182,7 @@ def test_once_begun_a_defect_is_no_try(store):
 def test_a_refusal_before_anything_is_sent_pauses_the_campaign(store):
     campaign = add_campaign(store, (1,))
     held = take(store)
-    pause_campaign(process(store), held, Refused("its time zone is not known"))
+    pause_refused_campaign(process(store), held, Refused("its time zone is not known"))
     row = campaign_of(store, campaign)
     assert (row.state, row.state_reason) == (CampaignState.PAUSED, "its time zone is not known")
     assert (batch_of(store, held.id).state, states(store)) == (BatchState.PENDING, ["pending"])

@@ -313,10 +313,10 @@ def test_a_restored_store_goes_on_once_adopted_with_its_pending_in_doubt(sqlite,
         lost.append(rows(sqlite.store, ATTEMPT)[-1].id)
     tick(sqlite.guard, sqlite.store)
     sqlite.restore()
-    standing = adoption.check_store(sqlite.store, client)
-    assert standing.is_behind
-    assert [(row.id, row.pending) for row in standing.waiting] == [(sqlite.campaign, 6)]
-    doubted = adoption.adopt_store(sqlite.store, client, doubt=True)
+    found = adoption.check_store(sqlite.store, client)
+    assert found.is_behind
+    assert [(row.id, row.pending) for row in found.waiting] == [(sqlite.campaign, 6)]
+    doubted = adoption.adopt_and_recheck(sqlite.store, client, doubt=True)
     assert doubted == {sqlite.campaign: 6}
     assert states(sqlite.store) == ["submitted"] * 3 + ["in_doubt"] * 6
     assert tick(sqlite.started_again(), sqlite.store) is None
@@ -336,7 +336,7 @@ def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, clie
     submitting(store)
     tickets = queued(store, limit=2)
     claim(store, tickets[0])
-    adoption.adopt_store(store, client, doubt=True)
+    adoption.adopt_and_recheck(store, client, doubt=True)
     assert counts_of(store, campaign) == {"submitted": 3, "in_doubt": 9}
     with store.write() as conn:
         assert batches.claim_batch(conn, tickets[1].id, tickets[1].fence, later(60)) is None
@@ -345,7 +345,7 @@ def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, clie
 def test_a_campaign_that_is_to_start_later_waits_on(store, client):
     far = NOW.replace(year=2090)
     campaign = add_campaign(store, state="scheduled", start_at=far)
-    assert adoption.adopt_store(store, client, doubt=True) == {}
+    assert adoption.adopt_and_recheck(store, client, doubt=True) == {}
     assert counts_of(store, campaign) == {"pending": 3}
 
 
@@ -354,7 +354,7 @@ def test_a_moved_store_goes_on_as_it_is(sqlite, client, tmp_path):
     sqlite.beside.unlink()
     other = tmp_path / "other"
     assert_held(sqlite.store, RollbackGuard(sqlite.store, folder=other), ".witness")
-    assert adoption.adopt_store(sqlite.store, client, doubt=False) == {}
+    assert adoption.adopt_and_recheck(sqlite.store, client, doubt=False) == {}
     assert tick(RollbackGuard(sqlite.store, folder=other), sqlite.store) is None
     assert len(released(sqlite.store)) == 2
     assert BatchState.QUEUED in {batch.state for batch in rows(sqlite.store, batches.BATCH)}
