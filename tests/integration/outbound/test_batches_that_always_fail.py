@@ -41,7 +41,7 @@ LIMITS = settings(max_attempts=3, max_in_flight=1)
 
 
 class Broken(FakeProvider):
-    """An adapter with a defect: it cannot read its provider's answers."""
+    """An adapter with a bug: it cannot parse its provider's answers."""
 
     def parse_submit(self, request, response):
         raise KeyError("919800000000")
@@ -57,7 +57,7 @@ def process(store):
 
 
 def take(store):
-    """The next batch that release lets out, claimed; None where there is none."""
+    """The next batch that is released, claimed; None if there is none."""
     with store.write() as conn:
         now = store_now(conn)
         change(conn, accounts.ACCOUNT, accounts.ACCOUNT.c.name == "main", not_before=None)
@@ -72,7 +72,7 @@ def time_passes(store):
 
 
 def under_way(store, held, *answers, adapter=FakeProvider):
-    """Begin a batch, its recipients shared out to a request for each answer; what settles them."""
+    """Begin a batch with a request for each answer. Returns a function that settles the answers."""
     seqs = range(held.first_seq, held.first_seq + held.size)
     shares = [list(seqs[place :: len(answers)]) for place in range(len(answers))]
     attempts = begin(store, held, shares)
@@ -97,12 +97,12 @@ def under_way(store, held, *answers, adapter=FakeProvider):
 
 
 def settle(store, held, answer, adapter=FakeProvider):
-    """The whole of a request: begun, answered, settled, closed."""
+    """Begin, answer, settle and close a batch of one request."""
     under_way(store, held, answer, adapter=adapter)()
 
 
 def raised(text):
-    """A defect's error, as it is caught."""
+    """The error of a bug, as it is caught."""
     try:
         return {}[text]
     except KeyError as error:
@@ -112,7 +112,7 @@ def raised(text):
 THROTTLED = ProviderError(ErrorKind.THROTTLED, "slow down", retry_after_s=1)
 
 
-def test_a_batch_that_always_fails_is_behind_the_others_and_ends_failed(store):
+def test_a_batch_that_always_fails_is_tried_after_the_others_and_ends_failed(store):
     campaign = add_campaign(store, (1, 1))
     first = take(store)
     settle(store, first, THROTTLED)
@@ -128,7 +128,7 @@ def test_a_batch_that_always_fails_is_behind_the_others_and_ends_failed(store):
     assert {m.error for m in rows(store, MESSAGE)} == {"slow down"}
 
 
-def test_a_batch_that_failed_comes_after_its_accounts_wait(store):
+def test_a_batch_that_failed_waits_longer_than_its_account(store):
     add_campaign(store, (1,))
     held = take(store)
     settle(store, held, ProviderError(ErrorKind.THROTTLED, "slow down", retry_after_s=30))
@@ -138,10 +138,10 @@ def test_a_batch_that_failed_comes_after_its_accounts_wait(store):
     assert batch_of(store, held.id).not_before > account.not_before
 
 
-def test_answers_that_stop_a_campaign_and_its_account_wait_for_whoever_begins_another_batch(
+def test_answers_that_stop_a_campaign_and_its_account_wait_while_another_batch_begins(
     emptied_postgres_url, caplog
 ):
-    """The account is locked before the campaign, as there: neither waits for the other."""
+    """Both lock the account before the campaign, so that there is no deadlock."""
     with closing(Store(emptied_postgres_url)) as store, ThreadPoolExecutor(1) as pool:
         campaign = add_campaign(store, (2,))
         held = take(store)
@@ -158,7 +158,7 @@ def test_answers_that_stop_a_campaign_and_its_account_wait_for_whoever_begins_an
         assert not caplog.records
 
 
-def test_requests_that_cannot_be_made_use_up_their_tries_and_the_text_is_not_told(store, caplog):
+def test_requests_that_cannot_be_built_use_up_their_tries_and_no_text_is_shown(store, caplog):
     campaign = add_campaign(store, (2,))
     for tries in range(1, 4):
         held = take(store)
@@ -171,7 +171,7 @@ def test_requests_that_cannot_be_made_use_up_their_tries_and_the_text_is_not_tol
     assert "secret" not in caplog.text
 
 
-def test_once_begun_a_defect_is_no_try(store):
+def test_a_bug_after_the_begin_counts_no_try(store):
     add_campaign(store, (1,))
     held = take(store)
     begin(store, held)
@@ -189,7 +189,7 @@ def test_a_refusal_before_anything_is_sent_pauses_the_campaign(store):
 
 
 @pytest.mark.parametrize("body", [b"{}", b""])
-def test_an_answer_that_an_adapter_trips_over_leaves_doubt(store, body):
+def test_an_answer_that_an_adapter_cannot_parse_leaves_doubt(store, body):
     add_campaign(store, (2,))
     held = take(store)
     settle(store, held, HttpResponse(status=200, body=body), adapter=Broken)

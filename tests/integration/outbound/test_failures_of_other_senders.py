@@ -1,4 +1,4 @@
-"""How bulk senders have failed their users before, a test each; what died is played by the store.
+"""Known failures of other bulk senders, a test each. The store plays the process that died.
 
 A worker that lives but no longer consumes is in `tests/acceptance/test_outages.py`.
 """
@@ -68,7 +68,7 @@ def test_a_task_that_the_broker_delivers_again_does_nothing(store):
     assert [row.attempts for row in rows(store, MESSAGE)] == [1, 1]
 
 
-def test_a_restart_in_mid_campaign_goes_on_by_what_is_stored_and_by_no_cursor(store):
+def test_a_restart_in_mid_campaign_goes_on_from_what_is_stored_without_a_cursor(store):
     """The first batch was answered, the second was at the provider, the third was never begun."""
     campaign_id = add_campaign(store, (2, 2, 2))
     submitted(store)
@@ -91,7 +91,7 @@ def test_a_status_that_comes_after_the_final_one_changes_nothing(store, late):
     assert counts_of(store, campaign_id) == {"delivered": 1}
 
 
-def test_a_receipt_for_an_id_that_nobody_knows_is_nobodys(store):
+def test_a_receipt_for_an_unknown_id_changes_nothing(store):
     campaign_id = add_campaign(store, (1,))
     submitted(store)
     assert receive(store, poll(store), Receipt(77, MessageState.DELIVERED, None, None)) == 0

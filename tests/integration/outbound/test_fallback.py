@@ -1,4 +1,4 @@
-"""Fallback in the store: what waits moves to a healthy account in its batches, nobody is lost."""
+"""Fallback in the store: pending messages move to a healthy account's batches, none is lost."""
 
 import csv
 import io
@@ -48,7 +48,7 @@ from tests.support.stores import (
 
 
 class CommaList(FakeProvider):
-    """One text a request."""
+    """A provider that takes one text per request."""
 
     capabilities = replace(FakeProvider.capabilities, personal_texts=False, max_recipients=4)
 
@@ -63,7 +63,7 @@ def people(count):
 
 
 def campaign(store, count=12, *, text="Hello", legs=(BACKUP,), main=MAIN, **values):
-    """A running campaign at `main` that may go on by `backup`."""
+    """A running campaign at `main` with the fallback `backup`."""
     for name in ("main", *(leg.account for leg in legs)):
         add_account(store, name)
     with ready(order(people(count), text=text, **values), main) as checked:
@@ -114,7 +114,7 @@ def assert_ranges_are_whole(store, campaign_id, count):
     assert [line["name"] for line in lines] == [f"N{i}" for i in range(count)]
 
 
-def test_all_that_waits_goes_in_one_transaction_in_the_other_accounts_batches(store):
+def test_all_pending_messages_move_in_one_transaction_into_batches_of_the_other_account(store):
     made = campaign(store)
     assert waiting(store) == [("main", 0, 6, 6, 1), ("main", 6, 6, 6, 1)]
     assert moved(store, made) is None  # the account is open
@@ -146,7 +146,7 @@ def test_small_batches_become_large_ones(store):
     assert_ranges_are_whole(store, made, 12)
 
 
-def test_personal_texts_are_cut_to_what_one_text_a_request_allows(store):
+def test_personal_texts_are_split_for_a_provider_of_one_text_per_request(store):
     made = campaign(store, 6, text="Dear {{name}}")
     pause(store)
     moved(store, made, CommaList(settings(max_in_flight=6)))
@@ -155,7 +155,7 @@ def test_personal_texts_are_cut_to_what_one_text_a_request_allows(store):
     ]  # fmt: skip
 
 
-def test_only_the_present_account_releases_it(store):
+def test_only_the_account_of_the_moment_releases_the_campaign(store):
     made = campaign(store)
     pause(store)
     moved(store, made)
@@ -175,7 +175,7 @@ def test_a_ticket_of_a_batch_that_moved_is_worthless(store):
     assert len(waiting(store)) == 3
 
 
-def test_what_is_in_flight_stays_and_what_comes_back_follows(store):
+def test_batches_in_flight_stay_and_move_once_they_are_pending_again(store):
     made = campaign(store)
     held, (attempt,) = submitting(store)
     pause(store)
@@ -199,7 +199,7 @@ def test_what_is_in_flight_stays_and_what_comes_back_follows(store):
         ([0, 5], [("backup", 0, 6, 4, 1)]),
     ],
 )
-def test_a_partly_settled_batch_is_split_and_the_settled_keep_theirs(store, begun, after):
+def test_a_partly_settled_batch_is_split_and_settled_messages_stay(store, begun, after):
     made = campaign(store, 6)
     held = claimed(store)
     (attempt,) = begin(store, held, [begun])
@@ -216,7 +216,7 @@ def test_a_partly_settled_batch_is_split_and_the_settled_keep_theirs(store, begu
     assert all(accounts_of[seq] == ("main" if seq in begun else "backup") for seq in range(6))
 
 
-def test_doubtful_recipients_stay_until_somebody_decides(store):
+def test_doubtful_recipients_stay_until_a_person_decides(store):
     made = campaign(store, 6)
     held = claimed(store)
     (attempt,) = begin(store, held, [[0, 1]])
@@ -236,7 +236,7 @@ def test_doubtful_recipients_stay_until_somebody_decides(store):
     assert_ranges_are_whole(store, made, 6)
 
 
-def test_a_late_acceptance_of_who_was_to_be_resent_and_moved_is_an_alarm(store):
+def test_a_late_acceptance_of_a_message_that_was_moved_to_be_resent_is_an_alarm(store):
     made = campaign(store, 6)
     held = claimed(store)
     (attempt,) = begin(store, held)
@@ -267,7 +267,7 @@ def test_a_text_over_the_other_accounts_limits_fails_with_the_reason(store):
     assert counts_of(store, made) == {"pending": 2, "failed": 1}
 
 
-def test_where_nothing_can_be_taken_the_batch_is_settled(store):
+def test_a_batch_of_which_no_message_can_move_is_settled(store):
     made = campaign(store, 3)
     with store.write() as conn:
         change(conn, MESSAGE, MESSAGE.c.campaign_id == made, parts=3)
@@ -287,14 +287,16 @@ def test_where_nothing_can_be_taken_the_batch_is_settled(store):
         ({"paused_by": "operator"}, NOW, True),
     ],
 )
-def test_it_goes_when_the_account_is_paused_or_has_failed_for_long(store, broken, now, goes):
+def test_a_campaign_moves_when_its_account_is_paused_or_has_failed_for_long(
+    store, broken, now, goes
+):
     made = campaign(store)
     with store.write() as conn:
         change(conn, ACCOUNT, ACCOUNT.c.name == "main", **broken)
     assert (moved(store, made, now=now) is not None) is goes
 
 
-def test_an_unhealthy_fallback_is_passed_over_and_none_means_waiting(store):
+def test_an_unhealthy_fallback_is_skipped_and_without_a_healthy_one_the_campaign_waits(store):
     made = campaign(store, legs=(BACKUP, AccountRoute("third", Route(sender="THIRD"))))
     pause(store)
     pause(store, "backup")
@@ -310,7 +312,7 @@ def test_an_unhealthy_fallback_is_passed_over_and_none_means_waiting(store):
     assert said.account == "third"
 
 
-def test_it_comes_back_when_the_fallback_fails_and_its_own_is_well(store):
+def test_a_campaign_comes_back_when_the_fallback_fails_and_its_own_account_is_healthy(store):
     made = campaign(store)
     pause(store)
     moved(store, made)
@@ -368,6 +370,6 @@ def test_a_fallback_has_its_own_sender_else_the_campaigns():
         ({"sender": "OWN", "max_parts": 1}, "fallback account backup: the text has 2 parts"),
     ],
 )
-def test_what_it_could_not_send_is_refused_and_named(values, words):
+def test_a_fallback_that_could_not_send_the_campaign_is_refused_with_the_reason(values, words):
     with pytest.raises(Refused, match=words):
         leg(provider(**values), text="x" * 200)

@@ -1,4 +1,4 @@
-"""An idle tick reads what is open, never what is over: no query grows with history."""
+"""An idle tick reads only what is open: no query grows with history."""
 
 import re
 
@@ -33,7 +33,7 @@ def statements_of(ticker):
 
 
 def scans(store, statements):
-    """The steps of their plans that read a whole table, or an index that grows."""
+    """The steps of their plans that read a whole table, or a whole index that grows."""
     found = []
     with store.read() as conn:
         for statement, parameters in statements:
@@ -46,7 +46,7 @@ def scans(store, statements):
 
 
 def read_whole(store, statements):
-    """The tables and growing indexes that PostgreSQL would read to their end, as it plans them."""
+    """The tables and growing indexes that PostgreSQL plans to read to their end."""
     found = []
     with store.read() as conn:
         # What is small is read whole by choice; what has no index has to be.
@@ -62,7 +62,7 @@ def read_whole(store, statements):
 
 
 def nodes_of(plan):
-    """Its steps, but for what ends after the first row: `max(id)` takes the last of an index."""
+    """Its steps, without those that end after the first row, as `max(id)` does with an index."""
     yield plan
     for child in plan.get("Plans", ()):
         if plan["Node Type"] != "Limit":
@@ -75,14 +75,14 @@ def planned(store, statements):
 
 @pytest.fixture
 def history(store):
-    """A store with a past, and what the planner knows of it."""
+    """A store with a long history, and the statistics for its planner."""
     with store.write() as conn:
         fill(conn, campaigns=300, messages=3000)
         conn.execute(text("ANALYZE"))
     return store
 
 
-def test_no_statement_of_an_idle_tick_reads_what_is_over(history, tmp_path):
+def test_no_statement_of_an_idle_tick_reads_finished_campaigns(history, tmp_path):
     ticker = Ticker(history, tmp_path)
     ticker.tick()
     statements = statements_of(ticker)
@@ -91,7 +91,7 @@ def test_no_statement_of_an_idle_tick_reads_what_is_over(history, tmp_path):
     assert planned(history, statements) == []
 
 
-def test_nor_does_one_with_a_campaign_that_runs_and_has_nothing_due(history, tmp_path):
+def test_no_statement_reads_them_while_a_campaign_runs_with_nothing_due(history, tmp_path):
     add_campaign(history, [3], first=10**9, schedule=(
         '[{"windows":["2020-01-01 09:00-10:00"],"blackouts":[],"zone":"UTC"}]'
     ))  # fmt: skip

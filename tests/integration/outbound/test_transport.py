@@ -1,4 +1,4 @@
-"""HttpClient against real sockets: what each way of failing is taken for, on both loops."""
+"""HttpClient with real sockets, on both event loops: which failure counts as what."""
 
 import asyncio
 import gzip
@@ -87,7 +87,7 @@ async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncI
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """Head and body of one request; what came so far when the client goes away first."""
+    """Head and body of one request, or what came of it before the client left."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = await reader.read(65536)
@@ -105,7 +105,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 
 def answering(*pieces: bytes, abort: bool = False) -> Handler:
-    """Answers every request with `pieces`, as they are, and closes where they say so."""
+    """Answers every request with `pieces`, as they are, and closes where they say it."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await read_request(reader):
@@ -236,7 +236,7 @@ def test_a_handshake_that_never_ends_is_surely_not_sent(run):
         "resets in the body", "half a chunk", "broken chunk", "broken gzip", "not HTTP",
     ],
 )  # fmt: skip
-def test_what_breaks_after_a_connection_was_there_is_in_doubt(run, handler, words):
+def test_a_failure_after_the_connection_was_made_is_in_doubt(run, handler, words):
     # Only some of them have to be waited for; a busy machine may connect in half a second.
     timeout_s = 1.5 if words == "in time" else 10
 
@@ -372,7 +372,7 @@ def test_a_connection_idle_for_longer_than_the_limit_is_not_used_again(run, monk
     run(scenario())
 
 
-def test_waiting_for_a_connection_in_vain_is_surely_not_sent(run):
+def test_a_request_that_gets_no_connection_in_time_is_surely_not_sent(run):
     async def scenario():
         async with (
             serving(silent) as server,
@@ -406,7 +406,7 @@ def test_cancelling_in_mid_request_is_a_cancellation_and_closes_the_connection(r
 # The smaller body fits the kernel's buffers, the larger does not: part of it waits in the process.
 @pytest.mark.parametrize("size", [1_000_000, 16_000_000])
 @pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
-def test_a_request_given_up_does_not_leave_from_buffers_later(run, size):
+def test_a_request_that_was_given_up_does_not_leave_from_buffers_later(run, size):
     body = b"x" * size
 
     async def scenario():
@@ -462,7 +462,7 @@ def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
     run(scenario())
 
 
-def test_a_request_that_is_not_let_out_when_its_time_comes_is_withdrawn(run):
+def test_a_request_that_may_not_leave_at_its_time_is_not_sent(run):
     async def scenario():
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
             wanted = boottime_s() + 0.05
@@ -508,7 +508,7 @@ def _answer(text: bytes) -> bytes:
     ],
 )
 @pytest.mark.parametrize("is_later", [False, True], ids=["with the answer", "later"])
-def test_bytes_that_nobody_asked_for_are_never_the_next_answer(run, unasked, is_later):
+def test_stray_bytes_are_never_the_next_answer(run, unasked, is_later):
     async def scenario():
         async def handle(reader, writer):
             while request := await read_request(reader):
@@ -560,7 +560,7 @@ def test_a_slow_handshake_delays_no_start_and_lets_no_crowd_leave(run):
 
 
 class TestBeginDeadline:
-    """`begin_deadline` is read on a clock of ours: each entry is what it says at one look."""
+    """`begin_deadline` with a fake clock: each entry is the result of one reading."""
 
     @pytest.mark.parametrize(
         ("looks", "sent"),
@@ -685,7 +685,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def tls(certificate, monkeypatch):
-    """A server context whose certificate this process trusts."""
+    """A server context with a certificate that this process trusts."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
     return Tls(server_context(certificate))
 
@@ -696,7 +696,7 @@ def server_context(certificate) -> ssl.SSLContext:
     return context
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent(run, certificate):
+def test_an_untrusted_certificate_is_refused_before_anything_is_sent(run, certificate):
     async def scenario():
         async with serving(answering(OK), server_context(certificate)) as server:
             async with HttpClient(connections=1) as client:
@@ -761,7 +761,7 @@ def test_fetch_is_one_request_outside_any_loop(unused_port):
 
 
 def assert_safe(error: ProviderError, kind: ErrorKind) -> None:
-    """The kind is as expected, and nothing shown of it holds the key, the number or the URL."""
+    """The kind is as expected, and no text of the error has the key, the number or the URL."""
     import traceback
 
     assert error.kind is kind

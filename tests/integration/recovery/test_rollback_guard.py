@@ -1,4 +1,4 @@
-"""An older copy of the store is recognised, and nothing else is; then a person adopts it."""
+"""An older copy of the store is detected, and nothing else is. Then a person adopts it."""
 
 import shutil
 from contextlib import closing
@@ -208,7 +208,7 @@ def test_an_older_copy_over_a_stopped_system_releases_nothing(sqlite):
     assert_held(sqlite.store, sqlite.started_again(), "older copy")
 
 
-def test_an_older_copy_under_a_running_process_is_noticed_at_its_next_claim(sqlite):
+def test_an_older_copy_under_a_running_process_is_detected_at_its_next_claim(sqlite):
     send_one(sqlite.guard, sqlite.store)
     sqlite.restore(stopped=False)
     with sqlite.store.write() as conn:
@@ -216,14 +216,14 @@ def test_an_older_copy_under_a_running_process_is_noticed_at_its_next_claim(sqli
     assert_held(sqlite.store, sqlite.guard, "older copy")
 
 
-def test_the_last_attempt_before_a_kill_counts_no_tick_is_needed(sqlite):
+def test_the_last_attempt_before_a_kill_counts_without_a_tick(sqlite):
     send_one(sqlite.guard, sqlite.store)
     shutil.rmtree(sqlite.folder, ignore_errors=True)
     sqlite.restore()
     assert_held(sqlite.store, sqlite.started_again(), "older copy")
 
 
-def test_an_older_copy_restored_with_its_older_witness_is_noticed_by_the_users_folder(sqlite):
+def test_an_older_copy_restored_with_its_older_witness_is_detected_by_the_state_folder(sqlite):
     saved = sqlite.beside.read_bytes()
     send_one(sqlite.guard, sqlite.store)
     tick(sqlite.guard, sqlite.store)
@@ -232,19 +232,19 @@ def test_an_older_copy_restored_with_its_older_witness_is_noticed_by_the_users_f
     assert_held(sqlite.store, sqlite.started_again(), "older copy")
 
 
-def test_a_copy_without_its_witness_on_another_machine_asks(sqlite, tmp_path):
+def test_a_copy_without_its_witness_on_another_machine_is_held(sqlite, tmp_path):
     sqlite.restore()
     sqlite.beside.unlink()
     assert_held(sqlite.store, RollbackGuard(sqlite.store, folder=tmp_path / "other"), ".witness")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"store x has begun attempt 3\n"])
-def test_a_damaged_witness_is_as_good_as_none(sqlite, content):
+def test_a_damaged_witness_counts_as_none(sqlite, content):
     sqlite.beside.write_bytes(content)
     assert_held(sqlite.store, sqlite.started_again(), ".witness")
 
 
-def test_redis_bears_witness_where_the_place_says_nothing(store, folder, client):
+def test_redis_is_a_witness_where_the_place_proves_nothing(store, folder, client):
     guard = RollbackGuard(store, client=client, folder=folder)
     tick(guard, store)
     add_campaign(store, sizes=(3, 3))
@@ -256,9 +256,7 @@ def test_redis_bears_witness_where_the_place_says_nothing(store, folder, client)
 
 
 @pytest.mark.postgres
-def test_a_dump_read_back_into_postgresql_stands_in_another_place(
-    postgres_server, postgres_url, folder
-):
+def test_a_dump_restored_into_postgresql_is_in_another_place(postgres_server, postgres_url, folder):
     with closing(Store(postgres_url)) as store:
         guard = RollbackGuard(store, folder=folder)
         tick(guard, store)
@@ -342,7 +340,7 @@ def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, clie
         assert batches.claim_batch(conn, tickets[1].id, tickets[1].fence, later(60)) is None
 
 
-def test_a_campaign_that_is_to_start_later_waits_on(store, client):
+def test_a_campaign_that_starts_later_stays_scheduled(store, client):
     far = NOW.replace(year=2090)
     campaign = add_campaign(store, state="scheduled", start_at=far)
     assert adoption.adopt_and_recheck(store, client, doubt=True) == {}
@@ -367,8 +365,8 @@ def test_a_new_identity_is_given_once(store):
         assert store_identity.ensure_identity(conn).store_id == first.store_id
 
 
-def test_a_store_that_is_held_is_no_stall_of_the_workers(store):
-    """What it released before waits for a person: a worker that ended itself would not help."""
+def test_workers_are_not_stalled_while_the_store_is_held(store):
+    """Queued batches wait for a person then: restarting the worker would not help."""
     add_campaign(store)
     (waiting,) = queued(store)
     services = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""What a worker makes of a campaign's stored rows before it calls the provider."""
+"""The batch that a worker builds from a campaign's stored rows."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from workers.batch.requests import build_batch
 
 
 @pytest.mark.parametrize(("now", "told"), [(later(59), later(60)), (later(60), None)])
-def test_a_time_at_the_provider_is_told_to_it_until_it_has_passed(sqlite_store, now, told):
+def test_a_sending_time_is_given_to_the_provider_until_it_has_passed(sqlite_store, now, told):
     campaign_id = add_campaign(sqlite_store, [2], schedule_at=later(60))
     held = claimed(sqlite_store, now=NOW)
     with sqlite_store.read() as conn:

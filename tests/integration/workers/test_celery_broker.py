@@ -1,4 +1,4 @@
-"""How Celery speaks to the broker: no command makes a client of its own."""
+"""Celery's connections to the broker: no command makes a client of its own."""
 
 from contextlib import ExitStack
 
@@ -10,7 +10,7 @@ def client_of(channel):
         return client
 
 
-def test_a_connection_and_those_that_are_published_by_keep_their_client(redis_url):
+def test_a_connection_and_those_of_the_pool_keep_their_client(redis_url):
     with ExitStack() as stack:
         own = stack.enter_context(BrokerAMQP.Connection(redis_url))
         pool = own.Pool(2)

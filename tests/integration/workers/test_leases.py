@@ -1,4 +1,4 @@
-"""Leases: what this process holds is renewed until it lets go, and its life is noted."""
+"""Leases: a process renews those it holds, and records that it is alive."""
 
 import time
 from contextlib import closing
@@ -62,7 +62,7 @@ def test_a_worker_is_seen_while_it_runs(store, leases):
     assert workers(store) == []
 
 
-def test_a_store_without_tables_is_told_with_its_remedy(empty_store_url, caplog):
+def test_a_store_without_tables_is_logged_with_what_to_do(empty_store_url, caplog):
     with closing(Store(empty_store_url)) as store:
         kept = Leases(store, lease_s=LEASE_S, worker="host:1", concurrency=7)
         kept.start()
