@@ -12,7 +12,7 @@ from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker
 from dispatcher.local.celery import threads_needed
 from dispatcher.policy.breaker import describe_outage, wait_reason
-from dispatcher.recovery.rollback_guard import RollbackGuard
+from dispatcher.recovery.rollback_guard import RollbackGuard, UnreadableMark
 from dispatcher.recovery.spill import open_spill
 from dispatcher.store import accounts, corrections, imports, scheduler
 from dispatcher.store.engine import Store, store_now
@@ -98,7 +98,11 @@ def _check_broker(settings: Settings) -> CheckResult:
 
 
 def _check_witness(store: Store) -> Iterator[CheckResult]:
-    held = RollbackGuard(store).find_hold_reason()
+    try:
+        held = RollbackGuard(store).find_hold_reason()
+    except UnreadableMark as error:
+        yield CheckResult(part="store", ok=False, what=error.message, remedy=error.hint)
+        return
     if held is not None:
         remedy = "run `dispatcher db adopt`: it explains, asks, and allows sending again"
         yield CheckResult(part="store", ok=False, what=f"nothing is sent: {held}", remedy=remedy)

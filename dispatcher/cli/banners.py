@@ -11,10 +11,18 @@ if TYPE_CHECKING:
 
 
 def warn_if_held(store: "Store") -> str | None:
-    """Print to stderr why this store may not send; returns the reason, None if it may."""
-    from dispatcher.recovery.rollback_guard import RollbackGuard
+    """Print to stderr why this store may not send; returns the reason, None if it may.
 
-    held = RollbackGuard(store).find_hold_reason()
+    Also warns if this user may not read the witness file.
+    """
+    from dispatcher.recovery.rollback_guard import RollbackGuard, UnreadableMark
+
+    try:
+        held = RollbackGuard(store).find_hold_reason()
+    except UnreadableMark as error:
+        warning = f"whether sending is allowed cannot be checked: {error.in_one_line}"
+        click.secho(f"warning: {safe_text(warning)}", fg="yellow", err=True)
+        return None
     if held is not None:
         click.secho(f"NOTHING IS SENT: {safe_text(held)}", fg="red", bold=True, err=True)
     return held

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from dispatcher.errors import StoreError
 from dispatcher.local.state_folder import state_folder
 from dispatcher.store import store_identity
 from dispatcher.store.engine import Store
@@ -42,6 +43,10 @@ class HighWaterMark:
     attempt_id: int
 
 
+class UnreadableMark(StoreError):
+    """This user may not read the mark file. That says nothing about the store."""
+
+
 class MarkFile:
     """A mark in a file: beside a SQLite file, or in the user's state folder."""
 
@@ -49,11 +54,19 @@ class MarkFile:
         self.path = path
 
     def read_mark(self) -> HighWaterMark | None:
-        """Read the mark; None without a file, or without a valid mark in it."""
+        """Read the mark; None without a file, or without a valid mark in it.
+
+        Raises UnreadableMark if there is a file that cannot be read.
+        """
         try:
             found = _LINE_PATTERN.fullmatch(self.path.read_text(encoding="ascii"))
-        except (OSError, UnicodeDecodeError):
+        except (FileNotFoundError, UnicodeDecodeError):
             return None
+        except OSError as error:
+            raise UnreadableMark(
+                f"the witness file {self.path} cannot be read: {error.strerror}",
+                "run this as the user who owns it, or let this user read it; the store may be fine",
+            ) from error
         return None if found is None else HighWaterMark(found[1], int(found[2]))
 
     def advance_to(self, mark: HighWaterMark, *, sync: bool) -> None:
@@ -229,8 +242,11 @@ class RollbackGuard:
 
     def _highest_known(self, row: IdentityRow) -> int:
         """The highest attempt id of the store that any witness has recorded."""
-        files = [self._beside, self._state_folder_mark(row.store_id)]
-        marks = [self._seen, *(file.read_mark() for file in files if file is not None)]
+        marks = [self._seen, self._beside.read_mark() if self._beside is not None else None]
+        # A state folder that cannot be read is one witness less; sending goes on without it.
+        with suppress(UnreadableMark):
+            elsewhere = self._state_folder_mark(row.store_id)
+            marks.append(elsewhere.read_mark() if elsewhere is not None else None)
         same = [mark.attempt_id for mark in marks if mark and mark.store_id == row.store_id]
         return max(row.witnessed_id, *same, 0)
 

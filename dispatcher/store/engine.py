@@ -4,11 +4,12 @@ A writer of SQLite takes the writer lock before BEGIN IMMEDIATE: with SQLite's o
 some writers wait for seconds.
 """
 
+import os
 import re
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,10 @@ def _sqlite_engine(url: URL, lock_wait_s: float) -> Engine:
         connect_args={"timeout": lock_wait_s, "check_same_thread": False},
     )
 
+    @event.listens_for(engine, "do_connect")
+    def _keep_private(*_: Any) -> None:
+        _make_private(url.database or "")
+
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         connection.isolation_level = None
@@ -181,6 +186,25 @@ def _sqlite_engine(url: URL, lock_wait_s: float) -> Engine:
         connection.execute("PRAGMA temp_store=MEMORY")
 
     return engine
+
+
+def _make_private(path: str) -> None:
+    """Keep other users of this machine out of an SQLite file: it holds numbers and texts.
+
+    SQLite gives -wal and -shm the rights of the file itself. A file that everybody may read was
+    made with the usual umask; its group keeps its rights only if it may also write.
+    """
+    with suppress(OSError):  # SQLite's own error says what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        return
+    with suppress(OSError):
+        found = Path(path).stat()
+        if found.st_uid != os.getuid() or not found.st_mode & 0o007:
+            return
+        mode = 0o660 if found.st_mode & 0o020 else 0o600
+        for file in (path, f"{path}-wal", f"{path}-shm"):
+            with suppress(FileNotFoundError):
+                Path(file).chmod(mode)
 
 
 def _postgres_engine(url: URL, lock_wait_s: float) -> Engine:

@@ -1,6 +1,8 @@
 """An older copy of the store is detected, and nothing else is. Then a person adopts it."""
 
+import os
 import shutil
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,9 +10,16 @@ from types import SimpleNamespace
 import fakeredis
 import pytest
 
+from dispatcher.cli.banners import warn_if_held
+from dispatcher.doctor import _check_witness
 from dispatcher.outbound.release import release_batches
 from dispatcher.recovery import adoption
-from dispatcher.recovery.rollback_guard import HighWaterMark, MarkFile, RollbackGuard
+from dispatcher.recovery.rollback_guard import (
+    HighWaterMark,
+    MarkFile,
+    RollbackGuard,
+    UnreadableMark,
+)
 from dispatcher.status import BatchState
 from dispatcher.store import batch_endings, batches, store_identity
 from dispatcher.store.engine import Store
@@ -299,6 +308,75 @@ def test_marks_only_grow_and_a_full_disk_does_not_stop_them(tmp_path):
     assert file.path.stat().st_size == size
     file.advance_to(HighWaterMark("b", 1), sync=False)
     assert file.read_mark() == HighWaterMark("b", 1)
+
+
+# --- A witness that this user may not read ----------------------------------------------------
+
+
+def unreadable(path):
+    """Put something there that nobody can read as a file, the administrator included."""
+    path.unlink(missing_ok=True)
+    path.symlink_to(path)
+
+
+def test_another_users_mark_is_named_as_unreadable(tmp_path):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        mark = MarkFile(Path(folder) / "store.db.witness")
+        mark.advance_to(HighWaterMark("a", 5), sync=False)
+        mark.path.chmod(0)
+        me = os.geteuid()
+        if me == 0:  # the administrator may read everything
+            os.seteuid(65_534)
+        try:
+            with pytest.raises(UnreadableMark, match="cannot be read: Permission denied") as caught:
+                mark.read_mark()
+        finally:
+            os.seteuid(me)
+    assert str(mark.path) in caught.value.message
+    assert "adopt" not in caught.value.in_one_line
+
+
+def test_an_unreadable_witness_stops_sending_but_does_not_hold_the_store(sqlite):
+    send_one(sqlite.guard, sqlite.store)
+    unreadable(sqlite.beside)
+    again = sqlite.started_again()
+    for ask in (again.find_hold_reason, lambda: tick(again, sqlite.store)):
+        with pytest.raises(UnreadableMark, match=r"\.witness cannot be read") as caught:
+            ask()
+        assert "adopt" not in caught.value.in_one_line
+    with sqlite.store.write() as conn, pytest.raises(UnreadableMark):
+        sqlite.started_again().may_claim(conn)
+    with sqlite.store.read() as conn:
+        assert store_identity.load_identity(conn).held is None
+
+
+def test_a_store_with_an_unreadable_witness_cannot_be_adopted(sqlite, client):
+    send_one(sqlite.guard, sqlite.store)
+    unreadable(sqlite.beside)
+    with pytest.raises(UnreadableMark):
+        adoption.check_store(sqlite.store, client)
+    with sqlite.store.read() as conn:
+        assert store_identity.load_identity(conn).held is None
+
+
+def test_it_is_told_by_doctor_and_before_lists_for_what_it_is(sqlite, capsys):
+    send_one(sqlite.guard, sqlite.store)
+    unreadable(sqlite.beside)
+    assert warn_if_held(sqlite.store) is None
+    (result,) = _check_witness(sqlite.store)
+    for told in (capsys.readouterr().err, f"{result.what}: {result.remedy}"):
+        assert f"{sqlite.beside} cannot be read" in told
+        assert "NOTHING IS SENT" not in told
+        assert "adopt" not in told
+
+
+def test_an_unreadable_mark_in_the_state_folder_is_one_witness_less(sqlite):
+    send_one(sqlite.guard, sqlite.store)
+    tick(sqlite.guard, sqlite.store)
+    (mark,) = sqlite.folder.iterdir()
+    unreadable(mark)
+    assert tick(sqlite.started_again(), sqlite.store) is None
 
 
 # --- Adoption ---------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ from sqlalchemy import text, update
 from dispatcher.config.settings import load_settings
 from dispatcher.doctor import run_checks
 from dispatcher.errors import ConfigError, StoreError
+from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.store.engine import Store, parse_url, store_now
+from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN
 from tests.support import warm
 from tests.support.stage import wait_for
@@ -243,12 +245,96 @@ def test_a_lost_connection_is_a_store_error_and_the_next_transaction_has_a_new_o
         add_account(store)
 
 
-def test_an_unreachable_server_is_named_without_its_password(tmp_path):
-    url = f"postgresql://someone:hunter2@/campaigns?host={tmp_path}"
+@pytest.mark.parametrize("secret", ["someone:hunter2@", "", "someone@"])
+def test_an_unreachable_server_is_named_without_its_password(tmp_path, secret):
+    url = f"postgresql://{secret}/campaigns?host={tmp_path}&password=hunter2"
     with closing(Store(url)) as store, pytest.raises(StoreError) as caught:
         add_account(store)
     assert "cannot be used" in caught.value.message
     assert "hunter2" not in f"{caught.value.message}{caught.value.hint}{store.name}"
+
+
+# --- who may read it --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_umask():
+    former = os.umask(0)
+    yield
+    os.umask(former)
+
+
+def rights(folder):
+    return {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_a_new_store_and_all_its_files_are_its_users_only(tmp_path):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    url = f"sqlite:///{folder}/new.db"
+    upgrade_store(url)
+    with closing(Store(url)) as store:
+        guard = RollbackGuard(store, folder=tmp_path / "state" / "dispatcher")
+        add_account(store)
+        with store.write() as conn:
+            assert guard.check_and_hold(conn) is None
+        guard.save_marks()
+        found = rights(folder)
+    names = {f"new.db{end}" for end in ("", "-wal", "-shm", ".lock", ".next", ".witness")}
+    assert names <= found.keys()
+    assert set(found.values()) == {"0o600"}
+
+
+@pytest.mark.usefixtures("no_umask")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (0o644, 0o600),
+        (0o666, 0o660),
+        (0o664, 0o660),
+        (0o640, 0o640),  # given to a group on purpose
+        (0o660, 0o660),
+        (0o600, 0o600),
+    ],
+)
+def test_a_store_that_everybody_could_read_is_closed_to_them(tmp_path, before, after):
+    url = f"sqlite:///{tmp_path}/old.db"
+    upgrade_store(url)
+    (tmp_path / "old.db").chmod(before)
+    with closing(Store(url)) as store:
+        add_account(store)
+        found = rights(tmp_path)
+    assert {found[f"old.db{end}"] for end in ("", "-wal", "-shm")} == {oct(after)}
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_files_of_a_running_store_that_everybody_could_read_are_closed_too(tmp_path):
+    url = f"sqlite:///{tmp_path}/old.db"
+    upgrade_store(url)
+    with closing(Store(url)) as running:
+        add_account(running)
+        for end in ("", "-wal", "-shm"):
+            Path(f"{tmp_path}/old.db{end}").chmod(0o644)
+        with closing(Store(url)) as store, store.read():
+            found = rights(tmp_path)
+    assert {found[f"old.db{end}"] for end in ("", "-wal", "-shm")} == {"0o600"}
+
+
+@pytest.mark.parametrize(
+    "name", ["what?.db", "c#1.db", "100%.db", "100%ff.db", "a?b=c.db", "ü b.db"]
+)
+def test_a_store_is_the_file_that_its_url_names(tmp_path, name):
+    file = tmp_path / "dispatcher.toml"
+    file.write_text(f"[store]\nurl = 'sqlite:///{name}'\n", encoding="utf-8")
+    url = load_settings(file, {}).store.url
+    upgrade_store(url)
+    with closing(Store(url)) as store:
+        add_account(store)
+        assert store.name == f"sqlite:///{tmp_path}/{name}"
+    assert sqlite3.connect(tmp_path / name).execute("SELECT name FROM account").fetchall()
+    others = {path.name for path in tmp_path.iterdir()} - {file.name}
+    assert {other.startswith(name) for other in others} == {True}
 
 
 # --- URLs -------------------------------------------------------------------------------------
