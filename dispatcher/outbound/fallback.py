@@ -16,7 +16,9 @@ from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.routes import account_routes
 from dispatcher.providers.base import Provider
 from dispatcher.providers.shared.settings import ProviderSettings
+from dispatcher.status import CampaignState
 from dispatcher.store import accounts, fallback_moves
+from dispatcher.store.locks import lock_account, lock_campaign
 from dispatcher.store.rows import AccountRow, CampaignRow, WaitingRow
 from dispatcher.types import Recipient
 
@@ -58,11 +60,11 @@ def move_campaign(
     if found is None:
         return None
     names = sorted({leg.account for leg in account_routes(found)} & configured.keys())
-    known = {name: row for name in names if (row := accounts.lock_account(conn, name)) is not None}
-    campaign = fallback_moves.lock_running_campaign(conn, campaign_id)
-    if campaign is None:
+    known = {name: row for name in names if (row := lock_account(conn, name)) is not None}
+    campaign = lock_campaign(conn, campaign_id)
+    if campaign.state != CampaignState.RUNNING:
         return None
-    to: str = campaign.account
+    to = campaign.account
     if _is_out(to, known, configured, now):
         healthy = [
             leg.account for leg in account_routes(campaign) if _is_healthy(known.get(leg.account))

@@ -20,6 +20,7 @@ from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, batches, campaigns, store_identity, workloads
 from dispatcher.store.batches import Ticket
+from dispatcher.store.locks import lock_account
 from dispatcher.store.rows import AccountRow, CampaignRow, InFlightBatch
 
 
@@ -33,7 +34,7 @@ def release_batches(
     """
     if store_identity.load_hold_reason(conn) is not None:
         return []
-    account = accounts.lock_account(conn, name)
+    account = lock_account(conn, name)
     if account is None or account.paused_by is not None:
         return []
     if account.not_before is not None and account.not_before > now:

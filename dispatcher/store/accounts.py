@@ -17,7 +17,6 @@ from dispatcher.store.tables import ACCOUNT
 # Made once: every batch runs them several times while it holds the writer lock.
 _ROWS = select(*columns_of(ACCOUNT, AccountRow))
 _BY_NAME = _ROWS.where(ACCOUNT.c.name == bindparam("account"))
-_LOCKED = _BY_NAME.with_for_update()
 _NAMES = select(ACCOUNT.c.name)
 #: A day on which the clock is put forward.
 _SHORTEST_DAY = timedelta(hours=23)
@@ -29,11 +28,6 @@ def create_missing_accounts(conn: Connection, names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             insert_or_ignore(conn, ACCOUNT, {"name": name, "failures": 0})
-
-
-def lock_account(conn: Connection, name: str) -> AccountRow | None:
-    """Lock the account's row until the transaction ends: releases of one account are serial."""
-    return fetch_optional(conn, AccountRow, _LOCKED, {"account": name})
 
 
 def find_account(conn: Connection, name: str) -> AccountRow | None:

@@ -25,6 +25,7 @@ from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Message
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batch_endings import cancel_held_batch
 from dispatcher.store.batches import Claim, hand_back
+from dispatcher.store.locks import lock_account, lock_campaign_shared
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
 from dispatcher.store.rows import AccountRow, CampaignRow
 from dispatcher.store.table_values import TableParameter, single_or_many
@@ -84,10 +85,8 @@ class LockedForBegin:
 
 def lock_for_begin(conn: Connection, held: Claim) -> LockedForBegin:
     """Lock the account and the campaign of a batch, in that order."""
-    account = accounts.lock_account(conn, held.account)
-    return LockedForBegin(
-        account=account, campaign=campaigns.lock_campaign_shared(conn, held.campaign_id)
-    )
+    account = lock_account(conn, held.account)
+    return LockedForBegin(account=account, campaign=lock_campaign_shared(conn, held.campaign_id))
 
 
 def begin_attempts(

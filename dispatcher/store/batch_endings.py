@@ -8,20 +8,12 @@ from sqlalchemy import Column, Connection, bindparam, select, update
 from dispatcher.status import HELD, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batches import Claim, hand_back
+from dispatcher.store.locks import lock_account, lock_batch_hold
 from dispatcher.store.ranges import messages_of
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
 # Made once: to build a statement takes time, during which every other writer waits.
-_PENDING = (
-    select(BATCH.c.pending)
-    .where(
-        BATCH.c.id == bindparam("batch"),
-        BATCH.c.fence == bindparam("newest"),
-        BATCH.c.state == bindparam("held_as"),
-    )
-    .with_for_update()
-)
 _END = {
     state: update(BATCH)
     .where(BATCH.c.id == bindparam("batch"), may_become(state, only_from=HELD))
@@ -31,15 +23,12 @@ _END = {
     )
     for state in (BatchState.PENDING, BatchState.SETTLED)
 }  # fmt: skip
-_HELD = (
-    select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == bindparam("batch")).with_for_update()
-)
 
 
 def lock_if_owned(conn: Connection, held: Claim) -> bool:
     """Lock the batch; whether it is still `submitting` under this claim."""
-    row = conn.execute(_HELD, {"batch": held.id}).one()
-    return bool(row.fence == held.fence and row.state == BatchState.SUBMITTING)
+    batch = lock_batch_hold(conn, held.id)
+    return batch.fence == held.fence and batch.state == BatchState.SUBMITTING
 
 
 def close_batch(
@@ -58,9 +47,8 @@ def close_batch(
     tries the messages become `failed`. If the campaign was cancelled, they are cancelled. `held_as`
     is CLAIMED if the try failed before its attempts were recorded.
     """
-    given = {"batch": held.id, "newest": held.fence, "held_as": held_as}
-    batch = conn.execute(_PENDING, given).one_or_none()
-    if batch is None:
+    batch = lock_batch_hold(conn, held.id)
+    if batch.fence != held.fence or batch.state != held_as:
         return None
     if batch.pending == 0:
         return _end_batch(
@@ -97,7 +85,7 @@ def cancel_attempt(conn: Connection, held: Claim, attempt_id: int, now: datetime
     If the lease has run out, its messages are in doubt already, and nothing changes.
     """
     # Lock order: the account before the batch.
-    account = accounts.lock_account(conn, held.account)
+    account = lock_account(conn, held.account)
     if not lock_if_owned(conn, held):
         return
     closed = conn.execute(
@@ -124,7 +112,7 @@ def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime)
     """`in_doubt → pending` for an attempt that lost its lease and was not sent; how many messages.
 
     Only the worker that held it knows that no byte has left. A finished campaign is reopened; if
-    the campaign was cancelled, the next tick cancels the messages.
+    the campaign was cancelled, the next tick cancels the messages. Lock the campaign first.
     """
     lock_if_owned(conn, held)
     moved = conn.execute(

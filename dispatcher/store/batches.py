@@ -1,8 +1,4 @@
-"""Batches: release, claim, hand back, renew. `lost_batches.py` takes them from lost workers.
-
-Lock order of every transaction: account, campaign, batch. A batch's messages and attempts are
-changed only under its own lock.
-"""
+"""Batches: release, claim, hand back, renew. `lost_batches.py` takes them from lost workers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from dispatcher.status import UNCLAIMED, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import UtcTime
+from dispatcher.store.locks import lock_campaign, lock_campaigns
 from dispatcher.store.ranges import join_ranges, messages_between
 from dispatcher.store.rows import (
     BatchRow,
@@ -44,17 +45,11 @@ _HAS_PENDING = exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, has_state(Ba
 _ANY_OPEN = select(CAMPAIGN.c.id).where(_IS_OPEN).limit(1)
 _ROWS = select(*columns_of(CAMPAIGN, CampaignRow))
 _BY_ID = _ROWS.where(CAMPAIGN.c.id == bindparam("campaign"))
-_BY_ID_SHARED = _BY_ID.with_for_update(read=True)
 
 
 def load_campaign(conn: Connection, campaign_id: int) -> CampaignRow | None:
     """The campaign's row; None where there is none with this id."""
     return fetch_optional(conn, CampaignRow, _BY_ID, {"campaign": campaign_id})
-
-
-def lock_campaign_shared(conn: Connection, campaign_id: int) -> CampaignRow:
-    """The campaign's row under a shared lock: nobody changes it until the transaction ends."""
-    return fetch_one(conn, CampaignRow, _BY_ID_SHARED, {"campaign": campaign_id})
 
 
 def find_by_name(conn: Connection, name: str) -> list[CampaignRow]:
@@ -231,9 +226,7 @@ def change_settings(
     """
     detail = ", ".join(f"{name} = {value}" for name, value in values.items())
     if "rate" in values:
-        old = fetch_one(
-            conn, CampaignRow, _ROWS.where(CAMPAIGN.c.id == campaign_id).with_for_update()
-        )
+        old = lock_campaign(conn, campaign_id)
         paid_until = _paid_until_at_rate(old, values["rate"], now)
         if paid_until is not None and (last := _last_open_attempt(conn, campaign_id)) is not None:
             paid_for = timedelta(seconds=last.size / values["rate"])
@@ -273,14 +266,14 @@ def _last_open_attempt(conn: Connection, campaign_id: int) -> OpenAttempt | None
 
 def lapse_expired(conn: Connection, now: datetime) -> int:
     """`pending → lapsed` in the unclaimed batches of expired campaigns; how many messages."""
-    expired = select(CAMPAIGN.c.id).where(
+    is_expired = and_(
         has_state(CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED),
         CAMPAIGN.c.expire_at <= now,
         _IS_OPEN,
     )
     return sum(
         end_waiting_batches(conn, campaign_id, MessageState.LAPSED, now)
-        for campaign_id in conn.execute(expired).scalars().all()
+        for campaign_id in lock_campaigns(conn, is_expired)
     )
 
 
@@ -363,8 +356,7 @@ def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
 def _cancel_returned_batches(conn: Connection, now: datetime) -> None:
     """Cancel batches that a worker held when their campaign was cancelled, and gave back."""
     is_cancelled = has_state(CampaignState.CANCELLED)
-    query = select(CAMPAIGN.c.id).where(is_cancelled, _IS_OPEN, _HAS_PENDING)
-    for campaign_id in conn.execute(query).scalars().all():
+    for campaign_id in lock_campaigns(conn, is_cancelled & _IS_OPEN & _HAS_PENDING):
         end_waiting_batches(conn, campaign_id, MessageState.CANCELLED, now)
 
 

@@ -1,7 +1,7 @@
 """Decisions on doubt, made by the provider's list, the campaign's rule or a person.
 
 Each takes messages of one request out of `in_doubt`, with the counts of their batch. The lock order
-is that of `batches.py`.
+is that of `locks.py`.
 """
 
 from collections.abc import Sequence
@@ -29,10 +29,11 @@ from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import Money
+from dispatcher.store.locks import lock_batch, lock_campaign
 from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import AttemptRow, BatchRow, CampaignRow, columns_of, fetch_one
 from dispatcher.store.table_values import ColumnTypes, literal_table
-from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
 
@@ -101,16 +102,10 @@ def lock_attempt(conn: Connection, attempt_id: int) -> LockedAttempt:
     ids = conn.execute(
         select(ATTEMPT.c.campaign_id, ATTEMPT.c.batch_id).where(ATTEMPT.c.id == attempt_id)
     ).one()
-    campaigns_query = select(*columns_of(CAMPAIGN, CampaignRow))
-    campaign = fetch_one(
-        conn,
-        CampaignRow,
-        campaigns_query.where(CAMPAIGN.c.id == ids.campaign_id).with_for_update(),
-    )
-    batches_query = select(*columns_of(BATCH, BatchRow)).where(BATCH.c.id == ids.batch_id)
-    batch = fetch_one(conn, BatchRow, batches_query.with_for_update())
-    attempts_query = select(*columns_of(ATTEMPT, AttemptRow)).where(ATTEMPT.c.id == attempt_id)
-    attempt = fetch_one(conn, AttemptRow, attempts_query)
+    campaign = lock_campaign(conn, ids.campaign_id)
+    batch = lock_batch(conn, ids.batch_id)
+    query = select(*columns_of(ATTEMPT, AttemptRow)).where(ATTEMPT.c.id == attempt_id)
+    attempt = fetch_one(conn, AttemptRow, query)
     return LockedAttempt(attempt=attempt, batch=batch, campaign=campaign)
 
 

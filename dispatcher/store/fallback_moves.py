@@ -1,7 +1,7 @@
 """Move a campaign's pending messages to a fallback account, in batches of that account's size.
 
 Only unclaimed batches move; settled and doubtful messages stay where they are. The lock order is
-that of `batches.py`.
+that of `locks.py`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,7 +35,6 @@ from dispatcher.store.rows import (
     columns_of,
     fetch_all,
     fetch_messages,
-    fetch_optional,
 )
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE, SOURCE_ROWS
@@ -59,16 +58,6 @@ def list_with_fallback(conn: Connection) -> list[CampaignRow]:
             waiting,
         ),
     )
-
-
-def lock_running_campaign(conn: Connection, campaign_id: int) -> CampaignRow | None:
-    """Lock a campaign's row; None where it does not run. Lock the accounts first."""
-    query = (
-        select(*columns_of(CAMPAIGN, CampaignRow))
-        .where(CAMPAIGN.c.id == campaign_id, has_state(CampaignState.RUNNING))
-        .with_for_update()
-    )
-    return fetch_optional(conn, CampaignRow, query)
 
 
 def has_batches_at_other_accounts(conn: Connection, campaign: CampaignRow) -> bool:

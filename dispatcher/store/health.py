@@ -13,6 +13,7 @@ from dispatcher.errors import ErrorKind
 from dispatcher.policy.breaker import Breaker, Health, next_credit_check_s, next_probe_s
 from dispatcher.store import accounts, batches
 from dispatcher.store.audit import add_audit_row
+from dispatcher.store.locks import lock_account
 from dispatcher.store.rows import AccountRow
 from dispatcher.store.tables import ACCOUNT
 
@@ -56,7 +57,7 @@ def change_health(
     seen = accounts.find_account(conn, name)
     if seen is None or decide(health_of(seen)) == health_of(seen):
         return None
-    row = accounts.lock_account(conn, name)
+    row = lock_account(conn, name)
     if row is None:
         return None
     old = health_of(row)
@@ -83,7 +84,7 @@ def change_health(
 
 def schedule_credit_check(conn: Connection, name: str, first_s: float, now: datetime) -> None:
     """Schedule the next check of the balance of an account that is paused without credit."""
-    row = accounts.lock_account(conn, name)
+    row = lock_account(conn, name)
     if row is None or row.paused_by != ErrorKind.CREDIT:
         return
     at = now + timedelta(seconds=next_credit_check_s(row.checks, first_s))
@@ -119,7 +120,7 @@ def lease_due_probes(
 
 def lock_for_probe(conn: Connection, ticket: ProbeTicket) -> AccountRow | None:
     """Lock the account's row; None if the ticket is not the newest."""
-    row = accounts.lock_account(conn, ticket.account)
+    row = lock_account(conn, ticket.account)
     is_mine = row is not None and row.checks == ticket.number and row.check_lease_until is not None
     return row if is_mine else None
 

@@ -26,6 +26,7 @@ from dispatcher.store import costs
 from dispatcher.store.column_types import Money
 from dispatcher.store.corrections import Correction, count_corrections
 from dispatcher.store.engine import take_advisory_lock
+from dispatcher.store.locks import lock_batch_hold
 from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import (
     DuePoll,
@@ -260,8 +261,7 @@ def store_receipts(
     Receipts only move forward: a message that is final already keeps its state. A message that is
     still `submitted` when polling ends gets no receipt. Of an old ticket only the receipts count.
     """
-    batch_lock = select(BATCH.c.id).where(BATCH.c.id == polled.batch_id).with_for_update()
-    conn.execute(batch_lock)
+    lock_batch_hold(conn, polled.batch_id)
     query = select(*columns_of(ATTEMPT, PollState)).where(ATTEMPT.c.id == polled.id)
     attempt = fetch_one(conn, PollState, query.with_for_update())
     moved = Counter[MessageState]()

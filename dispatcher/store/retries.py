@@ -9,8 +9,9 @@ from dispatcher.status import HELD, MessageState
 from dispatcher.store import campaigns
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.decisions import reopen_batch
+from dispatcher.store.locks import lock_batch, lock_campaign
 from dispatcher.store.ranges import messages_of
-from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import BATCH, MESSAGE
 from dispatcher.store.transitions import may_become
 
 #: A person gave up its doubt: the provider may have accepted it.
@@ -31,8 +32,8 @@ def retry_batch(conn: Connection, batch_id: int, now: datetime) -> int | None:
     campaign_id = conn.execute(
         select(BATCH.c.campaign_id).where(BATCH.c.id == batch_id)
     ).scalar_one()
-    conn.execute(select(CAMPAIGN.c.id).where(CAMPAIGN.c.id == campaign_id).with_for_update())
-    batch = conn.execute(select(BATCH).where(BATCH.c.id == batch_id).with_for_update()).one()
+    lock_campaign(conn, campaign_id)
+    batch = lock_batch(conn, batch_id)
     if batch.state in HELD:
         return None
     moved = conn.execute(

@@ -31,9 +31,9 @@ def fetch_one(
     conn: Connection, row_type: type[RowT], statement: Executable, parameters: Parameters = None
 ) -> RowT:
     """Execute a statement that returns exactly one row."""
-    row = fetch_optional(conn, row_type, statement, parameters)
-    assert row is not None
-    return row
+    result = conn.execute(statement, parameters)
+    assert tuple(result.keys()) == row_type._fields
+    return row_type._make(result.one())
 
 
 def fetch_optional(

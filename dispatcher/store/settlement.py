@@ -13,6 +13,7 @@ from dispatcher.policy.verdict import Verdict
 from dispatcher.store import answers, batch_endings
 from dispatcher.store.answers import JudgedAnswer, PollPlan
 from dispatcher.store.batches import Claim
+from dispatcher.store.locks import lock_account, lock_campaign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ class Settlement:
 
     def apply_to(self, conn: Connection, now: datetime) -> None:
         """Store it. A second time changes nothing."""
+        if self.may_return:
+            _lock_for_return(conn, self.claim)
         if self.attempt_id is None:
             batch_endings.hand_back_unsent(conn, self.claim, now)
         elif self.verdict is None:
@@ -59,6 +62,11 @@ class Settlement:
             if self.never_left and not done.owned:
                 batch_endings.reverse_doubt(conn, self.claim, self.attempt_id, now)
 
+    @property
+    def may_return(self) -> bool:
+        """Whether messages may become pending again."""
+        return self.verdict is None or self.never_left
+
     def to_judged_answer(self, now: datetime) -> JudgedAnswer | None:
         """The judged answer; None where the request was not sent."""
         if self.attempt_id is None or self.verdict is None:
@@ -69,11 +77,20 @@ class Settlement:
         return self.polling.plan_from(now) if self.polling is not None else None
 
 
+def _lock_for_return(conn: Connection, claim: Claim) -> None:
+    """Lock what is changed with a batch whose messages become pending again, before the batch."""
+    lock_account(conn, claim.account)
+    lock_campaign(conn, claim.campaign_id)
+
+
 def apply_settlements(conn: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
     """Store the settlements of requests of one batch, in few statements while its lease holds."""
+    claim = settlements[0].claim
+    if any(each.may_return for each in settlements):
+        _lock_for_return(conn, claim)
     judged = [one for each in settlements if (one := each.to_judged_answer(now)) is not None]
     if len(judged) > 1:
-        accepted = answers.settle_in_time(conn, settlements[0].claim, judged, now)
+        accepted = answers.settle_in_time(conn, claim, judged, now)
         if accepted is not None:
             settlements = [each for each in settlements if each.verdict is None]
     for each in settlements:

@@ -29,6 +29,7 @@ from dispatcher.status import (
 )
 from dispatcher.store import lost_batches
 from dispatcher.store.audit import add_audit_row
+from dispatcher.store.locks import lock_campaigns
 from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import (
     BatchRow,
@@ -153,6 +154,7 @@ def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> 
     doubted: dict[int, int] = {}
     if doubt:
         since = conn.execute(select(SCHEDULER.c.ticked_at)).scalar_one_or_none()
+        lock_campaigns(conn, has_state(*_OPEN))
         _expire_leases(conn, now)
         for campaign in pending_by_campaign(conn, now):
             doubted[campaign.id] = _doubt_campaign(conn, campaign.id, since, now)

@@ -14,11 +14,19 @@ from sqlmodel import SQLModel
 
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
+from tests.support.lock_guard import check_lock_order
 from tests.support.simulator import SimulatorProcess
 from tests.support.stores import assert_counts_agree
 from tests.support.transition_guard import install_guard
 
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lock_order():
+    """No test of the store locks rows against the order of `store/locks.py`."""
+    with check_lock_order():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ from dispatcher.store import (
 )
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
+from dispatcher.store.locks import lock_campaign
 from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.polls import Receipt
 from dispatcher.store.settlement import PollSchedule, Settlement
@@ -675,8 +676,9 @@ class Promises(RuleBasedStateMachine):
             ]
 
         with self.store.write() as conn:
-            campaign = fallback_moves.lock_running_campaign(conn, campaign_id)
-            if campaign is not None:
+            campaign = lock_campaign(conn, campaign_id)
+            is_moved = campaign.state == CampaignState.RUNNING
+            if is_moved:
                 to = NAMES[campaign.account == NAMES[0]]
                 fallback_moves.switch_account(conn, campaign, to, "the other one is out", self.now)
                 fallback_moves.move_batches(conn, campaign, to, LIMITS, shown, self.now)
@@ -685,7 +687,7 @@ class Promises(RuleBasedStateMachine):
             before, after = old.homes[key], new.homes[key]
             if old.state(key) is not PENDING or before["state"] in HELD:
                 assert after["id"] == before["id"]
-            elif campaign is not None and key[0] == campaign_id:
+            elif is_moved and key[0] == campaign_id:
                 assert after["account"] == to
             assert new.messages[key]["attempt_id"] == row["attempt_id"]
 

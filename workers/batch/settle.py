@@ -26,6 +26,7 @@ from dispatcher.providers.base import Provider
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, batch_endings, campaigns, health
 from dispatcher.store.batches import Claim
+from dispatcher.store.locks import lock_account
 from dispatcher.store.settlement import Settlement, apply_settlements
 from dispatcher.types import HttpResponse, SubmitRequest
 from workers.batch.durable_write import write_durably
@@ -70,7 +71,7 @@ class BatchSettler:
         def store(conn: Connection, now: datetime) -> None:
             # Lock order: account, campaign, batch.
             if any(error is not None for _settlement, error in judged):
-                accounts.lock_account(conn, self._batch.claim.account)
+                lock_account(conn, self._batch.claim.account)
             was_reached = False
             for settlement, error in judged:
                 if settlement.verdict is None:

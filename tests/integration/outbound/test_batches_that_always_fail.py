@@ -15,6 +15,7 @@ from dispatcher.outbound.release import release_batches
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.locks import lock_account, lock_campaign_shared
 from dispatcher.store.tables import BATCH, MESSAGE
 from dispatcher.types import HttpRequest, HttpResponse, Recipient, SubmitRequest
 from tests.support.stage import wait_for
@@ -149,10 +150,10 @@ def test_answers_that_stop_a_campaign_and_its_account_wait_while_another_batch_b
         settle_both = under_way(store, held, refused, THROTTLED)
         with store.write() as conn:
             waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            accounts.lock_account(conn, "main")
+            lock_account(conn, "main")
             settling = pool.submit(settle_both)
             wait_for(lambda: conn.execute(waiting).scalar_one(), "the account's lock")
-            campaigns.lock_campaign_shared(conn, campaign)
+            lock_campaign_shared(conn, campaign)
         settling.result()
         assert campaign_of(store, campaign).state == CampaignState.PAUSED
         assert not caplog.records

@@ -242,6 +242,7 @@ def test_a_late_acceptance_of_a_message_that_was_moved_to_be_resent_is_an_alarm(
     (attempt,) = begin(store, held)
     with store.write() as conn:
         lost_batches.doubt_expired_submissions(conn, NOW + LEASE * 2)
+    with store.write() as conn:
         case = decisions.lock_attempt(conn, attempt)
         noted = [decisions.AnnotatedMessage(seq, DoubtNote.RESENT) for seq in range(5)]
         decisions.return_to_pending(conn, case, noted, failed_after=None, now=NOW)

@@ -233,8 +233,8 @@ def test_the_days_limit_is_not_exceeded_by_more_than_a_batch_in_release(store):
     assert len(released(store, daily_limit=100)) == 3
     assert released(store, daily_limit=100) == []
     with store.write() as conn:
-        change(conn, CAMPAIGN, CAMPAIGN.c.id > 0, state=CampaignState.RUNNING)
         change(conn, ACCOUNT, ACCOUNT.c.name == "main", day_count=100)
+        change(conn, CAMPAIGN, CAMPAIGN.c.id > 0, state=CampaignState.RUNNING)
     assert released(store, now=later(59), daily_limit=100) == []
     assert len(released(store, now=later(60), max_in_flight=4, daily_limit=100)) == 1
 

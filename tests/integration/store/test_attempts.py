@@ -10,6 +10,7 @@ from dispatcher.policy.fair_queue import SendPermission, Unit
 from dispatcher.policy.verdict import Accepted, NotAccepted
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, batch_endings, batches, lost_batches, scheduler
+from dispatcher.store.locks import lock_account
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from tests.support.stores import (
     LEASE,
@@ -497,7 +498,7 @@ def test_accounts_are_made_once(store):
         assert {n: a.not_before for n, a in accounts.all_accounts(conn).items()} == {
             "main": later(60), "other": None,
         }  # fmt: skip
-        assert accounts.lock_account(conn, "nobody") is None
+        assert lock_account(conn, "nobody") is None
         assert accounts.find_account(conn, "other").paused_by is None
 
 

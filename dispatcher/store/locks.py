@@ -1,0 +1,76 @@
+"""Row locks. Every transaction takes them in one order: account, campaign, batch.
+
+Two transactions with different orders could wait for each other. What a decision depends on is
+read after its lock, and so is the clock. A batch's messages and attempts are changed only under the
+batch's lock. On SQLite a writer is alone anyway.
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, bindparam, select
+
+from dispatcher.store.rows import (
+    AccountRow,
+    BatchRow,
+    CampaignRow,
+    columns_of,
+    fetch_one,
+    fetch_optional,
+)
+from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
+
+
+class BatchHold(NamedTuple):
+    """Who holds a batch: whoever has its newest fence; and how many messages are pending."""
+
+    fence: int
+    state: int
+    pending: int
+
+
+# Made once: every batch executes them while other writers wait.
+_ACCOUNT = (
+    select(*columns_of(ACCOUNT, AccountRow))
+    .where(ACCOUNT.c.name == bindparam("account"))
+    .with_for_update()
+)
+_CAMPAIGN = select(*columns_of(CAMPAIGN, CampaignRow)).where(CAMPAIGN.c.id == bindparam("campaign"))
+_CAMPAIGN_EXCLUSIVE = _CAMPAIGN.with_for_update()
+_CAMPAIGN_SHARED = _CAMPAIGN.with_for_update(read=True)
+_BATCH = (
+    select(*columns_of(BATCH, BatchRow)).where(BATCH.c.id == bindparam("batch")).with_for_update()
+)
+_BATCH_HOLD = (
+    select(*columns_of(BATCH, BatchHold)).where(BATCH.c.id == bindparam("batch")).with_for_update()
+)
+
+
+def lock_account(conn: Connection, name: str) -> AccountRow | None:
+    """Lock an account's row; None where there is none. Releases of the account wait for this."""
+    return fetch_optional(conn, AccountRow, _ACCOUNT, {"account": name})
+
+
+def lock_campaign(conn: Connection, campaign_id: int) -> CampaignRow:
+    """Lock a campaign's row. Lock its account first, where that is locked too."""
+    return fetch_one(conn, CampaignRow, _CAMPAIGN_EXCLUSIVE, {"campaign": campaign_id})
+
+
+def lock_campaigns(conn: Connection, condition: ColumnElement[bool]) -> list[int]:
+    """Lock the campaigns that meet a condition, in the order of their ids, which it returns."""
+    query = select(CAMPAIGN.c.id).where(condition).order_by(CAMPAIGN.c.id).with_for_update()
+    return list(conn.execute(query).scalars())
+
+
+def lock_campaign_shared(conn: Connection, campaign_id: int) -> CampaignRow:
+    """Keep a campaign's row from being changed; others may do so at the same time."""
+    return fetch_one(conn, CampaignRow, _CAMPAIGN_SHARED, {"campaign": campaign_id})
+
+
+def lock_batch(conn: Connection, batch_id: int) -> BatchRow:
+    """Lock a batch's row. Lock its account and campaign first, where they are locked too."""
+    return fetch_one(conn, BatchRow, _BATCH, {"batch": batch_id})
+
+
+def lock_batch_hold(conn: Connection, batch_id: int) -> BatchHold:
+    """Lock a batch's row, and read only who holds it."""
+    return fetch_one(conn, BatchHold, _BATCH_HOLD, {"batch": batch_id})

@@ -1,0 +1,69 @@
+"""Rows are locked in one order; the guard that checks it in every other test on PostgreSQL."""
+
+import ast
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+import dispatcher.store
+from dispatcher.store.engine import Store
+from dispatcher.store.locks import lock_account, lock_batch, lock_campaign, lock_campaign_shared
+from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
+from tests.support.lock_guard import locked_table
+from tests.support.stores import add_account, add_campaign
+
+#: They lock what nobody else waits for, or many rows of one table at a time.
+OTHERS = {"fallback_moves.py", "lost_batches.py", "polls.py", "scheduler.py"}
+
+
+@pytest.mark.postgres
+def test_a_transaction_that_locks_against_the_order_fails_in_tests(emptied_postgres_url):
+    with closing(Store(emptied_postgres_url)) as store:
+        add_account(store)
+        campaign = add_campaign(store, [1])
+        lock_in_order(store, campaign)
+        with pytest.raises(AssertionError, match="campaign is locked after batch"):
+            lock_against_order(store, campaign)
+
+
+def lock_in_order(store, campaign):
+    with store.write() as conn:
+        assert lock_account(conn, "main").name == "main"
+        assert lock_campaign_shared(conn, campaign).id == campaign
+        assert lock_batch(conn, 1).campaign_id == campaign
+        lock_campaign(conn, campaign)  # held already
+
+
+def lock_against_order(store, campaign):
+    with store.write() as conn:
+        lock_batch(conn, 1)
+        lock_campaign(conn, campaign)
+
+
+@pytest.mark.parametrize(
+    ("statement", "table"),
+    [
+        (select(BATCH.c.id).with_for_update(), "batch"),
+        (select(CAMPAIGN.c.id).with_for_update(read=True), "campaign"),
+        (select(ACCOUNT.c.name), None),
+        (update(ACCOUNT).values(turn=1), "account"),
+        ("DELETE FROM campaign WHERE id = 1", "campaign"),
+        ("UPDATE message SET state = 1", None),
+        ("EXPLAIN SELECT id FROM batch FOR UPDATE", None),
+    ],
+)
+def test_the_guard_knows_what_locks_rows(statement, table):
+    assert locked_table(str(statement)) == table
+
+
+def test_only_locks_locks_a_row_for_a_decision():
+    folder = Path(dispatcher.store.__file__).parent
+    locking = {
+        path.name
+        for path in folder.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "with_for_update"
+    }
+    assert locking == {"locks.py", *OTHERS}
