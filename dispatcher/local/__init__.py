@@ -1,1 +1,1 @@
-"""What runs on this machine: the embedded broker, child processes, and the program's folders."""
+"""What runs on this machine: the embedded broker, child processes, folders of this user."""

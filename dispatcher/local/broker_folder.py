@@ -1,6 +1,6 @@
-"""The embedded broker's folder: only this user can enter it, one process at a time holds it.
+"""The embedded broker's folder: private to this user, and locked by the process that owns it.
 
-The lock is on the folder itself: cleaners of /tmp (tmpfiles.d(5)) leave a locked folder alone.
+The lock is on the folder itself, since cleaners of /tmp (tmpfiles.d(5)) skip locked folders.
 """
 
 import fcntl
@@ -15,9 +15,9 @@ _HOLDER = "holder.pid"
 
 
 def check_ownership(folder: Path) -> None:
-    """Raise BrokerError for a folder that someone else may have made, as anyone can in /tmp.
+    """Raise BrokerError for a folder that another user may have made, as is possible in /tmp.
 
-    FileNotFoundError where there is none.
+    Raises FileNotFoundError if there is no folder.
     """
     found = folder.lstat()
     private = stat.S_IMODE(found.st_mode) & 0o077 == 0
@@ -29,9 +29,9 @@ def check_ownership(folder: Path) -> None:
 
 
 def acquire_folder(folder: Path) -> int:
-    """Make the folder, or take over the one of a killed process; return the open lock on it.
+    """Make the folder, or take over that of a killed process; returns its lock, an open file.
 
-    Raises BrokerError where another process holds it, or it is not ours.
+    Raises BrokerError if another process owns the folder, or if it is not this user's.
     """
     while (lock := _try_to_acquire(folder)) is None:
         pass
@@ -40,7 +40,7 @@ def acquire_folder(folder: Path) -> int:
 
 
 def remove_folder(folder: Path, lock: int, names: tuple[str, ...]) -> None:
-    """Remove the folder with those of its files that `names` has, then let go of the lock."""
+    """Remove the folder and its files with these names, then release the lock."""
     for name in (*names, _HOLDER):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
@@ -49,7 +49,7 @@ def remove_folder(folder: Path, lock: int, names: tuple[str, ...]) -> None:
 
 
 def _try_to_acquire(folder: Path) -> int | None:
-    """The lock, or None where the former holder removed the folder while we opened it."""
+    """The lock; None if the former owner removed the folder while we opened it."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:

@@ -1,7 +1,4 @@
-"""The Celery processes that one machine runs, as children: worker, beat and Flower.
-
-Only their command lines: what they do stands in `workers/`.
-"""
+"""The command lines of the Celery processes that `up` runs: workers, beat and Flower."""
 
 import os
 import socket
@@ -13,38 +10,39 @@ from dispatcher.errors import UsageProblem
 from dispatcher.local.supervisor import Child
 from dispatcher.policy.reconciliation import SCANS_AT_ONCE
 
-#: Flower's own default; another free port is taken where it is in use.
+#: Flower's default port; if it is in use, another free port is used.
 FLOWER_PORT = 5555
 _LEVELS = ("debug", "info", "warning", "error")
-#: What a worker may need to settle its answers after the slowest provider has been waited for.
+#: The time in which a worker stores its last answers, after the slowest provider's timeout.
 _SETTLE_S = 15.0
 _SPARE_THREADS = 4
-#: Celery warns root of pickled tasks, which are not accepted here; as PYTHONWARNINGS has it.
+#: For PYTHONWARNINGS: Celery warns root about pickled tasks, which are not accepted here.
 _ROOT_IS_FINE = "ignore:You're running the worker with superuser privileges"
 
 
 def threads_needed(settings: Settings) -> int:
-    """Threads that a worker needs so that a hanging provider holds only its own places.
+    """How many threads a worker needs, so that a hanging provider occupies only its own slots.
 
-    Every place in flight of every account, polls, looks, and some for ticks and stale messages.
+    One for each slot of each account, each poll and each list scan, and some for ticks and stale
+    messages.
     """
-    places = sum(account.max_in_flight for account in settings.accounts.values())
-    return places + settings.worker.max_polls + SCANS_AT_ONCE + _SPARE_THREADS
+    slots = sum(account.max_in_flight for account in settings.accounts.values())
+    return slots + settings.worker.max_polls + SCANS_AT_ONCE + _SPARE_THREADS
 
 
 def celery_children(
     settings: Settings, broker_url: str, *, workers: int = 1, level: str = "info"
 ) -> Iterator[Child]:
-    """`workers` worker processes and beat; ended in the order beat, workers.
+    """The children for `workers` worker processes and beat; beat is ended first.
 
-    A worker has the longest timeout of an account, and 15 s, to finish what is under way.
+    A worker may finish its requests for the longest timeout of an account, plus 15 s.
     """
     env = _child_environment(settings, broker_url)
     celery = [sys.executable, "-m", "celery", "-q", "-A", "workers"]
     timeouts = [account.timeout_s for account in settings.accounts.values()]
-    # Its ready line is an INFO line.
+    # The line that says that a worker is ready has the level INFO.
     worker_level = min(level, "info", key=_LEVELS.index)
-    # What workers tell each other (mingle, gossip) nothing here needs, and it takes a second.
+    # Nothing here needs what workers tell each other (mingle, gossip), which takes a second.
     worker = [*celery, "worker", "-l", worker_level, "--without-mingle", "--without-gossip"]
     for number in range(1, workers + 1):
         yield Child(
@@ -61,7 +59,7 @@ def celery_children(
 
 
 def flower_child(settings: Settings, broker_url: str, port: int) -> Child:
-    """Flower on this machine's loopback address only; ended after the workers."""
+    """The child for Flower, on the loopback address only; it is ended after the workers."""
     options = ["--address=127.0.0.1", f"--port={port}", "--logging=warning"]
     return Child(
         name="flower",
@@ -72,9 +70,9 @@ def flower_child(settings: Settings, broker_url: str, port: int) -> Child:
 
 
 def find_flower_port(wanted: int | None) -> int:
-    """The wanted port; without a wish Flower's usual one where it is free, else any.
+    """The wanted port; if None, Flower's default port if it is free, else any free port.
 
-    Raises UsageProblem where the wanted one is in use.
+    Raises UsageProblem if the wanted port is in use.
     """
     for port in (wanted or FLOWER_PORT, 0):
         with socket.socket() as probe:

@@ -1,6 +1,6 @@
-"""Child processes that cannot outlive us: how they are started and how they are ended.
+"""Starts and ends child processes that cannot outlive this process.
 
-Knows nothing of what they are; `embedded` and `supervisor` do.
+`broker.py` and `supervisor.py` decide which ones.
 """
 
 import os
@@ -14,8 +14,8 @@ from typing import IO
 
 _CHUNK = 64 * 1024
 
-# The child itself sets PR_SET_PDEATHSIG (1), after fork and exec: a `preexec_fn` may deadlock in a
-# process with threads. It survives the second exec; the parent may have died before it was set.
+# The child sets PR_SET_PDEATHSIG (1) itself, after fork and exec: a `preexec_fn` may deadlock in a
+# process with threads. The setting survives the second exec. The parent may have died before.
 _TIED_TO_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
@@ -34,10 +34,10 @@ def spawn_child(
     output: int | IO[bytes],
     env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` in a session of its own, so that a terminal's Ctrl-C does not reach it.
+    """Start `argv` in its own session, so that Ctrl-C at the terminal does not reach it.
 
-    `output` takes stdout and stderr (a file or `subprocess.PIPE`). On Linux the kernel kills the
-    child when the *thread* that called this ends, `kill -9` included: call it from the main thread.
+    `output` gets stdout and stderr (a file or `subprocess.PIPE`). On Linux the kernel kills the
+    child when the *thread* that called this ends, so call it from the main thread.
     """
     command = [str(part) for part in argv]
     if sys.platform == "linux":
@@ -54,7 +54,7 @@ def spawn_child(
 
 
 def kill_child(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL the child and all of its session's processes, and wait for it."""
+    """Send SIGKILL to the child and its whole session, and wait for it."""
     if process.poll() is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -62,7 +62,7 @@ def kill_child(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_child(process: subprocess.Popen[bytes], grace_s: float) -> None:
-    """SIGTERM the child; `kill` it when it still runs after `grace_s` seconds."""
+    """Send SIGTERM to the child, and SIGKILL if it still runs after `grace_s` seconds."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(grace_s)
@@ -70,7 +70,7 @@ def end_child(process: subprocess.Popen[bytes], grace_s: float) -> None:
 
 
 class OutputLines:
-    """The lines that a child has written so far to `pipe`, without waiting for more."""
+    """Reads the lines that a child has written to `pipe`, without waiting for more."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         os.set_blocking(pipe.fileno(), False)
@@ -78,9 +78,9 @@ class OutputLines:
         self._unfinished = b""
 
     def read_lines(self) -> tuple[list[str], bool]:
-        """Up to 64 KiB of whole lines, and whether there was anything to read.
+        """Read up to 64 KiB of whole lines; returns them, and whether there was anything to read.
 
-        What stands behind the last line end is kept for the next call, unless it is too long.
+        An unfinished line is kept for the next call, unless it is too long.
         """
         try:
             found = os.read(self.pipe.fileno(), _CHUNK)

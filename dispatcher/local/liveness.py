@@ -1,4 +1,4 @@
-"""Whether the process that began something still runs, told by its name of this module's making."""
+"""Says whether the process that began something still runs, by a name that is never used again."""
 
 import os
 from pathlib import Path
@@ -7,15 +7,15 @@ _PROC = Path("/proc")
 
 
 def own_process_name() -> str | None:
-    """This process's name: no other one, now or later, has it. None where /proc is missing."""
+    """This process's name, which no other process ever has; None on systems without /proc."""
     return _process_name(os.getpid())
 
 
 def has_ended(name: str | None) -> bool:
-    """Whether the process of this name surely ended.
+    """Whether the process with this name has surely ended.
 
-    False where that cannot be told: it ran on another machine, in another container, or before the
-    machine was started.
+    False if that is unknown: it ran on another machine, in another container, or before the last
+    boot.
     """
     if name is None:
         return False
@@ -30,7 +30,7 @@ def has_ended(name: str | None) -> bool:
 def _process_name(pid: int) -> str | None:
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-        # Process ids count anew in each container.
+        # Each container has its own process ids.
         space = (_PROC / "self/ns/pid").stat().st_ino
         stat = (_PROC / str(pid) / "stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Counts the signals that ask this process to end, so that work can be ended in order."""
+"""Counts the signals that ask this process to end, so that it can finish its work first."""
 
 import signal
 from types import TracebackType
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 
 class InterruptCounter:
-    """While entered, SIGINT, SIGTERM and SIGHUP only raise `count`. In the main thread only."""
+    """In its `with` block SIGINT, SIGTERM and SIGHUP only increase `count`. Main thread only."""
 
     def __init__(self) -> None:
         self.count = 0

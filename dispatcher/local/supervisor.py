@@ -1,6 +1,6 @@
-"""Runs child processes in the foreground: shows what they say, restarts them, ends them in order.
+"""Runs child processes in the foreground: shows their output, restarts them, ends them in order.
 
-Knows nothing of what they do: `cli/up.py` and `cli/demo.py` say which there are.
+`cli/up.py` and `demo` decide which ones.
 """
 
 import re
@@ -22,34 +22,34 @@ from dispatcher.local.signals import InterruptCounter
 _PASS_S = 0.2
 _EXITS, _WITHIN_S = 5, 30.0
 _LONGEST_DELAY_S = 10.0
-# A grandchild may go on writing into the pipe of a child that has ended.
+# A grandchild may still write to the pipe of a child that has ended.
 _LAST_READS = 16
 
 
 class ChildFailed(DispatcherError):
-    """A child ends again and again; its last lines are in the message."""
+    """A child ends again and again; the message has its last lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Child:
-    """What to run, and how to treat it."""
+    """A program to run, and how to start and end it."""
 
     name: str
     argv: Sequence[str | Path]
     env: Mapping[str, str] | None = None
-    #: A line of its output that matches says that it is ready; without a pattern it is at once.
+    #: It is ready when a line of its output matches; without a pattern as soon as it runs.
     ready_pattern: str | None = None
     #: Lines that match are not shown.
     hide: str | None = None
     #: Seconds between SIGTERM and SIGKILL.
     grace_s: float = 10.0
-    #: At the end, lower waves are ended before higher ones, each wave at once.
+    #: Children of a lower wave are ended first, all of one wave together.
     wave: int = 0
 
 
 @dataclass(slots=True)
 class _ChildState:
-    """One child over all its restarts; `process` and `lines` belong to the present one."""
+    """A child over all its restarts; `process` and `lines` are those of the present process."""
 
     child: Child
     process: subprocess.Popen[bytes]
@@ -62,7 +62,7 @@ class _ChildState:
 
 
 class Supervisor:
-    """Children of this process, and the signals that end them.
+    """Runs children of this process until a signal ends them.
 
     ```python
     with Supervisor(print) as supervisor:
@@ -82,18 +82,19 @@ class Supervisor:
         self._nobody_listens = False
 
     def add_child(self, child: Child) -> None:
-        """Start `child`; it is started again whenever it ends, after a growing delay."""
+        """Start `child`; whenever it ends, it is started again after a growing delay."""
         process, lines = self._spawn_child(child)
         self._lives[child.name] = _ChildState(child, process, lines, child.ready_pattern is None)
 
     def are_ready(self, *names: str) -> bool:
-        """Whether all of these run and are ready."""
+        """Whether all children with these names run and are ready."""
         return all(self._lives[name].ready for name in names)
 
     def run_until(self, done: Callable[[], bool]) -> bool:
-        """Show output and restart children until `done()`, asked five times a second: True.
+        """Show output and restart children until `done()` is true; calls it five times a second.
 
-        False when a signal asked to end. Raises ChildFailed for a child that ended 5 times in 30 s.
+        Returns False if a signal asked to end. Raises ChildFailed for a child that has ended 5
+        times within 30 s.
         """
         while not (self._interrupts.count or self._nobody_listens):
             if done():
@@ -108,7 +109,7 @@ class Supervisor:
         return False
 
     def stop(self) -> None:
-        """End all children, wave after wave. May be called twice."""
+        """End all children, one wave after another. May be called twice."""
         running = [life for life in self._lives.values() if life.running]
         running.sort(key=lambda life: life.child.wave)
         for _, wave in groupby(running, key=lambda life: life.child.wave):
@@ -126,7 +127,7 @@ class Supervisor:
                 if life.running and life.process.poll() is not None:
                     self._close_ended(life)
                 elif life.running and (self._interrupts.count > 1 or late_by > life.child.grace_s):
-                    self._print_line(f"{life.child.name} is killed: it had not ended")
+                    self._print_line(f"{life.child.name} was killed: it did not end in time")
                     children.kill_child(life.process)
 
     def _spawn_child(self, child: Child) -> tuple[subprocess.Popen[bytes], children.OutputLines]:
@@ -150,7 +151,7 @@ class Supervisor:
         )
 
     def _close_ended(self, life: _ChildState) -> None:
-        """Show the last words of a child that has ended, and let go of its pipe."""
+        """Show the last output of a child that has ended, and close its pipe."""
         for _ in range(_LAST_READS):
             if not self._read_output(life):
                 break
@@ -164,7 +165,7 @@ class Supervisor:
             time.sleep(timeout_s)
         for key, _ in self._pipes.select(timeout_s):
             if not self._read_output(self._lives[key.data]):
-                # It closed its end and may run on: nothing more comes.
+                # The child has closed its end of the pipe, but may still run.
                 self._pipes.unregister(key.fileobj)
 
     def _read_output(self, life: _ChildState) -> bool:
@@ -184,7 +185,7 @@ class Supervisor:
         try:
             self._say_to(text)
         except OSError:
-            # Our reader went away (`| head`): that asks to end, and the children are to be ended.
+            # Nobody reads our output any more (`| head`): end as for a signal.
             self._nobody_listens = True
 
     def __enter__(self) -> Self:

@@ -177,7 +177,7 @@ def test_a_child_that_ignores_sigterm_is_killed_after_its_grace():
     with Supervisor(said.append) as supervisor:
         supervisor.add_child(Child(name="w", argv=argv, ready_pattern="ready", grace_s=0.1))
         run_until(supervisor, lambda: supervisor.are_ready("w"))
-    assert said[-1] == "w is killed: it had not ended"
+    assert said[-1] == "w was killed: it did not end in time"
 
 
 def test_a_child_with_much_to_say_at_its_end_is_not_blocked_by_its_pipe():
