@@ -2,11 +2,10 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import cast
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     Double,
     Index,
@@ -16,36 +15,29 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    false,
     text,
 )
 from sqlmodel import Field, SQLModel
 
 from dispatcher.status import BatchState, MessageState
-from dispatcher.store.column_types import Money, UtcTime
+from dispatcher.store.columns import (
+    counter_column,
+    flag_column,
+    number_column,
+    number_key_column,
+    optional_money_column,
+    optional_number_column,
+    optional_text_column,
+    optional_time_column,
+    serial_key_column,
+    text_column,
+    text_key_column,
+    time_column,
+)
 
-#: SQLite numbers rows by itself only in an `INTEGER PRIMARY KEY`.
-_SERIAL = BigInteger().with_variant(Integer, "sqlite")
 _OPEN_BATCH = "state < 4"
 _IN_FLIGHT_BATCH = "state IN (1, 2, 3)"
 _OPEN_CAMPAIGN = "finished_at IS NULL"
-
-
-def _time(*, nullable: bool = True) -> Any:
-    return Field(default=None, sa_column=Column(UtcTime, nullable=nullable))
-
-
-def _count() -> Any:
-    return Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))
-
-
-def _small(default: int = 0) -> Any:
-    column = Column(SmallInteger, nullable=False, server_default=str(default))
-    return Field(default=default, sa_column=column)
-
-
-def _text(*, nullable: bool = True) -> Any:
-    return Field(default=None, sa_column=Column(Text, nullable=nullable))
 
 
 class Account(SQLModel, table=True):
@@ -53,38 +45,38 @@ class Account(SQLModel, table=True):
 
     __tablename__ = "account"
 
-    name: str = Field(sa_column=Column(Text, primary_key=True))
+    name: str = text_key_column()
     #: NULL while open; else `operator`, `credentials`, `credit` or `configuration`.
-    paused_by: str | None = _text()
-    pause_reason: str | None = _text()
+    paused_by: str | None = optional_text_column()
+    pause_reason: str | None = optional_text_column()
     #: The kind of the campaign that met an empty balance: some providers have a balance per kind.
-    paused_kind: str | None = _text()
-    changed_at: datetime | None = _time()
+    paused_kind: str | None = optional_text_column()
+    changed_at: datetime | None = optional_time_column()
     #: Nothing is released before this time: the provider asked us to wait, or cannot be reached.
-    not_before: datetime | None = _time()
+    not_before: datetime | None = optional_time_column()
     #: Requests in a row that did not reach the provider, or whose answer left doubt.
-    failures: int = _count()
+    failures: int = counter_column()
     #: NULL while closed; else `open`, or `trial` once a probe has found that the provider answers.
-    breaker: str | None = _text()
-    breaker_reason: str | None = _text()
+    breaker: str | None = optional_text_column()
+    breaker_reason: str | None = optional_text_column()
     #: When the breaker left the closed state.
-    breaker_at: datetime | None = _time()
+    breaker_at: datetime | None = optional_time_column()
     #: When the provider is probed next; NULL: not by itself. `checks` counts the probes so far.
-    check_at: datetime | None = _time()
-    checks: int = _count()
+    check_at: datetime | None = optional_time_column()
+    checks: int = counter_column()
     #: While in the future, a worker probes the provider.
-    check_lease_until: datetime | None = _time()
-    messages_paid_until: datetime | None = _time()
-    parts_paid_until: datetime | None = _time()
-    requests_paid_until: datetime | None = _time()
+    check_lease_until: datetime | None = optional_time_column()
+    messages_paid_until: datetime | None = optional_time_column()
+    parts_paid_until: datetime | None = optional_time_column()
+    requests_paid_until: datetime | None = optional_time_column()
     #: Times that the provider's list was read; a worker reads it while the lease is in the future.
-    looks: int = _count()
-    look_lease_until: datetime | None = _time()
+    looks: int = counter_column()
+    look_lease_until: datetime | None = optional_time_column()
     #: The end of the account's day; `day_count` counts the messages begun on that day.
-    day_until: datetime | None = _time()
-    day_count: int = _count()
+    day_until: datetime | None = optional_time_column()
+    day_count: int = counter_column()
     #: Virtual time of the fair queue; campaigns that join later start here.
-    turn: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    turn: int = counter_column(BigInteger)
 
 
 class Campaign(SQLModel, table=True):
@@ -99,65 +91,61 @@ class Campaign(SQLModel, table=True):
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
-    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
-    name: str = _text(nullable=False)
-    state: str = _text(nullable=False)
-    state_reason: str | None = _text()
-    account: str = _text(nullable=False)
-    kind: str = _text(nullable=False)
-    sender: str = _text(nullable=False)
-    template: str | None = _text()
-    sender_ref: str | None = _text()
-    template_ref: str | None = _text()
-    text: str = _text(nullable=False)
+    id: int | None = serial_key_column()
+    name: str = text_column()
+    state: str = text_column()
+    state_reason: str | None = optional_text_column()
+    account: str = text_column()
+    kind: str = text_column()
+    sender: str = text_column()
+    template: str | None = optional_text_column()
+    sender_ref: str | None = optional_text_column()
+    template_ref: str | None = optional_text_column()
+    text: str = text_column()
     #: JSON array of the recipient file's headers.
-    columns: str = _text(nullable=False)
-    source_name: str = _text(nullable=False)
+    columns: str = text_column()
+    source_name: str = text_column()
     #: SHA-256 of file, text, account and route: recognises the same campaign submitted twice.
-    content_key: str = _text(nullable=False)
+    content_key: str = text_column()
     idempotency_key: str | None = Field(default=None, sa_column=Column(Text, unique=True))
-    priority: int = _small()
+    priority: int = counter_column(SmallInteger)
     #: A single message that a person waits for: released before any bulk batch.
-    one_off: bool = Field(
-        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
-    )
+    one_off: bool = flag_column()
     #: Messages per second; NULL: only the account's rate counts.
     rate: float | None = Field(default=None, sa_column=Column(Double))
-    paid_until: datetime | None = _time()
-    start_at: datetime | None = _time()
+    paid_until: datetime | None = optional_time_column()
+    start_at: datetime | None = optional_time_column()
     #: Messages that have not been submitted by then lapse.
-    expire_at: datetime | None = _time()
+    expire_at: datetime | None = optional_time_column()
     #: JSON of windows, blackouts and zone (`gate.py`); NULL: only the account's windows count.
-    schedule: str | None = _text()
+    schedule: str | None = optional_text_column()
     #: JSON array of its batches' time zones where windows are in recipients' local time.
-    zones: str | None = _text()
-    flash: bool = Field(
-        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
-    )
+    zones: str | None = optional_text_column()
+    flash: bool = flag_column()
     #: JSON array of the columns that fill the template kept at the provider, in its order.
-    template_columns: str | None = _text()
+    template_columns: str | None = optional_text_column()
     #: JSON array of contact lists kept at the provider; the one message goes to all of them.
-    contact_lists: str | None = _text()
+    contact_lists: str | None = optional_text_column()
     #: JSON array of its routes, its own account first (`routes.py`); NULL without a fallback.
-    routes: str | None = _text()
+    routes: str | None = optional_text_column()
     #: When the provider shall send it, where the provider keeps the schedule.
-    schedule_at: datetime | None = _time()
+    schedule_at: datetime | None = optional_time_column()
     #: Virtual time: messages released in fair order. The campaign with the lowest is served next.
-    turn: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
-    on_doubt: str = _text(nullable=False)
-    import_fence: int = _count()
-    import_lease_until: datetime | None = _time()
+    turn: int = counter_column(BigInteger)
+    on_doubt: str = text_column()
+    import_fence: int = counter_column()
+    import_lease_until: datetime | None = optional_time_column()
     #: The process that imports it (`liveness.py`): nobody has to wait for one that was killed.
-    import_writer: str | None = _text()
-    rows: int = _count()
-    total: int = _count()
-    invalid: int = _count()
-    duplicate: int = _count()
-    suppressed: int = _count()
-    parts: int = _count()
-    created_at: datetime = _time(nullable=False)
-    started_at: datetime | None = _time()
-    finished_at: datetime | None = _time()
+    import_writer: str | None = optional_text_column()
+    rows: int = counter_column()
+    total: int = counter_column()
+    invalid: int = counter_column()
+    duplicate: int = counter_column()
+    suppressed: int = counter_column()
+    parts: int = counter_column()
+    created_at: datetime = time_column()
+    started_at: datetime | None = optional_time_column()
+    finished_at: datetime | None = optional_time_column()
 
 
 class Batch(SQLModel, table=True):
@@ -175,49 +163,47 @@ class Batch(SQLModel, table=True):
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
-    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
-    campaign_id: int = Field(sa_column=Column(BigInteger, nullable=False))
-    seq: int = _count()
-    account: str = _text(nullable=False)
-    encoding: int = _small()
+    id: int | None = serial_key_column()
+    campaign_id: int = number_column()
+    seq: int = counter_column()
+    account: str = text_column()
+    encoding: int = counter_column(SmallInteger)
     #: The time zone where windows are in recipients' local time; NULL: the campaign's.
-    zone: str | None = _text()
-    first_seq: int = _count()
-    size: int = _count()
-    parts: int = _count()
+    zone: str | None = optional_text_column()
+    first_seq: int = counter_column()
+    size: int = counter_column()
+    parts: int = counter_column()
     #: HTTP requests it needs: several where a request has one text and texts are personal.
-    requests: int = Field(default=1, sa_column=Column(Integer, nullable=False, server_default="1"))
-    state: int = _small(BatchState.PENDING)
+    requests: int = counter_column(default=1)
+    state: int = counter_column(SmallInteger, BatchState.PENDING)
     #: Grows with every change of holder; a worker with an older fence has lost the batch.
-    fence: int = _count()
+    fence: int = counter_column()
     #: Released to probe a provider whose breaker is open: only one recipient is submitted.
-    is_probe: bool = Field(
-        default=False, sa_column=Column(Boolean, nullable=False, server_default=false())
-    )
-    not_before: datetime | None = _time()
-    queued_at: datetime | None = _time()
-    lease_until: datetime | None = _time()
+    is_probe: bool = flag_column()
+    not_before: datetime | None = optional_time_column()
+    queued_at: datetime | None = optional_time_column()
+    lease_until: datetime | None = optional_time_column()
     #: Attempts that were refused or did not reach the provider.
-    tries: int = _count()
+    tries: int = counter_column()
     #: Claims whose worker was lost before anything was attempted.
-    lost: int = _small()
-    error: str | None = _text()
+    lost: int = counter_column(SmallInteger)
+    error: str | None = optional_text_column()
     #: Messages per state: campaign totals are sums over batches, never a scan of messages.
-    pending: int = _count()
-    submitted: int = _count()
-    delivered: int = _count()
-    undelivered: int = _count()
-    expired: int = _count()
-    rejected: int = _count()
-    failed: int = _count()
-    in_doubt: int = _count()
-    suppressed: int = _count()
-    cancelled: int = _count()
-    lapsed: int = _count()
+    pending: int = counter_column()
+    submitted: int = counter_column()
+    delivered: int = counter_column()
+    undelivered: int = counter_column()
+    expired: int = counter_column()
+    rejected: int = counter_column()
+    failed: int = counter_column()
+    in_doubt: int = counter_column()
+    suppressed: int = counter_column()
+    cancelled: int = counter_column()
+    lapsed: int = counter_column()
     #: Those of `submitted` whose polling has ended: no receipt will come.
-    no_receipt: int = _count()
+    no_receipt: int = counter_column()
     #: Sum of its messages' prices (`costs.py`); NULL where the provider gave none.
-    cost: Decimal | None = Field(default=None, sa_column=Column(Money))
+    cost: Decimal | None = optional_money_column()
 
 
 class Message(SQLModel, table=True):
@@ -229,25 +215,25 @@ class Message(SQLModel, table=True):
         {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 50}},
     )
 
-    campaign_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
-    row: int = Field(sa_column=Column(Integer, nullable=False))
-    msisdn: int = Field(sa_column=Column(BigInteger, nullable=False))
-    parts: int = _small(1)
-    state: int = _small(MessageState.PENDING)
+    campaign_id: int = number_key_column()
+    seq: int = number_key_column(Integer)
+    row: int = number_column(Integer)
+    msisdn: int = number_column()
+    parts: int = counter_column(SmallInteger, 1)
+    state: int = counter_column(SmallInteger, MessageState.PENDING)
     #: How many requests contained it.
-    attempts: int = _small()
+    attempts: int = counter_column(SmallInteger)
     #: The latest of these requests.
-    attempt_id: int | None = Field(default=None, sa_column=Column(BigInteger))
-    final_at: datetime | None = _time()
-    cost: Decimal | None = Field(default=None, sa_column=Column(Money))
-    provider_message_id: str | None = _text()
-    error_code: str | None = _text()
-    error: str | None = _text()
+    attempt_id: int | None = optional_number_column()
+    final_at: datetime | None = optional_time_column()
+    cost: Decimal | None = optional_money_column()
+    provider_message_id: str | None = optional_text_column()
+    error_code: str | None = optional_text_column()
+    error: str | None = optional_text_column()
     #: What is known about its doubt (`reconciliation.DoubtNote`); NULL if it was never in doubt.
-    note: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    note: int | None = optional_number_column(SmallInteger)
     #: JSON array of the values of the text's placeholders, in order; NULL if the text has none.
-    variables: str | None = _text()
+    variables: str | None = optional_text_column()
 
 
 class Reject(SQLModel, table=True):
@@ -256,13 +242,13 @@ class Reject(SQLModel, table=True):
     __tablename__ = "reject"
     __table_args__ = ({"sqlite_with_rowid": False},)
 
-    campaign_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    row: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
-    kind: int = _small()
-    msisdn: int | None = Field(default=None, sa_column=Column(BigInteger))
-    reason: str = _text(nullable=False)
+    campaign_id: int = number_key_column()
+    row: int = number_key_column(Integer)
+    kind: int = counter_column(SmallInteger)
+    msisdn: int | None = optional_number_column()
+    reason: str = text_column()
     #: JSON array of the row's cells.
-    cells: str = _text(nullable=False)
+    cells: str = text_column()
 
 
 class SourceRows(SQLModel, table=True):
@@ -270,8 +256,8 @@ class SourceRows(SQLModel, table=True):
 
     __tablename__ = "source_rows"
 
-    campaign_id: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
-    first_seq: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    campaign_id: int = number_key_column()
+    first_seq: int = number_key_column(Integer)
     cells: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
@@ -296,31 +282,31 @@ class Attempt(SQLModel, table=True):
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
-    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
-    campaign_id: int = Field(sa_column=Column(BigInteger, nullable=False))
-    batch_id: int = Field(sa_column=Column(BigInteger, nullable=False))
-    account: str = _text(nullable=False)
-    fence: int = _count()
-    size: int = _count()
-    outcome: int = _small()
-    begun_at: datetime = _time(nullable=False)
-    deadline: datetime = _time(nullable=False)
-    ended_at: datetime | None = _time()
-    job_id: str | None = _text()
-    error_code: str | None = _text()
-    error: str | None = _text()
+    id: int | None = serial_key_column()
+    campaign_id: int = number_column()
+    batch_id: int = number_column()
+    account: str = text_column()
+    fence: int = counter_column()
+    size: int = counter_column()
+    outcome: int = counter_column(SmallInteger)
+    begun_at: datetime = time_column()
+    deadline: datetime = time_column()
+    ended_at: datetime | None = optional_time_column()
+    job_id: str | None = optional_text_column()
+    error_code: str | None = optional_text_column()
+    error: str | None = optional_text_column()
     #: When it is polled next; NULL: not polled, or not any more.
-    poll_at: datetime | None = _time()
-    poll_until: datetime | None = _time()
+    poll_at: datetime | None = optional_time_column()
+    poll_until: datetime | None = optional_time_column()
     #: While in the future, a worker polls it.
-    poll_lease_until: datetime | None = _time()
-    polls: int = _count()
+    poll_lease_until: datetime | None = optional_time_column()
+    polls: int = counter_column()
     #: Since when recipients of it are in doubt; NULL if none is.
-    doubt_at: datetime | None = _time()
+    doubt_at: datetime | None = optional_time_column()
     #: When it is reconciled next; NULL: a person has to decide. Until that is planned, `looks` is
     #: NULL and this is the deadline. `looks` then counts how often the list was read for it.
-    reconcile_at: datetime | None = _time()
-    looks: int | None = Field(default=None, sa_column=Column(SmallInteger))
+    reconcile_at: datetime | None = optional_time_column()
+    looks: int | None = optional_number_column(SmallInteger)
 
 
 class AlternateId(SQLModel, table=True):
@@ -333,13 +319,13 @@ class AlternateId(SQLModel, table=True):
 
     __tablename__ = "other_id"
 
-    account: str = Field(sa_column=Column(Text, primary_key=True))
-    provider_message_id: str = Field(sa_column=Column(Text, primary_key=True))
-    msisdn: int = Field(sa_column=Column(BigInteger, nullable=False))
-    campaign_id: int = Field(sa_column=Column(BigInteger, nullable=False))
-    seq: int = Field(sa_column=Column(Integer, nullable=False))
-    attempt_id: int = Field(sa_column=Column(BigInteger, nullable=False))
-    at: datetime = _time(nullable=False)
+    account: str = text_key_column()
+    provider_message_id: str = text_key_column()
+    msisdn: int = number_column()
+    campaign_id: int = number_column()
+    seq: int = number_column(Integer)
+    attempt_id: int = number_column()
+    at: datetime = time_column()
 
 
 class Audit(SQLModel, table=True):
@@ -347,13 +333,13 @@ class Audit(SQLModel, table=True):
 
     __tablename__ = "audit"
 
-    id: int | None = Field(default=None, sa_column=Column(_SERIAL, primary_key=True))
-    at: datetime = _time(nullable=False)
-    actor: str = _text(nullable=False)
-    action: str = _text(nullable=False)
-    account: str | None = _text()
-    campaign_id: int | None = Field(default=None, sa_column=Column(BigInteger))
-    detail: str | None = _text()
+    id: int | None = serial_key_column()
+    at: datetime = time_column()
+    actor: str = text_column()
+    action: str = text_column()
+    account: str | None = optional_text_column()
+    campaign_id: int | None = optional_number_column()
+    detail: str | None = optional_text_column()
 
 
 class Scheduler(SQLModel, table=True):
@@ -361,12 +347,12 @@ class Scheduler(SQLModel, table=True):
 
     __tablename__ = "scheduler"
 
-    id: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
-    ticked_at: datetime | None = _time()
+    id: int = number_key_column(SmallInteger)
+    ticked_at: datetime | None = optional_time_column()
     #: No lease is judged before this time: an outage or a clock jump may have stopped renewals.
-    judge_after: datetime | None = _time()
+    judge_after: datetime | None = optional_time_column()
     #: Corrections made by the sweep: a JSON object of counts.
-    corrections: str = _text(nullable=False)
+    corrections: str = text_column()
 
 
 class Worker(SQLModel, table=True):
@@ -374,10 +360,10 @@ class Worker(SQLModel, table=True):
 
     __tablename__ = "worker"
 
-    name: str = Field(sa_column=Column(Text, primary_key=True))
-    concurrency: int = _count()
-    started_at: datetime = _time(nullable=False)
-    seen_at: datetime = _time(nullable=False)
+    name: str = text_key_column()
+    concurrency: int = counter_column()
+    started_at: datetime = time_column()
+    seen_at: datetime = time_column()
 
 
 class Identity(SQLModel, table=True):
@@ -385,18 +371,18 @@ class Identity(SQLModel, table=True):
 
     __tablename__ = "identity"
 
-    id: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    id: int = number_key_column(SmallInteger)
     #: Random; a new one each time a person adopts the store.
-    store_id: str = _text(nullable=False)
+    store_id: str = text_column()
     #: Where the tables are: a restored dump or a recovered server has another place. NULL: no
     #: campaign was ever imported, so the store may be copied freely.
-    place: str | None = _text()
+    place: str | None = optional_text_column()
     #: The highest attempt that was ever in this store, also if it was purged.
     attempt_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     #: The highest attempt that a witness has seen: if it is higher, this is an older copy.
     witnessed_id: int = Field(default=0, sa_column=Column(BigInteger, nullable=False))
     #: Why nothing is released; NULL while the store agrees with its witnesses.
-    held: str | None = _text()
+    held: str | None = optional_text_column()
 
 
 def core_table(model: type[SQLModel]) -> Table:
