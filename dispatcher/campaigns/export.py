@@ -13,7 +13,8 @@ from dispatcher.status import MessageState, RejectKind
 from dispatcher.store import messages
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store
-from dispatcher.store.rows import BatchSpan, CampaignRow, ExportedMessage
+from dispatcher.store.row_parts import BatchSpan, ExportedMessage
+from dispatcher.store.rows import CampaignRow
 
 #: Public names. The file's own columns follow them.
 COLUMNS = (

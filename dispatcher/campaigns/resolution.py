@@ -14,7 +14,8 @@ from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import decisions, doubts, retries
 from dispatcher.store.decisions import AnnotatedMessage, LockedAttempt
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.rows import CampaignRow, DoubtfulMessage
+from dispatcher.store.row_parts import DoubtfulMessage
+from dispatcher.store.rows import CampaignRow
 
 _ACTOR = "operator"
 

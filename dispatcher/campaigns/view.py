@@ -15,7 +15,8 @@ from dispatcher.policy.routes import account_routes, route_at
 from dispatcher.store import accounts, campaigns, costs, doubts, fallback_moves, scheduler
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.rows import CampaignRow, FallbackSwitch
+from dispatcher.store.row_parts import FallbackSwitch
+from dispatcher.store.rows import CampaignRow
 
 _MAX_ID_DIGITS = 18
 #: A scheduler that is silent for longer counts as dead.

@@ -12,7 +12,7 @@ from dispatcher.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.store.rows import PendingCampaign
+    from dispatcher.store.row_parts import PendingCampaign
 
 _RESTORED = """\
 Adopting it as a restored backup: everything pending in these campaigns may have been sent after the

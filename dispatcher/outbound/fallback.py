@@ -19,7 +19,8 @@ from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, fallback_moves
 from dispatcher.store.locks import lock_account, lock_campaign
-from dispatcher.store.rows import AccountRow, CampaignRow, WaitingRow
+from dispatcher.store.row_parts import WaitingRow
+from dispatcher.store.rows import AccountRow, CampaignRow
 from dispatcher.types import Recipient
 
 

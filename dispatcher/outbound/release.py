@@ -21,7 +21,8 @@ from dispatcher.status import BatchState
 from dispatcher.store import accounts, batches, campaigns, store_identity, workloads
 from dispatcher.store.batches import Ticket
 from dispatcher.store.locks import lock_account
-from dispatcher.store.rows import AccountRow, CampaignRow, InFlightBatch
+from dispatcher.store.row_parts import InFlightBatch
+from dispatcher.store.rows import AccountRow, CampaignRow
 
 
 def release_batches(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.store import store_identity
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.rows import PendingCampaign
+from dispatcher.store.row_parts import PendingCampaign
 
 if TYPE_CHECKING:
     import redis

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Update, bindparam, literal, or_, select, upda
 from dispatcher.policy.fair_queue import Unit
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import UtcTime
-from dispatcher.store.rows import AccountRow, columns_of, fetch_all, fetch_optional
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_optional
+from dispatcher.store.rows import AccountRow
 from dispatcher.store.table_values import insert_or_ignore, later_of
 from dispatcher.store.tables import ACCOUNT
 

@@ -22,12 +22,9 @@ from dispatcher.status import (
     BatchState,
     CampaignState,
 )
-from dispatcher.store.rows import (
-    CampaignRow,
-    InFlightBatch,
-    columns_of,
-    fetch_all,
-)
+from dispatcher.store.fetching import columns_of, fetch_all
+from dispatcher.store.row_parts import InFlightBatch
+from dispatcher.store.rows import CampaignRow
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import BATCH, CAMPAIGN
 from dispatcher.store.transitions import has_state, may_become

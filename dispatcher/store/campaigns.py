@@ -21,18 +21,11 @@ from sqlalchemy import (
 from dispatcher.status import UNCLAIMED, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import UtcTime
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
 from dispatcher.store.locks import lock_campaign, lock_campaigns
 from dispatcher.store.ranges import join_ranges, messages_between
-from dispatcher.store.rows import (
-    BatchRow,
-    CampaignRow,
-    OpenAttempt,
-    PollTimes,
-    columns_of,
-    fetch_all,
-    fetch_one,
-    fetch_optional,
-)
+from dispatcher.store.row_parts import OpenAttempt, PollTimes
+from dispatcher.store.rows import BatchRow, CampaignRow
 from dispatcher.store.table_values import later_of
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become

@@ -29,9 +29,10 @@ from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import Money
+from dispatcher.store.fetching import columns_of, fetch_one
 from dispatcher.store.locks import lock_batch, lock_campaign
 from dispatcher.store.ranges import messages_of
-from dispatcher.store.rows import AttemptRow, BatchRow, CampaignRow, columns_of, fetch_one
+from dispatcher.store.rows import AttemptRow, BatchRow, CampaignRow
 from dispatcher.store.table_values import ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become

@@ -19,18 +19,15 @@ from sqlalchemy import (
 
 from dispatcher.status import MessageState
 from dispatcher.store.engine import take_advisory_lock
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_messages, fetch_one
 from dispatcher.store.ranges import messages_of
-from dispatcher.store.rows import (
-    CampaignRow,
+from dispatcher.store.row_parts import (
     DoubtfulAttempt,
     DoubtfulMessage,
     DoubtOutlook,
     UnscheduledDoubt,
-    columns_of,
-    fetch_all,
-    fetch_messages,
-    fetch_one,
 )
+from dispatcher.store.rows import CampaignRow
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state
 

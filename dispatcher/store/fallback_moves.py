@@ -25,17 +25,11 @@ from dispatcher.policy.rebatching import (
 )
 from dispatcher.status import UNCLAIMED, BatchState, CampaignState, MessageState
 from dispatcher.store.audit import add_audit_row
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_messages
 from dispatcher.store.messages import pack_cells, unpack_cells
 from dispatcher.store.ranges import messages_between
-from dispatcher.store.rows import (
-    BatchRow,
-    CampaignRow,
-    FallbackSwitch,
-    WaitingRow,
-    columns_of,
-    fetch_all,
-    fetch_messages,
-)
+from dispatcher.store.row_parts import FallbackSwitch, WaitingRow
+from dispatcher.store.rows import BatchRow, CampaignRow
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, MESSAGE, SOURCE_ROWS
 from dispatcher.store.transitions import has_state, may_become

@@ -10,13 +10,9 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState
 from dispatcher.store.engine import take_advisory_lock
-from dispatcher.store.rows import (
-    AbandonedImport,
-    CampaignRow,
-    columns_of,
-    fetch_all,
-    fetch_optional,
-)
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_optional
+from dispatcher.store.row_parts import AbandonedImport
+from dispatcher.store.rows import CampaignRow
 from dispatcher.store.table_values import bulk_insert
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.store.transitions import has_state, may_become

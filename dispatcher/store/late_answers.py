@@ -9,13 +9,8 @@ from dispatcher.policy.verdict import Verdict
 from dispatcher.store import alternate_ids
 from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.batches import Claim
-from dispatcher.store.rows import (
-    BatchSpan,
-    SubmittedMessage,
-    columns_of,
-    fetch_messages,
-    fetch_one,
-)
+from dispatcher.store.fetching import columns_of, fetch_messages, fetch_one
+from dispatcher.store.row_parts import BatchSpan, SubmittedMessage
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import BATCH, MESSAGE
 

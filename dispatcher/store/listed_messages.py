@@ -10,7 +10,8 @@ from dispatcher.policy.reconciliation import DoubtNote, OtherMessages
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import alternate_ids
 from dispatcher.store.doubts import DoubtfulRequest
-from dispatcher.store.rows import AnsweredMessage, OtherMessage, columns_of, fetch_messages
+from dispatcher.store.fetching import columns_of, fetch_messages
+from dispatcher.store.row_parts import AnsweredMessage, OtherMessage
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from dispatcher.types import ListedMessage

@@ -9,14 +9,8 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select
 
-from dispatcher.store.rows import (
-    AccountRow,
-    BatchRow,
-    CampaignRow,
-    columns_of,
-    fetch_one,
-    fetch_optional,
-)
+from dispatcher.store.fetching import columns_of, fetch_one, fetch_optional
+from dispatcher.store.rows import AccountRow, BatchRow, CampaignRow
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
 
 

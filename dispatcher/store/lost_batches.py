@@ -6,15 +6,10 @@ from sqlalchemy import Connection, and_, bindparam, select, update
 
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, MessageState
 from dispatcher.store.doubts import doubt_columns
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_one
 from dispatcher.store.ranges import messages_of
-from dispatcher.store.rows import (
-    BatchRow,
-    LostClaim,
-    LostSubmission,
-    columns_of,
-    fetch_all,
-    fetch_one,
-)
+from dispatcher.store.row_parts import LostClaim, LostSubmission
+from dispatcher.store.rows import BatchRow
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 

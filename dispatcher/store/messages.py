@@ -8,16 +8,10 @@ from sqlalchemy import Connection, select
 
 from dispatcher.status import MessageState
 from dispatcher.store.batches import Claim
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_messages
 from dispatcher.store.ranges import messages_between, messages_of
-from dispatcher.store.rows import (
-    BatchSpan,
-    ExportedMessage,
-    PendingMessage,
-    RejectRow,
-    columns_of,
-    fetch_all,
-    fetch_messages,
-)
+from dispatcher.store.row_parts import BatchSpan, ExportedMessage, PendingMessage
+from dispatcher.store.rows import RejectRow
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE, REJECT, SOURCE_ROWS
 
 _PAGE = 2000

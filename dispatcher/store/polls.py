@@ -26,19 +26,21 @@ from dispatcher.store import costs
 from dispatcher.store.column_types import Money
 from dispatcher.store.corrections import Correction, count_corrections
 from dispatcher.store.engine import take_advisory_lock
-from dispatcher.store.locks import lock_batch_hold
-from dispatcher.store.ranges import messages_of
-from dispatcher.store.rows import (
-    DuePoll,
-    PolledAttempt,
-    PollsInFlight,
-    PollState,
-    SubmittedMessage,
+from dispatcher.store.fetching import (
     columns_of,
     fetch_all,
     fetch_messages,
     fetch_one,
     fetch_optional,
+)
+from dispatcher.store.locks import lock_batch_hold
+from dispatcher.store.ranges import messages_of
+from dispatcher.store.row_parts import (
+    DuePoll,
+    PolledAttempt,
+    PollsInFlight,
+    PollState,
+    SubmittedMessage,
 )
 from dispatcher.store.table_values import ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE

@@ -5,14 +5,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from dispatcher.store import batches
-from dispatcher.store.rows import (
-    TickTimes,
-    WorkerRow,
-    columns_of,
-    fetch_all,
-    fetch_one,
-    fetch_optional,
-)
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
+from dispatcher.store.row_parts import TickTimes
+from dispatcher.store.rows import WorkerRow
 from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import SCHEDULER, WORKER
 

@@ -29,17 +29,11 @@ from dispatcher.status import (
 )
 from dispatcher.store import lost_batches
 from dispatcher.store.audit import add_audit_row
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
 from dispatcher.store.locks import lock_campaigns
 from dispatcher.store.ranges import messages_of
-from dispatcher.store.rows import (
-    BatchRow,
-    IdentityRow,
-    PendingCampaign,
-    columns_of,
-    fetch_all,
-    fetch_one,
-    fetch_optional,
-)
+from dispatcher.store.row_parts import PendingCampaign
+from dispatcher.store.rows import BatchRow, IdentityRow
 from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, SCHEDULER
 from dispatcher.store.transitions import has_state, may_become

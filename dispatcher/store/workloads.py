@@ -5,7 +5,9 @@ from typing import Protocol
 from sqlalchemy import Connection, and_, func, select
 
 from dispatcher.status import CampaignState, Kind
-from dispatcher.store.rows import CampaignRow, OpenWork, columns_of
+from dispatcher.store.fetching import columns_of
+from dispatcher.store.row_parts import OpenWork
+from dispatcher.store.rows import CampaignRow
 from dispatcher.store.tables import BATCH, CAMPAIGN
 from dispatcher.store.transitions import IS_UNSETTLED, has_state
 

@@ -9,7 +9,8 @@ from dispatcher.campaigns.rendering import render_messages
 from dispatcher.policy.routes import route_at
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
-from dispatcher.store.rows import CampaignRow, PendingMessage
+from dispatcher.store.row_parts import PendingMessage
+from dispatcher.store.rows import CampaignRow
 from dispatcher.types import SubmitBatch, SubmitRequest
 
 

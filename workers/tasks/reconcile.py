@@ -13,7 +13,7 @@ from dispatcher.providers.base import Provider
 from dispatcher.store import doubts, listed_messages
 from dispatcher.store.doubts import DoubtfulRequest, ReconcileTicket
 from dispatcher.store.engine import store_now
-from dispatcher.store.rows import UnscheduledDoubt
+from dispatcher.store.row_parts import UnscheduledDoubt
 from workers.app import RECONCILE, app, publish_reconciles
 from workers.lists.doubt import settle_doubt
 from workers.lists.pages import ReadingStopped, read_pages

@@ -21,9 +21,11 @@ from sqlalchemy import (
 )
 
 from dispatcher.policy.fair_queue import Unit
-from dispatcher.store import rows
+from dispatcher.store import locks, row_parts, rows
 from dispatcher.store.column_types import Money, UtcTime
-from dispatcher.store.rows import AccountRow, BatchSpan, columns_of, fetch_all, fetch_optional
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_optional
+from dispatcher.store.row_parts import BatchSpan
+from dispatcher.store.rows import AccountRow
 from dispatcher.store.tables import (
     ACCOUNT,
     ATTEMPT,
@@ -52,39 +54,40 @@ WHOLE = {
     rows.WorkerRow: WORKER,
 }
 PARTS = {
-    rows.AbandonedImport: [CAMPAIGN],
-    rows.AnsweredMessage: [MESSAGE, ATTEMPT],
-    rows.BatchSpan: [BATCH],
-    rows.DoubtfulAttempt: [ATTEMPT, BATCH],
-    rows.DoubtfulMessage: [MESSAGE],
-    rows.DuePoll: [ATTEMPT],
-    rows.ExportedMessage: [MESSAGE, ATTEMPT],
-    rows.FallbackSwitch: [AUDIT],
-    rows.InFlightBatch: [BATCH],
-    rows.LostClaim: [BATCH],
-    rows.LostSubmission: [BATCH],
-    rows.OpenAttempt: [ATTEMPT],
-    rows.OtherMessage: [MESSAGE, ATTEMPT],
-    rows.PendingCampaign: [CAMPAIGN, BATCH],
-    rows.PendingMessage: [MESSAGE],
-    rows.PolledAttempt: [ATTEMPT, BATCH],
-    rows.PollState: [ATTEMPT],
-    rows.SubmittedMessage: [MESSAGE],
-    rows.TickTimes: [SCHEDULER],
-    rows.UnscheduledDoubt: [ATTEMPT, CAMPAIGN],
-    rows.WaitingRow: [MESSAGE],
+    locks.BatchHold: [BATCH],
+    row_parts.AbandonedImport: [CAMPAIGN],
+    row_parts.AnsweredMessage: [MESSAGE, ATTEMPT],
+    row_parts.BatchSpan: [BATCH],
+    row_parts.DoubtfulAttempt: [ATTEMPT, BATCH],
+    row_parts.DoubtfulMessage: [MESSAGE],
+    row_parts.DuePoll: [ATTEMPT],
+    row_parts.ExportedMessage: [MESSAGE, ATTEMPT],
+    row_parts.FallbackSwitch: [AUDIT],
+    row_parts.InFlightBatch: [BATCH],
+    row_parts.LostClaim: [BATCH],
+    row_parts.LostSubmission: [BATCH],
+    row_parts.OpenAttempt: [ATTEMPT],
+    row_parts.OtherMessage: [MESSAGE, ATTEMPT],
+    row_parts.PendingCampaign: [CAMPAIGN, BATCH],
+    row_parts.PendingMessage: [MESSAGE],
+    row_parts.PolledAttempt: [ATTEMPT, BATCH],
+    row_parts.PollState: [ATTEMPT],
+    row_parts.SubmittedMessage: [MESSAGE],
+    row_parts.TickTimes: [SCHEDULER],
+    row_parts.UnscheduledDoubt: [ATTEMPT, CAMPAIGN],
+    row_parts.WaitingRow: [MESSAGE],
 }
 #: Their fields are sums, counts and rows, which the queries name.
-SUMS = {rows.DoubtOutlook, rows.OpenWork, rows.PollsInFlight, rows.PollTimes}
+SUMS = {row_parts.DoubtOutlook, row_parts.OpenWork, row_parts.PollsInFlight, row_parts.PollTimes}
 #: Fields whose query says more than the column: never NULL there, or NULL where nothing was joined.
 NARROWER = {
-    (rows.AnsweredMessage, "provider_message_id"),
-    (rows.AnsweredMessage, "ended_at"),
-    (rows.FallbackSwitch, "account"),
-    (rows.FallbackSwitch, "detail"),
-    (rows.PolledAttempt, "poll_until"),
+    (row_parts.AnsweredMessage, "provider_message_id"),
+    (row_parts.AnsweredMessage, "ended_at"),
+    (row_parts.FallbackSwitch, "account"),
+    (row_parts.FallbackSwitch, "detail"),
+    (row_parts.PolledAttempt, "poll_until"),
 }
-WIDER = {(rows.ExportedMessage, "account"), (rows.ExportedMessage, "begun_at")}
+WIDER = {(row_parts.ExportedMessage, "account"), (row_parts.ExportedMessage, "begun_at")}
 
 
 def name_of(each):
@@ -102,8 +105,8 @@ def types_of(hint):
 
 def test_every_row_type_is_checked_here():
     named = {
-        each for _name, each in getmembers(rows, isclass)
-        if hasattr(each, "_fields") and each.__module__ == rows.__name__
+        each for module in (rows, row_parts, locks) for _name, each in getmembers(module, isclass)
+        if hasattr(each, "_fields") and each.__module__ == module.__name__
     }  # fmt: skip
     assert named == {*WHOLE, *PARTS, *SUMS}
 
@@ -143,10 +146,14 @@ def test_a_query_that_names_its_columns_in_another_order_is_refused(sqlite_store
 
 def test_a_column_that_is_computed_gets_the_name_of_the_field(sqlite_store):
     query = select(
-        *columns_of(ATTEMPT, rows.PollTimes, n=func.count(), next_at=func.min(ATTEMPT.c.poll_at))
+        *columns_of(
+            ATTEMPT, row_parts.PollTimes, n=func.count(), next_at=func.min(ATTEMPT.c.poll_at)
+        )
     )
     with sqlite_store.read() as conn:
-        assert fetch_optional(conn, rows.PollTimes, query) == rows.PollTimes(n=0, next_at=None)
+        assert fetch_optional(conn, row_parts.PollTimes, query) == row_parts.PollTimes(
+            n=0, next_at=None
+        )
 
 
 def test_an_account_names_until_when_each_of_its_rates_is_used_up(sqlite_store):
