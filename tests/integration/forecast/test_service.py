@@ -1,4 +1,4 @@
-"""What a dry run foretells: by the requests that it will take, at the account's rate."""
+"""The forecast of a dry run: by the requests that it takes, at the account's rate."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ PEOPLE = "phone,name\n" + "".join(f"{9_800_000_000 + n},Name {n}\n" for n in ran
 
 
 class OneText(FakeProvider):
-    """As most providers: a request has one text."""
+    """Like most providers: a request has one text."""
 
     capabilities = replace(FakeProvider.capabilities, personal_texts=False)
 
@@ -42,7 +42,7 @@ class OneText(FakeProvider):
         (FakeProvider, "Dear {{name}}", 2),
     ],
 )
-def test_a_dry_run_foretells_by_the_requests_that_the_texts_take(
+def test_a_dry_run_forecasts_by_the_requests_that_its_texts_take(
     sqlite_store, adapter, text, requests
 ):
     account = adapter(
@@ -69,7 +69,9 @@ def test_a_dry_run_foretells_by_the_requests_that_the_texts_take(
         ({"kind": Kind.OTP}, 1),
     ],
 )
-def test_a_dry_run_foretells_by_the_order_in_which_campaigns_will_go(sqlite_store, values, minutes):
+def test_a_dry_run_forecasts_by_the_order_in_which_campaigns_are_sent(
+    sqlite_store, values, minutes
+):
     account = FakeProvider(settings(country="IN", sender="SENDER", messages_per_second=1))
     add_campaign(sqlite_store, [100, 100, 100], priority=0)
     wanted = order(PEOPLE, **({"timing": Timing(priority=-1)} | values))
@@ -80,7 +82,7 @@ def test_a_dry_run_foretells_by_the_order_in_which_campaigns_will_go(sqlite_stor
     assert left.total_seconds() / 60 == pytest.approx(minutes, abs=0.2)
 
 
-def test_a_dry_run_foretells_without_a_store_too():
+def test_a_dry_run_forecasts_without_a_store_too():
     account = FakeProvider(settings(country="IN", sender="SENDER", messages_per_second=1))
     with ready(order(PEOPLE), account) as checked:
         found = forecast_submission_alone(checked, dry_run(checked, ignore), NOW)

@@ -20,7 +20,7 @@ from dispatcher.local import broker as embedded
 from dispatcher.local import broker_folder
 from dispatcher.local.broker import EmbeddedBroker, celery_url, redis_client, socket_path
 
-# A process that holds a broker until it is killed; it prints the pid of its server.
+# A process that owns a broker until it is killed; it prints the pid of its server.
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -183,7 +183,7 @@ def test_a_link_in_place_of_the_folder_is_refused(path):
     assert list(elsewhere.iterdir()) == []
 
 
-def test_many_that_take_and_leave_the_folder_never_hold_it_together(path):
+def test_many_processes_never_own_the_folder_together(path):
     holders: list[int] = []
     held_together: list[int] = []
     times_held = itertools.count()
@@ -239,7 +239,7 @@ def test_the_path_is_fixed_by_the_store_and_nothing_else(monkeypatch, short_fold
     assert path.parent.name.startswith(f"dispatcher-{os.getuid()}-")
 
 
-def test_a_runtime_folder_too_long_for_a_socket_gives_way_to_tmp(monkeypatch, tmp_path):
+def test_tmp_is_used_if_the_runtime_folder_is_too_long_for_a_socket(monkeypatch, tmp_path):
     long = tmp_path / ("x" * 100)
     long.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))

@@ -16,7 +16,7 @@ import pytest
 from dispatcher.local.supervisor import Child, ChildFailed, Supervisor
 
 SLEEPER = "import time; print('up and ready', flush=True); time.sleep(60)"
-# Notes in a file that it got SIGTERM, then ends.
+# Writes to a file that it got SIGTERM, then ends.
 NOTES_ITS_END = """
     import signal, sys, time
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a configuration may say, where it is found, and how mistakes in it are told."""
+"""The keys and values of a configuration, where it is found, and errors about mistakes in it."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def test_an_account_gets_its_providers_settings_and_base_url(folder):
     assert account.api_key.get_secret_value() == "k-from-env"
 
 
-def test_defaults_hold_where_nothing_is_said(folder):
+def test_an_empty_configuration_has_the_defaults(folder):
     settings = load(folder, "")
     assert settings.store.url == f"sqlite:///{folder}/dispatcher.db"
     assert settings.broker.url == "embedded"
@@ -54,7 +54,7 @@ def test_defaults_hold_where_nothing_is_said(folder):
     assert settings.accounts == {}
 
 
-def test_no_secret_stands_in_any_repr_or_error(folder):
+def test_no_repr_and_no_error_shows_a_secret(folder):
     text = ACCOUNT.replace("$KEY", "s3cret-key") + '[broker]\nurl = "redis://:s3cret@h/0"\n'
     text += '[store]\nurl = "postgresql://u:s3cret@h/d"\n'
     assert "s3cret" not in repr(load(folder, text))
@@ -76,25 +76,25 @@ def test_no_secret_stands_in_any_repr_or_error(folder):
     ],
 )
 @pytest.mark.parametrize("by_variable", [False, True])
-def test_a_password_that_is_not_escaped_is_told_with_its_place_and_never_shown(
+def test_a_password_that_is_not_escaped_is_refused_with_its_place_and_never_shown(
     folder, section, url, by_variable
 ):
     key = "base_url" if section == "accounts.main" else "url"
     variable = variable_of((*section.split("."), key))
     if by_variable:
-        told = refusal(folder, ACCOUNT, **{variable: url})
+        said = refusal(folder, ACCOUNT, **{variable: url})
     else:
         text = ACCOUNT if key == "base_url" else f"[{section}]\n"
-        told = refusal(folder, f"{text}{key} = '{url}'\n")
-    assert (variable if by_variable else f"{section}.{key}") in told
-    assert key == "base_url" or ("%40" in told and "$NAME" in told)
-    assert [part for part in ("s3c", "someone", "example") if part in told] == []
+        said = refusal(folder, f"{text}{key} = '{url}'\n")
+    assert (variable if by_variable else f"{section}.{key}") in said
+    assert key == "base_url" or ("%40" in said and "$NAME" in said)
+    assert [part for part in ("s3c", "someone", "example") if part in said] == []
 
 
 # --- where it is found ------------------------------------------------------------------------
 
 
-def test_the_order_is_option_then_variable_then_folder_then_user(folder):
+def test_option_variable_folder_and_user_are_searched_in_this_order(folder):
     places = {
         "option": folder / "option.toml",
         "variable": folder / "variable.toml",
@@ -113,19 +113,19 @@ def test_the_order_is_option_then_variable_then_folder_then_user(folder):
     assert load_settings(None, env).path == places["user"]
 
 
-def test_the_users_folder_is_dot_config_where_xdg_names_none(folder):
+def test_the_users_folder_is_dot_config_unless_xdg_names_another(folder):
     file = folder / ".config" / "dispatcher" / "dispatcher.toml"
     file.parent.mkdir(parents=True)
     file.write_text("", encoding="utf-8")
     assert load_settings(None, {"HOME": str(folder), "XDG_CONFIG_HOME": "relative"}).path == file
 
 
-def test_no_configuration_at_all_says_where_it_looked_and_how_to_begin(folder):
-    told = refusal(folder, None)
-    assert "no configuration found" in told
-    assert str(folder / "dispatcher.toml") in told
-    assert "/nonexistent/.config/dispatcher/dispatcher.toml" in told
-    assert "dispatcher init" in told
+def test_without_a_configuration_the_error_says_where_one_is_expected(folder):
+    said = refusal(folder, None)
+    assert "no configuration found" in said
+    assert str(folder / "dispatcher.toml") in said
+    assert "/nonexistent/.config/dispatcher/dispatcher.toml" in said
+    assert "dispatcher init" in said
 
 
 def test_a_named_file_must_exist(folder):
@@ -137,7 +137,7 @@ def test_a_named_file_must_exist(folder):
         load_settings(None, ENV | {"DISPATCHER_CONFIG": str(path)})
 
 
-def test_a_folder_is_no_configuration_file(folder):
+def test_a_folder_is_not_a_configuration_file(folder):
     with pytest.raises(ConfigError, match="cannot be read"):
         load_settings(folder, ENV)
 
@@ -201,7 +201,7 @@ def test_every_key_can_be_given_as_a_variable(folder):
 @pytest.mark.parametrize(
     "line", ['windows = ["mon-fry 09:00-18:00"]', 'kind_windows = { otp = ["9-18"] }']
 )
-def test_what_is_no_window_is_refused_with_its_place(folder, line):
+def test_an_invalid_window_is_refused_with_its_place(folder, line):
     assert f"accounts.main.{line.partition(' ')[0]}" in refusal(folder, ACCOUNT + line + "\n")
 
 
@@ -221,7 +221,7 @@ def test_a_variable_that_could_mean_two_accounts_is_refused(folder):
     assert "a-b and a_b" in refusal(folder, text, DISPATCHER_ACCOUNTS__A_B__SENDER="S")
 
 
-def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_key(folder):
+def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_ignored(folder):
     settings = load(
         folder,
         ACCOUNT,
@@ -275,7 +275,7 @@ def test_a_value_taken_from_the_environment_is_not_read_as_another_name(folder):
         ("sqlite:////var/lib/a.db", "/var/lib/a.db"),
     ],
 )
-def test_a_relative_sqlite_path_is_the_configuration_folders(folder, monkeypatch, url, path):
+def test_a_relative_sqlite_path_starts_at_the_configuration_folder(folder, monkeypatch, url, path):
     (folder / "elsewhere").mkdir()
     file = folder / "dispatcher.toml"
     file.write_text(f'[store]\nurl = "{url}"\n', encoding="utf-8")
@@ -372,10 +372,10 @@ def test_a_file_whose_name_looks_escaped_is_found_where_only_it_exists(folder):
     ],
     ids=lambda value: value[-40:] if isinstance(value, str) else None,
 )
-def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, words):
-    told = refusal(folder, text)
-    assert "dispatcher.toml" in told
-    assert [word for word in words if word not in told] == [], told
+def test_a_mistake_in_the_file_is_named_with_its_place_and_remedy(folder, text, words):
+    said = refusal(folder, text)
+    assert "dispatcher.toml" in said
+    assert [word for word in words if word not in said] == [], said
 
 
 @pytest.mark.parametrize(
@@ -411,8 +411,8 @@ def test_a_mistake_in_the_file_is_told_with_its_place_and_remedy(folder, text, w
     ],
 )
 def test_a_mistake_in_the_environment_names_the_variable(folder, variable, value, words):
-    told = refusal(folder, ACCOUNT, **{variable: value})
-    assert [word for word in (variable, *words) if word not in told] == [], told
+    said = refusal(folder, ACCOUNT, **{variable: value})
+    assert [word for word in (variable, *words) if word not in said] == [], said
 
 
 @pytest.mark.parametrize(
@@ -426,13 +426,13 @@ def test_a_mistake_in_the_environment_names_the_variable(folder, variable, value
     ),
 )
 def test_every_key_of_every_provider_is_proposed_for_a_variable_that_lacks_underscores(folder, key):
-    told = refusal(folder, ACCOUNT, **{f"DISPATCHER_ACCOUNTS_MAIN_{key.upper()}": "x"})
-    assert f"did you mean DISPATCHER_ACCOUNTS__MAIN__{key.upper()}?" in told
+    said = refusal(folder, ACCOUNT, **{f"DISPATCHER_ACCOUNTS_MAIN_{key.upper()}": "x"})
+    assert f"did you mean DISPATCHER_ACCOUNTS__MAIN__{key.upper()}?" in said
 
 
-def test_a_variable_that_names_no_key_is_not_mistaken_for_one_far_from_it(folder):
-    told = refusal(folder, ACCOUNT, DISPATCHER_VERBOSE="1")
-    assert "write it as DISPATCHER_SECTION__KEY" in told
+def test_a_variable_unlike_any_key_gets_no_suggestion(folder):
+    said = refusal(folder, ACCOUNT, DISPATCHER_VERBOSE="1")
+    assert "write it as DISPATCHER_SECTION__KEY" in said
 
 
 def test_every_key_can_be_a_variable(folder):
@@ -457,11 +457,11 @@ def test_every_key_can_be_a_variable(folder):
     assert (account.daily_limit, account.messages_per_second) == (1000, 2.5)
 
 
-def test_a_missing_key_is_told_with_how_it_is_written(folder):
-    told = refusal(folder, '[accounts.main]\nprovider = "thesmspoint"\n')
-    assert "accounts.main.api_key" in told
-    assert 'api_key = "$NAME"' in told
-    assert "DISPATCHER_ACCOUNTS__MAIN__API_KEY" in told
+def test_the_error_for_a_missing_key_says_how_to_write_it(folder):
+    said = refusal(folder, '[accounts.main]\nprovider = "thesmspoint"\n')
+    assert "accounts.main.api_key" in said
+    assert 'api_key = "$NAME"' in said
+    assert "DISPATCHER_ACCOUNTS__MAIN__API_KEY" in said
 
 
 def test_a_variable_with_thousands_of_steps_is_refused(folder):
@@ -488,14 +488,14 @@ def test_a_byte_order_mark_does_no_harm(folder):
     assert load_settings(None, ENV).broker.url == "redis://h/1"
 
 
-def test_an_unknown_account_is_told_with_the_nearest_and_all_of_them(folder):
+def test_the_error_for_an_unknown_account_names_the_nearest_and_all_of_them(folder):
     settings = load(folder, ACCOUNT + ACCOUNT.replace("main", "second"))
     with pytest.raises(ConfigError, match="no account 'mian'") as caught:
         settings.account("mian")
     assert caught.value.hint == "did you mean main? configured accounts: main, second"
 
 
-# --- what is unwise ---------------------------------------------------------------------------
+# --- settings that are unwise -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

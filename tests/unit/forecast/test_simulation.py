@@ -1,4 +1,4 @@
-"""When a campaign finishes: tables worked out by hand, and a simulation message by message."""
+"""When a campaign finishes: tables worked out by hand, and a simulation of each message."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -58,7 +58,7 @@ def about(moment):
             "2026-10-23T06:30",
         ),
         (work(36_000), AccountCapacity(throughput=20), "2026-10-23T06:30"),
-        # The dearest rate counts.
+        # The slowest rate counts.
         (work(36_000, parts=2), replace(TEN, parts_per_second=10), "2026-10-23T08:00"),
         (work(36_000, parts=2), replace(TEN, parts_per_second=30), "2026-10-23T07:00"),
         (work(36_000), replace(TEN, throughput=5), "2026-10-23T08:00"),
@@ -105,11 +105,11 @@ def test_a_campaign_alone(own, pace, finish):
         (work(36_000), [work(36_000, priority=1, start_at=at("2026-10-23T06:30"))],
          "06:00", "08:00"),
         (work(36_000), [work(36_000, OFFICE, priority=1)], "06:00", "07:00"),
-        # What a campaign may not take by its own rate, the others have.
+        # What a campaign cannot use because of its own rate goes to the others.
         (work(28_800), [work(7_200, priority=1, messages_per_second=2)], "06:00", "07:00"),
         (work(28_800), [work(7_200, messages_per_second=2)], "06:00", "07:00"),
         (work(14_400, messages_per_second=4), [work(90_000)], "06:00", "07:00"),
-        # What another does not send before it expires is no load.
+        # Messages of others that expire before they are sent take no capacity.
         (work(27_000), [work(90_000, expire_at=at("2026-10-23T06:30"))], "06:00", "07:00"),
         # By messages: two of a request of one part and of one of three take four parts' time.
         (work(9_000, parts=3), [work(90_000)], "06:00", "07:00"),
@@ -190,7 +190,7 @@ WEEKEND = Schedule.parse(["sat,sun 10:00-12:00"], [], BERLIN)
         ),
     ],
 )  # fmt: skip
-def test_what_does_not_leave_has_a_reason(own, others, pace, expected):
+def test_messages_that_are_not_sent_have_a_reason(own, others, pace, expected):
     assert simulate_campaign(own, others, pace, NOW) == expected
 
 
@@ -202,7 +202,7 @@ def test_what_does_not_leave_has_a_reason(own, others, pace, expected):
         (work(10, OFFICE, start_at=at("2026-10-23T09:00")), [], TEN, "its start time has not come"),
         (work(10), [], replace(TEN, daily_limit=5, used_today=5), "the day's limit is used up"),
         (work(10), [work(500, priority=1)], TEN, "campaigns of higher priority go first"),
-        # The last of them is told: first the windows, then those of higher priority.
+        # The last reason counts: first the windows, then campaigns of higher priority.
         (
             work(10, OFFICE),
             [work(500, OFFICE, priority=1)],
@@ -211,7 +211,7 @@ def test_what_does_not_leave_has_a_reason(own, others, pace, expected):
         ),
     ],
 )
-def test_what_a_campaign_waits_for_is_told(own, others, pace, waits):
+def test_a_forecast_says_what_a_campaign_waits_for(own, others, pace, waits):
     assert simulate_campaign(own, others, pace, NOW).waits == waits
 
 
@@ -252,7 +252,7 @@ def test_ten_million_messages_over_days_with_a_change_of_clocks_among_them():
     assert abs(found.finish_at - at("2026-10-26T13:16:40")) < timedelta(seconds=0.01)
 
 
-def test_a_pace_without_any_rate_and_a_time_without_zone_are_refused():
+def test_a_capacity_without_a_rate_and_a_time_without_zone_are_refused():
     with pytest.raises(ValueError, match="needs a rate"):
         AccountCapacity(daily_limit=5)
     with pytest.raises(ValueError, match="with a time zone"):
@@ -295,14 +295,17 @@ def simulated(own, others, pace):
         )
         for each in (own, *others)
     ]  # fmt: skip
-    now_s, served = 0.0, defaultdict(int)  # the turn of whoever was served last, by priority
+    now_s, served = (
+        0.0,
+        defaultdict(int),
+    )  # the virtual time of the campaign served last, by priority
     while senders[0].left:
         starts = [(each.may_start(now_s), each) for each in senders if each.left]
         start = min((at for at, _ in starts if at is not None), default=None)
         if start is None:
             return None
         able = [each for at, each in starts if at == start]
-        for each in able:  # start-time fair queueing: who was away has no turns to catch up on
+        for each in able:  # start-time fair queueing: a campaign that was away does not catch up
             each.turn = max(each.turn, served[each.work.priority])
         sender = min(able, key=lambda each: (-each.work.priority, each.turn))
         served[sender.work.priority] = sender.turn
@@ -338,7 +341,7 @@ paces = st.builds(
 
 @given(campaigns, st.lists(campaigns, max_size=2), paces)
 @settings(max_examples=60, deadline=None)
-def test_the_forecast_is_what_then_happens(own, others, pace):
+def test_the_forecast_agrees_with_a_simulation_of_each_message(own, others, pace):
     """Within 1 % of the messages: at a window's edge a single one may make the difference."""
     really_s = simulated(own, others, pace)
     assert really_s is not None

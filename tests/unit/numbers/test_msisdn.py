@@ -1,5 +1,7 @@
-"""Numbers as people write them: what each becomes, why others are refused, and that the quick
-patterns never say anything else than the library."""
+"""Numbers as people write them: how each is read, and why others are refused.
+
+The patterns must agree with the library.
+"""
 
 import random
 
@@ -150,7 +152,7 @@ def test_the_calling_code_is_the_beginning(msisdn, code):
     assert calling_code(msisdn) == code
 
 
-def test_a_number_of_no_country_has_no_calling_code():
+def test_digits_without_a_known_calling_code_are_refused():
     with pytest.raises(MsisdnError, match="calling code does not exist"):
         calling_code(99912345678)
 
@@ -162,7 +164,7 @@ NUMBERS_PER_REGION = 100
 
 
 def library_reading(text, country):
-    """What `phonenumbers` alone says: the E.164 digits, or None where SMS cannot be received."""
+    """The answer of `phonenumbers` alone: the E.164 digits, or None if SMS cannot be received."""
     try:
         number = phonenumbers.parse(text, country)
     except phonenumbers.NumberParseException:
@@ -227,7 +229,7 @@ def test_in_every_region_random_numbers_are_read_as_the_library_reads_them():
         ("CO", "03333010747"),  # Colombia's trunk prefix is 0 only before some numbers
     ],
 )
-def test_what_looks_like_a_prefix_is_left_to_the_library(country, text):
+def test_a_number_that_begins_like_a_prefix_is_left_to_the_library(country, text):
     assert library_reading(text, country) is None
     assert our_reading(NumberReader(country), text) is None
 

@@ -27,7 +27,7 @@ def test_the_bound_doubles_up_to_the_cap(attempt, seconds):
     assert full_jitter(attempt, random=half) == seconds
 
 
-def test_base_and_cap_are_the_callers():
+def test_the_caller_may_choose_base_and_cap():
     assert full_jitter(3, base_s=10, cap_s=1000, random=half) == 20
     assert full_jitter(30, base_s=10, cap_s=1000, random=half) == 500
 
@@ -66,5 +66,5 @@ def test_no_answer_of_a_provider_makes_a_wait_unbounded(attempt, retry_after_s, 
     assert 0 <= retry_delay(attempt, retry_after_s, lambda: draw) <= MAX_RETRY_AFTER_S
 
 
-def test_workers_that_fail_together_part_again():
+def test_workers_that_fail_together_do_not_retry_together():
     assert full_jitter(5, random=nearly_one) - full_jitter(5, random=lambda: 0.0) > 15

@@ -1,4 +1,4 @@
-"""The breaker: when it opens, who may try, when it closes, and what an account waits for."""
+"""The breaker: when it opens, what is tried, when it closes, and what an account waits for."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,10 +30,10 @@ UNLISTED = BreakerPolicy(breaker_after=3, lists_accepted=False, can_be_probed=Tr
 MUTE = BreakerPolicy(breaker_after=3, lists_accepted=False, can_be_probed=False)
 
 
-def told(health, *signs, policy=LISTED, is_probe=False, random=lambda: 0.5):
-    for sign in signs:
+def after(health, *signals, policy=LISTED, is_probe=False, random=lambda: 0.5):
+    for signal in signals:
         health = next_state(
-            health, sign, is_probe=is_probe, reason="HTTP 503", policy=policy, now=NOW,
+            health, signal, is_probe=is_probe, reason="HTTP 503", policy=policy, now=NOW,
             random=random,
         )  # fmt: skip
     return health
@@ -49,7 +49,7 @@ def verdict(accepted=0, rejected=0, doubtful=0):
 
 
 @pytest.mark.parametrize(
-    ("error", "said", "sign"),
+    ("error", "said", "signal"),
     [
         (None, verdict(accepted=2), ProbeSignal.REACHED),
         (None, verdict(rejected=2), ProbeSignal.REACHED),
@@ -64,12 +64,12 @@ def verdict(accepted=0, rejected=0, doubtful=0):
         (ErrorKind.RECIPIENTS, verdict(rejected=2), ProbeSignal.REACHED),
     ],
 )
-def test_only_silence_and_doubt_are_bad_signs(error, said, sign):
-    assert signal_of(error and ProviderError(error, "words"), said) is sign
+def test_only_silence_and_doubt_count_as_failures(error, said, signal):
+    assert signal_of(error and ProviderError(error, "words"), said) is signal
 
 
 @pytest.mark.parametrize(
-    ("policy", "signs", "opens"),
+    ("policy", "signals", "opens"),
     [
         (LISTED, [ProbeSignal.FAILED] * 2, False),
         (LISTED, [ProbeSignal.FAILED] * 3, True),
@@ -92,47 +92,47 @@ def test_only_silence_and_doubt_are_bad_signs(error, said, sign):
         (MUTE, [ProbeSignal.DOUBTFUL], True),
     ],
 )
-def test_failures_in_a_row_open_it_and_where_no_list_settles_doubts_the_first_one(
-    policy, signs, opens
+def test_it_opens_after_failures_in_a_row_and_without_a_list_after_one_doubt(
+    policy, signals, opens
 ):
-    assert (told(Health(), *signs, policy=policy).breaker is not None) is opens
+    assert (after(Health(), *signals, policy=policy).breaker is not None) is opens
 
 
-def test_a_provider_that_can_be_asked_is_asked_before_anybody_is_risked():
-    opened = told(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
+def test_a_provider_is_probed_before_a_recipient_is_risked():
+    opened = after(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
     assert (opened.breaker, opened.reason, opened.since) == (Breaker.OPEN, "HTTP 503", NOW)
-    assert told(Health(), ProbeSignal.DOUBTFUL, policy=MUTE).breaker is Breaker.TRIAL
+    assert after(Health(), ProbeSignal.DOUBTFUL, policy=MUTE).breaker is Breaker.TRIAL
 
 
 def test_while_it_is_open_only_a_probe_counts():
-    opened = told(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
-    assert told(opened, ProbeSignal.REACHED, ProbeSignal.DOUBTFUL, ProbeSignal.FAILED) == opened
-    closed = told(opened, ProbeSignal.REACHED, is_probe=True)
+    opened = after(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
+    assert after(opened, ProbeSignal.REACHED, ProbeSignal.DOUBTFUL, ProbeSignal.FAILED) == opened
+    closed = after(opened, ProbeSignal.REACHED, is_probe=True)
     assert (closed.breaker, closed.failures, closed.check_at) == (None, 0, None)
 
 
 @pytest.mark.parametrize(("policy", "cap_s"), [(UNLISTED, 60), (MUTE, 300)])
 def test_waits_grow_with_full_jitter_up_to_a_cap_and_since_stays(policy, cap_s):
-    health = told(Health(), ProbeSignal.DOUBTFUL, policy=policy, random=lambda: 0.999)
+    health = after(Health(), ProbeSignal.DOUBTFUL, policy=policy, random=lambda: 0.999)
     waits = []
     for _ in range(12):
         waits.append((health.check_at - NOW).total_seconds())
-        health = told(
+        health = after(
             health, ProbeSignal.DOUBTFUL, policy=policy, is_probe=True, random=lambda: 0.999
         )
     assert waits == sorted(waits)
     assert waits[0] < 1
     assert cap_s * 0.99 < waits[-1] < cap_s
     assert health.since == NOW
-    assert told(health, ProbeSignal.DOUBTFUL, is_probe=True, random=lambda: 0.0).check_at == NOW
+    assert after(health, ProbeSignal.DOUBTFUL, is_probe=True, random=lambda: 0.0).check_at == NOW
 
 
-def test_one_that_fails_again_at_full_speed_is_tried_more_rarely():
-    opened = told(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
-    closed = told(opened, ProbeSignal.REACHED, is_probe=True, policy=UNLISTED)
-    again = told(closed, ProbeSignal.DOUBTFUL, policy=UNLISTED)
+def test_a_provider_that_fails_again_at_full_speed_is_tried_less_often():
+    opened = after(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
+    closed = after(opened, ProbeSignal.REACHED, is_probe=True, policy=UNLISTED)
+    again = after(closed, ProbeSignal.DOUBTFUL, policy=UNLISTED)
     assert again.check_at - NOW > opened.check_at - NOW
-    assert told(closed, ProbeSignal.REACHED) == Health()
+    assert after(closed, ProbeSignal.REACHED) == Health()
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_one_that_fails_again_at_full_speed_is_tried_more_rarely():
         ({}, Kind.OTP, False),
     ],
 )
-def test_the_package_of_the_campaigns_kind_counts_where_there_is_one(balances, kind, covered):
+def test_the_package_of_the_campaigns_kind_counts_if_there_is_one(balances, kind, covered):
     found = [Balance(package=name, amount=Decimal(n)) for name, n in balances.items()]
     assert has_credit_for(found, kind) is covered
 
 
-def test_looks_at_the_balance_become_rarer_up_to_an_hour():
+def test_checks_of_the_balance_become_rarer_up_to_an_hour():
     assert [next_credit_check_s(n, 300) for n in range(6)] == [300, 600, 1200, 2400, 3600, 3600]
     assert next_credit_check_s(50, 7200) == 7200
 
@@ -224,5 +224,5 @@ def test_an_outage_is_said_with_its_reason(values, words):
         ),
     ],
 )
-def test_an_account_is_out_when_it_is_paused_or_fails_for_long(values, out):
+def test_an_account_is_unavailable_if_it_is_paused_or_fails_for_long(values, out):
     assert is_unavailable(account(**values), 300, NOW) is out

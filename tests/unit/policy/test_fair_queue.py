@@ -1,4 +1,4 @@
-"""Whose turn is next: priority strictly first, fair among equals, never over the budget."""
+"""Which batch is next: priority first, fair between equal campaigns, within the budget."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ def run(given_campaigns, slots, rate=None, messages_left=None):
 
 
 @given(campaigns, budgets)
-def test_it_ends_within_the_budget_and_takes_each_batch_once_and_in_order(given_campaigns, budget):
+def test_batches_are_selected_once_in_order_and_within_the_budget(given_campaigns, budget):
     slots, rate = budget
     chosen, _ = run(given_campaigns, slots, rate)
     assert len(chosen) <= max(0, slots)
@@ -66,15 +66,15 @@ def test_nothing_is_left_while_there_is_room(given_campaigns, slots):
 
 
 @given(campaigns, st.integers(0, 30))
-def test_a_lower_rank_is_served_only_when_all_higher_ones_have_nothing_left(given_campaigns, slots):
+def test_a_lower_priority_is_served_only_after_all_higher_ones(given_campaigns, slots):
     chosen, _ = run(given_campaigns, slots)
     ranks = [given_campaigns[campaign][0] for campaign, _ in chosen]
     assert ranks == sorted(ranks)
 
 
 @given(campaigns, st.integers(0, 30))
-def test_among_equals_nobody_is_ahead_by_more_than_one_batch(given_campaigns, slots):
-    """Of two that both have work left, the one ahead is so by its last batch, or was from start."""
+def test_of_equal_campaigns_none_is_ahead_by_more_than_one_batch(given_campaigns, slots):
+    """Of two with batches left, one is ahead by its last batch, or was so from the start."""
     chosen, contenders = run(given_campaigns, slots)
     taken = Counter(campaign for campaign, _ in chosen)
     for a in contenders:
@@ -87,7 +87,7 @@ def test_among_equals_nobody_is_ahead_by_more_than_one_batch(given_campaigns, sl
 
 
 @given(campaigns, st.integers(0, 30))
-def test_what_a_campaign_was_served_is_counted_in_messages(given_campaigns, slots):
+def test_virtual_time_counts_messages(given_campaigns, slots):
     chosen, contenders = run(given_campaigns, slots)
     for one in contenders:
         served = sum(batch.size for campaign, batch in chosen if campaign == one.campaign_id)
@@ -97,7 +97,7 @@ def test_what_a_campaign_was_served_is_counted_in_messages(given_campaigns, slot
 @pytest.mark.parametrize(
     ("messages_left", "count"), [(None, 4), (0, 0), (-3, 0), (1, 1), (10, 1), (11, 2), (40, 4)]
 )
-def test_the_days_rest_ends_the_release(messages_left, count):
+def test_release_ends_with_the_rest_of_the_day(messages_left, count):
     chosen, _ = run([(0, 0, [10] * 4)], 9, messages_left=messages_left)
     assert len(chosen) == count
 
@@ -135,14 +135,14 @@ def test_a_batch_pays_each_rate_in_its_own_unit(unit, cost):
         (1, [3], [0]),
     ],
 )
-def test_the_requests_of_a_batch_all_have_a_place_or_it_is_alone(slots, requests, released):
+def test_all_requests_of_a_batch_have_slots_or_it_is_alone(slots, requests, released):
     due = [DueBatch(n, 1, requests=needed) for n, needed in enumerate(requests)]
     contender = QueuedCampaign(campaign_id=0, rank=0, virtual_time=0)
     chosen = select_batches([contender], lambda _: iter(due), Budget(slots))
     assert [batch.id for _, batch in chosen] == released
 
 
-def test_a_large_batch_waits_for_its_places_and_nobody_passes_it():
+def test_a_large_batch_waits_for_its_slots_and_no_other_overtakes_it():
     budget = Budget(4)
     budget.book_batch(DueBatch(9, 1, requests=3))
     large, small = QueuedCampaign(campaign_id=0, rank=0, virtual_time=0), QueuedCampaign(1, 0, 5)
@@ -150,7 +150,7 @@ def test_a_large_batch_waits_for_its_places_and_nobody_passes_it():
     assert list(select_batches([large, small], lambda n: iter(due[n]), budget)) == []
 
 
-def test_requests_leave_one_after_the_other_at_a_rate_and_at_once_without():
+def test_requests_leave_one_after_the_other_at_a_rate_and_together_without():
     assert list(departure_offsets([10, 20, 30], 10)) == [0, 1, 3]
     assert list(departure_offsets([10, 20, 30], None)) == [0, 0, 0]
     assert list(departure_offsets([], 10)) == []

@@ -1,5 +1,4 @@
-"""Starts: each is the next that the rates leave free, whoever begins first, and none is promised
-that cannot be kept."""
+"""Starts: each batch gets the next one that the rates leave free, and none that it cannot keep."""
 
 import itertools
 import random
@@ -40,8 +39,8 @@ def test_a_batch_starts_when_its_rates_are_free(free_s, start_s):
     stalls=st.lists(st.floats(0, 2), max_size=8),
     seed=st.integers(0, 2**32),
 )
-def test_whatever_stalls_starts_are_never_closer_than_what_they_pay(pays_s, stalls, seed):
-    """The store's lock lets one begin after the other, at times of nobody's choice."""
+def test_starts_are_never_closer_than_the_rate_allows_whatever_stalls(pays_s, stalls, seed):
+    """The store's lock lets batches begin one after the other, at random times."""
     chosen = random.Random(seed)
     now, paid_until, starts = 0.0, 0.0, []
     for _ in range(300):
@@ -85,7 +84,7 @@ def test_stalls_that_the_lead_covers_cost_no_time():
         pytest.param(
             0.02,
             [(1.0, 1.1), (1.02, 1.12), (1.04, 1.13), (1.06, 1.13), (1.08, 1.13), (1.12, 1.13)],
-            [0, 1, 0, 0, 0, 1], id="whoever is less late again stays until that is made up for",
+            [0, 1, 0, 0, 0, 1], id="a less late one waits until the missed starts have passed",
         ),
         pytest.param(
             0.02,
@@ -99,7 +98,7 @@ def test_stalls_that_the_lead_covers_cost_no_time():
         ),
     ],
 )  # fmt: skip
-def test_lateness_does_not_pass_the_rate(spacing_s, dues_and_times, leave):
+def test_late_requests_do_not_exceed_the_rate(spacing_s, dues_and_times, leave):
     door = LatenessGuard()
     left = [door.allows(due, spacing_s, now) for due, now in dues_and_times]
     assert left == [bool(each) for each in leave]
@@ -110,7 +109,7 @@ def test_lateness_does_not_pass_the_rate(spacing_s, dues_and_times, leave):
     stalls=st.lists(st.tuples(st.floats(0, 20), st.floats(0, 1)), max_size=10),
     pays_s=st.sampled_from([0.02, 0.1, 1.0]),
 )
-def test_whatever_stalls_at_most_a_request_more_than_the_rate_leaves_in_a_second(stalls, pays_s):
+def test_at_most_one_request_above_the_rate_leaves_in_a_second_whatever_stalls(stalls, pays_s):
     door, left = LatenessGuard(), []
     for n in range(round(20 / pays_s)):
         due = n * pays_s
@@ -121,8 +120,8 @@ def test_whatever_stalls_at_most_a_request_more_than_the_rate_leaves_in_a_second
 
 
 @given(seed=st.integers(0, 2**32), pays_s=st.sampled_from([0.02, 0.05, 0.5]))
-def test_two_processes_that_are_late_now_and_then_do_not_pass_the_rate_together(seed, pays_s):
-    """Each knows of its own requests only; one in ten of them is late, never two on end."""
+def test_two_processes_that_are_sometimes_late_do_not_exceed_the_rate_together(seed, pays_s):
+    """Each knows only its own requests; one in ten is late, never two in a row."""
     chosen = random.Random(seed)
     doors, was_late, left = (LatenessGuard(), LatenessGuard()), [False, False], []
     for n in range(round(10 / pays_s)):
@@ -135,8 +134,8 @@ def test_two_processes_that_are_late_now_and_then_do_not_pass_the_rate_together(
 
 
 @pytest.mark.parametrize(("late_s", "pays_s"), [(0.03, 0.002), (0.1, 0.01), (0.3, 0.05)])
-def test_processes_that_are_always_late_use_the_rate_all_the_same(late_s, pays_s):
-    """Timers are never exact: what is always late is some milliseconds more so or less."""
+def test_processes_that_are_always_late_still_use_the_whole_rate(late_s, pays_s):
+    """Timers are never exact: constant lateness still varies by some milliseconds."""
     chosen = random.Random(7)
     doors, left = (LatenessGuard(), LatenessGuard()), []
     for n in range(2000):

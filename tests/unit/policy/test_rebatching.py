@@ -1,4 +1,4 @@
-"""Replanning: what waits is cut to the other account's limits, and nobody is lost by it."""
+"""Rebatching: waiting messages are cut to the fallback account's limits, and none is lost."""
 
 import pytest
 from hypothesis import given
@@ -46,13 +46,13 @@ def waiting(texts, *, parts=1, first=0):
         ("ssss", [], (0, 3)),
     ],
 )
-def test_ends_that_wait_go_and_what_is_settled_stays_with_all_between(waits, ends, kept):
+def test_waiting_ends_move_and_settled_messages_stay_with_all_between(waits, ends, kept):
     seqs = [i for i, state in enumerate(waits) if state == "w"]
     found = split_waiting_ends(seqs, SeqSpan(0, len(waits) - 1))
     assert found == ([SeqSpan(*end) for end in ends], None if kept is None else SeqSpan(*kept))
 
 
-def test_neighbours_of_one_lane_become_one_and_others_stay():
+def test_neighbouring_spans_of_one_group_are_joined():
     gsm, ucs = (0, None), (1, None)
     spans = [(SeqSpan(0, 1), gsm), (SeqSpan(2, 3), gsm), (SeqSpan(4, 5), ucs), (SeqSpan(9, 9), ucs)]
     assert list(join_spans(spans)) == [
@@ -74,7 +74,7 @@ def test_batches_are_within_number_and_bytes_and_count_their_requests():
     ]
 
 
-def test_what_the_other_account_cannot_take_fails_with_the_reason():
+def test_messages_that_the_fallback_cannot_send_fail_with_the_reason():
     messages = [*waiting(["ok"]), *waiting(["ok"], parts=6, first=1), *waiting(["x" * 11], first=2)]
     (found,) = plan_batches(messages, limits(max_parts=5, max_bytes=10))
     assert (found.span, found.parts, found.requests) == (SeqSpan(0, 2), 1, 1)

@@ -1,4 +1,4 @@
-"""What a look at a provider's list says of recipients in doubt: proofs, and what is no proof."""
+"""Scans of a provider's list: what they prove about recipients in doubt, and what they do not."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -90,7 +90,7 @@ def test_number_text_and_sender_must_agree_in_the_time_span(shown, says):
     assert find(look([shown, OLDER])).finding is says
 
 
-def test_what_was_found_brings_its_entry():
+def test_a_found_recipient_comes_with_its_entry():
     shown = entry("a")
     assert find(look([shown, OLDER])).entry is shown
 
@@ -104,23 +104,23 @@ def test_what_was_found_brings_its_entry():
         (OtherMessages(has_open_request=True), ListFinding.UNKNOWN),
     ],
 )
-def test_an_entry_that_is_or_may_be_somebody_elses_never_matches(standing, says):
+def test_an_entry_that_may_belong_to_another_message_never_matches(standing, says):
     assert find(look([entry("a"), OLDER]), standing=standing).finding is says
 
 
-def test_an_entry_that_a_look_matched_to_another_text_is_explained():
+def test_an_entry_that_a_scan_matched_to_another_text_belongs_to_another():
     standing = OtherMessages(matched_ids=frozenset({"a"}))
     assert (
         find(look([entry("a", text="Bye"), OLDER]), standing=standing).finding is ListFinding.MISSED
     )
 
 
-def test_with_an_entry_more_than_messages_without_id_it_is_found():
+def test_one_entry_more_than_there_are_messages_without_id_is_found():
     seen = look([entry("b", seconds=6), entry("a"), OLDER])
     assert find(seen, standing=OtherMessages(without_id=1)).entry.provider_message_id == "a"
 
 
-def test_an_id_that_stands_for_two_numbers_proves_nothing():
+def test_an_id_with_two_numbers_proves_nothing():
     seen = look([entry("a"), entry("a", OTHER), OLDER], numbers=(NUMBER, OTHER))
     assert find(seen).finding is ListFinding.UNEXPLAINED
 
@@ -139,7 +139,7 @@ def test_an_entry_shown_twice_because_pages_shifted_is_one():
         (look([]), ListFinding.UNKNOWN),
         (look([OLDER], answered={}), ListFinding.UNKNOWN),
         (look([NEWER], answered={"newer": at(21)}), ListFinding.UNKNOWN),
-        # Reached by a foreign entry a day older; known by a newer one of ours.
+        # Reaches back to a day-old entry of others, and shows a newer one that we know.
         (
             look([NEWER, entry("x", OTHER, seconds=-DAY - 1)], answered={"newer": at(21)}),
             ListFinding.ABSENT,
@@ -148,7 +148,7 @@ def test_an_entry_shown_twice_because_pages_shifted_is_one():
             look([NEWER, entry("x", OTHER, seconds=-DAY + 60)], answered={"newer": at(21)}),
             ListFinding.UNKNOWN,
         ),
-        # The dates of this list mean nothing: ours is written a week before it was made.
+        # The dates of this list are wrong: ours is dated a week before it was made.
         (look([replace(OLDER, created_at=at(-7 * DAY))]), ListFinding.UNKNOWN),
         (look([entry("a", text="altered"), OLDER]), ListFinding.UNEXPLAINED),
         (
@@ -157,11 +157,11 @@ def test_an_entry_shown_twice_because_pages_shifted_is_one():
         ),
     ],
 )
-def test_only_a_look_that_proves_itself_proves_absence(seen, says):
+def test_only_a_scan_that_can_be_trusted_proves_absence(seen, says):
     assert find(seen, missed=True).finding is says
 
 
-def test_absence_takes_two_looks():
+def test_absence_takes_two_scans():
     assert find(look([OLDER])).finding is ListFinding.MISSED
     assert find(look([OLDER]), missed=True).finding is ListFinding.ABSENT
 
@@ -172,25 +172,25 @@ def test_a_list_that_is_not_whole_finds_but_never_proves_absence():
     assert find(look([OLDER]), missed=True, absence_provable=False).finding is ListFinding.MISSED
 
 
-def test_what_stands_on_the_pages_that_did_answer_is_found():
+def test_entries_on_the_pages_that_answered_are_found():
     assert find(look([entry("a")], complete=False)).finding is ListFinding.FOUND
 
 
-def test_a_sender_that_is_another_number_does_not_agree():
+def test_another_number_as_the_sender_does_not_match():
     assert matches_message(entry("a", sender="+919800000009"), TEXT, "919800000009")
     assert not matches_message(entry("a", sender="919800000008"), TEXT, "919800000009")
 
 
-def test_looks_grow_apart_from_the_third_on():
+def test_scans_become_rarer_from_the_third_on():
     assert [next_scan_delay_s(n, 300) for n in range(1, 7)] == [300, 600, 1200, 2400, 3600, 3600]
 
 
-# --- A provider that accepts what it likes ----------------------------------------------------
+# --- A provider that accepts at random ----------------------------------------------------
 
 
 @dataclass
 class Request:
-    """One request of ours: what was accepted of it is known to the provider alone."""
+    """A request of ours; only the provider knows which recipients it accepted."""
 
     text: str
     begun: int
@@ -216,7 +216,7 @@ _FOREIGN = st.tuples(_NUMBERS, st.sampled_from("ABC"), st.integers(-100, 260))
 
 
 class World:
-    """The provider's list, and what our store would know of it."""
+    """The provider's list, and what our store would know about it."""
 
     def __init__(self, requests, foreign, dated):
         self.requests = requests
@@ -228,7 +228,7 @@ class World:
                 if not accepted and request.answer == "none":
                     continue
                 message_id = f"{index}-{number}"
-                # An answer says that all were accepted: who answers has made the entries.
+                # The answer says that all were accepted, so all have entries.
                 made.append((request.begun + delay, message_id, number, request.text, altered))
                 if request.answer == "ids":
                     self.held[number].add(message_id)
@@ -249,7 +249,7 @@ class World:
         ]
 
     def look(self, page_size, hidden, broken_after):
-        """Look at the list, as the worker does, and apply what is decided."""
+        """Scan the list as the worker does, and apply the decisions."""
         doubtful = [r for r in self.requests if r.answer == "none"]
         open_ = {n for r in doubtful for n in r.recipients}
         seen, entries = ListScan(open_), self.entries[: len(self.entries) - hidden or None]
@@ -321,7 +321,7 @@ def test_nobody_accepted_is_ever_absent_and_no_id_is_used_twice(requests, foreig
 
 @settings(max_examples=200, deadline=None)
 @given(requests=st.lists(_REQUESTS, min_size=1, max_size=5), dated=st.booleans())
-def test_with_a_whole_and_true_list_nobody_stays_in_doubt(requests, dated):
+def test_with_a_complete_and_correct_list_nobody_stays_in_doubt(requests, dated):
     for number, request in enumerate(requests):
         # Each request has numbers and a text of its own, and nothing is altered.
         request.recipients = {

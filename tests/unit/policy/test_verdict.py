@@ -1,4 +1,4 @@
-"""What an answer means for its recipients: accepted, refused, or in doubt; never a guess."""
+"""What an answer means for its recipients: accepted, refused, or in doubt."""
 
 from decimal import Decimal
 
@@ -71,7 +71,9 @@ def unsent(msisdn):
         pytest.param([unsent(TWO)], [MISSING_1], "doubtful", id="beside a missing one"),
     ],
 )
-def test_who_was_not_sent_to_for_the_accounts_sake_stays_pending(results, doubtful, outcome):
+def test_a_recipient_that_was_unsent_because_of_the_account_stays_pending(
+    results, doubtful, outcome
+):
     answer = SubmitOutcome(results=tuple(results), stopped_by=ErrorKind.CREDIT)
     verdict, why = judge_answer(RECIPIENTS, answer), partial_stop_error(answer)
     assert (list(verdict.rejected), list(verdict.doubtful)) == ([], doubtful)
@@ -92,7 +94,7 @@ def test_who_was_not_sent_to_for_the_accounts_sake_stays_pending(results, doubtf
         (None, None),
     ],
 )
-def test_a_price_that_no_store_can_hold_is_none(cost, stored):
+def test_a_price_that_the_store_cannot_hold_is_left_out(cost, stored):
     result = yes(ONE, provider_message_id="x", cost=None if cost is None else Decimal(cost))
     (accepted,) = judge_answer(RECIPIENTS[:1], SubmitOutcome(results=(result,))).accepted
     assert accepted == Accepted(7, "x", None if stored is None else Decimal(stored))

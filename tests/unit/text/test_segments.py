@@ -109,11 +109,11 @@ def test_surrogate_pairs_are_never_split(text):
 
 
 @given(texts)
-def test_a_text_is_ucs2_exactly_when_it_has_odd_characters(text):
+def test_a_text_is_ucs2_exactly_when_it_has_characters_outside_gsm(text):
     assert (measure_text(text).encoding is Encoding.UCS2) == bool(non_gsm_characters(text))
 
 
-def test_odd_characters_are_told_once_in_order():
+def test_characters_outside_gsm_are_listed_once_in_order():
     assert non_gsm_characters("’a’ … я ’") == ["’", "…", "я"]
     assert non_gsm_characters("plain €") == []
 

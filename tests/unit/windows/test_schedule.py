@@ -1,4 +1,4 @@
-"""Windows: how they are written, and when they are open, through every change of every clock."""
+"""Windows: how people write them, and when they are open, through every change of every clock."""
 
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
@@ -145,7 +145,7 @@ def test_a_wrong_blackout_is_refused(text):
         ([], [], "2026-12-25T12:00:00", True),
     ],
 )
-def test_what_is_open_when(windows, blackouts, at, is_open):
+def test_windows_and_blackouts_decide_what_is_open(windows, blackouts, at, is_open):
     schedule = Schedule.parse(windows, blackouts, PARIS)
     assert schedule.is_open(local(at, PARIS)) is is_open
     assert schedule.is_open(local(at, PARIS).astimezone(UTC)) is is_open
@@ -239,7 +239,7 @@ def test_the_next_opening_is_now_when_open_and_the_first_second_when_closed():
     assert schedule.next_open(local("2026-12-26T09:00", KOLKATA), monday + MINUTE) == monday
 
 
-def test_what_is_open_closes_at_the_end_of_its_stretch_across_days():
+def test_an_open_span_over_several_days_closes_at_its_end():
     schedule = Schedule.parse(["fri 18:00-24:00", "sat 00:00-24:00", "sun 00:00-06:00"], [], PARIS)
     assert schedule.closes_at(local("2026-12-25T20:00", PARIS)) == local("2026-12-27T06:00", PARIS)
     closed = local("2026-12-27T06:00", PARIS)
@@ -247,7 +247,7 @@ def test_what_is_open_closes_at_the_end_of_its_stretch_across_days():
 
 
 @pytest.mark.parametrize("windows", [[], ["daily 00:00-24:00"], ["06:00-18:00", "18:00-06:00"]])
-def test_what_is_always_open_never_closes(windows):
+def test_a_schedule_that_is_always_open_never_closes(windows):
     schedule = Schedule.parse(windows, [], PARIS)
     assert schedule == ALWAYS
     now = utc("2026-10-01T12:00:00.25")
@@ -257,7 +257,7 @@ def test_what_is_always_open_never_closes(windows):
     assert list(schedule.open_spans(now, now)) == []
 
 
-def test_a_blackout_beyond_the_horizon_is_not_awaited():
+def test_a_blackout_beyond_the_horizon_is_not_searched():
     assert Schedule.parse([], ["2036-12-25"], PARIS).closes_at(utc("2026-01-01")) is None
     near = Schedule.parse([], ["2026-12-25"], PARIS).closes_at(utc("2026-01-01"))
     assert near == local("2026-12-25T00:00", PARIS)
@@ -271,7 +271,7 @@ def test_hours_that_never_meet_never_open():
     assert list(never.open_spans(utc("2026-01-01"), utc("9000-01-01"))) == []
 
 
-def test_what_opens_for_good_is_found_at_once():
+def test_a_schedule_that_opens_for_good_is_found():
     schedule = Schedule.parse([], ["2026-12-25"], UTC)
     assert schedule.next_open(utc("2026-12-25T12:00")) == utc("2026-12-26")
 
@@ -285,11 +285,11 @@ def test_dates_far_ahead_are_found_and_past_ones_end_the_search():
     ]
 
 
-def test_stretches_are_cut_at_both_ends_and_come_one_by_one():
+def test_open_spans_are_cut_at_both_ends_and_computed_one_by_one():
     schedule = Schedule.parse(["daily 09:00-18:00"], [], UTC)
-    stretches = schedule.open_spans(utc("2026-01-01T10:30:00.5"), utc("9000-01-01"))
-    assert next(stretches) == (utc("2026-01-01T10:30:00.5"), utc("2026-01-01T18:00"))
-    assert next(stretches) == (utc("2026-01-02T09:00"), utc("2026-01-02T18:00"))
+    found_spans = schedule.open_spans(utc("2026-01-01T10:30:00.5"), utc("9000-01-01"))
+    assert next(found_spans) == (utc("2026-01-01T10:30:00.5"), utc("2026-01-01T18:00"))
+    assert next(found_spans) == (utc("2026-01-02T09:00"), utc("2026-01-02T18:00"))
     last = list(schedule.open_spans(utc("2026-01-01T10:30"), utc("2026-01-02T09:00:01")))[-1]
     assert last == (utc("2026-01-02T09:00"), utc("2026-01-02T09:00:01"))
 
@@ -349,9 +349,9 @@ def brute_force(hours, since, until):
     return opened[MARGIN // MINUTE : -(MARGIN // MINUTE)]
 
 
-def minutes_of(stretches, since, until):
+def minutes_of(found_spans, since, until):
     opened = [False] * ((until - since) // MINUTE)
-    for start, end in stretches:
+    for start, end in found_spans:
         assert start < end
         first, last = (start - since) / MINUTE, (end - since) / MINUTE
         assert first == int(first)
@@ -361,23 +361,23 @@ def minutes_of(stretches, since, until):
 
 
 def check(schedule, since, until):
-    """Everything that a schedule says of [since, until) agrees with brute force."""
+    """Check that the schedule agrees with brute force everywhere in [since, until)."""
     expected = [True] * ((until - since) // MINUTE)
     for hours in schedule.hours:
         expected = [
             a and b for a, b in zip(expected, brute_force(hours, since, until), strict=True)
         ]
-    stretches = list(schedule.open_spans(since, until))
-    assert minutes_of(stretches, since, until) == expected
-    assert all(end < start for (_, end), (start, _) in pairwise(stretches))
-    for start, end in stretches:
+    found_spans = list(schedule.open_spans(since, until))
+    assert minutes_of(found_spans, since, until) == expected
+    assert all(end < start for (_, end), (start, _) in pairwise(found_spans))
+    for start, end in found_spans:
         assert schedule.is_open(start)
         assert schedule.is_open(end - timedelta(microseconds=1))
         assert end == until or not schedule.is_open(end)
         assert start == since or not schedule.is_open(start - timedelta(microseconds=1))
         assert schedule.next_open(start) == start
         assert end == until or schedule.closes_at(start) == end
-    for (_, end), (start, _) in pairwise(stretches):
+    for (_, end), (start, _) in pairwise(found_spans):
         assert schedule.next_open(end) == start
         assert schedule.closes_at(end) == end
     return expected
@@ -459,7 +459,7 @@ def schedules(draw, near):
 
 
 instants = st.one_of(
-    # Not while tests are collected: every process that takes part collects them.
+    # Deferred, since every test process collects the tests.
     st.deferred(lambda: st.sampled_from([change.at for change in changes(years=5)])),
     st.integers(0, 5 * 365 * 1440).map(lambda minutes: utc("2026-01-01") + minutes * MINUTE),
 )
@@ -479,12 +479,12 @@ def test_an_intersection_is_open_where_both_are(data, at):
     for step in range(-1440, 1440, 7):
         minute = at + step * MINUTE
         assert both.is_open(minute) == (one.is_open(minute) and other.is_open(minute))
-    stretches = list(both.open_spans(at - DAY, at + DAY))
-    for start, end in stretches:
+    found_spans = list(both.open_spans(at - DAY, at + DAY))
+    for start, end in found_spans:
         assert one.is_open(start)
         assert other.is_open(end - MINUTE)
     opening = both.next_open(at, at + DAY)
-    later = [max(start, at) for start, end in stretches if end > at]
+    later = [max(start, at) for start, end in found_spans if end > at]
     assert opening == (later[0] if later else None)
 
 
