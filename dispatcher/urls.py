@@ -69,7 +69,7 @@ def check_store_url(url: str) -> None:
         return
     parts = _split_server_url(rest)
     if "/" in parts.path:
-        _raise_unescaped("the database's name holds a `/`")
+        _raise_unescaped("the name of the database has a `/`")
     _check_options(parts, _POSTGRES_OPTIONS, "those of PostgreSQL, such as sslmode")
 
 
@@ -167,14 +167,14 @@ def _split_server_url(rest: str) -> _Parts:
     """Split what follows `://`. Raises ValueError where characters are not escaped."""
     _check_printable(rest)
     if "#" in rest:
-        _raise_unescaped("it holds a `#`")
+        _raise_unescaped("it has a `#`")
     before_query, _, query = rest.partition("?")
     authority, _, path = before_query.partition("/")
     userinfo, at, address = authority.rpartition("@")
     if "@" in userinfo or "@" in path or ("@" in query and not at):
-        _raise_unescaped("it holds an `@` too many")
+        _raise_unescaped("it has too many `@`")
     if set("[]") & set(userinfo) or " " in address or " " in path:
-        _raise_unescaped("it holds a space or a bracket")
+        _raise_unescaped("it has a space or a bracket")
     host, port = _split_address(address)
     if port and not (port.isascii() and port.isdecimal() and int(port) <= _LARGEST_PORT):
         _raise_unescaped("its port is not a number up to 65535")
