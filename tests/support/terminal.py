@@ -29,9 +29,10 @@ def on_terminal(
     after: str = "",
     piped: bytes | None = None,
     controls: bool = True,
+    columns: int = 40,
     env: Mapping[str, str] = os.environ,
 ) -> Session:
-    """Run `argv` on a terminal of 40 columns where `typed` is typed once `after` is shown.
+    """Run `argv` on a terminal where `typed` is typed once `after` is shown.
 
     With `piped` given, standard input is a pipe with these bytes. The terminal controls the
     process, as one does where a person works, unless `controls` is false.
@@ -43,7 +44,7 @@ def on_terminal(
         stdin=slave if piped is None else subprocess.PIPE,
         stdout=slave,
         stderr=slave,
-        env={**env, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "40"},
+        env={**env, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": str(columns)},
         start_new_session=True,
     )
     os.close(slave)
