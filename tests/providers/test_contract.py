@@ -218,8 +218,8 @@ def test_the_largest_honest_answer_to_a_submission_is_within_its_limit(name, tex
 def test_each_kind_of_call_limits_its_answer(name):
     provider, able = adapter(name), provider_class(name).capabilities
     ref = PollRef(job_id="7", targets=(PollTarget(msisdn=919810012345, provider_message_id="m1"),))
+    polls = [request.http for request in provider.poll_requests(ref)]
     short = [
-        *(request.http for request in provider.poll_requests(ref)),
         *([provider.list_request(0)] if able.lists_accepted else []),
         *([provider.balance_request()] if able.balance else []),
     ]
@@ -231,6 +231,7 @@ def test_each_kind_of_call_limits_its_answer(name):
     (submission, *_) = provider.submit_requests(batch)
 
     assert submission.http.max_answer_bytes == 1024 * 1024
+    assert all(http.max_answer_bytes <= 1024 * 1024 for http in polls)
     assert all(http.max_answer_bytes <= 512 * 1024 for http in short)
     assert all(http.max_answer_bytes <= 4 * 1024 * 1024 for http in directory)
 

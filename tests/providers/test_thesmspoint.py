@@ -14,6 +14,7 @@ from dispatcher.status import Encoding, Kind
 from dispatcher.types import (
     Directory,
     PollRef,
+    PollTarget,
     Recipient,
     Route,
     SenderId,
@@ -144,6 +145,17 @@ def test_a_job_is_polled_by_its_id():
     assert (request.http.method, request.http.url) == ("POST", f"{BASE}/sms-delivery-status")
     assert request.http.headers == HEADERS
     assert json.loads(request.http.body) == {"job_id": "774411"}
+
+
+def test_the_answer_about_a_job_may_list_all_of_it_though_one_message_is_open():
+    entry = {
+        "mobile_number": "919810012345", "message_id": "m" * 24, "sender_id": "SENDER",
+        "content": "x" * 160, "status_name": "Delivered", "delivery_status_remark": "",
+    }  # fmt: skip
+    target = PollTarget(msisdn=919810012345, provider_message_id=None)
+    (request,) = provider().poll_requests(PollRef(job_id="7", targets=(target,)))
+    whole_job = json.dumps({"status": "success", "data": [entry] * 2000})
+    assert len(whole_job) < request.http.max_answer_bytes
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,14 @@ def status_bytes(targets: Sized) -> int:
     return max(_STATUS_BYTES, len(targets) * (_ENTRY_BYTES + _TEXT_BYTES))
 
 
+def job_status_bytes(recipients: int) -> int:
+    """For the status of a whole job: an entry without its text for every recipient.
+
+    The answer lists those that have their receipt too, however few are still asked about.
+    """
+    return max(_STATUS_BYTES, recipients * _ENTRY_BYTES)
+
+
 def _escaped_bytes(text: str) -> int:
     """Upper bound of `text` as JSON: `\\"` and `\\/` in ASCII, else `\\u` for each UTF-16 unit."""
     return 2 * len(text) if text.isascii() else 3 * len(text.encode("utf-16-le", "surrogatepass"))

@@ -15,7 +15,7 @@ from dispatcher.providers.base import Capabilities, Provider, RequestedRoute, St
 from dispatcher.providers.shared.answer_sizes import (
     BALANCE_BYTES,
     DIRECTORY_BYTES,
-    status_bytes,
+    job_status_bytes,
     submission_bytes,
 )
 from dispatcher.providers.shared.answers import is_success, read_answer, unreadable_error
@@ -175,7 +175,7 @@ class TheSMSPoint(Provider):
         """One `sms-delivery-status` for the job; none without a job id."""
         if ref.job_id is not None:
             fields = {"job_id": ref.job_id}
-            limit = status_bytes(ref.targets)
+            limit = job_status_bytes(max(_MAX_RECIPIENTS, len(ref.targets)))
             http = self._command_request("sms-delivery-status", fields, limit)
             yield PollRequest(http=http, targets=ref.targets)
 
