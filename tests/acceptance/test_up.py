@@ -50,7 +50,8 @@ class Up:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dispatcher", "up", *options],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(root)},
+            # Nothing that it or its processes print may end them.
+            env=os.environ | {"PYTHONPATH": str(root), "PYTHONIOENCODING": "ascii"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
