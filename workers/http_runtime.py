@@ -5,24 +5,21 @@ It owns the loop's life and the way into it; what a request's failure means is t
 
 import asyncio
 import logging
-import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Final
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.departure import Departure, NotBegun
+from dispatcher.outbound.departure import AT_ONCE, Departure, NotBegun
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest, HttpResponse
+from workers.flight import Flight, FlightRequest
 
 #: Seconds over a request's own timeout after which its thread no longer trusts the loop.
 GRACE_S: Final = 15.0
 
-#: Answers that end within so many seconds are stored together.
-GROUPING_S: Final = 0.05
-_AT_ONCE: Final = Departure()
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +51,7 @@ class HttpRuntime:
                 asyncio.run_coroutine_threadsafe(opening, self._loop or self._start_loop())
 
     def send_request(
-        self, request: HttpRequest, *, timeout_s: float, departure: Departure = _AT_ONCE
+        self, request: HttpRequest, *, timeout_s: float, departure: Departure = AT_ONCE
     ) -> HttpResponse:
         """Send one request and wait for its answer. Raises as `HttpClient.send`.
 
@@ -67,67 +64,20 @@ class HttpRuntime:
         finally:
             future.cancel()
 
-    def call_many(
-        self,
-        requests: Iterable[HttpRequest],
-        *,
-        timeout_s: float,
-        concurrency: int,
-        departures: Sequence[Departure] | None = None,
-    ) -> Iterator[tuple[int, HttpResponse | ProviderError]]:
-        """Send `requests`, at most `concurrency` at a time; yield what became of each, as it ends.
+    def open_flight(self, *, timeout_s: float) -> Flight:
+        """A sliding window of requests for the calling thread; see `Flight`."""
+        return Flight(
+            self._start_flight, timeout_s=timeout_s, hangs_after_s=timeout_s + self._grace_s
+        )
 
-        The number is the request's place in `requests`, which is read no further ahead than
-        needed, and in `departures`. A failed request is a value, raised is nothing; see `call` for
-        the kinds.
-
-        Warning: a caller that stops early cancels what is on its way and never learns its fate.
-        """
-        for group in self.send_requests(
-            requests, timeout_s=timeout_s, concurrency=concurrency, departures=departures
-        ):
-            yield from group
-
-    def send_requests(
-        self,
-        requests: Iterable[HttpRequest],
-        *,
-        timeout_s: float,
-        concurrency: int,
-        departures: Sequence[Departure] | None = None,
-    ) -> Iterator[list[tuple[int, HttpResponse | ProviderError]]]:
-        """As `call_many`, in groups of what ended within `GATHER_S` of each other."""
-        todo = enumerate(requests)
-        ended: queue.SimpleQueue[Future[HttpResponse]] = queue.SimpleQueue()
-        places: dict[Future[HttpResponse], int] = {}
-
-        def start_next() -> None:
-            for place, request in todo:
-                departure = departures[place] if departures is not None else _AT_ONCE
-                future = self._start_request(request, timeout_s, departure)
-                places[future] = place
-                future.add_done_callback(ended.put)
-                break
-
-        try:
-            for _ in range(concurrency):
-                start_next()
-            while places:
-                try:
-                    future = ended.get(timeout=timeout_s + self._grace_s)
-                except queue.Empty:  # the loop hangs; cancelling ends each, as doubtful
-                    for future in list(places):
-                        future.cancel()
-                    continue
-                group = []
-                for each in _collect_ended(future, ended, len(places)):
-                    place = places.pop(each)
-                    start_next()
-                    group.append((place, _get_outcome(each)))
-                yield group
-        finally:
-            for future in places:
-                future.cancel()
+    def _start_flight(self, flight: Flight, requests: Sequence[FlightRequest]) -> bool:
+        """Start a flight's requests on the loop; False where the runtime is closed."""
+        with self._lock:
+            if self._closed:
+                return False
+            loop = self._loop or self._start_loop()
+            loop.call_soon_threadsafe(flight.start_on_loop, loop, self._client, requests)
+        return True
 
     def close(self, *, timeout_s: float = 10.0) -> None:
         """Cancel what is on its way, close the connections, end the thread; at most `timeout_s`.
@@ -181,29 +131,6 @@ class HttpRuntime:
         )
         self._thread.start()
         return loop
-
-
-def _collect_ended(
-    first: "Future[HttpResponse]",
-    ended: "queue.SimpleQueue[Future[HttpResponse]]",
-    at_most: int,
-) -> "list[Future[HttpResponse]]":
-    """What has ended, and what ends within `GATHER_S`."""
-    found = [first]
-    give_up = time.monotonic() + GROUPING_S
-    while len(found) < at_most:
-        try:
-            found.append(ended.get(timeout=max(0.0, give_up - time.monotonic())))
-        except queue.Empty:
-            break
-    return found
-
-
-def _get_outcome(future: "Future[HttpResponse]") -> HttpResponse | ProviderError:
-    try:
-        return _await_response(future, 0)
-    except ProviderError as error:
-        return error
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

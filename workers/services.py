@@ -1,4 +1,4 @@
-"""What all tasks of a process share: settings, store, rate limiter, HTTP runtime, leases."""
+"""What all tasks of a process share: settings, store, HTTP runtime, leases."""
 
 import os
 import socket
@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 
 from dispatcher.config.settings import Settings
 from dispatcher.local import broker
-from dispatcher.local.celery import threads_needed
-from dispatcher.outbound.ratelimit import RateLimiter
+from dispatcher.local.celery import connections_needed, threads_needed
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
@@ -21,6 +20,9 @@ from dispatcher.store.engine import Store
 from workers.drain import DrainGate
 from workers.http_runtime import HttpRuntime
 from workers.leases import Leases
+from workers.pace import Paces
+from workers.reads import Reader
+from workers.release_clock import ReleaseClock
 from workers.settings import get_broker_url, get_settings
 
 _LOCK_WAIT_S = 5.0
@@ -32,11 +34,13 @@ class Services:
 
     settings: Settings
     store: Store
-    limiter: RateLimiter
     runtime: HttpRuntime
     leases: Leases
     rollback_guard: RollbackGuard
     spill: Spill
+    release_clock: ReleaseClock
+    paces: Paces
+    reader: Reader
     #: Every submission passes it, so that none begins while this process ends.
     gate: DrainGate
     #: Set when this process is to end. Waiting tasks then hand their batches back.
@@ -71,17 +75,20 @@ def get_services() -> Services:
     # Shorter than a lease: a thread that waited longer could lose the batch that it holds.
     store = Store(loaded.store.url, lock_wait_s=min(_LOCK_WAIT_S, lease_s / 3))
     name = f"{socket.gethostname()}:{os.getpid()}"
-    # The limit is per host, and all accounts may share one.
-    connections = threads = threads_needed(loaded)
+    threads = threads_needed(loaded)
     client = broker.redis_client(get_broker_url())
+    runtime = HttpRuntime(HttpClient(connections=connections_needed(loaded)))
+    paces, stopping = Paces(), threading.Event()
     return Services(
         settings=loaded,
         store=store,
-        limiter=RateLimiter(client),
-        runtime=HttpRuntime(HttpClient(connections=connections)),
+        runtime=runtime,
         leases=Leases(store, lease_s=lease_s, worker=name, concurrency=threads),
         rollback_guard=RollbackGuard(store, client=client),
         spill=open_spill(store, loaded.worker.spill_dir),
+        release_clock=ReleaseClock(),
+        paces=paces,
+        reader=Reader(loaded, store, runtime, paces, stopping),
         gate=DrainGate(),
-        stopping=threading.Event(),
+        stopping=stopping,
     )

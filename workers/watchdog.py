@@ -111,7 +111,7 @@ class Watchdog:
         return self._stall.find_late(
             queued,
             received_at=self._received_at,
-            broker_answers=bool(queued) and self._services.limiter.is_reachable(),
+            broker_answers=bool(queued) and self._services.rollback_guard.redis_answers(),
             now=time.monotonic(),
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dispatcher.config.settings import Settings
 from dispatcher.errors import UsageProblem
 from dispatcher.local.supervisor import Child
+from dispatcher.policy.concurrency import MOST_BULK, MOST_SINGLE
 from dispatcher.policy.reconciliation import SCANS_AT_ONCE
 
 #: Flower's default port; if it is in use, another free port is used.
@@ -23,11 +24,17 @@ _ROOT_IS_FINE = "ignore:You're running the worker with superuser privileges"
 def threads_needed(settings: Settings) -> int:
     """How many threads a worker needs, so that a hanging provider occupies only its own slots.
 
-    One for each slot of each account, each poll and each list scan, and some for ticks and stale
-    messages.
+    One for each batch that an account may have in flight, each poll and each list scan, and some
+    for ticks and stale messages.
     """
-    slots = sum(account.max_in_flight for account in settings.accounts.values())
-    return slots + settings.worker.max_polls + SCANS_AT_ONCE + _SPARE_THREADS
+    batches = sum(account.max_in_flight or MOST_BULK for account in settings.accounts.values())
+    return batches + settings.worker.max_polls + SCANS_AT_ONCE + _SPARE_THREADS
+
+
+def connections_needed(settings: Settings) -> int:
+    """How many connections a worker may need to one host: several accounts may share it."""
+    requests = sum(account.max_in_flight or MOST_SINGLE for account in settings.accounts.values())
+    return requests + settings.worker.max_polls + SCANS_AT_ONCE
 
 
 def celery_children(

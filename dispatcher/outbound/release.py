@@ -1,13 +1,15 @@
 """Release: decides which batches of an account are queued now, under the account's lock."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import orjson
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.gate import send_permission
+from dispatcher.outbound.rates import account_rates, most_recipients, seconds_ahead
 from dispatcher.policy.breaker import Breaker
+from dispatcher.policy.concurrency import START
 from dispatcher.policy.fair_queue import (
     Budget,
     DueBatch,
@@ -26,16 +28,27 @@ from dispatcher.store.rows import AccountRow, CampaignRow
 
 
 def release_batches(
-    conn: Connection, name: str, settings: ProviderSettings, now: datetime
+    conn: Connection,
+    name: str,
+    settings: ProviderSettings,
+    now: datetime,
+    *,
+    max_in_flight: int | None = None,
+    unsent: Mapping[int, int] | None = None,
 ) -> list[Ticket]:
     """`pending → queued` for batches that may be sent now. Publish the tickets after the commit.
 
-    At most `max_in_flight` requests of the account are in flight, whichever process releases.
-    Nothing is released from a store that is held as an older copy.
+    At most `max_in_flight` requests (None: as configured) of the account are in flight, whichever
+    process releases. Nothing is released from a store that is held as an older copy. `unsent` are
+    messages by campaign id that were released before and did not leave: the fair queue does not
+    count them.
     """
     if store_identity.load_hold_reason(conn) is not None:
         return []
+    most = max_in_flight or settings.max_in_flight or int(START)
     account = lock_account(conn, name)
+    for campaign_id, messages in (unsent or {}).items():
+        campaigns.give_back_virtual_time(conn, campaign_id, messages)
     if account is None or account.paused_by is not None:
         return []
     if account.not_before is not None and account.not_before > now:
@@ -44,17 +57,19 @@ def release_batches(
     is_probe = account.breaker is not None
     if is_probe and (out or not _may_probe(account, now)):
         return []
-    budget = _make_budget(account, settings, out, now)
+    budget = _make_budget(account, settings, out, most, now)
     if budget.is_spent:
         return []
     running = batches.running_campaigns(conn, name)
     open_now = {row.id: _open_zones(settings, row, now) for row in running}
     contenders = [
-        _make_contender(account, row, out, now) for row in running if open_now[row.id] != []
+        _make_contender(account, row, settings, out, now)
+        for row in running
+        if open_now[row.id] != []
     ]
 
     def due_batches(campaign_id: int) -> Iterator[DueBatch]:
-        limit, zones = settings.max_in_flight, open_now[campaign_id]
+        limit, zones = most, open_now[campaign_id]
         return batches.due_batches(conn, campaign_id, now, limit, zones)
 
     chosen = list(select_batches(contenders, due_batches, budget))
@@ -84,40 +99,44 @@ def _open_zones(
     return [zone for zone in zones if send_permission(settings, campaign, zone, now).is_open]
 
 
-def account_rates(settings: ProviderSettings) -> dict[Unit, float]:
-    """The account's rates, each per second."""
-    rates = {
-        Unit.MESSAGES: settings.messages_per_second,
-        Unit.PARTS: settings.parts_per_second,
-        Unit.REQUESTS: settings.requests_per_second,
-    }
-    return {unit: rate for unit, rate in rates.items() if rate is not None}
-
-
 def _make_budget(
-    account: AccountRow, settings: ProviderSettings, out: Sequence[InFlightBatch], now: datetime
+    account: AccountRow,
+    settings: ProviderSettings,
+    out: Sequence[InFlightBatch],
+    max_in_flight: int,
+    now: datetime,
 ) -> Budget:
-    slots = 1 if account.breaker is not None else settings.max_in_flight
+    slots = 1 if account.breaker is not None else max_in_flight
     lanes = [
-        RateUsage(unit, rate, seconds_ahead(account.paid_until(unit), now))
+        RateUsage(
+            unit,
+            rate.per_second,
+            seconds_ahead(account.paid_until(unit), now, longest_s=rate.longest_s),
+        )
         for unit, rate in account_rates(settings).items()
     ]
     left = accounts.messages_left_today(account, settings.daily_limit, now)
-    budget = Budget(slots=slots, rates=lanes, messages_left=left)
+    budget = Budget(max_in_flight=slots, rates=lanes, messages_left=left)
     for batch in out:
         if batch.state == BatchState.SUBMITTING:  # it was counted and has paid
-            budget.slots -= batch.requests
+            budget.take_slots(batch.requests)
         else:
             budget.book_batch(_unpaid_load(batch))
     return budget
 
 
 def _make_contender(
-    account: AccountRow, campaign: CampaignRow, out: Sequence[InFlightBatch], now: datetime
+    account: AccountRow,
+    campaign: CampaignRow,
+    settings: ProviderSettings,
+    out: Sequence[InFlightBatch],
+    now: datetime,
 ) -> QueuedCampaign:
     lane = None
     if campaign.rate is not None:
-        lane = RateUsage(Unit.MESSAGES, campaign.rate, seconds_ahead(campaign.paid_until, now))
+        longest_s = most_recipients(settings) / campaign.rate
+        ahead_s = seconds_ahead(campaign.paid_until, now, longest_s=longest_s)
+        lane = RateUsage(Unit.MESSAGES, campaign.rate, ahead_s)
         for batch in out:
             if batch.campaign_id == campaign.id and batch.state != BatchState.SUBMITTING:
                 lane.book_batch(_unpaid_load(batch))
@@ -132,8 +151,3 @@ def _make_contender(
 
 def _unpaid_load(batch: InFlightBatch) -> DueBatch:
     return DueBatch(0, batch.pending, batch.requests, batch.parts)
-
-
-def seconds_ahead(paid_until: datetime | None, now: datetime) -> float:
-    """For how many seconds from `now` a rate is paid."""
-    return 0.0 if paid_until is None else (paid_until - now).total_seconds()

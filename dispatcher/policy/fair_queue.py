@@ -12,6 +12,12 @@ SHORT_WAIT_S = 2.0
 #: A batch is released this long before the rate allows its start: longer than a tick's second, so
 #: that it does not start late; shorter than SHORT_WAIT_S, so that workers do not hand it back.
 RELEASE_AHEAD_S = 1.5
+#: A batch of several requests holds its slots for this long, then gives back what has not left, so
+#: that a pause, another rate or a more urgent campaign need not wait for it.
+TURN_S = 1.0
+#: A batch of several requests gets this share of its account's slots: while one ends, others go on,
+#: and several processes find work.
+_BATCHES_AT_ONCE = 4
 
 
 class Unit(StrEnum):
@@ -44,6 +50,16 @@ class DueBatch(NamedTuple):
             unit
         ]
 
+    def turn_cost_in(self, unit: Unit, per_second: float) -> float:
+        """As `cost_in`, of what can leave in one turn; at least one request."""
+        cost = self.cost_in(unit)
+        return min(cost, max(per_second * TURN_S, cost / max(1, self.requests)))
+
+
+def slots_of(requests: int, max_in_flight: int) -> int:
+    """How many requests of a batch may be under way at a time, of its account's `max_in_flight`."""
+    return max(1, min(requests, max_in_flight // _BATCHES_AT_ONCE))
+
 
 @dataclass(slots=True)
 class RateUsage:
@@ -60,24 +76,26 @@ class RateUsage:
 
     def book_batch(self, batch: DueBatch) -> None:
         """Use up the rate for a batch."""
-        self.ahead_s = max(0.0, self.ahead_s) + batch.cost_in(self.unit) / self.per_second
+        self.ahead_s = max(0.0, self.ahead_s) + (
+            batch.turn_cost_in(self.unit, self.per_second) / self.per_second
+        )
 
 
 @dataclass(slots=True)
 class Budget:
     """What may still be released for an account: free slots, its rates, the rest of its day.
 
-    A request takes one slot. `slots` are free; `messages_left` is None without a daily limit.
+    `max_in_flight` slots exist, `slots` of them are free; a request under way takes one.
+    `messages_left` is None without a daily limit.
     """
 
-    slots: int
+    max_in_flight: int
     rates: list[RateUsage] = field(default_factory=list)
     messages_left: int | None = None
-    #: The free slots before anything was booked.
-    total_slots: int = field(init=False)
+    slots: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.total_slots = self.slots
+        self.slots = self.max_in_flight
 
     @property
     def is_spent(self) -> bool:
@@ -86,12 +104,16 @@ class Budget:
         return self.slots <= 0 or is_day_over or any(rate.is_out_of_reach for rate in self.rates)
 
     def has_room_for(self, batch: DueBatch) -> bool:
-        """Whether all its requests find slots; a batch that needs more than exist goes alone."""
-        return batch.requests <= self.slots or self.slots == self.total_slots
+        """Whether the batch finds the slots that it may have."""
+        return slots_of(batch.requests, self.max_in_flight) <= self.slots
+
+    def take_slots(self, requests: int) -> None:
+        """Use up the slots of a batch of so many requests."""
+        self.slots -= slots_of(requests, self.max_in_flight)
 
     def book_batch(self, batch: DueBatch) -> None:
         """Use up what a released batch takes."""
-        self.slots -= batch.requests
+        self.take_slots(batch.requests)
         if self.messages_left is not None:
             self.messages_left -= batch.size
         for rate in self.rates:
@@ -140,18 +162,6 @@ def select_batches(
         campaign.virtual_time += batch.size
         yield campaign, batch
         heappush(heap, (campaign.rank, campaign.virtual_time, campaign.campaign_id, campaign))
-
-
-def departure_offsets(costs: Iterable[float], per_second: float | None) -> Iterator[float]:
-    """When each request of a batch may leave, in seconds after the batch's start.
-
-    `costs` are the requests' units of a rate; None is no rate.
-    """
-    paid = 0.0
-    for cost in costs:
-        yield paid
-        if per_second is not None:
-            paid += cost / per_second
 
 
 def end_of_day(now: datetime, zone: tzinfo) -> datetime:

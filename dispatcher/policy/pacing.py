@@ -1,29 +1,45 @@
-"""When a batch may start by its rates, and which requests are too late for their start.
+"""When requests may start by the rates they pay, and which are too late to leave.
 
-GCRA (ITU-T I.371) over the time up to which the store has the rates paid. The first batch to begin
-gets the next free start.
+GCRA (ITU-T I.371) over what the store has on record: it is the one authority for every rate, for
+submissions and for requests that only read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
-#: A batch begins this long before its start, so that a slow commit does not delay the start. Not
-#: longer: a begun batch is sent even after a pause, and is in doubt after a kill.
+#: A request begins at most this long before its start, so that a slow commit does not make the
+#: start late. What has begun leaves even after a pause, and is in doubt after a kill.
 LEAD_S: Final = 0.25
-#: It may begin this much sooner still: the clocks of Redis and the store differ a little, and a
-#: second try costs more.
-_SLACK_S: Final = 0.25
-#: The time from the decision to its commit; a start is never promised sooner than that.
-COMMIT_S: Final = 0.05
-#: What a request may take beyond its timeout, for connecting and for storing the answer.
+#: What a request may take beyond its time-out: connecting, and storing the answer.
 DEADLINE_SLACK_S: Final = 15.0
 #: Lateness that counts as on time: timers and a busy event loop cause this much.
-_IN_TIME_S: Final = 0.02
-#: Jitter of the lateness on a constantly overloaded machine.
+ON_TIME_S: Final = 0.02
+#: Jitter of the lateness on a machine that is always late.
 _JITTER_S: Final = 0.005
+#: Requests that follow each other faster than `ON_TIME_S` are spread a little more, so that
+#: lateness that counts as on time puts no more of them into a second than the rate allows.
+_FINE_SPACING: Final = 1.015
+#: What a sum of times is off by.
+_ROUNDING_S: Final = 1e-6
+#: A rate that was not used for this long gives no more room for lateness.
+_MOST_SLACK_S: Final = 1.0
+
+
+class Starts(NamedTuple):
+    """Starts that were given, and until when each rate is paid by them; seconds from now."""
+
+    at_s: list[float]
+    paid_s: list[float]
+    #: How late the requests may be, since the rates were not used before.
+    slack_s: float
+
+    @property
+    def first_s(self) -> float:
+        """Seconds until the next free start, where none was near enough to be given."""
+        return max(self.paid_s, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,47 +67,64 @@ class ClockReading:
         return self.asked_at + (end - self.now).total_seconds()
 
 
-def seconds_to_start(paid_for_s: float) -> float | None:
-    """Seconds until a batch that begins now may start; None if it is too early to begin.
+def spacing_s(cost: float, per_second: float) -> float:
+    """Seconds from a request that costs so much of a rate until the next one may start."""
+    exact = cost / per_second
+    return exact * _FINE_SPACING if exact < ON_TIME_S else exact
 
-    `paid_for_s`: seconds until the rates are free again, negative if they already are, -inf if
-    there are none.
+
+def plan_starts(
+    spacings: Sequence[Sequence[float]], paid_s: Sequence[float], *, earliest_s: float
+) -> Starts:
+    """Give requests their starts, in order, as far as those are at most `LEAD_S` away.
+
+    `spacings` has for each request what it pays of each rate, in seconds; `paid_s` says for each
+    rate for how many seconds from now it is paid (negative: since when it was not used). No start
+    is earlier than in `earliest_s` seconds. Without rates all may start at once.
     """
-    if paid_for_s == -inf:
-        return 0.0
-    if paid_for_s > LEAD_S + _SLACK_S:
-        return None
-    return max(paid_for_s, COMMIT_S)
+    if not paid_s:
+        return Starts([0.0] * len(spacings), [], 0.0)
+    paid = list(paid_s)
+    slack_s = min(_MOST_SLACK_S, max(0.0, -max(paid)))
+    at_s: list[float] = []
+    for costs in spacings:
+        start = max(earliest_s, *paid)
+        if start > max(LEAD_S, earliest_s) + _ROUNDING_S:
+            break
+        at_s.append(start)
+        paid = [start + cost for cost in costs]
+    return Starts(at_s, paid, slack_s)
 
 
 class LatenessGuard:
-    """Keeps the late requests of one account and process from exceeding the rate (catch-up).
+    """Decides whether a late request may still leave, so that lateness does not pass the rate.
 
     A request may leave up to one interval late; that puts at most one extra message into any
     second. A later one is held back once. If its successor is as late, the process is slow rather
     than catching up, and both may leave. After a stall, a request that is less late than the one
-    before waits until the missed starts have passed. Not thread-safe: for one event loop.
+    before waits until the missed starts have passed. One guard serves one account in one process.
+    Not thread-safe: one event loop asks.
     """
 
     def __init__(self) -> None:
-        #: When the last late request left, and how late it was; 0 after one that was on time.
+        #: Of the last one that left late: when, and how late. No lateness once one was in time.
         self._left_at, self._lateness = -inf, 0.0
         self._has_refused = False
 
-    def allows(self, due: float, spacing_s: float, now: float) -> bool:
-        """Whether a request that was to start at `due` may leave now; all times in seconds.
+    def may_leave(self, due: float, interval_s: float, slack_s: float, now: float) -> bool:
+        """Whether a request whose start was at `due` may leave now.
 
-        `spacing_s` is the interval to the next request's start.
+        The next one is `interval_s` later; `slack_s` is lateness that no rate would notice.
         """
-        late_s, in_time_s = now - due, max(spacing_s, _IN_TIME_S)
-        catches_up = late_s < self._lateness - max(_IN_TIME_S - spacing_s, _JITTER_S)
-        if catches_up and due < self._left_at:
+        late_s, on_time_s = now - due, max(interval_s, ON_TIME_S) + slack_s
+        tolerated_s = max(ON_TIME_S - interval_s, _JITTER_S) + slack_s
+        if late_s < self._lateness - tolerated_s and due < self._left_at:
             return False
-        if late_s > self._lateness + in_time_s and not self._has_refused:
+        if late_s > self._lateness + on_time_s and not self._has_refused:
             self._has_refused = True
             return False
         self._has_refused = False
-        if late_s > in_time_s:
+        if late_s > on_time_s:
             self._left_at, self._lateness = now, late_s
         else:
             self._lateness = 0.0

@@ -32,6 +32,9 @@ from dispatcher.types import (
     Template,
 )
 
+#: A commit is worth hundreds of requests, and a worker holds a batch for a second at most.
+_PERSONAL_BATCH = 500
+
 
 class StatusLookup(StrEnum):
     """How to ask a provider what became of a message."""
@@ -112,15 +115,13 @@ class Provider(ABC):
 
     @property
     def personal_batch_size(self) -> int:
-        """Recipients of a batch in which each needs a request of its own.
-
-        At most one second of the rate, and a third of the account's slots: one batch is settled,
-        one is under way, and the next one gets its start in time.
-        """
+        """Recipients of a batch whose texts need a request each: at most one second of the rate."""
         settings = self.settings
-        rates = (settings.messages_per_second, settings.requests_per_second)
-        a_second = min((int(rate) for rate in rates if rate is not None), default=100)
-        return max(1, min(self.max_recipients, 100, a_second, settings.max_in_flight // 3))
+        rates = (
+            settings.messages_per_second, settings.parts_per_second, settings.requests_per_second
+        )  # fmt: skip
+        a_second = min((int(rate) for rate in rates if rate is not None), default=_PERSONAL_BATCH)
+        return max(1, min(_PERSONAL_BATCH, a_second))
 
     @property
     def can_be_probed(self) -> bool:

@@ -221,6 +221,17 @@ class RollbackGuard:
                 return int(found)
         return 0
 
+    def redis_answers(self) -> bool:
+        """Whether the Redis server answers now."""
+        if self._client is None:
+            return False
+        from redis.exceptions import RedisError
+
+        try:
+            return bool(self._client.ping())
+        except RedisError:
+            return False
+
     def _is_replaced(self) -> bool:
         """Whether the SQLite file was replaced by another one since the last call.
 

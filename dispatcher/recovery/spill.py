@@ -169,6 +169,8 @@ def _from_json(data: bytes) -> Settlement:
         verdict=_verdict_from_json(found["verdict"]) if found["verdict"] is not None else None,
         polling=PollSchedule(**polling) if polling is not None else None,
         never_left=found["never_left"],
+        # A file of an earlier version has none.
+        after_attempt_id=found.get("after_attempt_id", 0),
     )
 
 

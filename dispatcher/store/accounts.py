@@ -87,27 +87,21 @@ def throttle_until(conn: Connection, name: str, until: datetime) -> None:
 def record_paid_until(
     conn: Connection, name: str, paid_for_s: Mapping[Unit, float], now: datetime
 ) -> None:
-    """Store until when each rate is paid for: the floor of every later reservation.
-
-    A later time that is stored already stays: requests begin in another order than they reserve.
-    """
+    """Record until when each rate is paid; the caller has locked the account."""
     if paid_for_s:
         given: dict[str, Any] = {unit: now + timedelta(seconds=s) for unit, s in paid_for_s.items()}
-        conn.execute(
-            _pay_stmt(conn.dialect.name, frozenset(paid_for_s)), {"account": name, **given}
-        )
+        conn.execute(_pay_stmt(frozenset(paid_for_s)), {"account": name, **given})
 
 
 @cache
-def _pay_stmt(dialect: str, units: frozenset[Unit]) -> Update:
-    columns = {ACCOUNT.c[f"{unit}_paid_until"]: unit for unit in units}
+def _pay_stmt(units: frozenset[Unit]) -> Update:
     return (
         update(ACCOUNT)
         .where(ACCOUNT.c.name == bindparam("account"))
         .values(
             {
-                column: later_of(dialect, column, bindparam(until, type_=UtcTime()))
-                for column, until in columns.items()
+                ACCOUNT.c[f"{unit}_paid_until"]: bindparam(str(unit), type_=UtcTime())
+                for unit in units
             }
         )
     )

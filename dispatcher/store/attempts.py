@@ -23,9 +23,9 @@ from dispatcher.errors import StoreError
 from dispatcher.policy.fair_queue import SendPermission, Unit
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
-from dispatcher.store.batch_endings import cancel_held_batch
+from dispatcher.store.batch_endings import cancel_held_batch, lock_if_owned
 from dispatcher.store.batches import Claim, hand_back
-from dispatcher.store.locks import lock_account, lock_campaign_shared
+from dispatcher.store.locks import lock_account, lock_campaign, lock_campaign_shared
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
 from dispatcher.store.rows import AccountRow, CampaignRow
 from dispatcher.store.table_values import TableParameter, single_or_many
@@ -83,10 +83,14 @@ class LockedForBegin:
     campaign: CampaignRow
 
 
-def lock_for_begin(conn: Connection, held: Claim) -> LockedForBegin:
-    """Lock the account and the campaign of a batch, in that order."""
+def lock_for_begin(conn: Connection, held: Claim, *, is_paid: bool = False) -> LockedForBegin:
+    """Lock the account and the campaign of a batch, in that order.
+
+    `is_paid`: the campaign has a rate of its own, which will be paid.
+    """
     account = lock_account(conn, held.account)
-    return LockedForBegin(account=account, campaign=lock_campaign_shared(conn, held.campaign_id))
+    lock = lock_campaign if is_paid else lock_campaign_shared
+    return LockedForBegin(account=account, campaign=lock(conn, held.campaign_id))
 
 
 def begin_attempts(
@@ -97,16 +101,20 @@ def begin_attempts(
     locked: LockedForBegin,
     terms: BeginConditions,
     now: datetime,
+    is_first: bool = True,
 ) -> BegunBatch | None:
-    """`claimed → submitting`: insert an attempt row per request; each is the seqs that it carries.
+    """Insert the attempt rows of `requests` (each the seqs it carries), in order.
 
-    None if the batch must not be sent now: its account or campaign was stopped, the breaker opened,
-    its window is closed, or the daily limit is reached. It is handed back then. None also if its
-    lease was lost. Raises StoreError if `requests` carry a message that is not pending any more.
+    The first ones of a claim make the batch `submitting`; later ones need it to be so still.
+    None where nothing of the batch may leave now (its account or campaign was stopped, the provider
+    asked for a pause, the breaker has opened, its window is closed, the day is used up) or where it
+    was lost to another worker. Before its first request it is handed back then. Raises StoreError
+    where `requests` carry a message that is not pending any more.
     """
     account, campaign = locked.account, locked.campaign
     if campaign.state == CampaignState.CANCELLED:
-        cancel_held_batch(conn, held, BatchState.CLAIMED, now)
+        if is_first:
+            cancel_held_batch(conn, held, BatchState.CLAIMED, now)
         return None
     messages = sum(len(seqs) for seqs in requests)
     may_leave = terms.gate(campaign, now)
@@ -116,21 +124,26 @@ def begin_attempts(
     if (
         account is None
         or account.paused_by
+        or (account.not_before is not None and account.not_before > now)
         or (account.breaker is not None and not held.is_probe)
         or campaign.state != CampaignState.RUNNING
         or not may_leave.is_open
         or (left is not None and left < messages)
     ):
         # Without a time: release checks the windows too, and they may change before they open.
-        hand_back(conn, held, not_before=None)
+        if is_first:
+            hand_back(conn, held, not_before=None)
         return None
-    taken = conn.execute(_SUBMITTING, {"batch": held.id, "newest": held.fence}).rowcount
+    if is_first:
+        taken = conn.execute(_SUBMITTING, {"batch": held.id, "newest": held.fence}).rowcount
+    else:
+        taken = lock_if_owned(conn, held)
     if not taken:
         return None
     ids = _insert_attempts(conn, held, requests, terms, now)
     accounts.record_paid_until(conn, held.account, terms.paid_for_s, now)
     if terms.campaign_paid_for_s is not None:
-        campaigns.extend_paid_until(conn, held.campaign_id, terms.campaign_paid_for_s, now)
+        campaigns.record_paid_until(conn, held.campaign_id, terms.campaign_paid_for_s, now)
     if terms.daily_limit is not None:
         accounts.count_today(conn, account, messages, terms.day_until, now)
     return BegunBatch(attempt_ids=ids, at=now, until=may_leave.until)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, bindparam, select, update
+from sqlalchemy import Column, Connection, Select, bindparam, select, update
 
 from dispatcher.status import HELD, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
@@ -44,8 +44,9 @@ def close_batch(
     """`submitting → settled`, or `→ pending` if messages are left; None if the lease was lost.
 
     `error` says why messages are left. `failed_after` counts this as a failed try; after that many
-    tries the messages become `failed`. If the campaign was cancelled, they are cancelled. `held_as`
-    is CLAIMED if the try failed before its attempts were recorded.
+    tries the messages that they tried become `failed`, and the others begin anew. If the campaign
+    was cancelled, they are cancelled. `held_as` is CLAIMED if the try failed before its attempts
+    were recorded.
     """
     batch = lock_batch_hold(conn, held.id)
     if batch.fence != held.fence or batch.state != held_as:
@@ -63,11 +64,26 @@ def close_batch(
             conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=tries
         )
     left = messages_of(held) & may_become(MessageState.FAILED, only_from={MessageState.PENDING})
+    if held_as is BatchState.SUBMITTING:
+        left &= MESSAGE.c.attempt_id.in_(_tried_by(held))
     failed = conn.execute(
         update(MESSAGE).where(left).values(state=MessageState.FAILED, error=error, final_at=now)
     ).rowcount
     count_moved(conn, held.id, failed, BATCH.c.failed)
+    if failed < batch.pending:
+        return _end_batch(
+            conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=0
+        )
     return _end_batch(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=tries)
+
+
+def _tried_by(held: Claim) -> Select[tuple[int]]:
+    """The attempts that were made under this claim."""
+    return select(ATTEMPT.c.id).where(
+        ATTEMPT.c.batch_id == held.id,
+        ATTEMPT.c.fence == held.fence,
+        ATTEMPT.c.outcome != AttemptOutcome.NOT_SENT,
+    )
 
 
 def close_if_answered(conn: Connection, held: Claim, now: datetime) -> None:
@@ -146,21 +162,23 @@ def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime)
     return moved
 
 
-def hand_back_unsent(conn: Connection, held: Claim, now: datetime) -> None:
-    """Hand back a batch of which nothing was sent, whether or not its attempts were stored.
+def hand_back_unsent(conn: Connection, held: Claim, after_attempt_id: int, now: datetime) -> None:
+    """Take back the claim's attempts after `after_attempt_id`: surely none of them was sent.
 
-    Nobody knows whether they were if the commit of `begin_attempts` was not acknowledged.
+    Whether they were stored is not known: the commit of their begin was not acknowledged. The batch
+    ends, unless another attempt of it has no answer yet.
     """
     opened = select(ATTEMPT.c.id).where(
         ATTEMPT.c.batch_id == held.id,
         ATTEMPT.c.fence == held.fence,
+        ATTEMPT.c.id > after_attempt_id,
         may_become(AttemptOutcome.NOT_SENT),
     )
     for attempt_id in conn.execute(opened).scalars().all():
         cancel_attempt(conn, held, attempt_id, now)
         reverse_doubt(conn, held, attempt_id, now)
     if not hand_back(conn, held, not_before=None):
-        close_batch(conn, held, not_before=None, error=None, failed_after=None, now=now)
+        close_if_answered(conn, held, now)
 
 
 def cancel_held_batch(

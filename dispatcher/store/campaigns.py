@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Update,
     and_,
     bindparam,
     exists,
@@ -26,7 +24,6 @@ from dispatcher.store.locks import lock_campaign, lock_campaigns
 from dispatcher.store.ranges import join_ranges, messages_between
 from dispatcher.store.row_parts import OpenAttempt, PollTimes
 from dispatcher.store.rows import BatchRow, CampaignRow
-from dispatcher.store.table_values import later_of
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
 
@@ -38,6 +35,11 @@ _HAS_PENDING = exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, has_state(Ba
 _ANY_OPEN = select(CAMPAIGN.c.id).where(_IS_OPEN).limit(1)
 _ROWS = select(*columns_of(CAMPAIGN, CampaignRow))
 _BY_ID = _ROWS.where(CAMPAIGN.c.id == bindparam("campaign"))
+_PAY = (
+    update(CAMPAIGN)
+    .where(CAMPAIGN.c.id == bindparam("campaign_id"))
+    .values(paid_until=bindparam("until", type_=UtcTime()))
+)
 
 
 def load_campaign(conn: Connection, campaign_id: int) -> CampaignRow | None:
@@ -133,17 +135,10 @@ def start_due(conn: Connection, now: datetime) -> list[int]:
     )
 
 
-def extend_paid_until(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:
-    """Record until when the campaign's own rate is used up; a later recorded time stays."""
+def record_paid_until(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:
+    """Record until when the campaign's own rate is paid; the caller has locked the campaign."""
     paid_until = now + timedelta(seconds=paid_for_s)
-    given = {"campaign": campaign_id, "until": paid_until}
-    conn.execute(_extend_paid_until_stmt(conn.dialect.name), given)
-
-
-@cache
-def _extend_paid_until_stmt(dialect: str) -> Update:
-    until = later_of(dialect, CAMPAIGN.c.paid_until, bindparam("until", type_=UtcTime()))
-    return update(CAMPAIGN).where(CAMPAIGN.c.id == bindparam("campaign")).values(paid_until=until)
+    conn.execute(_PAY, {"campaign_id": campaign_id, "until": paid_until})
 
 
 def set_virtual_time(conn: Connection, campaign_id: int, served: int, now: datetime) -> None:
@@ -154,6 +149,13 @@ def set_virtual_time(conn: Connection, campaign_id: int, served: int, now: datet
         .values(
             turn=served, started_at=func.coalesce(CAMPAIGN.c.started_at, literal(now, UtcTime()))
         )
+    )
+
+
+def give_back_virtual_time(conn: Connection, campaign_id: int, messages: int) -> None:
+    """Take messages that were released and did not leave off the campaign's virtual time."""
+    conn.execute(
+        update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(turn=CAMPAIGN.c.turn - messages)
     )
 
 

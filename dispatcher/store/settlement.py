@@ -36,7 +36,8 @@ class Settlement:
     """What is to be stored of one attempt. The spill's files have these names as keys.
 
     Without a verdict the request was not sent, and the attempt is taken back. `attempt_id` is None
-    where no attempt of the claim was sent: then all of them are taken back.
+    where a group of attempts was not sent and their ids are not known: then those of the claim
+    that came after `after_attempt_id` are taken back.
     """
 
     claim: Claim
@@ -45,13 +46,15 @@ class Settlement:
     polling: PollSchedule | None = None
     #: No connection was made: surely nothing was sent, but the request counts as tried.
     never_left: bool = False
+    #: Without `attempt_id`: only attempts with a higher id are taken back.
+    after_attempt_id: int = 0
 
     def apply_to(self, conn: Connection, now: datetime) -> None:
         """Store it. A second time changes nothing."""
         if self.may_return:
             _lock_for_return(conn, self.claim)
         if self.attempt_id is None:
-            batch_endings.hand_back_unsent(conn, self.claim, now)
+            batch_endings.hand_back_unsent(conn, self.claim, self.after_attempt_id, now)
         elif self.verdict is None:
             batch_endings.cancel_attempt(conn, self.claim, self.attempt_id, now)
             batch_endings.reverse_doubt(conn, self.claim, self.attempt_id, now)

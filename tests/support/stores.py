@@ -188,7 +188,9 @@ def claim(store, ticket, *, now=NOW, lease=LEASE):
 OPEN = SendPermission(is_open=True)
 
 
-def begin(store, held, requests=None, *, now=NOW, gate=OPEN, paid_for_s=None, **terms):
+def begin(
+    store, held, requests=None, *, now=NOW, gate=OPEN, paid_for_s=None, is_first=True, **terms
+):
     """Begin with one request for all, or with these lists of seqs; the ids of the attempts."""
     if requests is None:
         requests = [list(range(held.first_seq, held.first_seq + held.size))]
@@ -204,7 +206,9 @@ def begin(store, held, requests=None, *, now=NOW, gate=OPEN, paid_for_s=None, **
     with store.write() as conn:
         locked = attempts.lock_for_begin(conn, held)
         given = BeginConditions(**(given | terms))
-        begun = attempts.begin_attempts(conn, held, requests, locked=locked, terms=given, now=now)
+        begun = attempts.begin_attempts(
+            conn, held, requests, locked=locked, terms=given, now=now, is_first=is_first
+        )
     return begun.attempt_ids if begun is not None else None
 
 

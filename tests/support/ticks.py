@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 import fakeredis
 
 from dispatcher.config.settings import load_settings
-from dispatcher.outbound.ratelimit import RateLimiter
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import open_spill
 from dispatcher.store import scheduler
 from dispatcher.store.tables import SCHEDULER
 from workers.drain import DrainGate
 from workers.leases import Leases
+from workers.pace import Paces
+from workers.release_clock import ReleaseClock
 from workers.services import Services
 from workers.settings import get_settings
 
@@ -36,11 +37,13 @@ class Ticker:
         self._own = Services(
             settings=load_settings(config, {}),
             store=store,
-            limiter=RateLimiter(client),
             runtime=None,
             leases=Leases(store, lease_s=60, worker="this", concurrency=1),
             rollback_guard=RollbackGuard(store, client=client),
             spill=open_spill(store, folder),
+            release_clock=ReleaseClock(),
+            paces=Paces(),
+            reader=None,
             gate=DrainGate(),
             stopping=threading.Event(),
         )

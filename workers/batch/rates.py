@@ -1,100 +1,67 @@
-"""What a batch costs of the rates of its account and its campaign, and when it may start by them.
+"""What the requests of a batch pay of the rates of their account and their campaign."""
 
-Redis says how long to wait, so that no thread waits while it holds the store. The store's record of
-what is paid, read under the account's lock, decides.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import inf
 
-from dispatcher.outbound.ratelimit import Bucket, Reservation
-from dispatcher.outbound.release import account_rates, seconds_ahead
-from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit, departure_offsets
+from dispatcher.outbound.rates import account_rates, most_recipients, seconds_ahead
+from dispatcher.policy.fair_queue import Unit
+from dispatcher.policy.pacing import spacing_s
 from dispatcher.store.attempts import LockedForBegin
-from dispatcher.store.rows import AccountRow, CampaignRow
 from workers.batch.prepared import PreparedBatch
-from workers.services import Services
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
     """A rate that limits a batch: the account's in this unit, or the campaign's in messages."""
 
     unit: Unit
     per_second: float
+    #: The longest that one request pays for it, in seconds.
+    longest_s: float
     is_campaigns: bool = False
 
-    def duration_s(self, batch: PreparedBatch) -> float:
-        """Seconds from the start of the batch until this rate allows the next one."""
-        return sum(batch.costs_in(self.unit)) / self.per_second
-
-    def bucket_key(self, batch: PreparedBatch) -> str:
-        """The key of its bucket in Redis.
-
-        A campaign's new rate begins a new bucket; the store knows what was paid at the old one.
-        """
+    def paid_s(self, locked: LockedForBegin, now: datetime) -> float:
+        """For how many seconds from now it is paid; negative: since when it was not used."""
         if self.is_campaigns:
-            return f"campaign {batch.claim.campaign_id} at {self.per_second}"
-        return f"{batch.claim.account}:{self.unit}"
-
-    def paid_until(
-        self, account: AccountRow | None, campaign: CampaignRow | None
-    ) -> datetime | None:
-        """Until when this rate is paid, by these rows of the store."""
-        if self.is_campaigns:
-            return campaign.paid_until if campaign is not None else None
-        return account.paid_until(self.unit) if account is not None else None
+            paid_until = locked.campaign.paid_until
+        elif locked.account is not None:
+            paid_until = locked.account.paid_until(self.unit)
+        else:
+            paid_until = None
+        return seconds_ahead(paid_until, now, longest_s=self.longest_s)
 
 
-def batch_rates(batch: PreparedBatch) -> Iterator[Rate]:
-    """Every rate that limits the batch."""
-    for unit, per_second in account_rates(batch.provider.settings).items():
-        yield Rate(unit, per_second)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCosts:
+    """The rates of a batch, and for each of its requests the seconds that it pays of each."""
+
+    rates: Sequence[Rate]
+    spacings: Sequence[Sequence[float]]
+
+    def interval_s(self, number: int) -> float:
+        """Seconds from the start of a request until the next one may start; 0 without rates."""
+        return max(self.spacings[number], default=0.0)
+
+
+def batch_costs(batch: PreparedBatch) -> BatchCosts:
+    """The costs of a batch, counted once."""
+    rates = [
+        Rate(unit=unit, per_second=rate.per_second, longest_s=rate.longest_s)
+        for unit, rate in account_rates(batch.provider.settings).items()
+    ]
     if batch.campaign.rate is not None:
-        yield Rate(Unit.MESSAGES, batch.campaign.rate, is_campaigns=True)
-
-
-def reserve_start(services: Services, batch: PreparedBatch) -> Reservation:
-    """Reserve a start at all its rates in Redis, or at none. Raises BrokerError."""
-    buckets = [
-        Bucket(
-            key=rate.bucket_key(batch),
-            cost=float(sum(batch.costs_in(rate.unit))),
-            per_second=rate.per_second,
-            floor_s=seconds_ahead(rate.paid_until(batch.account, batch.campaign), batch.at),
+        per_second = batch.campaign.rate
+        rates.append(
+            Rate(
+                unit=Unit.MESSAGES,
+                per_second=per_second,
+                longest_s=most_recipients(batch.provider.settings) / per_second,
+                is_campaigns=True,
+            )
         )
-        for rate in batch_rates(batch)
+    by_rate = [
+        [spacing_s(cost, rate.per_second) for cost in batch.costs_in(rate.unit)] for rate in rates
     ]
-    return services.limiter.reserve_start(buckets, max_wait_s=SHORT_WAIT_S)
-
-
-def seconds_until_free(locked: LockedForBegin, batch: PreparedBatch, now: datetime) -> float:
-    """Seconds until all its rates allow a start, by the store.
-
-    Negative if they have allowed it for so long already; `-inf` without rates.
-    """
-    ahead = [
-        seconds_ahead(rate.paid_until(locked.account, locked.campaign), now)
-        for rate in batch_rates(batch)
-    ]
-    return max(ahead, default=-inf)
-
-
-def request_offsets_s(batch: PreparedBatch) -> list[float]:
-    """Seconds from the start of the batch until each of its requests may leave."""
-    spread = [
-        list(departure_offsets(batch.costs_in(rate.unit), rate.per_second))
-        for rate in batch_rates(batch)
-    ]
-    return [max(at) for at in zip(*spread, strict=True)] or [0.0] * len(batch.requests)
-
-
-def request_intervals_s(batch: PreparedBatch) -> list[float]:
-    """Seconds from each request of the batch until the next one may leave."""
-    paid = [
-        [cost / rate.per_second for cost in batch.costs_in(rate.unit)]
-        for rate in batch_rates(batch)
-    ]
-    return [max(each) for each in zip(*paid, strict=True)] or [0.0] * len(batch.requests)
+    spacings = list(zip(*by_rate, strict=True)) if rates else [()] * len(batch.requests)
+    return BatchCosts(rates=rates, spacings=spacings)

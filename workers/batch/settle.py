@@ -49,6 +49,13 @@ class EndedRequest(NamedTuple):
     answer: HttpResponse | ProviderError
 
 
+class JudgedRequest(NamedTuple):
+    """What is to be stored of a request that ended, and what went wrong with it."""
+
+    settlement: Settlement
+    error: ProviderError | None
+
+
 class BatchSettler:
     """Stores the answers to the requests of one batch, then closes it. `str()` gives a summary."""
 
@@ -58,14 +65,18 @@ class BatchSettler:
         self._is_stored = True
         self._error: ProviderError | None = None
         self._accepted = self._rejected = self._doubtful = 0
+        #: The provider asked for fewer requests.
+        self.is_throttled = False
+        #: Nothing more of the batch should leave now.
+        self.must_stop = False
+        self.is_closed = False
 
     def __str__(self) -> str:
         counts = f"{self._accepted} accepted, {self._rejected} refused, {self._doubtful} in doubt"
         return counts if self._error is None else f"{counts} ({self._error.message})"
 
-    def settle_answers(self, ended: Sequence[EndedRequest], *, is_last: bool) -> None:
+    def settle_answers(self, judged: Sequence[JudgedRequest], *, is_last: bool) -> None:
         """Store the answers to some of the requests. With `is_last` the batch is closed too."""
-        judged = [self._judge_answer(*each) for each in ended]
         settlements = [settlement for settlement, _error in judged]
 
         def store(conn: Connection, now: datetime) -> None:
@@ -86,19 +97,19 @@ class BatchSettler:
                 self._close_batch(conn, now)
 
         self._is_stored &= write_durably(self._services, store, settlements)
+        self.is_closed |= is_last
 
-    def _judge_answer(
-        self, attempt_id: int, request: SubmitRequest, answer: HttpResponse | ProviderError
-    ) -> tuple[Settlement, ProviderError | None]:
+    def judge_answer(self, ended: EndedRequest) -> JudgedRequest:
+        """What the answer to a request means for its recipients."""
+        attempt_id, request, answer = ended
         if isinstance(answer, NotBegun):
-            self._error = self._error or answer
-            return Settlement(claim=self._batch.claim, attempt_id=attempt_id), answer
+            return JudgedRequest(Settlement(claim=self._batch.claim, attempt_id=attempt_id), answer)
         verdict, error = _judge_response(self._batch, request, answer)
-        self._error = error or self._error
+        if error is not None:
+            self._note_error(error)
         self._accepted += len(verdict.accepted)
         self._rejected += len(verdict.rejected)
         self._doubtful += len(verdict.doubtful)
-
         settlement = Settlement(
             claim=self._batch.claim,
             attempt_id=attempt_id,
@@ -106,7 +117,13 @@ class BatchSettler:
             polling=self._batch.poll_schedule,
             never_left=error is not None and error.kind is ErrorKind.UNREACHABLE,
         )
-        return settlement, error
+        return JudgedRequest(settlement, error)
+
+    def _note_error(self, error: ProviderError) -> None:
+        kind = error.kind
+        self._error = error
+        self.is_throttled |= kind is ErrorKind.THROTTLED
+        self.must_stop |= kind in _COUNTED_FAILURES or kind.pauses_account or kind.pauses_campaign
 
     def _close_batch(self, conn: Connection, now: datetime) -> None:
         """End the batch, or make what is left of it pending again.
@@ -114,12 +131,11 @@ class BatchSettler:
         Not while one of its answers waits on disk: the messages of that one would be sent again.
         """
         error, claim = self._error, self._batch.claim
-        # A request that was not begun says nothing about the batch, nor does a probe.
-        failure = None if isinstance(error, NotBegun) else error
-        is_try = failure is not None and failure.kind in _COUNTED_FAILURES and not claim.is_probe
+        # A probe says nothing about the batch.
+        is_try = error is not None and error.kind in _COUNTED_FAILURES and not claim.is_probe
         not_before = None
-        if failure is not None and failure.kind.retryable:
-            wait_s = retry_delay(claim.tries + 1, failure.retry_after_s, random.random)
+        if error is not None and error.kind.retryable:
+            wait_s = retry_delay(claim.tries + 1, error.retry_after_s, random.random)
             not_before = _behind_others(conn, claim, now + timedelta(seconds=wait_s))
         batch_endings.close_batch(
             conn,

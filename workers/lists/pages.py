@@ -4,11 +4,8 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-from dispatcher.outbound.ratelimit import Bucket
-from dispatcher.policy.fair_queue import SHORT_WAIT_S
+from dispatcher.errors import ProviderError
 from dispatcher.providers.base import Provider
-from dispatcher.store import accounts
-from dispatcher.store.engine import store_now
 from dispatcher.types import ListPage
 from workers.services import Services
 
@@ -41,13 +38,15 @@ def read_pages(
     for _ in range(_MAX_PAGES):
         if number is None:
             return
-        while not acquire_read_slot(services, account):
+        request = provider.list_request(number)
+        while (response := services.reader.send(account, request)) is None:
             if not is_patient or services.stopping.wait(_PATIENCE_S):
                 raise ReadingStopped
-        response = services.runtime.send_request(
-            provider.list_request(number), timeout_s=provider.settings.timeout_s
-        )
-        page = provider.parse_list(number, response)
+        try:
+            page = provider.parse_list(number, response)
+        except ProviderError as error:
+            services.reader.note_error(account, error)
+            raise
         if is_repeated(page):
             return
         yield page
@@ -71,25 +70,3 @@ class RepeatedPageDetector:
         self._times = self._times + 1 if ids and ids <= self._last else 0
         self._last = ids
         return self._times >= _MAX_REPEATS
-
-
-def acquire_read_slot(services: Services, account: str) -> bool:
-    """Wait until the account's rate allows one request that only reads.
-
-    Returns False if the wait would be too long, or if this process is to end.
-    """
-    per_second = services.settings.account(account).requests_per_second
-    if per_second is None:
-        return True
-    with services.store.read() as conn:
-        row = accounts.find_account(conn, account)
-        now = store_now(conn)
-    paid_until = row.requests_paid_until if row is not None else None
-    bucket = Bucket(
-        key=f"{account}:requests",
-        cost=1.0,
-        per_second=per_second,
-        floor_s=0.0 if paid_until is None else (paid_until - now).total_seconds(),
-    )
-    reservation = services.limiter.reserve_start([bucket], max_wait_s=SHORT_WAIT_S)
-    return reservation.granted and not services.stopping.wait(reservation.wait_s)

@@ -17,7 +17,6 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import POLL, app, publish_polls
-from workers.lists.pages import acquire_read_slot
 from workers.lists.status_lookup import has_message_list, scan_statuses
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
@@ -197,15 +196,15 @@ def _ask_provider(
     """Ask about a request's messages. Returns the reports, and whether asking failed."""
     targets = tuple(PollTarget(msisdn=m.msisdn, provider_message_id=m.provider_message_id)
                     for m in polled.open)  # fmt: skip
-    limits = provider.settings
     reports: list[DeliveryReport] = []
     for request in provider.poll_requests(PollRef(job_id=polled.job_id, targets=targets)):
-        if not acquire_read_slot(services, polled.account):
-            return reports, True
         try:
-            response = services.runtime.send_request(request.http, timeout_s=limits.timeout_s)
+            response = services.reader.send(polled.account, request.http)
+            if response is None:
+                return reports, True
             reports += provider.parse_poll(request, response)
         except ProviderError as error:
+            services.reader.note_error(polled.account, error)
             log.warning("request %d: %s", polled.id, error.message)
             return reports, True
     return reports, False

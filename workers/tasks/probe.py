@@ -5,6 +5,7 @@ An open breaker waits for any answer, an account without credit for its balance.
 
 import logging
 import random
+from collections.abc import Callable
 
 from sqlalchemy import Connection
 
@@ -19,7 +20,6 @@ from dispatcher.store.health import ProbeTicket
 from dispatcher.store.rows import AccountRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import PROBE, app, publish_probes
-from workers.lists.pages import acquire_read_slot
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 
@@ -37,12 +37,12 @@ def probe_task(account: str, number: int) -> None:
         if row is None:
             return
         provider = services.provider_of(account)
-        if not acquire_read_slot(services, account):
-            return
         try:
-            found, error = _ask_provider(services, provider), None
+            found, error = _ask_provider(services, account, provider), None
         except ProviderError as failure:
             found, error = [], failure
+        if found is None:
+            return
         with services.store.write() as conn:
             row = health.lock_for_probe(conn, ticket)
             if row is not None:
@@ -62,23 +62,38 @@ def release_probes(services: Services) -> None:
     publish_probes(tickets)
 
 
-def _ask_provider(services: Services, provider: Provider) -> list[Balance]:
-    """Call the provider. Returns its balances, if it tells them. Raises ProviderError."""
+class _NotNow(Exception):
+    """The account's rate leaves no room for a probe now."""
+
+
+def _ask_provider(services: Services, account: str, provider: Provider) -> list[Balance] | None:
+    """What is left, or nothing where the provider does not say; None where it was not asked.
+
+    Raises ProviderError.
+    """
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        response = services.reader.send(account, request, is_probe=True)
+        if response is None:
+            raise _NotNow
+        return response
+
+    try:
+        return _probe_with(provider, answer)
+    except _NotNow:
+        return None
+
+
+def _probe_with(provider: Provider, answer: Callable[[HttpRequest], HttpResponse]) -> list[Balance]:
     able = provider.capabilities
-
-    def get_answer(request: HttpRequest) -> HttpResponse:
-        return services.runtime.send_request(request, timeout_s=provider.settings.timeout_s)
-
     if able.balance:
-        return parse_or_none(get_answer(provider.balance_request()), provider.parse_balance) or []
+        return parse_or_none(answer(provider.balance_request()), provider.parse_balance) or []
     if able.senders:
-        parse_or_none(get_answer(provider.senders_request()), provider.parse_senders)
+        parse_or_none(answer(provider.senders_request()), provider.parse_senders)
     elif able.templates:
-        parse_or_none(get_answer(provider.templates_request()), provider.parse_templates)
+        parse_or_none(answer(provider.templates_request()), provider.parse_templates)
     else:
-        parse_or_none(
-            get_answer(provider.list_request(0)), lambda found: provider.parse_list(0, found)
-        )
+        parse_or_none(answer(provider.list_request(0)), lambda found: provider.parse_list(0, found))
     return []
 
 

@@ -1,50 +1,35 @@
-"""The submit task: claim, reserve, begin, call.
+"""The submit task: claim a batch, build its requests, and let them leave in one turn.
 
-`rates.py` and `begin.py` find the start of the batch, `settle.py` stores the answers.
+`turn.py` begins the requests, sends them and stores the answers.
 
 The order keeps the promises: no request leaves before its attempt row is committed, no database
 session is open during the call, and every write carries the claim's fence.
 """
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 from math import inf
 
 from dispatcher.campaigns.rendering import has_own_texts
-from dispatcher.errors import BrokerError, ConfigError, DispatcherError, Refused, StoreError
+from dispatcher.errors import ConfigError, DispatcherError, Refused
 from dispatcher.outbound.release import release_batches
-from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, end_of_day
-from dispatcher.policy.pacing import LEAD_S
+from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, end_of_day, slots_of
 from dispatcher.providers.base import Provider
 from dispatcher.store import accounts, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.rows import CampaignRow
-from dispatcher.store.settlement import Settlement
 from workers.app import SUBMIT, app, publish_batches
-from workers.batch import rates
-from workers.batch.begin import StartedBatch, begin_batch
-from workers.batch.durable_write import write_durably
 from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.batch.requests import build_batch, build_requests
-from workers.batch.self_clock import ReleaseClock
-from workers.batch.settle import BatchSettler, EndedRequest
+from workers.batch.turn import Turn
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
-
-_BROKER_RETRY_S = 2.0
-#: The requests of one submission leave within this time, so that a pause or another rate takes
-#: effect soon. The rest of the batch is released again.
-_MAX_SPREAD_S = 1.0
-
-_release_clock = ReleaseClock()
 
 
 class _HeldBatch:
@@ -95,20 +80,24 @@ def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
 def _release_afterwards(services: Services, account: str) -> Iterator[_HeldBatch]:
     """Release the account's next batches after the block, if enough slots are free."""
     held = _HeldBatch()
-    _release_clock.note_claimed(account)
+    clock = services.release_clock
+    clock.note_claimed(account)
     try:
         yield held
     finally:
         settings = services.settings.account(account)
-        is_due = _release_clock.free_slots(account, held.freed_slots, settings.max_in_flight)
-        if is_due and not services.stopping.is_set():
+        most = clock.max_in_flight(account, settings.max_in_flight)
+        if clock.free_slots(account, held.freed_slots, most) and not services.stopping.is_set():
             tickets = []
+            unsent: dict[int, int] = {}
             try:
                 with services.store.write(survives_power_cut=False) as conn:
-                    _release_clock.start_release(account)
-                    tickets = release_batches(conn, account, settings, store_now(conn))
+                    unsent = clock.start_release(account)
+                    tickets = release_batches(
+                        conn, account, settings, store_now(conn), max_in_flight=most, unsent=unsent
+                    )
             finally:
-                _release_clock.start_release(account)
+                clock.start_release(account)
             publish_batches(tickets)
 
 
@@ -119,34 +108,17 @@ def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch) -> None:
     batch = _prepare_batch(services, claim)
     if batch is None:
         return
-    try:
-        reservation = rates.reserve_start(services, batch)
-    except BrokerError as error:
-        _hand_back(services, claim, wait_s=_BROKER_RETRY_S, reason=error.message)
-        return
-    if not reservation.granted:
-        _hand_back(services, claim, wait_s=max(0.0, reservation.wait_s - RELEASE_AHEAD_S))
-        return
-    wait_s = reservation.wait_s
-    while wait_s <= SHORT_WAIT_S:
-        if services.stopping.wait(max(0.0, wait_s - LEAD_S)):
-            wait_s = 0.0
-            break
-        try:
-            started = begin_batch(services, batch)
-        except StoreError:
-            # The attempts may be stored or not; surely no request was sent.
-            unsent = Settlement(claim=claim, attempt_id=None)
-            write_durably(services, unsent.apply_to, [unsent])
-            raise
-        if started is None:
-            return
-        if isinstance(started, StartedBatch):
-            _send_requests(services, batch, started)
-            held.freed_slots = len(batch.requests)
-            return
-        wait_s = started
-    _hand_back(services, claim, wait_s=wait_s)
+    clock, account = services.release_clock, claim.account
+    most = clock.max_in_flight(account, batch.provider.settings.max_in_flight)
+    slots = slots_of(len(batch.requests), most)
+    report = Turn(services, batch, slots).run()
+    held.freed_slots = slots
+    clock.note_unsent(account, claim.campaign_id, report.unsent)
+    if report.observation is not None:
+        clock.note_answers(account, report.observation)
+    if report.is_unbegun:
+        held.freed_slots = inf
+        _hand_back(services, claim, wait_s=max(0.0, report.wait_s - RELEASE_AHEAD_S))
 
 
 def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
@@ -167,7 +139,7 @@ def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
             batches.settle_empty(conn, claim)
         return None
     submission = build_batch(campaign, claim.account, claim.encoding, rows, now)
-    batch = PreparedBatch(
+    return PreparedBatch(
         at=now,
         claim=claim,
         provider=provider,
@@ -175,9 +147,6 @@ def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
         account=account,
         campaign=campaign,
     )
-    offsets = zip(batch.requests, rates.request_offsets_s(batch), strict=True)
-    soon = [request for request, offset_s in offsets if offset_s < _MAX_SPREAD_S]
-    return replace(batch, requests=soon)
 
 
 def _max_messages(
@@ -191,30 +160,6 @@ def _max_messages(
     texts_differ = campaign is not None and has_own_texts(campaign)
     most = 1 if claim.is_probe else provider.batch_size(texts_differ=texts_differ)
     return most if left is None else min(most, left)
-
-
-def _send_requests(services: Services, batch: PreparedBatch, started: StartedBatch) -> None:
-    """Send the requests, and store each answer as it comes."""
-    began = time.monotonic()
-    attempt_ids = started.begun.attempt_ids
-    services.rollback_guard.record_attempts(attempt_ids)
-    # If this process dies now, the log shows which batch it leaves in doubt.
-    log.info(
-        "batch %d, fence %d: %d requests leave", batch.claim.id, batch.claim.fence, len(attempt_ids)
-    )
-    settler = BatchSettler(services, batch)
-    groups = services.runtime.send_requests(
-        [request.http for request in batch.requests],
-        timeout_s=batch.provider.settings.timeout_s,
-        concurrency=len(batch.requests),
-        departures=started.departures,
-    )
-    left = len(batch.requests)
-    for group in groups:
-        left -= len(group)
-        ended = [EndedRequest(attempt_ids[i], batch.requests[i], answer) for i, answer in group]
-        settler.settle_answers(ended, is_last=not left)
-    log.info("batch %d: %s in %.2f s", batch.claim.id, settler, time.monotonic() - began)
 
 
 def _hand_back(

@@ -82,6 +82,7 @@ def _release_account(services: Services, account: str) -> None:
     if settings is None:
         log.warning("account %r has a running campaign but is not configured here", account)
         return
+    most = services.release_clock.max_in_flight(account, settings.max_in_flight)
     with services.store.write(survives_power_cut=False) as conn:
-        tickets = release_batches(conn, account, settings, store_now(conn))
+        tickets = release_batches(conn, account, settings, store_now(conn), max_in_flight=most)
     publish_batches(tickets)

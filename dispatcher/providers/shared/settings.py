@@ -64,7 +64,8 @@ class ProviderSettings(BaseModel):
     windows: tuple[str, ...] = ()
     #: Replaces `windows` for campaigns of that kind.
     kind_windows: dict[Kind, tuple[str, ...]] = Field(default_factory=dict)
-    max_in_flight: int = Field(default=4, ge=1, le=1000)
+    #: Requests under way at once; None: found from the rate and the answer time.
+    max_in_flight: int | None = Field(default=None, ge=1, le=1000)
     max_recipients: int | None = Field(default=None, ge=1, le=1_000_000)
     max_request_bytes: int = Field(default=1024 * 1024, ge=1024, le=1024**3)
     max_parts: int | None = Field(default=None, ge=1, le=255)

@@ -93,8 +93,10 @@ def under_way(store, held, *answers, adapter=FakeProvider):
         at=NOW, claim=held, provider=adapter(LIMITS), requests=requests, account=account,
         campaign=campaign,
     )  # fmt: skip
-    ended = list(map(EndedRequest, attempts, requests, answers))
-    return partial(BatchSettler(process(store), work).settle_answers, ended, is_last=True)
+    settler = BatchSettler(process(store), work)
+    ended = map(EndedRequest, attempts, requests, answers)
+    judged = [settler.judge_answer(each) for each in ended]
+    return partial(settler.settle_answers, judged, is_last=True)
 
 
 def settle(store, held, answer, adapter=FakeProvider):

@@ -15,7 +15,8 @@ from dispatcher.campaigns.gate import campaign_schedule, send_permission
 from dispatcher.campaigns.timing import Timing
 from dispatcher.forecast.service import account_capacity, open_workloads
 from dispatcher.forecast.simulation import simulate_campaign
-from dispatcher.outbound.release import account_rates, release_batches, seconds_ahead
+from dispatcher.outbound.rates import account_rates, most_recipients, seconds_ahead
+from dispatcher.outbound.release import release_batches
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, end_of_day
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, attempts, campaigns
@@ -100,8 +101,12 @@ class Replay:
                 campaigns.load_campaign(conn, held.campaign_id),
             )
         rates = account_rates(self.account)
-        paid = [account.paid_until(unit) for unit in rates] + [campaign.paid_until]
-        wait_s = max(0.0, *(seconds_ahead(until, self.now) for until in paid))
+        paid = [(account.paid_until(unit), rate) for unit, rate in rates.items()]
+        ahead = [seconds_ahead(until, self.now, longest_s=rate.longest_s) for until, rate in paid]
+        if campaign.rate is not None:
+            longest_s = most_recipients(self.account) / campaign.rate
+            ahead.append(seconds_ahead(campaign.paid_until, self.now, longest_s=longest_s))
+        wait_s = max([0.0, *ahead])
         assert wait_s <= SHORT_WAIT_S, "it was released too early"
         self.now += timedelta(seconds=wait_s)
         costs = {Unit.MESSAGES: held.size, Unit.PARTS: held.size, Unit.REQUESTS: 1}
@@ -109,7 +114,7 @@ class Replay:
             gate=lambda row, at: send_permission(self.account, row, held.zone, at),
             deadline=self.now + timedelta(seconds=60),
             offsets_s=[0.0],
-            paid_for_s={unit: costs[unit] / rate for unit, rate in rates.items()},
+            paid_for_s={unit: costs[unit] / rate.per_second for unit, rate in rates.items()},
             campaign_paid_for_s=held.size / campaign.rate if campaign.rate else None,
             daily_limit=self.account.daily_limit,
             day_until=end_of_day(self.now, ZoneInfo(self.account.timezone)),

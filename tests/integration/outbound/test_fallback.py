@@ -149,7 +149,7 @@ def test_small_batches_become_large_ones(store):
 def test_personal_texts_are_split_for_a_provider_of_one_text_per_request(store):
     made = campaign(store, 6, text="Dear {{name}}")
     pause(store)
-    moved(store, made, CommaList(settings(max_in_flight=6)))
+    moved(store, made, CommaList(settings(messages_per_second=2)))
     assert waiting(store) == [
         ("backup", 0, 2, 2, 2), ("backup", 2, 2, 2, 2), ("backup", 4, 2, 2, 2),
     ]  # fmt: skip

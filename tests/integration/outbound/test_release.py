@@ -6,8 +6,8 @@ import pytest
 
 from dispatcher.outbound.release import release_batches
 from dispatcher.status import BatchState, CampaignState, Kind
-from dispatcher.store import batches, campaigns
-from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
+from dispatcher.store import campaigns
+from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN, MESSAGE
 from tests.support.stores import (
     LEASE,
     NOW,
@@ -149,7 +149,7 @@ def test_the_first_release_is_the_campaigns_start(store):
     released(store, now=later(5), max_in_flight=1)
     with store.write() as conn:
         change(conn, BATCH, BATCH.c.seq == 0, state=BatchState.SETTLED, pending=0, cancelled=1)
-        change(conn, batches.MESSAGE, batches.MESSAGE.c.seq == 0, state=9)
+        change(conn, MESSAGE, MESSAGE.c.seq == 0, state=9)
     released(store, now=later(9), max_in_flight=1)
     assert campaign_of(store, campaign_id).started_at == later(5)
 
@@ -200,9 +200,17 @@ def test_nothing_is_released_for_an_account_that_is_stopped(store, values):
 def test_a_rate_that_is_paid_ahead_holds_the_release_back(store, unit, paid_until, count):
     add_campaign(store, [100] * 5)
     add_account(store, **{f"{unit}_paid_until": paid_until})
-    rates = {f"{unit}_per_second": 1.0 if unit == "requests" else 100.0}
-    # Each batch takes a second: at 0, 1 and 2 s one more starts within reach.
-    assert len(released(store, **rates)) == (min(count, 2) if count == 3 else count)
+    rates = {f"{unit}_per_second": 0.5 if unit == "requests" else 100.0}
+    # Each batch takes a second, or two: so many start within reach.
+    assert len(released(store, **rates)) == min(count, 1 if unit == "requests" else 2)
+
+
+def test_what_a_clock_ahead_of_its_time_paid_holds_nothing_back_for_longer_than_a_request(store):
+    add_campaign(store, [100] * 5)
+    add_account(store, messages_paid_until=later(30 * 86_400))
+    assert len(released(store, messages_per_second=100_000.0)) == 4
+    # At 100/s a request of 2,000 recipients may rightly have paid for 20 s.
+    assert released(store, messages_per_second=100.0) == []
 
 
 def test_what_is_out_and_has_not_paid_yet_is_counted(store):

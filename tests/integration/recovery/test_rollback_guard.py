@@ -450,7 +450,7 @@ def test_workers_are_not_stalled_while_the_store_is_held(store):
     services = SimpleNamespace(
         store=store,
         settings=SimpleNamespace(accounts=["main"]),
-        limiter=SimpleNamespace(is_reachable=lambda: True),
+        rollback_guard=SimpleNamespace(redis_answers=lambda: True),
     )
     watchdog = Watchdog(services, after_s=0)
     assert watchdog.find_stalled() == [waiting.id]

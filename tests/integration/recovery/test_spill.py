@@ -30,6 +30,7 @@ from tests.support.stores import (
     claimed,
     later,
     rows,
+    settle,
     states,
     submitting,
     verdict,
@@ -187,12 +188,29 @@ def test_a_begin_whose_commit_was_not_acknowledged_leaves_nothing_in_doubt(store
     if has_begun:
         begin(store, held)
     with store.write() as conn:
-        batch_endings.hand_back_unsent(conn, held, later(5))
+        batch_endings.hand_back_unsent(conn, held, 0, later(5))
     assert states(store) == ["pending"] * 3
     assert batch_of(store, held.id).state == BatchState.PENDING
     with store.write() as conn:
         assert sweep_batches(conn, now=later(500), judge_after=NOW, requeue_after_s=30) == []
     assert states(store) == ["pending"] * 3
+
+
+def test_what_was_sent_before_such_a_begin_stays_as_it_is(store):
+    """A turn begins its requests in groups: one of them in doubt, one without an answer yet."""
+    add_campaign(store)
+    held, (doubtful, waiting) = submitting(store, [[0], [1]])
+    settle(store, held, doubtful, verdict(doubtful=[0]), poll=None)
+    begin(store, held, [[2]], is_first=False)
+    with store.write() as conn:
+        batch_endings.hand_back_unsent(conn, held, waiting, later(5))
+    assert states(store) == ["in_doubt", "pending", "pending"]
+    assert batch_of(store, held.id).state == BatchState.SUBMITTING
+    settle(store, held, waiting, verdict(accepted=[1]), poll=None)
+    with store.write() as conn:
+        batch_endings.hand_back_unsent(conn, held, waiting, later(6))
+    assert states(store) == ["in_doubt", "submitted", "pending"]
+    assert batch_of(store, held.id).state == BatchState.PENDING
 
 
 # --- Kept in memory meanwhile -----------------------------------------------------------------

@@ -135,19 +135,20 @@ def test_a_message_that_is_not_pending_never_leaves(store):
     assert begin(store, again, [[1, 2]]) is not None
 
 
-def test_paid_until_is_stored_and_never_made_earlier(store):
+def test_what_is_paid_is_stored_as_the_last_begin_decided_it(store):
+    """The account is locked meanwhile, so what a clock ahead of its time stored does not stay."""
     add_campaign(store, [1, 1, 1])
     one, two, three = (claim(store, ticket) for ticket in queued(store, limit=3))
     begin(store, one, paid_for_s={})
-    paid = {Unit.MESSAGES: 4.0, Unit.REQUESTS: 1.5, Unit.PARTS: 1.0}
+    paid = {Unit.MESSAGES: 30 * 86_400.0, Unit.REQUESTS: 1.5, Unit.PARTS: 1.0}
     begin(store, two, paid_for_s=paid, campaign_paid_for_s=8.0)
-    paid = {Unit.MESSAGES: 2.0, Unit.REQUESTS: 2.5, Unit.PARTS: 1.0}
-    begin(store, three, paid_for_s=paid, campaign_paid_for_s=7.0)
+    paid = {Unit.MESSAGES: 2.0, Unit.REQUESTS: 2.5}
+    begin(store, three, paid_for_s=paid, campaign_paid_for_s=9.0)
     (account,) = rows(store, ACCOUNT)
-    assert account.messages_paid_until == later(4)
+    assert account.messages_paid_until == later(2)
     assert account.requests_paid_until == later(2.5)
     assert account.parts_paid_until == later(1)
-    assert campaign_of(store, one.campaign_id).paid_until == later(8)
+    assert campaign_of(store, one.campaign_id).paid_until == later(9)
 
 
 @pytest.mark.parametrize(

@@ -7,23 +7,16 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
+from itertools import islice
 
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.departure import Departure, NotBegun, boottime_s
+from dispatcher.outbound.departure import AT_ONCE, Departure, NotBegun, boottime_s
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest, HttpResponse
-
-# By its path: importing the package makes the Celery app, which needs a configuration.
-_SPEC = spec_from_file_location(
-    "workers.http_runtime", Path(__file__).parents[3] / "workers/http_runtime.py"
-)
-_RUNTIME = module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_RUNTIME)
-HttpRuntime = _RUNTIME.HttpRuntime
+from workers.flight import FlightRequest
+from workers.http_runtime import HttpRuntime
 
 
 class Desk(http.server.ThreadingHTTPServer):
@@ -108,10 +101,12 @@ def until(condition) -> None:
         time.sleep(0.005)
 
 
-def one_by_one(runtime, requests, **more):
-    """What becomes of each request, as it ends."""
-    for group in runtime.send_requests(requests, **more):
-        yield from group
+def collect_all(flight):
+    """Everything that lands, however long it takes."""
+    landed = []
+    while flight.under_way:
+        landed += flight.collect(timeout_s=0.2)
+    return landed
 
 
 def loop_threads() -> list[threading.Thread]:
@@ -160,41 +155,58 @@ def test_a_failure_reaches_the_caller_as_its_kind(desk, runtime):
     assert answer.body == b"soon"
 
 
-def test_many_are_yielded_as_they_end_with_their_places(desk, runtime):
+def test_a_flight_lands_as_its_requests_end(desk, runtime):
     desk.held = {"/0"}
-    requests = [desk.request(f"/{n}") for n in range(3)] + [desk.request("/close")]
-    ended = one_by_one(runtime, requests, timeout_s=20, concurrency=4)
-    first = dict(next(ended) for _ in range(3))
+    paths = ["/0", "/1", "/2", "/close"]
+    flight = runtime.open_flight(timeout_s=20)
+    flight.send([FlightRequest(n, desk.request(path), AT_ONCE) for n, path in enumerate(paths)])
+    first = {}
+    while len(first) < 3:
+        first |= {each.number: each.answer for each in flight.collect(timeout_s=5)}
     assert set(first) == {1, 2, 3}
     assert (first[1].body, first[2].body, first[3].kind) == (b"1", b"2", ErrorKind.DOUBTFUL)
+    assert (flight.under_way, flight.collect(timeout_s=0.05)) == (1, [])
     desk.go_on.set()
-    [(place, answer)] = ended
-    assert (place, answer.body) == (0, b"0")
+    [landed] = collect_all(flight)
+    assert (landed.number, landed.answer.body) == (0, b"0")
+    assert landed.took_s > 0.05
 
 
-def test_many_are_no_more_than_allowed_at_a_time_and_read_no_further_than_needed(desk, runtime):
-    read = 0
-
-    def requests():
-        nonlocal read
-        for n in range(30):
-            read += 1
-            yield desk.request(f"/{n}")
-
-    furthest = ended = 0
-    for group in runtime.send_requests(requests(), timeout_s=10, concurrency=3):
-        ended += len(group)
-        furthest = max(furthest, read - ended)
-    assert read == ended == 30
+def test_a_flight_goes_on_with_more_requests(desk, runtime):
+    flight, ended = runtime.open_flight(timeout_s=10), []
+    todo = iter(range(30))
+    while len(ended) < 30:
+        free = 3 - flight.under_way
+        more = list(islice(todo, free))
+        flight.send([FlightRequest(n, desk.request(f"/{n}"), AT_ONCE) for n in more])
+        ended += flight.collect(timeout_s=5)
+    assert sorted(each.number for each in ended) == [*range(30)]
     assert desk.most_busy <= 3
-    assert furthest <= 3
 
 
-def test_many_of_none_is_nothing(runtime):
-    assert list(one_by_one(runtime, [], timeout_s=1, concurrency=4)) == []
+def test_nothing_lands_of_an_empty_flight(runtime):
+    flight = runtime.open_flight(timeout_s=1)
+    flight.send([])
+    assert flight.collect(timeout_s=5) == []
 
 
-def test_a_caller_that_stops_early_cancels_the_rest(desk):
+def test_a_flight_that_is_stopped_withdraws_what_has_not_left(desk, runtime):
+    desk.held = {"/0"}
+    flight = runtime.open_flight(timeout_s=20)
+    soon = Departure(not_before=boottime_s() + 0.2)
+    flight.send([
+        FlightRequest(0, desk.request("/0"), AT_ONCE), FlightRequest(1, desk.request("/1"), soon)
+    ])  # fmt: skip
+    until(lambda: desk.arrived == ["/0"])
+    flight.stop()
+    desk.go_on.set()
+    landed = {each.number: each.answer for each in collect_all(flight)}
+    assert landed[0].status == 200
+    assert isinstance(landed[1], NotBegun)
+    assert desk.arrived == ["/0"]
+
+
+def test_a_flight_that_is_closed_early_cancels_the_rest(desk):
     cancelled = []
 
     class Noting(HttpClient):
@@ -206,12 +218,12 @@ def test_a_caller_that_stops_early_cancels_the_rest(desk):
                 raise
 
     desk.held = {"/1", "/2"}
-    requests = map(desk.request, ["/0", "/1", "/2"])
     with closing(HttpRuntime(Noting(connections=3))) as runtime:
-        ended = one_by_one(runtime, requests, timeout_s=30, concurrency=3)
-        assert next(ended)[0] == 0
+        flight = runtime.open_flight(timeout_s=30)
+        flight.send([FlightRequest(n, desk.request(f"/{n}"), AT_ONCE) for n in range(3)])
+        assert [each.number for each in flight.collect(timeout_s=5)] == [0]
         until(lambda: len(desk.arrived) == 3)
-        ended.close()
+        flight.close()
         until(lambda: sorted(cancelled) == ["/1", "/2"])
 
 
@@ -222,9 +234,11 @@ def test_after_close_nothing_is_sent_and_the_error_says_so(desk, runtime):
     assert loop_threads() == []
     with pytest.raises(NotBegun, match="stopping"):
         runtime.send_request(desk.request("/2"), timeout_s=5)
-    many = list(one_by_one(runtime, [desk.request("/3")] * 3, timeout_s=5, concurrency=2))
-    assert sorted(place for place, _ in many) == [0, 1, 2]
-    assert all(isinstance(error, NotBegun) for _, error in many)
+    flight = runtime.open_flight(timeout_s=5)
+    flight.send([FlightRequest(n, desk.request("/3"), AT_ONCE) for n in range(3)])
+    landed = flight.collect(timeout_s=5)
+    assert sorted(each.number for each in landed) == [0, 1, 2]
+    assert all(isinstance(each.answer, NotBegun) for each in landed)
     assert desk.arrived == ["/1"]
 
 
@@ -235,21 +249,25 @@ def test_closing_what_was_never_used_starts_nothing(runtime):
 
 def test_close_in_mid_request_leaves_the_caller_with_a_doubt(desk, runtime):
     desk.held = {"/1", "/2"}
-    with ThreadPoolExecutor(2) as pool:
+    flight = runtime.open_flight(timeout_s=60)
+    with ThreadPoolExecutor(1) as pool:
         one = pool.submit(runtime.send_request, desk.request("/1"), timeout_s=60)
-        many = pool.submit(
-            list, one_by_one(runtime, [desk.request("/2")] * 2, timeout_s=60, concurrency=1)
-        )
+        not_yet = Departure(not_before=boottime_s() + 60)
+        flight.send([
+            FlightRequest(0, desk.request("/2"), AT_ONCE),
+            FlightRequest(1, desk.request("/3"), not_yet),
+        ])  # fmt: skip
         until(lambda: len(desk.arrived) == 2)
         runtime.close()
         with pytest.raises(ProviderError) as caught:
             one.result(10)
         assert caught.value.kind is ErrorKind.DOUBTFUL
-        kinds = {place: (type(error), error.kind) for place, error in many.result(10)}
-    assert kinds == {
+    landed = {each.number: each.answer for each in collect_all(flight)}
+    assert {number: (type(answer), answer.kind) for number, answer in landed.items()} == {
         0: (ProviderError, ErrorKind.DOUBTFUL),
         1: (NotBegun, ErrorKind.UNREACHABLE),
     }
+    assert sorted(desk.arrived) == ["/1", "/2"]
 
 
 class HangingClient(HttpClient):
@@ -299,8 +317,11 @@ def test_a_hanging_loop_is_a_doubt_when_the_request_is_overdue():
         with pytest.raises(ProviderError, match="hangs") as caught:
             runtime.send_request(REQUEST, timeout_s=0.1)
         assert caught.value.kind is ErrorKind.DOUBTFUL
-        [(_, error)] = one_by_one(runtime, [REQUEST], timeout_s=0.1, concurrency=1)
-        assert error.kind is ErrorKind.DOUBTFUL
+        flight = runtime.open_flight(timeout_s=0.1)
+        flight.send([FlightRequest(7, REQUEST, AT_ONCE)])
+        [landed] = collect_all(flight)
+        assert (landed.number, landed.answer.kind) == (7, ErrorKind.DOUBTFUL)
+        assert flight.under_way == 0
         client.go_on.set()
         runtime.close()
 

@@ -114,6 +114,7 @@ def test_the_keys_behind_a_hash_show_their_defaults(folder):
         "parts_per_second",
         "requests_per_second",
         "daily_limit",
+        "max_in_flight",
         "max_recipients",
         "max_parts",
     }

@@ -15,10 +15,10 @@ from dispatcher.policy.fair_queue import (
     QueuedCampaign,
     RateUsage,
     Unit,
-    departure_offsets,
     end_of_day,
     poll_delay,
     select_batches,
+    slots_of,
 )
 
 #: Per campaign: its rank, what it was served before, and the sizes of its due batches.
@@ -36,7 +36,7 @@ def run(given_campaigns, slots, rate=None, messages_left=None):
         for n, (rank, served, _) in enumerate(given_campaigns)
     ]
     lanes = [] if rate is None else [RateUsage(Unit.MESSAGES, rate)]
-    budget = Budget(slots=slots, rates=lanes, messages_left=messages_left)
+    budget = Budget(max_in_flight=slots, rates=lanes, messages_left=messages_left)
 
     def due(campaign_id):
         sizes = given_campaigns[campaign_id][2]
@@ -114,46 +114,57 @@ def test_a_campaign_whose_own_rate_is_used_up_lets_the_others_pass():
 
 
 @pytest.mark.parametrize(
-    ("unit", "cost"), [(Unit.MESSAGES, 7), (Unit.PARTS, 14), (Unit.REQUESTS, 2)]
+    ("unit", "cost"), [(Unit.MESSAGES, 7), (Unit.PARTS, 14), (Unit.REQUESTS, 1)]
 )
 def test_a_batch_pays_each_rate_in_its_own_unit(unit, cost):
-    batch = DueBatch(1, 7, requests=2, parts=14)
+    batch = DueBatch(1, 7, requests=1, parts=14)
     lane = RateUsage(unit, per_second=2, ahead_s=-5)
-    budget = Budget(slots=5, rates=[lane], messages_left=20)
+    budget = Budget(max_in_flight=8, rates=[lane], messages_left=20)
     budget.book_batch(batch)
     assert lane.ahead_s == cost / 2  # a rate that was idle has saved nothing up
-    assert (budget.slots, budget.messages_left) == (3, 13)
+    assert (budget.slots, budget.messages_left) == (7, 13)
 
 
 @pytest.mark.parametrize(
-    ("slots", "requests", "released"),
+    ("max_in_flight", "requests", "released"),
     [
-        (4, [2, 2, 2], [0, 1]),
-        (4, [1, 2, 2, 1], [0, 1]),
-        (4, [6, 1], [0]),
-        (4, [1, 6, 1], [0]),
-        (1, [3], [0]),
+        (4, [2, 2, 2], [0, 1, 2]),
+        (4, [500, 1, 2, 500, 1], [0, 1, 2, 3]),
+        (16, [500, 2, 500, 500, 500, 1], [0, 1, 2, 3]),
+        (1, [3, 1], [0]),
     ],
 )
-def test_all_requests_of_a_batch_have_slots_or_it_is_alone(slots, requests, released):
+def test_batches_are_released_while_they_find_their_slots(max_in_flight, requests, released):
     due = [DueBatch(n, 1, requests=needed) for n, needed in enumerate(requests)]
     contender = QueuedCampaign(campaign_id=0, rank=0, virtual_time=0)
-    chosen = select_batches([contender], lambda _: iter(due), Budget(slots))
+    chosen = select_batches([contender], lambda _: iter(due), Budget(max_in_flight))
     assert [batch.id for _, batch in chosen] == released
 
 
 def test_a_large_batch_waits_for_its_slots_and_no_other_overtakes_it():
-    budget = Budget(4)
-    budget.book_batch(DueBatch(9, 1, requests=3))
+    budget = Budget(16)
+    for n in range(3):
+        budget.book_batch(DueBatch(9 + n, 500, requests=500))
+    budget.book_batch(DueBatch(8, 1))
     large, small = QueuedCampaign(campaign_id=0, rank=0, virtual_time=0), QueuedCampaign(1, 0, 5)
-    due = {0: [DueBatch(0, 1, requests=2)], 1: [DueBatch(1, 1)]}
+    due = {0: [DueBatch(0, 500, requests=500)], 1: [DueBatch(1, 1)]}
     assert list(select_batches([large, small], lambda n: iter(due[n]), budget)) == []
 
 
-def test_requests_leave_one_after_the_other_at_a_rate_and_together_without():
-    assert list(departure_offsets([10, 20, 30], 10)) == [0, 1, 3]
-    assert list(departure_offsets([10, 20, 30], None)) == [0, 0, 0]
-    assert list(departure_offsets([], 10)) == []
+@pytest.mark.parametrize(
+    ("requests", "max_in_flight", "slots"),
+    [(1, 4, 1), (1, 1, 1), (500, 1, 1), (500, 4, 1), (500, 10, 2), (500, 100, 25), (3, 100, 3)],
+)
+def test_a_batch_of_many_requests_gets_a_share_of_the_slots(requests, max_in_flight, slots):
+    assert slots_of(requests, max_in_flight) == slots
+
+
+def test_a_batch_of_many_requests_uses_up_what_can_leave_in_its_turn():
+    usage = RateUsage(Unit.MESSAGES, 50)
+    usage.book_batch(DueBatch(1, size=500, requests=500))
+    assert usage.ahead_s == 1.0
+    usage.book_batch(DueBatch(1, size=2000, requests=1))
+    assert usage.ahead_s == 41.0
 
 
 @pytest.mark.parametrize(

@@ -93,11 +93,8 @@ class Listed:
 
 
 def scan_list(provider, *open_):
-    account = SimpleNamespace(requests_per_second=None)
-    services = SimpleNamespace(
-        settings=SimpleNamespace(account=lambda _name: account),
-        runtime=SimpleNamespace(send_request=lambda request, **_: request),
-    )
+    reader = SimpleNamespace(send=lambda _account, request: request, note_error=lambda *_: None)
+    services = SimpleNamespace(reader=reader)
     return scan_statuses(services, provider, [polled(*open_)], lambda: None)
 
 

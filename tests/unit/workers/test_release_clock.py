@@ -2,7 +2,7 @@
 
 from math import inf
 
-from workers.batch.self_clock import ReleaseClock
+from workers.release_clock import ReleaseClock
 
 
 def test_with_few_slots_every_batch_that_ends_releases():

@@ -1,0 +1,53 @@
+"""The rates of an account, and how far into the future the store has them paid."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from dispatcher.policy.fair_queue import Unit
+from dispatcher.policy.pacing import LEAD_S
+from dispatcher.providers.shared.settings import ProviderSettings
+
+#: Recipients of a request where neither the configuration nor the provider's document has a limit.
+_MOST_RECIPIENTS = 2000
+#: Parts of a text where neither the provider nor the configuration names a limit.
+_MOST_PARTS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRate:
+    """A rate of an account; `longest_s` is the longest that one request pays for it."""
+
+    per_second: float
+    longest_s: float
+
+
+def account_rates(settings: ProviderSettings) -> dict[Unit, AccountRate]:
+    """The account's rates by unit, each per second."""
+    recipients = most_recipients(settings)
+    parts = recipients * (settings.max_parts or _MOST_PARTS)
+    most = {
+        Unit.MESSAGES: (settings.messages_per_second, recipients),
+        Unit.PARTS: (settings.parts_per_second, parts),
+        Unit.REQUESTS: (settings.requests_per_second, 1),
+    }
+    return {
+        unit: AccountRate(rate, cost / rate)
+        for unit, (rate, cost) in most.items()
+        if rate is not None
+    }
+
+
+def most_recipients(settings: ProviderSettings) -> int:
+    """An upper bound of the recipients that one request of the account carries."""
+    return settings.max_recipients or settings.documented_max_recipients or _MOST_RECIPIENTS
+
+
+def seconds_ahead(paid_until: datetime | None, now: datetime, *, longest_s: float) -> float:
+    """For how many seconds from now a rate is paid; negative: since when it was not used.
+
+    Never longer than one request pays for, beyond the last start that may have been given: a time
+    that a clock ahead of its time has left behind blocks nothing.
+    """
+    if paid_until is None:
+        return -1.0
+    return min((paid_until - now).total_seconds(), longest_s + LEAD_S)
