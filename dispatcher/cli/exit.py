@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -45,9 +45,11 @@ def report_errors() -> Iterator[None]:
 
 def _print_error(message: str, hint: str | None) -> None:
     lines = "\n  ".join(safe_text(line) for line in message.splitlines())
-    click.echo(f"Error: {lines}", err=True)
-    if hint:
-        click.echo(f"Hint: {safe_text(hint)}", err=True)
+    # The exit code tells a script what happened, also where nothing can be printed.
+    with suppress(OSError):
+        click.echo(f"Error: {lines}", err=True)
+        if hint:
+            click.echo(f"Hint: {safe_text(hint)}", err=True)
 
 
 def _describe_unexpected(error: Exception) -> tuple[str, str]:

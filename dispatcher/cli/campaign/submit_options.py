@@ -165,6 +165,8 @@ def _whole_minute(at: "datetime") -> "datetime":
 def _find_source(file: str | None) -> tuple[Path | BinaryIO, str, str]:
     """What to read, what to call it, and the campaign's name if none is given."""
     if file is None or file == _STANDARD_INPUT:
+        if sys.stdin is None:
+            raise UsageProblem("the standard input is closed", "name a CSV file")
         return sys.stdin.buffer, "standard input", "standard input"
     path = Path(file)
     return path, path.name, path.stem

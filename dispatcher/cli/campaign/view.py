@@ -1,5 +1,6 @@
 """`dispatcher campaign list | show | watch | export`."""
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -168,7 +169,9 @@ def campaign_export(ctx: click.Context, reference: str, output: Path | None, rej
     with store.read() as conn:
         campaign = find_campaign(conn, reference)
     if output is None:
-        sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
+        if not isinstance(sys.stdout, io.TextIOWrapper):
+            raise UsageProblem("the standard output is closed", "give --output FILE")
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
         write_export(store, campaign, sys.stdout, rejects_only=rejects)
         return
     try:

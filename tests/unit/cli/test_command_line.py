@@ -177,6 +177,43 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     assert ended.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("args", "streams", "code"),
+    [
+        ("init", ">&-", 0),
+        ("init", ">&- 2>&-", 0),
+        ("account check", "2>/dev/full", 2),
+        ("account check", "2>&-", 2),
+        ("--help", ">&-", 0),
+    ],
+)
+def test_a_closed_or_full_output_changes_no_exit_code(tmp_path, args, streams, code):
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m dispatcher {args} {streams}"],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        check=False,
+    )
+    assert ended.returncode == code
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path):
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m dispatcher init > /dev/full"],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "Error: No space left on device\n"
+        "Hint: check the disk, and where the output of the command goes\n"
+    )
+
+
 def test_the_configuration_is_read_once_and_by_those_who_ask(tmp_path):
     file = tmp_path / "dispatcher.toml"
     file.write_text(ACCOUNT, encoding="utf-8")
