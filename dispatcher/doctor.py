@@ -10,6 +10,8 @@ from dispatcher.campaigns.view import SCHEDULER_SILENT_S, scheduler_silence_s
 from dispatcher.config.settings import Settings
 from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker
+from dispatcher.local.broker_probe import probe_broker
+from dispatcher.local.broker_tls import find_tls_problem
 from dispatcher.local.celery import threads_needed
 from dispatcher.policy.breaker import describe_outage, wait_reason
 from dispatcher.recovery.rollback_guard import RollbackGuard, UnreadableMark
@@ -42,7 +44,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     with closing(Store(settings.store.url)) as store:
         results = list(_check_store(store))
         yield from results
-        yield _check_broker(settings)
+        yield from _check_broker(settings)
         if results[0].ok:
             yield from _check_witness(store)
             yield from _check_spill(store, settings)
@@ -76,25 +78,26 @@ def _check_store(store: Store) -> Iterator[CheckResult]:
             )
 
 
-def _check_broker(settings: Settings) -> CheckResult:
-    from redis.exceptions import RedisError
-
+def _check_broker(settings: Settings) -> Iterator[CheckResult]:
     is_embedded = settings.broker.url == "embedded"
     what = "the embedded broker" if is_embedded else "the configured Redis server"
-    remedy = (
-        "start it with `dispatcher up`"
-        if is_embedded
-        else "start it, or correct `url` under [broker]"
-    )
+    start = "start it with `dispatcher up`"
+    remedy = start if is_embedded else "start it, or correct `url` under [broker]"
     try:
-        url = broker.celery_url(settings.broker.url, settings.store.url)
-        version = broker.redis_client(url).info("server").get("redis_version")
+        url = broker.celery_url(settings.broker.url, settings.store.url, settings.broker.ca_file)
     except BrokerError as error:
-        return CheckResult(part="broker", ok=False, what=error.message, remedy=error.hint)
-    except RedisError as error:
-        reason = f"{what} does not answer ({type(error).__name__})"
-        return CheckResult(part="broker", ok=False, what=reason, remedy=remedy)
-    return CheckResult(part="broker", ok=True, what=f"{what} answers, version {version}")
+        yield CheckResult(part="broker", ok=False, what=error.message, remedy=error.hint)
+        return
+    if (problem := find_tls_problem(url)) is not None:
+        yield CheckResult(part="broker", ok=False, what=problem)
+    try:
+        version = probe_broker(url)
+    except BrokerError as error:
+        words = f"{what} {error.message}"
+        yield CheckResult(part="broker", ok=False, what=words, remedy=error.hint or remedy)
+    else:
+        words = f"{what} answers and takes keys, version {version}"
+        yield CheckResult(part="broker", ok=True, what=words)
 
 
 def _check_witness(store: Store) -> Iterator[CheckResult]:

@@ -20,6 +20,11 @@ _LARGEST_PORT: Final = 65_535
 _TLS_OPTIONS: Final = frozenset(
     {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 )
+#: The values that Celery and redis-py read alike.
+_TLS_VALUES: Final = {
+    "ssl_cert_reqs": ("required", "optional", "none"),
+    "ssl_check_hostname": ("true", "false"),
+}
 _SOCKET_OPTIONS: Final = {"unix": frozenset({"db"}), "redis+socket": frozenset({"virtual_host"})}
 #: Of Python's sqlite3 and of SQLite's own URIs.
 _SQLITE_OPTIONS: Final = frozenset(
@@ -91,6 +96,9 @@ def check_broker_url(url: str) -> None:
         raise ValueError("must end in the number of a database, as in redis://HOST:6379/0")
     allowed = _TLS_OPTIONS if scheme == "rediss" else frozenset[str]()
     _check_options(parts, allowed)
+    for name, value in parts.query:
+        if value not in _TLS_VALUES.get(name, {value}):
+            raise ValueError(f"`{name}` must be {' or '.join(_TLS_VALUES[name])}")
 
 
 def check_base_url(url: str) -> None:

@@ -10,6 +10,7 @@ from celery import Celery, signals
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
+from dispatcher.local.broker_tls import celery_tls_options
 from dispatcher.local.celery import threads_needed
 from workers.log_filter import DedupFilter, log_expected_errors
 from workers.settings import get_broker_url, get_settings
@@ -61,6 +62,7 @@ def submit_queue(account: str) -> str:
 app = Celery("dispatcher", amqp="workers.celery_broker:BrokerAMQP", set_as_current=True)
 app.conf.update(
     broker_url=get_broker_url(),
+    broker_use_ssl=celery_tls_options(get_broker_url()) or False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     broker_transport_options={

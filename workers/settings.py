@@ -15,4 +15,4 @@ def get_settings() -> Settings:
 def get_broker_url() -> str:
     """The URL of the Redis server of this process."""
     loaded = get_settings()
-    return broker.celery_url(loaded.broker.url, loaded.store.url)
+    return broker.celery_url(loaded.broker.url, loaded.store.url, loaded.broker.ca_file)

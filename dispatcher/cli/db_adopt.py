@@ -58,7 +58,9 @@ def db_adopt(ctx: click.Context, choice: str | None, yes: bool) -> None:
 
     settings = settings_from(ctx)
     store = Store(settings.store.url)
-    client = redis_client(celery_url(settings.broker.url, settings.store.url))
+    client = redis_client(
+        celery_url(settings.broker.url, settings.store.url, settings.broker.ca_file)
+    )
     check = adoption.check_store(store, client)
     if check.held is None and choice is None:
         click.echo("this store knows of everything that was sent: there is nothing to adopt")

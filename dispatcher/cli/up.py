@@ -55,7 +55,7 @@ def up_command(
     from dispatcher.store.migrate import upgrade_store
 
     settings = settings_from(ctx)
-    url = celery_url(settings.broker.url, settings.store.url)
+    url = celery_url(settings.broker.url, settings.store.url, settings.broker.ca_file)
     wants_flower = flower or flower_port is not None
     port = celery.find_flower_port(flower_port) if wants_flower else None
     children = list(celery.celery_children(settings, url, workers=workers, level=loglevel))

@@ -60,6 +60,9 @@ class BrokerSettings(Section):
     """`[broker]`: the Redis server that carries due work; `embedded` means our private server."""
 
     url: str = Field(default="embedded", repr=False)
+    #: The certificates (PEM) of the authority that signed the certificate of a rediss:// server; by
+    #: default those that this machine trusts. Relative to the configuration file.
+    ca_file: Path | None = None
 
     @field_validator("url")
     @classmethod
@@ -67,6 +70,11 @@ class BrokerSettings(Section):
         if value != "embedded":
             urls.check_broker_url(value)
         return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _check_ca_file(cls, value: Path | None) -> Path | None:
+        return _check_printable_path(value)
 
 
 class WorkerSettings(Section):
@@ -91,9 +99,13 @@ class WorkerSettings(Section):
     @field_validator("spill_dir")
     @classmethod
     def _check_spill_dir(cls, value: Path | None) -> Path | None:
-        if value is not None and not str(value).isprintable():
-            raise ValueError("must not contain line breaks, tabs or other invisible characters")
-        return value
+        return _check_printable_path(value)
+
+
+def _check_printable_path(value: Path | None) -> Path | None:
+    if value is not None and not str(value).isprintable():
+        raise ValueError("must not contain line breaks, tabs or other invisible characters")
+    return value
 
 
 class Settings(Section):
@@ -128,6 +140,8 @@ class Settings(Section):
     def find_problems(self) -> list[str]:
         """Sentences for `doctor` about settings that are allowed but unwise."""
         found = [] if self.accounts else ["no account is configured: nothing can be sent"]
+        if self.broker.ca_file is not None and not self.broker.url.startswith("rediss://"):
+            found.append("`ca_file` under [broker] is used with a rediss:// url only")
         if self._path is None or not self._literal_secrets:
             return found
         if self._path.stat().st_mode & stat.S_IROTH:
@@ -162,7 +176,11 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     store = StoreSettings(url=_with_absolute_path(settings.store.url, folder))
     spill_dir = settings.worker.spill_dir
     worker = settings.worker.model_copy(update={"spill_dir": spill_dir and folder / spill_dir})
-    settings = settings.model_copy(update={"accounts": accounts, "store": store, "worker": worker})
+    ca_file = settings.broker.ca_file
+    broker = settings.broker.model_copy(update={"ca_file": ca_file and folder / ca_file})
+    settings = settings.model_copy(
+        update={"accounts": accounts, "store": store, "broker": broker, "worker": worker}
+    )
     settings._path = raw.path
     settings._literal_secrets = tuple(_literal_secrets(raw, settings))
     return settings

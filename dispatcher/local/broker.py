@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from dispatcher.errors import BrokerError
-from dispatcher.local import broker_folder, children
+from dispatcher.local import broker_folder, broker_tls, children
 
 if TYPE_CHECKING:
     import redis
@@ -52,16 +52,17 @@ def socket_path(store_url: str) -> Path:
     return path
 
 
-def celery_url(settings_broker_url: str, store_url: str) -> str:
+def celery_url(settings_broker_url: str, store_url: str, ca_file: Path | None = None) -> str:
     """The broker's URL for Celery: `redis+socket:///…` for `embedded` and unix://, others as given.
 
-    Raises BrokerError if the embedded broker's folder belongs to another user.
+    A rediss:// URL gets the options that verify the server's certificate. Raises BrokerError if the
+    embedded broker's folder belongs to another user, or `ca_file` cannot be used.
     """
     if settings_broker_url.startswith("unix://"):
         place, _, options = settings_broker_url.removeprefix("unix://").partition("?")
         return f"redis+socket://{place}?{options.replace('db=', 'virtual_host=')}".rstrip("?")
     if settings_broker_url != "embedded":
-        return settings_broker_url
+        return broker_tls.add_tls_options(settings_broker_url, ca_file)
     path = socket_path(store_url)
     with suppress(FileNotFoundError):  # it is not running: the connection attempt will say so
         broker_folder.check_ownership(path.parent)

@@ -250,7 +250,7 @@ def test_tmp_is_used_if_the_runtime_folder_is_too_long_for_a_socket(monkeypatch,
     ("given", "celery"),
     [
         ("redis://h:6379/1", "redis://h:6379/1"),
-        ("rediss://h:6379/1", "rediss://h:6379/1"),
+        ("rediss://h:6379/1", "rediss://h:6379/1?ssl_cert_reqs=required&ssl_check_hostname=true"),
         ("unix:///run/r.sock", "redis+socket:///run/r.sock"),
         ("unix:///run/r.sock?db=2", "redis+socket:///run/r.sock?virtual_host=2"),
     ],
