@@ -68,6 +68,8 @@ def _check_store(store: Store) -> Iterator[CheckResult]:
         yield CheckResult(
             part="store", ok=True, what=f"{store.name}, revision {current_revision(store)}"
         )
+        if store.tls_words is not None:
+            yield CheckResult(part="store", ok=True, what=store.tls_words)
         if not store.commits_are_durable():
             yield CheckResult(
                 part="store",

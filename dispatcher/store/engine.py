@@ -32,18 +32,12 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dispatcher import urls
 from dispatcher.errors import ConfigError, StoreError
+from dispatcher.store.postgres import choose_tls, postgres_engine
 from dispatcher.store.writer_lock import hold_writer_lock, lock_files
 
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0
 _UPGRADE = "run `dispatcher db upgrade`"
-#: A crash of the server must not undo a commit: requests would have left without attempt rows.
-#: Every value but `off` writes the commit to the server's disk, so stronger ones are kept.
-_PG_DURABLE = (
-    "SELECT set_config('synchronous_commit', 'on', false) "
-    "WHERE current_setting('synchronous_commit') = 'off'"
-)
-_PG_OPTIONS = "-c timezone=UTC -c statement_timeout=120s -c idle_in_transaction_session_timeout=60s"
 
 
 class Store:
@@ -54,7 +48,7 @@ class Store:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._lock_wait_s = lock_wait_s
         self._path = self.url.database or ""
-        make = _sqlite_engine if self.is_sqlite else _postgres_engine
+        make = _sqlite_engine if self.is_sqlite else postgres_engine
         self._engine = make(self.url, lock_wait_s)
         # COPY and PRAGMA bypass SQLAlchemy, so that they raise the driver's own errors.
         self._expected = (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)
@@ -63,6 +57,12 @@ class Store:
     def name(self) -> str:
         """The store's URL for messages to people, without its password."""
         return display_url(self.url)
+
+    @property
+    def tls_words(self) -> str | None:
+        """How connections to a PostgreSQL server elsewhere are protected; None for local stores."""
+        tls = None if self.is_sqlite else choose_tls(self.url)
+        return None if tls is None else tls.words
 
     @property
     def engine(self) -> Engine:
@@ -207,32 +207,6 @@ def _make_private(path: str) -> None:
                 Path(file).chmod(mode)
 
 
-def _postgres_engine(url: URL, lock_wait_s: float) -> Engine:
-    engine = create_engine(
-        url,
-        pool_size=5,
-        max_overflow=100,
-        pool_pre_ping=True,
-        pool_recycle=600,
-        connect_args={
-            "connect_timeout": 10,
-            "keepalives_idle": 30,
-            "keepalives_interval": 10,
-            "keepalives_count": 3,
-            # For a server that vanishes: TCP's own timeout is longer than a lease.
-            "tcp_user_timeout": 10_000,
-            "options": f"{_PG_OPTIONS} -c lock_timeout={lock_wait_s * 1000:.0f}ms",
-        },
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        connection.execute(_PG_DURABLE)
-        connection.commit()
-
-    return engine
-
-
 #: A pattern in the error of SQLite or PostgreSQL, what it means, and the remedy.
 _KNOWN_ERRORS = [
     (re.compile(pattern, re.IGNORECASE), what, hint)
@@ -245,6 +219,16 @@ _KNOWN_ERRORS = [
             r"readonly database",
             "cannot be written",
             "give this user write permission for the file and its folder",
+        ),
+        (
+            r"server does not support SSL",
+            "has no TLS, which is required of a server that is not on this machine",
+            "switch TLS on there, or add ?sslmode=disable to `store.url` in a private network",
+        ),
+        (
+            r"certificate verify failed|server certificate for|root certificate file",
+            "has a certificate that cannot be verified, and got no password",
+            "name the certificate of its authority as sslrootcert=FILE in `store.url`",
         ),
         (r"not a database", "is not an SQLite database", "check `store.url`"),
     )

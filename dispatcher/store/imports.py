@@ -170,6 +170,20 @@ def accept_import(
     )
 
 
+def was_accepted(conn: Connection, running: RunningImport) -> bool:
+    """Whether this import, and not one that took it over, was accepted or rejected."""
+    row = conn.execute(
+        select(CAMPAIGN.c.state, CAMPAIGN.c.import_fence).where(
+            CAMPAIGN.c.id == running.campaign_id
+        )
+    ).one_or_none()
+    return (
+        row is not None
+        and row.import_fence == running.fence
+        and row.state != CampaignState.IMPORTING
+    )
+
+
 def discard_group(conn: Connection, running: RunningImport, lease_until: datetime) -> bool:
     """Delete a group of rows of an import that was not accepted; True once nothing is left.
 

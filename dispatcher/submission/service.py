@@ -4,6 +4,7 @@ The file is read once. Rows are stored as they are read, in a campaign in state 
 sends nothing. Accepting it makes it `scheduled`; discarding removes it.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 
 from dispatcher.campaigns.content import resolve_content, try_request
 from dispatcher.campaigns.gate import check_windows_open
-from dispatcher.errors import Refused
+from dispatcher.errors import Refused, StoreError
 from dispatcher.local.liveness import has_ended, own_process_name
 from dispatcher.policy.routes import AccountRoute, routes_to_json
 from dispatcher.providers.base import Provider, RequestedRoute
@@ -34,6 +35,20 @@ from dispatcher.text.segments import measure_text
 from dispatcher.types import Route
 
 _SAME_WITHIN = timedelta(hours=24)
+#: How long a lost answer to the accepting commit is looked up.
+_LOOK_FOR_S = 15.0
+_PAUSE_S = 0.5
+
+
+class AcceptanceUnknown(StoreError):
+    """The store went away while a campaign was accepted: it may have been accepted or not."""
+
+    def __init__(self, campaign_id: int, cause: StoreError) -> None:
+        super().__init__(
+            f"it is not known whether campaign {campaign_id} was accepted: {cause.message}",
+            f"when the store is back, `dispatcher campaign show {campaign_id}` shows it; if it is "
+            "still importing, submit again",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,12 +213,47 @@ def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImpor
     return CompleteImport(job=job, preview=preview)
 
 
-def accept_import(store: Store, imported: CompleteImport) -> CampaignState:
-    """Make the campaign `scheduled`, or `rejected` if no row of it can be sent."""
+def accept_import(
+    store: Store, imported: CompleteImport, *, look_for_s: float = _LOOK_FOR_S
+) -> CampaignState:
+    """Make the campaign `scheduled`, or `rejected` if no row of it can be sent.
+
+    When PostgreSQL's answer to the commit is lost, it is looked up for up to `look_for_s` seconds.
+    Raises AcceptanceUnknown if the store does not come back in that time.
+    """
     state = CampaignState.SCHEDULED if imported.preview.valid else CampaignState.REJECTED
-    with store.write() as conn:
-        imports.accept_import(conn, imported.job, state, store_now(conn))
+    try:
+        _accept_once(store, imported.job, state)
+    except StoreError:
+        if store.is_sqlite:
+            raise
+        _accept_again(store, imported.job, state, time.monotonic() + look_for_s)
     return state
+
+
+def _accept_once(store: Store, job: RunningImport, state: CampaignState) -> None:
+    with store.write() as conn:
+        imports.accept_import(conn, job, state, store_now(conn))
+
+
+def _accept_again(
+    store: Store, job: RunningImport, state: CampaignState, give_up_at: float
+) -> None:
+    """Accept an import whose first try may have succeeded."""
+    while True:
+        try:
+            _accept_once(store, job, state)
+        except Refused:
+            with store.read() as conn:
+                if imports.was_accepted(conn, job):
+                    return
+            raise
+        except StoreError as error:
+            if time.monotonic() > give_up_at:
+                raise AcceptanceUnknown(job.campaign_id, error) from error
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def discard_import(store: Store, job: RunningImport) -> None:

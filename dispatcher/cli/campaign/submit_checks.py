@@ -109,6 +109,8 @@ def accepted_at_the_end(store: "Store", imported: "CompleteImport") -> Iterator[
                 f"campaign {reference} goes on: `dispatcher campaign show {reference}`"
             ) from None
         raise KeyboardInterrupt(NOTHING_KEPT) from None
+    except service.AcceptanceUnknown:
+        raise
     except BaseException:
         service.discard_import(store, imported.job)
         raise

@@ -6,6 +6,7 @@ import click
 
 from dispatcher.cli.banners import scheduler_warning
 from dispatcher.cli.output import print_json
+from dispatcher.errors import StoreError
 
 if TYPE_CHECKING:
     from dispatcher.campaigns.view import CampaignView
@@ -34,6 +35,21 @@ def report_submission(
 
     `what` completes the sentence "campaign 7 …".
     """
+    try:
+        _report(store, reference, wait_for, as_json=as_json, what=what)
+    except StoreError as error:
+        # The store went away after the campaign was accepted: that is not a failed submission.
+        words = f"campaign {reference} {what}, but it cannot be shown now"
+        if wait_for is None and not as_json:
+            click.echo(f"{words}: {error.message}")
+            return
+        hint = f"when the store is back: `dispatcher campaign show {reference}`"
+        raise StoreError(f"{words}: {error.message}", hint) from error
+
+
+def _report(
+    store: "Store", reference: str, wait_for: str | None, *, as_json: bool, what: str
+) -> None:
     from dispatcher.campaigns.view import details_json, load_view
 
     if (missing := scheduler_warning(store)) is not None:
