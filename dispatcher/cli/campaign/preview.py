@@ -3,22 +3,18 @@
 The most important lines come last, so that a small terminal shows them beside the question.
 """
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dispatcher.cli.output import pluralize, print_line, safe_text
-from dispatcher.errors import StoreError, UsageProblem
+from dispatcher.errors import StoreError
 
 if TYPE_CHECKING:
     from dispatcher.forecast.simulation import Forecast
-    from dispatcher.recipients.validation import Preview, RejectedRow
+    from dispatcher.recipients.validation import Preview
     from dispatcher.store.engine import Store
     from dispatcher.submission.request import ValidatedSubmission
 
@@ -245,57 +241,3 @@ def _print_texts(preview: "Preview") -> None:
         size = f"{item.encoding.label}, {pluralize(item.parts, 'part')}"
         where = f"  row {item.row} to {mask_number(item.msisdn)} ({size}): "
         print_line(f"{where}{safe_text(item.text)}", "    ")
-
-
-def check_writable(path: Path) -> None:
-    """Raise UsageProblem if `path` cannot be written, before a long file is read."""
-    target = path if path.exists() else path.absolute().parent
-    if not target.exists() or not os.access(target, os.W_OK):
-        raise UsageProblem(f"{path} cannot be written", "check the folder and its rights")
-
-
-@contextmanager
-def open_rejects(
-    submission: "ValidatedSubmission", path: Path | None
-) -> "Iterator[Callable[[RejectedRow], None]]":
-    """A function that writes a row without a message to `path`; without one it does nothing."""
-    from dispatcher.campaigns.export import RejectsFile
-
-    if path is None:
-        yield lambda _reject: None
-        return
-    headers = submission.file.file_headers if submission.request.keep_columns else ()
-    with _open_for_writing(path) as out:
-        rejects = RejectsFile(out, submission.request.account, headers)
-        yield rejects.write_row
-    _say_written(rejects.count, path)
-
-
-def export_rejects(store: "Store", campaign_id: int, path: Path) -> None:
-    """Write the rows without a message to a file. Raises UsageProblem if it cannot be written."""
-    from dispatcher.campaigns.export import write_export
-    from dispatcher.store import campaigns
-
-    with store.read() as conn:
-        campaign = campaigns.load_campaign(conn, campaign_id)
-    assert campaign is not None
-    with _open_for_writing(path) as out:
-        count = write_export(store, campaign, out, rejects_only=True)
-    _say_written(count, path)
-
-
-@contextmanager
-def _open_for_writing(path: Path) -> Iterator[TextIO]:
-    try:
-        with path.open("w", encoding="utf-8", newline="") as out:
-            yield out
-    except OSError as error:
-        raise UsageProblem(
-            f"{path} cannot be written: {error.strerror}",
-            "check the folder, its rights and the disk",
-        ) from None
-
-
-def _say_written(count: int, path: Path) -> None:
-    what = "row that gets" if count == 1 else "rows that get"
-    click.echo(f"{count} {what} no message: {path}", err=True)

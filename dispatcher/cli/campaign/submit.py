@@ -148,7 +148,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.campaigns.view import details_json, load_view
     from dispatcher.cli.campaign.contact_lists import submit_to_lists
     from dispatcher.cli.campaign.fallbacks import add_fallbacks
-    from dispatcher.cli.campaign.preview import check_writable
+    from dispatcher.cli.campaign.rejects import check_writable
     from dispatcher.cli.campaign.single_message import check_test_time
     from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
     from dispatcher.cli.campaign.submit_options import build_request
@@ -200,7 +200,8 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
 
 
 def _dry_run(store: "Store", submission: "ValidatedSubmission", options: SubmitOptions) -> None:
-    from dispatcher.cli.campaign.preview import open_rejects, preview_json, print_preview
+    from dispatcher.cli.campaign.preview import preview_json, print_preview
+    from dispatcher.cli.campaign.rejects import open_rejects
     from dispatcher.submission import service
 
     with open_rejects(submission, options.rejects) as rejected:
@@ -215,7 +216,8 @@ def _import_and_ask(
     store: "Store", submission: "ValidatedSubmission", options: SubmitOptions
 ) -> "CompleteImport":
     """Store the rows, show what they are, and ask. After a no nothing is kept."""
-    from dispatcher.cli.campaign.preview import export_rejects, print_preview
+    from dispatcher.cli.campaign.preview import print_preview
+    from dispatcher.cli.campaign.rejects import export_rejects
     from dispatcher.cli.campaign.single_message import send_test_message
     from dispatcher.cli.campaign.submit_checks import (
         NOTHING_KEPT,

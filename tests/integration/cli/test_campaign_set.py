@@ -1,4 +1,4 @@
-"""`campaign set`: what it changes, what it keeps, and what it refuses in words."""
+"""`campaign set`: what it changes, what it keeps, and what it refuses."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -72,7 +72,7 @@ def test_windows_blackouts_and_zone_change_each_alone(sqlite_store, run, stored,
     assert campaign_of(sqlite_store, 1).schedule == schedule
 
 
-def test_none_takes_a_rate_and_an_expiry_away(sqlite_store, run):
+def test_none_removes_a_rate_and_an_expiry(sqlite_store, run):
     add_campaign(sqlite_store, rate=5.0, expire_at=in_days(1))
     assert run("--rate", "none", "--expire-at", "none").code == 0
     campaign = campaign_of(sqlite_store, 1)
@@ -110,7 +110,7 @@ def test_a_campaign_that_started_long_ago_can_be_changed(sqlite_store, run):
         ),
     ],
 )  # fmt: skip
-def test_what_makes_no_sense_is_refused_and_changes_nothing(
+def test_invalid_values_are_refused_and_change_nothing(
     sqlite_store, run, stored, options, code, words
 ):
     add_campaign(sqlite_store, **stored)
@@ -120,7 +120,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(
     assert campaign_of(sqlite_store, 1) == before
 
 
-def test_it_tells_what_holds_from_now_on(sqlite_store, run):
+def test_it_shows_the_terms_after_the_change(sqlite_store, run):
     add_campaign(sqlite_store)
     ended = run("--window", "2099-12-24 22:00-02:00", "--rate", "600/min", "--priority", "5")
     assert ended.out.splitlines() == [
@@ -134,7 +134,7 @@ def test_it_tells_what_holds_from_now_on(sqlite_store, run):
     assert "already in the past: blackout 2020-01-01" in ended.out
 
 
-def test_times_are_of_the_zone_that_is_named_else_of_the_accounts(sqlite_store, run):
+def test_times_are_in_the_named_zone_or_the_accounts(sqlite_store, run):
     add_campaign(sqlite_store)
     assert run("--expire-at", "2099-05-01T12:00").code == 0
     assert campaign_of(sqlite_store, 1).expire_at == datetime(2099, 5, 1, 6, 30, tzinfo=UTC)
@@ -151,7 +151,7 @@ def test_times_are_of_the_zone_that_is_named_else_of_the_accounts(sqlite_store, 
         ('["Asia/Kolkata"]', ["--timezone", "recipient"], "nothing to set"),
     ],
 )
-def test_recipients_zones_are_neither_taken_away_nor_given_later(
+def test_recipients_zones_cannot_be_removed_or_added_later(
     sqlite_store, run, zones, options, words
 ):
     add_campaign(sqlite_store, zones=zones)
@@ -161,7 +161,7 @@ def test_recipients_zones_are_neither_taken_away_nor_given_later(
     assert campaign_of(sqlite_store, 1) == before
 
 
-def test_the_provider_is_not_told_to_send_outside_new_windows(sqlite_store, run):
+def test_new_windows_must_contain_the_time_scheduled_at_the_provider(sqlite_store, run):
     at = datetime(2099, 5, 1, 6, 30, tzinfo=UTC)  # 12:00 in Kolkata
     add_campaign(sqlite_store, schedule_at=at)
     assert run("--window", "09:00-18:00").code == 0

@@ -1,4 +1,4 @@
-"""What people are told whose messages leave later than now. No provider is asked."""
+"""What is shown for messages that must wait for opening hours. No provider is asked."""
 
 import pytest
 
@@ -71,9 +71,7 @@ def test_what_was_submitted_already_needs_no_test_message(run, tmp_path):
         ("recipient", "06:30", "12:00"),
     ],
 )  # fmt: skip
-def test_a_time_at_the_provider_is_one_of_the_zone_named(
-    sqlite_store, run, tmp_path, zone, at, told
-):
+def test_a_time_at_the_provider_is_in_the_named_zone(sqlite_store, run, tmp_path, zone, at, told):
     named = ("--timezone", zone) if zone else ()
     ended = run(
         "campaign", "submit", str(tmp_path / "people.csv"), "--text", "Hello", "--yes",

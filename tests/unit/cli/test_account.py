@@ -97,7 +97,7 @@ def test_a_sender_or_template_that_cannot_be_used_fails(run, keys, words):
     assert words in ended.stderr
 
 
-def test_an_account_without_a_default_sender_is_no_failure(run):
+def test_an_account_without_a_default_sender_does_not_fail(run):
     ended = run("check", sender="")
     assert ended.exit_code == 0
     assert "this account has no sender" in ended.stdout
@@ -129,7 +129,7 @@ def test_the_name_may_be_left_out_only_where_there_is_one_account(run):
     assert "main, second" in ended.stderr
 
 
-def test_without_any_account_that_is_told(tmp_path, monkeypatch):
+def test_a_configuration_without_accounts_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dispatcher.toml").write_text("")
     ended = CliRunner().invoke(cli, ["account", "check"])
@@ -137,7 +137,7 @@ def test_without_any_account_that_is_told(tmp_path, monkeypatch):
     assert "no account is configured" in ended.stderr
 
 
-def test_a_provider_that_cannot_be_reached_is_told(run):
+def test_a_provider_that_cannot_be_reached_is_named(run):
     ended = run("balance", base_url="http://127.0.0.1:1")
     assert ended.exit_code == 1
     assert ended.stderr.startswith("Error: account main: no connection to 127.0.0.1")
@@ -151,7 +151,7 @@ def test_a_provider_that_cannot_be_reached_is_told(run):
         ("aoc_portal", {"api_key": "good"}, "not checked: this provider offers no way"),
     ],
 )
-def test_a_key_is_checked_by_the_list_where_nothing_else_tells(
+def test_a_key_is_checked_by_the_message_list_if_there_is_no_other_request(
     run, simulator, provider, keys, shown
 ):
     own = {"provider": provider, "base_url": simulator.base_url(provider), "api_key": None}
@@ -160,7 +160,7 @@ def test_a_key_is_checked_by_the_list_where_nothing_else_tells(
     assert json.loads(ended.stdout)["key"].startswith(shown)
 
 
-def test_a_wrong_key_is_found_by_the_list(run, simulator):
+def test_a_wrong_key_is_found_by_the_message_list(run, simulator):
     own = {"provider": "standingtech", "base_url": simulator.base_url("standingtech")}
     ended = run("check", api_key=None, template=None, api_token="bad-key", **own)
     assert ended.exit_code == 1

@@ -142,7 +142,7 @@ def test_a_defect_is_one_line_and_its_report_holds_places_but_no_values(tmp_path
     assert "919800000001\n" not in ended.stderr + text.replace('"919800000001"', "")
 
 
-def test_a_defect_shows_everything_to_who_asks(tmp_path):
+def test_with_debug_a_defect_shows_everything(tmp_path):
     env = {"XDG_STATE_HOME": str(tmp_path), "DISPATCHER_DEBUG": "1"}
     ended = CliRunner().invoke(fail, ["defect"], env=env)
     assert ended.exit_code == 1
@@ -150,7 +150,7 @@ def test_a_defect_shows_everything_to_who_asks(tmp_path):
     assert "ValueError: 919800000001" in ended.stderr
 
 
-def test_a_defect_is_told_even_where_no_report_can_be_written(tmp_path):
+def test_a_defect_is_named_even_if_no_report_can_be_written(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
     env = {"XDG_STATE_HOME": str(tmp_path / "file"), "DISPATCHER_DEBUG": None}
     ended = CliRunner().invoke(fail, ["defect"], env=env)
@@ -158,7 +158,7 @@ def test_a_defect_is_told_even_where_no_report_can_be_written(tmp_path):
     assert "stands in" not in ended.stderr
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+def test_a_closed_pipe_is_not_an_error(tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -214,7 +214,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
     )
 
 
-def test_the_configuration_is_read_once_and_by_those_who_ask(tmp_path):
+def test_the_configuration_is_read_once_when_a_command_asks_for_it(tmp_path):
     file = tmp_path / "dispatcher.toml"
     file.write_text(ACCOUNT, encoding="utf-8")
     seen = []
@@ -283,5 +283,5 @@ def is_unavailable(command):
     return command.help.startswith("Not available yet")
 
 
-def test_a_config_error_has_the_exit_code_of_wrong_usage():
+def test_a_configuration_error_has_the_exit_code_of_wrong_usage():
     assert ConfigError("x").exit_code == 2

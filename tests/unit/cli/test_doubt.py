@@ -31,7 +31,7 @@ def view(count, *, next_at=LOOK, rule="hold"):
         (2, "2 recipients are IN DOUBT since 2026-05-04 10:00:00 UTC: the provider may have"),
     ],
 )
-def test_one_is_not_many(count, words):
+def test_one_is_counted_in_the_singular(count, words):
     assert doubt_in_words(view(count), has_list=True).startswith(words)
 
 
@@ -52,9 +52,9 @@ def test_one_is_not_many(count, words):
         ),
     ],
 )
-def test_doubt_is_told_with_what_is_done_about_it(shown, has_list, words):
+def test_doubt_is_shown_with_what_happens_next(shown, has_list, words):
     assert words in doubt_in_words(shown, has_list=has_list)
 
 
-def test_without_doubt_nothing_is_told():
+def test_without_doubt_nothing_is_shown():
     assert doubt_in_words(view(0), has_list=True) is None

@@ -26,7 +26,7 @@ def init(*args: str):
     return CliRunner().invoke(cli, ["init", *args], catch_exceptions=False)
 
 
-def test_the_file_is_private_loads_and_the_next_steps_are_said(folder):
+def test_the_file_is_private_and_loads_and_the_next_steps_are_shown(folder):
     ended = init()
     file = folder / "dispatcher.toml"
     assert ended.exit_code == 0
@@ -56,7 +56,7 @@ def uncommented() -> dict:
     return tomllib.loads(re.sub(r"^# (?=\w+ = )", "", starter_config(), flags=re.MULTILINE))
 
 
-def test_every_key_stands_in_the_file():
+def test_every_key_is_in_the_file():
     tables = uncommented()
     account = tables.pop("accounts")["main"]
     for section, table in tables.items():
@@ -75,7 +75,7 @@ def own_keys(settings_type) -> set[str]:
 
 
 @pytest.mark.parametrize("name", provider_names())
-def test_the_keys_of_each_provider_stand_in_the_file(name):
+def test_the_keys_of_each_provider_are_in_the_file(name):
     settings_type = provider_class(name).settings_type
     accounts = uncommented()["accounts"] | tomllib.loads(other_providers())["accounts"]
     shown = [
@@ -123,7 +123,7 @@ def test_the_keys_behind_a_hash_show_their_defaults(folder):
     assert [key for key in shown if key not in examples and shown[key] != defaults[key]] == []
 
 
-def test_a_file_that_is_there_is_kept_unless_forced(folder):
+def test_an_existing_file_is_kept_without_force(folder):
     file = folder / "dispatcher.toml"
     file.write_text("# mine\n", encoding="utf-8")
     file.chmod(0o644)
@@ -146,7 +146,7 @@ def test_a_path_may_be_a_folder_a_file_or_the_one_of_config(folder):
     assert (folder / "third.toml").exists()
 
 
-def test_a_folder_that_does_not_exist_is_told(folder):
+def test_a_folder_that_does_not_exist_is_named(folder):
     ended = init("no/such/x.toml")
     assert ended.exit_code == 2
     assert "the folder no/such does not exist" in ended.stderr

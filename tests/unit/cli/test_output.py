@@ -26,7 +26,7 @@ from tests.support.terminal import on_terminal
         (7, "7"),
     ],
 )
-def test_text_of_others_cannot_steer_a_terminal(given, shown):
+def test_text_from_others_cannot_control_a_terminal(given, shown):
     assert safe_text(given) == shown
 
 
@@ -101,5 +101,5 @@ def test_a_long_line_is_broken_between_words_on_a_terminal_only(capsys):
     assert capsys.readouterr().out == line + "\n"
 
 
-def test_one_is_not_many():
+def test_one_is_counted_in_the_singular():
     assert [pluralize(count, "row") for count in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]

@@ -56,7 +56,7 @@ def test_an_invalid_rate_is_refused_with_what_to_write(text):
         ("2026-10-25T02:30", "2026-10-25T00:30:00+00:00"),
     ],
 )
-def test_a_time_without_an_offset_is_the_zones(text, utc):
+def test_a_time_without_an_offset_is_in_the_zone(text, utc):
     assert parse_time("--start-at", text, BERLIN).isoformat() == utc
 
 
@@ -69,7 +69,7 @@ def test_an_invalid_time_is_refused_by_the_name_of_its_option(text):
         parse_time("--expire-at", text, BERLIN)
 
 
-def test_a_zone_that_is_nearly_one_is_refused_with_the_right_name():
+def test_a_misspelt_zone_is_refused_with_the_right_name():
     with pytest.raises(
         UsageProblem, match="--timezone 'Europe/Berln' is not a valid time zone"
     ) as refused:

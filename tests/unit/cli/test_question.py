@@ -34,7 +34,7 @@ def asked(*, is_piped=False, **options):
     ("typed", "goes_on"),
     [("y\n", True), (" YES \n", True), ("n\n", False), ("\n", False), ("what?\ny\n", True)],
 )
-def test_a_person_at_a_terminal_is_asked_also_where_the_file_is_piped(typed, goes_on, is_piped):
+def test_a_person_at_a_terminal_is_asked_even_if_the_file_is_piped(typed, goes_on, is_piped):
     piped = b"phone\n919800000001\n" if is_piped else None
     session = asked(is_piped=is_piped, piped=piped, typed=typed, after=QUESTION)
     assert session.shown.count(QUESTION) == (2 if "?" in typed else 1)
@@ -55,7 +55,7 @@ def test_without_a_terminal_a_piped_file_is_not_asked_about():
     assert (session.shown, session.code) == ("it went on\n", 0)
 
 
-def test_a_pipe_that_is_no_file_is_a_script():
+def test_a_pipe_that_is_not_the_file_is_a_script():
     session = asked(is_piped=False, piped=b"")
     assert (session.shown, session.code) == ("it went on\n", 0)
 
