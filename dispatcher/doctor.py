@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from dispatcher.campaigns.view import SCHEDULER_SILENT_S, scheduler_silence_s
+from dispatcher.campaigns.view import SCHEDULER_SILENT_S, list_in_doubt, scheduler_silence_s
 from dispatcher.config.settings import Settings
 from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker
@@ -51,6 +51,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
             yield _check_scheduler(store)
             yield from _check_workers(store, settings)
             yield from _check_accounts(store, settings)
+            yield from _list_doubt(store)
             yield from _list_unfinished_imports(store)
             yield from _list_corrections(store)
 
@@ -176,6 +177,21 @@ def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
             else "nothing to do: it continues when its provider is back"
         )
         yield CheckResult(part="accounts", ok=False, what=what, remedy=remedy)
+
+
+def _list_doubt(store: Store) -> Iterator[CheckResult]:
+    for one in list_in_doubt(store):
+        who = "1 recipient is" if one.recipients == 1 else f"{one.recipients} recipients are"
+        since = "" if one.since is None else f" since {one.since:%Y-%m-%d %H:%M:%S} UTC"
+        yield CheckResult(
+            part="campaigns",
+            ok=False,
+            what=f"campaign {one.id} ({one.name}): {who} IN DOUBT{since}",
+            remedy=f"run `dispatcher campaign resolve {one.id}`"
+            if one.next_at is None
+            else "nothing to do yet: this is looked into automatically at "
+            f"{one.next_at:%Y-%m-%d %H:%M:%S} UTC",
+        )
 
 
 def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:

@@ -1,6 +1,6 @@
 """Finding campaigns, and what is shown of them: counts, times, and their JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from dispatcher.policy.routes import account_routes, route_at
 from dispatcher.store import accounts, campaigns, costs, doubts, fallback_moves, scheduler
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.row_parts import FallbackSwitch
+from dispatcher.store.row_parts import CampaignInDoubt, FallbackSwitch
 from dispatcher.store.rows import CampaignRow
 
 _MAX_ID_DIGITS = 18
@@ -51,10 +51,57 @@ class CampaignView:
         return self.campaign.finished_at is not None
 
     @property
+    def tally(self) -> "Tally":
+        """Its counts in the words that all commands use."""
+        return tally_messages(self.campaign, self.counts)
+
+    @property
     def total_submitted(self) -> int:
         """Messages that a provider has accepted so far."""
-        names = ("submitted", "delivered", "undelivered", "expired")
-        return sum(self.counts[name] for name in names)
+        return self.tally.submitted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The messages of a campaign, counted in the words of `list`, `show`, `watch` and `--wait`.
+
+    `total` is `pending` + `submitted` + `in_doubt` + `not_submitted`. The other fields are parts of
+    `submitted`.
+    """
+
+    total: int
+    #: Not submitted yet.
+    pending: int
+    #: What a provider accepted, whatever came of it.
+    submitted: int
+    in_doubt: int
+    #: Refused by the provider, failed, cancelled, lapsed or suppressed: no provider took it.
+    not_submitted: int
+    delivered: int
+    #: The provider says that it did not arrive.
+    not_delivered: int
+    #: A receipt may still come.
+    waiting: int
+    #: Its polling ended without one.
+    no_receipt: int
+
+
+def tally_messages(campaign: CampaignRow, counts: Mapping[str, int]) -> Tally:
+    """Count in words; `counts` are those of a CampaignView: per state, and of rows."""
+    not_delivered = counts["undelivered"] + counts["expired"]
+    not_submitted = ("rejected", "failed", "cancelled", "lapsed", "suppressed")
+    return Tally(
+        total=counts["total"],
+        pending=counts["pending"],
+        submitted=counts["submitted"] + counts["delivered"] + not_delivered,
+        in_doubt=counts["in_doubt"],
+        # Rows that were suppressed by the import have no message.
+        not_submitted=sum(counts[name] for name in not_submitted) - campaign.suppressed,
+        delivered=counts["delivered"],
+        not_delivered=not_delivered,
+        waiting=counts["submitted"] - counts["no_receipt"],
+        no_receipt=counts["no_receipt"],
+    )
 
 
 def find_campaign(conn: Connection, reference: str) -> CampaignRow:
@@ -105,13 +152,29 @@ def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
 
 
 def newest_campaigns(
-    store: Store, *, limit: int, states: Sequence[str]
+    store: Store, *, limit: int, states: Sequence[str], only_single: bool = False
 ) -> list[tuple[CampaignRow, dict[str, int]]]:
-    """The newest campaigns with their counts, optionally only those in some states."""
+    """The newest campaigns with their counts, optionally only those in some states.
+
+    Single messages (`dispatcher send`) get the room that campaigns leave, so that they never push
+    one off the list; `only_single` lists them alone.
+    """
     with store.read() as conn:
-        rows = campaigns.list_newest(conn, limit=limit, states=states)
+        rows: list[CampaignRow] = []
+        if not only_single:
+            rows = campaigns.list_newest(conn, limit=limit, states=states, single=False)
+        if len(rows) < limit:
+            room = limit - len(rows)
+            rows += campaigns.list_newest(conn, limit=room, states=states, single=True)
+        rows.sort(key=lambda row: row.id, reverse=True)
         counts = campaigns.count_messages(conn, [row.id for row in rows])
     return [(row, _with_intake(row, counts[row.id])) for row in rows]
+
+
+def list_in_doubt(store: Store) -> list[CampaignInDoubt]:
+    """Every campaign with recipients in doubt, oldest first, whatever its state."""
+    with store.read() as conn:
+        return doubts.campaigns_in_doubt(conn)
 
 
 def _with_intake(campaign: CampaignRow, counts: dict[str, int]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from dispatcher.cli.output import print_json, safe_text
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor_command(ctx: click.Context, as_json: bool) -> None:
-    """Check configuration, store, broker, scheduler, workers and accounts.
+    """Check configuration, store, broker, scheduler, workers, accounts and recipients in doubt.
 
     Exits with 1 if something is wrong. It does not ask the providers; `account check` does.
 

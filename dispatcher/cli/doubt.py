@@ -1,12 +1,22 @@
 """Recipients in doubt, in words: how many, since when, and what happens next."""
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from dispatcher.cli.output import pluralize
+import click
+
+from dispatcher.cli.output import pluralize, safe_text
+from dispatcher.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dispatcher.campaigns.view import CampaignView
+    from dispatcher.store.engine import Store
+    from dispatcher.store.row_parts import CampaignInDoubt
+
+#: So many campaigns are named in one sentence.
+_NAMED: Final = 10
 
 
 def doubt_in_words(shown: "CampaignView", *, has_list: bool) -> str | None:
@@ -53,6 +63,29 @@ def doubt_in_short(shown: "CampaignView") -> str | None:
     if shown.doubt_next_at is not None:
         return f"{count} IN DOUBT, next check at {_format_utc(shown.doubt_next_at)}"
     return f"{count} IN DOUBT: `dispatcher campaign resolve {shown.campaign.id}`"
+
+
+def warn_of_doubt(store: "Store", *, to_stderr: bool) -> None:
+    """Print which campaigns have recipients in doubt, if any; a store without tables has none."""
+    from dispatcher.campaigns.view import list_in_doubt
+
+    try:
+        found = list_in_doubt(store)
+    except StoreError:
+        return  # the command itself says what is wrong with the store, if it needs it
+    if found:
+        click.secho(doubtful_campaigns(found), fg="red", bold=True, err=to_stderr)
+
+
+def doubtful_campaigns(found: "Sequence[CampaignInDoubt]") -> str:
+    """The sentence that names the campaigns with recipients in doubt."""
+    recipients = pluralize(sum(one.recipients for one in found), "recipient is", "recipients are")
+    named = [f"{one.id} ({safe_text(one.name)}: {one.recipients})" for one in found[:_NAMED]]
+    more = f" and {len(found) - _NAMED} more, see `dispatcher doctor`" * (len(found) > _NAMED)
+    return (
+        f"{recipients} IN DOUBT in {pluralize(len(found), 'campaign')}: {', '.join(named)}{more}. "
+        f"`dispatcher campaign show {found[0].id}` says what happens next"
+    )
 
 
 def _format_utc(at: datetime) -> str:

@@ -7,6 +7,7 @@ import click
 
 from dispatcher.cli.campaign.wait import report_submission, wait_option
 from dispatcher.cli.context import refuse_empty_options, settings_from, with_options
+from dispatcher.cli.doubt import warn_of_doubt
 
 if TYPE_CHECKING:
     from dispatcher.submission.request import SubmissionRequest
@@ -65,6 +66,7 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
         raise Refused("the text is empty", "give it in quotes after the number")
     account, provider = select_account(ctx, options.account)
     store = Store(settings_from(ctx).store.url)
+    warn_of_doubt(store, to_stderr=True)
     with service.validated_submission(
         _request_of_one(account, options),
         provider,

@@ -22,6 +22,7 @@ from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_messages, fetch_one
 from dispatcher.store.ranges import messages_of
 from dispatcher.store.row_parts import (
+    CampaignInDoubt,
     DoubtfulAttempt,
     DoubtfulMessage,
     DoubtOutlook,
@@ -76,6 +77,10 @@ _UNPLANNED = (
     .join_from(ATTEMPT, CAMPAIGN, CAMPAIGN.c.id == ATTEMPT.c.campaign_id)
     .where(ATTEMPT.c.reconcile_at.is_not(None), ATTEMPT.c.looks.is_(None))
     .limit(bindparam("most"))
+)
+_DOUBT_SINCE = func.min(ATTEMPT.c.doubt_at)
+_NEXT_RECONCILIATION = func.min(ATTEMPT.c.reconcile_at).filter(
+    and_(ATTEMPT.c.looks.is_not(None), ATTEMPT.c.reconcile_at.is_not(None))
 )
 _ACCOUNTS_DUE = select(ATTEMPT.c.account).where(_IS_DUE).distinct()
 
@@ -198,17 +203,48 @@ def load_doubtful(conn: Connection, attempt_id: int) -> DoubtfulRequest:
 
 def doubt_outlook(conn: Connection, campaign_id: int) -> DoubtOutlook:
     """Since when a campaign has recipients in doubt, and when the next is reconciled by itself."""
-    planned = and_(ATTEMPT.c.looks.is_not(None), ATTEMPT.c.reconcile_at.is_not(None))
     query = select(
         *columns_of(
             ATTEMPT,
             DoubtOutlook,
-            since=func.min(ATTEMPT.c.doubt_at),
-            next_at=func.min(ATTEMPT.c.reconcile_at).filter(planned),
+            since=_DOUBT_SINCE,
+            next_at=_NEXT_RECONCILIATION,
             looks=func.max(ATTEMPT.c.looks),
         )
     ).where(ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.doubt_at.is_not(None))
     return fetch_one(conn, DoubtOutlook, query)
+
+
+def campaigns_in_doubt(conn: Connection) -> list[CampaignInDoubt]:
+    """Every campaign that has recipients in doubt, oldest first, whatever its state."""
+    doubtful = (
+        select(
+            ATTEMPT.c.campaign_id,
+            _DOUBT_SINCE.label("since"),
+            _NEXT_RECONCILIATION.label("next_at"),
+        )
+        .where(ATTEMPT.c.doubt_at.is_not(None))
+        .group_by(ATTEMPT.c.campaign_id)
+        .subquery()
+    )
+    count = func.sum(BATCH.c.in_doubt)
+    query = (
+        select(
+            *columns_of(
+                CAMPAIGN,
+                CampaignInDoubt,
+                recipients=count,
+                since=doubtful.c.since,
+                next_at=doubtful.c.next_at,
+            )
+        )
+        .join_from(CAMPAIGN, doubtful, doubtful.c.campaign_id == CAMPAIGN.c.id)
+        .join(BATCH, BATCH.c.campaign_id == CAMPAIGN.c.id)
+        .group_by(CAMPAIGN.c.id, CAMPAIGN.c.name, doubtful.c.since, doubtful.c.next_at)
+        .having(count > 0)
+        .order_by(CAMPAIGN.c.id)
+    )
+    return fetch_all(conn, CampaignInDoubt, query)
 
 
 def requests_in_doubt(conn: Connection, campaign_id: int) -> list[int]:

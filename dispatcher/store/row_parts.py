@@ -152,6 +152,16 @@ class DoubtOutlook(NamedTuple):
     looks: int | None
 
 
+class CampaignInDoubt(NamedTuple):
+    """A campaign with recipients in doubt: how many, since when, and when some are reconciled."""
+
+    id: int
+    name: str
+    recipients: int
+    since: datetime | None
+    next_at: datetime | None
+
+
 class PendingMessage(NamedTuple):
     """A message to submit; `variables` is a JSON array."""
 

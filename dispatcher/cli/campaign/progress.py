@@ -85,21 +85,22 @@ def follow_campaign(
 
 
 def progress_line(shown: "CampaignView", pace: SubmissionPace) -> str:
-    """One line: how many of all, counts per state, the rate and the time left."""
-    counts = shown.counts
-    total = counts["total"]
-    handled = total - counts["pending"]
-    bits = [f"{shown.campaign.state}", f"{handled}/{total} submitted"]
+    """One line: how many of all, the counts of a Tally, the rate and the time left."""
+    tally = shown.tally
+    bits = [f"{shown.campaign.state}", f"{tally.submitted}/{tally.total} submitted"]
+    bits.append(f"{tally.delivered} delivered")
     bits += [
-        f"{counts[name]} {name.replace('_', ' ')}"
-        for name in ("delivered", "undelivered", "expired", "rejected", "failed")
-        if counts[name] or name == "delivered"
-    ]
+        f"{count} {words}"
+        for count, words in (
+            (tally.not_delivered, "not delivered"), (tally.not_submitted, "not submitted"),
+        )
+        if count
+    ]  # fmt: skip
     if (doubt := doubt_in_short(shown)) is not None:
         bits.append(doubt)
-    if counts["pending"] and not shown.is_over:
+    if tally.pending and not shown.is_over:
         bits.append(f"{pace.per_second:.0f} messages/s")
-        left = pace.remaining_s(counts["pending"])
+        left = pace.remaining_s(tally.pending)
         bits.append(f"{_format_duration(left)} left" if left is not None else "time left unknown")
     elif shown.polls:
         bits.append(f"waiting for receipts{_next_poll_text(shown)}")
@@ -184,12 +185,11 @@ def _draw_bar(
 
     from dispatcher.cli.output import safe_text
 
-    total = shown.counts["total"]
-    handled = total - shown.counts["pending"]
-    share = handled / total if total else 1.0
+    tally = shown.tally
+    share = tally.submitted / tally.total if tally.total else 0.0
     full = int(_BAR_CELLS * share)
     drawn = Text("█" * full + "░" * (_BAR_CELLS - full), style="green")
-    drawn.append(f" {int(100 * share)} %\n{text}", style="default")
+    drawn.append(f" {int(100 * share)} % submitted\n{text}", style="default")
     if foreseen is not None:
         drawn.append(f"\n{safe_text(foreseen)}", style="dim")
     if (doubt := doubt_in_short(shown)) is not None:

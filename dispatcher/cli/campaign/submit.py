@@ -10,6 +10,7 @@ import click
 from dispatcher.cli.campaign.submit_options import SubmitOptions
 from dispatcher.cli.campaign.wait import report_submission, wait_option
 from dispatcher.cli.context import refuse_empty_options, settings_from, with_options
+from dispatcher.cli.doubt import warn_of_doubt
 from dispatcher.cli.output import pluralize, print_json
 from dispatcher.cli.question import require_yes
 from dispatcher.cli.terminal import is_terminal
@@ -163,6 +164,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     check_features(ctx, account, provider, options)
     request = build_request(options, account, provider)
     store = Store(settings_from(ctx).store.url)
+    warn_of_doubt(store, to_stderr=True)
     if options.rejects is not None:
         check_writable(options.rejects)
 

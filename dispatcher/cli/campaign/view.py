@@ -16,16 +16,17 @@ from dispatcher.cli.campaign.forecast_view import (
     print_terms,
 )
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.doubt import doubt_in_words
+from dispatcher.cli.doubt import doubt_in_words, warn_of_doubt
 from dispatcher.cli.output import pluralize, print_json, print_table, safe_text
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.campaigns.view import CampaignView
+    from dispatcher.campaigns.view import CampaignView, Tally
     from dispatcher.policy.routes import AccountRoute
     from dispatcher.store.engine import Store
+    from dispatcher.store.rows import CampaignRow
 
 
 @click.command("list")
@@ -37,16 +38,21 @@ if TYPE_CHECKING:
     help="How many to show.",
 )
 @click.option("--state", "states", multiple=True, help="Only campaigns in this state; repeatable.")
+@click.option("--sends", is_flag=True, help="Only single messages: of `send` and `--test-to`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_json: bool) -> None:
-    """List the newest campaigns.
+def campaign_list(
+    ctx: click.Context, limit: int, states: tuple[str, ...], sends: bool, as_json: bool
+) -> None:
+    """List the newest campaigns, and name all that have recipients in doubt.
+
+    Single messages are listed where campaigns leave room.
 
     \b
     Example:
       dispatcher campaign list --state running
     """
-    from dispatcher.campaigns.view import newest_campaigns, summary_json
+    from dispatcher.campaigns.view import newest_campaigns, summary_json, tally_messages
     from dispatcher.status import CampaignState
 
     if unknown := set(states) - set(CampaignState):
@@ -56,34 +62,32 @@ def campaign_list(ctx: click.Context, limit: int, states: tuple[str, ...], as_js
         )
     store = _open_store(ctx)
     warn_if_held(store)
-    rows = newest_campaigns(store, limit=limit, states=states)
+    rows = newest_campaigns(store, limit=limit, states=states, only_single=sends)
     if as_json:
         print_json([summary_json(campaign, counts) for campaign, counts in rows])
-        return
-    if not rows:
+    elif rows:
+        _print_list([(campaign, tally_messages(campaign, counts)) for campaign, counts in rows])
+    elif states or sends:
+        click.echo("no campaign is listed with these options")
+    else:
         click.echo("there are no campaigns yet: create one with `dispatcher campaign submit`")
-        return
+    warn_of_doubt(store, to_stderr=as_json)
+
+
+def _print_list(rows: "Sequence[tuple[CampaignRow, Tally]]") -> None:
     columns = ("id", "name", "state", "account", "total", "pending", "submitted", "delivered",
-               "not delivered", "in doubt", "created")  # fmt: skip
+               "not delivered", "in doubt", "not submitted", "created")  # fmt: skip
     print_table(
         columns,
         [
             (
-                c.id, c.name, c.state, c.account, n["total"], n["pending"], n["submitted"],
-                n["delivered"], n["undelivered"] + n["expired"] + n["rejected"] + n["failed"],
-                n["in_doubt"], f"{c.created_at:%Y-%m-%d %H:%M} UTC",
+                c.id, c.name, c.state, c.account, n.total, n.pending, n.submitted, n.delivered,
+                n.not_delivered, n.in_doubt, n.not_submitted, f"{c.created_at:%Y-%m-%d %H:%M} UTC",
             )
             for c, n in rows
         ],
         spare=("created", "account", "pending", "total"),
     )  # fmt: skip
-    if doubtful := [str(c.id) for c, n in rows if n["in_doubt"]]:
-        shown = ", ".join(f"`dispatcher campaign show {reference}`" for reference in doubtful[:3])
-        click.secho(
-            f"\nrecipients are IN DOUBT in {len(doubtful)} of these campaigns: {shown}",
-            fg="red",
-            bold=True,
-        )
 
 
 @click.command("show")
@@ -231,21 +235,30 @@ def _print_file_and_times(shown: "CampaignView") -> None:
 
 
 def _print_counts(shown: "CampaignView") -> None:
+    """The counts, in the words of `Tally`; what they consist of is one level deeper."""
     from dispatcher.store.column_types import format_price
 
-    counts = shown.counts
-    states = [
-        (name.replace("_", " "), count)
-        for name, count in counts.items()
-        if count and name not in {"total", "invalid", "duplicate", "suppressed", "no_receipt"}
-    ]
+    counts, tally = shown.counts, shown.tally
     if shown.cost is not None:
         click.echo(f"cost       {format_price(shown.cost)}, according to the provider")
-    click.echo("\nmessages")
-    for name, count in states or [("none", 0)]:
-        click.echo(f"  {count:>9}  {name}")
-    if counts["no_receipt"]:
-        click.echo(f"  {counts['no_receipt']:>9}  of the submitted ones got no receipt")
+    suppressed = counts["suppressed"] - shown.campaign.suppressed
+    lines = [
+        (1, "pending", tally.pending),
+        (1, "submitted", tally.submitted),
+        (2, "delivered", tally.delivered),
+        (2, "undelivered", counts["undelivered"]),
+        (2, "expired", counts["expired"]),
+        (2, "waiting for a receipt", tally.waiting),
+        (2, "got no receipt", tally.no_receipt),
+        (1, "in doubt", tally.in_doubt),
+        (1, "not submitted", tally.not_submitted),
+        *((2, name, counts[name]) for name in ("rejected", "failed", "cancelled", "lapsed")),
+        (2, "suppressed", suppressed),
+    ]
+    click.echo(f"\nmessages   {tally.total}")
+    for level, name, count in lines:
+        if count or name == "submitted":
+            click.echo(f"  {count:>9}{'  ' * level}{name}")
     batches = ", ".join(f"{count} {name}" for name, count in shown.batches.items() if count)
     click.echo(f"batches    {batches or 'none'}")
 
