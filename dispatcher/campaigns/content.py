@@ -11,6 +11,7 @@ import orjson
 from dispatcher.errors import Refused
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
+from dispatcher.store.json_columns import decode_texts
 from dispatcher.text.segments import measure_text, normalize
 from dispatcher.text.template import Placeholder, TextTemplate
 from dispatcher.types import Recipient, Route, SubmitBatch
@@ -103,7 +104,7 @@ def render_template(stored_text: str, stored_columns: str | None) -> TextTemplat
     """The template of a stored campaign; its fields have the order of the stored values."""
     if stored_columns is None:
         return TextTemplate.parse(stored_text)
-    names = orjson.loads(stored_columns)
+    names = decode_texts(stored_columns)
     return TextTemplate(("",) * (len(names) + 1), tuple(Placeholder(name, None) for name in names))
 
 

@@ -1,13 +1,13 @@
 """What a person changes about a stored campaign: pause, resume, cancel, rate and windows."""
 
 from datetime import timedelta
-from typing import Any
 
 from dispatcher.campaigns.view import find_campaign
 from dispatcher.errors import Refused
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import campaigns
+from dispatcher.store.campaigns import ChangedSettings
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.rows import CampaignRow
 
@@ -46,7 +46,7 @@ def check_changeable(campaign: CampaignRow) -> None:
 
 
 def set_terms(
-    store: Store, reference: str, values: dict[str, Any], timeout_s: float
+    store: Store, reference: str, values: ChangedSettings, timeout_s: float
 ) -> CampaignRow:
     """Change columns of a campaign's row: rate, schedule, priority, start_at or expire_at.
 

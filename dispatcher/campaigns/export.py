@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TextIO
 
-import orjson
-
 from dispatcher.recipients.validation import RejectedRow
 from dispatcher.status import MessageState, RejectKind
 from dispatcher.store import messages
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store
+from dispatcher.store.json_columns import decode_texts
 from dispatcher.store.row_parts import BatchSpan, ExportedMessage
 from dispatcher.store.rows import CampaignRow
 
@@ -38,7 +37,7 @@ def write_export(
 ) -> int:
     """Write the export; returns the number of rows. Memory does not grow with the campaign."""
     writer = csv.writer(out)
-    headers = orjson.loads(campaign.columns)
+    headers = decode_texts(campaign.columns)
     width = len(COLUMNS) + len(headers)
     writer.writerow([*COLUMNS, *map(quote_formula, headers)])
     streams = [_read_rejects(store, campaign)]
@@ -125,7 +124,7 @@ def _read_rejects(store: Store, campaign: CampaignRow) -> Iterator[tuple[int, li
                     reject.msisdn,
                     campaign.account,
                     reject.reason,
-                    orjson.loads(reject.cells),
+                    decode_texts(reject.cells),
                 ),
             )
         after = page[-1].row

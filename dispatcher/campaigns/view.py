@@ -15,6 +15,7 @@ from dispatcher.policy.routes import account_routes, route_at
 from dispatcher.store import accounts, campaigns, costs, doubts, fallback_moves, scheduler
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.json_columns import decode_texts
 from dispatcher.store.row_parts import CampaignInDoubt, FallbackSwitch
 from dispatcher.store.rows import CampaignRow
 
@@ -220,8 +221,8 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
         "start_at": _iso_time(campaign.start_at),
         "expire_at": _iso_time(campaign.expire_at),
         "schedule": orjson.loads(campaign.schedule) if campaign.schedule else None,
-        "zones": orjson.loads(campaign.zones) if campaign.zones else None,
-        "contact_lists": orjson.loads(campaign.contact_lists) if campaign.contact_lists else None,
+        "zones": decode_texts(campaign.zones) if campaign.zones else None,
+        "contact_lists": decode_texts(campaign.contact_lists) if campaign.contact_lists else None,
         "batches": shown.batches,
         "polls": {"open": shown.polls, "next_at": _iso_time(shown.next_poll_at)},
         "doubt": {

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-import orjson
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.gate import send_permission
@@ -22,6 +21,7 @@ from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, batches, campaigns, store_identity, workloads
 from dispatcher.store.batches import Ticket
+from dispatcher.store.json_columns import decode_texts
 from dispatcher.store.locks import lock_account
 from dispatcher.store.row_parts import InFlightBatch
 from dispatcher.store.rows import AccountRow, CampaignRow
@@ -95,7 +95,7 @@ def _open_zones(
     """The zones in which the campaign may send now; None for a campaign of one zone that may."""
     if campaign.zones is None:
         return None if send_permission(settings, campaign, None, now).is_open else []
-    zones: list[str] = orjson.loads(campaign.zones)
+    zones = decode_texts(campaign.zones)
     return [zone for zone in zones if send_permission(settings, campaign, zone, now).is_open]
 
 

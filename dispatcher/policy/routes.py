@@ -1,7 +1,7 @@
 """The routes of a campaign: what its requests carry at its own account and at each fallback."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypedDict
 
 import orjson
 
@@ -13,6 +13,14 @@ class AccountRoute(NamedTuple):
 
     account: str
     route: Route
+
+
+class _StoredRoute(TypedDict):
+    account: str
+    sender: str
+    template: str | None
+    sender_ref: str | None
+    template_ref: str | None
 
 
 class RoutedCampaign(Protocol):
@@ -68,8 +76,19 @@ def account_routes(campaign: RoutedCampaign) -> list[AccountRoute]:
             template_ref=campaign.template_ref,
         )
         return [AccountRoute(campaign.account, route)]
-    stored = orjson.loads(campaign.routes)
-    return [AccountRoute(each.pop("account"), Route(**each)) for each in stored]
+    stored: list[_StoredRoute] = orjson.loads(campaign.routes)
+    return [
+        AccountRoute(
+            each["account"],
+            Route(
+                sender=each["sender"],
+                template=each["template"],
+                sender_ref=each["sender_ref"],
+                template_ref=each["template_ref"],
+            ),
+        )
+        for each in stored
+    ]
 
 
 def route_at(campaign: RoutedCampaign, account: str) -> Route:

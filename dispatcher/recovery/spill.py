@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import orjson
 from sqlalchemy import Connection
@@ -148,6 +148,52 @@ def _quarantine(path: Path, reason: str) -> None:
     log.error("a spilled answer was not stored, and renamed to %s: %s", aside, reason)
 
 
+class _StoredVerdict(TypedDict):
+    """A `Verdict` in JSON; prices are texts."""
+
+    outcome: int
+    accepted: list[tuple[int, str | None, str | None]]
+    rejected: list[tuple[int, str | None, str | None]]
+    doubtful: list[tuple[int, str | None, str | None]]
+    job_id: str | None
+    error_code: str | None
+    error: str | None
+
+
+class _StoredClaim(TypedDict):
+    """A `Claim` in JSON."""
+
+    id: int
+    fence: int
+    campaign_id: int
+    account: str
+    encoding: int
+    first_seq: int
+    size: int
+    tries: int
+    zone: str | None
+    is_probe: bool
+
+
+class _StoredPolling(TypedDict):
+    """A `PollSchedule` in JSON."""
+
+    first_s: float
+    for_s: float
+
+
+class _StoredSettlement(TypedDict):
+    """A `Settlement` in JSON: what a spill file holds."""
+
+    claim: _StoredClaim
+    attempt_id: int | None
+    verdict: _StoredVerdict | None
+    polling: _StoredPolling | None
+    never_left: bool
+    #: Not in files of an earlier version.
+    after_attempt_id: NotRequired[int]
+
+
 def _to_json(answer: Settlement) -> bytes:
     return orjson.dumps(asdict(answer), default=_to_json_value) + b"\n"
 
@@ -161,7 +207,7 @@ def _to_json_value(value: object) -> object:
 
 
 def _from_json(data: bytes) -> Settlement:
-    found = orjson.loads(data)
+    found: _StoredSettlement = orjson.loads(data)
     polling = found["polling"]
     return Settlement(
         claim=Claim(**found["claim"]),
@@ -174,15 +220,17 @@ def _from_json(data: bytes) -> Settlement:
     )
 
 
-def _verdict_from_json(found: dict[str, Any]) -> Verdict:
+def _verdict_from_json(found: _StoredVerdict) -> Verdict:
     accepted = [
         Accepted(seq, provider_id, None if cost is None else Decimal(cost))
-        for seq, provider_id, cost in found.pop("accepted")
+        for seq, provider_id, cost in found["accepted"]
     ]
     return Verdict(
-        outcome=AttemptOutcome(found.pop("outcome")),
+        outcome=AttemptOutcome(found["outcome"]),
         accepted=accepted,
-        rejected=[NotAccepted(*entry) for entry in found.pop("rejected")],
-        doubtful=[NotAccepted(*entry) for entry in found.pop("doubtful")],
-        **found,
+        rejected=[NotAccepted(*entry) for entry in found["rejected"]],
+        doubtful=[NotAccepted(*entry) for entry in found["doubtful"]],
+        job_id=found["job_id"],
+        error_code=found["error_code"],
+        error=found["error"],
     )

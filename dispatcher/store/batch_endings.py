@@ -8,8 +8,10 @@ from sqlalchemy import Column, Connection, Select, bindparam, select, update
 from dispatcher.status import HELD, AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
 from dispatcher.store.batches import Claim, hand_back
+from dispatcher.store.fetching import columns_of, fetch_optional
 from dispatcher.store.locks import lock_account, lock_batch_hold
 from dispatcher.store.ranges import messages_of
+from dispatcher.store.row_parts import CancelledAttempt
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
@@ -104,15 +106,16 @@ def cancel_attempt(conn: Connection, held: Claim, attempt_id: int, now: datetime
     account = lock_account(conn, held.account)
     if not lock_if_owned(conn, held):
         return
-    closed = conn.execute(
+    statement = (
         update(ATTEMPT)
         .where(
             ATTEMPT.c.id == attempt_id,
             may_become(AttemptOutcome.NOT_SENT, only_from={AttemptOutcome.OPEN}),
         )
         .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now)
-        .returning(ATTEMPT.c.size, ATTEMPT.c.begun_at)
-    ).one_or_none()
+        .returning(*columns_of(ATTEMPT, CancelledAttempt))
+    )
+    closed = fetch_optional(conn, CancelledAttempt, statement)
     if closed is None:
         return
     conn.execute(
@@ -174,7 +177,8 @@ def hand_back_unsent(conn: Connection, held: Claim, after_attempt_id: int, now: 
         ATTEMPT.c.id > after_attempt_id,
         may_become(AttemptOutcome.NOT_SENT),
     )
-    for attempt_id in conn.execute(opened).scalars().all():
+    attempt_ids: list[int] = list(conn.execute(opened).scalars())
+    for attempt_id in attempt_ids:
         cancel_attempt(conn, held, attempt_id, now)
         reverse_doubt(conn, held, attempt_id, now)
     if not hand_back(conn, held, not_before=None):

@@ -1,8 +1,8 @@
 """Campaign rows: find them, count their messages, change their state and settings, end them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypedDict
 
 from sqlalchemy import (
     Connection,
@@ -22,7 +22,7 @@ from dispatcher.store.column_types import UtcTime
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
 from dispatcher.store.locks import lock_campaign, lock_campaigns
 from dispatcher.store.ranges import join_ranges, messages_between
-from dispatcher.store.row_parts import OpenAttempt, PollTimes
+from dispatcher.store.row_parts import OpenAttempt, PollTimes, StateCount
 from dispatcher.store.rows import BatchRow, CampaignRow
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
@@ -40,6 +40,16 @@ _PAY = (
     .where(CAMPAIGN.c.id == bindparam("campaign_id"))
     .values(paid_until=bindparam("until", type_=UtcTime()))
 )
+
+
+class ChangedSettings(TypedDict, total=False):
+    """Columns of a campaign that a person may change, with their new values."""
+
+    rate: float | None
+    priority: int
+    start_at: datetime | None
+    expire_at: datetime | None
+    schedule: str | None
 
 
 def load_campaign(conn: Connection, campaign_id: int) -> CampaignRow | None:
@@ -74,23 +84,24 @@ def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, d
         .where(BATCH.c.campaign_id.in_(campaign_ids))
         .group_by(BATCH.c.campaign_id)
     )
+    sums_of: Iterable[Sequence[int]] = rows
     none = dict.fromkeys(COUNTERS, 0)
     found = {
-        int(campaign_id): dict(zip(COUNTERS, map(int, counts), strict=True))
-        for campaign_id, *counts in rows
+        campaign_id: dict(zip(COUNTERS, counts, strict=True)) for campaign_id, *counts in sums_of
     }
     return {campaign_id: found.get(campaign_id, dict(none)) for campaign_id in campaign_ids}
 
 
 def count_batches(conn: Connection, campaign_id: int) -> dict[str, int]:
     """The campaign's batches per state."""
-    rows = conn.execute(
-        select(BATCH.c.state, func.count().label("n"))
+    query = (
+        select(*columns_of(BATCH, StateCount, n=func.count()))
         .where(BATCH.c.campaign_id == campaign_id)
         .group_by(BATCH.c.state)
     )
+    rows = fetch_all(conn, StateCount, query)
     counts = {state.label: 0 for state in BatchState}
-    return counts | {BatchState(state).label: int(count) for state, count in rows}
+    return counts | {BatchState(row.state).label: row.n for row in rows}
 
 
 def list_batches(conn: Connection, campaign_id: int) -> list[BatchRow]:
@@ -212,7 +223,7 @@ def reopen_finished(conn: Connection, campaign_id: int, now: datetime) -> bool:
 def change_settings(
     conn: Connection,
     campaign_id: int,
-    values: dict[str, Any],
+    values: ChangedSettings,
     *,
     deadline_after: timedelta,
     actor: str,
@@ -225,14 +236,16 @@ def change_settings(
     than its start.
     """
     detail = ", ".join(f"{name} = {value}" for name, value in values.items())
+    columns: dict[str, object] = {**values}
     if "rate" in values:
-        old = lock_campaign(conn, campaign_id)
-        paid_until = _paid_until_at_rate(old, values["rate"], now)
-        if paid_until is not None and (last := _last_open_attempt(conn, campaign_id)) is not None:
-            paid_for = timedelta(seconds=last.size / values["rate"])
+        rate = values["rate"]
+        paid_until = _paid_until_at_rate(lock_campaign(conn, campaign_id), rate, now)
+        last = _last_open_attempt(conn, campaign_id)
+        if rate is not None and paid_until is not None and last is not None:
+            paid_for = timedelta(seconds=last.size / rate)
             paid_until = max(paid_until, last.deadline - deadline_after + paid_for)
-        values = values | {"paid_until": paid_until}
-    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(**values))
+        columns["paid_until"] = paid_until
+    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(columns))
     add_audit_row(
         conn, "campaign set", now=now, actor=actor, campaign_id=campaign_id, detail=detail
     )

@@ -26,7 +26,7 @@ class UtcTime(TypeDecorator[datetime]):
             return dialect.type_descriptor(BigInteger())
         return dialect.type_descriptor(DateTime(timezone=True))
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | int | None:
         """Convert a value for the database."""
         if value is None:
             return None
@@ -36,14 +36,16 @@ class UtcTime(TypeDecorator[datetime]):
             return (value - _EPOCH) // _MICROSECOND
         return value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(
+        self, value: datetime | int | None, dialect: Dialect
+    ) -> datetime | None:
         """Convert a value from the database."""
         if value is None:
             return None
-        if dialect.name == "sqlite":
-            return _EPOCH + int(value) * _MICROSECOND
-        result: datetime = value.astimezone(UTC)
-        return result
+        if dialect.name == "sqlite" and isinstance(value, int):
+            return _EPOCH + value * _MICROSECOND
+        assert isinstance(value, datetime)
+        return value.astimezone(UTC)
 
 
 def format_price(price: Decimal | None) -> str | None:
@@ -69,13 +71,13 @@ class Money(TypeDecorator[Decimal]):
             return dialect.type_descriptor(BigInteger())
         return dialect.type_descriptor(Numeric(18, 6))
 
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Decimal | int | None:
         """Convert a value for the database."""
         if value is None or dialect.name != "sqlite":
             return value
         return int(value.scaleb(6).to_integral_value(ROUND_HALF_UP))
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+    def process_result_value(self, value: Decimal | int | None, dialect: Dialect) -> Decimal | None:
         """Convert a value from the database."""
         if value is None:
             return None

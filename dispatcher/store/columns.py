@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Text, false
 from sqlalchemy.types import TypeEngine
@@ -9,78 +10,77 @@ from sqlmodel import Field
 
 from dispatcher.store.column_types import Money, UtcTime
 
+T = TypeVar("T")
+
+
+def required(column: Column[T], default: T | None = None) -> T:
+    """A column that is never NULL."""
+    field: T = Field(default=default, sa_column=column)
+    return field
+
+
+def optional(column: Column[T]) -> T | None:
+    """A column that may be NULL."""
+    field: T | None = Field(default=None, sa_column=column)
+    return field
+
 
 def optional_time_column() -> datetime | None:
     """A time, or NULL."""
-    field: datetime | None = Field(default=None, sa_column=Column(UtcTime))
-    return field
+    return optional(Column(UtcTime))
 
 
 def time_column() -> datetime:
     """A time."""
-    field: datetime = Field(default=None, sa_column=Column(UtcTime, nullable=False))
-    return field
+    return required(Column(UtcTime, nullable=False))
 
 
 def optional_text_column() -> str | None:
     """A text, or NULL."""
-    field: str | None = Field(default=None, sa_column=Column(Text))
-    return field
+    return optional(Column(Text))
 
 
 def text_column() -> str:
     """A text."""
-    field: str = Field(default=None, sa_column=Column(Text, nullable=False))
-    return field
+    return required(Column(Text, nullable=False))
 
 
 def text_key_column() -> str:
     """A text that is the primary key, or a part of it."""
-    field: str = Field(sa_column=Column(Text, primary_key=True))
-    return field
+    return required(Column(Text, primary_key=True))
 
 
 def flag_column() -> bool:
     """True or false; false at first."""
-    column = Column(Boolean, nullable=False, server_default=false())
-    field: bool = Field(default=False, sa_column=column)
-    return field
+    return required(Column(Boolean, nullable=False, server_default=false()), default=False)
 
 
 def optional_money_column() -> Decimal | None:
     """A price, or NULL."""
-    field: Decimal | None = Field(default=None, sa_column=Column(Money))
-    return field
+    return optional(Column(Money))
 
 
 def counter_column(kind: type[TypeEngine[int]] = Integer, default: int = 0) -> int:
     """A number that starts at `default`."""
-    column = Column(kind, nullable=False, server_default=str(default))
-    field: int = Field(default=default, sa_column=column)
-    return field
+    return required(Column(kind, nullable=False, server_default=str(default)), default=default)
 
 
 def number_column(kind: type[TypeEngine[int]] = BigInteger) -> int:
     """A number."""
-    field: int = Field(sa_column=Column(kind, nullable=False))
-    return field
+    return required(Column(kind, nullable=False))
 
 
 def optional_number_column(kind: type[TypeEngine[int]] = BigInteger) -> int | None:
     """A number, or NULL."""
-    field: int | None = Field(default=None, sa_column=Column(kind))
-    return field
+    return optional(Column(kind))
 
 
 def number_key_column(kind: type[TypeEngine[int]] = BigInteger) -> int:
     """A number that is the primary key, or a part of it."""
-    field: int = Field(sa_column=Column(kind, primary_key=True, autoincrement=False))
-    return field
+    return required(Column(kind, primary_key=True, autoincrement=False))
 
 
 def serial_key_column() -> int | None:
     """A primary key that the database counts up."""
     # SQLite numbers rows by itself only in an `INTEGER PRIMARY KEY`.
-    kind = BigInteger().with_variant(Integer, "sqlite")
-    field: int | None = Field(default=None, sa_column=Column(kind, primary_key=True))
-    return field
+    return optional(Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True))

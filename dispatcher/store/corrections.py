@@ -64,6 +64,7 @@ def load_corrections(conn: Connection) -> dict[Correction, int]:
 
 def _decode_counts(stored: str) -> Counter[str]:
     counts = Counter[str]()
-    for key, count in orjson.loads(stored).items():
+    known: dict[str, int] = orjson.loads(stored)
+    for key, count in known.items():
         counts[_OLD_KEYS.get(key, key)] += count
     return counts

@@ -26,6 +26,7 @@ from dispatcher.store.row_parts import (
     DoubtfulAttempt,
     DoubtfulMessage,
     DoubtOutlook,
+    DueDoubt,
     UnscheduledDoubt,
 )
 from dispatcher.store.rows import CampaignRow
@@ -113,7 +114,7 @@ def lease_reconciliations(
 ) -> list[ReconcileTicket]:
     """Issue tickets for accounts with due doubts: one per account, at most `limit` in all."""
     take_advisory_lock(conn, "release of looks")
-    due = conn.execute(_ACCOUNTS_DUE, {"now": now}).scalars().all()
+    due: Sequence[str] = conn.execute(_ACCOUNTS_DUE, {"now": now}).scalars().all()
     if not due:
         return []
     out = set(
@@ -150,20 +151,19 @@ def renew_reconciliation(
 
 def due_doubts(conn: Connection, account: str, now: datetime) -> list[DoubtfulRequest]:
     """The account's requests that are due, oldest first, as many as one look can serve."""
-    rows = conn.execute(
-        select(ATTEMPT.c.id, ATTEMPT.c.size)
+    query = (
+        select(*columns_of(ATTEMPT, DueDoubt))
         .where(ATTEMPT.c.account == account, _IS_DUE)
         .order_by(ATTEMPT.c.begun_at, ATTEMPT.c.id)
-        .limit(_REQUESTS),
-        {"now": now},
-    ).all()
+        .limit(_REQUESTS)
+    )
     found: list[DoubtfulRequest] = []
     size = 0
-    for attempt_id, count in rows:
-        size += count
+    for due in fetch_all(conn, DueDoubt, query, {"now": now}):
+        size += due.size
         if found and size > _RECIPIENTS:
             break
-        found.append(load_doubtful(conn, attempt_id))
+        found.append(load_doubtful(conn, due.id))
     return found
 
 

@@ -1,7 +1,6 @@
 """Imports: write a campaign's rows in groups; each group is checked against the import's fence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState
 from dispatcher.store.engine import take_advisory_lock
-from dispatcher.store.fetching import columns_of, fetch_all, fetch_optional
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
 from dispatcher.store.row_parts import AbandonedImport
 from dispatcher.store.rows import CampaignRow
 from dispatcher.store.table_values import bulk_insert
@@ -58,8 +57,7 @@ class NewReject(NamedTuple):
     cells: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningImport:
+class RunningImport(NamedTuple):
     """An import that this process runs. It is valid while its fence is the newest."""
 
     campaign_id: int
@@ -67,16 +65,23 @@ class RunningImport:
     fence: int
 
 
-def start_import(conn: Connection, values: dict[str, Any], lease_until: datetime) -> RunningImport:
+_RUNNING_IMPORT = columns_of(
+    CAMPAIGN, RunningImport, campaign_id=CAMPAIGN.c.id, fence=CAMPAIGN.c.import_fence
+)
+
+
+def start_import(
+    conn: Connection, values: dict[str, object], lease_until: datetime
+) -> RunningImport:
     """Insert a campaign as `importing`. Call `find_unfinished` before, in this transaction."""
-    row = conn.execute(
+    statement = (
         insert(CAMPAIGN)
         .values(
             **values, state=CampaignState.IMPORTING, import_fence=1, import_lease_until=lease_until
         )
-        .returning(CAMPAIGN.c.id, CAMPAIGN.c.account)
-    ).one()
-    return RunningImport(campaign_id=row.id, account=row.account, fence=1)
+        .returning(*_RUNNING_IMPORT)
+    )
+    return fetch_one(conn, RunningImport, statement)
 
 
 def find_unfinished(
@@ -109,17 +114,13 @@ def take_over_import(
 ) -> RunningImport | None:
     """Take an import from its process by a new fence; None where another process was faster."""
     fence = left.import_fence
-    row = conn.execute(
+    statement = (
         update(CAMPAIGN)
         .where(CAMPAIGN.c.id == left.id, *_has_fence(fence))
         .values(import_fence=fence + 1, import_lease_until=lease_until)
-        .returning(CAMPAIGN.c.id, CAMPAIGN.c.account)
-    ).one_or_none()
-    return (
-        None
-        if row is None
-        else RunningImport(campaign_id=row.id, account=row.account, fence=fence + 1)
+        .returning(*_RUNNING_IMPORT)
     )
+    return fetch_optional(conn, RunningImport, statement)
 
 
 def write_group(

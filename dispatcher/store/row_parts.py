@@ -14,6 +14,13 @@ class OpenAttempt(NamedTuple):
     size: int
 
 
+class StateCount(NamedTuple):
+    """How many batches are in a state."""
+
+    state: int
+    n: int
+
+
 class PollTimes(NamedTuple):
     """How many requests of a campaign are polled, and when the next one is."""
 
@@ -160,6 +167,20 @@ class CampaignInDoubt(NamedTuple):
     recipients: int
     since: datetime | None
     next_at: datetime | None
+
+
+class DueDoubt(NamedTuple):
+    """A request whose reconciliation is due."""
+
+    id: int
+    size: int
+
+
+class CancelledAttempt(NamedTuple):
+    """A request that was not sent after all."""
+
+    size: int
+    begun_at: datetime
 
 
 class PendingMessage(NamedTuple):

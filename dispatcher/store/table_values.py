@@ -1,6 +1,7 @@
 """What SQLite and PostgreSQL write differently: rows as a table parameter, bulk inserts."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import orjson
@@ -48,7 +49,7 @@ class TableParameter:
         else:
             self.table = _parse_json(columns, bindparam("given", type_=Text()))
 
-    def to_parameters(self, rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    def to_parameters(self, rows: Sequence[Sequence[object]]) -> dict[str, object]:
         """The parameters for these rows, values in the order of the columns."""
         if self._has_arrays:
             return {
@@ -59,7 +60,7 @@ class TableParameter:
 
 
 def literal_table(
-    conn: Connection, columns: ColumnTypes, rows: Sequence[Sequence[Any]]
+    conn: Connection, columns: ColumnTypes, rows: Sequence[Sequence[object]]
 ) -> FromClause:
     """Rows as the table `given` with these columns, for a statement that is built for them."""
     if conn.dialect.name == "postgresql":
@@ -92,18 +93,20 @@ def _parse_json(columns: ColumnTypes, document: ColumnElement[str]) -> FromClaus
     return select(*picked).limit(-1).subquery("given")
 
 
-def _to_json(columns: ColumnTypes, rows: Sequence[Sequence[Any]]) -> str:
+def _to_json(columns: ColumnTypes, rows: Sequence[Sequence[object]]) -> str:
     """Rows as JSON. JSON has no decimals: prices are millionths, as SQLite stores them."""
     prices = [i for i, (_name, kind) in enumerate(columns) if isinstance(kind, Money)]
     plain = [list(row) for row in rows]
     for i in prices:
         for row in plain:
-            row[i] = Money().process_bind_param(row[i], _SQLITE)
+            price = row[i]
+            if isinstance(price, Decimal):
+                row[i] = Money().process_bind_param(price, _SQLITE)
     return orjson.dumps(plain).decode()
 
 
 def bulk_insert(
-    conn: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    conn: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> None:
     """Insert `rows` (values in the order of `names`): COPY on PostgreSQL, executemany on SQLite.
 
@@ -137,7 +140,7 @@ def insert_or_ignore(conn: Connection, table: Table, values: dict[str, Any]) -> 
     return done.rowcount > 0
 
 
-def single_or_many(rows: list[dict[str, Any]]) -> Any:
+def single_or_many(rows: list[dict[str, object]]) -> dict[str, object] | list[dict[str, object]]:
     """Parameters for `execute`: SQLAlchemy is slow to prepare an `executemany` of a single row."""
     return rows if len(rows) > 1 else rows[0]
 

@@ -1,6 +1,6 @@
 """What an account's open campaigns have yet to send: for release and forecast."""
 
-from typing import Protocol
+from typing import Protocol, cast
 
 from sqlalchemy import Connection, and_, func, select
 
@@ -60,8 +60,10 @@ def load_open_work(conn: Connection, account: str) -> list[OpenWork]:
         .group_by(CAMPAIGN.c.id, BATCH.c.zone)
     )
     width = len(CampaignRow._fields)
-    return [
-        OpenWork(CampaignRow._make(row[:width]), zone, int(messages), int(parts), int(requests))
-        for row in rows
-        for zone, messages, parts, requests in [row[width:]]
-    ]
+    works = []
+    for row in rows:
+        # A sum may be a Decimal.
+        zone, *sums = cast("tuple[str | None, float, float, float]", row[width:])
+        messages, parts, requests = map(int, sums)
+        works.append(OpenWork(CampaignRow._make(row[:width]), zone, messages, parts, requests))
+    return works

@@ -6,7 +6,7 @@ A window is open from its first second to the one before its end.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from dispatcher.windows.hours import SECONDS_OF_A_DAY, Hours, TimeSpan, intersect_spans
 from dispatcher.windows.zone_names import parse_zone, zone_name
@@ -16,6 +16,14 @@ HORIZON: Final = timedelta(days=731)
 _LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 #: How many computed days a schedule keeps.
 _REMEMBERED: Final = 4096
+
+
+class StoredHours(TypedDict):
+    """Windows, blackouts and a zone in JSON, as people write them."""
+
+    windows: list[str]
+    blackouts: list[str]
+    zone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class Schedule:
         return cls((Hours.parse(windows, blackouts, zone),))
 
     @classmethod
-    def from_json(cls, stored: Sequence[dict[str, Any]]) -> "Schedule":
+    def from_json(cls, stored: Sequence[StoredHours]) -> "Schedule":
         """Read what `to_json` returned. Raises WindowError and ZoneError."""
         return cls(
             tuple(
@@ -56,7 +64,7 @@ class Schedule:
             )
         )
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[StoredHours]:
         """The schedule for JSON; windows, blackouts and zones are texts as people write them."""
         return [
             {

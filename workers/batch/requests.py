@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-import orjson
-
 from dispatcher.campaigns.rendering import render_messages
 from dispatcher.policy.routes import route_at
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
+from dispatcher.store.json_columns import decode_texts
 from dispatcher.store.row_parts import PendingMessage
 from dispatcher.store.rows import CampaignRow
 from dispatcher.types import SubmitBatch, SubmitRequest
@@ -42,6 +41,5 @@ def build_requests(
     """Build the requests that submit `batch`: a single one for a campaign to contact lists."""
     if campaign.contact_lists is None:
         return tuple(provider.submit_requests(batch))
-    lists = orjson.loads(campaign.contact_lists)
-    http = provider.contact_list_request(batch, lists)
+    http = provider.contact_list_request(batch, decode_texts(campaign.contact_lists))
     return (SubmitRequest(http=http, recipients=batch.recipients),)

@@ -1,6 +1,6 @@
 """`dispatcher account list | pause | resume`: the state of accounts in the store."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
     from dispatcher.providers.base import Capabilities
     from dispatcher.store.rows import AccountRow
+
+
+class AccountSummary(TypedDict):
+    """An account in the JSON of `account list`."""
+
+    account: str
+    provider: str
+    state: str
+    paused_by: str | None
+    reason: str | None
+    waits_for: str | None
+    sender: str | None
+    rate: str
+    hours: str
+    max_in_flight: int | None
+    max_recipients: int
+    features: list[str]
 
 
 @click.command("list", short_help="List the accounts, their state and features.")
@@ -94,7 +111,7 @@ def account_resume(ctx: click.Context, name: str) -> None:
     click.echo(f"account {name} is open" if done else f"account {name} was not paused")
 
 
-def _account_rows(settings: "Settings") -> list[dict[str, Any]]:
+def _account_rows(settings: "Settings") -> list[AccountSummary]:
     from dispatcher.campaigns.wording import hours_in_words, limits_in_words
     from dispatcher.cli.provider_calls import provider_of
     from dispatcher.policy.breaker import wait_reason
@@ -104,36 +121,35 @@ def _account_rows(settings: "Settings") -> list[dict[str, Any]]:
     with Store(settings.store.url).read() as conn:
         known = accounts.all_accounts(conn)
         now = store_now(conn)
-    rows = []
+    rows: list[AccountSummary] = []
     for name, account in settings.accounts.items():
         provider, stored = provider_of(settings, name), known.get(name)
         rows.append(
-            {
-                "account": name,
-                "provider": provider.name,
-                **_state_columns(stored),
-                "waits_for": wait_reason(stored, now),
-                "sender": account.sender,
-                "rate": limits_in_words(account),
-                "hours": hours_in_words(account),
-                "max_in_flight": account.max_in_flight,
-                "max_recipients": provider.max_recipients,
-                "features": describe_features(provider.capabilities),
-            }
+            AccountSummary(
+                account=name,
+                provider=provider.name,
+                state=_state_of(stored),
+                paused_by=stored.paused_by if stored else None,
+                reason=stored.pause_reason or stored.breaker_reason if stored else None,
+                waits_for=wait_reason(stored, now),
+                sender=account.sender,
+                rate=limits_in_words(account),
+                hours=hours_in_words(account),
+                max_in_flight=account.max_in_flight,
+                max_recipients=provider.max_recipients,
+                features=describe_features(provider.capabilities),
+            )
         )
     return rows
 
 
-def _state_columns(stored: "AccountRow | None") -> dict[str, Any]:
+def _state_of(stored: "AccountRow | None") -> str:
     """`open`, `paused`, or `failing`: the breaker is open or tries one request at a time."""
     if stored is None:
-        return {"state": "open", "paused_by": None, "reason": None}
-    state = "open" if stored.breaker is None else "failing"
-    return {
-        "state": state if stored.paused_by is None else "paused",
-        "paused_by": stored.paused_by,
-        "reason": stored.pause_reason or stored.breaker_reason,
-    }
+        return "open"
+    if stored.paused_by is not None:
+        return "paused"
+    return "open" if stored.breaker is None else "failing"
 
 
 def describe_features(able: "Capabilities") -> list[str]:

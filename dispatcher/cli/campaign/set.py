@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from dispatcher.config.settings import Settings
+    from dispatcher.store.campaigns import ChangedSettings
     from dispatcher.store.rows import CampaignRow
+    from dispatcher.windows.schedule import StoredHours
 
 #: What the changed columns are called in messages.
 _TERMS: Final = {
@@ -98,24 +100,22 @@ def campaign_set(ctx: click.Context, options: SetOptions) -> None:
 
 def _new_values(
     settings: "Settings", campaign: "CampaignRow", options: SetOptions
-) -> dict[str, Any]:
+) -> "ChangedSettings":
     """The columns to change, with their new values; empty if there is nothing to change."""
     from dispatcher.cli.parsing import parse_rate, parse_time
 
     if campaign.zones is not None and options.zone == "recipient":  # the campaign has it already
         options = replace(options, zone=None)
     zone = _find_zone(settings, campaign, options.zone)
-    values: dict[str, Any] = {}
+    values: ChangedSettings = {}
     if options.rate is not None:
         values["rate"] = None if options.rate == "none" else parse_rate(options.rate)
     if options.priority is not None:
         values["priority"] = options.priority
-    for column, option, text in (
-        ("start_at", "--start-at", options.start_at),
-        ("expire_at", "--expire-at", options.expire_at),
-    ):
-        if text is not None:
-            values[column] = None if text == "none" else parse_time(option, text, zone)
+    if (text := options.start_at) is not None:
+        values["start_at"] = None if text == "none" else parse_time("--start-at", text, zone)
+    if (text := options.expire_at) is not None:
+        values["expire_at"] = None if text == "none" else parse_time("--expire-at", text, zone)
     old = _stored_windows(campaign)
     if options.windows or options.blackouts or (options.zone and old):
         values["schedule"] = _new_schedule(old, options, default=zone)
@@ -149,43 +149,46 @@ def _find_zone(settings: "Settings", campaign: "CampaignRow", name: str | None) 
     return parse_named_zone(name)
 
 
-def _stored_windows(campaign: "CampaignRow") -> dict[str, Any]:
-    """Its windows, blackouts and zone; empty if it has none, or if they allow every time."""
+def _stored_windows(campaign: "CampaignRow") -> "StoredHours | None":
+    """Its windows, blackouts and zone; None if it has none, or if they allow every time."""
     import orjson
 
-    stored = orjson.loads(campaign.schedule) if campaign.schedule else []
-    return stored[0] if stored else {}
+    stored: list[StoredHours] = orjson.loads(campaign.schedule) if campaign.schedule else []
+    return stored[0] if stored else None
 
 
-def _new_schedule(old: dict[str, Any], options: SetOptions, *, default: "tzinfo") -> str | None:
+def _new_schedule(
+    old: "StoredHours | None", options: SetOptions, *, default: "tzinfo"
+) -> str | None:
     """The new schedule: what is given replaces what is stored, and the rest stays."""
     from dispatcher.campaigns.timing import Timing
     from dispatcher.cli.parsing import check_windows
     from dispatcher.windows.zone_names import parse_zone
 
-    def given_or_old(given: Sequence[str], name: str) -> tuple[str, ...]:
+    def given_or_old(given: Sequence[str], stored: Sequence[str]) -> tuple[str, ...]:
         if tuple(given) == ("none",):
             return ()
-        return tuple(given) or tuple(old.get(name, ()))
+        return tuple(given) or tuple(stored)
 
     timing = Timing(
-        windows=given_or_old(options.windows, "windows"),
-        blackouts=given_or_old(options.blackouts, "blackouts"),
+        windows=given_or_old(options.windows, old["windows"] if old else ()),
+        blackouts=given_or_old(options.blackouts, old["blackouts"] if old else ()),
         zone=parse_zone(old["zone"]) if old and not options.zone else default,
     )
     check_windows(timing)
     return timing.schedule
 
 
-def _check_can_send(settings: "Settings", campaign: "CampaignRow", values: dict[str, Any]) -> None:
+def _check_can_send(
+    settings: "Settings", campaign: "CampaignRow", values: "ChangedSettings"
+) -> None:
     """Raise Refused if nothing could ever be sent at these times and in these windows."""
     from datetime import UTC, datetime
-
-    import orjson
 
     from dispatcher.campaigns.gate import CampaignConstraints, check_windows_open
     from dispatcher.campaigns.timing import Timing, check_start
     from dispatcher.status import Kind
+    from dispatcher.store.json_columns import decode_texts
 
     if not values.keys() & {"start_at", "expire_at", "schedule"}:
         return
@@ -195,7 +198,7 @@ def _check_can_send(settings: "Settings", campaign: "CampaignRow", values: dict[
     now = datetime.now(UTC)
     check_start(values.get("start_at"), now)
     Timing(start_at=start_at, expire_at=expire_at).check(now)
-    zones = orjson.loads(campaign.zones) if campaign.zones else [None]
+    zones: list[str] | list[None] = decode_texts(campaign.zones) or [None]
     at = campaign.schedule_at
     if at is not None and at <= now:
         at = None

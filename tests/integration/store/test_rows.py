@@ -60,6 +60,8 @@ PARTS = {
     row_parts.BatchSpan: [BATCH],
     row_parts.DoubtfulAttempt: [ATTEMPT, BATCH],
     row_parts.DoubtfulMessage: [MESSAGE],
+    row_parts.CancelledAttempt: [ATTEMPT],
+    row_parts.DueDoubt: [ATTEMPT],
     row_parts.DuePoll: [ATTEMPT],
     row_parts.ExportedMessage: [MESSAGE, ATTEMPT],
     row_parts.FallbackSwitch: [AUDIT],
@@ -78,7 +80,13 @@ PARTS = {
     row_parts.WaitingRow: [MESSAGE],
 }
 #: Their fields are sums, counts and rows, which the queries name.
-SUMS = {row_parts.DoubtOutlook, row_parts.OpenWork, row_parts.PollsInFlight, row_parts.PollTimes}
+SUMS = {
+    row_parts.DoubtOutlook,
+    row_parts.OpenWork,
+    row_parts.PollsInFlight,
+    row_parts.PollTimes,
+    row_parts.StateCount,
+}
 #: Fields whose query says more than the column: never NULL there, or NULL where nothing was joined.
 NARROWER = {
     (row_parts.AnsweredMessage, "provider_message_id"),
