@@ -81,6 +81,7 @@ PARTS = {
 }
 #: Their fields are sums, counts and rows, which the queries name.
 SUMS = {
+    row_parts.CampaignInDoubt,
     row_parts.DoubtOutlook,
     row_parts.OpenWork,
     row_parts.PollsInFlight,
