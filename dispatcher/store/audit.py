@@ -17,7 +17,7 @@ def add_audit_row(
     campaign_id: int | None = None,
     detail: str | None = None,
 ) -> None:
-    """Add a row about an account or a campaign. `actor` is `dispatcher` or who decided."""
+    """Add a row about an account or a campaign. `actor` is `dispatcher` or `operator`."""
     conn.execute(
         insert(AUDIT).values(
             at=now,

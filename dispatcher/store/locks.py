@@ -15,7 +15,7 @@ from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
 
 
 class BatchHold(NamedTuple):
-    """Who holds a batch: whoever has its newest fence; and how many messages are pending."""
+    """How a batch is held: its newest fence and its state; and its pending messages."""
 
     fence: int
     state: int
@@ -40,7 +40,7 @@ _BATCH_HOLD = (
 
 
 def lock_account(conn: Connection, name: str) -> AccountRow | None:
-    """Lock an account's row; None where there is none. Releases of the account wait for this."""
+    """Lock an account's row; None where there is none. Releases of the account wait here."""
     return fetch_optional(conn, AccountRow, _ACCOUNT, {"account": name})
 
 
@@ -66,5 +66,5 @@ def lock_batch(conn: Connection, batch_id: int) -> BatchRow:
 
 
 def lock_batch_hold(conn: Connection, batch_id: int) -> BatchHold:
-    """Lock a batch's row, and read only who holds it."""
+    """Lock a batch's row, and read only how it is held."""
     return fetch_one(conn, BatchHold, _BATCH_HOLD, {"batch": batch_id})

@@ -47,7 +47,7 @@ _PLACE = (
     "(SELECT oid FROM pg_database WHERE datname = current_database())",
     "'attempt'::regclass::oid",
 )
-#: A SQLite file's place is told by its companion file, which no query can read.
+#: A SQLite file's place is in its companion file, which no query can read.
 _SQLITE_PLACE = "file"
 
 _IDENTITY = select(*columns_of(IDENTITY, IdentityRow))

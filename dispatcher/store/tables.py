@@ -369,7 +369,7 @@ class Worker(SQLModel, table=True):
 
 
 class Identity(SQLModel, table=True):
-    """One row, by which `rollback_guard.py` detects a store restored from a backup."""
+    """One row, from which `rollback_guard.py` sees that the store was restored from a backup."""
 
     __tablename__ = "identity"
 

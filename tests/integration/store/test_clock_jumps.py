@@ -63,7 +63,7 @@ def test_a_dead_workers_lease_ends_a_lease_after_the_jump(store, jump):
     assert batch_of(store, held.id).state == BatchState.SETTLED
 
 
-def test_a_message_lost_before_the_clock_went_back_is_found_all_the_same(store):
+def test_a_message_lost_before_the_clock_went_back_is_still_found(store):
     add_campaign(store)
     (ticket,) = queued(store, now=NOW)
     tick(store, 1)

@@ -70,7 +70,7 @@ def test_a_reader_does_not_wait_for_a_writer_and_sees_what_was_committed(store):
     assert failures(store) == 7
 
 
-def test_an_exception_takes_back_the_whole_transaction(store):
+def test_an_exception_rolls_back_the_whole_transaction(store):
     add_account(store)
 
     def write_and_fail(conn):
@@ -113,7 +113,7 @@ def test_sqlite_transactions_are_real_ones(sqlite_store):
     assert "one" not in names
 
 
-def test_a_writers_lock_that_is_not_given_back_is_an_error_in_words(sqlite_store, tmp_path):
+def test_a_writer_lock_that_stays_held_is_a_clear_error(sqlite_store, tmp_path):
     with (tmp_path / "store.db.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(StoreError) as caught, sqlite_store.write():
@@ -123,7 +123,7 @@ def test_a_writers_lock_that_is_not_given_back_is_an_error_in_words(sqlite_store
     add_account(sqlite_store)
 
 
-def test_a_foreign_programs_lock_is_waited_for_and_then_an_error(sqlite_store, tmp_path):
+def test_a_lock_of_another_program_is_waited_for_and_then_an_error(sqlite_store, tmp_path):
     with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as foreign:
         foreign.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="cannot be used: database is locked"):
@@ -139,7 +139,7 @@ def test_a_foreign_programs_lock_is_waited_for_and_then_an_error(sqlite_store, t
         (lambda path: path.mkdir(), "cannot be opened"),
     ],
 )
-def test_a_path_that_is_no_sqlite_store_is_refused_in_words(tmp_path, make, said):
+def test_a_path_that_is_not_an_sqlite_store_is_a_clear_error(tmp_path, make, said):
     make(tmp_path / "people.csv")
     with closing(Store(f"sqlite:///{tmp_path}/people.csv")) as store:
         with pytest.raises(StoreError, match=said):
@@ -148,7 +148,7 @@ def test_a_path_that_is_no_sqlite_store_is_refused_in_words(tmp_path, make, said
             rows(store, ACCOUNT)
 
 
-def test_a_missing_folder_is_refused_in_words(tmp_path):
+def test_a_missing_folder_is_a_clear_error(tmp_path):
     missing = closing(Store(f"sqlite:///{tmp_path}/nowhere/store.db"))
     with missing as store, pytest.raises(StoreError, match="cannot be opened"):
         add_account(store)
@@ -158,7 +158,7 @@ def test_a_missing_folder_is_refused_in_words(tmp_path):
 
 
 @pytest.mark.postgres
-def test_a_row_that_is_not_given_back_is_an_error_in_words(postgres_url):
+def test_a_row_lock_that_stays_held_is_a_clear_error(postgres_url):
     with (
         closing(Store(postgres_url)) as store,
         closing(Store(postgres_url, lock_wait_s=0.1)) as impatient,
@@ -197,7 +197,7 @@ def test_a_commit_is_durable_whatever_the_server_is_configured_for(
 
 
 @pytest.mark.postgres
-def test_a_server_that_does_not_sync_is_told_by_the_doctor(postgres_url, sqlite_url, tmp_path):
+def test_the_doctor_names_a_server_that_does_not_sync(postgres_url, sqlite_url, tmp_path):
     config = tmp_path / "dispatcher.toml"
     found = {}
     for url in (postgres_url, sqlite_url):
@@ -269,7 +269,7 @@ def rights(folder):
 
 
 @pytest.mark.usefixtures("no_umask")
-def test_a_new_store_and_all_its_files_are_its_users_only(tmp_path):
+def test_a_new_store_and_its_files_are_readable_by_its_user_only(tmp_path):
     folder = tmp_path / "store"
     folder.mkdir()
     url = f"sqlite:///{folder}/new.db"
@@ -350,7 +350,7 @@ def test_a_store_is_the_file_that_its_url_names(tmp_path, name):
         ("sqlite:///:memory:", "needs a file"),
     ],
 )
-def test_urls_that_are_no_store_are_refused(url, said):
+def test_urls_that_are_not_of_a_store_are_refused(url, said):
     with pytest.raises(ConfigError, match=said):
         parse_url(url)
 

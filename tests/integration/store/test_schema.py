@@ -1,4 +1,4 @@
-"""The store's tables: made by the migrations alone, the same as the code has them."""
+"""The store's tables: the migrations make exactly those that the code has."""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
@@ -68,7 +68,7 @@ def test_a_store_of_a_newer_version_is_refused_and_left_alone(store_url):
         assert current_revision(store) == "9999"
 
 
-def test_a_new_sqlite_store_makes_its_own_tables_and_a_server_is_left_to_its_keeper(
+def test_a_new_sqlite_store_gets_its_tables_and_a_server_does_not(
     empty_store_url,
 ):
     with closing(Store(empty_store_url)) as store:
@@ -172,14 +172,14 @@ ROWS = [
 COLUMNS = [("seq", Integer()), ("word", Text()), ("big", BigInteger()), ("cost", Money())]
 
 
-def test_a_set_holds_its_rows_as_they_were_given(store):
+def test_a_table_parameter_holds_its_rows_as_they_were_given(store):
     with store.read() as conn:
         given = literal_table(conn, COLUMNS, ROWS)
         found = conn.execute(select(given).order_by(given.c.seq)).all()
     assert [tuple(row) for row in found] == ROWS
 
 
-def test_a_set_of_one_column_and_one_of_2000_rows_work_alike(store):
+def test_a_table_parameter_may_have_one_column_or_2000_rows(store):
     with store.read() as conn:
         one = literal_table(conn, [("seq", Integer())], [(n,) for n in range(2000)])
         assert conn.execute(select(one.c.seq)).scalars().all() == list(range(2000))
@@ -187,7 +187,7 @@ def test_a_set_of_one_column_and_one_of_2000_rows_work_alike(store):
         assert len(conn.execute(select(many)).all()) == 2000
 
 
-def test_an_update_from_a_set_of_2000_rows_changes_each_by_its_own_values(store):
+def test_an_update_from_a_table_parameter_of_2000_rows_changes_each_by_its_own_values(store):
     names = ("campaign_id", "seq", "row", "msisdn")
     with store.write() as conn:
         bulk_insert(conn, MESSAGE, names, [(1, n, n + 1, 10**9 + n) for n in range(2000)])
@@ -203,7 +203,7 @@ def test_an_update_from_a_set_of_2000_rows_changes_each_by_its_own_values(store)
     ]
 
 
-def test_sqlite_reads_a_set_once_and_not_for_every_row(sqlite_url):
+def test_sqlite_reads_a_table_parameter_once_and_not_for_every_row(sqlite_url):
     """Else settling a batch of 2000 takes seconds, in which no other writer comes to its turn."""
     with closing(Store(sqlite_url)) as store, store.read() as conn:
         given = literal_table(conn, COLUMNS, ROWS)
