@@ -4,7 +4,7 @@ import csv
 import heapq
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TextIO
+from typing import TYPE_CHECKING
 
 from dispatcher.recipients.validation import RejectedRow
 from dispatcher.status import MessageState, RejectKind
@@ -14,6 +14,9 @@ from dispatcher.store.engine import Store
 from dispatcher.store.json_columns import decode_texts
 from dispatcher.store.row_parts import BatchSpan, ExportedMessage
 from dispatcher.store.rows import CampaignRow
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 #: Public names. The file's own columns follow them.
 COLUMNS = (
@@ -33,7 +36,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_export(
-    store: Store, campaign: CampaignRow, out: TextIO, *, rejects_only: bool = False
+    store: Store, campaign: CampaignRow, out: "SupportsWrite[str]", *, rejects_only: bool = False
 ) -> int:
     """Write the export; returns the number of rows. Memory does not grow with the campaign."""
     writer = csv.writer(out)
@@ -55,7 +58,7 @@ def write_export(
 class RejectsFile:
     """Writes rejected rows in the format of the export, without a stored campaign."""
 
-    def __init__(self, out: TextIO, account: str, headers: Sequence[str]) -> None:
+    def __init__(self, out: "SupportsWrite[str]", account: str, headers: Sequence[str]) -> None:
         self.count = 0
         self._account = account
         self._writer = csv.writer(out)

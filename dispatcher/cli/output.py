@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import click
 
@@ -38,6 +38,17 @@ def _safe_char(char: str) -> str:
     if char in _JOINERS or unicodedata.category(char)[0] != "C":
         return char
     return ""
+
+
+class SafeLines:
+    """A terminal to write a line at a time to: line breaks and escapes in a cell do nothing."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def write(self, line: str, /) -> int:
+        """Write one line; whatever follows it begins the next."""
+        return self._terminal.write(f"{safe_text(line.rstrip())}\n")
 
 
 def pluralize(count: int, one: str, many: str | None = None) -> str:

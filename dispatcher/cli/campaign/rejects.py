@@ -1,16 +1,18 @@
 """`--rejects`: the file of the rows that get no message."""
 
 import os
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
+from dispatcher.cli.private_files import open_private
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from dispatcher.recipients.validation import RejectedRow
     from dispatcher.store.engine import Store
     from dispatcher.submission.request import ValidatedSubmission
@@ -34,7 +36,7 @@ def open_rejects(
         yield lambda _reject: None
         return
     headers = submission.file.file_headers if submission.request.keep_columns else ()
-    with _open_for_writing(path) as out:
+    with open_private(path) as out:
         rejects = RejectsFile(out, submission.request.account, headers)
         yield rejects.write_row
     _say_written(rejects.count, path)
@@ -48,21 +50,9 @@ def export_rejects(store: "Store", campaign_id: int, path: Path) -> None:
     with store.read() as conn:
         campaign = campaigns.load_campaign(conn, campaign_id)
     assert campaign is not None
-    with _open_for_writing(path) as out:
+    with open_private(path) as out:
         count = write_export(store, campaign, out, rejects_only=True)
     _say_written(count, path)
-
-
-@contextmanager
-def _open_for_writing(path: Path) -> Iterator[TextIO]:
-    try:
-        with path.open("w", encoding="utf-8", newline="") as out:
-            yield out
-    except OSError as error:
-        raise UsageProblem(
-            f"{path} cannot be written: {error.strerror}",
-            "check the folder, its rights and the disk",
-        ) from None
 
 
 def _say_written(count: int, path: Path) -> None:

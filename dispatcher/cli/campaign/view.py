@@ -17,7 +17,9 @@ from dispatcher.cli.campaign.forecast_view import (
 )
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.doubt import doubt_in_words, warn_of_doubt
-from dispatcher.cli.output import pluralize, print_json, print_table, safe_text
+from dispatcher.cli.output import SafeLines, pluralize, print_json, print_table, safe_text
+from dispatcher.cli.private_files import open_private
+from dispatcher.cli.terminal import is_terminal
 from dispatcher.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -176,16 +178,11 @@ def campaign_export(ctx: click.Context, reference: str, output: Path | None, rej
         if not isinstance(sys.stdout, io.TextIOWrapper):
             raise UsageProblem("the standard output is closed", "give --output FILE")
         sys.stdout.reconfigure(encoding="utf-8", newline="")
-        write_export(store, campaign, sys.stdout, rejects_only=rejects)
+        out = SafeLines(sys.stdout) if is_terminal(sys.stdout) else sys.stdout
+        write_export(store, campaign, out, rejects_only=rejects)
         return
-    try:
-        with output.open("w", encoding="utf-8", newline="") as out:
-            count = write_export(store, campaign, out, rejects_only=rejects)
-    except OSError as error:
-        raise UsageProblem(
-            f"{output} cannot be written: {error.strerror}",
-            "check the folder, its rights and the disk",
-        ) from None
+    with open_private(output) as file:
+        count = write_export(store, campaign, file, rejects_only=rejects)
     click.echo(f"{pluralize(count, 'row')} written to {output}")
 
 

@@ -1,0 +1,33 @@
+"""Files with numbers and texts in them, which only their owner may read."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TextIO
+
+from dispatcher.errors import UsageProblem
+
+_OTHERS_MAY_READ: Final = 0o007
+
+
+@contextmanager
+def open_private(path: Path) -> Iterator[TextIO]:
+    """Open `path` to write CSV: a new file is 0600, and one that everybody could read becomes so.
+
+    A group that may read a file that exists keeps its rights. Raises UsageProblem if it cannot be
+    written.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
+            found = os.fstat(handle)
+            if stat.S_ISREG(found.st_mode) and found.st_mode & _OTHERS_MAY_READ:
+                os.fchmod(handle, 0o600)
+            yield out
+    except OSError as error:
+        raise UsageProblem(
+            f"{path} cannot be written: {error.strerror}",
+            "check the folder, its rights and the disk",
+        ) from None
