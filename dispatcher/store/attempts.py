@@ -143,7 +143,7 @@ def begin_attempts(
     ids = _insert_attempts(conn, held, requests, terms, now)
     accounts.record_paid_until(conn, held.account, terms.paid_for_s, now)
     if terms.campaign_paid_for_s is not None:
-        campaigns.record_paid_until(conn, held.campaign_id, terms.campaign_paid_for_s, now)
+        campaigns.record_campaign_paid_until(conn, held.campaign_id, terms.campaign_paid_for_s, now)
     if terms.daily_limit is not None:
         accounts.count_today(conn, account, messages, terms.day_until, now)
     return BegunBatch(attempt_ids=ids, at=now, until=may_leave.until)

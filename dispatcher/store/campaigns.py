@@ -151,7 +151,9 @@ def start_due(conn: Connection, now: datetime) -> list[int]:
     )
 
 
-def record_paid_until(conn: Connection, campaign_id: int, paid_for_s: float, now: datetime) -> None:
+def record_campaign_paid_until(
+    conn: Connection, campaign_id: int, paid_for_s: float, now: datetime
+) -> None:
     """Record until when the campaign's own rate is paid; the caller has locked the campaign."""
     paid_until = now + timedelta(seconds=paid_for_s)
     conn.execute(_PAY, {"campaign_id": campaign_id, "until": paid_until})

@@ -160,7 +160,7 @@ def finish_import(
     _change_fenced(conn, running, import_lease_until=lease_until, **counts)
 
 
-def accept_import(
+def mark_import_accepted(
     conn: Connection, running: RunningImport, state: CampaignState, now: datetime
 ) -> None:
     """`importing → scheduled`, or `→ rejected` where nothing in the file can be sent."""

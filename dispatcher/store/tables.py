@@ -25,12 +25,12 @@ from dispatcher.store.columns import (
     flag_column,
     number_column,
     number_key_column,
-    optional,
+    optional_column,
     optional_money_column,
     optional_number_column,
     optional_text_column,
     optional_time_column,
-    required,
+    required_column,
     serial_key_column,
     text_column,
     text_key_column,
@@ -109,12 +109,12 @@ class Campaign(SQLModel, table=True):
     source_name: str = text_column()
     #: SHA-256 of file, text, account and route: recognises the same campaign submitted twice.
     content_key: str = text_column()
-    idempotency_key: str | None = optional(Column(Text, unique=True))
+    idempotency_key: str | None = optional_column(Column(Text, unique=True))
     priority: int = counter_column(SmallInteger)
     #: A single message that a person waits for: released before any bulk batch.
     one_off: bool = flag_column()
     #: Messages per second; NULL: only the account's rate counts.
-    rate: float | None = optional(Column(Double))
+    rate: float | None = optional_column(Column(Double))
     paid_until: datetime | None = optional_time_column()
     start_at: datetime | None = optional_time_column()
     #: Messages that have not been submitted by then lapse.
@@ -260,7 +260,7 @@ class SourceRows(SQLModel, table=True):
 
     campaign_id: int = number_key_column()
     first_seq: int = number_key_column(Integer)
-    cells: bytes = required(Column(LargeBinary, nullable=False))
+    cells: bytes = required_column(Column(LargeBinary, nullable=False))
 
 
 class Attempt(SQLModel, table=True):
@@ -380,9 +380,9 @@ class Identity(SQLModel, table=True):
     #: campaign was ever imported, so the store may be copied freely.
     place: str | None = optional_text_column()
     #: The highest attempt that was ever in this store, also if it was purged.
-    attempt_id: int = required(Column(BigInteger, nullable=False), default=0)
+    attempt_id: int = required_column(Column(BigInteger, nullable=False), default=0)
     #: The highest attempt that a witness has seen: if it is higher, this is an older copy.
-    witnessed_id: int = required(Column(BigInteger, nullable=False), default=0)
+    witnessed_id: int = required_column(Column(BigInteger, nullable=False), default=0)
     #: Why nothing is released; NULL while the store agrees with its witnesses.
     held: str | None = optional_text_column()
 

@@ -233,7 +233,7 @@ def accept_import(
 
 def _accept_once(store: Store, job: RunningImport, state: CampaignState) -> None:
     with store.write() as conn:
-        imports.accept_import(conn, job, state, store_now(conn))
+        imports.mark_import_accepted(conn, job, state, store_now(conn))
 
 
 def _accept_again(

@@ -94,7 +94,7 @@ def add_campaign(
             seq += size
         imports.write_group(conn, job, made, [], lease_until=NOW + LEASE)
         imports.finish_import(conn, job, {"rows": seq, "total": seq}, NOW + LEASE)
-        imports.accept_import(conn, job, CampaignState.SCHEDULED, NOW)
+        imports.mark_import_accepted(conn, job, CampaignState.SCHEDULED, NOW)
         if state is not CampaignState.SCHEDULED:
             values["state"] = state
         if values:

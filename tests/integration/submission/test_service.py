@@ -353,7 +353,7 @@ def test_an_import_that_was_taken_over_can_neither_write_nor_accept_nor_discard(
     for attempt in (
         lambda conn: imports.write_group(conn, killed.job, [], [reject(9)], lease_until=later(60)),
         lambda conn: imports.finish_import(conn, killed.job, {"total": 1}, later(60)),
-        lambda conn: imports.accept_import(conn, killed.job, CampaignState.SCHEDULED, NOW),
+        lambda conn: imports.mark_import_accepted(conn, killed.job, CampaignState.SCHEDULED, NOW),
         lambda conn: imports.discard_group(conn, killed.job, later(60)),
     ):
         with pytest.raises(Refused, match="took over this import"), store.write() as conn:
