@@ -9,10 +9,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
+
+if TYPE_CHECKING:
+    import psycopg
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 #: Of a session; `lock_timeout` is added.
 _SETTINGS: Final = {
@@ -97,11 +101,14 @@ def postgres_engine(url: URL, lock_wait_s: float) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _configure(connection: Any, record: Any) -> None:
-        (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+    def _configure(
+        connection: "psycopg.Connection[tuple[object, ...]]", record: "ConnectionPoolEntry"
+    ) -> None:
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
         # A pooler gives its clients numbers of its own.
-        record.info[_IS_POOLED] = pid != connection.info.backend_pid
-        if record.info[_IS_POOLED]:
+        is_pooled = row != (connection.info.backend_pid,)
+        record.info[_IS_POOLED] = is_pooled
+        if is_pooled:
             # The next transaction may be in a session that knows nothing of the statement.
             connection.prepare_threshold = None
         else:

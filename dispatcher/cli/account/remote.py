@@ -50,7 +50,7 @@ def account_check(ctx: click.Context, name: str | None, *, as_json: bool) -> Non
     """
     name, provider = select_account(ctx, name)
     settings, able = provider.settings, provider.capabilities
-    report: dict[str, Any] = {
+    report: dict[str, object] = {
         "account": name,
         "provider": provider.name,
         "base_url": settings.base_url,
