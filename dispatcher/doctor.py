@@ -14,6 +14,7 @@ from dispatcher.local.broker_probe import probe_broker
 from dispatcher.local.broker_tls import find_tls_problem
 from dispatcher.local.celery import threads_needed
 from dispatcher.policy.breaker import describe_outage, wait_reason
+from dispatcher.recovery.broker_owner import OWNER_REMEDY, BrokerOwner
 from dispatcher.recovery.rollback_guard import RollbackGuard, UnreadableMark
 from dispatcher.recovery.spill import open_spill
 from dispatcher.store import accounts, corrections, imports, scheduler
@@ -46,6 +47,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
         yield from results
         yield from _check_broker(settings)
         if results[0].ok:
+            yield from _check_owner(store, settings)
             yield from _check_witness(store)
             yield from _check_spill(store, settings)
             yield _check_scheduler(store)
@@ -101,6 +103,18 @@ def _check_broker(settings: Settings) -> Iterator[CheckResult]:
     else:
         words = f"{what} answers and takes keys, version {version}"
         yield CheckResult(part="broker", ok=True, what=words)
+
+
+def _check_owner(store: Store, settings: Settings) -> Iterator[CheckResult]:
+    try:
+        url = broker.celery_url(settings.broker.url, settings.store.url, settings.broker.ca_file)
+        with closing(broker.redis_client(url)) as client:
+            problem = BrokerOwner(store, client).find_problem()
+    except BrokerError:  # named by the check of the broker
+        return
+    if problem is not None:
+        what = f"nothing is sent: {problem}"
+        yield CheckResult(part="broker", ok=False, what=what, remedy=OWNER_REMEDY)
 
 
 def _check_witness(store: Store) -> Iterator[CheckResult]:

@@ -3,17 +3,29 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
-from kombu import Queue
+from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
 from dispatcher.local.broker_tls import celery_tls_options
 from dispatcher.local.celery import threads_needed
 from workers.log_filter import DedupFilter, log_expected_errors
 from workers.settings import get_broker_url, get_settings
+from workers.task_messages import (
+    POLL,
+    POLL_QUEUE,
+    PROBE,
+    RECONCILE,
+    RECONCILE_QUEUE,
+    SCHEDULER_QUEUE,
+    SUBMIT,
+    TICK,
+    submit_queue,
+)
 
 if TYPE_CHECKING:
     from dispatcher.store.batches import Ticket
@@ -27,15 +39,6 @@ log = logging.getLogger(__name__)
 # is made; its options and its configuration file take precedence.
 if "FLOWER_BASIC_AUTH" not in os.environ:
     os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
-
-SCHEDULER_QUEUE = "scheduler"
-POLL_QUEUE = "polls"
-RECONCILE_QUEUE = "reconcile"
-TICK = "dispatcher.tick"
-SUBMIT = "dispatcher.submit"
-POLL = "dispatcher.poll"
-RECONCILE = "dispatcher.reconcile"
-PROBE = "dispatcher.check"
 
 _TASKS = (
     "workers.tasks.tick",
@@ -54,17 +57,14 @@ _BROKER_TIMEOUT_S = 5
 _SWITCH_INTERVAL_S = 0.0005
 
 
-def submit_queue(account: str) -> str:
-    """The queue of an account. Each has its own, so that no account waits behind another."""
-    return f"submit.{account}"
-
-
 app = Celery("dispatcher", amqp="workers.celery_broker:BrokerAMQP", set_as_current=True)
 app.conf.update(
     broker_url=get_broker_url(),
     broker_use_ssl=celery_tls_options(get_broker_url()) or False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    # A replica after a failover, full memory: Celery would end the worker.
+    broker_channel_error_retry=True,
     broker_transport_options={
         "unacked_restore_interval": 2,
         "unacked_restore_throttle": 1,
@@ -74,6 +74,7 @@ app.conf.update(
         "health_check_interval": _BROKER_TIMEOUT_S,
     },
     worker_pool="threads",
+    worker_consumer="workers.celery_consumer:PatientConsumer",
     worker_concurrency=threads_needed(get_settings()),
     worker_prefetch_multiplier=1,
     worker_send_task_events=True,
@@ -86,13 +87,16 @@ app.conf.update(
     accept_content=["json"],
     enable_utc=True,
     timezone="UTC",
-    task_create_missing_queues=True,
+    task_create_missing_queues=False,
     task_default_queue=SCHEDULER_QUEUE,
     task_queues=[
-        Queue(SCHEDULER_QUEUE),
-        Queue(POLL_QUEUE),
-        Queue(RECONCILE_QUEUE),
-        *(Queue(submit_queue(name)) for name in get_settings().accounts),
+        Queue(name, Exchange("dispatcher", "direct"), routing_key=name)
+        for name in (
+            SCHEDULER_QUEUE,
+            POLL_QUEUE,
+            RECONCILE_QUEUE,
+            *map(submit_queue, get_settings().accounts),
+        )
     ],
     beat_schedule={
         "tick": {
@@ -113,15 +117,18 @@ _BROKER_ERRORS = (*app.connection().connection_errors, *app.connection().channel
 def publish_batches(tickets: list["Ticket"]) -> None:
     """Publish released batches to the queues of their accounts.
 
-    Batches that the broker does not take become pending again. The sweep finds those it loses.
+    Batches that the broker does not take become pending again, and those of accounts that are not
+    configured here, which have no queue. The sweep finds those that the broker loses.
     """
-    taken = _send_tasks(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in tickets])
-    if taken < len(tickets):
+    known = [t for t in tickets if t.account in get_settings().accounts]
+    taken = _send_tasks(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in known])
+    left = [*known[taken:], *(t for t in tickets if t.account not in get_settings().accounts)]
+    if left:
         from dispatcher.store import batches
         from workers.services import get_services
 
         with log_expected_errors(log, "released batches"), get_services().store.write() as conn:
-            batches.return_queued(conn, tickets[taken:])
+            batches.return_queued(conn, left)
 
 
 def publish_polls(tickets: list["PollTicket"]) -> None:
@@ -136,7 +143,8 @@ def publish_reconciles(tickets: list["ReconcileTicket"]) -> None:
 
 def publish_probes(tickets: list["ProbeTicket"]) -> None:
     """Publish accounts to probe, to their own queues: the slots of such an account are free."""
-    _send_tasks(PROBE, [([t.account, t.number], submit_queue(t.account)) for t in tickets])
+    known = [t for t in tickets if t.account in get_settings().accounts]
+    _send_tasks(PROBE, [([t.account, t.number], submit_queue(t.account)) for t in known])
 
 
 def _send_tasks(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int:
@@ -164,6 +172,21 @@ def _import_tasks(**_: Any) -> None:
 @signals.worker_init.connect
 def _shorten_switch_interval(**_: Any) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+
+
+@signals.worker_init.connect
+def _refuse_database_of_another_store(**_: Any) -> None:
+    """End this worker if it would take another store's work. A store that is gone is waited for."""
+    from dispatcher.recovery.broker_owner import OWNER_REMEDY, OWNER_TTL_S
+    from workers.services import get_services
+
+    give_up_at = time.monotonic() + OWNER_TTL_S + 5
+    with log_expected_errors(log, "the owner of the Redis database is not known"):
+        while (problem := get_services().broker_owner.find_problem()) is not None:
+            if time.monotonic() > give_up_at:
+                log.critical("this worker does not start: %s; %s", problem, OWNER_REMEDY)
+                raise SystemExit(os.EX_CONFIG)
+            time.sleep(1)
 
 
 @signals.worker_ready.connect

@@ -1,20 +1,96 @@
-"""Celery's connections to the broker: they reconnect soon after an outage, and keep clients."""
+"""Celery's connections to the broker: they reconnect soon, and drop malformed messages."""
 
-from typing import Any, Final
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Final
 
+import redis as redis_library
 from celery.app.amqp import AMQP
 from kombu import Connection
 from kombu.connection import ConnectionPool, PooledConnection
+from kombu.exceptions import KombuError
 from kombu.transport import redis
+from redis.exceptions import RedisError
+
+from workers.task_messages import find_message_problem, find_unacked_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 #: Celery's pauses between reconnects grow to 30 s, and no setting changes that.
 _RECONNECT_MAX_S: Final = 2
 
 
+#: Errors of the connection, which Celery handles; others come from what a message holds.
+CONNECTION_ERRORS: Final = (RedisError, KombuError, OSError, redis.Empty)
+
+
+class DroppedMessages:
+    """Counts the malformed messages that this process has dropped. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def note_drop(self, queue: str, problem: str) -> None:
+        """Count a message and log it. Repeated lines are left out by the log filter."""
+        with self._lock:
+            self._count += 1
+        log.warning("dropped a message of the queue %s: %s", queue[:100], problem)
+
+    def take_count(self) -> int:
+        """How many were dropped since the last call."""
+        with self._lock:
+            count, self._count = self._count, 0
+        return count
+
+
+dropped_messages: Final = DroppedMessages()
+
+
+class _Client(redis_library.Redis):
+    """Looks at each message of a queue before kombu decodes it."""
+
+    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        parse: Callable[..., Any] = super().parse_response
+        response = parse(connection, command_name, **options)
+        if command_name != "BRPOP" or not isinstance(response, list | tuple):
+            return response
+        key, item = response
+        queue = key.decode("utf-8", "replace").partition(redis.Channel.sep)[0]
+        problem = find_message_problem(queue, item)
+        if problem is None:
+            return response
+        dropped_messages.note_drop(queue, problem)
+        return None  # as if the queue had been empty
+
+
+class _QoS(redis.QoS):
+    """Puts back what a worker that has vanished left, but nothing that is malformed."""
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+        with self.channel.conn_or_acquire(client) as conn:
+            held = conn.hget(self.unacked_key, tag)
+            problem = None if held is None else find_unacked_problem(held)
+            if problem is None:
+                super().restore_by_tag(tag, conn, leftmost)
+                return
+            dropped_messages.note_drop(self.unacked_key, problem)
+            conn.hdel(self.unacked_key, tag)
+            conn.zrem(self.unacked_index_key, tag)
+
+
 class _Channel(redis.Channel):
     """Keeps its client: kombu makes one per command, which takes longer than the command itself."""
 
+    QoS = _QoS
     _kept: Any = None
+
+    def _get_client(self) -> Any:
+        super()._get_client()  # checks the version
+        return _Client
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         if asynchronous:
@@ -23,6 +99,20 @@ class _Channel(redis.Channel):
         if self._kept is None or self._kept.connection_pool is not self.pool:
             self._kept = super()._create_client()
         return self._kept
+
+    def _receive_one(self, c: Any) -> Any:
+        """A message to all workers (remote control), or an event."""
+        try:
+            return super()._receive_one(c)
+        except CONNECTION_ERRORS:
+            raise
+        except Exception as error:  # noqa: BLE001 - of what anybody may publish
+            dropped_messages.note_drop("for all workers", f"error {type(error).__name__}")
+            raise redis.Empty from None
+
+    def get_table(self, exchange: str) -> list[tuple[str, ...]]:
+        """The bindings of an exchange, without what is not one."""
+        return [binding for binding in super().get_table(exchange) if len(binding) == 3]
 
 
 class _Transport(redis.Transport):

@@ -14,6 +14,7 @@ from dispatcher.local.celery import connections_needed, threads_needed
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
+from dispatcher.recovery.broker_owner import BrokerOwner
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import Spill, open_spill
 from dispatcher.store.engine import Store
@@ -37,6 +38,7 @@ class Services:
     runtime: HttpRuntime
     leases: Leases
     rollback_guard: RollbackGuard
+    broker_owner: BrokerOwner
     spill: Spill
     release_clock: ReleaseClock
     paces: Paces
@@ -85,6 +87,7 @@ def get_services() -> Services:
         runtime=runtime,
         leases=Leases(store, lease_s=lease_s, worker=name, concurrency=threads),
         rollback_guard=RollbackGuard(store, client=client),
+        broker_owner=BrokerOwner(store, client),
         spill=open_spill(store, loaded.worker.spill_dir),
         release_clock=ReleaseClock(),
         paces=paces,

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Final
 
 from dispatcher.errors import DispatcherError
+from dispatcher.recovery.broker_owner import OWNER_REMEDY
 from dispatcher.store import batches, store_identity
 from workers.services import Services, get_services
 
@@ -87,15 +88,15 @@ class Watchdog:
                 settled = self._services.spill.settle_all(self._services.store)
                 if settled:
                     log.info("%d answers of an earlier process were settled", settled)
-                late = self.find_stalled()
+                reason = self.find_reason_to_end()
             except DispatcherError as error:
                 log.warning("the watchdog could not read the store: %s", error.in_one_line)
             except Exception:
                 # A dead watchdog would hide the next stall.
                 log.exception("the watchdog failed")
             else:
-                if late:
-                    self._end_process(late)
+                if reason is not None:
+                    self._end_process(reason)
             self._services.stopping.wait(_PAUSE_S)
 
     def find_stalled(self) -> list[int]:
@@ -115,16 +116,22 @@ class Watchdog:
             now=time.monotonic(),
         )
 
-    def _end_process(self, late: list[int]) -> None:
-        named = ", ".join(str(batch_id) for batch_id in late[:5])
-        log.critical(
-            "batches wait to be claimed (%s%s), and this worker received nothing for %.0f s though "
-            "the broker answers: it is stalled, and ends with status %d to be restarted",
-            named,
-            ", …" if len(late) > 5 else "",
-            self._after_s,
-            EXIT_STALLED,
+    def find_reason_to_end(self) -> str | None:
+        """Why this worker must end: stalled, or on the database of another store; else None."""
+        other = self._services.broker_owner.find_problem()
+        if other is not None:
+            return f"{other}; {OWNER_REMEDY}"
+        late = self.find_stalled()
+        if not late:
+            return None
+        named = ", ".join(str(batch_id) for batch_id in late[:5]) + (", …" if late[5:] else "")
+        return (
+            f"batches wait to be claimed ({named}), and this worker received nothing for "
+            f"{self._after_s:.0f} s though the broker answers: it is stalled"
         )
+
+    def _end_process(self, reason: str) -> None:
+        log.critical("this worker ends with status %d: %s", EXIT_STALLED, reason)
         slowest = max((a.timeout_s for a in self._services.settings.accounts.values()), default=0.0)
         self._services.gate.close_and_wait(slowest + 15)
         self._services.stopping.set()

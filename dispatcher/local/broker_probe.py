@@ -89,6 +89,8 @@ def explain_broker_error(error: "RedisError") -> tuple[str, str | None]:
             "write redis:// where it has no TLS, and check the port",
         )
     # redis-py removes the first word of some refusals, and makes it the error's class.
+    if isinstance(error, exceptions.AuthenticationError) and "invalid" not in str(error).lower():
+        return _REFUSALS["NOAUTH"]
     first = _FIRST_WORDS.get(type(error).__name__) or f"{error} ".split()[0].upper()
     if (
         isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError)

@@ -22,6 +22,8 @@ class Correction(StrEnum):
     BATCH_NOT_CLAIMED = "batch_not_claimed"
     #: A poll did not end within its lease, so it was made again.
     POLL_NOT_ANSWERED = "poll_not_answered"
+    #: A message in the broker was not one of ours, and was dropped.
+    MESSAGE_DROPPED = "message_dropped"
 
     @property
     def label(self) -> str:
@@ -34,6 +36,7 @@ _LABELS = {
     Correction.SUBMISSION_LEASE_EXPIRED: "lease of a submitting batch ran out",
     Correction.BATCH_NOT_CLAIMED: "queued batch was not claimed",
     Correction.POLL_NOT_ANSWERED: "poll was not answered",
+    Correction.MESSAGE_DROPPED: "malformed message in the broker was dropped",
 }
 #: Counts were first stored under these sentences.
 _OLD_KEYS = {label: correction.value for correction, label in _LABELS.items()}

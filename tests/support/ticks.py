@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import fakeredis
 
 from dispatcher.config.settings import load_settings
+from dispatcher.recovery.broker_owner import BrokerOwner
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import open_spill
 from dispatcher.store import scheduler
@@ -40,6 +41,7 @@ class Ticker:
             runtime=None,
             leases=Leases(store, lease_s=60, worker="this", concurrency=1),
             rollback_guard=RollbackGuard(store, client=client),
+            broker_owner=BrokerOwner(store, client),
             spill=open_spill(store, folder),
             release_clock=ReleaseClock(),
             paces=Paces(),

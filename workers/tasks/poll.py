@@ -16,10 +16,11 @@ from dispatcher.store import polls
 from dispatcher.store.engine import store_now
 from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
-from workers.app import POLL, app, publish_polls
+from workers.app import app, publish_polls
 from workers.lists.status_lookup import has_message_list, scan_statuses
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
+from workers.task_messages import POLL
 
 log = logging.getLogger(__name__)
 

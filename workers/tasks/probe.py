@@ -19,9 +19,10 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.health import ProbeTicket
 from dispatcher.store.rows import AccountRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
-from workers.app import PROBE, app, publish_probes
+from workers.app import app, publish_probes
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
+from workers.task_messages import PROBE
 
 log = logging.getLogger(__name__)
 

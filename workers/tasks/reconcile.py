@@ -14,11 +14,12 @@ from dispatcher.store import doubts, listed_messages
 from dispatcher.store.doubts import DoubtfulRequest, ReconcileTicket
 from dispatcher.store.engine import store_now
 from dispatcher.store.row_parts import UnscheduledDoubt
-from workers.app import RECONCILE, app, publish_reconciles
+from workers.app import app, publish_reconciles
 from workers.lists.doubt import settle_doubt
 from workers.lists.pages import ReadingStopped, read_pages
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
+from workers.task_messages import RECONCILE
 
 log = logging.getLogger(__name__)
 

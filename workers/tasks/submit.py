@@ -21,13 +21,14 @@ from dispatcher.store import accounts, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.rows import CampaignRow
-from workers.app import SUBMIT, app, publish_batches
+from workers.app import app, publish_batches
 from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.batch.requests import build_batch, build_requests
 from workers.batch.turn import Turn
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
+from workers.task_messages import SUBMIT
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,15 @@ import logging
 from dispatcher.outbound import fallback
 from dispatcher.outbound.release import release_batches
 from dispatcher.outbound.sweep import sweep_batches
-from dispatcher.store import accounts, campaigns, scheduler
+from dispatcher.recovery.broker_owner import OWNER_REMEDY
+from dispatcher.store import accounts, campaigns, corrections, scheduler
+from dispatcher.store.corrections import Correction
 from dispatcher.store.engine import store_now
-from workers.app import TICK, app, publish_batches
+from workers.app import app, publish_batches
+from workers.celery_broker import dropped_messages
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
+from workers.task_messages import TICK
 from workers.tasks.poll import release_polls
 from workers.tasks.probe import release_probes
 from workers.tasks.reconcile import release_reconciles
@@ -26,6 +30,9 @@ def tick_task() -> None:
 
 def run_tick(services: Services) -> None:
     """Run a tick with these services."""
+    if (refused := services.broker_owner.claim_database()) is not None:
+        log.error("nothing is released: %s; %s", refused, OWNER_REMEDY)
+        return
     remembered = services.rollback_guard.read_redis_mark()
     with services.store.write() as conn:
         now = store_now(conn)
@@ -33,6 +40,8 @@ def run_tick(services: Services) -> None:
         if judge_after is None:
             return
         held = services.rollback_guard.check_and_hold(conn, remembered=remembered)
+        dropped = dropped_messages.take_count()
+        corrections.count_corrections(conn, {Correction.MESSAGE_DROPPED: dropped})
         accounts.create_missing_accounts(conn, services.settings.accounts)
         if held is None:
             has_open = campaigns.has_open_campaign(conn)
