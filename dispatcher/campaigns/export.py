@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dispatcher.recipients.validation import RejectedRow
+from dispatcher.recipients.export_cells import EXPORT_COLUMNS, quote_formula
+from dispatcher.recipients.preview import RejectedRow
 from dispatcher.status import MessageState, RejectKind
 from dispatcher.store import messages
 from dispatcher.store.column_types import format_price
@@ -18,11 +19,6 @@ from dispatcher.store.rows import CampaignRow
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-#: Public names. The file's own columns follow them.
-COLUMNS = (
-    "row", "seq", "msisdn", "state", "account", "provider_message_id", "job_id", "parts", "cost",
-    "attempts", "error_code", "error", "submitted_at", "final_at",
-)  # fmt: skip
 _ACCEPTED = frozenset(
     {
         MessageState.SUBMITTED,
@@ -31,8 +27,6 @@ _ACCEPTED = frozenset(
         MessageState.EXPIRED,
     }
 )
-#: Spreadsheets take a cell that begins with one of these as a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_export(
@@ -41,8 +35,8 @@ def write_export(
     """Write the export; returns the number of rows. Memory does not grow with the campaign."""
     writer = csv.writer(out)
     headers = decode_texts(campaign.columns)
-    width = len(COLUMNS) + len(headers)
-    writer.writerow([*COLUMNS, *map(quote_formula, headers)])
+    width = len(EXPORT_COLUMNS) + len(headers)
+    writer.writerow([*EXPORT_COLUMNS, *map(quote_formula, headers)])
     streams = [_read_rejects(store, campaign)]
     if not rejects_only:
         with store.read() as conn:
@@ -62,20 +56,16 @@ class RejectsFile:
         self.count = 0
         self._account = account
         self._writer = csv.writer(out)
-        self._width = len(COLUMNS) + len(headers)
-        self._writer.writerow([*COLUMNS, *map(quote_formula, headers)])
+        self._width = len(EXPORT_COLUMNS) + len(headers)
+        self._writer.writerow([*EXPORT_COLUMNS, *map(quote_formula, headers)])
 
     def write_row(self, reject: RejectedRow) -> None:
         """Add one row."""
-        row, kind, msisdn, reason, cells = reject
-        line = _reject_line(row, kind, msisdn, self._account, reason, cells)
+        line = _reject_line(
+            reject.row, reject.kind, reject.msisdn, self._account, reject.reason, reject.cells
+        )
         self._writer.writerow(line + [None] * (self._width - len(line)))
         self.count += 1
-
-
-def quote_formula(cell: str | None) -> str | None:
-    """The cell with an apostrophe in front if a spreadsheet would run it as a formula."""
-    return f"'{cell}" if cell is not None and cell.startswith(_FORMULA) else cell
 
 
 def _read_batches(
@@ -141,7 +131,7 @@ def _reject_line(
     reason: str,
     cells: Sequence[str],
 ) -> list[object]:
-    filled = dict.fromkeys(COLUMNS) | {
+    filled = dict.fromkeys(EXPORT_COLUMNS) | {
         "row": row,
         "msisdn": msisdn,
         "state": kind.label,

@@ -10,7 +10,7 @@ from dispatcher.cli.output import print_line, print_table, safe_text
 if TYPE_CHECKING:
     from dispatcher.campaigns.view import CampaignView
     from dispatcher.demo import Demo
-    from dispatcher.recipients.validation import Preview
+    from dispatcher.recipients.preview import Preview
 
 
 @click.command("demo")

@@ -35,6 +35,12 @@ def require_yes(question: str, assume_yes: bool, *, otherwise: str, is_piped: bo
         raise click.exceptions.Exit(Refused.exit_code)
 
 
+def can_ask(assume_yes: bool, *, is_piped: bool = False) -> bool:
+    """Whether a person sees what is shown, and will be asked."""
+    with _open_terminal(is_piped) as terminal:
+        return not assume_yes and terminal is not None
+
+
 @contextmanager
 def _open_terminal(is_piped: bool) -> Iterator[tuple[TextIO, TextIO] | None]:
     """Where answers are read and questions are written; None where nobody can be asked."""

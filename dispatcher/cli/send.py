@@ -59,7 +59,7 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
     from dispatcher.errors import Refused
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
-    from dispatcher.submission import service
+    from dispatcher.submission import sameness, service
 
     refuse_empty_options(ctx, but={"text"})
     if not options.text.strip():
@@ -75,7 +75,7 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
         create_tables_if_new(store)
         known = None
         if options.idempotency_key is not None:
-            known = service.find_submitted(store, submission)
+            known = sameness.find_submitted(store, submission)
         if known is None:
             imported = service.import_rows(store, submission, lambda _row: None)
             if not imported.preview.valid:

@@ -22,7 +22,7 @@ from dispatcher.local.broker import EmbeddedBroker
 from dispatcher.local.supervisor import Child, Supervisor
 from dispatcher.outbound.transport import fetch_once
 from dispatcher.providers import provider_class
-from dispatcher.recipients.validation import Preview
+from dispatcher.recipients.preview import Preview
 from dispatcher.status import Encoding
 from dispatcher.store import campaigns as stored_campaigns
 from dispatcher.store.engine import Store

@@ -11,7 +11,7 @@ from dispatcher.campaigns.gate import campaign_schedule
 from dispatcher.forecast.simulation import Forecast, simulate_campaign
 from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload, PendingGroup
 from dispatcher.providers.shared.settings import ProviderSettings
-from dispatcher.recipients.validation import Preview
+from dispatcher.recipients.preview import Preview
 from dispatcher.store import accounts, workloads
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.rows import CampaignRow

@@ -1,11 +1,10 @@
 """Reads phone numbers as people write them into E.164 digits, and masks numbers for display.
 
-`phonenumbers` decides which numbers can receive SMS; `patterns.py` is asked first, for speed. A
-number that a spreadsheet has damaged is refused, never guessed.
+`phonenumbers` decides which numbers can receive SMS; `patterns.py` is asked first, for speed. What
+can be read in two ways is refused, never guessed.
 """
 
 import re
-import unicodedata
 from functools import cache
 from typing import Final
 
@@ -14,10 +13,9 @@ from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, Val
 
 from dispatcher.errors import ConfigError
 from dispatcher.numbers.patterns import home_pattern, quick_answer
+from dispatcher.numbers.spelling import STRANGE_CHARACTERS, MsisdnError, strip_spelling
 
-
-class MsisdnError(ValueError):
-    """Why a cell cannot receive SMS: a sentence for a person, without the number."""
+__all__ = ["MsisdnError", "NumberReader", "calling_code", "mask_number", "parse_country"]
 
 
 class NumberReader:
@@ -39,19 +37,36 @@ class NumberReader:
 
     def read(self, raw: str) -> int:
         """The E.164 digits of a cell's only number; raises MsisdnError if it cannot receive SMS."""
-        if self._home and (match := self._home.fullmatch(raw.translate(_PLAIN_SPACING))):
+        # For the usual cells this is faster than `translate`.
+        plain = raw.replace(" ", "").replace("-", "").replace("(", "").replace(")", "")
+        match = self._home and self._home.fullmatch(plain)
+        if match and not ("-" in raw[-4:] and _SHORT_TAIL.search(raw)):
             return int(self._home_code + match["subscriber"])
-        return self._read_spelled(_to_ascii(raw))
+        return self._read_stripped(strip_spelling(raw))
 
-    def _read_spelled(self, text: str) -> int:
+    def _read_stripped(self, text: str) -> int:
         parts = [part for part in _BETWEEN_NUMBERS.split(text) if part.strip()]
-        if len(parts) > 1 and any(self._is_number(part) for part in parts):
-            raise MsisdnError("the cell holds more than one number")
+        if len(parts) > 1 and any(map(self._is_number, parts)):
+            raise MsisdnError(_SEVERAL)
+        if (tail := _SHORT_TAIL.search(text)) and self._is_number(text[: tail.start()]):
+            raise MsisdnError("the number ends in an extension, or in that of a second number")
+        try:
+            return self._read_one(text)
+        except MsisdnError:
+            if self._is_pair(text):
+                raise MsisdnError(_SEVERAL) from None
+            raise
+
+    def _read_one(self, text: str) -> int:
         digits = text.translate(_SEPARATORS)
         if not _PLUS_AND_DIGITS.fullmatch(digits):
-            raise MsisdnError("the cell has characters that are not part of a phone number")
+            raise MsisdnError(STRANGE_CHARACTERS)
         if self._country is None:
             digits = _with_plus(digits)
+        if former := _FORMER_MEXICAN_MOBILE.fullmatch(digits):
+            digits = f"+52{former[1]}"
+        elif self._country == "MX" and (former := _FORMER_MEXICAN_PREFIX.fullmatch(digits)):
+            digits = former[1]
         if digits.startswith("+") and (msisdn := quick_answer(digits[1:])):
             return msisdn
         # In some countries `00` is not a prefix, or only the start of one; people write it anyway.
@@ -68,10 +83,18 @@ class NumberReader:
 
     def _is_number(self, text: str) -> bool:
         try:
-            self._read_spelled(text)
+            self._read_one(text)
         except MsisdnError:
             return False
         return True
+
+    def _is_pair(self, text: str) -> bool:
+        """Whether the groups of digits are two numbers beside each other."""
+        groups = _DIGIT_GROUP.findall(text)
+        return any(
+            self._is_number("".join(groups[:end])) and self._is_number("".join(groups[end:]))
+            for end in range(1, len(groups))
+        )
 
     def _ask_library(self, digits: str) -> int | str:
         """The E.164 digits, or the reason why the number cannot receive SMS."""
@@ -84,6 +107,13 @@ class NumberReader:
         ):
             return int(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
         return _refusal_reason(number)
+
+
+def parse_country(given: str) -> str:
+    """The ISO 3166 code of a country, in capitals. Raises ConfigError if it has no numbers."""
+    country = given.strip().upper()
+    NumberReader(country)
+    return country
 
 
 def mask_number(msisdn: int | str) -> str:
@@ -143,53 +173,18 @@ def _refusal_reason(number: PhoneNumber) -> str:
     return f"the number is not in a range that country code {number.country_code} has assigned"
 
 
-_PLAIN_SPACING: Final = dict.fromkeys(map(ord, " -()"))
 _SEPARATORS: Final = dict.fromkeys(map(ord, " -()./"))
-_BETWEEN_NUMBERS: Final = re.compile(r"[/,;|&\n]|\b(?:and|or)\b", re.IGNORECASE)
+_SEVERAL: Final = "the cell holds more than one number"
+_BETWEEN_NUMBERS: Final = re.compile(
+    r"[/\\,;|&\n\r•·‧、،؛]| {2,}| - |(?<=[0-9)])\s*(?=\+)|\s[^\W\d_]{1,5}\s"
+)
 _PLUS_AND_DIGITS: Final = re.compile(r"\+?[0-9]+")
-_SCIENTIFIC: Final = re.compile(r"\+?[0-9]+(?:[.,][0-9]+)?E\+?[0-9]+", re.IGNORECASE)
-_DECIMALS_OF_A_NUMBER_CELL: Final = re.compile(r"(\+?[0-9]{7,})[.,]0{1,2}")
-_LONGEST_SPELLING: Final = 100
-
-
-class _Spelling(dict[int, int | str | None]):
-    """For `str.translate`: turns any script's digits, spaces, dashes and quotes into ASCII."""
-
-    def __missing__(self, code: int) -> int | str | None:
-        char = chr(code)
-        category = unicodedata.category(char)
-        plain: int | str | None = code
-        if category == "Nd":
-            plain = str(unicodedata.decimal(char))
-        elif category == "Cf":  # direction marks and other invisible characters
-            plain = None
-        elif category == "Pd" or char == "\N{MINUS SIGN}":
-            plain = "-"
-        elif category == "Zs" or char == "\t":
-            plain = " "
-        self[code] = plain
-        return plain
-
-
-_SPELLING: Final = _Spelling(str.maketrans("＋（）．／‘’`´", "+()./''''"))
-
-
-def _to_ascii(raw: str) -> str:
-    """The cell in ASCII, without what spreadsheets add; MsisdnError if they damaged the number."""
-    if len(raw) > _LONGEST_SPELLING:
-        raise MsisdnError("the cell is too long to be a phone number")
-    text = raw.translate(_SPELLING).strip("' \r\n")
-    if not text:
-        raise MsisdnError("the cell has no number")
-    if text.startswith("="):
-        raise MsisdnError("the cell is a spreadsheet formula, not a number")
-    if _SCIENTIFIC.fullmatch(text):
-        raise MsisdnError(
-            "the spreadsheet has dropped digits: format the column as text and export it again"
-        )
-    if match := _DECIMALS_OF_A_NUMBER_CELL.fullmatch(text):
-        return match[1]
-    return text
+_DIGIT_GROUP: Final = re.compile(r"\+?[0-9]+")
+#: One or two digits behind a dash: no country groups its numbers so at the end of a valid one.
+_SHORT_TAIL: Final = re.compile(r" *- ?[0-9]{1,2} ?\Z")
+#: Mexico dropped the mobile prefixes in 2019: the 1 from abroad, 044, 045 and 01 at home.
+_FORMER_MEXICAN_MOBILE: Final = re.compile(r"(?:\+|00)?521([0-9]{10})")
+_FORMER_MEXICAN_PREFIX: Final = re.compile(r"(?:044|045|01)([0-9]{10})")
 
 
 def _with_plus(digits: str) -> str:

@@ -4,101 +4,163 @@ Owns opening, rows and their errors; whether a number or a text is good is not d
 """
 
 import csv
-import hashlib
-import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self, cast
+from typing import BinaryIO, Final, NamedTuple, Self
 
 from dispatcher.errors import NotAvailableYet, Refused
-from dispatcher.recipients.columns import named_column, phone_column
-from dispatcher.recipients.sniffing import find_delimiter, find_encoding, refuse_other_formats
-from dispatcher.recipients.source import CountedBytes, open_twice_readable
+from dispatcher.recipients.columns import guess_phone_columns, named_column, phone_column
+from dispatcher.recipients.delimiters import FoundDelimiter, find_delimiter, parse_delimiter
+from dispatcher.recipients.encodings import find_encoding
+from dispatcher.recipients.export_cells import EXPORT_COLUMNS, is_export, unquote_formula
+from dispatcher.recipients.formats import refuse_other_formats
+from dispatcher.recipients.header import clean_headers, find_header
+from dispatcher.recipients.lines import LONGEST_LINE, CleanLines, LineTooLong
+from dispatcher.recipients.source import SourceFile, open_twice_readable
 from dispatcher.text.template import fold_name
 
-_LONGEST_LINE: Final = 1024 * 1024
-_BUFFER_BYTES: Final = 256 * 1024
+_HEAD_BYTES: Final = 64 * 1024
 
 
 class Row(NamedTuple):
-    """A row of the file: `number` counts rows with something in them, from 1 after the header.
+    """A row of the file, numbered as a spreadsheet numbers it: the header is usually row 1.
 
     `cells` are as they stand, one per header or fewer; `surplus` says that there were more filled
     ones than headers, so that a delimiter is probably not quoted and cells are in wrong columns.
+    `sent_as` is the number that our export says this row was a duplicate of, or "".
     """
 
     number: int
     phone: str
     cells: list[str]
     surplus: bool = False
+    sent_as: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingOptions:
+    """How to read a file, as far as a person says it: see `open_recipients`."""
+
+    column: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    delimiter: str | None = None
+    country: str | None = None
 
 
 def open_recipients(
-    source: Path | BinaryIO, *, column: str | None = None, mapping: Mapping[str, str] | None = None
+    source: Path | BinaryIO,
+    *,
+    column: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    country: str | None = None,
 ) -> "RecipientFile":
     """Open a recipient file; use it as a context manager and iterate once over its rows.
 
         with open_recipients(Path("people.csv")) as file:
             for row in file: ...
 
-    `column` names the phone column where its name does not say so; `mapping` adds, for each field,
-    a column of that name with the cells of the named header. A pipe is copied to a temporary file
-    first. Raises UsageProblem for a path that cannot be read, NotAvailableYet for other formats,
-    Refused for a file that is no table of recipients; iterating raises Refused for a broken row.
+    `column` names the phone column; `mapping` adds, for each field, a column of that name with the
+    cells of the named header; `country` (ISO 3166) is where most recipients are. None is found out.
+    A pipe is copied to a temporary file first. Raises UsageProblem for a path that cannot be read,
+    NotAvailableYet for other formats, Refused for a file that is not a table of recipients;
+    iterating raises Refused for a broken row, and for a file that changed meanwhile.
     """
-    stream = open_twice_readable(source)
+    given = ReadingOptions(
+        column=column,
+        mapping=mapping or {},
+        encoding=encoding,
+        delimiter=delimiter,
+        country=country,
+    )
+    stream, path = open_twice_readable(source)
     name = source.name if isinstance(source, Path) else "standard input"
     try:
-        with _naming(name):
-            return RecipientFile(stream, name=name, column=column, mapping=mapping or {})
+        with _naming_file(name):
+            return RecipientFile(stream, path, name=name, options=given)
     except BaseException:
         stream.close()
         raise
 
 
 @contextmanager
-def _naming(file: str) -> Iterator[None]:
-    """Errors about a file's content say whose it is."""
+def _naming_file(name: str) -> Iterator[None]:
+    """Put the name of the file in front of errors about its content."""
     try:
         yield
     except (Refused, NotAvailableYet) as error:
-        raise type(error)(f"{file}: {error.message}", error.hint) from None
+        raise type(error)(f"{name}: {error.message}", error.hint) from None
 
 
 class RecipientFile:
     """An open recipient file. `headers` are the file's own, then those that `mapping` adds."""
 
     def __init__(
-        self, stream: BinaryIO, *, name: str, column: str | None, mapping: Mapping[str, str]
+        self, stream: BinaryIO, path: Path | None, *, name: str, options: ReadingOptions
     ) -> None:
         self._name = name
+        self._stream = stream
         refuse_other_formats(stream)
-        stream.seek(0)
-        #: Hex digest of the whole file, before a row of it is read.
-        whole = hashlib.file_digest(cast("io.BufferedReader", stream), "sha256")
-        self.sha256: Final = whole.hexdigest()
-        self.size: Final = stream.seek(0, io.SEEK_END)
-        stream.seek(0)
-        self.encoding: Final = find_encoding(stream)
-        self.delimiter, skipped_lines = find_delimiter(stream, self.encoding)
-        self._bytes = CountedBytes(stream)
-        self._text = io.TextIOWrapper(
-            io.BufferedReader(self._bytes, _BUFFER_BYTES), self.encoding, newline=""
+        self._bytes = SourceFile(stream, path)
+        self.found_encoding: Final = find_encoding(
+            stream, given=options.encoding, country=options.country
         )
-        self._line = ""
+        head = stream.read(_HEAD_BYTES)
+        stream.seek(0)
+        self.found_delimiter: Final = _find_delimiter(head, self.encoding, options.delimiter)
+        self._lines = CleanLines(self._bytes, self.encoding, self.delimiter)
         self._row = 0
         self._record_end = 0
-        lines = self._lines()
-        for _ in range(skipped_lines):
+        lines = iter(self._lines)
+        for _ in range(self.found_delimiter.leading_lines):
             next(lines)
-        self._reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
-        self.file_headers: Final = self._read_header()
-        self.phone_index: Final = phone_column(self.file_headers, column)
+        self._reader = csv.reader(
+            lines, delimiter=self.delimiter, strict=True, skipinitialspace=True
+        )
+        self.header_place: Final = find_header(
+            head, self.encoding, self.found_delimiter, options.column
+        )
+        #: All names above the columns, those of an export of ours too.
+        self.found_header: Final = self._read_header()
+        header = self.found_header
+        #: Whether it is an export of ours, whose own columns are left out.
+        self.is_export: Final = is_export(header)
+        self._first_column = self._find_first_column(header)
+        self.file_headers: Final = header[self._first_column :]
+        self.phone_index: Final = phone_column(self.file_headers, options.column)
         self.phone_column: Final = self.file_headers[self.phone_index]
-        self._copied = [self._copied_column(*names) for names in mapping.items()]
-        self.headers: Final = (*self.file_headers, *(name.strip() for name in mapping))
+        self._copied = [self._find_copied_column(*names) for names in options.mapping.items()]
+        self.headers: Final = (
+            *self.file_headers, *(field_name.strip() for field_name in options.mapping),
+        )  # fmt: skip
+        #: Rows that repeat the header, as in files that were put together.
+        self.repeated_headers: list[int] = []
+
+    @property
+    def encoding(self) -> str:
+        """Python's name for the encoding."""
+        return self.found_encoding.codec
+
+    @property
+    def delimiter(self) -> str:
+        """The character between cells."""
+        return self.found_delimiter.char
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the whole file."""
+        return self._bytes.sha256
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self._bytes.size
 
     @property
     def position(self) -> int:
@@ -114,37 +176,74 @@ class RecipientFile:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._text.close()
+        self._stream.close()
 
     def __iter__(self) -> Iterator[Row]:
-        with _naming(self._name):
-            yield from self._rows()
+        with _naming_file(self._name):
+            yield from self._read_rows()
+            self._bytes.check_unchanged()
 
-    def _rows(self) -> Iterator[Row]:
+    def check_unchanged(self) -> None:
+        """Raises Refused if the file changed while it was read, as iterating to its end does."""
+        with _naming_file(self._name):
+            self._bytes.check_unchanged()
+
+    def is_repeated_header(self, row: Row) -> bool:
+        """Whether a row without a number repeats the header, as in files that were put together.
+
+        Raises Refused if it is another header: the columns below it are not those of the first.
+        """
+        cells = clean_headers(row.cells[: len(self.file_headers)])
+        if [*map(fold_name, cells)] == [*map(fold_name, self.file_headers)]:
+            self.repeated_headers.append(row.number)
+            return True
+        has_digits = any(char.isdecimal() for cell in cells for char in cell)
+        if not has_digits and guess_phone_columns(cells, only_clear=True):
+            with _naming_file(self._name):
+                raise Refused(
+                    f"row {row.number} is a second header, with other columns than the first",
+                    "submit the parts as files of their own",
+                )
+        return False
+
+    def _read_rows(self) -> Iterator[Row]:
         width, phone_index, copied = len(self.file_headers), self.phone_index, self._copied
-        for cells in self._records():
+        first, lines = self._first_column, self._lines
+        for cells in self._read_records():
+            sent_as = ""
+            if first:
+                sent_as = _number_sent(cells)
+                del cells[:first]
             phone = cells[phone_index] if len(cells) > phone_index else ""
             if not phone.strip() and _is_blank(cells):
                 continue
+            if lines.has_quoted_formulas:
+                cells[:] = map(unquote_formula, cells)
             surplus = False
             if len(cells) != width:
                 surplus = not _is_blank(cells[width:])
                 if (surplus or len(cells) < width) and _spans_lines(cells):
-                    raise self._broken_quote()  # it went on into the next rows
+                    raise self._quote_refusal()  # it went on into the next rows
+                if surplus:
+                    surplus = not self._is_joined(cells)
                 del cells[width:]
             if copied:
                 cells.extend([""] * (width - len(cells)))
                 cells.extend([cells[index] for index in copied])
-            self._row += 1
-            yield Row(self._row, phone, cells, surplus)
+            yield Row(self._row, phone, cells, surplus, sent_as)
 
     def _read_header(self) -> tuple[str, ...]:
-        for cells in self._records():
+        for cells in islice(self._read_records(), self.header_place.rows_above, None):
             if not _is_blank(cells):
-                return tuple(" ".join(cell.replace("\ufeff", "").split()) for cell in cells)
+                return clean_headers(cells)
         raise Refused("the file is empty", "it needs a header row and a row for each recipient")
 
-    def _copied_column(self, name: str, header: str) -> int:
+    def _find_first_column(self, header: tuple[str, ...]) -> int:
+        """Behind our own columns, if the file is an export that kept others."""
+        has_others = self.is_export and len(header) > len(EXPORT_COLUMNS)
+        return len(EXPORT_COLUMNS) if has_others else 0
+
+    def _find_copied_column(self, name: str, header: str) -> int:
         if fold_name(name) in map(fold_name, self.file_headers):
             raise Refused(
                 f"the file has a column '{name.strip()}' already",
@@ -152,48 +251,74 @@ class RecipientFile:
             )
         return named_column(self.file_headers, header)
 
-    def _records(self) -> Iterator[list[str]]:
+    def _is_joined(self, cells: list[str]) -> bool:
+        """Whether a row runs into a second header, for want of a line break; then mend it."""
+        width, header = len(self.file_headers), self.file_headers
+        last, rest = cells[width - 1], clean_headers(cells[width:])
+        if rest != header[1:] or not last.endswith(header[0]) or self._first_column:
+            return False
+        cells[width - 1] = last.removesuffix(header[0])
+        self.repeated_headers.append(self._row)
+        return True
+
+    def _read_records(self) -> Iterator[list[str]]:
         while True:
             try:
                 for cells in self._reader:
+                    self._row += 1
                     self._record_end = self._reader.line_num
                     yield cells
             except csv.Error as error:
-                cells = self._mended(error)
+                cells = self._repair_line(error)
+            except LineTooLong:
+                raise Refused(
+                    f"row {self._row + 1} is a line of more than {LONGEST_LINE} characters",
+                    "a recipient file has a line for each recipient",
+                ) from None
+            except UnicodeDecodeError:
+                raise Refused(
+                    "the file changed while it was read", "submit it again when it is complete"
+                ) from None
             else:
                 return
+            self._row += 1
             self._record_end = self._reader.line_num
             yield cells
 
-    def _mended(self, error: csv.Error) -> list[str]:
-        """A line with stray quotes is read as it stands; a quote that takes in more is refused."""
+    def _repair_line(self, error: csv.Error) -> list[str]:
+        """Read a line with stray quotes as it stands. Raises Refused if the quote spans lines."""
         lines = self._reader.line_num - self._record_end
         if lines == 1 and "expected after" in str(error):
-            cells = next(csv.reader([self._line], delimiter=self.delimiter))
+            line = self._lines.last_line()
+            cells = next(csv.reader([line], delimiter=self.delimiter, skipinitialspace=True), [])
             if not _spans_lines(cells):
                 return cells
-        raise self._broken_quote()
+        raise self._quote_refusal(self._row + 1)
 
-    def _broken_quote(self) -> Refused:
+    def _quote_refusal(self, row: int | None = None) -> Refused:
         return Refused(
-            f"row {self._row + 1} has a quote that is not closed, or a cell that is far too long",
+            f"row {row or self._row} has a quote that is not closed, "
+            "or a cell that is far too long",
             'a quote inside a quoted cell is written twice: "Robert ""Bob"" Rao"',
         )
 
-    def _lines(self) -> Iterator[str]:
-        """Lines of bounded length, the last of them kept for `_mended`."""
-        readline = self._text.readline
-        try:
-            while line := readline(_LONGEST_LINE):
-                if len(line) == _LONGEST_LINE:
-                    raise Refused(
-                        f"row {self._row + 1} is a line of more than {_LONGEST_LINE} characters",
-                        "a recipient file has a line for each recipient",
-                    )
-                self._line = line
-                yield line
-        except UnicodeDecodeError:
-            raise Refused("the file changed while it was read", "submit it again") from None
+
+def _find_delimiter(head: bytes, codec: str, given: str | None) -> FoundDelimiter:
+    text = head.decode(codec, "ignore")
+    found = find_delimiter(text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text)
+    if given is None:
+        return found
+    return FoundDelimiter(parse_delimiter(given), found.leading_lines)
+
+
+def _number_sent(cells: list[str]) -> str:
+    """The number of a row that our export says was a duplicate."""
+    is_duplicate = len(cells) > _STATE and cells[_STATE] == "duplicate"
+    return cells[_MSISDN].strip("'+ ") if is_duplicate else ""
+
+
+_MSISDN: Final = EXPORT_COLUMNS.index("msisdn")
+_STATE: Final = EXPORT_COLUMNS.index("state")
 
 
 def _is_blank(cells: list[str]) -> bool:

@@ -1,6 +1,6 @@
-"""Opens what recipients are read from, so that it can be read twice, and counts what is read."""
+"""Opens what recipients are read from, so that it can be read twice, and notices changes."""
 
-import io
+import hashlib
 import os
 import shutil
 import stat
@@ -8,50 +8,73 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import Refused, UsageProblem
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    import io
 
 _CHUNK_BYTES: Final = 1024 * 1024
 
 
-class CountedBytes(io.RawIOBase):
-    """Counts what is read of `stream`, and closes it when closed."""
+class SourceFile:
+    """A file that is read again from its start, and must be the same then.
 
-    def __init__(self, stream: BinaryIO) -> None:
+    `sha256`: hex digest of the whole file. `size`: in bytes. `position`: bytes read so far.
+    """
+
+    def __init__(self, stream: BinaryIO, path: Path | None) -> None:
         self._stream = stream
+        self._path = path
+        stream.seek(0)
+        whole = hashlib.file_digest(cast("io.BufferedReader", stream), "sha256")
+        self.sha256: Final = whole.hexdigest()
+        self.size: Final = stream.tell()
+        self._stamp = _stamp_of(path.stat()) if path is not None else None
+        self._again = hashlib.sha256()
         self.position = 0
+        stream.seek(0)
 
-    def readable(self) -> bool:
-        return True
+    def read(self, size: int, /) -> bytes:
+        """The next bytes; nothing at the end."""
+        block = self._stream.read(size)
+        self.position += len(block)
+        self._again.update(block)
+        return block
 
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        chunk = self._stream.read(memoryview(buffer).nbytes)
-        memoryview(buffer)[: len(chunk)] = chunk
-        self.position += len(chunk)
-        return len(chunk)
+    def check_unchanged(self) -> None:
+        """Raises Refused if what was read until now is not what the file was when it was opened."""
+        is_whole = self.position >= self.size
+        is_same = not is_whole or self._again.hexdigest() == self.sha256
+        if is_same and self._path is not None:
+            try:
+                is_same = _stamp_of(self._path.stat()) == self._stamp
+            except OSError:
+                is_same = False
+        if not is_same:
+            raise Refused(
+                "the file changed while it was read", "submit it again when it is complete"
+            )
 
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
+
+def _stamp_of(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def open_twice_readable(source: Path | BinaryIO) -> BinaryIO:
-    """An open regular file: of `source` itself, or a temporary copy of a pipe.
+def open_twice_readable(source: Path | BinaryIO) -> tuple[BinaryIO, Path | None]:
+    """An open regular file and its path; of a pipe, a temporary copy and None.
 
     Raises UsageProblem for a path that cannot be read.
     """
     if not isinstance(source, Path):
-        return _spooled(source)
+        return _copy_to_file(source), None
     try:
         if source.is_dir():
             raise UsageProblem(f"{source} is a folder", "give the path of a CSV file")
         stream = source.open("rb")
         if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            return stream
+            return stream, source
         with stream:
-            return _spooled(stream)
+            return _copy_to_file(stream), None
     except FileNotFoundError:
         raise UsageProblem(f"{source} does not exist", "give the path of a CSV file") from None
     except OSError as error:
@@ -59,7 +82,7 @@ def open_twice_readable(source: Path | BinaryIO) -> BinaryIO:
         raise UsageProblem(why, hint) from None
 
 
-def _spooled(pipe: BinaryIO) -> BinaryIO:
+def _copy_to_file(pipe: BinaryIO) -> BinaryIO:
     copy = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
     try:
         shutil.copyfileobj(pipe, copy, _CHUNK_BYTES)

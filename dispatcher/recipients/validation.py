@@ -1,170 +1,137 @@
-"""Intake: the rows of a recipient file, one by one, become messages or rejects with a reason.
+"""Validates rows of a recipient file one by one: each becomes a message, or a reject with a reason.
 
-Used alike by the dry run, which only counts, and by the import, which stores.
+The dry run, which only counts, and the import, which stores, both use it.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final
 
 import orjson
-from pyroaring import BitMap64
 
-from dispatcher.numbers.msisdn import MsisdnError, NumberReader, calling_code
+from dispatcher.numbers.msisdn import MsisdnError, NumberReader
+from dispatcher.recipients.content_digest import ContentDigest
+from dispatcher.recipients.preview import AcceptedRow, Preview, RejectedRow
 from dispatcher.recipients.reader import RecipientFile, Row
 from dispatcher.status import Encoding, RejectKind
-from dispatcher.text.segments import Measure, measure_text
+from dispatcher.text.machine_words import MACHINE_WORDS
+from dispatcher.text.segments import (
+    Measure,
+    measure_text,
+    normalize_values,
+    replaceable_characters,
+)
 from dispatcher.text.template import BoundTemplate, RenderError
-from dispatcher.windows.recipient_zones import ZoneChoice, ZoneSource
+from dispatcher.windows.recipient_zones import ZoneChoice
 from dispatcher.windows.zone_names import ZoneError
 
-#: How many rejected rows and rendered texts are shown.
-SHOWN_REJECTS = 20
-SHOWN_TEXTS = 3
-_SURPLUS = "the row has more cells than the header: a cell with the delimiter in it needs quotes"
-_DUPLICATE = "the same number stands in an earlier row"
+_SURPLUS: Final = (
+    "the row has more cells than the header: a cell with the delimiter in it needs quotes"
+)
+_DUPLICATE: Final = "the same number is in an earlier row"
+_WAS_DUPLICATE: Final = "a duplicate in the campaign of which this is the list of rejected rows"
 
 
 class _Unsendable(ValueError):
     """Why a row gets no message, as a sentence."""
 
 
-class AcceptedRow(NamedTuple):
-    """A row that gets a message. `variables` is a JSON array, or None where the text has none."""
-
-    row: int
-    msisdn: int
-    text: str
-    encoding: Encoding
-    parts: int
-    variables: str | None
-    cells: Sequence[str]
-    #: What it takes of a request's body.
-    size_bytes: int
-    #: The zone its windows are in; None: the campaign's.
-    zone: str | None = None
-
-
-class RejectedRow(NamedTuple):
-    """A row that gets none."""
-
-    row: int
-    kind: RejectKind
-    msisdn: int | None
-    reason: str
-    cells: Sequence[str]
-
-
-@dataclass(slots=True)
-class Preview:
-    """What a file will become: counts, examples, and three texts as they will arrive."""
-
-    rows: int = 0
-    valid: int = 0
-    invalid: int = 0
-    duplicate: int = 0
-    suppressed: int = 0
-    parts: int = 0
-    #: Messages by encoding and by parts of each.
-    shapes: Counter[tuple[Encoding, int]] = field(default_factory=Counter)
-    #: Invalid rows by reason.
-    reasons: Counter[str] = field(default_factory=Counter)
-    calling_codes: Counter[int] = field(default_factory=Counter)
-    #: Messages by where the recipient's zone comes from, and by zone; empty where it is not asked.
-    zone_sources: Counter[ZoneSource] = field(default_factory=Counter)
-    zones: Counter[str] = field(default_factory=Counter)
-    #: Zones of rows that get no message since the windows never open there.
-    closed_zones: set[str] = field(default_factory=set)
-    rejects: list[RejectedRow] = field(default_factory=list)
-    texts: list[AcceptedRow] = field(default_factory=list)
-
-    def add_row(self, item: AcceptedRow | RejectedRow) -> None:
-        """Add one row."""
-        self.rows += 1
-        if isinstance(item, AcceptedRow):
-            self.valid += 1
-            self.parts += item.parts
-            self.shapes[item.encoding, item.parts] += 1
-            self.calling_codes[calling_code(item.msisdn)] += 1
-            if item.zone is not None:
-                self.zones[item.zone] += 1
-            if len(self.texts) < SHOWN_TEXTS:
-                self.texts.append(item)
-            return
-        name = item.kind.label
-        setattr(self, name, getattr(self, name) + 1)
-        if item.kind is RejectKind.INVALID:
-            self.reasons[item.reason] += 1
-        if len(self.rejects) < SHOWN_REJECTS:
-            self.rejects.append(item)
-
-
 class RowValidator:
-    """Reads rows against one text: `for item in Intake(...)`; `preview` grows meanwhile."""
+    """Reads rows against one text: `for item in RowValidator(...)`; `preview` grows meanwhile."""
 
     def __init__(
         self,
         file: RecipientFile,
         template: BoundTemplate,
-        reader: NumberReader,
+        country: str | None,
         *,
         max_parts: int | None,
         bytes_of: Callable[[int, str], int],
         room_bytes: int,
+        normalizes: bool = False,
         limit: int | None = None,
         zone_of: Callable[[Sequence[str], int], ZoneChoice] | None = None,
-        opens: Callable[[str], bool] = lambda _zone: True,
+        zone_opens: Callable[[str], bool] = lambda _zone: True,
     ) -> None:
-        """`bytes_of` a number and its text are what they take of a request's `room_bytes`.
+        """`country` (ISO 3166) is where numbers without a country code belong.
 
-        `opens`: whether the windows ever let something leave for recipients in a zone.
+        `bytes_of` a number and its text is what they take of a request's `room_bytes`. `zone_opens`
+        says whether the windows ever open for recipients in a zone.
         """
         self.preview = Preview()
         self._file = file
         self._template = template
-        self._reader = reader
+        self._reader = NumberReader(country)
+        self._has_country = country is not None
         self._max_parts = max_parts
         self._bytes_of = bytes_of
         self._room_bytes = room_bytes
+        self._normalizes = normalizes
         self._limit = limit
         self._zone_of = zone_of
-        self._opens = opens
-        self._seen = BitMap64()
+        self._zone_opens = zone_opens
+        self._digest = ContentDigest()
+        self._seen = self._digest.msisdns
 
     def __iter__(self) -> Iterator[AcceptedRow | RejectedRow]:
         preview = self.preview
         for row in self._file:
             if self._limit is not None and preview.valid >= self._limit:
+                self._file.check_unchanged()
                 return
-            item = self._read(row)
-            preview.add_row(item)
-            yield item
+            item = self._validate(row)
+            if item is not None:
+                preview.add_row(item)
+                yield item
 
-    def _read(self, row: Row) -> AcceptedRow | RejectedRow:
-        msisdn = None
+    def content_digest(self) -> str:
+        """The same for files with the same recipients and texts, once all rows are read."""
+        return self._digest.hexdigest()
+
+    def _validate(self, row: Row) -> AcceptedRow | RejectedRow | None:
+        """None for a repeated header, which is no recipient."""
+        msisdn, kind, reason = None, RejectKind.INVALID, ""
         try:
-            msisdn = self._number(row)
-            if msisdn not in self._seen:
-                return self._taken(row, msisdn)
-        except (MsisdnError, RenderError, ZoneError, _Unsendable) as error:
-            return RejectedRow(row.number, RejectKind.INVALID, msisdn, str(error), row.cells)
-        return RejectedRow(row.number, RejectKind.DUPLICATE, msisdn, _DUPLICATE, row.cells)
+            msisdn = self._read_number(row)
+            if msisdn not in self._seen and not (row.sent_as and row.sent_as == str(msisdn)):
+                return self._accept(row, msisdn)
+            kind = RejectKind.DUPLICATE
+            reason = _DUPLICATE if msisdn in self._seen else _WAS_DUPLICATE
+        except MsisdnError as error:
+            if self._file.is_repeated_header(row):
+                return None
+            reason = str(error)
+        except (RenderError, ZoneError, _Unsendable) as error:
+            reason = str(error)
+        return RejectedRow(row.number, kind, msisdn, reason, row.cells, row.phone)
 
-    def _number(self, row: Row) -> int:
+    def _read_number(self, row: Row) -> int:
         if row.surplus:
             raise _Unsendable(_SURPLUS)
-        return self._reader.read(row.phone)
+        msisdn = self._reader.read(row.phone)
+        if not self._has_country and not row.phone.lstrip(" '\"=(").startswith(("+", "00")):
+            self.preview.assumed_international += 1
+        return msisdn
 
-    def _taken(self, row: Row, msisdn: int) -> AcceptedRow:
+    def _accept(self, row: Row, msisdn: int) -> AcceptedRow:
         values = self._template.used_values(row.cells)
+        if not MACHINE_WORDS.isdisjoint(values):
+            values = self._empty_machine_words(values)
         text = self._template.render_values(values)
+        if self._normalizes or "\r" in text:
+            values = self._clean_values(values)
+            text = self._template.render_values(values)
         size = measure_text(text)
+        if size.encoding is Encoding.UCS2:
+            self.preview.add_culprits(replaceable_characters(text), row.number)
         size_bytes = self._bytes_of(msisdn, text)
-        self._check(text, size, size_bytes)
-        zone = self._zone(row, msisdn)
+        self._check_size(text, size, size_bytes)
+        zone = self._find_zone(row, msisdn)
         self._seen.add(msisdn)
-        variables = orjson.dumps(values).decode() if values else None
+        variables = None
+        if values:
+            dumped = orjson.dumps(values)
+            self._digest.add_values(msisdn, dumped)
+            variables = dumped.decode()
         return AcceptedRow(
             row.number,
             msisdn,
@@ -177,18 +144,30 @@ class RowValidator:
             zone,
         )
 
-    def _zone(self, row: Row, msisdn: int) -> str | None:
-        """The zone that its windows are in; _Unsendable where they never open there."""
+    def _empty_machine_words(self, values: list[str]) -> list[str]:
+        """Values in which what machines write for nothing is nothing."""
+        self.preview.machine_words.update(value for value in values if value in MACHINE_WORDS)
+        return ["" if value in MACHINE_WORDS else value for value in values]
+
+    def _clean_values(self, values: list[str]) -> list[str]:
+        """Values with line breaks as texts have them, and in plain characters if asked for."""
+        values = [value.replace("\r\n", "\n").replace("\r", "\n") for value in values]
+        if not self._normalizes:
+            return values
+        return normalize_values(values, self._template.render_values)
+
+    def _find_zone(self, row: Row, msisdn: int) -> str | None:
+        """The zone of the recipient's windows; raises _Unsendable if they never open there."""
         if self._zone_of is None:
             return None
         zone, source = self._zone_of(row.cells, msisdn)
-        if not self._opens(zone):
+        if not self._zone_opens(zone):
             self.preview.closed_zones.add(zone)
-            raise _Unsendable(_why_shut(zone))
+            raise _Unsendable(_explain_closed_zone(zone))
         self.preview.zone_sources[source] += 1
         return zone
 
-    def _check(self, text: str, size: Measure, size_bytes: int) -> None:
+    def _check_size(self, text: str, size: Measure, size_bytes: int) -> None:
         if not text.strip():
             raise _Unsendable("the text is empty for this row")
         allowed = self._max_parts
@@ -203,7 +182,7 @@ class RowValidator:
             )
 
 
-def _why_shut(zone: str) -> str:
+def _explain_closed_zone(zone: str) -> str:
     several = zone.count(",") + 1
     if several == 1:
         return f"the windows never open in its time zone, {zone}"

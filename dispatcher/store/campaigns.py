@@ -1,6 +1,6 @@
 """Campaign rows: find them, count their messages, change their state and settings, end them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TypedDict
 
@@ -27,6 +27,16 @@ from dispatcher.store.rows import BatchRow, CampaignRow
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
 
+#: Final states of messages that no provider accepted. `failed` is not one: a person may have given
+#: up a doubt.
+_UNSENT = frozenset(
+    {
+        MessageState.CANCELLED,
+        MessageState.LAPSED,
+        MessageState.REJECTED,
+        MessageState.SUPPRESSED,
+    }
+)
 #: The per-state counters of a batch, by the state's public name.
 COUNTERS = (*(state.label for state in MessageState), "no_receipt")
 #: The partial index's condition. A cancelled campaign is open until its batches are settled.
@@ -110,18 +120,26 @@ def list_batches(conn: Connection, campaign_id: int) -> list[BatchRow]:
     return fetch_all(conn, BatchRow, query.order_by(BATCH.c.seq))
 
 
-def find_same_content(conn: Connection, content_key: str, since: datetime) -> CampaignRow | None:
-    """The newest campaign with this content that was accepted after `since`."""
-    query = (
-        _ROWS.where(
-            CAMPAIGN.c.content_key == content_key,
-            CAMPAIGN.c.created_at > since,
-            CAMPAIGN.c.state.not_in([CampaignState.IMPORTING, CampaignState.REJECTED]),
-        )
-        .order_by(CAMPAIGN.c.id.desc())
-        .limit(1)
-    )
-    return fetch_optional(conn, CampaignRow, query)
+def find_same_content(
+    conn: Connection, content_keys: Collection[str], since: datetime
+) -> CampaignRow | None:
+    """The newest campaign with this content that was accepted after `since`.
+
+    One that is over, and of which nothing was sent, does not count.
+    """
+    query = _ROWS.where(
+        CAMPAIGN.c.content_key.in_(content_keys),
+        CAMPAIGN.c.created_at > since,
+        CAMPAIGN.c.state.not_in([CampaignState.IMPORTING, CampaignState.REJECTED]),
+    ).order_by(CAMPAIGN.c.id.desc())
+    same = fetch_all(conn, CampaignRow, query)
+    counts = count_messages(conn, [row.id for row in same])
+    return next((row for row in same if _may_reach_anybody(row, counts[row.id])), None)
+
+
+def _may_reach_anybody(campaign: CampaignRow, counts: dict[str, int]) -> bool:
+    is_over = campaign.state in {CampaignState.CANCELLED, CampaignState.FINISHED}
+    return not is_over or any(counts[state.label] for state in MessageState if state not in _UNSENT)
 
 
 def find_by_idempotency_key(conn: Connection, key: str) -> CampaignRow | None:

@@ -89,9 +89,9 @@ def find_unfinished(
 ) -> CampaignRow | None:
     """An import of the same content, or with the same key, that was never accepted.
 
-    Other imports wait here until the transaction ends, so that two cannot miss each other.
+    Locks as `lock_starts`, so that two imports cannot miss each other.
     """
-    take_advisory_lock(conn, "start of an import")
+    lock_starts(conn)
     same = CAMPAIGN.c.content_key == content_key
     if idempotency_key is not None:
         same = same | (CAMPAIGN.c.idempotency_key == idempotency_key)
@@ -99,6 +99,11 @@ def find_unfinished(
         same, has_state(CampaignState.IMPORTING)
     )
     return fetch_optional(conn, CampaignRow, query.limit(1))
+
+
+def lock_starts(conn: Connection) -> None:
+    """Make other imports that start, or are accepted, wait until the transaction ends."""
+    take_advisory_lock(conn, "start of an import")
 
 
 def list_abandoned(conn: Connection, now: datetime) -> list[AbandonedImport]:
@@ -161,10 +166,20 @@ def finish_import(
 
 
 def mark_import_accepted(
-    conn: Connection, running: RunningImport, state: CampaignState, now: datetime
+    conn: Connection,
+    running: RunningImport,
+    state: CampaignState,
+    now: datetime,
+    *,
+    content_key: str | None = None,
 ) -> None:
-    """`importing → scheduled`, or `→ rejected` where nothing in the file can be sent."""
-    ended = {"finished_at": now} if state is CampaignState.REJECTED else {}
+    """`importing → scheduled`, or `→ rejected` where nothing in the file can be sent.
+
+    `content_key` is that of the rows; None leaves it as it was when the import started.
+    """
+    ended: dict[str, object] = {} if content_key is None else {"content_key": content_key}
+    if state is CampaignState.REJECTED:
+        ended["finished_at"] = now
     may_end = may_become(state, only_from={CampaignState.IMPORTING})
     _change_fenced(
         conn, running, may_end, state=state, import_lease_until=None, created_at=now, **ended

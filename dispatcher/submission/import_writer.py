@@ -5,7 +5,7 @@ from datetime import timedelta
 import orjson
 
 from dispatcher.policy.batching import BatchPlanner
-from dispatcher.recipients.validation import AcceptedRow, Preview, RejectedRow
+from dispatcher.recipients.preview import AcceptedRow, Preview, RejectedRow
 from dispatcher.status import Encoding
 from dispatcher.store import imports
 from dispatcher.store.engine import Store, store_now

@@ -13,7 +13,6 @@ import orjson
 from dispatcher.campaigns.content import Content, ResolvedContent
 from dispatcher.campaigns.gate import CampaignConstraints, windows_open
 from dispatcher.campaigns.timing import Timing
-from dispatcher.numbers.msisdn import NumberReader
 from dispatcher.policy.routes import AccountRoute
 from dispatcher.providers.base import Provider
 from dispatcher.providers.shared.settings import ProviderSettings
@@ -43,6 +42,10 @@ class SubmissionRequest:
     template: str | None = None
     column: str | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    delimiter: str | None = None
+    #: Where numbers without a country code belong (ISO 3166); None: as the account says.
+    country: str | None = None
     limit: int | None = None
     keep_columns: bool = True
     idempotency_key: str | None = None
@@ -83,8 +86,38 @@ class ValidatedSubmission:
     fallback_settings: Mapping[str, ProviderSettings] = field(default_factory=dict)
 
     @property
-    def content_key(self) -> str:
-        """What makes two submissions the same: file, text, account and route."""
+    def country(self) -> str | None:
+        """Where numbers without a country code belong."""
+        return self.request.country or self.provider.settings.country
+
+    def content_key(self, digest: str) -> str:
+        """What makes two submissions the same: recipients, texts, account and route.
+
+        `digest` is of the recipients and their texts.
+        """
+        text = self.content.text.replace("\r\n", "\n").rstrip()
+        parts = [
+            digest, text, self.request.account, self.request.kind, self.route.sender,
+            self.route.template, self.content.template_columns,
+            self.request.content.flash,
+        ]  # fmt: skip
+        return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+
+    def read_content_key(self) -> str:
+        """The content key, for which the whole file is read."""
+        if self.request.content.contact_lists:
+            return self.content_key("\n".join(sorted(self.request.content.contact_lists)))
+        validator = self.row_validator()
+        for _ in validator:
+            pass
+        return self.content_key(validator.content_digest())
+
+    @property
+    def source_key(self) -> str:
+        """What makes two unfinished imports the same: the file's bytes, text, account and route.
+
+        Campaigns of earlier versions have it as their content key.
+        """
         parts = [
             self.file.sha256, self.content.text, self.request.account, self.request.kind,
             self.route.sender, self.route.template, self.file.phone_column, self.request.limit,
@@ -116,16 +149,17 @@ class ValidatedSubmission:
         return RowValidator(
             self.file,
             self.template,
-            NumberReader(provider.settings.country),
+            self.country,
             max_parts=provider.max_parts,
             bytes_of=provider.recipient_bytes,
             room_bytes=self.room_bytes,
+            normalizes=self.request.content.normalize,
             limit=self.request.limit,
             zone_of=self._zone_of() if self.request.timing.in_recipients_zone else None,
-            opens=self._opens(),
+            zone_opens=self._zone_opens(),
         )
 
-    def _opens(self) -> Callable[[str], bool]:
+    def _zone_opens(self) -> Callable[[str], bool]:
         """A function: do the windows ever open in a zone? The expiry does not count here."""
         settings, constraints, now = (
             self.provider.settings,

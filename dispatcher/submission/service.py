@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import orjson
 from sqlalchemy import Connection
@@ -19,22 +19,22 @@ from dispatcher.errors import Refused, StoreError
 from dispatcher.local.liveness import has_ended, own_process_name
 from dispatcher.policy.routes import AccountRoute, routes_to_json
 from dispatcher.providers.base import Provider, RequestedRoute
+from dispatcher.recipients.preview import Preview, RejectedRow
 from dispatcher.recipients.reader import open_recipients
-from dispatcher.recipients.validation import Preview, RejectedRow
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.status import CampaignState
-from dispatcher.store import campaigns, imports
+from dispatcher.store import imports
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import NewBatch, NewMessage, RunningImport
 from dispatcher.store.messages import pack_cells
-from dispatcher.store.rows import CampaignRow
 from dispatcher.submission.fallback_check import naming_account
 from dispatcher.submission.import_writer import LEASE, ImportWriter
 from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
+from dispatcher.submission.sameness import refuse_same_content, refuse_used_key
+from dispatcher.text.lookalikes import refuse_lookalikes
 from dispatcher.text.segments import measure_text
 from dispatcher.types import Route
 
-_SAME_WITHIN = timedelta(hours=24)
 #: How long a lost answer to the accepting commit is looked up.
 _LOOK_FOR_S = 15.0
 _PAUSE_S = 0.5
@@ -53,10 +53,15 @@ class AcceptanceUnknown(StoreError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompleteImport:
-    """A complete import that is not accepted yet."""
+    """A complete import that is not accepted yet.
+
+    `content_keys`: its content, and the same as earlier versions kept it.
+    """
 
     job: RunningImport
     preview: Preview
+    content_keys: tuple[str, str]
+    again: bool
 
 
 @contextmanager
@@ -77,12 +82,20 @@ def validated_submission(
         content = resolve_content(request.content, provider, Route(sender=""))
     if not request.timing.in_recipients_zone:
         check_windows_open(provider.settings, request.constraints, (None,), datetime.now(UTC))
-    with open_recipients(request.source, column=request.column, mapping=request.mapping) as file:
+    with open_recipients(
+        request.source,
+        column=request.column,
+        mapping=request.mapping,
+        encoding=request.encoding,
+        delimiter=request.delimiter,
+        country=request.country or provider.settings.country,
+    ) as file:
         bound = content.template.bind_columns(file.headers) if content is not None else None
         route = resolve(requested)
         if content is None or bound is None:
             content = resolve_content(request.content, provider, route)
             bound = content.template.bind_columns(file.headers)
+        refuse_lookalikes(content.template, file.headers)
         try_request(request.content, content, provider, route, request.kind)
         yield ValidatedSubmission(
             request=request,
@@ -125,47 +138,14 @@ def _check_rows(submission: ValidatedSubmission, preview: Preview) -> None:
         )
 
 
-def find_submitted(store: Store, submission: ValidatedSubmission) -> CampaignRow | None:
-    """The campaign that was submitted before with this idempotency key and the same content.
-
-    Raises Refused if the key was used with other content, or if the same content was accepted
-    within 24 hours and the request does not say `again`.
-    """
-    with store.read() as conn:
-        return _find_earlier(conn, submission)
-
-
-def _find_earlier(conn: Connection, submission: ValidatedSubmission) -> CampaignRow | None:
-    request, content_key = submission.request, submission.content_key
-    if request.idempotency_key is not None:
-        known = campaigns.find_by_idempotency_key(conn, request.idempotency_key)
-        if known is not None and known.state != CampaignState.IMPORTING:
-            if known.content_key == content_key:
-                return known
-            raise Refused(
-                f"the idempotency key was used before, by campaign {known.id} with another "
-                "file, text or account",
-                "use a new key for a new campaign",
-            )
-    if request.again:
-        return None
-    same = campaigns.find_same_content(conn, content_key, store_now(conn) - _SAME_WITHIN)
-    if same is not None:
-        raise Refused(
-            f"the same file, text and account were submitted as campaign {same.id} "
-            f"({same.name!r}) at {same.created_at:%Y-%m-%d %H:%M} UTC",
-            "give --again to send it a second time",
-        )
-    return None
-
-
 def import_rows(
     store: Store, submission: ValidatedSubmission, progress: Callable[[int], None]
 ) -> CompleteImport:
     """Read the file into the store. Until `accept_import`, the campaign sends nothing.
 
-    Discards an unfinished import of the same content or key first. Raises Refused while another
-    process still writes one, and if the same content was accepted since `find_submitted`.
+    Discards an unfinished import of the same file or key first. Raises Refused while another
+    process still writes one, and if the same content was accepted within 24 hours, unless the
+    request says `again`.
     """
     job = _start_import(store, submission)
     writer = ImportWriter(store, job, submission)
@@ -175,11 +155,26 @@ def import_rows(
             writer.add_row(item)
             progress(item.row)
         _check_rows(submission, validator.preview)
+        imported = _complete_import(submission, job, validator.preview, validator.content_digest())
+        if not imported.again:
+            with store.read() as conn:
+                refuse_same_content(conn, imported.content_keys)
         writer.finish_import(validator.preview)
     except BaseException:
         discard_import(store, job)
         raise
-    return CompleteImport(job=job, preview=validator.preview)
+    return imported
+
+
+def _complete_import(
+    submission: ValidatedSubmission, job: RunningImport, preview: Preview, digest: str
+) -> CompleteImport:
+    return CompleteImport(
+        job=job,
+        preview=preview,
+        content_keys=(submission.content_key(digest), submission.source_key),
+        again=submission.request.again,
+    )
 
 
 def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImport:
@@ -210,7 +205,7 @@ def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImpor
         lease_until = store_now(conn) + LEASE
         imports.write_group(conn, job, [batch], [], lease_until=lease_until)
         imports.finish_import(conn, job, {"rows": 1, "total": 1, "parts": size.parts}, lease_until)
-    return CompleteImport(job=job, preview=preview)
+    return _complete_import(submission, job, preview, "\n".join(sorted(lists)))
 
 
 def accept_import(
@@ -219,38 +214,44 @@ def accept_import(
     """Make the campaign `scheduled`, or `rejected` if no row of it can be sent.
 
     When PostgreSQL's answer to the commit is lost, it is looked up for up to `look_for_s` seconds.
-    Raises AcceptanceUnknown if the store does not come back in that time.
+    Raises AcceptanceUnknown if the store does not come back in that time, and Refused if the same
+    content was accepted since it was imported: then it can be discarded.
     """
     state = CampaignState.SCHEDULED if imported.preview.valid else CampaignState.REJECTED
     try:
-        _accept_once(store, imported.job, state)
+        _accept_once(store, imported, state)
     except StoreError:
         if store.is_sqlite:
             raise
-        _accept_again(store, imported.job, state, time.monotonic() + look_for_s)
+        _accept_again(store, imported, state, time.monotonic() + look_for_s)
     return state
 
 
-def _accept_once(store: Store, job: RunningImport, state: CampaignState) -> None:
+def _accept_once(store: Store, imported: CompleteImport, state: CampaignState) -> None:
     with store.write() as conn:
-        imports.mark_import_accepted(conn, job, state, store_now(conn))
+        imports.lock_starts(conn)
+        if not imported.again:
+            refuse_same_content(conn, imported.content_keys)
+        content_key, _ = imported.content_keys
+        now = store_now(conn)
+        imports.mark_import_accepted(conn, imported.job, state, now, content_key=content_key)
 
 
 def _accept_again(
-    store: Store, job: RunningImport, state: CampaignState, give_up_at: float
+    store: Store, imported: CompleteImport, state: CampaignState, give_up_at: float
 ) -> None:
     """Accept an import whose first try may have succeeded."""
     while True:
         try:
-            _accept_once(store, job, state)
+            _accept_once(store, imported, state)
         except Refused:
             with store.read() as conn:
-                if imports.was_accepted(conn, job):
+                if imports.was_accepted(conn, imported.job):
                     return
             raise
         except StoreError as error:
             if time.monotonic() > give_up_at:
-                raise AcceptanceUnknown(job.campaign_id, error) from error
+                raise AcceptanceUnknown(imported.job.campaign_id, error) from error
             time.sleep(_PAUSE_S)
         else:
             return
@@ -284,7 +285,7 @@ def _fence_off_unfinished(
     conn: Connection, submission: ValidatedSubmission
 ) -> RunningImport | None:
     """Take over what a killed submission of the same content or key left; None if nothing."""
-    left = imports.find_unfinished(conn, submission.content_key, submission.request.idempotency_key)
+    left = imports.find_unfinished(conn, submission.source_key, submission.request.idempotency_key)
     if left is None:
         return None
     now = store_now(conn)
@@ -299,12 +300,7 @@ def _fence_off_unfinished(
 
 def _insert_import(conn: Connection, submission: ValidatedSubmission) -> RunningImport:
     request = submission.request
-    known = _find_earlier(conn, submission)
-    if known is not None:
-        raise Refused(
-            f"campaign {known.id} was submitted with this idempotency key a moment ago",
-            "submit again to see it",
-        )
+    refuse_used_key(conn, request.idempotency_key)
     now = store_now(conn)
     values = {
         "name": request.name,
@@ -322,7 +318,7 @@ def _insert_import(conn: Connection, submission: ValidatedSubmission) -> Running
             submission.file.file_headers if request.keep_columns else ()
         ).decode(),
         "source_name": request.source_name,
-        "content_key": submission.content_key,
+        "content_key": submission.source_key,
         "idempotency_key": request.idempotency_key,
         "on_doubt": request.on_doubt,
         "import_writer": own_process_name(),

@@ -5,10 +5,12 @@ Rules: 3GPP TS 23.038 (GSM 03.38) for the alphabets, 3GPP TS 23.040 for concaten
 
 import re
 import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dispatcher.status import Encoding
+from dispatcher.text.invisible import remove_all_invisible, remove_invisible
 
 #: 3GPP TS 23.038, 6.2.1: the default alphabet, codes 0x00 to 0x7F without 0x1B (escape).
 GSM_BASIC: Final = (
@@ -98,19 +100,35 @@ _TYPOGRAPHY: Final = str.maketrans(
         **dict.fromkeys("\t\xa0\u1680\u202f\u205f\u3000", " "),
         **dict.fromkeys(map(chr, range(0x2000, 0x200B)), " "),
         **dict.fromkeys("\v\x85\u2028\u2029", "\n"),
-        # Zero width: space, word joiner, byte order mark, soft hyphen, direction marks.
-        **dict.fromkeys("\u200b\u2060\ufeff\xad\u200e\u200f\u202a\u202b\u202c\u202d\u202e"),
     }
 )
-_JOINERS: Final = str.maketrans(dict.fromkeys("\u200c\u200d\ufe0e\ufe0f"))
+_COMBINING: Final = "\u0300-\u0304\u0306-\u030c\u0327\u0328"
+_REPLACEABLE: Final = re.compile(
+    f"[{re.escape(GSM_BASIC + GSM_EXTENSION + ''.join(map(chr, _TYPOGRAPHY)))}{_COMBINING}]*"
+)
 
 
 def normalize(text: str) -> str:
-    """Replace typographic quotes, dashes, spaces and invisible characters by those of GSM-7.
+    """Replace typographic quotes, dashes and spaces by those of GSM-7; remove what shows nothing.
 
     Joiners and accents change only if the whole text becomes GSM-7: elsewhere they belong to a
     script's spelling or to an emoji.
     """
-    plain = text.translate(_TYPOGRAPHY)
-    bare = unicodedata.normalize("NFC", plain.translate(_JOINERS))
-    return plain if _ODD.search(bare) else bare
+    return normalize_values([text], "".join)[0]
+
+
+def normalize_values(values: Sequence[str], render: Callable[[list[str]], str]) -> list[str]:
+    """The values with which the text that `render` makes of them is as `normalize` would make it.
+
+    The rest of that text must be normal already.
+    """
+    plain = [remove_invisible(value).translate(_TYPOGRAPHY) for value in values]
+    bare = [unicodedata.normalize("NFC", remove_all_invisible(value)) for value in plain]
+    return plain if _ODD.search(render(bare)) else bare
+
+
+def replaceable_characters(text: str) -> list[str]:
+    """The characters that force UCS-2 on `text`, if `normalize` would make it GSM-7; else none."""
+    if not _REPLACEABLE.fullmatch(remove_all_invisible(text)):
+        return []
+    return [] if _ODD.search(normalize(text)) else non_gsm_characters(text)

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import Final, Self
 
 from dispatcher.errors import Refused
+from dispatcher.text.invisible import remove_all_invisible
 
 _PLACEHOLDER: Final = re.compile(r"\{\{([^{}|]*)(?:\|([^{}]*))?\}\}")
 _PLACE_SHOWN: Final = 24
@@ -22,7 +23,8 @@ class RenderError(ValueError):
 
 def fold_name(name: str) -> str:
     """The form in which column names are compared: without case and extra spaces."""
-    return " ".join(unicodedata.normalize("NFC", name).casefold().split())
+    shown = remove_all_invisible(unicodedata.normalize("NFC", name))
+    return " ".join(shown.casefold().split())
 
 
 @dataclass(frozen=True, slots=True)

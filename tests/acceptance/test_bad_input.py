@@ -155,8 +155,8 @@ def test_a_dry_run_writes_the_rows_that_get_no_message(ours):
     assert "2 rows that get no message" in ended.err
     assert [line.split(",")[0::3] for line in rejects.read_text().splitlines()] == [
         ["row", "state", "job_id", "attempts", "submitted_at", "name"],
-        ["1", "invalid", "", "", "", "'=1+1"],
-        ["3", "duplicate", "", "", "", "C"],
+        ["2", "invalid", "", "", "", "'=1+1"],
+        ["4", "duplicate", "", "", "", "C"],
     ]
     assert ours.json("campaign", "list") == []
 

@@ -8,11 +8,11 @@ import click
 import pytest
 
 from dispatcher import __version__
-from dispatcher.campaigns.export import COLUMNS
 from dispatcher.cli import cli
 from dispatcher.config.settings import Settings
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.providers.base import ProviderSettings
+from dispatcher.recipients.export_cells import EXPORT_COLUMNS
 from dispatcher.status import (
     AttemptOutcome,
     BatchState,
@@ -188,7 +188,7 @@ def test_every_state_and_export_column_is_explained():
     for states in (MessageState, RejectKind):
         assert {state.label for state in states} <= spans
     assert {state.value for state in CampaignState} <= spans
-    assert set(COLUMNS) <= spans
+    assert set(EXPORT_COLUMNS) <= spans
 
 
 @pytest.mark.parametrize(

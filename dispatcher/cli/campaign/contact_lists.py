@@ -34,7 +34,7 @@ def submit_to_lists(
     options: "SubmitOptions",
 ) -> None:
     """Say what cannot be checked for contact lists, ask, and submit to them."""
-    from dispatcher.submission import service
+    from dispatcher.submission import sameness, service
 
     request = _with_list_rows(request, options.name)
     with service.validated_submission(request, provider, resolve_route) as submission:
@@ -42,7 +42,7 @@ def submit_to_lists(
             _print_list_notice(submission)
         if options.dry_run:
             return
-        known = service.find_submitted(store, submission)
+        known = sameness.find_submitted(store, submission)
         if known is None:
             imported = service.import_lists(store, submission)
             with accepted_at_the_end(store, imported):

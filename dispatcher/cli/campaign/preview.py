@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dispatcher.cli.campaign.file_report import country_line, file_json, file_lines, file_notes
 from dispatcher.cli.output import pluralize, print_line, safe_text
 from dispatcher.errors import StoreError
 
 if TYPE_CHECKING:
     from dispatcher.forecast.simulation import Forecast
-    from dispatcher.recipients.validation import Preview
+    from dispatcher.recipients.preview import Preview
     from dispatcher.store.engine import Store
     from dispatcher.submission.request import ValidatedSubmission
 
 _SHOWN_REASONS = 8
 _SHOWN_ZONES = 6
+_LONGEST_CELL = 40
 #: A request that takes up the rate for longer than this is worth a note.
 _LONG_S = 60
-_ENCODINGS = {
-    "utf-8": "UTF-8",
-    "utf-8-sig": "UTF-8",
-    "utf-16": "UTF-16",
-    "cp1252": "Windows-1252",
-}
 
 
 def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "Preview") -> None:
@@ -35,8 +31,10 @@ def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "P
     file, name = submission.file, safe_text(submission.request.source_name)
     click.echo(
         f"{name}: {pluralize(preview.rows, 'row')}, phone column "
-        f"{safe_text(file.phone_column)!r} ({_ENCODINGS[file.encoding]})"
+        f"{safe_text(file.phone_column)!r} ({file.found_encoding.label})"
     )
+    for line in file_lines(file):
+        print_line(f"  {line}", "    ")
     _print_rejects(preview)
     _print_texts(preview)
     _print_warnings(submission, preview)
@@ -46,6 +44,8 @@ def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "P
         if getattr(preview, name)
     ]
     click.echo(", ".join([f"{preview.valid} to send", *rest]))
+    if (countries := country_line(preview)) is not None:
+        print_line(countries, "    ")
     _print_parts(submission, preview)
     if preview.valid:
         _print_forecast(store, submission, preview)
@@ -65,6 +65,7 @@ def preview_json(
         "dry_run": True,
         "counts": counts,
         "reasons": dict(preview.reasons),
+        **file_json(submission, preview),
         "zones": dict(preview.zones),
         "zone_sources": dict(preview.zone_sources),
         "forecast": {**forecast_to_json(found), "alone": error is not None},
@@ -170,17 +171,8 @@ def _print_warnings(submission: "ValidatedSubmission", preview: "Preview") -> No
 def _list_warnings(submission: "ValidatedSubmission", preview: "Preview") -> list[str]:
     from dispatcher.campaigns.content import differs_from
     from dispatcher.campaigns.wording import past_dates
-    from dispatcher.status import Encoding
-    from dispatcher.text.segments import measure_text, non_gsm_characters, normalize
 
-    found = []
-    text = submission.content.text
-    odd = non_gsm_characters(text)
-    if odd and measure_text(normalize(text)).encoding is Encoding.GSM7:
-        found.append(
-            f"the text needs UCS-2 only because of {' '.join(safe_text(c) for c in odd)}: "
-            "--normalize replaces characters that have a plain equivalent"
-        )
+    found = file_notes(submission, preview)
     past = past_dates(submission.request.constraints, datetime.now(UTC))
     if past:
         found.append(f"already in the past: {', '.join(past)}")
@@ -224,7 +216,8 @@ def _print_rejects(preview: "Preview") -> None:
     )
     click.echo(f"rows that get no message{shown}:")
     for reject in preview.rejects:
-        line = f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}"
+        cell = f": {safe_text(reject.phone[:_LONGEST_CELL])!r}" if reject.phone.strip() else ""
+        line = f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}{cell}"
         print_line(line, "    ")
     if preview.reasons:
         click.echo("why rows are invalid:")

@@ -13,7 +13,7 @@ from dispatcher.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dispatcher.recipients.validation import RejectedRow
+    from dispatcher.recipients.preview import RejectedRow
     from dispatcher.store.engine import Store
     from dispatcher.submission.request import ValidatedSubmission
 

@@ -12,7 +12,7 @@ from dispatcher.cli.campaign.wait import report_submission, wait_option
 from dispatcher.cli.context import refuse_empty_options, settings_from, with_options
 from dispatcher.cli.doubt import warn_of_doubt
 from dispatcher.cli.output import pluralize, print_json
-from dispatcher.cli.question import require_yes
+from dispatcher.cli.question import can_ask, require_yes
 from dispatcher.cli.terminal import is_terminal
 from dispatcher.errors import Refused
 
@@ -62,6 +62,21 @@ if TYPE_CHECKING:
     metavar='FIELD="HEADER"',
     multiple=True,
     help="The column of a placeholder with another name; repeatable.",
+)
+@click.option(
+    "--encoding",
+    metavar="NAME",
+    help="The file's encoding, such as windows-1250. [default: found, and shown]",
+)
+@click.option(
+    "--delimiter",
+    metavar="CHARACTER",
+    help="The character between cells, or `tab`. [default: found, and shown]",
+)
+@click.option(
+    "--country",
+    metavar="CC",
+    help="The country of numbers without a country code, such as IN. [default: the account's]",
 )
 @click.option(
     "--kind",
@@ -149,6 +164,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.campaigns.view import details_json, load_view
     from dispatcher.cli.campaign.contact_lists import submit_to_lists
     from dispatcher.cli.campaign.fallbacks import add_fallbacks
+    from dispatcher.cli.campaign.file_report import refuse_unsure_guesses
     from dispatcher.cli.campaign.rejects import check_writable
     from dispatcher.cli.campaign.single_message import check_test_time
     from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
@@ -156,7 +172,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.cli.provider_calls import fetch_directory, select_account
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
-    from dispatcher.submission import service
+    from dispatcher.submission import sameness, service
 
     refuse_empty_options(ctx, but={"text"})
     check_combinations(options)
@@ -180,13 +196,15 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
             _dry_run(store, submission, options)
             return
         create_tables_if_new(store)
-        if (known := service.find_submitted(store, submission)) is not None:
+        if (known := sameness.find_submitted(store, submission)) is not None:
             what = "was submitted before with this key"
             report_submission(
                 store, str(known.id), options.wait_for, as_json=options.as_json, what=what
             )
             return
         check_test_time(submission, options.test_to)
+        if options.as_json or not can_ask(options.yes, is_piped=options.reads_standard_input):
+            refuse_unsure_guesses(submission.file)
         imported = _import_and_ask(store, submission, options)
     reference = str(imported.job.campaign_id)
     if not imported.preview.valid:

@@ -1,5 +1,6 @@
 """The options of `dispatcher campaign submit` as one value, and the request that they ask for."""
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from dispatcher.submission.request import SubmissionRequest
 
 _STANDARD_INPUT = "-"
+#: A line break as programmers type it, not the name of a Windows share.
+_TYPED_LINE_BREAK = re.compile(r"(?<!\\)(?:\\r)?\\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,9 @@ class SubmitOptions:
     sender: str | None
     column: str | None
     mapping: Sequence[str]
+    encoding: str | None
+    delimiter: str | None
+    country: str | None
     kind: str
     normalize: bool
     limit: int | None
@@ -73,6 +79,9 @@ def build_request(
     options: SubmitOptions, account: str, provider: "Provider"
 ) -> "SubmissionRequest":
     """The submission that the options ask for. Raises UsageProblem or Refused."""
+    from dispatcher.numbers.msisdn import parse_country
+    from dispatcher.recipients.delimiters import parse_delimiter
+    from dispatcher.recipients.encodings import parse_encoding
     from dispatcher.status import Kind
     from dispatcher.submission.request import SubmissionRequest
 
@@ -96,6 +105,9 @@ def build_request(
         template=options.template,
         column=options.column,
         mapping=_parse_mapping(options.mapping),
+        encoding=None if options.encoding is None else parse_encoding(options.encoding),
+        delimiter=None if options.delimiter is None else parse_delimiter(options.delimiter),
+        country=None if options.country is None else parse_country(options.country),
         limit=options.limit,
         keep_columns=not options.no_keep_columns,
         idempotency_key=options.idempotency_key,
@@ -180,6 +192,11 @@ def _read_text(text: str | None, path: Path | None, template: str | None) -> str
         if text is None and template is None:
             hint = 'give --text "…", --text-file FILE, or --template with a text of its own'
             raise UsageProblem("the text is missing", hint)
+        if text is not None and _TYPED_LINE_BREAK.search(text):
+            raise UsageProblem(
+                r"--text has \n, and everybody would get these two characters",
+                "put the text with its line breaks into a file, and give --text-file",
+            )
         return text
     try:
         return path.read_text(encoding="utf-8-sig").rstrip("\r\n")

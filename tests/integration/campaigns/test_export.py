@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from dispatcher.campaigns.export import COLUMNS, quote_formula, write_export
+from dispatcher.campaigns.export import write_export
 from dispatcher.policy.verdict import Accepted
+from dispatcher.recipients.export_cells import EXPORT_COLUMNS, quote_formula
 from dispatcher.status import AttemptOutcome
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import CAMPAIGN
@@ -68,12 +69,12 @@ def test_lines_keep_the_files_order_across_encodings_and_rejects(store):
     campaign_id = submit(store, order(FILE, text="Dear {{name}}"))
     lines = exported(store, campaign_id)
     assert [(line["row"], line["state"]) for line in lines] == [
-        ("1", "pending"),
         ("2", "pending"),
-        ("3", "invalid"),
-        ("4", "pending"),
-        ("5", "duplicate"),
-        ("6", "pending"),
+        ("3", "pending"),
+        ("4", "invalid"),
+        ("5", "pending"),
+        ("6", "duplicate"),
+        ("7", "pending"),
     ]
     assert [line["name"] for line in lines] == ["Asha", "Zoë ✓", "nobody", "Ravi", "again", "✓"]
     assert {line["seq"] for line in lines if line["state"] == "pending"} == {"0", "1", "2", "3"}
@@ -87,8 +88,8 @@ def test_every_line_has_the_same_number_of_cells(store):
     out = io.StringIO(newline="")
     write_export(store, campaign_of(store, campaign_id), out)
     lines = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
-    assert lines[0] == [*COLUMNS, "phone", "name", "note"]
-    assert {len(line) for line in lines} == {len(COLUMNS) + 3}
+    assert lines[0] == [*EXPORT_COLUMNS, "phone", "name", "note"]
+    assert {len(line) for line in lines} == {len(EXPORT_COLUMNS) + 3}
 
 
 def test_cells_that_a_spreadsheet_would_run_are_quoted(store):
@@ -99,7 +100,9 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted(store):
     assert (lines[0]["provider_message_id"], lines[0]["job_id"]) == ("'-7", "'=job")
 
 
-@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize(
+    "first", ["=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠"]
+)
 def test_a_cell_that_begins_like_a_formula_gets_an_apostrophe(first):
     assert quote_formula(f"{first}cmd") == f"'{first}cmd"
     assert quote_formula(f"a{first}") == f"a{first}"
@@ -126,7 +129,7 @@ def test_without_kept_columns_the_export_has_only_its_own(store):
     out = io.StringIO(newline="")
     write_export(store, campaign_of(store, campaign_id), out)
     lines = list(csv.reader(io.StringIO(out.getvalue(), newline="")))
-    assert {len(line) for line in lines} == {len(COLUMNS)}
+    assert {len(line) for line in lines} == {len(EXPORT_COLUMNS)}
     assert len(lines) == 7
 
 
@@ -134,8 +137,8 @@ def test_rejects_alone_are_exported_in_their_order(store):
     campaign_id = submit(store, order(FILE, text="Dear {{name}}"))
     lines = exported(store, campaign_id, rejects_only=True)
     assert [(line["row"], line["state"]) for line in lines] == [
-        ("3", "invalid"),
-        ("5", "duplicate"),
+        ("4", "invalid"),
+        ("6", "duplicate"),
     ]
 
 
@@ -143,7 +146,7 @@ def test_more_rejects_than_a_page_are_all_exported(store):
     content = "phone\n" + "".join(f"{n}\n" for n in range(1, 4501)) + "9800000001\n"
     campaign_id = submit(store, order(content))
     lines = exported(store, campaign_id)
-    assert [int(line["row"]) for line in lines] == list(range(1, 4502))
+    assert [int(line["row"]) for line in lines] == list(range(2, 4503))
 
 
 def test_batches_of_several_encodings_keep_the_order(store):
@@ -151,7 +154,7 @@ def test_batches_of_several_encodings_keep_the_order(store):
     content = "phone,name\n" + "".join(f"{9_800_000_000 + n},{x}\n" for n, x in enumerate(names))
     campaign_id = submit(store, order(content, text="Dear {{name}}"))
     lines = exported(store, campaign_id)
-    assert [int(line["row"]) for line in lines] == list(range(1, 351))
+    assert [int(line["row"]) for line in lines] == list(range(2, 352))
     assert [line["name"] for line in lines] == names
     assert [int(line["msisdn"]) for line in lines] == [919_800_000_000 + n for n in range(350)]
 

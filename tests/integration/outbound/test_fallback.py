@@ -110,7 +110,7 @@ def assert_ranges_are_whole(store, campaign_id, count):
     seqs = sorted(s for b in found for s in range(b.first_seq, b.first_seq + b.size))
     assert seqs == list(range(count))
     lines = exported(store, campaign_id)
-    assert [line["row"] for line in lines] == [str(i) for i in range(1, count + 1)]
+    assert [line["row"] for line in lines] == [str(i) for i in range(2, count + 2)]
     assert [line["name"] for line in lines] == [f"N{i}" for i in range(count)]
 
 

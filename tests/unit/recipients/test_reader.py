@@ -44,19 +44,19 @@ def refusal(path, **options):
 # --- Rows -------------------------------------------------------------------------------------
 
 
-def test_rows_are_counted_from_one_after_the_header_without_blank_ones(write):
-    path = write("\n\nphone,name\n1,a\n\n , \n2,b\n,c\n3\n")
+def test_rows_have_the_numbers_of_a_spreadsheet_and_blank_ones_are_left_out(write):
+    path = write('\n\nphone,name\n1,a\n\n , \n2,"b\nb"\n,c\n3\n')
     assert read(path) == [
-        Row(1, "1", ["1", "a"]),
-        Row(2, "2", ["2", "b"]),
-        Row(3, "", ["", "c"]),
-        Row(4, "3", ["3"]),
+        Row(4, "1", ["1", "a"]),
+        Row(7, "2", ["2", "b\nb"]),
+        Row(8, "", ["", "c"]),
+        Row(9, "3", ["3"]),
     ]
 
 
 def test_a_row_with_more_filled_cells_than_headers_is_marked(write):
     rows = read(write("phone,name\n1,Rao, Asha\n2,b,, \n"))
-    assert rows == [Row(1, "1", ["1", "Rao"], surplus=True), Row(2, "2", ["2", "b"])]
+    assert rows == [Row(2, "1", ["1", "Rao"], surplus=True), Row(3, "2", ["2", "b"])]
 
 
 def test_quoted_cells_keep_delimiters_quotes_and_line_breaks(write):
@@ -92,9 +92,9 @@ def test_a_file_of_a_header_alone_has_no_rows(write):
     ],
 )
 def test_the_encoding_is_found(write, codec, encoding):
-    with open_recipients(write("phone,name\n1,Zoë €\n".encode(codec))) as file:
+    with open_recipients(write("phone,name\n1,Zoë Müller €\n".encode(codec))) as file:
         assert file.encoding == encoding
-        assert [row.cells for row in file] == [["1", "Zoë €"]]
+        assert [row.cells for row in file] == [["1", "Zoë Müller €"]]
 
 
 def test_big_endian_utf_16_is_read_by_its_mark(write):
@@ -116,7 +116,7 @@ def test_utf_8_that_becomes_something_else_is_refused_with_the_place(write, padd
     good = "phone,name\n1,Zoë\n".encode() + b"x" * padding + b"\n"
     message, hint = refusal(write(good + b"2,Zo\xeb\n"))
     assert message == f"the file begins as UTF-8, but byte {len(good) + 5} is not"
-    assert hint == "repair that place, or save it as CSV UTF-8 and try again"
+    assert hint == ("repair that place, save it as CSV UTF-8, or name the encoding with --encoding")
 
 
 def test_a_character_across_two_chunks_is_read(write):
@@ -128,14 +128,12 @@ def test_a_character_across_two_chunks_is_read(write):
 
 def test_half_a_utf_16_character_at_the_end_is_refused(write):
     message, _ = refusal(write("phone,name\n1,a\n".encode("utf-16") + b"\x00"))
-    assert message.startswith("the file begins as UTF-16, but byte ")
+    assert message == "the file is not valid UTF-16: byte 33 is not"
 
 
 def test_bytes_that_are_not_text_are_refused(write):
-    assert refusal(write(b"phone,name\n1,\x81\x8d\n"))[0] == (
-        "the file is neither UTF-8 nor Windows-1252 text"
-    )
-    assert refusal(write("phone,name\n1,a\n".encode("utf-16-le")))[0] == "the file is not text"
+    assert refusal(write(b"phone,name\n1,\x00\x01\x8d\n"))[0] == "the file is not text"
+    assert refusal(write(bytes(range(256)) * 9))[0] == "the file is not text"
 
 
 @pytest.mark.parametrize(
@@ -275,13 +273,13 @@ def test_a_mapping_never_hides_a_column(write):
     ("broken", "row"),
     [
         # To the end of the file; to the next quote; to a quote that happens to close a cell.
-        ('1,a\n2,"Bob,Delhi\n3,c\n4,d\n', 2),
-        ('1,a\n2,"Bob,Delhi\n3,"Rao, Asha"\n4,d\n', 2),
-        ('1,a\n2,"Bob\n3,c\n4,"\n5,e,f\n', 2),
-        ('1,a\n2,b\n3,"Bob', 3),
-        ('1,a\n2,"x"y,"Bob\n3,c\n', 2),
-        ('1,"' + "a\n" * 100_000 + '"\n', 1),
-        ("1,a\n2," + "x" * 200_000 + "\n", 2),
+        ('1,a\n2,"Bob,Delhi\n3,c\n4,d\n', 3),
+        ('1,a\n2,"Bob,Delhi\n3,"Rao, Asha"\n4,d\n', 3),
+        ('1,a\n2,"Bob\n3,c\n4,"\n5,e,f\n', 3),
+        ('1,a\n2,b\n3,"Bob', 4),
+        ('1,a\n2,"x"y,"Bob\n3,c\n', 3),
+        ('1,"' + "a\n" * 100_000 + '"\n', 2),
+        ("1,a\n2," + "x" * 200_000 + "\n", 3),
     ],
 )
 def test_a_quote_that_swallows_rows_is_refused_with_the_row(write, broken, row):
@@ -300,7 +298,7 @@ def test_an_endless_line_is_refused_without_reading_it_whole(write):
     with open_recipients(path) as file:
         rows = iter(file)
         next(rows)
-        with pytest.raises(Refused, match="row 2 is a line of more than 1048576 characters"):
+        with pytest.raises(Refused, match="row 3 is a line of more than 1048576 characters"):
             next(rows)
         assert file.position < file.size
 

@@ -1,0 +1,32 @@
+"""The columns of our own export, and its cells: quoted on their way out, unquoted on their way in.
+
+A file of rejected rows can be mended in a spreadsheet and submitted again as it is.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+#: Public names. The recipient file's own columns follow them.
+EXPORT_COLUMNS: Final = (
+    "row", "seq", "msisdn", "state", "account", "provider_message_id", "job_id", "parts", "cost",
+    "attempts", "error_code", "error", "submitted_at", "final_at",
+)  # fmt: skip
+#: Spreadsheets take a cell that begins with one of these as a formula (OWASP, "CSV Injection"),
+#: full-width signs and what may stand before a sign included.
+FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
+_QUOTED: Final = tuple(f"'{sign}" for sign in FORMULA_SIGNS)
+
+
+def quote_formula(cell: str | None) -> str | None:
+    """The cell with an apostrophe in front if a spreadsheet would run it as a formula."""
+    return f"'{cell}" if cell is not None and cell.startswith(FORMULA_SIGNS) else cell
+
+
+def unquote_formula(cell: str) -> str:
+    """The cell without an apostrophe that was put in front of a formula's sign."""
+    return cell[1:] if cell.startswith(_QUOTED) else cell
+
+
+def is_export(headers: Sequence[str]) -> bool:
+    """Whether a file with these headers was written by the export."""
+    return tuple(headers[: len(EXPORT_COLUMNS)]) == EXPORT_COLUMNS

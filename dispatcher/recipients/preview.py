@@ -1,0 +1,113 @@
+"""What the rows of a recipient file become, and the counts and examples that a person sees."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from dispatcher.numbers.msisdn import calling_code
+from dispatcher.status import Encoding, RejectKind
+from dispatcher.windows.recipient_zones import ZoneSource
+
+#: How many rejected rows and rendered texts are shown.
+SHOWN_REJECTS = 20
+SHOWN_TEXTS = 3
+
+
+class AcceptedRow(NamedTuple):
+    """A row that gets a message. `variables` is a JSON array, or None if the text has none."""
+
+    row: int
+    msisdn: int
+    text: str
+    encoding: Encoding
+    parts: int
+    variables: str | None
+    cells: Sequence[str]
+    #: How much of a request's body it takes.
+    size_bytes: int
+    #: The zone of its windows; None: the campaign's.
+    zone: str | None = None
+
+
+class RejectedRow(NamedTuple):
+    """A row that gets no message. `phone` is the cell of its number, as it stands in the file."""
+
+    row: int
+    kind: RejectKind
+    msisdn: int | None
+    reason: str
+    cells: Sequence[str]
+    phone: str = ""
+
+
+class Culprit(NamedTuple):
+    """A character that makes texts longer: how many texts, and the first row that has it."""
+
+    texts: int
+    first_row: int
+
+
+@dataclass(slots=True)
+class Preview:
+    """What a file will become: counts, examples, and three texts as they will arrive."""
+
+    rows: int = 0
+    valid: int = 0
+    invalid: int = 0
+    duplicate: int = 0
+    suppressed: int = 0
+    parts: int = 0
+    #: Messages by encoding and by parts of each.
+    shapes: Counter[tuple[Encoding, int]] = field(default_factory=Counter)
+    #: Invalid rows by reason.
+    reasons: Counter[str] = field(default_factory=Counter)
+    #: Messages by the first three digits of their numbers.
+    prefixes: Counter[str] = field(default_factory=Counter)
+    #: Numbers that were read as international although nothing marks them so.
+    assumed_international: int = 0
+    #: Messages by the source of the recipient's zone, and by zone; empty if windows need none.
+    zone_sources: Counter[ZoneSource] = field(default_factory=Counter)
+    zones: Counter[str] = field(default_factory=Counter)
+    #: Zones of rows that get no message since the windows never open there.
+    closed_zones: set[str] = field(default_factory=set)
+    #: Characters that alone force UCS-2 on texts, and that `--normalize` replaces.
+    culprits: dict[str, Culprit] = field(default_factory=dict)
+    #: Cells that hold a machine's word for nothing, such as NULL, by that word.
+    machine_words: Counter[str] = field(default_factory=Counter)
+    rejects: list[RejectedRow] = field(default_factory=list)
+    texts: list[AcceptedRow] = field(default_factory=list)
+
+    @property
+    def calling_codes(self) -> Counter[int]:
+        """Messages by country calling code."""
+        codes: Counter[int] = Counter()
+        for prefix, count in self.prefixes.items():
+            codes[calling_code(int(prefix))] += count
+        return codes
+
+    def add_row(self, item: AcceptedRow | RejectedRow) -> None:
+        """Count one row."""
+        self.rows += 1
+        if isinstance(item, AcceptedRow):
+            self.valid += 1
+            self.parts += item.parts
+            self.shapes[item.encoding, item.parts] += 1
+            self.prefixes[str(item.msisdn)[:3]] += 1
+            if item.zone is not None:
+                self.zones[item.zone] += 1
+            if len(self.texts) < SHOWN_TEXTS:
+                self.texts.append(item)
+            return
+        name = item.kind.label
+        setattr(self, name, getattr(self, name) + 1)
+        if item.kind is RejectKind.INVALID:
+            self.reasons[item.reason] += 1
+        if len(self.rejects) < SHOWN_REJECTS:
+            self.rejects.append(item)
+
+    def add_culprits(self, characters: Sequence[str], row: int) -> None:
+        """Count the characters that alone force UCS-2 on the text of a row."""
+        for char in characters:
+            known = self.culprits.get(char, Culprit(0, row))
+            self.culprits[char] = known._replace(texts=known.texts + 1)
