@@ -7,7 +7,7 @@ COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --g
 	--no-header --no-annotate --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos fuzz check lock clean run-env dev-env bench providers
+.PHONY: help demo test chaos fuzz mutants check lock clean run-env dev-env bench providers
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -32,6 +32,9 @@ chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 
 fuzz: dev-env ## Mutate documented answers before every parser for SECONDS (600).
 	FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest --timeout=0 tests/providers/test_fuzz.py
 
+mutants: dev-env ## Try mutants of what keeps the promises; CHECK=1 fails below 95 % (ARGS="--most 20").
+	CHECK=$(CHECK) $(BIN)/python -m tests.mutants $(ARGS)
+
 check: dev-env ## Check format, lint, types and who may import whom.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -51,7 +54,7 @@ providers: dev-env ## The demo's campaign at every provider: export and ledger, 
 	$(BIN)/python -m tests.benchmarks.providers $(ARGS)
 
 clean: ## Remove .venv and the tools' caches.
-	rm -rf .venv dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv dist .hypothesis .import_linter_cache .mutants .mypy_cache .pytest_cache .ruff_cache
 	find dispatcher workers tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The newest Python that really runs (a version manager's shim may not) and can make a venv.

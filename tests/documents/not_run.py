@@ -10,6 +10,13 @@ NOT_RUN: dict[str, list[str]] = {
         "make check",
         "bash .ci/run",
     ],
+    "it takes many minutes; integration/test_mutants.py has a short edition": [
+        "make mutants",
+        'make mutants ARGS="--only dispatcher/store --seed 2"',
+        'make mutants ARGS="--only dispatcher/store/batches.py:claim_batch --most 0 --killers"',
+        'make mutants ARGS="--survivors"',
+        "CHECK=1 make mutants",
+    ],
     "it starts real processes for half a minute; acceptance/test_demo.py does": [
         "make demo",
     ],

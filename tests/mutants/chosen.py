@@ -1,0 +1,111 @@
+"""Which modules keep the promises, and which mutants of them are tried."""
+
+import random
+import tomllib
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from tests.mutants.operators import Mutant, find_mutants
+
+ROOT = Path(__file__).parents[2]
+#: Modules by package; those of a package that are not here only read, show or describe.
+MODULES = {
+    "dispatcher/policy": [
+        "breaker", "concurrency", "fair_queue", "pacing", "rebatching", "reconciliation",
+        "verdict",
+    ],
+    "dispatcher/windows": [
+        "hours", "recipient_zones", "schedule", "syntax", "wall_clock", "zone_names",
+    ],
+    "dispatcher/store": [
+        "answers", "attempts", "batch_endings", "batches", "campaigns", "decisions", "doubts",
+        "fallback_moves", "imports", "late_answers", "locks", "lost_batches", "ranges",
+        "retries", "scheduler", "settlement", "store_identity", "transitions",
+    ],
+    "dispatcher/outbound": [
+        "connections", "departure", "fallback", "rates", "release", "sweep",
+    ],
+    "dispatcher/recovery": ["adoption", "rollback_guard", "spill"],
+    "workers": ["pace", "reads"],
+    "workers/batch": [
+        "begin", "durable_write", "failures", "poll_schedule", "prepared", "rates", "requests",
+        "settle", "turn",
+    ],
+    "workers/lists": ["doubt", "pages", "status_lookup"],
+}  # fmt: skip
+#: Files whose tests judge every mutant that they run into.
+NEAR = ("tests/unit", "tests/integration")
+#: Not these: they run the program as a whole, and take long for what they tell of one line.
+_NOT_NEAR = (
+    "tests/unit/cli", "tests/unit/test_mutants", "tests/integration/local",
+    "tests/integration/simulator", "tests/integration/test_mutants",
+)  # fmt: skip
+#: For what no test nearby has noticed: tests over real processes, by package.
+WIDER = {
+    "dispatcher/outbound": ["test_connections", "test_windows_and_rates", "test_outages"],
+    "dispatcher/recovery": ["test_restored_backup", "test_outages"],
+    "workers": [
+        "test_crashes", "test_doubt", "test_provider_faults", "test_account_health",
+        "test_windows_and_rates", "test_outages", "test_connections",
+    ],
+}  # fmt: skip
+_EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+
+
+@cache
+def all_mutants() -> Sequence[Mutant]:
+    """Every mutant of every module."""
+    return [
+        mutant
+        for package, names in MODULES.items()
+        for name in names
+        for path in [f"{package}/{name}.py"]
+        for mutant in find_mutants(path, (ROOT / path).read_bytes())
+    ]
+
+
+def choose(mutants: Sequence[Mutant], *, seed: int, most: int) -> list[Mutant]:
+    """`most` of them (0: all), the same for the same seed; one of each function comes first."""
+    if not most or most >= len(mutants):
+        return list(mutants)
+    shuffled = sorted(mutants, key=lambda mutant: (mutant.path, mutant.start, mutant.after))
+    random.Random(seed).shuffle(shuffled)
+    by_function: defaultdict[tuple[str, str, str | None], list[Mutant]] = defaultdict(list)
+    for mutant in shuffled:
+        by_function[mutant.path, mutant.where, mutant.assigned].append(mutant)
+    firsts = [group[0] for group in by_function.values()]
+    rest = [mutant for mutant in shuffled if mutant not in firsts]
+    return sorted([*firsts, *rest][:most], key=lambda m: (m.path, m.start, m.after))
+
+
+def equivalents() -> dict[str, str]:
+    """The reason by the key of each mutant that no test can notice."""
+    given = tomllib.loads(_EQUIVALENT.read_text())
+    reasons: dict[str, str] = {}
+    for entry in given.get("same", []):
+        for key in entry["mutants"]:
+            reasons[key] = entry["reason"]
+    return reasons
+
+
+def near_files() -> list[str]:
+    """The test files that are asked first."""
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for folder in NEAR
+        for path in (ROOT / folder).rglob("test_*.py")
+    ]
+    return sorted(path for path in found if not path.startswith(_NOT_NEAR))
+
+
+def wider_files(mutant: Mutant) -> list[str]:
+    """The test files that are asked last."""
+    names = [
+        name
+        for package, names in WIDER.items()
+        if mutant.path.startswith(f"{package}/")
+        for name in names
+    ]
+    return [f"tests/acceptance/{name}.py" for name in dict.fromkeys(names)]

@@ -1,0 +1,138 @@
+"""The runner of `make mutants`: which mutants it makes, which it tries, and what it counts."""
+
+import ast
+
+import pytest
+
+from tests.mutants import __main__ as command
+from tests.mutants import chosen
+from tests.mutants.operators import OPERATORS, find_mutants
+from tests.mutants.reach import Reach, Users
+from tests.mutants.trial import Trial, killer_in
+
+CASES = [
+    ("comparison", "x = a < b", ["(a <= b)"]),
+    ("comparison", "x = a == b", ["(a != b)"]),
+    ("comparison", "x = a is not None", ["(a is None)"]),
+    ("comparison", "x = 0 <= a < n", ["(0 < a < n)", "(0 <= a <= n)"]),
+    ("negation", "if a:\n    f()", ["(not a)"]),
+    ("negation", "x = not a", ["(a)"]),
+    ("negation", "x = [a for a in b if a > c]", ["(not a > c)"]),
+    ("and-or", "x = a and b or c", ["((a and b) and c)", "(a or b)"]),
+    ("and-or", "x = T.a & T.b", ["((T.a) | (T.b))"]),
+    ("clause", "x = a or b or c", ["((a) or (b))", "((a) or (c))", "((b) or (c))"]),
+    ("where", "x = select(T).where(a, b)", ["(a)", "(b)"]),
+    ("where", "x = q.where(and_(a, b))", ["()", "(a)", "(b)"]),
+    ("bound", "x = n + 1", ["(n)"]),
+    ("bound", "x = max(1, n)", ["2"]),
+    ("constant", "x = f(is_probe=True)", ["False"]),
+    ("constant", "x = BatchState.QUEUED", ["BatchState.CLAIMED"]),
+    ("constant", "x = min(a, b)", ["max"]),
+    ("guard", "def f():\n    if a:\n        return None\n    g()", ["pass"]),
+    ("guard", "raise ValueError(not a)", ["pass"]),
+]
+
+
+@pytest.mark.parametrize(("operator", "source", "texts"), CASES)
+def test_each_operator_changes_its_kind_of_place(operator, source, texts):
+    mutants = find_mutants("a.py", source.encode())
+    found = [_shape(mutant.after) for mutant in mutants if mutant.operator == operator]
+    assert sorted(found) == sorted(map(_shape, texts))
+
+
+def _shape(text):
+    """The text without brackets that change nothing."""
+    return ast.unparse(ast.parse(text))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(a: int | None = None) -> int | None: ...",
+        "x = f'{a + 1}'",
+        "log.warning('text', a and b)",
+        "x = zip(a, b, strict=True)",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a",
+        "Alias: TypeAlias = int | str",
+    ],
+)
+def test_what_decides_nothing_is_left_alone(source):
+    assert find_mutants("a.py", source.encode()) == []
+
+
+def test_a_mutant_is_a_program_and_differs_from_what_it_was():
+    for mutant in chosen.choose(chosen.all_mutants(), seed=1, most=200):
+        before = (chosen.ROOT / mutant.path).read_bytes()
+        after = mutant.apply_to(before)
+        assert after != before
+        ast.parse(after)
+
+
+def test_every_module_with_conditions_and_every_operator_has_mutants():
+    mutants = chosen.all_mutants()
+    assert {mutant.operator for mutant in mutants} == set(OPERATORS)
+    assert len(mutants) > 1000
+    files = {f"{package}/{name}.py" for package, names in chosen.MODULES.items() for name in names}
+    assert {mutant.path for mutant in mutants} == files
+
+
+def test_the_choice_is_the_same_for_a_seed_and_has_one_of_each_function():
+    mutants = chosen.all_mutants()
+    first, again = (chosen.choose(mutants, seed=1, most=400) for _ in range(2))
+    assert first == again != chosen.choose(mutants, seed=2, most=400)
+    assert len(first) == 400
+    assert {m.path for m in first} == {m.path for m in mutants}
+
+
+def test_every_equivalent_mutant_still_is_a_mutant_and_has_a_reason():
+    keys = {mutant.key for mutant in chosen.all_mutants()}
+    assert {key: reason for key, reason in chosen.equivalents().items() if key not in keys} == {}
+    assert all(len(reason) > 20 for reason in chosen.equivalents().values())
+
+
+def test_the_files_of_wider_tests_exist():
+    names = {name for names in chosen.WIDER.values() for name in names}
+    assert [n for n in names if not (chosen.ROOT / f"tests/acceptance/{n}.py").exists()] == []
+
+
+def test_a_constants_tests_are_those_of_the_functions_that_use_it(tmp_path):
+    (tmp_path / "a.py").write_text(
+        "_ONE = x == 1\n_TWO = f(_ONE)\n\n@cache\ndef made():\n    return 1\n\n"
+        "def first():\n    return _TWO\n\ndef second():\n    return made()\n"
+    )
+    users = Users(tmp_path, ["a.py"])
+    assert users.of("_ONE") == users.of("_TWO") == {"a.py:first"}
+    assert users.of("made") == {"a.py:second"}
+    assert users.of("first") == set()
+
+
+def test_the_fastest_tests_that_run_into_a_mutant_are_asked_first():
+    reach = Reach()
+    seconds = {"slow": 2.0, "fast": 0.1, "fast[postgres]": 0.05, "other": 0.1}
+    touched = {test: ["a.py:g" if test == "other" else "a.py:f"] for test in seconds}
+    reach.add({"failed": [], "passed": [*seconds], "seconds": seconds, "touched": touched})
+    (mutant, *_) = find_mutants("a.py", b"def f(a):\n    return a == 1\n")
+    assert reach.tests_of(mutant, Users(chosen.ROOT, [])) == ["fast", "slow", "fast[postgres]"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "killer"),
+    [
+        ({"failed": ["test"], "in_time": True, "code": 1}, "test"),
+        ({"failed": [], "in_time": False, "code": -1}, "its tests do not end"),
+        ({"failed": [], "in_time": True, "code": 2}, "its tests do not start"),
+        ({"failed": [], "in_time": True, "code": 0}, None),
+        ({"failed": [], "in_time": True, "code": 5}, None),
+    ],
+)
+def test_a_failure_a_time_out_and_a_broken_import_kill(seen, killer):
+    assert killer_in(seen) == killer
+
+
+def test_the_score_is_the_share_of_the_killed_by_package(capsys):
+    mutants = chosen.all_mutants()[:4]
+    trials = [Trial(mutant, "a test", 1, 0.1) for mutant in mutants]
+    assert command.print_score(trials) == 100
+    trials[0] = Trial(mutants[0], None, 1, 0.1)
+    assert command.print_score(trials) == 75
+    assert capsys.readouterr().out.endswith("all: 3 of 4 killed, 75.0 %\n")
