@@ -46,6 +46,14 @@ class StoreError(DispatcherError):
     """The store cannot be reached, is locked, full, or of another version."""
 
 
+class StoreBusyError(StoreError):
+    """Another transaction was in the way: nothing was changed, and a new try may succeed."""
+
+
+class StoreDataError(StoreError):
+    """The store does not take a value: to try it again is of no use."""
+
+
 class BrokerError(DispatcherError):
     """The Redis server cannot be started or reached."""
 

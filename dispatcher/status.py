@@ -193,8 +193,9 @@ MESSAGE_TRANSITIONS: Final = MappingProxyType(
         _M.UNDELIVERED: frozenset[MessageState](),
         _M.EXPIRED: frozenset[MessageState](),
         _M.REJECTED: frozenset[MessageState](),
-        # A person's `campaign retry`; never one that was in doubt and given up.
-        _M.FAILED: frozenset({_M.PENDING}),
+        # Pending: a person's `campaign retry`; never one that was in doubt and given up.
+        # Submitted: a late answer says that it was accepted.
+        _M.FAILED: frozenset({_M.PENDING, _M.SUBMITTED}),
         _M.SUPPRESSED: frozenset[MessageState](),
         _M.CANCELLED: frozenset[MessageState](),
         _M.LAPSED: frozenset[MessageState](),

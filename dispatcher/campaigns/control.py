@@ -9,6 +9,7 @@ from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import campaigns
 from dispatcher.store.campaigns import ChangedSettings
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.locks import lock_campaign
 from dispatcher.store.rows import CampaignRow
 
 _ACTOR = "operator"
@@ -33,7 +34,12 @@ def cancel_campaign(store: Store, reference: str) -> CampaignRow:
     Raises Refused if it is over.
     """
     old = [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
-    return _change_state(store, reference, old, CampaignState.CANCELLED, "cancelled")
+    campaign = _change_state(store, reference, old, CampaignState.CANCELLED, "cancelled")
+    # Should this process be killed here, the tick goes on.
+    while _cancel_more(store, campaign.id):
+        pass
+    with store.read() as conn:
+        return find_campaign(conn, str(campaign.id))
 
 
 def check_changeable(campaign: CampaignRow) -> None:
@@ -88,7 +94,16 @@ def _change_state(
                 f"campaign {campaign.id} is {campaign.state} and cannot be {participle}",
                 f"only a campaign that is {' or '.join(old)} can be {participle}",
             )
-        if new is CampaignState.CANCELLED:
-            campaigns.end_waiting_batches(conn, campaign.id, MessageState.CANCELLED, now)
-            campaigns.finish_campaigns(conn, now)
         return find_campaign(conn, str(campaign.id))
+
+
+def _cancel_more(store: Store, campaign_id: int) -> bool:
+    """Cancel the next group of waiting batches; False where none was left."""
+    with store.write() as conn:
+        lock_campaign(conn, campaign_id)
+        now = store_now(conn)
+        if campaigns.has_waiting_batches(conn, campaign_id):
+            campaigns.end_waiting_batches(conn, campaign_id, MessageState.CANCELLED, now)
+            return True
+        campaigns.finish_campaigns(conn, now, only=campaign_id)
+        return False

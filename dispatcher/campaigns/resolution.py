@@ -119,15 +119,8 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     """
     with store.read() as conn:
         campaign = find_campaign(conn, reference)
-        is_late = campaign.expire_at is not None and campaign.expire_at <= store_now(conn)
+        _check_may_submit(conn, campaign)
         batches = retries.batches_with_failures(conn, campaign.id)
-    sends = {CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED}
-    if campaign.state not in {*sends, CampaignState.FINISHED} or is_late:
-        why = "has expired" if is_late else f"is {campaign.state}"
-        raise Refused(
-            f"campaign {campaign.id} {why}, so nothing of it can be submitted again",
-            "submit a new campaign to these recipients",
-        )
     done = left = 0
     for batch_id in batches:
         with store.write() as conn:
@@ -135,6 +128,8 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
             done += moved or 0
             left += moved is None
     if not done and not left:
+        with store.read() as conn:  # a person may have cancelled it meanwhile
+            _check_may_submit(conn, find_campaign(conn, str(campaign.id)))
         raise Refused(
             f"no message of campaign {campaign.id} has failed; nothing was changed",
             "messages that were in doubt and dropped are never retried",
@@ -142,6 +137,17 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     with store.write() as conn:
         retries.audit_retry(conn, campaign.id, done, actor=_ACTOR, now=store_now(conn))
     return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
+
+
+def _check_may_submit(conn: Connection, campaign: CampaignRow) -> None:
+    is_late = campaign.expire_at is not None and campaign.expire_at <= store_now(conn)
+    sends = {CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED}
+    if campaign.state not in {*sends, CampaignState.FINISHED} or is_late:
+        why = "has expired" if is_late else f"is {campaign.state}"
+        raise Refused(
+            f"campaign {campaign.id} {why}, so nothing of it can be submitted again",
+            "submit a new campaign to these recipients",
+        )
 
 
 def _select_rows(conn: Connection, request: int, numbers: Collection[int]) -> list[DoubtfulMessage]:

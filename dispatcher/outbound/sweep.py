@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from dispatcher.store import batches, lost_batches
+from dispatcher.store import batches, healing, lost_batches
 from dispatcher.store.batches import Ticket
 from dispatcher.store.corrections import Correction, count_corrections
 
@@ -22,6 +22,7 @@ def sweep_batches(
         made[Correction.CLAIM_LEASE_EXPIRED] = lost_batches.release_expired_claims(conn, now)
         doubted = lost_batches.doubt_expired_submissions(conn, now)
         made[Correction.SUBMISSION_LEASE_EXPIRED] = doubted
+    made[Correction.WORK_AFTER_END] = healing.heal_ended_campaigns(conn, now)
     unclaimed = batches.reissue_tickets(conn, now - timedelta(seconds=requeue_after_s), now)
     made[Correction.BATCH_NOT_CLAIMED] = len(unclaimed)
     count_corrections(conn, made)

@@ -40,6 +40,8 @@ class DoubtNote(IntFlag):
     ASSUMED = 32
     #: A person or `--on-doubt drop` gave it up, although it may have been accepted.
     DROPPED = 64
+    #: A late answer said that an earlier request of it was accepted, while a later one was open.
+    ACCEPTED_LATE = 128
 
 
 class ListFinding(Enum):

@@ -134,6 +134,7 @@ def _settle_spilled(conn: Connection, answer: Settlement, now: datetime) -> bool
         if outcome not in {AttemptOutcome.OPEN, AttemptOutcome.DOUBTFUL}:
             answers.audit_repeated_answer(conn, claim, attempt_id, now)
             return True
+    answer.lock_for_return(conn)
     answer.apply_to(conn, now)
     batch_endings.close_if_answered(conn, claim, now)
     return True

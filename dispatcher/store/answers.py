@@ -1,6 +1,6 @@
 """Answers to attempts: store once, for each message, what the provider said about it.
 
-A late answer counts only for messages that nothing has touched since the lease expired.
+What a late answer still changes is in `late_answers.py`.
 """
 
 from collections import Counter, defaultdict
@@ -21,14 +21,16 @@ from sqlalchemy import (
     update,
 )
 
+from dispatcher.errors import StoreBusyError
 from dispatcher.policy.verdict import Verdict
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import costs, late_answers
 from dispatcher.store.audit import add_audit_row
-from dispatcher.store.batch_endings import count_moved, lock_if_owned
+from dispatcher.store.batch_endings import is_owned, lock_if_owned
 from dispatcher.store.batches import Claim
 from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import doubt_columns
+from dispatcher.store.locks import lock_batch_hold, lock_campaign
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, messages_of, range_parameters
 from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
@@ -89,14 +91,16 @@ def settle_answer(
     """Store the answer to one attempt, and the counts of its batch.
 
     While the claim's fence is the newest, all of `verdict` counts. Later, an acceptance still makes
-    its own messages `submitted` if they are in doubt, or pending again and not submitted yet; a
-    refusal changes nothing. An answer that is stored already is not counted again: its commit may
+    messages `submitted` that were not submitted since (`late_answers.py`); a refusal changes
+    nothing. An answer that is stored already is not counted again: its commit may
     not have been acknowledged.
     """
     answered = JudgedAnswer(attempt_id, verdict, poll)
+    if not is_owned(conn, held):
+        return SettleResult(owned=False, accepted=_settle_late(conn, held, answered, now))
     accepted = settle_in_time(conn, held, [answered], now)
     if accepted is None:
-        return SettleResult(owned=False, accepted=_settle_late(conn, held, answered, now))
+        raise StoreBusyError("the lease ran out while the answer was stored")
     return SettleResult(owned=True, accepted=accepted)
 
 
@@ -112,9 +116,20 @@ def settle_in_time(
     asked = {"attempts": [one.attempt_id for one in answers]}
     open_ = set(conn.execute(_STILL_OPEN, asked).scalars())
     answers = [one for one in answers if one.attempt_id in open_]
+    noted = _noted_seqs(conn, held, answers)
     accepted = _accept_messages(conn, held, answers, MessageState.PENDING)
-    refused = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.rejected]
-    missed = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.doubtful]
+    refused = [
+        (*entry, one.attempt_id)
+        for one in answers
+        for entry in one.verdict.rejected
+        if entry.seq not in noted
+    ]
+    missed = [
+        (*entry, one.attempt_id)
+        for one in answers
+        for entry in one.verdict.doubtful
+        if entry.seq not in noted
+    ]
     moved = {
         "accepted": accepted.total(),
         "refused": _mark_messages(conn, held, refused, MessageState.REJECTED, now),
@@ -127,40 +142,40 @@ def settle_in_time(
     if any(entry.cost is not None for one in answers for entry in one.verdict.accepted):
         costs.update_batch_cost(conn, held.id, messages_of(held))
     _close_attempts(conn, answers, accepted, now)
+    if noted:
+        late_answers.accept_noted(conn, held)
     in_doubt = sorted({attempt_id for *_, attempt_id in missed})
     if in_doubt:
         conn.execute(update(ATTEMPT).where(ATTEMPT.c.id.in_(in_doubt)).values(**doubt_columns(now)))
     return accepted.total()
 
 
+def _noted_seqs(conn: Connection, held: Claim, answers: Sequence[JudgedAnswer]) -> set[int]:
+    """Messages that an earlier request submitted; read only where one was not accepted now."""
+    if all(len(one.verdict.accepted) and not one.verdict.rejected and not one.verdict.doubtful
+           for one in answers):  # fmt: skip
+        return set()
+    return late_answers.noted_seqs(conn, held)
+
+
 def _settle_late(conn: Connection, held: Claim, answered: JudgedAnswer, now: datetime) -> int:
     """Store what still counts of an answer after its lease was lost; how many it accepted."""
     attempt_id = answered.attempt_id
+    lock_campaign(conn, held.campaign_id)
+    lock_batch_hold(conn, held.id)
     outcome = conn.execute(_OUTCOME, {"attempt": attempt_id}).scalar_one()
     if outcome != AttemptOutcome.DOUBTFUL:
         return 0
-    held = late_answers.with_current_range(conn, held)
     verdict = late_answers.drop_matched(conn, held, answered.verdict)
-    answered = answered._replace(verdict=verdict)
-    accepted = _accept_messages(conn, held, [answered], MessageState.PENDING)
-    count_moved(conn, held.id, accepted.total(), BATCH.c.submitted)
-    doubted = _accept_messages(conn, held, [answered], MessageState.IN_DOUBT)
-    count_moved(conn, held.id, doubted.total(), BATCH.c.submitted, out_of=BATCH.c.in_doubt)
-    accepted += doubted
-    if missed := late_answers.keep_missed_ids(conn, held, attempt_id, verdict, now):
-        _audit_late(conn, held, attempt_id, missed, now)
-    if not accepted:
-        return 0
-    if any(one.cost is not None for one in verdict.accepted):
-        costs.update_batch_cost(conn, held.id, messages_of(held))
-    _close_attempts(conn, [answered], accepted, now)
-    if answered.poll is None:
-        conn.execute(
-            update(BATCH)
-            .where(BATCH.c.id == held.id)
-            .values(no_receipt=BATCH.c.no_receipt + accepted.total())
-        )
-    return accepted.total()
+    done = late_answers.accept_late(conn, held, attempt_id, verdict.accepted, now)
+    if done.missed:
+        _audit_late(conn, held, attempt_id, done.missed, now)
+    if done.at_home + done.elsewhere:
+        accepted = Counter({attempt_id: done.at_home})
+        _close_attempts(conn, [answered._replace(verdict=verdict)], accepted, now)
+        if answered.poll is None:
+            late_answers.count_no_receipt(conn, held.id, done.at_home)
+    return done.at_home + done.elsewhere
 
 
 def _accept_messages(

@@ -23,8 +23,8 @@ from dispatcher.errors import StoreError
 from dispatcher.policy.fair_queue import SendPermission, Unit
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns
-from dispatcher.store.batch_endings import cancel_held_batch, lock_if_owned
-from dispatcher.store.batches import Claim, hand_back
+from dispatcher.store.batch_endings import hand_back, lock_if_owned
+from dispatcher.store.batches import Claim
 from dispatcher.store.locks import lock_account, lock_campaign, lock_campaign_shared
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
 from dispatcher.store.rows import AccountRow, CampaignRow
@@ -112,10 +112,6 @@ def begin_attempts(
     where `requests` carry a message that is not pending any more.
     """
     account, campaign = locked.account, locked.campaign
-    if campaign.state == CampaignState.CANCELLED:
-        if is_first:
-            cancel_held_batch(conn, held, BatchState.CLAIMED, now)
-        return None
     messages = sum(len(seqs) for seqs in requests)
     may_leave = terms.gate(campaign, now)
     left = (
@@ -132,7 +128,7 @@ def begin_attempts(
     ):
         # Without a time: release checks the windows too, and they may change before they open.
         if is_first:
-            hand_back(conn, held, not_before=None)
+            hand_back(conn, held, now=now)
         return None
     if is_first:
         taken = conn.execute(_SUBMITTING, {"batch": held.id, "newest": held.fence}).rowcount

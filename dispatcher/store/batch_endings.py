@@ -1,36 +1,56 @@
-"""How a claimed batch ends: settled, cancelled, or handed back with the messages that are left."""
+"""How a claimed batch ends: settled, or given back with the messages that are left."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, Select, select, update
 
-from dispatcher.status import HELD, AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, campaigns
-from dispatcher.store.batches import Claim, hand_back
+from dispatcher.status import AttemptOutcome, BatchState, MessageState
+from dispatcher.store import accounts, late_answers
+from dispatcher.store.batches import Claim
 from dispatcher.store.fetching import columns_of, fetch_optional
-from dispatcher.store.locks import lock_account, lock_batch_hold
+from dispatcher.store.locks import lock_account, lock_batch_hold, lock_campaign
 from dispatcher.store.ranges import messages_of
+from dispatcher.store.returns import (
+    LockedBatch,
+    count_moved,
+    lock_with_campaign,
+    return_batch,
+    return_messages,
+)
 from dispatcher.store.row_parts import CancelledAttempt
-from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
-# Made once: to build a statement takes time, during which every other writer waits.
-_END = {
-    state: update(BATCH)
-    .where(BATCH.c.id == bindparam("batch"), may_become(state, only_from=HELD))
-    .values(
-        state=state, lease_until=None, not_before=bindparam("again_at"), error=bindparam("words"),
-        tries=bindparam("tried"),
-    )
-    for state in (BatchState.PENDING, BatchState.SETTLED)
-}  # fmt: skip
+
+def is_owned(conn: Connection, held: Claim) -> bool:
+    """Whether the batch is still `submitting` under this claim. Once it is not, it never is."""
+    query = select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == held.id)
+    batch = conn.execute(query).one()
+    return bool(batch.fence == held.fence and batch.state == BatchState.SUBMITTING)
 
 
 def lock_if_owned(conn: Connection, held: Claim) -> bool:
     """Lock the batch; whether it is still `submitting` under this claim."""
     batch = lock_batch_hold(conn, held.id)
     return batch.fence == held.fence and batch.state == BatchState.SUBMITTING
+
+
+def hand_back(
+    conn: Connection,
+    held: Claim,
+    *,
+    now: datetime,
+    not_before: datetime | None = None,
+    error: str | None = None,
+) -> bool:
+    """Give back a claimed batch of which nothing was attempted. False if the lease was lost."""
+    locked = _lock_held(conn, held, BatchState.CLAIMED)
+    if locked is None:
+        return False
+    values: dict[str, Any] = {"error": error} if error else {}
+    return_batch(conn, locked, now=now, not_before=not_before, **values)
+    return True
 
 
 def close_batch(
@@ -43,53 +63,39 @@ def close_batch(
     now: datetime,
     held_as: BatchState = BatchState.SUBMITTING,
 ) -> BatchState | None:
-    """`submitting → settled`, or `→ pending` if messages are left; None if the lease was lost.
+    """End a held batch: `settled`, or given back if messages are left; None if it was lost.
 
     `error` says why messages are left. `failed_after` counts this as a failed try; after that many
-    tries the messages that they tried become `failed`, and the others begin anew. If the campaign
-    was cancelled, they are cancelled. `held_as` is CLAIMED if the try failed before its attempts
-    were recorded.
+    tries the messages that they tried become `failed`, and the others begin anew. `held_as` is
+    CLAIMED if the try failed before its attempts were recorded.
     """
-    batch = lock_batch_hold(conn, held.id)
-    if batch.fence != held.fence or batch.state != held_as:
+    locked = _lock_held(conn, held, held_as)
+    if locked is None:
         return None
-    if batch.pending == 0:
-        return _end_batch(
-            conn, held, BatchState.SETTLED, error=error, not_before=None, tries=held.tries
-        )
-    tries = held.tries + (failed_after is not None)
-    campaign = conn.execute(select(CAMPAIGN.c.state).where(CAMPAIGN.c.id == held.campaign_id)).one()
-    if campaign.state == CampaignState.CANCELLED:
-        return cancel_held_batch(conn, held, held_as, now)
-    if failed_after is None or tries < failed_after:
-        return _end_batch(
-            conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=tries
-        )
-    left = messages_of(held) & may_become(MessageState.FAILED, only_from={MessageState.PENDING})
-    if held_as is BatchState.SUBMITTING:
-        left &= MESSAGE.c.attempt_id.in_(_tried_by(held))
-    failed = conn.execute(
-        update(MESSAGE).where(left).values(state=MessageState.FAILED, error=error, final_at=now)
-    ).rowcount
-    count_moved(conn, held.id, failed, BATCH.c.failed)
-    if failed < batch.pending:
-        return _end_batch(
-            conn, held, BatchState.PENDING, error=error, not_before=not_before, tries=0
-        )
-    return _end_batch(conn, held, BatchState.SETTLED, error=error, not_before=None, tries=tries)
-
-
-def _tried_by(held: Claim) -> Select[tuple[int]]:
-    """The attempts that were made under this claim."""
-    return select(ATTEMPT.c.id).where(
-        ATTEMPT.c.batch_id == held.id,
-        ATTEMPT.c.fence == held.fence,
-        ATTEMPT.c.outcome != AttemptOutcome.NOT_SENT,
-    )
+    late_answers.accept_noted(conn, locked.batch)
+    tries = held.tries
+    if locked.batch.pending and failed_after is not None:
+        tries += 1
+        if tries >= failed_after and not locked.is_cancelled:
+            left = messages_of(held)
+            if held_as is BatchState.SUBMITTING:
+                left &= MESSAGE.c.attempt_id.in_(_tried_by(held))
+            failed = conn.execute(
+                update(MESSAGE)
+                .where(left, may_become(MessageState.FAILED, only_from={MessageState.PENDING}))
+                .values(state=MessageState.FAILED, error=error, final_at=now)
+            ).rowcount
+            count_moved(conn, held.id, failed, BATCH.c.failed)
+            if failed < locked.batch.pending:
+                tries = 0
+    return return_batch(conn, locked, now=now, not_before=not_before, error=error, tries=tries)
 
 
 def close_if_answered(conn: Connection, held: Claim, now: datetime) -> None:
-    """Close a batch that is still held as `held`, if none of its attempts is open any more."""
+    """Close a batch that is still held as `held`, if none of its attempts is open any more.
+
+    Lock the campaign first.
+    """
     is_open = select(ATTEMPT.c.id).where(
         ATTEMPT.c.batch_id == held.id, has_state(AttemptOutcome.OPEN)
     )
@@ -125,43 +131,32 @@ def cancel_attempt(conn: Connection, held: Claim, attempt_id: int, now: datetime
     )
     if account is not None:
         accounts.uncount_today(conn, account, closed.size, closed.begun_at)
+    late_answers.accept_noted(conn, held)
 
 
 def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> int:
-    """`in_doubt → pending` for an attempt that lost its lease and was not sent; how many messages.
+    """Take messages out of doubt whose attempt lost its lease and was not sent; how many.
 
-    Only the worker that held it knows that no byte has left. A finished campaign is reopened; if
-    the campaign was cancelled, the next tick cancels the messages. Lock the campaign first.
+    Only the worker that held it knows that no byte has left.
     """
-    lock_if_owned(conn, held)
-    moved = conn.execute(
-        update(MESSAGE)
-        .where(
-            messages_of(held),
-            MESSAGE.c.attempt_id == attempt_id,
-            may_become(MessageState.PENDING, only_from={MessageState.IN_DOUBT}),
-        )
-        .values(state=MessageState.PENDING, error=None, attempts=MESSAGE.c.attempts - 1)
-    ).rowcount
-    if not moved:
-        return 0
-    count_moved(conn, held.id, moved, BATCH.c.pending, out_of=BATCH.c.in_doubt)
-    conn.execute(
-        update(BATCH)
-        .where(
-            BATCH.c.id == held.id, may_become(BatchState.PENDING, only_from={BatchState.SETTLED})
-        )
-        .values(state=BatchState.PENDING, not_before=None)
+    locked = lock_with_campaign(conn, held.id)
+    _state, moved = return_messages(
+        conn,
+        locked,
+        MESSAGE.c.attempt_id == attempt_id,
+        old=MessageState.IN_DOUBT,
+        values={"attempts": MESSAGE.c.attempts - 1},
+        now=now,
     )
-    conn.execute(
-        update(ATTEMPT)
-        .where(
-            ATTEMPT.c.id == attempt_id,
-            may_become(AttemptOutcome.NOT_SENT, only_from={AttemptOutcome.DOUBTFUL}),
+    if moved:
+        conn.execute(
+            update(ATTEMPT)
+            .where(
+                ATTEMPT.c.id == attempt_id,
+                may_become(AttemptOutcome.NOT_SENT, only_from={AttemptOutcome.DOUBTFUL}),
+            )
+            .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now, doubt_at=None, reconcile_at=None)
         )
-        .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now, doubt_at=None, reconcile_at=None)
-    )
-    campaigns.reopen_finished(conn, held.campaign_id, now)
     return moved
 
 
@@ -171,6 +166,8 @@ def hand_back_unsent(conn: Connection, held: Claim, after_attempt_id: int, now: 
     Whether they were stored is not known: the commit of their begin was not acknowledged. The batch
     ends, unless another attempt of it has no answer yet.
     """
+    lock_account(conn, held.account)
+    lock_campaign(conn, held.campaign_id)
     opened = select(ATTEMPT.c.id).where(
         ATTEMPT.c.batch_id == held.id,
         ATTEMPT.c.fence == held.fence,
@@ -181,59 +178,21 @@ def hand_back_unsent(conn: Connection, held: Claim, after_attempt_id: int, now: 
     for attempt_id in attempt_ids:
         cancel_attempt(conn, held, attempt_id, now)
         reverse_doubt(conn, held, attempt_id, now)
-    if not hand_back(conn, held, not_before=None):
+    if not hand_back(conn, held, now=now):
         close_if_answered(conn, held, now)
 
 
-def cancel_held_batch(
-    conn: Connection, held: Claim, state: BatchState, now: datetime
-) -> BatchState | None:
-    """Cancel a held batch of a cancelled campaign, with its pending messages; None if lost."""
-    taken = conn.execute(
-        update(BATCH)
-        .where(
-            BATCH.c.id == held.id,
-            BATCH.c.fence == held.fence,
-            may_become(BatchState.CANCELLED, only_from={state}),
-        )
-        .values(state=BatchState.CANCELLED, lease_until=None)
-    ).rowcount
-    if not taken:
-        return None
-    left = messages_of(held) & may_become(MessageState.CANCELLED, only_from={MessageState.PENDING})
-    cancelled = conn.execute(
-        update(MESSAGE).where(left).values(state=MessageState.CANCELLED, final_at=now)
-    ).rowcount
-    count_moved(conn, held.id, cancelled, BATCH.c.cancelled)
-    return BatchState.CANCELLED
+def _lock_held(conn: Connection, held: Claim, state: BatchState) -> LockedBatch | None:
+    """Lock the campaign and the batch; None if the batch is not held by this claim any more."""
+    locked = lock_with_campaign(conn, held.id, shared=True)
+    is_held = locked.batch.fence == held.fence and locked.batch.state == state
+    return locked if is_held else None
 
 
-def count_moved(
-    conn: Connection,
-    batch_id: int,
-    moved: int,
-    into: Column[Any],
-    *,
-    out_of: Column[Any] = BATCH.c.pending,
-) -> None:
-    """Change the batch's counters: `moved` messages went `out_of` one state and `into` another."""
-    if moved:
-        conn.execute(
-            update(BATCH)
-            .where(BATCH.c.id == batch_id)
-            .values({out_of: out_of - moved, into: into + moved})
-        )
-
-
-def _end_batch(
-    conn: Connection,
-    held: Claim,
-    state: BatchState,
-    *,
-    error: str | None,
-    not_before: datetime | None,
-    tries: int,
-) -> BatchState:
-    given = {"again_at": not_before, "words": error, "tried": tries}
-    conn.execute(_END[state], {"batch": held.id, **given})
-    return state
+def _tried_by(held: Claim) -> Select[tuple[int]]:
+    """The attempts that were made under this claim."""
+    return select(ATTEMPT.c.id).where(
+        ATTEMPT.c.batch_id == held.id,
+        ATTEMPT.c.fence == held.fence,
+        ATTEMPT.c.outcome != AttemptOutcome.NOT_SENT,
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -150,23 +150,6 @@ def claim_batch(
     given = {"ticket": ticket_id, "newest": fence, "lease_ends": lease_until}
     row = conn.execute(_TAKE, given).one_or_none()
     return None if row is None else Claim(**row._mapping)
-
-
-def hand_back(
-    conn: Connection, held: Claim, *, not_before: datetime | None, error: str | None = None
-) -> bool:
-    """`claimed → pending`: nothing was attempted. False if the lease was lost."""
-    values: dict[str, Any] = {"error": error} if error else {}
-    done = conn.execute(
-        update(BATCH)
-        .where(
-            BATCH.c.id == held.id,
-            BATCH.c.fence == held.fence,
-            may_become(BatchState.PENDING, only_from={BatchState.CLAIMED}),
-        )
-        .values(state=BatchState.PENDING, not_before=not_before, lease_until=None, **values)
-    ).rowcount
-    return bool(done)
 
 
 def settle_empty(conn: Connection, held: Claim) -> None:

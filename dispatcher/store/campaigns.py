@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from sqlalchemy import (
+    BigInteger,
     Connection,
     and_,
     bindparam,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     update,
 )
 
@@ -24,6 +26,7 @@ from dispatcher.store.locks import lock_campaign, lock_campaigns
 from dispatcher.store.ranges import join_ranges, messages_between
 from dispatcher.store.row_parts import OpenAttempt, PollTimes, StateCount
 from dispatcher.store.rows import BatchRow, CampaignRow
+from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
 
@@ -37,11 +40,24 @@ _UNSENT = frozenset(
         MessageState.SUPPRESSED,
     }
 )
+#: Messages that one transaction ends: a few tenths of a second, in which other writers wait.
+_GROUP = 50_000
 #: The per-state counters of a batch, by the state's public name.
 COUNTERS = (*(state.label for state in MessageState), "no_receipt")
 #: The partial index's condition. A cancelled campaign is open until its batches are settled.
 _IS_OPEN = CAMPAIGN.c.finished_at.is_(None)
-_HAS_PENDING = exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, has_state(BatchState.PENDING))
+_HAS_WAITING = exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, has_state(*UNCLAIMED))
+_IS_CANCELLED = has_state(CampaignState.CANCELLED)
+#: It has batches to settle, requests to poll or doubts to reconcile.
+_IS_BUSY = or_(
+    exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, IS_UNSETTLED),
+    exists().where(ATTEMPT.c.campaign_id == CAMPAIGN.c.id, ATTEMPT.c.poll_at.is_not(None)),
+    exists().where(
+        ATTEMPT.c.campaign_id == CAMPAIGN.c.id,
+        ATTEMPT.c.doubt_at.is_not(None),
+        ATTEMPT.c.reconcile_at.is_not(None),
+    ),
+)
 _ANY_OPEN = select(CAMPAIGN.c.id).where(_IS_OPEN).limit(1)
 _ROWS = select(*columns_of(CAMPAIGN, CampaignRow))
 _BY_ID = _ROWS.where(CAMPAIGN.c.id == bindparam("campaign"))
@@ -298,11 +314,15 @@ def _last_open_attempt(conn: Connection, campaign_id: int) -> OpenAttempt | None
 
 
 def lapse_expired(conn: Connection, now: datetime) -> int:
-    """`pending → lapsed` in the unclaimed batches of expired campaigns; how many messages."""
+    """`pending → lapsed` in the unclaimed batches of expired campaigns; how many messages.
+
+    Ends a group of batches in each campaign: call it again for the rest.
+    """
     is_expired = and_(
         has_state(CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED),
         CAMPAIGN.c.expire_at <= now,
         _IS_OPEN,
+        _HAS_WAITING,
     )
     return sum(
         end_waiting_batches(conn, campaign_id, MessageState.LAPSED, now)
@@ -310,15 +330,25 @@ def lapse_expired(conn: Connection, now: datetime) -> int:
     )
 
 
+def has_waiting_batches(conn: Connection, campaign_id: int) -> bool:
+    """Whether the campaign has batches that no worker holds and that have not ended."""
+    query = select(BATCH.c.id).where(BATCH.c.campaign_id == campaign_id, has_state(*UNCLAIMED))
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def end_waiting_batches(
     conn: Connection, campaign_id: int, state: MessageState, now: datetime
 ) -> int:
-    """Make pending messages of unclaimed batches `cancelled` or `lapsed`; how many messages."""
+    """Make pending messages of unclaimed batches `cancelled` or `lapsed`; how many messages.
+
+    Ends a group of batches, since other writers wait meanwhile. Lock the campaign first.
+    """
     counter = BATCH.c[state.label]
     ended = BatchState.CANCELLED if state is MessageState.CANCELLED else BatchState.SETTLED
+    given = literal_table(conn, [("id", BigInteger())], _waiting_group(conn, campaign_id))
     rows = conn.execute(
         update(BATCH)
-        .where(BATCH.c.campaign_id == campaign_id, may_become(ended, only_from=UNCLAIMED))
+        .where(BATCH.c.id == given.c.id, may_become(ended, only_from=UNCLAIMED))
         .values(
             {
                 BATCH.c.state: ended,
@@ -342,21 +372,31 @@ def end_waiting_batches(
     return done
 
 
-def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
+def _waiting_group(conn: Connection, campaign_id: int) -> list[tuple[int]]:
+    """The ids of the next unclaimed batches, with about `_GROUP` messages in all."""
+    query = (
+        select(BATCH.c.id, BATCH.c.size)
+        .where(BATCH.c.campaign_id == campaign_id, has_state(*UNCLAIMED))
+        .order_by(BATCH.c.seq)
+        .limit(_GROUP)
+    )
+    found: list[tuple[int]] = []
+    messages = 0
+    for batch_id, size in conn.execute(query).all():
+        if messages >= _GROUP:
+            break
+        messages += size
+        found.append((batch_id,))
+    return found
+
+
+def finish_campaigns(conn: Connection, now: datetime, *, only: int | None = None) -> list[int]:
     """`running → finished` where nothing is pending, in flight, polled or reconciled any more.
 
     This includes a campaign that was paused until it expired: nothing of it can be sent any more.
-    A cancelled campaign gets its `finished_at` by the same rule, and batches that came back to it
-    after it was cancelled are cancelled first. Returns the ids of both kinds.
+    A cancelled campaign gets its `finished_at` by the same rule. Returns the ids of both kinds.
+    `only` is a campaign to look at, instead of all.
     """
-    _cancel_returned_batches(conn, now)
-    unsettled = exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, IS_UNSETTLED)
-    polled = exists().where(ATTEMPT.c.campaign_id == CAMPAIGN.c.id, ATTEMPT.c.poll_at.is_not(None))
-    sought = exists().where(
-        ATTEMPT.c.campaign_id == CAMPAIGN.c.id,
-        ATTEMPT.c.doubt_at.is_not(None),
-        ATTEMPT.c.reconcile_at.is_not(None),
-    )
     may_finish = or_(
         may_become(CampaignState.FINISHED, only_from={CampaignState.RUNNING}),
         and_(
@@ -364,33 +404,27 @@ def finish_campaigns(conn: Connection, now: datetime) -> list[int]:
             CAMPAIGN.c.expire_at <= now,
         ),
     )
+    has_ended = and_(_IS_OPEN, ~_IS_BUSY)
+    # Who gives a campaign work locks it. So it is decided after the lock, on a new snapshot.
+    which = true() if only is None else CAMPAIGN.c.id == only
+    locked = lock_campaigns(conn, and_(which, or_(may_finish, _IS_CANCELLED), has_ended))
+    if not locked:
+        return []
+    of_locked = CAMPAIGN.c.id.in_(locked)
     finished = conn.execute(
         update(CAMPAIGN)
-        .where(may_finish, _IS_OPEN, ~unsettled, ~polled, ~sought)
+        .where(of_locked, may_finish, has_ended)
         .values(state=CampaignState.FINISHED, finished_at=now)
         .returning(CAMPAIGN.c.id)
     ).scalars()
     ended = list(finished)
     cancelled = conn.execute(
         update(CAMPAIGN)
-        .where(
-            has_state(CampaignState.CANCELLED),
-            _IS_OPEN,
-            ~unsettled,
-            ~polled,
-            ~sought,
-        )
+        .where(of_locked, _IS_CANCELLED, has_ended)
         .values(finished_at=now)
         .returning(CAMPAIGN.c.id)
     ).scalars()
     return ended + list(cancelled)
-
-
-def _cancel_returned_batches(conn: Connection, now: datetime) -> None:
-    """Cancel batches that a worker held when their campaign was cancelled, and gave back."""
-    is_cancelled = has_state(CampaignState.CANCELLED)
-    for campaign_id in lock_campaigns(conn, is_cancelled & _IS_OPEN & _HAS_PENDING):
-        end_waiting_batches(conn, campaign_id, MessageState.CANCELLED, now)
 
 
 def list_running_accounts(conn: Connection) -> list[str]:

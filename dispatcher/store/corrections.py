@@ -24,6 +24,8 @@ class Correction(StrEnum):
     POLL_NOT_ANSWERED = "poll_not_answered"
     #: A message in the broker was not one of ours, and was dropped.
     MESSAGE_DROPPED = "message_dropped"
+    #: A campaign that was over had work, or a batch that had ended had pending messages.
+    WORK_AFTER_END = "work_after_end"
 
     @property
     def label(self) -> str:
@@ -37,6 +39,7 @@ _LABELS = {
     Correction.BATCH_NOT_CLAIMED: "queued batch was not claimed",
     Correction.POLL_NOT_ANSWERED: "poll was not answered",
     Correction.MESSAGE_DROPPED: "malformed message in the broker was dropped",
+    Correction.WORK_AFTER_END: "work was left after the end of a campaign or batch",
 }
 #: Counts were first stored under these sentences.
 _OLD_KEYS = {label: correction.value for correction, label in _LABELS.items()}

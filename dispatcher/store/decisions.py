@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Integer,
     SmallInteger,
     Text,
@@ -23,8 +24,8 @@ from sqlalchemy import (
 )
 
 from dispatcher.errors import StoreError
-from dispatcher.status import HELD, BatchState, CampaignState, MessageState
-from dispatcher.store import alternate_ids, campaigns, costs
+from dispatcher.status import HELD, CampaignState, MessageState
+from dispatcher.store import alternate_ids, costs
 from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.audit import add_audit_row
@@ -32,6 +33,7 @@ from dispatcher.store.column_types import Money
 from dispatcher.store.fetching import columns_of, fetch_one
 from dispatcher.store.locks import lock_batch, lock_campaign
 from dispatcher.store.ranges import messages_of
+from dispatcher.store.returns import LockedBatch, return_messages
 from dispatcher.store.rows import AttemptRow, BatchRow, CampaignRow
 from dispatcher.store.table_values import ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
@@ -184,16 +186,21 @@ def return_to_pending(
     if case.is_at_provider:
         raise StoreError(f"batch {case.batch.id} is held by a worker: no message can return to it")
     tries = case.batch.tries + (failed_after is not None)
-    state = MessageState.CANCELLED if case.is_cancelled else MessageState.PENDING
-    if failed_after is not None and tries >= failed_after and state is MessageState.PENDING:
-        state = MessageState.FAILED
-    values: dict[str, Any] = {"final_at": now if state is not MessageState.PENDING else None}
-    if state is MessageState.PENDING:
-        values |= {"error": None, "error_code": None}
-    _move_messages(conn, case, state, rows, values)
-    if state is MessageState.PENDING:
-        reopen_batch(conn, case.batch.id, tries=tries)
-        campaigns.reopen_finished(conn, case.campaign.id, now)
+    if failed_after is not None and tries >= failed_after and not case.is_cancelled:
+        _move_messages(conn, case, MessageState.FAILED, rows, {"final_at": now})
+        return MessageState.FAILED
+    given = _given_notes(conn, rows)
+    locked = LockedBatch(campaign=case.campaign, batch=case.batch)
+    state, moved = return_messages(
+        conn,
+        locked,
+        and_(case.carried, MESSAGE.c.seq == given.c.seq),
+        old=MessageState.IN_DOUBT,
+        values={"note": given.c.note},
+        tries=tries,
+        now=now,
+    )
+    _check_moved(case, moved, rows)
     return state
 
 
@@ -218,7 +225,7 @@ def annotate_messages(
 ) -> None:
     """Store what is known of messages that stay in doubt."""
     if rows:
-        given = literal_table(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
+        given = _given_notes(conn, rows)
         conn.execute(
             update(MESSAGE)
             .where(case.doubtful, MESSAGE.c.seq == given.c.seq)
@@ -260,24 +267,6 @@ def audit_decision(
     )
 
 
-def reopen_batch(conn: Connection, batch_id: int, *, tries: int) -> None:
-    """`settled → pending` with a new fence; sets `tries`, also of a batch that waits already."""
-    conn.execute(
-        update(BATCH)
-        .where(
-            BATCH.c.id == batch_id, may_become(BatchState.PENDING, only_from={BatchState.SETTLED})
-        )
-        .values(
-            state=BatchState.PENDING,
-            fence=BATCH.c.fence + 1,
-            not_before=None,
-            lease_until=None,
-            queued_at=None,
-        )
-    )
-    conn.execute(update(BATCH).where(BATCH.c.id == batch_id).values(tries=tries))
-
-
 def _move_messages(
     conn: Connection,
     case: LockedAttempt,
@@ -285,16 +274,24 @@ def _move_messages(
     rows: Sequence[AnnotatedMessage],
     values: dict[str, Any],
 ) -> int:
-    given = literal_table(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
+    given = _given_notes(conn, rows)
     moved = conn.execute(
         update(MESSAGE)
         .where(case.leaving_doubt(state), MESSAGE.c.seq == given.c.seq)
         .values(state=state, note=given.c.note, **values)
     ).rowcount
-    if moved != len(rows):
-        raise StoreError(f"{case.name} changed while it was resolved")
+    _check_moved(case, moved, rows)
     _count_move(conn, case, state, moved)
     return moved
+
+
+def _given_notes(conn: Connection, rows: Sequence[AnnotatedMessage]) -> FromClause:
+    return literal_table(conn, [("seq", Integer()), ("note", SmallInteger())], rows)
+
+
+def _check_moved(case: LockedAttempt, moved: int, rows: Sequence[AnnotatedMessage]) -> None:
+    if moved != len(rows):
+        raise StoreError(f"{case.name} changed while it was resolved")
 
 
 def _count_move(conn: Connection, case: LockedAttempt, state: MessageState, moved: int) -> None:

@@ -51,8 +51,12 @@ def lock_campaign(conn: Connection, campaign_id: int) -> CampaignRow:
 
 def lock_campaigns(conn: Connection, condition: ColumnElement[bool]) -> list[int]:
     """Lock the campaigns that meet a condition, in the order of their ids, which it returns."""
-    query = select(CAMPAIGN.c.id).where(condition).order_by(CAMPAIGN.c.id).with_for_update()
-    return list(conn.execute(query).scalars())
+    # Found first: with ORDER BY, SQLite would rather read the whole table than a partial index.
+    found = list(conn.execute(select(CAMPAIGN.c.id).where(condition)).scalars())
+    if not found:
+        return []
+    query = select(CAMPAIGN.c.id).where(CAMPAIGN.c.id.in_(found), condition)
+    return list(conn.execute(query.order_by(CAMPAIGN.c.id).with_for_update()).scalars())
 
 
 def lock_campaign_shared(conn: Connection, campaign_id: int) -> CampaignRow:

@@ -1,14 +1,15 @@
 """Batches whose worker was lost: their lease ran out before they were handed back or settled."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, select, update
 
-from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, MessageState
+from dispatcher.status import HELD, IN_FLIGHT, AttemptOutcome, BatchState, MessageState
+from dispatcher.store import late_answers
 from dispatcher.store.doubts import doubt_columns
-from dispatcher.store.fetching import columns_of, fetch_all, fetch_one
 from dispatcher.store.ranges import messages_of
-from dispatcher.store.row_parts import LostClaim, LostSubmission
+from dispatcher.store.returns import LockedBatch, count_moved, lock_with_campaign, return_batch
 from dispatcher.store.rows import BatchRow
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
@@ -20,79 +21,68 @@ _MOST_LOST = 5
 
 # Made once: every tick runs them.
 _LEASE_RAN_OUT = and_(has_state(*IN_FLIGHT), BATCH.c.lease_until < bindparam("now"))
-_LOSE_CLAIMS = (
-    update(BATCH)
-    .where(
-        may_become(BatchState.PENDING, only_from={BatchState.CLAIMED}),
-        _LEASE_RAN_OUT,
-    )
-    .values(
-        state=BatchState.PENDING,
-        fence=BATCH.c.fence + 1,
-        lost=BATCH.c.lost + 1,
-        lease_until=None,
-    )
-    .returning(*columns_of(BATCH, LostClaim))
-)
-_LOST_SUBMISSIONS = (
-    select(*columns_of(BATCH, LostSubmission))
-    .where(
-        has_state(BatchState.SUBMITTING),
-        _LEASE_RAN_OUT,
-    )
-    .with_for_update()
-)
+_EXPIRED = {
+    state: select(BATCH.c.campaign_id, BATCH.c.id).where(has_state(state), _LEASE_RAN_OUT)
+    for state in HELD
+}
 
 
 def release_expired_claims(conn: Connection, now: datetime) -> int:
-    """`claimed → pending` where the lease ran out: nothing was attempted. Returns how many.
+    """Take back claims whose lease ran out: nothing was attempted. Returns how many.
 
     A batch whose worker was lost several times may be what ends them: it fails, and is not sent.
     """
-    rows = fetch_all(conn, LostClaim, _LOSE_CLAIMS, {"now": now})
-    for row in rows:
-        if row.lost >= _MOST_LOST:
-            _fail_batch(conn, row.id, now)
-    return len(rows)
-
-
-def _fail_batch(conn: Connection, batch_id: int, now: datetime) -> None:
-    query = select(*columns_of(BATCH, BatchRow)).where(BATCH.c.id == batch_id)
-    batch = fetch_one(conn, BatchRow, query)
-    failed = conn.execute(
-        update(MESSAGE)
-        .where(
-            messages_of(batch),
-            may_become(MessageState.FAILED, only_from={MessageState.PENDING}),
-        )
-        .values(state=MessageState.FAILED, error=LOST_TOO_OFTEN, final_at=now)
-    ).rowcount
-    conn.execute(
-        update(BATCH)
-        .where(
-            BATCH.c.id == batch_id, may_become(BatchState.SETTLED, only_from={BatchState.PENDING})
-        )
-        .values(
-            state=BatchState.SETTLED,
-            pending=BATCH.c.pending - failed,
-            failed=BATCH.c.failed + failed,
-            error=LOST_TOO_OFTEN,
-        )
-    )
+    expired = _lock_expired(conn, BatchState.CLAIMED, now)
+    for locked in expired:
+        values: dict[str, Any] = {"lost": locked.batch.lost + 1}
+        if locked.batch.lost + 1 >= _MOST_LOST and not locked.is_cancelled:
+            _fail_pending(conn, locked.batch, now)
+            values["error"] = LOST_TOO_OFTEN
+        return_batch(conn, locked, now=now, not_before=locked.batch.not_before, **values)
+    return len(expired)
 
 
 def doubt_expired_submissions(conn: Connection, now: datetime) -> int:
     """Where the lease of `submitting` ran out, messages of open attempts are in doubt.
 
-    Messages that no open attempt carries stay pending. Returns how many batches there were.
+    Messages that no open attempt carries are given back. Returns how many batches there were.
     """
-    expired = fetch_all(conn, LostSubmission, _LOST_SUBMISSIONS, {"now": now})
-    for batch in expired:
-        _doubt_batch(conn, batch, now)
+    expired = _lock_expired(conn, BatchState.SUBMITTING, now)
+    for locked in expired:
+        _doubt_batch(conn, locked.batch, now)
+        late_answers.accept_noted(conn, locked.batch)
+        return_batch(conn, locked, now=now, not_before=locked.batch.not_before, error=LOST)
     return len(expired)
 
 
-def _doubt_batch(conn: Connection, batch: LostSubmission, now: datetime) -> None:
+def _lock_expired(conn: Connection, state: BatchState, now: datetime) -> list[LockedBatch]:
+    """Lock batches whose lease ran out; one that was renewed or settled meanwhile is left out."""
+    # Sorted here: with ORDER BY, SQLite would rather read the whole table.
+    found = sorted(
+        (int(row[0]), int(row[1])) for row in conn.execute(_EXPIRED[state], {"now": now})
+    )
+    locked = [lock_with_campaign(conn, batch_id, shared=True) for _campaign, batch_id in found]
+    return [
+        each
+        for each in locked
+        if each.batch.state == state
+        and each.batch.lease_until is not None
+        and each.batch.lease_until < now
+    ]
+
+
+def _fail_pending(conn: Connection, batch: BatchRow, now: datetime) -> None:
+    failed = conn.execute(
+        update(MESSAGE)
+        .where(
+            messages_of(batch), may_become(MessageState.FAILED, only_from={MessageState.PENDING})
+        )
+        .values(state=MessageState.FAILED, error=LOST_TOO_OFTEN, final_at=now)
+    ).rowcount
+    count_moved(conn, batch.id, failed, BATCH.c.failed)
+
+
+def _doubt_batch(conn: Connection, batch: BatchRow, now: datetime) -> None:
     is_open = and_(ATTEMPT.c.batch_id == batch.id, may_become(AttemptOutcome.DOUBTFUL))
     doubtful = conn.execute(
         update(MESSAGE)
@@ -100,23 +90,11 @@ def _doubt_batch(conn: Connection, batch: LostSubmission, now: datetime) -> None
             messages_of(batch),
             may_become(MessageState.IN_DOUBT),
             MESSAGE.c.attempt_id.in_(select(ATTEMPT.c.id).where(is_open)),
+            ~late_answers.IS_NOTED,
         )
         .values(state=MessageState.IN_DOUBT, error=LOST)
     ).rowcount
-    left = batch.pending - doubtful
-    ended = BatchState.PENDING if left else BatchState.SETTLED
-    conn.execute(
-        update(BATCH)
-        .where(BATCH.c.id == batch.id, may_become(ended, only_from={BatchState.SUBMITTING}))
-        .values(
-            state=ended,
-            fence=BATCH.c.fence + 1,
-            lease_until=None,
-            pending=left,
-            in_doubt=BATCH.c.in_doubt + doubtful,
-            error=LOST,
-        )
-    )
+    count_moved(conn, batch.id, doubtful, BATCH.c.in_doubt)
     conn.execute(
         update(ATTEMPT)
         .where(is_open)

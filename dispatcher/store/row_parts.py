@@ -63,23 +63,6 @@ class InFlightBatch(NamedTuple):
     parts: int
 
 
-class LostClaim(NamedTuple):
-    """A batch whose claim ended with its worker, and how often that happened to it."""
-
-    id: int
-    lost: int
-
-
-class LostSubmission(NamedTuple):
-    """A batch whose worker was lost after it had begun."""
-
-    id: int
-    campaign_id: int
-    first_seq: int
-    size: int
-    pending: int
-
-
 class BatchSpan(NamedTuple):
     """A batch's messages: `size` of them from `first_seq` on."""
 

@@ -1,10 +1,13 @@
 """When the last tick was, what the sweeps corrected, and which workers are alive."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from dispatcher.store import batches
+from dispatcher.store.engine import store_now
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
 from dispatcher.store.row_parts import TickTimes
 from dispatcher.store.rows import WorkerRow
@@ -23,8 +26,20 @@ _TICKED = (
 )
 
 
-def begin_tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | None:
-    """Record this tick. Return the time before which no lease is judged, None if a tick just was.
+class Tick(NamedTuple):
+    """A tick: when it was, and the time before which no lease is judged."""
+
+    now: datetime
+    judge_after: datetime
+
+
+def begin_tick(
+    conn: Connection, lease: timedelta, clock: Callable[[Connection], datetime] = store_now
+) -> Tick | None:
+    """Record this tick; None if another one just was.
+
+    The clock is read after the row is locked: of two ticks at once the second one would otherwise
+    find that the first was later than its own time, as if the clock had gone back.
 
     After a gap longer than half a lease (outage, suspend, clock jump) workers get one full lease
     to renew before any of their batches is judged lost.
@@ -33,6 +48,7 @@ def begin_tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | 
     if row is None:
         ensure_scheduler_row(conn)
         row = fetch_one(conn, TickTimes, _LOCKED)
+    now = clock(conn)
     if row.ticked_at is not None and now - _TICK_GAP < row.ticked_at <= now:
         return None
     judge_after = row.judge_after or now
@@ -41,7 +57,7 @@ def begin_tick(conn: Connection, now: datetime, lease: timedelta) -> datetime | 
         if row.ticked_at > now:
             batches.cap_future_times(conn, now, judge_after)
     conn.execute(_TICKED, {"at": now, "judged_after": judge_after})
-    return judge_after
+    return Tick(now, judge_after)
 
 
 def last_tick_at(conn: Connection) -> datetime | None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from dispatcher.errors import StoreBusyError
 from dispatcher.policy.verdict import Verdict
 from dispatcher.store import answers, batch_endings
 from dispatcher.store.answers import JudgedAnswer, PollPlan
@@ -52,7 +53,7 @@ class Settlement:
     def apply_to(self, conn: Connection, now: datetime) -> None:
         """Store it. A second time changes nothing."""
         if self.may_return:
-            _lock_for_return(conn, self.claim)
+            self.lock_for_return(conn)
         if self.attempt_id is None:
             batch_endings.hand_back_unsent(conn, self.claim, self.after_attempt_id, now)
         elif self.verdict is None:
@@ -64,6 +65,11 @@ class Settlement:
             )
             if self.never_left and not done.owned:
                 batch_endings.reverse_doubt(conn, self.claim, self.attempt_id, now)
+
+    def lock_for_return(self, conn: Connection) -> None:
+        """Lock, before the batch, what changes with it when its messages become pending again."""
+        lock_account(conn, self.claim.account)
+        lock_campaign(conn, self.claim.campaign_id)
 
     @property
     def may_return(self) -> bool:
@@ -80,21 +86,17 @@ class Settlement:
         return self.polling.plan_from(now) if self.polling is not None else None
 
 
-def _lock_for_return(conn: Connection, claim: Claim) -> None:
-    """Lock what is changed with a batch whose messages become pending again, before the batch."""
-    lock_account(conn, claim.account)
-    lock_campaign(conn, claim.campaign_id)
-
-
 def apply_settlements(conn: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
     """Store the settlements of requests of one batch, in few statements while its lease holds."""
+    if not settlements:
+        return
     claim = settlements[0].claim
     if any(each.may_return for each in settlements):
-        _lock_for_return(conn, claim)
+        settlements[0].lock_for_return(conn)
     judged = [one for each in settlements if (one := each.to_judged_answer(now)) is not None]
-    if len(judged) > 1:
-        accepted = answers.settle_in_time(conn, claim, judged, now)
-        if accepted is not None:
-            settlements = [each for each in settlements if each.verdict is None]
+    if len(judged) > 1 and batch_endings.is_owned(conn, claim):
+        if answers.settle_in_time(conn, claim, judged, now) is None:
+            raise StoreBusyError("the lease ran out while the answers were stored")
+        settlements = [each for each in settlements if each.verdict is None]
     for each in settlements:
         each.apply_to(conn, now)

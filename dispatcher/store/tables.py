@@ -38,6 +38,8 @@ from dispatcher.store.columns import (
 )
 
 _OPEN_BATCH = "state < 4"
+#: Batches that ended with messages left: there should be none.
+_STRAY_BATCH = "state >= 4 AND pending > 0"
 _IN_FLIGHT_BATCH = "state IN (1, 2, 3)"
 _OPEN_CAMPAIGN = "finished_at IS NULL"
 
@@ -162,6 +164,8 @@ class Batch(SQLModel, table=True):
               sqlite_where=text(_OPEN_BATCH)),
         Index("ix_batch_in_flight", "account", postgresql_where=text(_IN_FLIGHT_BATCH),
               sqlite_where=text(_IN_FLIGHT_BATCH)),
+        Index("ix_batch_stray", "id", postgresql_where=text(_STRAY_BATCH),
+              sqlite_where=text(_STRAY_BATCH)),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 

@@ -26,6 +26,10 @@ STATE_COLUMNS = {
 #: Batches with work left, as the partial index has it.
 IS_UNSETTLED = BATCH.c.state < literal_column(str(int(BatchState.SETTLED)))
 
+#: Batches that ended with messages left, as the partial index has it. There should be none.
+HAS_STRAY = BATCH.c.state >= literal_column(str(int(BatchState.SETTLED)))
+HAS_STRAY &= BATCH.c.pending > literal_column("0")
+
 
 def has_state(*states: State) -> ColumnElement[bool]:
     """Rows in one of these states.

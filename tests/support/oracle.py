@@ -1,16 +1,17 @@
 """The oracle of the promises: what the store may say after each step, by what is known outside it.
 
-It has its own view of the store: the SQLite file, in plain SQL. What each step may change is told
+It has its own view of the store, in plain SQL. What each step may change is told
 to it by whoever makes the step; what may never be is its own to know.
 """
 
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg.rows import dict_row
 
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import (
@@ -21,11 +22,14 @@ from dispatcher.status import (
     MessageState,
     may_follow,
 )
-from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.corrections import Correction
+from dispatcher.store.engine import Store
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE, SCHEDULER
 from tests.support.stores import assert_counts
 
 #: Campaign and seq.
 Key: TypeAlias = tuple[int, int]
+Row: TypeAlias = dict[str, Any]
 TAKEN = {
     MessageState.SUBMITTED,
     MessageState.DELIVERED,
@@ -40,13 +44,14 @@ _STATES = {state.value: state for state in MessageState}
 class Snapshot:
     """The store's rows at one moment, by their keys."""
 
-    messages: Mapping[Key, sqlite3.Row]
-    attempts: Mapping[int, sqlite3.Row]
-    batches: Mapping[int, sqlite3.Row]
-    campaigns: Mapping[int, sqlite3.Row]
-    accounts: Mapping[str, sqlite3.Row]
+    messages: Mapping[Key, Row]
+    attempts: Mapping[int, Row]
+    batches: Mapping[int, Row]
+    campaigns: Mapping[int, Row]
+    accounts: Mapping[str, Row]
     #: The batch that has each message.
-    homes: Mapping[Key, sqlite3.Row]
+    homes: Mapping[Key, Row]
+    schedulers: list[Row]
 
     def state(self, key: Key) -> MessageState:
         return _STATES[self.messages[key]["state"]]
@@ -55,9 +60,8 @@ class Snapshot:
 class Oracle:
     """What was accepted by the provider and decided by people, and what must follow from it."""
 
-    def __init__(self, path: Path, *, max_in_flight: int) -> None:
-        self._conn = sqlite3.connect(path, isolation_level=None)
-        self._conn.row_factory = sqlite3.Row
+    def __init__(self, store: Store, *, max_in_flight: int) -> None:
+        self._view = _SqliteView(store) if store.is_sqlite else _PostgresView(store)
         self._max_in_flight = max_in_flight
         #: Steps since the first campaign.
         self.steps = 0
@@ -65,24 +69,19 @@ class Oracle:
 
     def reset(self) -> None:
         """Empty the store, and forget."""
-        with closing(
-            self._conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        ) as c:
-            names = [row["name"] for row in c if row["name"] != "alembic_version"]
-        self._conn.execute("BEGIN IMMEDIATE")
-        for name in names:
-            self._conn.execute(f"DELETE FROM {name}")
-        self._conn.execute("COMMIT")
+        self._view.empty()
         #: Accepted message ids by message.
         self.ledger: defaultdict[Key, list[str]] = defaultdict(list)
         #: How often a person had a message submitted again.
         self.resent: Counter[Key] = Counter()
         self.dropped: set[Key] = set()
         self.assumed: set[Key] = set()
+        #: Messages whose acceptance a worker reported, in time or late.
+        self.reported: set[Key] = set()
         self.now = self._read()
 
     def close(self) -> None:
-        self._conn.close()
+        self._view.close()
 
     def step(self, *moves: tuple[MessageState, MessageState]) -> tuple[Snapshot, Snapshot]:
         """Check the store after a step that may have made these moves; before, and after it."""
@@ -119,7 +118,7 @@ class Oracle:
                 assert DoubtNote.RESENT in DoubtNote(new.messages[key]["note"] or 0)
         if self.resent:
             resends = f"SELECT 1 FROM {AUDIT.name} WHERE action = 'doubt resend'"
-            assert self._conn.execute(resends).fetchone() is not None
+            assert self._view.rows(resends)
 
     def _nobody_lost(self, new: Snapshot) -> None:
         for key, row in new.messages.items():
@@ -139,21 +138,30 @@ class Oracle:
             batch = new.homes[key]
             if new.state(key) is MessageState.PENDING:
                 assert batch["state"] in IN_FLIGHT | {BatchState.PENDING}
-                over = new.campaigns[key[0]]["state"] == CampaignState.FINISHED
-                assert not over, f"{key} is pending in a campaign that is over"
+                self._is_not_over(new, new.campaigns[key[0]], batch)
         for attempt in new.attempts.values():
             if attempt["outcome"] == AttemptOutcome.OPEN:
                 batch = new.batches[attempt["batch_id"]]
                 held = (BatchState.SUBMITTING, attempt["fence"])
                 assert (batch["state"], batch["fence"]) == held, "a request is out, held by nobody"
         for batch in new.batches.values():
+            if batch["state"] in IN_FLIGHT | {BatchState.PENDING}:
+                self._is_not_over(new, new.campaigns[batch["campaign_id"]], batch)
             assert (batch["state"] in HELD) == (batch["lease_until"] is not None)
 
-    def _read(self) -> Snapshot:
-        def rows(table: str) -> list[sqlite3.Row]:
-            return self._conn.execute(f"SELECT * FROM {table}").fetchall()
+    def _is_not_over(self, new: Snapshot, campaign: Any, batch: Any) -> None:
+        """A campaign that is over has no work; a cancelled one only what a worker still holds."""
+        assert campaign["finished_at"] is None, f"work in campaign {campaign['id']}, which is over"
+        if campaign["state"] == CampaignState.CANCELLED:
+            assert batch["state"] in HELD, f"batch {batch['id']} of a cancelled campaign waits"
+        corrections = "".join(row["corrections"] for row in new.schedulers)
+        assert Correction.WORK_AFTER_END not in corrections
 
-        self._conn.execute("BEGIN")
+    def _read(self) -> Snapshot:
+        def rows(table: str) -> list[Row]:
+            return self._view.rows(f"SELECT * FROM {table}")
+
+        self._view.begin()
         try:
             batches = rows(BATCH.name)
             homes = {
@@ -168,9 +176,63 @@ class Oracle:
                 campaigns={row["id"]: row for row in rows(CAMPAIGN.name)},
                 accounts={row["name"]: row for row in rows(ACCOUNT.name)},
                 homes=homes,
+                schedulers=rows(SCHEDULER.name),
             )
         finally:
-            self._conn.execute("COMMIT")
+            self._view.end()
         assert homes.keys() == snapshot.messages.keys()
         assert len(homes) == sum(batch["size"] for batch in batches), "batches overlap"
         return snapshot
+
+
+class _SqliteView:
+    """A SQLite store's file, read and emptied without the program's own code."""
+
+    def __init__(self, store: Store) -> None:
+        self._conn = sqlite3.connect(store.url.database or "", isolation_level=None)
+        self._conn.row_factory = sqlite3.Row
+
+    def rows(self, query: str) -> list[Row]:
+        return [dict(row) for row in self._conn.execute(query).fetchall()]
+
+    def begin(self) -> None:
+        self._conn.execute("BEGIN")
+
+    def end(self) -> None:
+        self._conn.execute("COMMIT")
+
+    def empty(self) -> None:
+        names = self.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        self._conn.execute("BEGIN IMMEDIATE")
+        for name in [row["name"] for row in names if row["name"] != "alembic_version"]:
+            self._conn.execute(f"DELETE FROM {name}")
+        self._conn.execute("COMMIT")
+
+    def close(self) -> None:
+        self._conn.close()
+
+
+class _PostgresView:
+    """The same of a PostgreSQL database."""
+
+    def __init__(self, store: Store) -> None:
+        url = store.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._conn = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+
+    def rows(self, query: str) -> list[Row]:
+        return self._conn.execute(query).fetchall()
+
+    def begin(self) -> None:
+        self._conn.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+
+    def end(self) -> None:
+        self._conn.execute("COMMIT")
+
+    def empty(self) -> None:
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        names = [row["tablename"] for row in self.rows(query)]
+        tables = ", ".join(name for name in names if name != "alembic_version")
+        self._conn.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+
+    def close(self) -> None:
+        self._conn.close()

@@ -301,14 +301,16 @@ def assert_counts_agree(store):
 
 def assert_counts(batches_, messages, attempts_):
     """As `assert_counts_agree`, of rows that were read."""
-    polled = {row["id"]: row["poll_at"] is not None for row in attempts_}
+    #: The batch in which the messages of an attempt are polled.
+    polled = {row["id"]: row["batch_id"] for row in attempts_ if row["poll_at"] is not None}
     by_key = {(m["campaign_id"], m["seq"]): m for m in messages}
     for batch in batches_:
         seqs = range(batch["first_seq"], batch["first_seq"] + batch["size"])
         mine = [by_key[batch["campaign_id"], seq] for seq in seqs]
         recount = Counter(MessageState(m["state"]).label for m in mine)
         recount["no_receipt"] = sum(
-            m["state"] == MessageState.SUBMITTED and not polled[m["attempt_id"]] for m in mine
+            m["state"] == MessageState.SUBMITTED and polled.get(m["attempt_id"]) != batch["id"]
+            for m in mine
         )
         stored = {name: batch[name] for name in campaigns.COUNTERS}
         counted = {name: recount[name] for name in campaigns.COUNTERS}

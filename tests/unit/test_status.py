@@ -40,7 +40,7 @@ MESSAGES = """
     undelivered . . . . . . . . . . .
     expired     . . . . . . . . . . .
     rejected    . . . . . . . . . . .
-    failed      x . . . . . . . . . .
+    failed      x x . . . . . . . . .
     in_doubt    x x . . . . x . . x .
     suppressed  . . . . . . . . . . .
     cancelled   . . . . . . . . . . .

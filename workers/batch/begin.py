@@ -14,7 +14,7 @@ from dispatcher.campaigns.gate import send_permission
 from dispatcher.outbound.departure import boottime_s
 from dispatcher.policy.fair_queue import end_of_day
 from dispatcher.policy.pacing import DEADLINE_SLACK_S, ClockReading, Starts, plan_starts
-from dispatcher.store import accounts, attempts, batches
+from dispatcher.store import accounts, attempts, batch_endings
 from dispatcher.store.attempts import BeginConditions, LockedForBegin
 from dispatcher.store.engine import store_now
 from workers.batch.prepared import PreparedBatch
@@ -55,7 +55,7 @@ def begin_requests(
         if locked.campaign.rate != batch.campaign.rate:
             # Its requests were chosen for another rate.
             if is_first:
-                batches.hand_back(conn, claim, not_before=None)
+                batch_endings.hand_back(conn, claim, now=now)
             return None
         starts = plan_starts(
             [costs.spacings[number] for number in _within_the_day(batch, numbers, locked, now)],

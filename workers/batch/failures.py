@@ -8,7 +8,7 @@ from datetime import timedelta
 from dispatcher.errors import Refused
 from dispatcher.policy.backoff import full_jitter
 from dispatcher.status import BatchState, CampaignState
-from dispatcher.store import batch_endings, batches, campaigns
+from dispatcher.store import batch_endings, campaigns
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from workers.services import Services
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 def pause_refused_campaign(services: Services, claim: Claim, refusal: Refused) -> None:
     """Pause the campaign of a refused batch: each of its batches would be refused like this one."""
     with services.store.write() as conn:
+        now = store_now(conn)
         campaigns.change_state(
             conn,
             claim.campaign_id,
@@ -26,9 +27,9 @@ def pause_refused_campaign(services: Services, claim: Claim, refusal: Refused) -
             CampaignState.PAUSED,
             actor="dispatcher",
             reason=refusal.message,
-            now=store_now(conn),
+            now=now,
         )
-        batches.hand_back(conn, claim, not_before=None, error=refusal.message)
+        batch_endings.hand_back(conn, claim, now=now, error=refusal.message)
 
 
 def count_failure(services: Services, claim: Claim, error: Exception) -> None:

@@ -26,7 +26,7 @@ from dispatcher.providers.base import Provider
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, batch_endings, campaigns, health
 from dispatcher.store.batches import Claim
-from dispatcher.store.locks import lock_account
+from dispatcher.store.locks import lock_account, lock_campaign_shared
 from dispatcher.store.settlement import Settlement, apply_settlements
 from dispatcher.types import HttpResponse, SubmitRequest
 from workers.batch.durable_write import write_durably
@@ -92,6 +92,9 @@ class BatchSettler:
                 if error is not None or signal is not ProbeSignal.REACHED or not was_reached:
                     _note_health(conn, self._batch, error, signal, now)
                 was_reached = error is None and signal is ProbeSignal.REACHED
+            may_return = any(each.may_return for each in settlements)
+            if is_last and self._is_stored and not may_return:
+                lock_campaign_shared(conn, self._batch.claim.campaign_id)
             apply_settlements(conn, settlements, now)
             if is_last and self._is_stored:
                 self._close_batch(conn, now)

@@ -17,7 +17,7 @@ from dispatcher.errors import ConfigError, DispatcherError, Refused
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, end_of_day, slots_of
 from dispatcher.providers.base import Provider
-from dispatcher.store import accounts, batches, campaigns, messages
+from dispatcher.store import accounts, batch_endings, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from dispatcher.store.rows import CampaignRow
@@ -172,6 +172,7 @@ def _hand_back(
     reason: str | None = None,
 ) -> None:
     with services.store.write() as conn:
+        now = store_now(conn)
         if wait_s:
-            until = store_now(conn) + timedelta(seconds=wait_s)
-        batches.hand_back(conn, claim, not_before=until, error=reason)
+            until = now + timedelta(seconds=wait_s)
+        batch_endings.hand_back(conn, claim, now=now, not_before=until, error=reason)

@@ -35,10 +35,10 @@ def run_tick(services: Services) -> None:
         return
     remembered = services.rollback_guard.read_redis_mark()
     with services.store.write() as conn:
-        now = store_now(conn)
-        judge_after = scheduler.begin_tick(conn, now, services.lease)
-        if judge_after is None:
+        tick = scheduler.begin_tick(conn, services.lease)
+        if tick is None:
             return
+        now = tick.now
         held = services.rollback_guard.check_and_hold(conn, remembered=remembered)
         dropped = dropped_messages.take_count()
         corrections.count_corrections(conn, {Correction.MESSAGE_DROPPED: dropped})
@@ -50,7 +50,7 @@ def run_tick(services: Services) -> None:
                 campaigns.start_due(conn, now)
             requeue_after_s = services.settings.worker.requeue_after_s
             unclaimed = sweep_batches(
-                conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s
+                conn, now=now, judge_after=tick.judge_after, requeue_after_s=requeue_after_s
             )
             busy = campaigns.list_running_accounts(conn) if has_open else []
     if held is not None:

@@ -14,7 +14,7 @@ from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.routes import AccountRoute, route_at
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, campaigns, decisions, fallback_moves, lost_batches
-from dispatcher.store.tables import ACCOUNT, ALTERNATE_ID, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.submission.fallback_check import check_fallback
 from dispatcher.submission.service import accept_import, import_rows
 from dispatcher.types import Route
@@ -236,7 +236,7 @@ def test_doubtful_recipients_stay_until_a_person_decides(store):
     assert_ranges_are_whole(store, made, 6)
 
 
-def test_a_late_acceptance_of_a_message_that_was_moved_to_be_resent_is_an_alarm(store):
+def test_a_message_that_was_moved_to_be_resent_is_not_sent_again_after_a_late_acceptance(store):
     made = campaign(store, 6)
     held = claimed(store)
     (attempt,) = begin(store, held)
@@ -249,10 +249,10 @@ def test_a_late_acceptance_of_a_message_that_was_moved_to_be_resent_is_an_alarm(
     pause(store)
     moved(store, made)
     settle(store, held, attempt, verdict(accepted=range(6)))
-    assert states(store) == [*["pending"] * 5, "submitted"]
-    assert counts_of(store, made) == {"pending": 5, "submitted": 1}
-    assert len(rows(store, ALTERNATE_ID)) == 5
-    assert "late acceptance" in audit(store)
+    assert states(store) == ["submitted"] * 6
+    assert counts_of(store, made) == {"submitted": 6, "no_receipt": 5}
+    assert waiting(store) == []
+    assert "late acceptance" not in audit(store)
 
 
 def test_a_text_over_the_other_accounts_limits_fails_with_the_reason(store):

@@ -43,7 +43,7 @@ REFUSED = AttemptOutcome.REFUSED
 def lose(store, *, seconds=61):
     """Let every lease run out."""
     with store.write() as conn:
-        scheduler.begin_tick(conn, later(seconds), LEASE)
+        scheduler.begin_tick(conn, LEASE, lambda _conn: later(seconds))
         sweep_batches(conn, now=later(seconds), judge_after=NOW, requeue_after_s=3600)
 
 

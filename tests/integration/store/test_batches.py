@@ -35,7 +35,7 @@ CLAIM, SUBMISSION = Correction.CLAIM_LEASE_EXPIRED, Correction.SUBMISSION_LEASE_
 
 def hand_back(store, held, **values):
     with store.write() as conn:
-        return batches.hand_back(conn, held, **({"not_before": None} | values))
+        return batch_endings.hand_back(conn, held, now=NOW, **values)
 
 
 def renew(store, held, until):
@@ -45,7 +45,7 @@ def renew(store, held, until):
 
 def swept(store, *, now=NOW, judge_after=NOW, requeue_after_s=3600):
     with store.write() as conn:
-        scheduler.begin_tick(conn, now, LEASE)
+        scheduler.begin_tick(conn, LEASE, lambda _conn: now)
         return sweep_batches(
             conn, now=now, judge_after=judge_after, requeue_after_s=requeue_after_s
         )
@@ -265,7 +265,7 @@ def test_a_lost_ticket_is_found_even_while_leases_are_not_judged(store):
 
 def tick(store, now):
     with store.write() as conn:
-        return scheduler.begin_tick(conn, now, LEASE)
+        return scheduler.begin_tick(conn, LEASE, lambda _conn: now)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,8 @@ def test_leases_are_judged_a_lease_after_the_scheduler_was_away(store, ticks, ju
     for seconds in earlier:
         tick(store, later(seconds))
     found = tick(store, later(last))
-    assert found == (None if judge_after is None else later(judge_after))
+    now = later(last)
+    assert found == (None if judge_after is None else (now, later(judge_after)))
 
 
 def test_the_last_tick_is_known_and_none_before_the_first(store):

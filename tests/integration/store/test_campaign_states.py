@@ -7,7 +7,7 @@ from dispatcher.campaigns.view import details_json, find_campaign, load_view, ne
 from dispatcher.errors import Refused, UsageProblem
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import batches, campaigns, polls, scheduler
+from dispatcher.store import batch_endings, campaigns, polls, scheduler
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
 from tests.support.stores import (
     LEASE,
@@ -166,12 +166,10 @@ def test_a_batch_that_comes_back_to_a_cancelled_campaign_is_cancelled(store, how
     commands.cancel_campaign(store, str(campaign_id))
     with store.write() as conn:
         if how == "handed back":
-            batches.hand_back(conn, held, not_before=None)
+            batch_endings.hand_back(conn, held, now=NOW)
         else:
-            scheduler.begin_tick(conn, later(99), LEASE)
+            scheduler.begin_tick(conn, LEASE, lambda _conn: later(99))
             sweep_batches(conn, now=later(99), judge_after=NOW, requeue_after_s=9999)
-    assert batch_of(store, held.id).state == BatchState.PENDING
-    finish(store)
     assert batch_of(store, held.id).state == BatchState.CANCELLED
     in_doubt = ["in_doubt"] if how == "lease of a submission" else ["cancelled"]
     assert states(store) == ["cancelled", *in_doubt]

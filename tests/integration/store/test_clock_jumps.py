@@ -24,7 +24,7 @@ HOUR = 3600
 def tick(store, seconds):
     """What the tick does about leases, by a clock that shows NOW + `seconds`."""
     with store.write() as conn:
-        judge_after = scheduler.begin_tick(conn, later(seconds), LEASE)
+        judge_after = scheduler.begin_tick(conn, LEASE, lambda _conn: later(seconds)).judge_after
         assert judge_after is not None
         return sweep_batches(conn, now=later(seconds), judge_after=judge_after, requeue_after_s=30)
 

@@ -66,8 +66,6 @@ PARTS = {
     row_parts.ExportedMessage: [MESSAGE, ATTEMPT],
     row_parts.FallbackSwitch: [AUDIT],
     row_parts.InFlightBatch: [BATCH],
-    row_parts.LostClaim: [BATCH],
-    row_parts.LostSubmission: [BATCH],
     row_parts.OpenAttempt: [ATTEMPT],
     row_parts.OtherMessage: [MESSAGE, ATTEMPT],
     row_parts.PendingCampaign: [CAMPAIGN, BATCH],

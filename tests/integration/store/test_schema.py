@@ -24,6 +24,8 @@ from dispatcher.store.tables import ACCOUNT, CAMPAIGN, MESSAGE, REJECT, SOURCE_R
 from tests.support import warm
 from tests.support.stores import NOW, rows
 
+NEWEST = "0002"
+
 
 def test_the_migrations_make_what_the_code_expects(store):
     with store.read() as conn:
@@ -53,8 +55,8 @@ def _condition(clause):
 
 
 def test_upgrading_again_changes_nothing(empty_store_url):
-    assert upgrade_store(empty_store_url) == (None, "0001")
-    assert upgrade_store(empty_store_url) == ("0001", "0001")
+    assert upgrade_store(empty_store_url) == (None, NEWEST)
+    assert upgrade_store(empty_store_url) == (NEWEST, NEWEST)
 
 
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(store_url):
@@ -74,7 +76,7 @@ def test_a_new_sqlite_store_gets_its_tables_and_a_server_does_not(
     with closing(Store(empty_store_url)) as store:
         create_tables_if_new(store)
         create_tables_if_new(store)
-        assert current_revision(store) == ("0001" if store.is_sqlite else None)
+        assert current_revision(store) == (NEWEST if store.is_sqlite else None)
         assert (revision_problem(store) is None) == store.is_sqlite
 
 
@@ -88,7 +90,7 @@ def test_a_store_without_tables_says_what_to_run(empty_store_url):
 def test_processes_that_upgrade_at_the_same_time_all_succeed(empty_store_url):
     with warm.pool(4) as pool:
         results = pool.map(upgrade_store, [empty_store_url] * 4, chunksize=1)
-    assert {after for _before, after in results} == {"0001"}
+    assert {after for _before, after in results} == {NEWEST}
     assert sum(before is None for before, _after in results) >= 1
 
 

@@ -14,7 +14,7 @@ from dispatcher.store.transitions import has_state, may_become
         (may_become(BatchState.CANCELLED), "batch.state IN (0, 1, 2, 3)"),
         (may_become(BatchState.SETTLED, only_from=HELD), "batch.state IN (2, 3)"),
         (may_become(MessageState.LAPSED), "message.state = 0"),
-        (may_become(MessageState.SUBMITTED), "message.state IN (0, 7)"),
+        (may_become(MessageState.SUBMITTED), "message.state IN (0, 6, 7)"),
         (may_become(AttemptOutcome.DOUBTFUL), "attempt.outcome = 0"),
         (may_become(CampaignState.PAUSED), "campaign.state IN ('running', 'scheduled')"),
         (has_state(CampaignState.RUNNING), "campaign.state = 'running'"),
