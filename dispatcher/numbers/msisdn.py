@@ -45,7 +45,7 @@ class NumberReader:
         return self._read_stripped(strip_spelling(raw))
 
     def _read_stripped(self, text: str) -> int:
-        parts = [part for part in _BETWEEN_NUMBERS.split(text) if part.strip()]
+        parts = [part for part in _BETWEEN_NUMBERS.split(text) if any(map(str.isdecimal, part))]
         if len(parts) > 1 and any(map(self._is_number, parts)):
             raise MsisdnError(_SEVERAL)
         if (tail := _SHORT_TAIL.search(text)) and self._is_number(text[: tail.start()]):

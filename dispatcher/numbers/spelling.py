@@ -103,17 +103,16 @@ _URI_PARAMETERS: Final = re.compile(r"[;?&][a-z][a-z-]*=.*$", re.IGNORECASE)
 _EXTENSION_PARAMETER: Final = re.compile(r"[;?&]ext=", re.IGNORECASE)
 _CONTEXT: Final = re.compile(r";phone-context=(\+[0-9 ()\-.]+)", re.IGNORECASE)
 _EXTENSION_WORD: Final = re.compile(
-    r"[0-9][\s,;)(-]*(?:(?:e?xte?n?(?:sion)?|poste|durchwahl|dw|int|interno|wew|ramal|anexo|toestel"
-    r"|доб|вн)\b\.?|#)\s*[:.=]?\s*[0-9]{1,7}\)?$",
+    r"[0-9][\s,;)(-]*(?:(?:e?xte?n?(?:sion)?|x|poste|durchwahl|dw|int|interno|wew|ramal|anexo|toestel"
+    r"|доб|вн)(?![^\W\d_])\.?|#)\s*[:.=]?\s*[0-9]{1,7}\)?$",
     re.IGNORECASE,
 )
+_IN_WORD: Final = r"[^\s0-9+()\[\].:#=/\\,;|&-]"  # combining marks too, unlike \w
+_WORDS: Final = rf"{_IN_WORD}(?:{_IN_WORD}|[\s.'/&-])*"
 _LABEL_BEFORE: Final = re.compile(
-    r"[(\[]?(?P<label>[^\W\d_](?:[^\W\d_]|[\s.'/&-])*)[)\]]?[\s.:#=-]*(?://)?"
-    r"(?P<number>[+(]*[0-9].*)"
+    rf"[(\[]?(?P<label>{_WORDS})[)\]]?[\s.:#=-]*(?://)?(?P<number>[+(]*[0-9].*)"
 )
-_LABEL_AFTER: Final = re.compile(
-    r"(?P<number>.*[0-9])[\s.:;,-]*[(\[]?(?P<label>[^\W\d_](?:[^\W\d_]|[\s.'/&-])*)[)\]]?"
-)
+_LABEL_AFTER: Final = re.compile(rf"(?P<number>.*[0-9])[\s.:;,-]*[(\[]?(?P<label>{_WORDS})[)\]]?")
 _BETWEEN_WORDS: Final = re.compile(r"[\s.'/&-]+")
 
 

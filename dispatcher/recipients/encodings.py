@@ -23,6 +23,9 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+#: All but control codes; a file is not text if one byte of twenty is a control code.
+_TEXT_BYTES: Final = bytes(code for code in range(256) if code > 31 or code in b"\t\n\v\f\r\x1b")
+_MOST_CONTROLS: Final = 20
 _NAME_IT: Final = "name the encoding with --encoding"
 #: Of the words with accents, so many are enough to call a file UTF-8 that has mistakes.
 _MOSTLY: Final = 0.5
@@ -56,13 +59,14 @@ class FoundEncoding(NamedTuple):
 def parse_encoding(given: str) -> str:
     """Python's name for an encoding as people write it. Raises UsageProblem for unknown ones."""
     try:
-        b"a".decode(given)  # also refuses codecs that are not of text, such as base64
-        return codecs.lookup(given.strip()).name
+        codec = codecs.lookup(given.strip()).name
+        "a".encode(codec)  # refuses codecs that are not of text, such as base64
     except (LookupError, ValueError):
         raise UsageProblem(
             f"--encoding {given!r} is not a known encoding",
             "write it like utf-8, windows-1250, shift-jis, gb18030 or koi8-r",
         ) from None
+    return codec
 
 
 def find_encoding(
@@ -82,7 +86,7 @@ def find_encoding(
     if (codec := marked or _find_wide_codec(head)) is not None:
         _refuse_undecodable(stream, codec)
         return FoundEncoding(codec, Origin.CERTAIN)
-    if b"\0" in head:
+    if len(head.translate(None, _TEXT_BYTES)) > len(head) // _MOST_CONTROLS:
         raise Refused("the file is not text", SAVE_AS_CSV)
     if (undecodable := _first_undecodable(stream, "utf-8")) is None:
         return FoundEncoding("utf-8", Origin.CERTAIN)

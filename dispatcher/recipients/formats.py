@@ -27,7 +27,7 @@ _NEVER_READ: Final = (
      _OPEN_AND_SAVE),
     (rb"\s*<\?xml.*(?:urn:schemas-microsoft-com:office:spreadsheet|<Workbook)",
      "an XML spreadsheet", _OPEN_AND_SAVE),
-    (rb"\s*<(?:\?xml|!doctype|[a-z][\w:.-]*[\s/>])", "an XML file", SAVE_AS_CSV),
+    (rb"\s*<(?:\?xml|!doctype|[a-z][\w:.-]*(?:\s[^<>]*)?>\s*<)", "an XML file", SAVE_AS_CSV),
     (rb"\s*BEGIN:VCARD", "a vCard file", _EXPORT_AS_CSV),
     (rb"\s*BEGIN:VCALENDAR", "a calendar", _EXPORT_AS_CSV),
     (rb"dn:\s*\S+=", "an LDIF file", _EXPORT_AS_CSV),

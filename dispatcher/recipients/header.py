@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
@@ -36,8 +35,7 @@ def find_header(
     """
     rows = list(islice(_read_rows(head, codec, delimiter), _ROWS_LOOKED_AT))
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
-    usual = Counter(count for count in filled if count).most_common(1)
-    width = usual[0][0] if usual else 0
+    width = sorted(filled)[-2] if len(filled) > 1 else 0  # one wider row is a mistake
     first = next((place for place, count in enumerate(filled) if count), 0)
     for place in range(first, min(len(rows), first + _MOST_TITLES + 1)):
         if any(_NUMBER_CELL.fullmatch(cell) for cell in rows[place]):

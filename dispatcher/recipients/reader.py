@@ -4,7 +4,7 @@ Owns opening, rows and their errors; whether a number or a text is good is not d
 """
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -197,14 +197,17 @@ class RecipientFile:
         if [*map(fold_name, cells)] == [*map(fold_name, self.file_headers)]:
             self.repeated_headers.append(row.number)
             return True
-        has_digits = any(char.isdecimal() for cell in cells for char in cell)
-        if not has_digits and guess_phone_columns(cells, only_clear=True):
-            with _naming_file(self._name):
-                raise Refused(
-                    f"row {row.number} is a second header, with other columns than the first",
-                    "submit the parts as files of their own",
-                )
+        with _naming_file(self._name):
+            self._refuse_second_header(row.number, cells)
         return False
+
+    def _refuse_second_header(self, row: int, cells: Sequence[str]) -> None:
+        has_digits = any(char.isdecimal() for cell in cells for char in cell)
+        if not has_digits and guess_phone_columns(clean_headers(cells), only_clear=True):
+            raise Refused(
+                f"row {row} is a second header, with other columns than the first",
+                "submit the parts as files of their own",
+            )
 
     def _read_rows(self) -> Iterator[Row]:
         width, phone_index, copied = len(self.file_headers), self.phone_index, self._copied
@@ -256,6 +259,7 @@ class RecipientFile:
         width, header = len(self.file_headers), self.file_headers
         last, rest = cells[width - 1], clean_headers(cells[width:])
         if rest != header[1:] or not last.endswith(header[0]) or self._first_column:
+            self._refuse_second_header(self._row, cells)
             return False
         cells[width - 1] = last.removesuffix(header[0])
         self.repeated_headers.append(self._row)
