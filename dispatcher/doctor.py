@@ -1,5 +1,6 @@
 """The checks of `dispatcher doctor`: does everything that a campaign needs work?"""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -7,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from dispatcher.campaigns.view import SCHEDULER_SILENT_S, list_in_doubt, scheduler_silence_s
+from dispatcher.config.proxies import describe_proxy
 from dispatcher.config.settings import Settings
 from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker
@@ -42,6 +44,7 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     yield CheckResult(part="configuration", ok=True, what=f"read from {place}")
     for problem in settings.find_problems():
         yield CheckResult(part="configuration", ok=False, what=problem)
+    yield from _describe_proxies(settings)
     with closing(Store(settings.store.url)) as store:
         results = list(_check_store(store))
         yield from results
@@ -206,6 +209,13 @@ def _list_doubt(store: Store) -> Iterator[CheckResult]:
             else "nothing to do yet: this is looked into automatically at "
             f"{one.next_at:%Y-%m-%d %H:%M:%S} UTC",
         )
+
+
+def _describe_proxies(settings: Settings) -> Iterator[CheckResult]:
+    for name, account in settings.accounts.items():
+        words = describe_proxy(account, os.environ)
+        if words is not None:
+            yield CheckResult(part="accounts", ok=True, what=f"{name}: {words}")
 
 
 def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:

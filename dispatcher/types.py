@@ -53,7 +53,8 @@ class SubmitBatch:
 class HttpRequest:
     """A request as bytes. `headers` hold the account's key: no repr or log shows them.
 
-    `max_answer_bytes` limits the answer's body; a larger answer counts as none.
+    `max_answer_bytes` limits the answer's body; a larger answer counts as none. `proxy` is the URL
+    of an HTTP proxy, and may hold its password; adapters leave it out, their account sets it.
     """
 
     method: str
@@ -61,6 +62,7 @@ class HttpRequest:
     headers: Mapping[str, str] = field(repr=False, default_factory=dict)
     body: bytes | None = field(repr=False, default=None)
     max_answer_bytes: int = field(repr=False, default=1024 * 1024)
+    proxy: str | None = field(repr=False, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

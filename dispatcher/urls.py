@@ -121,6 +121,16 @@ def check_base_url(url: str) -> None:
         raise ValueError("plain http is allowed to this machine only; use https")
 
 
+def check_proxy_url(url: str) -> None:
+    """Raise ValueError, with a sentence for a person, unless `url` can be an HTTP proxy's."""
+    scheme, mark, rest = url.partition("://")
+    if scheme != "http" or not mark:
+        raise ValueError("must be http://HOST:PORT or http://USER:$PASSWORD@HOST:PORT")
+    parts = _split_server_url(rest.removesuffix("/"))
+    if not parts.host or parts.path or parts.query:
+        raise ValueError("must be http://HOST:PORT, without a path or a query")
+
+
 def is_sqlite_url(url: str) -> bool:
     """Whether a store URL names an SQLite file."""
     return url.startswith(("sqlite:", "sqlite+"))

@@ -1,6 +1,7 @@
 """Requests that only read: they pay the account's rate, and wait while the provider asked us to."""
 
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from math import inf
@@ -51,7 +52,8 @@ class Reader:
         the same), while its rate is used up for more than a moment, and once this process is to
         end. Raises ProviderError.
         """
-        timeout_s = self._settings.account(account).timeout_s
+        settings = self._settings.account(account)
+        timeout_s, request = settings.timeout_s, replace(request, proxy=settings.proxy)
         for _ in range(_MOST_STARTS):
             departure = self._reserve_start(account, is_probe=is_probe)
             if departure is None:

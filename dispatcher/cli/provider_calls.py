@@ -1,5 +1,6 @@
 """Requests of commands to providers, outside any campaign: they only read."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -71,8 +72,10 @@ def call_provider(
     """
     from dispatcher.outbound.transport import fetch_once
 
+    settings = provider.settings
+    request = replace(request, proxy=settings.proxy)
     try:
-        return parse(fetch_once(request, timeout_s=provider.settings.timeout_s))
+        return parse(fetch_once(request, timeout_s=settings.timeout_s))
     except ProviderError as error:
         message = f"account {name}: {error.message}"
         raise ProviderError(error.kind, message, code=error.code, hint=error.hint) from None

@@ -30,6 +30,7 @@ from dispatcher.config.problems import (
     config_error,
     missing_provider_error,
 )
+from dispatcher.config.proxies import resolve_proxy
 from dispatcher.config.sources import Place, RawConfig, read_config
 from dispatcher.errors import ConfigError, UsageProblem
 from dispatcher.providers import provider_class, provider_names
@@ -171,7 +172,10 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     except ValidationError as error:
         raise config_error(error, raw, (), Settings) from None
     check_booleans(raw, (), Settings, values)
-    accounts = {name: _read_account(raw, name, table) for name, table in tables.items()}
+    accounts = {
+        name: resolve_proxy(name, _read_account(raw, name, table), environ)
+        for name, table in tables.items()
+    }
     folder = raw.path.parent if raw.path is not None else Path.cwd()
     store = StoreSettings(url=_with_absolute_path(settings.store.url, folder))
     spill_dir = settings.worker.spill_dir
@@ -258,5 +262,10 @@ def _literal_secrets(raw: RawConfig, settings: Settings) -> list[str]:
     for section, url in (("store", settings.store.url), ("broker", settings.broker.url)):
         if urls.has_password(url):
             places.append((section, "url"))
+    places += [
+        ("accounts", name, "proxy")
+        for name, account in settings.accounts.items()
+        if account.proxy is not None and "@" in account.proxy
+    ]
     given_elsewhere = raw.references | raw.variables.keys()
     return [".".join(place) for place in places if place not in given_elsewhere]

@@ -209,7 +209,7 @@ def _expand_references(
     if not isinstance(value, str):
         return value
     whole = _REFERENCE.fullmatch(value)
-    if whole is None and place not in _URLS:
+    if whole is None and not _is_url(place):
         return value[1:] if value.startswith("$$") else value
     if whole is not None:
         references.add(place)
@@ -264,3 +264,8 @@ def _look_up(match: re.Match[str], place: Place, raw: RawConfig, environ: Mappin
         f"{raw.name_place(place)}: the environment variable {name} is {state}",
         f"export {name}=…; to begin a value with a dollar sign, write two",
     )
+
+
+def _is_url(place: Place) -> bool:
+    """Whether the value there is a URL, in the middle of which `$NAME` may be."""
+    return place in _URLS or (place[:1] == ("accounts",) and place[2:] == ("proxy",))

@@ -104,6 +104,22 @@ class Connector(aiohttp.TCPConnector):
         current_exchange.get().start_connecting()
         return await super()._create_connection(req, traces, timeout)
 
+    async def _create_proxy_connection(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> tuple[asyncio.BaseTransport, ResponseHandler]:
+        exchange = current_exchange.get()
+        exchange.asks_proxy = True
+        try:
+            transport, protocol = await super()._create_proxy_connection(req, traces, timeout)
+        finally:
+            exchange.asks_proxy = False
+        if isinstance(protocol, _IdleGuard):
+            protocol.is_idle = True
+        return transport, protocol
+
     def _release(
         self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
     ) -> None:
@@ -113,7 +129,9 @@ class Connector(aiohttp.TCPConnector):
 
 
 def _make_protocol(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return _IdleGuard(loop)
+    protocol = _IdleGuard(loop)
+    protocol.is_idle = not current_exchange.get().asks_proxy
+    return protocol
 
 
 def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:

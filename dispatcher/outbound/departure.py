@@ -57,8 +57,13 @@ class Exchange:
         departure: Departure,
         connect_timeout_s: float,
         clock: Callable[[], float],
+        proxy: str | None = None,
     ) -> None:
+        """`proxy`: the proxy's host and port, without a password."""
         self.host = host
+        self.proxy = proxy
+        #: Set while the proxy is asked for a tunnel, whose answer is expected.
+        self.asks_proxy = False
         self.connect_timeout_s = connect_timeout_s
         self.transport: asyncio.Transport | None = None
         self.response: aiohttp.ClientResponse | None = None

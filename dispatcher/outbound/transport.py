@@ -33,8 +33,9 @@ class HttpClient:
             response = await client.send(request, timeout_s=60)
 
     TLS is always verified (with `SSL_CERT_FILE`, if that is set). Redirects are not followed.
-    Cookies and proxies are not used. `connections` is the limit per host: a request beyond it waits
-    for at most the connect timeout. `clock` is the clock of the departures.
+    Cookies are not used, and a proxy only where the request names it. `connections` is the limit
+    per host: a request beyond it waits for at most the connect timeout. `clock` is the clock of the
+    departures.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class HttpClient:
         reset, so that no byte leaves from a buffer later.
         """
         host = urlsplit(request.url).hostname or "the provider"
-        exchange = Exchange(host, departure, self._connect_timeout_s, self._clock)
+        proxy = urlsplit(request.proxy).netloc.rpartition("@")[2] if request.proxy else None
+        exchange = Exchange(host, departure, self._connect_timeout_s, self._clock, proxy)
         current_exchange.set(exchange)
         try:
             async with asyncio.timeout(exchange.wait_s + timeout_s):
@@ -113,6 +115,7 @@ class HttpClient:
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
+                proxy=request.proxy,
             )
             exchange.response = response
             body = await _read_body(response, request.max_answer_bytes)
@@ -185,8 +188,19 @@ _UNCONNECTED: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
+_CHECK: Final = "check base_url, this machine's network and clock, and its root certificates"
+_UNUSED_PROXY: Final = (
+    "$HTTPS_PROXY is not used by itself: if this machine needs a proxy, write "
+    '`proxy = "environment"` or its URL under the account'
+)
+
+
 def _explain_failure(error: Exception, exchange: Exchange) -> ProviderError:
     """Decide whether a request without an answer was surely not sent. Nothing else decides this."""
+    if exchange.proxy is not None and not exchange.may_have_left:
+        failed = _explain_proxy(error, exchange.host, exchange.proxy)
+        if failed is not None:
+            return failed
     table = _DOUBTS if exchange.may_have_left else _UNCONNECTED
     words = next(words for kind, words in table if isinstance(error, kind))
     # Resolver errors have negative numbers, and TLS errors numbers that are not the system's.
@@ -201,5 +215,31 @@ def _explain_failure(error: Exception, exchange: Exchange) -> ProviderError:
     return ProviderError(
         ErrorKind.UNREACHABLE,
         f"no connection to {exchange.host}: {words}",
-        hint="check base_url, this machine's network and clock, and its root certificates",
+        hint=_UNUSED_PROXY if exchange.proxy is None and _has_proxy_variable() else _CHECK,
     )
+
+
+def _explain_proxy(error: Exception, host: str, proxy: str) -> ProviderError | None:
+    """A failure of the proxy itself; None if it made the tunnel."""
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        refused = "asks for a user and a password" if error.status == 407 else "refuses to connect"
+        words = f"the proxy {proxy} {refused} (HTTP {error.status})"
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        words = f"the name of the proxy {proxy} cannot be resolved"
+    elif isinstance(error, aiohttp.ClientProxyConnectionError):
+        number = error.errno or 0
+        reason = f" ({os.strerror(number).lower()})" if number > 0 else ""
+        words = f"the proxy {proxy} cannot be reached{reason}"
+    elif isinstance(error, aiohttp.ClientResponseError | aiohttp.ServerDisconnectedError):
+        words = f"the proxy {proxy} gives no answer that is HTTP"
+    else:
+        return None
+    return ProviderError(
+        ErrorKind.UNREACHABLE,
+        f"no connection to {host}: {words}",
+        hint="check `proxy` of this account; `dispatcher doctor` shows who named it",
+    )
+
+
+def _has_proxy_variable() -> bool:
+    return any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy"))

@@ -1,6 +1,7 @@
 """The requests of a batch: its recipients and route in an adapter's types, then the requests."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from dispatcher.campaigns.rendering import render_messages
@@ -40,6 +41,11 @@ def build_requests(
 ) -> tuple[SubmitRequest, ...]:
     """Build the requests that submit `batch`: a single one for a campaign to contact lists."""
     if campaign.contact_lists is None:
-        return tuple(provider.submit_requests(batch))
-    http = provider.contact_list_request(batch, decode_texts(campaign.contact_lists))
-    return (SubmitRequest(http=http, recipients=batch.recipients),)
+        made = tuple(provider.submit_requests(batch))
+    else:
+        http = provider.contact_list_request(batch, decode_texts(campaign.contact_lists))
+        made = (SubmitRequest(http=http, recipients=batch.recipients),)
+    proxy = provider.settings.proxy
+    if proxy is None:
+        return made
+    return tuple(replace(one, http=replace(one.http, proxy=proxy)) for one in made)

@@ -1,6 +1,6 @@
 """The keys of `[accounts.NAME]` that all providers share; each adapter adds its own."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -8,12 +8,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     field_validator,
+    model_validator,
 )
 
 from dispatcher.status import Kind
-from dispatcher.urls import check_base_url
+from dispatcher.urls import check_base_url, check_proxy_url
 from dispatcher.windows.syntax import parse_windows
 
 
@@ -30,6 +32,8 @@ def _check_rate(value: float) -> float:
     return value
 
 
+#: The value of `proxy` that means the environment's.
+ENVIRONMENT = "environment"
 #: Slower or faster is a slip of the pen, and times that are computed from it would overflow.
 _SLOWEST, _FASTEST = 1 / 86_400, 1e9
 #: A rate per second.
@@ -53,6 +57,8 @@ class ProviderSettings(BaseModel):
 
     provider: str
     base_url: str
+    #: The HTTP proxy of its requests: a URL, which may hold a password, or `environment`.
+    proxy: str | None = Field(default=None, repr=False)
     sender: str | None = None
     template: str | None = None
     country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
@@ -80,6 +86,27 @@ class ProviderSettings(BaseModel):
     validity_hours: float = Field(default=72, ge=0.001, le=24 * 30)
     poll_first_s: float = Field(default=10, ge=0.01, le=30 * 86_400)
     poll_max_s: float = Field(default=300, ge=0.01, le=30 * 86_400)
+
+    #: Who named the proxy, for `doctor`; `load_settings` sets it.
+    _proxy_source: str = PrivateAttr(default="`proxy`")
+
+    @property
+    def proxy_source(self) -> str:
+        """Who named the proxy: the key, a variable, or `environment` if that names none."""
+        return self._proxy_source
+
+    @field_validator("proxy")
+    @classmethod
+    def _check_proxy(cls, value: str | None) -> str | None:
+        if value is not None and value != ENVIRONMENT:
+            check_proxy_url(value)
+        return value
+
+    @model_validator(mode="after")
+    def _check_proxy_use(self) -> Self:
+        if self.proxy not in {None, ENVIRONMENT} and not self.base_url.startswith("https://"):
+            raise ValueError("`proxy` needs a `base_url` with https: a proxy could read plain http")
+        return self
 
     @field_validator("base_url")
     @classmethod

@@ -184,6 +184,7 @@ def test_every_key_can_be_given_as_a_variable(folder):
         "template": "T",
         "country": "IN",
         "api_key": "other",
+        "proxy": "http://proxy.example.com:3128",
         "channels": '{"otp": 2}',
         "windows": '["mon-fri 09:00-18:00"]',
         "kind_windows": '{"otp": []}',
