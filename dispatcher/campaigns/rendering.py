@@ -6,6 +6,7 @@ from typing import Protocol
 import orjson
 
 from dispatcher.campaigns.content import render_template
+from dispatcher.providers.base import Provider
 from dispatcher.store.rows import CampaignRow
 from dispatcher.types import Recipient
 
@@ -44,7 +45,9 @@ def render_messages(
     return tuple(recipients)
 
 
-def has_own_texts(campaign: CampaignRow) -> bool:
-    """Whether the recipients of a campaign (its row) may get different texts."""
-    is_template = campaign.template_columns is not None
-    return is_template or bool(render_template(campaign.text, None).field_names)
+def needs_own_requests(campaign: CampaignRow, provider: Provider) -> bool:
+    """Whether each different text of a campaign needs a request of its own at this provider."""
+    if campaign.template_columns is not None:
+        return True
+    has_own_texts = bool(render_template(campaign.text, None).field_names)
+    return has_own_texts and not provider.capabilities.personal_texts

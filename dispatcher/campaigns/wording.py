@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from dispatcher.policy.batching import REQUEST_S
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.windows.hours import Hours
@@ -92,6 +93,23 @@ def rate_in_words(per_second: float) -> str:
         if round(count) and abs(count - round(count)) < 1e-6 * count:
             return f"{round(count)} message{'' if round(count) == 1 else 's'}/{unit}"
     return f"{per_second:.3g} messages/s"
+
+
+def burst_in_words(settings: ProviderSettings, own_rate: float | None, size: int) -> str | None:
+    """The note that a request of `size` recipients carries much more than the rates allow at once.
+
+    None where it is worth ten seconds or less, as it is unless the account sets `max_recipients`.
+    """
+    rates = [rate for rate in (own_rate, settings.messages_per_second) if rate is not None]
+    if not rates or size / min(rates) <= max(REQUEST_S, 1 / min(rates)):
+        return None
+    worth_s = size / min(rates)
+    worth = f"{worth_s:.0f} seconds'" if worth_s < 120 else f"{worth_s / 60:.0f} minutes'"
+    return (
+        f"each request sends {size} messages at once: {worth} worth at "
+        f"{rate_in_words(min(rates))}. Lower the account's `max_recipients`, or leave it out, to "
+        "spread them out"
+    )
 
 
 def past_dates(campaign: "CampaignRow | CampaignConstraints", now: datetime) -> list[str]:

@@ -75,7 +75,7 @@ def _pending_groups(submission: ValidatedSubmission, preview: Preview) -> tuple[
         zones = dict(preview.zones.items())
     each = preview.parts / preview.valid if preview.valid else 0.0
     # Recipients with equal texts may share a request; how many do is only known after the import.
-    in_a_request = 1 if submission.takes_requests else provider.max_recipients
+    in_a_request = 1 if submission.takes_requests else _recipients_in_request(submission, each)
     return tuple(
         PendingGroup(
             messages=count,
@@ -85,6 +85,13 @@ def _pending_groups(submission: ValidatedSubmission, preview: Preview) -> tuple[
         )
         for zone, count in zones.items()
     )
+
+
+def _recipients_in_request(submission: ValidatedSubmission, parts_each: float) -> int:
+    size = submission.batch_size
+    if size.parts is None or not parts_each:
+        return size.recipients
+    return max(1, min(size.recipients, int(size.parts / parts_each)))
 
 
 def open_workloads(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from dispatcher.campaigns.rendering import has_own_texts, render_messages
+from dispatcher.campaigns.rendering import needs_own_requests, render_messages
 from dispatcher.policy.breaker import describe_outage, is_unavailable
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.routes import account_routes
@@ -116,9 +116,8 @@ def _waiting_recipients(campaign: CampaignRow, rows: Sequence[WaitingRow]) -> li
 
 
 def _batch_limits(provider: Provider, campaign: CampaignRow) -> BatchLimits:
-    texts_differ = has_own_texts(campaign)
     one_each = campaign.template_columns is not None
-    several = texts_differ and not provider.capabilities.personal_texts
+    several = needs_own_requests(campaign, provider)
 
     def requests_of(recipients: Sequence[Recipient]) -> int:
         if one_each:
@@ -126,9 +125,7 @@ def _batch_limits(provider: Provider, campaign: CampaignRow) -> BatchLimits:
         return len({recipient.text for recipient in recipients}) if several else 1
 
     return BatchLimits(
-        max_recipients=provider.personal_batch_size
-        if one_each
-        else provider.batch_size(texts_differ=texts_differ),
+        size=provider.batch_size(needs_requests=several, rate=campaign.rate),
         max_bytes=provider.settings.max_request_bytes - provider.envelope_bytes,
         max_parts=None if one_each else provider.max_parts,
         bytes_of=provider.recipient_bytes,

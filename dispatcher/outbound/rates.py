@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from dispatcher.policy.batching import REQUEST_S
 from dispatcher.policy.fair_queue import Unit
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.providers.shared.settings import ProviderSettings
@@ -23,22 +24,34 @@ class AccountRate:
 
 def account_rates(settings: ProviderSettings) -> dict[Unit, AccountRate]:
     """The account's rates by unit, each per second."""
-    recipients = most_recipients(settings)
-    parts = recipients * (settings.max_parts or _MOST_PARTS)
+    parts = settings.max_parts or _MOST_PARTS
     most = {
-        Unit.MESSAGES: (settings.messages_per_second, recipients),
+        Unit.MESSAGES: (settings.messages_per_second, 1),
         Unit.PARTS: (settings.parts_per_second, parts),
         Unit.REQUESTS: (settings.requests_per_second, 1),
     }
-    return {
-        unit: AccountRate(rate, cost / rate)
-        for unit, (rate, cost) in most.items()
-        if rate is not None
-    }
+    found = {}
+    for unit, (rate, cost) in most.items():
+        if rate is not None:
+            recipients = 1 if unit is Unit.REQUESTS else _most_recipients(settings)
+            found[unit] = AccountRate(rate, _longest_s(settings, rate, cost, recipients))
+    return found
 
 
-def most_recipients(settings: ProviderSettings) -> int:
-    """An upper bound of the recipients that one request of the account carries."""
+def campaign_longest_s(settings: ProviderSettings, rate: float) -> float:
+    """The longest that one request of the account pays for a campaign's own rate, in seconds."""
+    return _longest_s(settings, rate, 1, _most_recipients(settings))
+
+
+def _longest_s(settings: ProviderSettings, rate: float, cost: int, recipients: int) -> float:
+    """`cost`: what one recipient costs at most. See `Provider.batch_size`."""
+    longest_s = cost * recipients / rate
+    if settings.max_recipients is not None:
+        return longest_s
+    return max(min(longest_s, REQUEST_S), cost / rate)
+
+
+def _most_recipients(settings: ProviderSettings) -> int:
     return settings.max_recipients or settings.documented_max_recipients or _MOST_RECIPIENTS
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.gate import send_permission
-from dispatcher.outbound.rates import account_rates, most_recipients, seconds_ahead
+from dispatcher.outbound.rates import account_rates, campaign_longest_s, seconds_ahead
 from dispatcher.policy.breaker import Breaker
 from dispatcher.policy.concurrency import START
 from dispatcher.policy.fair_queue import (
@@ -134,7 +134,7 @@ def _make_contender(
 ) -> QueuedCampaign:
     lane = None
     if campaign.rate is not None:
-        longest_s = most_recipients(settings) / campaign.rate
+        longest_s = campaign_longest_s(settings, campaign.rate)
         ahead_s = seconds_ahead(campaign.paid_until, now, longest_s=longest_s)
         lane = RateUsage(Unit.MESSAGES, campaign.rate, ahead_s)
         for batch in out:

@@ -3,9 +3,14 @@
 A group is what one request must not mix, such as encodings or time zones. Stores nothing.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from itertools import accumulate
+from typing import Final, Generic, Protocol, TypeVar
+
+#: One request carries at most what the rates allow in so many seconds: a request leaves at once,
+#: and then all wait. An account's `max_recipients` says otherwise.
+REQUEST_S: Final = 10.0
 
 Group = TypeVar("Group", bound=Hashable)
 Item = TypeVar("Item")
@@ -15,14 +20,50 @@ Item = TypeVar("Item")
 class _OpenBatch(Generic[Item]):
     items: list[Item] = field(default_factory=list)
     size_bytes: int = 0
+    parts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSize:
+    """How many recipients a batch may have, and how many parts all their texts together."""
+
+    recipients: int
+    #: None: no limit. A text that alone has more parts is a batch of its own.
+    parts: int | None = None
+
+
+def units_in_request(*rates: float | None) -> int | None:
+    """How many messages or parts one request may carry at these rates per second; at least 1.
+
+    None without a rate.
+    """
+    given = [rate for rate in rates if rate is not None]
+    return max(1, int(min(given) * REQUEST_S)) if given else None
+
+
+class _HasParts(Protocol):
+    @property
+    def parts(self) -> int: ...
+
+
+Message = TypeVar("Message", bound=_HasParts)
+
+
+def first_within(messages: Sequence[Message], size: BatchSize) -> Sequence[Message]:
+    """As many of the first messages as a batch of this size may have; at least one."""
+    messages = messages[: size.recipients]
+    if size.parts is None:
+        return messages
+    sums = accumulate(message.parts for message in messages)
+    return messages[: max(1, sum(parts <= size.parts for parts in sums))]
 
 
 class BatchPlanner(Generic[Group, Item]):
     """Fills one batch per group and returns it when the next item does not fit.
 
-        planner = BatchPlanner[Encoding, Recipient](max_recipients=2000, max_bytes=1_000_000)
+        planner = BatchPlanner[Encoding, Recipient](BatchSize(2000), max_bytes=1_000_000)
         for recipient in recipients:
-            if full := planner.add_item(recipient, group=encoding, size_bytes=90):
+            if full := planner.add_item(recipient, group=encoding, size_bytes=90, parts=1):
                 store(encoding, full)
         for encoding, rest in planner.flush():
             store(encoding, rest)
@@ -30,14 +71,16 @@ class BatchPlanner(Generic[Group, Item]):
     The order within a group is kept, and each item is in exactly one batch.
     """
 
-    def __init__(self, *, max_recipients: int, max_bytes: int) -> None:
-        if max_recipients < 1 or max_bytes < 1:
+    def __init__(self, size: BatchSize, *, max_bytes: int) -> None:
+        if size.recipients < 1 or max_bytes < 1:
             raise ValueError("a batch needs room for at least one recipient and one byte")
-        self._max_recipients = max_recipients
+        self._size = size
         self._max_bytes = max_bytes
         self._open: dict[Group, _OpenBatch[Item]] = {}
 
-    def add_item(self, item: Item, *, group: Group, size_bytes: int) -> list[Item] | None:
+    def add_item(
+        self, item: Item, *, group: Group, size_bytes: int, parts: int
+    ) -> list[Item] | None:
         """Add `item` to its group's batch; return the former batch if the item did not fit there.
 
         Raises ValueError for an item larger than a batch: callers refuse such a text before.
@@ -48,14 +91,21 @@ class BatchPlanner(Generic[Group, Item]):
         if batch is None:
             batch = self._open[group] = _OpenBatch()
         full: list[Item] | None = None
-        if (
-            len(batch.items) == self._max_recipients
-            or batch.size_bytes + size_bytes > self._max_bytes
-        ):
-            full, batch.items, batch.size_bytes = batch.items, [], 0
+        if batch.items and self._is_too_full(batch, size_bytes, parts):
+            full = batch.items
+            batch = self._open[group] = _OpenBatch()
         batch.items.append(item)
         batch.size_bytes += size_bytes
+        batch.parts += parts
         return full
+
+    def _is_too_full(self, batch: _OpenBatch[Item], size_bytes: int, parts: int) -> bool:
+        size = self._size
+        return (
+            len(batch.items) >= size.recipients
+            or batch.size_bytes + size_bytes > self._max_bytes
+            or (size.parts is not None and batch.parts + parts > size.parts)
+        )
 
     def flush(self) -> Iterator[tuple[Group, list[Item]]]:
         """Yield the unfinished batches, by the first item of each group, and start empty again."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from dispatcher.policy.batching import BatchPlanner
+from dispatcher.policy.batching import BatchPlanner, BatchSize
 from dispatcher.types import Recipient
 
 #: What one request must not mix: encoding and zone key.
@@ -32,8 +32,9 @@ class WaitingMessage(NamedTuple):
 class BatchLimits:
     """How much one batch of the fallback account may hold."""
 
-    max_recipients: int
+    size: BatchSize
     max_bytes: int
+    #: Parts that one text may have.
     max_parts: int | None
     #: The bytes that a number and its text take in a request.
     bytes_of: Callable[[int, str], int]
@@ -81,13 +82,13 @@ def join_spans(spans: Iterable[tuple[SeqSpan, BatchGroup]]) -> Iterator[tuple[Se
 
 def plan_batches(messages: Iterable[WaitingMessage], limits: BatchLimits) -> Iterator[PlannedBatch]:
     """Cut messages with consecutive seqs, in order, into batches within `limits`."""
-    planner = BatchPlanner[None, WaitingMessage](
-        max_recipients=limits.max_recipients, max_bytes=limits.max_bytes
-    )
+    planner = BatchPlanner[None, WaitingMessage](limits.size, max_bytes=limits.max_bytes)
     for one in messages:
         # A message that cannot be sent takes no room in a request.
-        size = 0 if _why_unsendable(one, limits) else _size_in_bytes(one, limits)
-        if full := planner.add_item(one, group=None, size_bytes=size):
+        size, parts = _size_in_bytes(one, limits), one.parts
+        if _why_unsendable(one, limits):
+            size = parts = 0
+        if full := planner.add_item(one, group=None, size_bytes=size, parts=parts):
             yield plan_batch(full, limits)
     for _group, rest in planner.flush():
         yield plan_batch(rest, limits)

@@ -12,6 +12,7 @@ from typing import ClassVar
 from pydantic import SecretStr
 
 from dispatcher.errors import Refused
+from dispatcher.policy.batching import BatchSize, units_in_request
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.types import (
@@ -114,25 +115,31 @@ class Provider(ABC):
         return self.settings.max_recipients or self.capabilities.max_recipients
 
     @property
-    def personal_batch_size(self) -> int:
-        """Recipients of a batch whose texts need a request each: at most one second of the rate."""
-        settings = self.settings
-        rates = (
-            settings.messages_per_second, settings.parts_per_second, settings.requests_per_second
-        )  # fmt: skip
-        a_second = min((int(rate) for rate in rates if rate is not None), default=_PERSONAL_BATCH)
-        return max(1, min(_PERSONAL_BATCH, a_second))
-
-    @property
     def can_be_probed(self) -> bool:
         """Whether the provider has a call that sends nothing, to find out whether it answers."""
         able = self.capabilities
         return able.balance or able.senders or able.templates or able.lists_accepted
 
-    def batch_size(self, *, texts_differ: bool) -> int:
-        """Recipients of one batch; `texts_differ`: they do not all get the same text."""
-        needs_requests = texts_differ and not self.capabilities.personal_texts
-        return self.personal_batch_size if needs_requests else self.max_recipients
+    def batch_size(self, *, needs_requests: bool, rate: float | None) -> BatchSize:
+        """The size of one batch; `needs_requests`: each different text needs a request of its own.
+
+        One request carries ten seconds' worth of the account's rates and of `rate`, the campaign's
+        own, unless the account sets `max_recipients`. A batch of many requests is worth at most
+        one second of the account's rates.
+        """
+        settings = self.settings
+        most, parts = self.max_recipients, None
+        if needs_requests:
+            a_second = (
+                settings.messages_per_second, settings.parts_per_second,
+                settings.requests_per_second,
+            )  # fmt: skip
+            whole = [int(per_second) for per_second in a_second if per_second is not None]
+            most = max(1, min([_PERSONAL_BATCH, *whole]))
+        if settings.max_recipients is None:
+            most = min(most, units_in_request(settings.messages_per_second, rate) or most)
+            parts = units_in_request(settings.parts_per_second)
+        return BatchSize(most, parts)
 
     @property
     def max_parts(self) -> int | None:

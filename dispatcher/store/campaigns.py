@@ -90,13 +90,15 @@ def find_by_name(conn: Connection, name: str) -> list[CampaignRow]:
 
 
 def list_newest(
-    conn: Connection, *, limit: int, states: Sequence[str] = (), single: bool
+    conn: Connection, *, limit: int, states: Sequence[str] = (), single: bool | None = None
 ) -> list[CampaignRow]:
     """The newest `limit` campaigns; only those in one of `states` where that is given.
 
-    `single`: the messages of `dispatcher send` and `--test-to` in place of campaigns from files.
+    `single`: only the messages of `dispatcher send` and `--test-to`, or only campaigns from files.
     """
-    query = _ROWS.order_by(CAMPAIGN.c.id.desc()).limit(limit).where(CAMPAIGN.c.one_off.is_(single))
+    query = _ROWS.order_by(CAMPAIGN.c.id.desc()).limit(limit)
+    if single is not None:
+        query = query.where(CAMPAIGN.c.one_off.is_(single))
     if states:
         query = query.where(CAMPAIGN.c.state.in_(states))
     return fetch_all(conn, CampaignRow, query)

@@ -18,7 +18,7 @@ _PAGE = 2000
 
 
 def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[PendingMessage]:
-    """seq, msisdn and variables of a claimed batch's first `limit` pending messages, in order."""
+    """A claimed batch's first `limit` pending messages, in order."""
     query = (
         select(*columns_of(MESSAGE, PendingMessage))
         .where(messages_of(held), MESSAGE.c.state == MessageState.PENDING)

@@ -171,6 +171,7 @@ class PendingMessage(NamedTuple):
 
     seq: int
     msisdn: int
+    parts: int
     variables: str | None
 
 

@@ -23,7 +23,6 @@ class ImportWriter:
     """Plans batches from rows as they are read, and stores them in groups."""
 
     def __init__(self, store: Store, job: RunningImport, submission: ValidatedSubmission) -> None:
-        provider = submission.provider
         self._store = store
         self._job = job
         self._keep_columns = submission.request.keep_columns
@@ -31,10 +30,7 @@ class ImportWriter:
         self._is_one_each = submission.content.template_columns is not None
         self._texts_differ = submission.takes_requests
         self._planner = BatchPlanner[tuple[Encoding, str | None], AcceptedRow](
-            max_recipients=provider.personal_batch_size
-            if self._texts_differ
-            else provider.max_recipients,
-            max_bytes=submission.room_bytes,
+            submission.batch_size, max_bytes=submission.room_bytes
         )
         self._batches: list[NewBatch] = []
         self._rejects: list[NewReject] = []
@@ -51,7 +47,9 @@ class ImportWriter:
             self._rows += 1
         else:
             group = (item.encoding, item.zone)
-            full = self._planner.add_item(item, group=group, size_bytes=item.size_bytes)
+            full = self._planner.add_item(
+                item, group=group, size_bytes=item.size_bytes, parts=item.parts
+            )
             if full:
                 self._plan_batch(full)
         if self._rows >= _GROUP:

@@ -13,6 +13,7 @@ import orjson
 from dispatcher.campaigns.content import Content, ResolvedContent
 from dispatcher.campaigns.gate import CampaignConstraints, windows_open
 from dispatcher.campaigns.timing import Timing
+from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.routes import AccountRoute
 from dispatcher.providers.base import Provider
 from dispatcher.providers.shared.settings import ProviderSettings
@@ -132,6 +133,12 @@ class ValidatedSubmission:
         is_templated = self.content.template_columns is not None
         can = self.provider.capabilities.personal_texts
         return is_templated or (bool(self.template.columns) and not can)
+
+    @property
+    def batch_size(self) -> BatchSize:
+        """How many recipients its batches have at its own account."""
+        rate = self.request.timing.rate
+        return self.provider.batch_size(needs_requests=self.takes_requests, rate=rate)
 
     @property
     def room_bytes(self) -> int:

@@ -32,6 +32,7 @@ from dispatcher.campaigns.resolution import DoubtChoice
 from dispatcher.errors import Refused, StoreError
 from dispatcher.outbound.release import release_batches
 from dispatcher.outbound.sweep import sweep_batches
+from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
@@ -89,7 +90,7 @@ CHOSEN = {
 FATES = ["accepted", "refused", "partial", "throttled", "lost answer", "lost request"]
 #: What the other account takes: fewer in a request.
 LIMITS = BatchLimits(
-    max_recipients=2,
+    size=BatchSize(2),
     max_bytes=10_000,
     max_parts=None,
     bytes_of=lambda _msisdn, _text: 1,

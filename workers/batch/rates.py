@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from dispatcher.outbound.rates import account_rates, most_recipients, seconds_ahead
+from dispatcher.outbound.rates import account_rates, campaign_longest_s, seconds_ahead
 from dispatcher.policy.fair_queue import Unit
 from dispatcher.policy.pacing import spacing_s
 from dispatcher.store.attempts import LockedForBegin
@@ -56,7 +56,7 @@ def batch_costs(batch: PreparedBatch) -> BatchCosts:
             Rate(
                 unit=Unit.MESSAGES,
                 per_second=per_second,
-                longest_s=most_recipients(batch.provider.settings) / per_second,
+                longest_s=campaign_longest_s(batch.provider.settings, per_second),
                 is_campaigns=True,
             )
         )

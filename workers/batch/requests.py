@@ -1,17 +1,34 @@
-"""The requests of a batch: its recipients and route in an adapter's types, then the requests."""
+"""The requests of a batch: how much of it, in an adapter's types, and then as requests."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from dispatcher.campaigns.rendering import render_messages
+from dispatcher.campaigns.rendering import needs_own_requests, render_messages
+from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.routes import route_at
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
+from dispatcher.store.batches import Claim
 from dispatcher.store.json_columns import decode_texts
 from dispatcher.store.row_parts import PendingMessage
 from dispatcher.store.rows import CampaignRow
 from dispatcher.types import SubmitBatch, SubmitRequest
+
+
+def turn_size(
+    claim: Claim, campaign: CampaignRow | None, provider: Provider, left: int | None
+) -> BatchSize:
+    """How much of the batch to send now; the rest is released again.
+
+    One message if it probes the provider. Never more than this account's batch size at the present
+    rate: a batch that was planned for another account, or at another rate, may be larger.
+    """
+    if claim.is_probe or campaign is None:
+        return BatchSize(1)
+    needs_requests = needs_own_requests(campaign, provider)
+    size = provider.batch_size(needs_requests=needs_requests, rate=campaign.rate)
+    return size if left is None else replace(size, recipients=min(size.recipients, left))
 
 
 def build_batch(

@@ -12,19 +12,17 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from math import inf
 
-from dispatcher.campaigns.rendering import has_own_texts
 from dispatcher.errors import ConfigError, DispatcherError, Refused
 from dispatcher.outbound.release import release_batches
+from dispatcher.policy.batching import first_within
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, end_of_day, slots_of
-from dispatcher.providers.base import Provider
 from dispatcher.store import accounts, batch_endings, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
-from dispatcher.store.rows import CampaignRow
 from workers.app import app, publish_batches
 from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
-from workers.batch.requests import build_batch, build_requests
+from workers.batch.requests import build_batch, build_requests, turn_size
 from workers.batch.turn import Turn
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
@@ -131,7 +129,8 @@ def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
         campaign = campaigns.load_campaign(conn, claim.campaign_id)
         account = accounts.find_account(conn, claim.account)
         left = accounts.messages_left_today(account, limit, now) if account is not None else None
-        rows = messages.load_pending(conn, claim, _max_messages(claim, campaign, provider, left))
+        size = turn_size(claim, campaign, provider, left)
+        rows = first_within(messages.load_pending(conn, claim, size.recipients), size)
     if left == 0:
         _hand_back(services, claim, until=end_of_day(now, services.zone_of(claim.account)))
         return None
@@ -148,19 +147,6 @@ def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
         account=account,
         campaign=campaign,
     )
-
-
-def _max_messages(
-    claim: Claim, campaign: CampaignRow | None, provider: Provider, left: int | None
-) -> int:
-    """How many of the batch's messages to send now; the rest is released again.
-
-    One message if it probes the provider. Never more than this account's batch size: a batch that
-    was planned for another account may be larger.
-    """
-    texts_differ = campaign is not None and has_own_texts(campaign)
-    most = 1 if claim.is_probe else provider.batch_size(texts_differ=texts_differ)
-    return most if left is None else min(most, left)
 
 
 def _hand_back(

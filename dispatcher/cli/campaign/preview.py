@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _SHOWN_REASONS = 8
 _SHOWN_ZONES = 6
 _LONGEST_CELL = 40
-#: A request that takes up the rate for longer than this is worth a note.
-_LONG_S = 60
 
 
 def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "Preview") -> None:
@@ -193,18 +191,12 @@ def _list_warnings(submission: "ValidatedSubmission", preview: "Preview") -> lis
 
 def _burst_warning(submission: "ValidatedSubmission", preview: "Preview") -> str | None:
     """The note that requests are large for the rate: each is sent at once, then all wait."""
-    from dispatcher.campaigns.wording import rate_in_words
+    from dispatcher.campaigns.wording import burst_in_words
 
-    own, allowed = submission.request.timing.rate, submission.provider.settings.messages_per_second
-    slowest = min((rate for rate in (own, allowed) if rate is not None), default=None)
-    size = min(preview.valid, submission.provider.max_recipients)
-    if slowest is None or submission.takes_requests or size / slowest < _LONG_S:
+    if submission.takes_requests:
         return None
-    return (
-        f"each request sends {pluralize(size, 'message')} at once: "
-        f"{round(size / slowest / 60)} minutes' worth at {rate_in_words(slowest)}. Lower the "
-        "account's `max_recipients` to spread them out"
-    )
+    size = min(preview.valid, submission.batch_size.recipients)
+    return burst_in_words(submission.provider.settings, submission.request.timing.rate, size)
 
 
 def _print_rejects(preview: "Preview") -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from dispatcher.config.settings import Settings
+    from dispatcher.providers.shared.settings import ProviderSettings
     from dispatcher.store.campaigns import ChangedSettings
     from dispatcher.store.rows import CampaignRow
     from dispatcher.windows.schedule import StoredHours
@@ -96,6 +97,22 @@ def campaign_set(ctx: click.Context, options: SetOptions) -> None:
     print_forecast(ctx, store, shown)
     for past in past_dates(changed, datetime.now(UTC)) if "schedule" in values else ():
         click.secho(f"note: already in the past: {past}", fg="yellow")
+    account = settings_from(ctx).account(changed.account)
+    if "rate" in values and (burst := _burst_warning(account, changed)) is not None:
+        click.secho(f"note: {burst}", fg="yellow")
+
+
+def _burst_warning(settings: "ProviderSettings", campaign: "CampaignRow") -> str | None:
+    """The note that its requests are large for its new rate: each is sent at once."""
+    from dispatcher.campaigns.rendering import needs_own_requests
+    from dispatcher.campaigns.wording import burst_in_words
+    from dispatcher.providers import provider_class
+
+    provider = provider_class(settings.provider)(settings)
+    if needs_own_requests(campaign, provider):
+        return None
+    size = provider.batch_size(needs_requests=False, rate=campaign.rate).recipients
+    return burst_in_words(settings, campaign.rate, min(size, campaign.total))
 
 
 def _new_values(

@@ -15,7 +15,7 @@ from dispatcher.campaigns.gate import campaign_schedule, send_permission
 from dispatcher.campaigns.timing import Timing
 from dispatcher.forecast.service import account_capacity, open_workloads
 from dispatcher.forecast.simulation import simulate_campaign
-from dispatcher.outbound.rates import account_rates, most_recipients, seconds_ahead
+from dispatcher.outbound.rates import account_rates, campaign_longest_s, seconds_ahead
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, end_of_day
 from dispatcher.status import BatchState, CampaignState
@@ -104,7 +104,7 @@ class Replay:
         paid = [(account.paid_until(unit), rate) for unit, rate in rates.items()]
         ahead = [seconds_ahead(until, self.now, longest_s=rate.longest_s) for until, rate in paid]
         if campaign.rate is not None:
-            longest_s = most_recipients(self.account) / campaign.rate
+            longest_s = campaign_longest_s(self.account, campaign.rate)
             ahead.append(seconds_ahead(campaign.paid_until, self.now, longest_s=longest_s))
         wait_s = max([0.0, *ahead])
         assert wait_s <= SHORT_WAIT_S, "it was released too early"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dispatcher.policy.batching import BatchPlanner
+from dispatcher.policy.batching import BatchPlanner, BatchSize, first_within, units_in_request
 from dispatcher.status import Encoding
 
 streams = st.lists(
@@ -19,7 +19,7 @@ def plan(planner, stream):
     """Batches per group, in the order in which they are returned; an item is its place."""
     batches = defaultdict(list)
     for place, (group, size) in enumerate(stream):
-        if full := planner.add_item(place, group=group, size_bytes=size):
+        if full := planner.add_item(place, group=group, size_bytes=size, parts=1):
             batches[group].append(full)
     for group, rest in planner.flush():
         batches[group].append(rest)
@@ -28,7 +28,7 @@ def plan(planner, stream):
 
 @given(streams, st.integers(1, 5), st.integers(30, 90))
 def test_no_item_is_lost_doubled_or_reordered(stream, max_recipients, max_bytes):
-    planner = BatchPlanner(max_recipients=max_recipients, max_bytes=max_bytes)
+    planner = BatchPlanner(BatchSize(max_recipients), max_bytes=max_bytes)
     batches = plan(planner, stream)
     for group in {group for group, _ in stream}:
         planned = [place for batch in batches[group] for place in batch]
@@ -37,7 +37,7 @@ def test_no_item_is_lost_doubled_or_reordered(stream, max_recipients, max_bytes)
 
 @given(streams, st.integers(1, 5), st.integers(30, 90))
 def test_batches_keep_the_limits_and_all_but_the_last_are_full(stream, max_recipients, max_bytes):
-    planner = BatchPlanner(max_recipients=max_recipients, max_bytes=max_bytes)
+    planner = BatchPlanner(BatchSize(max_recipients), max_bytes=max_bytes)
     size = [size for _, size in stream]
     for batches in plan(planner, stream).values():
         for batch in batches:
@@ -49,28 +49,71 @@ def test_batches_keep_the_limits_and_all_but_the_last_are_full(stream, max_recip
 
 
 def test_groups_do_not_mix():
-    planner = BatchPlanner(max_recipients=2, max_bytes=100)
+    planner = BatchPlanner(BatchSize(2), max_bytes=100)
     stream = [(Encoding.GSM7, 1), (Encoding.UCS2, 1), (Encoding.GSM7, 1), (Encoding.GSM7, 1)]
     assert plan(planner, stream) == {Encoding.GSM7: [[0, 2], [3]], Encoding.UCS2: [[1]]}
 
 
 def test_an_item_larger_than_a_batch_is_an_error_and_changes_nothing():
-    planner = BatchPlanner(max_recipients=2, max_bytes=100)
-    planner.add_item("first", group=0, size_bytes=60)
+    planner = BatchPlanner(BatchSize(2), max_bytes=100)
+    planner.add_item("first", group=0, size_bytes=60, parts=1)
     with pytest.raises(ValueError, match="101 bytes"):
-        planner.add_item("giant", group=0, size_bytes=101)
+        planner.add_item("giant", group=0, size_bytes=101, parts=1)
     assert list(planner.flush()) == [(0, ["first"])]
 
 
 def test_a_flushed_planner_starts_empty():
-    planner = BatchPlanner(max_recipients=2, max_bytes=100)
-    planner.add_item("first", group=0, size_bytes=60)
+    planner = BatchPlanner(BatchSize(2), max_bytes=100)
+    planner.add_item("first", group=0, size_bytes=60, parts=1)
     assert list(planner.flush()) == [(0, ["first"])]
     assert list(planner.flush()) == []
-    assert planner.add_item("second", group=0, size_bytes=60) is None
+    assert planner.add_item("second", group=0, size_bytes=60, parts=1) is None
 
 
 @pytest.mark.parametrize("limits", [(0, 1), (1, 0), (-1, 5)])
 def test_limits_without_room_are_an_error(limits):
     with pytest.raises(ValueError, match="at least one"):
-        BatchPlanner(max_recipients=limits[0], max_bytes=limits[1])
+        BatchPlanner(BatchSize(limits[0]), max_bytes=limits[1])
+
+
+@pytest.mark.parametrize(
+    ("parts", "batches"),
+    [
+        ([1, 1, 1, 1, 1], [[0, 1, 2, 3], [4]]),
+        ([3, 1, 1, 4, 1], [[0, 1], [2], [3], [4]]),
+        # A text that alone has more parts is a batch of its own.
+        ([9, 1, 9, 9], [[0], [1], [2], [3]]),
+    ],
+)
+def test_the_parts_of_a_batch_have_a_limit_together(parts, batches):
+    planner = BatchPlanner(BatchSize(100, parts=4), max_bytes=100)
+    planned = []
+    for place, count in enumerate(parts):
+        if full := planner.add_item(place, group=0, size_bytes=1, parts=count):
+            planned.append(full)
+    assert planned + [rest for _, rest in planner.flush()] == batches
+
+
+class Text:
+    def __init__(self, parts):
+        self.parts = parts
+
+
+@pytest.mark.parametrize(
+    ("size", "count"),
+    [
+        (BatchSize(10), 3), (BatchSize(2), 2), (BatchSize(10, parts=5), 2), (BatchSize(10, 6), 3),
+        (BatchSize(1, 6), 1), (BatchSize(10, parts=1), 1),
+    ],
+)  # fmt: skip
+def test_the_first_messages_within_a_size_are_taken(size, count):
+    texts = [Text(parts) for parts in (2, 3, 1)]
+    assert list(first_within(texts, size)) == texts[:count]
+
+
+@pytest.mark.parametrize(
+    ("rates", "units"),
+    [((1,), 10), ((0.01,), 1), ((0.25, None), 2), ((500, 3), 30), ((None, None), None)],
+)
+def test_a_request_carries_ten_seconds_of_the_slowest_rate(rates, units):
+    assert units_in_request(*rates) == units

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.rebatching import (
     BatchLimits,
     SeqSpan,
@@ -18,7 +19,7 @@ from dispatcher.types import Recipient
 def limits(**values):
     return BatchLimits(
         **{
-            "max_recipients": 3,
+            "size": BatchSize(3),
             "max_bytes": 1000,
             "max_parts": None,
             "bytes_of": lambda _msisdn, text: len(text),
@@ -86,7 +87,7 @@ def test_messages_that_the_fallback_cannot_send_fail_with_the_reason():
 @given(st.lists(st.text(max_size=12)), st.integers(1, 5), st.integers(1, 30))
 def test_every_message_is_in_exactly_one_batch_in_order(texts, most, room):
     messages = waiting(texts)
-    found = list(plan_batches(messages, limits(max_recipients=most, max_bytes=room)))
+    found = list(plan_batches(messages, limits(size=BatchSize(most), max_bytes=room)))
     covered = [seq for p in found for seq in range(p.span.first, p.span.last + 1)]
     assert covered == list(range(len(texts)))
     for p in found:
