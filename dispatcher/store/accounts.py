@@ -59,11 +59,15 @@ def pause_account(
 
 
 def resume_account(conn: Connection, name: str, *, actor: str, now: datetime) -> bool:
-    """Open an account that is paused or has an open breaker, and forget its failures.
+    """Open an account that is paused, waits or has an open breaker, and forget its failures.
 
-    False if it was neither.
+    False if it did none of these.
     """
-    stopped = or_(ACCOUNT.c.paused_by.is_not(None), ACCOUNT.c.breaker.is_not(None))
+    stopped = or_(
+        ACCOUNT.c.paused_by.is_not(None),
+        ACCOUNT.c.breaker.is_not(None),
+        ACCOUNT.c.not_before > now,
+    )
     done = conn.execute(
         update(ACCOUNT)
         .where(ACCOUNT.c.name == name, stopped)

@@ -183,15 +183,6 @@ def renew_leases(conn: Connection, held: Iterable[tuple[int, int]], lease_until:
     ).rowcount
 
 
-def cap_future_times(conn: Connection, now: datetime, lease_until: datetime) -> None:
-    """After the clock was set back, cap lease and queue times at what they would be now.
-
-    Otherwise a dead worker's batches would wait until the clock caught up.
-    """
-    for column, latest in ((BATCH.c.lease_until, lease_until), (BATCH.c.queued_at, now)):
-        conn.execute(update(BATCH).where(_IN_FLIGHT, column > latest).values({column: latest}))
-
-
 def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
     """Id and fence of the accounts' batches that are released and not claimed yet."""
     rows = conn.execute(

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
-from dispatcher.store import batches
 from dispatcher.store.engine import store_now
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
 from dispatcher.store.row_parts import TickTimes
@@ -54,8 +53,6 @@ def begin_tick(
     judge_after = row.judge_after or now
     if row.ticked_at is not None and not now - lease / 2 <= row.ticked_at <= now:
         judge_after = now + lease
-        if row.ticked_at > now:
-            batches.cap_future_times(conn, now, judge_after)
     conn.execute(_TICKED, {"at": now, "judged_after": judge_after})
     return Tick(now, judge_after)
 

@@ -6,7 +6,7 @@ from dispatcher.outbound import fallback
 from dispatcher.outbound.release import release_batches
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.recovery.broker_owner import OWNER_REMEDY
-from dispatcher.store import accounts, campaigns, corrections, scheduler
+from dispatcher.store import accounts, campaigns, clocks, corrections, scheduler
 from dispatcher.store.corrections import Correction
 from dispatcher.store.engine import store_now
 from workers.app import app, publish_batches
@@ -34,6 +34,7 @@ def run_tick(services: Services) -> None:
         log.error("nothing is released: %s; %s", refused, OWNER_REMEDY)
         return
     remembered = services.rollback_guard.read_redis_mark()
+    _correct_times(services)
     with services.store.write() as conn:
         tick = scheduler.begin_tick(conn, services.lease)
         if tick is None:
@@ -68,6 +69,21 @@ def run_tick(services: Services) -> None:
     with services.store.write() as conn:
         for campaign_id in campaigns.finish_campaigns(conn, store_now(conn)):
             log.info("campaign %d ended", campaign_id)
+
+
+def _correct_times(services: Services) -> None:
+    """Before the tick: what a clock that ran ahead has left blocks nothing for long."""
+    with services.store.read() as conn:
+        last_tick = scheduler.last_tick_at(conn)
+        if not clocks.must_correct(last_tick, store_now(conn)):
+            return
+    with services.store.write() as conn:
+        # In this order: another tick in between would look like a clock that went back.
+        last_tick = scheduler.last_tick_at(conn)
+        now = store_now(conn)
+        if last_tick is not None and last_tick > now:
+            log.warning("the store's clock went back by %s: times are corrected", last_tick - now)
+        clocks.correct_times(conn, now, last_tick, now + services.lease)
 
 
 def _move_to_fallbacks(services: Services) -> list[str]:

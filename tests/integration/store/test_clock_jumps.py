@@ -6,14 +6,20 @@ import pytest
 
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import BatchState
-from dispatcher.store import batches, scheduler
+from dispatcher.store import accounts, batches, clocks, scheduler
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN
 from tests.support.stores import (
     LEASE,
     NOW,
+    add_account,
     add_campaign,
+    attempt_of,
     batch_of,
+    campaign_of,
+    change,
     later,
     queued,
+    rows,
     states,
     submitting,
 )
@@ -21,12 +27,25 @@ from tests.support.stores import (
 HOUR = 3600
 
 
-def tick(store, seconds):
-    """What the tick does about leases, by a clock that shows NOW + `seconds`."""
+def record_tick(store, seconds, sweep=lambda _conn, _judge_after: None):
+    """The beginning of a tick, by a clock that shows NOW + `seconds`; then `sweep`."""
+    with store.write() as conn:
+        last = scheduler.last_tick_at(conn)
+        if clocks.must_correct(last, later(seconds)):
+            clocks.correct_times(conn, later(seconds), last, later(seconds) + LEASE)
     with store.write() as conn:
         judge_after = scheduler.begin_tick(conn, LEASE, lambda _conn: later(seconds)).judge_after
         assert judge_after is not None
+        return sweep(conn, judge_after)
+
+
+def tick(store, seconds):
+    """What the tick does about leases, by a clock that shows NOW + `seconds`."""
+
+    def sweep(conn, judge_after):
         return sweep_batches(conn, now=later(seconds), judge_after=judge_after, requeue_after_s=30)
+
+    return record_tick(store, seconds, sweep)
 
 
 def renew(store, held, seconds):
@@ -69,3 +88,116 @@ def test_a_message_lost_before_the_clock_went_back_is_still_found(store):
     tick(store, 1)
     assert tick(store, 1 - HOUR) == []
     assert tick(store, 40 - HOUR) == [ticket]
+
+
+# --- What a clock that ran ahead has left -------------------------------------------------------
+
+DAYS = 86_400
+AHEAD_S = [120, HOUR, 30 * DAYS, 366 * DAYS]
+PERSONS = {"start_at": later(40 * DAYS), "expire_at": later(500 * DAYS)}
+
+
+def doubtful(store, begun_s):
+    """A campaign with a pending batch, and a request in doubt that began at NOW + `begun_s`."""
+    campaign = add_campaign(store, sizes=(3, 3), **PERSONS)
+    held, (attempt,) = submitting(store)
+    with store.write() as conn:
+        times = {
+            "begun_at": begun_s, "deadline": begun_s + 60, "ended_at": begun_s + 61,
+            "doubt_at": begun_s + 62, "reconcile_at": begun_s + 400, "poll_at": begun_s + 300,
+            "poll_until": begun_s + 3 * DAYS, "poll_lease_until": begun_s + 60,
+        }  # fmt: skip
+        given = {name: later(seconds) for name, seconds in times.items()}
+        change(conn, ATTEMPT, ATTEMPT.c.id == attempt, **given)
+    return campaign, held, attempt
+
+
+@pytest.mark.parametrize("ahead_s", AHEAD_S)
+def test_after_the_clock_was_set_back_nothing_computed_is_waited_for_longer_than_a_minute(
+    store, ahead_s
+):
+    campaign, held, attempt = doubtful(store, ahead_s)
+    waits = dict.fromkeys(("not_before", "check_at"), later(ahead_s + 600))
+    leases = dict.fromkeys(("check_lease_until", "look_lease_until"), later(ahead_s + 60))
+    with store.write() as conn:
+        change(conn, ACCOUNT, ACCOUNT.c.name == "main", **waits, **leases,
+               breaker_at=later(ahead_s), day_until=later(ahead_s + DAYS))  # fmt: skip
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, started_at=later(ahead_s))
+        pending = BATCH.c.id != held.id
+        change(conn, BATCH, pending, not_before=later(ahead_s + DAYS))
+    record_tick(store, ahead_s + 63)
+    record_tick(store, 1)
+
+    (account,), (waiting,) = rows(store, ACCOUNT), rows(store, BATCH, pending)
+    assert {account.not_before, account.check_at, waiting.not_before} == {later(61)}
+    assert account.check_lease_until <= later(1) + LEASE
+    assert account.look_lease_until <= later(1) + LEASE
+    assert account.breaker_at == campaign_of(store, campaign).started_at == later(1)
+    assert account.day_until <= later(1) + timedelta(hours=25)
+    sought = attempt_of(store, attempt)
+    # The clock went back by a little more than a minute and `ahead_s`.
+    moved = {"begun_at": -62, "deadline": -2, "ended_at": -1, "doubt_at": 0, "reconcile_at": 338,
+             "poll_until": 3 * DAYS - 62}  # fmt: skip
+    assert {name: getattr(sought, name) for name in moved} == {
+        name: later(seconds) for name, seconds in moved.items()
+    }
+    assert sought.poll_at == later(61)
+    assert sought.poll_lease_until <= later(1) + LEASE
+    kept = campaign_of(store, campaign)
+    assert {name: getattr(kept, name) for name in PERSONS} == PERSONS
+
+
+@pytest.mark.parametrize("step_s", [0.2, 3, 59])
+def test_a_small_step_of_the_clock_keeps_what_is_waited_for(store, step_s):
+    add_campaign(store)
+    with store.write() as conn:
+        change(conn, ACCOUNT, ACCOUNT.c.name == "main", not_before=later(3600))
+        change(conn, BATCH, BATCH.c.id == 1, not_before=later(1800))
+    record_tick(store, 60)
+    record_tick(store, 60 - step_s)
+    assert rows(store, ACCOUNT)[0].not_before == later(3600)
+    assert batch_of(store, 1).not_before == later(1800)
+
+
+@pytest.mark.parametrize("ahead_s", [27 * HOUR, 366 * DAYS, 229 * 366 * DAYS])
+def test_times_that_can_only_come_from_a_wrong_clock_are_dropped_within_a_minute(store, ahead_s):
+    """No tick ran while the clock was ahead, or another program wrote them."""
+    campaign, held, attempt = doubtful(store, 0)
+    far = later(ahead_s)
+    names = ("not_before", "check_at", "check_lease_until", "look_lease_until", "day_until")
+    record_tick(store, 1)
+    with store.write() as conn:
+        change(conn, ACCOUNT, ACCOUNT.c.name == "main", **dict.fromkeys(names, far))
+        change(conn, BATCH, BATCH.c.id != held.id, not_before=far)
+        change(conn, BATCH, BATCH.c.id == held.id, lease_until=far)
+        change(conn, ATTEMPT, ATTEMPT.c.id == attempt, poll_lease_until=far)
+        if ahead_s > 31 * DAYS:
+            change(conn, ATTEMPT, ATTEMPT.c.id == attempt, poll_at=far)
+    record_tick(store, 61)
+    (account,) = rows(store, ACCOUNT)
+    assert {getattr(account, name) for name in names} == {later(61), later(61 + 25 * HOUR)}
+    (waiting,) = rows(store, BATCH, BATCH.c.id != held.id)
+    assert waiting.not_before == batch_of(store, held.id).lease_until == later(61)
+    assert attempt_of(store, attempt).poll_at <= later(300)
+    assert attempt_of(store, attempt).poll_lease_until == later(61)
+    assert campaign_of(store, campaign).expire_at == PERSONS["expire_at"]
+
+
+@pytest.mark.parametrize("waits_s", [60, HOUR, 24 * HOUR])
+def test_waits_that_can_be_right_are_kept(store, waits_s):
+    add_campaign(store)
+    with store.write() as conn:
+        change(conn, ACCOUNT, ACCOUNT.c.name == "main", not_before=later(waits_s))
+        change(conn, BATCH, BATCH.c.id == 1, not_before=later(waits_s))
+    for minute in range(3):
+        record_tick(store, 60 * minute)
+    assert rows(store, ACCOUNT)[0].not_before == later(waits_s)
+    assert batch_of(store, 1).not_before == later(waits_s)
+
+
+def test_a_person_can_end_an_accounts_wait(store):
+    add_account(store, not_before=later(HOUR))
+    for done in (True, False):
+        with store.write() as conn:
+            assert accounts.resume_account(conn, "main", actor="operator", now=NOW) is done
+    assert rows(store, ACCOUNT)[0].not_before is None
