@@ -7,6 +7,7 @@ import pytest
 from dispatcher.campaigns import resolution
 from dispatcher.campaigns.resolution import DoubtChoice
 from dispatcher.errors import Refused
+from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
@@ -38,7 +39,7 @@ from tests.support.stores import (
 )
 
 LIMITS = BatchLimits(
-    max_recipients=2,
+    size=BatchSize(2),
     max_bytes=10_000,
     max_parts=None,
     bytes_of=lambda _msisdn, _text: 1,
