@@ -55,10 +55,18 @@ def parse_time(option: str, text: str, zone: tzinfo) -> datetime:
 
 def parse_named_zone(text: str) -> tzinfo:
     """The zone of `--timezone`: an IANA name or an offset. Raises UsageProblem."""
-    from dispatcher.windows.zone_names import ZoneError, nearest_name, parse_zone
+    from dispatcher.windows.zone_names import (
+        FixedOffsetError,
+        ZoneError,
+        nearest_name,
+        parse_given_zone,
+    )
 
     try:
-        return parse_zone(text)
+        return parse_given_zone(text)
+    except FixedOffsetError as error:
+        what = str(error).partition("; write ")[0]
+        raise UsageProblem(f"--timezone {what}", f"write {error.meant}") from None
     except ZoneError as error:
         near = nearest_name(text)
         guess = f"did you mean {near}? " if near is not None else ""

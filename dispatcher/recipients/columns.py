@@ -7,7 +7,7 @@ from typing import Final
 
 from dispatcher.errors import Refused
 from dispatcher.numbers.labels import PHONE_WORDS, WEAK_WORDS
-from dispatcher.text.template import fold_name
+from dispatcher.text.template import fold_name, list_names
 
 _BETWEEN_WORDS: Final = re.compile(r"[\s\d!-/:-@\[-`{-~№]+")
 _NUMBER_LIKE: Final = re.compile(r"[\s'+(=\"]*\d[\d\s().\-/]*")
@@ -36,7 +36,7 @@ def phone_column(headers: Sequence[str], wanted: str | None) -> int:
         raise Refused(f"several columns may hold the phone numbers: {names}", _COLUMN_HINT)
     raise Refused(
         "no column has a name such as phone or mobile",
-        f"{_COLUMN_HINT}; the columns are: {_list_headers(headers)}",
+        f"{_COLUMN_HINT}; the columns are: {list_names(headers)}",
     )
 
 
@@ -76,9 +76,5 @@ def named_column(headers: Sequence[str], wanted: str) -> int:
     suggestion = f"did you mean '{headers[folded.index(nearest[0])]}'? " if nearest else ""
     raise Refused(
         f"the file has no column '{wanted.strip()}'",
-        f"{suggestion}the columns are: {_list_headers(headers)}",
+        f"{suggestion}the columns are: {list_names(headers)}",
     )
-
-
-def _list_headers(headers: Sequence[str]) -> str:
-    return ", ".join(filter(None, headers)) or "(all without a name)"

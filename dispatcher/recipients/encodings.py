@@ -86,7 +86,7 @@ def find_encoding(
     if (codec := marked or _find_wide_codec(head)) is not None:
         _refuse_undecodable(stream, codec)
         return FoundEncoding(codec, Origin.CERTAIN)
-    if len(head.translate(None, _TEXT_BYTES)) > len(head) // _MOST_CONTROLS:
+    if not _is_text(head):
         raise Refused("the file is not text", SAVE_AS_CSV)
     if (undecodable := _first_undecodable(stream, "utf-8")) is None:
         return FoundEncoding("utf-8", Origin.CERTAIN)
@@ -119,6 +119,10 @@ def _guess(stream: BinaryIO, undecodable: int, country: str | None) -> FoundEnco
     raise Refused("the file is not text in any known encoding", f"{SAVE_AS_CSV}, or {_NAME_IT}")
 
 
+def _is_text(head: bytes) -> bool:
+    return len(head.translate(None, _TEXT_BYTES)) <= len(head) // _MOST_CONTROLS
+
+
 def _is_utf8(word: bytes) -> bool:
     try:
         word.decode("utf-8")
@@ -137,7 +141,8 @@ def _find_wide_codec(head: bytes) -> str | None:
     """UTF-16 without a mark: digits and line ends have a zero byte, always on the same side."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
     for codec, zeros, others in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
-        if zeros >= len(head) // 8 and others <= zeros // 50:
+        has_zeros = zeros and zeros >= len(head) // 8 and others <= zeros // 50
+        if has_zeros and _is_text(head.decode(codec, "ignore").encode("utf-8", "ignore")):
             return codec
     return None
 

@@ -23,7 +23,7 @@ from dispatcher.status import Kind
 from dispatcher.text.template import BoundTemplate, fold_name
 from dispatcher.types import Route
 from dispatcher.windows.recipient_zones import ZoneChoice, recipient_zone
-from dispatcher.windows.zone_names import ZoneError
+from dispatcher.windows.zone_names import FixedOffsetError, ZoneError
 
 #: Headers of the column with the recipient's time zone; `--map timezone=…` names another.
 _ZONE_HEADERS = frozenset({"timezone", "time zone", "time_zone", "tz"})
@@ -189,6 +189,8 @@ class ValidatedSubmission:
             explicit = cells[column] if column is not None and column < len(cells) else None
             try:
                 return recipient_zone(explicit, msisdn, default)
+            except FixedOffsetError as error:
+                raise ZoneError(f"column {name!r}: {error}") from None
             except ZoneError:
                 # The cell is left out: rows are counted by reason, so reasons must be few.
                 raise ZoneError(

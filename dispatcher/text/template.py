@@ -27,6 +27,12 @@ def fold_name(name: str) -> str:
     return " ".join(shown.casefold().split())
 
 
+def list_names(headers: Sequence[str]) -> str:
+    """Names of columns in a row, in quotes where they have a comma themselves."""
+    named = (f"'{header}'" if "," in header else header for header in headers if header)
+    return ", ".join(named) or "(all without a name)"
+
+
 @dataclass(frozen=True, slots=True)
 class Placeholder:
     """A placeholder as written; `default` is None if the text gives none."""
@@ -155,10 +161,9 @@ def _find_column(name: str, headers: Sequence[str]) -> int:
         )
     nearest = get_close_matches(wanted, folded, n=1)
     suggestion = f"did you mean '{headers[folded.index(nearest[0])]}'? " if nearest else ""
-    columns = ", ".join(header for header in headers if header)
     raise Refused(
         f"the text uses {{{{{name}}}}}, but the file has no such column",
-        f"{suggestion}the columns are: {columns}",
+        f"{suggestion}the columns are: {list_names(headers)}",
     )
 
 

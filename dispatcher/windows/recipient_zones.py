@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from dispatcher.numbers.msisdn import calling_code
 from dispatcher.windows.wall_clock import find_change, offset_s
-from dispatcher.windows.zone_names import parse_zone, zone_name
+from dispatcher.windows.zone_names import parse_given_zone, parse_zone, zone_name
 
 _UNKNOWN: Final = "Etc/Unknown"
 _YEARS_COMPARED: Final = 6
@@ -119,7 +119,7 @@ def _zones_by_country() -> dict[str, list[str]]:
 
 @lru_cache(maxsize=4096)
 def _key_of_text(text: str) -> str:
-    return zone_key([parse_zone(text)])
+    return zone_key([parse_given_zone(text)])
 
 
 @lru_cache(maxsize=4096)

@@ -21,6 +21,14 @@ class ZoneError(ValueError):
     """Why a text is not a valid time zone: a sentence for a person."""
 
 
+class FixedOffsetError(ZoneError):
+    """The IANA database has the name as a fixed offset; where people use it, clocks change."""
+
+    def __init__(self, name: str, meant: str) -> None:
+        super().__init__(f"{name} ignores summer time; write {meant}")
+        self.meant = meant
+
+
 def parse_zone(text: str) -> tzinfo:
     """Read `Asia/Kolkata`, `asia/kolkata`, `UTC`, `+05:30`, `+0530`, `UTC+2` or `GMT-3:30`.
 
@@ -37,6 +45,16 @@ def parse_zone(text: str) -> tzinfo:
             return timezone(-offset if match["sign"] == "-" else offset)
     shown = cleaned if len(cleaned) <= 40 else cleaned[:40] + "…"
     raise ZoneError(f"{shown!r} is not a valid time zone; write Asia/Kolkata or +05:30")
+
+
+def parse_given_zone(text: str) -> tzinfo:
+    """`parse_zone` for what a person writes now, not for what is stored.
+
+    Raises ZoneError, and FixedOffsetError for names such as EST.
+    """
+    if meant := _IGNORE_SUMMER_TIME.get(text.strip().casefold()):
+        raise FixedOffsetError(text.strip().upper(), meant)
+    return parse_zone(text)
 
 
 def nearest_name(text: str) -> str | None:
@@ -60,6 +78,11 @@ def zone_name(zone: tzinfo) -> str:
     return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}"
 
 
+#: Abbreviations, and the place whose clocks people mean.
+_IGNORE_SUMMER_TIME: Final = {
+    "est": "America/New_York, or -05:00 if there is none",
+    "mst": "America/Denver, or -07:00 if there is none",
+}
 #: The largest in use: UTC+14, the Line Islands.
 _LARGEST_OFFSET: Final = timedelta(hours=14)
 _OFFSET: Final = re.compile(

@@ -81,7 +81,7 @@ def submitted(*options: str, people: str = "people.csv", text: list[str] = HELLO
         (submitted(people="no_phone.csv"), 3, ["no_phone.csv", "name, city", "--column"]),
         (submitted(people="no_header.csv"), 3, ["no_header.csv", "no header row", "phone,name"]),
         (submitted(people="two_phones.csv"), 3, ["'phone', 'mobile'", "--column"]),
-        (submitted(people="open_quote.csv"), 3, ["open_quote.csv: row 1", "quote"]),
+        (submitted(people="open_quote.csv"), 3, ["open_quote.csv: row 2", "quote"]),
         (submitted(people="empty.csv"), 3, ["empty.csv", "is empty", "header row"]),
         (submitted(people="header_only.csv"), 3, ["header_only.csv", "no rows below", "row for"]),
         (submitted("--dry-run", people="header_only.csv"), 3, ["header_only.csv", "no rows"]),

@@ -164,7 +164,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.campaigns.view import details_json, load_view
     from dispatcher.cli.campaign.contact_lists import submit_to_lists
     from dispatcher.cli.campaign.fallbacks import add_fallbacks
-    from dispatcher.cli.campaign.file_report import refuse_unsure_guesses
+    from dispatcher.cli.campaign.file_report import file_json, refuse_unsure_guesses
     from dispatcher.cli.campaign.rejects import check_writable
     from dispatcher.cli.campaign.single_message import check_test_time
     from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
@@ -215,7 +215,12 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
             f"`dispatcher campaign export {reference} --rejects` gives the reason for each row",
         )
     report_submission(
-        store, reference, options.wait_for, as_json=options.as_json, what="is scheduled"
+        store,
+        reference,
+        options.wait_for,
+        as_json=options.as_json,
+        what="is scheduled",
+        understood=file_json(submission, imported.preview),
     )
 
 

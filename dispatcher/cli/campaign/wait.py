@@ -9,6 +9,8 @@ from dispatcher.cli.output import print_json
 from dispatcher.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dispatcher.campaigns.view import CampaignView
     from dispatcher.store.engine import Store
 
@@ -27,16 +29,23 @@ wait_option = click.option(
 
 
 def report_submission(
-    store: "Store", reference: str, wait_for: str | None, *, as_json: bool, what: str
+    store: "Store",
+    reference: str,
+    wait_for: str | None,
+    *,
+    as_json: bool,
+    what: str,
+    understood: "Mapping[str, object] | None" = None,
 ) -> None:
     """Print which campaign was created; with `wait_for`, its result.
 
     Exits with 1 if recipients were missed. Ctrl-C ends the waiting only.
 
-    `what` completes the sentence "campaign 7 …".
+    `what` completes the sentence "campaign 7 …". `understood` says how the file was read, and is
+    added to the JSON.
     """
     try:
-        _report(store, reference, wait_for, as_json=as_json, what=what)
+        _report(store, reference, wait_for, (understood or {}) if as_json else None, what=what)
     except StoreError as error:
         # The store went away after the campaign was accepted: that is not a failed submission.
         words = f"campaign {reference} {what}, but it cannot be shown now"
@@ -48,21 +57,29 @@ def report_submission(
 
 
 def _report(
-    store: "Store", reference: str, wait_for: str | None, *, as_json: bool, what: str
+    store: "Store",
+    reference: str,
+    wait_for: str | None,
+    added: "Mapping[str, object] | None",
+    *,
+    what: str,
 ) -> None:
+    """`added` goes into the JSON; None prints none."""
     from dispatcher.campaigns.view import details_json, load_view
 
     if (missing := scheduler_warning(store)) is not None:
         click.echo(missing, err=True)
     if wait_for is not None:
-        _wait_and_report(store, reference, wait_for, as_json=as_json)
-    elif as_json:
-        print_json(details_json(load_view(store, reference)))
+        _wait_and_report(store, reference, wait_for, added)
+    elif added is not None:
+        print_json({**details_json(load_view(store, reference)), **added})
     else:
         click.echo(f"campaign {reference} {what}; `dispatcher campaign watch {reference}`")
 
 
-def _wait_and_report(store: "Store", reference: str, wait_for: str, *, as_json: bool) -> None:
+def _wait_and_report(
+    store: "Store", reference: str, wait_for: str, added: "Mapping[str, object] | None"
+) -> None:
     from dispatcher.campaigns.view import details_json
     from dispatcher.cli.campaign.progress import follow_campaign
     from dispatcher.cli.campaign.view import print_campaign
@@ -72,14 +89,14 @@ def _wait_and_report(store: "Store", reference: str, wait_for: str, *, as_json: 
         return view.is_over or (wait_for == SUBMITTED and not unsettled)
 
     try:
-        shown = follow_campaign(store, reference, is_done, silent=as_json)
+        shown = follow_campaign(store, reference, is_done, silent=added is not None)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"no longer waiting; campaign {reference} goes on: "
             f"`dispatcher campaign watch {reference}`"
         ) from None
-    if as_json:
-        print_json(details_json(shown))
+    if added is not None:
+        print_json({**details_json(shown), **added})
     else:
         print_campaign(click.get_current_context(), shown)
     missed = sum(shown.counts[name] for name in ("in_doubt", "failed", "cancelled", "lapsed"))

@@ -17,6 +17,7 @@ from pydantic import (
 from dispatcher.status import Kind
 from dispatcher.urls import check_base_url, check_proxy_url
 from dispatcher.windows.syntax import parse_windows
+from dispatcher.windows.zone_names import parse_given_zone
 
 
 def _check_header_value(secret: SecretStr) -> SecretStr:
@@ -138,6 +139,7 @@ class ProviderSettings(BaseModel):
             ZoneInfo(value)
         except (ValueError, OSError, KeyError):  # a KeyError: no such zone
             raise ValueError("must be an IANA time zone such as Asia/Kolkata") from None
+        parse_given_zone(value)
         return value
 
     @field_validator("max_recipients")
