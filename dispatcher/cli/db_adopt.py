@@ -18,8 +18,10 @@ _RESTORED = """\
 Adopting it as a restored backup: everything pending in these campaigns may have been sent after the
 backup was made. It is put IN DOUBT and is not sent again automatically. Where the provider has a
 list of messages, each message is looked up there; for the rest you decide with
-`dispatcher campaign resolve`. Campaigns that were submitted after the backup are not in this store:
-before you submit their files again, look in the provider's portal for what was sent."""
+`dispatcher campaign resolve`. Campaigns that start later are paused, since somebody may have
+started them earlier: resume those that were not sent. Campaigns that were submitted after the
+backup are not in this store: before you submit their files again, look in the provider's portal for
+what was sent."""
 _MOVED = """\
 Adopting it as moved: everything pending is sent. This is right if the store is the newest one in a
 new place (a moved folder, an upgraded server, a failover that lost nothing). If it is a backup,

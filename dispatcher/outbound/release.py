@@ -43,7 +43,7 @@ def release_batches(
     messages by campaign id that were released before and did not leave: the fair queue does not
     count them.
     """
-    if store_identity.load_hold_reason(conn) is not None:
+    if not store_identity.may_send(conn):
         return []
     most = max_in_flight or settings.max_in_flight or int(START)
     account = lock_account(conn, name)

@@ -164,7 +164,9 @@ class RollbackGuard:
         row = store_identity.load_identity(conn)
         if seen is None or row is None or row.store_id != seen.store_id:
             return self.check_and_hold(conn) is None
-        return row.held is None and store_identity.highest_attempt_id(conn) >= seen.attempt_id
+        if store_identity.highest_attempt_id(conn) < seen.attempt_id:
+            return False
+        return store_identity.may_send(conn)
 
     def record_attempts(self, attempt_ids: Sequence[int]) -> None:
         """Record committed attempts, before the first byte of their requests is sent."""
@@ -272,7 +274,9 @@ class RollbackGuard:
                 f"({_ADOPT})"
             )
         has_no_mark = self._beside is not None and not self._has_mark_beside(row.store_id)
-        is_same = place is None or (_is_same_place(row.place or "", place) and not has_no_mark)
+        is_same = place is None or (
+            store_identity.is_same_place(row.place or "", place) and not has_no_mark
+        )
         if is_same or not store_identity.has_unsent(conn):
             return None
         if self._beside is not None:
@@ -302,9 +306,3 @@ class RollbackGuard:
 
 def _redis_key(store_id: str) -> str:
     return f"dispatcher:witness:{store_id}"
-
-
-def _is_same_place(recorded: str, found: str) -> bool:
-    """Whether two places are the same. A part that the server did not tell proves nothing."""
-    pairs = zip(recorded.split("/"), found.split("/"), strict=False)
-    return all(then == now or not then or not now for then, now in pairs)

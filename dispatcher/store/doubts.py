@@ -76,7 +76,11 @@ _UNPLANNED = (
         )
     )
     .join_from(ATTEMPT, CAMPAIGN, CAMPAIGN.c.id == ATTEMPT.c.campaign_id)
-    .where(ATTEMPT.c.reconcile_at.is_not(None), ATTEMPT.c.looks.is_(None))
+    .where(
+        ATTEMPT.c.account.in_(bindparam("accounts", expanding=True)),
+        ATTEMPT.c.reconcile_at.is_not(None),
+        ATTEMPT.c.looks.is_(None),
+    )
     .limit(bindparam("most"))
 )
 _DOUBT_SINCE = func.min(ATTEMPT.c.doubt_at)
@@ -91,9 +95,15 @@ def doubt_columns(now: datetime) -> dict[str, Any]:
     return {"doubt_at": now, "reconcile_at": ATTEMPT.c.deadline, "looks": None}
 
 
-def unscheduled_doubts(conn: Connection, limit: int = 1000) -> list[UnscheduledDoubt]:
-    """Doubtful requests without a time to reconcile, at most `limit`, with the campaign's rule."""
-    return fetch_all(conn, UnscheduledDoubt, _UNPLANNED, {"most": limit})
+def unscheduled_doubts(
+    conn: Connection, names: Collection[str], limit: int = 1000
+) -> list[UnscheduledDoubt]:
+    """Doubtful requests without a time to reconcile, at most `limit`, with the campaign's rule.
+
+    Only of the accounts `names`: those of an account that is not configured any more would
+    otherwise keep the others waiting for ever.
+    """
+    return fetch_all(conn, UnscheduledDoubt, _UNPLANNED, {"accounts": list(names), "most": limit})
 
 
 def schedule_reconciliation(conn: Connection, times: Mapping[int, datetime | None]) -> None:

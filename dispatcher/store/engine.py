@@ -5,14 +5,15 @@ some writers wait for seconds.
 """
 
 import os
-import re
+import random
 import sqlite3
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from sqlalchemy import (
@@ -28,16 +29,23 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from dispatcher import urls
-from dispatcher.errors import ConfigError, StoreError
+from dispatcher.errors import ConfigError, StoreBusyError, StoreError
+from dispatcher.policy.backoff import full_jitter
+from dispatcher.store.error_texts import to_store_error
 from dispatcher.store.postgres import choose_tls, postgres_engine
 from dispatcher.store.writer_lock import hold_writer_lock, lock_files
 
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0
-_UPGRADE = "run `dispatcher db upgrade`"
+#: A transaction that was in another's way is tried so often in all, with such pauses.
+_MOST_TRIES = 5
+_MAX_PAUSE_S = 0.5
+
+
+Result = TypeVar("Result")
 
 
 class Store:
@@ -92,6 +100,22 @@ class Store:
                 conn.exec_driver_sql("BEGIN IMMEDIATE")
             yield conn
 
+    def run_write(
+        self, work: Callable[[Connection], Result], *, survives_power_cut: bool = True
+    ) -> Result:
+        """Run `work` in a write transaction, and again if another transaction was in its way.
+
+        After a few times the StoreBusyError is raised. `work` must not change anything outside.
+        """
+        for failures in range(1, _MOST_TRIES):
+            try:
+                with self.write(survives_power_cut=survives_power_cut) as conn:
+                    return work(conn)
+            except StoreBusyError:
+                time.sleep(full_jitter(failures, cap_s=_MAX_PAUSE_S, random=random.random))
+        with self.write(survives_power_cut=survives_power_cut) as conn:
+            return work(conn)
+
     def commits_are_durable(self) -> bool:
         """Whether a commit reaches the disk; False where the server runs with `fsync = off`."""
         if self.is_sqlite:
@@ -116,7 +140,10 @@ class Store:
         try:
             yield
         except self._expected as error:
-            raise _to_store_error(error, self.name) from error
+            raise to_store_error(error, self.name) from error
+        # sqlite3 raises it for a number of more than 64 bits.
+        except OverflowError as error:
+            raise to_store_error(error, self.name) from error
         except OSError as error:
             if not self.is_sqlite or error.filename not in lock_files(self._path):
                 raise
@@ -205,45 +232,3 @@ def _make_private(path: str) -> None:
         for file in (path, f"{path}-wal", f"{path}-shm"):
             with suppress(FileNotFoundError):
                 Path(file).chmod(mode)
-
-
-#: A pattern in the error of SQLite or PostgreSQL, what it means, and the remedy.
-_KNOWN_ERRORS = [
-    (re.compile(pattern, re.IGNORECASE), what, hint)
-    for pattern, what, hint in (
-        (r"no such table|relation .* does not exist", "has no tables yet", _UPGRADE),
-        (r"no such column|column .* does not exist", "is of an older version", _UPGRADE),
-        (r"disk is full|no space left", "is on a full disk", "free some space; nothing is lost"),
-        (r"unable to open", "cannot be opened", "check the path and its permissions"),
-        (
-            r"readonly database",
-            "cannot be written",
-            "give this user write permission for the file and its folder",
-        ),
-        (
-            r"server does not support SSL",
-            "has no TLS, which is required of a server that is not on this machine",
-            "switch TLS on there, or add ?sslmode=disable to `store.url` in a private network",
-        ),
-        (
-            r"certificate verify failed|server certificate for|root certificate file",
-            "has a certificate that cannot be verified, and got no password",
-            "name the certificate of its authority as sslrootcert=FILE in `store.url`",
-        ),
-        (r"not a database", "is not an SQLite database", "check `store.url`"),
-    )
-]
-
-
-def _to_store_error(error: Exception, name: str) -> StoreError:
-    """Translate a database's error; the statement's values are left out."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-    for pattern, what, hint in _KNOWN_ERRORS:
-        if pattern.search(said):
-            return StoreError(f"the store {name} {what}", hint)
-    if any(base.__name__ == "OperationalError" for base in type(cause).__mro__):
-        return StoreError(
-            f"the store {name} cannot be used: {said}", "check that it is running and reachable"
-        )
-    return StoreError(f"the store {name} refused a statement: {type(cause).__name__}")

@@ -6,9 +6,11 @@
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from weakref import WeakSet
 
 from sqlalchemy import (
     Connection,
+    Engine,
     and_,
     func,
     insert,
@@ -27,7 +29,7 @@ from dispatcher.status import (
     CampaignState,
     MessageState,
 )
-from dispatcher.store import lost_batches
+from dispatcher.store import campaigns, lost_batches
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
 from dispatcher.store.locks import lock_campaigns
@@ -47,6 +49,9 @@ _PLACE = (
     "(SELECT oid FROM pg_database WHERE datname = current_database())",
     "'attempt'::regclass::oid",
 )
+_WHOLE_PLACE = text(f"SELECT {', '.join(_PLACE)}")
+#: Engines whose server allows the whole query: it then needs no savepoint.
+_locatable = WeakSet[Engine]()
 #: A SQLite file's place is in its companion file, which no query can read.
 _SQLITE_PLACE = "file"
 
@@ -83,6 +88,24 @@ def load_hold_reason(conn: Connection) -> str | None:
     return reason
 
 
+def may_send(conn: Connection) -> bool:
+    """Whether batches may be released and claimed here.
+
+    The store must not be held, and must be where it was at the last tick: after a failover its
+    last commits may be missing, until a tick has compared it with its witnesses.
+    """
+    row = load_identity(conn)
+    if row is None or row.place is None:
+        return True
+    return row.held is None and is_same_place(row.place, locate_tables(conn))
+
+
+def is_same_place(recorded: str, found: str) -> bool:
+    """Whether two places are the same. A part that the server did not tell proves nothing."""
+    pairs = zip(recorded.split("/"), found.split("/"), strict=False)
+    return all(then == now or not then or not now for then, now in pairs)
+
+
 def highest_attempt_id(conn: Connection) -> int:
     """The highest attempt id in the store now; 0 where there is none."""
     return int(conn.execute(_HIGHEST).scalar_one())
@@ -97,8 +120,13 @@ def locate_tables(conn: Connection) -> str:
     """
     if conn.dialect.name == "sqlite":
         return _SQLITE_PLACE
-    known = _query_texts(conn, _PLACE) or [(_query_texts(conn, [one]) or [""])[0] for one in _PLACE]
-    return "/".join(known)
+    if conn.engine in _locatable:
+        row = conn.execute(_WHOLE_PLACE).one()
+        return "/".join(map(str, row))
+    known = _query_texts(conn, _PLACE)
+    if known:
+        _locatable.add(conn.engine)
+    return "/".join(known or [(_query_texts(conn, [one]) or [""])[0] for one in _PLACE])
 
 
 def _query_texts(conn: Connection, parts: Sequence[str]) -> list[str]:
@@ -140,7 +168,8 @@ def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> 
     """Accept this store under a new id. Return how many messages are now in doubt, by campaign.
 
     With `doubt`, pending messages of open campaigns become `in_doubt`, since they may have been
-    sent after the backup. New attempt ids are higher than every id that a witness has seen, so
+    sent after the backup; campaigns that start later are paused, and no doubt is resent by itself.
+    New attempt ids are higher than every id that a witness has seen, so
     that a late answer to a lost attempt is not taken for the answer to a new one.
     """
     row = ensure_identity(conn)
@@ -148,8 +177,9 @@ def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> 
     doubted: dict[int, int] = {}
     if doubt:
         since = conn.execute(select(SCHEDULER.c.ticked_at)).scalar_one_or_none()
-        lock_campaigns(conn, has_state(*_OPEN))
+        lock_campaigns(conn, or_(has_state(*_OPEN), CAMPAIGN.c.on_doubt == "resend"))
         _expire_leases(conn, now)
+        _hold_doubts(conn)
         for campaign in pending_by_campaign(conn, now):
             doubted[campaign.id] = _doubt_campaign(conn, campaign.id, since, now)
             add_audit_row(
@@ -160,6 +190,7 @@ def adopt_store(conn: Connection, *, doubt: bool, actor: str, now: datetime) -> 
                 campaign_id=campaign.id,
                 detail=RESTORED,
             )
+        _pause_scheduled(conn, actor, now)
     update_identity(
         conn,
         store_id=str(uuid.uuid4()),
@@ -257,6 +288,30 @@ def _doubt_campaign(
             )
         )
         doubted += moved
-    # Most of them were sent: `resend` is meant for a lost answer, and would send all of them again.
-    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(on_doubt="hold"))
     return doubted
+
+
+def _hold_doubts(conn: Connection) -> None:
+    """Leave every doubt to a person: most of these messages were sent, or sent again, since.
+
+    `resend` is meant for a lost answer. What was in flight or in doubt when the backup was made
+    would be sent again by it, also in a campaign that is over.
+    """
+    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.on_doubt == "resend").values(on_doubt="hold"))
+
+
+def _pause_scheduled(conn: Connection, actor: str, now: datetime) -> None:
+    """Pause campaigns whose start is to come: it may have been set earlier since, and sent."""
+    query = select(CAMPAIGN.c.id).where(
+        has_state(CampaignState.SCHEDULED), CAMPAIGN.c.start_at > now
+    )
+    for campaign_id in sorted(conn.execute(query).scalars()):
+        campaigns.change_state(
+            conn,
+            campaign_id,
+            [CampaignState.SCHEDULED],
+            CampaignState.PAUSED,
+            actor=actor,
+            reason=RESTORED,
+            now=now,
+        )

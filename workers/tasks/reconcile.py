@@ -44,17 +44,12 @@ def release_reconciles(services: Services) -> None:
     """Schedule new doubts, and publish the accounts that have doubts due."""
     with services.store.write() as conn:
         now = store_now(conn)
-        unscheduled = doubts.unscheduled_doubts(conn)
+        names = services.settings.accounts
+        unscheduled = doubts.unscheduled_doubts(conn, names)
         doubts.schedule_reconciliation(
-            conn,
-            {
-                row.id: first_reconcile_at(services, row)
-                for row in unscheduled
-                if row.account in services.settings.accounts
-            },
+            conn, {row.id: first_reconcile_at(services, row) for row in unscheduled}
         )
         lease_until = now + services.poll_lease
-        names = services.settings.accounts
         tickets = doubts.lease_reconciliations(
             conn, names, now=now, lease_until=lease_until, limit=SCANS_AT_ONCE
         )

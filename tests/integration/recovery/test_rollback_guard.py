@@ -21,14 +21,17 @@ from dispatcher.recovery.rollback_guard import (
     UnreadableMark,
 )
 from dispatcher.status import BatchState
-from dispatcher.store import batch_endings, batches, store_identity
+from dispatcher.store import batch_endings, batches, lost_batches, store_identity
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT, AUDIT, CAMPAIGN, IDENTITY
 from tests.support.stores import (
     NOW,
     add_campaign,
     assert_counts_agree,
+    batch_of,
+    change,
     claim,
+    claimed,
     counts_of,
     later,
     queued,
@@ -292,9 +295,47 @@ def test_a_dump_restored_into_postgresql_is_in_another_place(postgres_server, po
     ],
 )
 def test_a_recovery_a_failover_and_a_dump_change_the_place(noted, found, is_held):
-    from dispatcher.recovery.rollback_guard import _is_same_place
+    assert store_identity.is_same_place(noted, found) is not is_held
 
-    assert _is_same_place(noted, found) is not is_held
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("part", range(4), ids=["cluster", "timeline", "database", "table"])
+def test_nothing_is_released_or_claimed_in_another_place_before_a_tick(emptied_postgres_url, part):
+    """Hole 8: PostgreSQL fails over to a standby that lacks the last commits; beat may be down."""
+    with closing(Store(emptied_postgres_url)) as store:
+        guard = RollbackGuard(store)
+        add_campaign(store, (3, 3))
+        with store.write() as conn:
+            assert guard.check_and_hold(conn) is None
+            assert guard.may_claim(conn)
+            (ticket, *_) = release_batches(conn, "main", settings(), NOW)
+            place = store_identity.load_identity(conn).place.split("/")
+            place[part] = "1" + place[part][1:] + "0"
+            store_identity.update_identity(conn, place="/".join(place))
+        with store.write() as conn:
+            assert release_batches(conn, "main", settings(max_in_flight=9), NOW) == []
+            assert not guard.may_claim(conn)
+            assert not RollbackGuard(store).may_claim(conn)
+            assert guard.check_and_hold(conn) is not None
+        assert batch_of(store, ticket.id).state == BatchState.QUEUED
+
+
+@pytest.mark.parametrize("doubt", ["in flight", "claimed", "in doubt", "cancelled", "finished"])
+@pytest.mark.parametrize("others", [0, 3], ids=["alone", "with others pending"])
+def test_no_doubt_of_a_restored_store_is_resent_by_itself(store, client, doubt, others):
+    """Hole 7: what was in flight or in doubt at the backup may have been resent since."""
+    campaign = add_campaign(store, (3, others) if others else (3,), on_doubt="resend")
+    (claimed if doubt == "claimed" else submitting)(store)
+    with store.write() as conn:
+        if doubt in {"in doubt", "cancelled", "finished"}:
+            assert lost_batches.doubt_expired_submissions(conn, later(61)) == 1
+        if doubt in {"cancelled", "finished"}:
+            change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, state=doubt, finished_at=NOW)
+    if doubt in {"cancelled", "finished"} and others:
+        return  # nothing is pending in a campaign that is over
+    adoption.adopt_and_recheck(store, client, doubt=True)
+    assert counts_of(store, campaign) == {"in_doubt": 3 + others}
+    assert rows(store, CAMPAIGN)[0].on_doubt == "hold"
 
 
 def test_marks_only_grow_and_a_full_disk_does_not_stop_them(tmp_path):
@@ -418,11 +459,14 @@ def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, clie
         assert batches.claim_batch(conn, tickets[1].id, tickets[1].fence, later(60)) is None
 
 
-def test_a_campaign_that_starts_later_stays_scheduled(store, client):
+def test_a_campaign_that_starts_later_is_paused(store, client):
+    """After the backup somebody may have set its start earlier, and it was sent."""
     far = NOW.replace(year=2090)
     campaign = add_campaign(store, state="scheduled", start_at=far)
     assert adoption.adopt_and_recheck(store, client, doubt=True) == {}
     assert counts_of(store, campaign) == {"pending": 3}
+    (row,) = rows(store, CAMPAIGN)
+    assert (row.state, row.state_reason) == ("paused", store_identity.RESTORED)
 
 
 def test_a_moved_store_goes_on_as_it_is(sqlite, client, tmp_path):

@@ -57,7 +57,8 @@ def lost(store):
 
 def plan(store, at, attempt=None):
     with store.write() as conn:
-        ids = [attempt] if attempt else [row.id for row in doubts.unscheduled_doubts(conn)]
+        new = doubts.unscheduled_doubts(conn, ["main", "other"])
+        ids = [attempt] if attempt else [row.id for row in new]
         doubts.schedule_reconciliation(conn, dict.fromkeys(ids, at))
 
 
@@ -128,7 +129,9 @@ def test_a_request_that_falls_in_doubt_waits_to_be_scheduled(store, fall):
     assert (row.reconcile_at, row.looks) == (row.deadline, None)
     assert release(store, later(10_000)) == []
     with store.write() as conn:
-        assert [unplanned.id for unplanned in doubts.unscheduled_doubts(conn)] == [attempt]
+        assert [unplanned.id for unplanned in doubts.unscheduled_doubts(conn, ["main"])] == [
+            attempt
+        ]
 
 
 def test_a_due_account_gets_one_ticket_until_its_look_ends(store):
@@ -153,6 +156,17 @@ def test_a_look_whose_worker_was_lost_gets_another_ticket(store):
     plan(store, later(60))
     release(store, later(60))
     assert release(store, later(60) + 2 * LEASE) == [ReconcileTicket("main", 2)]
+
+
+def test_doubts_of_an_account_that_is_gone_do_not_keep_the_others_waiting(store):
+    for n, account in enumerate(("gone", "gone", "gone", "main")):
+        add_campaign(store, account=account, first=FIRST_NUMBER + 100 * n)
+        in_doubt(store)
+    with store.read() as conn:
+        assert len(doubts.unscheduled_doubts(conn, ["main", "gone"], limit=2)) == 2
+        (found,) = doubts.unscheduled_doubts(conn, ["main"], limit=2)
+        assert doubts.unscheduled_doubts(conn, []) == []
+    assert found.account == "main"
 
 
 def test_looks_stay_within_the_limit_and_within_the_configured_accounts(store):
