@@ -7,11 +7,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import partial
-from math import inf
 from typing import Final
 
 from dispatcher.outbound.departure import Departure, boottime_s
-from dispatcher.policy.pacing import LatenessGuard, Starts
+from dispatcher.policy.pacing import LEAD_S, LatenessGuard, Starts
 
 #: A request whose first byte is later than this after its start is not sent. The clock counts
 #: the time that the machine is suspended.
@@ -28,12 +27,13 @@ class AccountPace:
     def __init__(self) -> None:
         self._guard = LatenessGuard()
         self._commit_s = 0.01
-        #: An instant of `boottime_s()`: what this process planned pays until then.
-        self._paid_until = -inf
+        #: How much later than on record the last requests leave, by a commit that was late.
+        self.late_s = 0.0
 
-    def earliest_s(self, now_at: float) -> float:
-        """Seconds from `now_at` (of `boottime_s()`) until a start that is given now can be kept."""
-        return max(_COMMITS_AHEAD * self._commit_s, self._paid_until - now_at)
+    @property
+    def commit_s(self) -> float:
+        """How long a commit usually takes, and some more: no start is promised before."""
+        return _COMMITS_AHEAD * self._commit_s
 
     def note_commit(self, took_s: float) -> None:
         """A commit took so long, from the decision to its end."""
@@ -45,17 +45,17 @@ class AccountPace:
         """When each begun request may leave; `now_at` and `closes` are read on `boottime_s()`.
 
         `intervals_s` are the seconds from each start to the next one; None without a rate. A late
-        commit delays all requests alike, and the next ones of this process make up for it.
+        commit delays all requests alike, and so it does the next ones of this process.
         """
         if intervals_s is None:
             deadline = now_at + _FIRST_BYTE_S
             for _ in starts.at_s:
                 yield Departure(begin_deadline=deadline, not_after=closes)
             return
-        late_s = max(0.0, boottime_s() - now_at - starts.at_s[0]) if starts.at_s else 0.0
+        late_s = max(0.0, boottime_s() - now_at - starts.at_s[0])
+        self.late_s = min(late_s, LEAD_S)
         for start_s, interval_s in zip(starts.at_s, intervals_s, strict=True):
             due = now_at + start_s + late_s
-            self._paid_until = max(self._paid_until, due + interval_s)
             yield Departure(
                 not_before=due,
                 begin_deadline=now_at + start_s + _FIRST_BYTE_S,

@@ -85,7 +85,7 @@ class Reader:
             found = self._pay(account, rate, is_probe=is_probe)
             if not isinstance(found, float):
                 return found
-            if found > SHORT_WAIT_S or self._stopping.wait(max(0.0, found - LEAD_S)):
+            if found > SHORT_WAIT_S or self._stopping.wait(found):
                 return None
         return None
 
@@ -99,10 +99,11 @@ class Reader:
             if row is None or (_is_held(row.not_before, reading.now) and not is_probe):
                 return None
             paid_s = seconds_ahead(row.requests_paid_until, reading.now, longest_s=rate.longest_s)
-            earliest_s = pace.earliest_s(reading.answered_at)
-            starts = plan_starts([[interval_s]], [paid_s], earliest_s=earliest_s)
+            starts = plan_starts(
+                [[interval_s]], [paid_s], earliest_s=pace.commit_s, late_s=pace.late_s
+            )
             if not starts.at_s:
-                return starts.first_s
+                return max(0.0, starts.next_s - LEAD_S / 2)
             paid_for_s = {Unit.REQUESTS: starts.paid_s[0]}
             accounts.record_paid_until(conn, account, paid_for_s, reading.now)
         pace.note_commit(boottime_s() - reading.answered_at)

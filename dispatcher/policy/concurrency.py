@@ -1,7 +1,8 @@
 """How many requests of an account are under way at a time, where nobody has set it.
 
-Little's law: a rate needs rate x answer time requests in flight. Without a rate the number grows
-while that is of use, as TCP's window does, and shrinks when the provider throttles or slows down.
+Little's law: a rate needs as many requests in flight as it allows in the time that each of them
+holds its slot. Without a rate the number grows while that is of use, as TCP's window does, and
+shrinks when the provider throttles or slows down.
 """
 
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ class Observation:
     """What one turn of an account's requests has shown."""
 
     answer_times_s: Sequence[float]
+    #: How much longer a request holds its slot: the commits of its begin and its answer.
+    commits_s: float
     is_throttled: bool
     #: Whether requests waited for a free slot.
     was_full: bool
@@ -65,5 +68,6 @@ def next_concurrency(known: Concurrency, seen: Observation) -> Concurrency:
         limit = min(limit * 2, limit + len(seen.answer_times_s))
     most: float = MOST_SINGLE if seen.is_single else MOST_BULK
     if seen.requests_per_second is not None:
-        most = min(most, max(START, seen.requests_per_second * typical_s * _HEADROOM + _SPARE))
+        needed = seen.requests_per_second * (typical_s + seen.commits_s) * _HEADROOM + _SPARE
+        most = min(most, max(START, needed))
     return Concurrency(min(limit, most), best_s)

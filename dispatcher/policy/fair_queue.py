@@ -15,9 +15,9 @@ RELEASE_AHEAD_S = 1.5
 #: A batch of several requests holds its slots for this long, then gives back what has not left, so
 #: that a pause, another rate or a more urgent campaign need not wait for it.
 TURN_S = 1.0
-#: A batch of several requests gets this share of its account's slots: while one ends, others go on,
-#: and several processes find work.
-_BATCHES_AT_ONCE = 4
+#: So many batches of several requests share an account's slots: while one ends, the other goes on.
+#: Fewer batches with more slots each share more commits.
+_BATCHES_AT_ONCE = 2
 
 
 class Unit(StrEnum):

@@ -19,8 +19,9 @@ DEADLINE_SLACK_S: Final = 15.0
 ON_TIME_S: Final = 0.02
 #: Jitter of the lateness on a machine that is always late.
 _JITTER_S: Final = 0.005
-#: Requests that follow each other faster than `ON_TIME_S` are spread a little more, so that
-#: lateness that counts as on time puts no more of them into a second than the rate allows.
+#: Requests that follow each other faster than this are spread a little more, so that lateness that
+#: counts as on time puts no more of them into a second than the rate allows.
+_FINE_S: Final = 0.1
 _FINE_SPACING: Final = 1.015
 #: What a sum of times is off by.
 _ROUNDING_S: Final = 1e-6
@@ -37,8 +38,8 @@ class Starts(NamedTuple):
     slack_s: float
 
     @property
-    def first_s(self) -> float:
-        """Seconds until the next free start, where none was near enough to be given."""
+    def next_s(self) -> float:
+        """Seconds until the next free start."""
         return max(self.paid_s, default=0.0)
 
 
@@ -70,30 +71,35 @@ class ClockReading:
 def spacing_s(cost: float, per_second: float) -> float:
     """Seconds from a request that costs so much of a rate until the next one may start."""
     exact = cost / per_second
-    return exact * _FINE_SPACING if exact < ON_TIME_S else exact
+    return exact * _FINE_SPACING if exact < _FINE_S else exact
 
 
 def plan_starts(
-    spacings: Sequence[Sequence[float]], paid_s: Sequence[float], *, earliest_s: float
+    spacings: Sequence[Sequence[float]],
+    paid_s: Sequence[float],
+    *,
+    earliest_s: float,
+    late_s: float = 0.0,
 ) -> Starts:
-    """Give requests their starts, in order, as far as those are at most `LEAD_S` away.
+    """Give requests their starts, in order, as far as those are near: see `LEAD_S`.
 
     `spacings` has for each request what it pays of each rate, in seconds; `paid_s` says for each
     rate for how many seconds from now it is paid (negative: since when it was not used). No start
-    is earlier than in `earliest_s` seconds. Without rates all may start at once.
+    is earlier than in `earliest_s` seconds, which a commit takes. `late_s`: how much later than on
+    record the requests before leave. Without rates all may start at once.
     """
     if not paid_s:
         return Starts([0.0] * len(spacings), [], 0.0)
-    paid = list(paid_s)
-    slack_s = min(_MOST_SLACK_S, max(0.0, -max(paid)))
+    slack_s = min(_MOST_SLACK_S, max(0.0, -max(paid_s)))
+    paid = [seconds + late_s for seconds in paid_s]
     at_s: list[float] = []
     for costs in spacings:
         start = max(earliest_s, *paid)
-        if start > max(LEAD_S, earliest_s) + _ROUNDING_S:
+        if start > max(LEAD_S, 2 * earliest_s) + _ROUNDING_S:
             break
         at_s.append(start)
         paid = [start + cost for cost in costs]
-    return Starts(at_s, paid, slack_s)
+    return Starts(at_s, paid if at_s else list(paid_s), slack_s)
 
 
 class LatenessGuard:

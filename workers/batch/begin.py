@@ -3,17 +3,19 @@
 A crash after the commit leaves doubt, so a request begins only shortly before its start.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import accumulate
 from math import inf
 
+from sqlalchemy import Connection
+
 from dispatcher.campaigns.gate import send_permission
 from dispatcher.outbound.departure import boottime_s
 from dispatcher.policy.fair_queue import end_of_day
-from dispatcher.policy.pacing import DEADLINE_SLACK_S, ClockReading, Starts, plan_starts
+from dispatcher.policy.pacing import DEADLINE_SLACK_S, LEAD_S, ClockReading, Starts, plan_starts
 from dispatcher.store import accounts, attempts, batch_endings
 from dispatcher.store.attempts import BeginConditions, LockedForBegin
 from dispatcher.store.engine import store_now
@@ -29,6 +31,8 @@ class BegunGroup:
 
     attempt_ids: dict[int, int]
     requests: list[FlightRequest]
+    #: Seconds until more may begin.
+    wait_s: float
 
 
 def begin_requests(
@@ -38,13 +42,15 @@ def begin_requests(
     numbers: Sequence[int],
     *,
     is_first: bool,
+    settle: Callable[[Connection, datetime], None],
 ) -> BegunGroup | float | None:
     """Begin the first of a batch's requests that may start soon; `numbers` are their places in it.
 
-    `is_first`: nothing of this claim has begun yet. Returns the seconds until the next free start
-    where that is too far away, and None where nothing of the batch may begin any more; before its
-    first request it was handed back then. Raises StoreError: whether attempts were stored is
-    unknown, and surely none of these requests was sent.
+    `settle` stores the answers that have come meanwhile, in the same transaction, whatever becomes
+    of the begin. `is_first`: nothing of this claim has begun yet. Returns the seconds until more
+    may begin where the next free start is too far away, and None where nothing of the batch may
+    begin any more; before its first request it was handed back then. Raises StoreError: whether
+    anything was stored is unknown, and surely none of these requests was sent.
     """
     claim = batch.claim
     pace = services.paces.of(claim.account)
@@ -52,18 +58,26 @@ def begin_requests(
         locked = attempts.lock_for_begin(conn, claim, is_paid=batch.campaign.rate is not None)
         reading = ClockReading.take(partial(store_now, conn), boottime_s)
         now, now_at = reading.now, reading.answered_at
+        settle(conn, now)
         if locked.campaign.rate != batch.campaign.rate:
             # Its requests were chosen for another rate.
             if is_first:
                 batch_endings.hand_back(conn, claim, now=now)
             return None
+        within = _within_the_day(batch, numbers, locked, now)
         starts = plan_starts(
-            [costs.spacings[number] for number in _within_the_day(batch, numbers, locked, now)],
+            [costs.spacings[number] for number in within],
             [rate.paid_s(locked, now) for rate in costs.rates],
-            earliest_s=pace.earliest_s(now_at),
+            earliest_s=pace.commit_s,
+            late_s=pace.late_s,
         )
-        if not starts.at_s and not _is_day_over(batch, locked, now):
-            return starts.first_s
+        if within and not starts.at_s:
+            return max(0.0, starts.next_s - LEAD_S / 2)
+        if not within:
+            # Requests for what is left of the day are made anew.
+            if is_first:
+                batch_endings.hand_back(conn, claim, now=now)
+            return None
         numbers = numbers[: len(starts.at_s)]
         begun = attempts.begin_attempts(
             conn,
@@ -86,6 +100,7 @@ def begin_requests(
             FlightRequest(number, batch.requests[number].http, departure)
             for number, departure in zip(numbers, departures, strict=True)
         ],
+        wait_s=max(0.0, starts.next_s - LEAD_S / 2),
     )
 
 
@@ -99,13 +114,6 @@ def _within_the_day(
     left = accounts.messages_left_today(locked.account, limit, now) or 0
     sizes = accumulate(len(batch.requests[number].recipients) for number in numbers)
     return numbers[: sum(size <= left for size in sizes)]
-
-
-def _is_day_over(batch: PreparedBatch, locked: LockedForBegin, now: datetime) -> bool:
-    limit = batch.provider.settings.daily_limit
-    if limit is None or locked.account is None:
-        return False
-    return not accounts.messages_left_today(locked.account, limit, now)
 
 
 def _conditions(

@@ -77,30 +77,42 @@ class BatchSettler:
 
     def settle_answers(self, judged: Sequence[JudgedRequest], *, is_last: bool) -> None:
         """Store the answers to some of the requests. With `is_last` the batch is closed too."""
-        settlements = [settlement for settlement, _error in judged]
 
-        def store(conn: Connection, now: datetime) -> None:
-            # Lock order: account, campaign, batch.
-            if any(error is not None for _settlement, error in judged):
-                lock_account(conn, self._batch.claim.account)
-            was_reached = False
-            for settlement, error in judged:
-                if settlement.verdict is None:
-                    continue
-                signal = signal_of(error, settlement.verdict)
-                # A second success in a row changes nothing.
-                if error is not None or signal is not ProbeSignal.REACHED or not was_reached:
-                    _note_health(conn, self._batch, error, signal, now)
-                was_reached = error is None and signal is ProbeSignal.REACHED
-            may_return = any(each.may_return for each in settlements)
-            if is_last and self._is_stored and not may_return:
-                lock_campaign_shared(conn, self._batch.claim.campaign_id)
-            apply_settlements(conn, settlements, now)
-            if is_last and self._is_stored:
+        def write(conn: Connection, now: datetime) -> None:
+            is_closing = is_last and self._is_stored
+            self.settle_in(conn, judged, now, is_closing=is_closing)
+            if is_closing:
                 self._close_batch(conn, now)
 
-        self._is_stored &= write_durably(self._services, store, settlements)
+        settlements = [settlement for settlement, _error in judged]
+        self._is_stored &= write_durably(self._services, write, settlements)
         self.is_closed |= is_last
+
+    def settle_in(
+        self,
+        conn: Connection,
+        judged: Sequence[JudgedRequest],
+        now: datetime,
+        *,
+        is_closing: bool = False,
+    ) -> None:
+        """Store answers in the caller's transaction. A second time changes nothing."""
+        # Lock order: account, campaign, batch.
+        if any(error is not None for _settlement, error in judged):
+            lock_account(conn, self._batch.claim.account)
+        was_reached = False
+        for settlement, error in judged:
+            if settlement.verdict is None:
+                continue
+            signal = signal_of(error, settlement.verdict)
+            # A second success in a row changes nothing.
+            if error is not None or signal is not ProbeSignal.REACHED or not was_reached:
+                _note_health(conn, self._batch, error, signal, now)
+            was_reached = error is None and signal is ProbeSignal.REACHED
+        settlements = [settlement for settlement, _error in judged]
+        if is_closing and not any(each.may_return for each in settlements):
+            lock_campaign_shared(conn, self._batch.claim.campaign_id)
+        apply_settlements(conn, settlements, now)
 
     def judge_answer(self, ended: EndedRequest) -> JudgedRequest:
         """What the answer to a request means for its recipients."""

@@ -7,20 +7,23 @@ begun when the turn ends becomes pending again.
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
+
+from sqlalchemy import Connection
 
 from dispatcher.errors import StoreError
 from dispatcher.outbound.departure import NotBegun
 from dispatcher.policy.concurrency import Observation
-from dispatcher.policy.fair_queue import SHORT_WAIT_S, TURN_S
-from dispatcher.policy.pacing import LEAD_S
+from dispatcher.policy.fair_queue import SHORT_WAIT_S, TURN_S, slots_of
 from dispatcher.store.settlement import Settlement
 from workers.batch.begin import begin_requests
 from workers.batch.durable_write import write_durably
 from workers.batch.prepared import PreparedBatch
 from workers.batch.rates import batch_costs
-from workers.batch.settle import BatchSettler, EndedRequest
+from workers.batch.settle import BatchSettler, EndedRequest, JudgedRequest
 from workers.services import Services
 
 log = logging.getLogger(__name__)
@@ -28,24 +31,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnReport:
-    """What a turn tells its account: messages that did not leave, and how the provider answers.
+    """What came of a turn: messages that did not leave, and the slots that it had in the end.
 
     `is_unbegun`: nothing has begun, and the batch is still held; its start is `wait_s` away.
     """
 
     unsent: int
-    observation: Observation | None
+    slots: int
     is_unbegun: bool
     wait_s: float
 
 
 class Turn:
-    """Submits a prepared batch with at most `slots` requests under way at a time."""
+    """Submits a prepared batch with at most its share of the account's slots under way."""
 
-    def __init__(self, services: Services, batch: PreparedBatch, slots: int) -> None:
+    def __init__(self, services: Services, batch: PreparedBatch) -> None:
         self._services = services
         self._batch = batch
-        self._slots = slots
+        self._slots = self._share_of_slots()
         self._costs = batch_costs(batch)
         self._todo = deque(range(len(batch.requests)))
         self._attempt_ids: dict[int, int] = {}
@@ -57,7 +60,8 @@ class Turn:
         self._begun = 0
         self._is_over = False
         self._was_full = False
-        self._answer_times_s: list[float] = []
+        #: Answers that are not stored yet.
+        self._judged: list[JudgedRequest] = []
         self._wait_s = 0.0
         #: Before its first request the batch is still claimed, and has to be handed back.
         self._is_claimed = True
@@ -77,44 +81,45 @@ class Turn:
                 self._begin_more()
             except StoreError as error:
                 failure, self._is_over = error, True
-            if self._flight.under_way:
-                self._settle_some()
-            elif self._is_over or not self._todo:
+            is_done = not self._flight.under_way and (self._is_over or not self._todo)
+            if self._judged or (is_done and self._begun):
+                self._settle(is_last=is_done and failure is None)
+            if is_done:
                 break
+            if self._flight.under_way:
+                self._collect()
             else:
                 self._services.stopping.wait(max(0.0, self._next_begin_at - time.monotonic()))
         if failure is not None:
             self._hand_back_unsent()
             raise failure
         if self._begun:
-            if not self._settler.is_closed:
-                self._settler.settle_answers((), is_last=True)
-            log.info(
-                "batch %d: %s in %.2f s",
-                self._batch.claim.id, self._settler, time.monotonic() - started_at,
-            )  # fmt: skip
+            took_s = time.monotonic() - started_at
+            log.info("batch %d: %s in %.2f s", self._batch.claim.id, self._settler, took_s)
         return self._report()
 
     def _begin_more(self) -> None:
-        """Begin requests for the free slots, unless the turn is over."""
+        """Begin requests for the free slots, unless the turn is over; store answers with them."""
         free = self._slots - self._flight.under_way
         now = time.monotonic()
-        if self._ends_at is not None and now >= self._ends_at:
-            self._is_over = True
-        if self._services.stopping.is_set():
-            self._is_over = True
+        is_late = self._ends_at is not None and now >= self._ends_at
+        self._is_over |= is_late or self._services.stopping.is_set()
         if not self._todo or self._is_over or now < self._next_begin_at:
             return
         if free <= 0:
-            self._was_full = True
             return
+        if any(each.settlement.may_return for each in self._judged):
+            # Their messages become pending again, which takes other locks than a begin.
+            self._settle(is_last=False)
         begun = begin_requests(
             self._services,
             self._batch,
             self._costs,
             list(islice(self._todo, free)),
             is_first=not self._begun,
+            settle=self._store_judged,
         )
+        self._judged = []
         if begun is None:
             self._is_over, self._is_claimed = True, False
             return
@@ -123,46 +128,54 @@ class Turn:
             return
         if self._ends_at is None:
             self._ends_at = time.monotonic() + TURN_S
-        self._services.rollback_guard.record_attempts(list(begun.attempt_ids.values()))
-        if not self._begun:
             # Should this process die now, its log says that this batch's doubts are its own.
-            log.info("batch %d, fence %d: requests leave", self._batch.claim.id,
-                     self._batch.claim.fence)  # fmt: skip
+            claim = self._batch.claim
+            log.info("batch %d, fence %d: requests leave", claim.id, claim.fence)
+        self._services.rollback_guard.record_attempts(list(begun.attempt_ids.values()))
         for _ in begun.requests:
             self._todo.popleft()
         self._begun += len(begun.requests)
         self._attempt_ids.update(begun.attempt_ids)
         self._last_attempt_id = max(begun.attempt_ids.values())
         self._flight.send(begun.requests)
+        self._was_full |= bool(self._todo) and len(begun.requests) == free
+        if len(begun.requests) < free:
+            # The others start later: some of them begin together.
+            self._next_begin_at = time.monotonic() + begun.wait_s
 
     def _wait_for_start(self, wait_s: float) -> None:
         """Come back shortly before the next free start, or end where it is too far away."""
-        self._next_begin_at = time.monotonic() + max(0.0, wait_s - LEAD_S)
+        self._next_begin_at = time.monotonic() + wait_s
         most = SHORT_WAIT_S if self._ends_at is None else self._ends_at - time.monotonic()
         if wait_s > most:
             self._wait_s, self._is_over = wait_s, True
 
-    def _settle_some(self) -> None:
-        """Store the answers that have come; wait for one, or until more may begin."""
+    def _collect(self) -> None:
+        """Judge the answers that have come; wait for one, or until more may begin."""
         timeout_s = self._batch.provider.settings.timeout_s
         if self._todo and not self._is_over and self._flight.under_way < self._slots:
             timeout_s = max(0.0, self._next_begin_at - time.monotonic())
-        landed = self._flight.collect(timeout_s=timeout_s)
-        if not landed:
-            return
-        judged = []
-        for number, answer, took_s in landed:
+        answer_times_s = []
+        for number, answer, took_s in self._flight.collect(timeout_s=timeout_s):
             request = self._batch.requests[number]
             ended = EndedRequest(self._attempt_ids.pop(number), request, answer)
-            judged.append(self._settler.judge_answer(ended))
+            self._judged.append(self._settler.judge_answer(ended))
             if isinstance(answer, NotBegun):
                 self._todo.appendleft(number)
             else:
-                self._answer_times_s.append(took_s)
+                answer_times_s.append(took_s)
+        self._adapt_slots(answer_times_s)
         if self._settler.must_stop:
             self._flight.stop()
             self._is_over = True
-        is_last = not self._flight.under_way and (self._is_over or not self._todo)
+
+    def _store_judged(self, conn: Connection, now: datetime) -> None:
+        if self._judged:
+            self._settler.settle_in(conn, self._judged, now)
+
+    def _settle(self, *, is_last: bool) -> None:
+        """Store the answers that no begin has stored."""
+        judged, self._judged = self._judged, []
         self._settler.settle_answers(judged, is_last=is_last)
 
     def _hand_back_unsent(self) -> None:
@@ -176,20 +189,29 @@ class Turn:
         requests = self._batch.requests
         return TurnReport(
             unsent=sum(len(requests[number].recipients) for number in self._todo),
-            observation=self._observe() if self._begun else None,
+            slots=self._slots,
             is_unbegun=self._is_claimed and not self._begun,
             wait_s=self._wait_s,
         )
 
-    def _observe(self) -> Observation:
-        """How the provider answered in this turn."""
+    def _share_of_slots(self) -> int:
+        settings, account = self._batch.provider.settings, self._batch.claim.account
+        most = self._services.release_clock.max_in_flight(account, settings.max_in_flight)
+        return slots_of(len(self._batch.requests), most)
+
+    def _adapt_slots(self, answer_times_s: Sequence[float]) -> None:
+        """Tell how the provider answers; where nobody set the number of slots, it follows."""
+        if not answer_times_s:
+            return
         requests = self._batch.requests
-        intervals = [self._costs.interval_s(number) for number in range(len(requests))]
-        longest = max(intervals, default=0.0)
-        return Observation(
-            answer_times_s=self._answer_times_s,
+        interval_s = self._costs.interval_s(0)
+        seen = Observation(
+            answer_times_s=answer_times_s,
+            commits_s=2 * self._services.paces.of(self._batch.claim.account).commit_s,
             is_throttled=self._settler.is_throttled,
             was_full=self._was_full,
-            requests_per_second=1 / longest if longest else None,
-            is_single=all(len(request.recipients) == 1 for request in requests),
+            requests_per_second=1 / interval_s if interval_s else None,
+            is_single=len(requests[0].recipients) == 1,
         )
+        self._services.release_clock.note_answers(self._batch.claim.account, seen)
+        self._slots, self._was_full = self._share_of_slots(), False

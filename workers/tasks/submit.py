@@ -15,7 +15,7 @@ from math import inf
 from dispatcher.errors import ConfigError, DispatcherError, Refused
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.batching import first_within
-from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, end_of_day, slots_of
+from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, end_of_day
 from dispatcher.store import accounts, batch_endings, batches, campaigns, messages
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
@@ -107,14 +107,9 @@ def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch) -> None:
     batch = _prepare_batch(services, claim)
     if batch is None:
         return
-    clock, account = services.release_clock, claim.account
-    most = clock.max_in_flight(account, batch.provider.settings.max_in_flight)
-    slots = slots_of(len(batch.requests), most)
-    report = Turn(services, batch, slots).run()
-    held.freed_slots = slots
-    clock.note_unsent(account, claim.campaign_id, report.unsent)
-    if report.observation is not None:
-        clock.note_answers(account, report.observation)
+    report = Turn(services, batch).run()
+    held.freed_slots = report.slots
+    services.release_clock.note_unsent(claim.account, claim.campaign_id, report.unsent)
     if report.is_unbegun:
         held.freed_slots = inf
         _hand_back(services, claim, wait_s=max(0.0, report.wait_s - RELEASE_AHEAD_S))

@@ -128,9 +128,9 @@ def test_a_batch_pays_each_rate_in_its_own_unit(unit, cost):
 @pytest.mark.parametrize(
     ("max_in_flight", "requests", "released"),
     [
-        (4, [2, 2, 2], [0, 1, 2]),
-        (4, [500, 1, 2, 500, 1], [0, 1, 2, 3]),
-        (16, [500, 2, 500, 500, 500, 1], [0, 1, 2, 3]),
+        (4, [2, 2, 2], [0, 1]),
+        (4, [500, 1, 1, 500, 1], [0, 1, 2]),
+        (16, [500, 2, 500, 500, 1], [0, 1]),
         (1, [3, 1], [0]),
     ],
 )
@@ -143,8 +143,7 @@ def test_batches_are_released_while_they_find_their_slots(max_in_flight, request
 
 def test_a_large_batch_waits_for_its_slots_and_no_other_overtakes_it():
     budget = Budget(16)
-    for n in range(3):
-        budget.book_batch(DueBatch(9 + n, 500, requests=500))
+    budget.book_batch(DueBatch(9, 500, requests=500))
     budget.book_batch(DueBatch(8, 1))
     large, small = QueuedCampaign(campaign_id=0, rank=0, virtual_time=0), QueuedCampaign(1, 0, 5)
     due = {0: [DueBatch(0, 500, requests=500)], 1: [DueBatch(1, 1)]}
@@ -153,7 +152,7 @@ def test_a_large_batch_waits_for_its_slots_and_no_other_overtakes_it():
 
 @pytest.mark.parametrize(
     ("requests", "max_in_flight", "slots"),
-    [(1, 4, 1), (1, 1, 1), (500, 1, 1), (500, 4, 1), (500, 10, 2), (500, 100, 25), (3, 100, 3)],
+    [(1, 4, 1), (1, 1, 1), (500, 1, 1), (500, 4, 2), (500, 10, 5), (500, 100, 50), (3, 100, 3)],
 )
 def test_a_batch_of_many_requests_gets_a_share_of_the_slots(requests, max_in_flight, slots):
     assert slots_of(requests, max_in_flight) == slots
