@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: What a key of the store holds at most.
+_MAX_ID_DIGITS = 18
+
 #: Always of the same length, so that overwriting it needs no space on a full disk.
 _LINE = "store {store_id:>36} has begun attempt {attempt_id:020d}\n"
 _LINE_PATTERN = re.compile(r"store +(\S+) has begun attempt (\d{20})\n")
@@ -206,7 +209,10 @@ class RollbackGuard:
             log.warning("the witness %s cannot be written: %s", file.path, error.strerror)
 
     def read_redis_mark(self) -> int:
-        """The highest attempt id that Redis has recorded; 0 if it is new or away."""
+        """The highest attempt id that Redis has recorded; 0 if it is new or away.
+
+        A key that is not an attempt id, whatever wrote it, is dropped.
+        """
         with self._lock:
             store_id = self._seen.store_id if self._seen is not None else None
         if store_id is None:
@@ -215,12 +221,22 @@ class RollbackGuard:
             store_id = row.store_id if row is not None else None
         if self._client is None or store_id is None:
             return 0
-        from redis.exceptions import RedisError
+        from redis.exceptions import RedisError, ResponseError
 
+        key = _redis_key(store_id)
         with suppress(RedisError):
-            found = self._client.get(_redis_key(store_id))
-            if isinstance(found, bytes) and found.isdigit():
+            try:
+                found = self._client.get(key)
+            except ResponseError as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+                found = b""
+            if found is None:
+                return 0
+            if isinstance(found, bytes) and found.isdigit() and len(found) <= _MAX_ID_DIGITS:
                 return int(found)
+            log.warning("the key %s in Redis is not an attempt's id: it is dropped", key)
+            self._client.delete(key)
         return 0
 
     def redis_answers(self) -> bool:

@@ -502,3 +502,46 @@ def test_workers_are_not_stalled_while_the_store_is_held(store):
         store_identity.ensure_identity(conn)
         store_identity.update_identity(conn, held="the store is an older copy of itself")
     assert watchdog.find_stalled() == []
+
+
+# --- What others wrote to our key in Redis ------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [b"inf", b"nan", b"-1", b"", b"1e9", b"9" * 19, b"9" * 5000])
+def test_a_mark_in_redis_that_is_no_id_is_dropped_once(store, client, caplog, value):
+    guard, key = guard_with_key(store, client)
+    client.set(key, value)
+    assert tick(guard, store) is None
+    assert not client.exists(key)
+    assert tick(guard, store) is None
+    assert caplog.text.count("is not an attempt's id: it is dropped") == 1
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda client, key: client.rpush(key, 5), lambda client, key: client.hset(key, "a", 5),
+        lambda client, key: client.sadd(key, 5), lambda client, key: client.zadd(key, {"a": 5}),
+    ],
+)  # fmt: skip
+def test_a_mark_of_another_type_is_dropped_and_written_again(store, client, write):
+    guard, key = guard_with_key(store, client)
+    client.delete(key)
+    write(client, key)
+    assert tick(guard, store) is None
+    assert not client.exists(key)
+    add_campaign(store, first=919_900_000_000)
+    send_one(guard, store)
+    assert tick(guard, store) is None
+    assert int(client.get(key)) > 0
+
+
+def guard_with_key(store, client):
+    """A guard that has sent something, and the key of its mark."""
+    add_campaign(store)
+    guard = RollbackGuard(store, client=client)
+    assert tick(guard, store) is None
+    send_one(guard, store)
+    assert tick(guard, store) is None
+    (key,) = client.keys("*witness*")
+    return guard, key
