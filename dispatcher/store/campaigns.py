@@ -284,6 +284,14 @@ def change_settings(
             paid_until = max(paid_until, last.deadline - deadline_after + paid_for)
         columns["paid_until"] = paid_until
     conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(columns))
+    if "rate" in values:
+        # A batch that was handed back until its start at the old rate; a failed one keeps its wait.
+        waits_for_rate = has_state(BatchState.PENDING) & BATCH.c.error.is_(None)
+        conn.execute(
+            update(BATCH)
+            .where(BATCH.c.campaign_id == campaign_id, waits_for_rate)
+            .values(not_before=None)
+        )
     add_audit_row(
         conn, "campaign set", now=now, actor=actor, campaign_id=campaign_id, detail=detail
     )

@@ -1,6 +1,7 @@
 """Release: never too much at once, in fair order, and nothing where something speaks against it."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 
@@ -296,3 +297,14 @@ def test_a_running_campaign_whose_start_was_put_off_waits_for_it(store):
     add_campaign(store, [1], start_at=later(60))
     assert released(store, now=later(59)) == []
     assert len(released(store, now=later(60))) == 1
+
+
+def test_a_batch_that_waits_for_the_old_rate_does_not_wait_at_a_new_one(store):
+    campaign = add_campaign(store, sizes=(3, 3, 3), rate=0.01)
+    with store.write() as conn:
+        change(conn, BATCH, BATCH.c.id > 0, not_before=later(300))
+        change(conn, BATCH, BATCH.c.id == 2, error="busy")
+        campaigns.change_settings(
+            conn, campaign, {"rate": 100.0}, deadline_after=timedelta(0), actor="test", now=NOW
+        )
+    assert [batch_of(store, number).not_before for number in (1, 2, 3)] == [None, later(300), None]
