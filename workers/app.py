@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celery import Celery, signals
 from kombu import Exchange, Queue
@@ -163,19 +163,19 @@ def _send_tasks(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) 
 
 
 @signals.celeryd_init.connect
-def _import_tasks(**_: Any) -> None:
+def _import_tasks(**_: object) -> None:
     """Import the tasks in a worker only: beat and Flower need just their names."""
     for module in _TASKS:
         app.loader.import_task_module(module)
 
 
 @signals.worker_init.connect
-def _shorten_switch_interval(**_: Any) -> None:
+def _shorten_switch_interval(**_: object) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
 
 
 @signals.worker_init.connect
-def _refuse_database_of_another_store(**_: Any) -> None:
+def _refuse_database_of_another_store(**_: object) -> None:
     """End this worker if it would take another store's work. A store that is gone is waited for."""
     from dispatcher.recovery.broker_owner import OWNER_REMEDY, OWNER_TTL_S
     from workers.services import get_services
@@ -190,7 +190,7 @@ def _refuse_database_of_another_store(**_: Any) -> None:
 
 
 @signals.worker_ready.connect
-def _start_services(**_: Any) -> None:
+def _start_services(**_: object) -> None:
     from workers.services import get_services
     from workers.watchdog import get_watchdog
 
@@ -200,14 +200,14 @@ def _start_services(**_: Any) -> None:
 
 
 @signals.task_received.connect
-def _note_received_task(**_: Any) -> None:
+def _note_received_task(**_: object) -> None:
     from workers.watchdog import get_watchdog
 
     get_watchdog().note_received_task()
 
 
 @signals.worker_shutting_down.connect
-def _start_stopping(**_: Any) -> None:
+def _start_stopping(**_: object) -> None:
     """Tell tasks to end: waiting ones hand their batch back, requests in flight finish."""
     from workers.services import get_services
 
@@ -215,7 +215,7 @@ def _start_stopping(**_: Any) -> None:
 
 
 @signals.worker_shutdown.connect
-def _close_services(**_: Any) -> None:
+def _close_services(**_: object) -> None:
     from workers.services import get_services
 
     get_services().runtime.close()
@@ -223,7 +223,7 @@ def _close_services(**_: Any) -> None:
 
 
 @signals.after_setup_logger.connect
-def _filter_logs(logger: logging.Logger, **_: Any) -> None:
+def _filter_logs(logger: logging.Logger, **_: object) -> None:
     """Drop repeated messages, and Celery's line for every tick."""
     for handler in logger.handlers:
         handler.addFilter(DedupFilter())

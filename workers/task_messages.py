@@ -6,7 +6,7 @@ and puts them back first, so that they would end every worker in turn.
 
 import base64
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, TypeGuard
 
 from kombu.utils.json import dumps, loads
 
@@ -55,8 +55,7 @@ def find_message_problem(queue: str, item: bytes) -> str | None:
     if len(item) > (_MAX_BYTES if is_task else _MAX_REPLY_BYTES):
         return "it is too large"
     try:
-        envelope = loads(item.decode("utf-8"))
-        _check_envelope(envelope)
+        envelope = _checked_envelope(loads(item.decode("utf-8")))
         if is_task:
             _check_task(envelope)
     except _Malformed as error:
@@ -70,7 +69,10 @@ def find_message_problem(queue: str, item: bytes) -> str | None:
 def find_unacked_problem(held: bytes) -> str | None:
     """Why what is held for a worker is not a message with its way back; None if it is one."""
     try:
-        envelope, exchange, queue = loads(held.decode("utf-8"))
+        stored: object = loads(held.decode("utf-8"))
+        if not _is_list(stored) or len(stored) != 3:
+            return "it has no way back to its queue"
+        envelope, exchange, queue = stored
         if exchange != "" or not isinstance(queue, str):
             return "it has no way back to its queue"
         return find_message_problem(queue, dumps(envelope).encode())
@@ -82,46 +84,50 @@ class _Malformed(Exception):
     """What is wrong, as the end of the sentence "dropped a message: …"."""
 
 
-def _check_envelope(envelope: Any) -> None:
-    if not isinstance(envelope, dict):
+def _checked_envelope(envelope: object) -> dict[str, object]:
+    if not _is_table(envelope):
         raise _Malformed("it has no envelope")
     properties = envelope.get("properties")
-    if not isinstance(properties, dict) or not isinstance(envelope.get("headers", {}), dict):
+    if not _is_table(properties) or not _is_table(envelope.get("headers", {})):
         raise _Malformed("its envelope has no properties")
     info = properties.get("delivery_info")
-    if not isinstance(properties.get("delivery_tag"), str) or not isinstance(info, dict):
-        raise _Malformed("its envelope says not how to deliver it")
+    if not isinstance(properties.get("delivery_tag"), str) or not _is_table(info):
+        raise _Malformed("its envelope does not say how to deliver it")
     if not all(isinstance(info.get(key), str) for key in ("exchange", "routing_key")):
-        raise _Malformed("its envelope says not how to deliver it")
+        raise _Malformed("its envelope does not say how to deliver it")
     if not isinstance(envelope.get("body"), str):
         raise _Malformed("it has no body")
     form = [envelope.get("content-type"), envelope.get("content-encoding")]
     if form != ["application/json", "utf-8"] or properties.get("body_encoding") != "base64":
         raise _Malformed("its body is not JSON")
+    return envelope
 
 
-def _check_task(envelope: dict[str, Any]) -> None:
-    headers = envelope.get("headers", {})
-    task = headers.get("task")
+def _check_task(envelope: dict[str, object]) -> None:
+    headers, properties = envelope.get("headers", {}), envelope["properties"]
+    task = headers.get("task") if _is_table(headers) else None
     if not isinstance(task, str) or task not in ARGUMENTS:
-        raise _Malformed("it names no task of ours")
+        raise _Malformed("it does not name a task of ours")
+    assert _is_table(headers)
+    assert _is_table(properties)
     _check_headers(headers)
-    priority = envelope["properties"].get("priority")
+    priority = properties.get("priority")
     if priority is not None and not _is_int(priority):
         raise _Malformed("its priority is not a number")
-    body = loads(base64.b64decode(envelope["body"], validate=True).decode("utf-8"))
-    if not isinstance(body, list) or len(body) != 3:
+    encoded = base64.b64decode(str(envelope["body"]), validate=True)
+    body: object = loads(encoded.decode("utf-8"))
+    if not _is_list(body) or len(body) != 3:
         raise _Malformed("its body is not arguments, names and options")
     args, names, options = body
     wanted = ARGUMENTS[task]
-    is_right = isinstance(args, list) and len(args) == len(wanted)
-    if not is_right or not all(map(_is_argument, args, wanted)) or names != {}:
+    is_right = _is_list(args) and len(args) == len(wanted) and all(map(_is_argument, args, wanted))
+    if not is_right or names != {}:
         raise _Malformed("its arguments are not those of its task")
-    if not isinstance(options, dict) or any(value is not None for value in options.values()):
+    if not _is_table(options) or any(value is not None for value in options.values()):
         raise _Malformed("it names tasks to run afterwards")
 
 
-def _check_headers(headers: dict[str, Any]) -> None:
+def _check_headers(headers: dict[str, object]) -> None:
     """The headers that Celery reads before a task runs. A later start or a chain is not ours."""
     for key in ("id", "root_id"):
         if not isinstance(headers.get(key), str):
@@ -152,3 +158,12 @@ def _is_argument(value: object, wanted: type) -> bool:
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_INT
+
+
+def _is_table(value: object) -> TypeGuard[dict[str, object]]:
+    """In JSON all keys are texts."""
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
