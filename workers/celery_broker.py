@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import redis as redis_library
 from celery.app.amqp import AMQP
@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from workers.task_messages import find_message_problem, find_unacked_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,18 @@ class DroppedMessages:
 dropped_messages: Final = DroppedMessages()
 
 
+def _is_item(response: object) -> TypeGuard["Sequence[bytes]"]:
+    """The queue's key and the item that was taken from it."""
+    return isinstance(response, list | tuple)
+
+
 class _Client(redis_library.Redis):
     """Looks at each message of a queue before kombu decodes it."""
 
-    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
-        parse: Callable[..., Any] = super().parse_response
+    def parse_response(self, connection: object, command_name: object, **options: object) -> object:
+        parse: Callable[..., object] = super().parse_response
         response = parse(connection, command_name, **options)
-        if command_name != "BRPOP" or not isinstance(response, list | tuple):
+        if command_name != "BRPOP" or not _is_item(response):
             return response
         key, item = response
         queue = key.decode("utf-8", "replace").partition(redis.Channel.sep)[0]
@@ -70,9 +75,9 @@ class _Client(redis_library.Redis):
 class _QoS(redis.QoS):
     """Puts back what a worker that has vanished left, but nothing that is malformed."""
 
-    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+    def restore_by_tag(self, tag: object, client: object = None, leftmost: bool = False) -> None:
         with self.channel.conn_or_acquire(client) as conn:
-            held = conn.hget(self.unacked_key, tag)
+            held: bytes | None = conn.hget(self.unacked_key, tag)
             problem = None if held is None else find_unacked_problem(held)
             if problem is None:
                 super().restore_by_tag(tag, conn, leftmost)
@@ -88,11 +93,11 @@ class _Channel(redis.Channel):
     QoS = _QoS
     _kept: Any = None
 
-    def _get_client(self) -> Any:
+    def _get_client(self) -> type[_Client]:
         super()._get_client()  # checks the version
         return _Client
 
-    def _create_client(self, asynchronous: bool = False) -> Any:
+    def _create_client(self, asynchronous: bool = False) -> object:
         if asynchronous:
             return super()._create_client(asynchronous=True)
         # After an outage the channel has a new pool.
@@ -100,7 +105,7 @@ class _Channel(redis.Channel):
             self._kept = super()._create_client()
         return self._kept
 
-    def _receive_one(self, c: Any) -> Any:
+    def _receive_one(self, c: object) -> object:
         """A message to all workers (remote control), or an event."""
         try:
             return super()._receive_one(c)
@@ -122,25 +127,25 @@ class _Transport(redis.Transport):
 class _Connection(Connection):
     """A connection that reconnects at least every two seconds."""
 
-    def get_transport_cls(self) -> Any:
+    def get_transport_cls(self) -> object:
         """Our transport instead of kombu's for Redis; that of a Sentinel is left as it is."""
-        found = super().get_transport_cls()
+        found: object = super().get_transport_cls()
         return _Transport if found is redis.Transport else found
 
     def _ensure_connection(
         self,
-        errback: Any = None,
+        errback: object = None,
         max_retries: int | None = None,
         interval_start: float = 0.2,
         interval_step: float = 0.5,
         interval_max: float = _RECONNECT_MAX_S,
-        **rest: Any,
-    ) -> Any:
+        **rest: object,
+    ) -> object:
         return super()._ensure_connection(
             errback, max_retries, interval_start, interval_step, interval_max, **rest
         )
 
-    def Pool(self, limit: int | None = None, **_: Any) -> "_Pool":  # noqa: N802 - kombu's name
+    def Pool(self, limit: int | None = None, **_: object) -> "_Pool":  # noqa: N802 - kombu's name
         """The pool for publishing: kombu's own would make kombu's connections."""
         return _Pool(self, limit=limit)
 

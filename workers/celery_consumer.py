@@ -21,7 +21,7 @@ class PatientConsumer(Consumer):
     With `broker_channel_error_retry` Celery reconnects after a refusal, without a pause.
     """
 
-    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+    def create_task_handler(self, *args: object, **kwargs: object) -> Callable[[Any], None]:
         """The function that takes each message."""
         handle = super().create_task_handler(*args, **kwargs)
 

@@ -4,12 +4,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from dispatcher.config.sources import PREFIX, Place, RawConfig, variable_of
+from dispatcher.config.sources import PREFIX, Place, RawConfig, is_table, variable_of
 from dispatcher.errors import ConfigError, DispatcherError
 from dispatcher.providers import provider_class, provider_names
 
@@ -36,11 +36,13 @@ def missing_provider_error(raw: RawConfig, name: str, known: Iterable[str]) -> C
     """The error for an account without `provider`; perhaps a variable misspells another account."""
     place = ("accounts", name, "provider")
     accounts = raw.values["accounts"]
+    assert is_table(accounts)
+    table = accounts[name]
     variables = [one for at, one in raw.variables.items() if at[:2] == place[:2]]
     others = [other for other in accounts if other != name]
     if (
         near := get_close_matches(name, others, n=1)
-        if len(variables) == len(accounts[name])
+        if is_table(table) and len(variables) == len(table)
         else []
     ):
         return ConfigError(
@@ -63,7 +65,7 @@ def check_unknown_variables(raw: RawConfig, model: type[BaseModel]) -> None:
     if not raw.unknown_variables:
         return
     accounts = raw.values.get("accounts")
-    names = list(accounts) if isinstance(accounts, dict) and accounts else ["main"]
+    names = list(accounts) if is_table(accounts) and accounts else ["main"]
     sections = set(model.model_fields) - {"accounts"}
     places: list[Place] = [
         (section, key) for section in sections for key in _keys_at(model, (section,))
@@ -86,7 +88,7 @@ def _account_keys() -> list[str]:
 
 
 def check_booleans(
-    raw: RawConfig, place: Place, model: type[BaseModel], table: Mapping[str, Any]
+    raw: RawConfig, place: Place, model: type[BaseModel], table: Mapping[str, object]
 ) -> None:
     """Raise ConfigError for true or false at a key of another type; pydantic reads them as 1 and 0.
 
@@ -97,9 +99,9 @@ def check_booleans(
         at = (*place, key)
         if isinstance(value, bool) and kind is not bool:
             raise ConfigError(f"{raw.name_place(at)}: must be a value, not true or false")
-        if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
+        if is_table(value) and isinstance(kind, type) and issubclass(kind, BaseModel):
             check_booleans(raw, at, kind, value)
-        elif isinstance(value, dict):
+        elif is_table(value):
             for name, item in value.items():
                 if isinstance(item, bool):
                     where = raw.name_place((*at, str(name)))

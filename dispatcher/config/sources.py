@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeGuard
 from urllib.parse import quote
 
 from dispatcher.errors import ConfigError
@@ -43,7 +43,7 @@ class RawConfig:
     """A configuration before its keys are checked. `values` may be secret: not in the repr."""
 
     path: Path | None
-    values: dict[str, Any]
+    values: dict[str, object]
     #: The places that variables have set, with each variable's name.
     variables: Mapping[Place, str]
     #: Variables with our prefix that cannot be a key.
@@ -87,7 +87,10 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> RawConfig:
         )
     raw = RawConfig(path=found, values=values, variables=variables, unknown_variables=strays)
     references: set[Place] = set()
-    expanded = _expand_references(values, (), raw, environ, references)
+    expanded = {
+        key: _expand_references(value, (key,), raw, environ, references)
+        for key, value in values.items()
+    }
     return replace(raw, values=expanded, references=frozenset(references))
 
 
@@ -113,7 +116,7 @@ def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
     yield folder / "dispatcher" / FILE_NAME
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE_BYTES + 1)
@@ -148,7 +151,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _apply_environment(
-    values: dict[str, Any], environ: Mapping[str, str]
+    values: dict[str, object], environ: Mapping[str, str]
 ) -> tuple[dict[Place, str], tuple[str, ...]]:
     """Put the variables with our prefix into `values`.
 
@@ -170,20 +173,21 @@ def _apply_environment(
             place = ("accounts", _match_account(place[1], values, variable), *place[2:])
         table = values
         for step in place[:-1]:
-            table = table.setdefault(step, {})
-            if not isinstance(table, dict):
+            inner = table.setdefault(step, {})
+            if not is_table(inner):
                 raise ConfigError(
                     f"{variable}: {step} is a value, not a table of keys", "check its spelling"
                 )
+            table = inner
         table[place[-1]] = environ[variable]
         variables[place] = variable
     return variables, tuple(strays)
 
 
-def _match_account(name: str, values: Mapping[str, Any], variable: str) -> str:
+def _match_account(name: str, values: Mapping[str, object], variable: str) -> str:
     """The account in the file that a variable means; a variable has no case and no dashes."""
     accounts = values.get("accounts")
-    known = accounts if isinstance(accounts, dict) else {}
+    known = accounts if is_table(accounts) else {}
     meant = [one for one in known if one.lower().replace("-", "_") == name]
     if len(meant) > 1:
         raise ConfigError(
@@ -193,15 +197,15 @@ def _match_account(name: str, values: Mapping[str, Any], variable: str) -> str:
 
 
 def _expand_references(
-    value: Any, place: Place, raw: RawConfig, environ: Mapping[str, str], references: set[Place]
-) -> Any:
+    value: object, place: Place, raw: RawConfig, environ: Mapping[str, str], references: set[Place]
+) -> object:
     """Replace every `$NAME` in `value`; adds the places that had one to `references`."""
-    if isinstance(value, dict):
+    if is_table(value):
         return {
             key: _expand_references(item, (*place, key), raw, environ, references)
             for key, item in value.items()
         }
-    if isinstance(value, list):
+    if _is_list(value):
         return [
             _expand_references(item, (*place, str(index)), raw, environ, references)
             for index, item in enumerate(value)
@@ -239,19 +243,28 @@ def _escape_for(url: str, match: re.Match[str], found: str) -> str:
 _DEPTH_HINT: Final = "tables are written as in [accounts.main]"
 
 
-def _check_depth(values: dict[str, Any], where: str) -> None:
+def _check_depth(values: dict[str, object], where: str) -> None:
     """Raise ConfigError for tables and lists that are nested more deeply than any key needs."""
-    level: list[Any] = [values]
+    level: list[object] = [values]
     for _ in range(_DEEPEST):
         level = [item for each in level for item in _items_of(each)]
     if level:
         raise ConfigError(f"{where} has tables or lists nested too deeply", _DEPTH_HINT)
 
 
-def _items_of(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
+def _items_of(value: object) -> Iterable[object]:
+    if is_table(value):
         return value.values()
-    return value if isinstance(value, list) else ()
+    return value if _is_list(value) else ()
+
+
+def is_table(value: object) -> TypeGuard[dict[str, object]]:
+    """Whether a value of the configuration is a table of keys."""
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> TypeGuard[list[object]]:
+    return isinstance(value, list)
 
 
 def _look_up(match: re.Match[str], place: Place, raw: RawConfig, environ: Mapping[str, str]) -> str:
