@@ -16,6 +16,7 @@ from dispatcher.policy.breaker import (
     has_credit_for,
     is_unavailable,
     next_credit_check_s,
+    next_probe_s,
     next_state,
     signal_of,
     wait_reason,
@@ -157,6 +158,11 @@ def test_checks_of_the_balance_become_rarer_up_to_an_hour():
     assert next_credit_check_s(50, 7200) == 7200
 
 
+def test_probes_become_rarer_up_to_a_minute():
+    waits = [next_probe_s(n, random=lambda: 0.5) for n in range(8)]
+    assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+
 def account(**values):
     given = {
         "name": "main", "paused_by": None, "breaker": None, "breaker_at": None, "check_at": None,
@@ -184,6 +190,8 @@ SOON = NOW + timedelta(minutes=5)
             {"breaker": "open", "check_at": SOON},
             "to answer; the next probe is at 2030-05-06 12:05:00 UTC",
         ),
+        ({"breaker": "open", "check_at": NOW}, "to answer; the next probe is now"),
+        ({"breaker": "open", "check_at": NOW - timedelta(minutes=5)}, "the next probe is now"),
         ({"breaker": "trial"}, "to accept one recipient; the next try is now"),
     ],
 )

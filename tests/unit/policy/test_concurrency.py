@@ -65,3 +65,34 @@ def test_a_rate_gets_what_littles_law_asks_for(rate, commits_s, most):
 
 def test_what_carried_no_answer_changes_nothing():
     assert after(seen(()), limit=12.0) == 12
+
+
+@pytest.mark.parametrize(
+    ("limit", "best_s", "observation", "limit_after", "best_after_s"),
+    [
+        pytest.param(4, None, seen((0.3,)), 5, 0.3, id="the first answer is the best"),
+        pytest.param(4, None, seen((0.1, 0.2, 0.6)), 7, 0.2, id="the middle answer counts"),
+        pytest.param(2, 0.2, seen((0.2,) * 3), 4, 0.2, id="at most twice as many"),
+        pytest.param(4, 0.2, seen((0.1,)), 5, 0.1, id="a better time is the best"),
+        pytest.param(4, 0.2, seen((0.3,)), 5, 0.204, id="a best time is forgotten slowly"),
+        pytest.param(20, 0.2, seen((0.46,)), 18, 0.204, id="slow: a tenth fewer"),
+        pytest.param(20, 0.2, seen((0.457,)), 21, 0.204, id="not quite slow"),
+        pytest.param(4, 0.2, seen((9.0,)), 4, 0.204, id="slow: not fewer than at the start"),
+        pytest.param(2, 0.2, seen((9.0,)), 2, 0.204, id="slow, and few already: as before"),
+        pytest.param(1.5, 0.2, seen(throttled=True), 1, 0.2, id="throttled: at least one"),
+        pytest.param(20, 1.0, seen((1.0,), rate=10), 17, 1.0, id="what a rate needs, and two"),
+        pytest.param(3, 0.1, seen((0.1, 0.1), rate=0.1), START, 0.1, id="a low rate: the start"),
+        pytest.param(60, 1.0, seen((1.0,), rate=500), 61, 1.0, id="a high rate limits nothing"),
+    ],
+)
+def test_the_number_follows_what_a_turn_has_shown(
+    limit, best_s, observation, limit_after, best_after_s
+):
+    known = next_concurrency(Concurrency(limit, best_s), observation)
+    assert known.limit == pytest.approx(limit_after)
+    assert known.best_s == pytest.approx(best_after_s)
+
+
+@pytest.mark.parametrize(("limit", "requests"), [(START, 4), (7.9, 7), (1.0, 1), (0.5, 1)])
+def test_whole_requests_are_under_way_and_at_least_one(limit, requests):
+    assert Concurrency(limit).requests == requests
