@@ -31,14 +31,14 @@ class Reach:
         around = f"{mutant.path}:{mutant.where}"
         functions = {around} | users.of(mutant.where) | users.of(mutant.assigned)
         found = {test for function in functions for test in self.tests.get(function, ())}
-        if not found:  # a class's own statements: whatever runs into its methods
-            inside = [name for name in self.tests if name.startswith(f"{around}.")]
+        if not found:  # no test runs a class's own statements by themselves
+            inside = [name for name in self.tests if name.startswith(f"{mutant.path}:")]
             found = {test for function in inside for test in self.tests[function]}
         return sorted(found, key=lambda test: ("[postgres" in test, self.seconds[test], test))
 
 
 class Users:
-    """For a name that is bound once (a constant, a cached function): the functions that use it.
+    """For a name bound at import (a constant, a class, a cached function): functions that use it.
 
     Directly, or through other such names. Names count as the same in all modules.
     """
@@ -68,6 +68,7 @@ class Users:
     def _note(self, path: str, statement: ast.stmt) -> None:
         match statement:
             case ast.ClassDef(name=around, body=body):
+                self._bound.add(around)
                 for inner in body:
                     if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
                         self._note_use(f"{path}:{around}.{inner.name}", inner)
