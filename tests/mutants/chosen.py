@@ -37,9 +37,10 @@ MODULES = {
 }  # fmt: skip
 #: Files whose tests judge every mutant that they run into.
 NEAR = ("tests/unit", "tests/integration")
-#: Not these: they run the program as a whole, and take long for what they tell of one line.
+#: Not these: they are about other things, or take long for what they tell of one line.
 _NOT_NEAR = (
-    "tests/unit/cli", "tests/unit/test_mutants", "tests/integration/local",
+    "tests/unit/cli", "tests/unit/recipients", "tests/unit/test_", "tests/integration/cli",
+    "tests/integration/local",
     "tests/integration/simulator", "tests/integration/test_mutants",
 )  # fmt: skip
 #: For what no test nearby has noticed: tests over real processes, by package.
