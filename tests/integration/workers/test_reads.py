@@ -1,0 +1,145 @@
+"""Requests that only read: when they may be made, and what they pay."""
+
+import threading
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.outbound.departure import AT_ONCE, NotBegun
+from dispatcher.store import accounts
+from dispatcher.store.engine import store_now
+from dispatcher.store.tables import ACCOUNT
+from dispatcher.types import HttpRequest, HttpResponse
+from tests.support.stores import add_account, change, settings
+from workers.pace import Paces
+from workers.reads import Reader
+
+REQUEST = HttpRequest(method="GET", url="http://127.0.0.1:9")
+ANSWER = HttpResponse(status=200, body=b"{}")
+
+
+class FakeRuntime:
+    """Answers, or withdraws as many requests as it is told to; notes how each was to leave."""
+
+    def __init__(self, withdrawn=0, then=lambda: None):
+        self.departures, self._withdrawn, self._then = [], withdrawn, then
+
+    def send_request(self, request, *, timeout_s, departure):
+        self.departures.append(departure)
+        if len(self.departures) <= self._withdrawn:
+            self._then()
+            raise NotBegun("too late")
+        return ANSWER
+
+
+class Reads:
+    """A reader over a store whose account `main` has this rate and waits so many seconds."""
+
+    def __init__(self, store, *, rate=None, waits_s=None, paid_s=None, runtime=None):
+        self.store, self.runtime = store, runtime or FakeRuntime()
+        self.stopping = threading.Event()
+        add_account(store)
+        with store.write() as conn:
+            self.now = store_now(conn)
+            for column, seconds in (("not_before", waits_s), ("requests_paid_until", paid_s)):
+                if seconds is not None:
+                    at = self.now + timedelta(seconds=seconds)
+                    change(conn, ACCOUNT, ACCOUNT.c.name == "main", **{column: at})
+        given = SimpleNamespace(account=lambda _name: settings(requests_per_second=rate))
+        self.reader = Reader(given, store, self.runtime, Paces(), self.stopping)
+
+    def send(self, **values):
+        return self.reader.send("main", REQUEST, **values)
+
+    @property
+    def account(self):
+        with self.store.read() as conn:
+            return accounts.find_account(conn, "main")
+
+
+@pytest.mark.parametrize("rate", [None, 1000])
+@pytest.mark.parametrize(
+    ("waits_s", "is_probe", "is_made"),
+    [(None, False, True), (-5, False, True), (60, False, False), (60, True, True)],
+)
+def test_while_the_account_waits_only_probes_are_made(
+    sqlite_store, rate, waits_s, is_probe, is_made
+):
+    reads = Reads(sqlite_store, rate=rate, waits_s=waits_s)
+    assert reads.send(is_probe=is_probe) == (ANSWER if is_made else None)
+    assert len(reads.runtime.departures) == is_made
+
+
+def test_without_a_rate_a_request_leaves_immediately_and_pays_nothing(sqlite_store):
+    reads = Reads(sqlite_store)
+    assert reads.send() is ANSWER
+    assert reads.runtime.departures == [AT_ONCE]
+    assert reads.account.requests_paid_until is None
+
+
+def test_each_request_pays_the_accounts_rate_and_leaves_at_its_start(sqlite_store):
+    reads = Reads(sqlite_store, rate=20)
+    assert [reads.send() for _ in range(3)] == [ANSWER] * 3
+    first, second, third = (departure.not_before for departure in reads.runtime.departures)
+    assert second - first >= 0.05 - 1e-3
+    assert third - second >= 0.05 - 1e-3
+    paid_s = (reads.account.requests_paid_until - reads.now).total_seconds()
+    assert paid_s >= 0.15 - 1e-3
+    assert reads.account.messages_paid_until is None
+
+
+def test_a_start_that_is_soon_is_waited_for(sqlite_store):
+    reads = Reads(sqlite_store, rate=0.5, paid_s=0.4)
+    assert reads.send() is ANSWER
+    (departure,) = reads.runtime.departures
+    assert departure.may_leave(departure.not_before)
+
+
+def test_a_start_that_is_far_away_is_not_waited_for_and_not_paid(sqlite_store):
+    reads = Reads(sqlite_store, rate=0.05, paid_s=15)
+    before = reads.account.requests_paid_until
+    assert reads.send() is None
+    assert reads.runtime.departures == []
+    assert reads.account.requests_paid_until == before
+
+
+def test_a_process_that_ends_waits_for_no_start(sqlite_store):
+    reads = Reads(sqlite_store, rate=10)
+    reads.stopping.set()
+    assert reads.send() is None
+    assert reads.account.requests_paid_until is None
+
+
+def test_an_account_that_the_store_does_not_know_has_no_starts(sqlite_store):
+    reads = Reads(sqlite_store, rate=10)
+    assert reads.reader.send("unknown", REQUEST) is None
+    assert Reads(sqlite_store).reader.send("unknown", REQUEST) is ANSWER
+
+
+@pytest.mark.parametrize(("withdrawn", "answer", "starts"), [(4, ANSWER, 5), (5, None, 5)])
+def test_a_request_that_missed_its_start_gets_others_up_to_a_limit(
+    sqlite_store, withdrawn, answer, starts
+):
+    reads = Reads(sqlite_store, runtime=FakeRuntime(withdrawn))
+    assert reads.send() is answer
+    assert len(reads.runtime.departures) == starts
+
+
+def test_a_request_that_was_withdrawn_because_the_process_ends_is_given_up(sqlite_store):
+    reads = Reads(sqlite_store, runtime=FakeRuntime(1, then=lambda: reads.stopping.set()))
+    assert reads.send() is None
+    assert len(reads.runtime.departures) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "waits"), [(ErrorKind.THROTTLED, True), (ErrorKind.UNREACHABLE, False)]
+)
+def test_a_request_too_many_makes_the_whole_account_wait(sqlite_store, kind, waits):
+    reads = Reads(sqlite_store)
+    reads.reader.note_error("main", ProviderError(kind, "slow down", retry_after_s=30))
+    until = reads.account.not_before
+    assert (until is not None) is waits
+    assert until is None or until >= reads.now + timedelta(seconds=30)
+    assert (reads.send() is None) is waits

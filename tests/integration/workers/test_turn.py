@@ -1,0 +1,297 @@
+"""A batch's turn: which of its requests begin, what they pay, and what becomes of the others."""
+
+import threading
+import time
+from datetime import UTC, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from dispatcher.errors import ErrorKind, ProviderError, StoreError
+from dispatcher.outbound.departure import NotBegun
+from dispatcher.policy.pacing import LEAD_S
+from dispatcher.status import BatchState, MessageState
+from dispatcher.store import accounts
+from dispatcher.store.engine import store_now
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, CAMPAIGN
+from dispatcher.types import (
+    HttpRequest,
+    HttpResponse,
+    Recipient,
+    RecipientResult,
+    SubmitOutcome,
+    SubmitRequest,
+)
+from tests.support.stores import (
+    FIRST_NUMBER,
+    LEASE,
+    FakeProvider,
+    add_campaign,
+    batch_of,
+    campaign_of,
+    change,
+    claim,
+    queued,
+    rows,
+    settings,
+    states,
+)
+from workers.batch.prepared import PreparedBatch
+from workers.batch.turn import Turn
+from workers.flight import Landed
+from workers.pace import Paces
+
+ACCEPTED = HttpResponse(status=200, body=b"{}")
+THROTTLED = ProviderError(ErrorKind.THROTTLED, "slow down", retry_after_s=1)
+
+
+class Accepting(FakeProvider):
+    """Its provider accepts whoever is in a request that it answers."""
+
+    def parse_submit(self, request, response):
+        results = [
+            RecipientResult(msisdn=r.msisdn, accepted=True, provider_message_id=f"id-{r.seq}")
+            for r in request.recipients
+        ]
+        return SubmitOutcome(results=tuple(results))
+
+
+class FakeFlight:
+    """Requests land as soon as they are collected, in order, each with its next answer."""
+
+    def __init__(self, answers):
+        self._answers, self._open = answers, []
+        self.groups, self.most, self.is_stopped, self.is_closed = [], 0, False, False
+
+    @property
+    def under_way(self):
+        return len(self._open)
+
+    def send(self, requests):
+        self.groups.append(list(requests))
+        self._open += requests
+        self.most = max(self.most, self.under_way)
+
+    def collect(self, *, timeout_s):
+        if not self._open:
+            time.sleep(min(timeout_s, 0.02))
+            return []
+        request = self._open.pop(0)
+        if self.is_stopped:
+            return [Landed(request.number, NotBegun("stopped"), 0.0)]
+        given = self._answers.get(request.number)
+        answer = given.pop(0) if given else ACCEPTED
+        return [Landed(request.number, answer, 0.25)]
+
+    def stop(self):
+        self.is_stopped = True
+
+    def close(self):
+        self.is_closed = True
+
+
+class Stand:
+    """A claimed batch of `sizes`, a request each, in a process of its own."""
+
+    def __init__(self, store, sizes=(1, 1, 1), *, answers=None, rate=None, **limits):
+        self.store, self.limits = store, settings(**limits)
+        self.campaign = add_campaign(store, [sum(sizes)], rate=rate)
+        with store.read() as conn:
+            self.now = store_now(conn)
+        self.claim = claim(store, queued(store, now=self.now)[0], now=self.now, lease=LEASE)
+        self.sizes, self.flight = sizes, FakeFlight(answers or {})
+        self.recorded, self.stopping = [], threading.Event()
+        self.services = SimpleNamespace(
+            store=store,
+            settings=SimpleNamespace(account=lambda _name: self.limits),
+            stopping=self.stopping,
+            paces=Paces(),
+            zone_of=lambda _account: UTC,
+            rollback_guard=SimpleNamespace(record_attempts=self.recorded.extend),
+            runtime=SimpleNamespace(open_flight=lambda *, timeout_s: self.flight),
+        )
+        self.batch = self.prepare()
+
+    def prepare(self):
+        requests, seq = [], self.claim.first_seq
+        for size in self.sizes:
+            people = tuple(Recipient(s, FIRST_NUMBER + s, "Hi") for s in range(seq, seq + size))
+            http = HttpRequest(method="POST", url="http://127.0.0.1:9")
+            requests.append(SubmitRequest(http=http, recipients=people))
+            seq += size
+        return PreparedBatch(
+            at=self.now, claim=self.claim, provider=Accepting(self.limits), requests=requests,
+            account=self.account, campaign=campaign_of(self.store, self.campaign),
+        )  # fmt: skip
+
+    def change_account(self, **values):
+        with self.store.write() as conn:
+            change(conn, ACCOUNT, ACCOUNT.c.name == "main", **values)
+
+    def run(self, slots=2):
+        return Turn(self.services, self.batch, slots).run()
+
+    @property
+    def account(self):
+        with self.store.read() as conn:
+            return accounts.find_account(conn, "main")
+
+    @property
+    def sent(self):
+        return [request.number for group in self.flight.groups for request in group]
+
+    @property
+    def state(self):
+        return BatchState(batch_of(self.store, self.claim.id).state)
+
+    @property
+    def starts(self):
+        return [r.departure.not_before for group in self.flight.groups for r in group]
+
+
+def after(stand, seconds):
+    return stand.now + timedelta(seconds=seconds)
+
+
+def test_all_requests_leave_within_the_slots_and_the_batch_is_settled(sqlite_store):
+    stand = Stand(sqlite_store, (1,) * 5)
+    report = stand.run(slots=2)
+    assert (stand.sent, stand.flight.most) == ([0, 1, 2, 3, 4], 2)
+    assert stand.state is BatchState.SETTLED
+    assert states(sqlite_store) == ["submitted"] * 5
+    assert (report.unsent, report.is_unbegun, report.wait_s) == (0, False, 0)
+    seen = report.observation
+    assert (seen.answer_times_s, seen.was_full) == ([0.25] * 5, True)
+    assert (seen.is_throttled, seen.is_single, seen.requests_per_second) == (False, True, None)
+    assert stand.recorded == [row.id for row in rows(sqlite_store, ATTEMPT)]
+    assert stand.flight.is_closed
+
+
+def test_with_enough_slots_they_leave_together_and_nothing_was_full(sqlite_store):
+    stand = Stand(sqlite_store, (1, 2))
+    report = stand.run(slots=4)
+    assert [len(group) for group in stand.flight.groups] == [2]
+    assert (report.observation.was_full, report.observation.is_single) == (False, False)
+
+
+def test_requests_start_as_far_apart_as_the_accounts_rate_says(sqlite_store):
+    stand = Stand(sqlite_store, (1, 2, 1), messages_per_second=20)
+    report = stand.run(slots=4)
+    one, two, three = stand.starts
+    assert two - one == pytest.approx(0.05, abs=1e-3)
+    assert three - two >= 0.1 - 1e-3
+    assert report.observation.requests_per_second == pytest.approx(10)
+    paid_s = (stand.account.messages_paid_until - stand.now).total_seconds()
+    assert paid_s >= 0.2 - 1e-3
+    assert campaign_of(sqlite_store, stand.campaign).paid_until is None
+    assert stand.state is BatchState.SETTLED
+
+
+def test_the_campaigns_own_rate_is_paid_by_the_campaign(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1, 1), rate=20)
+    stand.run(slots=4)
+    one, two, three = stand.starts
+    assert min(two - one, three - two) >= 0.05 - 1e-3
+    paid_s = (campaign_of(sqlite_store, stand.campaign).paid_until - stand.now).total_seconds()
+    assert paid_s >= 0.15 - 1e-3
+    assert stand.account.messages_paid_until is None
+
+
+def test_a_rate_that_is_used_up_for_long_leaves_the_batch_to_its_caller(sqlite_store):
+    stand = Stand(sqlite_store, messages_per_second=0.1)
+    stand.change_account(messages_paid_until=after(stand, 30))
+    report = stand.run()
+    assert (stand.sent, stand.state) == ([], BatchState.CLAIMED)
+    assert (report.is_unbegun, report.unsent, report.observation) == (True, 3, None)
+    assert 25 < report.wait_s <= 30
+
+
+def test_a_start_that_is_soon_is_waited_for(sqlite_store):
+    stand = Stand(sqlite_store, (1,), messages_per_second=1)
+    stand.change_account(messages_paid_until=after(stand, 0.6))
+    began = time.monotonic()
+    stand.run()
+    assert (stand.sent, stand.state) == ([0], BatchState.SETTLED)
+    assert time.monotonic() - began < 0.6 + LEAD_S
+
+
+def test_what_has_not_begun_when_the_turn_is_over_becomes_pending_again(sqlite_store):
+    stand = Stand(sqlite_store, (1,) * 12, messages_per_second=5)
+    report = stand.run(slots=4)
+    assert 4 <= len(stand.sent) <= 8
+    assert report.unsent == 12 - len(stand.sent)
+    assert (stand.state, report.is_unbegun) == (BatchState.PENDING, False)
+    assert states(sqlite_store).count("pending") == report.unsent
+
+
+@pytest.mark.parametrize(
+    "values", [{"paused_by": "operator"}, {"breaker": "open"}, {"not_before": "later"}]
+)
+def test_an_account_that_may_not_send_gets_its_batch_handed_back(sqlite_store, values):
+    stand = Stand(sqlite_store)
+    values = {key: after(stand, 60) if value == "later" else value for key, value in values.items()}
+    stand.change_account(**values)
+    report = stand.run()
+    assert (stand.sent, stand.state) == ([], BatchState.PENDING)
+    assert (report.is_unbegun, report.unsent, report.observation) == (False, 3, None)
+
+
+def test_a_campaign_whose_rate_was_changed_meanwhile_gets_its_batch_handed_back(sqlite_store):
+    stand = Stand(sqlite_store, rate=20)
+    with sqlite_store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == stand.campaign, rate=1)
+    stand.run()
+    assert (stand.sent, stand.state) == ([], BatchState.PENDING)
+
+
+def test_requests_stop_where_the_daily_limit_ends(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1, 1, 1), daily_limit=3)
+    report = stand.run(slots=2)
+    assert stand.sent == [0, 1, 2]
+    assert (stand.account.day_count, report.unsent) == (3, 1)
+    assert stand.state is BatchState.PENDING
+    assert states(sqlite_store) == ["submitted"] * 3 + ["pending"]
+
+
+def test_a_process_that_ends_begins_nothing(sqlite_store):
+    stand = Stand(sqlite_store)
+    stand.stopping.set()
+    report = stand.run()
+    assert (stand.sent, stand.state, report.is_unbegun) == ([], BatchState.CLAIMED, True)
+
+
+def test_after_an_answer_that_stops_the_account_nothing_more_begins(sqlite_store):
+    stand = Stand(sqlite_store, (1,) * 5, answers={0: [THROTTLED]})
+    report = stand.run(slots=2)
+    assert stand.sent == [0, 1]
+    assert stand.flight.is_stopped
+    assert report.observation.is_throttled
+    assert states(sqlite_store) == ["pending"] * 5
+    assert stand.state is BatchState.PENDING
+    assert stand.account.not_before >= after(stand, 1)
+
+
+def test_a_request_that_missed_its_start_begins_again_and_leaves_once(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1), answers={0: [NotBegun("too late")]})
+    report = stand.run(slots=2)
+    assert sorted(stand.sent) == [0, 0, 1]
+    assert (stand.state, report.unsent) == (BatchState.SETTLED, 0)
+    assert report.observation.answer_times_s == [0.25, 0.25]
+    assert states(sqlite_store) == ["submitted", "submitted"]
+
+
+def test_a_begin_that_fails_leaves_nothing_begun(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1))
+    twice = stand.batch.requests[0]
+    stand.batch = PreparedBatch(
+        at=stand.now, claim=stand.claim, provider=stand.batch.provider, requests=[twice, twice],
+        account=stand.account, campaign=stand.batch.campaign,
+    )  # fmt: skip
+    with pytest.raises(StoreError):
+        stand.run(slots=2)
+    assert stand.sent == []
+    assert {
+        MessageState(s)
+        for s in (m.state for m in rows(sqlite_store, ATTEMPT.metadata.tables["message"]))
+    } == {MessageState.PENDING}
+    assert stand.flight.is_closed
