@@ -21,10 +21,14 @@ ANSWER = HttpResponse(status=200, body=b"{}")
 
 
 class FakeRuntime:
-    """Answers, or withdraws as many requests as it is told to; notes how each was to leave."""
+    """Answers or withdraws requests; notes how each was to leave."""
 
-    def __init__(self, withdrawn=0, then=lambda: None):
-        self.departures, self._withdrawn, self._then = [], withdrawn, then
+    def __init__(self):
+        self.departures, self._withdrawn, self._then = [], 0, int
+
+    def withdraw(self, count, then=int):
+        """Withdraw the first requests; call `then` each time."""
+        self._withdrawn, self._then = count, then
 
     def send_request(self, request, *, timeout_s, departure):
         self.departures.append(departure)
@@ -37,8 +41,8 @@ class FakeRuntime:
 class Reads:
     """A reader over a store whose account `main` has this rate and waits so many seconds."""
 
-    def __init__(self, store, *, rate=None, waits_s=None, paid_s=None, runtime=None):
-        self.store, self.runtime = store, runtime or FakeRuntime()
+    def __init__(self, store, *, rate=None, waits_s=None, paid_s=None):
+        self.store, self.runtime = store, FakeRuntime()
         self.stopping = threading.Event()
         add_account(store)
         with store.write() as conn:
@@ -122,13 +126,15 @@ def test_an_account_that_the_store_does_not_know_has_no_starts(sqlite_store):
 def test_a_request_that_missed_its_start_gets_others_up_to_a_limit(
     sqlite_store, withdrawn, answer, starts
 ):
-    reads = Reads(sqlite_store, runtime=FakeRuntime(withdrawn))
+    reads = Reads(sqlite_store)
+    reads.runtime.withdraw(withdrawn)
     assert reads.send() is answer
     assert len(reads.runtime.departures) == starts
 
 
 def test_a_request_that_was_withdrawn_because_the_process_ends_is_given_up(sqlite_store):
-    reads = Reads(sqlite_store, runtime=FakeRuntime(1, then=lambda: reads.stopping.set()))
+    reads = Reads(sqlite_store)
+    reads.runtime.withdraw(1, then=reads.stopping.set)
     assert reads.send() is None
     assert len(reads.runtime.departures) == 1
 

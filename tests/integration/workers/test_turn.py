@@ -10,7 +10,7 @@ import pytest
 from dispatcher.errors import ErrorKind, ProviderError, StoreError
 from dispatcher.outbound.departure import NotBegun
 from dispatcher.policy.pacing import LEAD_S
-from dispatcher.status import BatchState, MessageState
+from dispatcher.status import BatchState
 from dispatcher.store import accounts
 from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, CAMPAIGN
@@ -40,6 +40,7 @@ from workers.batch.prepared import PreparedBatch
 from workers.batch.turn import Turn
 from workers.flight import Landed
 from workers.pace import Paces
+from workers.release_clock import ReleaseClock
 
 ACCEPTED = HttpResponse(status=200, body=b"{}")
 THROTTLED = ProviderError(ErrorKind.THROTTLED, "slow down", retry_after_s=1)
@@ -57,10 +58,10 @@ class Accepting(FakeProvider):
 
 
 class FakeFlight:
-    """Requests land as soon as they are collected, in order, each with its next answer."""
+    """Requests land at the second look, in order, each with its next answer."""
 
     def __init__(self, answers):
-        self._answers, self._open = answers, []
+        self._answers, self._open, self._is_fresh = answers, [], False
         self.groups, self.most, self.is_stopped, self.is_closed = [], 0, False, False
 
     @property
@@ -68,13 +69,14 @@ class FakeFlight:
         return len(self._open)
 
     def send(self, requests):
+        self._is_fresh = True
         self.groups.append(list(requests))
         self._open += requests
         self.most = max(self.most, self.under_way)
 
     def collect(self, *, timeout_s):
-        if not self._open:
-            time.sleep(min(timeout_s, 0.02))
+        if self._is_fresh or not self._open:
+            self._is_fresh = False
             return []
         request = self._open.pop(0)
         if self.is_stopped:
@@ -90,22 +92,40 @@ class FakeFlight:
         self.is_closed = True
 
 
-class Stand:
-    """A claimed batch of `sizes`, a request each, in a process of its own."""
+class RecordingClock(ReleaseClock):
+    """Remembers what it was told of the provider's answers."""
 
-    def __init__(self, store, sizes=(1, 1, 1), *, answers=None, rate=None, **limits):
-        self.store, self.limits = store, settings(**limits)
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def note_answers(self, account, seen):
+        self.seen.append(seen)
+        super().note_answers(account, seen)
+
+
+class Stand:
+    """A claimed batch of `sizes`, a request each, in a process of its own.
+
+    A batch of several requests gets half of its account's slots: here at most two.
+    """
+
+    def __init__(
+        self, store, sizes=(1, 1, 1), *, answers=None, rate=None, max_in_flight=4, **limits
+    ):
+        self.store, self.limits = store, settings(max_in_flight=max_in_flight, **limits)
         self.campaign = add_campaign(store, [sum(sizes)], rate=rate)
         with store.read() as conn:
             self.now = store_now(conn)
         self.claim = claim(store, queued(store, now=self.now)[0], now=self.now, lease=LEASE)
         self.sizes, self.flight = sizes, FakeFlight(answers or {})
-        self.recorded, self.stopping = [], threading.Event()
+        self.recorded, self.stopping, self.clock = [], threading.Event(), RecordingClock()
         self.services = SimpleNamespace(
             store=store,
             settings=SimpleNamespace(account=lambda _name: self.limits),
             stopping=self.stopping,
             paces=Paces(),
+            release_clock=self.clock,
             zone_of=lambda _account: UTC,
             rollback_guard=SimpleNamespace(record_attempts=self.recorded.extend),
             runtime=SimpleNamespace(open_flight=lambda *, timeout_s: self.flight),
@@ -128,8 +148,8 @@ class Stand:
         with self.store.write() as conn:
             change(conn, ACCOUNT, ACCOUNT.c.name == "main", **values)
 
-    def run(self, slots=2):
-        return Turn(self.services, self.batch, slots).run()
+    def run(self):
+        return Turn(self.services, self.batch).run()
 
     @property
     def account(self):
@@ -155,41 +175,43 @@ def after(stand, seconds):
 
 def test_all_requests_leave_within_the_slots_and_the_batch_is_settled(sqlite_store):
     stand = Stand(sqlite_store, (1,) * 5)
-    report = stand.run(slots=2)
+    report = stand.run()
     assert (stand.sent, stand.flight.most) == ([0, 1, 2, 3, 4], 2)
     assert stand.state is BatchState.SETTLED
     assert states(sqlite_store) == ["submitted"] * 5
-    assert (report.unsent, report.is_unbegun, report.wait_s) == (0, False, 0)
-    seen = report.observation
-    assert (seen.answer_times_s, seen.was_full) == ([0.25] * 5, True)
-    assert (seen.is_throttled, seen.is_single, seen.requests_per_second) == (False, True, None)
+    assert (report.unsent, report.slots, report.is_unbegun, report.wait_s) == (0, 2, False, 0)
+    assert [time_s for seen in stand.clock.seen for time_s in seen.answer_times_s] == [0.25] * 5
+    first, *_, last = stand.clock.seen
+    assert (first.was_full, last.was_full) == (True, False)
+    assert (first.is_throttled, first.is_single, first.requests_per_second) == (False, True, None)
+    assert first.commits_s > 0
     assert stand.recorded == [row.id for row in rows(sqlite_store, ATTEMPT)]
     assert stand.flight.is_closed
 
 
 def test_with_enough_slots_they_leave_together_and_nothing_was_full(sqlite_store):
-    stand = Stand(sqlite_store, (1, 2))
-    report = stand.run(slots=4)
+    stand = Stand(sqlite_store, (2, 1))
+    stand.run()
     assert [len(group) for group in stand.flight.groups] == [2]
-    assert (report.observation.was_full, report.observation.is_single) == (False, False)
+    assert (stand.clock.seen[0].was_full, stand.clock.seen[0].is_single) == (False, False)
 
 
 def test_requests_start_as_far_apart_as_the_accounts_rate_says(sqlite_store):
-    stand = Stand(sqlite_store, (1, 2, 1), messages_per_second=20)
-    report = stand.run(slots=4)
+    stand = Stand(sqlite_store, (1, 2, 1), messages_per_second=10)
+    stand.run()
     one, two, three = stand.starts
-    assert two - one == pytest.approx(0.05, abs=1e-3)
-    assert three - two >= 0.1 - 1e-3
-    assert report.observation.requests_per_second == pytest.approx(10)
+    assert two - one >= 0.1 - 1e-3
+    assert three - two >= 0.2 - 1e-3
+    assert stand.clock.seen[0].requests_per_second == pytest.approx(10)
     paid_s = (stand.account.messages_paid_until - stand.now).total_seconds()
-    assert paid_s >= 0.2 - 1e-3
+    assert paid_s >= 0.4 - 1e-3
     assert campaign_of(sqlite_store, stand.campaign).paid_until is None
     assert stand.state is BatchState.SETTLED
 
 
 def test_the_campaigns_own_rate_is_paid_by_the_campaign(sqlite_store):
     stand = Stand(sqlite_store, (1, 1, 1), rate=20)
-    stand.run(slots=4)
+    stand.run()
     one, two, three = stand.starts
     assert min(two - one, three - two) >= 0.05 - 1e-3
     paid_s = (campaign_of(sqlite_store, stand.campaign).paid_until - stand.now).total_seconds()
@@ -199,11 +221,11 @@ def test_the_campaigns_own_rate_is_paid_by_the_campaign(sqlite_store):
 
 def test_a_rate_that_is_used_up_for_long_leaves_the_batch_to_its_caller(sqlite_store):
     stand = Stand(sqlite_store, messages_per_second=0.1)
-    stand.change_account(messages_paid_until=after(stand, 30))
+    stand.change_account(messages_paid_until=after(stand, 10))
     report = stand.run()
     assert (stand.sent, stand.state) == ([], BatchState.CLAIMED)
-    assert (report.is_unbegun, report.unsent, report.observation) == (True, 3, None)
-    assert 25 < report.wait_s <= 30
+    assert (report.is_unbegun, report.unsent, stand.clock.seen) == (True, 3, [])
+    assert 9 < report.wait_s <= 10 + LEAD_S
 
 
 def test_a_start_that_is_soon_is_waited_for(sqlite_store):
@@ -216,10 +238,10 @@ def test_a_start_that_is_soon_is_waited_for(sqlite_store):
 
 
 def test_what_has_not_begun_when_the_turn_is_over_becomes_pending_again(sqlite_store):
-    stand = Stand(sqlite_store, (1,) * 12, messages_per_second=5)
-    report = stand.run(slots=4)
-    assert 4 <= len(stand.sent) <= 8
-    assert report.unsent == 12 - len(stand.sent)
+    stand = Stand(sqlite_store, (1,) * 90, messages_per_second=5)
+    report = stand.run()
+    assert 2 <= len(stand.sent) < 90
+    assert report.unsent == 90 - len(stand.sent)
     assert (stand.state, report.is_unbegun) == (BatchState.PENDING, False)
     assert states(sqlite_store).count("pending") == report.unsent
 
@@ -233,7 +255,7 @@ def test_an_account_that_may_not_send_gets_its_batch_handed_back(sqlite_store, v
     stand.change_account(**values)
     report = stand.run()
     assert (stand.sent, stand.state) == ([], BatchState.PENDING)
-    assert (report.is_unbegun, report.unsent, report.observation) == (False, 3, None)
+    assert (report.is_unbegun, report.unsent, stand.clock.seen) == (False, 3, [])
 
 
 def test_a_campaign_whose_rate_was_changed_meanwhile_gets_its_batch_handed_back(sqlite_store):
@@ -246,7 +268,7 @@ def test_a_campaign_whose_rate_was_changed_meanwhile_gets_its_batch_handed_back(
 
 def test_requests_stop_where_the_daily_limit_ends(sqlite_store):
     stand = Stand(sqlite_store, (1, 1, 1, 1), daily_limit=3)
-    report = stand.run(slots=2)
+    report = stand.run()
     assert stand.sent == [0, 1, 2]
     assert (stand.account.day_count, report.unsent) == (3, 1)
     assert stand.state is BatchState.PENDING
@@ -262,10 +284,10 @@ def test_a_process_that_ends_begins_nothing(sqlite_store):
 
 def test_after_an_answer_that_stops_the_account_nothing_more_begins(sqlite_store):
     stand = Stand(sqlite_store, (1,) * 5, answers={0: [THROTTLED]})
-    report = stand.run(slots=2)
+    stand.run()
     assert stand.sent == [0, 1]
     assert stand.flight.is_stopped
-    assert report.observation.is_throttled
+    assert stand.clock.seen[-1].is_throttled
     assert states(sqlite_store) == ["pending"] * 5
     assert stand.state is BatchState.PENDING
     assert stand.account.not_before >= after(stand, 1)
@@ -273,10 +295,10 @@ def test_after_an_answer_that_stops_the_account_nothing_more_begins(sqlite_store
 
 def test_a_request_that_missed_its_start_begins_again_and_leaves_once(sqlite_store):
     stand = Stand(sqlite_store, (1, 1), answers={0: [NotBegun("too late")]})
-    report = stand.run(slots=2)
+    report = stand.run()
     assert sorted(stand.sent) == [0, 0, 1]
     assert (stand.state, report.unsent) == (BatchState.SETTLED, 0)
-    assert report.observation.answer_times_s == [0.25, 0.25]
+    assert [len(seen.answer_times_s) for seen in stand.clock.seen] == [1, 1]
     assert states(sqlite_store) == ["submitted", "submitted"]
 
 
@@ -288,10 +310,26 @@ def test_a_begin_that_fails_leaves_nothing_begun(sqlite_store):
         account=stand.account, campaign=stand.batch.campaign,
     )  # fmt: skip
     with pytest.raises(StoreError):
-        stand.run(slots=2)
+        stand.run()
     assert stand.sent == []
-    assert {
-        MessageState(s)
-        for s in (m.state for m in rows(sqlite_store, ATTEMPT.metadata.tables["message"]))
-    } == {MessageState.PENDING}
+    assert states(sqlite_store) == ["pending", "pending"]
     assert stand.flight.is_closed
+
+
+@pytest.mark.parametrize(("used", "sent"), [(0, [0]), (2, [0]), (3, [])])
+def test_a_request_that_the_day_has_no_room_for_goes_back_and_counts_no_try(
+    sqlite_store, used, sent
+):
+    """Another batch has used up the day since this one was prepared."""
+    stand = Stand(sqlite_store, (1, 3), daily_limit=3)
+    stand.change_account(day_count=used, day_until=after(stand, 3600))
+    report = stand.run()
+    assert (stand.sent, stand.state, report.is_unbegun) == (sent, BatchState.PENDING, False)
+    assert batch_of(sqlite_store, stand.claim.id).tries == 0
+
+
+def test_a_batch_whose_first_request_has_no_room_in_the_day_goes_back(sqlite_store):
+    stand = Stand(sqlite_store, (3,), daily_limit=3)
+    stand.change_account(day_count=1, day_until=after(stand, 3600))
+    report = stand.run()
+    assert (stand.sent, stand.state, report.is_unbegun) == ([], BatchState.PENDING, False)
