@@ -7,28 +7,31 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
 import orjson
+from pydantic import TypeAdapter
 from sqlalchemy import Connection
 
-from dispatcher.errors import StoreError
+from dispatcher.errors import StoreDataError, StoreError
 from dispatcher.local.state_folder import state_folder
-from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
 from dispatcher.status import AttemptOutcome
 from dispatcher.store import answers, attempts, batch_endings
-from dispatcher.store.batches import Claim
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.settlement import PollSchedule, Settlement
+from dispatcher.store.settlement import Settlement
 
 log = logging.getLogger(__name__)
 
 _SUFFIX = ".json"
 _QUARANTINED = ".aside"
+_SETTLEMENT = TypeAdapter(Settlement)
+#: What every number must be below: PostgreSQL's integers have 64 bits.
+_MOST = 2**63
+#: What polling must be shorter than, in seconds: a hundred years.
+_MOST_S = 3.2e9
 
 
 class Spill:
@@ -73,18 +76,29 @@ class Spill:
     def settle_all(self, store: Store) -> int:
         """Store every answer that waits. Returns how many; raises StoreError without a store.
 
-        An answer to an attempt that the store does not know is logged, and its file renamed.
+        A file that cannot be read, that another store left, or whose attempt the store does not
+        know is logged, and renamed, so that it is met once.
         """
         done = 0
         for path, answer in self._read_answers():
-            with store.write() as conn:
-                is_known = _settle_spilled(conn, answer, store_now(conn))
-            if is_known:
-                path.unlink(missing_ok=True)
-                done += 1
-            else:
-                _quarantine(path, "the store does not know its attempt")
+            try:
+                with store.write() as conn:
+                    problem = _find_problem(conn, answer)
+                    if problem is None:
+                        _settle_spilled(conn, answer, store_now(conn))
+            except (StoreDataError, ArithmeticError, ValueError, TypeError) as error:
+                problem = f"the store does not take it ({type(error).__name__})"
+            if problem is not None:
+                _quarantine(path, problem)
+                continue
+            path.unlink(missing_ok=True)
+            done += 1
         return done
+
+    def put_aside(self, answer: Settlement, reason: str) -> None:
+        """Keep an answer for a person: the store will never take it. Raises OSError."""
+        self.write_answer(answer)
+        _quarantine(self.folder / _file_name(answer), reason)
 
     def _read_answers(self) -> Iterator[tuple[Path, Settlement]]:
         for path in self.waiting_files():
@@ -92,7 +106,7 @@ class Spill:
                 answer = _from_json(path.read_bytes())
             except FileNotFoundError:  # another process was faster
                 continue
-            except (OSError, KeyError, TypeError, ValueError, ArithmeticError):
+            except (OSError, ValueError):
                 _quarantine(path, "it cannot be read")
                 continue
             yield path, answer
@@ -113,8 +127,10 @@ def open_spill(store: Store, folder: Path | None) -> Spill:
                 "there is no folder where answers can wait while the store is away",
                 "set `spill_dir` under [worker]",
             ) from None
-    # Several stores may share the folder.
+    # Several stores may share the folder. `?host=` and the like name another server.
     place = f"{store.url.host}:{store.url.port}/{store.url.database}"
+    if store.url.query:
+        place += f"?{sorted(store.url.query.items())}"
     return Spill(folder / hashlib.sha256(place.encode()).hexdigest()[:12])
 
 
@@ -124,20 +140,30 @@ def _file_name(answer: Settlement) -> str:
     return f"{claim.id}-{claim.fence}-{answer.attempt_id or 'all'}{_SUFFIX}"
 
 
-def _settle_spilled(conn: Connection, answer: Settlement, now: datetime) -> bool:
-    """Store one answer. False: the store does not know its attempt."""
+def _find_problem(conn: Connection, answer: Settlement) -> str | None:
+    """Why the store must not take an answer; None where it is its own."""
+    claim = answer.claim
+    if not batch_endings.is_of_this_store(conn, claim):
+        return "another store left it"
+    if not batch_endings.is_known_claim(conn, claim):
+        return "the store does not know its batch"
+    if answer.attempt_id is None:
+        # A file of an earlier version: nothing of it says that it is of this store.
+        return "it does not name its store" if claim.store_id is None else None
+    outcome = attempts.attempt_outcome(conn, claim, answer.attempt_id)
+    return "the store does not know its attempt" if outcome is None else None
+
+
+def _settle_spilled(conn: Connection, answer: Settlement, now: datetime) -> None:
     claim, attempt_id = answer.claim, answer.attempt_id
     if attempt_id is not None:
         outcome = attempts.attempt_outcome(conn, claim, attempt_id)
-        if outcome is None:
-            return False
         if outcome not in {AttemptOutcome.OPEN, AttemptOutcome.DOUBTFUL}:
             answers.audit_repeated_answer(conn, claim, attempt_id, now)
-            return True
+            return
     answer.lock_for_return(conn)
     answer.apply_to(conn, now)
     batch_endings.close_if_answered(conn, claim, now)
-    return True
 
 
 def _quarantine(path: Path, reason: str) -> None:
@@ -147,52 +173,6 @@ def _quarantine(path: Path, reason: str) -> None:
     except OSError:
         return
     log.error("a spilled answer was not stored, and renamed to %s: %s", aside, reason)
-
-
-class _StoredVerdict(TypedDict):
-    """A `Verdict` in JSON; prices are texts."""
-
-    outcome: int
-    accepted: list[tuple[int, str | None, str | None]]
-    rejected: list[tuple[int, str | None, str | None]]
-    doubtful: list[tuple[int, str | None, str | None]]
-    job_id: str | None
-    error_code: str | None
-    error: str | None
-
-
-class _StoredClaim(TypedDict):
-    """A `Claim` in JSON."""
-
-    id: int
-    fence: int
-    campaign_id: int
-    account: str
-    encoding: int
-    first_seq: int
-    size: int
-    tries: int
-    zone: str | None
-    is_probe: bool
-
-
-class _StoredPolling(TypedDict):
-    """A `PollSchedule` in JSON."""
-
-    first_s: float
-    for_s: float
-
-
-class _StoredSettlement(TypedDict):
-    """A `Settlement` in JSON: what a spill file holds."""
-
-    claim: _StoredClaim
-    attempt_id: int | None
-    verdict: _StoredVerdict | None
-    polling: _StoredPolling | None
-    never_left: bool
-    #: Not in files of an earlier version.
-    after_attempt_id: NotRequired[int]
 
 
 def _to_json(answer: Settlement) -> bytes:
@@ -208,30 +188,20 @@ def _to_json_value(value: object) -> object:
 
 
 def _from_json(data: bytes) -> Settlement:
-    found: _StoredSettlement = orjson.loads(data)
-    polling = found["polling"]
-    return Settlement(
-        claim=Claim(**found["claim"]),
-        attempt_id=found["attempt_id"],
-        verdict=_verdict_from_json(found["verdict"]) if found["verdict"] is not None else None,
-        polling=PollSchedule(**polling) if polling is not None else None,
-        never_left=found["never_left"],
-        # A file of an earlier version has none.
-        after_attempt_id=found.get("after_attempt_id", 0),
-    )
+    """The answer in a file. Raises ValueError where a value is missing, or not of its type."""
+    answer = _SETTLEMENT.validate_json(data, strict=True)
+    numbers = [*_numbers_of(answer)]
+    if not all(0 <= number < _MOST for number in numbers):
+        raise ValueError("a number is out of range")
+    if answer.polling is not None and not all(0 <= s < _MOST_S for s in astuple(answer.polling)):
+        raise ValueError("a time is out of range")
+    return answer
 
 
-def _verdict_from_json(found: _StoredVerdict) -> Verdict:
-    accepted = [
-        Accepted(seq, provider_id, None if cost is None else Decimal(cost))
-        for seq, provider_id, cost in found["accepted"]
-    ]
-    return Verdict(
-        outcome=AttemptOutcome(found["outcome"]),
-        accepted=accepted,
-        rejected=[NotAccepted(*entry) for entry in found["rejected"]],
-        doubtful=[NotAccepted(*entry) for entry in found["doubtful"]],
-        job_id=found["job_id"],
-        error_code=found["error_code"],
-        error=found["error"],
-    )
+def _numbers_of(answer: Settlement) -> Iterator[int]:
+    claim, verdict = answer.claim, answer.verdict
+    yield from (claim.id, claim.fence, claim.campaign_id, claim.first_seq, claim.size, claim.tries)
+    yield from (answer.attempt_id or 0, answer.after_attempt_id)
+    if verdict is not None:
+        for entries in (verdict.accepted, verdict.rejected, verdict.doubtful):
+            yield from (entry.seq for entry in entries)

@@ -19,8 +19,26 @@ from dispatcher.store.returns import (
     return_messages,
 )
 from dispatcher.store.row_parts import CancelledAttempt
-from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
+from dispatcher.store.tables import ATTEMPT, BATCH, IDENTITY, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
+
+
+def is_of_this_store(conn: Connection, held: Claim) -> bool:
+    """Whether the batch was claimed in this store, and the store was not adopted since."""
+    if held.store_id is None:
+        return True
+    store_id = conn.execute(select(IDENTITY.c.store_id)).scalar_one_or_none()
+    return bool(store_id == held.store_id)
+
+
+def is_known_claim(conn: Connection, held: Claim) -> bool:
+    """Whether the store has the claim's batch."""
+    query = select(BATCH.c.id).where(
+        BATCH.c.id == held.id,
+        BATCH.c.campaign_id == held.campaign_id,
+        BATCH.c.fence >= held.fence,
+    )
+    return conn.execute(query).first() is not None
 
 
 def is_owned(conn: Connection, held: Claim) -> bool:

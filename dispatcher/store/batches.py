@@ -26,7 +26,7 @@ from dispatcher.store.fetching import columns_of, fetch_all
 from dispatcher.store.row_parts import InFlightBatch
 from dispatcher.store.rows import CampaignRow
 from dispatcher.store.table_values import literal_table
-from dispatcher.store.tables import BATCH, CAMPAIGN
+from dispatcher.store.tables import BATCH, CAMPAIGN, IDENTITY
 from dispatcher.store.transitions import has_state, may_become
 
 
@@ -61,6 +61,7 @@ _TAKE = (
     .returning(
         BATCH.c.id, BATCH.c.fence, BATCH.c.campaign_id, BATCH.c.account, BATCH.c.encoding,
         BATCH.c.first_seq, BATCH.c.size, BATCH.c.tries, BATCH.c.zone, BATCH.c.is_probe,
+        select(IDENTITY.c.store_id).scalar_subquery().label("store_id"),
     )
 )  # fmt: skip
 _REQUEUE = (
@@ -90,6 +91,9 @@ class Claim:
     zone: str | None
     #: Released to probe a provider whose breaker is open: only one recipient is submitted.
     is_probe: bool = False
+    #: The store in which it was claimed: an answer must not go to another one at the same place.
+    #: None in spill files of an earlier version.
+    store_id: str | None = None
 
 
 def batches_in_flight(conn: Connection, account: str) -> list[InFlightBatch]:

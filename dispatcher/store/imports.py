@@ -12,6 +12,7 @@ from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
 from dispatcher.store.row_parts import AbandonedImport
 from dispatcher.store.rows import CampaignRow
+from dispatcher.store.store_identity import ensure_store_id
 from dispatcher.store.table_values import bulk_insert
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.store.transitions import has_state, may_become
@@ -74,6 +75,7 @@ def start_import(
     conn: Connection, values: dict[str, object], lease_until: datetime
 ) -> RunningImport:
     """Insert a campaign as `importing`. Call `find_unfinished` before, in this transaction."""
+    ensure_store_id(conn)
     statement = (
         insert(CAMPAIGN)
         .values(

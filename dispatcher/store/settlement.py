@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from dispatcher.errors import StoreBusyError
+from dispatcher.errors import StoreBusyError, StoreDataError
 from dispatcher.policy.verdict import Verdict
 from dispatcher.store import answers, batch_endings
 from dispatcher.store.answers import JudgedAnswer, PollPlan
@@ -51,7 +51,12 @@ class Settlement:
     after_attempt_id: int = 0
 
     def apply_to(self, conn: Connection, now: datetime) -> None:
-        """Store it. A second time changes nothing."""
+        """Store it. A second time changes nothing.
+
+        Raises StoreDataError where the batch was claimed in another store: the store's file was
+        replaced, or the store was adopted, since.
+        """
+        _check_store(conn, self.claim)
         if self.may_return:
             self.lock_for_return(conn)
         if self.attempt_id is None:
@@ -86,11 +91,17 @@ class Settlement:
         return self.polling.plan_from(now) if self.polling is not None else None
 
 
+def _check_store(conn: Connection, claim: Claim) -> None:
+    if not batch_endings.is_of_this_store(conn, claim):
+        raise StoreDataError("the answer is for another store than the one at this place")
+
+
 def apply_settlements(conn: Connection, settlements: Sequence[Settlement], now: datetime) -> None:
     """Store the settlements of requests of one batch, in few statements while its lease holds."""
     if not settlements:
         return
     claim = settlements[0].claim
+    _check_store(conn, claim)
     if any(each.may_return for each in settlements):
         settlements[0].lock_for_return(conn)
     judged = [one for each in settlements if (one := each.to_judged_answer(now)) is not None]

@@ -65,14 +65,19 @@ def load_identity(conn: Connection) -> IdentityRow | None:
     return fetch_optional(conn, IdentityRow, _IDENTITY)
 
 
+def ensure_store_id(conn: Connection) -> None:
+    """Give the store its id, before anything is claimed in it."""
+    made = {"id": 1, "store_id": str(uuid.uuid4()), "attempt_id": 0, "witnessed_id": 0}
+    insert_or_ignore(conn, IDENTITY, made)
+
+
 def ensure_identity(conn: Connection) -> IdentityRow:
     """The store's identity; it is created, and its place recorded, where that is missing."""
     row = load_identity(conn)
     if row is not None and row.place is not None:
         return row
     if row is None:
-        made = {"id": 1, "store_id": str(uuid.uuid4()), "attempt_id": 0, "witnessed_id": 0}
-        insert_or_ignore(conn, IDENTITY, made)
+        ensure_store_id(conn)
     update_identity(conn, place=locate_tables(conn))
     return fetch_one(conn, IdentityRow, _IDENTITY)
 

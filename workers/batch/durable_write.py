@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from dispatcher.errors import StoreError
+from dispatcher.errors import StoreDataError, StoreError
 from dispatcher.policy.backoff import full_jitter
 from dispatcher.store.engine import store_now
 from dispatcher.store.settlement import Settlement
@@ -39,6 +39,12 @@ def write_durably(
         try:
             with services.store.write() as conn:
                 write(conn, store_now(conn))
+        except StoreDataError as error:
+            # It would be refused for ever. What it was about stays in doubt, for a person.
+            log.error("an answer cannot be stored: %s", error.message)
+            for answer in answers:
+                _put_aside(services, answer, error.message)
+            return True
         except StoreError as error:
             failures += 1
             log.error("an answer waits to be stored: %s", error.message)
@@ -58,6 +64,13 @@ def write_durably(
             time.sleep(pause_s)
         else:
             services.stopping.wait(pause_s)
+
+
+def _put_aside(services: Services, answer: Settlement, reason: str) -> None:
+    try:
+        services.spill.put_aside(answer, reason)
+    except OSError as error:
+        log.error("it cannot be written to %s either: %s", services.spill.folder, error.strerror)
 
 
 def _spill_answer(services: Services, answer: Settlement) -> bool:
