@@ -10,11 +10,12 @@ from sqlalchemy import Connection
 from dispatcher.campaigns.gate import campaign_schedule
 from dispatcher.forecast.simulation import Forecast, simulate_campaign
 from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload, PendingGroup
+from dispatcher.policy.breaker import describe_outage, wait_reason
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.recipients.preview import Preview
 from dispatcher.store import accounts, workloads
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.rows import CampaignRow
+from dispatcher.store.rows import AccountRow, CampaignRow
 from dispatcher.submission.request import ValidatedSubmission
 
 #: Messages per second of an account without a configured rate.
@@ -25,10 +26,13 @@ def forecast_campaign(store: Store, settings: ProviderSettings, campaign: Campai
     """Forecast a stored campaign."""
     with store.read() as conn:
         now = store_now(conn)
+        row = accounts.find_account(conn, campaign.account)
+        if (outage := _forecast_of_outage(row, now, campaign.routes is not None)) is not None:
+            return outage
         by_campaign = open_workloads(conn, settings, campaign.account)
-        capacity = account_capacity(conn, settings, campaign.account, now)
+        capacity = account_capacity(row, settings, now)
     own = by_campaign.pop(campaign.id, CampaignWorkload(pending=()))
-    return simulate_campaign(own, list(by_campaign.values()), capacity, now)
+    return _simulate(own, list(by_campaign.values()), capacity, row, now)
 
 
 def forecast_submission(
@@ -38,11 +42,42 @@ def forecast_submission(
     settings, account = submission.provider.settings, submission.request.account
     with store.read() as conn:
         now = store_now(conn)
+        row = accounts.find_account(conn, account)
+        if (outage := _forecast_of_outage(row, now, bool(submission.fallbacks))) is not None:
+            return outage
         by_campaign = open_workloads(conn, settings, account)
-        capacity = account_capacity(conn, settings, account, now)
-    return simulate_campaign(
-        _workload_of(submission, preview), list(by_campaign.values()), capacity, now
-    )
+        capacity = account_capacity(row, settings, now)
+    own = _workload_of(submission, preview)
+    return _simulate(own, list(by_campaign.values()), capacity, row, now)
+
+
+def _forecast_of_outage(
+    account: AccountRow | None, now: datetime, has_fallback: bool
+) -> Forecast | None:
+    """That nothing can be foreseen, and why; None if the account sends."""
+    if account is None or (outage := describe_outage(account)) is None:
+        return None
+    reason = f"nothing is sent: account {outage}; it waits for {wait_reason(account, now)}"
+    if has_fallback:
+        reason += "; a healthy fallback account takes over meanwhile"
+    return Forecast(finish_at=None, first_at=None, lapsed=0, reason=reason)
+
+
+def _simulate(
+    own: CampaignWorkload,
+    others: list[CampaignWorkload],
+    capacity: AccountCapacity,
+    account: AccountRow | None,
+    now: datetime,
+) -> Forecast:
+    """The forecast from `now` on, or from the end of the pause that the provider asked for."""
+    held_until = None if account is None else account.not_before
+    if held_until is None or held_until <= now:
+        return simulate_campaign(own, others, capacity, now)
+    found = simulate_campaign(own, others, capacity, held_until)
+    if found.first_at is None or found.waits is not None:
+        return found
+    return replace(found, waits="the provider asked for a pause")
 
 
 def forecast_submission_alone(
@@ -122,14 +157,12 @@ def open_workloads(
 
 
 def account_capacity(
-    conn: Connection, settings: ProviderSettings, account: str, now: datetime
+    account: AccountRow | None, settings: ProviderSettings, now: datetime
 ) -> AccountCapacity:
-    """The account's rates and daily limit, and how much of its day is used."""
-    row = accounts.find_account(conn, account)
+    """The rates and the daily limit of an account, and how much of its day is used."""
     limit = settings.daily_limit
-    return _capacity_from(
-        settings, accounts.messages_left_today(row, limit, now) if row is not None else limit
-    )
+    left = limit if account is None else accounts.messages_left_today(account, limit, now)
+    return _capacity_from(settings, left)
 
 
 def _capacity_from(settings: ProviderSettings, left: int | None) -> AccountCapacity:

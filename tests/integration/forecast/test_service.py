@@ -1,22 +1,28 @@
 """The forecast of a dry run: by the requests that it takes, at the account's rate."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from dispatcher.campaigns.timing import Timing
 from dispatcher.forecast.service import (
+    forecast_campaign,
     forecast_submission,
     forecast_submission_alone,
     open_workloads,
 )
 from dispatcher.status import Kind
 from dispatcher.store.engine import store_now
+from dispatcher.store.tables import CAMPAIGN
 from dispatcher.submission.service import dry_run
 from tests.support.stores import (
     NOW,
     FakeProvider,
+    add_account,
     add_campaign,
+    campaign_of,
+    change,
     ignore,
     later,
     order,
@@ -87,3 +93,61 @@ def test_a_dry_run_forecasts_without_a_store_too():
     with ready(order(PEOPLE), account) as checked:
         found = forecast_submission_alone(checked, dry_run(checked, ignore), NOW)
     assert found.finish_at == later(60)
+
+
+STOPS = {
+    "paused by a person": (
+        {"paused_by": "operator", "pause_reason": "maintenance"},
+        "account main is paused (operator): maintenance; it waits for you: fix the cause",
+    ),
+    "bad credentials": (
+        {"paused_by": "credentials", "pause_reason": "wrong key"},
+        "account main is paused (credentials): wrong key; it waits for you: fix the cause",
+    ),
+    "no credit": (
+        {"paused_by": "credit", "pause_reason": "no credit", "check_at": later(10)},
+        "account main is paused (credit): no credit; it waits for a top-up; the next check",
+    ),
+    "a provider that fails": (
+        {"breaker": "open", "breaker_reason": "no answer", "breaker_at": NOW, "check_at": NOW},
+        "account main has been failing since 12:00 UTC: no answer; it waits for its provider",
+    ),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_nothing_is_foreseen_while_the_account_sends_nothing(store, stop):
+    values, words = STOPS[stop]
+    account = FakeProvider(settings(country="IN", sender="SENDER", messages_per_second=1))
+    campaign_id = submit(store, order(PEOPLE), account)
+    add_account(store, **values)
+    with ready(order(PEOPLE), account) as checked:
+        before = forecast_submission(store, checked, dry_run(checked, ignore))
+    after = forecast_campaign(store, account.settings, campaign_of(store, campaign_id))
+    for found in (before, after):
+        assert (found.first_at, found.finish_at) == (None, None)
+        assert found.reason.startswith(f"nothing is sent: {words}")
+
+
+def test_a_fallback_account_is_named_where_there_is_one(sqlite_store):
+    account = FakeProvider(settings(country="IN", sender="SENDER"))
+    campaign_id = submit(sqlite_store, order(PEOPLE), account)
+    add_account(sqlite_store, paused_by="operator", pause_reason="maintenance")
+    with sqlite_store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, routes="[]")
+    found = forecast_campaign(
+        sqlite_store, account.settings, campaign_of(sqlite_store, campaign_id)
+    )
+    assert found.reason.endswith("a healthy fallback account takes over meanwhile")
+
+
+def test_a_pause_that_the_provider_asked_for_is_waited_for_in_the_forecast(sqlite_store):
+    account = FakeProvider(settings(country="IN", sender="SENDER", messages_per_second=1))
+    campaign_id = submit(sqlite_store, order(PEOPLE), account)
+    with sqlite_store.read() as conn:
+        until = store_now(conn) + timedelta(minutes=20)
+    add_account(sqlite_store, not_before=until)
+    found = forecast_campaign(
+        sqlite_store, account.settings, campaign_of(sqlite_store, campaign_id)
+    )
+    assert (found.first_at, found.waits) == (until, "the provider asked for a pause")

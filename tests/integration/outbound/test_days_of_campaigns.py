@@ -64,7 +64,7 @@ class Replay:
         """What `show` would say now."""
         with self.store.read() as conn:
             works = open_workloads(conn, self.account, "main")
-            pace = account_capacity(conn, self.account, "main", self.now)
+            pace = account_capacity(accounts.find_account(conn, "main"), self.account, self.now)
         return simulate_campaign(works.pop(campaign_id), [*works.values()], pace, self.now)
 
     def run(self, *, most_ticks=5000):

@@ -304,6 +304,7 @@ def test_a_batch_that_waits_for_the_old_rate_does_not_wait_at_a_new_one(store):
     with store.write() as conn:
         change(conn, BATCH, BATCH.c.id > 0, not_before=later(300))
         change(conn, BATCH, BATCH.c.id == 2, error="busy")
+    with store.write() as conn:
         campaigns.change_settings(
             conn, campaign, {"rate": 100.0}, deadline_after=timedelta(0), actor="test", now=NOW
         )
