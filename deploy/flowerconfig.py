@@ -5,5 +5,5 @@ a password it listens on this machine only. Tasks carry ids only. `/metrics` and
 open even with a password: keep the port on loopback or behind a proxy.
 """
 
-# A tick a second makes 86,400 tasks a day: what is kept in memory is bounded.
+# What is kept in memory is bounded. Without this file it is the same number.
 max_tasks = 20_000

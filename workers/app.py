@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 # is made; its options and its configuration file take precedence.
 if "FLOWER_BASIC_AUTH" not in os.environ:
     os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
+# Its default of 100,000 tasks takes hundreds of megabytes.
+os.environ.setdefault("FLOWER_MAX_TASKS", "20000")
 
 _TASKS = (
     "workers.tasks.tick",
@@ -167,6 +169,12 @@ def _import_tasks(**_: object) -> None:
     """Import the tasks in a worker only: beat and Flower need just their names."""
     for module in _TASKS:
         app.loader.import_task_module(module)
+
+
+@signals.beat_init.connect
+def _send_no_events_of_ticks(**_: object) -> None:
+    """Beat sends ticks only, which would be most of what Flower keeps and shows."""
+    app.conf.task_send_sent_event = False
 
 
 @signals.worker_init.connect

@@ -61,7 +61,7 @@ def release_batches(
     if budget.is_spent:
         return []
     running = batches.running_campaigns(conn, name)
-    open_now = {row.id: _open_zones(settings, row, now) for row in running}
+    open_now = {row.id: open_zones(settings, row, now) for row in running}
     contenders = [
         _make_contender(account, row, settings, out, now)
         for row in running
@@ -89,7 +89,7 @@ def _may_probe(account: AccountRow, now: datetime) -> bool:
     return account.check_at is None or account.check_at <= now
 
 
-def _open_zones(
+def open_zones(
     settings: ProviderSettings, campaign: CampaignRow, now: datetime
 ) -> list[str] | None:
     """The zones in which the campaign may send now; None for a campaign of one zone that may."""

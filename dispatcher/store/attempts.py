@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     Update,
     bindparam,
+    func,
     insert,
     select,
     update,
@@ -32,6 +33,8 @@ from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
+#: There is no index by account and time: so many of the newest attempts are looked at.
+_NEWEST = 10_000
 # Made once: to build a statement takes time, during which every other writer waits.
 _SUBMITTING = (
     update(BATCH)
@@ -207,3 +210,14 @@ def attempt_outcome(conn: Connection, held: Claim, attempt_id: int) -> AttemptOu
         )
     ).scalar_one_or_none()
     return None if found is None else AttemptOutcome(found)
+
+
+def has_begun_since(conn: Connection, account: str, since: datetime) -> bool:
+    """Whether a request of the account was begun since then, among the newest of all accounts."""
+    newest = select(func.max(ATTEMPT.c.id)).scalar_subquery()
+    query = select(ATTEMPT.c.id).where(
+        ATTEMPT.c.id > newest - _NEWEST,
+        ATTEMPT.c.account == account,
+        ATTEMPT.c.begun_at >= since,
+    )
+    return conn.execute(query.limit(1)).first() is not None

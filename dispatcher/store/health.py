@@ -3,6 +3,7 @@
 `dispatcher/policy/breaker.py` decides what an answer means.
 """
 
+import logging
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -26,6 +27,9 @@ _IS_DUE = and_(
 )
 # Made once: every tick asks it.
 _DUE = select(ACCOUNT.c.name).where(_IS_DUE)
+
+
+log = logging.getLogger(__name__)
 
 
 class ProbeTicket(NamedTuple):
@@ -79,6 +83,9 @@ def change_health(
     if (old.breaker is None) != (new.breaker is None):
         what = "breaker closed" if new.breaker is None else "breaker opened"
         add_audit_row(conn, f"account {what}", now=now, account=name, detail=new.reason)
+        # Built here, so that the log filter does not take accounts for repetitions of each other.
+        words = f"account {name}: {what}" + (f": {new.reason}" if new.reason else "")
+        log.warning(words)
     return new
 
 

@@ -1,5 +1,6 @@
 """Batches whose worker was lost: their lease ran out before they were handed back or settled."""
 
+import logging
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from dispatcher.store.returns import LockedBatch, count_moved, lock_with_campaig
 from dispatcher.store.rows import BatchRow
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
+
+log = logging.getLogger(__name__)
 
 LOST = "its worker was lost before an answer was stored"
 LOST_TOO_OFTEN = "its worker was lost several times before anything was submitted"
@@ -95,6 +98,12 @@ def _doubt_batch(conn: Connection, batch: BatchRow, now: datetime) -> None:
         .values(state=MessageState.IN_DOUBT, error=LOST)
     ).rowcount
     count_moved(conn, batch.id, doubtful, BATCH.c.in_doubt)
+    if doubtful:
+        words = (
+            f"campaign {batch.campaign_id}, account {batch.account}, batch {batch.id}: "
+            f"{doubtful:,} recipients are in doubt: {LOST}"
+        )
+        log.warning(words)
     conn.execute(
         update(ATTEMPT)
         .where(is_open)

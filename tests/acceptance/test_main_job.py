@@ -167,7 +167,8 @@ def test_flower_counts_this_runs_tasks_by_name_from_a_worker_of_its_own_process(
     )
     assert counted, run.metrics
     assert int(counted[1]) >= 4
-    assert 'task="dispatcher.tick"' in run.metrics
+    # A tick a second would be most of what Flower keeps and shows.
+    assert "dispatcher.tick" not in run.metrics + run.seen["tasks"]
     assert 'task="dispatcher.poll"' in run.metrics
     assert run.worker_pid != psutil.Process().pid
 

@@ -3,7 +3,9 @@
 import logging
 import random
 import traceback
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
 
 from dispatcher.errors import Refused
 from dispatcher.policy.backoff import full_jitter
@@ -20,23 +22,31 @@ def pause_refused_campaign(services: Services, claim: Claim, refusal: Refused) -
     """Pause the campaign of a refused batch: each of its batches would be refused like this one."""
     with services.store.write() as conn:
         now = store_now(conn)
-        campaigns.change_state(
-            conn,
-            claim.campaign_id,
-            [CampaignState.RUNNING],
-            CampaignState.PAUSED,
-            actor="dispatcher",
-            reason=refusal.message,
-            now=now,
-        )
+        pause_campaign(conn, claim, refusal.message, now)
         batch_endings.hand_back(conn, claim, now=now, error=refusal.message)
 
 
-def count_failure(services: Services, claim: Claim, error: Exception) -> None:
+def pause_campaign(conn: Connection, claim: Claim, reason: str, now: datetime) -> None:
+    """Pause the campaign of a batch, if it is running, and log it."""
+    is_done = campaigns.change_state(
+        conn,
+        claim.campaign_id,
+        [CampaignState.RUNNING],
+        CampaignState.PAUSED,
+        actor="dispatcher",
+        reason=reason,
+        now=now,
+    )
+    if is_done:
+        words = f"campaign {claim.campaign_id}, account {claim.account}: paused: {reason}"
+        log.error(words)
+
+
+def count_failure(services: Services, claim: Claim, error: Exception) -> str:
     """Count a failed try of a batch that ran into a defect, and end it after `max_attempts`.
 
-    Changes nothing if the batch has begun. The message of `error` is not stored or logged: it may
-    hold a number or a text.
+    Returns what happened. Changes nothing if the batch has begun. The message of `error` is not
+    stored or logged: it may hold a number or a text.
     """
     place = traceback.extract_tb(error.__traceback__)[-1]
     words = f"its requests could not be built ({type(error).__name__})"
@@ -54,3 +64,4 @@ def count_failure(services: Services, claim: Claim, error: Exception) -> None:
             now=now,
             held_as=BatchState.CLAIMED,
         )
+    return f"campaign {claim.campaign_id}, {claim.account}: {words}"

@@ -23,13 +23,13 @@ from dispatcher.policy.verdict import (
     partial_stop_error,
 )
 from dispatcher.providers.base import Provider
-from dispatcher.status import CampaignState
-from dispatcher.store import accounts, batch_endings, campaigns, health
+from dispatcher.store import accounts, batch_endings, health
 from dispatcher.store.batches import Claim
 from dispatcher.store.locks import lock_account, lock_campaign_shared
 from dispatcher.store.settlement import Settlement, apply_settlements
 from dispatcher.types import HttpResponse, SubmitRequest
 from workers.batch.durable_write import write_durably
+from workers.batch.failures import pause_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.services import Services
 
@@ -72,8 +72,15 @@ class BatchSettler:
         self.is_closed = False
 
     def __str__(self) -> str:
-        counts = f"{self._accepted} accepted, {self._rejected} refused, {self._doubtful} in doubt"
+        counts = (
+            f"{self._accepted:,} accepted, {self._rejected:,} refused, {self._doubtful:,} in doubt"
+        )
         return counts if self._error is None else f"{counts} ({self._error.message})"
+
+    @property
+    def has_problem(self) -> bool:
+        """Whether something is in doubt, or a request failed."""
+        return bool(self._doubtful) or self._error is not None
 
     def settle_answers(self, judged: Sequence[JudgedRequest], *, is_last: bool) -> None:
         """Store the answers to some of the requests. With `is_last` the batch is closed too."""
@@ -87,6 +94,21 @@ class BatchSettler:
         settlements = [settlement for settlement, _error in judged]
         self._is_stored &= write_durably(self._services, write, settlements)
         self.is_closed |= is_last
+        self._log_doubt(judged)
+
+    def _log_doubt(self, judged: Sequence[JudgedRequest]) -> None:
+        verdicts = [each.settlement.verdict for each in judged]
+        count = sum(len(verdict.doubtful) for verdict in verdicts if verdict is not None)
+        if not count:
+            return
+        claim = self._batch.claim
+        reason = self._error.message if self._error is not None else MISSING
+        # Built here: the log filter takes messages of one format for repetitions of each other.
+        words = (
+            f"campaign {claim.campaign_id}, account {claim.account}, batch {claim.id}: "
+            f"{count:,} recipients are in doubt: {reason}"
+        )
+        log.warning(words)
 
     def settle_in(
         self,
@@ -218,20 +240,14 @@ def _note_health(
     if error is None:
         return
     if error.kind.pauses_account:
-        by, kind = error.kind.value, batch.campaign.kind
-        accounts.pause_account(conn, name, by=by, reason=_error_text(error), now=now, kind=kind)
+        by, kind, reason = error.kind.value, batch.campaign.kind, _error_text(error)
+        if accounts.pause_account(conn, name, by=by, reason=reason, now=now, kind=kind):
+            words = f"account {name} is paused ({by}): {reason}"
+            log.error(words)
         if error.kind is ErrorKind.CREDIT and batch.provider.capabilities.balance:
             health.schedule_credit_check(conn, name, settings.credit_check_s, now)
     elif error.kind.pauses_campaign:
-        campaigns.change_state(
-            conn,
-            batch.claim.campaign_id,
-            [CampaignState.RUNNING],
-            CampaignState.PAUSED,
-            actor="dispatcher",
-            reason=_error_text(error),
-            now=now,
-        )
+        pause_campaign(conn, batch.claim, _error_text(error), now)
     elif error.kind is ErrorKind.THROTTLED:
         wait_s = retry_delay(batch.claim.tries + 1, error.retry_after_s, random.random)
         accounts.throttle_until(conn, name, now + timedelta(seconds=wait_s))

@@ -40,6 +40,10 @@ class TurnReport:
     slots: int
     is_unbegun: bool
     wait_s: float
+    #: The counts of the answers; None if nothing has begun.
+    summary: str | None
+    #: Something is in doubt, or the provider did not do what it was asked.
+    has_problem: bool
 
 
 class Turn:
@@ -192,6 +196,8 @@ class Turn:
             slots=self._slots,
             is_unbegun=self._is_claimed and not self._begun,
             wait_s=self._wait_s,
+            summary=str(self._settler) if self._begun else None,
+            has_problem=self._settler.has_problem,
         )
 
     def _share_of_slots(self) -> int:

@@ -18,9 +18,9 @@ from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import app, publish_polls
 from workers.lists.status_lookup import has_message_list, scan_statuses
-from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 from workers.task_messages import POLL
+from workers.task_report import TaskFailed, TaskReport
 
 log = logging.getLogger(__name__)
 
@@ -52,19 +52,25 @@ class _PollResult(NamedTuple):
     is_impossible: bool = False
 
 
-@app.task(name=POLL)
-def poll_task(attempt_id: int, number: int) -> None:
+@app.task(name=POLL, throws=(TaskFailed,))
+def poll_task(attempt_id: int, number: int) -> str:
     """Poll one accepted request. Nothing happens if the ticket is old."""
-    services, what = get_services(), f"request {attempt_id} could not be polled"
+    report = TaskReport()
+    _poll(get_services(), attempt_id, number, report)
+    return report.finish()
+
+
+def _poll(services: Services, attempt_id: int, number: int, report: TaskReport) -> None:
+    what = f"request {attempt_id} could not be polled"
     # After an error here the next poll comes once the lease of this one has run out.
-    with log_expected_errors(log, what):
+    with report.log_errors(log, what):
         with services.store.read() as conn:
             polled = polls.load_poll(conn, attempt_id, number)
             clock = _StoreClock(store_now(conn))
         if polled is None:
             return
-        with log_expected_errors(log, what):
-            _poll_request(services, polled, clock)
+        with report.log_errors(log, what):
+            _poll_request(services, polled, clock, report)
         if not services.stopping.is_set():
             release_polls(services)
 
@@ -88,11 +94,15 @@ def release_polls(services: Services) -> None:
     publish_polls(tickets)
 
 
-def _poll_request(services: Services, polled: PolledRequest, clock: _StoreClock) -> None:
+def _poll_request(
+    services: Services, polled: PolledRequest, clock: _StoreClock, report: TaskReport
+) -> None:
     provider = services.provider_of(polled.account)
     if not polled.open or not has_message_list(provider):
-        reports, failed = _ask_provider(services, provider, polled) if polled.open else ([], False)
-        _settle_polls(services, provider, [_PollResult(polled, reports, failed)], clock)
+        reports, failed = (
+            _ask_provider(services, provider, polled, report) if polled.open else ([], False)
+        )
+        _settle_polls(services, provider, [_PollResult(polled, reports, failed)], clock, report)
         return
     group = [polled, *_join_due_requests(services, polled)]
     leases = _PollLeases(services, group)
@@ -103,13 +113,13 @@ def _poll_request(services: Services, polled: PolledRequest, clock: _StoreClock)
     for each in sorted(group, key=attrgetter("batch_id", "id")):
         reports, unseen = scan.reports_of(each), scan.only_unseen(each)
         if asks and unseen.open:
-            asked, failed = _ask_provider(services, provider, unseen)
+            asked, failed = _ask_provider(services, provider, unseen, report)
             reports += asked
             # After one failure the others would fail too.
             asks = not failed
             leases.renew_if_due()
         results.append(_PollResult(each, reports, failed, scan.is_impossible))
-    _settle_polls(services, provider, results, clock)
+    _settle_polls(services, provider, results, clock, report)
 
 
 class _PollLeases:
@@ -133,7 +143,11 @@ class _PollLeases:
 
 
 def _settle_polls(
-    services: Services, provider: Provider, results: Sequence[_PollResult], clock: _StoreClock
+    services: Services,
+    provider: Provider,
+    results: Sequence[_PollResult],
+    clock: _StoreClock,
+    report: TaskReport,
 ) -> None:
     """Store the receipts in small transactions. All polls without news take one statement.
 
@@ -152,14 +166,17 @@ def _settle_polls(
         else:
             later.append((PollTicket(polled.id, polled.polls), next_at))
     for at in range(0, len(news), _SETTLED_TOGETHER):
-        _store_receipts(services, news[at : at + _SETTLED_TOGETHER])
+        _store_receipts(services, news[at : at + _SETTLED_TOGETHER], report)
     if later:
+        report.note(f"{len(later)} requests have no news")
         with services.store.write() as conn:
             polls.postpone_polls(conn, later)
 
 
 def _store_receipts(
-    services: Services, news: Sequence[tuple[PolledRequest, list[Receipt], datetime | None]]
+    services: Services,
+    news: Sequence[tuple[PolledRequest, list[Receipt], datetime | None]],
+    report: TaskReport,
 ) -> None:
     with services.store.write() as conn:
         now = store_now(conn)
@@ -168,7 +185,9 @@ def _store_receipts(
             for polled, receipts, next_at in news
         ]
     for count, (polled, _receipts, _next_at) in zip(new, news, strict=True):
-        log.info("request %d: %d of %d messages have a receipt", polled.id, count, len(polled.open))
+        words = f"request {polled.id}: {count} of {len(polled.open)} messages have a receipt"
+        log.info(words)
+        report.note(words)
 
 
 def _join_due_requests(services: Services, polled: PolledRequest) -> list[PolledRequest]:
@@ -192,7 +211,7 @@ def _join_due_requests(services: Services, polled: PolledRequest) -> list[Polled
 
 
 def _ask_provider(
-    services: Services, provider: Provider, polled: PolledRequest
+    services: Services, provider: Provider, polled: PolledRequest, report: TaskReport
 ) -> tuple[list[DeliveryReport], bool]:
     """Ask about a request's messages. Returns the reports, and whether asking failed."""
     targets = tuple(PollTarget(msisdn=m.msisdn, provider_message_id=m.provider_message_id)
@@ -207,6 +226,7 @@ def _ask_provider(
         except ProviderError as error:
             services.reader.note_error(polled.account, error)
             log.warning("request %d: %s", polled.id, error.message)
+            report.fail(f"request {polled.id}, {polled.account}: {error.message}")
             return reports, True
     return reports, False
 

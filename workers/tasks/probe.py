@@ -20,19 +20,25 @@ from dispatcher.store.health import ProbeTicket
 from dispatcher.store.rows import AccountRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import app, publish_probes
-from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 from workers.task_messages import PROBE
+from workers.task_report import TaskFailed, TaskReport
 
 log = logging.getLogger(__name__)
 
 
-@app.task(name=PROBE)
-def probe_task(account: str, number: int) -> None:
+@app.task(name=PROBE, throws=(TaskFailed,))
+def probe_task(account: str, number: int) -> str:
     """Probe the provider of one account. Nothing happens if the ticket is old."""
-    services, ticket = get_services(), ProbeTicket(account, number)
+    report = TaskReport()
+    _probe(get_services(), ProbeTicket(account, number), report)
+    return report.finish()
+
+
+def _probe(services: Services, ticket: ProbeTicket, report: TaskReport) -> None:
+    account = ticket.account
     # After an error here the next probe comes once the lease of this one has run out.
-    with log_expected_errors(log, f"account {account} could not be probed"):
+    with report.log_errors(log, f"account {account} could not be probed"):
         with services.store.write() as conn:
             row = health.lock_for_probe(conn, ticket)
         if row is None:
@@ -42,6 +48,9 @@ def probe_task(account: str, number: int) -> None:
             found, error = _ask_provider(services, account, provider), None
         except ProviderError as failure:
             found, error = [], failure
+            report.fail(f"account {account}: {failure.message}")
+        else:
+            report.note(f"account {account}: its provider answers")
         if found is None:
             return
         with services.store.write() as conn:
@@ -110,9 +119,10 @@ def _apply_result(
     # A refusal proves that the provider is up; an unreachable or unreadable reply does not.
     is_silent = error is not None and error.kind in {ErrorKind.UNREACHABLE, ErrorKind.DOUBTFUL}
     if error is not None and error.kind is ErrorKind.CREDENTIALS:
-        accounts.pause_account(
-            conn, account.name, by=error.kind.value, reason=error.message, now=now
-        )
+        by = error.kind.value
+        if accounts.pause_account(conn, account.name, by=by, reason=error.message, now=now):
+            words = f"account {account.name} is paused ({by}): {error.message}"
+            log.error(words)
     if account.breaker == Breaker.OPEN and not is_silent:
         health.mark_reachable(conn, account)
     elif error is not None and account.breaker is not None:

@@ -17,25 +17,31 @@ from dispatcher.store.row_parts import UnscheduledDoubt
 from workers.app import app, publish_reconciles
 from workers.lists.doubt import settle_doubt
 from workers.lists.pages import ReadingStopped, read_pages
-from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 from workers.task_messages import RECONCILE
+from workers.task_report import TaskFailed, TaskReport
 
 log = logging.getLogger(__name__)
 
 
-@app.task(name=RECONCILE)
-def reconcile_task(account: str, number: int) -> None:
+@app.task(name=RECONCILE, throws=(TaskFailed,))
+def reconcile_task(account: str, number: int) -> str:
     """Settle the account's doubts that are due. Nothing happens if the ticket is old."""
-    services, ticket = get_services(), ReconcileTicket(account, number)
+    report = TaskReport()
+    _reconcile(get_services(), ReconcileTicket(account, number), report)
+    return report.finish()
+
+
+def _reconcile(services: Services, ticket: ReconcileTicket, report: TaskReport) -> None:
+    account = ticket.account
     # After an error here the next reconciliation begins once the lease of this one has run out.
-    with log_expected_errors(log, f"doubts at account {account} could not be settled"):
+    with report.log_errors(log, f"doubts at account {account} could not be settled"):
         with services.store.write() as conn:
             now = store_now(conn)
             if not doubts.renew_reconciliation(conn, ticket, now + services.poll_lease):
                 return
             due = doubts.due_doubts(conn, account, now)
-        _reconcile_due(services, ticket, due)
+        _reconcile_due(services, ticket, due, report)
         with services.store.write() as conn:
             doubts.renew_reconciliation(conn, ticket, None)
 
@@ -73,18 +79,23 @@ def first_reconcile_at(services: Services, doubt: UnscheduledDoubt) -> datetime 
 
 
 def _reconcile_due(
-    services: Services, ticket: ReconcileTicket, due: Sequence[DoubtfulRequest]
+    services: Services,
+    ticket: ReconcileTicket,
+    due: Sequence[DoubtfulRequest],
+    report: TaskReport,
 ) -> None:
     provider = services.provider_of(ticket.account)
     scan = ListScan({r.msisdn for doubtful in due for r in doubtful.recipients})
     if due and provider.capabilities.lists_accepted:
-        _scan_list(services, ticket, provider, scan, min(doubtful.begun_at for doubtful in due))
+        oldest = min(doubtful.begun_at for doubtful in due)
+        _scan_list(services, ticket, provider, scan, oldest, report)
         if services.stopping.is_set():
             return
     for doubtful in due:
         with services.store.write() as conn:
             done = settle_doubt(services, conn, provider, doubtful, scan)
         log.info("request %d in doubt: %s", doubtful.id, done)
+        report.note(f"request {doubtful.id} in doubt: {done}")
 
 
 def _scan_list(
@@ -93,6 +104,7 @@ def _scan_list(
     provider: Provider,
     scan: ListScan,
     oldest: datetime,
+    report: TaskReport,
 ) -> None:
     """Add pages to `scan`, down to one that is older than `oldest`."""
     account = ticket.account
@@ -110,4 +122,6 @@ def _scan_list(
     except ReadingStopped:
         return
     except ProviderError as error:
-        log.warning("account %s: its list cannot be read: %s", account, error.message)
+        words = f"account {account}: its list cannot be read: {error.message}"
+        log.warning(words)
+        report.fail(words)

@@ -24,9 +24,9 @@ from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.batch.requests import build_batch, build_requests, turn_size
 from workers.batch.turn import Turn
-from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
 from workers.task_messages import SUBMIT
+from workers.task_report import TaskFailed, TaskReport
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,20 @@ class _HeldBatch:
     freed_slots: float = inf
 
 
-@app.task(name=SUBMIT)
-def submit_task(batch_id: int, fence: int) -> None:
-    """Submit one released batch. Nothing happens if another task has claimed it."""
-    services = get_services()
+@app.task(name=SUBMIT, throws=(TaskFailed,))
+def submit_task(batch_id: int, fence: int) -> str:
+    """Submit one released batch. Nothing happens if another task has claimed it.
+
+    Returns what became of it. Raises TaskFailed if something is in doubt or went wrong.
+    """
+    report = TaskReport()
+    _submit_batch(get_services(), batch_id, fence, report)
+    return report.finish()
+
+
+def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskReport) -> None:
     with (
-        log_expected_errors(log, f"batch {batch_id}"),
+        report.log_errors(log, f"batch {batch_id}"),
         services.gate.enter_submission() as may_begin,
     ):
         # The sweep queues a batch again that is not claimed here.
@@ -52,20 +60,22 @@ def submit_task(batch_id: int, fence: int) -> None:
         with (
             _release_afterwards(services, claim.account) as held,
             services.leases.keep_renewed(claim),
-            log_expected_errors(log, f"batch {batch_id}"),
+            report.log_errors(log, f"batch {batch_id}"),
         ):
             try:
-                _submit_claimed(services, claim, held)
+                _submit_claimed(services, claim, held, report)
             except Refused as refusal:
                 pause_refused_campaign(services, claim, refusal)
+                report.fail(f"campaign {claim.campaign_id} is paused: {refusal.message}")
             except ConfigError as error:
+                report.fail(error.in_one_line)
                 _hand_back(
                     services, claim, wait_s=services.lease.total_seconds(), reason=error.message
                 )
             except DispatcherError:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug that this batch runs into
-                count_failure(services, claim, error)
+                report.fail(count_failure(services, claim, error))
 
 
 def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
@@ -100,19 +110,23 @@ def _release_afterwards(services: Services, account: str) -> Iterator[_HeldBatch
             publish_batches(tickets)
 
 
-def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch) -> None:
+def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch, report: TaskReport) -> None:
     if services.stopping.is_set():
         _hand_back(services, claim)
         return
     batch = _prepare_batch(services, claim)
     if batch is None:
         return
-    report = Turn(services, batch).run()
-    held.freed_slots = report.slots
-    services.release_clock.note_unsent(claim.account, claim.campaign_id, report.unsent)
-    if report.is_unbegun:
+    turn = Turn(services, batch).run()
+    held.freed_slots = turn.slots
+    services.release_clock.note_unsent(claim.account, claim.campaign_id, turn.unsent)
+    if turn.summary is not None:
+        words = f"campaign {claim.campaign_id}, {claim.account}: {turn.summary}"
+        (report.fail if turn.has_problem else report.note)(words)
+    if turn.is_unbegun:
+        report.note(f"waits {turn.wait_s:.1f} s for its rate")
         held.freed_slots = inf
-        _hand_back(services, claim, wait_s=max(0.0, report.wait_s - RELEASE_AHEAD_S))
+        _hand_back(services, claim, wait_s=max(0.0, turn.wait_s - RELEASE_AHEAD_S))
 
 
 def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:

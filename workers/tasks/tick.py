@@ -4,6 +4,7 @@ import logging
 
 from dispatcher.outbound import fallback
 from dispatcher.outbound.release import release_batches
+from dispatcher.outbound.silence import SilenceAlarm
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.recovery.broker_owner import OWNER_REMEDY
 from dispatcher.store import accounts, campaigns, clocks, corrections, scheduler
@@ -20,8 +21,12 @@ from workers.tasks.reconcile import release_reconciles
 
 log = logging.getLogger(__name__)
 
+#: Of this process. Ticks are half a second apart, so that only one uses it at a time.
+_silence_alarm = SilenceAlarm()
 
-@app.task(name=TICK)
+
+#: Without events: ticks would be most of what Flower keeps and shows.
+@app.task(name=TICK, send_events=False)
 def tick_task() -> None:
     """Run a tick. A second one within half a second does nothing."""
     with log_expected_errors(log, "tick"):
@@ -66,6 +71,7 @@ def run_tick(services: Services) -> None:
     release_probes(services)
     if not has_open:
         return
+    _log_silence(services)
     with services.store.write() as conn:
         for campaign_id in campaigns.finish_campaigns(conn, store_now(conn)):
             log.info("campaign %d ended", campaign_id)
@@ -84,6 +90,14 @@ def _correct_times(services: Services) -> None:
         if last_tick is not None and last_tick > now:
             log.warning("the store's clock went back by %s: times are corrected", last_tick - now)
         clocks.correct_times(conn, now, last_tick, now + services.lease)
+
+
+def _log_silence(services: Services) -> None:
+    with services.store.read() as conn:
+        now = store_now(conn)
+        if _silence_alarm.is_due(now):
+            for words in _silence_alarm.find_silent(conn, services.settings.accounts, now):
+                log.error(words)
 
 
 def _move_to_fallbacks(services: Services) -> list[str]:

@@ -158,7 +158,8 @@ def test_answers_that_stop_a_campaign_and_its_account_wait_while_another_batch_b
             lock_campaign_shared(conn, campaign)
         settling.result()
         assert campaign_of(store, campaign).state == CampaignState.PAUSED
-        assert not caplog.records
+        said = [record.getMessage() for record in caplog.records]
+        assert said == [f"campaign {campaign}, account main: paused: no such sender"]
 
 
 def test_requests_that_cannot_be_built_use_up_their_tries_and_no_text_is_shown(store, caplog):
