@@ -1,6 +1,7 @@
 """`python -m tests.mutants`: tries mutants, shows those that no test notices, and the score."""
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -8,7 +9,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 from tests.mutants import chosen
 from tests.mutants.operators import Mutant
@@ -32,18 +32,17 @@ def main() -> int:
     wanted = [m for m in everything if _is_wanted(m, given.only)]
     mutants = chosen.choose(wanted, seed=given.seed, most=given.most)
     mutants = [mutant for mutant in mutants if mutant.key not in reasons]
-    if given.survivors:
-        known = set(json.loads((KEPT / "survivors.json").read_text()))
-        mutants = [mutant for mutant in mutants if mutant.key in known]
     print(f"{len(mutants)} of {len(wanted)} mutants, seed {given.seed}", flush=True)
     if given.list:
         for mutant in mutants:
             print(f"{mutant.line} {mutant.operator} {mutant.key}")
         return 0
+    trials = _killed_before(mutants) if given.resume else []
+    known = {trial.mutant for trial in trials}
+    left = [mutant for mutant in mutants if mutant not in known]
     with open_benches(given.jobs) as benches:
         reach = _measure(benches, anew=given.measure)
-        trials = _try_all(benches, mutants, reach, given)
-    _keep(trials)
+        trials += _try_all(benches, left, reach, given)
     print(f"{time.monotonic() - began:.0f} s in all")
     score = print_score(trials)
     return int(bool(os.environ.get("CHECK")) and score < ENOUGH)
@@ -56,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--most", type=int, default=500, help="how many (default: 500; 0: all)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: 2)")
     parser.add_argument("--near", action="store_true", help="without tests of real processes")
-    parser.add_argument("--survivors", action="store_true", help="only last time's survivors")
+    parser.add_argument("--resume", action="store_true", help="what was killed counts as killed")
     parser.add_argument("--measure", action="store_true", help="measure the tests' reach anew")
     parser.add_argument("--list", action="store_true", help="only list the mutants")
     parser.add_argument("--killers", action="store_true", help="show what noticed each mutant")
@@ -105,6 +104,7 @@ def _try_all(
         trial = try_mutant(bench, mutant, reach, users, goes_wider=not given.near)
         with lock:
             trials.append(trial)
+            _keep(trial)
             if trial.killed_by is None or given.killers:
                 print_trial(trial, f"{len(trials)}/{len(mutants)}")
 
@@ -150,12 +150,28 @@ def print_score(trials: list[Trial]) -> float:
     return score
 
 
-def _keep(trials: list[Trial]) -> None:
-    KEPT.mkdir(exist_ok=True)
-    left = [trial.mutant.key for trial in trials if trial.killed_by is None]
-    (KEPT / "survivors.json").write_text(json.dumps(sorted(left), indent=1))
-    lines = sorted(f"{trial.killed_by}\t{trial.took_s:.1f}\t{trial.mutant.key}" for trial in trials)
-    Path(KEPT, "trials.txt").write_text("\n".join(lines) + "\n")
+def _keep(trial: Trial) -> None:
+    """Note a killed mutant at once, so that a run that is ended can be resumed."""
+    if trial.killed_by is not None:
+        with (KEPT / "killed.tsv").open("a", encoding="utf-8") as file:
+            file.write(f"{_fingerprint(trial.mutant)}\t{trial.killed_by}\n")
+
+
+def _killed_before(mutants: list[Mutant]) -> list[Trial]:
+    path = KEPT / "killed.tsv"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    killers = dict(line.split("\t", 1) for line in lines)
+    return [
+        Trial(mutant, killer, 0, 0.0)
+        for mutant in mutants
+        if (killer := killers.get(_fingerprint(mutant)))
+    ]
+
+
+def _fingerprint(mutant: Mutant) -> str:
+    """The same while the file with the mutant is the same."""
+    text = mutant.apply_to((chosen.ROOT / mutant.path).read_bytes())
+    return hashlib.sha256(mutant.path.encode() + text).hexdigest()[:20]
 
 
 if __name__ == "__main__":
