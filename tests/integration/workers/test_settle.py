@@ -1,0 +1,153 @@
+"""What the answers to a batch's requests do to its messages, its account and its campaign."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.status import BatchState
+from dispatcher.store.tables import ATTEMPT
+from tests.support.stores import batch_of, campaign_of, rows, states
+from tests.support.turns import Accepting, Stand, after
+
+
+def failed(kind, message="words of the provider", **values):
+    return ProviderError(kind, message, **values)
+
+
+def run(store, error, *, sizes=(2,), provider=Accepting, is_probe=False, **limits):
+    """A batch whose first request gets this error."""
+    stand = Stand(store, sizes, answers={0: [error]}, **limits)
+    claim = replace(stand.claim, is_probe=is_probe)
+    stand.batch = replace(stand.batch, provider=provider(stand.limits), claim=claim)
+    stand.run()
+    return stand
+
+
+class WithBalance(Accepting):
+    """Its provider tells the balance."""
+
+    capabilities = replace(Accepting.capabilities, balance=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "message", "paused_by", "tries"),
+    [
+        ("unreachable", "pending", "pending", None, 1),
+        ("throttled", "pending", "pending", None, 1),
+        ("credentials", "pending", "pending", "credentials", 0),
+        ("credit", "pending", "pending", "credit", 0),
+        ("configuration", "pending", "pending", "configuration", 0),
+        ("campaign", "pending", "pending", None, 0),
+        ("recipients", "settled", "rejected", None, 0),
+        ("doubtful", "settled", "in_doubt", None, 0),
+    ],
+)
+def test_each_kind_of_error_has_its_consequence(
+    sqlite_store, kind, state, message, paused_by, tries
+):
+    stand = run(sqlite_store, failed(ErrorKind(kind)), max_attempts=3)
+    assert (stand.state.label, states(sqlite_store)) == (state, [message] * 2)
+    assert (stand.account.paused_by, batch_of(sqlite_store, stand.claim.id).tries) == (
+        paused_by, tries,
+    )  # fmt: skip
+    is_paused = campaign_of(sqlite_store, stand.campaign).state == "paused"
+    assert is_paused is (kind == "campaign")
+    (attempt,) = rows(sqlite_store, ATTEMPT)
+    assert attempt.poll_at is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "goes_on"), [("recipients", True), ("credit", False), ("unreachable", False)]
+)
+def test_the_rest_of_the_batch_goes_on_where_the_error_says_nothing_about_it(
+    sqlite_store, kind, goes_on
+):
+    stand = run(sqlite_store, failed(ErrorKind(kind)), sizes=(1,) * 5)
+    assert stand.sent == ([0, 1, 2, 3, 4] if goes_on else [0, 1])
+    assert stand.clock.seen[-1].is_throttled is False
+
+
+def test_a_batch_that_failed_waits_longer_than_its_account(sqlite_store):
+    stand = run(sqlite_store, failed(ErrorKind.THROTTLED, retry_after_s=30))
+    batch = batch_of(sqlite_store, stand.claim.id)
+    assert after(stand, 30) <= stand.account.not_before < batch.not_before
+    assert batch.error == "words of the provider"
+
+
+def test_a_batch_of_an_account_that_waits_longer_waits_longer_still(sqlite_store):
+    stand = Stand(sqlite_store, answers={0: [failed(ErrorKind.THROTTLED, retry_after_s=1)]})
+    flight_send = stand.flight.send
+
+    def send(requests):
+        flight_send(requests)
+        stand.change_account(not_before=after(stand, 900))
+
+    stand.flight.send = send
+    stand.run()
+    assert batch_of(sqlite_store, stand.claim.id).not_before >= after(stand, 902)
+
+
+def test_a_probe_that_fails_is_no_try_of_its_batch(sqlite_store):
+    stand = Stand(sqlite_store, (1,), answers={0: [failed(ErrorKind.UNREACHABLE)]})
+    stand.change_account(breaker="trial", failures=3, breaker_at=stand.now)
+    stand.batch = replace(stand.batch, claim=replace(stand.claim, is_probe=True))
+    stand.run()
+    batch = batch_of(sqlite_store, stand.claim.id)
+    assert (stand.state, batch.tries) == (BatchState.PENDING, 0)
+    assert stand.account.failures == 4
+
+
+def test_failures_in_a_row_open_the_breaker_with_the_reason_and_what_to_do(sqlite_store):
+    error = failed(ErrorKind.UNREACHABLE, "cannot be reached", hint="check the address")
+    stand = run(sqlite_store, error, breaker_after=1)
+    assert stand.account.breaker is not None
+    assert stand.account.breaker_reason == "cannot be reached (check the address)"
+
+
+@pytest.mark.parametrize(("kind", "failures"), [("unreachable", 1), ("throttled", 0)])
+def test_a_failure_that_opens_nothing_makes_the_account_wait_a_little(sqlite_store, kind, failures):
+    stand = run(sqlite_store, failed(ErrorKind(kind)), breaker_after=5)
+    assert (stand.account.failures, stand.account.breaker) == (failures, None)
+    assert stand.account.not_before is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "provider", "checked"),
+    [
+        ("credit", WithBalance, True),
+        ("credit", Accepting, False),
+        ("credentials", WithBalance, False),
+    ],
+)
+def test_an_empty_balance_is_checked_again_where_the_provider_tells_it(
+    sqlite_store, kind, provider, checked
+):
+    stand = run(sqlite_store, failed(ErrorKind(kind)), provider=provider)
+    assert (stand.account.check_at is not None) is checked
+
+
+def test_an_answer_without_an_error_closes_what_was_counted(sqlite_store):
+    stand = Stand(sqlite_store)
+    stand.change_account(failures=2)
+    stand.run()
+    assert (stand.account.failures, stand.account.not_before) == (0, None)
+
+
+def test_accepted_messages_are_polled(sqlite_store):
+    Stand(sqlite_store, (2,)).run()
+    (attempt,) = rows(sqlite_store, ATTEMPT)
+    assert attempt.poll_at is not None
+
+
+@pytest.mark.parametrize(
+    ("unit", "paid_s"),
+    [("messages_per_second", 0.2), ("requests_per_second", 0.1), ("parts_per_second", 0.4)],
+)
+def test_a_request_pays_each_rate_in_its_own_unit(sqlite_store, unit, paid_s):
+    stand = Stand(sqlite_store, (2,), text="x" * 161, **{unit: 10})
+    stand.run()
+    paid_until = getattr(stand.account, unit.replace("per_second", "paid_until"))
+    assert (paid_until - stand.now).total_seconds() >= paid_s - 1e-3
+    assert (paid_until - stand.now) < timedelta(seconds=paid_s + 5)
