@@ -1,0 +1,159 @@
+"""Statements read and change the rows they name, and leave the others alone."""
+
+import pytest
+from sqlalchemy import insert
+
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.store import batches, campaigns, doubts, imports, scheduler, store_identity
+from dispatcher.store.settlement import Settlement, apply_settlements
+from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, WORKER
+from tests.support.stores import (
+    NOW,
+    add_account,
+    add_attempt,
+    add_campaign,
+    batch_of,
+    change,
+    claim,
+    close,
+    later,
+    queued,
+    rows,
+    start_import,
+    states,
+    submitted,
+    submitting,
+    verdict,
+)
+from tests.support.transition_guard import unguarded
+
+
+def test_queued_batches_are_those_of_the_accounts_asked_for(store):
+    add_campaign(store, [1, 1])
+    add_campaign(store, [1], account="backup", first=919_900_000_000)
+    (ticket,) = queued(store)
+    with store.write() as conn:
+        (other,) = batches.mark_queued(conn, [3], NOW)
+        assert batches.queued_batches(conn, ["main"]) == [(ticket.id, ticket.fence)]
+        assert batches.queued_batches(conn, ["backup"]) == [(other.id, other.fence)]
+        assert batches.queued_batches(conn, []) == []
+    claim(store, ticket)
+    with store.read() as conn:
+        assert batches.queued_batches(conn, ["main"]) == []
+
+
+def test_a_batch_is_returned_once(store):
+    add_campaign(store, [1])
+    tickets = queued(store)
+    with store.write() as conn:
+        assert batches.return_queued(conn, tickets) == 1
+        assert batches.return_queued(conn, tickets) == 0
+
+
+def test_only_the_claims_own_batch_is_settled_as_empty(store):
+    add_campaign(store, [1, 1])
+    first, second = (claim(store, ticket) for ticket in queued(store, limit=2))
+    with store.write() as conn, unguarded(conn):
+        change(conn, MESSAGE, MESSAGE.c.seq == 0, state=MessageState.LAPSED)
+        change(conn, BATCH, BATCH.c.id == first.id, pending=0, lapsed=1)
+        batches.settle_empty(conn, second)
+    assert [batch_of(store, held.id).state for held in (first, second)] == [BatchState.CLAIMED] * 2
+    with store.write() as conn:
+        batches.settle_empty(conn, first)
+    assert batch_of(store, first.id).state == BatchState.SETTLED
+    assert batch_of(store, second.id).state == BatchState.CLAIMED
+
+
+def test_whether_a_campaign_is_open(store):
+    with store.read() as conn:
+        assert not campaigns.has_open_campaign(conn)
+    add_campaign(store, [1])
+    with store.read() as conn:
+        assert campaigns.has_open_campaign(conn)
+
+
+def test_workers_are_listed_from_their_last_heartbeat_on(store):
+    with store.write() as conn:
+        for name, seen in (("old", later(-1)), ("new", NOW)):
+            conn.execute(
+                insert(WORKER).values(name=name, concurrency=1, started_at=NOW, seen_at=seen)
+            )
+        assert [worker.name for worker in scheduler.list_workers(conn, NOW)] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("state", "takeovers", "is_accepted"),
+    [("importing", 0, False), ("running", 0, True), ("running", 1, False)],
+)
+def test_an_import_was_accepted_if_it_ended_and_nobody_took_it_over(
+    store, state, takeovers, is_accepted
+):
+    add_account(store)
+    with store.write() as conn, unguarded(conn):
+        job = start_import(conn)
+        fence = job.fence + takeovers
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == job.campaign_id, state=state, import_fence=fence)
+        assert imports.was_accepted(conn, job) is is_accepted
+
+
+def test_a_look_serves_as_many_requests_as_have_room(store):
+    add_campaign(store, [1])
+    with store.write() as conn:
+        for size in (9_000, 1_000, 1, 1):
+            add_attempt(
+                conn, size=size, outcome=AttemptOutcome.DOUBTFUL, doubt_at=NOW, reconcile_at=NOW,
+                looks=0, fence=1,
+            )  # fmt: skip
+        found = doubts.due_doubts(conn, "main", NOW)
+    assert len(found) == 2
+
+
+def test_settlements_of_one_batch_are_stored_each_in_its_way(store):
+    add_campaign(store, [4])
+    held, (one, two, three, four) = submitting(store, [[0], [1], [2], [3]])
+    settlements = [
+        Settlement(claim=held, attempt_id=one, verdict=verdict(accepted=[0])),
+        Settlement(claim=held, attempt_id=two, verdict=verdict(rejected=[1])),
+        Settlement(claim=held, attempt_id=three),
+        Settlement(claim=held, attempt_id=four),
+    ]
+    with store.write() as conn:
+        apply_settlements(conn, settlements, NOW)
+    assert states(store) == ["submitted", "rejected", "pending", "pending"]
+    assert close(store, held) is BatchState.PENDING
+
+
+def test_an_adopted_store_gives_ids_above_all_that_were_seen_and_notes_its_choice(store):
+    add_campaign(store, [1])
+    with store.write() as conn:
+        store_identity.ensure_identity(conn)
+        change(conn, IDENTITY, IDENTITY.c.id == 1, witnessed_id=500)
+        store_identity.adopt_store(conn, doubt=False, actor="operator", now=NOW)
+    _held, (attempt,) = submitting(store)
+    assert attempt > 500
+    details = [row.detail for row in rows(store, AUDIT)]
+    assert details == ["it agreed with its witness; no doubt added"]
+
+
+def test_only_campaigns_with_something_left_may_have_sent_after_a_backup(store):
+    add_campaign(store, [1])
+    submitted(store)
+    waiting = add_campaign(store, [2], first=919_900_000_000)
+    with store.read() as conn:
+        listed = store_identity.pending_by_campaign(conn, NOW)
+    assert [(one.id, one.pending) for one in listed] == [(waiting, 2)]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_unsent"),
+    [
+        (CampaignState.IMPORTING, False),
+        (CampaignState.REJECTED, False),
+        (CampaignState.RUNNING, True),
+    ],
+)
+def test_a_campaign_that_was_not_accepted_has_nothing_to_send(store, state, is_unsent):
+    campaign_id = add_campaign(store, [1])
+    with store.write() as conn, unguarded(conn):
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state=state)
+        assert store_identity.has_unsent(conn) is is_unsent
