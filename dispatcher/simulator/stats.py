@@ -35,6 +35,8 @@ class Stats:
         """Count a request, at the moment when its headers were read."""
         if path not in self._arrivals:
             if len(self._arrivals) >= _PATHS:
+                path = f"/{path.split('/')[1]}/other"
+            if len(self._arrivals) >= 2 * _PATHS:
                 path = "other"
             self._arrivals.setdefault(path, deque(maxlen=_ARRIVALS))
         self._requests[path] += 1

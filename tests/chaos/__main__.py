@@ -29,8 +29,8 @@ def main() -> int:
         began = time.monotonic()
         figures = run(plan)
         print(f"{figures}, {time.monotonic() - began:.0f} s in all", flush=True)
-        details = {**figures.events, **figures.own_exits}
-        print("  " + ", ".join(f"{name}: {n}" for name, n in details.items()), flush=True)
+        for details in ({**figures.events, **figures.own_exits}, figures.commands):
+            print("  " + ", ".join(f"{name}: {n}" for name, n in details.items()), flush=True)
         violations = figures.findings.violations
         for violation in violations[:_SHOWN]:
             print(f"  VIOLATED: {violation}", file=sys.stderr)

@@ -19,6 +19,7 @@ from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, MessageStat
 from dispatcher.store.engine import Store
 from dispatcher.store.lost_batches import LOST
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from tests.chaos.decisions import Choice, Decisions
 
 _TAKEN = {
     MessageState.SUBMITTED,
@@ -52,11 +53,12 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blow:
-    """A worker was killed, or stopped, at a time."""
+    """A worker was killed, or stopped for some seconds, at a time."""
 
     worker: str
     at: datetime
     kills: bool
+    seconds: float = 0.0
 
 
 def blow_to(
@@ -102,8 +104,13 @@ def judge(
     holders: Mapping[tuple[int, int], str],
     faults: Mapping[str, int],
     has_list: bool,
+    decisions: Decisions,
+    slots: int,
 ) -> Findings:
-    """Compare. `submitted` recipients were handed in; `holders` are the workers of each batch."""
+    """Compare. `submitted` recipients were handed in; `holders` are the workers of each batch.
+
+    `slots` is how many requests an account may have in flight.
+    """
     said = Findings()
     with store.read() as conn:
         messages = conn.execute(sa.select(MESSAGE)).all()
@@ -117,7 +124,7 @@ def judge(
     for number in ledger.keys() - by_number.keys():
         wrong.append(f"…{number % 10000} was accepted, but is not in the store")
     for row in messages:
-        _judge_one(said, row, ledger.get(row.msisdn, []))
+        judge_message(said, row, ledger.get(row.msisdn, []), decisions)
     doubtful = [row for row in messages if row.state == MessageState.IN_DOUBT]
     said.doubtful = len(doubtful)
     if has_list and doubtful:
@@ -130,36 +137,113 @@ def judge(
         if row.id not in held
     ]
     said.given_up = len(lost)
+    wrong += overfull_blows(lost, blows, holders, slots)
     wrong += needless_doubts(doubtful, attempts, ledger, held, faults)
     open_ = [row.id for row in attempts.values() if row.outcome == AttemptOutcome.OPEN]
     if open_:
         wrong.append(f"requests {open_[:_SHOWN]} are still open")
+    wrong += unfinished_but_over(store)
     wrong += _miscounts(store, messages, attempts)
     return said
 
 
-def _judge_one(said: Findings, row: Any, accepted: list[dict[str, Any]]) -> None:
+def judge_message(
+    said: Findings, row: Any, accepted: Sequence[dict[str, Any]], decisions: Decisions
+) -> None:
+    """Compare one message's row with what the provider accepted of its number."""
     state, note = MessageState(row.state), DoubtNote(row.note or 0)
     what = f"…{row.msisdn % 10000} of batch message {row.campaign_id}/{row.seq}"
+    wrong = said.violations
+    wrong += [f"{what} {words}" for words in _undecided(row, state, note, decisions)]
+    resends = decisions.count_resends(row.campaign_id, row.msisdn)
     if len(accepted) > 1:
-        if DoubtNote.RESENT in note:
+        if DoubtNote.RESENT in note and len(accepted) <= 1 + resends:
             said.resent += 1
         else:
             said.doubles += 1
-            said.violations.append(f"{what} was accepted {len(accepted)} times; it is {state.name}")
-    if accepted and state not in _TAKEN | {MessageState.IN_DOUBT}:
+            wrong.append(f"{what} was accepted {len(accepted)} times; it is {state.name}")
+    if len(accepted) > row.attempts:
+        wrong.append(f"{what} was accepted {len(accepted)} times and attempted {row.attempts}")
+    if state is MessageState.PENDING:
         said.lost += 1
-        said.violations.append(f"{what} was accepted, but is {state.label}")
+        wrong.append(f"{what} is still pending")
+    elif accepted and state not in _TAKEN | {MessageState.IN_DOUBT}:
+        if not _is_given_up(row, note, accepted, decisions):
+            said.lost += 1
+            wrong.append(f"{what} was accepted, but is {state.label}")
     elif not accepted and state in _TAKEN:
         said.lost += 1
-        said.violations.append(f"{what} is {state.label}, but was never accepted")
-    elif state is MessageState.PENDING:
-        said.lost += 1
-        said.violations.append(f"{what} is still pending")
+        wrong.append(f"{what} is {state.label}, but was never accepted")
     elif state in _TAKEN and row.provider_message_id is not None:
         ids = {entry["message_id"] for entry in accepted}
         if row.provider_message_id not in ids:
-            said.violations.append(f"{what} has an id that the provider never gave to its number")
+            wrong.append(f"{what} has an id that the provider never gave to its number")
+
+
+def _undecided(
+    row: Any, state: MessageState, note: DoubtNote, decisions: Decisions
+) -> Iterable[str]:
+    """What became of a message by a decision that nobody took."""
+    of = (row.campaign_id, row.msisdn)
+    if DoubtNote.RESENT in note and not decisions.count_resends(*of):
+        yield "was submitted again, but nobody decided so"
+    if DoubtNote.DROPPED in note and not decisions.may_drop(*of):
+        yield "was dropped, but nobody decided so"
+    if DoubtNote.ASSUMED in note:
+        yield "was assumed to be submitted, but nobody decided so"
+    if state is MessageState.CANCELLED and not decisions.is_cancelled(row.campaign_id):
+        yield "is cancelled, but nobody cancelled its campaign"
+    if state in {MessageState.LAPSED, MessageState.SUPPRESSED}:
+        yield f"is {state.label}, but nobody asked for that"
+
+
+def _is_given_up(
+    row: Any, note: DoubtNote, accepted: Sequence[dict[str, Any]], decisions: Decisions
+) -> bool:
+    """Whether a decision explains that the store does not know of any of these acceptances.
+
+    Each was before the decision, and no more were than decisions.
+    """
+    of = (row.campaign_id, row.msisdn)
+    last_at = max(entry["at"] for entry in accepted)
+    dropped = DoubtNote.DROPPED in note and last_at <= decisions.given_up_until(*of, Choice.DROP)
+    resent = DoubtNote.RESENT in note and last_at <= decisions.given_up_until(*of, Choice.RESEND)
+    most = decisions.count_resends(*of) + dropped
+    return (dropped or resent) and len(accepted) <= most
+
+
+def overfull_blows(
+    lost: Iterable[Any],
+    blows: Sequence[Blow],
+    holders: Mapping[tuple[int, int], str],
+    slots: int,
+) -> list[str]:
+    """Blows that cost an account more requests than it may have in flight."""
+    cost = Counter(
+        (blow, row.account) for row in lost if (blow := blow_to(row, blows, holders)) is not None
+    )
+    return [
+        f"a blow to {blow.worker} at {blow.at:%H:%M:%S} cost {count} requests of {account}, "
+        f"which has {slots} in flight at most"
+        for (blow, account), count in cost.items()
+        if count > slots
+    ]
+
+
+def unfinished_but_over(store: Store) -> list[str]:
+    """Batches of finished campaigns that may still send something; asked during the run, too."""
+    is_left = sa.or_(BATCH.c.pending > 0, BATCH.c.state.in_([*IN_FLIGHT, BatchState.PENDING]))
+    query = (
+        sa.select(BATCH.c.id, BATCH.c.campaign_id, BATCH.c.state, BATCH.c.pending)
+        .join(CAMPAIGN, CAMPAIGN.c.id == BATCH.c.campaign_id)
+        .where(CAMPAIGN.c.finished_at.is_not(None), is_left)
+    )
+    with store.read() as conn:
+        return [
+            f"campaign {row.campaign_id} is over, but batch {row.id} is "
+            f"{BatchState(row.state).label} with {row.pending} pending"
+            for row in conn.execute(query)
+        ]
 
 
 def needless_doubts(

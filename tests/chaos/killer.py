@@ -91,13 +91,15 @@ class Killer:
         if name is None:
             return False
         # Shorter and longer than a lease.
-        self._crew.sleep(name, self._rng.choice([0.3, 1.5, 4.0, 9.0]))
-        self._blow(name, kills=False)
+        seconds = self._rng.choice([0.3, 1.5, 4.0, 9.0])
+        self._crew.sleep(name, seconds)
+        self._blow(name, kills=False, seconds=seconds)
         self.events["stop worker"] += 1
         return True
 
-    def _blow(self, worker: str, *, kills: bool) -> None:
-        self.blows.append(Blow(worker=worker, at=datetime.now(UTC), kills=kills))
+    def _blow(self, worker: str, *, kills: bool, seconds: float = 0.0) -> None:
+        now = datetime.now(UTC)
+        self.blows.append(Blow(worker=worker, at=now, kills=kills, seconds=seconds))
 
     def _victim(self) -> str | None:
         ready = self._crew.ready()

@@ -1,25 +1,35 @@
-"""One chaos run: set up, let the killer loose, let everything settle, judge."""
+"""One chaos run: set up, let killer and operator loose, let everything settle, judge."""
 
 import random
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from dispatcher.errors import StoreError
 from dispatcher.local.broker import EmbeddedBroker
-from dispatcher.status import BatchState
-from dispatcher.store.tables import BATCH, CAMPAIGN
+from dispatcher.store.tables import CAMPAIGN
+from tests.chaos.commands import Operator
 from tests.chaos.crew import WORKERS, Crew, crew
-from tests.chaos.judge import Findings, judge, kills_in_mid_request, read_holders, read_ledger
+from tests.chaos.decisions import Decisions
+from tests.chaos.judge import (
+    Blow,
+    Findings,
+    judge,
+    kills_in_mid_request,
+    read_holders,
+    read_ledger,
+    unfinished_but_over,
+)
 from tests.chaos.killer import Killer
+from tests.chaos.rates import Busiest, Meter, Stall, judge_rates
+from tests.chaos.submitter import FIRST_NUMBER, Submitter
 from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.simulator import SimulatorProcess
 from tests.support.stage import FATES, KEY, Stage
@@ -27,13 +37,27 @@ from tests.support.stage import FATES, KEY, Stage
 PROVIDERS: Final = ("thesmspoint", "smsnoc")
 STORES: Final = ("sqlite", "postgres")
 
+#: Requests that an account may have in flight.
+_SLOTS: Final = 40
+#: Submissions and polls of one account together.
+_REQUESTS_PER_SECOND: Final = 40.0
 _ACCOUNT: Final[dict[str, Any]] = {
-    "country": "IN", "timeout_s": 5, "max_recipients": 20, "max_in_flight": 40,
+    "country": "IN", "timeout_s": 5, "max_recipients": 50, "max_in_flight": _SLOTS,
+    "requests_per_second": _REQUESTS_PER_SECOND, "fallback_after_s": 3,
     "poll_first_s": 2, "poll_max_s": 5, "validity_hours": 0.01,
 }  # fmt: skip
-_ACCOUNTS: Final[dict[str, dict[str, Any]]] = {
-    "thesmspoint": {"provider": "thesmspoint", "api_key": KEY},
-    "smsnoc": {"provider": "smsnoc", "api_key": None, "api_token": KEY, "template": None},
+_ULTIMATE: Final = {"api_key": None, "api_token": KEY, "template": None}
+#: The account and its fallback: another provider at the same simulator, with a list as well, or
+#: without one as well. Its requests have paths of their own, so that each rate can be judged.
+_ACCOUNTS: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "thesmspoint": {
+        "main": {"provider": "thesmspoint"},
+        "spare": {"provider": "aoc_portal", "template": None},
+    },
+    "smsnoc": {
+        "main": {"provider": "smsnoc", **_ULTIMATE},
+        "spare": {"provider": "standingtech", **_ULTIMATE},
+    },
 }
 _WORKER: Final = {
     "lease_s": 5, "requeue_after_s": 2, "reconcile_after_s": 0.5, "stall_after_s": 10,
@@ -53,21 +77,17 @@ _DOUBTFUL: Final[dict[str, tuple[float, dict[str, Any]]]] = {
     "reset_before": (0.03, {}),
 }
 _CLEAR: Final[dict[str, tuple[float, dict[str, Any]]]] = {
-    "throttled": (0.03, {"retry_after": 1}),
+    "throttled": (0.015, {"retry_after": 1}),
     "some_refused": (0.10, {}),
-    "reordered": (0.15, {}),
-    "doubled": (0.05, {}),
+    "reordered": (0.3, {}),
+    "doubled": (0.1, {}),
     "missing": (0.05, {}),
 }
 #: Rarer where one doubt stops the account until its provider was looked at.
 _SHARE_WITHOUT_LIST: Final = 0.25
 _LATENCY_MS: Final = 150
-#: Recipients of one campaign, and batches that wait when the next is submitted.
-_CAMPAIGN_SIZE: Final = 2000
-_LOW_WATER: Final = 60
-_FIRST_NUMBER: Final = 919_810_000_000
-#: Every so many campaigns, what stays in doubt is submitted again by the campaign's own rule.
-_RESEND_EVERY: Final = 4
+#: Polls that are refused as too many, by the kind of call that they are.
+_THROTTLED_POLLS: Final = {"status": 0.03, "lookup": 0.03}
 _SETTLE_S: Final = 240.0
 #: Between two strikes: a worker needs some seconds to be back.
 _PAUSE_S: Final = (0.5, 3.5)
@@ -94,6 +114,9 @@ class Figures:
     faults: int = 0
     events: dict[str, int] = field(default_factory=dict)
     own_exits: dict[str, int] = field(default_factory=dict)
+    commands: dict[str, int] = field(default_factory=dict)
+    busiest: dict[str, Busiest] = field(default_factory=dict)
+    requests: int = 0
     settled_in_s: float = 0.0
     folder: Path | None = None
 
@@ -104,7 +127,15 @@ class Figures:
             f"{self.kills_in_mid_request} between attempt row and settlement, "
             f"{self.faults} faults, {f.recipients} recipients, {f.accepted} accepted, "
             f"{f.doubles} doubles, {f.lost} lost, {f.doubtful} doubtful, "
-            f"{f.resent} twice by decision; settled in {self.settled_in_s:.0f} s"
+            f"{f.resent} twice by decision; {sum(self.commands.values())} commands; "
+            f"{self.requests} requests{self._rates()}; settled in {self.settled_in_s:.0f} s"
+        )
+
+    def _rates(self) -> str:
+        """The busiest second of each provider, and what was allowed in it."""
+        return "".join(
+            f", {name} {one.arrived} of {one.allowed:.1f} in its busiest second"
+            for name, one in self.busiest.items()
         )
 
 
@@ -146,7 +177,7 @@ def _stage(plan: Plan, folder: Path) -> Iterator[tuple[Stage, PostgresServer | N
         stage = Stage(
             folder,
             provider=provider,
-            accounts={"main": _ACCOUNT | _ACCOUNTS[plan.provider]},
+            accounts={name: _ACCOUNT | given for name, given in _ACCOUNTS[plan.provider].items()},
             worker=_WORKER,
             store_url=url,
             broker=broker,
@@ -160,25 +191,35 @@ def _play(
 ) -> None:
     plan, rng = figures.plan, random.Random(figures.plan.seed)
     has_list = plan.provider == "smsnoc"
-    before = _first_message(stage)
+    accounts, decisions = [*_ACCOUNTS[plan.provider]], Decisions()
+    before = _first_messages(stage, accounts)
     _spoil(stage, has_list=has_list)
     killer = Killer(stage, ours, rng, postgres)
+    seen: set[str] = set()
     until = time.monotonic() + plan.seconds
-    with Submitter(stage, until) as submitter:
-        while (now := time.monotonic()) < until:
-            strike_at = now + rng.uniform(*_PAUSE_S)
-            while time.monotonic() < strike_at:
-                ours.keep_up()
-                killer.keep_up()
-                time.sleep(0.05)
-            killer.strike()
-        killer.calm_down()
-        ours.calm_down()
-    faults = stage.provider.stats()["faults"]
-    stage.provider.clear_faults()
-    began = time.monotonic()
-    over = _settle(stage, ours)
-    figures.settled_in_s = time.monotonic() - began
+    own_rng = random.Random(f"{plan.seed} operator")
+    with Meter(stage.provider) as meter:
+        with (
+            Submitter(stage, until, accounts, decisions) as submitter,
+            Operator(stage, submitter, accounts, decisions, own_rng) as operator,
+        ):
+            while (now := time.monotonic()) < until:
+                strike_at = now + rng.uniform(*_PAUSE_S)
+                while time.monotonic() < strike_at:
+                    ours.keep_up()
+                    killer.keep_up()
+                    time.sleep(0.05)
+                killer.strike()
+                with suppress(StoreError):
+                    seen.update(unfinished_but_over(stage.store))
+            killer.calm_down()
+            ours.calm_down()
+            operator.calm_down()
+        faults = stage.provider.stats()["faults"]
+        stage.provider.clear_faults()
+        began = time.monotonic()
+        over = _settle(stage, ours)
+        figures.settled_in_s = time.monotonic() - began
     holders = read_holders({name: stage.said(name) for name in WORKERS})
     figures.findings = judge(
         stage.store,
@@ -188,25 +229,46 @@ def _play(
         holders=holders,
         faults=faults,
         has_list=has_list,
+        decisions=decisions,
+        slots=_SLOTS,
     )
+    wrong = figures.findings.violations
+    wrong += [f"during the run: {sentence}" for sentence in sorted(seen)]
+    wrong += operator.violations
     if not over:
-        figures.findings.violations.append(f"not everything had settled in {_SETTLE_S:.0f} s")
+        wrong.append(f"not everything had settled in {_SETTLE_S:.0f} s")
+    exceeded, figures.busiest = judge_rates(
+        meter.arrivals,
+        {given["provider"]: _REQUESTS_PER_SECOND
+         for given in _ACCOUNTS[plan.provider].values()},
+        lags=meter.lags,
+        blows=[_stall(blow) for blow in killer.blows],
+    )  # fmt: skip
+    wrong += exceeded
+    figures.requests = sum(map(len, meter.arrivals.values()))
     figures.kills = killer.kills
     figures.kills_in_mid_request = kills_in_mid_request(stage.store, killer.blows, holders)
     figures.faults = sum(n for name, n in faults.items() if name != "slow")
     figures.events = dict(killer.events)
     figures.own_exits = dict(ours.own_exits)
+    figures.commands = dict(operator.events)
 
 
-def _first_message(stage: Stage) -> int:
-    """One message that is answered in peace; how many recipients that are.
+def _stall(blow: Blow) -> Stall:
+    began = blow.at.timestamp()
+    return Stall(began, began + blow.seconds)
+
+
+def _first_messages(stage: Stage, accounts: Sequence[str]) -> int:
+    """One message of each account that is answered in peace; how many recipients that are.
 
     A look at a list that shows nothing older than a doubt proves nobody absent.
     """
-    people = stage.people(1, first=_FIRST_NUMBER - 1, name="first.csv")
-    campaign = stage.submit(people)
-    campaign.wait_until(lambda view: view.total_submitted == 1, "the first message")
-    return 1
+    for back, account in enumerate(accounts, start=1):
+        people = stage.people(1, first=FIRST_NUMBER - back, name=f"first-{account}.csv")
+        campaign = stage.submit(people, account=account)
+        campaign.wait_until(lambda view: view.total_submitted == 1, "the first message")
+    return len(accounts)
 
 
 def _spoil(stage: Stage, *, has_list: bool) -> None:
@@ -216,6 +278,8 @@ def _spoil(stage: Stage, *, has_list: bool) -> None:
         stage.provider.fault(name, on="submit", rate=rate * share, params=params)
     for name, (rate, params) in _CLEAR.items():
         stage.provider.fault(name, on="submit", rate=rate, params=params)
+    for kind, rate in _THROTTLED_POLLS.items():
+        stage.provider.fault("throttled", on=kind, rate=rate, params={"retry_after": 1})
 
 
 def _settle(stage: Stage, ours: Crew) -> bool:
@@ -229,51 +293,3 @@ def _settle(stage: Stage, ours: Crew) -> bool:
                 return True
         time.sleep(0.3)
     return False
-
-
-class Submitter:
-    """Submits campaigns, one after another, so that there is always something to send."""
-
-    def __init__(self, stage: Stage, until: float) -> None:
-        self._stage = stage
-        self._until = until
-        self._campaigns = 0
-        self._thread = threading.Thread(target=self._run, name="submitter")
-
-    @property
-    def recipients(self) -> int:
-        """How many were submitted so far."""
-        return self._campaigns * _CAMPAIGN_SIZE
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join()
-
-    def _run(self) -> None:
-        while time.monotonic() < self._until or not self._campaigns:
-            if self._waiting() < _LOW_WATER and self._submit():
-                self._campaigns += 1
-            time.sleep(0.2)
-
-    def _waiting(self) -> int:
-        with suppress(StoreError), self._stage.store.read() as conn:
-            query = sa.select(sa.func.count()).where(BATCH.c.state == BatchState.PENDING)
-            return int(conn.execute(query).scalar_one())
-        return _LOW_WATER
-
-    def _submit(self) -> bool:
-        """Whether it was accepted. The key lets what failed half way be submitted again."""
-        number = self._campaigns
-        first = _FIRST_NUMBER + number * _CAMPAIGN_SIZE
-        people = self._stage.people(_CAMPAIGN_SIZE, first=first, name=f"people-{number}.csv")
-        rule = "resend" if number % _RESEND_EVERY == _RESEND_EVERY - 1 else "hold"
-        ended = self._stage.run(
-            "campaign", "submit", str(people), "--account", "main", "--on-doubt", rule,
-            "--text", "Your order is ready.", "--idempotency-key", f"campaign {number}", "--json",
-        )  # fmt: skip
-        with self._stage.log("submitter").open("a", encoding="utf-8") as log:
-            log.write(f"{number}: {ended.code} {ended.out}{ended.err}\n")
-        return ended.code == 0

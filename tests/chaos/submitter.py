@@ -1,0 +1,120 @@
+"""The submitter: hands in campaigns of every kind, so that there is always something to send."""
+
+import json
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, Self
+
+import sqlalchemy as sa
+
+from dispatcher.errors import StoreError
+from dispatcher.status import BatchState
+from dispatcher.store.tables import BATCH
+from tests.chaos.decisions import Decisions
+from tests.support.stage import Stage
+
+FIRST_NUMBER: Final = 919_810_000_000
+#: Batches that wait when the next campaign is submitted.
+_LOW_WATER: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What is submitted in turn. A personal text takes one request per recipient at some."""
+
+    recipients: int = 2000
+    is_personal: bool = False
+    #: A side campaign may be cancelled; all others have to be sent.
+    is_side: bool = False
+    resends: bool = False
+    starts_at_spare: bool = False
+
+
+_KINDS: Final = (
+    Kind(),
+    Kind(recipients=300, is_personal=True),
+    Kind(is_side=True),
+    Kind(resends=True),
+    Kind(starts_at_spare=True),
+    Kind(recipients=300, is_personal=True, is_side=True),
+    Kind(),
+    Kind(recipients=300, is_personal=True, resends=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A campaign that was accepted."""
+
+    id: int
+    kind: Kind
+
+
+class Submitter:
+    """Submits campaigns, one after another, until a time of `time.monotonic()`."""
+
+    def __init__(
+        self, stage: Stage, until: float, accounts: Sequence[str], decisions: Decisions
+    ) -> None:
+        """`accounts`: the first is used, the second is its fallback."""
+        self._stage = stage
+        self._until = until
+        self._main, self._spare = accounts
+        self._decisions = decisions
+        self._next_number = FIRST_NUMBER
+        self._thread = threading.Thread(target=self._run, name="submitter")
+        #: Those that were accepted, in order; only ever grows.
+        self.campaigns: list[Submitted] = []
+
+    @property
+    def recipients(self) -> int:
+        """How many were submitted so far."""
+        return sum(campaign.kind.recipients for campaign in self.campaigns)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        while time.monotonic() < self._until or not self.campaigns:
+            if self._waiting() < _LOW_WATER and (made := self._submit()) is not None:
+                self._next_number += made.kind.recipients
+                self.campaigns.append(made)
+            time.sleep(0.2)
+
+    def _waiting(self) -> int:
+        with suppress(StoreError), self._stage.store.read() as conn:
+            query = sa.select(sa.func.count()).where(BATCH.c.state == BatchState.PENDING)
+            return int(conn.execute(query).scalar_one())
+        return _LOW_WATER
+
+    def _submit(self) -> Submitted | None:
+        """None where it failed. The key lets what failed half way be submitted again."""
+        number = len(self.campaigns)
+        kind = _KINDS[number % len(_KINDS)]
+        people = self._stage.people(
+            kind.recipients, first=self._next_number, name=f"people-{number}.csv"
+        )
+        account, fallback = self._main, self._spare
+        if kind.starts_at_spare:
+            account, fallback = fallback, account
+        text = "Dear {{name}}, your order is ready." if kind.is_personal else "Your order is ready."
+        ended = self._stage.run(
+            "campaign", "submit", str(people), "--account", account, "--fallback", fallback,
+            "--on-doubt", "resend" if kind.resends else "hold", "--text", text,
+            "--idempotency-key", f"campaign {number}", "--json",
+        )  # fmt: skip
+        with self._stage.log("submitter").open("a", encoding="utf-8") as log:
+            log.write(f"{number}: {ended.code} {ended.out}{ended.err}\n")
+        if ended.code != 0:
+            return None
+        campaign_id = json.loads(ended.out)["id"]
+        if kind.resends:
+            self._decisions.allow_resend_rule(campaign_id)
+        return Submitted(campaign_id, kind)
