@@ -5,7 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.chaos.judge import Blow, blow_to, needless_doubts, read_holders
+from dispatcher.policy.reconciliation import DoubtNote
+from dispatcher.status import MessageState
+from tests.chaos.decisions import Choice, Decisions
+from tests.chaos.judge import (
+    Blow,
+    Findings,
+    blow_to,
+    judge_message,
+    needless_doubts,
+    overfull_blows,
+    read_holders,
+)
+from tests.chaos.rates import Stall, find_busiest, judge_rates
 
 NOON = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
 
@@ -64,3 +76,165 @@ def test_doubt_needs_a_reason_in_that_very_request(entries, held, faults, is_nee
     ledger = {919: [entry | {"at": entry["at"].timestamp()} for entry in entries]}
     doubtful = [SimpleNamespace(attempt_id=7, msisdn=919)]
     assert bool(needless_doubts(doubtful, {7: REQUEST}, ledger, held, faults)) == is_needless
+
+
+# --- One message ------------------------------------------------------------------------------
+
+NUMBER = 919_810_000_000
+S, N = MessageState, DoubtNote
+
+
+def decided(*decisions):
+    """Decisions about campaign 1: ("resend", seconds), ("drop", seconds), "cancel", "rule"."""
+    made = Decisions()
+    for each in decisions:
+        if each == "cancel":
+            made.allow_cancel(1)
+        elif each == "rule":
+            made.allow_resend_rule(1)
+        else:
+            choice, seconds, *numbers = each
+            made.allow(1, Choice(choice), numbers, at=at(seconds).timestamp())
+    return made
+
+
+def findings(state, accepted_at, *, note=0, decisions=(), attempts=2, provider_id=None):
+    """What the judge says of a message in `state`, which was accepted at these seconds."""
+    said = Findings()
+    row = SimpleNamespace(
+        campaign_id=1, seq=5, msisdn=NUMBER, state=state, note=note, attempts=attempts,
+        provider_message_id=provider_id,
+    )  # fmt: skip
+    entries = [{"at": at(s).timestamp(), "message_id": f"id-{s}"} for s in accepted_at]
+    judge_message(said, row, entries, decided(*decisions))
+    return said
+
+
+@pytest.mark.parametrize(
+    ("note", "decisions", "attempts", "is_allowed"),
+    [
+        (0, [], 2, False),
+        (N.RESENT, [("resend", 5)], 2, True),
+        (N.RESENT, [("resend", 5, NUMBER)], 2, True),
+        (N.RESENT, [("resend", 5, NUMBER + 1)], 2, False),
+        (N.RESENT, ["rule"], 2, True),
+        (N.RESENT, [], 2, False),
+        # The store does not know of a decision to this recipient.
+        (0, [("resend", 5)], 2, False),
+        (N.DROPPED, [("drop", 5)], 2, False),
+        (0, ["cancel"], 2, False),
+        # It was sent once, and accepted twice.
+        (N.RESENT, [("resend", 5)], 1, False),
+    ],
+)
+def test_a_double_needs_a_recorded_decision_to_resend(note, decisions, attempts, is_allowed):
+    said = findings(S.DELIVERED, [1, 9], note=note, decisions=decisions, attempts=attempts)
+    assert bool(said.violations) != is_allowed
+
+
+def test_each_decision_allows_one_acceptance_more():
+    one = {"note": N.RESENT, "attempts": 3, "decisions": [("resend", 5)]}
+    assert findings(S.DELIVERED, [1, 9, 15], **one).doubles == 1
+    two = one | {"decisions": [("resend", 5), ("resend", 12, NUMBER)]}
+    said = findings(S.DELIVERED, [1, 9, 15], **two)
+    assert (said.doubles, said.resent, said.violations) == (0, 1, [])
+
+
+@pytest.mark.parametrize(
+    ("state", "accepted_at", "note", "decisions", "is_allowed"),
+    [
+        (S.DELIVERED, [1], 0, [], True),
+        (S.IN_DOUBT, [1], 0, [], True),
+        (S.IN_DOUBT, [], 0, [], True),
+        (S.FAILED, [], 0, [], True),
+        (S.DELIVERED, [], 0, [], False),
+        (S.PENDING, [], 0, [], False),
+        (S.PENDING, [1], N.RESENT, [("resend", 5)], False),
+        (S.FAILED, [1], 0, [], False),
+        (S.FAILED, [1], N.DROPPED, [("drop", 5)], True),
+        (S.FAILED, [1], N.DROPPED, [("drop", 5, NUMBER + 1)], False),
+        (S.FAILED, [1], N.DROPPED, [], False),
+        (S.FAILED, [], N.DROPPED, [], False),
+        # What came after the decision is not excused by it.
+        (S.FAILED, [9], N.DROPPED, [("drop", 5)], False),
+        (S.FAILED, [1], N.RESENT, [("resend", 5)], True),
+        (S.FAILED, [9], N.RESENT, [("resend", 5)], False),
+        (S.FAILED, [1, 2], N.RESENT, [("resend", 5)], False),
+        (S.CANCELLED, [], 0, ["cancel"], True),
+        (S.CANCELLED, [], 0, [], False),
+        (S.CANCELLED, [1], 0, ["cancel"], False),
+        (S.CANCELLED, [1], N.RESENT, ["cancel", ("resend", 5)], True),
+        (S.SUBMITTED, [1], N.ASSUMED, [], False),
+        (S.LAPSED, [], 0, [], False),
+        (S.SUPPRESSED, [], 0, [], False),
+    ],
+)
+def test_the_store_knows_of_each_acceptance_unless_a_person_gave_it_up(
+    state, accepted_at, note, decisions, is_allowed
+):
+    said = findings(state, accepted_at, note=note, decisions=decisions)
+    assert (said.violations == []) == is_allowed
+
+
+@pytest.mark.parametrize(("provider_id", "is_wrong"), [("id-1", False), ("id-2", True)])
+def test_an_id_is_one_that_the_provider_gave_to_this_number(provider_id, is_wrong):
+    assert bool(findings(S.SUBMITTED, [1], provider_id=provider_id).violations) == is_wrong
+
+
+# --- Doubt by kill ----------------------------------------------------------------------------
+
+
+def test_a_blow_costs_no_more_requests_than_an_account_has_in_flight():
+    lost = [
+        SimpleNamespace(batch_id=3, fence=2, begun_at=at(0), ended_at=at(10), account=account)
+        for account in ("main", "main", "main", "spare")
+    ]
+    blows, holders = [blow("w1", 5)], {(3, 2): "w1"}
+    assert overfull_blows(lost, blows, holders, slots=3) == []
+    (wrong,) = overfull_blows(lost, blows, holders, slots=2)
+    assert "cost 3 requests of main" in wrong
+
+
+# --- Rates ------------------------------------------------------------------------------------
+
+
+def evenly(count, per_second, *, start=100.0):
+    return [start + i / per_second for i in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "lags", "blows", "is_allowed"),
+    [
+        (evenly(100, 10), [], [], True),
+        # One more for each of two processes.
+        ([*evenly(100, 10), 102.01, 102.02], [], [], True),
+        ([*evenly(100, 10), 102.01, 102.02, 102.03], [], [], False),
+        # A second is any second, not the clock's.
+        ([*evenly(9, 10, start=100.4), *evenly(9, 10, start=100.95)], [], [], False),
+        # The provider's process stood still for 0.3 s: three requests came in together.
+        ([*evenly(100, 10), *[102.01] * 5], [Stall(101.7, 102.0)], [], False),
+        ([*evenly(100, 10), *[102.01] * 5], [Stall(101.75, 102.06)], [], True),
+        ([*evenly(100, 10), *[102.01] * 5], [Stall(105.0, 105.3)], [], False),
+        # A worker was killed, and another goes on: a quarter of a second may leave twice.
+        ([*evenly(100, 10), *[102.01] * 6], [], [Stall(101.5, 101.5)], True),
+        ([*evenly(100, 10), *[102.01] * 7], [], [Stall(101.5, 101.5)], False),
+        ([*evenly(100, 10), *[102.01] * 6], [], [Stall(97.0, 97.0)], False),
+        ([*evenly(100, 10), *[102.01] * 6], [], [Stall(106.0, 106.0)], False),
+        # A worker that slept from 92 to 101.
+        ([*evenly(100, 10), *[102.01] * 6], [], [Stall(92.0, 101.0)], True),
+    ],
+)
+def test_no_second_has_more_than_the_rate_and_what_lateness_explains(
+    arrivals, lags, blows, is_allowed
+):
+    wrong, busiest = judge_rates(
+        {"one": arrivals, "other": []}, {"one": 10, "other": 10}, lags=lags, blows=blows
+    )
+    assert (wrong == []) == is_allowed
+    assert [*busiest] == ["one"]
+
+
+def test_the_busiest_second_is_the_one_that_passes_its_own_bound_by_most():
+    arrivals = [*evenly(10, 10), *[101.95] * 5, *evenly(13, 13, start=200.0)]
+    found = find_busiest(arrivals, 10, blows=[Stall(100.0, 102.0)])
+    assert (found.began, found.arrived, found.allowed) == (200.0, 13, 12)
