@@ -437,6 +437,21 @@ def finish_campaigns(conn: Connection, now: datetime, *, only: int | None = None
     return ended + list(cancelled)
 
 
+def runs_alone(conn: Connection, account: str, campaign_id: int) -> bool:
+    """Whether no other campaign of the account is running."""
+    others = (
+        select(CAMPAIGN.c.id)
+        .where(
+            CAMPAIGN.c.state == CampaignState.RUNNING,
+            _IS_OPEN,
+            CAMPAIGN.c.account == account,
+            CAMPAIGN.c.id != campaign_id,
+        )
+        .limit(1)
+    )
+    return conn.execute(others).first() is None
+
+
 def list_running_accounts(conn: Connection) -> list[str]:
     """The accounts that have a running campaign."""
     query = select(CAMPAIGN.c.account).where(has_state(CampaignState.RUNNING), _IS_OPEN).distinct()

@@ -1,7 +1,8 @@
 """A batch's turn: its requests leave through a sliding window, for about a second.
 
 Requests begin in groups whose commit they share, and so are their answers stored. What has not
-begun when the turn ends becomes pending again.
+begun when the turn ends becomes pending again. While some answers are slow, a campaign that has
+its account for itself goes on in the slots that are free.
 """
 
 import logging
@@ -18,6 +19,7 @@ from dispatcher.errors import StoreError
 from dispatcher.outbound.departure import NotBegun
 from dispatcher.policy.concurrency import Observation
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, TURN_S, slots_of
+from dispatcher.store import campaigns
 from dispatcher.store.settlement import Settlement
 from workers.batch.begin import begin_requests
 from workers.batch.durable_write import write_durably
@@ -106,8 +108,9 @@ class Turn:
         """Begin requests for the free slots, unless the turn is over; store answers with them."""
         free = self._slots - self._flight.under_way
         now = time.monotonic()
-        is_late = self._ends_at is not None and now >= self._ends_at
-        self._is_over |= is_late or self._services.stopping.is_set()
+        if self._ends_at is not None and now >= self._ends_at:
+            self._end_or_extend()
+        self._is_over |= self._services.stopping.is_set()
         if not self._todo or self._is_over or now < self._next_begin_at:
             return
         if free <= 0:
@@ -146,6 +149,17 @@ class Turn:
         if len(begun.requests) < free:
             # The others start later: some of them begin together.
             self._next_begin_at = time.monotonic() + begun.wait_s
+
+    def _end_or_extend(self) -> None:
+        """End the turn, unless slow answers would keep its slots from being used by anybody."""
+        claim = self._batch.claim
+        if self._flight.under_way and self._todo and not self._is_over:
+            with self._services.store.read() as conn:
+                is_alone = campaigns.runs_alone(conn, claim.account, claim.campaign_id)
+            if is_alone and self._ends_at is not None:
+                self._ends_at += TURN_S
+                return
+        self._is_over = True
 
     def _wait_for_start(self, wait_s: float) -> None:
         """Come back shortly before the next free start, or end where it is too far away."""
