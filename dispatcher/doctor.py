@@ -15,6 +15,7 @@ from dispatcher.local import broker
 from dispatcher.local.broker_probe import probe_broker
 from dispatcher.local.broker_tls import find_tls_problem
 from dispatcher.local.celery import threads_needed
+from dispatcher.outbound.rates import rate_used_up_until
 from dispatcher.policy.breaker import describe_outage, wait_reason
 from dispatcher.recovery.broker_owner import OWNER_REMEDY, BrokerOwner
 from dispatcher.recovery.rollback_guard import RollbackGuard, UnreadableMark
@@ -185,7 +186,13 @@ def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
         row = known.get(name)
         outage = describe_outage(row) if row is not None else None
         if row is None or outage is None:
-            yield CheckResult(part="accounts", ok=True, what=f"{name} is open")
+            used_up = rate_used_up_until(settings.account(name), row, now)
+            what = f"{name} is open"
+            if (waits_for := wait_reason(row, now)) is not None:
+                what += f"; it waits for {waits_for}"
+            elif used_up is not None:
+                what += f"; its rate is used up until {used_up:%Y-%m-%d %H:%M:%S} UTC"
+            yield CheckResult(part="accounts", ok=True, what=what)
             continue
         what = f"{outage}; it waits for {wait_reason(row, now)}"
         remedy = (

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Final, get_args
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from dispatcher.config.sources import PREFIX, Place, RawConfig, is_table, variable_of
-from dispatcher.errors import ConfigError, DispatcherError
+from dispatcher.errors import ConfigError, DispatcherError, UsageProblem
 from dispatcher.providers import provider_class, provider_names
 
 #: An account's name is part of its queue's name and of variables.
@@ -26,10 +27,44 @@ def config_error(
         _describe_problem(details, raw, place, model) for details in error.errors(include_url=False)
     ]
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    hints = [one.hint for one in found if one.hint]
-    return ConfigError(
-        "; ".join(one.message for one in found[:_SHOWN]) + more, hints[0] if hints else None
-    )
+    if len(found) == 1:
+        return ConfigError(found[0].message, found[0].hint)
+    return ConfigError("; ".join(map(_with_hint, found[:_SHOWN])) + more)
+
+
+class Problems:
+    """The mistakes of a configuration, part by part."""
+
+    def __init__(self) -> None:
+        self._found: list[UsageProblem] = []
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Keep the error of a part, and go on with the next one."""
+        try:
+            yield
+        except UsageProblem as error:
+            self._found.append(error)
+
+    def raise_found(self) -> None:
+        """Raise what was found, as one error; nothing if nothing was."""
+        if len(self._found) == 1:
+            raise self._found[0]
+        if self._found:
+            raise ConfigError("; ".join(map(_with_hint, self._found)))
+
+
+@contextmanager
+def collected_problems() -> Iterator[Problems]:
+    """Raises all mistakes that were collected inside, as one error, at the end."""
+    problems = Problems()
+    with problems.collect():
+        yield problems
+    problems.raise_found()
+
+
+def _with_hint(error: DispatcherError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def missing_provider_error(raw: RawConfig, name: str, known: Iterable[str]) -> ConfigError:

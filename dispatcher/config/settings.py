@@ -27,6 +27,7 @@ from dispatcher.config.problems import (
     check_account_name,
     check_booleans,
     check_unknown_variables,
+    collected_problems,
     config_error,
     missing_provider_error,
 )
@@ -160,22 +161,21 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     configuration, or if a key or a value is wrong.
     """
     raw = read_config(path, environ)
-    check_unknown_variables(raw, Settings)
     values = dict(raw.values)
     tables = values.pop("accounts", {})
-    if not isinstance(tables, dict):
-        raise ConfigError(
-            f"{raw.name_place(('accounts',))}: must be a table, as in [accounts.main]"
-        )
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        raise config_error(error, raw, (), Settings) from None
-    check_booleans(raw, (), Settings, values)
-    accounts = {
-        name: resolve_proxy(name, _read_account(raw, name, table), environ)
-        for name, table in tables.items()
-    }
+    settings, accounts = Settings(), {}
+    with collected_problems() as problems:
+        with problems.collect():
+            check_unknown_variables(raw, Settings)
+        with problems.collect():
+            settings = _read_sections(raw, values)
+        if not isinstance(tables, dict):
+            raise ConfigError(
+                f"{raw.name_place(('accounts',))}: must be a table, as in [accounts.main]"
+            )
+        for name, table in tables.items():
+            with problems.collect():
+                accounts[name] = resolve_proxy(name, _read_account(raw, name, table), environ)
     folder = raw.path.parent if raw.path is not None else Path.cwd()
     store = StoreSettings(url=_with_absolute_path(settings.store.url, folder))
     spill_dir = settings.worker.spill_dir
@@ -187,6 +187,16 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     )
     settings._path = raw.path
     settings._literal_secrets = tuple(_literal_secrets(raw, settings))
+    return settings
+
+
+def _read_sections(raw: RawConfig, values: Mapping[str, object]) -> Settings:
+    """Everything but the accounts."""
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise config_error(error, raw, (), Settings) from None
+    check_booleans(raw, (), Settings, values)
     return settings
 
 

@@ -1,12 +1,13 @@
 """The rates of an account, and how far into the future the store has them paid."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dispatcher.policy.batching import REQUEST_S
-from dispatcher.policy.fair_queue import Unit
+from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.providers.shared.settings import ProviderSettings
+from dispatcher.store.rows import AccountRow
 
 #: Recipients of a request where neither the configuration nor the provider's document has a limit.
 _MOST_RECIPIENTS = 2000
@@ -64,3 +65,17 @@ def seconds_ahead(paid_until: datetime | None, now: datetime, *, longest_s: floa
     if paid_until is None:
         return -1.0
     return min((paid_until - now).total_seconds(), longest_s + LEAD_S)
+
+
+def rate_used_up_until(
+    settings: ProviderSettings, account: AccountRow | None, now: datetime
+) -> datetime | None:
+    """Until when the account's rates let nothing more leave; None if that is only a moment."""
+    if account is None:
+        return None
+    waits_s = [
+        seconds_ahead(account.paid_until(unit), now, longest_s=rate.longest_s)
+        for unit, rate in account_rates(settings).items()
+    ]
+    wait_s = max(waits_s, default=0.0)
+    return now + timedelta(seconds=wait_s) if wait_s > SHORT_WAIT_S else None

@@ -147,7 +147,10 @@ class Store:
         except OSError as error:
             if not self.is_sqlite or error.filename not in lock_files(self._path):
                 raise
-            raise StoreError(f"the store {self.name} cannot be opened: {error.strerror}") from error
+            raise StoreError(
+                f"the store {self.name} cannot be opened: {error.strerror}",
+                "this user must be able to write the file and its folder",
+            ) from error
 
 
 def parse_url(url: str) -> URL:

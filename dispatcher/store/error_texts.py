@@ -14,7 +14,11 @@ _KNOWN_ERRORS = [
         (r"no such table|relation .* does not exist", "has no tables yet", _UPGRADE),
         (r"no such column|column .* does not exist", "is of an older version", _UPGRADE),
         (r"disk is full|no space left", "is on a full disk", "free some space; nothing is lost"),
-        (r"unable to open", "cannot be opened", "check the path and its permissions"),
+        (
+            r"unable to open",
+            "cannot be opened",
+            "its folder must exist and be writable for this user, and its disk not be read-only",
+        ),
         (
             r"readonly database",
             "cannot be written",

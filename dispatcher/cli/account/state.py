@@ -9,8 +9,11 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.output import print_json, print_table, safe_text
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from dispatcher.config.settings import Settings
     from dispatcher.providers.base import Capabilities
+    from dispatcher.providers.shared.settings import ProviderSettings
     from dispatcher.store.rows import AccountRow
 
 
@@ -67,6 +70,8 @@ def account_list(ctx: click.Context, as_json: bool) -> None:
             stopped = f"paused ({row['paused_by']})" if row["paused_by"] else row["state"]
             click.echo(f"{row['account']} is {stopped}: {safe_text(row['reason'])}")
             click.echo(f"  it waits for {row['waits_for']}")
+        elif row["waits_for"]:
+            click.echo(f"{row['account']} is open; it waits for {row['waits_for']}")
 
 
 @click.command("pause", short_help="Stop sending with an account.")
@@ -131,7 +136,7 @@ def _account_rows(settings: "Settings") -> list[AccountSummary]:
                 state=_state_of(stored),
                 paused_by=stored.paused_by if stored else None,
                 reason=stored.pause_reason or stored.breaker_reason if stored else None,
-                waits_for=wait_reason(stored, now),
+                waits_for=wait_reason(stored, now) or _rate_wait(account, stored, now),
                 sender=account.sender,
                 rate=limits_in_words(account),
                 hours=hours_in_words(account),
@@ -141,6 +146,15 @@ def _account_rows(settings: "Settings") -> list[AccountSummary]:
             )
         )
     return rows
+
+
+def _rate_wait(
+    settings: "ProviderSettings", stored: "AccountRow | None", now: "datetime"
+) -> str | None:
+    from dispatcher.outbound.rates import rate_used_up_until
+
+    until = rate_used_up_until(settings, stored, now)
+    return None if until is None else f"its rate, used up until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _state_of(stored: "AccountRow | None") -> str:

@@ -124,6 +124,8 @@ def stop_reason(shown: "CampaignView") -> str | None:
             f"account {shown.campaign.account} waits for {shown.account_waits_for} "
             f"({shown.account_trouble})"
         )
+    if shown.account_waits_for is not None:
+        return f"account {shown.campaign.account} waits for {shown.account_waits_for}"
     return None
 
 

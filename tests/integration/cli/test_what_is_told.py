@@ -1,6 +1,7 @@
 """What commands tell of campaigns: doubt is named everywhere, and counts have one meaning."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -8,10 +9,12 @@ from dispatcher.campaigns.view import load_view, newest_campaigns, tally_message
 from dispatcher.cli.campaign.progress import SubmissionPace, progress_line
 from dispatcher.status import AttemptOutcome, CampaignState, MessageState
 from dispatcher.store import campaigns, doubts
+from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ATTEMPT, CAMPAIGN
 from tests.support.cli import in_process
 from tests.support.stores import (
     NOW,
+    add_account,
     add_campaign,
     change,
     close,
@@ -241,3 +244,46 @@ def test_what_a_provider_took_is_submitted_whatever_came_of_it(run, sqlite_store
     submitted(sqlite_store)
     told = " ".join(run("campaign", "show", "1").out.split())
     assert "messages 3 3 submitted 3 waiting for a receipt" in told
+
+
+# --- What an open account waits for ------------------------------------------------------------
+
+SOON = timedelta(seconds=300)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("not_before", "waits for the end of a pause, at "),
+        ("messages_paid_until", "its rate"),
+    ],
+)
+def test_what_an_open_account_waits_for_is_named(run, sqlite_store, tmp_path, column, words):
+    config = tmp_path / "dispatcher.toml"
+    limits = "messages_per_second = 1\nmax_recipients = 1000\n"
+    config.write_text(config.read_text(encoding="utf-8") + limits, encoding="utf-8")
+    add_campaign(sqlite_store)
+    with sqlite_store.read() as conn:
+        until = store_now(conn) + SOON
+    add_account(sqlite_store, **{column: until})
+    shown = f"{until:%Y-%m-%d %H:%M:%S} UTC"
+    (found,) = [f for f in json.loads(run("doctor", "--json").out) if f["part"] == "accounts"]
+    assert found["ok"] is True
+    listed = run("account", "list").out
+    for told in (found["what"], listed):
+        assert words in told
+        assert shown in told
+    if column == "not_before":
+        assert f"(account main {words}" in run("campaign", "show", "1").out
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=30), timedelta(days=366)])
+def test_a_rate_that_a_wrong_clock_has_paid_is_not_waited_for(run, sqlite_store, tmp_path, ahead):
+    config = tmp_path / "dispatcher.toml"
+    config.write_text(config.read_text(encoding="utf-8") + "messages_per_second = 500\n")
+    add_account(sqlite_store)
+    with sqlite_store.read() as conn:
+        until = store_now(conn) + ahead
+    add_account(sqlite_store, messages_paid_until=until)
+    told = run("doctor").out + run("account", "list").out
+    assert f"{until.year}-{until.month:02d}" not in told

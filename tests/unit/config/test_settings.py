@@ -523,3 +523,34 @@ def test_literal_secrets_in_a_file_that_everybody_can_read_are_a_problem(
 
 def test_a_configuration_without_accounts_is_a_problem(folder):
     assert load(folder, "").find_problems() == ["no account is configured: nothing can be sent"]
+
+
+SEVERAL = """
+[stor]
+url = "sqlite:///x.db"
+[accounts.main]
+provider = "smsnoc"
+api_token = "a"
+messages_per_second = "fast"
+timezone = "Nowhere/City"
+[accounts.two]
+provider = "nobody"
+[accounts."no name"]
+provider = "smsnoc"
+"""
+
+
+def test_all_mistakes_of_a_configuration_are_said_at_once(tmp_path):
+    path = tmp_path / "dispatcher.toml"
+    path.write_text(SEVERAL, encoding="utf-8")
+    with pytest.raises(ConfigError) as raised:
+        load_settings(path, {"DISPATCHER_BROKR__URL": "redis://x"})
+    said = raised.value.message
+    for words in (
+        "DISPATCHER_BROKR__URL", "(did you mean DISPATCHER_BROKER__URL?)",
+        "stor in ", "unknown key (did you mean store?)",
+        "accounts.main.messages_per_second", "accounts.main.timezone",
+        "accounts.two.provider", "not a valid account name",
+    ):  # fmt: skip
+        assert words in said
+    assert raised.value.hint is None
