@@ -64,3 +64,21 @@ def test_workers_and_beat_go_on_by_themselves_once_the_broker_takes_keys_again(r
         during.wait_until_over()
         assert [ours.pid("worker"), ours.pid("beat")] == pids
         assert len(ours.provider.ledger()) == 40
+
+
+@pytest.mark.parametrize("refusal", ["replica", "memory", "permission"])
+def test_a_worker_that_starts_while_the_broker_refuses_waits_for_it(refusal):
+    begins, ends, _ = REFUSALS[refusal]
+    with stage() as ours, redis_client(ours.broker.url) as client:
+        client.ping()
+        tell(client, begins)
+        ours.celery("worker", "-l", "info", "--without-mingle", "--without-gossip")
+        ours.celery("beat", "-l", "info", "--pidfile=")
+        pids = [ours.pid("worker"), ours.pid("beat")]
+        campaign = ours.submit(ours.people(20, first=919850000000))
+        since = time.monotonic()
+        wait_for(lambda: time.monotonic() > since + 5, "a while")
+        tell(client, ends)
+        campaign.wait_until_over()
+        assert [ours.pid("worker"), ours.pid("beat")] == pids
+        assert len(ours.provider.ledger()) == 20

@@ -66,6 +66,9 @@ class RecordingServer:
     def _keep(self, client: socket.socket) -> None:
         while chunk := client.recv(4096):
             self.received += chunk
+            if self._context is None:  # as Redis answers a handshake
+                client.sendall(b"-ERR Protocol error\r\n")
+                break
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
