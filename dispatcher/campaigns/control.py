@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from sqlalchemy import Connection
+
 from dispatcher.campaigns.view import find_campaign
 from dispatcher.errors import Refused
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
@@ -58,8 +60,9 @@ def set_terms(
 
     `timeout_s` is the time that its account allows for a request. Raises Refused if it is over.
     """
-    with store.write() as conn:
-        campaign = find_campaign(conn, reference)
+
+    def change(conn: Connection) -> CampaignRow:
+        campaign = lock_campaign(conn, find_campaign(conn, reference).id)
         check_changeable(campaign)
         campaigns.change_settings(
             conn,
@@ -71,6 +74,8 @@ def set_terms(
         )
         return find_campaign(conn, str(campaign.id))
 
+    return store.run_write(change)
+
 
 def _change_state(
     store: Store,
@@ -80,8 +85,9 @@ def _change_state(
     participle: str,
 ) -> CampaignRow:
     """Change the state if it is one of `old`; one that is `new` already stays as it is."""
-    with store.write() as conn:
-        campaign = find_campaign(conn, reference)
+
+    def change(conn: Connection) -> CampaignRow:
+        campaign = lock_campaign(conn, find_campaign(conn, reference).id)
         now = store_now(conn)
         if campaign.state == new:
             return campaign
@@ -96,10 +102,13 @@ def _change_state(
             )
         return find_campaign(conn, str(campaign.id))
 
+    return store.run_write(change)
+
 
 def _cancel_more(store: Store, campaign_id: int) -> bool:
     """Cancel the next group of waiting batches; False where none was left."""
-    with store.write() as conn:
+
+    def cancel(conn: Connection) -> bool:
         lock_campaign(conn, campaign_id)
         now = store_now(conn)
         if campaigns.has_waiting_batches(conn, campaign_id):
@@ -107,3 +116,5 @@ def _cancel_more(store: Store, campaign_id: int) -> bool:
             return True
         campaigns.finish_campaigns(conn, now, only=campaign_id)
         return False
+
+    return store.run_write(cancel)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -97,19 +98,26 @@ def resolve_doubts(
         requests = doubts.requests_in_doubt(conn, campaign.id)
     done = left = 0
     for request in requests:
-        with store.write() as conn:
-            case = decisions.lock_attempt(conn, request)
-            rows = _select_rows(conn, request, numbers)
-            if choice is DoubtChoice.RESEND and case.is_at_provider:
-                left += len(rows)
-                continue
-            now = store_now(conn)
-            if rows:
-                _apply_choice(conn, case, choice, rows, now)
-                decisions.audit_decision(conn, case, choice.value, len(rows), actor=_ACTOR, now=now)
-            decisions.reschedule_doubt(conn, case, next_at=case.attempt.reconcile_at, looked=False)
-            done += len(rows)
+        more_done, more_left = store.run_write(partial(_resolve_request, request, choice, numbers))
+        done += more_done
+        left += more_left
     return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
+
+
+def _resolve_request(
+    request: int, choice: DoubtChoice, numbers: Collection[int], conn: Connection
+) -> tuple[int, int]:
+    """Apply the choice to one request; how many recipients were changed, and how many not."""
+    case = decisions.lock_attempt(conn, request)
+    rows = _select_rows(conn, request, numbers)
+    if choice is DoubtChoice.RESEND and case.is_at_provider:
+        return 0, len(rows)
+    now = store_now(conn)
+    if rows:
+        _apply_choice(conn, case, choice, rows, now)
+        decisions.audit_decision(conn, case, choice.value, len(rows), actor=_ACTOR, now=now)
+    decisions.reschedule_doubt(conn, case, next_at=case.attempt.reconcile_at, looked=False)
+    return len(rows), 0
 
 
 def retry_failed(store: Store, reference: str) -> ResolutionResult:
@@ -123,10 +131,9 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
         batches = retries.batches_with_failures(conn, campaign.id)
     done = left = 0
     for batch_id in batches:
-        with store.write() as conn:
-            moved = retries.retry_batch(conn, batch_id, store_now(conn))
-            done += moved or 0
-            left += moved is None
+        moved = store.run_write(partial(_retry_batch, batch_id))
+        done += moved or 0
+        left += moved is None
     if not done and not left:
         with store.read() as conn:  # a person may have cancelled it meanwhile
             _check_may_submit(conn, find_campaign(conn, str(campaign.id)))
@@ -137,6 +144,10 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
     with store.write() as conn:
         retries.audit_retry(conn, campaign.id, done, actor=_ACTOR, now=store_now(conn))
     return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
+
+
+def _retry_batch(batch_id: int, conn: Connection) -> int | None:
+    return retries.retry_batch(conn, batch_id, store_now(conn))
 
 
 def _check_may_submit(conn: Connection, campaign: CampaignRow) -> None:

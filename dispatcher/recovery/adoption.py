@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Connection
+
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.store import store_identity
 from dispatcher.store.engine import Store, store_now
@@ -44,8 +46,11 @@ def adopt_and_recheck(
     store: Store, client: "redis.Redis | None", *, doubt: bool, actor: str = "operator"
 ) -> dict[int, int]:
     """Let the store be used again. Returns by campaign how many messages are now in doubt."""
-    with store.write() as conn:
-        doubted = store_identity.adopt_store(conn, doubt=doubt, actor=actor, now=store_now(conn))
+
+    def adopt(conn: Connection) -> dict[int, int]:
+        return store_identity.adopt_store(conn, doubt=doubt, actor=actor, now=store_now(conn))
+
+    doubted = store.run_write(adopt)
     guard = RollbackGuard(store, client=client)
     with store.write() as conn:
         guard.check_and_hold(conn)

@@ -43,7 +43,8 @@ _SUBMITTING = (
         BATCH.c.fence == bindparam("newest"),
         may_become(BatchState.SUBMITTING),
     )
-    .values(state=BatchState.SUBMITTING)
+    # Its worker is alive, however often others were lost with it before.
+    .values(state=BatchState.SUBMITTING, lost=0)
 )
 _OPEN = insert(ATTEMPT).returning(ATTEMPT.c.id, sort_by_parameter_order=True)
 _PENDING = MESSAGES_OF_BATCH & has_state(MessageState.PENDING)

@@ -10,9 +10,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from math import inf
 
-from dispatcher.errors import ConfigError, DispatcherError, Refused
+from sqlalchemy import Connection
+
+from dispatcher.errors import ConfigError, DispatcherError, Refused, StoreError
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.batching import first_within
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, end_of_day
@@ -20,6 +23,7 @@ from dispatcher.store import accounts, batch_endings, batches, campaigns, messag
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from workers.app import app, publish_batches
+from workers.batch.durable_write import write_durably
 from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.batch.requests import build_batch, build_requests, turn_size
@@ -72,6 +76,10 @@ def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskRep
                 _hand_back(
                     services, claim, wait_s=services.lease.total_seconds(), reason=error.message
                 )
+            except StoreError:
+                # This worker is alive: it must not count as lost because the store was away.
+                write_durably(services, partial(_hand_back_claimed, claim))
+                raise
             except DispatcherError:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug that this batch runs into
@@ -79,10 +87,12 @@ def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskRep
 
 
 def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
-    with services.store.write(survives_power_cut=False) as conn:
+    def claim(conn: Connection) -> Claim | None:
         if not services.rollback_guard.may_claim(conn):
             return None
         return batches.claim_batch(conn, batch_id, fence, store_now(conn) + services.lease)
+
+    return services.store.run_write(claim, survives_power_cut=False)
 
 
 @contextmanager
@@ -166,8 +176,14 @@ def _hand_back(
     until: datetime | None = None,
     reason: str | None = None,
 ) -> None:
-    with services.store.write() as conn:
+    def hand_back(conn: Connection) -> None:
         now = store_now(conn)
-        if wait_s:
-            until = now + timedelta(seconds=wait_s)
-        batch_endings.hand_back(conn, claim, now=now, not_before=until, error=reason)
+        not_before = now + timedelta(seconds=wait_s) if wait_s else until
+        batch_endings.hand_back(conn, claim, now=now, not_before=not_before, error=reason)
+
+    services.store.run_write(hand_back)
+
+
+def _hand_back_claimed(claim: Claim, conn: Connection, now: datetime) -> None:
+    """Give the batch back where it has not begun; else `turn.py` did what was needed."""
+    batch_endings.hand_back(conn, claim, now=now)

@@ -357,3 +357,19 @@ def test_a_lost_batch_whose_campaign_was_tried_before_keeps_its_tries(store):
     assert again.tries == 1
     swept(store, now=later(61))
     assert batch_of(store, held.id).tries == 1
+
+
+def test_a_batch_whose_workers_survive_in_between_does_not_fail(store):
+    """Only claims that were lost one after another show that the batch may end its worker."""
+    add_campaign(store)
+    for round_ in range(3):
+        for lost in range(4):
+            seconds = 1000 * round_ + 100 * lost
+            claimed(store, now=later(seconds))
+            assert swept(store, now=later(seconds + 61)) == []
+        at = later(1000 * round_ + 500)
+        held = claimed(store, now=at)
+        (attempt,) = begin(store, held, now=at)
+        settle(store, held, attempt, verdict(outcome=AttemptOutcome.REFUSED))
+        close(store, held, error="x", failed_after=99)
+    assert states(store) == ["pending"] * 3

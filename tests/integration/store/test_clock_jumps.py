@@ -1,13 +1,18 @@
 """The store's clock jumps: a live worker keeps its leases, a dead one loses them in time."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, batches, clocks, scheduler
-from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN
+from dispatcher.store.engine import Store
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, SCHEDULER
 from tests.support.stores import (
     LEASE,
     NOW,
@@ -201,3 +206,31 @@ def test_a_person_can_end_an_accounts_wait(store):
         with store.write() as conn:
             assert accounts.resume_account(conn, "main", actor="operator", now=NOW) is done
     assert rows(store, ACCOUNT)[0].not_before is None
+
+
+@pytest.mark.postgres
+def test_ticks_at_the_same_time_do_not_look_like_a_clock_that_went_back(emptied_postgres_url):
+    """Hole 10: the second tick waits for the first one's lock; only then it reads the clock."""
+    with (
+        closing(Store(emptied_postgres_url)) as one,
+        closing(Store(emptied_postgres_url)) as two,
+        closing(Store(emptied_postgres_url)) as three,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        start = threading.Barrier(3)
+
+        def tick(store):
+            start.wait(timeout=30)
+            with store.write() as conn:
+                found = scheduler.begin_tick(conn, LEASE)
+                conn.execute(text("SELECT pg_sleep(0.01)"))  # as a tick that has work
+            return found
+
+        for _ in range(25):
+            ticks = list(pool.map(tick, (one, two, three)))
+            (only,) = [each for each in ticks if each is not None]
+            assert only.judge_after <= only.now
+            with one.write() as conn:  # as if a second had passed
+                before = only.now - timedelta(seconds=1)
+                values = {"ticked_at": before, "judge_after": before}
+                conn.execute(SCHEDULER.update().values(**values))
