@@ -14,17 +14,19 @@ EXPORT_COLUMNS: Final = (
 #: Spreadsheets take a cell that begins with one of these as a formula (OWASP, "CSV Injection"),
 #: full-width signs and what may stand before a sign included.
 FORMULA_SIGNS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
-_QUOTED: Final = tuple(f"'{sign}" for sign in FORMULA_SIGNS)
 
 
 def quote_formula(cell: str | None) -> str | None:
     """The cell with an apostrophe in front if a spreadsheet would run it as a formula."""
-    return f"'{cell}" if cell is not None and cell.startswith(FORMULA_SIGNS) else cell
+    # One with apostrophes of its own gets another, so that exactly ours is taken away again.
+    is_formula = cell is not None and cell.lstrip("'").startswith(FORMULA_SIGNS)
+    return f"'{cell}" if is_formula else cell
 
 
 def unquote_formula(cell: str) -> str:
     """The cell without an apostrophe that was put in front of a formula's sign."""
-    return cell[1:] if cell.startswith(_QUOTED) else cell
+    is_quoted = cell.startswith("'") and cell.lstrip("'").startswith(FORMULA_SIGNS)
+    return cell[1:] if is_quoted else cell
 
 
 def is_export(headers: Sequence[str]) -> bool:

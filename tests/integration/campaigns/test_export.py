@@ -9,7 +9,12 @@ import pytest
 
 from dispatcher.campaigns.export import write_export
 from dispatcher.policy.verdict import Accepted
-from dispatcher.recipients.export_cells import EXPORT_COLUMNS, quote_formula
+from dispatcher.recipients.export_cells import (
+    EXPORT_COLUMNS,
+    FORMULA_SIGNS,
+    quote_formula,
+    unquote_formula,
+)
 from dispatcher.status import AttemptOutcome
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import CAMPAIGN
@@ -167,3 +172,12 @@ def test_an_export_is_the_same_on_both_databases(sqlite_url, postgres_url):
             lines = exported(store, sent(store))
             exports.append(lines)
     assert exports[0] == exports[1]
+
+
+@pytest.mark.parametrize("sign", FORMULA_SIGNS)
+@pytest.mark.parametrize("cell", ["{}1", "'{}1", "''{}1", "a{}1", "'a{}", "{}", "'{}"])
+def test_a_quoted_cell_comes_back_as_it_was(sign, cell):
+    given = cell.format(sign)
+    quoted = quote_formula(given)
+    assert not quoted.startswith(sign)
+    assert unquote_formula(quoted) == given
