@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final, Protocol
 
-from dispatcher.text.invisible import has_invisible, remove_invisible
+from dispatcher.text.invisible import has_invisible, may_have_invisible, remove_invisible
 
 _BLOCK_BYTES: Final = 256 * 1024
 LONGEST_LINE: Final = 1024 * 1024
@@ -107,7 +107,10 @@ def _decode_clean(block: bytes, codec: str) -> str:
     if unusual.isascii():
         return block.decode("ascii")
     text = block.decode(codec)
-    is_clean = not has_invisible(unusual.decode(codec) if codec == "utf-8" else text)
+    if codec == "utf-8":
+        is_clean = not may_have_invisible(unusual) or not has_invisible(unusual.decode(codec))
+    else:
+        is_clean = not has_invisible(text)
     return text if is_clean else remove_invisible(text)
 
 

@@ -3,7 +3,6 @@
 Owns opening, rows and their errors; whether a number or a text is good is not decided here.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +13,16 @@ from typing import BinaryIO, Final, NamedTuple, Self
 
 from dispatcher.errors import NotAvailableYet, Refused
 from dispatcher.recipients.columns import guess_phone_columns, named_column, phone_column
-from dispatcher.recipients.delimiters import FoundDelimiter, find_delimiter, parse_delimiter
-from dispatcher.recipients.encodings import find_encoding
+from dispatcher.recipients.detection.delimiters import (
+    FoundDelimiter,
+    find_delimiter,
+    parse_delimiter,
+)
+from dispatcher.recipients.detection.encodings import find_encoding
+from dispatcher.recipients.detection.formats import refuse_other_formats
+from dispatcher.recipients.detection.header import clean_headers, find_header
 from dispatcher.recipients.export_cells import EXPORT_COLUMNS, is_export, unquote_formula
-from dispatcher.recipients.formats import refuse_other_formats
-from dispatcher.recipients.header import clean_headers, find_header
-from dispatcher.recipients.lines import LONGEST_LINE, CleanLines, LineTooLong
+from dispatcher.recipients.records import Records, is_blank, quote_refusal, spans_lines
 from dispatcher.recipients.source import SourceFile, open_twice_readable
 from dispatcher.text.template import fold_name
 
@@ -114,15 +117,7 @@ class RecipientFile:
         head = stream.read(_HEAD_BYTES)
         stream.seek(0)
         self.found_delimiter: Final = _find_delimiter(head, self.encoding, options.delimiter)
-        self._lines = CleanLines(self._bytes, self.encoding, self.delimiter)
-        self._row = 0
-        self._record_end = 0
-        lines = iter(self._lines)
-        for _ in range(self.found_delimiter.leading_lines):
-            next(lines)
-        self._reader = csv.reader(
-            lines, delimiter=self.delimiter, strict=True, skipinitialspace=True
-        )
+        self._records = Records(self._bytes, self.encoding, self.found_delimiter)
         self.header_place: Final = find_header(
             head, self.encoding, self.found_delimiter, options.column
         )
@@ -211,33 +206,33 @@ class RecipientFile:
 
     def _read_rows(self) -> Iterator[Row]:
         width, phone_index, copied = len(self.file_headers), self.phone_index, self._copied
-        first, lines = self._first_column, self._lines
-        for cells in self._read_records():
+        first, records = self._first_column, self._records
+        for cells in records:
             sent_as = ""
             if first:
                 sent_as = _number_sent(cells)
                 del cells[:first]
             phone = cells[phone_index] if len(cells) > phone_index else ""
-            if not phone.strip() and _is_blank(cells):
+            if not phone.strip() and is_blank(cells):
                 continue
-            if lines.has_quoted_formulas:
+            if records.has_quoted_formulas:
                 cells[:] = map(unquote_formula, cells)
             surplus = False
             if len(cells) != width:
-                surplus = not _is_blank(cells[width:])
-                if (surplus or len(cells) < width) and _spans_lines(cells):
-                    raise self._quote_refusal()  # it went on into the next rows
+                surplus = not is_blank(cells[width:])
+                if (surplus or len(cells) < width) and spans_lines(cells):
+                    raise quote_refusal(records.number)  # it went on into the next rows
                 if surplus:
                     surplus = not self._is_joined(cells)
                 del cells[width:]
             if copied:
                 cells.extend([""] * (width - len(cells)))
                 cells.extend([cells[index] for index in copied])
-            yield Row(self._row, phone, cells, surplus, sent_as)
+            yield Row(records.number, phone, cells, surplus, sent_as)
 
     def _read_header(self) -> tuple[str, ...]:
-        for cells in islice(self._read_records(), self.header_place.rows_above, None):
-            if not _is_blank(cells):
+        for cells in islice(self._records, self.header_place.rows_above, None):
+            if not is_blank(cells):
                 return clean_headers(cells)
         raise Refused("the file is empty", "it needs a header row and a row for each recipient")
 
@@ -259,52 +254,11 @@ class RecipientFile:
         width, header = len(self.file_headers), self.file_headers
         last, rest = cells[width - 1], clean_headers(cells[width:])
         if rest != header[1:] or not last.endswith(header[0]) or self._first_column:
-            self._refuse_second_header(self._row, cells)
+            self._refuse_second_header(self._records.number, cells)
             return False
         cells[width - 1] = last.removesuffix(header[0])
-        self.repeated_headers.append(self._row)
+        self.repeated_headers.append(self._records.number)
         return True
-
-    def _read_records(self) -> Iterator[list[str]]:
-        while True:
-            try:
-                for cells in self._reader:
-                    self._row += 1
-                    self._record_end = self._reader.line_num
-                    yield cells
-            except csv.Error as error:
-                cells = self._repair_line(error)
-            except LineTooLong:
-                raise Refused(
-                    f"row {self._row + 1} is a line of more than {LONGEST_LINE} characters",
-                    "a recipient file has a line for each recipient",
-                ) from None
-            except UnicodeDecodeError:
-                raise Refused(
-                    "the file changed while it was read", "submit it again when it is complete"
-                ) from None
-            else:
-                return
-            self._row += 1
-            self._record_end = self._reader.line_num
-            yield cells
-
-    def _repair_line(self, error: csv.Error) -> list[str]:
-        """Read a line with stray quotes as it stands. Raises Refused if the quote spans lines."""
-        lines = self._reader.line_num - self._record_end
-        if lines == 1 and "expected after" in str(error):
-            line = self._lines.last_line()
-            cells = next(csv.reader([line], delimiter=self.delimiter, skipinitialspace=True), [])
-            if not _spans_lines(cells):
-                return cells
-        raise self._quote_refusal(self._row + 1)
-
-    def _quote_refusal(self, row: int | None = None) -> Refused:
-        return Refused(
-            f"row {row or self._row} has a quote that is not closed, "
-            "or a cell that is far too long",
-            'a quote inside a quoted cell is written twice: "Robert ""Bob"" Rao"',
-        )
 
 
 def _find_delimiter(head: bytes, codec: str, given: str | None) -> FoundDelimiter:
@@ -323,11 +277,3 @@ def _number_sent(cells: list[str]) -> str:
 
 _MSISDN: Final = EXPORT_COLUMNS.index("msisdn")
 _STATE: Final = EXPORT_COLUMNS.index("state")
-
-
-def _is_blank(cells: list[str]) -> bool:
-    return not any(map(str.strip, cells))
-
-
-def _spans_lines(cells: list[str]) -> bool:
-    return any("\n" in cell or "\r" in cell for cell in cells)

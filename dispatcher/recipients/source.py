@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from dispatcher.errors import Refused, UsageProblem
+from dispatcher.recipients.records import CHANGED, SUBMIT_WHEN_COMPLETE
 
 if TYPE_CHECKING:
     import io
@@ -51,9 +52,7 @@ class SourceFile:
             except OSError:
                 is_same = False
         if not is_same:
-            raise Refused(
-                "the file changed while it was read", "submit it again when it is complete"
-            )
+            raise Refused(CHANGED, SUBMIT_WHEN_COMPLETE)
 
 
 def _stamp_of(status: os.stat_result) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 The dry run, which only counts, and the import, which stores, both use it.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -62,7 +63,7 @@ class RowValidator:
         self._template = template
         self._reader = NumberReader(country)
         self._has_country = country is not None
-        self._max_parts = max_parts
+        self._most_parts = sys.maxsize if max_parts is None else max_parts
         self._bytes_of = bytes_of
         self._room_bytes = room_bytes
         self._normalizes = normalizes
@@ -121,11 +122,12 @@ class RowValidator:
             values = self._clean_values(values)
             text = self._template.render_values(values)
         size = measure_text(text)
-        if size.encoding is Encoding.UCS2:
-            self.preview.add_culprits(replaceable_characters(text), row.number)
+        if size.encoding is Encoding.UCS2 and (culprits := replaceable_characters(text)):
+            self.preview.add_culprits(culprits, row.number)
         size_bytes = self._bytes_of(msisdn, text)
-        self._check_size(text, size, size_bytes)
-        zone = self._find_zone(row, msisdn)
+        if size.parts > self._most_parts or size_bytes > self._room_bytes or not text.strip():
+            raise self._size_refusal(text, size)
+        zone = None if self._zone_of is None else self._find_zone(self._zone_of, row, msisdn)
         self._seen.add(msisdn)
         variables = None
         if values:
@@ -156,30 +158,28 @@ class RowValidator:
             return values
         return normalize_values(values, self._template.render_values)
 
-    def _find_zone(self, row: Row, msisdn: int) -> str | None:
+    def _find_zone(
+        self, zone_of: Callable[[Sequence[str], int], ZoneChoice], row: Row, msisdn: int
+    ) -> str:
         """The zone of the recipient's windows; raises _Unsendable if they never open there."""
-        if self._zone_of is None:
-            return None
-        zone, source = self._zone_of(row.cells, msisdn)
+        zone, source = zone_of(row.cells, msisdn)
         if not self._zone_opens(zone):
             self.preview.closed_zones.add(zone)
             raise _Unsendable(_explain_closed_zone(zone))
         self.preview.zone_sources[source] += 1
         return zone
 
-    def _check_size(self, text: str, size: Measure, size_bytes: int) -> None:
+    def _size_refusal(self, text: str, size: Measure) -> _Unsendable:
         if not text.strip():
-            raise _Unsendable("the text is empty for this row")
-        allowed = self._max_parts
-        if allowed is not None and size.parts > allowed:
-            raise _Unsendable(
+            return _Unsendable("the text is empty for this row")
+        if size.parts > self._most_parts:
+            return _Unsendable(
                 f"the text has {size.parts} parts in {size.encoding.label}; "
-                f"the account allows {allowed}"
+                f"the account allows {self._most_parts}"
             )
-        if size_bytes > self._room_bytes:
-            raise _Unsendable(
-                "the text is too long for a request; the account's `max_request_bytes` limits it"
-            )
+        return _Unsendable(
+            "the text is too long for a request; the account's `max_request_bytes` limits it"
+        )
 
 
 def _explain_closed_zone(zone: str) -> str:

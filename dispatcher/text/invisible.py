@@ -24,7 +24,9 @@ _MEANINGLESS: Final = (
 #: Shorthand and musical format controls, the Khitan filler, and all of plane 14.
 _ASTRAL: Final = "\U00016fe4\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 
-_BMP_RUN: Final = re.compile(f"[{_MEANINGLESS}{_JOINERS}]+")
+#: All of the basic plane, for a class of a regular expression.
+INVISIBLE: Final = _MEANINGLESS + _JOINERS
+_BMP_RUN: Final = re.compile(f"[{INVISIBLE}]+")
 _ASTRAL_RUN: Final = re.compile(f"[{_ASTRAL}]+")
 _MEANINGLESS_RUN: Final = re.compile(f"[{_MEANINGLESS}]+")
 _JOINER_RUN: Final = re.compile(f"[{_JOINERS}]+")
@@ -37,9 +39,21 @@ _NEEDS_JOINERS: Final = re.compile(
 )
 
 
+#: Bytes with which no invisible character begins in UTF-8.
+_NEVER_FIRST: Final = bytes(
+    {*range(32, 127), *b"\t\n\r\v\f", *range(0x80, 0x100)}
+    - {0xC2, 0xCD, 0xD8, 0xE1, 0xE2, 0xE3, 0xEF, 0xF0, 0xF3}
+)
+
+
 def has_invisible(text: str) -> bool:
     """Whether `text` has a character that shows nothing."""
     return _BMP_RUN.search(text) is not None or _ASTRAL_RUN.search(text) is not None
+
+
+def may_have_invisible(utf8: bytes) -> bool:
+    """False if bytes of UTF-8 have no invisible character; fast for most scripts."""
+    return bool(utf8.translate(None, _NEVER_FIRST))
 
 
 def remove_invisible(text: str) -> str:

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from dispatcher.status import Encoding
-from dispatcher.text.invisible import remove_all_invisible, remove_invisible
+from dispatcher.text.invisible import (
+    INVISIBLE,
+    has_invisible,
+    remove_all_invisible,
+    remove_invisible,
+)
 
 #: 3GPP TS 23.038, 6.2.1: the default alphabet, codes 0x00 to 0x7F without 0x1B (escape).
 GSM_BASIC: Final = (
@@ -103,8 +108,9 @@ _TYPOGRAPHY: Final = str.maketrans(
     }
 )
 _COMBINING: Final = "\u0300-\u0304\u0306-\u030c\u0327\u0328"
-_REPLACEABLE: Final = re.compile(
-    f"[{re.escape(GSM_BASIC + GSM_EXTENSION + ''.join(map(chr, _TYPOGRAPHY)))}{_COMBINING}]*"
+_IRREPLACEABLE: Final = re.compile(
+    f"[^{re.escape(GSM_BASIC + GSM_EXTENSION + ''.join(map(chr, _TYPOGRAPHY)))}"
+    f"{_COMBINING}{INVISIBLE}]"
 )
 
 
@@ -129,6 +135,7 @@ def normalize_values(values: Sequence[str], render: Callable[[list[str]], str]) 
 
 def replaceable_characters(text: str) -> list[str]:
     """The characters that force UCS-2 on `text`, if `normalize` would make it GSM-7; else none."""
-    if not _REPLACEABLE.fullmatch(remove_all_invisible(text)):
+    odd = _IRREPLACEABLE.search(text)
+    if odd is not None and (odd[0] < "\U00010000" or not has_invisible(odd[0])):
         return []
     return [] if _ODD.search(normalize(text)) else non_gsm_characters(text)

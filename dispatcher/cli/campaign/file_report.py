@@ -21,8 +21,8 @@ _LONGEST_SHOWN: Final = 40
 
 def file_lines(file: "RecipientFile") -> list[str]:
     """How the file was read: encoding, delimiter, header, and what was left out."""
-    from dispatcher.recipients.delimiters import label_delimiter
-    from dispatcher.recipients.encodings import Origin
+    from dispatcher.recipients.detection.delimiters import label_delimiter
+    from dispatcher.recipients.detection.encodings import Origin
 
     encoding, place = file.found_encoding, file.header_place
     guessed = {Origin.GUESSED: " (guessed)", Origin.GIVEN: " (--encoding)"}

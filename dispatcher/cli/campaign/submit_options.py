@@ -80,8 +80,8 @@ def build_request(
 ) -> "SubmissionRequest":
     """The submission that the options ask for. Raises UsageProblem or Refused."""
     from dispatcher.numbers.msisdn import parse_country
-    from dispatcher.recipients.delimiters import parse_delimiter
-    from dispatcher.recipients.encodings import parse_encoding
+    from dispatcher.recipients.detection.delimiters import parse_delimiter
+    from dispatcher.recipients.detection.encodings import parse_encoding
     from dispatcher.status import Kind
     from dispatcher.submission.request import SubmissionRequest
 

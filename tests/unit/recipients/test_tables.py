@@ -3,7 +3,7 @@
 import pytest
 
 from dispatcher.errors import NotAvailableYet, Refused, UsageProblem
-from dispatcher.recipients.delimiters import find_delimiter, parse_delimiter
+from dispatcher.recipients.detection.delimiters import find_delimiter, parse_delimiter
 from dispatcher.recipients.reader import open_recipients
 from dispatcher.recipients.validation import RowValidator
 from dispatcher.text.template import TextTemplate

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dispatcher.text.invisible import (
     describe_char,
     has_invisible,
+    may_have_invisible,
     remove_all_invisible,
     remove_invisible,
 )
@@ -42,6 +43,15 @@ def test_format_and_control_characters_are_found_but_for_those_that_are_drawn():
     }
     hieroglyphs = {chr(code) for code in range(0x13430, 0x13440)}
     assert missed - hieroglyphs - set("\t\n\r\v\f\x85") <= drawn
+
+
+def test_the_fast_search_misses_no_invisible_character():
+    for code in range(0x110000):
+        char = chr(code)
+        if has_invisible(char):
+            assert may_have_invisible(f"a{char}b".encode()), f"U+{code:04X}"
+    for text in ("Asha", "आशा", "Łukasz Zoë", "Иван", "王伟"):
+        assert not may_have_invisible(text.encode())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 import phonenumbers
 
-from dispatcher.recipients.code_pages import CODE_PAGES, MULTIBYTE, TWINS, usual_code_page
+from dispatcher.recipients.detection.code_pages import CODE_PAGES, MULTIBYTE, TWINS, usual_code_page
 
 _CHUNK_BYTES: Final = 256 * 1024
 _SAMPLE_BYTES: Final = 16 * 1024

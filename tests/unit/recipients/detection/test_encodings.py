@@ -6,7 +6,7 @@ import random
 import pytest
 
 from dispatcher.errors import Refused, UsageProblem
-from dispatcher.recipients.encodings import Origin, find_encoding, parse_encoding
+from dispatcher.recipients.detection.encodings import Origin, find_encoding, parse_encoding
 from dispatcher.recipients.reader import open_recipients
 
 #: Country, header, and names as they are in contact lists.

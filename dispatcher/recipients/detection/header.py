@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from dispatcher.recipients.columns import guess_phone_columns
-from dispatcher.recipients.delimiters import FoundDelimiter
+from dispatcher.recipients.detection.delimiters import FoundDelimiter
 from dispatcher.recipients.lines import CleanLines, LineTooLong
 from dispatcher.text.invisible import remove_all_invisible
 from dispatcher.text.template import fold_name

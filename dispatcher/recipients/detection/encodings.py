@@ -9,9 +9,13 @@ from enum import StrEnum
 from typing import BinaryIO, Final, NamedTuple
 
 from dispatcher.errors import Refused, UsageProblem
-from dispatcher.recipients.code_pages import label_encoding
-from dispatcher.recipients.formats import SAVE_AS_CSV
-from dispatcher.recipients.guessing import country_of_numbers, guess_code_pages, sample_words
+from dispatcher.recipients.detection.code_pages import label_encoding
+from dispatcher.recipients.detection.formats import SAVE_AS_CSV
+from dispatcher.recipients.detection.guessing import (
+    country_of_numbers,
+    guess_code_pages,
+    sample_words,
+)
 
 _CHUNK_BYTES: Final = 1024 * 1024
 _HEAD_BYTES: Final = 64 * 1024

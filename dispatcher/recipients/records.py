@@ -1,0 +1,85 @@
+"""The records of a recipient file: its lines cut into cells, with the numbers of a spreadsheet."""
+
+import csv
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from dispatcher.errors import Refused
+from dispatcher.recipients.detection.delimiters import FoundDelimiter
+from dispatcher.recipients.lines import LONGEST_LINE, CleanLines, LineTooLong, Readable
+
+CHANGED: Final = "the file changed while it was read"
+SUBMIT_WHEN_COMPLETE: Final = "submit it again when it is complete"
+
+
+class Records:
+    """Iterates over records, blank ones too; `number` is that of the last, the first is 1.
+
+    Iterating raises Refused for a broken record.
+    """
+
+    def __init__(self, stream: Readable, codec: str, delimiter: FoundDelimiter) -> None:
+        self._lines = CleanLines(stream, codec, delimiter.char)
+        self._delimiter = delimiter.char
+        lines = islice(self._lines, delimiter.leading_lines, None)
+        self._reader = csv.reader(
+            lines, delimiter=delimiter.char, strict=True, skipinitialspace=True
+        )
+        self._last_line = 0
+        self.number = 0
+
+    @property
+    def has_quoted_formulas(self) -> bool:
+        """Whether a cell read so far may have an apostrophe in front of a formula's sign."""
+        return self._lines.has_quoted_formulas
+
+    def __iter__(self) -> Iterator[list[str]]:
+        while True:
+            try:
+                for cells in self._reader:
+                    self.number += 1
+                    self._last_line = self._reader.line_num
+                    yield cells
+            except csv.Error as error:
+                cells = self._repair_line(error)
+            except LineTooLong:
+                raise Refused(
+                    f"row {self.number + 1} is a line of more than {LONGEST_LINE} characters",
+                    "a recipient file has a line for each recipient",
+                ) from None
+            except UnicodeDecodeError:
+                raise Refused(CHANGED, SUBMIT_WHEN_COMPLETE) from None
+            else:
+                return
+            self.number += 1
+            self._last_line = self._reader.line_num
+            yield cells
+
+    def _repair_line(self, error: csv.Error) -> list[str]:
+        """Read a line with stray quotes as it stands. Raises Refused if the quote spans lines."""
+        lines = self._reader.line_num - self._last_line
+        if lines == 1 and "expected after" in str(error):
+            line = self._lines.last_line()
+            cells = next(csv.reader([line], delimiter=self._delimiter, skipinitialspace=True), [])
+            if not spans_lines(cells):
+                return cells
+        raise quote_refusal(self.number + 1)
+
+
+def quote_refusal(row: int) -> Refused:
+    """The refusal of a row whose quote takes in the rows below."""
+    return Refused(
+        f"row {row} has a quote that is not closed, or a cell that is far too long",
+        'a quote inside a quoted cell is written twice: "Robert ""Bob"" Rao"',
+    )
+
+
+def is_blank(cells: list[str]) -> bool:
+    """Whether no cell says anything."""
+    return not any(map(str.strip, cells))
+
+
+def spans_lines(cells: list[str]) -> bool:
+    """Whether a cell has a line break."""
+    return any("\n" in cell or "\r" in cell for cell in cells)
