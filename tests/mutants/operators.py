@@ -241,7 +241,9 @@ class _Finder(ast.NodeVisitor):
 
     @staticmethod
     def _is_of_types(node: ast.BinOp) -> bool:
-        """`int | None`, and the union of two dictionaries' calls."""
+        """`int | None`, flags of a file, and the union of two dictionaries' calls."""
+        if isinstance(node.right, ast.Attribute) and ast.unparse(node.right.value) == "os":
+            return True
         return any(isinstance(one, ast.Constant) for one in (node.left, node.right)) or (
             isinstance(node.right, ast.Call) and "parameters" in ast.unparse(node.right)
         )

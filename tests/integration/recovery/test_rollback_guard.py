@@ -545,3 +545,21 @@ def guard_with_key(store, client):
     assert tick(guard, store) is None
     (key,) = client.keys("*witness*")
     return guard, key
+
+
+def test_a_store_as_old_as_its_witness_is_not_behind(store, client):
+    add_campaign(store, [1])
+    submitting(store)
+    guard = RollbackGuard(store, client=client)
+    with store.write() as conn:
+        guard.check_and_hold(conn)
+    guard.save_marks()
+    checked = adoption.check_store(store, client)
+    assert (checked.held, checked.is_behind) == (None, False)
+
+
+def test_attempts_that_are_recorded_before_the_first_look_are_no_error(store, client):
+    guard = RollbackGuard(store, client=client)
+    guard.record_attempts([7])
+    with store.write() as conn:
+        assert guard.may_claim(conn)

@@ -10,7 +10,7 @@ from dispatcher.providers.base import StatusLookup
 from dispatcher.status import MessageState
 from dispatcher.store.polls import PolledRequest
 from dispatcher.types import ListedMessage, ListPage
-from workers.lists.status_lookup import StatusScan, scan_statuses
+from workers.lists.status_lookup import StatusScan, has_message_list, scan_statuses
 
 BEGUN = datetime(2026, 3, 1, 12, 0, 5, 700_000, tzinfo=UTC)
 
@@ -177,3 +177,17 @@ def test_a_server_that_always_gives_the_same_page_is_left_alone():
     scan_list(provider, *many(2))
 
     assert provider.asked == 4
+
+
+@pytest.mark.parametrize(
+    ("lookup", "lists_accepted", "has_list"),
+    [
+        (StatusLookup.BY_MESSAGE, True, True),
+        (StatusLookup.BY_MESSAGE, False, False),
+        (StatusLookup.BY_LIST, False, True),
+        (StatusLookup.BY_JOB, True, False),
+    ],
+)
+def test_which_providers_have_a_list_of_messages(lookup, lists_accepted, has_list):
+    able = SimpleNamespace(delivery_status=lookup, lists_accepted=lists_accepted)
+    assert has_message_list(SimpleNamespace(capabilities=able)) is has_list
