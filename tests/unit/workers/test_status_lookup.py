@@ -47,7 +47,10 @@ def test_a_page_is_older_only_beyond_what_clocks_may_differ():
     scan = StatusScan([polled(Open(0, 919810000001, "m1"))])
 
     assert not scan.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=9))])
-    assert scan.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=11))])
+    old, fresh = (entry(919810000009, "m9", BEGUN - timedelta(minutes=n)) for n in (11, 1))
+    assert scan.is_enough([old])
+    assert not scan.is_enough([fresh, old])
+    assert not scan.is_enough([])
 
 
 def test_a_message_without_an_id_is_found_by_its_number_from_its_second_on():
