@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.chaos.scene import Plan, run
+from tests.chaos.figures import Plan
+from tests.chaos.scene import run
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 

@@ -6,7 +6,8 @@ import random
 import sys
 import time
 
-from tests.chaos.scene import PROVIDERS, STORES, Plan, run
+from tests.chaos.figures import Plan
+from tests.chaos.scene import PROVIDERS, STORES, run
 
 _SHOWN = 20
 
@@ -29,7 +30,7 @@ def main() -> int:
         began = time.monotonic()
         figures = run(plan)
         print(f"{figures}, {time.monotonic() - began:.0f} s in all", flush=True)
-        for details in ({**figures.events, **figures.own_exits}, figures.commands):
+        for details in ({**figures.events, **figures.own_exits}, figures.commands, figures.faults):
             print("  " + ", ".join(f"{name}: {n}" for name, n in details.items()), flush=True)
         violations = figures.findings.violations
         for violation in violations[:_SHOWN]:

@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,13 +13,13 @@ import sqlalchemy as sa
 
 from dispatcher.errors import StoreError
 from dispatcher.local.broker import EmbeddedBroker
-from dispatcher.store.tables import CAMPAIGN
+from dispatcher.store.tables import AUDIT, CAMPAIGN
 from tests.chaos.commands import Operator
 from tests.chaos.crew import WORKERS, Crew, crew
 from tests.chaos.decisions import Decisions
+from tests.chaos.figures import Figures, Plan
 from tests.chaos.judge import (
     Blow,
-    Findings,
     judge,
     kills_in_mid_request,
     read_holders,
@@ -28,7 +27,7 @@ from tests.chaos.judge import (
     unfinished_but_over,
 )
 from tests.chaos.killer import Killer
-from tests.chaos.rates import Busiest, Meter, Stall, judge_rates
+from tests.chaos.rates import Meter, Stall, judge_rates
 from tests.chaos.submitter import FIRST_NUMBER, Submitter
 from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.simulator import SimulatorProcess
@@ -91,52 +90,6 @@ _THROTTLED_POLLS: Final = {"status": 0.03, "lookup": 0.03}
 _SETTLE_S: Final = 240.0
 #: Between two strikes: a worker needs some seconds to be back.
 _PAUSE_S: Final = (0.5, 3.5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to run: `seconds` of chaos over a store and a provider, drawn from `seed`."""
-
-    seconds: float
-    store: str
-    provider: str
-    seed: int
-
-
-@dataclass
-class Figures:
-    """What came of a run. `folder` is kept where something was violated."""
-
-    plan: Plan
-    findings: Findings = field(default_factory=Findings)
-    kills: int = 0
-    kills_in_mid_request: int = 0
-    faults: int = 0
-    events: dict[str, int] = field(default_factory=dict)
-    own_exits: dict[str, int] = field(default_factory=dict)
-    commands: dict[str, int] = field(default_factory=dict)
-    busiest: dict[str, Busiest] = field(default_factory=dict)
-    requests: int = 0
-    settled_in_s: float = 0.0
-    folder: Path | None = None
-
-    def __str__(self) -> str:
-        p, f = self.plan, self.findings
-        return (
-            f"{p.store} {p.provider} seed {p.seed}: {self.kills} kills, "
-            f"{self.kills_in_mid_request} between attempt row and settlement, "
-            f"{self.faults} faults, {f.recipients} recipients, {f.accepted} accepted, "
-            f"{f.doubles} doubles, {f.lost} lost, {f.doubtful} doubtful, "
-            f"{f.resent} twice by decision; {sum(self.commands.values())} commands; "
-            f"{self.requests} requests{self._rates()}; settled in {self.settled_in_s:.0f} s"
-        )
-
-    def _rates(self) -> str:
-        """The busiest second of each provider, and what was allowed in it."""
-        return "".join(
-            f", {name} {one.arrived} of {one.allowed:.1f} in its busiest second"
-            for name, one in self.busiest.items()
-        )
 
 
 def run(plan: Plan) -> Figures:
@@ -248,10 +201,17 @@ def _play(
     figures.requests = sum(map(len, meter.arrivals.values()))
     figures.kills = killer.kills
     figures.kills_in_mid_request = kills_in_mid_request(stage.store, killer.blows, holders)
-    figures.faults = sum(n for name, n in faults.items() if name != "slow")
+    figures.faults = {name: n for name, n in faults.items() if name != "slow"}
+    figures.moves = _count_moves(stage)
     figures.events = dict(killer.events)
     figures.own_exits = dict(ours.own_exits)
     figures.commands = dict(operator.events)
+
+
+def _count_moves(stage: Stage) -> int:
+    query = sa.select(sa.func.count()).where(AUDIT.c.action == "campaign fallback")
+    with stage.store.read() as conn:
+        return int(conn.execute(query).scalar_one())
 
 
 def _stall(blow: Blow) -> Stall:
