@@ -13,9 +13,7 @@ from kombu.exceptions import OperationalError
 
 from dispatcher.local.broker_tls import celery_tls_options
 from dispatcher.local.celery import threads_needed
-from workers.log_filter import DedupFilter, log_expected_errors
-from workers.settings import get_broker_url, get_settings
-from workers.task_messages import (
+from workers.broker.task_messages import (
     POLL,
     POLL_QUEUE,
     PROBE,
@@ -26,6 +24,8 @@ from workers.task_messages import (
     TICK,
     submit_queue,
 )
+from workers.log_filter import DedupFilter, log_expected_errors
+from workers.settings import get_broker_url, get_settings
 
 if TYPE_CHECKING:
     from dispatcher.store.batches import Ticket
@@ -59,7 +59,7 @@ _BROKER_TIMEOUT_S = 5
 _SWITCH_INTERVAL_S = 0.0005
 
 
-app = Celery("dispatcher", amqp="workers.celery_broker:BrokerAMQP", set_as_current=True)
+app = Celery("dispatcher", amqp="workers.broker.celery_broker:BrokerAMQP", set_as_current=True)
 app.conf.update(
     broker_url=get_broker_url(),
     broker_use_ssl=celery_tls_options(get_broker_url()) or False,
@@ -76,7 +76,7 @@ app.conf.update(
         "health_check_interval": _BROKER_TIMEOUT_S,
     },
     worker_pool="threads",
-    worker_consumer="workers.celery_consumer:PatientConsumer",
+    worker_consumer="workers.broker.celery_consumer:PatientConsumer",
     worker_concurrency=threads_needed(get_settings()),
     worker_prefetch_multiplier=1,
     worker_send_task_events=True,

@@ -19,10 +19,10 @@ from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import Spill, open_spill
 from dispatcher.store.engine import Store
 from workers.drain import DrainGate
-from workers.http_runtime import HttpRuntime
+from workers.http.http_runtime import HttpRuntime
+from workers.http.pace import Paces
+from workers.http.reads import Reader
 from workers.leases import Leases
-from workers.pace import Paces
-from workers.reads import Reader
 from workers.release_clock import ReleaseClock
 from workers.settings import get_broker_url, get_settings
 

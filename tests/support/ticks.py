@@ -14,8 +14,8 @@ from dispatcher.recovery.spill import open_spill
 from dispatcher.store import scheduler
 from dispatcher.store.tables import SCHEDULER
 from workers.drain import DrainGate
+from workers.http.pace import Paces
 from workers.leases import Leases
-from workers.pace import Paces
 from workers.release_clock import ReleaseClock
 from workers.services import Services
 from workers.settings import get_settings

@@ -32,8 +32,8 @@ from tests.support.stores import (
 )
 from workers.batch.prepared import PreparedBatch
 from workers.batch.turn import Turn
-from workers.flight import Landed
-from workers.pace import Paces
+from workers.http.flight import Landed
+from workers.http.pace import Paces
 from workers.release_clock import ReleaseClock
 
 ACCEPTED = HttpResponse(status=200, body=b"{}")

@@ -21,7 +21,7 @@ from dispatcher.store.attempts import BeginConditions, LockedForBegin
 from dispatcher.store.engine import store_now
 from workers.batch.prepared import PreparedBatch
 from workers.batch.rates import BatchCosts
-from workers.flight import FlightRequest
+from workers.http.flight import FlightRequest
 from workers.services import Services
 
 

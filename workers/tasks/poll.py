@@ -17,9 +17,9 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import app, publish_polls
+from workers.broker.task_messages import POLL
 from workers.lists.status_lookup import has_message_list, scan_statuses
 from workers.services import Services, get_services
-from workers.task_messages import POLL
 from workers.task_report import TaskFailed, TaskReport
 
 log = logging.getLogger(__name__)

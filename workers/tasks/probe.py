@@ -20,8 +20,8 @@ from dispatcher.store.health import ProbeTicket
 from dispatcher.store.rows import AccountRow
 from dispatcher.types import Balance, HttpRequest, HttpResponse
 from workers.app import app, publish_probes
+from workers.broker.task_messages import PROBE
 from workers.services import Services, get_services
-from workers.task_messages import PROBE
 from workers.task_report import TaskFailed, TaskReport
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from dispatcher.store.doubts import DoubtfulRequest, ReconcileTicket
 from dispatcher.store.engine import store_now
 from dispatcher.store.row_parts import UnscheduledDoubt
 from workers.app import app, publish_reconciles
+from workers.broker.task_messages import RECONCILE
 from workers.lists.doubt import settle_doubt
 from workers.lists.pages import ReadingStopped, read_pages
 from workers.services import Services, get_services
-from workers.task_messages import RECONCILE
 from workers.task_report import TaskFailed, TaskReport
 
 log = logging.getLogger(__name__)

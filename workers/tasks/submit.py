@@ -28,8 +28,8 @@ from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.batch.requests import build_batch, build_requests, turn_size
 from workers.batch.turn import Turn
+from workers.broker.task_messages import SUBMIT
 from workers.services import Services, get_services
-from workers.task_messages import SUBMIT
 from workers.task_report import TaskFailed, TaskReport
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from dispatcher.store import accounts, campaigns, clocks, corrections, scheduler
 from dispatcher.store.corrections import Correction
 from dispatcher.store.engine import store_now
 from workers.app import app, publish_batches
-from workers.celery_broker import dropped_messages
+from workers.broker.celery_broker import dropped_messages
+from workers.broker.task_messages import TICK
 from workers.log_filter import log_expected_errors
 from workers.services import Services, get_services
-from workers.task_messages import TICK
 from workers.tasks.poll import release_polls
 from workers.tasks.probe import release_probes
 from workers.tasks.reconcile import release_reconciles

@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 
-from workers.celery_broker import BrokerAMQP
+from workers.broker.celery_broker import BrokerAMQP
 
 
 def client_of(channel):

@@ -15,8 +15,8 @@ from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.outbound.departure import AT_ONCE, Departure, NotBegun, boottime_s
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest, HttpResponse
-from workers.flight import FlightRequest
-from workers.http_runtime import HttpRuntime
+from workers.http.flight import FlightRequest
+from workers.http.http_runtime import HttpRuntime
 
 
 class Desk(http.server.ThreadingHTTPServer):

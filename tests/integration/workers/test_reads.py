@@ -13,8 +13,8 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ACCOUNT
 from dispatcher.types import HttpRequest, HttpResponse
 from tests.support.stores import add_account, change, settings
-from workers.pace import Paces
-from workers.reads import Reader
+from workers.http.pace import Paces
+from workers.http.reads import Reader
 
 REQUEST = HttpRequest(method="GET", url="http://127.0.0.1:9")
 ANSWER = HttpResponse(status=200, body=b"{}")

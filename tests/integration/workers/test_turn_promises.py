@@ -39,8 +39,8 @@ from tests.support.stores import (
 )
 from workers.batch.prepared import PreparedBatch
 from workers.batch.turn import Turn
-from workers.http_runtime import HttpRuntime
-from workers.pace import Paces
+from workers.http.http_runtime import HttpRuntime
+from workers.http.pace import Paces
 from workers.release_clock import ReleaseClock
 
 

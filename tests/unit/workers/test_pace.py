@@ -6,7 +6,7 @@ import pytest
 
 from dispatcher.outbound.departure import boottime_s
 from dispatcher.policy.pacing import LEAD_S, Starts
-from workers.pace import AccountPace, Paces
+from workers.http.pace import AccountPace, Paces
 
 
 def plan(pace, at_s, *, intervals_s, ago_s=0.0, closes=inf):

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from workers.task_messages import find_message_problem, find_unacked_problem
+from workers.broker.task_messages import find_message_problem, find_unacked_problem
 
 VALID = {
     "content-encoding": "utf-8",

@@ -19,8 +19,8 @@ from dispatcher.store import accounts
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.locks import lock_account
 from dispatcher.types import HttpRequest, HttpResponse
-from workers.http_runtime import HttpRuntime
-from workers.pace import Paces
+from workers.http.http_runtime import HttpRuntime
+from workers.http.pace import Paces
 
 #: Starts that a busy process may miss before the request is given up for now.
 _MOST_STARTS: Final = 5

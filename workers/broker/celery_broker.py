@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError
 from kombu.transport import redis
 from redis.exceptions import RedisError
 
-from workers.task_messages import find_message_problem, find_unacked_problem
+from workers.broker.task_messages import find_message_problem, find_unacked_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from celery.worker.consumer import Consumer
 
-from workers.celery_broker import CONNECTION_ERRORS, dropped_messages
+from workers.broker.celery_broker import CONNECTION_ERRORS, dropped_messages
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.outbound.departure import AT_ONCE, Departure, NotBegun
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest, HttpResponse
-from workers.flight import Flight, FlightRequest
+from workers.http.flight import Flight, FlightRequest
 
 #: Seconds over a request's own timeout after which its thread no longer trusts the loop.
 GRACE_S: Final = 15.0

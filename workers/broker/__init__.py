@@ -1,0 +1,1 @@
+"""Celery's side of the broker: connections, the consumer, and checks of what it delivers."""
