@@ -272,7 +272,10 @@ class _Finder(ast.NodeVisitor):
         if name in _CONDITIONS:
             self._drop_conditions(node)
         self.visit(node.func)
-        for value in [*node.args, *(k.value for k in node.keywords if k.arg != "strict")]:
+        # With `only_from` the new state is not in the SQL: it is checked against the tables.
+        is_checked = name == "may_become" and bool(node.keywords)
+        named = [each.value for each in node.keywords if each.arg != "strict"]
+        for value in [*node.args[is_checked:], *named]:
             self.visit(value)
 
     def _drop_conditions(self, node: ast.Call) -> None:

@@ -19,6 +19,7 @@ from tests.support.stores import (
     later,
     queued,
     rows,
+    settle,
     start_import,
     states,
     submitted,
@@ -42,12 +43,13 @@ def test_queued_batches_are_those_of_the_accounts_asked_for(store):
         assert batches.queued_batches(conn, ["main"]) == []
 
 
-def test_a_batch_is_returned_once(store):
-    add_campaign(store, [1])
-    tickets = queued(store)
+def test_a_batch_is_returned_once_and_the_others_stay_queued(store):
+    add_campaign(store, [1, 1])
+    lost, kept = queued(store, limit=2)
     with store.write() as conn:
-        assert batches.return_queued(conn, tickets) == 1
-        assert batches.return_queued(conn, tickets) == 0
+        assert batches.return_queued(conn, [lost]) == 1
+        assert batches.return_queued(conn, [lost]) == 0
+    assert batch_of(store, kept.id).state == BatchState.QUEUED
 
 
 def test_only_the_claims_own_batch_is_settled_as_empty(store):
@@ -157,3 +159,27 @@ def test_a_campaign_that_was_not_accepted_has_nothing_to_send(store, state, is_u
     with store.write() as conn, unguarded(conn):
         change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state=state)
         assert store_identity.has_unsent(conn) is is_unsent
+
+
+def test_each_campaign_in_doubt_has_its_own_count_and_times(store):
+    first = add_campaign(store, [2])
+    held, (attempt,) = submitting(store)
+    settle(store, held, attempt, verdict(doubtful=[0, 1]))
+    second = add_campaign(store, [1], first=919_900_000_000)
+    close(store, held)
+    held, (attempt,) = submitting(store)
+    settle(store, held, attempt, verdict(doubtful=[0]), now=later(5))
+    close(store, held)
+    with store.read() as conn:
+        found = doubts.campaigns_in_doubt(conn)
+    assert [(one.id, one.recipients, one.since) for one in found] == [
+        (first, 2, NOW), (second, 1, later(5)),
+    ]  # fmt: skip
+
+
+def test_an_import_is_abandoned_from_the_end_of_its_lease_on(store):
+    add_account(store)
+    with store.write() as conn:
+        job = start_import(conn, lease_until=later(60))
+        assert imports.list_abandoned(conn, later(59)) == []
+        assert [each.id for each in imports.list_abandoned(conn, later(60))] == [job.campaign_id]

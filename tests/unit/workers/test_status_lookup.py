@@ -168,10 +168,12 @@ def test_a_list_that_is_the_only_way_is_read_to_its_end_and_may_not_exist():
     pages = [other(n) for n in range(9)]
     whole = Listed(*pages, lookup=StatusLookup.BY_LIST)
     none = Listed(ProviderError(ErrorKind.CONFIGURATION, "404"), lookup=StatusLookup.BY_LIST)
+    away = Listed(ProviderError(ErrorKind.UNREACHABLE, "away"), lookup=StatusLookup.BY_LIST)
 
     assert not scan_list(whole, *many(2)).needs_single_lookups
     assert whole.asked == 9
     assert scan_list(none, *many(2)).is_impossible
+    assert not scan_list(away, *many(2)).is_impossible
 
 
 def test_a_server_that_always_gives_the_same_page_is_left_alone():
