@@ -20,7 +20,7 @@ from dispatcher.recovery.rollback_guard import (
     RollbackGuard,
     UnreadableMark,
 )
-from dispatcher.status import BatchState
+from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import batch_endings, batches, lost_batches, store_identity
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT, AUDIT, CAMPAIGN, IDENTITY
@@ -455,6 +455,9 @@ def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, clie
     claim(store, tickets[0])
     adoption.adopt_and_recheck(store, client, doubt=True)
     assert counts_of(store, campaign) == {"submitted": 3, "in_doubt": 9}
+    doubtful = [row for row in rows(store, ATTEMPT) if row.doubt_at is not None]
+    assert {row.outcome for row in doubtful} == {AttemptOutcome.DOUBTFUL}
+    assert sum(row.size for row in doubtful) == 9
     with store.write() as conn:
         assert batches.claim_batch(conn, tickets[1].id, tickets[1].fence, later(60)) is None
 

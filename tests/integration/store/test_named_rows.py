@@ -183,3 +183,12 @@ def test_an_import_is_abandoned_from_the_end_of_its_lease_on(store):
         job = start_import(conn, lease_until=later(60))
         assert imports.list_abandoned(conn, later(59)) == []
         assert [each.id for each in imports.list_abandoned(conn, later(60))] == [job.campaign_id]
+
+
+def test_a_campaigns_paid_rate_is_its_own(store):
+    mine = add_campaign(store, [1])
+    other = add_campaign(store, [1], first=919_900_000_000)
+    with store.write() as conn:
+        campaigns.record_paid_until(conn, mine, 5.0, NOW)
+        assert campaigns.load_campaign(conn, mine).paid_until == later(5)
+        assert campaigns.load_campaign(conn, other).paid_until is None

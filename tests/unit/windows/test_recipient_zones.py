@@ -77,6 +77,7 @@ def test_the_rules_are_those_of_the_package_whatever_the_operating_system_has():
     ("msisdn", "zones"),
     [
         (919876543210, {"Asia/Kolkata"}),
+        (911126492000, {"Asia/Kolkata"}),
         (12125550123, {"America/New_York"}),
         (12085550123, {"America/Boise", "America/Los_Angeles"}),
         (14412960123, {"Atlantic/Bermuda"}),
