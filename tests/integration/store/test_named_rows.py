@@ -189,6 +189,42 @@ def test_a_campaigns_paid_rate_is_its_own(store):
     mine = add_campaign(store, [1])
     other = add_campaign(store, [1], first=919_900_000_000)
     with store.write() as conn:
-        campaigns.record_paid_until(conn, mine, 5.0, NOW)
+        campaigns.record_campaign_paid_until(conn, mine, 5.0, NOW)
         assert campaigns.load_campaign(conn, mine).paid_until == later(5)
         assert campaigns.load_campaign(conn, other).paid_until is None
+
+
+def test_only_what_this_claim_tried_fails_with_its_last_try(store):
+    add_campaign(store, [2])
+    nothing = verdict(outcome=AttemptOutcome.REFUSED)
+    held, attempts = submitting(store, [[0], [1]])
+    for attempt in attempts:
+        settle(store, held, attempt, nothing)
+    assert close(store, held, failed_after=2) is BatchState.PENDING
+    held, (attempt,) = submitting(store, [[0]])
+    settle(store, held, attempt, nothing)
+    assert close(store, held, failed_after=2, error="away") is BatchState.PENDING
+    assert states(store) == ["failed", "pending"]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_found"),
+    [(CampaignState.RUNNING, True), (CampaignState.CANCELLED, False)],
+)
+def test_the_same_content_counts_while_its_campaign_may_still_send(store, state, is_found):
+    campaign_id = add_campaign(store, [1])
+    with store.write() as conn, unguarded(conn):
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state=state, created_at=NOW)
+        found = campaigns.find_same_content(conn, ["content"], later(-1))
+        assert (found is not None) is is_found
+        assert campaigns.find_same_content(conn, ["content"], NOW) is None
+        assert campaigns.find_same_content(conn, ["other"], later(-1)) is None
+
+
+def test_the_polls_of_a_campaign_are_its_own(store):
+    mine = add_campaign(store, [1])
+    submitted(store)
+    other = add_campaign(store, [1], first=919_900_000_000)
+    with store.read() as conn:
+        assert campaigns.load_poll_times(conn, mine) == (1, later(10))
+        assert campaigns.load_poll_times(conn, other) == (0, None)

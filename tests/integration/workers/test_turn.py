@@ -50,6 +50,14 @@ def test_requests_start_as_far_apart_as_the_accounts_rate_says(sqlite_store):
     assert stand.state is BatchState.SETTLED
 
 
+def test_of_several_rates_the_dearest_counts(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1), messages_per_second=20, requests_per_second=4)
+    stand.run()
+    one, two = stand.starts
+    assert two - one >= 0.25 - 1e-3
+    assert stand.clock.seen[0].requests_per_second == pytest.approx(4)
+
+
 def test_the_campaigns_own_rate_is_paid_by_the_campaign(sqlite_store):
     stand = Stand(sqlite_store, (1, 1, 1), rate=20)
     stand.run()
