@@ -36,11 +36,17 @@ class Readable(Protocol):
 
 
 class CleanLines:
-    """Iterates once over the lines of `stream`. Iterating raises LineTooLong."""
+    """Iterates once over the lines of `stream`. Iterating raises LineTooLong.
 
-    def __init__(self, stream: Readable, codec: str, delimiter: str) -> None:
+    Without `cleans` they are as they stand.
+    """
+
+    def __init__(
+        self, stream: Readable, codec: str, delimiter: str, *, cleans: bool = True
+    ) -> None:
         self._stream = stream
         self._codec = codec.removesuffix("-sig")  # marks are removed wherever they are
+        self._cleans = cleans
         self._wrapped = _wrapped_cell(delimiter)
         #: Whether a cell read so far may have an apostrophe in front of a formula's sign.
         self.has_quoted_formulas = False
@@ -91,6 +97,8 @@ class CleanLines:
             yield self._clean_bytes(text.encode("utf-8", "surrogatepass"), "utf-8")
 
     def _clean_bytes(self, block: bytes, codec: str | None = None) -> str:
+        if not self._cleans:
+            return block.decode(codec or self._codec)
         if not self.has_quoted_formulas and _QUOTED_FORMULA.search(block):
             self.has_quoted_formulas = True
         text = _decode_clean(block, codec or self._codec)

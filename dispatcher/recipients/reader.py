@@ -53,6 +53,7 @@ class ReadingOptions:
     encoding: str | None = None
     delimiter: str | None = None
     country: str | None = None
+    is_literal: bool = False
 
 
 def open_recipients(
@@ -63,6 +64,7 @@ def open_recipients(
     encoding: str | None = None,
     delimiter: str | None = None,
     country: str | None = None,
+    is_literal: bool = False,
 ) -> "RecipientFile":
     """Open a recipient file; use it as a context manager and iterate once over its rows.
 
@@ -71,6 +73,7 @@ def open_recipients(
 
     `column` names the phone column; `mapping` adds, for each field, a column of that name with the
     cells of the named header; `country` (ISO 3166) is where most recipients are. None is found out.
+    The cells of an `is_literal` file are taken as they are, whatever they hold.
     A pipe is copied to a temporary file first. Raises UsageProblem for a path that cannot be read,
     NotAvailableYet for other formats, Refused for a file that is not a table of recipients;
     iterating raises Refused for a broken row, and for a file that changed meanwhile.
@@ -81,6 +84,7 @@ def open_recipients(
         encoding=encoding,
         delimiter=delimiter,
         country=country,
+        is_literal=is_literal,
     )
     stream, path = open_twice_readable(source)
     name = source.name if isinstance(source, Path) else "standard input"
@@ -117,7 +121,11 @@ class RecipientFile:
         head = stream.read(_HEAD_BYTES)
         stream.seek(0)
         self.found_delimiter: Final = _find_delimiter(head, self.encoding, options.delimiter)
-        self._records = Records(self._bytes, self.encoding, self.found_delimiter)
+        #: Whether cells are taken as they are.
+        self.is_literal: Final = options.is_literal
+        self._records = Records(
+            self._bytes, self.encoding, self.found_delimiter, cleans=not self.is_literal
+        )
         self.header_place: Final = find_header(
             head, self.encoding, self.found_delimiter, options.column
         )

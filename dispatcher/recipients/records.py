@@ -19,8 +19,10 @@ class Records:
     Iterating raises Refused for a broken record.
     """
 
-    def __init__(self, stream: Readable, codec: str, delimiter: FoundDelimiter) -> None:
-        self._lines = CleanLines(stream, codec, delimiter.char)
+    def __init__(
+        self, stream: Readable, codec: str, delimiter: FoundDelimiter, *, cleans: bool = True
+    ) -> None:
+        self._lines = CleanLines(stream, codec, delimiter.char, cleans=cleans)
         self._delimiter = delimiter.char
         lines = islice(self._lines, delimiter.leading_lines, None)
         self._reader = csv.reader(

@@ -68,6 +68,7 @@ class RowValidator:
         self._room_bytes = room_bytes
         self._normalizes = normalizes
         self._limit = limit
+        self._machine_words = frozenset() if file.is_literal else MACHINE_WORDS
         self._zone_of = zone_of
         self._zone_opens = zone_opens
         self._digest = ContentDigest()
@@ -115,7 +116,7 @@ class RowValidator:
 
     def _accept(self, row: Row, msisdn: int) -> AcceptedRow:
         values = self._template.used_values(row.cells)
-        if not MACHINE_WORDS.isdisjoint(values):
+        if not self._machine_words.isdisjoint(values):
             values = self._empty_machine_words(values)
         text = self._template.render_values(values)
         if self._normalizes or "\r" in text:

@@ -86,8 +86,9 @@ def validated_submission(
         request.source,
         column=request.column,
         mapping=request.mapping,
-        encoding=request.encoding,
-        delimiter=request.delimiter,
+        encoding="utf-8" if request.is_generated else request.encoding,
+        delimiter="," if request.is_generated else request.delimiter,
+        is_literal=request.is_generated,
         country=request.country or provider.settings.country,
     ) as file:
         bound = content.template.bind_columns(file.headers) if content is not None else None

@@ -64,6 +64,7 @@ def _with_list_rows(request: "SubmissionRequest", name: str | None) -> "Submissi
         request,
         source=io.BytesIO(table.getvalue().encode()),
         source_name=source_name,
+        is_generated=True,
         name=name or source_name,
     )
 

@@ -20,6 +20,7 @@ class OneRecipient(TypedDict):
     source: BinaryIO
     source_name: str
     name: str
+    is_generated: bool
 
 
 def one_recipient(number: str, text: str) -> OneRecipient:
@@ -36,6 +37,7 @@ def one_recipient(number: str, text: str) -> OneRecipient:
         "source": io.BytesIO(table.getvalue().encode("utf-8", "surrogateescape")),
         "source_name": "send",
         "name": f"send to {mask_number(digits)}",
+        "is_generated": True,
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.store.tables import CAMPAIGN
+from dispatcher.store.tables import CAMPAIGN, MESSAGE
 from tests.integration.cli.test_what_is_told import CONFIG
 from tests.support.cli import in_process
 from tests.support.stores import rows
@@ -240,3 +240,19 @@ def test_a_delimiter_that_is_not_sure_is_refused_in_a_script(run, tmp_path):
     path = saved(tmp_path, "a;phone,name\nx;98200,b\ny;98201,c\n")
     ended = run(path, "--yes", "--column", "name", text="Hi")
     assert (ended.code, "--delimiter" in ended.err) == (3, True)
+
+
+# --- What the program writes itself ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["NULL", "'-10 % today", '="x"', "a\u200bb", "\ufeffHi", "#N/A", "a;b;c", "Hi, {name}"]
+)
+def test_a_single_message_is_sent_as_it_is(run, sqlite_store, tmp_path, text):
+    run("K19-row-numbers.csv", "--dry-run")  # writes the configuration
+    config = str(tmp_path / "dispatcher.toml")
+    args = ("send", "9820011223", text, "--account", "main")
+    ended = in_process("--config", config, *args, folder=tmp_path)
+    assert ended.code == 0, ended.err
+    (message,) = rows(sqlite_store, MESSAGE)
+    assert json.loads(message.variables) == [text]
