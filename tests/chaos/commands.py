@@ -17,8 +17,9 @@ from typing import Any, Final, Self
 import sqlalchemy as sa
 
 from dispatcher.errors import StoreError
+from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import CampaignState, MessageState
-from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import CAMPAIGN, MESSAGE
 from tests.chaos.decisions import Choice, Decisions
 from tests.chaos.submitter import Submitter
 from tests.support import warm
@@ -174,10 +175,18 @@ class Operator:
         return True
 
     def _retry(self) -> bool:
-        has_failed = sa.select(BATCH.c.id).where(
-            BATCH.c.campaign_id == CAMPAIGN.c.id, BATCH.c.failed > 0
+        """Where something can be retried: recipients who were dropped count as failed, too."""
+        is_dropped = MESSAGE.c.note.bitwise_and(int(DoubtNote.DROPPED)) != 0
+        query = (
+            sa.select(MESSAGE.c.campaign_id)
+            .distinct()
+            .where(
+                MESSAGE.c.state == MessageState.FAILED,
+                MESSAGE.c.note.is_(None) | ~is_dropped,
+            )
         )
-        names = self._campaigns(has_failed.exists())
+        with self._stage.store.read() as conn:
+            names = sorted(map(str, conn.execute(query).scalars()))
         if not names:
             return False
         self._command("campaign", "retry", self._rng.choice(names), "--yes", counts="retry")

@@ -43,6 +43,8 @@ _REQUESTS_PER_SECOND: Final = 40.0
 _ACCOUNT: Final[dict[str, Any]] = {
     "country": "IN", "timeout_s": 5, "max_recipients": 50, "max_in_flight": _SLOTS,
     "requests_per_second": _REQUESTS_PER_SECOND, "fallback_after_s": 3,
+    # So that some fail, for `retry`.
+    "max_attempts": 2,
     "poll_first_s": 2, "poll_max_s": 5, "validity_hours": 0.01,
 }  # fmt: skip
 _ULTIMATE: Final = {"api_key": None, "api_token": KEY, "template": None}

@@ -90,8 +90,10 @@ class Submitter:
 
     def _waiting(self) -> int:
         with suppress(StoreError), self._stage.store.read() as conn:
-            query = sa.select(sa.func.count()).where(BATCH.c.state == BatchState.PENDING)
-            return int(conn.execute(query).scalar_one())
+            query = sa.select(sa.func.sum(BATCH.c.requests)).where(
+                BATCH.c.state == BatchState.PENDING
+            )
+            return int(conn.execute(query).scalar_one() or 0)
         return _LOW_WATER
 
     def _submit(self) -> Submitted | None:
