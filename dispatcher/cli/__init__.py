@@ -3,6 +3,7 @@
 Commands import what they need when they run, so that `dispatcher --help` is quick.
 """
 
+import gc
 from typing import Any, Final
 
 import click
@@ -11,6 +12,10 @@ from dispatcher import __version__
 from dispatcher.cli.exit import report_errors
 from dispatcher.cli.lazy import CONFIG, LazyCommand, LazyGroup
 from dispatcher.cli.terminal import replace_missing_characters
+
+#: New objects after which Python looks for garbage. With its own 700 a command spends an eighth of
+#: its processor time on searching the modules that it loads, where there is none.
+_OBJECTS_PER_COLLECTION: Final = 20_000
 
 COMMANDS: Final = {
     "init": LazyCommand(
@@ -77,5 +82,6 @@ def cli() -> None:
 
 def main() -> None:
     """Run the `dispatcher` command."""
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
     replace_missing_characters()
     cli.main(prog_name="dispatcher")
