@@ -28,7 +28,7 @@ MODULES = {
         "connections", "departure", "fallback", "rates", "release", "sweep",
     ],
     "dispatcher/recovery": ["adoption", "rollback_guard", "spill"],
-    "workers": ["pace", "reads"],
+    "workers/http": ["flight", "pace", "reads"],
     "workers/batch": [
         "begin", "durable_write", "failures", "poll_schedule", "prepared", "rates", "requests",
         "settle", "turn",

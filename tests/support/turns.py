@@ -57,6 +57,7 @@ class FakeFlight:
     def __init__(self, answers):
         self._answers, self._open, self._is_fresh = answers, [], False
         self.groups, self.most, self.is_stopped, self.is_closed = [], 0, False, False
+        self.timeouts_s = []
 
     @property
     def under_way(self):
@@ -69,6 +70,7 @@ class FakeFlight:
         self.most = max(self.most, self.under_way)
 
     def collect(self, *, timeout_s):
+        self.timeouts_s.append(timeout_s)
         if self._is_fresh or not self._open:
             self._is_fresh = False
             return []

@@ -4,7 +4,15 @@ import pytest
 from sqlalchemy import insert
 
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import batches, campaigns, doubts, imports, scheduler, store_identity
+from dispatcher.store import (
+    batches,
+    campaigns,
+    decisions,
+    doubts,
+    imports,
+    scheduler,
+    store_identity,
+)
 from dispatcher.store.settlement import Settlement, apply_settlements
 from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, WORKER
 from tests.support.stores import (
@@ -229,3 +237,47 @@ def test_the_polls_of_a_campaign_are_its_own(store):
     with store.read() as conn:
         assert campaigns.load_poll_times(conn, mine) == (1, later(10))
         assert campaigns.load_poll_times(conn, other) == (0, None)
+
+
+@pytest.mark.parametrize(("on_doubt", "after"), [("resend", "hold"), ("drop", "drop")])
+def test_an_adopted_stores_campaigns_resend_nothing_and_keep_every_other_choice(
+    store, on_doubt, after
+):
+    campaign_id = add_campaign(store, [1], on_doubt=on_doubt)
+    with store.write() as conn:
+        store_identity.adopt_store(conn, doubt=True, actor="operator", now=NOW)
+        assert campaigns.load_campaign(conn, campaign_id).on_doubt == after
+
+
+def doubtful(store, campaign_first, *, now=NOW):
+    """A campaign with one recipient in doubt; its id and its attempt's."""
+    campaign_id = add_campaign(store, [1], first=campaign_first)
+    held, (attempt,) = submitting(store)
+    settle(store, held, attempt, verdict(doubtful=[0]), now=now)
+    close(store, held)
+    return campaign_id, attempt
+
+
+def test_the_outlook_on_doubt_is_the_campaigns_own(store):
+    first, _ = doubtful(store, 919_800_000_000)
+    second, _ = doubtful(store, 919_900_000_000, now=later(5))
+    with store.read() as conn:
+        assert doubts.doubt_outlook(conn, first).since == NOW
+        assert doubts.doubt_outlook(conn, second).since == later(5)
+
+
+def test_a_doubt_is_scheduled_once(store):
+    _, attempt = doubtful(store, 919_800_000_000)
+    with store.write() as conn:
+        assert [one.id for one in doubts.unscheduled_doubts(conn, ["main"])] == [attempt]
+        doubts.schedule_reconciliation(conn, {attempt: later(30)})
+        assert doubts.unscheduled_doubts(conn, ["main"]) == []
+
+
+def test_only_messages_of_the_request_that_are_in_doubt_are_annotated(store):
+    _, attempt = doubtful(store, 919_800_000_000)
+    doubtful(store, 919_900_000_000)
+    with store.write() as conn:
+        case = decisions.lock_attempt(conn, attempt)
+        decisions.annotate_messages(conn, case, [decisions.AnnotatedMessage(0, 1)])
+    assert [message.note for message in rows(store, MESSAGE)] == [1, None]

@@ -151,3 +151,18 @@ def test_a_request_pays_each_rate_in_its_own_unit(sqlite_store, unit, paid_s):
     paid_until = getattr(stand.account, unit.replace("per_second", "paid_until"))
     assert (paid_until - stand.now).total_seconds() >= paid_s - 1e-3
     assert (paid_until - stand.now) < timedelta(seconds=paid_s + 5)
+
+
+def test_a_contact_list_is_not_polled(sqlite_store):
+    stand = Stand(sqlite_store, (1,))
+    assert stand.batch.poll_schedule is not None
+    listed = replace(stand.batch, campaign=stand.batch.campaign._replace(contact_lists="7"))
+    assert listed.poll_schedule is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "has_problem"), [(None, False), ("campaign", True), ("doubtful", True)]
+)
+def test_a_turn_with_an_error_or_a_doubt_has_a_problem(sqlite_store, answer, has_problem):
+    answers = {} if answer is None else {0: [failed(ErrorKind(answer))]}
+    assert Stand(sqlite_store, answers=answers).run().has_problem is has_problem

@@ -86,6 +86,20 @@ def test_a_start_that_is_soon_is_waited_for(sqlite_store):
     assert time.monotonic() - began < 0.6 + LEAD_S
 
 
+def test_an_answer_is_waited_for_until_more_may_begin(sqlite_store):
+    stand = Stand(sqlite_store, (1,) * 3, messages_per_second=3, max_in_flight=8, timeout_s=30)
+    stand.run()
+    assert all(timeout_s < 1 for timeout_s in stand.flight.timeouts_s[:-2])
+    assert stand.flight.timeouts_s[-1] == 30
+
+
+def test_the_campaigns_rate_counts_messages_whatever_their_parts(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1), rate=20, text="x" * 161)
+    stand.run()
+    one, two = stand.starts
+    assert 0.05 - 1e-3 <= two - one < 0.08
+
+
 def test_what_has_not_begun_when_the_turn_is_over_becomes_pending_again(sqlite_store):
     stand = Stand(sqlite_store, (1,) * 90, messages_per_second=5)
     report = stand.run()

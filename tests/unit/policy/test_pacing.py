@@ -31,6 +31,7 @@ def test_requests_start_when_their_rates_are_free(spacings, paid_s, at_s, paid_a
 
 def test_where_no_start_is_near_enough_the_wait_is_told():
     assert plan_starts([(1.0,)], [7.5], earliest_s=0.0).next_s == 7.5
+    assert plan_starts([(1.0, 1.0)], [7.5, 0.1], earliest_s=0.0).next_s == 7.5
 
 
 @pytest.mark.parametrize(("unused_s", "slack_s"), [(0.0, 0.0), (0.3, 0.3), (3600.0, 1.0)])

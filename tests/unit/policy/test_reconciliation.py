@@ -92,6 +92,12 @@ def test_number_text_and_sender_must_agree_in_the_time_span(shown, says):
     assert find(look([shown, OLDER])).finding is says
 
 
+@pytest.mark.parametrize(("seconds", "reaches"), [(-1, True), (0, False), (1, False)])
+def test_a_list_reaches_back_with_an_entry_that_is_surely_older(seconds, reaches):
+    seen = look((OLDER,), answered={"older": at(seconds)})
+    assert seen.reaches_back_to(BEGUN) is reaches
+
+
 def test_a_found_recipient_comes_with_its_entry():
     shown = entry("a")
     assert find(look([shown, OLDER])).entry is shown
