@@ -52,9 +52,13 @@ class Accepting(FakeProvider):
 
 
 class FakeFlight:
-    """Requests land at the second look, in order, each with its next answer."""
+    """Requests land at the second look, in order, each with its next answer.
 
-    def __init__(self, answers):
+    One at each look, or all `together`.
+    """
+
+    def __init__(self, answers, *, together=False):
+        self._together = together
         self._answers, self._open, self._is_fresh = answers, [], False
         self.groups, self.most, self.is_stopped, self.is_closed = [], 0, False, False
         self.timeouts_s = []
@@ -74,12 +78,15 @@ class FakeFlight:
         if self._is_fresh or not self._open:
             self._is_fresh = False
             return []
-        request = self._open.pop(0)
+        count = len(self._open) if self._together else 1
+        landing, self._open = self._open[:count], self._open[count:]
+        return [self._land(request.number) for request in landing]
+
+    def _land(self, number):
         if self.is_stopped:
-            return [Landed(request.number, NotBegun("stopped"), 0.0)]
-        given = self._answers.get(request.number)
-        answer = given.pop(0) if given else ACCEPTED
-        return [Landed(request.number, answer, 0.25)]
+            return Landed(number, NotBegun("stopped"), 0.0)
+        given = self._answers.get(number)
+        return Landed(number, given.pop(0) if given else ACCEPTED, 0.25)
 
     def stop(self):
         self.is_stopped = True
@@ -114,6 +121,7 @@ class Stand:
         answers=None,
         rate=None,
         text="Hi",
+        together=False,
         max_in_flight=4,
         **limits,
     ):
@@ -122,7 +130,11 @@ class Stand:
         with store.read() as conn:
             self.now = store_now(conn)
         self.claim = claim(store, queued(store, now=self.now)[0], now=self.now, lease=LEASE)
-        self.sizes, self.text, self.flight = sizes, text, FakeFlight(answers or {})
+        self.sizes, self.text, self.flight = (
+            sizes,
+            text,
+            FakeFlight(answers or {}, together=together),
+        )
         self.recorded, self.stopping, self.clock = [], threading.Event(), RecordingClock()
         self.services = SimpleNamespace(
             store=store,

@@ -10,6 +10,7 @@ from dispatcher.store import (
     decisions,
     doubts,
     imports,
+    lost_batches,
     scheduler,
     store_identity,
 )
@@ -281,3 +282,18 @@ def test_only_messages_of_the_request_that_are_in_doubt_are_annotated(store):
         case = decisions.lock_attempt(conn, attempt)
         decisions.annotate_messages(conn, case, [decisions.AnnotatedMessage(0, 1)])
     assert [message.note for message in rows(store, MESSAGE)] == [1, None]
+
+
+def test_answers_of_one_batch_that_come_after_its_lease_still_count(store):
+    add_campaign(store, [2])
+    held, attempts = submitting(store, [[0], [1]])
+    with store.write() as conn:
+        lost_batches.doubt_expired_submissions(conn, later(120))
+    assert states(store) == ["in_doubt", "in_doubt"]
+    late = [
+        Settlement(claim=held, attempt_id=attempt, verdict=verdict(accepted=[seq]))
+        for seq, attempt in enumerate(attempts)
+    ]
+    with store.write() as conn:
+        apply_settlements(conn, late, later(130))
+    assert states(store) == ["submitted", "submitted"]

@@ -10,6 +10,7 @@ from dispatcher.status import BatchState
 from dispatcher.store.tables import ATTEMPT
 from tests.support.stores import batch_of, campaign_of, rows, states
 from tests.support.turns import Accepting, Stand, after
+from workers.batch.settle import BatchSettler, EndedRequest
 
 
 def failed(kind, message="words of the provider", **values):
@@ -166,3 +167,20 @@ def test_a_contact_list_is_not_polled(sqlite_store):
 def test_a_turn_with_an_error_or_a_doubt_has_a_problem(sqlite_store, answer, has_problem):
     answers = {} if answer is None else {0: [failed(ErrorKind(answer))]}
     assert Stand(sqlite_store, answers=answers).run().has_problem is has_problem
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_error_beside_an_acceptance_has_its_consequence(sqlite_store, place):
+    answers = {place: [failed(ErrorKind.CREDENTIALS)]}
+    stand = Stand(sqlite_store, (1, 1), answers=answers, together=True)
+    stand.run()
+    assert stand.account.paused_by == "credentials"
+    assert sorted(states(sqlite_store)) == ["pending", "submitted"]
+
+
+@pytest.mark.parametrize("kind", list(ErrorKind))
+def test_only_a_request_that_made_no_connection_surely_never_left(sqlite_store, kind):
+    stand = Stand(sqlite_store, (1,))
+    settler = BatchSettler(stand.services, stand.batch)
+    judged = settler.judge_answer(EndedRequest(1, stand.batch.requests[0], failed(kind)))
+    assert judged.settlement.never_left is (kind is ErrorKind.UNREACHABLE)
