@@ -374,3 +374,17 @@ def test_a_fallback_has_its_own_sender_else_the_campaigns():
 def test_a_fallback_that_could_not_send_the_campaign_is_refused_with_the_reason(values, words):
     with pytest.raises(Refused, match=words):
         leg(provider(**values), text="x" * 200)
+
+
+def test_only_running_campaigns_with_a_fallback_are_looked_at(store):
+    made = campaign(store)
+    with store.write() as conn:
+        assert [each.id for each in fallback_moves.list_with_fallback(conn)] == [made]
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == made, state=CampaignState.PAUSED)
+        assert fallback_moves.list_with_fallback(conn) == []
+
+
+def test_a_campaign_of_an_account_that_is_not_configured_any_more_stays(store):
+    made = campaign(store)
+    pause(store)
+    assert moved(store, made, configured={"backup": CONFIGURED["backup"]}) is None

@@ -329,3 +329,32 @@ def test_a_full_disk_is_said_nothing_is_lost_and_work_goes_on_once_there_is_spac
         )
     assert states(store) == ["submitted"] * 3
     store.close()
+
+
+def test_an_attempt_number_that_the_store_cannot_hold_is_put_aside(sqlite_store, spill):
+    add_campaign(sqlite_store)
+    held, _attempts = submitting(sqlite_store)
+    spill.write_answer(answer(held, 2**63, verdict(accepted=[0])))
+    assert spill.settle_all(sqlite_store) == 0
+    assert len(spill.quarantined_files()) == 1
+
+
+def test_an_answer_that_another_process_settles_meanwhile_is_no_error(sqlite_store, spill):
+    add_campaign(sqlite_store)
+    held, (attempt_id,) = submitting(sqlite_store)
+    spill.write_answer(answer(held, attempt_id, verdict(accepted=[0, 1, 2])))
+
+    class Shared:
+        """The store, at a moment when another process has just removed the file."""
+
+        is_sqlite = True
+
+        @contextmanager
+        def write(self):
+            with sqlite_store.write() as conn:
+                yield conn
+            for path in spill.waiting_files():
+                path.unlink()
+
+    assert spill.settle_all(Shared()) == 1
+    assert states(sqlite_store) == ["submitted"] * 3
