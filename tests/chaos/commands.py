@@ -207,12 +207,13 @@ class Operator:
         if self._rng.random() >= _EVERYBODY_SHARE:
             numbers = self._rng.sample(mine, min(len(mine), self._rng.randint(1, _MOST_NAMED)))
         choice = self._rng.choice([*Choice])
-        self._decisions.allow(campaign_id, choice, numbers)
+        decision = self._decisions.allow(campaign_id, choice, numbers)
         named = [part for number in numbers for part in ("--recipient", f"+{number}")]
         self._command(
             "campaign", "resolve", str(campaign_id), f"--{choice}", "--yes", *named,
             counts=f"resolve {choice}",
         )  # fmt: skip
+        decision.end()
         return True
 
     # --- Commands -----------------------------------------------------------------------------

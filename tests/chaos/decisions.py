@@ -16,12 +16,18 @@ class Choice(StrEnum):
     DROP = "drop"
 
 
-@dataclass(frozen=True, slots=True)
-class _Decision:
+@dataclass(slots=True)
+class Decision:
+    """A decision. It may be about whoever comes into doubt until its command has ended."""
+
     choice: Choice
-    at: float
     #: Empty: everybody of the campaign who was in doubt.
     numbers: frozenset[int]
+    until: float = inf
+
+    def end(self) -> None:
+        """Its command has ended, or was killed."""
+        self.until = time.time()
 
 
 class Decisions:
@@ -29,22 +35,16 @@ class Decisions:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made = defaultdict[int, list[_Decision]](list)
+        self._made = defaultdict[int, list[Decision]](list)
         self._cancelled: set[int] = set()
         self._resend_rule: set[int] = set()
 
-    def allow(
-        self,
-        campaign_id: int,
-        choice: Choice,
-        numbers: Collection[int] = (),
-        *,
-        at: float | None = None,
-    ) -> None:
+    def allow(self, campaign_id: int, choice: Choice, numbers: Collection[int] = ()) -> Decision:
         """A person decides about recipients in doubt; without `numbers`, about all of them."""
-        made = _Decision(choice, time.time() if at is None else at, frozenset(numbers))
+        made = Decision(choice, frozenset(numbers))
         with self._lock:
             self._made[campaign_id].append(made)
+        return made
 
     def allow_cancel(self, campaign_id: int) -> None:
         """A person cancels a campaign."""
@@ -77,7 +77,7 @@ class Decisions:
     def _about(self, campaign_id: int, number: int, choice: Choice) -> list[float]:
         with self._lock:
             return [
-                made.at
+                made.until
                 for made in self._made[campaign_id]
                 if made.choice is choice and (not made.numbers or number in made.numbers)
             ]

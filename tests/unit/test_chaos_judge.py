@@ -94,7 +94,7 @@ def decided(*decisions):
             made.allow_resend_rule(1)
         else:
             choice, seconds, *numbers = each
-            made.allow(1, Choice(choice), numbers, at=at(seconds).timestamp())
+            made.allow(1, Choice(choice), numbers).until = at(seconds).timestamp()
     return made
 
 
