@@ -41,6 +41,8 @@ class DoubtCount:
     parts: int
     #: When the next automatic step for some of them is due.
     next_at: datetime | None
+    #: The requests that they are in doubt by.
+    requests: Collection[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +80,22 @@ def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) ->
             "nothing was changed",
             f"`dispatcher campaign export {campaign.id}` lists the recipients in doubt",
         )
-    return DoubtCount(campaign=campaign, recipients=count, parts=parts, next_at=next_at)
+    return DoubtCount(
+        campaign=campaign, recipients=count, parts=parts, next_at=next_at, requests=requests
+    )
 
 
 def resolve_doubts(
-    store: Store, reference: str, choice: DoubtChoice, numbers: Collection[int] = ()
+    store: Store,
+    reference: str,
+    choice: DoubtChoice,
+    numbers: Collection[int] = (),
+    *,
+    requests: Collection[int] | None = None,
 ) -> ResolutionResult:
     """Apply a person's choice to recipients in doubt, request by request, with audit rows.
 
+    `requests` are those that the person was asked about: who came into doubt since then stays so.
     Raises Refused for a resend in a cancelled campaign.
     """
     with store.read() as conn:
@@ -95,9 +105,12 @@ def resolve_doubts(
                 f"campaign {campaign.id} is cancelled, so nothing of it can be submitted again",
                 "give --assume-submitted or --drop",
             )
-        requests = doubts.requests_in_doubt(conn, campaign.id)
+        doubtful = doubts.requests_in_doubt(conn, campaign.id)
+    asked = set(doubtful if requests is None else requests)
     done = left = 0
-    for request in requests:
+    for request in doubtful:
+        if request not in asked:
+            continue
         more_done, more_left = store.run_write(partial(_resolve_request, request, choice, numbers))
         done += more_done
         left += more_left

@@ -62,7 +62,11 @@ def campaign_resolve(
     doubted = resolution.count_doubts(store, reference, numbers)
     require_yes(_build_question(doubted, choice), yes, otherwise="nothing was changed")
     done = resolution.resolve_doubts(
-        store, str(doubted.campaign.id), resolution.DoubtChoice(choice), numbers
+        store,
+        str(doubted.campaign.id),
+        resolution.DoubtChoice(choice),
+        numbers,
+        requests=doubted.requests,
     )
     words = {
         "resend": "will be submitted again",

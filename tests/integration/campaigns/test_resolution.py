@@ -91,6 +91,18 @@ def test_only_the_given_numbers_are_resolved(store):
     assert states(store) == ["in_doubt", "failed", "in_doubt"]
 
 
+@pytest.mark.parametrize("choice", [*DoubtChoice])
+def test_who_came_into_doubt_after_the_question_is_not_decided_about(store, choice):
+    """A chaos run dropped a recipient whose request was still under way when it was counted."""
+    campaign = add_campaign(store, (2, 1))
+    in_doubt(store, (0, 1))
+    asked = resolution.count_doubts(store, str(campaign))
+    in_doubt(store, (2,))
+    done = resolution.resolve_doubts(store, str(campaign), choice, requests=asked.requests)
+    assert (asked.recipients, done.recipients) == (2, 2)
+    assert states(store)[2] == "in_doubt"
+
+
 @pytest.mark.parametrize("numbers", [{1}, {FIRST_NUMBER, 1}])
 def test_a_number_that_is_not_in_doubt_is_refused(store, numbers):
     campaign = add_campaign(store)
