@@ -1,15 +1,17 @@
 """What the answers to a batch's requests do to its messages, its account and its campaign."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.errors import ErrorKind, ProviderError, StoreError
+from dispatcher.recovery.spill import Spill
 from dispatcher.status import BatchState
 from dispatcher.store.tables import ATTEMPT
-from tests.support.stores import batch_of, campaign_of, rows, states
-from tests.support.turns import Accepting, Stand, after
+from tests.support.stores import batch_of, begin, campaign_of, rows, states
+from tests.support.turns import ACCEPTED, Accepting, Stand, after
 from workers.batch.settle import BatchSettler, EndedRequest
 
 
@@ -184,3 +186,33 @@ def test_only_a_request_that_made_no_connection_surely_never_left(sqlite_store, 
     settler = BatchSettler(stand.services, stand.batch)
     judged = settler.judge_answer(EndedRequest(1, stand.batch.requests[0], failed(kind)))
     assert judged.settlement.never_left is (kind is ErrorKind.UNREACHABLE)
+
+
+def test_a_batch_stays_open_while_one_of_its_answers_waits_on_disk(sqlite_store, tmp_path):
+    """Closed, its messages would be pending again, and sent twice."""
+    stand = Stand(sqlite_store, (1, 1))
+    (one, two), held = stand.batch.requests, stand.claim
+    first, second = begin(sqlite_store, held, [[0], [1]])
+    stand.services.spill = Spill(tmp_path)
+    settler = BatchSettler(stand.services, stand.batch)
+    judged = [
+        settler.judge_answer(EndedRequest(attempt, request, ACCEPTED))
+        for attempt, request in ((first, one), (second, two))
+    ]
+    stand.stopping.set()
+    stand.services.store = Away()
+    settler.settle_answers(judged[:1], is_last=False)
+    stand.services.store = sqlite_store
+    settler.settle_answers(judged[1:], is_last=True)
+    assert stand.state is BatchState.SUBMITTING
+    assert Spill(tmp_path).settle_all(sqlite_store) == 1
+    assert states(sqlite_store) == ["submitted", "submitted"]
+
+
+class Away:
+    """A store that cannot be reached."""
+
+    @contextmanager
+    def write(self, **_values):
+        raise StoreError("the store is away")
+        yield
