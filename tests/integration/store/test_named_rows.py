@@ -5,6 +5,7 @@ from sqlalchemy import insert
 
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import (
+    attempts,
     batches,
     campaigns,
     decisions,
@@ -297,3 +298,12 @@ def test_answers_of_one_batch_that_come_after_its_lease_still_count(store):
     with store.write() as conn:
         apply_settlements(conn, late, later(130))
     assert states(store) == ["submitted", "submitted"]
+
+
+def test_whether_an_account_has_begun_a_request_since_a_moment(store):
+    add_campaign(store, [1])
+    submitting(store)
+    with store.read() as conn:
+        begun = attempts.has_begun_since
+        assert [begun(conn, "main", at) for at in (later(-1), NOW, later(1))] == [True, True, False]
+        assert not begun(conn, "backup", NOW)

@@ -196,3 +196,13 @@ def test_a_server_that_always_gives_the_same_page_is_left_alone():
 def test_which_providers_have_a_list_of_messages(lookup, lists_accepted, has_list):
     able = SimpleNamespace(delivery_status=lookup, lists_accepted=lists_accepted)
     assert has_message_list(SimpleNamespace(capabilities=able)) is has_list
+
+
+def test_where_no_page_may_be_read_now_the_scan_ends_without_waiting():
+    """A poll comes again by itself."""
+    waits = []
+    reader = SimpleNamespace(send=lambda _account, _request: None)
+    stopping = SimpleNamespace(wait=lambda seconds: waits.append(seconds) or True)
+    services = SimpleNamespace(reader=reader, stopping=stopping)
+    scan = scan_statuses(services, Listed(page_of(0)), [polled(*many(5))], lambda: None)
+    assert (scan.failed, waits) == (True, [])
