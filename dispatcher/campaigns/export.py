@@ -3,9 +3,9 @@
 import csv
 import heapq
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING
 
+from dispatcher.campaigns.wording import iso_time
 from dispatcher.recipients.export_cells import EXPORT_COLUMNS, quote_formula
 from dispatcher.recipients.preview import RejectedRow
 from dispatcher.status import MessageState, RejectKind
@@ -95,8 +95,8 @@ def _message_line(message: ExportedMessage, account: str, original: Sequence[str
         message.attempts,
         quote_formula(message.error_code),
         quote_formula(message.error),
-        _iso_time(message.begun_at) if was_accepted else None,
-        _iso_time(message.final_at),
+        iso_time(message.begun_at) if was_accepted else None,
+        iso_time(message.final_at),
         *(quote_formula(cell) for cell in original),
     ]
 
@@ -139,7 +139,3 @@ def _reject_line(
         "error": quote_formula(reason),
     }
     return [*filled.values(), *map(quote_formula, cells)]
-
-
-def _iso_time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

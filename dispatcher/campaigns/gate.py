@@ -5,13 +5,13 @@ open. Windows for the campaign's kind replace the account's. After the expiry it
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import orjson
 
+from dispatcher.campaigns.constraints import CampaignConstraints
 from dispatcher.campaigns.wording import format_local, windows_in_words
 from dispatcher.errors import Refused
 from dispatcher.policy.fair_queue import SendPermission
@@ -22,20 +22,6 @@ from dispatcher.windows.recipient_zones import zones_of_key
 from dispatcher.windows.schedule import Schedule
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CampaignConstraints:
-    """What decides when a campaign may be sent; the same fields as its stored row has."""
-
-    kind: Kind
-    schedule: str | None
-    start_at: datetime | None
-    expire_at: datetime | None
-    schedule_at: datetime | None = None
-    rate: float | None = None
-    priority: int = 0
-    one_off: bool = False
-
-
 def send_permission(
     settings: ProviderSettings,
     campaign: CampaignRow | CampaignConstraints,
@@ -44,7 +30,7 @@ def send_permission(
 ) -> SendPermission:
     """Whether a batch with recipients in `zone` (None: the campaign's) may be sent now.
 
-    `campaign` is its row, or a Wanted.
+    `campaign` is its row, or the constraints of one that is not stored yet.
     """
     if campaign.expire_at is not None and campaign.expire_at <= now:
         return SendPermission(is_open=False)

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
+from dispatcher.campaigns.wording import iso_time
 from dispatcher.errors import UsageProblem
 from dispatcher.policy.breaker import wait_reason
 from dispatcher.policy.routes import account_routes, route_at
@@ -199,9 +200,9 @@ def summary_json(campaign: CampaignRow, counts: dict[str, int]) -> dict[str, Any
         "account": campaign.account,
         "kind": campaign.kind,
         "counts": counts,
-        "created_at": _iso_time(campaign.created_at),
-        "started_at": _iso_time(campaign.started_at),
-        "finished_at": _iso_time(campaign.finished_at),
+        "created_at": iso_time(campaign.created_at),
+        "started_at": iso_time(campaign.started_at),
+        "finished_at": iso_time(campaign.finished_at),
     }
 
 
@@ -218,16 +219,16 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
         "cost": format_price(shown.cost),
         "priority": campaign.priority,
         "rate": campaign.rate,
-        "start_at": _iso_time(campaign.start_at),
-        "expire_at": _iso_time(campaign.expire_at),
+        "start_at": iso_time(campaign.start_at),
+        "expire_at": iso_time(campaign.expire_at),
         "schedule": orjson.loads(campaign.schedule) if campaign.schedule else None,
         "zones": decode_texts(campaign.zones) if campaign.zones else None,
         "contact_lists": decode_texts(campaign.contact_lists) if campaign.contact_lists else None,
         "batches": shown.batches,
-        "polls": {"open": shown.polls, "next_at": _iso_time(shown.next_poll_at)},
+        "polls": {"open": shown.polls, "next_at": iso_time(shown.next_poll_at)},
         "doubt": {
-            "since": _iso_time(shown.doubt_since),
-            "next_at": _iso_time(shown.doubt_next_at),
+            "since": iso_time(shown.doubt_since),
+            "next_at": iso_time(shown.doubt_next_at),
             "on_doubt": campaign.on_doubt,
         },
         "account_paused": shown.account_paused_by,
@@ -236,7 +237,7 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
         "account_waits_for": shown.account_waits_for,
         "accounts": [leg.account for leg in account_routes(campaign)],
         "moves": [
-            {"at": _iso_time(move.at), "account": move.account, "detail": move.detail}
+            {"at": iso_time(move.at), "account": move.account, "detail": move.detail}
             for move in shown.moves
         ],
     }
@@ -247,7 +248,3 @@ def scheduler_silence_s(store: Store) -> float | None:
     with store.read() as conn:
         ticked = scheduler.last_tick_at(conn)
         return None if ticked is None else (store_now(conn) - ticked).total_seconds()
-
-
-def _iso_time(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -18,7 +18,7 @@ from dispatcher.windows.schedule import Schedule
 from dispatcher.windows.zone_names import zone_name
 
 if TYPE_CHECKING:
-    from dispatcher.campaigns.gate import CampaignConstraints
+    from dispatcher.campaigns.constraints import CampaignConstraints
     from dispatcher.store.rows import CampaignRow
 
 _ANY_TIME: Final = "at any time"
@@ -146,3 +146,8 @@ def _rates_in_words(settings: ProviderSettings, own: float | None) -> str:
     if own is None:
         return limits if limits == _NO_LIMIT else f"{limits} (account limit)"
     return rate_in_words(own) + ("" if limits == _NO_LIMIT else f"{_WITHIN}{limits}")
+
+
+def iso_time(at: datetime | None) -> str | None:
+    """A moment in JSON and CSV, in UTC: `2030-05-06T12:00:00.000Z`."""
+    return None if at is None else at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -10,8 +10,9 @@ from typing import BinaryIO
 
 import orjson
 
+from dispatcher.campaigns.constraints import CampaignConstraints
 from dispatcher.campaigns.content import Content, ResolvedContent
-from dispatcher.campaigns.gate import CampaignConstraints, windows_open
+from dispatcher.campaigns.gate import windows_open
 from dispatcher.campaigns.timing import Timing
 from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.routes import AccountRoute

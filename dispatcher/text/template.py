@@ -109,13 +109,6 @@ class BoundTemplate:
             width = len(cells)
             return [cells[column].strip() if column < width else "" for column in self.columns]
 
-    def render_row(self, cells: Sequence[str]) -> str:
-        """The text for a row's cells; values are inserted without outer whitespace.
-
-        Raises RenderError for an empty cell without a default.
-        """
-        return self.render_values(self.used_values(cells))
-
     def render_values(self, values: Sequence[str]) -> str:
         """The text for stripped `values`, in the order of `columns`. Raises RenderError."""
         if all(values):

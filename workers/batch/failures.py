@@ -22,11 +22,11 @@ def pause_refused_campaign(services: Services, claim: Claim, refusal: Refused) -
     """Pause the campaign of a refused batch: each of its batches would be refused like this one."""
     with services.store.write() as conn:
         now = store_now(conn)
-        pause_campaign(conn, claim, refusal.message, now)
+        pause_running_campaign(conn, claim, refusal.message, now)
         batch_endings.hand_back(conn, claim, now=now, error=refusal.message)
 
 
-def pause_campaign(conn: Connection, claim: Claim, reason: str, now: datetime) -> None:
+def pause_running_campaign(conn: Connection, claim: Claim, reason: str, now: datetime) -> None:
     """Pause the campaign of a batch, if it is running, and log it."""
     is_done = campaigns.change_state(
         conn,

@@ -29,7 +29,7 @@ from dispatcher.store.locks import lock_account, lock_campaign_shared
 from dispatcher.store.settlement import Settlement, apply_settlements
 from dispatcher.types import HttpResponse, SubmitRequest
 from workers.batch.durable_write import write_durably
-from workers.batch.failures import pause_campaign
+from workers.batch.failures import pause_running_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.services import Services
 
@@ -247,7 +247,7 @@ def _note_health(
         if error.kind is ErrorKind.CREDIT and batch.provider.capabilities.balance:
             health.schedule_credit_check(conn, name, settings.credit_check_s, now)
     elif error.kind.pauses_campaign:
-        pause_campaign(conn, batch.claim, _error_text(error), now)
+        pause_running_campaign(conn, batch.claim, _error_text(error), now)
     elif error.kind is ErrorKind.THROTTLED:
         wait_s = retry_delay(batch.claim.tries + 1, error.retry_after_s, random.random)
         accounts.throttle_until(conn, name, now + timedelta(seconds=wait_s))

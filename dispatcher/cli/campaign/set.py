@@ -202,7 +202,8 @@ def _check_can_send(
     """Raise Refused if nothing could ever be sent at these times and in these windows."""
     from datetime import UTC, datetime
 
-    from dispatcher.campaigns.gate import CampaignConstraints, check_windows_open
+    from dispatcher.campaigns.constraints import CampaignConstraints
+    from dispatcher.campaigns.gate import check_windows_open
     from dispatcher.campaigns.timing import Timing, check_start
     from dispatcher.status import Kind
     from dispatcher.store.json_columns import decode_texts

@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dispatcher.campaigns.gate import CampaignConstraints, check_windows_open, send_permission
+from dispatcher.campaigns.constraints import CampaignConstraints
+from dispatcher.campaigns.gate import check_windows_open, send_permission
 from dispatcher.campaigns.timing import Timing
 from dispatcher.errors import Refused
 from dispatcher.status import Kind

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dispatcher.campaigns.gate import CampaignConstraints
+from dispatcher.campaigns.constraints import CampaignConstraints
 from dispatcher.campaigns.timing import Timing
 from dispatcher.campaigns.wording import hours_in_words, past_dates, rate_in_words, terms_in_words
 from dispatcher.status import Kind

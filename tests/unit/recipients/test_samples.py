@@ -23,7 +23,8 @@ def outcomes(name, text):
         template = TextTemplate.parse(text).bind_columns(file.headers)
         for number, row in enumerate(file, 1):
             try:
-                msisdn, rendered = reader.read(row.phone), template.render_row(row.cells)
+                msisdn = reader.read(row.phone)
+                rendered = template.render_values(template.used_values(row.cells))
             except (MsisdnError, RenderError):
                 yield number, "invalid", None, None
                 continue
