@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from typing import Final
 
-from dispatcher.errors import ProviderError
+from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.providers.base import Provider
 from dispatcher.types import ListPage
 from workers.services import Services
@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 _MAX_PAGES: Final = 20_000
 #: Pages in a row without a new entry, before the server counts as repeating itself.
 _MAX_REPEATS: Final = 3
+#: Refusals of one page as one request too many, before a patient reader gives up.
+_MAX_REFUSALS: Final = 10
 #: How often a reader that is patient asks for its turn.
 _PATIENCE_S: Final = 1.0
 
@@ -29,7 +31,8 @@ def read_pages(
     """Yield the pages of the account's list, newest first.
 
     Ends after the last page, and after a server that gives the same page again and again. Each page
-    counts as a request of the account's rate. If that is used up, a patient reader waits.
+    counts as a request of the account's rate. If that is used up, or the provider asks
+    for a pause, a patient reader waits.
 
     Raises ProviderError if a page cannot be read, and ReadingStopped.
     """
@@ -38,20 +41,32 @@ def read_pages(
     for _ in range(_MAX_PAGES):
         if number is None:
             return
-        request = provider.list_request(number)
-        while (response := services.reader.send(account, request)) is None:
-            if not is_patient or services.stopping.wait(_PATIENCE_S):
-                raise ReadingStopped
-        try:
-            page = provider.parse_list(number, response)
-        except ProviderError as error:
-            services.reader.note_error(account, error)
-            raise
+        page = _read_page(services, provider, account, number, is_patient=is_patient)
         if is_repeated(page):
             return
         yield page
         number = page.next_page
     log.warning("account %s: its list has no end", account)
+
+
+def _read_page(
+    services: Services, provider: Provider, account: str, number: int, *, is_patient: bool
+) -> ListPage:
+    """Read one page. A patient reader asks again after a refusal as one request too many."""
+    request = provider.list_request(number)
+    refusals = 0
+    while True:
+        while (response := services.reader.send(account, request)) is None:
+            if not is_patient or services.stopping.wait(_PATIENCE_S):
+                raise ReadingStopped
+        try:
+            return provider.parse_list(number, response)
+        except ProviderError as error:
+            services.reader.note_error(account, error)
+            refusals += 1
+            is_over = refusals >= _MAX_REFUSALS or error.kind is not ErrorKind.THROTTLED
+            if not is_patient or is_over:
+                raise
 
 
 class RepeatedPageDetector:
