@@ -19,7 +19,7 @@ demo: run-env ## Run a campaign against the simulated provider (FLOWER=1: with F
 # run once more alone: clocks on busy processors can be late. What is wrong fails again.
 # Compiled modules are kept, whatever the environment says: hundreds of processes are started.
 test: export PYTHONDONTWRITEBYTECODE =
-test: dev-env ## Run the tests (ARGS="…": only what pytest is told by them).
+test: dev-env ## Run the tests (ARGS="…": arguments for pytest).
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else

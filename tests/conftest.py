@@ -32,7 +32,7 @@ _LONGEST = [
     "integration/outbound/test_days_of_campaigns", "integration/outbound/test_transport",
     "integration/submission/test_service", "integration/store/test_engine",
 ]  # fmt: skip
-#: Files whose tests are long and share nothing: each test goes to whoever is free.
+#: Files whose tests are long and share nothing: each test goes to a free process.
 _SINGLY = {
     "acceptance/test_chaos", "acceptance/test_account_health", "acceptance/test_outages",
     "integration/submission/test_import_killed", "integration/outbound/test_days_of_campaigns",

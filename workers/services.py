@@ -60,7 +60,7 @@ class Services:
         return timedelta(seconds=slowest) + self.lease
 
     def zone_of(self, account: str) -> ZoneInfo:
-        """The time zone of an account, by which its days are counted."""
+        """The time zone in which an account's days are counted."""
         return ZoneInfo(self.settings.account(account).timezone)
 
     def provider_of(self, account: str) -> Provider:

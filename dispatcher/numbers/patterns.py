@@ -53,7 +53,7 @@ def _foreign_pattern(code: str) -> re.Pattern[str] | None:
 
 
 def _main_metadata(code: str) -> PhoneMetadata | None:
-    """The metadata by which the library reads `+code…`: that of the code's main country."""
+    """The metadata that the library uses for `+code…`: that of the code's main country."""
     regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(code))
     if not regions:
         return None

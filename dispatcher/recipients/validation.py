@@ -90,7 +90,7 @@ class RowValidator:
         return self._digest.hexdigest()
 
     def _validate(self, row: Row) -> AcceptedRow | RejectedRow | None:
-        """None for a repeated header, which is no recipient."""
+        """None for a repeated header, which is not a recipient."""
         msisdn, kind, reason = None, RejectKind.INVALID, ""
         try:
             msisdn = self._read_number(row)

@@ -191,7 +191,7 @@ class RollbackGuard:
             self._write_mark(self._beside, mark, sync=True)
         elsewhere = self._state_folder_mark(mark.store_id)
         if elsewhere is not None and mark.attempt_id:
-            # Without this folder there is one witness less, which is no reason to stop.
+            # Without this folder there is one witness less. Sending goes on.
             with suppress(OSError):
                 elsewhere.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 elsewhere.advance_to(mark, sync=False)

@@ -27,7 +27,7 @@ NOBODY = "redis://127.0.0.1:9/0"
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Stage]:
-    """No worker, no scheduler and no broker: most mistakes are told without them."""
+    """No worker, no scheduler and no broker: most mistakes are reported without them."""
     with stage(own_broker=True, command=in_process) as made:
         files = {
             "people.csv": "phone,name\n919800000001,Asha\n",

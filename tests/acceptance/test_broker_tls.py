@@ -1,4 +1,4 @@
-"""rediss://: whoever connects verifies the server's certificate before it sends the password."""
+"""rediss://: each process that connects verifies the server's certificate before it sends the password."""
 
 import json
 from contextlib import contextmanager

@@ -65,7 +65,7 @@ def test_a_list_settles_every_doubt_and_nobody_is_accepted_twice(running):
     assert len(accepted(running)) == COUNT + 20
 
 
-def test_without_a_list_a_person_decides_and_is_told_what_it_can_cost(running):
+def test_without_a_list_a_person_decides_after_reading_what_it_can_cost(running):
     running.provider.reset()
     running.provider.fault("error_after", count=1)
     campaign = submitted(running, 10, account="plain")

@@ -33,7 +33,7 @@ def rendered(row: dict[str, str]) -> str:
 
 
 class Monitor:
-    """Everything that Redis is told, in a file: `with Monitor(socket, file): …`."""
+    """Every command that Redis gets, in a file: `with Monitor(socket, file): …`."""
 
     def __init__(self, broker: str, record: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -64,7 +64,7 @@ class Run(NamedTuple):
     #: What each place said that must hold no number, no text and no key.
     seen: dict[str, str]
     metrics: str
-    #: The addresses that Flower listened on, without being told any.
+    #: The addresses that Flower listened on, with no address configured.
     flower_addresses: set[str]
     worker_pid: int
 

@@ -255,7 +255,7 @@ def test_a_store_that_is_locked_costs_time_only_even_where_the_worker_must_end_m
 
 
 def let_pass(seconds: float) -> None:
-    """The length of an outage is no wait for anything."""
+    """Nothing waits the length of an outage."""
     threading.Event().wait(seconds)
 
 

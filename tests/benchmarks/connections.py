@@ -31,7 +31,7 @@ class Figures(NamedTuple):
 
 
 def measure(count: int, delay_ms: int = 100) -> Figures:
-    """Send `count` people a text of their own each, with `IN_FLIGHT` requests under way at once."""
+    """Send `count` people a text of their own each, with `IN_FLIGHT` requests in flight."""
     account = {
         "provider": "smsnoc",
         "api_key": None,

@@ -1,4 +1,4 @@
-"""What a tick costs an idle system: 10,000 finished campaigns, and as many messages as told.
+"""What a tick costs an idle system: 10,000 finished campaigns, and as many messages as given.
 
     python -m tests.benchmarks.idle [--campaigns 10000] [--messages 10000000]
 

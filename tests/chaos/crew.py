@@ -1,6 +1,6 @@
 """The crew: two workers, beat (sometimes two) and the broker, killed, stopped and started again.
 
-Plays the supervisor too: whoever has ended is started again. Knows nothing of campaigns.
+Plays the supervisor too: a process that has ended is started again. It knows nothing of campaigns.
 """
 
 import os
@@ -34,7 +34,7 @@ class Crew:
         self._asleep: dict[str, float] = {}
         self._said_before: dict[str, int] = {}
         self._broker_back_at: float | None = None
-        #: Exit codes of whoever ended without being told to.
+        #: Exit codes of processes that ended although nothing stopped them.
         self.own_exits: Counter[str] = Counter()
 
     def start(self, name: str) -> None:

@@ -77,7 +77,7 @@ def blow_to(
 
 
 def read_holders(logs: Mapping[str, str]) -> dict[tuple[int, int], str]:
-    """Which worker said in its log that requests of which batch, by which fence, leave."""
+    """Which worker said in its log that requests of which batch, with which fence, leave."""
     return {
         (int(batch_id), int(fence)): worker
         for worker, said in logs.items()

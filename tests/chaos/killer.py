@@ -106,7 +106,7 @@ class Killer:
         return self._rng.choice(ready) if ready else None
 
     def _aim(self) -> None:
-        """Wait until a request is under way, whoever's."""
+        """Wait until any process has a request in flight."""
         is_open = sa.select(ATTEMPT.c.id).where(ATTEMPT.c.outcome == AttemptOutcome.OPEN)
         deadline = time.monotonic() + _AIM_S
         while time.monotonic() < deadline:

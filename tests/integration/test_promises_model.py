@@ -158,7 +158,7 @@ class Promises(RuleBasedStateMachine):
         self.go(fates, split=split)
 
     def go(self, fates, *, split):
-        """Batches go their whole way, one after another, past whoever stopped them."""
+        """Batches go their whole way, one after another, although something stopped them."""
         now = self.oracle.now
         for name in [name for name in NAMES if now.accounts[name]["paused_by"]]:
             self.stop("open", self.campaigns[-1], name)
@@ -205,7 +205,7 @@ class Promises(RuleBasedStateMachine):
         self._begin(worker, split=False)
 
     def _get_into_trouble(self, data, fates, *, split):
-        """A worker's requests reach the provider; what happens before, and after, it is told."""
+        """A worker's requests reach the provider; the test says what happens before and after."""
         self.go([], split=False)
         if not self._take_next():
             return
@@ -763,7 +763,7 @@ def is_in(key, claim):
 
 
 def is_held(snapshot, claim, state):
-    """Whether a batch is still in `state` for whoever claimed it so."""
+    """Whether a batch is still in `state` under the same claim."""
     batch = snapshot.batches[claim.id]
     return (batch["fence"], batch["state"]) == (claim.fence, state)
 

@@ -116,7 +116,7 @@ class _Finder(ast.NodeVisitor):
         if is_outermost:
             self._around.append(node.name)
             self._is_in_function = True
-        # Annotations are no conditions.
+        # Annotations are not conditions.
         for default in [*node.args.defaults, *filter(None, node.args.kw_defaults)]:
             self.visit(default)
         for statement in node.body:

@@ -1,7 +1,7 @@
 """The oracle of the promises: what the store may say after each step, by what is known outside it.
 
-It has its own view of the store, in plain SQL. What each step may change is told
-to it by whoever makes the step; what may never be is its own to know.
+It has its own view of the store, in plain SQL. The caller says what
+each step may change; the oracle itself knows what must never be.
 """
 
 import sqlite3
@@ -131,7 +131,7 @@ class Oracle:
                 assert self.ledger.get(key), f"{key} is {state.label}, and was never accepted"
 
     def _who_waits_has_somebody_who_will_come(self, new: Snapshot) -> None:
-        """What is pending stands in a batch that can be released, or is held under a lease."""
+        """A pending message is in a batch that can be released, or that a lease holds."""
         out = Counter(b["account"] for b in new.batches.values() if b["state"] in IN_FLIGHT)
         assert all(n <= self._max_in_flight for n in out.values())
         for key in new.messages:

@@ -76,7 +76,7 @@ class PostgresServer:
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
-        """A database like `template`, dropped afterwards with whoever still uses it; its URL."""
+        """A database like `template`, dropped afterwards with its open connections; its URL."""
         name = f"test{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:

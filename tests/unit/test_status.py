@@ -115,7 +115,7 @@ def test_public_names_are_lower_case_words():
 
 
 def test_stored_numbers_never_change():
-    """They stand in databases: a new state takes a new number."""
+    """They are stored in databases: a new state takes a new number."""
     assert [(s.name, s.value) for s in MessageState] == [
         ("PENDING", 0),
         ("SUBMITTED", 1),

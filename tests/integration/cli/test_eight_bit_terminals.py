@@ -83,7 +83,7 @@ def provider():
 
 @pytest.fixture
 def folder(sqlite_store, provider, tmp_path, monkeypatch):
-    """The current folder, with a configuration and two campaigns whose names are no ASCII."""
+    """The current folder, with a configuration and two campaigns whose names are not ASCII."""
     monkeypatch.chdir(tmp_path)
     config = tmp_path / "dispatcher.toml"
     config.touch(mode=0o600)

@@ -52,7 +52,7 @@ class Left:
 
 
 class Replay:
-    """The scheduler and one worker of an account, by a clock that is told what time it is."""
+    """The scheduler and one worker of an account, by a clock that the test sets."""
 
     def __init__(self, store, now, **values):
         self.store = store
@@ -189,7 +189,7 @@ SPOKEN = ("01:30-03:30", "09:00-17:00")
         pytest.param("2026-10-24T07:00", (2, 3), id="autumn"),
     ],
 )
-def test_three_days_over_a_change_of_clocks_stay_inside_and_end_when_foretold(
+def test_three_days_over_a_change_of_clocks_stay_inside_and_end_as_forecast(
     sqlite_store, start, night_hours
 ):
     start = datetime.fromisoformat(start).replace(tzinfo=UTC)  # 09:00 in Berlin
@@ -209,7 +209,7 @@ def test_three_days_over_a_change_of_clocks_stay_inside_and_end_when_foretold(
     assert campaign_of(sqlite_store, campaign_id).state == CampaignState.FINISHED
 
 
-def test_the_days_limit_a_blackout_and_an_expiry_end_as_foretold(sqlite_store):
+def test_the_days_limit_a_blackout_and_an_expiry_end_as_forecast(sqlite_store):
     start = datetime(2026, 12, 23, 8, 0, tzinfo=UTC)  # 09:00 in Berlin
     timing = Timing(windows=("09:00-17:00",), blackouts=("2026-12-25",), zone=BERLIN)
     expires = datetime(2026, 12, 26, 9, 0, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Release: never too much at once, in fair order, and nothing where something speaks against it."""
+"""Release: never more than the free slots, in fair order, and nothing while something forbids it."""
 
 import threading
 from datetime import timedelta

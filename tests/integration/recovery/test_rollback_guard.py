@@ -125,7 +125,7 @@ def sqlite(sqlite_url, tmp_path, folder):
     made.store.close()
 
 
-# --- What is no alarm -------------------------------------------------------------------------
+# --- What is not an alarm ---------------------------------------------------------------------
 
 
 def test_a_store_that_was_stopped_and_started_again_is_not_held(sqlite):

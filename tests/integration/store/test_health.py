@@ -102,7 +102,7 @@ def test_a_probe_waits_until_the_account_has_nothing_in_flight(store):
     tell(store, ProbeSignal.FAILED, ProbeSignal.FAILED)
     much_later = later(500)
     assert looks(store, now=much_later) == []
-    assert begin(store, held, now=much_later) is None  # handed back: it is no probe
+    assert begin(store, held, now=much_later) is None  # handed back: it is not a probe
     assert batch_of(store, held.id).state == BatchState.PENDING
     assert looks(store, now=much_later, names=()) == []
     assert len(looks(store, now=much_later)) == 1

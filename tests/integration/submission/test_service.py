@@ -1,4 +1,4 @@
-"""Imports: complete or nothing, once, in groups; and what a second submission is told."""
+"""Imports: complete or nothing, once, in groups; and the answer to a second submission."""
 
 import threading
 from dataclasses import replace

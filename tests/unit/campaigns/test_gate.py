@@ -50,7 +50,7 @@ def campaign(*windows, zone="Asia/Kolkata", blackouts=(), **values):
         pytest.param(replace(ALWAYS, kind=Kind.OTP), at("10T03:00"), "never", id="open for OTP"),
         pytest.param(
             replace(ALWAYS, kind=Kind.PROMOTIONAL), at("10T12:00"), at("10T16:00"),
-            id="a kind's windows stand in place of the account's",
+            id="a kind's windows replace the account's",
         ),
         pytest.param(replace(ALWAYS, start_at=at("04T15:31")), NOON, None, id="not started"),
         pytest.param(replace(ALWAYS, expire_at=at("04T16:00")), NOON, at("04T16:00"), id="expiry"),
@@ -65,7 +65,7 @@ def test_a_batch_may_leave_inside_all_windows_and_before_the_expiry(wanted, now,
 
 
 def test_recipients_of_several_zones_are_sent_when_all_of_them_allow_it():
-    """11:00 to 12:00 in both is no time at all; 11:00 to 20:00 is from Berlin's 11:00 on."""
+    """11:00 to 12:00 in both never opens; 11:00 to 20:00 is from Berlin's 11:00 on."""
     both = "Asia/Kolkata,Europe/Berlin"
     wide, narrow = campaign("11:00-20:00"), campaign("11:00-12:00")
     assert send_permission(ACCOUNT, wide, both, NOON).is_open

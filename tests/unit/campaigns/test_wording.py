@@ -1,4 +1,4 @@
-"""A campaign's terms in the words that people are told."""
+"""A campaign's terms in the words that people read."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone

@@ -98,7 +98,7 @@ def test_a_command_that_is_not_built_yet_has_help():
 @click.command()
 @click.argument("what")
 def fail(what: str) -> None:
-    """Raises what it is told to, as commands may."""
+    """Raises the given error, as commands may."""
     with report_errors():
         raise {
             "refused": Refused("no\x1b[31m money", "top\nup"),
