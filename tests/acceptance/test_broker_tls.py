@@ -1,4 +1,4 @@
-"""rediss://: each process that connects verifies the server's certificate before it sends the password."""
+"""rediss://: every process verifies the server's certificate before it sends the password."""
 
 import json
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Release: never more than the free slots, in fair order, and nothing while something forbids it."""
+"""Release: never more than the free slots, in fair order, nothing while something forbids it."""
 
 import threading
 from datetime import timedelta
