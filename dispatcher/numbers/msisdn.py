@@ -45,6 +45,8 @@ class NumberReader:
         return self._read_stripped(strip_spelling(raw))
 
     def _read_stripped(self, text: str) -> int:
+        if _PLUS_AND_DIGITS.fullmatch(text):
+            return self._read_one(text)
         parts = [part for part in _BETWEEN_NUMBERS.split(text) if any(map(str.isdecimal, part))]
         if len(parts) > 1 and any(map(self._is_number, parts)):
             raise MsisdnError(_SEVERAL)
@@ -91,6 +93,8 @@ class NumberReader:
     def _is_pair(self, text: str) -> bool:
         """Whether the groups of digits are two numbers beside each other."""
         groups = _DIGIT_GROUP.findall(text)
+        if sum(map(len, groups)) < 2 * _FEWEST_DIGITS:
+            return False
         return any(
             self._is_number("".join(groups[:end])) and self._is_number("".join(groups[end:]))
             for end in range(1, len(groups))
@@ -179,6 +183,8 @@ _BETWEEN_NUMBERS: Final = re.compile(
     r"[/\\,;|&\n\r•·‧、،؛]| {2,}| - |(?<=[0-9)])\s*(?=\+)|\s[^\W\d_]{1,5}\s"
 )
 _PLUS_AND_DIGITS: Final = re.compile(r"\+?[0-9]+")
+#: No country has shorter mobile numbers, with their prefix.
+_FEWEST_DIGITS: Final = 7
 _DIGIT_GROUP: Final = re.compile(r"\+?[0-9]+")
 #: One or two digits behind a dash: no country groups its numbers so at the end of a valid one.
 _SHORT_TAIL: Final = re.compile(r" *- ?[0-9]{1,2} ?\Z")

@@ -25,14 +25,14 @@ def strip_spelling(raw: str) -> str:
     if len(raw) > _LONGEST_SPELLING:
         raise MsisdnError("the cell is too long to be a phone number")
     text = raw.translate(_SPELLING).strip(_AROUND)
+    if _SIMPLE.fullmatch(text):
+        return text
     if text.startswith("="):
         text = _formula_value(text)
     if not any(map(str.isdecimal, text)):
         raise MsisdnError(_NO_NUMBER if fold_name(text) in _EMPTY else STRANGE_CHARACTERS)
     if text.startswith("+"):
         text = _DOUBLED_PLUS.sub("+", text)
-        if _SIMPLE.fullmatch(text):
-            return text
     if _SCIENTIFIC.fullmatch(text):
         raise MsisdnError(
             "the spreadsheet has dropped digits: format the column as text and export it again"
@@ -83,7 +83,7 @@ _AROUND: Final = "'\" \r\n,;:._"
 _EMPTY: Final = frozenset(
     {"", "null", "(null)", "nan", "none", "n/a", "#n/a", "na", "-", "--", "<na>"}
 )
-_SIMPLE: Final = re.compile(r"\+?[0-9 ()\-]+")
+_SIMPLE: Final = re.compile(r"(?:\+(?! *(?:\+|00)))?[ ()\-]*[0-9][0-9 ()\-]*")
 _CONSTANT: Final = re.compile(r'=\s*(?:"(?P<quoted>[^"]*)"?|(?P<plain>\+?[0-9 ()\-]+))')
 _DOUBLED_PLUS: Final = re.compile(r"^\+[+ ]*(?:00(?=[ (]*[1-9]))?")
 _SCIENTIFIC: Final = re.compile(r"\+?[0-9]+(?:[.,][0-9]+)?E\+?[0-9]+", re.IGNORECASE)

@@ -47,6 +47,7 @@ class CleanLines:
         self._stream = stream
         self._codec = codec.removesuffix("-sig")  # marks are removed wherever they are
         self._cleans = cleans
+        self._visible = _visible_bytes(self._codec)
         self._wrapped = _wrapped_cell(delimiter)
         #: Whether a cell read so far may have an apostrophe in front of a formula's sign.
         self.has_quoted_formulas = False
@@ -101,11 +102,11 @@ class CleanLines:
             return block.decode(codec or self._codec)
         if not self.has_quoted_formulas and _QUOTED_FORMULA.search(block):
             self.has_quoted_formulas = True
-        text = _decode_clean(block, codec or self._codec)
+        text = _decode_clean(block, codec or self._codec, self._visible)
         return self._wrapped.sub(_unwrap, text) if b"=" in block and b'="' in block else text
 
 
-def _decode_clean(block: bytes, codec: str) -> str:
+def _decode_clean(block: bytes, codec: str, visible: bytes) -> str:
     # Of most files nothing is left here, and of the others little: that is searched fast.
     unusual = block.translate(None, _SHOWN_ASCII)
     if not unusual:
@@ -118,8 +119,16 @@ def _decode_clean(block: bytes, codec: str) -> str:
     if codec == "utf-8":
         is_clean = not may_have_invisible(unusual) or not has_invisible(unusual.decode(codec))
     else:
-        is_clean = not has_invisible(text)
+        is_clean = not unusual.translate(None, visible) or not has_invisible(text)
     return text if is_clean else remove_invisible(text)
+
+
+def _visible_bytes(codec: str) -> bytes:
+    """Bytes beyond ASCII that alone are a visible character."""
+    characters = {byte: bytes([byte]).decode(codec, "replace") for byte in range(128, 256)}
+    return bytes(
+        byte for byte, char in characters.items() if char != "\ufffd" and not has_invisible(char)
+    )
 
 
 def _wrapped_cell(delimiter: str) -> re.Pattern[str]:

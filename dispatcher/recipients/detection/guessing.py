@@ -19,6 +19,8 @@ from dispatcher.recipients.detection.code_pages import CODE_PAGES, MULTIBYTE, TW
 _CHUNK_BYTES: Final = 256 * 1024
 _SAMPLE_BYTES: Final = 16 * 1024
 _LONGEST_WORD: Final = 200
+#: Of the blocks that are not all ASCII, so many are enough.
+_MOST_BLOCKS: Final = 16
 _BETWEEN_CELLS: Final = re.compile(rb"[\r\n,;\t|\"]+")
 _INTERNATIONAL: Final = re.compile(rb"(?:\+|(?<![0-9])00)[ (]{0,2}([1-9][0-9]{0,2})")
 
@@ -49,10 +51,13 @@ def sample_words(stream: BinaryIO) -> list[bytes]:
     Reads `stream` from its start, and leaves it there.
     """
     words: dict[bytes, None] = {}
-    size = 0
-    while size < _SAMPLE_BYTES and (block := stream.read(_CHUNK_BYTES)):
+    size = blocks = 0
+    while size < _SAMPLE_BYTES and blocks < _MOST_BLOCKS:
+        if not (block := stream.read(_CHUNK_BYTES)):
+            break
         if block.isascii():
             continue
+        blocks += 1
         block += stream.readline()
         for cell in _BETWEEN_CELLS.split(block):
             word = cell[:_LONGEST_WORD].strip()
