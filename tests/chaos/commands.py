@@ -24,7 +24,7 @@ from tests.chaos.decisions import Choice, Decisions
 from tests.chaos.submitter import Submitter
 from tests.support import warm
 from tests.support.cli import clean_environment
-from tests.support.stage import Stage
+from tests.support.stage import Stage, wait_for
 
 #: Between two commands; each takes its own time, too.
 _PAUSE_S: Final = (0.2, 1.5)
@@ -86,16 +86,24 @@ class Operator:
         """Resume and open everything, as often as it takes; nothing is drawn any more."""
         self._stopping.set()
         self._thread.join()
-        for account in self._accounts:
-            self._paused[("account", account)] = 0.0
-        for campaign in self._campaigns(CAMPAIGN.c.schedule.is_not(None)):
-            self._paused[("window", campaign)] = 0.0
-        for campaign in self._campaigns(CAMPAIGN.c.state == CampaignState.PAUSED):
-            self._paused[("campaign", campaign)] = 0.0
-        for campaign in self._campaigns(CAMPAIGN.c.rate.is_not(None)):
-            self._command("campaign", "set", campaign, "--rate", "none", counts="set rate")
+        wait_for(self._find_what_waits, "the store")
         while self._paused:
             self._resume(min(self._paused), may_be_killed=False)
+
+    def _find_what_waits(self) -> bool:
+        """Note what is paused, shut or slowed; False while the database recovers."""
+        for account in self._accounts:
+            self._paused[("account", account)] = 0.0
+        with suppress(StoreError):
+            for what, condition in (
+                ("window", CAMPAIGN.c.schedule.is_not(None)),
+                ("campaign", CAMPAIGN.c.state == CampaignState.PAUSED),
+                ("rate", CAMPAIGN.c.rate.is_not(None)),
+            ):
+                for campaign in self._campaigns(condition):
+                    self._paused[(what, campaign)] = 0.0
+            return True
+        return False
 
     def _run(self) -> None:
         while not self._stopping.wait(self._rng.uniform(*_PAUSE_S)):
@@ -143,6 +151,7 @@ class Operator:
             "campaign": ("campaign", "resume", name),
             "account": ("account", "resume", name),
             "window": ("campaign", "set", name, "--window", "none"),
+            "rate": ("campaign", "set", name, "--rate", "none"),
         }[what]
         code = self._command(*command, counts=f"{what} resume", may_be_killed=may_be_killed)
         if code in {0, 3}:
