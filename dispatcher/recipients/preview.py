@@ -48,6 +48,14 @@ class Culprit(NamedTuple):
     first_row: int
 
 
+class SpoiltWord(NamedTuple):
+    """A word that another program read in a wrong encoding, and what it was."""
+
+    row: int
+    word: str
+    was: str
+
+
 @dataclass(slots=True)
 class Preview:
     """What a file will become: counts, examples, and three texts as they will arrive."""
@@ -75,6 +83,8 @@ class Preview:
     culprits: dict[str, Culprit] = field(default_factory=dict)
     #: Cells that hold a machine's word for nothing, such as NULL, by that word.
     machine_words: Counter[str] = field(default_factory=Counter)
+    #: The first word that was spoilt before it came into the file.
+    spoilt: SpoiltWord | None = None
     rejects: list[RejectedRow] = field(default_factory=list)
     texts: list[AcceptedRow] = field(default_factory=list)
 

@@ -11,10 +11,11 @@ import orjson
 
 from dispatcher.numbers.msisdn import MsisdnError, NumberReader
 from dispatcher.recipients.content_digest import ContentDigest
-from dispatcher.recipients.preview import AcceptedRow, Preview, RejectedRow
+from dispatcher.recipients.preview import AcceptedRow, Preview, RejectedRow, SpoiltWord
 from dispatcher.recipients.reader import RecipientFile, Row
 from dispatcher.status import Encoding, RejectKind
 from dispatcher.text.machine_words import MACHINE_WORDS
+from dispatcher.text.misread import find_spoilt_word
 from dispatcher.text.segments import (
     Measure,
     measure_text,
@@ -28,6 +29,8 @@ from dispatcher.windows.zone_names import ZoneError
 _SURPLUS: Final = (
     "the row has more cells than the header: a cell with the delimiter in it needs quotes"
 )
+#: A program that spoils words spoils them all: so many texts are searched for one.
+_SEARCHED_TEXTS: Final = 1000
 _DUPLICATE: Final = "the same number is in an earlier row"
 _WAS_DUPLICATE: Final = "a duplicate in the campaign of which this is the list of rejected rows"
 
@@ -123,8 +126,8 @@ class RowValidator:
             values = self._clean_values(values)
             text = self._template.render_values(values)
         size = measure_text(text)
-        if size.encoding is Encoding.UCS2 and (culprits := replaceable_characters(text)):
-            self.preview.add_culprits(culprits, row.number)
+        if size.encoding is Encoding.UCS2:
+            self._inspect_ucs2(text, row.number)
         size_bytes = self._bytes_of(msisdn, text)
         if size.parts > self._most_parts or size_bytes > self._room_bytes or not text.strip():
             raise self._size_refusal(text, size)
@@ -146,6 +149,14 @@ class RowValidator:
             size_bytes,
             zone,
         )
+
+    def _inspect_ucs2(self, text: str, row: int) -> None:
+        preview = self.preview
+        if culprits := replaceable_characters(text):
+            preview.add_culprits(culprits, row)
+        is_searched = preview.spoilt is None and preview.valid < _SEARCHED_TEXTS
+        if is_searched and (spoilt := find_spoilt_word(text)) is not None:
+            preview.spoilt = SpoiltWord(row, *spoilt)
 
     def _empty_machine_words(self, values: list[str]) -> list[str]:
         """Values in which what machines write for nothing is nothing."""

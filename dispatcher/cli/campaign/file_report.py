@@ -81,6 +81,12 @@ def file_notes(submission: "ValidatedSubmission", preview: "Preview") -> list[st
         words = ", ".join(safe_text(word) for word in preview.machine_words)
         cells = pluralize(preview.machine_words.total(), "cell says", "cells say")
         notes.append(f"{cells} {words}, which counts as empty")
+    if (spoilt := preview.spoilt) is not None:
+        notes.append(
+            f"row {spoilt.row} has {_shorten(spoilt.word)}, which was probably "
+            f"{_shorten(spoilt.was)} before another program read it in a wrong encoding: the file "
+            "has it so, export it again"
+        )
     if strange := lookalikes(submission.content.template):
         notes.append(f"the text has {', '.join(map(_shorten, strange))}, which is sent as it is")
     if "\\n" in submission.content.text:

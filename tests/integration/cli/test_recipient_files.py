@@ -225,6 +225,12 @@ def test_words_of_machines_are_said(run, tmp_path):
     assert "Dear customer" in ended.out
 
 
+def test_names_that_another_program_spoilt_are_said(run, tmp_path):
+    path = saved(tmp_path, "phone,name\n9820011223,ZoÃ«\n")
+    ended = run(path, "--dry-run")
+    assert "note: row 2 has ZoÃ«, which was probably Zoë" in ended.out
+
+
 def test_titles_and_repeated_headers_are_said(run, tmp_path):
     path = saved(
         tmp_path, "Customers of spring\n\nphone,name\n9820011223,A\nphone,name\n9820011224,B\n"
