@@ -1,7 +1,6 @@
 """`python -m tests.mutants`: tries mutants, shows those that no test notices, and the score."""
 
 import argparse
-import hashlib
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ from collections import Counter
 from tests.mutants import chosen
 from tests.mutants.operators import Mutant
 from tests.mutants.reach import Reach, Users, sum_of
+from tests.mutants.record import Record, sum_of_tests
 from tests.mutants.trial import Bench, Trial, open_benches, spread, try_mutant
 
 #: What is kept between runs; not in version control.
@@ -37,13 +37,18 @@ def main() -> int:
         for mutant in mutants:
             print(f"{mutant.line} {mutant.operator} {mutant.key}")
         return 0
-    trials = _killed_before(mutants) if given.resume else []
+    asked = ["near"] if given.near else ["near", "wider"]
+    record = Record(KEPT / "tried.tsv", chosen.ROOT, sum_of_tests(chosen.ROOT / "tests", asked))
+    trials = record.find(mutants) if given.resume else []
     known = {trial.mutant for trial in trials}
     left = [mutant for mutant in mutants if mutant not in known]
     with open_benches(given.jobs) as benches:
         reach = _measure(benches, anew=given.measure)
-        trials += _try_all(benches, left, reach, given)
-    print(f"{time.monotonic() - began:.0f} s in all")
+        trials += _try_all(benches, left, reach, record, given)
+    print(f"{time.monotonic() - began:.0f} s in all; the mutants that survived:")
+    for trial in trials:
+        if trial.killed_by is None:
+            print(f"    {trial.mutant.key}")
     score = print_score(trials)
     return int(bool(os.environ.get("CHECK")) and score < ENOUGH)
 
@@ -55,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--most", type=int, default=500, help="how many (default: 500; 0: all)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: 2)")
     parser.add_argument("--near", action="store_true", help="without tests of real processes")
-    parser.add_argument("--resume", action="store_true", help="what was killed counts as killed")
+    parser.add_argument("--resume", action="store_true", help="go on where a run was ended")
     parser.add_argument("--measure", action="store_true", help="measure the tests' reach anew")
     parser.add_argument("--list", action="store_true", help="only list the mutants")
     parser.add_argument("--killers", action="store_true", help="show what noticed each mutant")
@@ -70,7 +75,7 @@ def _measure(benches: list[Bench], *, anew: bool) -> Reach:
     """Which tests run into which functions: of a file that was measured before, as it was then."""
     files = chosen.near_files()
     (folder := KEPT / "reach").mkdir(parents=True, exist_ok=True)
-    kept = {path: folder / f"{sum_of(chosen.ROOT / path)}.json" for path in files}
+    kept = {path: folder / f"{sum_of(chosen.ROOT, path)}.json" for path in files}
     missing = [path for path in files if anew or not kept[path].exists()]
 
     def measure(bench: Bench, path: str) -> None:
@@ -94,7 +99,11 @@ def _measure(benches: list[Bench], *, anew: bool) -> Reach:
 
 
 def _try_all(
-    benches: list[Bench], mutants: list[Mutant], reach: Reach, given: argparse.Namespace
+    benches: list[Bench],
+    mutants: list[Mutant],
+    reach: Reach,
+    record: Record,
+    given: argparse.Namespace,
 ) -> list[Trial]:
     users = Users(chosen.ROOT, _paths())
     trials: list[Trial] = []
@@ -104,7 +113,7 @@ def _try_all(
         trial = try_mutant(bench, mutant, reach, users, goes_wider=not given.near)
         with lock:
             trials.append(trial)
-            _keep(trial)
+            record.add(trial)
             if trial.killed_by is None or given.killers:
                 print_trial(trial, f"{len(trials)}/{len(mutants)}")
 
@@ -148,30 +157,6 @@ def print_score(trials: list[Trial]) -> float:
     score = 100 * killed.total() / total.total() if trials else 100.0
     print(f"all: {killed.total()} of {total.total()} killed, {score:.1f} %")
     return score
-
-
-def _keep(trial: Trial) -> None:
-    """Note a killed mutant at once, so that a run that is ended can be resumed."""
-    if trial.killed_by is not None:
-        with (KEPT / "killed.tsv").open("a", encoding="utf-8") as file:
-            file.write(f"{_fingerprint(trial.mutant)}\t{trial.killed_by}\n")
-
-
-def _killed_before(mutants: list[Mutant]) -> list[Trial]:
-    path = KEPT / "killed.tsv"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    killers = dict(line.split("\t", 1) for line in lines)
-    return [
-        Trial(mutant, killer, 0, 0.0)
-        for mutant in mutants
-        if (killer := killers.get(_fingerprint(mutant)))
-    ]
-
-
-def _fingerprint(mutant: Mutant) -> str:
-    """The same while the file with the mutant is the same."""
-    text = mutant.apply_to((chosen.ROOT / mutant.path).read_bytes())
-    return hashlib.sha256(mutant.path.encode() + text).hexdigest()[:20]
 
 
 if __name__ == "__main__":

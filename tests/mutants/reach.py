@@ -95,6 +95,6 @@ def _names(node: ast.AST) -> set[str]:
     }
 
 
-def sum_of(path: Path) -> str:
+def sum_of(root: Path, path: str) -> str:
     """A sum of a test file, so that it is measured again when it changes."""
-    return hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(path.encode() + (root / path).read_bytes()).hexdigest()[:16]

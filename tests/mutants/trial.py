@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,14 @@ from tests.mutants.reach import Reach, Users
 
 _COPIED = ("dispatcher", "workers", "tests", "deploy")
 _COPIED_FILES = ("pyproject.toml", "README.md", "Makefile")
-#: A job may take this long, whatever its tests took before, and so many times that, at the most so
-#: many seconds. A mutant that makes a test wait for ever is noticed by that.
-_LEAST_S, _TIMES, _MOST_S = 45.0, 4.0, 400.0
-_WIDER_S = 600.0
+#: A test may take this long, whatever it took before, and so many times that, at the most so many
+#: seconds. A mutant that makes a test wait for ever is noticed by that.
+_LEAST_S, _TIMES, _MOST_S = 20.0, 10.0, 120.0
+#: A whole job: only what no signal can end takes as long.
+_JOB_S, _WIDER_S = 900.0, 900.0
+#: A failure that came sooner is the mutant's. Other work on the machine may have made a longer test
+#: fail, so that is asked again without the mutant.
+_SURE_S = 1.0
 _Item = TypeVar("_Item")
 
 
@@ -75,13 +80,16 @@ class Bench:
     def run(
         self,
         files: Iterable[str],
-        tests: Sequence[str] = (),
+        tests: Mapping[str, float] | None = None,
         *,
         limit_s: float,
         traces: bool = False,
     ) -> dict[str, Any]:
-        """Run the tests of `files`, or only `tests` of them, in that order; what was seen."""
-        job = {"files": [*files], "tests": [*tests], "limit_s": limit_s, "traces": traces}
+        """Run the tests of `files`, or only `tests` of them, in that order; what was seen.
+
+        `tests` has the seconds that each may take.
+        """
+        job = {"files": [*files], "tests": tests or {}, "limit_s": limit_s, "traces": traces}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
@@ -174,22 +182,48 @@ def try_mutant(
     bench: Bench, mutant: Mutant, reach: Reach, users: Users, *, goes_wider: bool
 ) -> Trial:
     """Ask the tests that run into a mutant, then the wider ones."""
-    tests = reach.tests_of(mutant, users)
-    took_s = 0.0
-    with bench.mutated(mutant):
-        if tests:
-            known_s = sum(reach.seconds[test] for test in tests)
-            limit_s = min(_MOST_S, _LEAST_S + _TIMES * known_s)
-            seen = bench.run(files_of(tests), tests, limit_s=limit_s)
-            took_s += seen["took_s"]
-            if killer := killer_in(seen):
-                return Trial(mutant, killer, len(tests), took_s)
-        if goes_wider and (files := wider_files(mutant)):
-            seen = bench.run(files, limit_s=_WIDER_S)
-            took_s += seen["took_s"]
-            if killer := killer_in(seen):
-                return Trial(mutant, killer, len(tests), took_s)
-    return Trial(mutant, None, len(tests), took_s)
+    began = time.monotonic()
+    tests = {
+        test: min(_MOST_S, _LEAST_S + _TIMES * reach.seconds[test])
+        for test in reach.tests_of(mutant, users)
+    }
+    killer = None
+    if tests:
+        killer = _find_killer(bench, mutant, files_of(tests), tests, limit_s=_JOB_S)
+    if killer is None and goes_wider and (files := wider_files(mutant)):
+        killer = _find_killer(bench, mutant, files, None, limit_s=_WIDER_S)
+    return Trial(mutant, killer, len(tests), time.monotonic() - began)
+
+
+def _find_killer(
+    bench: Bench,
+    mutant: Mutant,
+    files: list[str],
+    tests: dict[str, float] | None,
+    *,
+    limit_s: float,
+) -> str | None:
+    """What notices the mutant, and passes in time without it on the machine as it is now."""
+    while True:
+        with bench.mutated(mutant):
+            seen = bench.run(files, tests, limit_s=limit_s)
+        killer = killer_in(seen)
+        if killer is None:
+            return None
+        if not seen["failed"]:
+            again = bench.run(files, tests, limit_s=limit_s) if not seen["in_time"] else None
+            return killer if again is None or again["in_time"] else None
+        if seen["seconds"][killer] < _SURE_S:
+            return killer
+        alone = {killer: (tests or {}).get(killer, _MOST_S)}
+        if killer_in(bench.run(files_of(alone), alone, limit_s=limit_s)) is None:
+            return killer
+        if tests is None:  # a wider file; nothing is proven, so it counts as survived
+            return None
+        tests = {test: limit for test, limit in tests.items() if test != killer}
+        files = files_of(tests)
+        if not tests:
+            return None
 
 
 def killer_in(seen: dict[str, Any]) -> str | None:

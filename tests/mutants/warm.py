@@ -31,7 +31,7 @@ _LIBRARIES = [
     "sqlalchemy.dialects.sqlite.pysqlite", "sqlalchemy.dialects.postgresql.psycopg",
 ]  # fmt: skip
 _OPTIONS = [
-    "-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", "--timeout=120",
+    "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", "--timeout=120",
     "-W", "ignore::pytest.PytestAssertRewriteWarning",
 ]  # fmt: skip
 _PR_SET_CHILD_SUBREAPER = 36
@@ -59,11 +59,16 @@ class _Shared:
 
 
 class _Watch:
-    """Keeps the order of the job, and notes how each test went and which functions it ran."""
+    """Keeps the order and limits of the job, and notes how tests went and which functions ran.
 
-    def __init__(self, order: list[str], *, traces: bool) -> None:
-        self._rank = {test: number for number, test in enumerate(order)}
-        self._traces = traces
+    Unless it traces, the first failure ends the fork: nobody waits for what a mutant left behind.
+    """
+
+    def __init__(self, job: dict[str, Any], out: Path) -> None:
+        self._limits_s: dict[str, float] = job["tests"]
+        self._rank = {test: number for number, test in enumerate(self._limits_s)}
+        self._traces: bool = job["traces"]
+        self._out = out
         self._seen: set[Any] = set()
         self.touched: defaultdict[str, set[str]] = defaultdict(set)
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -75,13 +80,31 @@ class _Watch:
         if self._rank:
             items[:] = [item for item in items if item.nodeid in self._rank]
             items.sort(key=lambda item: self._rank[item.nodeid])
+        for item in items:
+            if item.nodeid in self._limits_s:
+                limit = pytest.mark.timeout(self._limits_s[item.nodeid])
+                item.add_marker(limit, append=False)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] += report.duration
         if report.failed:
             self.failed.append(report.nodeid)
+            if not self._traces and "[postgres" not in report.nodeid:
+                self.end(1)  # PostgreSQL's fixtures first drop their database
         elif report.when == "call" and report.passed:
             self.passed.add(report.nodeid)
+
+    def end(self, code: int) -> None:
+        """Write what was seen, and end the fork."""
+        seen = {
+            "code": code,
+            "failed": self.failed,
+            "seconds": self.seconds,
+            "passed": sorted(self.passed - set(self.failed)),
+            "touched": {test: sorted(names) for test, names in self.touched.items()},
+        }
+        (self._out / "seen.json").write_text(json.dumps(seen))
+        os._exit(0)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
@@ -114,19 +137,10 @@ def _run(job: dict[str, Any], out: Path, shared: _Shared | None) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.environ["TMPDIR"] = tempfile.tempdir = str(out)
-    watch = _Watch(job["tests"], traces=job["traces"])
-    options = [option for option in _OPTIONS if not (job["traces"] and option == "-x")]
+    watch = _Watch(job, out)
+    options = [*_OPTIONS, *([] if job["traces"] else ["-x"])]
     plugins = [watch, *([shared] if shared else [])]
-    code = pytest.main([*options, *job["files"]], plugins=plugins)
-    seen = {
-        "code": int(code),
-        "failed": watch.failed,
-        "seconds": watch.seconds,
-        "passed": sorted(watch.passed - set(watch.failed)),
-        "touched": {test: sorted(names) for test, names in watch.touched.items()},
-    }
-    (out / "seen.json").write_text(json.dumps(seen))
-    os._exit(0)
+    watch.end(int(pytest.main([*options, *job["files"]], plugins=plugins)))
 
 
 def _end_descendants() -> None:

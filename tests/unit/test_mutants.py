@@ -1,6 +1,7 @@
 """The runner of `make mutants`: which mutants it makes, which it tries, and what it counts."""
 
 import ast
+from contextlib import nullcontext
 
 import pytest
 
@@ -8,7 +9,8 @@ from tests.mutants import __main__ as command
 from tests.mutants import chosen
 from tests.mutants.operators import OPERATORS, find_mutants
 from tests.mutants.reach import Reach, Users
-from tests.mutants.trial import Trial, killer_in
+from tests.mutants.record import Record
+from tests.mutants.trial import Trial, killer_in, try_mutant
 
 CASES = [
     ("comparison", "x = a < b", ["(a <= b)"]),
@@ -127,6 +129,67 @@ def test_the_fastest_tests_that_run_into_a_mutant_are_asked_first():
 )
 def test_a_failure_a_time_out_and_a_broken_import_kill(seen, killer):
     assert killer_in(seen) == killer
+
+
+QUICK, LONG = {"a.py::t": 0.2}, {"a.py::t": 30.0}
+FAILS = {"failed": ["a.py::t"], "in_time": True, "code": 1}
+PASSES = {"failed": [], "in_time": True, "code": 0}
+HANGS = {"failed": [], "in_time": False, "code": -1}
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds", "killer", "asked"),
+    [
+        ([FAILS], QUICK, "a.py::t", 1),
+        ([FAILS, PASSES], LONG, "a.py::t", 2),
+        ([FAILS, FAILS, PASSES], LONG, None, 3),
+        ([FAILS, HANGS, PASSES], LONG, None, 3),
+        ([HANGS, PASSES], QUICK, "its tests do not end", 2),
+        ([HANGS, HANGS], QUICK, None, 2),
+        ([PASSES], QUICK, None, 1),
+    ],
+)
+def test_what_also_fails_or_is_late_without_the_mutant_kills_nothing(
+    answers, seconds, killer, asked
+):
+    """Other work on the machine makes tests late."""
+    (mutant, *_) = find_mutants("a.py", b"def f(a):\n    return a == 1\n")
+    tests = {**seconds, "a.py::other": 0.1}
+    reach = Reach()
+    touched = {test: ["a.py:f"] for test in tests}
+    reach.add({"passed": [*tests], "seconds": dict.fromkeys(tests, 0.1), "touched": touched})
+    bench = Bench([{**answer, "seconds": seconds} for answer in answers])
+    trial = try_mutant(bench, mutant, reach, Users(chosen.ROOT, []), goes_wider=False)
+    assert (trial.killed_by, len(bench.jobs)) == (killer, asked)
+    if asked == 3:  # the others are asked without it
+        assert bench.jobs[-1] == ["a.py::other"]
+
+
+class Bench:
+    """Gives one answer after the other; `jobs` are the tests that it was asked for."""
+
+    def __init__(self, answers):
+        self._answers, self.jobs = answers, []
+
+    def run(self, _files, tests, *, limit_s):
+        assert limit_s > 0
+        self.jobs.append([*tests])
+        return self._answers.pop(0)
+
+    def mutated(self, _mutant):
+        return nullcontext()
+
+
+def test_a_run_goes_on_with_what_was_not_tried_or_survived_other_tests(tmp_path):
+    first, second, third = chosen.all_mutants()[:3]
+    record = Record(tmp_path / "tried.tsv", chosen.ROOT, "tests now")
+    assert record.find([first]) == []
+    record.add(Trial(first, "a test", 1, 0.1))
+    record.add(Trial(second, None, 1, 0.1))
+    found = {trial.mutant: trial.killed_by for trial in record.find([first, second, third])}
+    assert found == {first: "a test", second: None}
+    later = Record(tmp_path / "tried.tsv", chosen.ROOT, "other tests")
+    assert [trial.mutant for trial in later.find([first, second, third])] == [first]
 
 
 def test_the_score_is_the_share_of_the_killed_by_package(capsys):
