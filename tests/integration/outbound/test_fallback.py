@@ -8,7 +8,7 @@ import pytest
 
 from dispatcher.campaigns.export import write_export
 from dispatcher.errors import Refused
-from dispatcher.outbound.fallback import find_campaigns_to_move, move_campaign
+from dispatcher.outbound.fallback import _batch_limits, find_campaigns_to_move, move_campaign
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.routes import AccountRoute, route_at
@@ -17,7 +17,7 @@ from dispatcher.store import accounts, campaigns, decisions, fallback_moves, los
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.submission.fallback_check import check_fallback
 from dispatcher.submission.service import accept_import, import_rows
-from dispatcher.types import Route
+from dispatcher.types import Recipient, Route
 from tests.support.stores import (
     LEASE,
     NOW,
@@ -374,6 +374,25 @@ def test_a_fallback_has_its_own_sender_else_the_campaigns():
 def test_a_fallback_that_could_not_send_the_campaign_is_refused_with_the_reason(values, words):
     with pytest.raises(Refused, match=words):
         leg(provider(**values), text="x" * 200)
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "requests"),
+    [
+        ("Hi", {}, 1),
+        ("Hi {{name}}", {}, 2),
+        ("Hi", {"template_columns": ("name",)}, 3),
+    ],
+)
+def test_requests_of_a_batch_are_counted_as_the_other_account_takes_them(
+    sqlite_store, text, values, requests
+):
+    """One text for all, one request per text, or one per recipient where a template is filled."""
+    made = campaign_of(sqlite_store, campaign(sqlite_store, 3, text=text))._replace(**values)
+    limits = _batch_limits(CommaList(provider(max_parts=2).settings), made)
+    people = [Recipient(seq, 919_800_000_000 + seq, "ABB"[seq]) for seq in range(3)]
+    assert limits.requests_of(people) == requests
+    assert (limits.max_parts is None) is bool(values)
 
 
 def test_only_running_campaigns_with_a_fallback_are_looked_at(store):

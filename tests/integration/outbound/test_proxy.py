@@ -12,6 +12,7 @@ import uvloop
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.outbound.connections import KEEPALIVE_S
+from dispatcher.outbound.departure import Departure, boottime_s
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest
 from tests.integration.outbound.test_transport import answering, serving
@@ -230,6 +231,29 @@ def test_a_variable_that_is_not_used_is_named_with_what_to_do(run, monkeypatch):
     assert 'proxy = "environment"' in error.hint
     monkeypatch.delenv("HTTPS_PROXY")
     assert "HTTPS_PROXY" not in run(fail()).hint
+
+
+def test_bytes_before_the_request_end_a_new_tunnel(run, server_tls):
+    """The request waits for its start with the tunnel in hand; then it takes another one."""
+    early = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly"
+
+    async def scenario():
+        async def handle(reader, writer):
+            if len(server.received) == 1:
+                writer.write(early)
+            await answering(OK)(reader, writer)
+
+        async with (
+            serving(handle, server_tls) as server,
+            proxying(server.port) as proxy,
+            HttpClient(connections=1) as client,
+        ):
+            request = post(f"http://127.0.0.1:{proxy.port}")
+            later = Departure(not_before=boottime_s() + 0.2)
+            assert (await client.send(request, timeout_s=5, departure=later)).body == b"ok"
+            assert len(proxy.heads) == 2
+
+    run(scenario())
 
 
 def test_bytes_that_nobody_asked_for_still_end_a_kept_tunnel(run, server_tls):

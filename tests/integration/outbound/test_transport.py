@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.outbound.connections import _IdleGuard
 from dispatcher.outbound.departure import Departure, NotBegun, boottime_s
 from dispatcher.outbound.transport import CONNECT_TIMEOUT_S, HttpClient, fetch_once
 from dispatcher.types import HttpRequest
@@ -532,6 +533,31 @@ def test_stray_bytes_are_never_the_next_answer(run, unasked, is_later):
                 assert (await client.send(server.post(body), timeout_s=5)).body == b"to " + body
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("is_idle", "data", "is_cut"),
+    [(True, b"x", True), (True, b"", False), (False, b"x", False), (False, b"", False)],
+)
+def test_only_bytes_that_come_between_requests_cut_a_connection(run, is_idle, data, is_cut):
+    async def scenario():
+        protocol = _IdleGuard(asyncio.get_running_loop())
+        protocol.is_idle = is_idle
+        protocol.data_received(data)  # not connected yet, or not any more: there is nothing to cut
+        protocol.connection_made(Wire())
+        protocol.data_received(data)
+        assert protocol.transport.is_cut is is_cut
+
+    run(scenario())
+
+
+class Wire(asyncio.Transport):
+    """A transport that remembers whether it was cut."""
+
+    is_cut = False
+
+    def abort(self) -> None:
+        self.is_cut = True
 
 
 def test_a_slow_handshake_delays_no_start_and_lets_no_crowd_leave(run):

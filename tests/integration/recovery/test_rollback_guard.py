@@ -447,6 +447,23 @@ def test_a_restored_store_goes_on_once_adopted_with_its_pending_in_doubt(sqlite,
     assert actions == ["campaign doubted", "store adopted"]
 
 
+@pytest.mark.parametrize(
+    ("witnessed", "sent", "first_id"), [(0, 0, 1), (0, 1, 2), (40, 0, 41), (40, 1, 41)]
+)
+def test_attempts_go_on_above_every_id_that_a_witness_has_seen(
+    store, client, witnessed, sent, first_id
+):
+    add_campaign(store, sizes=(3, 3))
+    for _ in range(sent):
+        submitted(store)
+    with store.write() as conn:
+        store_identity.ensure_identity(conn)
+        store_identity.update_identity(conn, witnessed_id=witnessed)
+    adoption.adopt_and_recheck(store, client, doubt=False)
+    _held, (attempt,) = submitting(store)
+    assert first_id <= attempt <= first_id + 1
+
+
 def test_what_was_in_flight_when_the_backup_was_made_is_in_doubt_too(store, client):
     campaign = add_campaign(store, sizes=(3, 3, 3, 3))
     submitted(store)

@@ -12,7 +12,7 @@ from dispatcher.status import BatchState
 from dispatcher.store.tables import ATTEMPT
 from tests.support.stores import batch_of, begin, campaign_of, rows, states
 from tests.support.turns import ACCEPTED, Accepting, Stand, after
-from workers.batch.settle import BatchSettler, EndedRequest
+from workers.batch.settle import BatchSettler, EndedRequest, _behind_others
 
 
 def failed(kind, message="words of the provider", **values):
@@ -90,6 +90,20 @@ def test_a_batch_of_an_account_that_waits_longer_waits_longer_still(sqlite_store
     stand.flight.send = send
     stand.run()
     assert batch_of(sqlite_store, stand.claim.id).not_before >= after(stand, 902)
+
+
+@pytest.mark.parametrize(
+    ("account", "opens_s", "waits_s"),
+    [("main", None, 10), ("main", 5, 10), ("main", 900, 900), ("gone", 900, 10)],
+)
+def test_a_failed_batch_waits_for_the_later_of_its_delay_and_its_account(
+    sqlite_store, account, opens_s, waits_s
+):
+    stand = Stand(sqlite_store)
+    stand.change_account(not_before=opens_s and after(stand, opens_s))
+    claim = replace(stand.claim, account=account)
+    with sqlite_store.read() as conn:
+        assert _behind_others(conn, claim, after(stand, 10)) == after(stand, waits_s + 2)
 
 
 def test_a_probe_that_fails_is_no_try_of_its_batch(sqlite_store):

@@ -138,6 +138,13 @@ def test_an_entry_shown_twice_because_pages_shifted_is_one():
     assert find(seen, standing=OtherMessages(without_id=1)).finding is ListFinding.UNEXPLAINED
 
 
+def test_only_entries_for_numbers_in_doubt_are_kept():
+    """A list of millions would fill the memory; and an entry may have an unreadable number."""
+    seen = look([entry("a"), entry("b", OTHER), entry("c", None)])
+    kept = {msisdn: len(seen.entries_since(msisdn, BEGUN)) for msisdn in (NUMBER, OTHER, None)}
+    assert kept == {NUMBER: 1, OTHER: 0, None: 0}
+
+
 @pytest.mark.parametrize(
     ("seen", "says"),
     [

@@ -80,6 +80,8 @@ def test_a_window_is_read_as_people_write_it(text, meaning):
         ("foo 09:00-10:00", "'foo' is not a valid day"),
         ("mon-foo 09:00-10:00", "'foo' is not a valid day"),
         ("mon 09:00 10:00", "is not a valid day"),
+        ("2026 09:00-10:00", "'2026' is not a valid day"),
+        ("frid-sat 09:00-10:00", "'frid' is not a valid day"),
         ("2026-13-01 09:00-10:00", "'2026-13-01' is not a valid date"),
         ("2026-12-26..2026-12-24 09:00-10:00", "ends before it begins"),
     ],
