@@ -18,7 +18,8 @@ from dispatcher.local.celery import threads_needed
 from dispatcher.outbound.rates import rate_used_up_until
 from dispatcher.policy.breaker import describe_outage, wait_reason
 from dispatcher.recovery.broker_owner import OWNER_REMEDY, BrokerOwner
-from dispatcher.recovery.rollback_guard import RollbackGuard, UnreadableMark
+from dispatcher.recovery.mark_file import UnreadableMark
+from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import open_spill
 from dispatcher.store import accounts, corrections, imports, scheduler
 from dispatcher.store.engine import Store, store_now

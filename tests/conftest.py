@@ -30,7 +30,7 @@ _LONGEST = [
     "acceptance/test_up", "acceptance/test_provider_faults", "acceptance/test_providers",
     "integration/test_promises_model", "integration/submission/test_import_killed",
     "integration/outbound/test_days_of_campaigns", "integration/outbound/test_transport",
-    "integration/submission/test_service", "integration/store/test_engine",
+    "integration/submission/test_campaign_import", "integration/store/test_engine",
 ]  # fmt: skip
 #: Files whose tests are long and share nothing: each test goes to a free process.
 _SINGLY = {

@@ -8,8 +8,8 @@ from dispatcher.campaigns.view import find_campaign
 from dispatcher.errors import Refused
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.status import CampaignState, MessageState
-from dispatcher.store import campaigns
-from dispatcher.store.campaigns import ChangedSettings
+from dispatcher.store import campaign_settings, campaigns
+from dispatcher.store.campaign_settings import ChangedSettings
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.locks import lock_campaign
 from dispatcher.store.rows import CampaignRow
@@ -64,7 +64,7 @@ def set_terms(
     def change(conn: Connection) -> CampaignRow:
         campaign = lock_campaign(conn, find_campaign(conn, reference).id)
         check_changeable(campaign)
-        campaigns.change_settings(
+        campaign_settings.change_settings(
             conn,
             campaign.id,
             values,

@@ -12,9 +12,10 @@ from dispatcher.campaigns.view import find_campaign
 from dispatcher.errors import Refused
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import CampaignState, MessageState
-from dispatcher.store import decisions, doubts, retries
-from dispatcher.store.decisions import AnnotatedMessage, LockedAttempt
+from dispatcher.store import decisions, doubts, locked_attempts, retries
+from dispatcher.store.decisions import AnnotatedMessage
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.locked_attempts import LockedAttempt
 from dispatcher.store.row_parts import DoubtfulMessage
 from dispatcher.store.rows import CampaignRow
 
@@ -121,7 +122,7 @@ def _resolve_request(
     request: int, choice: DoubtChoice, numbers: Collection[int], conn: Connection
 ) -> tuple[int, int]:
     """Apply the choice to one request; how many recipients were changed, and how many not."""
-    case = decisions.lock_attempt(conn, request)
+    case = locked_attempts.lock_attempt(conn, request)
     rows = _select_rows(conn, request, numbers)
     if choice is DoubtChoice.RESEND and case.is_at_provider:
         return 0, len(rows)

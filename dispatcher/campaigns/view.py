@@ -13,7 +13,15 @@ from dispatcher.campaigns.wording import iso_time
 from dispatcher.errors import UsageProblem
 from dispatcher.policy.breaker import wait_reason
 from dispatcher.policy.routes import account_routes, route_at
-from dispatcher.store import accounts, campaigns, costs, doubts, fallback_moves, scheduler
+from dispatcher.store import (
+    accounts,
+    campaign_search,
+    campaigns,
+    costs,
+    doubts,
+    fallback_moves,
+    scheduler,
+)
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.json_columns import decode_texts
@@ -112,7 +120,7 @@ def find_campaign(conn: Connection, reference: str) -> CampaignRow:
         found = campaigns.load_campaign(conn, int(reference))
         if found is not None:
             return found
-    rows = campaigns.find_by_name(conn, reference)
+    rows = campaign_search.find_by_name(conn, reference)
     if len(rows) > 1:
         ids = ", ".join(str(row.id) for row in rows[:10])
         raise UsageProblem(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")
@@ -130,14 +138,14 @@ def load_view(store: Store, reference: str) -> CampaignView:
 
 
 def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
-    counts = campaigns.count_messages(conn, [campaign.id])[campaign.id]
+    counts = campaign_search.count_messages(conn, [campaign.id])[campaign.id]
     account = accounts.find_account(conn, campaign.account)
-    polls = campaigns.load_poll_times(conn, campaign.id)
+    polls = campaign_search.load_poll_times(conn, campaign.id)
     doubt = doubts.doubt_outlook(conn, campaign.id)
     return CampaignView(
         campaign=campaign,
         counts=_with_intake(campaign, counts),
-        batches=campaigns.count_batches(conn, campaign.id),
+        batches=campaign_search.count_batches(conn, campaign.id),
         account_paused_by=account.paused_by if account is not None else None,
         account_pause_reason=account.pause_reason if account is not None else None,
         polls=polls.n,
@@ -164,12 +172,12 @@ def newest_campaigns(
     with store.read() as conn:
         rows: list[CampaignRow] = []
         if not only_single:
-            rows = campaigns.list_newest(conn, limit=limit, states=states, single=False)
+            rows = campaign_search.list_newest(conn, limit=limit, states=states, single=False)
         if len(rows) < limit:
             room = limit - len(rows)
-            rows += campaigns.list_newest(conn, limit=room, states=states, single=True)
+            rows += campaign_search.list_newest(conn, limit=room, states=states, single=True)
         rows.sort(key=lambda row: row.id, reverse=True)
-        counts = campaigns.count_messages(conn, [row.id for row in rows])
+        counts = campaign_search.count_messages(conn, [row.id for row in rows])
     return [(row, _with_intake(row, counts[row.id])) for row in rows]
 
 

@@ -15,7 +15,8 @@ def warn_if_held(store: "Store") -> str | None:
 
     Also warns if this user may not read the witness file.
     """
-    from dispatcher.recovery.rollback_guard import RollbackGuard, UnreadableMark
+    from dispatcher.recovery.mark_file import UnreadableMark
+    from dispatcher.recovery.rollback_guard import RollbackGuard
 
     try:
         held = RollbackGuard(store).find_hold_reason()

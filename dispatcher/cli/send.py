@@ -59,7 +59,7 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
     from dispatcher.errors import Refused
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
-    from dispatcher.submission import sameness, service
+    from dispatcher.submission import acceptance, campaign_import, sameness, validation
 
     refuse_empty_options(ctx, but={"text"})
     if not options.text.strip():
@@ -67,7 +67,7 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
     account, provider = select_account(ctx, options.account)
     store = Store(settings_from(ctx).store.url)
     warn_of_doubt(store, to_stderr=True)
-    with service.validated_submission(
+    with validation.validated_submission(
         _request_of_one(account, options),
         provider,
         lambda requested: provider.resolve_route(requested, fetch_directory(account, provider)),
@@ -77,13 +77,13 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
         if options.idempotency_key is not None:
             known = sameness.find_submitted(store, submission)
         if known is None:
-            imported = service.import_rows(store, submission, lambda _row: None)
+            imported = campaign_import.import_rows(store, submission, lambda _row: None)
             if not imported.preview.valid:
-                service.discard_import(store, imported.job)
+                campaign_import.discard_import(store, imported.job)
                 why = imported.preview.rejects[0].reason
                 hint = "write the number with its country code, as in +919820011223"
                 raise Refused(f"the message was not sent: {why}", hint)
-            service.accept_import(store, imported)
+            acceptance.accept_import(store, imported)
     reference = str(imported.job.campaign_id if known is None else known.id)
     what = "is on its way" if known is None else "was sent before with this key"
     if known is None and (closed := closed_until(submission)) is not None:

@@ -24,10 +24,10 @@ from dispatcher.outbound.transport import fetch_once
 from dispatcher.providers import provider_class
 from dispatcher.recipients.preview import Preview
 from dispatcher.status import Encoding
-from dispatcher.store import campaigns as stored_campaigns
+from dispatcher.store import campaign_search
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
-from dispatcher.submission import service
+from dispatcher.submission import acceptance, campaign_import, validation
 from dispatcher.submission.request import SubmissionRequest
 from dispatcher.types import Directory
 
@@ -104,7 +104,7 @@ class Demo:
         """Number, encoding, size and results of each batch."""
         store = Store(f"sqlite:///{self.folder}/demo.db")
         with store.read() as conn:
-            rows = stored_campaigns.list_batches(conn, view.campaign.id)
+            rows = campaign_search.list_batches(conn, view.campaign.id)
         return [
             (
                 b.seq + 1, Encoding(b.encoding).label, b.size, b.delivered, b.undelivered,
@@ -186,9 +186,9 @@ def _submit_people(store: Store, settings: Settings) -> tuple[str, Preview]:
         name="demo",
         content=Content(text=TEXT),
     )
-    with service.validated_submission(
+    with validation.validated_submission(
         request, provider, lambda requested: provider.resolve_route(requested, directory)
     ) as submission:
-        imported = service.import_rows(store, submission, lambda _row: None)
-    service.accept_import(store, imported)
+        imported = campaign_import.import_rows(store, submission, lambda _row: None)
+    acceptance.accept_import(store, imported)
     return str(imported.job.campaign_id), imported.preview

@@ -11,7 +11,7 @@ from dispatcher.outbound.release import open_zones
 from dispatcher.policy.breaker import describe_outage
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import BatchState
-from dispatcher.store import accounts, attempts, batches, campaigns
+from dispatcher.store import accounts, attempts, batches, campaign_search
 from dispatcher.store.rows import AccountRow
 
 #: So long nothing may leave before it is said.
@@ -84,7 +84,7 @@ def _count_due(
             continue
         if row.id in queued or any(batches.due_batches(conn, row.id, now, 1, zones)):
             due.append(row.id)
-    counts = campaigns.count_messages(conn, due) if due else {}
+    counts = campaign_search.count_messages(conn, due) if due else {}
     return {campaign_id: counts[campaign_id]["pending"] for campaign_id in due}
 
 

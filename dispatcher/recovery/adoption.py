@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from dispatcher.recovery.rollback_guard import RollbackGuard
-from dispatcher.store import store_identity
+from dispatcher.store import store_adoption, store_identity
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.row_parts import PendingCampaign
 
@@ -38,7 +38,7 @@ def check_store(store: Store, client: "redis.Redis | None") -> StoreCheck:
         return StoreCheck(
             held=held,
             is_behind=row.witnessed_id > row.attempt_id,
-            waiting=store_identity.pending_by_campaign(conn, store_now(conn)),
+            waiting=store_adoption.pending_by_campaign(conn, store_now(conn)),
         )
 
 
@@ -48,7 +48,7 @@ def adopt_and_recheck(
     """Let the store be used again. Returns by campaign how many messages are now in doubt."""
 
     def adopt(conn: Connection) -> dict[int, int]:
-        return store_identity.adopt_store(conn, doubt=doubt, actor=actor, now=store_now(conn))
+        return store_adoption.adopt_store(conn, doubt=doubt, actor=actor, now=store_now(conn))
 
     doubted = store.run_write(adopt)
     guard = RollbackGuard(store, client=client)

@@ -1,8 +1,10 @@
-"""Campaign rows: find them, count their messages, change their state and settings, end them."""
+"""Campaign rows: load one, start them, change their state and virtual time, end them.
 
-from collections.abc import Collection, Iterable, Sequence
+`campaign_search.py` finds and counts, `campaign_settings.py` changes rate, windows and times.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TypedDict
 
 from sqlalchemy import (
     BigInteger,
@@ -18,32 +20,19 @@ from sqlalchemy import (
     update,
 )
 
-from dispatcher.status import UNCLAIMED, AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.status import UNCLAIMED, BatchState, CampaignState, MessageState
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import UtcTime
-from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
-from dispatcher.store.locks import lock_campaign, lock_campaigns
+from dispatcher.store.fetching import columns_of, fetch_optional
+from dispatcher.store.locks import lock_campaigns
 from dispatcher.store.ranges import join_ranges, messages_between
-from dispatcher.store.row_parts import OpenAttempt, PollTimes, StateCount
-from dispatcher.store.rows import BatchRow, CampaignRow
+from dispatcher.store.rows import CampaignRow
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
 
-#: Final states of messages that no provider accepted. `failed` is not one: a person may have given
-#: up a doubt.
-_UNSENT = frozenset(
-    {
-        MessageState.CANCELLED,
-        MessageState.LAPSED,
-        MessageState.REJECTED,
-        MessageState.SUPPRESSED,
-    }
-)
 #: Messages that one transaction ends: a few tenths of a second, in which other writers wait.
 _GROUP = 50_000
-#: The per-state counters of a batch, by the state's public name.
-COUNTERS = (*(state.label for state in MessageState), "no_receipt")
 #: The partial index's condition. A cancelled campaign is open until its batches are settled.
 _IS_OPEN = CAMPAIGN.c.finished_at.is_(None)
 _HAS_WAITING = exists().where(BATCH.c.campaign_id == CAMPAIGN.c.id, has_state(*UNCLAIMED))
@@ -59,8 +48,7 @@ _IS_BUSY = or_(
     ),
 )
 _ANY_OPEN = select(CAMPAIGN.c.id).where(_IS_OPEN).limit(1)
-_ROWS = select(*columns_of(CAMPAIGN, CampaignRow))
-_BY_ID = _ROWS.where(CAMPAIGN.c.id == bindparam("campaign"))
+_BY_ID = select(*columns_of(CAMPAIGN, CampaignRow)).where(CAMPAIGN.c.id == bindparam("campaign"))
 _PAY = (
     update(CAMPAIGN)
     .where(CAMPAIGN.c.id == bindparam("campaign_id"))
@@ -68,102 +56,9 @@ _PAY = (
 )
 
 
-class ChangedSettings(TypedDict, total=False):
-    """Columns of a campaign that a person may change, with their new values."""
-
-    rate: float | None
-    priority: int
-    start_at: datetime | None
-    expire_at: datetime | None
-    schedule: str | None
-
-
 def load_campaign(conn: Connection, campaign_id: int) -> CampaignRow | None:
     """The campaign's row; None where there is none with this id."""
     return fetch_optional(conn, CampaignRow, _BY_ID, {"campaign": campaign_id})
-
-
-def find_by_name(conn: Connection, name: str) -> list[CampaignRow]:
-    """The campaigns with this name, newest first."""
-    query = _ROWS.where(CAMPAIGN.c.name == name).order_by(CAMPAIGN.c.id.desc())
-    return fetch_all(conn, CampaignRow, query)
-
-
-def list_newest(
-    conn: Connection, *, limit: int, states: Sequence[str] = (), single: bool | None = None
-) -> list[CampaignRow]:
-    """The newest `limit` campaigns; only those in one of `states` where that is given.
-
-    `single`: only the messages of `dispatcher send` and `--test-to`, or only campaigns from files.
-    """
-    query = _ROWS.order_by(CAMPAIGN.c.id.desc()).limit(limit)
-    if single is not None:
-        query = query.where(CAMPAIGN.c.one_off.is_(single))
-    if states:
-        query = query.where(CAMPAIGN.c.state.in_(states))
-    return fetch_all(conn, CampaignRow, query)
-
-
-def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str, int]]:
-    """Messages per campaign and state, summed over batches: the message table is not scanned."""
-    sums = [func.coalesce(func.sum(BATCH.c[name]), 0).label(name) for name in COUNTERS]
-    rows = conn.execute(
-        select(BATCH.c.campaign_id, *sums)
-        .where(BATCH.c.campaign_id.in_(campaign_ids))
-        .group_by(BATCH.c.campaign_id)
-    )
-    sums_of: Iterable[Sequence[int]] = rows
-    none = dict.fromkeys(COUNTERS, 0)
-    found = {
-        campaign_id: dict(zip(COUNTERS, counts, strict=True)) for campaign_id, *counts in sums_of
-    }
-    return {campaign_id: found.get(campaign_id, dict(none)) for campaign_id in campaign_ids}
-
-
-def count_batches(conn: Connection, campaign_id: int) -> dict[str, int]:
-    """The campaign's batches per state."""
-    query = (
-        select(*columns_of(BATCH, StateCount, n=func.count()))
-        .where(BATCH.c.campaign_id == campaign_id)
-        .group_by(BATCH.c.state)
-    )
-    rows = fetch_all(conn, StateCount, query)
-    counts = {state.label: 0 for state in BatchState}
-    return counts | {BatchState(row.state).label: row.n for row in rows}
-
-
-def list_batches(conn: Connection, campaign_id: int) -> list[BatchRow]:
-    """The campaign's batches in order."""
-    query = select(*columns_of(BATCH, BatchRow)).where(BATCH.c.campaign_id == campaign_id)
-    return fetch_all(conn, BatchRow, query.order_by(BATCH.c.seq))
-
-
-def find_same_content(
-    conn: Connection, content_keys: Collection[str], since: datetime
-) -> CampaignRow | None:
-    """The newest campaign with this content that was accepted after `since`.
-
-    One that is over, and of which nothing was sent, does not count.
-    """
-    query = _ROWS.where(
-        CAMPAIGN.c.content_key.in_(content_keys),
-        CAMPAIGN.c.created_at > since,
-        CAMPAIGN.c.state.not_in([CampaignState.IMPORTING, CampaignState.REJECTED]),
-    ).order_by(CAMPAIGN.c.id.desc())
-    same = fetch_all(conn, CampaignRow, query)
-    counts = count_messages(conn, [row.id for row in same])
-    return next((row for row in same if _may_reach_anybody(row, counts[row.id])), None)
-
-
-def _may_reach_anybody(campaign: CampaignRow, counts: dict[str, int]) -> bool:
-    is_over = campaign.state in {CampaignState.CANCELLED, CampaignState.FINISHED}
-    return not is_over or any(counts[state.label] for state in MessageState if state not in _UNSENT)
-
-
-def find_by_idempotency_key(conn: Connection, key: str) -> CampaignRow | None:
-    """The campaign that was submitted with this key."""
-    query = _ROWS.where(CAMPAIGN.c.idempotency_key == key)
-    return fetch_optional(conn, CampaignRow, query)
 
 
 def has_open_campaign(conn: Connection) -> bool:
@@ -256,71 +151,6 @@ def reopen_finished(conn: Connection, campaign_id: int, now: datetime) -> bool:
     if done:
         conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(finished_at=None))
     return done
-
-
-def change_settings(
-    conn: Connection,
-    campaign_id: int,
-    values: ChangedSettings,
-    *,
-    deadline_after: timedelta,
-    actor: str,
-    now: datetime,
-) -> None:
-    """Change a campaign's rate, windows, priority or times, with an audit row.
-
-    Messages that were reserved at the old rate and have not left yet are counted at the new rate,
-    from the last planned start of a request on. An attempt's deadline is `deadline_after` later
-    than its start.
-    """
-    detail = ", ".join(f"{name} = {value}" for name, value in values.items())
-    columns: dict[str, object] = {**values}
-    if "rate" in values:
-        rate = values["rate"]
-        paid_until = _paid_until_at_rate(lock_campaign(conn, campaign_id), rate, now)
-        last = _last_open_attempt(conn, campaign_id)
-        if rate is not None and paid_until is not None and last is not None:
-            paid_for = timedelta(seconds=last.size / rate)
-            paid_until = max(paid_until, last.deadline - deadline_after + paid_for)
-        columns["paid_until"] = paid_until
-    conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(columns))
-    if "rate" in values:
-        # A batch that was handed back until its start at the old rate; a failed one keeps its wait.
-        waits_for_rate = has_state(BatchState.PENDING) & BATCH.c.error.is_(None)
-        conn.execute(
-            update(BATCH)
-            .where(BATCH.c.campaign_id == campaign_id, waits_for_rate)
-            .values(not_before=None)
-        )
-    add_audit_row(
-        conn, "campaign set", now=now, actor=actor, campaign_id=campaign_id, detail=detail
-    )
-
-
-def _paid_until_at_rate(
-    campaign: CampaignRow, rate: float | None, now: datetime
-) -> datetime | None:
-    """Until when the campaign's rate is used up after it becomes `rate`."""
-    if rate is None or campaign.rate is None or campaign.paid_until is None:
-        return None
-    left = max(timedelta(), campaign.paid_until - now)
-    return now + left * (campaign.rate / rate)
-
-
-def _last_open_attempt(conn: Connection, campaign_id: int) -> OpenAttempt | None:
-    """Of the attempts that have begun and have no answer, the one that starts last."""
-    query = (
-        select(*columns_of(ATTEMPT, OpenAttempt))
-        .join(BATCH, ATTEMPT.c.batch_id == BATCH.c.id)
-        .where(
-            BATCH.c.campaign_id == campaign_id,
-            has_state(BatchState.SUBMITTING),
-            has_state(AttemptOutcome.OPEN),
-        )
-        .order_by(ATTEMPT.c.deadline.desc())
-        .limit(1)
-    )
-    return fetch_optional(conn, OpenAttempt, query)
 
 
 def lapse_expired(conn: Connection, now: datetime) -> int:
@@ -456,11 +286,3 @@ def list_running_accounts(conn: Connection) -> list[str]:
     """The accounts that have a running campaign."""
     query = select(CAMPAIGN.c.account).where(has_state(CampaignState.RUNNING), _IS_OPEN).distinct()
     return list(conn.execute(query).scalars())
-
-
-def load_poll_times(conn: Connection, campaign_id: int) -> PollTimes:
-    """How many accepted requests of the campaign are still polled (`n`), and when next."""
-    query = select(func.count().label("n"), func.min(ATTEMPT.c.poll_at).label("next_at")).where(
-        ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.poll_at.is_not(None)
-    )
-    return fetch_one(conn, PollTimes, query)

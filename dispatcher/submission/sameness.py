@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState
-from dispatcher.store import campaigns
+from dispatcher.store import campaign_search
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.rows import CampaignRow
 from dispatcher.submission.request import ValidatedSubmission
@@ -26,7 +26,7 @@ def find_submitted(store: Store, submission: ValidatedSubmission) -> CampaignRow
     known = None
     if (key := submission.request.idempotency_key) is not None:
         with store.read() as conn:
-            known = campaigns.find_by_idempotency_key(conn, key)
+            known = campaign_search.find_by_idempotency_key(conn, key)
     if known is None or known.state == CampaignState.IMPORTING:
         return None
     # Campaigns of earlier versions have the other key.
@@ -41,7 +41,7 @@ def find_submitted(store: Store, submission: ValidatedSubmission) -> CampaignRow
 
 def refuse_used_key(conn: Connection, key: str | None) -> None:
     """Raises Refused if a campaign that is complete has this idempotency key."""
-    known = None if key is None else campaigns.find_by_idempotency_key(conn, key)
+    known = None if key is None else campaign_search.find_by_idempotency_key(conn, key)
     if known is not None and known.state != CampaignState.IMPORTING:
         raise Refused(
             f"campaign {known.id} was submitted with this idempotency key a moment ago",
@@ -52,7 +52,7 @@ def refuse_used_key(conn: Connection, key: str | None) -> None:
 def refuse_same_content(conn: Connection, content_keys: tuple[str, ...]) -> None:
     """Raises Refused if a campaign with one of these content keys was accepted within 24 hours."""
     since = store_now(conn) - _SAME_WITHIN
-    same = campaigns.find_same_content(conn, content_keys, since)
+    same = campaign_search.find_same_content(conn, content_keys, since)
     if same is not None:
         raise Refused(
             f"the same recipients and text were submitted as campaign {same.id} "

@@ -41,10 +41,12 @@ from dispatcher.store import (
     accounts,
     batch_endings,
     batches,
+    campaign_settings,
     campaigns,
     decisions,
     doubts,
     fallback_moves,
+    locked_attempts,
     polls,
     scheduler,
 )
@@ -646,7 +648,7 @@ class Promises(RuleBasedStateMachine):
             self.oracle.step(*[(IN_DOUBT, s) for s in (SUBMITTED, PENDING, FAILED, CANCELLED)])
 
     def _look_for(self, conn, attempt_id):
-        case = decisions.lock_attempt(conn, attempt_id)
+        case = locked_attempts.lock_attempt(conn, attempt_id)
         known = set(conn.execute(sa.select(MESSAGE.c.provider_message_id)).scalars())
         found, absent = [], []
         for row in doubts.load_doubtful(conn, attempt_id).recipients:
@@ -716,7 +718,7 @@ class Promises(RuleBasedStateMachine):
         with self.store.write() as conn:
             if what == "expire":
                 values = {"expire_at": self.now + timedelta(seconds=3600)}
-                campaigns.change_settings(
+                campaign_settings.change_settings(
                     conn, campaign_id, values, deadline_after=LEASE, actor="operator", now=self.now
                 )
             elif what == "stop":

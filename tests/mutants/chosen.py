@@ -20,14 +20,15 @@ MODULES = {
         "hours", "recipient_zones", "schedule", "syntax", "wall_clock", "zone_names",
     ],
     "dispatcher/store": [
-        "answers", "attempts", "batch_endings", "batches", "campaigns", "decisions", "doubts",
-        "fallback_moves", "imports", "late_answers", "locks", "lost_batches", "ranges",
-        "retries", "scheduler", "settlement", "store_identity", "transitions",
+        "answers", "attempts", "batch_endings", "batches", "campaign_search", "campaign_settings",
+        "campaigns", "decisions", "doubts", "fallback_moves", "imports", "late_answers",
+        "locked_attempts", "locks", "lost_batches", "ranges", "retries", "scheduler", "settlement",
+        "store_adoption", "store_identity", "transitions",
     ],
     "dispatcher/outbound": [
         "connections", "departure", "fallback", "rates", "release", "sweep",
     ],
-    "dispatcher/recovery": ["adoption", "rollback_guard", "spill"],
+    "dispatcher/recovery": ["adoption", "mark_file", "rollback_guard", "spill"],
     "workers/http": ["flight", "pace", "reads"],
     "workers/batch": [
         "begin", "durable_write", "failures", "poll_schedule", "prepared", "rates", "requests",

@@ -13,14 +13,25 @@ from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
 from dispatcher.providers.base import Capabilities, Provider, StatusLookup
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Encoding, MessageState
-from dispatcher.store import accounts, answers, attempts, batch_endings, batches, campaigns, imports
+from dispatcher.store import (
+    accounts,
+    answers,
+    attempts,
+    batch_endings,
+    batches,
+    campaign_search,
+    campaigns,
+    imports,
+)
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.attempts import BeginConditions
 from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage, NewReject
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.submission.acceptance import accept_import
+from dispatcher.submission.campaign_import import import_rows
 from dispatcher.submission.request import SubmissionRequest
-from dispatcher.submission.service import accept_import, import_rows, validated_submission
+from dispatcher.submission.validation import validated_submission
 from dispatcher.types import HttpRequest, HttpResponse, Route, SubmitOutcome, SubmitRequest
 from tests.support.transition_guard import unguarded
 
@@ -290,7 +301,7 @@ def audit(store):
 def counts_of(store, campaign_id):
     """The campaign's counts that are not zero, from its batches."""
     with store.read() as conn:
-        totals = campaigns.count_messages(conn, [campaign_id])[campaign_id]
+        totals = campaign_search.count_messages(conn, [campaign_id])[campaign_id]
     return {name: count for name, count in totals.items() if count}
 
 
@@ -312,8 +323,8 @@ def assert_counts(batches_, messages, attempts_):
             m["state"] == MessageState.SUBMITTED and polled.get(m["attempt_id"]) != batch["id"]
             for m in mine
         )
-        stored = {name: batch[name] for name in campaigns.COUNTERS}
-        counted = {name: recount[name] for name in campaigns.COUNTERS}
+        stored = {name: batch[name] for name in campaign_search.COUNTERS}
+        counted = {name: recount[name] for name in campaign_search.COUNTERS}
         assert stored == counted, f"batch {batch['id']}"
         if batch["state"] in {BatchState.SETTLED, BatchState.CANCELLED}:
             assert batch["pending"] == 0, f"batch {batch['id']} has ended with work left"

@@ -21,10 +21,11 @@ from dispatcher.policy.routes import route_at
 from dispatcher.policy.verdict import plausible_cost
 from dispatcher.providers.base import Capabilities, Provider
 from dispatcher.status import MessageState
-from dispatcher.store import decisions, doubts, listed_messages
-from dispatcher.store.decisions import AnnotatedMessage, ListedMatch, LockedAttempt
+from dispatcher.store import decisions, doubts, listed_messages, locked_attempts
+from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.doubts import DoubtfulRequest
 from dispatcher.store.engine import store_now
+from dispatcher.store.locked_attempts import LockedAttempt
 from workers.batch.poll_schedule import make_poll_plan
 from workers.services import Services
 
@@ -50,7 +51,7 @@ def settle_doubt(
     scan: ListScan,
 ) -> str:
     """Decide about the recipients of one request, and store it. Returns a sentence for the log."""
-    case = decisions.lock_attempt(conn, doubtful.id)
+    case = locked_attempts.lock_attempt(conn, doubtful.id)
     now = store_now(conn)
     fresh = doubts.load_doubtful(conn, doubtful.id)
     outcome = _decide_outcome(conn, fresh, scan, provider.capabilities)

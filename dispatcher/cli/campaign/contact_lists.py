@@ -34,17 +34,17 @@ def submit_to_lists(
     options: "SubmitOptions",
 ) -> None:
     """Say what cannot be checked for contact lists, ask, and submit to them."""
-    from dispatcher.submission import sameness, service
+    from dispatcher.submission import campaign_import, sameness, validation
 
     request = _with_list_rows(request, options.name)
-    with service.validated_submission(request, provider, resolve_route) as submission:
+    with validation.validated_submission(request, provider, resolve_route) as submission:
         if not options.as_json:
             _print_list_notice(submission)
         if options.dry_run:
             return
         known = sameness.find_submitted(store, submission)
         if known is None:
-            imported = service.import_lists(store, submission)
+            imported = campaign_import.import_lists(store, submission)
             with accepted_at_the_end(store, imported):
                 require_yes(
                     "Send to everybody on these lists?", options.yes, otherwise=NOTHING_KEPT

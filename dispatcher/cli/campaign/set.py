@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dispatcher.config.settings import Settings
     from dispatcher.providers.shared.settings import ProviderSettings
-    from dispatcher.store.campaigns import ChangedSettings
+    from dispatcher.store.campaign_settings import ChangedSettings
     from dispatcher.store.rows import CampaignRow
     from dispatcher.windows.schedule import StoredHours
 

@@ -84,20 +84,20 @@ def send_test_message(
     from dispatcher.campaigns.view import load_view
     from dispatcher.cli.campaign.progress import follow_campaign
     from dispatcher.status import MessageState
-    from dispatcher.submission import service
+    from dispatcher.submission import acceptance, campaign_import, validation
 
     request = _test_request(submission.request, text, number)
-    with service.validated_submission(
+    with validation.validated_submission(
         request, submission.provider, lambda _requested: submission.route
     ) as test:
-        imported = service.import_rows(store, test, lambda _row: None)
+        imported = campaign_import.import_rows(store, test, lambda _row: None)
         if not imported.preview.valid:
-            service.discard_import(store, imported.job)
+            campaign_import.discard_import(store, imported.job)
             raise Refused(
                 f"--test-to: {imported.preview.rejects[0].reason}",
                 "write the number with its country code, as in +919820011223",
             )
-        service.accept_import(store, imported)
+        acceptance.accept_import(store, imported)
     give_up = time.monotonic() + within_s
     reference = str(imported.job.campaign_id)
     try:

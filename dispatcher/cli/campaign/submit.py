@@ -19,8 +19,8 @@ from dispatcher.errors import Refused
 if TYPE_CHECKING:
     from dispatcher.providers.base import RequestedRoute
     from dispatcher.store.engine import Store
+    from dispatcher.submission.acceptance import CompleteImport
     from dispatcher.submission.request import ValidatedSubmission
-    from dispatcher.submission.service import CompleteImport
     from dispatcher.types import Route
 
 
@@ -172,7 +172,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.cli.provider_calls import fetch_directory, select_account
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
-    from dispatcher.submission import sameness, service
+    from dispatcher.submission import sameness, validation
 
     refuse_empty_options(ctx, but={"text"})
     check_combinations(options)
@@ -190,7 +190,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     if options.contact_lists:
         submit_to_lists(store, request, provider, resolve_route, options)
         return
-    with service.validated_submission(request, provider, resolve_route) as checked:
+    with validation.validated_submission(request, provider, resolve_route) as checked:
         submission = add_fallbacks(ctx, checked, options)
         if options.dry_run:
             _dry_run(store, submission, options)
@@ -227,10 +227,10 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
 def _dry_run(store: "Store", submission: "ValidatedSubmission", options: SubmitOptions) -> None:
     from dispatcher.cli.campaign.preview import preview_json, print_preview
     from dispatcher.cli.campaign.rejects import open_rejects
-    from dispatcher.submission import service
+    from dispatcher.submission import validation
 
     with open_rejects(submission, options.rejects) as rejected:
-        preview = service.dry_run(submission, _row_counter(submission), rejected)
+        preview = validation.dry_run(submission, _row_counter(submission), rejected)
     if options.as_json:
         print_json(preview_json(store, submission, preview))
     else:
@@ -249,10 +249,10 @@ def _import_and_ask(
         accepted_at_the_end,
         print_schedule_note,
     )
-    from dispatcher.submission import service
+    from dispatcher.submission import campaign_import
 
     try:
-        imported = service.import_rows(store, submission, _row_counter(submission))
+        imported = campaign_import.import_rows(store, submission, _row_counter(submission))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(NOTHING_KEPT) from None
     valid = imported.preview.valid

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dispatcher.cli.campaign.submit_options import SubmitOptions
     from dispatcher.providers.base import Provider
     from dispatcher.store.engine import Store
+    from dispatcher.submission.acceptance import CompleteImport
     from dispatcher.submission.request import ValidatedSubmission
-    from dispatcher.submission.service import CompleteImport
 
 #: What holds after a no, or Ctrl-C at the question.
 NOTHING_KEPT = "nothing was sent, and nothing is kept"
@@ -95,22 +95,22 @@ def print_schedule_note(submission: "ValidatedSubmission") -> None:
 @contextmanager
 def accepted_at_the_end(store: "Store", imported: "CompleteImport") -> Iterator[None]:
     """Accept the import after the block, which shows and asks; discard it if the block raises."""
-    from dispatcher.submission import service
+    from dispatcher.submission import acceptance, campaign_import
 
     try:
         yield
-        service.accept_import(store, imported)
+        acceptance.accept_import(store, imported)
     except KeyboardInterrupt:
         try:
-            service.discard_import(store, imported.job)
+            campaign_import.discard_import(store, imported.job)
         except Refused:  # it was accepted before Ctrl-C came
             reference = imported.job.campaign_id
             raise KeyboardInterrupt(
                 f"campaign {reference} goes on: `dispatcher campaign show {reference}`"
             ) from None
         raise KeyboardInterrupt(NOTHING_KEPT) from None
-    except service.AcceptanceUnknown:
+    except acceptance.AcceptanceUnknown:
         raise
     except BaseException:
-        service.discard_import(store, imported.job)
+        campaign_import.discard_import(store, imported.job)
         raise

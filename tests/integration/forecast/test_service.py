@@ -15,7 +15,7 @@ from dispatcher.forecast.service import (
 from dispatcher.status import Kind
 from dispatcher.store.engine import store_now
 from dispatcher.store.tables import CAMPAIGN
-from dispatcher.submission.service import dry_run
+from dispatcher.submission.validation import dry_run
 from tests.support.stores import (
     NOW,
     FakeProvider,

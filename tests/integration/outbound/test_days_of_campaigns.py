@@ -19,7 +19,7 @@ from dispatcher.outbound.rates import account_rates, campaign_longest_s, seconds
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, SHORT_WAIT_S, Unit, end_of_day
 from dispatcher.status import BatchState, CampaignState
-from dispatcher.store import accounts, attempts, campaigns
+from dispatcher.store import accounts, attempts, campaign_search, campaigns
 from dispatcher.store.attempts import BeginConditions
 from dispatcher.store.tables import BATCH, CAMPAIGN
 from tests.support.stores import (
@@ -149,7 +149,7 @@ class Replay:
     def _next(self):
         with self.store.read() as conn:
             account = accounts.find_account(conn, "main")
-            running = campaigns.list_running_accounts(conn) and campaigns.list_newest(
+            running = campaigns.list_running_accounts(conn) and campaign_search.list_newest(
                 conn, limit=100, states=[CampaignState.RUNNING], single=False
             )
         ahead = timedelta(seconds=RELEASE_AHEAD_S)

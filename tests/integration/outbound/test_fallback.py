@@ -13,10 +13,19 @@ from dispatcher.outbound.release import release_batches
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.routes import AccountRoute, route_at
 from dispatcher.status import BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, campaigns, decisions, fallback_moves, lost_batches
+from dispatcher.store import (
+    accounts,
+    campaign_search,
+    campaigns,
+    decisions,
+    fallback_moves,
+    locked_attempts,
+    lost_batches,
+)
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.submission.acceptance import accept_import
+from dispatcher.submission.campaign_import import import_rows
 from dispatcher.submission.fallback_check import check_fallback
-from dispatcher.submission.service import accept_import, import_rows
 from dispatcher.types import Recipient, Route
 from tests.support.stores import (
     LEASE,
@@ -132,7 +141,7 @@ def test_all_pending_messages_move_in_one_transaction_into_batches_of_the_other_
     assert route_at(now_at, "main").sender == "SENDER"
     with store.read() as conn:
         (entry,) = fallback_moves.load_fallback_history(conn, made)
-        assert campaigns.count_batches(conn, made)["replaced"] == 2
+        assert campaign_search.count_batches(conn, made)["replaced"] == 2
     assert "12 pending messages go from main to backup: main is paused (credit)" in entry.detail
     assert counts_of(store, made) == {"pending": 12}
     assert_ranges_are_whole(store, made, 12)
@@ -227,7 +236,7 @@ def test_doubtful_recipients_stay_until_a_person_decides(store):
     assert states(store) == ["in_doubt", "in_doubt", *["pending"] * 4]
     assert batch_of(store, held.id).account == "main"
     with store.write() as conn:  # a person says resend
-        case = decisions.lock_attempt(conn, attempt)
+        case = locked_attempts.lock_attempt(conn, attempt)
         noted = [decisions.AnnotatedMessage(seq, 0) for seq in (0, 1)]
         decisions.return_to_pending(conn, case, noted, failed_after=None, now=NOW)
     assert moved(store, made).account == "backup"
@@ -243,7 +252,7 @@ def test_a_message_that_was_moved_to_be_resent_is_not_sent_again_after_a_late_ac
     with store.write() as conn:
         lost_batches.doubt_expired_submissions(conn, NOW + LEASE * 2)
     with store.write() as conn:
-        case = decisions.lock_attempt(conn, attempt)
+        case = locked_attempts.lock_attempt(conn, attempt)
         noted = [decisions.AnnotatedMessage(seq, DoubtNote.RESENT) for seq in range(5)]
         decisions.return_to_pending(conn, case, noted, failed_after=None, now=NOW)
     pause(store)

@@ -7,7 +7,7 @@ import pytest
 
 from dispatcher.outbound.release import release_batches
 from dispatcher.status import BatchState, CampaignState, Kind
-from dispatcher.store import campaigns
+from dispatcher.store import campaign_settings
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN, MESSAGE
 from tests.support.stores import (
     LEASE,
@@ -268,7 +268,7 @@ def test_who_was_away_has_no_claim_to_what_the_others_got_meanwhile(store):
 def test_what_is_still_to_be_paid_at_a_former_rate_is_paid_at_the_new_one(store, old, new, left_s):
     campaign_id = add_campaign(store, [1], rate=old, paid_until=later(100))
     with store.write() as conn:
-        campaigns.change_settings(
+        campaign_settings.change_settings(
             conn, campaign_id, {"rate": new}, deadline_after=LEASE, actor="test", now=NOW
         )
     expected = None if left_s is None else later(left_s)
@@ -286,7 +286,7 @@ def test_no_start_at_a_new_rate_comes_before_those_that_were_given(store, new, f
     )  # fmt: skip
     settle(store, held, answered, verdict(accepted=[2]))
     with store.write() as conn:
-        campaigns.change_settings(
+        campaign_settings.change_settings(
             conn, campaign_id, {"rate": new}, deadline_after=LEASE, actor="test", now=NOW
         )
     expected = None if free_s is None else later(free_s)
@@ -305,7 +305,7 @@ def test_a_batch_that_waits_for_the_old_rate_does_not_wait_at_a_new_one(store):
         change(conn, BATCH, BATCH.c.id > 0, not_before=later(300))
         change(conn, BATCH, BATCH.c.id == 2, error="busy")
     with store.write() as conn:
-        campaigns.change_settings(
+        campaign_settings.change_settings(
             conn, campaign, {"rate": 100.0}, deadline_after=timedelta(0), actor="test", now=NOW
         )
     assert [batch_of(store, number).not_before for number in (1, 2, 3)] == [None, later(300), None]

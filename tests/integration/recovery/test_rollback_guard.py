@@ -14,14 +14,10 @@ from dispatcher.cli.banners import warn_if_held
 from dispatcher.doctor import _check_witness
 from dispatcher.outbound.release import release_batches
 from dispatcher.recovery import adoption
-from dispatcher.recovery.rollback_guard import (
-    HighWaterMark,
-    MarkFile,
-    RollbackGuard,
-    UnreadableMark,
-)
+from dispatcher.recovery.mark_file import HighWaterMark, MarkFile, UnreadableMark
+from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.status import AttemptOutcome, BatchState
-from dispatcher.store import batch_endings, batches, lost_batches, store_identity
+from dispatcher.store import batch_endings, batches, lost_batches, store_adoption, store_identity
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT, AUDIT, CAMPAIGN, IDENTITY
 from tests.support.stores import (
@@ -486,7 +482,7 @@ def test_a_campaign_that_starts_later_is_paused(store, client):
     assert adoption.adopt_and_recheck(store, client, doubt=True) == {}
     assert counts_of(store, campaign) == {"pending": 3}
     (row,) = rows(store, CAMPAIGN)
-    assert (row.state, row.state_reason) == ("paused", store_identity.RESTORED)
+    assert (row.state, row.state_reason) == ("paused", store_adoption.RESTORED)
 
 
 def test_a_moved_store_goes_on_as_it_is(sqlite, client, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from dispatcher.policy.verdict import Accepted, Verdict
 from dispatcher.recovery.spill import Spill, open_spill
 from dispatcher.status import AttemptOutcome, BatchState
-from dispatcher.store import store_identity
+from dispatcher.store import store_adoption
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.settlement import PollSchedule, Settlement
@@ -107,7 +107,7 @@ def test_an_answer_from_before_an_adoption_is_put_aside(store, tmp_path):
     spill = Spill(tmp_path / "spill")
     spill.write_answer(Settlement(claim=held, attempt_id=attempt, verdict=accepted()))
     with store.write() as conn:
-        store_identity.adopt_store(conn, doubt=True, actor="operator", now=later(1))
+        store_adoption.adopt_store(conn, doubt=True, actor="operator", now=later(1))
     assert spill.settle_all(store) == 0
     assert states(store) == ["in_doubt"] * 3
     assert len(spill.quarantined_files()) == 1

@@ -7,7 +7,7 @@ from dispatcher.campaigns.view import details_json, find_campaign, load_view, ne
 from dispatcher.errors import Refused, UsageProblem
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import batch_endings, campaigns, polls, scheduler
+from dispatcher.store import batch_endings, campaign_search, campaigns, polls, scheduler
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
 from tests.support.stores import (
     LEASE,
@@ -251,14 +251,14 @@ def test_totals_are_the_sums_of_a_campaigns_batches(store):
     held, (attempt,) = submitting(store)
     settle(store, held, attempt, verdict(accepted=[0], rejected=[1], doubtful=[2]), poll=None)
     with store.read() as conn:
-        totals = campaigns.count_messages(conn, [one, two, 99])
-    assert totals[one] == dict.fromkeys(campaigns.COUNTERS, 0) | {
+        totals = campaign_search.count_messages(conn, [one, two, 99])
+    assert totals[one] == dict.fromkeys(campaign_search.COUNTERS, 0) | {
         "pending": 2, "submitted": 1, "rejected": 1, "in_doubt": 1, "no_receipt": 1,
     }  # fmt: skip
     assert totals[two]["pending"] == 1
     assert set(totals[99].values()) == {0}
     with store.read() as conn:
-        assert campaigns.count_messages(conn, []) == {}
+        assert campaign_search.count_messages(conn, []) == {}
 
 
 def test_the_view_has_counts_batches_and_the_reason_for_waiting(store):

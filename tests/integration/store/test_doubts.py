@@ -7,7 +7,14 @@ import pytest
 from dispatcher.errors import StoreError
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import campaigns, decisions, doubts, listed_messages, lost_batches
+from dispatcher.store import (
+    campaigns,
+    decisions,
+    doubts,
+    listed_messages,
+    locked_attempts,
+    lost_batches,
+)
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.doubts import ReconcileTicket
 from dispatcher.store.tables import ALTERNATE_ID, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
@@ -84,14 +91,14 @@ def find(store, attempt, seqs, *, ids=None, poll=POLL, now=NOW):
         for seq in seqs
     ]
     with store.write() as conn:
-        case = decisions.lock_attempt(conn, attempt)
+        case = locked_attempts.lock_attempt(conn, attempt)
         decisions.accept_listed(conn, case, found, poll=poll, now=now)
         decisions.reschedule_doubt(conn, case, next_at=None, looked=True)
 
 
 def again(store, attempt, seqs, *, note=DoubtNote.RESENT, failed_after=None, now=NOW):
     with store.write() as conn:
-        case = decisions.lock_attempt(conn, attempt)
+        case = locked_attempts.lock_attempt(conn, attempt)
         state = decisions.return_to_pending(
             conn,
             case,
@@ -105,7 +112,7 @@ def again(store, attempt, seqs, *, note=DoubtNote.RESENT, failed_after=None, now
 
 def end(store, attempt, seqs, state, note):
     with store.write() as conn:
-        case = decisions.lock_attempt(conn, attempt)
+        case = locked_attempts.lock_attempt(conn, attempt)
         decisions.resolve_as(
             conn, case, state, [AnnotatedMessage(seq, note) for seq in seqs], now=NOW
         )
@@ -202,7 +209,7 @@ def test_a_campaign_stays_open_while_its_doubt_is_reconciled_and_finishes_when_a
     assert finish(store) == []
     with store.write() as conn:
         decisions.reschedule_doubt(
-            conn, decisions.lock_attempt(conn, attempt), next_at=None, looked=True
+            conn, locked_attempts.lock_attempt(conn, attempt), next_at=None, looked=True
         )
     assert finish(store) == [campaign]
     assert attempt_of(store, attempt).doubt_at is not None

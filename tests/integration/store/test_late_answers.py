@@ -12,7 +12,7 @@ from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
 from dispatcher.status import AttemptOutcome, BatchState
-from dispatcher.store import decisions, doubts, fallback_moves, lost_batches, polls
+from dispatcher.store import decisions, doubts, fallback_moves, locked_attempts, lost_batches, polls
 from dispatcher.store.decisions import AnnotatedMessage
 from dispatcher.store.locks import lock_campaign
 from dispatcher.store.settlement import PollSchedule, Settlement
@@ -58,7 +58,7 @@ def doubtful(store, **values):
 def decide(store, attempt, note, failed_after=None):
     """Take a request's messages out of doubt, without an acceptance."""
     with store.write() as conn:
-        case = decisions.lock_attempt(conn, attempt)
+        case = locked_attempts.lock_attempt(conn, attempt)
         found = doubts.load_doubtful(conn, attempt).recipients
         notes = [AnnotatedMessage(row.seq, int(note)) for row in found]
         decisions.return_to_pending(conn, case, notes, failed_after=failed_after, now=later(700))
@@ -140,7 +140,7 @@ def test_messages_of_which_some_moved_are_all_known(store):
     """The batch keeps what is in doubt; the rest moved, and one of it was claimed there."""
     campaign_id, held, attempt = doubtful(store)
     with store.write() as conn:
-        case = decisions.lock_attempt(conn, attempt)
+        case = locked_attempts.lock_attempt(conn, attempt)
         notes = [AnnotatedMessage(seq, int(DoubtNote.RESENT)) for seq in (0, 2)]
         decisions.return_to_pending(conn, case, notes, failed_after=None, now=later(700))
     move(store, campaign_id)

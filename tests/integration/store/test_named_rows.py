@@ -7,12 +7,15 @@ from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Message
 from dispatcher.store import (
     attempts,
     batches,
+    campaign_search,
     campaigns,
     decisions,
     doubts,
     imports,
+    locked_attempts,
     lost_batches,
     scheduler,
+    store_adoption,
     store_identity,
 )
 from dispatcher.store.settlement import Settlement, apply_settlements
@@ -140,7 +143,7 @@ def test_an_adopted_store_gives_ids_above_all_that_were_seen_and_notes_its_choic
     with store.write() as conn:
         store_identity.ensure_identity(conn)
         change(conn, IDENTITY, IDENTITY.c.id == 1, witnessed_id=500)
-        store_identity.adopt_store(conn, doubt=False, actor="operator", now=NOW)
+        store_adoption.adopt_store(conn, doubt=False, actor="operator", now=NOW)
     _held, (attempt,) = submitting(store)
     assert attempt > 500
     details = [row.detail for row in rows(store, AUDIT)]
@@ -152,7 +155,7 @@ def test_only_campaigns_with_something_left_may_have_sent_after_a_backup(store):
     submitted(store)
     waiting = add_campaign(store, [2], first=919_900_000_000)
     with store.read() as conn:
-        listed = store_identity.pending_by_campaign(conn, NOW)
+        listed = store_adoption.pending_by_campaign(conn, NOW)
     assert [(one.id, one.pending) for one in listed] == [(waiting, 2)]
 
 
@@ -226,10 +229,10 @@ def test_the_same_content_counts_while_its_campaign_may_still_send(store, is_can
             change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state=CampaignState.CANCELLED)
             change(conn, MESSAGE, MESSAGE.c.seq == 0, state=MessageState.CANCELLED)
             change(conn, BATCH, BATCH.c.id == 1, pending=0, cancelled=1)
-        found = campaigns.find_same_content(conn, ["content"], later(-1))
+        found = campaign_search.find_same_content(conn, ["content"], later(-1))
         assert (found is None) is is_cancelled
-        assert campaigns.find_same_content(conn, ["content"], NOW) is None
-        assert campaigns.find_same_content(conn, ["other"], later(-1)) is None
+        assert campaign_search.find_same_content(conn, ["content"], NOW) is None
+        assert campaign_search.find_same_content(conn, ["other"], later(-1)) is None
 
 
 def test_the_polls_of_a_campaign_are_its_own(store):
@@ -237,8 +240,8 @@ def test_the_polls_of_a_campaign_are_its_own(store):
     submitted(store)
     other = add_campaign(store, [1], first=919_900_000_000)
     with store.read() as conn:
-        assert campaigns.load_poll_times(conn, mine) == (1, later(10))
-        assert campaigns.load_poll_times(conn, other) == (0, None)
+        assert campaign_search.load_poll_times(conn, mine) == (1, later(10))
+        assert campaign_search.load_poll_times(conn, other) == (0, None)
 
 
 @pytest.mark.parametrize(("on_doubt", "after"), [("resend", "hold"), ("drop", "drop")])
@@ -247,7 +250,7 @@ def test_an_adopted_stores_campaigns_resend_nothing_and_keep_every_other_choice(
 ):
     campaign_id = add_campaign(store, [1], on_doubt=on_doubt)
     with store.write() as conn:
-        store_identity.adopt_store(conn, doubt=True, actor="operator", now=NOW)
+        store_adoption.adopt_store(conn, doubt=True, actor="operator", now=NOW)
         assert campaigns.load_campaign(conn, campaign_id).on_doubt == after
 
 
@@ -280,7 +283,7 @@ def test_only_messages_of_the_request_that_are_in_doubt_are_annotated(store):
     _, attempt = doubtful(store, 919_800_000_000)
     doubtful(store, 919_900_000_000)
     with store.write() as conn:
-        case = decisions.lock_attempt(conn, attempt)
+        case = locked_attempts.lock_attempt(conn, attempt)
         decisions.annotate_messages(conn, case, [decisions.AnnotatedMessage(0, 1)])
     assert [message.note for message in rows(store, MESSAGE)] == [1, None]
 

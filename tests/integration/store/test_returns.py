@@ -20,6 +20,7 @@ from dispatcher.store import (
     campaigns,
     decisions,
     doubts,
+    locked_attempts,
     lost_batches,
     retries,
     scheduler,
@@ -192,7 +193,7 @@ def test_a_retry_moves_nothing_of_a_campaign_that_was_cancelled_meanwhile(store,
 
 def resend(store, attempt):
     with store.write() as conn:
-        case = decisions.lock_attempt(conn, attempt)
+        case = locked_attempts.lock_attempt(conn, attempt)
         found = doubts.load_doubtful(conn, attempt).recipients
         notes = [AnnotatedMessage(row.seq, int(DoubtNote.RESENT)) for row in found]
         state = decisions.return_to_pending(conn, case, notes, failed_after=None, now=later(69))
@@ -229,7 +230,7 @@ def test_a_campaign_does_not_finish_while_it_gets_work(emptied_postgres_url, wha
             if what == "retry":
                 assert retries.retry_batch(conn, held.id, later(69)) == 1
             elif what == "resolve":
-                case = decisions.lock_attempt(conn, attempt)
+                case = locked_attempts.lock_attempt(conn, attempt)
                 found = doubts.load_doubtful(conn, attempt).recipients
                 notes = [AnnotatedMessage(row.seq, int(DoubtNote.RESENT)) for row in found]
                 decisions.return_to_pending(conn, case, notes, failed_after=None, now=later(69))

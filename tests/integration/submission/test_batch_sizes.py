@@ -15,7 +15,8 @@ from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts
 from dispatcher.store.tables import BATCH, CAMPAIGN
-from dispatcher.submission.service import accept_import, import_rows
+from dispatcher.submission.acceptance import accept_import
+from dispatcher.submission.campaign_import import import_rows
 from dispatcher.types import Route
 from tests.support.stores import (
     NOW,

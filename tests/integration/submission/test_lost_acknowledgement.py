@@ -10,8 +10,8 @@ from dispatcher.status import CampaignState
 from dispatcher.store import campaigns, imports
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.tables import CAMPAIGN
-from dispatcher.submission import service
-from dispatcher.submission.service import AcceptanceUnknown
+from dispatcher.submission import acceptance, campaign_import
+from dispatcher.submission.acceptance import AcceptanceUnknown
 from tests.support.pgbouncer import lossy_proxy, through_port
 from tests.support.stores import ignore, order, ready, rows
 
@@ -33,7 +33,7 @@ def store(postgres_url, proxy):
 
 def imported_file(store, content=FILE):
     with ready(order(content)) as checked:
-        return service.import_rows(store, checked, ignore)
+        return campaign_import.import_rows(store, checked, ignore)
 
 
 @pytest.mark.parametrize("lost", ["answer", "request"])
@@ -48,7 +48,7 @@ def test_a_campaign_is_accepted_once_although_the_commit_broke(
     imported = imported_file(store, content)
     proxy.lose_next = lost
     proxy.closed_until = time.monotonic() + away_s
-    assert service.accept_import(store, imported) is state
+    assert acceptance.accept_import(store, imported) is state
     assert proxy.losses == 1
     assert [row.state for row in rows(store, CAMPAIGN)] == [state]
 
@@ -60,7 +60,7 @@ def test_an_import_that_another_submission_took_over_is_not_taken_for_accepted(s
         imports.take_over_import(conn, left, store_now(conn))
     proxy.lose_next = "request"
     with pytest.raises(Refused, match="took over"):
-        service.accept_import(store, imported)
+        acceptance.accept_import(store, imported)
 
 
 def test_a_store_that_stays_away_is_not_called_a_failure_of_the_campaign(store, proxy):
@@ -68,6 +68,6 @@ def test_a_store_that_stays_away_is_not_called_a_failure_of_the_campaign(store, 
     proxy.lose_next = "answer"
     proxy.closed_until = time.monotonic() + 600
     with pytest.raises(AcceptanceUnknown, match="it is not known whether campaign 1 was accepted"):
-        service.accept_import(store, imported, look_for_s=0.5)
+        acceptance.accept_import(store, imported, look_for_s=0.5)
     proxy.closed_until = 0
     assert [row.state for row in rows(store, CAMPAIGN)] == [CampaignState.SCHEDULED]

@@ -4,9 +4,9 @@ import pytest
 
 from dispatcher.campaigns.control import cancel_campaign
 from dispatcher.errors import Refused
-from dispatcher.store import campaigns
+from dispatcher.store import campaign_search, campaigns
 from dispatcher.store.tables import BATCH, CAMPAIGN
-from dispatcher.submission import service
+from dispatcher.submission import acceptance, campaign_import
 from tests.support.stores import change, ignore, order, ready, rows, submit
 
 TEXT = "Dear {{name}}"
@@ -58,7 +58,7 @@ def test_the_same_list_saved_again_is_the_same_campaign(sqlite_store, again):
 
 def imported(store, content, text=TEXT):
     with ready(order(content, text=text)) as checked:
-        return service.import_rows(store, checked, ignore)
+        return campaign_import.import_rows(store, checked, ignore)
 
 
 @pytest.mark.parametrize("text", [TEXT + " ", TEXT + "\n", TEXT + "\r\n"])
@@ -119,7 +119,7 @@ def test_a_campaign_that_is_over_refuses_if_somebody_may_have_got_it(sqlite_stor
         change(conn, BATCH, BATCH.c.campaign_id == campaign_id, **counters)
         change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state="cancelled")
         row = campaigns.load_campaign(conn, campaign_id)
-        found = campaigns.find_same_content(
+        found = campaign_search.find_same_content(
             conn, [row.content_key], row.created_at.replace(year=2020)
         )
     assert (found is not None) is refuses
@@ -139,8 +139,8 @@ def test_a_campaign_of_an_earlier_version_is_found_by_its_key(sqlite_store):
 def test_the_same_content_accepted_meanwhile_is_refused_when_it_is_accepted(store):
     """Two people save the same list, look at their previews, and say yes."""
     first, second = imported(store, saved()), imported(store, saved(end="\r\n"))
-    service.accept_import(store, first)
+    acceptance.accept_import(store, first)
     with pytest.raises(Refused, match="were submitted as campaign"):
-        service.accept_import(store, second)
-    service.discard_import(store, second.job)
+        acceptance.accept_import(store, second)
+    campaign_import.discard_import(store, second.job)
     assert [row.id for row in rows(store, CAMPAIGN)] == [first.job.campaign_id]

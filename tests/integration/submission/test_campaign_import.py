@@ -13,12 +13,12 @@ from dispatcher.campaigns.timing import Timing
 from dispatcher.cli.campaign.single_message import send_test_message
 from dispatcher.errors import Refused
 from dispatcher.status import CampaignState, Encoding, RejectKind
-from dispatcher.store import campaigns, imports
+from dispatcher.store import campaign_search, campaigns, imports
 from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage
 from dispatcher.store.messages import unpack_cells
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
-from dispatcher.submission import sameness, service
+from dispatcher.submission import acceptance, campaign_import, sameness, validation
 from dispatcher.text.segments import measure_text
 from tests.support.stores import (
     FIRST_NUMBER,
@@ -48,7 +48,7 @@ def people(count, *, first=9_800_000_000):
 
 def import_only(store, wanted, adapter=None):
     with ready(wanted, adapter) as checked:
-        return service.import_rows(store, checked, ignore)
+        return campaign_import.import_rows(store, checked, ignore)
 
 
 def already(store, wanted):
@@ -56,7 +56,9 @@ def already(store, wanted):
     with ready(wanted) as checked:
         known = sameness.find_submitted(store, checked)
         if known is None:
-            service.discard_import(store, service.import_rows(store, checked, ignore).job)
+            campaign_import.discard_import(
+                store, campaign_import.import_rows(store, checked, ignore).job
+            )
         return known
 
 
@@ -153,7 +155,7 @@ def test_a_campaign_without_a_valid_row_is_rejected_and_finished(store):
 
 def test_a_dry_run_counts_the_same_and_stores_nothing(store):
     with ready(order(MIXED, text="Dear {{name}}")) as checked:
-        preview = service.dry_run(checked, ignore)
+        preview = validation.dry_run(checked, ignore)
     assert (preview.rows, preview.valid, preview.invalid, preview.duplicate) == (7, 3, 3, 1)
     assert everything(store) == [[]] * 5
 
@@ -193,9 +195,9 @@ def test_windows_that_open_in_no_recipients_zone_are_refused_by_dry_run_and_impo
     timing = Timing(windows=("2020-05-01 09:00-18:00",), in_recipients_zone=True)
     why = r"the windows never open: 2020-05-01 09:00-18:00 \(each recipient's zone\)"
     with ready(order(ABROAD, timing=timing)) as checked, pytest.raises(Refused, match=why):
-        service.dry_run(checked, ignore)
+        validation.dry_run(checked, ignore)
     with ready(order(ABROAD, timing=timing)) as checked, pytest.raises(Refused, match=why):
-        service.import_rows(sqlite_store, checked, ignore)
+        campaign_import.import_rows(sqlite_store, checked, ignore)
     assert everything(sqlite_store) == [[]] * 5
 
 
@@ -205,7 +207,7 @@ def test_a_fallback_whose_windows_open_in_no_recipients_zone_is_refused_by_name(
     with ready(order(ABROAD, timing=timing)) as checked:
         with_other = replace(checked, fallback_settings={"other": closed})
         with pytest.raises(Refused, match="fallback account other: the windows never open"):
-            service.import_rows(sqlite_store, with_other, ignore)
+            campaign_import.import_rows(sqlite_store, with_other, ignore)
     assert everything(sqlite_store) == [[]] * 5
 
 
@@ -261,8 +263,8 @@ def test_a_large_file_is_stored_in_groups_while_it_is_read(sqlite_url):
         read_at[0] = row
 
     with ready(order(source=Endless(count))) as checked:
-        imported = service.import_rows(store, checked, progress)
-    service.accept_import(store, imported)
+        imported = campaign_import.import_rows(store, checked, progress)
+    acceptance.accept_import(store, imported)
     gaps = [b - a for a, b in pairwise(groups)]
     assert len(groups) > count / 5000
     assert max(gaps) < 5000
@@ -271,7 +273,8 @@ def test_a_large_file_is_stored_in_groups_while_it_is_read(sqlite_url):
     assert campaign.total > count / 2
     with store.read() as conn:
         assert (
-            campaigns.count_messages(conn, [campaign.id])[campaign.id]["pending"] == campaign.total
+            campaign_search.count_messages(conn, [campaign.id])[campaign.id]["pending"]
+            == campaign.total
         )
     store.close()
 
@@ -289,7 +292,7 @@ def test_an_import_that_was_not_accepted_sends_nothing(store):
 
 def test_a_discarded_import_leaves_nothing(store):
     imported = import_only(store, order(MIXED, text="Dear {{name}}"))
-    service.discard_import(store, imported.job)
+    campaign_import.discard_import(store, imported.job)
     assert everything(store) == [[]] * 5
 
 
@@ -363,15 +366,15 @@ def test_an_import_that_was_taken_over_can_neither_write_nor_accept_nor_discard(
         with pytest.raises(Refused, match="took over this import"), store.write() as conn:
             attempt(conn)
     assert everything(store) == before
-    service.discard_import(store, taken)
+    campaign_import.discard_import(store, taken)
     assert everything(store) == [[]] * 5
 
 
 def test_an_accepted_campaign_cannot_be_discarded(store):
     imported = import_only(store, order(people(3)))
-    service.accept_import(store, imported)
+    acceptance.accept_import(store, imported)
     with pytest.raises(Refused):
-        service.discard_import(store, imported.job)
+        campaign_import.discard_import(store, imported.job)
     assert len(rows(store, MESSAGE)) == 3
 
 
@@ -423,9 +426,9 @@ def test_content_accepted_since_the_check_is_refused_at_the_import(store):
     with ready(order(people(3))) as one, ready(order(people(3))) as two:
         assert sameness.find_submitted(store, one) is None
         assert sameness.find_submitted(store, two) is None
-        service.accept_import(store, service.import_rows(store, one, ignore))
+        acceptance.accept_import(store, campaign_import.import_rows(store, one, ignore))
         with pytest.raises(Refused, match="were submitted as campaign"):
-            service.import_rows(store, two, ignore)
+            campaign_import.import_rows(store, two, ignore)
     assert len(rows(store, CAMPAIGN)) == 1
 
 
@@ -490,7 +493,7 @@ def test_a_key_used_since_the_check_is_refused_with_its_campaign(store):
         assert sameness.find_submitted(store, late) is None
         campaign_id = submit(store, order(people(3), idempotency_key="k"))
         with pytest.raises(Refused, match=f"campaign {campaign_id} was submitted with"):
-            service.import_rows(store, late, ignore)
+            campaign_import.import_rows(store, late, ignore)
 
 
 def test_an_import_row_of_its_own_content_can_be_made(store):

@@ -1,0 +1,123 @@
+"""Find campaigns, and count their messages, batches and polls. Nothing here changes a row."""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import (
+    Connection,
+    func,
+    select,
+)
+
+from dispatcher.status import BatchState, CampaignState, MessageState
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
+from dispatcher.store.row_parts import PollTimes, StateCount
+from dispatcher.store.rows import BatchRow, CampaignRow
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN
+
+#: Final states of messages that no provider accepted. `failed` is not one: a person may have given
+#: up a doubt.
+_UNSENT = frozenset(
+    {
+        MessageState.CANCELLED,
+        MessageState.LAPSED,
+        MessageState.REJECTED,
+        MessageState.SUPPRESSED,
+    }
+)
+
+
+#: The per-state counters of a batch, by the state's public name.
+COUNTERS = (*(state.label for state in MessageState), "no_receipt")
+_ROWS = select(*columns_of(CAMPAIGN, CampaignRow))
+
+
+def find_by_name(conn: Connection, name: str) -> list[CampaignRow]:
+    """The campaigns with this name, newest first."""
+    query = _ROWS.where(CAMPAIGN.c.name == name).order_by(CAMPAIGN.c.id.desc())
+    return fetch_all(conn, CampaignRow, query)
+
+
+def list_newest(
+    conn: Connection, *, limit: int, states: Sequence[str] = (), single: bool | None = None
+) -> list[CampaignRow]:
+    """The newest `limit` campaigns; only those in one of `states` where that is given.
+
+    `single`: only the messages of `dispatcher send` and `--test-to`, or only campaigns from files.
+    """
+    query = _ROWS.order_by(CAMPAIGN.c.id.desc()).limit(limit)
+    if single is not None:
+        query = query.where(CAMPAIGN.c.one_off.is_(single))
+    if states:
+        query = query.where(CAMPAIGN.c.state.in_(states))
+    return fetch_all(conn, CampaignRow, query)
+
+
+def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str, int]]:
+    """Messages per campaign and state, summed over batches: the message table is not scanned."""
+    sums = [func.coalesce(func.sum(BATCH.c[name]), 0).label(name) for name in COUNTERS]
+    rows = conn.execute(
+        select(BATCH.c.campaign_id, *sums)
+        .where(BATCH.c.campaign_id.in_(campaign_ids))
+        .group_by(BATCH.c.campaign_id)
+    )
+    sums_of: Iterable[Sequence[int]] = rows
+    none = dict.fromkeys(COUNTERS, 0)
+    found = {
+        campaign_id: dict(zip(COUNTERS, counts, strict=True)) for campaign_id, *counts in sums_of
+    }
+    return {campaign_id: found.get(campaign_id, dict(none)) for campaign_id in campaign_ids}
+
+
+def count_batches(conn: Connection, campaign_id: int) -> dict[str, int]:
+    """The campaign's batches per state."""
+    query = (
+        select(*columns_of(BATCH, StateCount, n=func.count()))
+        .where(BATCH.c.campaign_id == campaign_id)
+        .group_by(BATCH.c.state)
+    )
+    rows = fetch_all(conn, StateCount, query)
+    counts = {state.label: 0 for state in BatchState}
+    return counts | {BatchState(row.state).label: row.n for row in rows}
+
+
+def list_batches(conn: Connection, campaign_id: int) -> list[BatchRow]:
+    """The campaign's batches in order."""
+    query = select(*columns_of(BATCH, BatchRow)).where(BATCH.c.campaign_id == campaign_id)
+    return fetch_all(conn, BatchRow, query.order_by(BATCH.c.seq))
+
+
+def find_same_content(
+    conn: Connection, content_keys: Collection[str], since: datetime
+) -> CampaignRow | None:
+    """The newest campaign with this content that was accepted after `since`.
+
+    One that is over, and of which nothing was sent, does not count.
+    """
+    query = _ROWS.where(
+        CAMPAIGN.c.content_key.in_(content_keys),
+        CAMPAIGN.c.created_at > since,
+        CAMPAIGN.c.state.not_in([CampaignState.IMPORTING, CampaignState.REJECTED]),
+    ).order_by(CAMPAIGN.c.id.desc())
+    same = fetch_all(conn, CampaignRow, query)
+    counts = count_messages(conn, [row.id for row in same])
+    return next((row for row in same if _may_reach_anybody(row, counts[row.id])), None)
+
+
+def _may_reach_anybody(campaign: CampaignRow, counts: dict[str, int]) -> bool:
+    is_over = campaign.state in {CampaignState.CANCELLED, CampaignState.FINISHED}
+    return not is_over or any(counts[state.label] for state in MessageState if state not in _UNSENT)
+
+
+def find_by_idempotency_key(conn: Connection, key: str) -> CampaignRow | None:
+    """The campaign that was submitted with this key."""
+    query = _ROWS.where(CAMPAIGN.c.idempotency_key == key)
+    return fetch_optional(conn, CampaignRow, query)
+
+
+def load_poll_times(conn: Connection, campaign_id: int) -> PollTimes:
+    """How many accepted requests of the campaign are still polled (`n`), and when next."""
+    query = select(func.count().label("n"), func.min(ATTEMPT.c.poll_at).label("next_at")).where(
+        ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.poll_at.is_not(None)
+    )
+    return fetch_one(conn, PollTimes, query)

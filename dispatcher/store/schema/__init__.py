@@ -1,0 +1,1 @@
+"""The tables and their columns, as SQLModel classes."""

@@ -1,0 +1,167 @@
+"""Imports the recipients of a validated submission, and discards an import.
+
+The file is read once. Rows are stored as they are read, in a campaign in state `importing`, which
+sends nothing. Accepting it (`acceptance.py`) makes it `scheduled`; discarding removes it.
+"""
+
+from collections.abc import Callable
+
+import orjson
+from sqlalchemy import Connection
+
+from dispatcher.errors import Refused
+from dispatcher.local.liveness import has_ended, own_process_name
+from dispatcher.policy.routes import AccountRoute, routes_to_json
+from dispatcher.recipients.preview import Preview
+from dispatcher.recovery.rollback_guard import RollbackGuard
+from dispatcher.store import imports
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.imports import NewBatch, NewMessage, RunningImport
+from dispatcher.store.messages import pack_cells
+from dispatcher.submission.acceptance import CompleteImport
+from dispatcher.submission.import_writer import LEASE, ImportWriter
+from dispatcher.submission.request import ValidatedSubmission
+from dispatcher.submission.sameness import refuse_same_content, refuse_used_key
+from dispatcher.submission.validation import check_rows
+from dispatcher.text.segments import measure_text
+
+
+def import_rows(
+    store: Store, submission: ValidatedSubmission, progress: Callable[[int], None]
+) -> CompleteImport:
+    """Read the file into the store. Until `accept_import`, the campaign sends nothing.
+
+    Discards an unfinished import of the same file or key first. Raises Refused while another
+    process still writes one, and if the same content was accepted within 24 hours, unless the
+    request says `again`.
+    """
+    job = _start_import(store, submission)
+    writer = ImportWriter(store, job, submission)
+    validator = submission.row_validator()
+    try:
+        for item in validator:
+            writer.add_row(item)
+            progress(item.row)
+        check_rows(submission, validator.preview)
+        imported = _complete_import(submission, job, validator.preview, validator.content_digest())
+        if not imported.again:
+            with store.read() as conn:
+                refuse_same_content(conn, imported.content_keys)
+        writer.finish_import(validator.preview)
+    except BaseException:
+        discard_import(store, job)
+        raise
+    return imported
+
+
+def _complete_import(
+    submission: ValidatedSubmission, job: RunningImport, preview: Preview, digest: str
+) -> CompleteImport:
+    return CompleteImport(
+        job=job,
+        preview=preview,
+        content_keys=(submission.content_key(digest), submission.source_key),
+        again=submission.request.again,
+    )
+
+
+def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImport:
+    """Make a campaign to contact lists that the provider keeps: one message, with number 0.
+
+    Raises Refused for a text with placeholders.
+    """
+    if submission.content.template.field_names:
+        raise Refused(
+            "a text to contact lists cannot have placeholders: their columns are not known here",
+            "leave out {{…}}",
+        )
+    size = measure_text(submission.content.text)
+    lists = submission.request.content.contact_lists
+    everybody = NewMessage(seq=0, row=1, msisdn=0, parts=size.parts, variables=None)
+    batch = NewBatch(
+        seq=0,
+        encoding=size.encoding,
+        zone=None,
+        first_seq=0,
+        messages=[everybody],
+        requests=1,
+        cells=pack_cells([["", ", ".join(lists)]]),
+    )
+    job = _start_import(store, submission)
+    preview = Preview(rows=1, valid=1, parts=size.parts)
+    with store.write() as conn:
+        lease_until = store_now(conn) + LEASE
+        imports.write_group(conn, job, [batch], [], lease_until=lease_until)
+        imports.finish_import(conn, job, {"rows": 1, "total": 1, "parts": size.parts}, lease_until)
+    return _complete_import(submission, job, preview, "\n".join(sorted(lists)))
+
+
+def discard_import(store: Store, job: RunningImport) -> None:
+    """Remove an import that was not accepted."""
+    is_left = True
+    while is_left:
+        with store.write() as conn:
+            is_left = not imports.discard_group(conn, job, store_now(conn) + LEASE)
+
+
+def _start_import(store: Store, submission: ValidatedSubmission) -> RunningImport:
+    witness = RollbackGuard(store)
+    with store.write() as conn:
+        held = witness.check_and_hold(conn)
+    if held is not None:
+        raise Refused(held, "campaigns submitted after the backup are missing here too")
+    # Every store that has a campaign must have its high-water mark.
+    witness.save_marks()
+    while True:
+        with store.write() as conn:
+            left = _fence_off_unfinished(conn, submission)
+            if left is None:
+                return _insert_import(conn, submission)
+        discard_import(store, left)
+
+
+def _fence_off_unfinished(
+    conn: Connection, submission: ValidatedSubmission
+) -> RunningImport | None:
+    """Take over what a killed submission of the same content or key left; None if nothing."""
+    left = imports.find_unfinished(conn, submission.source_key, submission.request.idempotency_key)
+    if left is None:
+        return None
+    now = store_now(conn)
+    lease_until = left.import_lease_until
+    if lease_until is not None and lease_until > now and not has_ended(left.import_writer):
+        raise Refused(
+            f"the same file or key is being submitted right now, as campaign {left.id}",
+            f"wait until it ends; if it was killed, try again after {lease_until:%H:%M} UTC",
+        )
+    return imports.take_over_import(conn, left, now + LEASE)
+
+
+def _insert_import(conn: Connection, submission: ValidatedSubmission) -> RunningImport:
+    request = submission.request
+    refuse_used_key(conn, request.idempotency_key)
+    now = store_now(conn)
+    values = {
+        "name": request.name,
+        "account": request.account,
+        "kind": request.kind,
+        "sender": submission.route.sender,
+        "template": submission.route.template,
+        "sender_ref": submission.route.sender_ref,
+        "template_ref": submission.route.template_ref,
+        "routes": routes_to_json(
+            [AccountRoute(request.account, submission.route), *submission.fallbacks]
+        ),
+        **request.content.stored_columns(submission.content),
+        "columns": orjson.dumps(
+            submission.file.file_headers if request.keep_columns else ()
+        ).decode(),
+        "source_name": request.source_name,
+        "content_key": submission.source_key,
+        "idempotency_key": request.idempotency_key,
+        "on_doubt": request.on_doubt,
+        "import_writer": own_process_name(),
+        **request.timing.stored_columns(),
+        "created_at": now,
+    }
+    return imports.start_import(conn, values, now + LEASE)
