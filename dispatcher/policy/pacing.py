@@ -24,7 +24,7 @@ _JITTER_S: Final = 0.005
 _FINE_S: Final = 0.1
 _FINE_SPACING: Final = 1.015
 #: What a sum of times is off by.
-_ROUNDING_S: Final = 1e-6
+ROUNDING_S: Final = 1e-6
 #: A rate that was not used for this long gives no more room for lateness.
 _MOST_SLACK_S: Final = 1.0
 
@@ -95,7 +95,7 @@ def plan_starts(
     at_s: list[float] = []
     for costs in spacings:
         start = max(earliest_s, *paid)
-        if start > max(LEAD_S, 2 * earliest_s) + _ROUNDING_S:
+        if start > max(LEAD_S, 2 * earliest_s) + ROUNDING_S:
             break
         at_s.append(start)
         paid = [start + cost for cost in costs]

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     bindparam,
+    func,
     or_,
     select,
     update,
@@ -64,6 +65,22 @@ _TAKE = (
         select(IDENTITY.c.store_id).scalar_subquery().label("store_id"),
     )
 )  # fmt: skip
+_MINE = BATCH.alias("mine")
+#: Batches that were released before mine and wait for their first start. A campaign that waits for
+#: its own rate does not use the account's.
+_AHEAD = (
+    select(func.count())
+    .select_from(BATCH)
+    .join(CAMPAIGN, CAMPAIGN.c.id == BATCH.c.campaign_id)
+    .where(
+        _MINE.c.id == bindparam("of_batch"),
+        BATCH.c.account == _MINE.c.account,
+        _IN_FLIGHT,
+        has_state(BatchState.CLAIMED),
+        BATCH.c.queued_at < _MINE.c.queued_at,
+        or_(CAMPAIGN.c.paid_until.is_(None), CAMPAIGN.c.paid_until <= bindparam("next_start")),
+    )
+)
 _REQUEUE = (
     update(BATCH)
     .where(
@@ -154,6 +171,15 @@ def claim_batch(
     given = {"ticket": ticket_id, "newest": fence, "lease_ends": lease_until}
     row = conn.execute(_TAKE, given).one_or_none()
     return None if row is None else Claim(**row._mapping)
+
+
+def count_waiting_ahead(conn: Connection, batch_id: int, next_start: datetime) -> int:
+    """How many batches of its account were released before this one and have not begun yet.
+
+    `next_start`: the account's next free start. Without rates of their own they wait for it, too.
+    """
+    given = {"of_batch": batch_id, "next_start": next_start}
+    return int(conn.execute(_AHEAD, given).scalar_one())
 
 
 def settle_empty(conn: Connection, held: Claim) -> None:

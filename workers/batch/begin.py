@@ -15,9 +15,17 @@ from sqlalchemy import Connection
 from dispatcher.campaigns.gate import send_permission
 from dispatcher.outbound.departure import boottime_s
 from dispatcher.policy.fair_queue import end_of_day
-from dispatcher.policy.pacing import DEADLINE_SLACK_S, LEAD_S, ClockReading, Starts, plan_starts
-from dispatcher.store import accounts, attempts, batch_endings
+from dispatcher.policy.pacing import (
+    DEADLINE_SLACK_S,
+    LEAD_S,
+    ROUNDING_S,
+    ClockReading,
+    Starts,
+    plan_starts,
+)
+from dispatcher.store import accounts, attempts, batch_endings, batches
 from dispatcher.store.attempts import BeginConditions, LockedForBegin
+from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from workers.batch.prepared import PreparedBatch
 from workers.batch.rates import BatchCosts
@@ -71,8 +79,12 @@ def begin_requests(
             earliest_s=pace.commit_s,
             late_s=pace.late_s,
         )
-        if within and not starts.at_s:
-            return max(0.0, starts.next_s - LEAD_S / 2)
+        if within:
+            begins_s = starts.at_s[0] if starts.at_s else starts.next_s
+            if is_first:
+                begins_s += _seconds_of_earlier(conn, claim, costs, locked, now)
+            if not starts.at_s or begins_s > max(LEAD_S, 2 * pace.commit_s) + ROUNDING_S:
+                return max(0.0, begins_s - LEAD_S / 2)
         if not within:
             # Requests for what is left of the day are made anew.
             if is_first:
@@ -102,6 +114,21 @@ def begin_requests(
         ],
         wait_s=max(0.0, starts.next_s - LEAD_S / 2),
     )
+
+
+def _seconds_of_earlier(
+    conn: Connection, claim: Claim, costs: BatchCosts, locked: LockedForBegin, now: datetime
+) -> float:
+    """For how long batches that were released before will use the account's rates.
+
+    A batch that waits looks for its start only shortly before it. One that came later would take
+    each of its starts, again and again.
+    """
+    used_s = costs.account_paid_s(locked, now)
+    if used_s <= 0:
+        return 0.0  # nobody has to wait
+    ahead = batches.count_waiting_ahead(conn, claim.id, now + timedelta(seconds=used_s))
+    return ahead * costs.account_interval_s(0)
 
 
 def _within_the_day(

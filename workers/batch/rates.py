@@ -43,6 +43,18 @@ class BatchCosts:
         """Seconds from the start of a request until the next one may start; 0 without rates."""
         return max(self.spacings[number], default=0.0)
 
+    def account_interval_s(self, number: int) -> float:
+        """As `interval_s`, by the rates of the account alone."""
+        paid = zip(self.rates, self.spacings[number], strict=True)
+        return max((s for rate, s in paid if not rate.is_campaigns), default=0.0)
+
+    def account_paid_s(self, locked: LockedForBegin, now: datetime) -> float:
+        """For how many seconds the account's rates are used up; 0 or less: they are not."""
+        return max(
+            (rate.paid_s(locked, now) for rate in self.rates if not rate.is_campaigns),
+            default=0.0,
+        )
+
 
 def batch_costs(batch: PreparedBatch) -> BatchCosts:
     """The costs of a batch, counted once."""

@@ -1,6 +1,7 @@
 """A batch's turn: which of its requests begin, what they pay, and what becomes of the others."""
 
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -8,10 +9,25 @@ from dispatcher.errors import StoreError
 from dispatcher.outbound.departure import NotBegun
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.status import BatchState
+from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ATTEMPT, CAMPAIGN
-from tests.support.stores import batch_of, campaign_of, change, rows, states
+from tests.support.stores import (
+    LEASE,
+    NOW,
+    add_campaign,
+    batch_of,
+    begin,
+    campaign_of,
+    change,
+    claim,
+    queued,
+    rows,
+    states,
+)
 from tests.support.turns import THROTTLED, Stand, after
+from workers.batch.begin import BegunGroup, begin_requests
 from workers.batch.prepared import PreparedBatch
+from workers.batch.rates import batch_costs
 
 
 def test_all_requests_leave_within_the_slots_and_the_batch_is_settled(sqlite_store):
@@ -196,3 +212,46 @@ def test_a_batch_whose_first_request_has_no_room_in_the_day_goes_back(sqlite_sto
     stand.change_account(day_count=1, day_until=after(stand, 3600))
     report = stand.run()
     assert (stand.sent, stand.state, report.is_unbegun) == ([], BatchState.PENDING, False)
+
+
+def waiting_before(store, *, seconds=1, **campaign):
+    """Another campaign's batch, released `seconds` before the stand's and not begun yet."""
+    with store.read() as conn:
+        released_at = store_now(conn) - timedelta(seconds=seconds)
+    add_campaign(store, (1,), **campaign)
+    return claim(store, queued(store, now=released_at)[0], now=released_at, lease=LEASE)
+
+
+def first_begin(stand):
+    """What the first look for a start gives: the begun requests, or the seconds to wait."""
+    return begin_requests(
+        stand.services, stand.batch, batch_costs(stand.batch), [0],
+        is_first=True, settle=lambda _conn, _now: None,
+    )  # fmt: skip
+
+
+def test_a_start_that_an_earlier_batch_waits_for_is_left_to_it(store):
+    earlier = waiting_before(store)
+    stand = Stand(store, (1,), messages_per_second=4)
+    stand.change_account(messages_paid_until=after(stand, 0.2))
+    wait_s = first_begin(stand)
+    assert 0.2 < wait_s <= 0.2 + 0.25 - LEAD_S / 2
+    begin(store, earlier, now=stand.now)
+    assert isinstance(first_begin(stand), BegunGroup)
+
+
+@pytest.mark.parametrize(
+    ("before", "account", "used_s"),
+    [
+        ({}, {}, -0.01),  # the rate is free: nobody has to wait
+        ({}, {"messages_per_second": 1000}, 0.2),  # so soon that it does not matter
+        ({"seconds": -1}, {}, 0.2),  # released later
+        ({"account": "other"}, {}, 0.2),
+        ({"rate": 1, "paid_until": NOW + timedelta(days=9999)}, {}, 0.2),  # waits for its own rate
+    ],
+)
+def test_nobody_waits_for_a_batch_that_does_not_come_before(store, before, account, used_s):
+    waiting_before(store, **before)
+    stand = Stand(store, (1,), **{"messages_per_second": 4, **account})
+    stand.change_account(messages_paid_until=after(stand, used_s))
+    assert isinstance(first_begin(stand), BegunGroup)
