@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dispatcher.store.doubts import ReconcileTicket
     from dispatcher.store.health import ProbeTicket
     from dispatcher.store.polls import PollTicket
+    from workers.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -126,11 +127,23 @@ def publish_batches(tickets: list["Ticket"]) -> None:
     taken = _send_tasks(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in known])
     left = [*known[taken:], *(t for t in tickets if t.account not in get_settings().accounts)]
     if left:
-        from dispatcher.store import batches
         from workers.services import get_services
 
-        with log_expected_errors(log, "released batches"), get_services().store.write() as conn:
-            batches.return_queued(conn, left)
+        return_batches(get_services(), left)
+
+
+def return_batches(services: "Services", tickets: list["Ticket"]) -> None:
+    """Make released batches pending again. While the store is busy or away this waits a while."""
+    from dispatcher.store import batches
+    from workers.batch.durable_write import write_patiently
+
+    unused = [(ticket.id, ticket.fence) for ticket in tickets]
+    with log_expected_errors(log, "released batches"):
+        write_patiently(
+            services,
+            lambda conn, _now: batches.return_queued(conn, unused),
+            within_s=services.settings.worker.requeue_after_s,
+        )
 
 
 def publish_polls(tickets: list["PollTicket"]) -> None:

@@ -225,14 +225,12 @@ def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int,
     return [(batch_id, fence) for batch_id, fence in rows]
 
 
-def return_queued(conn: Connection, tickets: Sequence[Ticket]) -> int:
-    """`queued → pending` for batches whose tickets could not be published; how many.
+def return_queued(conn: Connection, tickets: Iterable[tuple[int, int]]) -> int:
+    """`queued → pending` for batches (id, fence) whose tickets nobody will use; how many.
 
     A ticket that reached the broker all the same has no effect: the batch is not queued any more.
     """
-    given = literal_table(
-        conn, [("id", BigInteger()), ("fence", Integer())], [(t.id, t.fence) for t in tickets]
-    )
+    given = literal_table(conn, [("id", BigInteger()), ("fence", Integer())], list(tickets))
     return conn.execute(
         update(BATCH)
         .where(

@@ -35,7 +35,7 @@ class Ticker:
         self._tick = _imported(config)
         client = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer())
         self._store = store
-        self._own = Services(
+        self.services = Services(
             settings=load_settings(config, {}),
             store=store,
             runtime=None,
@@ -57,7 +57,7 @@ class Ticker:
                 before = datetime.now(UTC) - timedelta(seconds=1)
                 conn.execute(SCHEDULER.update().values(ticked_at=before))
         started = time.perf_counter()
-        self._tick(self._own)
+        self._tick(self.services)
         return time.perf_counter() - started
 
 

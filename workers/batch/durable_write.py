@@ -5,7 +5,8 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Final
+from itertools import count
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 #: After so long an answer goes to disk too, so that killing this process does not lose it.
 _SPILL_AFTER_S: Final = 10.0
 _MAX_PAUSE_S: Final = 5.0
+_SHORT_PAUSE_S: Final = 0.5
+
+Result = TypeVar("Result")
 
 
 def write_durably(
@@ -64,6 +68,28 @@ def write_durably(
             time.sleep(pause_s)
         else:
             services.stopping.wait(pause_s)
+
+
+def write_patiently(
+    services: Services, write: Callable[[Connection, datetime], Result], *, within_s: float
+) -> Result:
+    """Run `write` in a transaction that a power cut may undo; its result.
+
+    Where the store does not take it, it is tried again for `within_s` seconds, unless this process
+    is to end. Then the StoreError is raised.
+    """
+    give_up_at = time.monotonic() + within_s
+    for failures in count(1):
+        try:
+            with services.store.write(survives_power_cut=False) as conn:
+                return write(conn, store_now(conn))
+        except StoreDataError:
+            raise
+        except StoreError:
+            if time.monotonic() > give_up_at or services.stopping.is_set():
+                raise
+        services.stopping.wait(full_jitter(failures, cap_s=_SHORT_PAUSE_S, random=random.random))
+    raise AssertionError("it counts for ever")
 
 
 def _put_aside(services: Services, answer: Settlement, reason: str) -> None:

@@ -23,7 +23,7 @@ from dispatcher.store import accounts, batch_endings, batches, campaigns, messag
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from workers.app import app, publish_batches
-from workers.batch.durable_write import write_durably
+from workers.batch.durable_write import write_durably, write_patiently
 from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
 from workers.batch.requests import build_batch, build_requests, turn_size
@@ -57,8 +57,11 @@ def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskRep
         report.log_errors(log, f"batch {batch_id}"),
         services.gate.enter_submission() as may_begin,
     ):
-        # The sweep queues a batch again that is not claimed here.
-        claim = _claim_batch(services, batch_id, fence) if may_begin else None
+        # Its message is gone: the sweep queues the batch again, much later, if this fails.
+        if not may_begin:
+            _give_up_ticket(services, batch_id, fence)
+            return
+        claim = _claim_batch(services, batch_id, fence)
         if claim is None:
             return
         with (
@@ -87,12 +90,20 @@ def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskRep
 
 
 def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
-    def claim(conn: Connection) -> Claim | None:
+    """Claim it. While the store is busy or away this waits: the batch has no other message."""
+
+    def claim(conn: Connection, now: datetime) -> Claim | None:
         if not services.rollback_guard.may_claim(conn):
             return None
-        return batches.claim_batch(conn, batch_id, fence, store_now(conn) + services.lease)
+        return batches.claim_batch(conn, batch_id, fence, now + services.lease)
 
-    return services.store.run_write(claim, survives_power_cut=False)
+    return write_patiently(services, claim, within_s=services.settings.worker.requeue_after_s)
+
+
+def _give_up_ticket(services: Services, batch_id: int, fence: int) -> None:
+    """Make the batch pending again, for others: this process begins nothing more."""
+    with services.store.write() as conn:
+        batches.return_queued(conn, [(batch_id, fence)])
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""A batch's only message: whatever keeps its task from claiming it, the batch is not forgotten."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from dispatcher.errors import StoreBusyError, StoreDataError, StoreError
+from dispatcher.status import BatchState
+from tests.support.stores import add_campaign, batch_of, queued
+from tests.support.ticks import Ticker
+from workers.batch.durable_write import write_patiently
+from workers.task_report import TaskReport
+
+
+class Away:
+    """A store whose first `times` transactions fail."""
+
+    def __init__(self, store, error, times):
+        self._store, self._error, self.left = store, error, times
+
+    @contextmanager
+    def write(self, **options):
+        if self.left:
+            self.left -= 1
+            raise self._error
+        with self._store.write(**options) as conn:
+            yield conn
+
+
+@pytest.fixture
+def services(sqlite_store, tmp_path):
+    return Ticker(sqlite_store, tmp_path).services
+
+
+@pytest.fixture
+def ticket(sqlite_store):
+    add_campaign(sqlite_store)
+    return queued(sqlite_store)[0]
+
+
+def state_of(store, ticket):
+    return BatchState(batch_of(store, ticket.id).state)
+
+
+@pytest.mark.parametrize("error", [StoreBusyError("busy"), StoreError("locked by another process")])
+@pytest.mark.parametrize("times", [1, 7])
+def test_a_claim_waits_for_a_store_that_is_busy_or_away(services, ticket, error, times):
+    from workers.tasks.submit import _claim_batch
+
+    away = Away(services.store, error, times)
+    claim = _claim_batch(replace(services, store=away), ticket.id, ticket.fence)
+    assert (claim.id, claim.fence) == (ticket.id, ticket.fence + 1)
+    assert state_of(services.store, ticket) is BatchState.CLAIMED
+
+
+def test_a_process_that_drains_gives_the_batch_back_at_once(services, ticket):
+    from workers.tasks.submit import _submit_batch
+
+    assert services.gate.close_and_wait(0)
+    _submit_batch(services, ticket.id, ticket.fence, TaskReport())
+    assert state_of(services.store, ticket) is BatchState.PENDING
+
+
+def test_a_ticket_that_is_old_gives_nothing_back(services, ticket):
+    from workers.tasks.submit import _submit_batch
+
+    services.gate.close_and_wait(0)
+    _submit_batch(services, ticket.id, ticket.fence - 1, TaskReport())
+    assert state_of(services.store, ticket) is BatchState.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("error", "within_s", "is_ending", "tries"),
+    [
+        (StoreError("away"), 0.0, False, 2),  # its time is over
+        (StoreError("away"), 60.0, True, 1),  # the process is to end
+        (StoreDataError("too large"), 60.0, False, 1),  # for ever
+    ],
+)
+def test_patience_has_an_end(services, error, within_s, is_ending, tries):
+    away = Away(services.store, error, 100)
+    if is_ending:
+        services.stopping.set()
+    with pytest.raises(type(error)):
+        write_patiently(replace(services, store=away), lambda _conn, _now: None, within_s=within_s)
+    assert 100 - away.left <= tries
+
+
+def test_released_batches_go_back_although_the_store_is_busy(services, ticket):
+    from workers.app import return_batches
+
+    return_batches(
+        replace(services, store=Away(services.store, StoreBusyError("busy"), 3)), [ticket]
+    )
+    assert state_of(services.store, ticket) is BatchState.PENDING
