@@ -215,7 +215,7 @@ def _list_doubt(store: Store) -> Iterator[CheckResult]:
             remedy=f"run `dispatcher campaign resolve {one.id}`"
             if one.next_at is None
             else "nothing to do yet: this is looked into automatically at "
-            f"{one.next_at:%Y-%m-%d %H:%M:%S} UTC",
+            f"{one.next_at:%Y-%m-%d %H:%M:%S} UTC (so far {one.looks or 0} times)",
         )
 
 

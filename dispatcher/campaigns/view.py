@@ -47,6 +47,8 @@ class CampaignView:
     #: Since when recipients are in doubt, and when that is looked into automatically.
     doubt_since: datetime | None = None
     doubt_next_at: datetime | None = None
+    #: How many looks into that counted: those that read the provider's whole list.
+    doubt_looks: int = 0
     #: Why the account does not send at full speed, and what it waits for; None if it does.
     account_trouble: str | None = None
     account_waits_for: str | None = None
@@ -152,6 +154,7 @@ def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
         next_poll_at=polls.next_at,
         doubt_since=doubt.since,
         doubt_next_at=doubt.next_at,
+        doubt_looks=doubt.looks or 0,
         account_trouble=account.breaker_reason if account is not None else None,
         account_waits_for=wait_reason(account, store_now(conn)),
         moves=fallback_moves.load_fallback_history(conn, campaign.id)
@@ -237,6 +240,7 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
         "doubt": {
             "since": iso_time(shown.doubt_since),
             "next_at": iso_time(shown.doubt_next_at),
+            "looks": shown.doubt_looks,
             "on_doubt": campaign.on_doubt,
         },
         "account_paused": shown.account_paused_by,

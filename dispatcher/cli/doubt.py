@@ -49,10 +49,18 @@ def _what_is_next(shown: "CampaignView", has_list: bool) -> str:
             "the provider has no list of accepted messages, so the campaign's rule "
             f"(--on-doubt {rule}) is applied at {_format_utc(at)}"
         )
-    look = f"the provider's list of accepted messages is read at {_format_utc(at)}"
+    look = (
+        f"the provider's list of accepted messages is read at {_format_utc(at)} "
+        f"({looks_in_words(shown.doubt_looks)})"
+    )
     if rule == "hold":
         return look
     return f"{look}; the campaign's rule (--on-doubt {rule}) is applied to those not found there"
+
+
+def looks_in_words(looks: int) -> str:
+    """How often a provider's whole list was read for a doubt."""
+    return f"read to its end {pluralize(looks, 'time')} so far"
 
 
 def doubt_in_short(shown: "CampaignView") -> str | None:

@@ -3,6 +3,7 @@
 A wrong FOUND loses somebody, a wrong ABSENT texts somebody twice: without proof the doubt remains.
 """
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,8 +18,10 @@ CLOCK_SKEW: Final = timedelta(minutes=10)
 _SURELY_OLDER: Final = timedelta(days=1)
 #: The longest wait between two scans.
 _LONGEST_PAUSE_S: Final = 3600.0
-#: Scans of the list before the campaign's `--on-doubt` decides about the rest.
+#: Scans of the whole list before the campaign's `--on-doubt` decides about the rest.
 MAX_SCANS: Final = 6
+#: A list that could not be read for so long is left to a person.
+UNREAD_FOR: Final = timedelta(days=1)
 #: How many accounts' lists a worker reads at a time.
 SCANS_AT_ONCE: Final = 2
 
@@ -107,8 +110,12 @@ class ListScan:
         self._number_of: dict[str, int] = {}
         self._ambiguous: set[str] = set()
         self._seen = 0
-        #: (place, time): entries from this place on are older than this time; both decrease.
-        self._marks: list[tuple[int, datetime]] = []
+        #: (place, time): entries from this place on are older than this time, which decreases.
+        #: By the answers to our requests, and by the entries' own dates.
+        self._answered: list[tuple[int, datetime]] = []
+        self._dated: list[tuple[int, datetime]] = []
+        #: The latest date of an entry that we know.
+        self._known_date: datetime | None = None
         self._knows = False
         self._misdated = False
         self._whole = True
@@ -126,16 +133,18 @@ class ListScan:
             known_at = answered.get(entry.provider_message_id)
             self._knows = self._knows or known_at is not None
             dated = entry.created_at + _SURELY_OLDER if entry.created_at is not None else None
-            if known_at is not None and dated is not None and dated < known_at:
-                self._misdated = True
-            before = min((at for at in (known_at, dated) if at is not None), default=None)
-            if before is not None and (not self._marks or before < self._marks[-1][1]):
-                self._marks.append((place, before))
+            if known_at is not None:
+                _add_mark(self._answered, place, known_at)
+            if dated is not None:
+                _add_mark(self._dated, place, dated)
+            if known_at is not None and entry.created_at is not None and dated is not None:
+                self._misdated = self._misdated or dated < known_at
+                self._known_date = max(entry.created_at, self._known_date or entry.created_at)
             self._keep_entry(place, entry)
 
     def reaches_back_to(self, start: datetime) -> bool:
         """Whether the list has shown an entry that is surely older than `start`."""
-        return bool(self._marks) and self._marks[-1][1] < start
+        return self._first_older_place(start) is not None
 
     def can_prove_absence(self, start: datetime) -> bool:
         """Whether the scan can prove absence for a request begun at `start`.
@@ -152,11 +161,11 @@ class ListScan:
 
     def matching_entries(self, doubt: Doubt, sender: str, start: datetime) -> list[ListedMessage]:
         """Entries since `start` with the doubt's number, text and sender, oldest first."""
-        end = next((place for place, before in self._marks if before < start), self._seen)
+        end = self._first_older_place(start)
         return [
             entry
             for place, entry in self._placed_since(doubt.msisdn, start)
-            if place < end
+            if (end is None or place < end)
             and (entry.created_at is None or entry.created_at >= start - CLOCK_SKEW)
             and entry.provider_message_id not in self._ambiguous
             and matches_message(entry, doubt.text, sender)
@@ -165,11 +174,29 @@ class ListScan:
     def _placed_since(self, msisdn: int, start: datetime) -> list[tuple[int, ListedMessage]]:
         kept = self._entries.get(msisdn, ())
         oldest = start - _SURELY_OLDER
+        trusts_dates = self._trusts_dates(start)
         return [
             (place, entry)
             for place, entry in reversed(kept)
-            if entry.created_at is None or entry.created_at >= oldest
+            if not trusts_dates or entry.created_at is None or entry.created_at >= oldest
         ]
+
+    def _trusts_dates(self, start: datetime) -> bool:
+        """Whether the provider's dates can be compared with `start`, a time of our own clock.
+
+        If our clock was ahead, the entry of the request itself would look older than it. A message
+        that we know to be accepted, dated less than a day before `start`, proves that it was not.
+        """
+        if self._known_date is None or self._misdated:
+            return False
+        return self._known_date + _SURELY_OLDER >= start
+
+    def _first_older_place(self, start: datetime) -> int | None:
+        """From which place on all entries are surely older than `start`; None if from none."""
+        marks = [self._answered, self._dated] if self._trusts_dates(start) else [self._answered]
+        found = [bisect_right(each, -start.timestamp(), key=_descending) for each in marks]
+        places = [each[i][0] for each, i in zip(marks, found, strict=True) if i < len(each)]
+        return min(places, default=None)
 
     def _keep_entry(self, place: int, entry: ListedMessage) -> None:
         """Keep an entry once: pages shift while new messages arrive, so it may be shown twice."""
@@ -183,6 +210,15 @@ class ListScan:
         elif any(known.provider_message_id == message_id for _, known in kept):
             return
         kept.append((place, entry))
+
+
+def _descending(mark: tuple[int, datetime]) -> float:
+    return -mark[1].timestamp()
+
+
+def _add_mark(marks: list[tuple[int, datetime]], place: int, before: datetime) -> None:
+    if not marks or before < marks[-1][1]:
+        marks.append((place, before))
 
 
 def decide_doubts(
@@ -257,6 +293,16 @@ def matches_message(entry: ListedMessage, text: str, sender: str) -> bool:
 
 def _comparable_sender(sender: str) -> str:
     return sender.strip().removeprefix("+").casefold()
+
+
+def next_try_delay_s(doubted_for_s: float, first_s: float) -> float | None:
+    """Seconds until the list is tried again that could not be read; None: a person has to look.
+
+    `doubted_for_s`: for how long the request has been in doubt. The pauses grow by half each time.
+    """
+    if doubted_for_s > UNREAD_FOR.total_seconds():
+        return None
+    return min(_LONGEST_PAUSE_S, max(first_s, doubted_for_s / 2))
 
 
 def next_scan_delay_s(scans: int, first_s: float) -> float:

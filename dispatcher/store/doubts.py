@@ -87,6 +87,7 @@ _DOUBT_SINCE = func.min(ATTEMPT.c.doubt_at)
 _NEXT_RECONCILIATION = func.min(ATTEMPT.c.reconcile_at).filter(
     and_(ATTEMPT.c.looks.is_not(None), ATTEMPT.c.reconcile_at.is_not(None))
 )
+_LOOKS = func.max(ATTEMPT.c.looks)
 _ACCOUNTS_DUE = select(ATTEMPT.c.account).where(_IS_DUE).distinct()
 
 
@@ -219,7 +220,7 @@ def doubt_outlook(conn: Connection, campaign_id: int) -> DoubtOutlook:
             DoubtOutlook,
             since=_DOUBT_SINCE,
             next_at=_NEXT_RECONCILIATION,
-            looks=func.max(ATTEMPT.c.looks),
+            looks=_LOOKS,
         )
     ).where(ATTEMPT.c.campaign_id == campaign_id, ATTEMPT.c.doubt_at.is_not(None))
     return fetch_one(conn, DoubtOutlook, query)
@@ -232,6 +233,7 @@ def campaigns_in_doubt(conn: Connection) -> list[CampaignInDoubt]:
             ATTEMPT.c.campaign_id,
             _DOUBT_SINCE.label("since"),
             _NEXT_RECONCILIATION.label("next_at"),
+            _LOOKS.label("looks"),
         )
         .where(ATTEMPT.c.doubt_at.is_not(None))
         .group_by(ATTEMPT.c.campaign_id)
@@ -246,11 +248,18 @@ def campaigns_in_doubt(conn: Connection) -> list[CampaignInDoubt]:
                 recipients=count,
                 since=doubtful.c.since,
                 next_at=doubtful.c.next_at,
+                looks=doubtful.c.looks,
             )
         )
         .join_from(CAMPAIGN, doubtful, doubtful.c.campaign_id == CAMPAIGN.c.id)
         .join(BATCH, BATCH.c.campaign_id == CAMPAIGN.c.id)
-        .group_by(CAMPAIGN.c.id, CAMPAIGN.c.name, doubtful.c.since, doubtful.c.next_at)
+        .group_by(
+            CAMPAIGN.c.id,
+            CAMPAIGN.c.name,
+            doubtful.c.since,
+            doubtful.c.next_at,
+            doubtful.c.looks,
+        )
         .having(count > 0)
         .order_by(CAMPAIGN.c.id)
     )

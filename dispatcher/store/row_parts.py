@@ -135,7 +135,10 @@ class UnscheduledDoubt(NamedTuple):
 
 
 class DoubtOutlook(NamedTuple):
-    """Since when recipients of a campaign are in doubt, and when that is reconciled."""
+    """Since when recipients of a campaign are in doubt, and when that is reconciled.
+
+    `looks`: how many looks into that counted so far.
+    """
 
     since: datetime | None
     next_at: datetime | None
@@ -143,13 +146,17 @@ class DoubtOutlook(NamedTuple):
 
 
 class CampaignInDoubt(NamedTuple):
-    """A campaign with recipients in doubt: how many, since when, and when some are reconciled."""
+    """A campaign with recipients in doubt: how many, since when, and when some are reconciled.
+
+    `looks`: how many looks into that counted so far.
+    """
 
     id: int
     name: str
     recipients: int
     since: datetime | None
     next_at: datetime | None
+    looks: int | None
 
 
 class DueDoubt(NamedTuple):

@@ -1,5 +1,6 @@
 """Settling one request in doubt: by what the list proves, then by the campaign's `--on-doubt`."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from dispatcher.policy.reconciliation import (
     ListScan,
     decide_doubts,
     next_scan_delay_s,
+    next_try_delay_s,
 )
 from dispatcher.policy.routes import route_at
 from dispatcher.policy.verdict import plausible_cost
@@ -29,9 +31,12 @@ from dispatcher.store.locked_attempts import LockedAttempt
 from workers.batch.poll_schedule import make_poll_plan
 from workers.services import Services
 
+log = logging.getLogger(__name__)
+
 _ACTOR = "dispatcher"
 #: Seconds until the next try, while a worker holds the batch.
 _BUSY_S = 5.0
+UNREADABLE = "its provider's list could not be read for a day: a person has to decide"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +75,37 @@ def settle_doubt(
         state = decisions.return_to_pending(conn, case, outcome.absent, failed_after=limit, now=now)
         done[f"absent, {state.label}"] = len(outcome.absent)
     decisions.annotate_messages(conn, case, outcome.doubtful)
-    scans = fresh.looks + 1
-    next_at: datetime | None = now + timedelta(
-        seconds=_BUSY_S
-        if case.is_at_provider
-        else next_scan_delay_s(scans, services.settings.worker.reconcile_after_s)
-    )
-    if outcome.doubtful and _is_scanning_useless(provider.capabilities, scans, outcome.doubtful):
+    was_read = scan.is_complete or not provider.capabilities.lists_accepted
+    scans = fresh.looks + was_read
+    delay_s = _next_delay_s(services, case, scans, now, was_read=was_read)
+    next_at = None if delay_s is None else now + timedelta(seconds=delay_s)
+    # A list that was not read says nothing: no rule is followed then.
+    is_over = was_read and _is_scanning_useless(provider.capabilities, scans, outcome.doubtful)
+    if outcome.doubtful and is_over:
         done += _follow_rule(conn, case, fresh, outcome.doubtful, now)
         next_at = next_at if case.is_at_provider else None
     for action, count in done.items():
         if count:
             decisions.audit_decision(conn, case, action, count, actor=_ACTOR, now=now)
-    left = decisions.reschedule_doubt(conn, case, next_at=next_at, looked=True)
+    left = decisions.reschedule_doubt(conn, case, next_at=next_at, looked=was_read)
     parts = [f"{count} {action}" for action, count in done.items() if count]
+    if left and next_at is None and not was_read:
+        parts.append(UNREADABLE)
+        log.error("request %d in doubt: %s", doubtful.id, UNREADABLE)
     return ", ".join([*parts, f"{left} still in doubt"])
+
+
+def _next_delay_s(
+    services: Services, case: LockedAttempt, scans: int, now: datetime, *, was_read: bool
+) -> float | None:
+    """Seconds until the next look; None: a person has to decide."""
+    if case.is_at_provider:
+        return _BUSY_S
+    first_s = services.settings.worker.reconcile_after_s
+    if was_read:
+        return next_scan_delay_s(scans, first_s)
+    since = case.attempt.doubt_at or now
+    return next_try_delay_s((now - since).total_seconds(), first_s)
 
 
 def _decide_outcome(

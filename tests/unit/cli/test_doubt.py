@@ -9,7 +9,10 @@ from dispatcher.cli.doubt import doubt_in_words
 
 SINCE = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 LOOK = datetime(2026, 5, 4, 10, 6, tzinfo=UTC)
-LIST = "the provider's list of accepted messages is read at 2026-05-04 10:06:00 UTC"
+LIST = (
+    "the provider's list of accepted messages is read at 2026-05-04 10:06:00 UTC "
+    "(read to its end 0 times so far)"
+)
 
 
 def view(count, *, next_at=LOOK, rule="hold"):
@@ -17,6 +20,7 @@ def view(count, *, next_at=LOOK, rule="hold"):
         counts={"in_doubt": count},
         doubt_since=SINCE,
         doubt_next_at=next_at,
+        doubt_looks=0,
         campaign=SimpleNamespace(id=7, on_doubt=rule),
     )
 

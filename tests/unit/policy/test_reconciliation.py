@@ -16,6 +16,7 @@ from dispatcher.policy.reconciliation import (
     decide_doubts,
     matches_message,
     next_scan_delay_s,
+    next_try_delay_s,
 )
 from dispatcher.status import MessageState
 from dispatcher.types import ListedMessage, ListPage
@@ -174,6 +175,52 @@ def test_only_entries_for_numbers_in_doubt_are_kept():
 )
 def test_only_a_scan_that_can_be_trusted_proves_absence(seen, says):
     assert find(seen, missed=True).finding is says
+
+
+#: What our clock was ahead by when the request began; the entries have the provider's dates.
+AHEAD = 2 * DAY
+#: A message of ours from before our clock jumped.
+BEFORE = entry("before", OTHER, seconds=-AHEAD - 60)
+#: The request's own entry, as the provider dates it.
+OWN = entry("own", seconds=-AHEAD + 5)
+
+
+@pytest.mark.parametrize(
+    ("pages", "answered", "says"),
+    [
+        ([[OWN, BEFORE]], {"before": at(-AHEAD - 50)}, ListFinding.UNEXPLAINED),
+        ([[OWN], [BEFORE]], {"before": at(-AHEAD - 50)}, ListFinding.UNEXPLAINED),
+        # Answered while our clock was ahead: its date is wrong by our clock.
+        (
+            [[entry("ahead", OTHER, seconds=-AHEAD + 20), OWN, BEFORE]],
+            {"ahead": at(25), "before": at(-AHEAD - 50)},
+            ListFinding.UNEXPLAINED,
+        ),
+        # Nothing that we know has a date.
+        (
+            [[OWN, replace(BEFORE, created_at=None)]],
+            {"before": at(-AHEAD - 50)},
+            ListFinding.UNEXPLAINED,
+        ),
+        # The clocks agree: it is of the day before, so it is not of this request.
+        ([[OWN, OLDER]], ANSWERED, ListFinding.ABSENT),
+    ],
+)
+def test_an_entry_is_old_by_its_date_only_if_the_clocks_agree(pages, answered, says):
+    assert find(look(*pages, answered=answered), missed=True).finding is says
+
+
+def test_dates_alone_do_not_end_a_scan_while_our_clock_is_ahead():
+    """Its first page would be older than the request, and the request's own entry on the next."""
+    seen = look([entry("x", OTHER, seconds=-AHEAD + 60)], answered={})
+    assert not seen.reaches_back_to(BEGUN)
+    seen.add_page(ListPage(entries=(OWN, BEFORE), next_page=None), {"before": at(-AHEAD - 50)})
+    assert seen.reaches_back_to(BEGUN)
+
+
+def test_a_list_that_cannot_be_read_is_tried_less_often_and_for_a_day():
+    waited = [next_try_delay_s(age, 60) for age in (60, 200, 1000, DAY, DAY + 1)]
+    assert waited == [60, 100, 500, 3600, None]
 
 
 def test_absence_takes_two_scans():
