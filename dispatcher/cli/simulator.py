@@ -1,11 +1,16 @@
 """`dispatcher simulator`: simulated providers on this machine; nothing is sent or paid."""
 
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dispatcher.cli.terminal import is_terminal
+
+if TYPE_CHECKING:
+    from dispatcher.simulator import Simulator
 
 
 @click.command("simulator")
@@ -83,7 +88,6 @@ def simulator_command(
     """
     import secrets
 
-    import orjson
     import uvloop
 
     from dispatcher.simulator import ReceiptPlan, Simulator
@@ -93,22 +97,24 @@ def simulator_command(
     chosen = secrets.randbelow(10**9) if seed is None else seed
     plan = ReceiptPlan(delivered=delivered, undelivered=undelivered, expired=expired, scale=scale)
 
-    def ready(started: Simulator) -> None:
-        urls, control = started.base_urls, started.control_url
-        if as_json:
-            line = {"port": started.port, "seed": chosen, "base_urls": urls, "control": control}
-            click.echo(orjson.dumps(line))
-        else:
-            # One URL a line for a person; one line for a script.
-            between, listed = ("\n  ", "\n  ") if is_terminal(sys.stdout) else (" ", ", ")
-            named = [f"{name} {url}" for name, url in (*urls.items(), ("control", control))]
-            click.echo(
-                f"simulator ready (seed {chosen}, press Ctrl-C to stop):"
-                f"{between}{listed.join(named)}"
-            )
+    def make() -> Simulator:
+        return Simulator(seed=chosen, plan=plan, keys=keys, ledger=ledger)
 
-    uvloop.run(
-        run_until_signal(
-            lambda: Simulator(seed=chosen, plan=plan, keys=keys, ledger=ledger), port, ready
+    print_ready = partial(_print_ready, seed=chosen, as_json=as_json)
+    uvloop.run(run_until_signal(make, port, print_ready))
+
+
+def _print_ready(started: "Simulator", *, seed: int, as_json: bool) -> None:
+    import orjson
+
+    urls, control = started.base_urls, started.control_url
+    if as_json:
+        line = {"port": started.port, "seed": seed, "base_urls": urls, "control": control}
+        click.echo(orjson.dumps(line))
+    else:
+        # One URL a line for a person; one line for a script.
+        between, listed = ("\n  ", "\n  ") if is_terminal(sys.stdout) else (" ", ", ")
+        named = [f"{name} {url}" for name, url in (*urls.items(), ("control", control))]
+        click.echo(
+            f"simulator ready (seed {seed}, press Ctrl-C to stop):{between}{listed.join(named)}"
         )
-    )

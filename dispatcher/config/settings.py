@@ -231,13 +231,13 @@ def _decode_json_values(model: type[BaseModel], table: Mapping[str, Any]) -> dic
         if field is None or get_origin(field.annotation) not in {dict, tuple}:
             continue
         if isinstance(value, dict):
-            decoded[key] = {name: _from_json(item) for name, item in value.items()}
+            decoded[key] = {name: _decode_json(item) for name, item in value.items()}
         else:
-            decoded[key] = _from_json(value)
+            decoded[key] = _decode_json(value)
     return decoded
 
 
-def _from_json(value: object) -> object:
+def _decode_json(value: object) -> object:
     if not isinstance(value, str) or not value.startswith(("{", "[")):
         return value
     try:

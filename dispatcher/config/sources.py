@@ -205,7 +205,7 @@ def _expand_references(
             key: _expand_references(item, (*place, key), raw, environ, references)
             for key, item in value.items()
         }
-    if _is_list(value):
+    if _is_toml_list(value):
         return [
             _expand_references(item, (*place, str(index)), raw, environ, references)
             for index, item in enumerate(value)
@@ -255,7 +255,7 @@ def _check_depth(values: dict[str, object], where: str) -> None:
 def _items_of(value: object) -> Iterable[object]:
     if is_table(value):
         return value.values()
-    return value if _is_list(value) else ()
+    return value if _is_toml_list(value) else ()
 
 
 def is_table(value: object) -> TypeGuard[dict[str, object]]:
@@ -263,7 +263,7 @@ def is_table(value: object) -> TypeGuard[dict[str, object]]:
     return isinstance(value, dict)
 
 
-def _is_list(value: object) -> TypeGuard[list[object]]:
+def _is_toml_list(value: object) -> TypeGuard[list[object]]:
     return isinstance(value, list)
 
 

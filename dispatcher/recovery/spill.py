@@ -48,7 +48,7 @@ class Spill:
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_to_json(answer))
+                file.write(_encode_settlement(answer))
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
@@ -103,7 +103,7 @@ class Spill:
     def _read_answers(self) -> Iterator[tuple[Path, Settlement]]:
         for path in self.waiting_files():
             try:
-                answer = _from_json(path.read_bytes())
+                answer = _decode_settlement(path.read_bytes())
             except FileNotFoundError:  # another process was faster
                 continue
             except (OSError, ValueError):
@@ -175,7 +175,7 @@ def _quarantine(path: Path, reason: str) -> None:
     log.error("a spilled answer was not stored, and renamed to %s: %s", aside, reason)
 
 
-def _to_json(answer: Settlement) -> bytes:
+def _encode_settlement(answer: Settlement) -> bytes:
     return orjson.dumps(asdict(answer), default=_to_json_value) + b"\n"
 
 
@@ -187,7 +187,7 @@ def _to_json_value(value: object) -> object:
     raise TypeError
 
 
-def _from_json(data: bytes) -> Settlement:
+def _decode_settlement(data: bytes) -> Settlement:
     """The answer in a file. Raises ValueError where a value is missing, or not of its type."""
     answer = _SETTLEMENT.validate_json(data, strict=True)
     numbers = [*_numbers_of(answer)]

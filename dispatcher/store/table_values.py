@@ -47,7 +47,7 @@ class TableParameter:
             arrays = [bindparam(f"given_{name}", type_=ARRAY(kind)) for name, kind in columns]
             self.table = _unnest_arrays(columns, arrays)
         else:
-            self.table = _parse_json(columns, bindparam("given", type_=Text()))
+            self.table = _select_json_rows(columns, bindparam("given", type_=Text()))
 
     def to_parameters(self, rows: Sequence[Sequence[object]]) -> dict[str, object]:
         """The parameters for these rows, values in the order of the columns."""
@@ -69,7 +69,7 @@ def literal_table(
             for i, (_name, kind) in enumerate(columns)
         ]
         return _unnest_arrays(columns, arrays)
-    return _parse_json(columns, literal(_to_json(columns, rows)))
+    return _select_json_rows(columns, literal(_to_json(columns, rows)))
 
 
 def _unnest_arrays(columns: ColumnTypes, arrays: Sequence[ColumnElement[Any]]) -> FromClause:
@@ -80,7 +80,7 @@ def _unnest_arrays(columns: ColumnTypes, arrays: Sequence[ColumnElement[Any]]) -
     )
 
 
-def _parse_json(columns: ColumnTypes, document: ColumnElement[str]) -> FromClause:
+def _select_json_rows(columns: ColumnTypes, document: ColumnElement[str]) -> FromClause:
     each = func.json_each(document).table_valued("value")
     picked = [
         type_coerce(

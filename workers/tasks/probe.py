@@ -45,7 +45,7 @@ def _probe(services: Services, ticket: ProbeTicket, report: TaskReport) -> None:
             return
         provider = services.provider_of(account)
         try:
-            found, error = _ask_provider(services, account, provider), None
+            found, error = _ask_balances(services, account, provider), None
         except ProviderError as failure:
             found, error = [], failure
             report.fail(f"account {account}: {failure.message}")
@@ -76,7 +76,7 @@ class _NotNow(Exception):
     """The account's rate leaves no room for a probe now."""
 
 
-def _ask_provider(services: Services, account: str, provider: Provider) -> list[Balance] | None:
+def _ask_balances(services: Services, account: str, provider: Provider) -> list[Balance] | None:
     """What is left, or nothing where the provider does not say; None where it was not asked.
 
     Raises ProviderError.

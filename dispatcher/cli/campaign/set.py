@@ -98,11 +98,11 @@ def campaign_set(ctx: click.Context, options: SetOptions) -> None:
     for past in past_dates(changed, datetime.now(UTC)) if "schedule" in values else ():
         click.secho(f"note: already in the past: {past}", fg="yellow")
     account = settings_from(ctx).account(changed.account)
-    if "rate" in values and (burst := _burst_warning(account, changed)) is not None:
+    if "rate" in values and (burst := _burst_warning_at_new_rate(account, changed)) is not None:
         click.secho(f"note: {burst}", fg="yellow")
 
 
-def _burst_warning(settings: "ProviderSettings", campaign: "CampaignRow") -> str | None:
+def _burst_warning_at_new_rate(settings: "ProviderSettings", campaign: "CampaignRow") -> str | None:
     """The note that its requests are large for its new rate: each is sent at once."""
     from dispatcher.campaigns.rendering import needs_own_requests
     from dispatcher.campaigns.wording import burst_in_words

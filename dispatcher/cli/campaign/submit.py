@@ -161,10 +161,9 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     Example:
       dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
     """
-    from dispatcher.campaigns.view import details_json, load_view
     from dispatcher.cli.campaign.contact_lists import submit_to_lists
     from dispatcher.cli.campaign.fallbacks import add_fallbacks
-    from dispatcher.cli.campaign.file_report import file_json, refuse_unsure_guesses
+    from dispatcher.cli.campaign.file_report import refuse_unsure_guesses
     from dispatcher.cli.campaign.rejects import check_writable
     from dispatcher.cli.campaign.single_message import check_test_time
     from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
@@ -206,6 +205,19 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
         if options.as_json or not can_ask(options.yes, is_piped=options.reads_standard_input):
             refuse_unsure_guesses(submission.file)
         imported = _import_and_ask(store, submission, options)
+    _report_imported(store, submission, imported, options)
+
+
+def _report_imported(
+    store: "Store",
+    submission: "ValidatedSubmission",
+    imported: "CompleteImport",
+    options: SubmitOptions,
+) -> None:
+    """Say that the campaign is scheduled. Raises Refused where none of its rows can be sent."""
+    from dispatcher.campaigns.view import details_json, load_view
+    from dispatcher.cli.campaign.file_report import file_json
+
     reference = str(imported.job.campaign_id)
     if not imported.preview.valid:
         if options.as_json:

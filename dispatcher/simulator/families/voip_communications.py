@@ -148,7 +148,7 @@ class SimulatedVoipCommunications(Family):
             )
         )
         self._sent.extend(serials)
-        when = details.get("delivery_date") or _format_time(call.arrived)[:16]
+        when = details.get("delivery_date") or _format_provider_time(call.arrived)[:16]
         unclear = call.faults.choose_indexes("unknown_code", shown)
         log = []
         for i in shown:
@@ -181,7 +181,7 @@ class SimulatedVoipCommunications(Family):
         rows = (self.state.ledger.find_message(serial) for serial in reversed(serials))
         page = [self._summary_entry(call, row) for row in rows if row is not None]
         if "inbound" in call.faults and page:
-            page.insert(0, {**_INBOUND, "sms_status_date": _format_time(call.arrived)})
+            page.insert(0, {**_INBOUND, "sms_status_date": _format_provider_time(call.arrived)})
         return Reply.from_data(page if "bare_array" in call.faults else {"summary": page})
 
     def _summary_entry(self, call: Call, row: LedgerRow) -> dict[str, object]:
@@ -196,7 +196,7 @@ class SimulatedVoipCommunications(Family):
             "sms_external": show_number(call, row["number"]),
             "sms_country": "US",
             "sms_status": word.lower() if "status_case" in call.faults else word,
-            "sms_status_date": _format_time(min(at, call.arrived)),
+            "sms_status_date": _format_provider_time(min(at, call.arrived)),
             "sms_msg": row["text"],
             "sms_sale": f"{_price_cents(row['text']) / 100:.4f}",
         }
@@ -234,5 +234,5 @@ def _price_cents(text: str) -> int:
     return _CENTS * texts_of.count_parts(text, unicode=not texts_of.fits_gsm7(text))
 
 
-def _format_time(at: float) -> str:
+def _format_provider_time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
