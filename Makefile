@@ -35,10 +35,11 @@ fuzz: dev-env ## Mutate documented answers before every parser for SECONDS (600)
 mutants: dev-env ## Try mutants of what keeps the promises; CHECK=1 fails below 95 % (ARGS="--most 20").
 	CHECK=$(CHECK) $(BIN)/python -m tests.mutants $(ARGS)
 
-check: dev-env ## Check format, lint, types and who may import whom.
+check: dev-env ## Check format, lint, types, and which package imports which.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --any-exprs-report .mypy_cache/any
+	$(BIN)/python -m tests.house .mypy_cache/any/any-exprs.txt
 	$(BIN)/lint-imports
 
 lock: ## Write the locks anew from pyproject.toml (needs uv).

@@ -114,7 +114,11 @@ app.conf.update(
 
 
 #: Raised where the broker is away or full.
-_BROKER_ERRORS = (*app.connection().connection_errors, *app.connection().channel_errors)
+_BROKER_ERRORS: tuple[type[Exception], ...] = (
+    OperationalError,
+    *app.connection().connection_errors,
+    *app.connection().channel_errors,
+)
 
 
 def publish_batches(tickets: list["Ticket"]) -> None:
@@ -170,7 +174,7 @@ def _send_tasks(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) 
     for done, (args, queue) in enumerate(messages):
         try:
             app.send_task(task, args, queue=queue, retry=False)
-        except (OperationalError, *_BROKER_ERRORS) as error:
+        except _BROKER_ERRORS as error:
             left = len(messages) - done
             log.warning("the broker did not take %d messages: %s", left, type(error).__name__)
             return done

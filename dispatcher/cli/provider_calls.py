@@ -1,7 +1,7 @@
 """Requests of commands to providers, outside any campaign: they only read."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -118,12 +118,12 @@ def check_routes(provider: "Provider", directory: "Directory") -> dict[str, str]
     return routes
 
 
-def specific_settings(provider: "Provider") -> dict[str, Any]:
+def specific_settings(provider: "Provider") -> dict[str, object]:
     """The settings that only this provider's accounts have, without secrets."""
     from pydantic import SecretStr
 
     from dispatcher.providers.shared.settings import ProviderSettings
 
     own = set(provider.settings_type.model_fields) - set(ProviderSettings.model_fields)
-    values = {key: getattr(provider.settings, key) for key in sorted(own)}
+    values: dict[str, object] = {key: getattr(provider.settings, key) for key in sorted(own)}
     return {key: value for key, value in values.items() if not isinstance(value, SecretStr)}

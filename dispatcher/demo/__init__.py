@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TypedDict
 
 from dispatcher.campaigns.content import Content
 from dispatcher.campaigns.view import CampaignView, load_view
@@ -55,6 +55,13 @@ poll_max_s = 3
 # How long a missing receipt is waited for; real accounts wait for days.
 validity_hours = 0.003
 """
+
+
+class LedgerEntry(TypedDict):
+    """What the demo reads of an entry in the simulator's ledger; `at` is a Unix time in seconds."""
+
+    number: str
+    at: float
 
 
 class Demo:
@@ -115,10 +122,9 @@ class Demo:
 
     def first_batch_after_s(self) -> float:
         """Seconds until the provider had accepted the first batch."""
-        at: float = self.read_ledger()[0]["at"]
-        return at - self._began_at
+        return self.read_ledger()[0]["at"] - self._began_at
 
-    def read_ledger(self) -> list[dict[str, Any]]:
+    def read_ledger(self) -> list[LedgerEntry]:
         """What the simulated provider accepted, one entry per recipient."""
         lines = (self.folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]

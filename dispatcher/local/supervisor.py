@@ -144,7 +144,7 @@ class Supervisor:
         if recent == _EXITS:
             said = "".join(f"\n  {line}" for line in life.tail)
             raise ChildFailed(f"{name} ended {_EXITS} times within {_WITHIN_S:.0f} s:{said}")
-        delay_s = min(self._first_delay_s * 2 ** (recent - 1), _LONGEST_DELAY_S)
+        delay_s = min(self._first_delay_s * 2.0 ** (recent - 1), _LONGEST_DELAY_S)
         life.start_at = now + delay_s
         self._print_line(
             f"{name} ended (status {life.process.returncode}), restart in {delay_s:.1f} s"

@@ -28,5 +28,5 @@ class ContentDigest:
         """The same for the same recipients with the same values."""
         self.msisdns.run_optimize()
         digest = hashlib.sha256(self.msisdns.serialize())
-        digest.update((self._sum % 2**_WEIGHT_BITS).to_bytes(_WEIGHT_BITS // 8))
+        digest.update((self._sum % (1 << _WEIGHT_BITS)).to_bytes(_WEIGHT_BITS // 8))
         return digest.hexdigest()

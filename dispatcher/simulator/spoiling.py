@@ -61,7 +61,7 @@ def cut_connection(request: web.Request, *, reset: bool = False) -> web.StreamRe
     transport = request.transport
     if transport is not None and reset:
         no_linger = struct.pack("ii", 1, 0)  # makes close() send RST (socket(7), SO_LINGER)
-        connection = transport.get_extra_info("socket")
+        connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
         transport.abort()
     elif transport is not None:

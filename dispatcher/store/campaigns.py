@@ -3,7 +3,7 @@
 `campaign_search.py` finds and counts, `campaign_settings.py` changes rate, windows and times.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
@@ -186,7 +186,7 @@ def end_waiting_batches(
     counter = BATCH.c[state.label]
     ended = BatchState.CANCELLED if state is MessageState.CANCELLED else BatchState.SETTLED
     given = literal_table(conn, [("id", BigInteger())], _waiting_group(conn, campaign_id))
-    rows = conn.execute(
+    ended_ranges: Iterable[tuple[int, int]] = conn.execute(
         update(BATCH)
         .where(BATCH.c.id == given.c.id, may_become(ended, only_from=UNCLAIMED))
         .values(
@@ -200,7 +200,7 @@ def end_waiting_batches(
         .returning(BATCH.c.first_seq, BATCH.c.size)
     ).all()
     done = 0
-    for first, last in join_ranges(sorted((int(first), int(size)) for first, size in rows)):
+    for first, last in join_ranges(sorted(ended_ranges)):
         done += conn.execute(
             update(MESSAGE)
             .where(
@@ -220,9 +220,10 @@ def _waiting_group(conn: Connection, campaign_id: int) -> list[tuple[int]]:
         .order_by(BATCH.c.seq)
         .limit(_GROUP)
     )
+    batches: Iterable[tuple[int, int]] = conn.execute(query).all()
     found: list[tuple[int]] = []
     messages = 0
-    for batch_id, size in conn.execute(query).all():
+    for batch_id, size in batches:
         if messages >= _GROUP:
             break
         messages += size

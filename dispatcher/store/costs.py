@@ -37,5 +37,6 @@ def campaign_cost(conn: Connection, campaign_id: int) -> Decimal | None:
         whole = literal_column("sum(batch.cost / 1000000)")
         rest = literal_column("sum(batch.cost % 1000000)")
     query = select(whole, rest).select_from(BATCH).where(BATCH.c.campaign_id == campaign_id)
-    units, millionths = conn.execute(query).one()
+    sums: tuple[Decimal | int | None, Decimal | int] = conn.execute(query).one()
+    units, millionths = sums
     return None if units is None else Decimal(units) + Decimal(millionths).scaleb(-6)

@@ -152,7 +152,9 @@ def _cell_text(value: object) -> str:
 
 
 def _print_listing(columns: tuple[str, ...], found: list[Any], *, as_json: bool) -> None:
-    rows = [{column: getattr(one, column) for column in columns} for one in found]
+    rows: list[dict[str, object]] = [
+        {column: getattr(one, column) for column in columns} for one in found
+    ]
     if as_json:
         print_json(rows)
     else:

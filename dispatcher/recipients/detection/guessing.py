@@ -160,9 +160,10 @@ _ONE_SCRIPT: Final = (frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGA
 
 def _rate_shape(text: str, country: str | None) -> float:
     """From 1, for words of one script without signs among the letters, down to _ODD_SHAPE."""
-    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    found: list[str] = _WORD.findall(text)
+    words = [word for word in found if not word.isascii()]
     if not words or any(
-        unicodedata.category(char) in _NO_CHARACTERS for char in {*text} - {*"\r\n"}
+        unicodedata.category(char) in _NO_CHARACTERS for char in set(text) - set("\r\n")
     ):
         return _ODD_SHAPE
     odd = sum(not _is_word(word, country) for word in words) / len(words)

@@ -1,0 +1,113 @@
+"""The limits that keep the code a house that people find their way in, and what it has now.
+
+`tests/unit/test_house.py` checks what can be read from the files. `make check` checks what needs
+a run of mypy: `python -m tests.house REPORT`, with the report of `mypy --any-exprs-report`.
+"""
+
+import ast
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("dispatcher", "workers")
+#: Modules side by side in a folder; a folder of one kind of thing explains itself by its list.
+MOST_MODULES = 12
+_LISTS = {"dispatcher/providers", "dispatcher/store", "dispatcher/cli", "dispatcher/cli/campaign"}
+MOST_LINES = 310  # "about 300"
+#: Not split yet.
+_LONG_MODULES = {"dispatcher/store/answers.py", "dispatcher/store/polls.py"}
+MOST_LINES_OF_A_FUNCTION = 58
+_LONG_FUNCTIONS = {"workers/batch/begin.py:begin_requests"}
+MOST_ONE_WORD_NAMES = 0.12
+MOST_README_WORDS = 900
+#: Expressions of type Any in mypy's report; most are what libraries without types return.
+MOST_ANY = 200
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """The syntax tree of each module by its path, without migrations, which never change."""
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_bytes())
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if "versions" not in path.parts
+    }
+
+
+def crowded_folders() -> dict[str, int]:
+    """Folders with too many modules side by side, with their number."""
+    counts = Counter(path.rpartition("/")[0] for path in modules() if not path.endswith("__.py"))
+    return {folder: n for folder, n in counts.items() if n > MOST_MODULES and folder not in _LISTS}
+
+
+def long_modules() -> dict[str, int]:
+    """Modules that are too long, with their lines."""
+    lines = {path: (ROOT / path).read_bytes().count(b"\n") for path in modules()}
+    return {path: n for path, n in lines.items() if n > MOST_LINES and path not in _LONG_MODULES}
+
+
+def functions() -> Iterator[tuple[str, _Function]]:
+    """Every function with its module's path."""
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, _Function):
+                yield path, node
+
+
+def long_functions() -> dict[str, int]:
+    """Functions that are too long, with their lines from `def` on."""
+    lines = {
+        f"{path}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path, node in functions()
+    }
+    return {
+        name: n
+        for name, n in lines.items()
+        if n > MOST_LINES_OF_A_FUNCTION and name not in _LONG_FUNCTIONS
+    }
+
+
+def one_word_share() -> float:
+    """The share of functions whose name is a single word, without Python's own names."""
+    names = [node.name.strip("_") for _, node in functions() if not node.name.startswith("__")]
+    return sum("_" not in name for name in names) / len(names)
+
+
+def homonyms() -> dict[str, list[str]]:
+    """Top-level classes and functions, also private ones, that several modules define."""
+    places = defaultdict(list)
+    for path, tree in modules().items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef | _Function):
+                places[node.name].append(path)
+    return {name: paths for name, paths in places.items() if len(paths) > 1}
+
+
+def readme_words() -> int:
+    """The words of the README, code included."""
+    return len((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+def count_any(report: str) -> int:
+    """The expressions of type Any, from the last line of mypy's report."""
+    name, count, *_ = report.splitlines()[-1].split()
+    assert name == "Total", "this is not a report of mypy --any-exprs-report"
+    return int(count)
+
+
+def main() -> None:
+    """Say how many Any there are. Exits with 1 if there are too many."""
+    found = count_any(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    print(f"{found} expressions of type Any; at most {MOST_ANY} are allowed")
+    if found > MOST_ANY:
+        sys.exit(f"give them types: {sys.argv[1]} lists the modules that they are in")
+
+
+if __name__ == "__main__":
+    main()
