@@ -214,8 +214,8 @@ def _list_doubt(store: Store) -> Iterator[CheckResult]:
             what=f"campaign {one.id} ({one.name}): {who} IN DOUBT{since}",
             remedy=f"run `dispatcher campaign resolve {one.id}`"
             if one.next_at is None
-            else "nothing to do yet: this is looked into automatically at "
-            f"{one.next_at:%Y-%m-%d %H:%M:%S} UTC (so far {one.looks or 0} times)",
+            else "nothing to do yet: the next automatic check is at "
+            f"{one.next_at:%Y-%m-%d %H:%M:%S} UTC ({one.looks or 0} so far)",
         )
 
 

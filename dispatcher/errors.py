@@ -51,7 +51,7 @@ class StoreBusyError(StoreError):
 
 
 class StoreDataError(StoreError):
-    """The store does not take a value: to try it again is of no use."""
+    """The store does not take a value: trying again would not help."""
 
 
 class BrokerError(DispatcherError):

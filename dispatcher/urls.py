@@ -1,4 +1,4 @@
-"""Checks the URLs of store, broker and providers, and hides what they must not show.
+"""Checks the URLs of store, broker and providers, and hides their secrets.
 
 No message quotes a URL: one with unescaped characters may have its password at the wrong place.
 """

@@ -201,7 +201,7 @@ def _shorten_switch_interval(**_: object) -> None:
 
 @signals.worker_init.connect
 def _refuse_database_of_another_store(**_: object) -> None:
-    """End this worker if it would take another store's work. A store that is gone is waited for."""
+    """End this worker if it would take another store's work. Waits while the store is away."""
     from dispatcher.recovery.broker_owner import OWNER_REMEDY, OWNER_TTL_S
     from workers.services import get_services
 

@@ -27,7 +27,7 @@ class DrainGate:
                 self._changed.notify_all()
 
     def close_and_wait(self, timeout_s: float) -> bool:
-        """Admit no submission any more, and wait for those under way. False after `timeout_s`."""
+        """Admit no further submission, and wait for those under way. False after `timeout_s`."""
         with self._changed:
             self._closed = True
             return self._changed.wait_for(lambda: not self._inside, timeout_s)

@@ -15,7 +15,7 @@ from dispatcher.errors import DispatcherError
 _EVERY_S: Final = 30.0
 #: Formats remembered at most, in case a library makes formats from values.
 _MAX_MESSAGES: Final = 500
-#: Errors that mean "the broker is away". A traceback through the library is of no use.
+#: Errors that mean "the broker is away". A traceback through the library would not help.
 _CONNECTION_ERRORS: Final = (OSError, OperationalError, RedisError, SchedulingError)
 
 

@@ -27,7 +27,7 @@ class _Account:
 class ReleaseClock:
     """When to release, and how many requests of an account may be in flight where nobody set it.
 
-    Told by batches that begin and end, on any thread of this process.
+    Batches report their begin and end, on any thread of this process.
     """
 
     def __init__(self) -> None:
@@ -42,24 +42,24 @@ class ReleaseClock:
             return self._accounts[account].concurrency.requests
 
     def note_claimed(self, account: str) -> None:
-        """A batch of the account is held from now on."""
+        """Note that a batch of the account is held from now on."""
         with self._lock:
             self._accounts[account].held += 1
 
     def note_unsent(self, account: str, campaign_id: int, messages: int) -> None:
-        """Messages of a released batch did not leave."""
+        """Note that messages of a released batch did not leave."""
         if messages:
             with self._lock:
                 self._accounts[account].unsent[campaign_id] += messages
 
     def note_answers(self, account: str, seen: Observation) -> None:
-        """How the provider answered in a turn."""
+        """Note how the provider answered in a turn."""
         with self._lock:
             known = self._accounts[account]
             known.concurrency = next_concurrency(known.concurrency, seen)
 
     def free_slots(self, account: str, slots: float, all_slots: int) -> bool:
-        """A batch ended; whether its thread is to release."""
+        """Note that a batch ended; returns whether its thread should release."""
         with self._lock:
             known = self._accounts[account]
             known.held -= 1

@@ -37,7 +37,7 @@ def cancel_campaign(store: Store, reference: str) -> CampaignRow:
     """
     old = [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
     campaign = _change_state(store, reference, old, CampaignState.CANCELLED, "cancelled")
-    # Should this process be killed here, the tick goes on.
+    # If this process is killed here, the tick continues.
     while _cancel_more(store, campaign.id):
         pass
     with store.read() as conn:

@@ -96,8 +96,8 @@ def resolve_doubts(
 ) -> ResolutionResult:
     """Apply a person's choice to recipients in doubt, request by request, with audit rows.
 
-    `requests` are those that the person was asked about: who came into doubt since then stays so.
-    Raises Refused for a resend in a cancelled campaign.
+    `requests` are those that the person was asked about: recipients who came into doubt since then
+    stay in doubt. Raises Refused for a resend in a cancelled campaign.
     """
     with store.read() as conn:
         campaign = find_campaign(conn, reference)

@@ -13,8 +13,8 @@ from dispatcher.cli.exit import report_errors
 from dispatcher.cli.lazy import CONFIG, LazyCommand, LazyGroup
 from dispatcher.cli.terminal import replace_missing_characters
 
-#: New objects after which Python looks for garbage. With its own 700 a command spends an eighth of
-#: its processor time on searching the modules that it loads, where there is none.
+#: New objects after which Python looks for garbage. With Python's default of 700, a command spends
+#: an eighth of its processor time searching the modules that it loads, which hold no garbage.
 _OBJECTS_PER_COLLECTION: Final = 20_000
 
 COMMANDS: Final = {

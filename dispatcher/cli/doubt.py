@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dispatcher.store.engine import Store
     from dispatcher.store.row_parts import CampaignInDoubt
 
-#: So many campaigns are named in one sentence.
+#: The most campaigns that one sentence names.
 _NAMED: Final = 10
 
 

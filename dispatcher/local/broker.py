@@ -207,7 +207,7 @@ class EmbeddedBroker:
 
     def _last_log_lines(self) -> str:
         lines = (self._folder / _LOG).read_text(errors="replace").splitlines()
-        return "; ".join(lines[-3:]) or "it said nothing"
+        return "; ".join(lines[-3:]) or "it printed nothing"
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,4 +1,4 @@
-"""TLS to the broker: its certificate is always verified, unless the URL says that it is not.
+"""TLS to the broker: its certificate is always verified, unless the URL switches that off.
 
 Celery verifies nothing by default, and would send the password to any server.
 """

@@ -66,8 +66,8 @@ class Supervisor:
 
     ```python
     with Supervisor(print) as supervisor:
-        supervisor.add(Child(name="worker", argv=[…], ready_pattern=r" ready\\.$"))
-        supervisor.run_until(lambda: supervisor.ready("worker"))
+        supervisor.add_child(Child(name="worker", argv=[…], ready_pattern=r" ready\\.$"))
+        supervisor.run_until(lambda: supervisor.are_ready("worker"))
         supervisor.run_until(lambda: False)  # until Ctrl-C
     ```
     Use it in the main thread. On exit every child is ended; a second Ctrl-C kills what is left.

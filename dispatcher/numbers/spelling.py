@@ -1,6 +1,7 @@
-"""What people, phones and spreadsheets write around a number, taken off: the rest is ASCII.
+"""Takes off what people, phones and spreadsheets write around a number; the rest is ASCII.
 
-What they destroyed is refused, and so is what could be two numbers: nothing is guessed at.
+Numbers that they destroyed are refused, and so are cells that could hold two numbers: nothing is
+guessed.
 """
 
 import re
@@ -77,9 +78,9 @@ _NO_NUMBER: Final = "the cell has no number"
 STRANGE_CHARACTERS: Final = "the cell has characters that are not part of a phone number"
 _EXTENSION: Final = "the number has an extension, which cannot receive SMS"
 _LONGEST_SPELLING: Final = 100
-#: What says nothing at the ends of a cell: text marks, quotes, blanks, commas.
+#: What has no meaning at the ends of a cell: text marks, quotes, blanks, commas.
 _AROUND: Final = "'\" \r\n,;:._"
-#: What machines write for nothing.
+#: How programs write an empty value.
 _EMPTY: Final = frozenset(
     {"", "null", "(null)", "nan", "none", "n/a", "#n/a", "na", "-", "--", "<na>"}
 )

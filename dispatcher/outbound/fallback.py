@@ -103,7 +103,7 @@ def _is_healthy(account: AccountRow | None) -> bool:
 
 def _explain_move(account: AccountRow | None) -> str:
     if account is None:
-        return "it is not known any more"
+        return "it is no longer in the store"
     return describe_outage(account) or "it is unavailable"
 
 

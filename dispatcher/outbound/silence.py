@@ -1,4 +1,4 @@
-"""Finds accounts of which nothing leaves although messages are due, and says it once."""
+"""Finds accounts that send nothing although messages are due, and warns once about each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from dispatcher.status import BatchState
 from dispatcher.store import accounts, attempts, batches, campaign_search
 from dispatcher.store.rows import AccountRow
 
-#: So long nothing may leave before it is said.
+#: How long an account may send nothing before the warning.
 SILENT_S: Final = 60.0
 _CHECK_S: Final = 15.0
 
 
 @dataclass(slots=True)
 class _Silence:
-    """Since when nothing has left of an account, and whether that was said."""
+    """Since when an account has sent nothing, and whether a warning was given."""
 
     since: datetime
     is_told: bool = False
 
 
 class SilenceAlarm:
-    """Looks at accounts now and then, and says once what does not leave. Not thread-safe."""
+    """Checks accounts now and then, and warns once about each that is silent. Not thread-safe."""
 
     def __init__(self) -> None:
         self._silences: dict[str, _Silence] = {}
         self._next_at: datetime | None = None
 
     def is_due(self, now: datetime) -> bool:
-        """Whether it is time to look again. A clock that was set back delays it by one look."""
+        """Whether it is time to check again. A clock that was set back delays one check."""
         at = self._next_at
         if at is not None and now < at <= now + timedelta(seconds=_CHECK_S):
             return False

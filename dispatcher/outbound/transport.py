@@ -1,4 +1,4 @@
-"""The HTTP client for providers: sends one request, and tells what is known when it fails.
+"""The HTTP client for providers: sends one request, and says what is known when that fails.
 
 It owns timeouts, limits, and the border between "surely not sent" and "in doubt". The adapters
 decide what an answer means.

@@ -1,7 +1,7 @@
 """How many requests of an account are under way at a time, where nobody has set it.
 
 Little's law: a rate needs as many requests in flight as it allows in the time that each of them
-holds its slot. Without a rate the number grows while that is of use, as TCP's window does, and
+holds its slot. Without a rate the number grows while that helps, as TCP's window does, and
 shrinks when the provider throttles or slows down.
 """
 
@@ -20,7 +20,7 @@ _HEADROOM: Final = 1.5
 _SPARE: Final = 2.0
 #: An answer is slow where it takes this many times the best time, and this much longer.
 _SLOW_TIMES, _SLOW_S = 2.0, 0.05
-#: How fast the best time is forgotten, so that a provider may become slower for good.
+#: How fast the best time is forgotten, in case a provider becomes slower for good.
 _FORGET: Final = 1.02
 
 

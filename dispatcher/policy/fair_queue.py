@@ -15,7 +15,7 @@ RELEASE_AHEAD_S = 1.5
 #: A batch of several requests holds its slots for this long, then gives back what has not left, so
 #: that a pause, another rate or a more urgent campaign need not wait for it.
 TURN_S = 1.0
-#: So many batches of several requests share an account's slots: while one ends, the other goes on.
+#: How many batches of several requests share an account's slots: while one ends, the other goes on.
 #: Fewer batches with more slots each share more commits.
 _BATCHES_AT_ONCE = 2
 
@@ -155,7 +155,7 @@ def select_batches(
         if batch is None:
             continue
         if not budget.has_room_for(batch):
-            return  # else smaller batches would overtake it for ever
+            return  # otherwise smaller batches would always overtake it
         budget.book_batch(batch)
         if campaign.own_rate is not None:
             campaign.own_rate.book_batch(batch)

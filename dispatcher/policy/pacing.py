@@ -23,7 +23,7 @@ _JITTER_S: Final = 0.005
 #: counts as on time puts no more of them into a second than the rate allows.
 _FINE_S: Final = 0.1
 _FINE_SPACING: Final = 1.015
-#: What a sum of times is off by.
+#: The rounding error of a sum of times.
 ROUNDING_S: Final = 1e-6
 #: A rate that was not used for this long gives no more room for lateness.
 _MOST_SLACK_S: Final = 1.0
@@ -113,7 +113,7 @@ class LatenessGuard:
     """
 
     def __init__(self) -> None:
-        #: Of the last one that left late: when, and how late. No lateness once one was in time.
+        #: When the last late request left, and how late it was; reset by a request that is on time.
         self._left_at, self._lateness = -inf, 0.0
         self._has_refused = False
 

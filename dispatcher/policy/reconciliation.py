@@ -20,7 +20,7 @@ _SURELY_OLDER: Final = timedelta(days=1)
 _LONGEST_PAUSE_S: Final = 3600.0
 #: Scans of the whole list before the campaign's `--on-doubt` decides about the rest.
 MAX_SCANS: Final = 6
-#: A list that could not be read for so long is left to a person.
+#: After so long without a readable list, a person decides.
 UNREAD_FOR: Final = timedelta(days=1)
 #: How many accounts' lists a worker reads at a time.
 SCANS_AT_ONCE: Final = 2
@@ -273,7 +273,7 @@ def decide_doubts(
 def _belongs_to_another(
     entry: ListedMessage, doubt: Doubt, sender: str, other: OtherMessages
 ) -> bool:
-    """Whether an entry is surely of another message; an id that a scan matched may be ours."""
+    """Whether an entry surely belongs to another message; an id that a scan matched may be ours."""
     if entry.provider_message_id in other.answered_ids:
         return True
     return entry.provider_message_id in other.matched_ids and not matches_message(

@@ -83,7 +83,7 @@ def partial_stop_error(outcome: SubmitOutcome) -> ProviderError | None:
 
 
 def plausible_cost(cost: Decimal | None) -> Decimal | None:
-    """The price if the store can hold it; None if it is missing, infinite, NaN or absurd."""
+    """The price if the store can hold it; None if it is missing, infinite, NaN or far too large."""
     fits = cost is not None and cost.is_finite() and abs(cost) < _ABSURD_COST
     return cost if fits else None
 

@@ -159,7 +159,7 @@ class RowValidator:
             preview.spoilt = SpoiltWord(row, *spoilt)
 
     def _empty_machine_words(self, values: list[str]) -> list[str]:
-        """Values in which what machines write for nothing is nothing."""
+        """The values, with programs' words for an empty cell made empty."""
         self.preview.machine_words.update(value for value in values if value in MACHINE_WORDS)
         return ["" if value in MACHINE_WORDS else value for value in values]
 

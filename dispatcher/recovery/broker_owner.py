@@ -13,7 +13,7 @@ from dispatcher.store.engine import Store
 if TYPE_CHECKING:
     import redis
 
-#: So long after its last tick a store still owns the database.
+#: How long a store owns the database after its last tick.
 OWNER_TTL_S: Final = 20
 OWNER_REMEDY: Final = (
     "give each store a database of its own, by the number at the end of `url` under [broker], as "
@@ -24,7 +24,7 @@ _KEY: Final = "dispatcher:store"
 
 
 class BrokerOwner:
-    """Claims the Redis database for a store, and says when it is another's. Thread-safe."""
+    """Claims the Redis database for a store, and says when another store owns it. Thread-safe."""
 
     def __init__(self, store: Store, client: "redis.Redis") -> None:
         self._store = store

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What a key of the store holds at most.
+#: The most digits that an attempt id in Redis can have.
 _MAX_ID_DIGITS = 18
 
 _ADOPT = "`dispatcher db adopt` explains"

@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 _SUFFIX = ".json"
 _QUARANTINED = ".aside"
 _SETTLEMENT = TypeAdapter(Settlement)
-#: What every number must be below: PostgreSQL's integers have 64 bits.
+#: The limit of every number: PostgreSQL's integers have 64 bits.
 _MOST = 2**63
-#: What polling must be shorter than, in seconds: a hundred years.
+#: The limit of a polling time, in seconds: a hundred years.
 _MOST_S = 3.2e9
 
 
@@ -148,7 +148,7 @@ def _find_problem(conn: Connection, answer: Settlement) -> str | None:
     if not batch_endings.is_known_claim(conn, claim):
         return "the store does not know its batch"
     if answer.attempt_id is None:
-        # A file of an earlier version: nothing of it says that it is of this store.
+        # A file of an earlier version, which does not name its store.
         return "it does not name its store" if claim.store_id is None else None
     outcome = attempts.attempt_outcome(conn, claim, answer.attempt_id)
     return "the store does not know its attempt" if outcome is None else None

@@ -1,1 +1,1 @@
-"""The store: the truth about campaigns. One module per aggregate; SQL stands nowhere else."""
+"""The store: the truth about campaigns. One module per kind of row; no SQL elsewhere."""

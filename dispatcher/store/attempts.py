@@ -33,7 +33,7 @@ from dispatcher.store.table_values import TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
-#: There is no index by account and time: so many of the newest attempts are looked at.
+#: How many of the newest attempts are searched: there is no index by account and time.
 _NEWEST = 10_000
 # Made once: to build a statement takes time, during which every other writer waits.
 _SUBMITTING = (

@@ -1,4 +1,4 @@
-"""What a clock that ran ahead has left in the store. Times that it computed are capped.
+"""Corrects what a clock that ran ahead left in the store: times computed by it are capped.
 
 What a person set (`start_at`, `expire_at`, a time at the provider) is never changed. Until when a
 rate is paid is limited where it is read (`dispatcher/outbound/rates.py`).
@@ -14,7 +14,7 @@ from dispatcher.status import IN_FLIGHT, BatchState
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, WORKER
 from dispatcher.store.transitions import has_state
 
-#: After the clock is right again nothing computed is waited for longer than this.
+#: Once the clock is right again, no computed time is waited for longer than this.
 _SHORT_WAIT: Final = timedelta(minutes=1)
 #: Longer than any wait that is computed: the end of an account's day, or a `Retry-After`.
 _LONGEST_WAIT: Final = timedelta(hours=26)
@@ -82,7 +82,7 @@ def must_correct(last_tick: datetime | None, now: datetime) -> bool:
 def correct_times(
     conn: Connection, now: datetime, last_tick: datetime | None, lease_until: datetime
 ) -> None:
-    """Correct what a clock ahead of its time has left; `last_tick` is that tick's time, as it was.
+    """Correct what a clock that was ahead left behind; `last_tick` is the time of the last tick.
 
     If the clock was set back by more than a minute, nothing that was computed is waited for longer
     than a minute. Once a minute, times that can only come from a wrong clock are dropped. Runs in a

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, literal_column, select, update
 
 from dispatcher.store.tables import BATCH, MESSAGE
 
-#: A sum that the column cannot hold is absurd, and is not stored: the answer must be.
+#: A sum that the column cannot hold is not stored: the answer itself must be.
 _BATCH_SUM: Final = {
     "postgresql": "CASE WHEN abs(sum(message.cost)) < 1e12 THEN sum(message.cost) END",
     "sqlite": (

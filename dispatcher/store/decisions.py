@@ -120,7 +120,7 @@ def return_to_pending(
     failed_after: int | None,
     now: datetime,
 ) -> MessageState:
-    """Take messages out of doubt that the provider does not have; the state that they get.
+    """Take messages that the provider does not have out of doubt; returns their new state.
 
     `pending`; `failed` if the batch has used up `failed_after` tries, this one included;
     `cancelled` if the campaign was cancelled. Raises StoreError while a worker holds the batch.

@@ -40,7 +40,7 @@ from dispatcher.store.writer_lock import hold_writer_lock, lock_files
 
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0
-#: A transaction that was in another's way is tried so often in all, with such pauses.
+#: How often a transaction that met another one's locks is tried in all, with which pauses.
 _MOST_TRIES = 5
 _MAX_PAUSE_S = 0.5
 

@@ -16,7 +16,7 @@ _MOST = 100
 
 
 def heal_ended_campaigns(conn: Connection, now: datetime) -> int:
-    """Repair campaigns that are over and have work; how many batches or campaigns that were.
+    """Repair campaigns that are over and still have work; returns how many batches or campaigns.
 
     What waits in a cancelled campaign is cancelled, a group of batches at a time: also the rest of
     a cancellation whose process was killed. A finished campaign is opened again. Pending messages

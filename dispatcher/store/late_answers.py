@@ -1,8 +1,8 @@
 """Late answers: what an acceptance still changes after its attempt lost its lease.
 
-It is about messages, wherever they live now: one that is pending, failed or in doubt, and that no
-other request carries at the moment, was submitted. While another request carries it, its note says
-so, and it is submitted as soon as that request ends without an acceptance.
+A message that is pending, failed or in doubt, and that no other request carries at the moment, was
+submitted, whichever batch it is in now. While another request carries it, its note says so, and it
+is submitted as soon as that request ends without an acceptance.
 """
 
 from collections import Counter

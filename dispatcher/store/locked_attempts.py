@@ -28,7 +28,7 @@ class LockedAttempt:
 
     @property
     def is_at_provider(self) -> bool:
-        """Whether a worker holds the batch: no message can return to it now."""
+        """Whether a worker holds the batch, so that no message can return to it now."""
         return self.batch.state in HELD
 
     @property

@@ -2,7 +2,7 @@
 
 Two transactions with different orders could wait for each other. What a decision depends on is
 read after its lock, and so is the clock. A batch's messages and attempts are changed only under the
-batch's lock. On SQLite a writer is alone anyway.
+batch's lock. SQLite has one writer at a time anyway.
 """
 
 from typing import NamedTuple

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LOST = "its worker was lost before an answer was stored"
 LOST_TOO_OFTEN = "its worker was lost several times before anything was submitted"
-#: A batch fails after so many claims whose worker was lost.
+#: A batch fails after this many claims whose worker was lost.
 _MOST_LOST = 5
 
 # Made once: every tick runs them.
@@ -33,7 +33,7 @@ _EXPIRED = {
 def release_expired_claims(conn: Connection, now: datetime) -> int:
     """Take back claims whose lease ran out: nothing was attempted. Returns how many.
 
-    A batch whose worker was lost several times may be what ends them: it fails, and is not sent.
+    A batch whose worker was lost several times may itself be the cause: it fails and is not sent.
     """
     expired = _lock_expired(conn, BatchState.CLAIMED, now)
     for locked in expired:

@@ -35,7 +35,7 @@ def upgrade_store(url: str) -> tuple[str | None, str]:
 
 
 def create_tables_if_new(store: Store) -> None:
-    """Create the tables of a SQLite store that has none, so that its first user need not.
+    """Create the tables of a SQLite store that has none, so that its first user does not have to.
 
     On a database server its administrator does that, with `dispatcher db upgrade`.
     """

@@ -30,7 +30,7 @@ _DURABLE: Final = (
     "CASE current_setting('synchronous_commit') WHEN 'off' "
     "THEN set_config('synchronous_commit', 'on', {is_local}) END"
 )
-#: A key of SQLAlchemy's connections: they lead to a pooler.
+#: Marks SQLAlchemy's connections that lead to a pooler.
 _IS_POOLED: Final = "dispatcher_is_pooled"
 #: Where libpq looks for root certificates (PostgreSQL 17, "SSL Support", 32.19.1).
 _ROOT_FILE: Final = Path(".postgresql", "root.crt")

@@ -72,7 +72,7 @@ class Settlement:
                 batch_endings.reverse_doubt(conn, self.claim, self.attempt_id, now)
 
     def lock_for_return(self, conn: Connection) -> None:
-        """Lock, before the batch, what changes with it when its messages become pending again."""
+        """Lock, before the batch, the rows that change when its messages become pending again."""
         lock_account(conn, self.claim.account)
         lock_campaign(conn, self.claim.campaign_id)
 

@@ -91,7 +91,7 @@ def may_send(conn: Connection) -> bool:
 
 
 def is_same_place(recorded: str, found: str) -> bool:
-    """Whether two places are the same. A part that the server did not tell proves nothing."""
+    """Whether two places are the same. A part that the server did not give proves nothing."""
     pairs = zip(recorded.split("/"), found.split("/"), strict=False)
     return all(then == now or not then or not now for then, now in pairs)
 

@@ -20,7 +20,7 @@ from typing import Final
 from dispatcher.errors import StoreError
 
 _PAUSE_S: Final = 0.0005
-#: A process keeps the lock files so long for its own threads; then other processes get a chance.
+#: How long a process keeps the lock files for its own threads before others get a chance.
 _OWN_TURNS_S: Final = 0.01
 
 
@@ -107,7 +107,7 @@ def lock_files(path: str) -> tuple[str, str]:
 
 @contextmanager
 def hold_writer_lock(path: str, name: str, wait_s: float) -> Iterator[None]:
-    """Be the only writer of the store at `path`, which messages call `name`.
+    """Hold the lock as the only writer of the store at `path`, which messages call `name`.
 
     Raises StoreError after `wait_s` seconds, and OSError where a lock file cannot be opened.
     """

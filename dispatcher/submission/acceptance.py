@@ -11,7 +11,7 @@ from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import RunningImport
 from dispatcher.submission.sameness import refuse_same_content
 
-#: How long a lost answer to the accepting commit is looked up.
+#: How long to find out whether a commit without an answer was accepted.
 _LOOK_FOR_S = 15.0
 _PAUSE_S = 0.5
 

@@ -1,4 +1,4 @@
-"""Whether the same was submitted before: the same idempotency key, or the same content in a day.
+"""Finds an earlier submission with the same idempotency key, or with the same content in a day.
 
 Content is the recipients with their texts, however the file is saved. A campaign of which nothing
 was sent, and nothing will be, does not count.

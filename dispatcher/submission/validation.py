@@ -1,4 +1,4 @@
-"""Checks a campaign's request before anything is stored: all that needs no row, and a dry run."""
+"""Checks a campaign's request before anything is stored; dry runs, which store nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -67,7 +67,7 @@ def remove_invisible(text: str) -> str:
 
 
 def remove_all_invisible(text: str) -> str:
-    """`text` without any invisible character: for what has no script, as names of columns."""
+    """`text` without any invisible character: for names of columns and the like."""
     return _ASTRAL_RUN.sub("", _BMP_RUN.sub("", text)) if has_invisible(text) else text
 
 

@@ -13,5 +13,5 @@ _OF_SPREADSHEETS: Final = """
     #¿NOMBRE? #¡DIV/0! #¡NULO! #N/B #VERW! #WAARDE! #NAAM? #GETAL! #N/DISP #ЗНАЧ! #ССЫЛКА! #Н/Д
     #ИМЯ? #ЧИСЛО! #ARG! #ADR! #NAZWA? #LICZBA! #BRAK! #YOK
 """
-#: As they are written, in this case: a person may be called Nan or Null, nobody NULL.
+#: Upper and lower case count: a person may be called Nan or Null, but not NULL.
 MACHINE_WORDS: Final = frozenset(f"{_OF_PROGRAMS} {_OF_SPREADSHEETS}".split())

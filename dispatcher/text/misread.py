@@ -1,4 +1,4 @@
-"""Texts that were spoilt before they came here: UTF-8 that a program read as Windows-1252."""
+"""Finds texts damaged before they came here: UTF-8 that a program read as Windows-1252."""
 
 import re
 from typing import Final

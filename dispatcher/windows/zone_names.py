@@ -48,7 +48,7 @@ def parse_zone(text: str) -> tzinfo:
 
 
 def parse_given_zone(text: str) -> tzinfo:
-    """`parse_zone` for what a person writes now, not for what is stored.
+    """Like `parse_zone`, for what a person writes now, not for stored zones.
 
     Raises ZoneError, and FixedOffsetError for names such as EST.
     """

@@ -18,7 +18,7 @@ from workers.services import Services
 
 log = logging.getLogger(__name__)
 
-#: After so long an answer goes to disk too, so that killing this process does not lose it.
+#: After this time an answer goes to disk too, so that killing this process does not lose it.
 _SPILL_AFTER_S: Final = 10.0
 _MAX_PAUSE_S: Final = 5.0
 _SHORT_PAUSE_S: Final = 0.5

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 #: Failures that say nothing about the batch itself: it is tried again, up to `max_attempts` times.
 _COUNTED_FAILURES = frozenset({ErrorKind.UNREACHABLE, ErrorKind.THROTTLED})
-#: So long after its account goes on a failed batch waits, so that others go first.
+#: How long a failed batch waits after its account continues, so that other batches are first.
 _RETRY_MARGIN_S = 2.0
 
 

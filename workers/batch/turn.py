@@ -135,7 +135,7 @@ class Turn:
             return
         if self._ends_at is None:
             self._ends_at = time.monotonic() + TURN_S
-            # Should this process die now, its log says that this batch's doubts are its own.
+            # If this process dies now, its log shows that this batch's doubts are its own.
             claim = self._batch.claim
             log.info("batch %d, fence %d: requests leave", claim.id, claim.fence)
         self._services.rollback_guard.record_attempts(list(begun.attempt_ids.values()))

@@ -116,7 +116,7 @@ class _Channel(redis.Channel):
             raise redis.Empty from None
 
     def get_table(self, exchange: str) -> list[tuple[str, ...]]:
-        """The bindings of an exchange, without what is not one."""
+        """The bindings of an exchange, without malformed ones."""
         return [binding for binding in super().get_table(exchange) if len(binding) == 3]
 
 

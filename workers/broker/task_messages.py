@@ -29,7 +29,7 @@ ARGUMENTS: Final[dict[str, tuple[type, ...]]] = {
     RECONCILE: (str, int),
     PROBE: (str, int),
 }
-#: Ours have about a thousand bytes.
+#: Our messages have about a thousand bytes.
 _MAX_BYTES: Final = 16 * 1024
 #: Messages of other queues: replies to Flower and to `celery inspect`.
 _MAX_REPLY_BYTES: Final = 16 * 1024 * 1024
@@ -60,14 +60,14 @@ def find_message_problem(queue: str, item: bytes) -> str | None:
             _check_task(envelope)
     except _Malformed as error:
         return str(error)
-    # Of a decoder that is given nonsense any error may come.
+    # A decoder that is given nonsense may raise any error.
     except Exception as error:  # noqa: BLE001
         return f"it cannot be decoded ({type(error).__name__})"
     return None
 
 
 def find_unacked_problem(held: bytes) -> str | None:
-    """Why what is held for a worker is not a message with its way back; None if it is one."""
+    """Why an item held for a worker is not a message with a way back to its queue; else None."""
     try:
         stored: object = loads(held.decode("utf-8"))
         if not _is_list(stored) or len(stored) != 3:

@@ -13,7 +13,7 @@ from dispatcher.outbound.departure import Departure, NotBegun, boottime_s
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest, HttpResponse
 
-#: Answers that come within so many seconds are handled together.
+#: Answers that come within this many seconds are handled together.
 GROUPING_S: Final = 0.005
 
 
@@ -82,7 +82,7 @@ class Flight:
     def collect(self, *, timeout_s: float, group_s: float = GROUPING_S) -> list[Landed]:
         """What has landed; waits for the first at most `timeout_s`, then `group_s` for others.
 
-        With a loop that hangs, what is under way lands as in doubt.
+        If the loop hangs, requests under way land as in doubt.
         """
         landed: list[Landed] = []
         give_up = time.monotonic() + timeout_s

@@ -27,7 +27,7 @@ class HttpRuntime:
     """Lets threads that block send requests over the connections of one process.
 
         runtime = HttpRuntime(HttpClient(connections=8))
-        response = runtime.call(request, timeout_s=60, begin_deadline=boottime() + 1)
+        response = runtime.call(request, timeout_s=60, begin_deadline=boottime_s() + 1)
         runtime.close()  # on Celery's worker_shutdown
 
     The thread and its loop are made by `open` or the first call, never by a mere import: one that

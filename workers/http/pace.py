@@ -32,11 +32,11 @@ class AccountPace:
 
     @property
     def commit_s(self) -> float:
-        """How long a commit usually takes, and some more: no start is promised before."""
+        """How long a commit usually takes, with a reserve: no start is promised before."""
         return _COMMITS_AHEAD * self._commit_s
 
     def note_commit(self, took_s: float) -> None:
-        """A commit took so long, from the decision to its end."""
+        """Note how long a commit took, from the decision to its end."""
         self._commit_s = _REMEMBERED * self._commit_s + (1 - _REMEMBERED) * min(took_s, 1.0)
 
     def plan_departures(
@@ -45,7 +45,7 @@ class AccountPace:
         """When each begun request may leave; `now_at` and `closes` are read on `boottime_s()`.
 
         `intervals_s` are the seconds from each start to the next one; None without a rate. A late
-        commit delays all requests alike, and so it does the next ones of this process.
+        commit delays all requests alike, and also the next ones of this process.
         """
         if intervals_s is None:
             deadline = now_at + _FIRST_BYTE_S

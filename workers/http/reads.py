@@ -48,9 +48,9 @@ class Reader:
     ) -> HttpResponse | None:
         """The answer to a request that only reads; None where it must not be made now.
 
-        That is so while the account waits because its provider asked for it (a probe is made all
-        the same), while its rate is used up for more than a moment, and once this process is to
-        end. Raises ProviderError.
+        It must not while the provider has asked the account to wait (a probe is made anyway), while
+        the rate is used up for more than a moment, and once this process is to end. Raises
+        ProviderError.
         """
         settings = self._settings.account(account)
         timeout_s, request = settings.timeout_s, replace(request, proxy=settings.proxy)
@@ -66,7 +66,7 @@ class Reader:
         return None
 
     def note_error(self, account: str, error: ProviderError) -> None:
-        """After a request was refused as one too many: the whole account waits."""
+        """Note that a request was refused as one too many: the whole account waits."""
         if error.kind is not ErrorKind.THROTTLED:
             return
         wait_s = retry_delay(1, error.retry_after_s, random)

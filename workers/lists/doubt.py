@@ -163,9 +163,9 @@ def _decide_outcome(
 def _is_scanning_useless(
     capabilities: Capabilities, scans: int, left: Iterable[AnnotatedMessage]
 ) -> bool:
-    """Whether another scan is of no use: there is no list, or it was scanned often enough.
+    """Whether another scan would not help: there is no list, or it was scanned often enough.
 
-    A list that cannot prove absence is of no use once two scans in a row showed no recipient.
+    A list that cannot prove absence does not help once two scans in a row showed no recipient.
     """
     if not capabilities.lists_accepted or scans >= MAX_SCANS:
         return True

@@ -11,7 +11,7 @@ from workers.services import Services
 
 log = logging.getLogger(__name__)
 
-#: No list is longer than this: its pages must go round.
+#: No list is longer than this: its pages must be repeating.
 _MAX_PAGES: Final = 20_000
 #: Pages in a row without a new entry, before the server counts as repeating itself.
 _MAX_REPEATS: Final = 3

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: So few messages are looked up one by one, where the provider allows that.
+#: Up to this many messages are looked up one by one, if the provider allows it.
 _FEW_MESSAGES: Final = 3
 
 
@@ -27,7 +27,7 @@ class StatusScan:
 
     def __init__(self, group: Sequence[PolledRequest]) -> None:
         self.open = sum(len(polled.open) for polled in group)
-        #: The server has no list and no other status call: polling it is of no use.
+        #: The server has no list and no other status call: polling it is useless.
         self.is_impossible = False
         #: Reading was cut short: the next scan may find more.
         self.failed = False
@@ -124,7 +124,7 @@ def scan_statuses(
     group: Sequence[PolledRequest],
     renew: Callable[[], None],
 ) -> StatusScan:
-    """Read pages until the rest of the list is of no use. `renew` is called after each page.
+    """Read pages until the rest of the list cannot help. `renew` is called after each page.
 
     Where single messages can be looked up, it stops as soon as that takes fewer requests.
     """

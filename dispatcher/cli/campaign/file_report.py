@@ -39,7 +39,7 @@ def file_lines(file: "RecipientFile") -> list[str]:
         titles = "; ".join(_shorten(title) for title in place.titles[:_SHOWN_WORDS])
         lines.append(f"  left out above the header: {titles}")
     if file.is_export and len(file.headers) < len(file.found_header):
-        lines.append("  it is an export of ours: the export's own columns are left out")
+        lines.append("  it is an export of dispatcher: the columns that it added are left out")
     if rows := file.repeated_headers:
         named = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (", …" if len(rows) > _SHOWN_ROWS else "")
         lines.append(f"  left out, since it repeats the header: row {named}")
@@ -84,8 +84,8 @@ def file_notes(submission: "ValidatedSubmission", preview: "Preview") -> list[st
     if (spoilt := preview.spoilt) is not None:
         notes.append(
             f"row {spoilt.row} has {_shorten(spoilt.word)}, which was probably "
-            f"{_shorten(spoilt.was)} before another program read it in a wrong encoding: the file "
-            "has it so, export it again"
+            f"{_shorten(spoilt.was)} before another program read it in a wrong encoding: export "
+            "the file again from where the data is right"
         )
     if strange := lookalikes(submission.content.template):
         notes.append(f"the text has {', '.join(map(_shorten, strange))}, which is sent as it is")

@@ -108,7 +108,7 @@ def _build_question(doubted: "DoubtCount", choice: str) -> str:
     who = f"{pluralize(doubted.recipients, 'recipient')} of campaign {doubted.campaign.id}"
     later = ""
     if doubted.next_at is not None:
-        later = f" They are looked into automatically at {doubted.next_at:%H:%M:%S} UTC."
+        later = f" The next automatic check is at {doubted.next_at:%H:%M:%S} UTC."
     if choice == "resend":
         return (
             f"Submit {who} again? The provider may have accepted any of them: up to "

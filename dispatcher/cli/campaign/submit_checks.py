@@ -53,7 +53,7 @@ def check_combinations(options: "SubmitOptions") -> None:
 
 
 def _check_list_options(options: "SubmitOptions") -> None:
-    """What needs a recipient file is refused for a contact list, which only the provider knows."""
+    """Refuse options that need a recipient file: a contact list has none."""
     if options.file is not None:
         raise UsageProblem("a recipient FILE and --contact-list are both given", "give one of them")
     if options.in_recipients_zone:

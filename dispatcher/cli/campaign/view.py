@@ -232,7 +232,7 @@ def _print_file_and_times(shown: "CampaignView") -> None:
 
 
 def _print_counts(shown: "CampaignView") -> None:
-    """The counts, in the words of `Tally`; what they consist of is one level deeper."""
+    """The counts, in the words of `Tally`; the parts of a count are one level deeper."""
     from dispatcher.store.column_types import format_price
 
     counts, tally = shown.counts, shown.tally

@@ -18,7 +18,7 @@ from dispatcher.types import HttpResponse
 
 T = TypeVar("T")
 
-#: Texts beside a refusal, or in place of one, that prove nothing and hide nothing.
+#: Texts beside a refusal, or instead of one, that neither prove nor hide anything.
 _EMPTY_TEXTS: Final = frozenset(
     {"error", "failure", "failed", "bad request", "forbidden", "unprocessable entity"}
 )

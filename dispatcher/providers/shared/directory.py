@@ -19,7 +19,7 @@ def choose_route(requested: RequestedRoute, directory: Directory) -> Route:
     """The one approved sender and template that fit the requested and each other.
 
     A sender is found by name, then by ref, then by name in any case; a template by ref, by id, by
-    name, then by name in any case. Several of one name are told apart by kind and approval.
+    name, then by name in any case. If several have the same name, kind and approval decide.
     Raises Refused, naming what disagrees and the remedy.
     """
     senders = _find_senders(requested.sender, directory.senders)

@@ -35,7 +35,7 @@ def _check_rate(value: float) -> float:
 
 #: The value of `proxy` that means the environment's.
 ENVIRONMENT = "environment"
-#: Slower or faster is a slip of the pen, and times that are computed from it would overflow.
+#: A slower or faster rate is a typing mistake, and times computed from it would overflow.
 _SLOWEST, _FASTEST = 1 / 86_400, 1e9
 #: A rate per second.
 Rate = Annotated[float, AfterValidator(_check_rate)]

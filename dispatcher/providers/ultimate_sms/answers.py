@@ -79,7 +79,7 @@ def ultimate_sms_refusal(
 
 
 def is_unknown_message(response: HttpResponse) -> bool:
-    """Whether it is the server's 404 for a `uid`, which is JSON; a wrong URL gets an HTML page."""
+    """Whether it is the server's JSON 404 for an unknown `uid`; a wrong URL gets an HTML page."""
     try:
         return response.status == 404 and isinstance(read_json(response), dict)
     except ProviderError:

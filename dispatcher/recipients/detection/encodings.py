@@ -31,7 +31,7 @@ _MARKS: Final = (
 _TEXT_BYTES: Final = bytes(code for code in range(256) if code > 31 or code in b"\t\n\v\f\r\x1b")
 _MOST_CONTROLS: Final = 20
 _NAME_IT: Final = "name the encoding with --encoding"
-#: Of the words with accents, so many are enough to call a file UTF-8 that has mistakes.
+#: The share of words with accents that must be valid, to call a file UTF-8 with mistakes.
 _MOSTLY: Final = 0.5
 
 

@@ -19,21 +19,21 @@ from dispatcher.recipients.detection.code_pages import CODE_PAGES, MULTIBYTE, TW
 _CHUNK_BYTES: Final = 256 * 1024
 _SAMPLE_BYTES: Final = 16 * 1024
 _LONGEST_WORD: Final = 200
-#: Of the blocks that are not all ASCII, so many are enough.
+#: How many blocks with bytes beyond ASCII are enough.
 _MOST_BLOCKS: Final = 16
 _BETWEEN_CELLS: Final = re.compile(rb"[\r\n,;\t|\"]+")
 _INTERNATIONAL: Final = re.compile(rb"(?:\+|(?<![0-9])00)[ (]{0,2}([1-9][0-9]{0,2})")
 
-#: Of the confidence in a reading, so much is left if a fifth of its words look like no language.
+#: What is left of the confidence in a reading if a fifth of its words look like no language.
 _ODD_SHAPE: Final = 0.05
-#: A country's own code page counts so many times.
+#: How many times a country's own code page counts.
 _AT_HOME: Final = 1.5
-#: A guess is sure if it counts so many times as the next one …
+#: A guess is sure if it counts this many times as much as the next one …
 _CLEARLY: Final = 1.7
 #: … or is the country's own and at least about as good as any other.
 _AS_GOOD: Final = 0.95
 _BETTER: Final = 1.02
-#: Below so many bytes beyond ASCII, only a country's own encoding is sure: words prove little.
+#: Below this many bytes beyond ASCII, only a country's own encoding is sure: words prove little.
 _FEW_BYTES: Final = 6
 _FEW_BYTES_OF_SEVERAL: Final = 16
 

@@ -43,7 +43,7 @@ class Reply:
 
 
 class Refusal(Exception):
-    """The provider refuses. `malformed` is the reason where the request breaks its document."""
+    """A refusal by the provider. `malformed` says how the request breaks the document, if so."""
 
     def __init__(self, reply: Reply, malformed: str | None = None) -> None:
         super().__init__(malformed)

@@ -162,7 +162,7 @@ def test_k17_rejects_are_mended_and_submitted_again_as_they_are(run, tmp_path, s
     with rejects.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(table)
     ended = run(rejects, "--dry-run", text=text)
-    assert "it is an export of ours" in ended.out
+    assert "it is an export of dispatcher" in ended.out
     assert "2 to send\n" in ended.out
     assert "Dear -Ravi of Pune" in ended.out
     assert "Dear @Home of Pune" in ended.out
