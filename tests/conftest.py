@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+import sqlmodel  # noqa: F401 - before any table: tests have SQLModel's classes (declaration.py)
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 

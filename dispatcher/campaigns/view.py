@@ -13,15 +13,7 @@ from dispatcher.campaigns.wording import iso_time
 from dispatcher.errors import UsageProblem
 from dispatcher.policy.breaker import wait_reason
 from dispatcher.policy.routes import account_routes, route_at
-from dispatcher.store import (
-    accounts,
-    campaign_search,
-    campaigns,
-    costs,
-    doubts,
-    fallback_moves,
-    scheduler,
-)
+from dispatcher.store import accounts, campaign_search, campaigns, costs, doubts, scheduler
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.json_columns import decode_texts
@@ -157,11 +149,17 @@ def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
         doubt_looks=doubt.looks or 0,
         account_trouble=account.breaker_reason if account is not None else None,
         account_waits_for=wait_reason(account, store_now(conn)),
-        moves=fallback_moves.load_fallback_history(conn, campaign.id)
-        if campaign.routes is not None
-        else (),
+        moves=_load_moves(conn, campaign),
         cost=costs.campaign_cost(conn, campaign.id),
     )
+
+
+def _load_moves(conn: Connection, campaign: CampaignRow) -> Sequence[FallbackSwitch]:
+    if campaign.routes is None:
+        return ()
+    from dispatcher.store.fallback_moves import load_fallback_history
+
+    return load_fallback_history(conn, campaign.id)
 
 
 def newest_campaigns(

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from dispatcher.policy.batching import REQUEST_S
-from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.windows.hours import Hours
 from dispatcher.windows.schedule import Schedule
@@ -19,6 +18,7 @@ from dispatcher.windows.zone_names import zone_name
 
 if TYPE_CHECKING:
     from dispatcher.campaigns.constraints import CampaignConstraints
+    from dispatcher.providers.shared.settings import ProviderSettings
     from dispatcher.store.rows import CampaignRow
 
 _ANY_TIME: Final = "at any time"
@@ -30,7 +30,7 @@ Term = tuple[str, str]
 
 
 def terms_in_words(
-    settings: ProviderSettings, campaign: "CampaignRow | CampaignConstraints", *, by_zone: bool
+    settings: "ProviderSettings", campaign: "CampaignRow | CampaignConstraints", *, by_zone: bool
 ) -> Iterator[Term]:
     """Windows and rate, then priority, start and expiry if set; times are in the account's zone.
 
@@ -50,7 +50,7 @@ def terms_in_words(
 
 
 def windows_in_words(
-    settings: ProviderSettings, campaign: "CampaignRow | CampaignConstraints", *, by_zone: bool
+    settings: "ProviderSettings", campaign: "CampaignRow | CampaignConstraints", *, by_zone: bool
 ) -> str:
     """When it may be sent: its own windows, within the account's for its kind of campaign."""
     allowed = settings.windows_for(Kind(campaign.kind))
@@ -61,7 +61,7 @@ def windows_in_words(
     return f"{own}{_WITHIN}{outer}" if outer else own
 
 
-def limits_in_words(settings: ProviderSettings) -> str:
+def limits_in_words(settings: "ProviderSettings") -> str:
     """The rates of an account, and its daily limit."""
     limits = (
         (settings.messages_per_second, "messages/s"),
@@ -73,7 +73,7 @@ def limits_in_words(settings: ProviderSettings) -> str:
     return ", ".join(given) or _NO_LIMIT
 
 
-def hours_in_words(settings: ProviderSettings) -> str:
+def hours_in_words(settings: "ProviderSettings") -> str:
     """When an account may send, with the kinds of campaigns that have their own windows."""
     kinds = [
         f"{kind} {', '.join(windows) or _ANY_TIME}"
@@ -95,7 +95,7 @@ def rate_in_words(per_second: float) -> str:
     return f"{per_second:.3g} messages/s"
 
 
-def burst_in_words(settings: ProviderSettings, own_rate: float | None, size: int) -> str | None:
+def burst_in_words(settings: "ProviderSettings", own_rate: float | None, size: int) -> str | None:
     """The note that a request of `size` recipients carries much more than the rates allow at once.
 
     None where it is worth ten seconds or less, as it is unless the account sets `max_recipients`.
@@ -141,7 +141,7 @@ def _in_words(hours: Hours, by_zone: bool) -> str:
     return f"{windows}{closed} ({where})"
 
 
-def _rates_in_words(settings: ProviderSettings, own: float | None) -> str:
+def _rates_in_words(settings: "ProviderSettings", own: float | None) -> str:
     limits = limits_in_words(settings)
     if own is None:
         return limits if limits == _NO_LIMIT else f"{limits} (account limit)"

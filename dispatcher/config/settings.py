@@ -41,8 +41,13 @@ from dispatcher.providers.shared.settings import ProviderSettings
 class Section(BaseModel):
     """A table of keys. Unknown keys are refused, and errors never show values."""
 
+    #: Built when used: most classes never are, or only as a part of another one.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        defer_build=True,
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
@@ -12,11 +12,13 @@ from dispatcher.forecast.simulation import Forecast, simulate_campaign
 from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload, PendingGroup
 from dispatcher.policy.breaker import describe_outage, wait_reason
 from dispatcher.providers.shared.settings import ProviderSettings
-from dispatcher.recipients.preview import Preview
 from dispatcher.store import accounts, workloads
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.rows import AccountRow, CampaignRow
-from dispatcher.submission.request import ValidatedSubmission
+
+if TYPE_CHECKING:
+    from dispatcher.recipients.preview import Preview
+    from dispatcher.submission.request import ValidatedSubmission
 
 #: Messages per second of an account without a configured rate.
 ASSUMED_RATE = 500.0
@@ -36,7 +38,7 @@ def forecast_campaign(store: Store, settings: ProviderSettings, campaign: Campai
 
 
 def forecast_submission(
-    store: Store, submission: ValidatedSubmission, preview: Preview
+    store: Store, submission: "ValidatedSubmission", preview: "Preview"
 ) -> Forecast:
     """Forecast a campaign that is not submitted yet, beside the account's other campaigns."""
     settings, account = submission.provider.settings, submission.request.account
@@ -81,7 +83,7 @@ def _simulate(
 
 
 def forecast_submission_alone(
-    submission: ValidatedSubmission, preview: Preview, now: datetime
+    submission: "ValidatedSubmission", preview: "Preview", now: datetime
 ) -> Forecast:
     """Forecast a campaign that is not submitted yet, without the account's other campaigns."""
     return simulate_campaign(
@@ -92,7 +94,7 @@ def forecast_submission_alone(
     )
 
 
-def _workload_of(submission: ValidatedSubmission, preview: Preview) -> CampaignWorkload:
+def _workload_of(submission: "ValidatedSubmission", preview: "Preview") -> CampaignWorkload:
     timing = submission.request.timing
     return CampaignWorkload(
         pending=_pending_groups(submission, preview),
@@ -103,7 +105,9 @@ def _workload_of(submission: ValidatedSubmission, preview: Preview) -> CampaignW
     )
 
 
-def _pending_groups(submission: ValidatedSubmission, preview: Preview) -> tuple[PendingGroup, ...]:
+def _pending_groups(
+    submission: "ValidatedSubmission", preview: "Preview"
+) -> tuple[PendingGroup, ...]:
     provider = submission.provider
     zones: dict[str | None, int] = dict.fromkeys([None], preview.valid)
     if preview.zones:
@@ -122,7 +126,7 @@ def _pending_groups(submission: ValidatedSubmission, preview: Preview) -> tuple[
     )
 
 
-def _recipients_in_request(submission: ValidatedSubmission, parts_each: float) -> int:
+def _recipients_in_request(submission: "ValidatedSubmission", parts_each: float) -> int:
     size = submission.batch_size
     if size.parts is None or not parts_each:
         return size.recipients

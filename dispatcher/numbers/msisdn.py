@@ -1,4 +1,4 @@
-"""Reads phone numbers as people write them into E.164 digits, and masks numbers for display.
+"""Reads phone numbers as people write them into E.164 digits.
 
 `phonenumbers` decides which numbers can receive SMS; `patterns.py` is asked first, for speed. What
 can be read in two ways is refused, never guessed.
@@ -12,6 +12,7 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, ValidationResult
 
 from dispatcher.errors import ConfigError
+from dispatcher.numbers.masking import mask_number
 from dispatcher.numbers.patterns import home_pattern, quick_answer
 from dispatcher.numbers.spelling import STRANGE_CHARACTERS, MsisdnError, strip_spelling
 
@@ -118,13 +119,6 @@ def parse_country(given: str) -> str:
     country = given.strip().upper()
     NumberReader(country)
     return country
-
-
-def mask_number(msisdn: int | str) -> str:
-    """The number for logs, errors and screens: `9198••••4321`, with fewer digits if it is short."""
-    digits = "".join(filter(str.isdecimal, str(msisdn)))
-    shown = 4 if len(digits) >= 12 else 2 if len(digits) >= 8 else 0
-    return f"{digits[:shown]}••••{digits[len(digits) - shown :]}"
 
 
 def calling_code(msisdn: int) -> int:

@@ -56,6 +56,11 @@ def format_price(price: Decimal | None) -> str | None:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def to_millionths(price: Decimal) -> int:
+    """A price as SQLite stores it; half a millionth is rounded away from zero."""
+    return int(price.scaleb(6).to_integral_value(ROUND_HALF_UP))
+
+
 class Money(TypeDecorator[Decimal]):
     """A price with six decimals: `numeric` on PostgreSQL, whole millionths on SQLite.
 
@@ -75,7 +80,7 @@ class Money(TypeDecorator[Decimal]):
         """Convert a value for the database."""
         if value is None or dialect.name != "sqlite":
             return value
-        return int(value.scaleb(6).to_integral_value(ROUND_HALF_UP))
+        return to_millionths(value)
 
     def process_result_value(self, value: Decimal | int | None, dialect: Dialect) -> Decimal | None:
         """Convert a value from the database."""

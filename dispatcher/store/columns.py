@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, Text, false
 from sqlalchemy.types import TypeEngine
-from sqlmodel import Field
 
 from dispatcher.store.column_types import Money, UtcTime
+from dispatcher.store.declaration import Field
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from dispatcher.errors import StoreError
 from dispatcher.store.engine import Store, take_advisory_lock
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_REVISION = text("SELECT version_num FROM alembic_version")
+_ANY_TABLE = text("SELECT 1 FROM sqlite_master WHERE type = 'table' LIMIT 1")
 
 
 def upgrade_store(url: str) -> tuple[str | None, str]:
@@ -20,12 +22,12 @@ def upgrade_store(url: str) -> tuple[str | None, str]:
 
     Raises StoreError where the store cannot be reached or is newer than this program.
     """
-    from alembic import command
-
     with closing(Store(url)) as store:
         before = current_revision(store)
         newest = _newest_revision(store)
         if before != newest:
+            from alembic import command
+
             with store.write() as conn:
                 take_advisory_lock(conn, "upgrade")
                 config = _alembic_config()
@@ -42,17 +44,17 @@ def create_tables_if_new(store: Store) -> None:
     if not store.is_sqlite:
         return
     with store.read() as conn:
-        is_new = not inspect(conn).get_table_names()
+        is_new = conn.execute(_ANY_TABLE).first() is None
     if is_new:
         upgrade_store(store.url.render_as_string(hide_password=False))
 
 
 def current_revision(store: Store) -> str | None:
     """The store's revision; None where it has no tables yet."""
-    from alembic.runtime.migration import MigrationContext
-
     with store.read() as conn:
-        revision: str | None = MigrationContext.configure(conn).get_current_revision()
+        if not inspect(conn).has_table("alembic_version"):
+            return None
+        revision: str | None = conn.execute(_REVISION).scalar_one_or_none()
     return revision
 
 
@@ -68,22 +70,18 @@ def revision_problem(store: Store) -> str | None:
 
 
 def _newest_revision(store: Store) -> str:
-    """The newest known revision. Raises StoreError where the store has one that is not known."""
-    from alembic.script import ScriptDirectory
-    from alembic.util import CommandError
+    """The newest known revision. Raises StoreError where the store has one that is not known.
 
-    scripts = ScriptDirectory.from_config(_alembic_config())
-    head = scripts.get_current_head()
-    assert head is not None
+    Known are the files of the migrations, `0001_….py`: Alembic itself is slow to import.
+    """
+    known = sorted(path.name.partition("_")[0] for path in _MIGRATIONS.glob("versions/0*_*.py"))
     revision = current_revision(store)
-    try:
-        scripts.get_revision(revision or head)
-    except CommandError as error:
+    if revision is not None and revision not in known:
         raise StoreError(
             f"the store {store.name} has revision {revision}, which this version does not know",
             "a newer dispatcher has upgraded it: use that version",
-        ) from error
-    return head
+        )
+    return known[-1]
 
 
 def _alembic_config() -> "Config":

@@ -22,15 +22,12 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
-from dispatcher.store.column_types import Money
+from dispatcher.store.column_types import Money, to_millionths
 
 #: Names and types of a table parameter's columns.
 ColumnTypes: TypeAlias = Sequence[tuple[str, TypeEngine[Any]]]
-_SQLITE = sqlite.dialect()
 
 
 class TableParameter:
@@ -44,7 +41,7 @@ class TableParameter:
         self._columns = columns
         self._has_arrays = dialect == "postgresql"
         if self._has_arrays:
-            arrays = [bindparam(f"given_{name}", type_=ARRAY(kind)) for name, kind in columns]
+            arrays = [bindparam(f"given_{name}", type_=_array_of(kind)) for name, kind in columns]
             self.table = _unnest_arrays(columns, arrays)
         else:
             self.table = _select_json_rows(columns, bindparam("given", type_=Text()))
@@ -65,11 +62,18 @@ def literal_table(
     """Rows as the table `given` with these columns, for a statement that is built for them."""
     if conn.dialect.name == "postgresql":
         arrays = [
-            literal([row[i] for row in rows], ARRAY(kind))
+            literal([row[i] for row in rows], _array_of(kind))
             for i, (_name, kind) in enumerate(columns)
         ]
         return _unnest_arrays(columns, arrays)
     return _select_json_rows(columns, literal(_to_json(columns, rows)))
+
+
+def _array_of(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    # Imported here: on SQLite nobody needs PostgreSQL's dialect.
+    from sqlalchemy.dialects.postgresql import ARRAY
+
+    return ARRAY(kind)
 
 
 def _unnest_arrays(columns: ColumnTypes, arrays: Sequence[ColumnElement[Any]]) -> FromClause:
@@ -101,7 +105,7 @@ def _to_json(columns: ColumnTypes, rows: Sequence[Sequence[object]]) -> str:
         for row in plain:
             price = row[i]
             if isinstance(price, Decimal):
-                row[i] = Money().process_bind_param(price, _SQLITE)
+                row[i] = to_millionths(price)
     return orjson.dumps(plain).decode()
 
 
@@ -133,8 +137,12 @@ def _sqlite_affinity(kind: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def insert_or_ignore(conn: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Insert one row unless a row with its key exists. True where it was inserted."""
-    insert = postgresql.insert if conn.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).values(**values).on_conflict_do_nothing()
+    if conn.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_row
+    else:
+        from sqlalchemy.dialects.sqlite import insert as insert_row  # type: ignore[assignment]
+
+    statement = insert_row(table).values(**values).on_conflict_do_nothing()
     # Without this option psycopg reports -1 rows for an INSERT.
     done = conn.execute(statement, execution_options={"preserve_rowcount": True})
     return done.rowcount > 0

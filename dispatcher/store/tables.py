@@ -3,11 +3,7 @@
 Their columns are in `schema/`.
 """
 
-from typing import cast
-
-from sqlalchemy import Table
-from sqlmodel import SQLModel
-
+from dispatcher.store.declaration import core_table
 from dispatcher.store.schema.campaign_tables import (
     Batch,
     Campaign,
@@ -17,12 +13,6 @@ from dispatcher.store.schema.campaign_tables import (
 )
 from dispatcher.store.schema.operation_tables import Audit, Identity, Scheduler, Worker
 from dispatcher.store.schema.sending_tables import Account, AlternateId, Attempt
-
-
-def core_table(model: type[SQLModel]) -> Table:
-    """The Core table behind a model."""
-    return cast("Table", model.__table__)  # type: ignore[attr-defined]
-
 
 ACCOUNT = core_table(Account)
 CAMPAIGN = core_table(Campaign)

@@ -11,7 +11,6 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final, NamedTuple
 
-from dispatcher.numbers.msisdn import calling_code
 from dispatcher.windows.wall_clock import find_change, offset_s
 from dispatcher.windows.zone_names import parse_given_zone, parse_zone, zone_name
 
@@ -74,6 +73,9 @@ def possible_zones(msisdn: int) -> frozenset[str]:
     as Canary Islands, Nicaragua as Chicago, Russia without Kaliningrad). Raises MsisdnError for
     digits that do not begin with a calling code.
     """
+    # Imported here: the keys of zones are read without the library of phone numbers.
+    from dispatcher.numbers.msisdn import calling_code
+
     code = calling_code(msisdn)
     if (settled := _zones_of_calling_code(code)) is not None:
         return settled

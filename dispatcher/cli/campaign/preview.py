@@ -218,7 +218,7 @@ def _print_rejects(preview: "Preview") -> None:
 
 
 def _print_texts(preview: "Preview") -> None:
-    from dispatcher.numbers.msisdn import mask_number
+    from dispatcher.numbers.masking import mask_number
 
     if preview.texts:
         click.echo("texts as they will arrive:")

@@ -28,7 +28,7 @@ def one_recipient(number: str, text: str) -> OneRecipient:
 
     The text is a value, not a template: braces in it are sent as they are.
     """
-    from dispatcher.numbers.msisdn import mask_number
+    from dispatcher.numbers.masking import mask_number
 
     table = io.StringIO(newline="")
     csv.writer(table).writerows([("phone", "text"), (number, text)])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import takewhile
 from typing import Final
 
-from dispatcher.numbers.msisdn import mask_number
+from dispatcher.numbers.masking import mask_number
 
 MAX_LINE: Final = 200
 

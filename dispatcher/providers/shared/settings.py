@@ -49,8 +49,13 @@ class ProviderSettings(BaseModel):
     Durations are seconds unless the name says otherwise; rates are per second.
     """
 
+    #: Built when used: most classes never are, or only as a part of another one.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        defer_build=True,
     )
 
     #: Recipients that the provider's document allows in one request; None where we guess.

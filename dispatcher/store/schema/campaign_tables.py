@@ -13,9 +13,7 @@ from sqlalchemy import (
     SmallInteger,
     Text,
     UniqueConstraint,
-    text,
 )
-from sqlmodel import SQLModel
 
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store.columns import (
@@ -33,6 +31,7 @@ from dispatcher.store.columns import (
     text_column,
     time_column,
 )
+from dispatcher.store.declaration import SQLModel, partial_index
 
 _OPEN_BATCH = "state < 4"
 #: Batches that ended with messages left: there should be none.
@@ -46,8 +45,7 @@ class Campaign(SQLModel, table=True):
 
     __tablename__ = "campaign"
     __table_args__ = (
-        Index("ix_campaign_open", "state", postgresql_where=text(_OPEN_CAMPAIGN),
-              sqlite_where=text(_OPEN_CAMPAIGN)),
+        partial_index("ix_campaign_open", "state", where=_OPEN_CAMPAIGN),
         Index("ix_campaign_name", "name"),
         Index("ix_campaign_content", "content_key"),
         {"sqlite_autoincrement": True},
@@ -116,14 +114,10 @@ class Batch(SQLModel, table=True):
     __tablename__ = "batch"
     __table_args__ = (
         UniqueConstraint("campaign_id", "seq"),
-        Index("ix_batch_pending", "campaign_id", "seq", postgresql_where=text("state = 0"),
-              sqlite_where=text("state = 0")),
-        Index("ix_batch_open", "campaign_id", postgresql_where=text(_OPEN_BATCH),
-              sqlite_where=text(_OPEN_BATCH)),
-        Index("ix_batch_in_flight", "account", postgresql_where=text(_IN_FLIGHT_BATCH),
-              sqlite_where=text(_IN_FLIGHT_BATCH)),
-        Index("ix_batch_stray", "id", postgresql_where=text(_STRAY_BATCH),
-              sqlite_where=text(_STRAY_BATCH)),
+        partial_index("ix_batch_pending", "campaign_id", "seq", where="state = 0"),
+        partial_index("ix_batch_open", "campaign_id", where=_OPEN_BATCH),
+        partial_index("ix_batch_in_flight", "account", where=_IN_FLIGHT_BATCH),
+        partial_index("ix_batch_stray", "id", where=_STRAY_BATCH),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 

@@ -7,7 +7,6 @@ from sqlalchemy import (
     Column,
     SmallInteger,
 )
-from sqlmodel import SQLModel
 
 from dispatcher.store.columns import (
     counter_column,
@@ -21,6 +20,7 @@ from dispatcher.store.columns import (
     text_key_column,
     time_column,
 )
+from dispatcher.store.declaration import SQLModel
 
 
 class Audit(SQLModel, table=True):

@@ -7,9 +7,7 @@ from sqlalchemy import (
     Index,
     Integer,
     SmallInteger,
-    text,
 )
-from sqlmodel import SQLModel
 
 from dispatcher.store.columns import (
     counter_column,
@@ -22,6 +20,7 @@ from dispatcher.store.columns import (
     text_key_column,
     time_column,
 )
+from dispatcher.store.declaration import SQLModel, partial_index
 
 
 class Account(SQLModel, table=True):
@@ -69,18 +68,12 @@ class Attempt(SQLModel, table=True):
     __tablename__ = "attempt"
     __table_args__ = (
         Index("ix_attempt_batch", "batch_id"),
-        Index("ix_attempt_poll", "account", "poll_at",
-              postgresql_where=text("poll_at IS NOT NULL"),
-              sqlite_where=text("poll_at IS NOT NULL")),
-        Index("ix_attempt_polled", "campaign_id",
-              postgresql_where=text("poll_at IS NOT NULL"),
-              sqlite_where=text("poll_at IS NOT NULL")),
-        Index("ix_attempt_reconcile", "account", "reconcile_at",
-              postgresql_where=text("reconcile_at IS NOT NULL"),
-              sqlite_where=text("reconcile_at IS NOT NULL")),
-        Index("ix_attempt_doubt", "campaign_id",
-              postgresql_where=text("doubt_at IS NOT NULL"),
-              sqlite_where=text("doubt_at IS NOT NULL")),
+        partial_index("ix_attempt_poll", "account", "poll_at", where="poll_at IS NOT NULL"),
+        partial_index("ix_attempt_polled", "campaign_id", where="poll_at IS NOT NULL"),
+        partial_index(
+            "ix_attempt_reconcile", "account", "reconcile_at", where="reconcile_at IS NOT NULL"
+        ),
+        partial_index("ix_attempt_doubt", "campaign_id", where="doubt_at IS NOT NULL"),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 

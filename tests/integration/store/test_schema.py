@@ -1,5 +1,8 @@
 """The store's tables: the migrations make exactly those that the code has."""
 
+import json
+import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -7,10 +10,12 @@ from decimal import Decimal
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import BigInteger, Integer, Text, inspect, select, text
 from sqlmodel import SQLModel
 
 from dispatcher.errors import StoreError
+from dispatcher.store import migrate
 from dispatcher.store.column_types import Money
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import (
@@ -22,6 +27,8 @@ from dispatcher.store.migrate import (
 from dispatcher.store.table_values import bulk_insert, insert_or_ignore, literal_table
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from tests.support import warm
+from tests.support.cli import ROOT
+from tests.support.described_tables import describe_tables
 from tests.support.stores import NOW, rows
 
 NEWEST = "0002"
@@ -249,3 +256,19 @@ def test_a_row_with_a_known_key_is_not_inserted_again(store):
         assert insert_or_ignore(conn, ACCOUNT, values) is True
         assert insert_or_ignore(conn, ACCOUNT, values | {"failures": 5}) is False
     assert [row.failures for row in rows(store, ACCOUNT)] == [3]
+
+
+def test_plain_tables_have_the_columns_of_the_models():
+    """Processes without SQLModel make plain tables from the same declarations."""
+    described = [sys.executable, "-m", "tests.support.described_tables"]
+    printed = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(printed.stdout) == describe_tables(SQLModel.metadata)
+    assert "sqlalchemy.orm" in sys.modules  # here it is the models' metadata
+
+
+def test_the_newest_revision_is_the_one_that_alembic_would_find(sqlite_url):
+    with closing(Store(sqlite_url)) as store, store.read() as conn:
+        context = MigrationContext.configure(conn)
+        heads = ScriptDirectory.from_config(migrate._alembic_config()).get_heads()
+        assert heads == [NEWEST] == list(context.get_current_heads())
+    assert migrate.upgrade_store(sqlite_url) == (NEWEST, NEWEST)

@@ -15,28 +15,9 @@ from dispatcher.cli.context import session_of, settings_from
 from dispatcher.cli.exit import report_errors
 from dispatcher.cli.lazy import LazyCommand, LazyGroup
 from dispatcher.errors import ConfigError, Refused, StoreError
-from tests.support.cli import ROOT, clean_environment, dispatcher, every_command
+from tests.support.cli import clean_environment, dispatcher, every_command
 
 ACCOUNT = '[accounts.main]\nprovider = "thesmspoint"\napi_key = "literal"\n'
-
-
-def test_the_help_imports_nothing_heavy(tmp_path):
-    heavy = ["sqlalchemy", "aiohttp", "celery", "pydantic", "redis", "rich", "phonenumbers"]
-    code = (
-        "import sys\nfrom dispatcher.cli import cli\n"
-        "try:\n    cli.main(['--help'], prog_name='dispatcher')\nexcept SystemExit:\n    pass\n"
-        f"print('loaded:', sorted(set({heavy}) & set(sys.modules)))\n"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=clean_environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "Commands:" in ended.stdout
-    assert "loaded: []" in ended.stdout
 
 
 def test_the_help_lists_every_command_and_marks_those_that_are_not_built_yet():
