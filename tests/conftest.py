@@ -1,5 +1,6 @@
 """The servers that tests may ask for, and the promise that no process outlives the session."""
 
+import gc
 import os
 import re
 import signal
@@ -19,6 +20,12 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+# What is collected stays until the end: looking through it for garbage, again and again, would take
+# a fourth of the time of the tests that compute.
+gc.disable()
+#: As many new objects between two looks, so that garbage still goes soon.
+_NEW_OBJECTS = 20_000
 
 pytest_plugins = ["tests.support.broker_server", "tests.support.postgres_server"]
 
@@ -48,6 +55,13 @@ def pytest_configure() -> None:
     """Let others go first in a process that computes."""
     if _COMPUTES.fullmatch(os.environ.get("PYTEST_XDIST_WORKER", "")):
         os.nice(_NICE)
+
+
+def pytest_collection_finish() -> None:
+    """From here on look for garbage, but only in what the tests make."""
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
