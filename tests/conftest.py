@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import signal
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 import sqlmodel  # noqa: F401 - before any table: tests have SQLModel's classes (declaration.py)
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
+
+from tests.support.folders import FOLDER
 
 # A shell's background jobs ignore Ctrl-C, and so would every process that we start.
 for _number, _handler in (
@@ -26,6 +29,8 @@ for _number, _handler in (
 gc.disable()
 #: As many new objects between two looks, so that garbage still goes soon.
 _NEW_OBJECTS = 20_000
+
+tempfile.tempdir = str(FOLDER)
 
 pytest_plugins = ["tests.support.broker_server", "tests.support.postgres_server"]
 

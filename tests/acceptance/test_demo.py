@@ -15,6 +15,7 @@ import pytest
 
 from dispatcher.local.celery import is_listening
 from tests.support.cli import clean_environment
+from tests.support.folders import FOLDER
 from tests.support.stage import fetched, wait_for
 
 pytestmark = pytest.mark.acceptance
@@ -47,8 +48,7 @@ class Shown(NamedTuple):
 @pytest.fixture(scope="module")
 def shown() -> Iterator[Shown]:
     """One demo with Flower, in a temporary folder of its own."""
-    # In /tmp, since the path of a socket is limited to about a hundred bytes.
-    with tempfile.TemporaryDirectory(prefix="demo-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="demo-", dir=FOLDER) as name:
         folder, log = Path(name), Path(name, "out")
         temporary = folder / "t"
         temporary.mkdir()

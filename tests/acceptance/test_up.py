@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from dispatcher.local.broker import socket_path
+from tests.support.folders import FOLDER
 
 pytestmark = pytest.mark.acceptance
 
@@ -33,7 +34,7 @@ timeout_s = 5
 def folder() -> Iterator[Path]:
     """For the store and the broker; short, since the path of a socket is limited."""
     with (
-        tempfile.TemporaryDirectory(prefix="dispatcher-up-", dir="/tmp") as name,
+        tempfile.TemporaryDirectory(prefix="dispatcher-up-", dir=FOLDER) as name,
         pytest.MonkeyPatch.context() as environment,
     ):
         environment.setenv("XDG_RUNTIME_DIR", name)

@@ -29,6 +29,7 @@ from tests.chaos.judge import (
 from tests.chaos.killer import Killer
 from tests.chaos.rates import Meter, Stall, judge_rates
 from tests.chaos.submitter import FIRST_NUMBER, Submitter
+from tests.support.folders import FOLDER
 from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.simulator import SimulatorProcess
 from tests.support.stage import FATES, KEY, Stage
@@ -96,8 +97,7 @@ _PAUSE_S: Final = (0.5, 3.5)
 
 def run(plan: Plan) -> Figures:
     """Play a plan in a folder of its own, which is removed where nothing was violated."""
-    # In /tmp, since the path of a socket is limited to about a hundred bytes.
-    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=FOLDER))
     figures = Figures(plan)
     try:
         with _stage(plan, folder) as (stage, postgres), crew(stage) as ours:

@@ -4,9 +4,7 @@ And a simulator for a module.
 """
 
 import shutil
-import tempfile
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -86,13 +84,10 @@ def store(request):
 
 
 @pytest.fixture
-def sqlite_store(sqlite_template):
-    """An empty store on SQLite for tests of many commits: in memory where a folder is."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
-        shutil.copyfile(sqlite_template, path := Path(folder, "store.db"))
-        with closing(Store(f"sqlite:///{path}")) as opened:
-            yield opened
+def sqlite_store(sqlite_url):
+    """An empty store on SQLite."""
+    with closing(Store(sqlite_url)) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

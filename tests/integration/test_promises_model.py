@@ -59,6 +59,7 @@ from dispatcher.store.settlement import PollSchedule, Settlement
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from dispatcher.types import Recipient
 from tests.support import stores
+from tests.support.folders import FOLDER
 from tests.support.oracle import HELD, Key, Oracle
 from tests.support.stores import LEASE, NOW, POLL, add_account, add_campaign
 from tests.support.transition_guard import install_guard
@@ -779,8 +780,7 @@ def in_time(stored):
 
 @pytest.mark.timeout(3600 if EXAMPLES else 150)
 def test_nobody_twice_and_nobody_lost_whatever_happens_in_whatever_order():
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         url = f"sqlite:///{Path(folder, 'store.db')}"
         upgrade_store(url)
         install_guard(url)

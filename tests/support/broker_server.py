@@ -8,14 +8,14 @@ import pytest
 import redis
 
 from dispatcher.local.broker import EmbeddedBroker, redis_client
+from tests.support.folders import FOLDER
 
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[EmbeddedBroker]:
     """The session's server. A test that ends it must start it again."""
-    # In /tmp, since the path of a socket is limited to about a hundred bytes.
     with (
-        tempfile.TemporaryDirectory(prefix="dispatcher-broker-", dir="/tmp") as folder,
+        tempfile.TemporaryDirectory(prefix="dispatcher-broker-", dir=FOLDER) as folder,
         EmbeddedBroker(Path(folder, "broker", "broker.sock")) as server,
     ):
         yield server

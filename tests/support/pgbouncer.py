@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psycopg
 
+from tests.support.folders import FOLDER
 from tests.support.postgres_server import NOBODY
 
 STARTUP_S = 20
@@ -28,7 +29,7 @@ def running_pgbouncer(program: str, server_folder: Path, *, sessions: int = 2) -
     """Its port on 127.0.0.1; all clients of a database share so many sessions of the server."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
-    folder = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="pgbouncer-", dir=FOLDER))
     try:
         (folder / "users").write_text('"postgres" ""\n', encoding="utf-8")
         (folder / "ini").write_text(

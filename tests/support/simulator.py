@@ -14,6 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from tests.support import warm
+from tests.support.folders import FOLDER
 
 
 class ControlError(Exception):
@@ -45,7 +46,7 @@ class SimulatorProcess:
 
     def start(self, timeout_s: float = 20) -> Self:
         """Start the process and wait for its ready line. Raises RuntimeError with its stderr."""
-        self._said = tempfile.TemporaryDirectory(prefix="simulator-", dir="/tmp")
+        self._said = tempfile.TemporaryDirectory(prefix="simulator-", dir=FOLDER)
         out, err = Path(self._said.name, "out"), Path(self._said.name, "err")
         self._process = warm.spawn(
             "dispatcher",

@@ -23,6 +23,7 @@ from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
 from tests.support import warm
 from tests.support.cli import Ended, clean_environment, dispatcher
+from tests.support.folders import FOLDER
 from tests.support.simulator import SimulatorProcess
 from tests.support.transition_guard import install_guard
 
@@ -285,8 +286,7 @@ def stage(
     the transition tables costs time: a benchmark goes without it.
     """
     with ExitStack() as stack:
-        # In /tmp, since the path of a socket is limited to about a hundred bytes.
-        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="stage-", dir="/tmp"))
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="stage-", dir=FOLDER))
         broker = None
         if not own_broker:
             broker = stack.enter_context(EmbeddedBroker(Path(name, "broker", "broker.sock")))

@@ -19,6 +19,7 @@ from dispatcher.errors import BrokerError
 from dispatcher.local import broker as embedded
 from dispatcher.local import broker_folder
 from dispatcher.local.broker import EmbeddedBroker, celery_url, redis_client, socket_path
+from tests.support.folders import FOLDER
 
 # A process that owns a broker until it is killed; it prints the pid of its server.
 HOLDER = """
@@ -35,7 +36,7 @@ time.sleep(60)
 @pytest.fixture
 def short_folder() -> Iterator[Path]:
     """Shorter than `tmp_path`: the path of a socket is limited to about a hundred bytes."""
-    with tempfile.TemporaryDirectory(prefix="dispatcher-test-", dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="dispatcher-test-", dir=FOLDER) as folder:
         yield Path(folder)
 
 

@@ -20,6 +20,7 @@ from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import batch_endings, batches, lost_batches, store_adoption, store_identity
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT, AUDIT, CAMPAIGN, IDENTITY
+from tests.support.folders import FOLDER
 from tests.support.stores import (
     NOW,
     add_campaign,
@@ -357,7 +358,7 @@ def unreadable(path):
 
 
 def test_another_users_mark_is_named_as_unreadable(tmp_path):
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         Path(folder).chmod(0o755)
         mark = MarkFile(Path(folder) / "store.db.witness")
         mark.advance_to(HighWaterMark("a", 5), sync=False)
