@@ -15,7 +15,7 @@ from dispatcher.local import broker
 from dispatcher.local.broker_probe import probe_broker
 from dispatcher.local.broker_tls import find_tls_problem
 from dispatcher.local.celery import threads_needed
-from dispatcher.outbound.rates import rate_used_up_until
+from dispatcher.outbound.rates import rate_wait
 from dispatcher.policy.breaker import describe_outage, wait_reason
 from dispatcher.recovery.broker_owner import OWNER_REMEDY, BrokerOwner
 from dispatcher.recovery.mark_file import UnreadableMark
@@ -187,12 +187,8 @@ def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
         row = known.get(name)
         outage = describe_outage(row) if row is not None else None
         if row is None or outage is None:
-            used_up = rate_used_up_until(settings.account(name), row, now)
-            what = f"{name} is open"
-            if (waits_for := wait_reason(row, now)) is not None:
-                what += f"; it waits for {waits_for}"
-            elif used_up is not None:
-                what += f"; its rate is used up until {used_up:%Y-%m-%d %H:%M:%S} UTC"
+            waits_for = wait_reason(row, now) or rate_wait(settings.account(name), row, now)
+            what = f"{name} is open" + (f"; it waits for {waits_for}" if waits_for else "")
             yield CheckResult(part="accounts", ok=True, what=what)
             continue
         what = f"{outage}; it waits for {wait_reason(row, now)}"

@@ -13,6 +13,7 @@ from dispatcher.campaigns.wording import iso_time
 from dispatcher.errors import UsageProblem
 from dispatcher.policy.breaker import wait_reason
 from dispatcher.policy.routes import account_routes, route_at
+from dispatcher.status import IN_FLIGHT, CampaignState
 from dispatcher.store import accounts, campaign_search, campaigns, costs, doubts, scheduler
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
@@ -44,6 +45,8 @@ class CampaignView:
     #: Why the account does not send at full speed, and what it waits for; None if it does.
     account_trouble: str | None = None
     account_waits_for: str | None = None
+    #: What keeps its own batches from being sent now, for people; None if nothing does.
+    waits_for: str | None = None
     #: When it moved to another account, and why.
     moves: Sequence[FallbackSwitch] = ()
     #: The sum of the prices that the providers stated; None if they state none.
@@ -136,10 +139,12 @@ def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
     account = accounts.find_account(conn, campaign.account)
     polls = campaign_search.load_poll_times(conn, campaign.id)
     doubt = doubts.doubt_outlook(conn, campaign.id)
+    now = store_now(conn)
+    batches = campaign_search.count_batches(conn, campaign.id)
     return CampaignView(
         campaign=campaign,
         counts=_with_intake(campaign, counts),
-        batches=campaign_search.count_batches(conn, campaign.id),
+        batches=batches,
         account_paused_by=account.paused_by if account is not None else None,
         account_pause_reason=account.pause_reason if account is not None else None,
         polls=polls.n,
@@ -148,7 +153,8 @@ def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
         doubt_next_at=doubt.next_at,
         doubt_looks=doubt.looks or 0,
         account_trouble=account.breaker_reason if account is not None else None,
-        account_waits_for=wait_reason(account, store_now(conn)),
+        account_waits_for=wait_reason(account, now),
+        waits_for=_find_wait(conn, campaign, batches, now),
         moves=_load_moves(conn, campaign),
         cost=costs.campaign_cost(conn, campaign.id),
     )
@@ -160,6 +166,20 @@ def _load_moves(conn: Connection, campaign: CampaignRow) -> Sequence[FallbackSwi
     from dispatcher.store.fallback_moves import load_fallback_history
 
     return load_fallback_history(conn, campaign.id)
+
+
+def _find_wait(
+    conn: Connection, campaign: CampaignRow, batches: Mapping[str, int], now: datetime
+) -> str | None:
+    """What a running campaign waits for by itself, whatever its account and its windows say."""
+    under_way = sum(batches[state.label] for state in IN_FLIGHT)
+    if campaign.state != CampaignState.RUNNING or under_way:
+        return None
+    due = campaign_search.next_batch(conn, campaign.id)
+    if due is None or due.not_before is None or due.not_before <= now:
+        return None
+    why = f" ({due.error})" if due.error else ""
+    return f"the next try of its messages at {due.not_before:%Y-%m-%d %H:%M:%S} UTC{why}"
 
 
 def newest_campaigns(
@@ -245,6 +265,7 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
         "account_pause_reason": shown.account_pause_reason,
         "account_trouble": shown.account_trouble,
         "account_waits_for": shown.account_waits_for,
+        "waits_for": shown.waits_for,
         "accounts": [leg.account for leg in account_routes(campaign)],
         "moves": [
             {"at": iso_time(move.at), "account": move.account, "detail": move.detail}

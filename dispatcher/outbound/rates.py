@@ -7,7 +7,7 @@ from dispatcher.policy.batching import REQUEST_S
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.providers.shared.settings import ProviderSettings
-from dispatcher.store.rows import AccountRow
+from dispatcher.store.rows import AccountRow, CampaignRow
 
 #: Recipients of a request where neither the configuration nor the provider's document has a limit.
 _MOST_RECIPIENTS = 2000
@@ -67,15 +67,28 @@ def seconds_ahead(paid_until: datetime | None, now: datetime, *, longest_s: floa
     return min((paid_until - now).total_seconds(), longest_s + LEAD_S)
 
 
-def rate_used_up_until(
-    settings: ProviderSettings, account: AccountRow | None, now: datetime
-) -> datetime | None:
-    """Until when the account's rates let nothing more leave; None if that is only a moment."""
+def rate_wait(settings: ProviderSettings, account: AccountRow | None, now: datetime) -> str | None:
+    """That an account waits for its rate, to follow "it waits for"; None if it does not."""
     if account is None:
         return None
     waits_s = [
         seconds_ahead(account.paid_until(unit), now, longest_s=rate.longest_s)
         for unit, rate in account_rates(settings).items()
     ]
-    wait_s = max(waits_s, default=0.0)
-    return now + timedelta(seconds=wait_s) if wait_s > SHORT_WAIT_S else None
+    return _wait_in_words("its rate", max(waits_s, default=0.0), now)
+
+
+def own_rate_wait(settings: ProviderSettings, campaign: CampaignRow, now: datetime) -> str | None:
+    """That a campaign waits for its own rate, in the same words; None if it does not."""
+    if campaign.rate is None:
+        return None
+    longest_s = campaign_longest_s(settings, campaign.rate)
+    wait_s = seconds_ahead(campaign.paid_until, now, longest_s=longest_s)
+    return _wait_in_words("its own rate", wait_s, now)
+
+
+def _wait_in_words(what: str, wait_s: float, now: datetime) -> str | None:
+    """None for a moment, which is not worth a word."""
+    if wait_s <= SHORT_WAIT_S:
+        return None
+    return f"{what}, used up until {now + timedelta(seconds=wait_s):%Y-%m-%d %H:%M:%S} UTC"

@@ -11,9 +11,10 @@ from sqlalchemy import (
 
 from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
-from dispatcher.store.row_parts import PollTimes, StateCount
+from dispatcher.store.row_parts import NextBatch, PollTimes, StateCount
 from dispatcher.store.rows import BatchRow, CampaignRow
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN
+from dispatcher.store.transitions import has_state
 
 #: Final states of messages that no provider accepted. `failed` is not one: a person may have given
 #: up a doubt.
@@ -79,6 +80,17 @@ def count_batches(conn: Connection, campaign_id: int) -> dict[str, int]:
     rows = fetch_all(conn, StateCount, query)
     counts = {state.label: 0 for state in BatchState}
     return counts | {BatchState(row.state).label: row.n for row in rows}
+
+
+def next_batch(conn: Connection, campaign_id: int) -> NextBatch | None:
+    """The pending batch that may be released first; None if none is pending."""
+    query = (
+        select(*columns_of(BATCH, NextBatch))
+        .where(BATCH.c.campaign_id == campaign_id, has_state(BatchState.PENDING))
+        .order_by(BATCH.c.not_before.nulls_first())
+        .limit(1)
+    )
+    return fetch_optional(conn, NextBatch, query)
 
 
 def list_batches(conn: Connection, campaign_id: int) -> list[BatchRow]:

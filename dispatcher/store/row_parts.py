@@ -14,6 +14,13 @@ class OpenAttempt(NamedTuple):
     size: int
 
 
+class NextBatch(NamedTuple):
+    """The pending batch of a campaign that may be released first: since or from when, and why."""
+
+    not_before: datetime | None
+    error: str | None
+
+
 class StateCount(NamedTuple):
     """How many batches are in a state."""
 

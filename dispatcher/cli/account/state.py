@@ -9,11 +9,8 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.output import print_json, print_table, safe_text
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from dispatcher.config.settings import Settings
     from dispatcher.providers.base import Capabilities
-    from dispatcher.providers.shared.settings import ProviderSettings
     from dispatcher.store.rows import AccountRow
 
 
@@ -119,6 +116,7 @@ def account_resume(ctx: click.Context, name: str) -> None:
 def _account_rows(settings: "Settings") -> list[AccountSummary]:
     from dispatcher.campaigns.wording import hours_in_words, limits_in_words
     from dispatcher.cli.provider_calls import provider_of
+    from dispatcher.outbound.rates import rate_wait
     from dispatcher.policy.breaker import wait_reason
     from dispatcher.store import accounts
     from dispatcher.store.engine import Store, store_now
@@ -136,7 +134,7 @@ def _account_rows(settings: "Settings") -> list[AccountSummary]:
                 state=_state_of(stored),
                 paused_by=stored.paused_by if stored else None,
                 reason=stored.pause_reason or stored.breaker_reason if stored else None,
-                waits_for=wait_reason(stored, now) or _rate_wait(account, stored, now),
+                waits_for=wait_reason(stored, now) or rate_wait(account, stored, now),
                 sender=account.sender,
                 rate=limits_in_words(account),
                 hours=hours_in_words(account),
@@ -146,15 +144,6 @@ def _account_rows(settings: "Settings") -> list[AccountSummary]:
             )
         )
     return rows
-
-
-def _rate_wait(
-    settings: "ProviderSettings", stored: "AccountRow | None", now: "datetime"
-) -> str | None:
-    from dispatcher.outbound.rates import rate_used_up_until
-
-    until = rate_used_up_until(settings, stored, now)
-    return None if until is None else f"its rate, used up until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _state_of(stored: "AccountRow | None") -> str:

@@ -126,7 +126,7 @@ def stop_reason(shown: "CampaignView") -> str | None:
         )
     if shown.account_waits_for is not None:
         return f"account {shown.campaign.account} waits for {shown.account_waits_for}"
-    return None
+    return None if shown.waits_for is None else f"waits for {shown.waits_for}"
 
 
 class ProgressDisplay:

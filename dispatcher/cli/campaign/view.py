@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
 
     store = _open_store(ctx)
     held = warn_if_held(store)
-    shown = load_view(store, reference)
+    shown = _with_rate_wait(ctx, store, load_view(store, reference))
     if as_json:
         from dispatcher.forecast import service
 
@@ -258,6 +259,26 @@ def _print_counts(shown: "CampaignView") -> None:
             click.echo(f"  {count:>9}{'  ' * level}{name}")
     batches = ", ".join(f"{count} {name}" for name, count in shown.batches.items() if count)
     click.echo(f"batches    {batches or 'none'}")
+
+
+def _with_rate_wait(ctx: click.Context, store: "Store", shown: "CampaignView") -> "CampaignView":
+    """The view, with a used-up rate as what is waited for if nothing else is."""
+    from dispatcher.outbound.rates import own_rate_wait, rate_wait
+    from dispatcher.store import accounts
+    from dispatcher.store.engine import store_now
+
+    name = shown.campaign.account
+    settings = settings_from(ctx).accounts.get(name)
+    is_waiting = shown.campaign.state == "running" and shown.counts["pending"]
+    if settings is None or shown.account_waits_for is not None or not is_waiting:
+        return shown
+    with store.read() as conn:
+        account, now = accounts.find_account(conn, name), store_now(conn)
+    return replace(
+        shown,
+        account_waits_for=rate_wait(settings, account, now),
+        waits_for=shown.waits_for or own_rate_wait(settings, shown.campaign, now),
+    )
 
 
 def _has_list(ctx: click.Context, routes: "Sequence[AccountRoute]") -> bool:

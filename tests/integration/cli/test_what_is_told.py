@@ -10,13 +10,14 @@ from dispatcher.cli.campaign.progress import SubmissionPace, progress_line
 from dispatcher.status import AttemptOutcome, CampaignState, MessageState
 from dispatcher.store import campaigns, doubts
 from dispatcher.store.engine import store_now
-from dispatcher.store.tables import ATTEMPT, CAMPAIGN
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN
 from tests.support.cli import in_process
 from tests.support.stores import (
     NOW,
     add_account,
     add_campaign,
     change,
+    claimed,
     close,
     later,
     settle,
@@ -273,8 +274,37 @@ def test_what_an_open_account_waits_for_is_named(run, sqlite_store, tmp_path, co
     for told in (found["what"], listed):
         assert words in told
         assert shown in told
-    if column == "not_before":
-        assert f"(account main {words}" in run("campaign", "show", "1").out
+    assert f"(account main waits for {words.removeprefix('waits for ')}" in shown_campaign(run)
+
+
+def shown_campaign(run):
+    return " ".join(run("campaign", "show", "1").out.split())
+
+
+@pytest.mark.parametrize("why", ["the provider answers 429", None])
+def test_a_batch_that_may_be_tried_later_is_named(run, sqlite_store, why):
+    add_campaign(sqlite_store, (1, 1))
+    with sqlite_store.write() as conn:
+        at = store_now(conn) + SOON
+        later = {"not_before": at, "error": why}
+        change(conn, BATCH, BATCH.c.seq == 1, **later)
+    assert "waits for the next try" not in shown_campaign(run)  # the other may leave at once
+    with sqlite_store.write() as conn:
+        change(conn, BATCH, BATCH.c.seq == 0, not_before=at + SOON)
+    words = f"waits for the next try of its messages at {at:%Y-%m-%d %H:%M:%S} UTC"
+    assert f"({words}{f' ({why})' if why else ''})" in shown_campaign(run)
+    (found,) = [json.loads(run("campaign", "show", "1", "--json").out)["waits_for"]]
+    assert found.startswith(words.removeprefix("waits for "))
+    claimed(sqlite_store)  # something is under way
+    assert "waits for" not in shown_campaign(run)
+
+
+def test_a_campaign_that_waits_for_its_own_rate_says_so(run, sqlite_store):
+    with sqlite_store.read() as conn:
+        until = store_now(conn) + timedelta(seconds=8)
+    add_campaign(sqlite_store, rate=0.01, paid_until=until)
+    words = f"waits for its own rate, used up until {until:%Y-%m-%d %H:%M:%S} UTC"
+    assert words in shown_campaign(run)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=30), timedelta(days=366)])
