@@ -21,8 +21,8 @@ _SHOWN_ASCII: Final = bytes(range(32, 127)) + b"\t\r\n"
 _BLANKS: Final = bytes.maketrans(b"\x0b\x0c", b"  ")
 _CONTROLS: Final = bytes(code for code in (*range(32), 127) if code not in b"\t\r\n\x0b\x0c")
 _BEYOND_ASCII: Final = bytes(range(128, 256))
-#: Of full-width signs the byte that they begin with in UTF-8.
-_QUOTED_FORMULA: Final = re.compile(rb"'[=+@\-\t\r\n\xef]")
+#: Of full-width signs, and of blanks that are not ASCII, the byte with which they begin in UTF-8.
+_QUOTED_FORMULA: Final = re.compile(rb"' *[=+@\-\t\r\n\xa0\xc2\xe1\xe2\xe3\xef]")
 
 
 class LineTooLong(Exception):

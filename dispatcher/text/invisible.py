@@ -26,6 +26,8 @@ _ASTRAL: Final = "\U00016fe4\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000
 
 #: All of the basic plane, for a class of a regular expression.
 INVISIBLE: Final = _MEANINGLESS + _JOINERS
+#: The same with the astral planes: for a match at one place, where that is not slow.
+ALL_INVISIBLE: Final = INVISIBLE + _ASTRAL
 _BMP_RUN: Final = re.compile(f"[{INVISIBLE}]+")
 _ASTRAL_RUN: Final = re.compile(f"[{_ASTRAL}]+")
 _MEANINGLESS_RUN: Final = re.compile(f"[{_MEANINGLESS}]+")

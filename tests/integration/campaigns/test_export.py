@@ -111,6 +111,9 @@ def test_cells_that_a_spreadsheet_would_run_are_quoted(store):
 def test_a_cell_that_begins_like_a_formula_gets_an_apostrophe(first):
     assert quote_formula(f"{first}cmd") == f"'{first}cmd"
     assert quote_formula(f"a{first}") == f"a{first}"
+    for blank in (" ", "\u00a0", "\t", "\u200b", "\ufeff", "\u3000", "\u2066", " \u00a0\u200b "):
+        assert quote_formula(f"{blank}{first}cmd") == f"'{blank}{first}cmd"
+        assert quote_formula(f"{blank}a{first}") == f"{blank}a{first}" or blank == "\t"
     assert quote_formula("") == ""
     assert quote_formula(None) is None
 
@@ -175,7 +178,22 @@ def test_an_export_is_the_same_on_both_databases(sqlite_url, postgres_url):
 
 
 @pytest.mark.parametrize("sign", FORMULA_SIGNS)
-@pytest.mark.parametrize("cell", ["{}1", "'{}1", "''{}1", "a{}1", "'a{}", "{}", "'{}"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "{}1",
+        "'{}1",
+        "''{}1",
+        "a{}1",
+        "'a{}",
+        "{}",
+        "'{}",
+        " {}1",
+        "' {}1",
+        "\u00a0'{}1",
+        "\u200b{}1",
+    ],
+)
 def test_a_quoted_cell_comes_back_as_it_was(sign, cell):
     given = cell.format(sign)
     quoted = quote_formula(given)

@@ -54,8 +54,23 @@ def test_a_formula_that_only_holds_text_is_that_text(content, cells):
 
 
 @pytest.mark.parametrize(
-    "cell", ["=1+1", "+49", "-Ravi", "@Home", "\tx", "＝x", "＋1", "－x", "＠x"]
-)
+    "cell",
+    [
+        "=1+1",
+        "+49",
+        "-Ravi",
+        "@Home",
+        "\tx",
+        "＝x",
+        "＋1",
+        "－x",
+        "＠x",
+        " =1+1",
+        "\u00a0+49",
+        "\u3000@x",
+        "  \u00a0 -x",
+    ],
+)  # fmt: skip
 def test_an_apostrophe_of_ours_is_taken_off_again(cell):
     assert unquote_formula(quote_formula(cell)) == cell
     table = io.StringIO()
