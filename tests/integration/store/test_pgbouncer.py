@@ -29,7 +29,9 @@ WANTED = ["UTC", "2min", "30s", "on"]
 def pgbouncer_port(postgres_server):
     program = find_pgbouncer()
     if program is None:
-        pytest.skip("pgbouncer is not installed on this machine")
+        pytest.skip(
+            "pgbouncer is not installed (apt-get install pgbouncer): nothing is tested through it"
+        )
     with running_pgbouncer(program, postgres_server.folder) as port:
         yield port
 
