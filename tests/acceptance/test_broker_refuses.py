@@ -1,11 +1,16 @@
 """A broker that answers but refuses to work: workers and beat wait, and doctor names the cause."""
 
 import json
+import shlex
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from dispatcher.local.broker import redis_client
+from tests.support.broker_proxy import BrokerProxy
+from tests.support.cli import in_process
 from tests.support.stage import stage, wait_for
 
 pytestmark = pytest.mark.acceptance
@@ -19,6 +24,11 @@ REFUSALS = {
         "read-only replica",
     ),
     "memory": (["CONFIG SET maxmemory 1"], ["CONFIG SET maxmemory 0"], "all its memory"),
+    "disk": (
+        ["CONFIG SET save '3600 1'", "BGSAVE"],
+        ["CONFIG SET save ''", "CONFIG SET stop-writes-on-bgsave-error no"],
+        "cannot save to its disk",
+    ),
     "replicas": (
         ["CONFIG SET min-replicas-to-write 1"],
         ["CONFIG SET min-replicas-to-write 0"],
@@ -34,51 +44,103 @@ REFUSALS = {
         ["CONFIG SET requirepass ''"],
         "asks for a password",
     ),
+    #: What cannot be provoked in a server is answered by the proxy before it.
+    "loading": ("LOADING the dataset is loaded into memory", None, "still loading its data"),
+    "cluster": ("CLUSTERDOWN the cluster is down", None, "a cluster that is down"),
 }
+_first = iter(range(919_850_000_000, 919_859_000_000, 1000))
 
 
-def tell(client, commands):
-    for command in commands:
-        client.execute_command(*(word.strip("'") for word in command.split()))
+class Broker:
+    """The stage's server, which refuses from `begin` to `end`, and the proxy before it."""
+
+    def __init__(self, ours, client, proxy):
+        self._folder, self._client, self._proxy = ours.folder / "broker", client, proxy
+        self.url = {"DISPATCHER_BROKER__URL": proxy.url}
+
+    def begin(self, refusal):
+        begins, _, _ = REFUSALS[refusal]
+        if isinstance(begins, str):
+            self._proxy.refusal = begins
+            return
+        # A folder in the place of its file: the server cannot save.
+        (self._folder / "dump.rdb").mkdir(exist_ok=True)
+        self._tell(begins)
+        if refusal == "disk":
+            wait_for(
+                lambda: self._client.info("persistence")["rdb_last_bgsave_status"] == "err",
+                "a failed save",
+            )
+
+    def end(self, refusal):
+        self._proxy.refusal = None
+        self._tell(REFUSALS[refusal][1] or ())
+        if (self._folder / "dump.rdb").exists():
+            (self._folder / "dump.rdb").rmdir()
+
+    def _tell(self, commands):
+        for command in commands:
+            self._client.execute_command(*shlex.split(command))
+
+
+@contextmanager
+def staged() -> Iterator[tuple]:
+    """A stage whose processes reach their broker through a proxy."""
+    with ExitStack() as stack:
+        ours = stack.enter_context(stage(command=in_process))
+        client = stack.enter_context(redis_client(ours.broker.url))
+        client.ping()
+        path = str(ours.folder / "broker" / "broker.sock")
+        proxy = stack.enter_context(BrokerProxy(path))
+        yield ours, Broker(ours, client, proxy)
+
+
+@pytest.fixture(scope="module")
+def running():
+    """Beat and a worker at work; each refusal is one after the other."""
+    with staged() as (ours, broker):
+        ours.celery("beat", "-l", "info", "--pidfile=", env=broker.url)
+        ours.start_worker(env=broker.url)
+        yield ours, broker
+
+
+def submitted(ours):
+    first = next(_first)
+    return ours.submit(ours.people(20, first=first, name=f"{first}.csv"))
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_workers_and_beat_go_on_by_themselves_once_the_broker_takes_keys_again(refusal):
-    begins, ends, named = REFUSALS[refusal]
-    with stage() as ours, redis_client(ours.broker.url) as client:
-        client.ping()
-        ours.start()
-        before = ours.submit(ours.people(20, first=919850000000))
-        before.wait_until_over()
-        pids = [ours.pid("worker"), ours.pid("beat")]
-        tell(client, begins)
-        since = time.monotonic()
-        during = ours.submit(ours.people(20, first=919851000000, name="more.csv"))
-        ended = ours.run("doctor", "--json")
-        (found,) = [each for each in json.loads(ended.out) if each["part"] == "broker"]
-        assert not found["ok"]
-        assert named in found["what"]
-        assert found["remedy"]
-        wait_for(lambda: time.monotonic() > since + 8, "a while")
-        tell(client, ends)
-        during.wait_until_over()
-        assert [ours.pid("worker"), ours.pid("beat")] == pids
-        assert len(ours.provider.ledger()) == 40
+def test_workers_and_beat_go_on_by_themselves_once_the_broker_takes_keys_again(running, refusal):
+    ours, broker = running
+    submitted(ours).wait_until_over()
+    pids = [ours.pid("worker"), ours.pid("beat")]
+    before = len(ours.provider.ledger())
+    broker.begin(refusal)
+    since = time.monotonic()
+    during = submitted(ours)
+    ended = ours.run("doctor", "--json", env=broker.url)
+    (found,) = [each for each in json.loads(ended.out) if each["part"] == "broker"]
+    assert not found["ok"]
+    assert REFUSALS[refusal][2] in found["what"]
+    assert found["remedy"]
+    wait_for(lambda: time.monotonic() > since + 8, "a while")
+    broker.end(refusal)
+    during.wait_until_over()
+    assert [ours.pid("worker"), ours.pid("beat")] == pids
+    assert len(ours.provider.ledger()) == before + 20
 
 
-@pytest.mark.parametrize("refusal", ["replica", "memory", "permission"])
+@pytest.mark.parametrize("refusal", ["replica", "memory", "permission", "loading"])
 def test_a_worker_that_starts_while_the_broker_refuses_waits_for_it(refusal):
-    begins, ends, _ = REFUSALS[refusal]
-    with stage() as ours, redis_client(ours.broker.url) as client:
-        client.ping()
-        tell(client, begins)
-        ours.celery("worker", "-l", "info", "--without-mingle", "--without-gossip")
-        ours.celery("beat", "-l", "info", "--pidfile=")
+    with staged() as (ours, broker):
+        broker.begin(refusal)
+        ours.celery("worker", "-l", "info", "--without-mingle", "--without-gossip", env=broker.url)
+        ours.celery("beat", "-l", "info", "--pidfile=", env=broker.url)
         pids = [ours.pid("worker"), ours.pid("beat")]
-        campaign = ours.submit(ours.people(20, first=919850000000))
+        campaign = submitted(ours)
         since = time.monotonic()
         wait_for(lambda: time.monotonic() > since + 5, "a while")
-        tell(client, ends)
+        broker.end(refusal)
         campaign.wait_until_over()
         assert [ours.pid("worker"), ours.pid("beat")] == pids
         assert len(ours.provider.ledger()) == 20

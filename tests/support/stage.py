@@ -171,11 +171,13 @@ class Stage:
             out=self.log(name or role),
         )
 
-    def start_worker(self, level: str = "info", *, name: str = "worker") -> None:
+    def start_worker(
+        self, level: str = "info", *, name: str = "worker", env: Mapping[str, str] | None = None
+    ) -> None:
         """Start a worker, and wait until it takes tasks."""
         before = self.said(name).count(" ready.")
         options = ["-l", level, "--without-mingle", "--without-gossip", "-n", f"{name}@%h"]
-        self.celery("worker", *options, name=name)
+        self.celery("worker", *options, name=name, env=env)
 
         def is_ready() -> bool:
             ended = self._processes[name].poll()
