@@ -75,8 +75,14 @@ class Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
     ) -> Connection:
-        """Return a connection whose request may leave now, or raise NotBegun and keep it."""
+        """Return a connection whose request may leave now, or raise NotBegun and keep it.
+
+        When a kept connection breaks, aiohttp asks for another one, to send GET, PUT and DELETE
+        once more by itself. It gets none: each request leaves once, and pays its rate once.
+        """
         exchange = current_exchange.get()
+        if exchange.may_have_left:
+            raise aiohttp.ServerDisconnectedError
         for _ in range(_MAX_STALE):
             async with asyncio.timeout(exchange.connect_timeout_s):
                 connection = await super().connect(req, traces, timeout)

@@ -48,6 +48,13 @@ class NotBegun(ProviderError):
         super().__init__(ErrorKind.UNREACHABLE, message)
 
 
+class Unanswered(ProviderError):
+    """The server closed the connection after the request and before an answer."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorKind.DOUBTFUL, message)
+
+
 class Exchange:
     """The state of one request while it is under way to `host`."""
 

@@ -17,7 +17,14 @@ import aiohttp
 from dispatcher import __version__
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.outbound.connections import Connector, StaleConnections, current_exchange
-from dispatcher.outbound.departure import AT_ONCE, Departure, Exchange, NotBegun, boottime_s
+from dispatcher.outbound.departure import (
+    AT_ONCE,
+    Departure,
+    Exchange,
+    NotBegun,
+    Unanswered,
+    boottime_s,
+)
 from dispatcher.types import HttpRequest, HttpResponse
 
 #: Seconds for DNS, TCP and TLS together. A new connection moves the begin deadline by as much.
@@ -210,6 +217,8 @@ def _explain_failure(error: Exception, exchange: Exchange) -> ProviderError:
         and (error.errno or 0) > 0
     ):
         words = f"{words} ({os.strerror(error.errno or 0).lower()})"
+    if isinstance(error, aiohttp.ServerDisconnectedError) and exchange.may_have_left:
+        return Unanswered(f"{exchange.host} {words}")
     if exchange.may_have_left:
         return ProviderError(ErrorKind.DOUBTFUL, f"{exchange.host} {words}")
     return ProviderError(

@@ -10,7 +10,7 @@ from typing import Final
 
 from dispatcher.config.settings import Settings
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.departure import AT_ONCE, Departure, NotBegun, boottime_s
+from dispatcher.outbound.departure import AT_ONCE, Departure, NotBegun, Unanswered, boottime_s
 from dispatcher.outbound.rates import AccountRate, account_rates, seconds_ahead
 from dispatcher.policy.backoff import retry_delay
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit
@@ -49,9 +49,11 @@ class Reader:
         """The answer to a request that only reads; None where it must not be made now.
 
         It must not while the provider has asked the account to wait (a probe is made anyway), while
-        the rate is used up for more than a moment, and once this process is to end. Raises
-        ProviderError.
+        the rate is used up for more than a moment, and once this process is to end. A kept
+        connection may break just as it is used: then it is made once more, and pays once more.
+        Raises ProviderError.
         """
+        was_unanswered = False
         settings = self._settings.account(account)
         timeout_s, request = settings.timeout_s, replace(request, proxy=settings.proxy)
         for _ in range(_MOST_STARTS):
@@ -63,6 +65,10 @@ class Reader:
             except NotBegun:
                 if self._stopping.is_set():
                     return None
+            except Unanswered:
+                if was_unanswered:
+                    raise
+                was_unanswered = True
         return None
 
     def note_error(self, account: str, error: ProviderError) -> None:

@@ -14,7 +14,7 @@ import uvloop
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.outbound.connections import _IdleGuard
-from dispatcher.outbound.departure import Departure, NotBegun, boottime_s
+from dispatcher.outbound.departure import Departure, NotBegun, Unanswered, boottime_s
 from dispatcher.outbound.transport import CONNECT_TIMEOUT_S, HttpClient, fetch_once
 from dispatcher.types import HttpRequest
 
@@ -281,6 +281,31 @@ def test_a_request_without_a_body_on_a_kept_connection_is_in_doubt_too(run):
             asking = HttpRequest(method="GET", url=server.post().url)
             with pytest.raises(ProviderError) as caught:
                 await client.send(asking, timeout_s=0.3)
+            assert_safe(caught.value, ErrorKind.DOUBTFUL)
+            assert len(server.received) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "POST"])
+@pytest.mark.parametrize("reads_it", [True, False])
+def test_no_request_is_made_twice_when_its_kept_connection_breaks(run, method, reads_it):
+    """aiohttp itself would repeat all but POST on a new connection."""
+
+    async def scenario():
+        async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_request(reader)
+            writer.write(OK)
+            if reads_it:
+                await read_request(reader)
+            else:
+                await reader.read(1)
+
+        async with serving(closing) as server, HttpClient(connections=2) as client:
+            await client.send(server.post(), timeout_s=5)
+            asking = HttpRequest(method=method, url=server.post().url)
+            with pytest.raises(Unanswered if reads_it else ProviderError) as caught:
+                await client.send(asking, timeout_s=5)
             assert_safe(caught.value, ErrorKind.DOUBTFUL)
             assert len(server.received) == 1
 

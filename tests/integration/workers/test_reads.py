@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.departure import AT_ONCE, NotBegun
+from dispatcher.outbound.departure import AT_ONCE, NotBegun, Unanswered
 from dispatcher.store import accounts
 from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ACCOUNT
@@ -25,16 +25,18 @@ class FakeRuntime:
 
     def __init__(self):
         self.departures, self._withdrawn, self._then = [], 0, int
+        self._error = NotBegun("too late")
 
-    def withdraw(self, count, then=int):
-        """Withdraw the first requests; call `then` each time."""
+    def withdraw(self, count, then=int, error=None):
+        """Withdraw the first requests, or let them end so; call `then` each time."""
         self._withdrawn, self._then = count, then
+        self._error = error or self._error
 
     def send_request(self, request, *, timeout_s, departure):
         self.departures.append(departure)
         if len(self.departures) <= self._withdrawn:
             self._then()
-            raise NotBegun("too late")
+            raise self._error
         return ANSWER
 
 
@@ -137,6 +139,23 @@ def test_a_request_that_was_withdrawn_because_the_process_ends_is_given_up(sqlit
     reads.runtime.withdraw(1, then=reads.stopping.set)
     assert reads.send() is None
     assert len(reads.runtime.departures) == 1
+
+
+@pytest.mark.parametrize(("broken", "requests"), [(1, 2), (2, 2)])
+def test_a_request_whose_kept_connection_broke_is_made_and_paid_once_more(
+    sqlite_store, broken, requests
+):
+    reads = Reads(sqlite_store, rate=10)
+    reads.runtime.withdraw(broken, error=Unanswered("closed the connection without an answer"))
+    if broken < requests:
+        assert reads.send() is ANSWER
+    else:
+        with pytest.raises(Unanswered):
+            reads.send()
+    first, second = [departure.not_before for departure in reads.runtime.departures]
+    assert second - first >= 0.1 - 1e-3
+    paid_s = (reads.account.requests_paid_until - reads.now).total_seconds()
+    assert paid_s >= 0.2 - 1e-3
 
 
 @pytest.mark.parametrize(
