@@ -220,6 +220,10 @@ IN_FLIGHT: Final = frozenset({_B.QUEUED, _B.CLAIMED, _B.SUBMITTING})
 UNCLAIMED: Final = frozenset({_B.PENDING, _B.QUEUED})
 #: Batches that a worker holds under a lease.
 HELD: Final = frozenset({_B.CLAIMED, _B.SUBMITTING})
+#: Messages that a provider accepted, whatever came of them.
+ACCEPTED: Final = frozenset({_M.SUBMITTED}) | MESSAGE_TRANSITIONS[_M.SUBMITTED]
+#: Messages that will not be sent: no provider took them.
+NOT_SUBMITTED: Final = frozenset(_M) - ACCEPTED - {_M.PENDING, _M.IN_DOUBT}
 
 _TABLES: Final[Mapping[type[object], object]] = {
     CampaignState: CAMPAIGN_TRANSITIONS,

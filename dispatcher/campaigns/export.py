@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dispatcher.campaigns.wording import iso_time
 from dispatcher.recipients.export_cells import EXPORT_COLUMNS, quote_formula
 from dispatcher.recipients.preview import RejectedRow
-from dispatcher.status import MessageState, RejectKind
+from dispatcher.status import ACCEPTED, MessageState, RejectKind
 from dispatcher.store import messages
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store
@@ -18,15 +18,6 @@ from dispatcher.store.rows import CampaignRow
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
-
-_ACCEPTED = frozenset(
-    {
-        MessageState.SUBMITTED,
-        MessageState.DELIVERED,
-        MessageState.UNDELIVERED,
-        MessageState.EXPIRED,
-    }
-)
 
 
 def write_export(
@@ -81,7 +72,7 @@ def _read_batches(
 
 def _message_line(message: ExportedMessage, account: str, original: Sequence[str]) -> list[object]:
     state = MessageState(message.state)
-    was_accepted = state in _ACCEPTED
+    was_accepted = state in ACCEPTED
     return [
         message.row,
         message.seq,

@@ -13,7 +13,7 @@ from dispatcher.campaigns.wording import iso_time
 from dispatcher.errors import UsageProblem
 from dispatcher.policy.breaker import wait_reason
 from dispatcher.policy.routes import account_routes, route_at
-from dispatcher.status import IN_FLIGHT, CampaignState
+from dispatcher.status import ACCEPTED, IN_FLIGHT, NOT_SUBMITTED, CampaignState
 from dispatcher.store import accounts, campaign_search, campaigns, costs, doubts, scheduler
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
@@ -96,14 +96,13 @@ class Tally:
 def tally_messages(campaign: CampaignRow, counts: Mapping[str, int]) -> Tally:
     """Count in words; `counts` are those of a CampaignView: per state, and of rows."""
     not_delivered = counts["undelivered"] + counts["expired"]
-    not_submitted = ("rejected", "failed", "cancelled", "lapsed", "suppressed")
     return Tally(
         total=counts["total"],
         pending=counts["pending"],
-        submitted=counts["submitted"] + counts["delivered"] + not_delivered,
+        submitted=sum(counts[state.label] for state in ACCEPTED),
         in_doubt=counts["in_doubt"],
         # Rows that were suppressed by the import have no message.
-        not_submitted=sum(counts[name] for name in not_submitted) - campaign.suppressed,
+        not_submitted=sum(counts[state.label] for state in NOT_SUBMITTED) - campaign.suppressed,
         delivered=counts["delivered"],
         not_delivered=not_delivered,
         waiting=counts["submitted"] - counts["no_receipt"],

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import BigInteger, Connection, Text, select
 
 from dispatcher.policy.reconciliation import DoubtNote, OtherMessages
-from dispatcher.status import AttemptOutcome, MessageState
+from dispatcher.status import ACCEPTED, AttemptOutcome
 from dispatcher.store import alternate_ids
 from dispatcher.store.doubts import DoubtfulRequest
 from dispatcher.store.fetching import columns_of, fetch_messages
@@ -15,13 +15,6 @@ from dispatcher.store.row_parts import AnsweredMessage, OtherMessage
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from dispatcher.types import ListedMessage
-
-_ACCEPTED = (
-    MessageState.SUBMITTED,
-    MessageState.DELIVERED,
-    MessageState.UNDELIVERED,
-    MessageState.EXPIRED,
-)
 
 
 def find_answer_times(
@@ -81,7 +74,7 @@ def load_known_ids(
             (matched if by_look else held)[row.msisdn].add(row.provider_message_id)
         elif row.outcome == AttemptOutcome.OPEN:
             busy.add(row.msisdn)
-        elif row.state in _ACCEPTED and row.begun_at >= since:
+        elif row.state in ACCEPTED and row.begun_at >= since:
             nameless[row.msisdn] += 1
     for other in alternate_ids.find_known(conn, doubtful.account, listed):
         if other.provider_message_id not in matched[other.msisdn]:

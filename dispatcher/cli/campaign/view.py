@@ -234,12 +234,14 @@ def _print_file_and_times(shown: "CampaignView") -> None:
 
 def _print_counts(shown: "CampaignView") -> None:
     """The counts, in the words of `Tally`; the parts of a count are one level deeper."""
+    from dispatcher.status import NOT_SUBMITTED, MessageState
     from dispatcher.store.column_types import format_price
 
     counts, tally = shown.counts, shown.tally
     if shown.cost is not None:
         click.echo(f"cost       {format_price(shown.cost)}, according to the provider")
-    suppressed = counts["suppressed"] - shown.campaign.suppressed
+    # Rows that were suppressed by the import have no message.
+    no_messages = {MessageState.SUPPRESSED: shown.campaign.suppressed}
     lines = [
         (1, "pending", tally.pending),
         (1, "submitted", tally.submitted),
@@ -250,8 +252,10 @@ def _print_counts(shown: "CampaignView") -> None:
         (2, "got no receipt", tally.no_receipt),
         (1, "in doubt", tally.in_doubt),
         (1, "not submitted", tally.not_submitted),
-        *((2, name, counts[name]) for name in ("rejected", "failed", "cancelled", "lapsed")),
-        (2, "suppressed", suppressed),
+        *(
+            (2, state.label, counts[state.label] - no_messages.get(state, 0))
+            for state in sorted(NOT_SUBMITTED)
+        ),
     ]
     click.echo(f"\nmessages   {tally.total}")
     for level, name, count in lines:

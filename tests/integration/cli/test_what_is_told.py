@@ -129,7 +129,7 @@ def test_doctor_names_campaigns_in_doubt_and_exits_with_1(run, sqlite_store):
         (False, "campaign 2 (autumn): 3 recipients are IN DOUBT"),
     ]
     assert "`dispatcher campaign resolve 1`" in found[0]["remedy"]
-    assert "automatically at 2030-05-06 12:01:00 UTC" in found[1]["remedy"]
+    assert "automatic check is at 2030-05-06 12:01:00 UTC" in found[1]["remedy"]
 
 
 def test_many_campaigns_in_doubt_are_counted_and_the_first_ones_named(run, sqlite_store):
@@ -214,6 +214,13 @@ def columns(line):
 def counts(**given):
     names = [state.label for state in MessageState] + ["no_receipt"]
     return dict.fromkeys(names, 0) | {"invalid": 0, "duplicate": 0} | given
+
+
+@pytest.mark.parametrize("state", MessageState)
+def test_every_state_is_counted_in_a_tally(store, state):
+    campaign = load_view(store, str(add_campaign(store))).campaign
+    tally = tally_messages(campaign, counts(total=1, **{state.label: 1}))
+    assert tally.pending + tally.submitted + tally.in_doubt + tally.not_submitted == 1
 
 
 @pytest.mark.parametrize(
