@@ -5,6 +5,7 @@ a run of mypy: `python -m tests.house REPORT`, with the report of `mypy --any-ex
 """
 
 import ast
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -23,6 +24,16 @@ MOST_LINES_OF_A_FUNCTION = 58
 _LONG_FUNCTIONS = {"workers/batch/begin.py:begin_requests"}
 MOST_ONE_WORD_NAMES = 0.12
 MOST_README_WORDS = 900
+#: Words that are plain English nowhere in this project's texts; each was once in many of them.
+_TRANSLATED = re.compile(
+    r"(?<!there )\b(?:is|are) no (?!longer\b|other\b)|\b(?:foretold|told)\b|\bput right\b"
+    r"|\bstands in\b|\bof whom\b|\bof no use\b|'s to say\b",
+    re.IGNORECASE,
+)
+_TEXTS = (
+    "*.md", "deploy/*", "docker-compose.yml", "Makefile",
+    *(f"{package}/**/*.{kind}" for package in PACKAGES for kind in ("py", "md", "toml")),
+)  # fmt: skip
 #: Expressions of type Any in mypy's report; most are what libraries without types return.
 MOST_ANY = 200
 
@@ -92,6 +103,18 @@ def homonyms() -> dict[str, list[str]]:
 def readme_words() -> int:
     """The words of the README, code included."""
     return len((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+def translated_lines() -> list[str]:
+    """Lines of code and documents with words that are not plain English, with their places."""
+    return [
+        f"{path.relative_to(ROOT).as_posix()}:{number}: {line.strip()}"
+        for pattern in _TEXTS
+        for path in sorted(ROOT.glob(pattern))
+        if path.is_file()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if _TRANSLATED.search(line)
+    ]
 
 
 def count_any(report: str) -> int:

@@ -46,7 +46,7 @@ class SilenceAlarm:
         self, conn: Connection, configured: Mapping[str, ProviderSettings], now: datetime
     ) -> list[str]:
         """Sentences about accounts that have been silent for a minute, each only once."""
-        told = []
+        sentences = []
         for name, settings in configured.items():
             due = _count_due(conn, name, settings, now)
             seen = self._silences.get(name)
@@ -59,8 +59,8 @@ class SilenceAlarm:
             silent_s = (now - seen.since).total_seconds()
             if silent_s >= SILENT_S and not seen.is_told:
                 seen.is_told = True
-                told.append(_describe_silence(conn, name, due, silent_s))
-        return told
+                sentences.append(_describe_silence(conn, name, due, silent_s))
+        return sentences
 
 
 def _count_due(

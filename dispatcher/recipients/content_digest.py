@@ -19,8 +19,8 @@ class ContentDigest:
     def add_values(self, msisdn: int, values: bytes) -> None:
         """Add what is filled into the text of a recipient.
 
-        Mistakes and saved copies are to be told apart here, not attacks, and for every row: so it
-        is a checksum. It is weighted, so that it changes if two recipients swap their values.
+        A checksum is enough and fast: it must notice mistakes, not attacks. It is weighted, so that
+        it changes if two recipients swap their values.
         """
         self._sum += zlib.crc32(values) * msisdn
 

@@ -31,7 +31,7 @@ class AcceptedRow(NamedTuple):
 
 
 class RejectedRow(NamedTuple):
-    """A row that gets no message. `phone` is the cell of its number, as it stands in the file."""
+    """A row that gets no message. `phone` is the cell of its number, as it is in the file."""
 
     row: int
     kind: RejectKind

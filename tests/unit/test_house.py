@@ -29,6 +29,10 @@ def test_the_readme_is_short():
     assert house.readme_words() <= house.MOST_README_WORDS
 
 
+def test_texts_are_plain_english():
+    assert house.translated_lines() == []
+
+
 def test_any_is_counted_in_the_last_line_of_the_report():
     report = "Name  Anys  Exprs  Coverage\n----\nworkers.app  2  336  99.40%\n----\n Total 173 9 1%"
     assert house.count_any(report) == 173
