@@ -5,6 +5,7 @@ can be read in two ways is refused, never guessed.
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -13,7 +14,7 @@ from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberType, Val
 
 from dispatcher.errors import ConfigError
 from dispatcher.numbers.masking import mask_number
-from dispatcher.numbers.patterns import home_pattern, quick_answer
+from dispatcher.numbers.patterns import OPEN_DIGIT, home_pattern, is_open_answer, quick_answer
 from dispatcher.numbers.spelling import STRANGE_CHARACTERS, MsisdnError, strip_spelling
 
 __all__ = ["MsisdnError", "NumberReader", "calling_code", "mask_number", "parse_country"]
@@ -34,6 +35,9 @@ class NumberReader:
             )
         self._country = country
         self._home = home_pattern(country) if country else None
+        self._open_home = home_pattern(country, is_open=True) if country else None
+        #: Numbers by how their cells begin, with zeros for the last digits; 0: these matter.
+        self._beginnings: dict[str, int] = {}
         self._home_code = str(phonenumbers.country_code_for_region(country)) if country else ""
 
     def read(self, raw: str) -> int:
@@ -44,6 +48,52 @@ class NumberReader:
         if match and not ("-" in raw[-4:] and _SHORT_TAIL.search(raw)):
             return int(self._home_code + match["subscriber"])
         return self._read_stripped(strip_spelling(raw))
+
+    def read_cells(self, cells: Sequence[str]) -> list[int | None]:
+        """The numbers of many cells, as `read` returns them; None where it raises MsisdnError.
+
+        Most numbers are known by their beginning: whatever the last digits are, it is the number of
+        a mobile.
+        """
+        known, tail_length = self._beginnings, _OPEN_TAIL
+        numbers: list[int | None] = []
+        for cell in cells:
+            beginning, tail = cell[:-tail_length], cell[-tail_length:]
+            start = known.get(beginning)
+            if start is None:
+                start = self._learn_beginning(beginning)
+            if start and tail.isdecimal():
+                numbers.append(start + int(tail))
+            else:
+                numbers.append(self._read_or_none(cell))
+        return numbers
+
+    def _learn_beginning(self, beginning: str) -> int:
+        """The number with zeros for its last digits if these do not matter; else 0."""
+        start = 0
+        if len(self._beginnings) < _MOST_BEGINNINGS:
+            start = self._find_beginning(beginning)
+            self._beginnings[beginning] = start
+        return start
+
+    def _find_beginning(self, beginning: str) -> int:
+        plain = beginning.translate(_HOME_SEPARATORS) + OPEN_DIGIT * _OPEN_TAIL
+        if match := self._open_home and self._open_home.fullmatch(plain):
+            digits = self._home_code + match["subscriber"]
+        elif _PLUS_AND_DIGITS.fullmatch(beginning) and not beginning.startswith(_REWRITTEN):
+            digits = beginning.removeprefix("+") + OPEN_DIGIT * _OPEN_TAIL
+            is_international = beginning.startswith("+") or self._country is None
+            if not is_international or not is_open_answer(digits):
+                return 0
+        else:
+            return 0
+        return int(digits.replace(OPEN_DIGIT, "0"))
+
+    def _read_or_none(self, cell: str) -> int | None:
+        try:
+            return self.read(cell)
+        except MsisdnError:
+            return None
 
     def _read_stripped(self, text: str) -> int:
         if _PLUS_AND_DIGITS.fullmatch(text):
@@ -172,6 +222,12 @@ def _refusal_reason(number: PhoneNumber) -> str:
 
 
 _SEPARATORS: Final = dict.fromkeys(map(ord, " -()./"))
+_HOME_SEPARATORS: Final = dict.fromkeys(map(ord, " -()"))
+#: So many digits at the end are left open: with fewer, there are too many beginnings to know.
+_OPEN_TAIL: Final = 5
+_MOST_BEGINNINGS: Final = 100_000
+#: Beginnings of what is not read as it is written: a doubled prefix, and Mexico's former ones.
+_REWRITTEN: Final = ("0", "+0", "+521", "521")
 _SEVERAL: Final = "the cell holds more than one number"
 _BETWEEN_NUMBERS: Final = re.compile(
     r"[/\\,;|&\n\r•·‧、،؛]| {2,}| - |(?<=[0-9)])\s*(?=\+)|\s[^\W\d_]{1,5}\s"
