@@ -3,6 +3,7 @@
 A group is what one request must not mix, such as encodings or time zones. Stores nothing.
 """
 
+from bisect import bisect_right
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -85,27 +86,58 @@ class BatchPlanner(Generic[Group, Item]):
 
         Raises ValueError for an item larger than a batch: callers refuse such a text before.
         """
-        if size_bytes > self._max_bytes:
-            raise ValueError(f"one recipient of {size_bytes} bytes exceeds a whole request")
-        batch = self._open.get(group)
-        if batch is None:
-            batch = self._open[group] = _OpenBatch()
-        full: list[Item] | None = None
-        if batch.items and self._is_too_full(batch, size_bytes, parts):
-            full = batch.items
-            batch = self._open[group] = _OpenBatch()
-        batch.items.append(item)
-        batch.size_bytes += size_bytes
-        batch.parts += parts
+        full = self.add_items([item], group=group, sizes_bytes=[size_bytes], parts=[parts])
+        return full[0][1] if full else None
+
+    def add_items(
+        self,
+        items: Sequence[Item],
+        *,
+        group: Group,
+        sizes_bytes: Sequence[int],
+        parts: Sequence[int],
+    ) -> list[tuple[int, list[Item]]]:
+        """Add many items of one group; return the batches that became full.
+
+        With each is the place among `items` of the first one that did not fit there. Raises
+        ValueError as `add_item`.
+        """
+        if (largest := max(sizes_bytes, default=0)) > self._max_bytes:
+            raise ValueError(f"one recipient of {largest} bytes exceeds a whole request")
+        bytes_before, parts_before = [0, *accumulate(sizes_bytes)], [0, *accumulate(parts)]
+        full: list[tuple[int, list[Item]]] = []
+        start = 0
+        while start < len(items):
+            batch = self._open.get(group)
+            if batch is None:
+                batch = self._open[group] = _OpenBatch()
+            end = self._last_that_fits(batch, start, bytes_before, parts_before)
+            if end == start:
+                if batch.items:
+                    full.append((start, batch.items))
+                    self._open[group] = _OpenBatch()
+                    continue
+                end = start + 1
+            batch.items += items[start:end]
+            batch.size_bytes += bytes_before[end] - bytes_before[start]
+            batch.parts += parts_before[end] - parts_before[start]
+            start = end
         return full
 
-    def _is_too_full(self, batch: _OpenBatch[Item], size_bytes: int, parts: int) -> bool:
+    def _last_that_fits(
+        self, batch: _OpenBatch[Item], start: int, bytes_before: list[int], parts_before: list[int]
+    ) -> int:
+        """Where the items from `start` on end that fit into a batch; the sums are of all before."""
         size = self._size
-        return (
-            len(batch.items) >= size.recipients
-            or batch.size_bytes + size_bytes > self._max_bytes
-            or (size.parts is not None and batch.parts + parts > size.parts)
+        room = self._max_bytes - batch.size_bytes
+        end = min(
+            start + size.recipients - len(batch.items),
+            bisect_right(bytes_before, room + bytes_before[start], start) - 1,
         )
+        if size.parts is not None:
+            room = size.parts - batch.parts
+            end = min(end, bisect_right(parts_before, room + parts_before[start], start) - 1)
+        return max(start, end)
 
     def flush(self) -> Iterator[tuple[Group, list[Item]]]:
         """Yield the unfinished batches, by the first item of each group, and start empty again."""

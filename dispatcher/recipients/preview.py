@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import compress
+from typing import Any, NamedTuple
 
 from dispatcher.numbers.msisdn import calling_code
 from dispatcher.status import Encoding, RejectKind
@@ -28,6 +29,51 @@ class AcceptedRow(NamedTuple):
     size_bytes: int
     #: The zone of its windows; None: the campaign's.
     zone: str | None = None
+
+
+@dataclass(slots=True)
+class AcceptedRows:
+    """Rows that get messages, in the file's order, as columns: see `AcceptedRow`."""
+
+    rows: Sequence[int] = ()
+    msisdns: Sequence[int] = ()
+    texts: Sequence[str] = ()
+    encodings: Sequence[Encoding] = ()
+    parts: Sequence[int] = ()
+    variables: Sequence[str | None] = ()
+    cells: Sequence[Sequence[str]] = ()
+    sizes_bytes: Sequence[int] = ()
+    zones: Sequence[str | None] = ()
+
+    def merge_rows(self, others: Sequence[AcceptedRow]) -> "AcceptedRows":
+        """These rows and others, in the file's order."""
+        if not others:
+            return self
+        added = zip(*others, strict=True)
+        joined = [[*mine, *theirs] for mine, theirs in zip(self.columns, added, strict=True)]
+        order = sorted(range(len(joined[0])), key=joined[0].__getitem__)
+        return AcceptedRows(*([column[i] for i in order] for column in joined))
+
+    def select_rows(self, kept: Sequence[bool]) -> "AcceptedRows":
+        """Only the rows for which `kept` is true."""
+        return AcceptedRows(*([*compress(column, kept)] for column in self.columns))
+
+    @property
+    def columns(self) -> tuple[Sequence[Any], ...]:
+        """The columns, in the order of the fields."""
+        return (
+            self.rows, self.msisdns, self.texts, self.encodings, self.parts, self.variables,
+            self.cells, self.sizes_bytes, self.zones,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class ValidatedBlock:
+    """What consecutive rows of a file became; `last_row` is the number of the last one."""
+
+    accepted: AcceptedRows
+    rejected: list["RejectedRow"]
+    last_row: int
 
 
 class RejectedRow(NamedTuple):
@@ -95,6 +141,16 @@ class Preview:
         for prefix, count in self.prefixes.items():
             codes[calling_code(int(prefix))] += count
         return codes
+
+    def add_plain_rows(self, rows: AcceptedRows) -> None:
+        """Count rows of which no example is shown."""
+        count = len(rows.rows)
+        self.rows += count
+        self.valid += count
+        self.parts += sum(rows.parts)
+        self.shapes.update(zip(rows.encodings, rows.parts, strict=True))
+        self.prefixes.update([digits[:3] for digits in map(str, rows.msisdns)])
+        self.zones.update(zone for zone in rows.zones if zone is not None)
 
     def add_row(self, item: AcceptedRow | RejectedRow) -> None:
         """Count one row."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import BinaryIO, Final, Self
 
 from dispatcher.errors import NotAvailableYet, Refused
 from dispatcher.recipients.columns import guess_phone_columns, named_column, phone_column
@@ -23,25 +23,11 @@ from dispatcher.recipients.detection.formats import refuse_other_formats
 from dispatcher.recipients.detection.header import clean_headers, find_header
 from dispatcher.recipients.export_cells import EXPORT_COLUMNS, is_export, unquote_formula
 from dispatcher.recipients.records import Records, is_blank, quote_refusal, spans_lines
+from dispatcher.recipients.rows import Row, RowBlock
 from dispatcher.recipients.source import SourceFile, open_twice_readable
 from dispatcher.text.template import fold_name
 
 _HEAD_BYTES: Final = 64 * 1024
-
-
-class Row(NamedTuple):
-    """A row of the file, numbered as a spreadsheet numbers it: the header is usually row 1.
-
-    `cells` are as they stand, one per header or fewer; `surplus` says that there were more filled
-    ones than headers, so that a delimiter is probably not quoted and cells are in wrong columns.
-    `sent_as` is the number that our export says this row was a duplicate of, or "".
-    """
-
-    number: int
-    phone: str
-    cells: list[str]
-    surplus: bool = False
-    sent_as: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +168,14 @@ class RecipientFile:
         self._stream.close()
 
     def __iter__(self) -> Iterator[Row]:
+        for block in self.read_blocks():
+            yield from map(block.row, range(len(block.cells)))
+
+    def read_blocks(self) -> Iterator[RowBlock]:
+        """The rows in blocks, for what handles them a column at a time. Raises as iterating."""
         with _naming_file(self._name):
-            yield from self._read_rows()
+            for first, records in self._records.read_blocks():
+                yield from self._read_block(first, records)
             self._bytes.check_unchanged()
 
     def check_unchanged(self) -> None:
@@ -212,31 +204,71 @@ class RecipientFile:
                 "submit the parts as files of their own",
             )
 
-    def _read_rows(self) -> Iterator[Row]:
-        width, phone_index, copied = len(self.file_headers), self.phone_index, self._copied
-        first, records = self._first_column, self._records
-        for cells in records:
-            sent_as = ""
-            if first:
-                sent_as = _number_sent(cells)
-                del cells[:first]
-            phone = cells[phone_index] if len(cells) > phone_index else ""
-            if not phone.strip() and is_blank(cells):
-                continue
-            if records.has_quoted_formulas:
-                cells[:] = map(unquote_formula, cells)
-            surplus = False
-            if len(cells) != width:
-                surplus = not is_blank(cells[width:])
-                if (surplus or len(cells) < width) and spans_lines(cells):
-                    raise quote_refusal(records.number)  # it went on into the next rows
-                if surplus:
-                    surplus = not self._is_joined(cells)
-                del cells[width:]
-            if copied:
-                cells.extend([""] * (width - len(cells)))
-                cells.extend([cells[index] for index in copied])
-            yield Row(records.number, phone, cells, surplus, sent_as)
+    def _read_block(self, first: int, records: list[list[str]]) -> Iterator[RowBlock]:
+        """A block of records, read from record `first` on; an error comes after the rows before."""
+        if self._is_plain(records):
+            if copied := self._copied:
+                for cells in records:
+                    cells += [cells[index] for index in copied]
+            numbers = range(first, first + len(records))
+            yield RowBlock(self.phone_index, numbers, records, {})
+            return
+        rows: list[Row] = []
+        try:
+            for number, cells in enumerate(records, first):
+                if (row := self._read_row(number, cells)) is not None:
+                    rows.append(row)
+        except Refused:
+            yield self._gather_rows(rows)
+            raise
+        yield self._gather_rows(rows)
+
+    def _is_plain(self, records: list[list[str]]) -> bool:
+        """Whether each of the records has all its cells, and nothing that must be mended."""
+        if self._first_column or self._records.has_quoted_formulas:
+            return False
+        if {*map(len, records)} != {len(self.file_headers)}:
+            return False
+        phone_index = self.phone_index
+        return "" not in {cells[phone_index].strip() for cells in records}
+
+    def _gather_rows(self, rows: list[Row]) -> RowBlock:
+        width, phone_index = len(self.headers), self.phone_index
+        unusual = {
+            place: row
+            for place, row in enumerate(rows)
+            if row.surplus
+            or row.sent_as
+            or len(row.cells) != width
+            or row.cells[phone_index] != row.phone
+        }
+        cells = [row.cells for row in rows]
+        return RowBlock(phone_index, [row.number for row in rows], cells, unusual)
+
+    def _read_row(self, number: int, cells: list[str]) -> Row | None:
+        """The row of a record; None for a blank one."""
+        width, phone_index, first = len(self.file_headers), self.phone_index, self._first_column
+        sent_as = ""
+        if first:
+            sent_as = _number_sent(cells)
+            del cells[:first]
+        phone = cells[phone_index] if len(cells) > phone_index else ""
+        if not phone.strip() and is_blank(cells):
+            return None
+        if self._records.has_quoted_formulas:
+            cells[:] = map(unquote_formula, cells)
+        surplus = False
+        if len(cells) != width:
+            surplus = not is_blank(cells[width:])
+            if (surplus or len(cells) < width) and spans_lines(cells):
+                raise quote_refusal(number)  # it went on into the next rows
+            if surplus:
+                surplus = not self._is_joined(number, cells)
+            del cells[width:]
+        if self._copied:
+            cells.extend([""] * (width - len(cells)))
+            cells.extend([cells[index] for index in self._copied])
+        return Row(number, phone, cells, surplus, sent_as)
 
     def _read_header(self) -> tuple[str, ...]:
         for cells in islice(self._records, self.header_place.rows_above, None):
@@ -257,15 +289,15 @@ class RecipientFile:
             )
         return named_column(self.file_headers, header)
 
-    def _is_joined(self, cells: list[str]) -> bool:
+    def _is_joined(self, number: int, cells: list[str]) -> bool:
         """Whether a row runs into a second header, for want of a line break; then mend it."""
         width, header = len(self.file_headers), self.file_headers
         last, rest = cells[width - 1], clean_headers(cells[width:])
         if rest != header[1:] or not last.endswith(header[0]) or self._first_column:
-            self._refuse_second_header(self._records.number, cells)
+            self._refuse_second_header(number, cells)
             return False
         cells[width - 1] = last.removesuffix(header[0])
-        self.repeated_headers.append(self._records.number)
+        self.repeated_headers.append(number)
         return True
 
 

@@ -1,4 +1,4 @@
-"""Validates rows of a recipient file one by one: each becomes a message, or a reject with a reason.
+"""Validates rows of a recipient file: each becomes a message, or a reject with a reason.
 
 The dry run, which only counts, and the import, which stores, both use it.
 """
@@ -11,8 +11,17 @@ import orjson
 
 from dispatcher.numbers.msisdn import MsisdnError, NumberReader
 from dispatcher.recipients.content_digest import ContentDigest
-from dispatcher.recipients.preview import AcceptedRow, Preview, RejectedRow, SpoiltWord
-from dispatcher.recipients.reader import RecipientFile, Row
+from dispatcher.recipients.plain_rows import PlainRows, RowRules
+from dispatcher.recipients.preview import (
+    AcceptedRow,
+    AcceptedRows,
+    Preview,
+    RejectedRow,
+    SpoiltWord,
+    ValidatedBlock,
+)
+from dispatcher.recipients.reader import RecipientFile
+from dispatcher.recipients.rows import Row, RowBlock
 from dispatcher.status import Encoding, RejectKind
 from dispatcher.text.machine_words import MACHINE_WORDS
 from dispatcher.text.misread import find_spoilt_word
@@ -40,7 +49,7 @@ class _Unsendable(ValueError):
 
 
 class RowValidator:
-    """Reads rows against one text: `for item in RowValidator(...)`; `preview` grows meanwhile."""
+    """Reads rows against one text: `RowValidator(...).read_blocks()`; `preview` grows meanwhile."""
 
     def __init__(
         self,
@@ -76,24 +85,67 @@ class RowValidator:
         self._zone_opens = zone_opens
         self._digest = ContentDigest()
         self._seen = self._digest.msisdns
+        rules = RowRules(
+            template=template,
+            most_parts=self._most_parts,
+            bytes_of=bytes_of,
+            room_bytes=room_bytes,
+            normalizes=normalizes,
+            machine_words=self._machine_words,
+            zone_of=zone_of,
+            zone_opens=zone_opens,
+        )
+        self._plain = PlainRows(rules, self._reader, self._digest)
 
-    def __iter__(self) -> Iterator[AcceptedRow | RejectedRow]:
-        preview = self.preview
-        for row in self._file:
-            if self._limit is not None and preview.valid >= self._limit:
+    def read_blocks(self) -> Iterator[ValidatedBlock]:
+        """What the rows become, in blocks; stops behind `limit` messages."""
+        limit, preview = self._limit, self.preview
+        for block in self._file.read_blocks():
+            yield self._validate_block(block)
+            if limit is not None and preview.valid >= limit:
                 self._file.check_unchanged()
                 return
-            item = self._validate(row)
-            if item is not None:
-                preview.add_row(item)
-                yield item
+
+    def _validate_block(self, block: RowBlock) -> ValidatedBlock:
+        plain = AcceptedRows()
+        left: Sequence[int] = range(len(block.cells))
+        if self._may_have_plain_rows(len(left)):
+            result = self._plain.accept_rows(block)
+            plain, left = result.accepted, result.left
+            self.preview.add_plain_rows(plain)
+            self.preview.zone_sources.update(result.zone_sources)
+            if not self._has_country:
+                self.preview.assumed_international += sum(map(_is_unmarked, result.phones))
+        accepted: list[AcceptedRow] = []
+        rejected: list[RejectedRow] = []
+        for place in left:
+            if self._limit is not None and self.preview.valid >= self._limit:
+                break
+            item = self.validate_row(block.row(place))
+            if isinstance(item, AcceptedRow):
+                accepted.append(item)
+            elif item is not None:
+                rejected.append(item)
+        last_row = block.numbers[-1] if block.numbers else 0
+        return ValidatedBlock(plain.merge_rows(accepted), rejected, last_row)
+
+    def _may_have_plain_rows(self, count: int) -> bool:
+        """Whether nothing is shown of single rows of a block, and the limit is not in it."""
+        valid = self.preview.valid
+        return valid >= _SEARCHED_TEXTS and (self._limit is None or valid + count <= self._limit)
 
     def content_digest(self) -> str:
         """The same for files with the same recipients and texts, once all rows are read."""
         return self._digest.hexdigest()
 
+    def validate_row(self, row: Row) -> AcceptedRow | RejectedRow | None:
+        """What one row becomes, counted; None for a repeated header, which is not a recipient."""
+        item = self._validate(row)
+        if item is not None:
+            self.preview.add_row(item)
+        return item
+
     def _validate(self, row: Row) -> AcceptedRow | RejectedRow | None:
-        """None for a repeated header, which is not a recipient."""
         msisdn, kind, reason = None, RejectKind.INVALID, ""
         try:
             msisdn = self._read_number(row)
@@ -113,7 +165,7 @@ class RowValidator:
         if row.surplus:
             raise _Unsendable(_SURPLUS)
         msisdn = self._reader.read(row.phone)
-        if not self._has_country and not row.phone.lstrip(" '\"=(").startswith(("+", "00")):
+        if not self._has_country and _is_unmarked(row.phone):
             self.preview.assumed_international += 1
         return msisdn
 
@@ -192,6 +244,11 @@ class RowValidator:
         return _Unsendable(
             "the text is too long for a request; the account's `max_request_bytes` limits it"
         )
+
+
+def _is_unmarked(phone: str) -> bool:
+    """Whether nothing marks a number as international."""
+    return not phone.lstrip(" '\"=(").startswith(("+", "00"))
 
 
 def _explain_closed_zone(zone: str) -> str:

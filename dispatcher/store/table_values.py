@@ -1,8 +1,9 @@
 """What SQLite and PostgreSQL write differently: rows as a table parameter, bulk inserts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
+from typing import cast as cast_type
 
 import orjson
 from sqlalchemy import (
@@ -110,24 +111,33 @@ def _to_json(columns: ColumnTypes, rows: Sequence[Sequence[object]]) -> str:
 
 
 def bulk_insert(
-    conn: Connection, table: Table, names: Sequence[str], rows: Sequence[Sequence[object]]
+    conn: Connection,
+    table: Table,
+    names: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    fixed: Mapping[str, int] | None = None,
 ) -> None:
     """Insert `rows` (values in the order of `names`): COPY on PostgreSQL, executemany on SQLite.
 
-    The driver gets the values as they are, so UtcTime and Money columns cannot be filled.
+    `fixed` has the columns with the same value in all rows. The driver gets the values as they are,
+    so UtcTime and Money columns cannot be filled.
     """
-    columns: list[Column[Any]] = [table.c[name] for name in names]
+    fixed = fixed or {}
+    columns: list[Column[Any]] = [table.c[name] for name in (*fixed, *names)]
     quote = conn.dialect.identifier_preparer.quote
     listed = ", ".join(quote(c.name) for c in columns)
     if conn.dialect.name == "postgresql":
+        same = tuple(fixed.values())
         cursor = conn.connection.cursor()
         with cursor, cursor.copy(f"COPY {quote(table.name)} ({listed}) FROM STDIN") as copy:  # type: ignore[attr-defined]
             for row in rows:
-                copy.write_row(row)
+                copy.write_row((*same, *row) if same else row)
         return
-    marks = ", ".join("?" * len(columns))
+    marks = ", ".join([*(f"{value:d}" for value in fixed.values()), *"?" * len(names)])
     cursor = conn.connection.cursor()
-    cursor.executemany(f"INSERT INTO {quote(table.name)} ({listed}) VALUES ({marks})", rows)  # noqa: S608 - names of our own tables
+    statement = f"INSERT INTO {quote(table.name)} ({listed}) VALUES ({marks})"  # noqa: S608 - names of our own tables
+    cursor.executemany(statement, cast_type("Sequence[Sequence[Any]]", rows))
     cursor.close()
 
 

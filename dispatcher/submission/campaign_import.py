@@ -39,9 +39,9 @@ def import_rows(
     writer = ImportWriter(store, job, submission)
     validator = submission.row_validator()
     try:
-        for item in validator:
-            writer.add_row(item)
-            progress(item.row)
+        for block in validator.read_blocks():
+            writer.add_block(block)
+            progress(block.last_row)
         check_rows(submission, validator.preview)
         imported = _complete_import(submission, job, validator.preview, validator.content_digest())
         if not imported.again:

@@ -112,7 +112,7 @@ class ValidatedSubmission:
         if self.request.content.contact_lists:
             return self.content_key("\n".join(sorted(self.request.content.contact_lists)))
         validator = self.row_validator()
-        for _ in validator:
+        for _ in validator.read_blocks():
             pass
         return self.content_key(validator.content_digest())
 

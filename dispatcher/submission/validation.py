@@ -67,10 +67,10 @@ def dry_run(
 ) -> Preview:
     """Read the whole file and store nothing. Raises Refused like `import_rows`."""
     validator = submission.row_validator()
-    for item in validator:
-        progress(item.row)
-        if isinstance(item, RejectedRow):
-            rejected(item)
+    for block in validator.read_blocks():
+        progress(block.last_row)
+        for reject in block.rejected:
+            rejected(reject)
     check_rows(submission, validator.preview)
     return validator.preview
 

@@ -74,6 +74,20 @@ def measure_text(text: str) -> Measure:
     return Measure(Encoding.GSM7, len(septets), _count_parts(septets, _ESCAPE, *_GSM7_SIZES))
 
 
+def is_basic(text: str) -> bool:
+    """Whether `text` has only characters that are one septet each."""
+    return _BASIC_ONLY.fullmatch(text) is not None
+
+
+def count_basic_parts(texts: Sequence[str]) -> list[int]:
+    """The parts of texts for which `is_basic` is true."""
+    alone, each = _GSM7_SIZES
+    lengths = list(map(len, texts))
+    if max(lengths, default=0) <= alone:
+        return [1] * len(lengths)
+    return [1 if length <= alone else -(-length // each) for length in lengths]
+
+
 def _count_parts(units: str, first_of_pair: str, alone: int, each: int) -> int:
     """How many parts `units` take if a part may not end on `first_of_pair`."""
     length = len(units)

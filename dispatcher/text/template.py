@@ -97,6 +97,14 @@ class BoundTemplate:
             (places[fold_name(slot.name)], slot.default) for slot in template.placeholders
         ]
         self._literals = template.literals
+        defaults = [default for _, default in self._slots if default is not None]
+        #: All of its own characters: those of every text, and of defaults.
+        self.own_text: Final = "".join([*template.literals, *defaults])
+        #: Places among `columns` of those that must not be empty.
+        self.required: Final = {place for place, default in self._slots if default is None}
+        self._fill_slots: Callable[..., str] = _format_string(
+            template.literals, range(len(self._slots))
+        ).format
         self._fill: Callable[..., str] = _format_string(
             template.literals, [place for place, _ in self._slots]
         ).format
@@ -114,6 +122,19 @@ class BoundTemplate:
         if all(values):
             return self._fill(*values)
         return self._render_with_defaults(values)
+
+    def render_columns(self, columns: Sequence[Sequence[str]], count: int) -> list[str]:
+        """The texts of `count` rows; `columns` has their stripped values by column.
+
+        A value of a column that is `required` counts as given, also if it is empty.
+        """
+        if not self._slots:
+            return [self._literals[0]] * count
+        filled = [
+            [value or default for value in columns[place]] if default else columns[place]
+            for place, default in self._slots
+        ]
+        return list(map(self._fill_slots, *filled))
 
     def _render_with_defaults(self, values: Sequence[str]) -> str:
         pieces = [self._literals[0]]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from dispatcher.submission.request import ValidatedSubmission
     from dispatcher.types import Route
 
+#: A person sees the count of rows after so many.
+_SHOWN_EACH = 50_000
+
 
 @click.command("submit")
 @click.argument("file", metavar="FILE", required=False)
@@ -291,8 +294,12 @@ def _row_counter(submission: "ValidatedSubmission") -> Callable[[int], None]:
     if not is_terminal(sys.stderr):
         return lambda _row: None
 
+    shown = 0
+
     def show_rows(row: int) -> None:
-        if row % 50_000 == 0:
+        nonlocal shown
+        if row // _SHOWN_EACH > shown:
+            shown = row // _SHOWN_EACH
             done = submission.file.position * 100 // max(1, submission.file.size)
             click.echo(f"\r{row} rows read ({done} %)", nl=False, err=True)
             if done >= 100:

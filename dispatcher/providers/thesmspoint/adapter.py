@@ -101,9 +101,9 @@ class TheSMSPoint(Provider):
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:
         """The exact bytes of the entry in `send-bulk-sms`; `send-single-sms` needs fewer."""
-        if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        if text.isprintable() and '"' not in text and "\\" not in text:
             # Nothing is escaped; this is called for every row of a file, so it must be fast.
-            return _ENTRY_BYTES + len(str(msisdn)) + len(text)
+            return _ENTRY_BYTES + len(str(msisdn)) + len(text.encode())
         entry = orjson.dumps(_bulk_entry(Recipient(0, msisdn, text))).decode()
         return len(orjson.dumps(entry)) - len('""') + len(",")
 

@@ -48,6 +48,27 @@ def test_batches_keep_the_limits_and_all_but_the_last_are_full(stream, max_recip
             assert not had_room or sum(size[p] for p in [*batch, following[0]]) > max_bytes
 
 
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9)))),
+    st.integers(1, 5),
+    st.integers(30, 90),
+    st.sampled_from([None, 5]),
+)
+def test_many_items_at_once_become_the_batches_of_one_by_one(chunks, recipients, max_bytes, parts):
+    together, alone = (
+        BatchPlanner(BatchSize(recipients, parts), max_bytes=max_bytes) for _ in range(2)
+    )
+    full, full_alone = [], []
+    for chunk in chunks:
+        sizes, counts = [size for size, _ in chunk], [count for _, count in chunk]
+        full += together.add_items(chunk, group=0, sizes_bytes=sizes, parts=counts)
+        for place, item in enumerate(chunk):
+            if batch := alone.add_item(item, group=0, size_bytes=item[0], parts=item[1]):
+                full_alone.append((place, batch))
+    assert full == full_alone
+    assert [*together.flush()] == [*alone.flush()]
+
+
 def test_groups_do_not_mix():
     planner = BatchPlanner(BatchSize(2), max_bytes=100)
     stream = [(Encoding.GSM7, 1), (Encoding.UCS2, 1), (Encoding.GSM7, 1), (Encoding.GSM7, 1)]

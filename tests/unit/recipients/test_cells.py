@@ -8,7 +8,7 @@ import pytest
 from dispatcher.recipients.export_cells import EXPORT_COLUMNS, quote_formula, unquote_formula
 from dispatcher.recipients.reader import open_recipients
 from dispatcher.status import Encoding, RejectKind
-from tests.unit.recipients.test_tables import validator
+from tests.unit.recipients.test_tables import items, validator
 
 
 def opened(content, **options):
@@ -27,7 +27,7 @@ def validated(content, text="{{name|x}}", country="IN", **options):
         rows = validator(file, text, country)
         for name, value in options.items():
             setattr(rows, name, value)
-        return list(rows), rows.preview
+        return items(rows), rows.preview
 
 
 # --- Formulas that only hold text -------------------------------------------------------------

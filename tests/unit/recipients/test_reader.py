@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from dispatcher.errors import NotAvailableYet, Refused, UsageProblem
-from dispatcher.recipients.reader import Row, open_recipients
+from dispatcher.recipients.reader import open_recipients
+from dispatcher.recipients.rows import Row
 
 QUOTE_HINT = 'a quote inside a quoted cell is written twice: "Robert ""Bob"" Rao"'
 
