@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import (
@@ -65,6 +65,8 @@ _TAKE = (
         select(IDENTITY.c.store_id).scalar_subquery().label("store_id"),
     )
 )  # fmt: skip
+#: A claimed batch waits for its start for some seconds at most.
+_LONGEST_WAIT = timedelta(seconds=10)
 _MINE = BATCH.alias("mine")
 #: Batches that were released before mine and wait for their first start. A campaign that waits for
 #: its own rate does not use the account's.
@@ -78,6 +80,7 @@ _AHEAD = (
         _IN_FLIGHT,
         has_state(BatchState.CLAIMED),
         BATCH.c.queued_at < _MINE.c.queued_at,
+        BATCH.c.queued_at > bindparam("not_lost"),
         or_(CAMPAIGN.c.paid_until.is_(None), CAMPAIGN.c.paid_until <= bindparam("next_start")),
     )
 )
@@ -173,12 +176,15 @@ def claim_batch(
     return None if row is None else Claim(**row._mapping)
 
 
-def count_waiting_ahead(conn: Connection, batch_id: int, next_start: datetime) -> int:
+def count_waiting_ahead(
+    conn: Connection, batch_id: int, next_start: datetime, now: datetime
+) -> int:
     """How many batches of its account were released before this one and have not begun yet.
 
     `next_start`: the account's next free start. Without rates of their own they wait for it, too.
+    One that was released long ago has lost its worker.
     """
-    given = {"of_batch": batch_id, "next_start": next_start}
+    given = {"of_batch": batch_id, "next_start": next_start, "not_lost": now - _LONGEST_WAIT}
     return int(conn.execute(_AHEAD, given).scalar_one())
 
 

@@ -127,7 +127,7 @@ def _seconds_of_earlier(
     used_s = costs.account_paid_s(locked, now)
     if used_s <= 0:
         return 0.0  # nobody has to wait
-    ahead = batches.count_waiting_ahead(conn, claim.id, now + timedelta(seconds=used_s))
+    ahead = batches.count_waiting_ahead(conn, claim.id, now + timedelta(seconds=used_s), now)
     return ahead * costs.account_interval_s(0)
 
 

@@ -246,6 +246,7 @@ def test_a_start_that_an_earlier_batch_waits_for_is_left_to_it(store):
         ({}, {}, -0.01),  # the rate is free: nobody has to wait
         ({}, {"messages_per_second": 1000}, 0.2),  # so soon that it does not matter
         ({"seconds": -1}, {}, 0.2),  # released later
+        ({"seconds": 11}, {}, 0.2),  # its worker was lost
         ({"account": "other"}, {}, 0.2),
         ({"rate": 1, "paid_until": NOW + timedelta(days=9999)}, {}, 0.2),  # waits for its own rate
     ],
