@@ -14,7 +14,6 @@ import select
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -23,6 +22,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from tests.mutants import noting
 
 _LIBRARIES = [
     "aiohttp", "alembic.command", "celery.apps.worker", "celery.bin.celery", "click",
@@ -35,7 +36,6 @@ _OPTIONS = [
     "-W", "ignore::pytest.PytestAssertRewriteWarning",
 ]  # fmt: skip
 _PR_SET_CHILD_SUBREAPER = 36
-_TRACED = tuple(f"{Path.cwd()}/{package}/" for package in ("dispatcher", "workers"))
 
 
 class _Shared:
@@ -69,7 +69,6 @@ class _Watch:
         self._rank = {test: number for number, test in enumerate(self._limits_s)}
         self._traces: bool = job["traces"]
         self._out = out
-        self._seen: set[Any] = set()
         self.touched: defaultdict[str, set[str]] = defaultdict(set)
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.passed: set[str] = set()
@@ -110,24 +109,11 @@ class _Watch:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         if not self._traces:
             return (yield)
-        self._seen = set()
-        touched = self.touched[item.nodeid]
-
-        def note(frame: Any, _event: str, _arg: Any) -> None:
-            code = frame.f_code
-            if code not in self._seen:
-                self._seen.add(code)
-                if code.co_filename.startswith(_TRACED):
-                    path = os.path.relpath(code.co_filename)
-                    touched.add(f"{path}:{code.co_qualname.partition('.<locals>')[0]}")
-
-        threading.settrace(note)
-        sys.settrace(note)
+        noting.note_into(self.touched[item.nodeid])
         try:
             return (yield)
         finally:
-            sys.settrace(None)
-            threading.settrace(None)  # type: ignore[arg-type]
+            noting.note_into(set())
 
 
 def _run(job: dict[str, Any], out: Path, shared: _Shared | None) -> None:
@@ -137,6 +123,8 @@ def _run(job: dict[str, Any], out: Path, shared: _Shared | None) -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     os.environ["TMPDIR"] = tempfile.tempdir = str(out)
+    if job["traces"]:
+        noting.install()
     watch = _Watch(job, out)
     options = [*_OPTIONS, *([] if job["traces"] else ["-x"])]
     plugins = [watch, *([shared] if shared else [])]

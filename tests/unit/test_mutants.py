@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import pytest
 
 from tests.mutants import __main__ as command
-from tests.mutants import chosen
+from tests.mutants import chosen, noting
 from tests.mutants.operators import OPERATORS, find_mutants
 from tests.mutants.reach import Reach, Users
 from tests.mutants.record import Record
@@ -129,6 +129,35 @@ def test_the_fastest_tests_that_run_into_a_mutant_are_asked_first():
 )
 def test_a_failure_a_time_out_and_a_broken_import_kill(seen, killer):
     assert killer_in(seen) == killer
+
+
+def test_each_function_notes_that_it_ran_under_the_name_of_the_outermost():
+    source = b"""
+def first():
+    'words'
+    def inner():
+        return 1
+    return inner
+
+class Group:
+    class Part:
+        async def method(self): ...
+    def method(self):
+        return first()
+
+made = first()
+"""
+    names = set()
+    noting.note_into(names)
+    module = {}
+    exec(compile(noting.add_notes("a.py", source), "a.py", "exec"), module)
+    assert (names, module["first"].__doc__) == ({"a.py:first"}, "words")
+    names.clear()
+    module["made"]()
+    assert names == {"a.py:first"}
+    module["Group"]().method()
+    module["Group"].Part().method().close()
+    assert names == {"a.py:first", "a.py:Group.method"}
 
 
 QUICK, LONG = {"a.py::t": 0.2}, {"a.py::t": 30.0}
