@@ -21,6 +21,7 @@ _CONDITIONS = {"where", "and_", "or_"}
 #: Calls whose numbers are bounds.
 _BOUNDED = {"min", "max", "range"}
 _SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
+_GENERIC = {"dict", "frozenset", "list", "set", "tuple"}
 #: What is said about something, and not done: no mutants in these calls.
 _WORDS = {"debug", "info", "warning", "error", "exception", "add_audit_row"}
 
@@ -241,7 +242,9 @@ class _Finder(ast.NodeVisitor):
 
     @staticmethod
     def _is_of_types(node: ast.BinOp) -> bool:
-        """`int | None`, flags of a file, and the union of two dictionaries' calls."""
+        """Types, flags of a file, and the union of two dictionaries' calls."""
+        if isinstance(node.left, ast.Subscript) and ast.unparse(node.left.value) in _GENERIC:
+            return True
         if isinstance(node.right, ast.Attribute) and ast.unparse(node.right.value) == "os":
             return True
         return any(isinstance(one, ast.Constant) for one in (node.left, node.right)) or (

@@ -56,6 +56,7 @@ def _shape(text):
         "x = zip(a, b, strict=True)",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a",
         "Alias: TypeAlias = int | str",
+        "Alias = frozenset[int] | Other",
     ],
 )
 def test_what_decides_nothing_is_left_alone(source):

@@ -131,6 +131,11 @@ def test_a_store_that_was_stopped_and_started_again_is_not_held(sqlite):
     assert len(released(sqlite.store)) == 1
 
 
+def test_a_look_before_the_next_tick_counts_the_attempts_since_the_last_one(sqlite):
+    send_one(sqlite.guard, sqlite.store)
+    assert sqlite.started_again().find_hold_reason() is None
+
+
 def test_a_process_killed_before_its_witness_was_written_is_no_alarm(sqlite):
     submitting(sqlite.store)  # committed, and killed: nobody called `begun`
     assert tick(sqlite.started_again(), sqlite.store) is None

@@ -126,6 +126,14 @@ def test_stores_of_different_servers_do_not_share_a_folder(tmp_path):
     assert len(folders) == len(urls)
 
 
+def test_answers_wait_in_the_given_folder_beside_a_file_or_in_the_users(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    file, server = Store(f"sqlite:///{tmp_path}/store.db"), Store("postgresql://one/sms")
+    assert open_spill(file, None).folder == tmp_path / "store.db.spill"
+    assert open_spill(server, None).folder.parent == tmp_path / "state/dispatcher/spill"
+    assert {open_spill(each, tmp_path).folder.parent for each in (file, server)} == {tmp_path}
+
+
 # --- Poison -----------------------------------------------------------------------------------
 
 

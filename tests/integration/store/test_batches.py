@@ -344,7 +344,7 @@ def test_workers_are_listed_while_they_are_seen(store):
         ("two", 8, later(20), later(20)),
     ]
     with store.write() as conn:
-        scheduler.deregister_worker(conn, "two", later(86_400 + 5))
+        scheduler.deregister_worker(conn, "two", later(86_400 + 30))  # a day after "one"
         assert [w.name for w in scheduler.list_workers(conn, NOW)] == ["one"]
 
 

@@ -14,12 +14,13 @@ from dispatcher.store import (
     imports,
     locked_attempts,
     lost_batches,
+    retries,
     scheduler,
     store_adoption,
     store_identity,
 )
 from dispatcher.store.settlement import Settlement, apply_settlements
-from dispatcher.store.tables import AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, WORKER
+from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, WORKER
 from tests.support.stores import (
     NOW,
     add_account,
@@ -174,6 +175,28 @@ def test_a_campaign_that_was_not_accepted_has_nothing_to_send(store, state, is_u
         assert store_identity.has_unsent(conn) is is_unsent
 
 
+@pytest.mark.parametrize(
+    ("counts", "is_unsent"),
+    [({"pending": 1}, True), ({"in_doubt": 1}, True), ({"submitted": 1}, False)],
+)
+def test_what_is_pending_or_in_doubt_may_have_been_sent(sqlite_store, counts, is_unsent):
+    add_campaign(sqlite_store, [1])
+    with sqlite_store.write() as conn:
+        change(conn, BATCH, BATCH.c.id == 1, **({"pending": 0} | counts))
+        assert store_identity.has_unsent(conn) is is_unsent
+
+
+def test_a_waiting_batch_with_nothing_pending_gets_no_doubt(store):
+    campaign_id = add_campaign(store, [1, 1])
+    with store.write() as conn, unguarded(conn):
+        change(conn, MESSAGE, MESSAGE.c.seq == 0, state=MessageState.REJECTED)
+        change(conn, BATCH, BATCH.c.id == 1, pending=0, rejected=1)
+    with store.write() as conn:
+        doubted = store_adoption.adopt_store(conn, doubt=True, actor="operator", now=NOW)
+    assert doubted == {campaign_id: 1}
+    assert [(row.batch_id, row.size) for row in rows(store, ATTEMPT)] == [(2, 1)]
+
+
 def test_each_campaign_in_doubt_has_its_own_count_and_times(store):
     first = add_campaign(store, [2])
     held, (attempt,) = submitting(store)
@@ -207,6 +230,15 @@ def test_a_campaigns_paid_rate_is_its_own(store):
         assert campaigns.load_campaign(conn, other).paid_until is None
 
 
+def test_only_batches_with_failures_are_retried(sqlite_store):
+    mine = add_campaign(sqlite_store, [1, 1])
+    other = add_campaign(sqlite_store, [1], first=919_900_000_000)
+    with sqlite_store.write() as conn:
+        change(conn, BATCH, BATCH.c.id.in_([2, 3]), failed=1)
+        assert retries.batches_with_failures(conn, mine) == [2]
+        assert retries.batches_with_failures(conn, other) == [3]
+
+
 def test_only_what_this_claim_tried_fails_with_its_last_try(store):
     add_campaign(store, [2])
     nothing = verdict(outcome=AttemptOutcome.REFUSED)
@@ -220,17 +252,39 @@ def test_only_what_this_claim_tried_fails_with_its_last_try(store):
     assert states(store) == ["failed", "pending"]
 
 
-@pytest.mark.parametrize("is_cancelled", [False, True])
-def test_the_same_content_counts_while_its_campaign_may_still_send(store, is_cancelled):
-    campaign_id = add_campaign(store, [1])
-    with store.write() as conn, unguarded(conn):
-        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, created_at=NOW)
-        if is_cancelled:
-            change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state=CampaignState.CANCELLED)
-            change(conn, MESSAGE, MESSAGE.c.seq == 0, state=MessageState.CANCELLED)
-            change(conn, BATCH, BATCH.c.id == 1, pending=0, cancelled=1)
+@pytest.mark.parametrize(
+    ("state", "message", "counts"),
+    [
+        ("running", "pending", True),
+        ("importing", "pending", False),
+        ("rejected", "pending", False),
+        ("cancelled", "cancelled", False),
+        ("finished", "lapsed", False),
+        ("finished", "rejected", False),
+        ("finished", "suppressed", False),
+        ("cancelled", "delivered", True),
+        ("finished", "in_doubt", True),
+        ("finished", "failed", True),  # a person may have given a doubt up
+    ],
+)
+def test_the_same_content_counts_where_it_was_or_may_still_be_sent(
+    sqlite_store, state, message, counts
+):
+    campaign_id = add_campaign(sqlite_store, [1])
+    with sqlite_store.write() as conn, unguarded(conn):
+        change(
+            conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, created_at=NOW, state=CampaignState(state)
+        )
+        change(conn, BATCH, BATCH.c.id == 1, **{"pending": 0, message: 1})
         found = campaign_search.find_same_content(conn, ["content"], later(-1))
-        assert (found is None) is is_cancelled
+        assert (found is not None) is counts
+
+
+def test_the_same_content_is_looked_for_after_a_moment(store):
+    campaign_id = add_campaign(store, [1])
+    with store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, created_at=NOW)
+        assert campaign_search.find_same_content(conn, ["content"], later(-1)).id == campaign_id
         assert campaign_search.find_same_content(conn, ["content"], NOW) is None
         assert campaign_search.find_same_content(conn, ["other"], later(-1)) is None
 

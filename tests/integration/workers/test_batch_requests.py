@@ -1,11 +1,23 @@
 """The batch that a worker builds from a campaign's stored rows."""
 
+from dataclasses import replace
+
 import pytest
 
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Encoding
 from dispatcher.store import messages
-from tests.support.stores import NOW, add_campaign, campaign_of, claimed, later
-from workers.batch.requests import build_batch
+from dispatcher.types import HttpRequest
+from tests.support.stores import (
+    NOW,
+    FakeProvider,
+    add_campaign,
+    campaign_of,
+    claimed,
+    later,
+    provider,
+)
+from workers.batch.requests import build_batch, build_requests, turn_size
 
 
 @pytest.mark.parametrize(("now", "told"), [(later(59), later(60)), (later(60), None)])
@@ -17,3 +29,49 @@ def test_a_sending_time_is_given_to_the_provider_until_it_has_passed(sqlite_stor
     batch = build_batch(campaign_of(sqlite_store, campaign_id), "main", Encoding.GSM7, rows, now)
     assert len(batch.recipients) == 2
     assert batch.schedule_at == told
+
+
+class Listing(FakeProvider):
+    """A provider with contact lists."""
+
+    def contact_list_request(self, batch, lists):
+        return HttpRequest(method="POST", url=f"http://127.0.0.1:9/{'+'.join(lists)}")
+
+
+@pytest.mark.parametrize("proxy", [None, "http://127.0.0.1:8"])
+@pytest.mark.parametrize(
+    ("lists", "paths", "sizes"), [(None, ["", ""], [100, 1]), ('["a","b"]', ["/a+b"], [101])]
+)
+def test_every_request_goes_by_the_accounts_proxy(sqlite_store, proxy, lists, paths, sizes):
+    """A batch to contact lists is one request, whatever its size."""
+    campaign_id = add_campaign(sqlite_store, [101], contact_lists=lists)
+    campaign, held = campaign_of(sqlite_store, campaign_id), claimed(sqlite_store)
+    with sqlite_store.read() as conn:
+        rows = messages.load_pending(conn, held, 101)
+    batch = build_batch(campaign, "main", Encoding.GSM7, rows, NOW)
+    adapter = Listing(
+        ProviderSettings(provider="fake", base_url="https://127.0.0.1:9", proxy=proxy)
+    )
+    made = build_requests(adapter, campaign, batch)
+    assert [one.http.url.removeprefix("http://127.0.0.1:9") for one in made] == paths
+    assert [len(one.recipients) for one in made] == sizes
+    assert {one.http.proxy for one in made} == {proxy}
+
+
+@pytest.mark.parametrize(
+    ("is_probe", "is_known", "left", "recipients"),
+    [
+        (False, True, None, 100),
+        (False, True, 7, 7),
+        (False, True, 700, 100),
+        (True, True, 7, 1),
+        (False, False, 7, 1),
+    ],
+)
+def test_a_turn_sends_what_a_request_and_the_day_allow(
+    sqlite_store, is_probe, is_known, left, recipients
+):
+    campaign = campaign_of(sqlite_store, add_campaign(sqlite_store, [200]))
+    held = replace(claimed(sqlite_store), is_probe=is_probe)
+    size = turn_size(held, campaign if is_known else None, provider(), left)
+    assert size.recipients == recipients

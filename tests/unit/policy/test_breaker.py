@@ -184,8 +184,8 @@ SOON = NOW + timedelta(minutes=5)
             {"paused_by": "credit", "check_at": SOON},
             "a top-up; the next check of the balance is at 2030-05-06 12:05:00 UTC",
         ),
-        ({"paused_by": "credit"}, "dispatcher account resume main"),
-        ({"paused_by": "credentials"}, "dispatcher account resume main"),
+        ({"paused_by": "credit"}, "you: fix the cause, then run `dispatcher account resume main`"),
+        ({"paused_by": "credentials", "check_at": SOON}, "you: fix the cause, then run"),
         (
             {"breaker": "open", "check_at": SOON},
             "to answer; the next probe is at 2030-05-06 12:05:00 UTC",

@@ -151,6 +151,21 @@ def test_a_large_batch_waits_for_its_slots_and_no_other_overtakes_it():
 
 
 @pytest.mark.parametrize(
+    ("budget", "is_spent"),
+    [
+        (Budget(0), True),
+        (Budget(1), False),
+        (Budget(1, messages_left=0), True),
+        (Budget(1, messages_left=1), False),
+        (Budget(1, [RateUsage(Unit.MESSAGES, 1, ahead_s=RELEASE_AHEAD_S)]), False),
+        (Budget(1, [RateUsage(Unit.MESSAGES, 1, ahead_s=RELEASE_AHEAD_S + 0.1)]), True),
+    ],
+)
+def test_a_budget_is_spent_with_its_slots_its_day_or_one_of_its_rates(budget, is_spent):
+    assert budget.is_spent is is_spent
+
+
+@pytest.mark.parametrize(
     ("requests", "max_in_flight", "slots"),
     [(1, 4, 1), (1, 1, 1), (500, 1, 1), (500, 4, 2), (500, 10, 5), (500, 100, 50), (3, 100, 3)],
 )

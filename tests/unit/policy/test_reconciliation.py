@@ -164,6 +164,8 @@ def test_only_entries_for_numbers_in_doubt_are_kept():
             look([NEWER, entry("x", OTHER, seconds=-DAY + 60)], answered={"newer": at(21)}),
             ListFinding.UNKNOWN,
         ),
+        # Reaches back to a day-old entry, but shows no message that we know.
+        (look([entry("x", OTHER, seconds=-DAY - 1)], answered={}), ListFinding.UNKNOWN),
         # The dates of this list are wrong: ours is dated a week before it was made.
         (look([replace(OLDER, created_at=at(-7 * DAY))]), ListFinding.UNKNOWN),
         (look([entry("a", text="altered"), OLDER]), ListFinding.UNEXPLAINED),
@@ -221,6 +223,10 @@ def test_dates_alone_do_not_end_a_scan_while_our_clock_is_ahead():
 def test_a_list_that_cannot_be_read_is_tried_less_often_and_for_a_day():
     waited = [next_try_delay_s(age, 60) for age in (60, 200, 1000, DAY, DAY + 1)]
     assert waited == [60, 100, 500, 3600, None]
+
+
+def test_a_scan_is_complete_only_once_its_reader_says_so():
+    assert not ListScan([NUMBER]).is_complete
 
 
 def test_absence_takes_two_scans():

@@ -9,6 +9,7 @@ from dispatcher.windows.recipient_zones import recipient_zone
 from dispatcher.windows.zone_names import (
     FixedOffsetError,
     ZoneError,
+    nearest_name,
     parse_given_zone,
     parse_zone,
     zone_name,
@@ -39,6 +40,24 @@ def test_an_account_in_such_a_zone_is_refused_too():
 )
 def test_other_names_are_read(name):
     assert parse_given_zone(name) == parse_zone(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("Nowhere", "'Nowhere'"), ("x" * 40, f"'{'x' * 40}'"), ("x" * 41, "xx…'")]
+)
+def test_a_name_that_is_not_known_is_shown_up_to_forty_characters(text, shown):
+    with pytest.raises(ZoneError) as caught:
+        parse_zone(text)
+    assert f"{shown} is not a valid time zone" in str(caught.value)
+    assert str(caught.value).count("x") <= 40
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("Asia/Calcuta", "Asia/Calcutta"), (" europe/berln ", "Europe/Berlin"), ("?", None)],
+)
+def test_the_name_that_was_probably_meant_is_found(text, name):
+    assert nearest_name(text) == name
 
 
 def test_what_is_stored_is_still_read():

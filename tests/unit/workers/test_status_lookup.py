@@ -1,5 +1,6 @@
 """What a scan of a provider's list finds of open messages, and when it may stop."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -46,7 +47,7 @@ def test_a_page_of_the_same_second_is_not_older_though_its_dates_are_whole_secon
 def test_a_page_is_older_only_beyond_what_clocks_may_differ():
     scan = StatusScan([polled(Open(0, 919810000001, "m1"))])
 
-    assert not scan.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=9))])
+    assert not scan.is_enough([entry(919810000009, "m9", BEGUN - timedelta(minutes=10))])
     old, fresh = (entry(919810000009, "m9", BEGUN - timedelta(minutes=n)) for n in (11, 1))
     assert scan.is_enough([old])
     assert not scan.is_enough([fresh, old])
@@ -61,6 +62,55 @@ def test_a_message_without_an_id_is_found_by_its_number_from_its_second_on():
 
     assert earlier.reports_of(request) == []
     assert [report.provider_message_id for report in later.reports_of(request)] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("open_", "shown", "found"),
+    [
+        ([("m1", 1)], ("m1", 1, BEGUN), 1),
+        ([("m1", 1)], ("m1", None, None), 1),
+        ([(None, 1)], ("x", 1, BEGUN), 1),
+        ([(None, 1)], ("x", 1, None), 0),
+        ([(None, 1)], ("x", None, BEGUN), 0),
+        ([(None, 1)], ("x", 2, BEGUN), 0),
+        ([(None, 1), (None, 1)], ("x", 1, BEGUN), 0),
+        ([("m1", 1), (None, 1)], ("m1", 1, BEGUN), 1),
+    ],
+)
+def test_an_entry_is_a_messages_by_its_id_or_as_the_only_one_to_its_number(open_, shown, found):
+    messages = [Open(seq, number, id_) for seq, (id_, number) in enumerate(open_)]
+    scan = StatusScan([polled(*messages)])
+    message_id, number, at = shown
+    scan.add_entries([entry(number, message_id, at)])
+    assert (len(scan.reports_of(polled())), scan.missing_count) == (found, len(open_) - found)
+
+
+def test_the_first_entry_of_a_message_counts():
+    request = polled(Open(0, 919810000001, "m1"))
+    scan = StatusScan([request])
+    first = entry(919810000001, "m1", BEGUN)
+    scan.add_entries([first, replace(first, raw="older")])
+    scan.add_entries([replace(first, raw="oldest")])
+    assert [report.raw for report in scan.reports_of(request)] == ["Delivered"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "shown", "at", "is_cheaper"),
+    [
+        (["m1"], [], BEGUN, True),
+        ([None], [], BEGUN, False),
+        ([None], [("x", 0)], BEGUN, True),
+        ([None, "m1"], [("x", 0)], BEGUN, True),
+        ([None], [("x", 9)], None, True),  # without dates no entry is found by its number
+        (["m0", "m1", "m2", "m3"], [], BEGUN, False),
+        (["m0", "m1", "m2", "m3"], [("m0", 0)], BEGUN, True),
+    ],
+)
+def test_reading_on_is_dearer_once_few_are_missing_that_have_an_id(ids, shown, at, is_cheaper):
+    scan = StatusScan([polled(*(Open(n, n, id_) for n, id_ in enumerate(ids)))])
+    if shown:
+        scan.add_entries([entry(number, message_id, at) for message_id, number in shown])
+    assert scan.single_lookups_are_cheaper is is_cheaper
 
 
 def test_what_no_page_has_shown_is_left_to_be_asked_about():
