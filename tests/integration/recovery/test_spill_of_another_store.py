@@ -1,7 +1,7 @@
 """Spill files name their store: what another store left, or nobody can read, is put aside once."""
 
 import json
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from threading import Event
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.policy.verdict import Accepted, Verdict
-from dispatcher.recovery.spill import Spill, open_spill
+from dispatcher.recovery.spill import Spill, _from_json, open_spill
 from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import store_adoption
 from dispatcher.store.engine import Store
@@ -134,6 +134,16 @@ def test_answers_wait_in_the_given_folder_beside_a_file_or_in_the_users(tmp_path
     assert {open_spill(each, tmp_path).folder.parent for each in (file, server)} == {tmp_path}
 
 
+def test_an_answer_that_cannot_be_written_is_told_to_its_caller(sqlite_store, tmp_path):
+    """Its caller then goes on trying the store; nothing half is left behind."""
+    add_campaign(sqlite_store)
+    held, (attempt,) = submitting(sqlite_store)
+    (tmp_path / f"{held.id}-{held.fence}-{attempt}.json" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="director"):
+        Spill(tmp_path).write_answer(Settlement(claim=held, attempt_id=attempt))
+    assert len([*tmp_path.iterdir()]) == 1
+
+
 # --- Poison -----------------------------------------------------------------------------------
 
 
@@ -200,6 +210,28 @@ def test_what_is_wrong_in_a_file_is_put_aside_once_and_the_others_are_settled(
     assert states(store) == ["submitted"] * 3
     assert len(spill.quarantined_files()) == 1
     assert spill.waiting_files() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_read"),
+    [
+        ({"after_attempt_id": 2**63 - 1}, True),
+        ({"after_attempt_id": 2**63}, False),
+        ({"after_attempt_id": -1}, False),
+        ({"attempt_id": None}, True),
+        ({"polling": None}, True),
+        ({"polling": {"first_s": 0.0, "for_s": 3.1e9}}, True),
+        ({"polling": {"first_s": 0.0, "for_s": 3.2e9}}, False),
+        ({"polling": {"first_s": -0.1, "for_s": 9.0}}, False),
+        ({"verdict": None}, True),
+    ],
+)
+def test_a_number_is_read_if_the_store_can_keep_it(sqlite_store, changes, is_read):
+    add_campaign(sqlite_store)
+    held, (attempt,) = submitting(sqlite_store)
+    data = json.dumps(spoiled(held, attempt)[1] | changes).encode()
+    with nullcontext() if is_read else pytest.raises(ValueError):
+        assert _from_json(data).claim == held
 
 
 def test_files_of_an_earlier_version_are_settled_where_their_attempt_is_known(store, tmp_path):
