@@ -283,7 +283,8 @@ def test_a_batch_of_which_no_message_can_move_is_settled(store):
         change(conn, MESSAGE, MESSAGE.c.campaign_id == made, parts=3)
     pause(store)
     moved(store, made, provider(max_parts=2))
-    assert waiting(store) == []
+    found = rows(store, BATCH, order_by=[BATCH.c.id])
+    assert [row.state for row in found] == [BatchState.REPLACED, BatchState.SETTLED]
     assert counts_of(store, made) == {"failed": 3}
     with store.write() as conn:
         assert campaigns.finish_campaigns(conn, NOW) == [made]
@@ -412,7 +413,11 @@ def test_only_running_campaigns_with_a_fallback_are_looked_at(store):
         assert fallback_moves.list_with_fallback(conn) == []
 
 
-def test_a_campaign_of_an_account_that_is_not_configured_any_more_stays(store):
+@pytest.mark.parametrize("left", ["main", "backup"])
+def test_a_campaign_does_not_move_from_or_to_an_account_that_is_not_configured_any_more(
+    store, left
+):
     made = campaign(store)
     pause(store)
-    assert moved(store, made, configured={"backup": CONFIGURED["backup"]}) is None
+    assert moved(store, made, configured={left: CONFIGURED[left]}) is None
+    assert campaign_of(store, made).account == "main"

@@ -99,6 +99,26 @@ def assert_known(store, campaign_id, attempt, *, polled=True):
     assert {b.state for b in rows(store, BATCH)} <= {BatchState.SETTLED, BatchState.REPLACED}
 
 
+def test_a_late_answer_ends_the_doubt_of_its_own_request_only(store):
+    add_campaign(store, (2,))
+    held, (one, two) = submitting(store, [[0], [1]])
+    with store.write() as conn:
+        assert lost_batches.doubt_expired_submissions(conn, later(61)) == 1
+    answer_late(store, held, one, [0])
+    assert states(store) == ["submitted", "in_doubt"]
+    assert attempt_of(store, one).doubt_at is None
+    assert attempt_of(store, two).doubt_at is not None
+
+
+def test_a_second_answer_to_a_request_that_was_refused_submits_nothing(store):
+    add_campaign(store)
+    held, (attempt,) = submitting(store)
+    settle(store, held, attempt, verdict(outcome=AttemptOutcome.REFUSED))
+    close(store, held)
+    answer_late(store, held, attempt)
+    assert states(store) == ["pending"] * 3
+
+
 def test_failed_messages_were_submitted_after_all(store):
     """Hole 6: the list did not show them, their tries were used up; then the answer came."""
     campaign_id, held, attempt = doubtful(store)

@@ -1,0 +1,154 @@
+"""What one look at a provider's list, and the campaign's rule, do to a recipient in doubt."""
+
+from dataclasses import replace
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from dispatcher.policy.reconciliation import DoubtNote, ListScan
+from dispatcher.status import AttemptOutcome, MessageState
+from dispatcher.store import doubts
+from dispatcher.store.engine import store_now
+from dispatcher.store.tables import ATTEMPT, MESSAGE
+from dispatcher.types import ListedMessage, ListPage
+from tests.support.stores import (
+    FIRST_NUMBER,
+    NOW,
+    FakeProvider,
+    add_campaign,
+    attempt_of,
+    change,
+    close,
+    later,
+    rows,
+    settings,
+    settle,
+    submitting,
+    verdict,
+)
+from workers.lists.doubt import settle_doubt
+
+SERVICES = SimpleNamespace(
+    settings=SimpleNamespace(worker=SimpleNamespace(reconcile_after_s=300)),
+)
+MISSED, UNEXPLAINED, FOUND, ABSENT = 1, 2, 4, 8
+RESENT, DROPPED = 16, 64
+
+
+def listed(message_id, msisdn=FIRST_NUMBER, text="Hello"):
+    return ListedMessage(
+        provider_message_id=message_id, msisdn=msisdn, text=text, sender="SENDER",
+        state=MessageState.SUBMITTED, raw="Enroute",
+    )  # fmt: skip
+
+
+SHOWN = {"nothing": [], "its entry": [listed("a")], "an altered one": [listed("a", text="Hi")]}
+
+
+def look(store, *, rule, able, looks, note, shown, is_held=False, start=None, is_whole=True):
+    """Look once for the first of two recipients; its state, its note, and when it is looked for.
+
+    `is_held`: a worker still holds the batch. `able`: whether there is a list, and it is complete.
+    """
+    has_list, is_provable = able
+    add_campaign(store, [2], on_doubt=rule, schedule_at=start)
+    held, (attempt, other) = submitting(store, [[0], [1]])
+    settle(store, held, attempt, verdict(doubtful=[0], outcome=AttemptOutcome.DOUBTFUL))
+    if not is_held:
+        settle(store, held, other, verdict(accepted=[1]))
+        close(store, held)
+    scan = ListScan({FIRST_NUMBER})
+    page = ListPage(entries=(*SHOWN[shown], listed("older", 1)), next_page=None)
+    scan.add_page(page, {"older": NOW - timedelta(hours=1)})
+    scan.is_complete = is_whole
+    provider = FakeProvider(settings(max_attempts=3))
+    provider.capabilities = replace(
+        provider.capabilities, lists_accepted=has_list, absence_provable=is_provable
+    )
+    with store.write() as conn:
+        change(conn, MESSAGE, MESSAGE.c.seq == 0, note=note)
+        change(conn, ATTEMPT, ATTEMPT.c.id == attempt, looks=looks, reconcile_at=NOW)
+        settle_doubt(SERVICES, conn, provider, doubts.load_doubtful(conn, attempt), scan)
+        now = store_now(conn)
+    message, row = rows(store, MESSAGE)[0], attempt_of(store, attempt)
+    assert row.looks == looks + 1
+    wait_s = None if row.reconcile_at is None else (row.reconcile_at - now).total_seconds()
+    return message.state, message.note, wait_s
+
+
+LIST, PARTIAL, NO_LIST = (True, True), (True, False), (False, False)
+
+
+@pytest.mark.parametrize(
+    ("rule", "able", "looks", "note", "shown", "ends"),
+    [
+        ("hold", LIST, 0, 0, "nothing", ("in_doubt", MISSED, "later")),
+        ("hold", LIST, 1, MISSED, "nothing", ("pending", ABSENT, None)),
+        ("hold", LIST, 1, MISSED | RESENT, "nothing", ("pending", ABSENT | RESENT, None)),
+        ("hold", LIST, 0, 0, "its entry", ("submitted", FOUND, None)),
+        ("hold", LIST, 0, RESENT, "its entry", ("submitted", FOUND | RESENT, None)),
+        ("hold", LIST, 1, MISSED, "an altered one", ("in_doubt", UNEXPLAINED, "later")),
+        ("hold", LIST, 5, 0, "an altered one", ("in_doubt", UNEXPLAINED, None)),
+        ("drop", LIST, 5, 0, "an altered one", ("in_doubt", UNEXPLAINED, None)),
+        ("resend", LIST, 5, 0, "an altered one", ("in_doubt", UNEXPLAINED, None)),
+        ("drop", LIST, 4, 0, "nothing", ("in_doubt", MISSED, "later")),
+        ("drop", LIST, 5, 0, "nothing", ("failed", MISSED | DROPPED, None)),
+        ("resend", LIST, 1, 0, "nothing", ("in_doubt", MISSED, "later")),
+        ("resend", PARTIAL, 0, 0, "nothing", ("in_doubt", MISSED, "later")),
+        ("resend", PARTIAL, 1, MISSED, "nothing", ("pending", RESENT, None)),
+        ("resend", PARTIAL, 1, MISSED, "an altered one", ("in_doubt", UNEXPLAINED, "later")),
+        ("hold", PARTIAL, 1, MISSED, "nothing", ("in_doubt", MISSED, None)),
+        ("hold", NO_LIST, 0, 0, "nothing", ("in_doubt", MISSED, None)),
+        ("drop", NO_LIST, 0, 0, "nothing", ("failed", MISSED | DROPPED, None)),
+        ("resend", NO_LIST, 0, 0, "nothing", ("pending", RESENT, None)),
+        ("resend", NO_LIST, 0, RESENT, "nothing", ("in_doubt", MISSED | RESENT, None)),
+        ("drop", NO_LIST, 0, RESENT, "nothing", ("failed", MISSED | RESENT | DROPPED, None)),
+    ],
+)
+def test_a_look_and_the_rule_decide_about_a_recipient(
+    sqlite_store, rule, able, looks, note, shown, ends
+):
+    state, said, wait_s = look(
+        sqlite_store, rule=rule, able=able, looks=looks, note=note, shown=shown
+    )
+    assert (MessageState(state).label, DoubtNote(said)) == (ends[0], DoubtNote(ends[1]))
+    assert (wait_s is None) is (ends[2] is None)
+    assert wait_s is None or wait_s > 60
+
+
+@pytest.mark.parametrize(
+    ("rule", "able", "note", "ends"),
+    [
+        ("hold", LIST, MISSED, ("in_doubt", MISSED)),
+        ("hold", LIST, MISSED | RESENT, ("in_doubt", MISSED | RESENT)),
+        ("resend", NO_LIST, 0, ("in_doubt", MISSED)),
+        ("drop", NO_LIST, 0, ("failed", MISSED | DROPPED)),
+    ],
+)
+def test_nobody_is_made_pending_while_a_worker_holds_the_batch(
+    sqlite_store, rule, able, note, ends
+):
+    """What is decided is done at the next look, a few seconds later."""
+    state, said, wait_s = look(
+        sqlite_store, rule=rule, able=able, looks=1, note=note, shown="nothing", is_held=True
+    )
+    assert (MessageState(state).label, DoubtNote(said)) == (ends[0], DoubtNote(ends[1]))
+    assert wait_s is None if ends[0] == "failed" else 0 < wait_s < 60
+
+
+@pytest.mark.parametrize(("rule", "state"), [("resend", "in_doubt"), ("drop", "failed")])
+def test_what_the_provider_sends_at_a_later_time_is_not_resent(sqlite_store, rule, state):
+    found, _note, _wait_s = look(
+        sqlite_store, rule=rule, able=NO_LIST, looks=0, note=0, shown="nothing", start=later(60)
+    )
+    assert MessageState(found).label == state
+
+
+def test_what_is_known_is_kept_where_a_look_was_cut_short(sqlite_store):
+    state, note, wait_s = look(
+        sqlite_store, rule="hold", able=LIST, looks=1, note=MISSED | RESENT, shown="nothing",
+        is_whole=False,
+    )  # fmt: skip
+    assert (MessageState(state).label, note) == ("in_doubt", MISSED | RESENT)
+    assert wait_s > 60
