@@ -30,11 +30,21 @@ class Reach:
         """The tests that can notice a mutant, SQLite's and the fastest first."""
         around = f"{mutant.path}:{mutant.where}"
         functions = {around} | users.of(mutant.where) | users.of(mutant.assigned)
+        functions |= self._former_places(functions, users)
         found = {test for function in functions for test in self.tests.get(function, ())}
         if not found:  # no test runs a class's own statements by themselves
             inside = [name for name in self.tests if name.startswith(f"{mutant.path}:")]
             found = {test for function in inside for test in self.tests[function]}
         return sorted(found, key=lambda test: ("[postgres" in test, self.seconds[test], test))
+
+    def _former_places(self, functions: set[str], users: "Users") -> set[str]:
+        """Where these functions were when the tests were measured, if they have moved since."""
+        names = {function.partition(":")[2] for function in functions}
+        return {
+            place
+            for place in self.tests
+            if place not in users.functions and place.partition(":")[2] in names
+        }
 
 
 class Users:
@@ -47,6 +57,8 @@ class Users:
         self._direct: defaultdict[str, set[str]] = defaultdict(set)
         self._through: defaultdict[str, set[str]] = defaultdict(set)
         self._bound: set[str] = set()
+        #: Every function that there is now.
+        self.functions: set[str] = set()
         for path in paths:
             for statement in ast.parse((root / path).read_bytes()).body:
                 self._note(path, statement)
@@ -80,6 +92,7 @@ class Users:
                 self._bind(name, statement)
 
     def _note_use(self, function: str, node: ast.AST) -> None:
+        self.functions.add(function)
         for name in _names(node):
             self._direct[name].add(function)
 
