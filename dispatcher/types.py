@@ -1,16 +1,20 @@
-"""Frozen values that store, providers and workers exchange. They have no behaviour."""
+"""Frozen values that store, providers and workers exchange. They have no behaviour.
+
+Those of which there are thousands in a request are named tuples: they are made and compared by the
+thousand in C.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from dispatcher.errors import ErrorKind
 from dispatcher.status import Encoding, Kind, MessageState
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """A message to submit: `seq` is its place in the campaign, `msisdn` E.164 without `+`."""
 
     seq: int
@@ -90,8 +94,7 @@ class SubmitRequest:
             raise ValueError(f"a submission must be a POST, not a {self.http.method}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecipientResult:
+class RecipientResult(NamedTuple):
     """The provider's result for one recipient: accepted, or refused in its own words.
 
     `in_doubt`: neither, since its words are unknown to us. `unsent`: surely not sent, for a reason
@@ -118,8 +121,7 @@ class SubmitOutcome:
     stopped_by: ErrorKind | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PollTarget:
+class PollTarget(NamedTuple):
     """A submitted message whose final state is still unknown."""
 
     msisdn: int
@@ -142,8 +144,7 @@ class PollRequest:
     targets: tuple[PollTarget, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryReport:
+class DeliveryReport(NamedTuple):
     """The provider's report (DLR) on one message.
 
     `state` is SUBMITTED (nothing final yet), DELIVERED, UNDELIVERED or EXPIRED; `raw` is the

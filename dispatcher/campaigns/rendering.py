@@ -1,6 +1,7 @@
 """Renders the texts of stored messages. Texts are rendered when needed, never stored."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Protocol
 
 import orjson
@@ -34,15 +35,22 @@ def render_messages(
     template = render_template(text, template_columns)
     # Each message stores the values of the fields, in their order.
     bound = template.bind_columns(template.field_names)
-    recipients = []
-    for row in rows:
-        values = orjson.loads(row.variables) if row.variables else []
-        if template_columns is None:
-            recipient = Recipient(row.seq, row.msisdn, bound.render_values(values))
-        else:
-            recipient = Recipient(row.seq, row.msisdn, "", tuple(values))
-        recipients.append(recipient)
-    return tuple(recipients)
+    values = _load_values([row.variables for row in rows])
+    texts: Iterable[str] = repeat("")
+    template_values: Iterable[tuple[str, ...]] = repeat(())
+    if template_columns is None:
+        texts = bound.render_all(values)
+    else:
+        template_values = map(tuple, values)
+    seqs, msisdns = (row.seq for row in rows), (row.msisdn for row in rows)
+    columns = zip(seqs, msisdns, texts, template_values, strict=False)
+    return tuple(map(Recipient._make, columns))
+
+
+def _load_values(variables: Sequence[str | None]) -> list[list[str]]:
+    """The values of each message, from one JSON document for all."""
+    values: list[list[str]] = orjson.loads(f"[{','.join(each or '[]' for each in variables)}]")
+    return values
 
 
 def needs_own_requests(campaign: CampaignRow, provider: Provider) -> bool:

@@ -5,7 +5,7 @@ Adapters do no I/O.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
@@ -87,6 +87,18 @@ class RequestedRoute:
     template: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class HiddenTexts:
+    """Keys, and the texts of recipients: collected where an error is made, not for each answer."""
+
+    secrets: Sequence[str] = field(repr=False)
+    recipients: Sequence[Recipient] = field(repr=False)
+
+    def __iter__(self) -> Iterator[str]:
+        texts = {text for one in self.recipients for text in (one.text, *one.template_values)}
+        yield from (*self.secrets, *texts)
+
+
 class Provider(ABC):
     """One account at one provider. It holds settings only, so threads may share it."""
 
@@ -104,10 +116,9 @@ class Provider(ABC):
         values = dict(self.settings).values()
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
-    def hidden_texts(self, recipients: Iterable[Recipient]) -> tuple[str, ...]:
+    def hidden_texts(self, recipients: Sequence[Recipient]) -> Iterable[str]:
         """What errors about a request to `recipients` must not show: keys, and their texts."""
-        texts = {text for one in recipients for text in (one.text, *one.template_values)}
-        return (*self.secrets, *texts)
+        return HiddenTexts(self.secrets, recipients)
 
     @property
     def max_recipients(self) -> int:
@@ -150,6 +161,10 @@ class Provider(ABC):
     def recipient_bytes(self, msisdn: int, text: str) -> int:
         """Upper bound of the bytes that one recipient adds to a body. Batches are planned by it."""
 
+    def group_bytes(self, recipients: Sequence[Recipient]) -> int:
+        """The sum of their `recipient_bytes`."""
+        return sum(self.recipient_bytes(one.msisdn, one.text) for one in recipients)
+
     @property
     @abstractmethod
     def envelope_bytes(self) -> int:
@@ -160,11 +175,18 @@ class Provider(ABC):
 
         A recipient that is larger than `max_request_bytes` is a group of its own.
         """
+        most = self.settings.max_request_bytes
+        if (
+            0 < len(recipients) <= self.max_recipients
+            and self.envelope_bytes + self.group_bytes(recipients) <= most
+        ):
+            yield tuple(recipients)
+            return
         group: list[Recipient] = []
         size = self.envelope_bytes
         for recipient in recipients:
             added = self.recipient_bytes(recipient.msisdn, recipient.text)
-            too_large = size + added > self.settings.max_request_bytes
+            too_large = size + added > most
             if group and (too_large or len(group) == self.max_recipients):
                 yield tuple(group)
                 group, size = [], self.envelope_bytes

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Integer,
     Text,
@@ -32,7 +33,7 @@ from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import doubt_columns
 from dispatcher.store.locks import lock_batch_hold, lock_campaign
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, messages_of, range_parameters
-from dispatcher.store.table_values import TableParameter, single_or_many
+from dispatcher.store.table_values import ColumnTypes, TableParameter, single_or_many
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
@@ -182,22 +183,44 @@ def _accept_messages(
     conn: Connection, held: Claim, answers: Sequence[JudgedAnswer], old: MessageState
 ) -> Counter[int]:
     """Make accepted messages in state `old` `submitted`; how many, by attempt."""
+    if len(answers) == 1:
+        return _accept_of_one(conn, held, answers[0], old)
     entries = [(*entry, one.attempt_id) for one in answers for entry in one.verdict.accepted]
     if not entries:
         return Counter()
-    statement, given = _accept_stmt(conn.dialect.name, old, is_one=len(answers) == 1)
+    statement, given = _accept_stmt(conn.dialect.name, old)
     done = conn.execute(statement, range_parameters(held) | given.to_parameters(entries))
-    if len(answers) == 1:
-        return Counter({answers[0].attempt_id: done.rowcount})
     return Counter(done.scalars())
 
 
-@cache
-def _accept_stmt(dialect: str, old: MessageState, *, is_one: bool) -> tuple[Any, TableParameter]:
-    """The UPDATE for accepted messages. It returns their attempts, unless there is only one.
+def _accept_of_one(
+    conn: Connection, held: Claim, answer: JudgedAnswer, old: MessageState
+) -> Counter[int]:
+    """As `_accept_messages` for one answer, which often has thousands of messages."""
+    attempt_id, accepted = answer.attempt_id, answer.verdict.accepted
+    if not accepted:
+        return Counter()
+    seqs, ids, prices = zip(*accepted, strict=True)
+    has_prices = {*prices} != {None}
+    statement, given = _accept_of_one_stmt(conn.dialect.name, old, has_prices=has_prices)
+    values = given.to_parameters(accepted) if has_prices else given.columns_to_parameters(seqs, ids)
+    done = conn.execute(statement, range_parameters(held) | values | {"carried_by": attempt_id})
+    return Counter({attempt_id: done.rowcount})
 
-    One attempt often has thousands of messages: their rows need not be fetched then.
-    """
+
+@cache
+def _accept_of_one_stmt(
+    dialect: str, old: MessageState, *, has_prices: bool
+) -> tuple[Update, TableParameter]:
+    columns: ColumnTypes = [("seq", Integer()), ("provider_id", Text())]
+    given = TableParameter(dialect, [*columns, ("cost", Money())] if has_prices else columns)
+    carried = MESSAGE.c.attempt_id == bindparam("carried_by")
+    return _submitted_by(given, carried, old), given
+
+
+@cache
+def _accept_stmt(dialect: str, old: MessageState) -> tuple[Any, TableParameter]:
+    """The UPDATE for messages that several answers accepted. It returns their attempts."""
     given = TableParameter(
         dialect,
         [
@@ -205,24 +228,28 @@ def _accept_stmt(dialect: str, old: MessageState, *, is_one: bool) -> tuple[Any,
             ("attempt", BigInteger()),
         ],
     )  # fmt: skip
+    carried = MESSAGE.c.attempt_id == given.table.c.attempt
+    return _submitted_by(given, carried, old).returning(MESSAGE.c.attempt_id), given
+
+
+def _submitted_by(given: TableParameter, carried: ColumnElement[bool], old: MessageState) -> Update:
     new = given.table.c
-    statement = (
+    return (
         update(MESSAGE)
         .where(
             MESSAGES_OF_BATCH,
             MESSAGE.c.seq == new.seq,
-            MESSAGE.c.attempt_id == new.attempt,
+            carried,
             may_become(MessageState.SUBMITTED, only_from={old}),
         )
         .values(
             state=MessageState.SUBMITTED,
             provider_message_id=new.provider_id,
-            cost=new.cost,
+            cost=new.cost if "cost" in new else None,
             error=None,
             error_code=None,
         )
     )
-    return (statement if is_one else statement.returning(MESSAGE.c.attempt_id)), given
 
 
 def _mark_messages(

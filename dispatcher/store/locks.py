@@ -15,11 +15,12 @@ from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
 
 
 class BatchHold(NamedTuple):
-    """How a batch is held: its newest fence and its state; and its pending messages."""
+    """How a batch is held: its newest fence and its state; and how many messages are open."""
 
     fence: int
     state: int
     pending: int
+    submitted: int
 
 
 # Made once: every batch executes them while other writers wait.

@@ -1,19 +1,22 @@
 """Polls: lease accepted requests that are due to be polled, and store their receipts."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
     Text,
+    Update,
     and_,
     bindparam,
+    cast,
     func,
     or_,
     select,
@@ -23,7 +26,7 @@ from sqlalchemy import (
 
 from dispatcher.status import MESSAGE_TRANSITIONS, MessageState
 from dispatcher.store import costs
-from dispatcher.store.column_types import Money
+from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.corrections import Correction, count_corrections
 from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.fetching import (
@@ -34,7 +37,7 @@ from dispatcher.store.fetching import (
     fetch_optional,
 )
 from dispatcher.store.locks import lock_batch_hold
-from dispatcher.store.ranges import messages_of
+from dispatcher.store.ranges import MESSAGES_OF_BATCH, messages_of, range_parameters
 from dispatcher.store.row_parts import (
     DuePoll,
     PolledAttempt,
@@ -42,7 +45,7 @@ from dispatcher.store.row_parts import (
     PollState,
     SubmittedMessage,
 )
-from dispatcher.store.table_values import ColumnTypes, literal_table
+from dispatcher.store.table_values import ColumnTypes, NumbersParameter, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
@@ -69,6 +72,10 @@ _DUE = (
 )
 #: Tickets of one statement.
 _AT_ONCE = 500
+#: So many different texts of receipts take a statement each.
+_FEW_WORDS = 4
+#: A receipt's code, its text and its price.
+_Words: TypeAlias = tuple[str | None, str | None, Decimal | None]
 _FINAL = sorted(MESSAGE_TRANSITIONS[MessageState.SUBMITTED])
 
 
@@ -263,7 +270,7 @@ def store_receipts(
     Receipts only move forward: a message that is final already keeps its state. A message that is
     still `submitted` when polling ends gets no receipt. Of an old ticket only the receipts count.
     """
-    lock_batch_hold(conn, polled.batch_id)
+    hold = lock_batch_hold(conn, polled.batch_id)
     query = select(*columns_of(ATTEMPT, PollState)).where(ATTEMPT.c.id == polled.id)
     attempt = fetch_one(conn, PollState, query.with_for_update())
     moved = Counter[MessageState]()
@@ -283,11 +290,8 @@ def store_receipts(
         # Polling has ended: these messages were counted as without a receipt.
         values["no_receipt"] = BATCH.c.no_receipt - total
     elif attempt.polls == polled.polls and attempt.poll_lease_until is not None:
-        left = conn.execute(
-            select(func.count())
-            .select_from(MESSAGE)
-            .where(messages_of(polled), _awaits_receipt(polled.id))
-        ).scalar_one()
+        # Usually they were the last ones of their batch.
+        left = 0 if hold.submitted == total else _count_open(conn, polled)
         ends = next_at is None or not left
         if ends:
             values["no_receipt"] = BATCH.c.no_receipt + left
@@ -299,6 +303,12 @@ def store_receipts(
     if values:
         conn.execute(update(BATCH).where(BATCH.c.id == polled.batch_id).values(**values))
     return total
+
+
+def _count_open(conn: Connection, polled: PolledRequest) -> int:
+    query = select(func.count()).select_from(MESSAGE)
+    open_ = query.where(messages_of(polled), _awaits_receipt(polled.id))
+    return conn.execute(open_).scalar_one()
 
 
 def _awaits_receipt(attempt_id: int) -> ColumnElement[bool]:
@@ -313,14 +323,17 @@ def _apply_receipts(
     rows: Sequence[Receipt],
     now: datetime,
 ) -> int:
+    # A provider's text about a delivery is not an error.
+    said = state is not MessageState.DELIVERED
+    words: defaultdict[_Words, list[int]] = defaultdict(list)
+    for seq, _state, code, error, cost in rows:
+        words[(code, error, cost) if said else (None, None, cost)].append(seq)
+    if len(words) <= _FEW_WORDS:
+        return sum(_set_state(conn, polled, state, seqs, same, now) for same, seqs in words.items())
     columns: ColumnTypes = [
         ("seq", Integer()), ("code", Text()), ("reason", Text()), ("cost", Money()),
     ]  # fmt: skip
-    # A provider's text about a delivery is not an error.
-    said = state is not MessageState.DELIVERED
-    entries = [
-        (r.seq, r.error_code if said else None, r.error if said else None, r.cost) for r in rows
-    ]
+    entries = [(seq, *same) for same, seqs in words.items() for seq in seqs]
     given = literal_table(conn, columns, entries)
     return conn.execute(
         update(MESSAGE)
@@ -338,3 +351,42 @@ def _apply_receipts(
             cost=func.coalesce(given.c.cost, MESSAGE.c.cost),
         )
     ).rowcount
+
+
+def _set_state(
+    conn: Connection,
+    polled: PolledRequest,
+    state: MessageState,
+    seqs: Sequence[int],
+    same: _Words,
+    now: datetime,
+) -> int:
+    """Store receipts that say the same."""
+    statement, given = _set_state_stmt(conn.dialect.name, state)
+    code, error, cost = same
+    said = {"code": code, "words": error, "price": cost, "at": now, "polled": polled.id}
+    parameters = range_parameters(polled) | given.to_parameters(seqs) | said
+    return conn.execute(statement, parameters).rowcount
+
+
+@cache
+def _set_state_stmt(dialect: str, state: MessageState) -> tuple[Update, NumbersParameter]:
+    given = NumbersParameter(dialect, "seqs")
+    price = cast(bindparam("price", type_=Money()), Money())
+    statement = (
+        update(MESSAGE)
+        .where(
+            MESSAGES_OF_BATCH,
+            given.contains(MESSAGE.c.seq),
+            MESSAGE.c.attempt_id == bindparam("polled"),
+            may_become(state),
+        )
+        .values(
+            state=state,
+            final_at=bindparam("at", type_=UtcTime()),
+            error_code=bindparam("code", type_=Text()),
+            error=bindparam("words", type_=Text()),
+            cost=func.coalesce(price, MESSAGE.c.cost),
+        )
+    )
+    return statement, given

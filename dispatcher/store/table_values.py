@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
+    any_,
     bindparam,
     cast,
     column,
@@ -50,11 +51,40 @@ class TableParameter:
     def to_parameters(self, rows: Sequence[Sequence[object]]) -> dict[str, object]:
         """The parameters for these rows, values in the order of the columns."""
         if self._has_arrays:
-            return {
-                f"given_{name}": [row[i] for row in rows]
-                for i, (name, _kind) in enumerate(self._columns)
-            }
+            return self._to_arrays([*zip(*rows, strict=True)] or [()] * len(self._columns))
         return {"given": _to_json(self._columns, rows)}
+
+    def columns_to_parameters(self, *columns: Sequence[object]) -> dict[str, object]:
+        """The parameters for these columns, none of them prices: for thousands of rows."""
+        if self._has_arrays:
+            return self._to_arrays(columns)
+        return {"given": orjson.dumps([*zip(*columns, strict=True)]).decode()}
+
+    def _to_arrays(self, columns: Sequence[Sequence[object]]) -> dict[str, object]:
+        return {
+            f"given_{name}": [*values]
+            for (name, _kind), values in zip(self._columns, columns, strict=True)
+        }
+
+
+class NumbersParameter:
+    """Numbers as one parameter, for a statement that is built once per dialect."""
+
+    def __init__(self, dialect: str, name: str) -> None:
+        self._name = name
+        self._has_arrays = dialect == "postgresql"
+
+    def contains(self, column: Column[Any]) -> ColumnElement[bool]:
+        """The condition that a column is one of the numbers."""
+        if self._has_arrays:
+            return column == any_(bindparam(self._name, type_=_array_of(column.type)))
+        numbers = func.json_each(bindparam(self._name, type_=Text())).table_valued("value")
+        return column.in_(select(numbers.c.value))
+
+    def to_parameters(self, numbers: Sequence[int]) -> dict[str, object]:
+        """The parameter for these numbers."""
+        given = [*numbers] if self._has_arrays else orjson.dumps([*numbers]).decode()
+        return {self._name: given}
 
 
 def literal_table(

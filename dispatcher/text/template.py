@@ -136,6 +136,12 @@ class BoundTemplate:
         ]
         return list(map(self._fill_slots, *filled))
 
+    def render_all(self, rows: Sequence[Sequence[str]]) -> list[str]:
+        """`render_values` of each row."""
+        if all(map(all, rows)):
+            return self.render_columns([*zip(*rows, strict=True)], len(rows))
+        return [self.render_values(values) for values in rows]
+
     def _render_with_defaults(self, values: Sequence[str]) -> str:
         pieces = [self._literals[0]]
         for (place, default), literal in zip(self._slots, self._literals[1:], strict=True):

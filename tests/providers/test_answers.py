@@ -21,6 +21,7 @@ from dispatcher.providers.shared.fields import (
     read_amount,
     read_entries,
     read_id,
+    read_ids,
     read_text,
     read_time,
 )
@@ -29,6 +30,8 @@ from dispatcher.providers.shared.matching import (
     AskedTargets,
     drop_shared_ids,
     keep_most_final,
+    match_accepted,
+    match_plain_targets,
 )
 from dispatcher.status import MessageState
 from dispatcher.types import DeliveryReport, PollTarget, RecipientResult
@@ -433,3 +436,57 @@ def test_an_id_that_several_recipients_share_is_dropped():
         RecipientResult(msisdn=3, accepted=True, provider_message_id="a"),
     ]
     assert [one.provider_message_id for one in drop_shared_ids(results)] == [None, "b", None]
+
+
+# What nearly all answers are is read by the thousand; it must be what one by one gives.
+_SHOWN_IDS = st.sampled_from(
+    ["7", "10", "007", "0", "000", "-4", "", " 8", "m-1", 7, 0, -1, True, None, "9" * 129, []]
+)
+_SHOWN_NUMBERS = st.sampled_from(
+    [
+        "919810012345", "+919810012345", "9810012345", "919810067890", "918888888888",
+        919810012345, "14155550101", "4155550101", "0919810067890", "x", "", None, [],
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(_SHOWN_IDS, max_size=5))
+def test_ids_are_read_together_as_one_by_one(values):
+    assert read_ids(values) == [read_id(value) for value in values]
+
+
+@given(st.lists(st.tuples(_SHOWN_NUMBERS, _SHOWN_IDS), max_size=4))
+def test_acceptances_are_matched_together_as_one_by_one(shown):
+    msisdns = [target.msisdn for target in TARGETS]
+    entries = [{"n": number, "i": message_id} for number, message_id in shown]
+    wanted = {}
+    for number, message_id in shown:
+        found = AskedNumbers(msisdns).find_msisdn(number, entries=len(entries))
+        if found is not None:
+            result = RecipientResult(found, True, provider_message_id=read_id(message_id))
+            wanted.setdefault(found, result)
+    got = match_accepted(entries, AskedNumbers(msisdns), "job", number_field="n", id_field="i")
+    assert got == drop_shared_ids(wanted.values())
+
+
+@given(
+    st.lists(
+        st.tuples(_SHOWN_NUMBERS, st.sampled_from(["m1", "m2", "shared", "x", None, 3, []])),
+        max_size=4,
+    )
+)
+def test_status_entries_are_matched_together_as_one_by_one(shown):
+    numbers, ids = [number for number, _ in shown], [message_id for _, message_id in shown]
+    found = match_plain_targets(TARGETS, numbers, ids)
+    if found is not None:
+        asked = AskedTargets(TARGETS)
+        one_by_one = [asked.find_target(*each, entries=len(shown)) for each in shown]
+        assert found == [target and target.msisdn for target in one_by_one]
+        assert len(set(found) - {None}) == len(found) - found.count(None)
+
+
+def test_entries_about_others_and_in_another_order_are_matched_together():
+    numbers = ["918888888888", *(str(target.msisdn) for target in reversed(TARGETS))]
+    ids = ["m9", *(target.provider_message_id for target in reversed(TARGETS))]
+    msisdns = [target.msisdn for target in reversed(TARGETS)]
+    assert match_plain_targets(TARGETS, numbers, ids) == [None, *msisdns]

@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from dispatcher.errors import Refused
 from dispatcher.providers.base import RequestedRoute
+from dispatcher.providers.shared.matching import read_reports
 from dispatcher.providers.thesmspoint.adapter import TheSMSPoint, TheSMSPointSettings
+from dispatcher.providers.thesmspoint.answers import read_plain_statuses, read_status_entry
 from dispatcher.status import Encoding, Kind
 from dispatcher.types import (
     Directory,
@@ -21,7 +23,7 @@ from dispatcher.types import (
     SubmitBatch,
     Template,
 )
-from tests.providers.thesmspoint_cases import BASE, HEADERS, KEY, ROUTE, A
+from tests.providers.thesmspoint_cases import BASE, HEADERS, KEY, REF, ROUTE, A, B, C, status
 
 FIRST = 919810000000
 
@@ -327,3 +329,35 @@ def test_a_number_is_sent_as_digits():
     )
     (request,) = provider().submit_requests(one)
     assert json.loads(request.http.body)["recipient"] == "919810012345"
+
+
+_WORDS = st.sampled_from(
+    ["Sent", "Delivered", "delivered ", "UnDelivered", "U", "Expired", "New", "", 5]
+)
+_ENTRIES = st.builds(
+    lambda word, number, message_id, more: status(word, number, message_id) | more,
+    _WORDS,
+    st.sampled_from([str(A), str(B), str(C), f"+{A}", "9810012345", None]),
+    st.sampled_from(["m1", "m2", "m3", None]),
+    st.sampled_from([{}, {}, {"delivery_status_remark": ""}, {"delivery_status_remark": "Absent"}]),
+)
+
+
+@given(st.lists(_ENTRIES, max_size=4))
+def test_a_list_of_statuses_is_read_together_as_entry_by_entry(entries):
+    found = read_plain_statuses(entries, REF.targets)
+    if found is not None:
+        assert found == read_reports(entries, REF.targets, read_status_entry)
+
+
+def test_a_usual_list_of_statuses_is_read_together():
+    entries = [status("Sent", str(C), "m3"), status("Delivered", str(B), "m2")]
+    (report,) = read_plain_statuses(entries, REF.targets)
+    assert (report.msisdn, report.raw, report.provider_message_id) == (B, "Delivered", "m2")
+
+
+def test_the_size_of_a_group_is_the_sum_of_its_recipients():
+    for texts in (["Hi", "Bye"], ["Hi", 'say "hi"'], ["नमस्ते", "Hi"]):
+        group = batch(texts).recipients
+        whole = sum(provider().recipient_bytes(one.msisdn, one.text) for one in group)
+        assert provider().group_bytes(group) == whole

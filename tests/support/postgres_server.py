@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +44,15 @@ SETTINGS = {
     "synchronous_commit": "off",
     "shared_buffers": "16MB",
     "max_connections": "60",
+}
+#: As in production: what a commit costs is part of a benchmark.
+DURABLE = {
+    **SETTINGS,
+    "fsync": "on",
+    "full_page_writes": "on",
+    "synchronous_commit": "on",
+    "shared_buffers": "128MB",
+    "max_wal_size": "4GB",
 }
 # A session of its own: a terminal's Ctrl-C must not reach it before the tests' own ending does.
 _OWN = {
@@ -87,7 +96,7 @@ class PostgresServer:
 
 
 @contextmanager
-def running_server() -> Iterator[PostgresServer]:
+def running_server(settings: Mapping[str, str] = SETTINGS) -> Iterator[PostgresServer]:
     """Initialise and start a server; end it and remove everything afterwards.
 
     Raises ImportError where the wheel is missing, RuntimeError where the server does not start.
@@ -112,7 +121,7 @@ def running_server() -> Iterator[PostgresServer]:
             if made.returncode != 0:
                 raise RuntimeError(f"initdb failed: {_said(folder)}")
             postgres = [bin_folder / "postgres", "-D", data, "-k", home]
-            for setting, value in SETTINGS.items():
+            for setting, value in settings.items():
                 postgres += ["-c", f"{setting}={value}"]
             process = subprocess.Popen(_launched(postgres), **_OWN, stdout=log)
         try:

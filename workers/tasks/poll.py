@@ -29,6 +29,7 @@ _JOINED_REQUESTS = 500
 _JOINED_MESSAGES = 5000
 #: Requests whose receipts are stored in one transaction, so that submissions need not wait long.
 _SETTLED_TOGETHER = 10
+_SUBMITTED = MessageState.SUBMITTED
 #: How long after the validity period a last poll that failed is tried again.
 _LATE_POLLS = timedelta(days=1)
 
@@ -214,8 +215,7 @@ def _ask_provider(
     services: Services, provider: Provider, polled: PolledRequest, report: TaskReport
 ) -> tuple[list[DeliveryReport], bool]:
     """Ask about a request's messages. Returns the reports, and whether asking failed."""
-    targets = tuple(PollTarget(msisdn=m.msisdn, provider_message_id=m.provider_message_id)
-                    for m in polled.open)  # fmt: skip
+    targets = tuple([PollTarget._make(message[1:]) for message in polled.open])
     reports: list[DeliveryReport] = []
     for request in provider.poll_requests(PollRef(job_id=polled.job_id, targets=targets)):
         try:
@@ -235,19 +235,18 @@ def _make_receipts(
     polled: PolledRequest, reports: list[DeliveryReport], *, is_last: bool
 ) -> list[Receipt]:
     """The final states. A provisional one counts only in the last poll."""
-    seq_of = {message.msisdn: message.seq for message in polled.open}
-    return [
-        Receipt(
-            seq_of[report.msisdn],
-            report.state,
-            report.error_code,
-            report.raw,
-            plausible_cost(report.cost),
-        )
+    told = [
+        report
         for report in reports
-        if report.msisdn in seq_of
-        and report.state is not MessageState.SUBMITTED
-        and (is_last or not report.provisional)
+        if report.state is not _SUBMITTED and (is_last or not report.provisional)
+    ]
+    if not told:
+        return []
+    seq_of = {msisdn: seq for seq, msisdn, _id in polled.open}
+    return [
+        Receipt(seq_of[msisdn], state, code, raw, plausible_cost(cost))
+        for msisdn, state, raw, _id, _provisional, code, cost in told
+        if msisdn in seq_of
     ]
 
 

@@ -1,7 +1,7 @@
 """Reads the fields of a JSON answer: lists, ids, texts, prices and times. None means unusable."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -39,6 +39,24 @@ def read_id(value: object) -> str | None:
     text = str(value).strip()
     usable = 0 < len(text) <= MAX_ID_LENGTH and text.isascii() and text.isprintable()
     return text if usable and not _NO_ID.fullmatch(text) else None
+
+
+def read_ids(values: Sequence[object]) -> list[str | None]:
+    """`read_id` of each value. Thousands of ids that have only digits are checked at once."""
+    kinds = {*map(type, values)}
+    texts = list(map(str, values))
+    joined = "".join(texts)
+    if (
+        kinds in ({int}, {str})
+        and joined.isascii()
+        and joined.isdigit()
+        and all(texts)
+        and max(map(len, texts)) <= MAX_ID_LENGTH
+        # The smallest text is all zeros if any is.
+        and min(texts).strip("0")
+    ):
+        return [*texts]
+    return [read_id(value) for value in values]
 
 
 def read_amount(value: object) -> Decimal | None:

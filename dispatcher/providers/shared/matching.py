@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, cast
 
-from dispatcher.providers.shared.fields import read_entries, read_id
+from dispatcher.providers.shared.fields import read_entries, read_id, read_ids
 from dispatcher.status import MessageState
 from dispatcher.types import DeliveryReport, PollTarget, RecipientResult
 
@@ -27,6 +28,18 @@ class AskedNumbers:
 
     def __init__(self, msisdns: Iterable[int]) -> None:
         self._asked = frozenset(msisdns)
+
+    def find_exact(self, values: Sequence[object]) -> list[int] | None:
+        """The numbers that `values` are, where each is another one, written as we do; else None."""
+        exact: dict[object, int] = {str(msisdn): msisdn for msisdn in self._asked}
+        try:
+            found = [*map(exact.get, values)]
+        except TypeError:  # a list or an object
+            return None
+        distinct = {*found}
+        if len(distinct) < len(found) or None in distinct:
+            return None
+        return cast("list[int]", found)
 
     def find_msisdn(self, value: object, *, entries: int = 0) -> int | None:
         """The number that `value` means: the same one, else the only one that ends in it.
@@ -90,6 +103,47 @@ class AskedTargets:
         return None if msisdn is None else self._by_msisdn[msisdn]
 
 
+def match_plain_targets(
+    targets: Sequence[PollTarget], numbers: Sequence[object], ids: Sequence[object]
+) -> list[int | None] | None:
+    """The target's number for each entry with this number and id; None for other numbers.
+
+    Returns None unless every entry is either about a target, with its number and its id written as
+    we do, or about a whole number that surely is not a target's; and no two are about one target.
+    `AskedTargets` finds the same, one by one.
+    """
+    known = [str(target.msisdn) for target in targets]
+    pairs = zip(known, [target.provider_message_id for target in targets], strict=True)
+    exact: dict[object, int] = {
+        pair: target.msisdn for pair, target in zip(pairs, targets, strict=True)
+    }
+    try:
+        found = [*map(exact.get, zip(numbers, ids, strict=True))]
+    except TypeError:  # a list or an object
+        return None
+    matched = len(found) - found.count(None)
+    if len({*found} - {None}) < matched:
+        return None
+    if matched < len(found):
+        asked, longest = frozenset(known), max(map(len, known))
+        others = [number for number, msisdn in zip(numbers, found, strict=True) if msisdn is None]
+        if not all(_is_other_number(number, asked, longest) for number in others):
+            return None
+    return found
+
+
+def _is_other_number(number: object, asked: frozenset[str], longest: int) -> bool:
+    """Whether a number is none of those asked for, nor the end of one of them."""
+    return (
+        isinstance(number, str)
+        and number not in asked
+        and number.isascii()
+        and number.isdigit()
+        and number[0] != "0"
+        and len(number) >= longest
+    )
+
+
 def read_msisdn(value: object) -> int | None:
     """The number in an entry of an account's whole list, in full; None where it is not a number."""
     number = _read_digits(value)
@@ -117,6 +171,9 @@ def match_accepted(
 
     An entry without an id counts only where the request has a `job_id`.
     """
+    plain = _match_plain(entries, asked, itemgetter(number_field), itemgetter(id_field))
+    if plain is not None:
+        return plain
     results: dict[int, RecipientResult] = {}
     for entry in entries:
         if not isinstance(entry, dict):
@@ -127,6 +184,29 @@ def match_accepted(
             result = RecipientResult(msisdn=msisdn, accepted=True, provider_message_id=message_id)
             results.setdefault(msisdn, result)
     return drop_shared_ids(results.values())
+
+
+def _match_plain(
+    entries: Sequence[object],
+    asked: AskedNumbers,
+    number_of: Callable[[Any], object],
+    id_of: Callable[[Any], object],
+) -> tuple[RecipientResult, ...] | None:
+    """As `match_accepted` for an answer like the document's, in which nothing is odd; else None.
+
+    That is what nearly all answers are, and each has thousands of entries.
+    """
+    try:
+        numbers, shown_ids = [*map(number_of, entries)], [*map(id_of, entries)]
+    except (KeyError, TypeError):
+        return None
+    msisdns, ids = asked.find_exact(numbers), read_ids(shown_ids)
+    distinct = {*ids}
+    if msisdns is None or None in distinct or len(distinct) < len(ids):
+        return None
+    nothing = repeat(None)
+    columns = (msisdns, repeat(True), repeat(False), repeat(False), ids, nothing, nothing, nothing)
+    return tuple(map(RecipientResult._make, zip(*columns, strict=False)))
 
 
 def read_reports(
@@ -151,7 +231,7 @@ def drop_shared_ids(results: Iterable[RecipientResult]) -> tuple[RecipientResult
     return tuple(
         result
         if uses[result.provider_message_id] == 1
-        else replace(result, provider_message_id=None)
+        else result._replace(provider_message_id=None)
         for result in results
     )
 

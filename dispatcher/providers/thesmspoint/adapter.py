@@ -3,7 +3,7 @@
 The entries of an answer are read in `answers.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
@@ -31,6 +31,7 @@ from dispatcher.providers.shared.matching import AskedNumbers, match_accepted, r
 from dispatcher.providers.shared.settings import HeaderSecret, ProviderSettings
 from dispatcher.providers.thesmspoint.answers import (
     is_zero,
+    read_plain_statuses,
     read_sender,
     read_status_entry,
     read_template,
@@ -101,11 +102,19 @@ class TheSMSPoint(Provider):
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:
         """The exact bytes of the entry in `send-bulk-sms`; `send-single-sms` needs fewer."""
-        if text.isprintable() and '"' not in text and "\\" not in text:
-            # Nothing is escaped; this is called for every row of a file, so it must be fast.
+        if _is_plain(text):
+            # This is called for every row of a file, so it must be fast.
             return _ENTRY_BYTES + len(str(msisdn)) + len(text.encode())
         entry = orjson.dumps(_bulk_entry(Recipient(0, msisdn, text))).decode()
         return len(orjson.dumps(entry)) - len('""') + len(",")
+
+    def group_bytes(self, recipients: Sequence[Recipient]) -> int:
+        """As for each of them; plain texts are counted together."""
+        texts = "".join([one.text for one in recipients])
+        if not _is_plain(texts):
+            return super().group_bytes(recipients)
+        digits = "".join([str(one.msisdn) for one in recipients])
+        return len(recipients) * _ENTRY_BYTES + len(digits) + len(texts.encode())
 
     @property
     def envelope_bytes(self) -> int:
@@ -189,6 +198,9 @@ class TheSMSPoint(Provider):
         data = answer.get("data")
         if not data and not is_success(answer):
             raise thesmspoint_refusal(answer, response, self.secrets)
+        plain = read_plain_statuses(data, request.targets)
+        if plain is not None:
+            return plain
         return read_reports(data, request.targets, read_status_entry)
 
     def balance_request(self) -> HttpRequest:
@@ -265,6 +277,11 @@ class TheSMSPoint(Provider):
         if data is not None and not isinstance(data, list):
             raise unreadable_error("list")
         return [entry for entry in data or () if isinstance(entry, dict)]
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing of a text is escaped in JSON."""
+    return text.isprintable() and '"' not in text and "\\" not in text
 
 
 def _bulk_entry(recipient: Recipient) -> dict[str, str]:

@@ -3,7 +3,9 @@
 Where the document contradicts itself, a comment says how we read it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress, repeat
+from operator import itemgetter, methodcaller
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -11,9 +13,9 @@ from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.providers.shared.answers import refusal_error
 from dispatcher.providers.shared.error_texts import error_texts, one_line, redacted
 from dispatcher.providers.shared.fields import read_id, read_text, squeeze_word
-from dispatcher.providers.shared.matching import AskedTargets
+from dispatcher.providers.shared.matching import AskedTargets, match_plain_targets
 from dispatcher.status import Kind, MessageState
-from dispatcher.types import DeliveryReport, HttpResponse, SenderId, Template
+from dispatcher.types import DeliveryReport, HttpResponse, PollTarget, SenderId, Template
 
 #: Every refusal that the document prints. Only these prove that nothing was sent.
 _REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
@@ -36,6 +38,8 @@ _STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
         "expired": MessageState.EXPIRED,
     }
 )
+#: Of an entry in a list: the status, the number and the id.
+_STATUS_FIELDS: Final = ("status_name", "mobile_number", "message_id")
 _APPROVED: Final = "approved"
 
 
@@ -81,6 +85,36 @@ def read_status_entry(
         provisional=state is MessageState.EXPIRED,
         error_code=redacted(read_text(entry, "delivery_status_remark")) or None,
     )
+
+
+def read_plain_statuses(data: object, targets: Sequence[PollTarget]) -> list[DeliveryReport] | None:
+    """As `read_status_entry` for a list like the document's, in which nothing is odd; else None.
+
+    That is what nearly all answers are, and each has thousands of entries. Entries about other
+    numbers are left out: those of messages that are final already.
+    """
+    if not isinstance(data, list) or not targets:
+        return None
+    try:
+        words, shown, ids = ([*map(itemgetter(field), data)] for field in _STATUS_FIELDS)
+        distinct = {*words}
+        remarks = {*map(methodcaller("get", "delivery_status_remark"), data)}
+    except (AttributeError, KeyError, TypeError):
+        return None
+    if not all(isinstance(word, str) and word.strip() for word in distinct) or remarks - {None, ""}:
+        return None
+    msisdns = match_plain_targets(targets, shown, ids)
+    if msisdns is None:
+        return None
+    state_of = {word: _STATES.get(squeeze_word(word), MessageState.SUBMITTED) for word in distinct}
+    raw_of = {word: redacted(word.strip()) for word in distinct}
+    states = [*map(state_of.__getitem__, words)]
+    rows = zip(
+        msisdns, states, map(raw_of.__getitem__, words), ids,
+        [state is MessageState.EXPIRED for state in states], repeat(None), repeat(None),
+        strict=False,
+    )  # fmt: skip
+    return [*map(DeliveryReport._make, compress(rows, msisdns))]
 
 
 def read_sender(entry: Mapping[str, Any]) -> SenderId | None:

@@ -81,7 +81,7 @@ def read_send_log(
     msisdns: Sequence[int],
     *,
     response: HttpResponse,
-    hide: Sequence[str],
+    hide: Iterable[str],
 ) -> SubmitOutcome:
     """What `send_log` says about each of `msisdns`.
 
@@ -133,7 +133,7 @@ def read_summary_entry(entry: object, zone: str | None) -> ListedMessage | None:
 
 
 def _match_log(
-    entries: Sequence[object], asked: AskedNumbers, response: HttpResponse, hide: Sequence[str]
+    entries: Sequence[object], asked: AskedNumbers, response: HttpResponse, hide: Iterable[str]
 ) -> dict[int, tuple[RecipientResult, ProviderError | None]]:
     """The result, and the error if any, of each number that `entries` name."""
     found: dict[int, tuple[RecipientResult, ProviderError | None]] = {}

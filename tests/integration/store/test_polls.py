@@ -197,6 +197,17 @@ def test_receipts_are_stored_and_the_rest_is_polled_again(store, polled):
     assert (attempt.poll_at, attempt.poll_lease_until) == (later(20), None)
 
 
+@pytest.mark.parametrize("kinds", [1, 9])
+def test_receipts_keep_their_texts_whether_these_are_few_or_many(store, kinds):
+    add_campaign(store, [9])
+    submitted(store)
+    (ticket,) = release(store)
+    texts = [(f"E{n % kinds}", f"words {n % kinds}") for n in range(9)]
+    given = [Receipt(seq, UNDELIVERED, *text) for seq, text in enumerate(texts)]
+    assert receive(store, load(store, ticket), given) == 9
+    assert [(m.error_code, m.error) for m in rows(store, MESSAGE)] == texts
+
+
 def test_polling_ends_with_the_last_receipt(store, polled):
     receive(store, polled, receipts(DELIVERED, 0, 1) + receipts(EXPIRED, 2))
     attempt = attempt_of(store, polled.id)

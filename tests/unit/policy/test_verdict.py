@@ -1,6 +1,5 @@
 """What an answer means for its recipients: accepted, refused, or in doubt."""
 
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -60,7 +59,7 @@ def test_results_are_matched_by_number(results, accepted, rejected, doubtful, ou
 
 def test_the_first_of_several_entries_of_one_outcome_counts():
     given = [yes(ONE, provider_message_id=name) for name in ("first", "second")]
-    given += [replace(no(TWO), error=name) for name in ("first", "second")]
+    given += [no(TWO)._replace(error=name) for name in ("first", "second")]
     verdict = judge_answer(RECIPIENTS, SubmitOutcome(results=tuple(given)))
     assert [one.provider_message_id for one in verdict.accepted] == ["first"]
     assert [one.error for one in verdict.rejected] == ["first"]
