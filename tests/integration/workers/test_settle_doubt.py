@@ -68,11 +68,14 @@ def look(store, *, rule, able, looks, note, shown, is_held=False, start=None, is
     )
     with store.write() as conn:
         change(conn, MESSAGE, MESSAGE.c.seq == 0, note=note)
-        change(conn, ATTEMPT, ATTEMPT.c.id == attempt, looks=looks, reconcile_at=NOW)
+        since = store_now(conn)
+        change(
+            conn, ATTEMPT, ATTEMPT.c.id == attempt, looks=looks, reconcile_at=NOW, doubt_at=since
+        )
         settle_doubt(SERVICES, conn, provider, doubts.load_doubtful(conn, attempt), scan)
         now = store_now(conn)
     message, row = rows(store, MESSAGE)[0], attempt_of(store, attempt)
-    assert row.looks == looks + 1
+    assert row.looks == looks + is_whole  # what was not read does not count
     wait_s = None if row.reconcile_at is None else (row.reconcile_at - now).total_seconds()
     return message.state, message.note, wait_s
 
@@ -145,9 +148,11 @@ def test_what_the_provider_sends_at_a_later_time_is_not_resent(sqlite_store, rul
     assert MessageState(found).label == state
 
 
-def test_what_is_known_is_kept_where_a_look_was_cut_short(sqlite_store):
+@pytest.mark.parametrize(("rule", "looks"), [("hold", 1), ("drop", 5), ("resend", 5)])
+def test_what_is_known_is_kept_where_a_look_was_cut_short(sqlite_store, rule, looks):
+    """It says nothing, so no rule is followed either."""
     state, note, wait_s = look(
-        sqlite_store, rule="hold", able=LIST, looks=1, note=MISSED | RESENT, shown="nothing",
+        sqlite_store, rule=rule, able=LIST, looks=looks, note=MISSED | RESENT, shown="nothing",
         is_whole=False,
     )  # fmt: skip
     assert (MessageState(state).label, note) == ("in_doubt", MISSED | RESENT)
