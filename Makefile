@@ -23,7 +23,7 @@ test: dev-env ## Run the tests (ARGS="…": arguments for pytest).
 ifdef ARGS
 	$(BIN)/pytest $(ARGS)
 else
-	$(BIN)/pytest -n 5 || $(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none
+	$(BIN)/pytest -n 7 || $(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none
 endif
 
 chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 --seed 1").

@@ -38,28 +38,40 @@ pytest_plugins = ["tests.support.broker_server", "tests.support.postgres_server"
 #: What takes longest comes first, so that nobody waits for one of these in the end.
 _LONGEST = [
     "providers/test_fuzz", "acceptance/test_chaos", "acceptance/test_windows_and_rates",
-    "acceptance/test_main_job", "acceptance/test_demo", "acceptance/test_outages",
-    "acceptance/test_account_health", "acceptance/test_doubt", "acceptance/test_crashes",
-    "acceptance/test_up", "acceptance/test_provider_faults", "acceptance/test_providers",
+    "acceptance/test_main_job", "acceptance/test_demo", "acceptance/test_doubt",
+    "acceptance/test_throttled_accounts", "acceptance/test_provider_faults",
+    "acceptance/test_outages", "acceptance/test_account_health",
+    "acceptance/test_restored_backup", "acceptance/test_broker_messages", "acceptance/test_up",
+    "acceptance/test_crashes", "acceptance/test_providers", "acceptance/test_pause_resume_cancel",
+    "integration/workers/test_turn_promises", "acceptance/test_broker_refuses",
+    "acceptance/test_earlier_version",
     "integration/test_promises_model", "integration/submission/test_import_killed",
     "integration/outbound/test_days_of_campaigns", "integration/outbound/test_transport",
-    "integration/submission/test_campaign_import", "integration/store/test_engine",
+    "integration/test_mutants", "integration/submission/test_campaign_import",
+    "integration/store/test_engine", "unit/windows/test_schedule", "unit/test_mutants",
 ]  # fmt: skip
 #: Files whose tests are long and share nothing: each test goes to a free process.
 _SINGLY = {
     "acceptance/test_chaos", "acceptance/test_account_health", "acceptance/test_outages",
+    "acceptance/test_broker_messages", "acceptance/test_broker_refuses",
+    "acceptance/test_earlier_version", "integration/workers/test_turn_promises",
     "integration/submission/test_import_killed", "integration/outbound/test_days_of_campaigns",
 }  # fmt: skip
-#: Of several processes every other one runs tests that compute, and lets the rest go first: tests
-#: over real processes mostly wait, and have clocks.
-_COMPUTES = re.compile(r"gw\d*[13579]")
+#: Besides the tests over real processes: files that mostly wait, and have clocks.
+_WAITING = {"integration/workers/test_turn_promises"}
+#: How much a process that computes lets the others go first.
 _NICE = 3
 
 
 def pytest_configure() -> None:
     """Let others go first in a process that computes."""
-    if _COMPUTES.fullmatch(os.environ.get("PYTEST_XDIST_WORKER", "")):
+    if _computes(os.environ.get("PYTEST_XDIST_WORKER", "")):
         os.nice(_NICE)
+
+
+def _computes(process: str) -> bool:
+    """Whether a process is for tests that compute: `gw1` and `gw4` of seven."""
+    return process.startswith("gw") and int(process[2:]) % 3 == 1
 
 
 def pytest_collection_finish() -> None:
@@ -85,14 +97,24 @@ class _ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if _file(nodeid) in _SINGLY else _file(nodeid)
 
+    def _reschedule(self, node: WorkerController) -> None:
+        """Give no process more ahead than it needs: another one may be free sooner."""
+        if not self.workqueue or self._pending_of(self.assigned_work[node]) < 2:
+            super()._reschedule(node)
+
     def _assign_work_unit(self, node: WorkerController) -> None:
         """The next unit of the node's kind; of the other, where its own is used up."""
-        computes = _COMPUTES.fullmatch(node.gateway.id) is not None
+        computes = _computes(node.gateway.id)
         for unit in self.workqueue:
-            if ("acceptance/" in unit) is not computes:
+            if _waits(unit) is not computes:
                 self.workqueue.move_to_end(unit, last=False)
                 break
         super()._assign_work_unit(node)
+
+
+def _waits(unit: str) -> bool:
+    """Whether tests mostly wait: for processes, and for times to come."""
+    return _file(unit).startswith("acceptance/") or _file(unit) in _WAITING
 
 
 def _file(nodeid: str) -> str:
