@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ACCOUNT
 from dispatcher.types import HttpRequest, HttpResponse
 from tests.support.stores import add_account, change, settings
+from tests.support.turns import Stand
 from workers.http.pace import Paces
 from workers.http.reads import Reader
 
@@ -94,6 +96,22 @@ def test_each_request_pays_the_accounts_rate_and_leaves_at_its_start(sqlite_stor
     paid_s = (reads.account.requests_paid_until - reads.now).total_seconds()
     assert paid_s >= 0.15 - 1e-3
     assert reads.account.messages_paid_until is None
+
+
+@pytest.mark.parametrize(("rate", "requests"), [(10, 2), (20, 3), (5, 1)])
+def test_submissions_and_requests_that_read_share_one_rate(sqlite_store, rate, requests):
+    """Hole 2: each paid a record of its own, and together they passed the rate."""
+    stand = Stand(sqlite_store, (1,) * requests, requests_per_second=rate)
+    given = SimpleNamespace(account=lambda _name: stand.limits)
+    runtime = FakeRuntime()
+    reader = Reader(given, sqlite_store, runtime, stand.services.paces, threading.Event())
+    reader.send("main", REQUEST)
+    stand.run()
+    reader.send("main", REQUEST)
+    reads = [departure.not_before for departure in runtime.departures]
+    starts = sorted([*reads, *stand.starts])
+    assert len(starts) == requests + 2
+    assert min(later - at for at, later in pairwise(starts)) >= 1 / rate - 1e-3
 
 
 def test_a_start_that_is_soon_is_waited_for(sqlite_store):
