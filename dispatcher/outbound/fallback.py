@@ -35,12 +35,14 @@ def find_campaigns_to_move(
     conn: Connection, configured: Mapping[str, ProviderSettings], now: datetime
 ) -> list[int]:
     """Find campaigns whose account is out of service, or that have batches at another account."""
-    known = accounts.all_accounts(conn)
+    found = fallback_moves.list_with_fallback(conn)
+    if not found:
+        return []
+    known, split = accounts.all_accounts(conn), fallback_moves.list_split(conn)
     return [
         campaign.id
-        for campaign in fallback_moves.list_with_fallback(conn)
-        if _is_out(campaign.account, known, configured, now)
-        or fallback_moves.has_batches_at_other_accounts(conn, campaign)
+        for campaign in found
+        if campaign.id in split or _is_out(campaign.account, known, configured, now)
     ]
 
 

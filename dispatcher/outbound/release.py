@@ -19,7 +19,7 @@ from dispatcher.policy.fair_queue import (
 )
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import BatchState
-from dispatcher.store import accounts, batches, campaigns, store_identity, workloads
+from dispatcher.store import accounts, batches, campaigns, due_work, store_identity, workloads
 from dispatcher.store.batches import Ticket
 from dispatcher.store.json_columns import decode_texts
 from dispatcher.store.locks import lock_account
@@ -60,12 +60,10 @@ def release_batches(
     budget = _make_budget(account, settings, out, most, now)
     if budget.is_spent:
         return []
-    running = batches.running_campaigns(conn, name)
-    open_now = {row.id: open_zones(settings, row, now) for row in running}
+    due = due_work.due_campaigns(conn, name, now)
+    open_now = {row.id: open_zones(settings, row, now) for row in due}
     contenders = [
-        _make_contender(account, row, settings, out, now)
-        for row in running
-        if open_now[row.id] != []
+        _make_contender(account, row, settings, out, now) for row in due if open_now[row.id] != []
     ]
 
     def due_batches(campaign_id: int) -> Iterator[DueBatch]:
@@ -80,6 +78,22 @@ def release_batches(
         accounts.advance_virtual_time(conn, name, last.virtual_time - batch.size)
     ids = [batch.id for _campaign, batch in chosen]
     return batches.mark_queued(conn, ids, now, is_probe=is_probe)
+
+
+def find_releasable_accounts(
+    conn: Connection, configured: Mapping[str, ProviderSettings], now: datetime
+) -> set[str]:
+    """The accounts that may have a batch to release now, by one question to the store.
+
+    They are open, and have a batch due in a campaign whose windows are open. An account that is not
+    configured here is returned too, if it has a batch due.
+    """
+    found: set[str] = set()
+    for row in due_work.due_at_open_accounts(conn, now):
+        settings = configured.get(row.account)
+        if row.account not in found and (settings is None or open_zones(settings, row, now) != []):
+            found.add(row.account)
+    return found
 
 
 def _may_probe(account: AccountRow, now: datetime) -> bool:

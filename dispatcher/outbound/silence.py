@@ -11,7 +11,7 @@ from dispatcher.outbound.release import open_zones
 from dispatcher.policy.breaker import describe_outage
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import BatchState
-from dispatcher.store import accounts, attempts, batches, campaign_search
+from dispatcher.store import accounts, attempts, batches, campaign_search, due_work
 from dispatcher.store.rows import AccountRow
 
 #: How long an account may send nothing before the warning.
@@ -47,7 +47,12 @@ class SilenceAlarm:
     ) -> list[str]:
         """Sentences about accounts that have been silent for a minute, each only once."""
         sentences = []
+        waiting = due_work.accounts_with_waiting(conn, now)
+        for name in self._silences.keys() - waiting:
+            del self._silences[name]
         for name, settings in configured.items():
+            if name not in waiting:
+                continue
             due = _count_due(conn, name, settings, now)
             seen = self._silences.get(name)
             if not due or attempts.has_begun_since(conn, name, now - timedelta(seconds=SILENT_S)):

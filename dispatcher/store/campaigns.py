@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     and_,
     bindparam,
@@ -47,6 +48,7 @@ _IS_BUSY = or_(
         ATTEMPT.c.reconcile_at.is_not(None),
     ),
 )
+_HAS_ENDED = and_(_IS_OPEN, ~_IS_BUSY)
 _ANY_OPEN = select(CAMPAIGN.c.id).where(_IS_OPEN).limit(1)
 _BY_ID = select(*columns_of(CAMPAIGN, CampaignRow)).where(CAMPAIGN.c.id == bindparam("campaign"))
 _PAY = (
@@ -231,6 +233,26 @@ def _waiting_group(conn: Connection, campaign_id: int) -> list[tuple[int]]:
     return found
 
 
+def is_any_over(conn: Connection, now: datetime) -> bool:
+    """Whether `finish_campaigns` may have a campaign to end."""
+    query = select(CAMPAIGN.c.id).where(_may_end(now)).limit(1)
+    return conn.execute(query).first() is not None
+
+
+def _may_finish(now: datetime) -> ColumnElement[bool]:
+    return or_(
+        may_become(CampaignState.FINISHED, only_from={CampaignState.RUNNING}),
+        and_(
+            may_become(CampaignState.FINISHED, only_from={CampaignState.PAUSED}),
+            CAMPAIGN.c.expire_at <= now,
+        ),
+    )
+
+
+def _may_end(now: datetime) -> ColumnElement[bool]:
+    return and_(or_(_may_finish(now), _IS_CANCELLED), _HAS_ENDED)
+
+
 def finish_campaigns(conn: Connection, now: datetime, *, only: int | None = None) -> list[int]:
     """`running → finished` where nothing is pending, in flight, polled or reconciled any more.
 
@@ -238,30 +260,22 @@ def finish_campaigns(conn: Connection, now: datetime, *, only: int | None = None
     A cancelled campaign gets its `finished_at` by the same rule. Returns the ids of both kinds.
     `only` is a campaign to look at, instead of all.
     """
-    may_finish = or_(
-        may_become(CampaignState.FINISHED, only_from={CampaignState.RUNNING}),
-        and_(
-            may_become(CampaignState.FINISHED, only_from={CampaignState.PAUSED}),
-            CAMPAIGN.c.expire_at <= now,
-        ),
-    )
-    has_ended = and_(_IS_OPEN, ~_IS_BUSY)
     # Who gives a campaign work locks it. So it is decided after the lock, on a new snapshot.
     which = true() if only is None else CAMPAIGN.c.id == only
-    locked = lock_campaigns(conn, and_(which, or_(may_finish, _IS_CANCELLED), has_ended))
+    locked = lock_campaigns(conn, and_(which, _may_end(now)))
     if not locked:
         return []
     of_locked = CAMPAIGN.c.id.in_(locked)
     finished = conn.execute(
         update(CAMPAIGN)
-        .where(of_locked, may_finish, has_ended)
+        .where(of_locked, _may_finish(now), _HAS_ENDED)
         .values(state=CampaignState.FINISHED, finished_at=now)
         .returning(CAMPAIGN.c.id)
     ).scalars()
     ended = list(finished)
     cancelled = conn.execute(
         update(CAMPAIGN)
-        .where(of_locked, _IS_CANCELLED, has_ended)
+        .where(of_locked, _IS_CANCELLED, _HAS_ENDED)
         .values(finished_at=now)
         .returning(CAMPAIGN.c.id)
     ).scalars()

@@ -13,6 +13,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     func,
+    or_,
     select,
     update,
 )
@@ -88,12 +89,25 @@ _NEXT_RECONCILIATION = func.min(ATTEMPT.c.reconcile_at).filter(
     and_(ATTEMPT.c.looks.is_not(None), ATTEMPT.c.reconcile_at.is_not(None))
 )
 _LOOKS = func.max(ATTEMPT.c.looks)
+_ANY_DUE = (
+    select(ATTEMPT.c.id)
+    .where(
+        ATTEMPT.c.reconcile_at.is_not(None),
+        or_(ATTEMPT.c.looks.is_(None), ATTEMPT.c.reconcile_at <= bindparam("now")),
+    )
+    .limit(1)
+)
 _ACCOUNTS_DUE = select(ATTEMPT.c.account).where(_IS_DUE).distinct()
 
 
 def doubt_columns(now: datetime) -> dict[str, Any]:
     """The columns of an attempt that falls in doubt; `schedule_reconciliation` sets the time."""
     return {"doubt_at": now, "reconcile_at": ATTEMPT.c.deadline, "looks": None}
+
+
+def is_any_due(conn: Connection, now: datetime) -> bool:
+    """Whether a request in doubt has no time to be reconciled yet, or is due."""
+    return conn.execute(_ANY_DUE, {"now": now}).first() is not None
 
 
 def unscheduled_doubts(

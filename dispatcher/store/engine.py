@@ -184,14 +184,19 @@ def store_now(conn: Connection) -> datetime:
     return now.astimezone(UTC)
 
 
+def advisory_key(what: str) -> int:
+    """The key of PostgreSQL's advisory lock for `what`."""
+    return zlib.crc32(f"dispatcher {what}".encode())
+
+
 def take_advisory_lock(conn: Connection, what: str) -> None:
     """Keep other transactions that do `what` waiting here until this one ends.
 
     SQLite has one writer at a time anyway.
     """
     if conn.dialect.name == "postgresql":
-        key = zlib.crc32(f"dispatcher {what}".encode())
-        conn.execute(select(func.pg_advisory_xact_lock(literal(key, BigInteger()))))
+        key = literal(advisory_key(what), BigInteger())
+        conn.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def _sqlite_engine(url: URL, lock_wait_s: float) -> Engine:

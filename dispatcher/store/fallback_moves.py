@@ -54,11 +54,18 @@ def list_with_fallback(conn: Connection) -> list[CampaignRow]:
     )
 
 
-def has_batches_at_other_accounts(conn: Connection, campaign: CampaignRow) -> bool:
-    """Whether it has unclaimed batches at other accounts than its present one."""
-    return (
-        conn.execute(_batches_elsewhere(campaign.id, campaign.account).limit(1)).first() is not None
+def list_split(conn: Connection) -> set[int]:
+    """Running campaigns with fallback accounts that have unclaimed batches at another account."""
+    elsewhere = select(BATCH.c.id).where(
+        BATCH.c.campaign_id == CAMPAIGN.c.id, _IS_WAITING, BATCH.c.account != CAMPAIGN.c.account
     )
+    query = select(CAMPAIGN.c.id).where(
+        has_state(CampaignState.RUNNING),
+        CAMPAIGN.c.finished_at.is_(None),
+        CAMPAIGN.c.routes.is_not(None),
+        elsewhere.exists(),
+    )
+    return set(conn.execute(query).scalars())
 
 
 def switch_account(

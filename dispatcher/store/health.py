@@ -102,6 +102,11 @@ def schedule_credit_check(conn: Connection, name: str, first_s: float, now: date
     )
 
 
+def due_probes(conn: Connection, now: datetime) -> list[str]:
+    """The accounts that are due for a probe which nobody makes."""
+    return list(conn.execute(_DUE, {"now": now}).scalars())
+
+
 def lease_due_probes(
     conn: Connection, names: Collection[str], *, now: datetime, lease_until: datetime
 ) -> list[ProbeTicket]:
@@ -110,7 +115,7 @@ def lease_due_probes(
     So a probe takes only one of the account's own slots.
     """
     tickets = []
-    for name in conn.execute(_DUE, {"now": now}).scalars().all():
+    for name in due_probes(conn, now):
         if name not in names or batches.batches_in_flight(conn, name):
             continue
         number = conn.execute(

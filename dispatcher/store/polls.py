@@ -70,6 +70,7 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+_ANY_DUE = select(ATTEMPT.c.id).where(_OPEN, ATTEMPT.c.poll_at <= bindparam("now"), _IDLE).limit(1)
 #: Tickets of one statement.
 _AT_ONCE = 500
 #: So many different texts of receipts take a statement each.
@@ -114,6 +115,11 @@ class Receipt(NamedTuple):
     error: str | None
     #: The message's cost, if the report has it.
     cost: Decimal | None = None
+
+
+def is_any_due(conn: Connection, now: datetime) -> bool:
+    """Whether a poll is due that nobody makes: without one no ticket need be issued."""
+    return conn.execute(_ANY_DUE, {"now": now}).first() is not None
 
 
 def lease_due_polls(

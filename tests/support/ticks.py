@@ -22,15 +22,18 @@ from workers.settings import get_settings
 
 
 class Ticker:
-    """`Ticker(store, folder)` has one account; `tick()` is one look at the store."""
+    """`Ticker(store, folder)` has one account, or several; `tick()` is one look at the store."""
 
-    def __init__(self, store, folder):
+    def __init__(self, store, folder, *, accounts=("main",)):
         config = folder / "dispatcher.toml"
         config.touch(mode=0o600)
         config.write_text(
             '[broker]\nurl = "redis://127.0.0.1:9"\n'
-            '[accounts.main]\nprovider = "thesmspoint"\napi_key = "a-key-of-a-test"\n'
-            'sender = "SENDER"\ntemplate = "TEMPLATE"\ncountry = "IN"\n'
+            + "".join(
+                f'[accounts.{name}]\nprovider = "thesmspoint"\napi_key = "a-key-of-a-test"\n'
+                'sender = "SENDER"\ntemplate = "TEMPLATE"\ncountry = "IN"\n'
+                for name in accounts
+            )
         )
         self._tick = _imported(config)
         client = fakeredis.FakeStrictRedis(server=fakeredis.FakeServer())

@@ -61,9 +61,12 @@ def _probe(services: Services, ticket: ProbeTicket, report: TaskReport) -> None:
 
 def release_probes(services: Services) -> None:
     """Publish the accounts that are due for a probe, if their providers can be probed."""
-    names = [
-        name for name in services.settings.accounts if services.provider_of(name).can_be_probed
-    ]
+    with services.store.read() as conn:
+        due = health.due_probes(conn, store_now(conn))
+    known = [name for name in due if name in services.settings.accounts]
+    names = [name for name in known if services.provider_of(name).can_be_probed]
+    if not names:
+        return
     with services.store.write() as conn:
         now = store_now(conn)
         tickets = health.lease_due_probes(

@@ -48,6 +48,9 @@ def _reconcile(services: Services, ticket: ReconcileTicket, report: TaskReport) 
 
 def release_reconciles(services: Services) -> None:
     """Schedule new doubts, and publish the accounts that have doubts due."""
+    with services.store.read() as conn:
+        if not doubts.is_any_due(conn, store_now(conn)):
+            return
     with services.store.write() as conn:
         now = store_now(conn)
         names = services.settings.accounts

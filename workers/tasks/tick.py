@@ -1,15 +1,17 @@
 """The tick: once a second it starts, sweeps, releases, polls and finishes what is due."""
 
 import logging
+import time
 
 from dispatcher.outbound import fallback
-from dispatcher.outbound.release import release_batches
+from dispatcher.outbound.release import find_releasable_accounts, release_batches
 from dispatcher.outbound.silence import SilenceAlarm
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.recovery.broker_owner import OWNER_REMEDY
 from dispatcher.store import accounts, campaigns, clocks, corrections, scheduler
 from dispatcher.store.corrections import Correction
 from dispatcher.store.engine import store_now
+from dispatcher.store.tick_lock import hold_tick_lock
 from workers.app import app, publish_batches
 from workers.broker.celery_broker import dropped_messages
 from workers.broker.task_messages import TICK
@@ -21,20 +23,29 @@ from workers.tasks.reconcile import release_reconciles
 
 log = logging.getLogger(__name__)
 
-#: Of this process. Ticks are half a second apart, so that only one uses it at a time.
+#: A tick releases for so long at most, so that the next one is not late.
+_RELEASES_S = 0.6
+#: Of this process, used by one tick at a time: when each account last had its turn.
+_last_turns: dict[str, float] = {}
 _silence_alarm = SilenceAlarm()
 
 
 #: Without events: ticks would be most of what Flower keeps and shows.
 @app.task(name=TICK, send_events=False)
 def tick_task() -> None:
-    """Run a tick. A second one within half a second does nothing."""
+    """Run a tick. Beside another one, or within half a second of it, it does nothing."""
     with log_expected_errors(log, "tick"):
         run_tick(get_services())
 
 
 def run_tick(services: Services) -> None:
-    """Run a tick with these services."""
+    """Run a tick with these services, unless another tick runs, in whatever process."""
+    with hold_tick_lock(services.store) as is_only_tick:
+        if is_only_tick:
+            _run_only_tick(services)
+
+
+def _run_only_tick(services: Services) -> None:
     if (refused := services.broker_owner.claim_database()) is not None:
         log.error("nothing is released: %s; %s", refused, OWNER_REMEDY)
         return
@@ -58,20 +69,27 @@ def run_tick(services: Services) -> None:
             unclaimed = sweep_batches(
                 conn, now=now, judge_after=tick.judge_after, requeue_after_s=requeue_after_s
             )
-            busy = campaigns.list_running_accounts(conn) if has_open else []
     if held is not None:
         log.error("nothing is released: %s", held)
         return
     services.rollback_guard.save_marks()
     publish_batches(unclaimed)
-    for account in {*busy, *(_move_to_fallbacks(services) if has_open else ())}:
-        _release_account(services, account)
+    # Before the releases: there may be many of them, and receipts do not wait for them.
     release_polls(services)
     release_reconciles(services)
     release_probes(services)
     if not has_open:
         return
+    _move_to_fallbacks(services)
+    _release_due(services)
     _log_silence(services)
+    _finish_campaigns(services)
+
+
+def _finish_campaigns(services: Services) -> None:
+    with services.store.read() as conn:
+        if not campaigns.is_any_over(conn, store_now(conn)):
+            return
     with services.store.write() as conn:
         for campaign_id in campaigns.finish_campaigns(conn, store_now(conn)):
             log.info("campaign %d ended", campaign_id)
@@ -100,20 +118,32 @@ def _log_silence(services: Services) -> None:
                 log.error(words)
 
 
-def _move_to_fallbacks(services: Services) -> list[str]:
-    """Move campaigns to healthy accounts. Returns the accounts that may have new work."""
+def _move_to_fallbacks(services: Services) -> None:
+    """Move campaigns to healthy accounts."""
     configured = services.settings.accounts
     with services.store.read() as conn:
         found = fallback.find_campaigns_to_move(conn, configured, store_now(conn))
-    moved = []
     for campaign_id in found:
         with services.store.write() as conn:
             now = store_now(conn)
             done = fallback.move_campaign(conn, campaign_id, configured, services.provider_of, now)
         if done is not None:
             log.warning(done.words)
-            moved.append(done.account)
-    return moved
+
+
+def _release_due(services: Services) -> None:
+    """Release at the accounts that have something due, for a part of a tick's second.
+
+    The next tick begins with the accounts that had no turn.
+    """
+    with services.store.read() as conn:
+        found = find_releasable_accounts(conn, services.settings.accounts, store_now(conn))
+    give_up_at = time.monotonic() + _RELEASES_S
+    for account in sorted(found, key=lambda name: (_last_turns.get(name, 0.0), name)):
+        if time.monotonic() > give_up_at:
+            return
+        _last_turns[account] = time.monotonic()
+        _release_account(services, account)
 
 
 def _release_account(services: Services, account: str) -> None:

@@ -1,0 +1,66 @@
+"""What is due to be released: one question for all accounts, or for one.
+
+Its cost follows the running campaigns with a look into an index for each, not what they have sent.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, Text, bindparam, exists, literal, or_, select
+
+from dispatcher.policy.breaker import Breaker
+from dispatcher.status import IN_FLIGHT, BatchState, CampaignState
+from dispatcher.store.column_types import UtcTime
+from dispatcher.store.fetching import columns_of, fetch_all
+from dispatcher.store.rows import CampaignRow
+from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
+from dispatcher.store.transitions import has_state
+
+_NOW = bindparam("now", type_=UtcTime())
+# Not EXISTS: PostgreSQL could make a join of it, and read every pending batch there is.
+_FIRST_DUE_BATCH = (
+    select(BATCH.c.id)
+    .where(
+        BATCH.c.campaign_id == CAMPAIGN.c.id,
+        BATCH.c.account == CAMPAIGN.c.account,
+        has_state(BatchState.PENDING),
+        or_(BATCH.c.not_before.is_(None), BATCH.c.not_before <= _NOW),
+    )
+    .order_by(BATCH.c.seq)
+    .limit(1)
+    .scalar_subquery()
+)
+_IS_RUNNING = has_state(CampaignState.RUNNING) & CAMPAIGN.c.finished_at.is_(None)
+_HAS_DUE = _IS_RUNNING & _FIRST_DUE_BATCH.is_not(None)
+# Nothing is released at these accounts, whatever is due.
+_IS_CLOSED = exists().where(
+    ACCOUNT.c.name == CAMPAIGN.c.account,
+    or_(
+        ACCOUNT.c.paused_by.is_not(None),
+        ACCOUNT.c.breaker == literal(Breaker.OPEN, Text()),
+        ACCOUNT.c.not_before > _NOW,
+    ),
+)
+# Built once: every tick and every release executes them.
+_DUE = select(*columns_of(CAMPAIGN, CampaignRow)).where(_HAS_DUE)
+_DUE_OF_ACCOUNT = _DUE.where(CAMPAIGN.c.account == bindparam("of_account"))
+_DUE_AT_OPEN_ACCOUNTS = _DUE.where(~_IS_CLOSED)
+_ACCOUNTS_WITH_DUE = select(CAMPAIGN.c.account).where(_HAS_DUE).distinct()
+_ACCOUNTS_WITH_QUEUED = (
+    select(BATCH.c.account).where(has_state(BatchState.QUEUED), has_state(*IN_FLIGHT)).distinct()
+)
+
+
+def due_campaigns(conn: Connection, account: str, now: datetime) -> list[CampaignRow]:
+    """The account's running campaigns that have a batch due; their windows may be closed."""
+    return fetch_all(conn, CampaignRow, _DUE_OF_ACCOUNT, {"of_account": account, "now": now})
+
+
+def due_at_open_accounts(conn: Connection, now: datetime) -> list[CampaignRow]:
+    """As `due_campaigns`, of all accounts that are not paused, not broken, and need not wait."""
+    return fetch_all(conn, CampaignRow, _DUE_AT_OPEN_ACCOUNTS, {"now": now})
+
+
+def accounts_with_waiting(conn: Connection, now: datetime) -> set[str]:
+    """The accounts with a batch that is due, or released and not claimed yet."""
+    due = conn.execute(_ACCOUNTS_WITH_DUE, {"now": now}).scalars()
+    return {*due, *conn.execute(_ACCOUNTS_WITH_QUEUED).scalars()}
