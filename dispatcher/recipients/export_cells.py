@@ -39,3 +39,13 @@ def unquote_formula(cell: str) -> str:
 def is_export(headers: Sequence[str]) -> bool:
     """Whether a file with these headers was written by the export."""
     return tuple(headers[: len(EXPORT_COLUMNS)]) == EXPORT_COLUMNS
+
+
+def read_duplicate_number(cells: Sequence[str]) -> str:
+    """The number in a row of our export that the export says was a duplicate; else empty."""
+    is_duplicate = len(cells) > _STATE and cells[_STATE] == "duplicate"
+    return cells[_MSISDN].strip("'+ ") if is_duplicate else ""
+
+
+_MSISDN: Final = EXPORT_COLUMNS.index("msisdn")
+_STATE: Final = EXPORT_COLUMNS.index("state")

@@ -13,15 +13,16 @@ from typing import BinaryIO, Final, Self
 
 from dispatcher.errors import NotAvailableYet, Refused
 from dispatcher.recipients.columns import guess_phone_columns, named_column, phone_column
-from dispatcher.recipients.detection.delimiters import (
-    FoundDelimiter,
-    find_delimiter,
-    parse_delimiter,
-)
+from dispatcher.recipients.detection.delimiters import choose_delimiter
 from dispatcher.recipients.detection.encodings import find_encoding
 from dispatcher.recipients.detection.formats import refuse_other_formats
 from dispatcher.recipients.detection.header import clean_headers, find_header
-from dispatcher.recipients.export_cells import EXPORT_COLUMNS, is_export, unquote_formula
+from dispatcher.recipients.export_cells import (
+    EXPORT_COLUMNS,
+    is_export,
+    read_duplicate_number,
+    unquote_formula,
+)
 from dispatcher.recipients.records import Records, is_blank, quote_refusal, spans_lines
 from dispatcher.recipients.rows import Row, RowBlock
 from dispatcher.recipients.source import SourceFile, open_twice_readable
@@ -106,7 +107,7 @@ class RecipientFile:
         )
         head = stream.read(_HEAD_BYTES)
         stream.seek(0)
-        self.found_delimiter: Final = _find_delimiter(head, self.encoding, options.delimiter)
+        self.found_delimiter: Final = choose_delimiter(head, self.encoding, options.delimiter)
         #: Whether cells are taken as they are.
         self.is_literal: Final = options.is_literal
         self._records = Records(
@@ -250,7 +251,7 @@ class RecipientFile:
         width, phone_index, first = len(self.file_headers), self.phone_index, self._first_column
         sent_as = ""
         if first:
-            sent_as = _number_sent(cells)
+            sent_as = read_duplicate_number(cells)
             del cells[:first]
         phone = cells[phone_index] if len(cells) > phone_index else ""
         if not phone.strip() and is_blank(cells):
@@ -299,21 +300,3 @@ class RecipientFile:
         cells[width - 1] = last.removesuffix(header[0])
         self.repeated_headers.append(number)
         return True
-
-
-def _find_delimiter(head: bytes, codec: str, given: str | None) -> FoundDelimiter:
-    text = head.decode(codec, "ignore")
-    found = find_delimiter(text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text)
-    if given is None:
-        return found
-    return FoundDelimiter(parse_delimiter(given), found.leading_lines)
-
-
-def _number_sent(cells: list[str]) -> str:
-    """The number of a row that our export says was a duplicate."""
-    is_duplicate = len(cells) > _STATE and cells[_STATE] == "duplicate"
-    return cells[_MSISDN].strip("'+ ") if is_duplicate else ""
-
-
-_MSISDN: Final = EXPORT_COLUMNS.index("msisdn")
-_STATE: Final = EXPORT_COLUMNS.index("state")

@@ -238,17 +238,17 @@ def _make_receipts(
     polled: PolledRequest, reports: list[DeliveryReport], *, is_last: bool
 ) -> list[Receipt]:
     """The final states. A provisional one counts only in the last poll."""
-    told = [
+    final = [
         report
         for report in reports
         if report.state is not _SUBMITTED and (is_last or not report.provisional)
     ]
-    if not told:
+    if not final:
         return []
     seq_of = {msisdn: seq for seq, msisdn, _id in polled.open}
     return [
         Receipt(seq_of[msisdn], state, code, raw, plausible_cost(cost))
-        for msisdn, state, raw, _id, _provisional, code, cost in told
+        for msisdn, state, raw, _id, _provisional, code, cost in final
         if msisdn in seq_of
     ]
 

@@ -44,6 +44,18 @@ def parse_delimiter(given: str) -> str:
     return char
 
 
+def choose_delimiter(head: bytes, codec: str, given: str | None) -> FoundDelimiter:
+    """The delimiter that a person gave, else the one that fits the whole lines of `head`.
+
+    Raises UsageProblem for a `given` that is not a delimiter.
+    """
+    text = head.decode(codec, "ignore")
+    found = find_delimiter(text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text)
+    if given is None:
+        return found
+    return FoundDelimiter(parse_delimiter(given), found.leading_lines)
+
+
 def find_delimiter(sample: str) -> FoundDelimiter:
     """The delimiter with which the rows of `sample` make a table, and one of its columns numbers.
 
