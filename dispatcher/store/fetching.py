@@ -3,14 +3,15 @@
 So names and order cannot differ, and a renamed column is an error in mypy, not in a running worker.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from sqlalchemy import ColumnElement, Connection, Executable, Table
 
 RowT = TypeVar("RowT", bound=NamedTuple)
 #: Values for a statement's bound parameters.
 Parameters: TypeAlias = Mapping[str, object] | None
+_ROWS_AT_ONCE: Final = 2000
 
 
 def columns_of(
@@ -50,6 +51,16 @@ def fetch_all(
     return [row_type._make(row) for row in result]
 
 
+def iterate_rows(
+    conn: Connection, row_type: type[RowT], statement: Executable, parameters: Parameters = None
+) -> Iterator[RowT]:
+    """Like `fetch_all` where all rows together might not fit into memory."""
+    options = {"yield_per": _ROWS_AT_ONCE}
+    result = conn.execute(statement, parameters, execution_options=options)
+    assert tuple(result.keys()) == row_type._fields
+    yield from map(row_type._make, result)
+
+
 def fetch_messages(
     conn: Connection, row_type: type[RowT], statement: Executable, parameters: Parameters = None
 ) -> Sequence[RowT]:
@@ -60,3 +71,12 @@ def fetch_messages(
     result = conn.execute(statement, parameters)
     assert tuple(result.keys()) == row_type._fields
     return cast("Sequence[RowT]", result.all())
+
+
+def fetch_driver_rows(
+    conn: Connection, statement: Executable, parameters: Parameters = None
+) -> list[tuple[Any, ...]]:
+    """The rows as the driver returns them: UtcTime and Money columns have the database's values."""
+    with conn.execute(statement, parameters) as result:
+        assert result.cursor is not None
+        return cast("list[tuple[Any, ...]]", result.cursor.fetchall())

@@ -1,20 +1,76 @@
 """Read messages to submit them, and messages and rejected rows to export them in file order."""
 
 import zlib
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from dispatcher.status import MessageState
 from dispatcher.store.batches import Claim
-from dispatcher.store.fetching import columns_of, fetch_all, fetch_messages
-from dispatcher.store.ranges import messages_between, messages_of
+from dispatcher.store.column_types import Money, UtcTime
+from dispatcher.store.fetching import columns_of, fetch_driver_rows, fetch_messages, iterate_rows
+from dispatcher.store.ranges import MESSAGES_OF_BATCH, join_ranges, messages_of
 from dispatcher.store.row_parts import BatchSpan, ExportedMessage, PendingMessage
 from dispatcher.store.rows import RejectRow
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE, REJECT, SOURCE_ROWS
 
+Value = TypeVar("Value")
+Result = TypeVar("Result")
 _PAGE = 2000
+#: First message, size and account of a batch in a lane.
+_LANE_VALUES = 3
+_TIME, _MONEY = UtcTime(), Money()
+_EXPORTED = (
+    select(
+        *columns_of(
+            MESSAGE,
+            ExportedMessage,
+            job_id=ATTEMPT.c.job_id,
+            account=ATTEMPT.c.account,
+            begun_at=ATTEMPT.c.begun_at,
+        )
+    )
+    .join_from(MESSAGE, ATTEMPT, ATTEMPT.c.id == MESSAGE.c.attempt_id, isouter=True)
+    .where(MESSAGES_OF_BATCH)
+    .order_by(MESSAGE.c.seq)
+)
+_CELLS = select(SOURCE_ROWS.c.first_seq, SOURCE_ROWS.c.cells).where(
+    SOURCE_ROWS.c.campaign_id == bindparam("of_campaign"),
+    SOURCE_ROWS.c.first_seq.between(bindparam("from_seq"), bindparam("to_seq")),
+)
+
+
+class ExportedColumns(NamedTuple):
+    """Messages as columns, with the fields of ExportedMessage."""
+
+    seq: Sequence[int]
+    row: Sequence[int]
+    msisdn: Sequence[int]
+    parts: Sequence[int]
+    state: Sequence[int]
+    attempts: Sequence[int]
+    final_at: Sequence[datetime | None]
+    cost: Sequence[Decimal | None]
+    provider_message_id: Sequence[str | None]
+    error_code: Sequence[str | None]
+    error: Sequence[str | None]
+    job_id: Sequence[str | None]
+    account: Sequence[str | None]
+    begun_at: Sequence[datetime | None]
+
+
+class ExportedBatch(NamedTuple):
+    """A batch's messages: `size` of them from `first_seq` on."""
+
+    first_seq: int
+    size: int
+    account: str
 
 
 def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[PendingMessage]:
@@ -28,44 +84,80 @@ def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[P
     return fetch_messages(conn, PendingMessage, query)
 
 
-def list_batches_by_encoding(conn: Connection, campaign_id: int) -> list[list[BatchSpan]]:
-    """The campaign's batches by encoding and zone; each group is in the file's order."""
+class Lane:
+    """The batches of one encoding and zone, in the file's order; few bytes for each."""
+
+    def __init__(self, accounts: list[str]) -> None:
+        self._accounts = accounts
+        self._values = array("q")
+
+    def add_batch(self, span: BatchSpan) -> None:
+        """Add a batch behind those before."""
+        if span.account not in self._accounts:
+            self._accounts.append(span.account)
+        self._values.extend((span.first_seq, span.size, self._accounts.index(span.account)))
+
+    def pages(self) -> Iterator[list[ExportedBatch]]:
+        """The batches in groups of about a page of messages."""
+        page: list[ExportedBatch] = []
+        size = 0
+        for place in range(0, len(self._values), _LANE_VALUES):
+            first_seq, count, account = self._values[place : place + _LANE_VALUES]
+            page.append(ExportedBatch(first_seq, count, self._accounts[account]))
+            size += count
+            if size >= _PAGE:
+                yield page
+                page, size = [], 0
+        if page:
+            yield page
+
+
+def list_lanes(conn: Connection, campaign_id: int) -> list[Lane]:
+    """The campaign's batches by encoding and zone."""
     query = (
         select(*columns_of(BATCH, BatchSpan))
         .where(BATCH.c.campaign_id == campaign_id, BATCH.c.size > 0)
         .order_by(BATCH.c.first_seq)
     )
-    grouped: dict[tuple[int, str | None], list[BatchSpan]] = {}
-    for row in fetch_all(conn, BatchSpan, query):
-        grouped.setdefault((row.encoding, row.zone), []).append(row)
-    return list(grouped.values())
+    lanes: dict[tuple[int, str | None], Lane] = {}
+    accounts: list[str] = []
+    for span in iterate_rows(conn, BatchSpan, query):
+        lane = lanes.get((span.encoding, span.zone))
+        if lane is None:
+            lane = lanes[span.encoding, span.zone] = Lane(accounts)
+        lane.add_batch(span)
+    return list(lanes.values())
 
 
-def load_range(
-    conn: Connection, campaign_id: int, first_seq: int, size: int
-) -> tuple[Sequence[ExportedMessage], list[list[str]]]:
-    """The messages of a batch's range with their latest attempt, and their original cells."""
-    query = (
-        select(
-            *columns_of(
-                MESSAGE,
-                ExportedMessage,
-                job_id=ATTEMPT.c.job_id,
-                account=ATTEMPT.c.account,
-                begun_at=ATTEMPT.c.begun_at,
-            )
-        )
-        .join_from(MESSAGE, ATTEMPT, ATTEMPT.c.id == MESSAGE.c.attempt_id, isouter=True)
-        .where(messages_between(campaign_id, first_seq, first_seq + size - 1))
-        .order_by(MESSAGE.c.seq)
+def load_page(
+    conn: Connection, campaign_id: int, page: Sequence[ExportedBatch]
+) -> tuple[ExportedColumns, list[list[str]]]:
+    """The messages of batches with their latest attempt, as columns, and their original cells."""
+    rows: list[tuple[Any, ...]] = []
+    blobs: dict[int, bytes] = {}
+    for first, last in join_ranges([(batch.first_seq, batch.size) for batch in page]):
+        span = {"of_campaign": campaign_id, "from_seq": first, "to_seq": last}
+        rows += fetch_driver_rows(conn, _EXPORTED, span)
+        blobs.update((seq, cells) for seq, cells in conn.execute(_CELLS, span))
+    cells: list[list[str]] = []
+    for batch in page:
+        blob = blobs.get(batch.first_seq)
+        cells += [[]] * batch.size if blob is None else unpack_cells(blob)
+    columns = ExportedColumns(*zip(*rows, strict=True))
+    read_time = partial(_TIME.process_result_value, dialect=conn.dialect)
+    read_price = partial(_MONEY.process_result_value, dialect=conn.dialect)
+    changed = columns._replace(
+        final_at=map_distinct(read_time, columns.final_at),
+        begun_at=map_distinct(read_time, columns.begun_at),
+        cost=map_distinct(read_price, columns.cost),
     )
-    rows = fetch_messages(conn, ExportedMessage, query)
-    blob = conn.execute(
-        select(SOURCE_ROWS.c.cells).where(
-            SOURCE_ROWS.c.campaign_id == campaign_id, SOURCE_ROWS.c.first_seq == first_seq
-        )
-    ).scalar_one_or_none()
-    return rows, unpack_cells(blob) if blob is not None else [[] for _ in rows]
+    return changed, cells
+
+
+def map_distinct(change: Callable[[Value], Result], column: Sequence[Value]) -> Sequence[Result]:
+    """The changed values of a column in which most are the same."""
+    changed = {value: change(value) for value in {*column}}
+    return [changed[value] for value in column]
 
 
 def list_rejects(

@@ -16,6 +16,7 @@ from dispatcher.recipients.export_cells import (
     unquote_formula,
 )
 from dispatcher.status import AttemptOutcome
+from dispatcher.store import messages
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import CAMPAIGN
 from tests.support.stores import (
@@ -28,6 +29,7 @@ from tests.support.stores import (
     close,
     later,
     order,
+    provider,
     settle,
     submit,
     verdict,
@@ -199,3 +201,19 @@ def test_a_quoted_cell_comes_back_as_it_was(sign, cell):
     quoted = quote_formula(given)
     assert not quoted.startswith(sign)
     assert unquote_formula(quoted) == given
+
+
+def test_batches_of_several_encodings_come_in_the_file_s_order(store):
+    """Also where a page ends in mid-encoding, and most batches are of one recipient."""
+    add_account(store)
+    names = ["Zoë ✓" if n % 3 else "Asha" for n in range(40)]
+    people = "".join(f"98000000{n:02d},{name}\n" for n, name in enumerate(names))
+    people = order(f"phone,name\n{people}", text="Dear {{name}}")
+    one_each = provider(country="IN", sender="SENDER", max_recipients=1)
+    campaign_id = submit(store, people, one_each)
+    lines = exported(store, campaign_id)
+    assert [line["name"] for line in lines] == names
+    assert [int(line["row"]) for line in lines] == [*range(2, 42)]
+    with store.read() as conn:
+        lanes = messages.list_lanes(conn, campaign_id)
+    assert sorted(len(page) for lane in lanes for page in lane.pages()) == [14, 26]
