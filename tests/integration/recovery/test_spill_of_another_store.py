@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.policy.verdict import Accepted, Verdict
-from dispatcher.recovery.spill import Spill, _from_json, open_spill
+from dispatcher.recovery.spill import Spill, _decode_settlement, open_spill
 from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import store_adoption
 from dispatcher.store.engine import Store
@@ -138,10 +138,11 @@ def test_an_answer_that_cannot_be_written_is_told_to_its_caller(sqlite_store, tm
     """Its caller then goes on trying the store; nothing half is left behind."""
     add_campaign(sqlite_store)
     held, (attempt,) = submitting(sqlite_store)
-    (tmp_path / f"{held.id}-{held.fence}-{attempt}.json" / "in the way").mkdir(parents=True)
+    spill = Spill(tmp_path / "spill")
+    (spill.folder / f"{held.id}-{held.fence}-{attempt}.json" / "in the way").mkdir(parents=True)
     with pytest.raises(OSError, match="director"):
-        Spill(tmp_path).write_answer(Settlement(claim=held, attempt_id=attempt))
-    assert len([*tmp_path.iterdir()]) == 1
+        spill.write_answer(Settlement(claim=held, attempt_id=attempt))
+    assert len([*spill.folder.iterdir()]) == 1
 
 
 # --- Poison -----------------------------------------------------------------------------------
@@ -192,23 +193,24 @@ def test_what_is_wrong_in_a_file_is_put_aside_once_and_the_others_are_settled(
 ):
     if case == "an id with NUL" and store.is_sqlite:
         return  # SQLite takes it
-    add_campaign(store)
+    add_campaign(store, (3, 3))
     held, (attempt,) = submitting(store)
+    other, (others,) = submitting(store)
     spill = Spill(tmp_path / "spill")
     cases, good = spoiled(held, attempt)
     spill.folder.mkdir()
     (spill.folder / "0-bad.json").write_text(json.dumps(good | cases[case]), encoding="utf-8")
-    answer = Settlement(
-        claim=held,
-        attempt_id=attempt,
-        verdict=accepted(),
-        polling=PollSchedule(first_s=1, for_s=9),
-    )
-    spill.write_answer(answer)
-    for _ in range(3):
+    for claim, attempt_id in ((other, others), (held, attempt)):
+        answer = Settlement(
+            claim=claim,
+            attempt_id=attempt_id,
+            verdict=verdict(accepted=range(claim.first_seq, claim.first_seq + 3)),
+            polling=PollSchedule(first_s=1, for_s=9),
+        )
+        spill.write_answer(answer)
         spill.settle_all(store)
-    assert states(store) == ["submitted"] * 3
-    assert len(spill.quarantined_files()) == 1
+        assert len(spill.quarantined_files()) == 1
+    assert states(store) == ["submitted"] * 6
     assert spill.waiting_files() == []
 
 
@@ -231,7 +233,7 @@ def test_a_number_is_read_if_the_store_can_keep_it(sqlite_store, changes, is_rea
     held, (attempt,) = submitting(sqlite_store)
     data = json.dumps(spoiled(held, attempt)[1] | changes).encode()
     with nullcontext() if is_read else pytest.raises(ValueError):
-        assert _from_json(data).claim == held
+        assert _decode_settlement(data).claim == held
 
 
 def test_files_of_an_earlier_version_are_settled_where_their_attempt_is_known(store, tmp_path):
