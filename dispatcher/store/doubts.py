@@ -105,7 +105,7 @@ def doubt_columns(now: datetime) -> dict[str, Any]:
     return {"doubt_at": now, "reconcile_at": ATTEMPT.c.deadline, "looks": None}
 
 
-def is_any_due(conn: Connection, now: datetime) -> bool:
+def has_due_doubts(conn: Connection, now: datetime) -> bool:
     """Whether a request in doubt has no time to be reconciled yet, or is due."""
     return conn.execute(_ANY_DUE, {"now": now}).first() is not None
 

@@ -117,7 +117,7 @@ class Receipt(NamedTuple):
     cost: Decimal | None = None
 
 
-def is_any_due(conn: Connection, now: datetime) -> bool:
+def has_due_polls(conn: Connection, now: datetime) -> bool:
     """Whether a poll is due that nobody makes: without one no ticket need be issued."""
     return conn.execute(_ANY_DUE, {"now": now}).first() is not None
 

@@ -80,7 +80,7 @@ def release_polls(services: Services) -> None:
     """Publish due polls, so that at most `max_polls` are under way."""
     worker = services.settings.worker
     with services.store.read() as conn:
-        if not polls.is_any_due(conn, store_now(conn)):
+        if not polls.has_due_polls(conn, store_now(conn)):
             return
     with services.store.write() as conn:
         now = store_now(conn)

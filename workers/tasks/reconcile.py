@@ -49,7 +49,7 @@ def _reconcile(services: Services, ticket: ReconcileTicket, report: TaskReport) 
 def release_reconciles(services: Services) -> None:
     """Schedule new doubts, and publish the accounts that have doubts due."""
     with services.store.read() as conn:
-        if not doubts.is_any_due(conn, store_now(conn)):
+        if not doubts.has_due_doubts(conn, store_now(conn)):
             return
     with services.store.write() as conn:
         now = store_now(conn)
