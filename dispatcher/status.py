@@ -190,10 +190,10 @@ MESSAGE_TRANSITIONS: Final = MappingProxyType(
         # Cancelled: proved absent, or given up by a person, after the campaign's end.
         _M.IN_DOUBT: frozenset({_M.SUBMITTED, _M.PENDING, _M.FAILED, _M.CANCELLED}),
         _M.DELIVERED: frozenset[MessageState](),
-        _M.UNDELIVERED: frozenset[MessageState](),
-        _M.EXPIRED: frozenset[MessageState](),
-        _M.REJECTED: frozenset[MessageState](),
         # Pending: a person's `campaign retry`; never one that was in doubt and given up.
+        _M.UNDELIVERED: frozenset({_M.PENDING}),
+        _M.EXPIRED: frozenset({_M.PENDING}),
+        _M.REJECTED: frozenset({_M.PENDING}),
         # Submitted: a late answer says that it was accepted.
         _M.FAILED: frozenset({_M.PENDING, _M.SUBMITTED}),
         _M.SUPPRESSED: frozenset[MessageState](),

@@ -9,12 +9,11 @@ from dispatcher.errors import Refused
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import campaign_settings, campaigns
+from dispatcher.store.audit import current_person
 from dispatcher.store.campaign_settings import ChangedSettings
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.locks import lock_campaign
 from dispatcher.store.rows import CampaignRow
-
-_ACTOR = "operator"
 
 
 def pause_campaign(store: Store, reference: str) -> CampaignRow:
@@ -69,7 +68,7 @@ def set_terms(
             campaign.id,
             values,
             deadline_after=timedelta(seconds=timeout_s + DEADLINE_SLACK_S),
-            actor=_ACTOR,
+            actor=current_person(),
             now=store_now(conn),
         )
         return find_campaign(conn, str(campaign.id))
@@ -93,7 +92,7 @@ def _change_state(
             return campaign
         reason = None if new is CampaignState.SCHEDULED else "by a person"
         done = campaigns.change_state(
-            conn, campaign.id, old, new, actor=_ACTOR, reason=reason, now=now
+            conn, campaign.id, old, new, actor=current_person(), reason=reason, now=now
         )
         if not done:
             raise Refused(

@@ -10,16 +10,16 @@ from sqlalchemy import Connection
 
 from dispatcher.campaigns.view import find_campaign
 from dispatcher.errors import Refused
+from dispatcher.policy.failure_reasons import matches_reason
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import decisions, doubts, locked_attempts, retries
+from dispatcher.store.audit import current_person
 from dispatcher.store.decisions import AnnotatedMessage
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.locked_attempts import LockedAttempt
 from dispatcher.store.row_parts import DoubtfulMessage
 from dispatcher.store.rows import CampaignRow
-
-_ACTOR = "operator"
 
 
 class DoubtChoice(StrEnum):
@@ -129,7 +129,9 @@ def _resolve_request(
     now = store_now(conn)
     if rows:
         _apply_choice(conn, case, choice, rows, now)
-        decisions.audit_decision(conn, case, choice.value, len(rows), actor=_ACTOR, now=now)
+        decisions.audit_decision(
+            conn, case, choice.value, len(rows), actor=current_person(), now=now
+        )
     decisions.reschedule_doubt(conn, case, next_at=case.attempt.reconcile_at, looked=False)
     return len(rows), 0
 
@@ -139,32 +141,72 @@ def retry_failed(store: Store, reference: str) -> ResolutionResult:
 
     Raises Refused if the campaign may not send any more, or if no message failed.
     """
+    return retry_messages(store, reference)
+
+
+def retry_messages(
+    store: Store,
+    reference: str,
+    *,
+    states: Collection[MessageState] = (MessageState.FAILED,),
+    reasons: Collection[str] = (),
+) -> ResolutionResult:
+    """Have messages in one of `states` submitted again, except those that were in doubt.
+
+    `reasons`: only those with one of these reasons (`matches_reason`). Each is a new attempt; what
+    became of the one before is kept. Raises Refused if the campaign may not send any more, or if
+    there is no such message.
+    """
     with store.read() as conn:
         campaign = find_campaign(conn, reference)
-        _check_may_submit(conn, campaign)
-        batches = retries.batches_with_failures(conn, campaign.id)
+        check_may_submit(conn, campaign)
+        batches = retries.batches_with_states(conn, campaign.id, states)
+    is_meant = partial(matches_reason, tuple(reasons)) if reasons else None
     done = left = 0
     for batch_id in batches:
-        moved = store.run_write(partial(_retry_batch, batch_id))
+        moved = store.run_write(partial(_retry_batch, batch_id, states, is_meant))
         done += moved or 0
         left += moved is None
     if not done and not left:
         with store.read() as conn:  # a person may have cancelled it meanwhile
-            _check_may_submit(conn, find_campaign(conn, str(campaign.id)))
-        raise Refused(
-            f"no message of campaign {campaign.id} has failed; nothing was changed",
-            "messages that were in doubt and dropped are never retried",
-        )
+            check_may_submit(conn, find_campaign(conn, str(campaign.id)))
+        raise nothing_to_retry(campaign.id, states, reasons)
+    what = ", ".join([*(state.label for state in sorted(states)), *reasons])
     with store.write() as conn:
-        retries.audit_retry(conn, campaign.id, done, actor=_ACTOR, now=store_now(conn))
+        retries.audit_retry(
+            conn, campaign.id, done, what=what, actor=current_person(), now=store_now(conn)
+        )
     return ResolutionResult(campaign_id=campaign.id, recipients=done, left=left)
 
 
-def _retry_batch(batch_id: int, conn: Connection) -> int | None:
-    return retries.retry_batch(conn, batch_id, store_now(conn))
+def nothing_to_retry(
+    campaign_id: int, states: Collection[MessageState], reasons: Collection[str]
+) -> Refused:
+    """The refusal of a retry that no message is meant by."""
+    if set(states) == {MessageState.FAILED} and not reasons:
+        what = f"no message of campaign {campaign_id} has failed"
+    else:
+        named = " or ".join(state.label for state in sorted(states))
+        with_reason = " with this reason" if reasons else ""
+        what = f"no message of campaign {campaign_id} is {named}{with_reason} and may be retried"
+    return Refused(
+        f"{what}; nothing was changed",
+        "messages that were in doubt and dropped are never retried; `dispatcher campaign failures "
+        f"{campaign_id}` shows states and reasons",
+    )
 
 
-def _check_may_submit(conn: Connection, campaign: CampaignRow) -> None:
+def _retry_batch(
+    batch_id: int,
+    states: Collection[MessageState],
+    is_meant: retries.ReasonFilter | None,
+    conn: Connection,
+) -> int | None:
+    return retries.retry_batch(conn, batch_id, store_now(conn), states, is_meant)
+
+
+def check_may_submit(conn: Connection, campaign: CampaignRow) -> None:
+    """Raise Refused for a campaign of which nothing can be submitted any more."""
     is_late = campaign.expire_at is not None and campaign.expire_at <= store_now(conn)
     sends = {CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED}
     if campaign.state not in {*sends, CampaignState.FINISHED} or is_late:

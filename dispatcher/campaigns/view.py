@@ -1,7 +1,7 @@
 """Finding campaigns, and what is shown of them: counts, times, and their JSON."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +14,15 @@ from dispatcher.errors import UsageProblem
 from dispatcher.policy.breaker import wait_reason
 from dispatcher.policy.routes import account_routes, route_at
 from dispatcher.status import ACCEPTED, IN_FLIGHT, NOT_SUBMITTED, CampaignState
-from dispatcher.store import accounts, campaign_search, campaigns, costs, doubts, scheduler
+from dispatcher.store import (
+    accounts,
+    campaign_search,
+    campaigns,
+    costs,
+    doubts,
+    former_outcomes,
+    scheduler,
+)
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.json_columns import decode_texts
@@ -51,6 +59,8 @@ class CampaignView:
     moves: Sequence[FallbackSwitch] = ()
     #: The sum of the prices that the providers stated; None if they state none.
     cost: Decimal | None = None
+    #: How many recipients a person had submitted again, by the state that they had before.
+    retried: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_over(self) -> bool:
@@ -156,6 +166,10 @@ def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
         waits_for=_find_wait(conn, campaign, batches, now),
         moves=_load_moves(conn, campaign),
         cost=costs.campaign_cost(conn, campaign.id),
+        retried={
+            state.label: count
+            for state, count in former_outcomes.count_retried(conn, [campaign.id]).items()
+        },
     )
 
 
@@ -241,6 +255,8 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
         **summary_json(campaign, shown.counts),
         "sender": route_at(campaign, campaign.account).sender,
         "template": route_at(campaign, campaign.account).template,
+        "text": campaign.text if campaign.template_columns is None else None,
+        "retried": dict(shown.retried),
         "source": campaign.source_name,
         "rows": campaign.rows,
         "parts": campaign.parts,

@@ -1,7 +1,7 @@
 """Reads rates, times and zones as people write them on the command line."""
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import UsageProblem
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 _RATE: Final = re.compile(
     r"\s*(\d+(?:\.\d+)?)\s*(?:/\s*(s|sec|second|m|min|minute|h|hour))?\s*", re.ASCII | re.IGNORECASE
 )
+_AGO: Final = re.compile(
+    r"\s*(\d{1,9})\s*(d|days?|h|hours?|m|min|minutes?|w|weeks?)\s*", re.ASCII | re.IGNORECASE
+)
+_SECONDS_AGO: Final = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60}
 _SLOWEST: Final = 1 / 3600
 _FASTEST: Final = 1_000_000.0
 #: Seconds of a unit, by its first letter.
@@ -50,6 +54,26 @@ def parse_time(option: str, text: str, zone: tzinfo) -> datetime:
         raise UsageProblem(
             f"{option} {text!r} is not a valid time",
             "write 2026-12-24T09:00, or with an offset 2026-12-24T09:00+05:30",
+        ) from None
+
+
+def parse_since(text: str, zone: tzinfo, now: datetime) -> datetime:
+    """The begin of `--since`: `7d`, `12h` or `30min` before `now`, or a time as `parse_time`.
+
+    Raises UsageProblem.
+    """
+    match = _AGO.fullmatch(text)
+    if match is None:
+        if not any(char in text for char in "-:"):
+            raise UsageProblem(
+                f"--since {text!r} is not a valid time", "write 7d, 12h, 30min or 2026-12-24T09:00"
+            )
+        return parse_time("--since", text, zone)
+    try:
+        return now - timedelta(seconds=int(match[1]) * _SECONDS_AGO[match[2][0].lower()])
+    except OverflowError:
+        raise UsageProblem(
+            f"--since {text!r} is longer ago than the calendar reaches", "write 365d"
         ) from None
 
 

@@ -13,19 +13,25 @@ _OTHERS_MAY_READ: Final = 0o007
 
 
 @contextmanager
-def open_private(path: Path) -> Iterator[TextIO]:
-    """Open `path` to write CSV: a new file is 0600, and one that everybody could read becomes so.
+def open_private(path: Path, *, replace: bool = True) -> Iterator[TextIO]:
+    """Open `path` to write text: a new file is 0600, and one that everybody could read becomes so.
 
     A group that may read a file that exists keeps its rights. Raises UsageProblem if it cannot be
-    written.
+    written, and for a file that exists unless `replace`.
     """
+    only_new = 0 if replace else os.O_EXCL
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | only_new
+        handle = os.open(path, flags, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as out:
             found = os.fstat(handle)
             if stat.S_ISREG(found.st_mode) and found.st_mode & _OTHERS_MAY_READ:
                 os.fchmod(handle, 0o600)
             yield out
+    except FileExistsError:
+        raise UsageProblem(
+            f"{path} exists already", "give another name, or --force to replace it"
+        ) from None
     except OSError as error:
         raise UsageProblem(
             f"{path} cannot be written: {error.strerror}",

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from dispatcher.errors import ErrorKind, Refused
+from dispatcher.policy.failure_reasons import Explanation
 from dispatcher.providers.base import Capabilities, Provider, StatusLookup
 from dispatcher.providers.shared.answer_sizes import submission_bytes
 from dispatcher.providers.shared.answers import read_answer, refusal_error, unreadable_error
@@ -57,6 +58,14 @@ _RECIPIENT_REFUSALS: Final[Mapping[str, ErrorKind]] = MappingProxyType(
 )
 
 
+#: It reports nothing about deliveries: only a refusal of a single recipient can be explained.
+_NOT_A_RECIPIENT: Final = Explanation(
+    "AOC Portal does not take the number",
+    "correct the number in your list; sending again does not help",
+    may_help=False,
+)
+
+
 class AOCPortalSettings(ProviderSettings):
     """AOC Portal's own key."""
 
@@ -76,6 +85,7 @@ class AOCPortal(Provider):
         flash=True,
         template_variables=True,
     )
+    reasons = MappingProxyType(dict.fromkeys(_RECIPIENT_REFUSALS, _NOT_A_RECIPIENT))
     settings: AOCPortalSettings
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:

@@ -4,7 +4,7 @@ Adapters do no I/O.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from dispatcher.errors import Refused
 from dispatcher.policy.batching import BatchSize, units_in_request
+from dispatcher.policy.failure_reasons import Explanation
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.types import (
@@ -106,6 +107,8 @@ class Provider(ABC):
     default_base_url: ClassVar[str | None]
     capabilities: ClassVar[Capabilities]
     settings_type: ClassVar[type[ProviderSettings]]
+    #: What words of this provider mean, in lower case: about single recipients, and in receipts.
+    reasons: ClassVar[Mapping[str, Explanation]] = {}
 
     def __init__(self, settings: ProviderSettings) -> None:
         self.settings = settings

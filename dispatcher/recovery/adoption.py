@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.store import store_adoption, store_identity
+from dispatcher.store.audit import current_person
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.row_parts import PendingCampaign
 
@@ -43,12 +44,17 @@ def check_store(store: Store, client: "redis.Redis | None") -> StoreCheck:
 
 
 def adopt_and_recheck(
-    store: Store, client: "redis.Redis | None", *, doubt: bool, actor: str = "operator"
+    store: Store, client: "redis.Redis | None", *, doubt: bool, actor: str | None = None
 ) -> dict[int, int]:
-    """Let the store be used again. Returns by campaign how many messages are now in doubt."""
+    """Let the store be used again. Returns by campaign how many messages are now in doubt.
+
+    `actor` is by default the user of this process.
+    """
 
     def adopt(conn: Connection) -> dict[int, int]:
-        return store_adoption.adopt_store(conn, doubt=doubt, actor=actor, now=store_now(conn))
+        return store_adoption.adopt_store(
+            conn, doubt=doubt, actor=actor or current_person(), now=store_now(conn)
+        )
 
     doubted = store.run_write(adopt)
     guard = RollbackGuard(store, client=client)

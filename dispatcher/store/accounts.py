@@ -42,11 +42,19 @@ def all_accounts(conn: Connection) -> dict[str, AccountRow]:
 
 
 def pause_account(
-    conn: Connection, name: str, *, by: str, reason: str, now: datetime, kind: str | None = None
+    conn: Connection,
+    name: str,
+    *,
+    by: str,
+    reason: str,
+    now: datetime,
+    kind: str | None = None,
+    actor: str | None = None,
 ) -> bool:
     """Pause an open account; False if it is paused already: it keeps its first reason.
 
-    `kind` is the kind of the campaign that found no credit.
+    `kind` is the kind of the campaign that found no credit; `actor`, where it is not `by`, is who
+    did it.
     """
     done = conn.execute(
         update(ACCOUNT)
@@ -54,7 +62,9 @@ def pause_account(
         .values(paused_by=by, pause_reason=reason, paused_kind=kind, changed_at=now, check_at=None)
     ).rowcount
     if done:
-        add_audit_row(conn, "account pause", now=now, actor=by, account=name, detail=reason)
+        add_audit_row(
+            conn, "account pause", now=now, actor=actor or by, account=name, detail=reason
+        )
     return bool(done)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Text, insert, select
 
-from dispatcher.store.table_values import insert_or_ignore, literal_table
+from dispatcher.store.table_values import insert_all_or_ignore, literal_table
 from dispatcher.store.tables import ALTERNATE_ID
 
 
@@ -45,5 +45,4 @@ def insert_matched(conn: Connection, ids: Iterable[AlternateMessageId], now: dat
 
 def keep_former(conn: Connection, ids: Iterable[AlternateMessageId], now: datetime) -> None:
     """Insert ids of earlier attempts, so that late receipts find their message."""
-    for one in ids:
-        insert_or_ignore(conn, ALTERNATE_ID, {**one._asdict(), "at": now})
+    insert_all_or_ignore(conn, ALTERNATE_ID, [{**one._asdict(), "at": now} for one in ids])

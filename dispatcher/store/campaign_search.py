@@ -54,6 +54,20 @@ def list_newest(
     return fetch_all(conn, CampaignRow, query)
 
 
+def list_since(conn: Connection, since: datetime, account: str | None = None) -> list[CampaignRow]:
+    """Campaigns created since then, newest first; only those of `account` where that is given.
+
+    Imports that are under way, and what was rejected as a whole, are left out.
+    """
+    query = _ROWS.where(
+        CAMPAIGN.c.created_at >= since,
+        CAMPAIGN.c.state.not_in([CampaignState.IMPORTING, CampaignState.REJECTED]),
+    )
+    if account is not None:
+        query = query.where(CAMPAIGN.c.account == account)
+    return fetch_all(conn, CampaignRow, query.order_by(CAMPAIGN.c.id.desc()))
+
+
 def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str, int]]:
     """Messages per campaign and state, summed over batches: the message table is not scanned."""
     sums = [func.coalesce(func.sum(BATCH.c[name]), 0).label(name) for name in COUNTERS]

@@ -4,39 +4,75 @@ SQLite keeps whole millionths, whose plain sum may have more than 64 bits: there
 the rest are summed apart.
 """
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, and_, literal_column, select, union_all, update
 
-from dispatcher.store.tables import BATCH, MESSAGE
+from dispatcher.store.fetching import fetch_all
+from dispatcher.store.tables import BATCH, FORMER_OUTCOME, MESSAGE
 
 #: A sum that the column cannot hold is not stored: the answer itself must be.
 _BATCH_SUM: Final = {
-    "postgresql": "CASE WHEN abs(sum(message.cost)) < 1e12 THEN sum(message.cost) END",
+    "postgresql": "CASE WHEN abs(sum(priced.cost)) < 1e12 THEN sum(priced.cost) END",
     "sqlite": (
-        "CASE WHEN abs(sum(message.cost / 1000000)) + abs(sum(message.cost % 1000000)) / 1000000 "
-        "< 1000000000000 - 1 THEN sum(message.cost / 1000000) * 1000000 "
-        "+ sum(message.cost % 1000000) END"
+        "CASE WHEN abs(sum(priced.cost / 1000000)) + abs(sum(priced.cost % 1000000)) / 1000000 "
+        "< 1000000000000 - 1 THEN sum(priced.cost / 1000000) * 1000000 "
+        "+ sum(priced.cost % 1000000) END"
     ),
 }
 
 
+class _CostSum(NamedTuple):
+    """The price of a campaign's messages, in whole units and the rest where that is apart."""
+
+    campaign_id: int
+    units: Decimal | int | None
+    millionths: Decimal | int
+
+
 def update_batch_cost(conn: Connection, batch_id: int, messages: ColumnElement[bool]) -> None:
-    """Store the sum over `messages`, all messages of the batch. The caller holds its lock."""
+    """Store the sum over `messages`, all messages of the batch. The caller holds its lock.
+
+    What their earlier requests cost, before a retry, is in the sum.
+    """
     total: ColumnElement[Any] = literal_column(_BATCH_SUM[conn.dialect.name])
-    query = select(total).select_from(MESSAGE).where(messages).scalar_subquery()
+    of_batch = BATCH.alias()
+    former = select(FORMER_OUTCOME.c.cost).join(
+        of_batch,
+        and_(
+            of_batch.c.id == batch_id,
+            FORMER_OUTCOME.c.campaign_id == of_batch.c.campaign_id,
+            FORMER_OUTCOME.c.seq.between(
+                of_batch.c.first_seq, of_batch.c.first_seq + of_batch.c.size - 1
+            ),
+        ),
+    )
+    priced = union_all(select(MESSAGE.c.cost).where(messages), former).subquery("priced")
+    query = select(total).select_from(priced).scalar_subquery()
     conn.execute(update(BATCH).where(BATCH.c.id == batch_id).values(cost=query))
 
 
 def campaign_cost(conn: Connection, campaign_id: int) -> Decimal | None:
     """What a campaign's messages cost so far; None if no provider reported a price."""
+    return costs_of(conn, [campaign_id]).get(campaign_id)
+
+
+def costs_of(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, Decimal]:
+    """What the messages of each campaign cost so far; without those that have no price."""
     whole: ColumnElement[Any] = literal_column("sum(batch.cost)")
     rest: ColumnElement[Any] = literal_column("0")
     if conn.dialect.name == "sqlite":
         whole = literal_column("sum(batch.cost / 1000000)")
         rest = literal_column("sum(batch.cost % 1000000)")
-    query = select(whole, rest).select_from(BATCH).where(BATCH.c.campaign_id == campaign_id)
-    sums: tuple[Decimal | int | None, Decimal | int] = conn.execute(query).one()
-    units, millionths = sums
-    return None if units is None else Decimal(units) + Decimal(millionths).scaleb(-6)
+    query = (
+        select(BATCH.c.campaign_id, whole.label("units"), rest.label("millionths"))
+        .where(BATCH.c.campaign_id.in_(campaign_ids))
+        .group_by(BATCH.c.campaign_id)
+    )
+    return {
+        row.campaign_id: Decimal(row.units) + Decimal(row.millionths).scaleb(-6)
+        for row in fetch_all(conn, _CostSum, query)
+        if row.units is not None
+    }

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from dispatcher.errors import StoreError
 from dispatcher.status import MessageState
-from dispatcher.store import alternate_ids, costs
+from dispatcher.store import alternate_ids, costs, former_outcomes
 from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.audit import add_audit_row
@@ -133,6 +133,9 @@ def return_to_pending(
         return MessageState.FAILED
     given = _given_notes(conn, rows)
     locked = LockedBatch(campaign=case.campaign, batch=case.batch)
+    if not case.is_cancelled:
+        chosen = MESSAGE.c.seq.in_(select(given.c.seq))
+        former_outcomes.keep_outcomes(conn, and_(case.doubtful, chosen), now)
     state, moved = return_messages(
         conn,
         locked,

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Connection, Text, select
 
 from dispatcher.policy.reconciliation import DoubtNote, OtherMessages
 from dispatcher.status import ACCEPTED, AttemptOutcome
-from dispatcher.store import alternate_ids
+from dispatcher.store import alternate_ids, former_outcomes
 from dispatcher.store.doubts import DoubtfulRequest
 from dispatcher.store.fetching import columns_of, fetch_messages
 from dispatcher.store.row_parts import AnsweredMessage, OtherMessage
@@ -76,6 +76,8 @@ def load_known_ids(
             busy.add(row.msisdn)
         elif row.state in ACCEPTED and row.begun_at >= since:
             nameless[row.msisdn] += 1
+    for number in former_outcomes.accepted_without_id(conn, doubtful.account, numbers, since):
+        nameless[number] += 1
     for other in alternate_ids.find_known(conn, doubtful.account, listed):
         if other.provider_message_id not in matched[other.msisdn]:
             held[other.msisdn].add(other.provider_message_id)

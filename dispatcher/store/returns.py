@@ -62,11 +62,11 @@ def return_messages(
     """Make those of the batch's messages `pending` again that are in state `old` and meet `which`.
 
     Returns the state that they got, and how many they were. In a cancelled campaign messages in
-    doubt become `cancelled`, and failed ones stay as they are. `values` are set in the messages
+    doubt become `cancelled`, and all others stay as they are. `values` are set in the messages
     too, `tries` in the batch.
     """
     state = MessageState.CANCELLED if locked.is_cancelled else MessageState.PENDING
-    if locked.is_cancelled and old is MessageState.FAILED:
+    if locked.is_cancelled and old is not MessageState.IN_DOUBT:
         return old, 0
     final_at = None if state is MessageState.PENDING else now
     given = {"error": None, "error_code": None} if state is MessageState.PENDING else {}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from typing import cast as cast_type
 
 import orjson
@@ -27,6 +27,9 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from dispatcher.store.column_types import Money, to_millionths
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 #: Names and types of a table parameter's columns.
 ColumnTypes: TypeAlias = Sequence[tuple[str, TypeEngine[Any]]]
@@ -177,15 +180,16 @@ def _sqlite_affinity(kind: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def insert_or_ignore(conn: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Insert one row unless a row with its key exists. True where it was inserted."""
-    if conn.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as insert_row
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_row  # type: ignore[assignment]
-
-    statement = insert_row(table).values(**values).on_conflict_do_nothing()
+    statement = _insert_statement(conn, table).values(**values).on_conflict_do_nothing()
     # Without this option psycopg reports -1 rows for an INSERT.
     done = conn.execute(statement, execution_options={"preserve_rowcount": True})
     return done.rowcount > 0
+
+
+def insert_all_or_ignore(conn: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows, except those whose key exists."""
+    if rows:
+        conn.execute(_insert_statement(conn, table).on_conflict_do_nothing(), rows)
 
 
 def single_or_many(rows: list[dict[str, object]]) -> dict[str, object] | list[dict[str, object]]:
@@ -197,3 +201,12 @@ def later_of(dialect: str, stored: Column[Any], moment: ColumnElement[Any]) -> C
     """The later of a stored time and `moment`; `moment` where NULL is stored."""
     greatest = func.greatest if dialect == "postgresql" else func.max
     return greatest(func.coalesce(stored, moment), moment)
+
+
+def _insert_statement(conn: Connection, table: Table) -> "postgresql.Insert | sqlite.Insert":
+    """An INSERT of the database's own kind, which can leave out rows whose key exists."""
+    if conn.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+    return insert(table)

@@ -12,7 +12,7 @@ from dispatcher.store.schema.campaign_tables import (
     SourceRows,
 )
 from dispatcher.store.schema.operation_tables import Audit, Identity, Scheduler, Worker
-from dispatcher.store.schema.sending_tables import Account, AlternateId, Attempt
+from dispatcher.store.schema.sending_tables import Account, AlternateId, Attempt, FormerOutcome
 
 ACCOUNT = core_table(Account)
 CAMPAIGN = core_table(Campaign)
@@ -22,6 +22,7 @@ REJECT = core_table(Reject)
 SOURCE_ROWS = core_table(SourceRows)
 ATTEMPT = core_table(Attempt)
 ALTERNATE_ID = core_table(AlternateId)
+FORMER_OUTCOME = core_table(FormerOutcome)
 AUDIT = core_table(Audit)
 SCHEDULER = core_table(Scheduler)
 WORKER = core_table(Worker)

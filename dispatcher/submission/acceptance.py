@@ -7,6 +7,7 @@ from dispatcher.errors import Refused, StoreError
 from dispatcher.recipients.preview import Preview
 from dispatcher.status import CampaignState
 from dispatcher.store import imports
+from dispatcher.store.audit import add_audit_row, current_person
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import RunningImport
 from dispatcher.submission.sameness import refuse_same_content
@@ -67,6 +68,14 @@ def _accept_once(store: Store, imported: CompleteImport, state: CampaignState) -
         content_key, _ = imported.content_keys
         now = store_now(conn)
         imports.mark_import_accepted(conn, imported.job, state, now, content_key=content_key)
+        add_audit_row(
+            conn,
+            "campaign submit",
+            now=now,
+            actor=current_person(),
+            campaign_id=imported.job.campaign_id,
+            detail=f"recipients: {imported.preview.valid}",
+        )
 
 
 def _accept_again(

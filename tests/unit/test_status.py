@@ -37,9 +37,9 @@ MESSAGES = """
     pending     . x . . . x x x x x x
     submitted   . . x x x . . . . . .
     delivered   . . . . . . . . . . .
-    undelivered . . . . . . . . . . .
-    expired     . . . . . . . . . . .
-    rejected    . . . . . . . . . . .
+    undelivered x . . . . . . . . . .
+    expired     x . . . . . . . . . .
+    rejected    x . . . . . . . . . .
     failed      x x . . . . . . . . .
     in_doubt    x x . . . . x . . x .
     suppressed  . . . . . . . . . . .

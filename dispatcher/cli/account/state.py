@@ -83,13 +83,16 @@ def account_pause(ctx: click.Context, name: str, reason: str) -> None:
       dispatcher account pause main --reason "provider's maintenance"
     """
     from dispatcher.store import accounts
+    from dispatcher.store.audit import current_person
     from dispatcher.store.engine import Store, store_now
 
     settings = settings_from(ctx)
     settings.account(name)
     with Store(settings.store.url).write() as conn:
         accounts.create_missing_accounts(conn, [name])
-        done = accounts.pause_account(conn, name, by="operator", reason=reason, now=store_now(conn))
+        done = accounts.pause_account(
+            conn, name, by="operator", reason=reason, actor=current_person(), now=store_now(conn)
+        )
     click.echo(f"account {name} is paused" if done else f"account {name} was already paused")
 
 
@@ -104,12 +107,13 @@ def account_resume(ctx: click.Context, name: str) -> None:
       dispatcher account resume main
     """
     from dispatcher.store import accounts
+    from dispatcher.store.audit import current_person
     from dispatcher.store.engine import Store, store_now
 
     settings = settings_from(ctx)
     settings.account(name)
     with Store(settings.store.url).write() as conn:
-        done = accounts.resume_account(conn, name, actor="operator", now=store_now(conn))
+        done = accounts.resume_account(conn, name, actor=current_person(), now=store_now(conn))
     click.echo(f"account {name} is open" if done else f"account {name} was not paused")
 
 

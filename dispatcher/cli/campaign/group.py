@@ -10,12 +10,13 @@ _SUBMIT = "dispatcher.cli.campaign.submit"
 _VIEW = "dispatcher.cli.campaign.view"
 _CONTROL = "dispatcher.cli.campaign.control"
 _RESOLVE = "dispatcher.cli.campaign.resolve"
+_RETRY = "dispatcher.cli.campaign.retry"
 
 COMMANDS: Final = {
     "submit": LazyCommand(
         f"{_SUBMIT}:campaign_submit", "Send a text to everybody in a recipient file."
     ),
-    "list": LazyCommand(f"{_VIEW}:campaign_list", "List the newest campaigns."),
+    "list": LazyCommand("dispatcher.cli.campaign.list:campaign_list", "List the newest campaigns."),
     "show": LazyCommand(f"{_VIEW}:campaign_show", "Show one campaign, with every count."),
     "watch": LazyCommand(f"{_VIEW}:campaign_watch", "Follow a campaign until it ends."),
     "export": LazyCommand(f"{_VIEW}:campaign_export", "Write the result of every row, as CSV."),
@@ -25,13 +26,17 @@ COMMANDS: Final = {
     "set": LazyCommand(
         "dispatcher.cli.campaign.set:campaign_set", "Change rate, windows or priority."
     ),
-    "retry": LazyCommand(f"{_RESOLVE}:campaign_retry", "Try failed recipients again."),
+    "failures": LazyCommand(f"{_RETRY}:campaign_failures", "Show who was not reached, and why."),
+    "report": LazyCommand(
+        "dispatcher.cli.campaign.report:campaign_report", "Report outcomes, delays, rate and cost."
+    ),
+    "find": LazyCommand(
+        "dispatcher.cli.campaign.find:campaign_find", "Show all that was ever sent to a number."
+    ),
+    "retry": LazyCommand(f"{_RETRY}:campaign_retry", "Try recipients again who were not reached."),
     "resolve": LazyCommand(
         f"{_RESOLVE}:campaign_resolve", "Decide what to do with recipients in doubt."
     ),
-    "report": LazyCommand(None, "Write a report of a campaign."),
-    "failures": LazyCommand(None, "Count what went wrong, by reason."),
-    "find": LazyCommand(None, "List the messages to a number."),
 }
 
 

@@ -1,4 +1,4 @@
-"""`dispatcher campaign resolve | retry`."""
+"""`dispatcher campaign resolve`."""
 
 from typing import TYPE_CHECKING
 
@@ -73,34 +73,7 @@ def campaign_resolve(
         "assume-submitted": "counted as submitted",
         "drop": "counted as failed",
     }
-    _print_outcome(store, done, words[choice], as_json=as_json)
-
-
-@click.command("retry")
-@click.argument("reference", metavar="CAMPAIGN")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def campaign_retry(ctx: click.Context, reference: str, yes: bool, as_json: bool) -> None:
-    """Try the failed recipients of a campaign again: those the provider never accepted.
-
-    Recipients who are in doubt, or were in doubt and dropped, are not tried again.
-
-    \b
-    Example:
-      dispatcher campaign retry 1
-    """
-    from dispatcher.campaigns import resolution
-    from dispatcher.campaigns.view import load_view
-    from dispatcher.store.engine import Store
-
-    store = Store(settings_from(ctx).store.url)
-    shown = load_view(store, reference)
-    failed = shown.counts["failed"]
-    question = f"Try the failed recipients of campaign {shown.campaign.id} again (up to {failed})?"
-    require_yes(question, yes or not failed, otherwise="nothing was changed")
-    done = resolution.retry_failed(store, str(shown.campaign.id))
-    _print_outcome(store, done, "will be tried again", as_json=as_json)
+    print_outcome(store, done, words[choice], as_json=as_json)
 
 
 def _build_question(doubted: "DoubtCount", choice: str) -> str:
@@ -141,7 +114,8 @@ def _read_numbers(
         raise UsageProblem(f"--recipient: {error}", "write --recipient +919800000001") from None
 
 
-def _print_outcome(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:
+def print_outcome(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:
+    """Print how many recipients were changed; exits with 1 if some could not be."""
     from dispatcher.campaigns.view import details_json, load_view
 
     shown = load_view(store, str(done.campaign_id))

@@ -1,4 +1,4 @@
-"""`dispatcher campaign list | show | watch | export`."""
+"""`dispatcher campaign show | watch | export`."""
 
 import io
 import sys
@@ -17,8 +17,14 @@ from dispatcher.cli.campaign.forecast_view import (
     print_terms,
 )
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.doubt import doubt_in_words, warn_of_doubt
-from dispatcher.cli.output import SafeLines, pluralize, print_json, print_table, safe_text
+from dispatcher.cli.doubt import doubt_in_words
+from dispatcher.cli.output import (
+    SafeLines,
+    pluralize,
+    print_json,
+    print_line,
+    safe_text,
+)
 from dispatcher.cli.private_files import open_private
 from dispatcher.cli.terminal import is_terminal
 from dispatcher.errors import UsageProblem
@@ -26,71 +32,9 @@ from dispatcher.errors import UsageProblem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.campaigns.view import CampaignView, Tally
+    from dispatcher.campaigns.view import CampaignView
     from dispatcher.policy.routes import AccountRoute
     from dispatcher.store.engine import Store
-    from dispatcher.store.rows import CampaignRow
-
-
-@click.command("list")
-@click.option(
-    "--limit",
-    default=20,
-    show_default=True,
-    type=click.IntRange(1, 10_000),
-    help="How many to show.",
-)
-@click.option("--state", "states", multiple=True, help="Only campaigns in this state; repeatable.")
-@click.option("--sends", is_flag=True, help="Only single messages: of `send` and `--test-to`.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def campaign_list(
-    ctx: click.Context, limit: int, states: tuple[str, ...], sends: bool, as_json: bool
-) -> None:
-    """List the newest campaigns, and name all that have recipients in doubt.
-
-    Single messages are listed where campaigns leave room.
-
-    \b
-    Example:
-      dispatcher campaign list --state running
-    """
-    from dispatcher.campaigns.view import newest_campaigns, summary_json, tally_messages
-    from dispatcher.status import CampaignState
-
-    if unknown := set(states) - set(CampaignState):
-        raise UsageProblem(
-            f"--state {min(unknown)!r} is not a campaign's state",
-            f"give one of {', '.join(CampaignState)}",
-        )
-    store = _open_store(ctx)
-    warn_if_held(store)
-    rows = newest_campaigns(store, limit=limit, states=states, only_single=sends)
-    if as_json:
-        print_json([summary_json(campaign, counts) for campaign, counts in rows])
-    elif rows:
-        _print_list([(campaign, tally_messages(campaign, counts)) for campaign, counts in rows])
-    elif states or sends:
-        click.echo("no campaign is listed with these options")
-    else:
-        click.echo("there are no campaigns yet: create one with `dispatcher campaign submit`")
-    warn_of_doubt(store, to_stderr=as_json)
-
-
-def _print_list(rows: "Sequence[tuple[CampaignRow, Tally]]") -> None:
-    columns = ("id", "name", "state", "account", "total", "pending", "submitted", "delivered",
-               "not delivered", "in doubt", "not submitted", "created")  # fmt: skip
-    print_table(
-        columns,
-        [
-            (
-                c.id, c.name, c.state, c.account, n.total, n.pending, n.submitted, n.delivered,
-                n.not_delivered, n.in_doubt, n.not_submitted, f"{c.created_at:%Y-%m-%d %H:%M} UTC",
-            )
-            for c, n in rows
-        ],
-        spare=("created", "account", "pending", "total"),
-    )  # fmt: skip
 
 
 @click.command("show")
@@ -193,6 +137,7 @@ def print_campaign(ctx: click.Context, shown: "CampaignView") -> None:
 
     routes = account_routes(shown.campaign)
     _print_head(shown, routes)
+    _print_text(shown)
     print_terms(campaign_terms(ctx, shown.campaign))
     for move in shown.moves:
         click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
@@ -214,6 +159,18 @@ def _print_head(shown: "CampaignView", routes: "Sequence[AccountRoute]") -> None
     if len(routes) > 1:
         others = (f"{one.account} (sender {safe_text(one.route.sender)})" for one in routes)
         click.echo(f"accounts   {', '.join(others)}")
+
+
+def _print_text(shown: "CampaignView") -> None:
+    campaign = shown.campaign
+    if campaign.template_columns is not None:
+        from dispatcher.store.json_columns import decode_texts
+
+        names = ", ".join(decode_texts(campaign.template_columns)) or "none"
+        words = f"the provider's template {campaign.template}, filled with: {names}"
+    else:
+        words = campaign.text
+    print_line(f"text       {safe_text(words)}", " " * 11)
 
 
 def _print_file_and_times(shown: "CampaignView") -> None:
@@ -261,6 +218,9 @@ def _print_counts(shown: "CampaignView") -> None:
     for level, name, count in lines:
         if count or name == "submitted":
             click.echo(f"  {count:>9}{'  ' * level}{name}")
+    if shown.retried:
+        again = " and ".join(f"{count} {name}" for name, count in shown.retried.items())
+        print_line(f"retried    {again.replace('_', ' ')}: submitted again since", " " * 11)
     batches = ", ".join(f"{count} {name}" for name, count in shown.batches.items() if count)
     click.echo(f"batches    {batches or 'none'}")
 

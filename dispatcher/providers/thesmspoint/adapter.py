@@ -30,6 +30,7 @@ from dispatcher.providers.shared.fields import (
 from dispatcher.providers.shared.matching import AskedNumbers, match_accepted, read_reports
 from dispatcher.providers.shared.settings import HeaderSecret, ProviderSettings
 from dispatcher.providers.thesmspoint.answers import (
+    REASONS,
     is_zero,
     read_plain_statuses,
     read_sender,
@@ -98,6 +99,7 @@ class TheSMSPoint(Provider):
         templates=True,
         home_calling_codes=frozenset({91}),
     )
+    reasons = REASONS
     settings: TheSMSPointSettings
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.policy.failure_reasons import Explanation
 from dispatcher.providers.shared.answers import refusal_error
 from dispatcher.providers.shared.error_texts import error_texts, one_line, redacted
 from dispatcher.providers.shared.fields import read_id, read_text, squeeze_word
@@ -40,6 +41,26 @@ _STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
 )
 #: Of an entry in a list: the status, the number and the id.
 _STATUS_FIELDS: Final = ("status_name", "mobile_number", "message_id")
+#: "For example the handset may have been switched off or out of signal range for a long period of
+#: time, usually more than 48 hours": the document's note on `U`, the only reason that it gives.
+_UNDELIVERED: Final = Explanation(
+    "not delivered; TheSMSPoint: the handset may have been switched off or out of signal range "
+    "for a long time, usually more than 48 hours",
+    "retry once at another time of day; who fails again has a number that is out of use",
+    may_help=True,
+)
+REASONS: Final[Mapping[str, Explanation]] = MappingProxyType(
+    {
+        "undelivered": _UNDELIVERED,
+        "u": _UNDELIVERED,
+        "expired": Explanation(
+            'the validity ended while TheSMSPoint still said "Message pending, the message is en '
+            'route"',
+            "retry at another time of day; a few of them may still get the first message",
+            may_help=True,
+        ),
+    }
+)
 _APPROVED: Final = "approved"
 
 

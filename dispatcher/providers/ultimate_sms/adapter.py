@@ -28,6 +28,7 @@ from dispatcher.providers.shared.matching import read_reports
 from dispatcher.providers.shared.scheduling import ZoneName, local_minute
 from dispatcher.providers.shared.settings import HeaderSecret, ProviderSettings
 from dispatcher.providers.ultimate_sms.answers import (
+    REASONS,
     accept_all_but_named,
     is_unknown_message,
     read_message,
@@ -82,6 +83,7 @@ class UltimateSMS(Provider):
         contact_lists=True,
         prices=True,
     )
+    reasons = REASONS
     settings: UltimateSMSSettings
 
     def recipient_bytes(self, msisdn: int, text: str) -> int:

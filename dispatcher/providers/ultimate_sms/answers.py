@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.policy.failure_reasons import Explanation
 from dispatcher.providers.shared.answers import read_json, refusal_error
 from dispatcher.providers.shared.error_texts import error_texts, redacted
 from dispatcher.providers.shared.fields import read_amount, read_id, read_text, squeeze_word
@@ -57,6 +58,31 @@ _STATES: Final[Mapping[str, MessageState]] = MappingProxyType(
 )
 #: In the answer to a submission: the message was not sent on. "Failed" may have been.
 _REFUSED: Final = frozenset({"rejected", "skipped"})
+#: The server's own words, and what they mean; the documents print none of them.
+REASONS: Final[Mapping[str, Explanation]] = MappingProxyType(
+    {
+        "number contains in the blacklist": Explanation(
+            "the number is on the blacklist that your account has at the provider",
+            "take the number off your list, or off the blacklist in the provider's panel",
+            may_help=False,
+        ),
+        "rejected": Explanation(
+            "the provider or its operator refused the message",
+            "ask the provider why, before you retry",
+            may_help=False,
+        ),
+        "skipped": Explanation(
+            "the provider left the number out: it has no route or no price for it",
+            "ask the provider whether it serves this country and operator",
+            may_help=False,
+        ),
+        "failed": Explanation(
+            "the provider's operator could not deliver it, and gave no reason",
+            "retry once; who fails again needs another provider, or has no valid number",
+            may_help=True,
+        ),
+    }
+)
 _NUMBERS: Final = re.compile(r"[0-9]{7,20}")
 
 

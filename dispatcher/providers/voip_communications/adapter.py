@@ -21,6 +21,7 @@ from dispatcher.providers.shared.matching import read_msisdn
 from dispatcher.providers.shared.scheduling import ZoneName, local_minute
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.providers.voip_communications.answers import (
+    REASONS,
     read_send_log,
     read_summary_entry,
     voip_refusal,
@@ -73,6 +74,7 @@ class VoipCommunications(Provider):
         provider_scheduling=True,
         prices=True,
     )
+    reasons = REASONS
     settings: VoipCommunicationsSettings
 
     @property

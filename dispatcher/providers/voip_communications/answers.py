@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.policy.failure_reasons import Explanation
 from dispatcher.providers.shared.answers import refusal_error, unreadable_error
 from dispatcher.providers.shared.error_texts import error_texts, redacted
 from dispatcher.providers.shared.fields import (
@@ -59,6 +60,21 @@ _STATES: Final[Mapping[str, tuple[MessageState, bool]]] = MappingProxyType(
         "failed": (MessageState.UNDELIVERED, True),
         "rejected": (MessageState.UNDELIVERED, True),
         "expired": (MessageState.EXPIRED, True),
+    }
+)
+#: The document explains no failure; these are its summary's plain words.
+REASONS: Final[Mapping[str, Explanation]] = MappingProxyType(
+    {
+        "rejected": Explanation(
+            "the operator refused the message",
+            "ask the provider why, before you retry",
+            may_help=False,
+        ),
+        "failed": Explanation(
+            "the operator could not deliver it, and gave no reason",
+            "retry once; who fails again has a number that is out of use",
+            may_help=True,
+        ),
     }
 )
 #: The summary also lists inbound messages; the status may show the direction.

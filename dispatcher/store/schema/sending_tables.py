@@ -1,6 +1,7 @@
 """Tables of sending: accounts, requests to providers, and further provider ids of messages."""
 
 from datetime import datetime
+from decimal import Decimal
 
 from sqlalchemy import (
     BigInteger,
@@ -12,6 +13,7 @@ from sqlalchemy import (
 from dispatcher.store.columns import (
     counter_column,
     number_column,
+    optional_money_column,
     optional_number_column,
     optional_text_column,
     optional_time_column,
@@ -108,11 +110,12 @@ class AlternateId(SQLModel, table=True):
     """A further provider id of a message, besides the one in the answer to its latest attempt.
 
     It was matched in the provider's list (then `attempt_id` is the message's), or it is of an
-    earlier attempt that was accepted late: receipts with it are for this message. The primary key
-    lets each id be used once.
+    earlier attempt that was accepted late, or after which a person had the message submitted again.
+    The primary key lets each id be used once.
     """
 
     __tablename__ = "other_id"
+    __table_args__ = (Index("ix_other_id_number", "msisdn"),)
 
     account: str = text_key_column()
     provider_message_id: str = text_key_column()
@@ -120,4 +123,30 @@ class AlternateId(SQLModel, table=True):
     campaign_id: int = number_column()
     seq: int = number_column(Integer)
     attempt_id: int = number_column()
+    at: datetime = time_column()
+
+
+class FormerOutcome(SQLModel, table=True):
+    """What had become of a message before it was submitted again: a row per return to pending."""
+
+    __tablename__ = "former_outcome"
+    __table_args__ = (
+        Index("ix_former_message", "campaign_id", "seq"),
+        Index("ix_former_number", "msisdn"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = serial_key_column()
+    campaign_id: int = number_column()
+    seq: int = number_column(Integer)
+    msisdn: int = number_column()
+    #: The latest request that had contained it; NULL where none had.
+    attempt_id: int | None = optional_number_column()
+    state: int = number_column(SmallInteger)
+    final_at: datetime | None = optional_time_column()
+    cost: Decimal | None = optional_money_column()
+    provider_message_id: str | None = optional_text_column()
+    error_code: str | None = optional_text_column()
+    error: str | None = optional_text_column()
+    #: When it became pending again.
     at: datetime = time_column()

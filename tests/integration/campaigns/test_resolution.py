@@ -11,6 +11,7 @@ from dispatcher.errors import Refused
 from dispatcher.policy.reconciliation import MAX_SCANS, DoubtNote, ListScan
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import campaigns, doubts
+from dispatcher.store.audit import current_person
 from dispatcher.store.engine import store_now
 from dispatcher.store.tables import AUDIT, CAMPAIGN, MESSAGE
 from dispatcher.types import ListedMessage, ListPage
@@ -77,7 +78,9 @@ def test_a_person_resolves_all_doubts_with_an_audit_row(store, choice, counts):
     assert resolution.resolve_doubts(store, str(campaign), choice).recipients == 3
     assert counts_of(store, campaign) == counts
     (row,) = rows(store, AUDIT)
-    assert (row.actor, row.action, row.campaign_id) == ("operator", f"doubt {choice}", campaign)
+    assert (row.actor, row.action, row.campaign_id) == (
+        current_person(), f"doubt {choice}", campaign,
+    )  # fmt: skip
     assert row.detail == f"request {attempt}: 3 recipients"
     assert attempt_of(store, attempt).doubt_at is None
 

@@ -1,0 +1,193 @@
+"""`dispatcher campaign find`: everything that was ever sent to a number."""
+
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dispatcher.cli.context import refuse_empty_options, settings_from
+from dispatcher.cli.output import pluralize, print_json, print_line, safe_text
+from dispatcher.cli.private_files import open_private
+from dispatcher.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import tzinfo
+
+    from dispatcher.config.settings import Settings
+    from dispatcher.reports.history import AttemptRecord, MessageRecord, NumberHistory
+
+    ShowTime = Callable[[datetime], str]
+
+_INDENT = " " * 12
+
+
+@click.command("find")
+@click.argument("number", metavar="NUMBER")
+@click.option("--country", metavar="CC",
+              help="Country of a number without code. [default: the accounts']")  # fmt: skip
+@click.option("--timezone", metavar="ZONE",
+              help="Show times in this zone. [default: the accounts' zone]")  # fmt: skip
+@click.option("--html", "html_file", metavar="FILE",
+              type=click.Path(dir_okay=False, path_type=Path),
+              help="Write a page with all of it, as evidence.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace the file of --html.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; its times are in UTC.")
+@click.pass_context
+def campaign_find(
+    ctx: click.Context,
+    number: str,
+    country: str | None,
+    timezone: str | None,
+    html_file: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Show everything that was ever sent to a number, in any campaign, however it is written.
+
+    With text as it was sent, sender, provider ids, times, receipts and decisions.
+
+    \b
+    Example:
+      dispatcher campaign find "+91 98200 11223"
+      dispatcher campaign find 9820011223 --country IN --html proof.html
+    """
+    from dispatcher.cli.zones import shown_zone, time_shower
+    from dispatcher.reports.history import load_history
+    from dispatcher.store.engine import Store
+    from dispatcher.windows.zone_names import zone_name
+
+    refuse_empty_options(ctx)
+    settings = settings_from(ctx)
+    msisdn = _read_number(settings, number, country)
+    history = load_history(Store(settings.store.url), msisdn)
+    zone = shown_zone(settings, {record.account for record in history.messages}, timezone)
+    if html_file is not None:
+        from dispatcher.reports.evidence import evidence_page
+
+        with open_private(html_file, replace=force) as out:
+            out.write(evidence_page(history, time_shower(zone), zone_name(zone)))
+    if as_json:
+        print_json(_history_json(history))
+    else:
+        _print_history(history, zone)
+        if html_file is not None:
+            click.echo(f"\nwritten to {html_file}: it has the full number and the texts")
+
+
+def _read_number(settings: "Settings", number: str, country: str | None) -> int:
+    """The number's E.164 digits. Raises UsageProblem if it is none, or two countries fit."""
+    from dispatcher.numbers.msisdn import MsisdnError, NumberReader, parse_country
+
+    known = {account.country for account in settings.accounts.values() if account.country}
+    given: set[str | None] = {*known} or {None}
+    if country is not None:
+        given = {parse_country(country)}
+    found: set[int] = set()
+    problem: MsisdnError | None = None
+    for each in sorted(given, key=str):
+        try:
+            found.add(NumberReader(each).read(number))
+        except MsisdnError as error:
+            problem = error
+    if len(found) == 1:
+        return found.pop()
+    if found:
+        names = ", ".join(sorted(name for name in given if name))
+        raise UsageProblem(
+            f"the number can be one of several countries: {names}",
+            "write it with + and country code, or give --country",
+        )
+    raise UsageProblem(f"NUMBER: {problem}", "write +919820011223, or give --country IN")
+
+
+def _print_history(history: "NumberHistory", zone: "tzinfo") -> None:
+    from dispatcher.cli.zones import time_shower
+    from dispatcher.windows.zone_names import zone_name
+
+    show_time = time_shower(zone)
+    if not history.messages:
+        click.echo(f"nothing was ever sent to +{history.msisdn}, and nothing waits for it")
+        return
+    click.echo(
+        f"+{history.msisdn}: {pluralize(len(history.messages), 'message')}, oldest first; "
+        f"times in {zone_name(zone)}"
+    )
+    if history.is_cut:
+        click.echo("older messages are left out")
+    for record in history.messages:
+        click.echo()
+        _print_record(record, show_time)
+
+
+def _print_record(record: "MessageRecord", show_time: "ShowTime") -> None:
+    where = "single message" if record.is_single else f"campaign {record.campaign_id}"
+    lines = [("", f"{record.state.replace('_', ' ')}, {where}: {record.campaign}")]
+    if record.text is not None:
+        lines.append(("text", record.text))
+    else:
+        values = ", ".join(record.template_values) or "none"
+        lines.append(("text", f"the provider's template {record.template}; values: {values}"))
+    lines.append(("sender", f"{record.sender}, account {record.account}, {record.kind}"))
+    times = [("submitted", record.submitted_at), ("final", record.final_at)]
+    lines += [(label, show_time(at)) for label, at in times if at is not None]
+    said = ": ".join(filter(None, (record.error_code, record.error)))
+    ids = [record.provider_message_id, *record.other_ids]
+    if record.job_id is not None:
+        ids.append(f"job {record.job_id}")
+    details = [
+        ("reason", said),
+        ("ids", ", ".join(filter(None, ids))),
+        ("parts", str(record.parts)),
+        ("cost", record.cost or ""),
+        ("note", "; ".join(record.notes)),
+    ]
+    lines += [(label, words) for label, words in details if words]
+    is_again = bool(record.attempts) and record.state == "pending"
+    if record.attempt_count > 1 or is_again:
+        lines.append(("attempts", str(record.attempt_count)))
+        lines += [(f"  {one.number}", _attempt_words(one, show_time)) for one in record.attempts]
+    lines += [
+        ("decided", f"{show_time(one.at)} {one.actor}: {one.action} {one.detail or ''}".rstrip())
+        for one in record.decisions
+    ]
+    for label, words in lines:
+        text = safe_text(words)
+        print_line(f"{label:<10}  {text}" if label else text, _INDENT if label else "")
+
+
+def _attempt_words(one: "AttemptRecord", show_time: "ShowTime") -> str:
+    became = f", {one.state}" if one.state is not None else ""
+    final = f" {show_time(one.final_at)}" if one.final_at is not None and became else ""
+    ids = f", id {one.provider_message_id}" if one.provider_message_id is not None else ""
+    said = ": ".join(filter(None, (one.error_code, one.error)))
+    return (
+        f"{show_time(one.begun_at)} {one.account}: {one.outcome.replace('_', ' ')}{became}{final}"
+        f"{ids}{f' ({said})' if said else ''}"
+    )
+
+
+def _history_json(history: "NumberHistory") -> dict[str, object]:
+    return {
+        "msisdn": history.msisdn,
+        "looked_at": _iso(history.looked_at),
+        "is_cut": history.is_cut,
+        "messages": [_with_iso(asdict(record)) for record in history.messages],
+    }
+
+
+def _with_iso(value: object) -> object:
+    """`value` with its times as JSON has them everywhere."""
+    if isinstance(value, dict):
+        return {name: _with_iso(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_iso(item) for item in value]
+    return _iso(value) if isinstance(value, datetime) else value
+
+
+def _iso(at: datetime) -> str | None:
+    from dispatcher.campaigns.wording import iso_time
+
+    return iso_time(at)

@@ -1,0 +1,1 @@
+"""Reports about campaigns and numbers: figures from the store, and pages for people."""

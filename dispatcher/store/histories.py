@@ -1,0 +1,134 @@
+"""All messages that were ever sent, or are to be sent, to one number, in every campaign."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, and_, select
+
+from dispatcher.status import AttemptOutcome
+from dispatcher.store.fetching import columns_of, fetch_all
+from dispatcher.store.tables import ALTERNATE_ID, ATTEMPT, BATCH, FORMER_OUTCOME, MESSAGE
+
+#: Messages to one number that are shown: a number that is tested daily has thousands.
+MOST: Final = 10_000
+
+
+class HistoryMessage(NamedTuple):
+    """A message to the number, as it is now."""
+
+    campaign_id: int
+    seq: int
+    row: int
+    msisdn: int
+    parts: int
+    state: int
+    attempts: int
+    attempt_id: int | None
+    final_at: datetime | None
+    cost: Decimal | None
+    provider_message_id: str | None
+    error_code: str | None
+    error: str | None
+    note: int | None
+    variables: str | None
+
+
+class HistoryAttempt(NamedTuple):
+    """A request to a provider that carried the message."""
+
+    id: int
+    account: str
+    outcome: int
+    begun_at: datetime
+    ended_at: datetime | None
+    job_id: str | None
+    error_code: str | None
+    error: str | None
+
+
+class FormerState(NamedTuple):
+    """What had become of the message when it was submitted again."""
+
+    attempt_id: int | None
+    state: int
+    final_at: datetime | None
+    cost: Decimal | None
+    provider_message_id: str | None
+    error_code: str | None
+    error: str | None
+    at: datetime
+
+
+class OtherId(NamedTuple):
+    """A further provider id of the message."""
+
+    account: str
+    provider_message_id: str
+    attempt_id: int
+    at: datetime
+
+
+def messages_to(conn: Connection, msisdn: int, limit: int = MOST) -> list[HistoryMessage]:
+    """The newest `limit` messages to a number, by the index on it, in the order of campaigns."""
+    query = (
+        select(*columns_of(MESSAGE, HistoryMessage))
+        .where(MESSAGE.c.msisdn == msisdn)
+        .order_by(MESSAGE.c.campaign_id.desc(), MESSAGE.c.seq)
+        .limit(limit)
+    )
+    return fetch_all(conn, HistoryMessage, query)[::-1]
+
+
+def former_states(conn: Connection, campaign_id: int, seq: int) -> list[FormerState]:
+    """What had become of a message before each of its retries, oldest first."""
+    query = (
+        select(*columns_of(FORMER_OUTCOME, FormerState))
+        .where(FORMER_OUTCOME.c.campaign_id == campaign_id, FORMER_OUTCOME.c.seq == seq)
+        .order_by(FORMER_OUTCOME.c.id)
+    )
+    return fetch_all(conn, FormerState, query)
+
+
+def other_ids(conn: Connection, message: HistoryMessage) -> list[OtherId]:
+    """Further ids of a message. Read only for one that was retried, or that was in doubt."""
+    query = (
+        select(*columns_of(ALTERNATE_ID, OtherId))
+        .where(
+            ALTERNATE_ID.c.msisdn == message.msisdn,
+            ALTERNATE_ID.c.campaign_id == message.campaign_id,
+            ALTERNATE_ID.c.seq == message.seq,
+        )
+        .order_by(ALTERNATE_ID.c.attempt_id)
+    )
+    return fetch_all(conn, OtherId, query)
+
+
+def attempts_of(conn: Connection, message: HistoryMessage, known: set[int]) -> list[HistoryAttempt]:
+    """The requests that carried a message, oldest first: those of `known`, and refused ones.
+
+    Of a refused request only its size is kept: it counts where it carried the whole batch.
+    """
+    of_message = and_(
+        BATCH.c.campaign_id == message.campaign_id,
+        BATCH.c.first_seq <= message.seq,
+        BATCH.c.first_seq + BATCH.c.size > message.seq,
+    )
+    columns = columns_of(ATTEMPT, HistoryAttempt)
+    carried = fetch_all(
+        conn, HistoryAttempt, select(*columns).where(ATTEMPT.c.id.in_(sorted(known)))
+    )
+    refused: list[HistoryAttempt] = []
+    if message.attempts > len(known):
+        query = (
+            select(*columns)
+            .join_from(ATTEMPT, BATCH, BATCH.c.id == ATTEMPT.c.batch_id)
+            .where(
+                of_message,
+                ATTEMPT.c.outcome == AttemptOutcome.REFUSED,
+                ATTEMPT.c.size == BATCH.c.size,
+                ATTEMPT.c.id.not_in(sorted(known)),
+            )
+        )
+        refused = fetch_all(conn, HistoryAttempt, query)
+    return sorted([*carried, *refused], key=lambda one: one.id)

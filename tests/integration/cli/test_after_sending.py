@@ -1,0 +1,164 @@
+"""After sending: failures, retry, find and audit, as a person uses them."""
+
+import json
+import os
+import socket
+import stat
+
+import pytest
+
+from tests.support.after_sending import FIRST, run  # noqa: F401 - a fixture
+from tests.support.stores import states
+
+
+def shown(ended):
+    """What a command printed: it must have ended with 0, and do nothing to a terminal."""
+    assert ended.code == 0, ended.err
+    assert all(char.isprintable() for line in ended.out.split("\n") for char in line)
+    return ended.out
+
+
+def test_failures_say_what_each_reason_means_and_how_to_resend(run):  # noqa: F811
+    out = shown(run("campaign", "failures", "1"))
+    assert "3 of 10 recipients were not reached" in out
+    assert "undelivered: Absent subscriber" in out
+    assert "off or had no signal" in out
+    assert "retry 1 --state undelivered --reason 'Absent subscriber'" in out
+    assert "who      for example 9198••••" in out
+    assert "1 recipient is in doubt and not counted here" in out
+    assert str(FIRST)[:8] not in out
+    found = json.loads(run("campaign", "failures", "1", "--json").out)
+    assert found["not_reached"] == sum(one["recipients"] for one in found["failures"]) == 3
+    assert {one["state"] for one in found["failures"]} == {"undelivered", "expired", "rejected"}
+    assert all(one["provider"] == "thesmspoint" for one in found["failures"])
+
+
+def test_the_command_of_a_failure_retries_just_these(run, sqlite_store):  # noqa: F811
+    found = json.loads(run("campaign", "failures", "1", "--json").out)["failures"]
+    (one,) = [each for each in found if each["state"] == "undelivered"]
+    import shlex
+
+    ended = run(*shlex.split(one["command"])[1:], "--yes", "--json")
+    assert json.loads(ended.out)["recipients"] == 1
+    assert json.loads(ended.out)["retried"] == {"undelivered": 1}
+    assert states(sqlite_store).count("pending") == 1 + states(sqlite_store)[9:].count("pending")
+    assert "retried    1 undelivered: submitted again since" in shown(run("campaign", "show", "1"))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ([], 3, "no message of campaign 1 has failed"),
+        (["--state", "expired", "--reason", "nothing"], 3, "is expired with this reason"),
+        (["--state", "delivered"], 2, "'delivered' is not one of"),
+        (["--state", "expired", "--reason", ""], 2, "--reason is empty"),
+    ],
+)
+def test_a_retry_that_means_nobody_changes_nothing(run, sqlite_store, options, code, words):  # noqa: F811
+    before = states(sqlite_store)
+    ended = run("campaign", "retry", "1", *options)
+    assert (ended.code, states(sqlite_store)) == (code, before)
+    assert words in ended.err
+
+
+def test_the_question_counts_recipients_and_parts(sqlite_store):
+    from dispatcher.campaigns.failures import group_failures
+    from dispatcher.cli.campaign.retry import _retry_question
+    from dispatcher.status import MessageState
+    from tests.support.after_sending import sent_campaign
+    from tests.support.stores import campaign_of
+
+    campaign = campaign_of(sqlite_store, sent_campaign(sqlite_store))
+    wanted = [MessageState.UNDELIVERED, MessageState.EXPIRED]
+    groups = group_failures(sqlite_store, [campaign], lambda _name: {}, states=wanted)
+    assert _retry_question(campaign, groups) == (
+        "Try 1 undelivered and 1 expired recipients of campaign 1 again, in 2 parts? "
+        "A few of the expired may still get the first message."
+    )
+
+
+@pytest.mark.parametrize(
+    "spelling", ["+91 98200 11000", "00919820011000", "9820011000", "(98200) 11-000"]
+)
+def test_a_number_is_found_however_it_is_written(run, spelling):  # noqa: F811
+    out = shown(run("campaign", "find", spelling))
+    assert "+919820011000: 1 message, oldest first; times in Asia/Kolkata" in out
+    assert "text        Dear N0, hello." in out
+    assert "sender      SENDER, account main, transactional" in out
+    assert "submitted   2030-05-06 17:30:00" in out
+    assert "ids         id-0, job job-7" in out
+
+
+def test_what_a_number_got_is_json_too(run):  # noqa: F811
+    found = json.loads(run("campaign", "find", "+919820011000", "--json").out)
+    (message,) = found["messages"]
+    assert message["text"] == "Dear N0, hello."
+    assert message["submitted_at"] == "2030-05-06T12:00:00.000Z"
+    assert message["attempts"][0]["provider_message_id"] == "id-0"
+    assert message["decisions"][0]["action"] == "campaign submit"
+
+
+def test_the_evidence_is_one_page_and_nobody_elses_file(run, tmp_path):  # noqa: F811
+    ended = run("campaign", "find", "9820011005", "--html", "proof.html", "--timezone", "UTC")
+    shown(ended)
+    path = tmp_path / "proof.html"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    page = path.read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "\u202e" not in page
+    assert "\x1b" not in page
+    assert "All times are in UTC" in page
+    again = run("campaign", "find", "9820011005", "--html", "proof.html")
+    assert (again.code, "exists already" in again.err) == (2, True)
+    assert run("campaign", "find", "9820011005", "--html", "proof.html", "--force").code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["12"], "NUMBER: "),
+        (["9820011000", "--country", "XX"], "is not a country"),
+        (["9820011000", "--timezone", "Mars"], "--timezone"),
+    ],
+)
+def test_a_number_that_cannot_be_read_is_said(run, args, words):  # noqa: F811
+    ended = run("campaign", "find", *args)
+    assert (ended.code, words in ended.err) == (2, True)
+
+
+def test_a_number_that_got_nothing_says_so(run):  # noqa: F811
+    assert "nothing was ever sent to +919899999999" in shown(run("campaign", "find", "9899999999"))
+
+
+def test_the_audit_names_the_systems_user(run, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("USER", "somebody-else")
+    monkeypatch.setenv("SUDO_USER", "asha")
+    assert run("campaign", "pause", "1").code == 0
+    assert run("account", "pause", "main").code == 0
+    import pwd
+
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    who = f"{user}@{socket.gethostname()} (sudo by asha)"
+    rows = json.loads(run("audit", "--json").out)
+    assert [row["actor"] for row in rows[-2:]] == [who, who]
+    assert [row["action"] for row in rows] == [
+        "campaign submit", "campaign paused", "account pause",
+    ]  # fmt: skip
+    assert who in shown(run("audit", "--campaign", "1"))
+    assert len(json.loads(run("audit", "--account", "main", "--json").out)) == 3
+    assert json.loads(run("audit", "--account", "other", "--json").out) == []
+    assert len(json.loads(run("audit", "--since", "1h", "--json").out)) == 3
+    assert json.loads(run("audit", "--since", "2099-01-01T00:00", "--json").out) == []
+
+
+@pytest.mark.parametrize("since", ["yesterday", "7", "7 years", "999999999d"])
+def test_a_time_that_cannot_be_read_is_said(run, since):  # noqa: F811
+    ended = run("audit", "--since", since)
+    assert (ended.code, "--since" in ended.err) == (2, True)
+
+
+def test_show_has_text_and_sender(run):  # noqa: F811
+    out = shown(run("campaign", "show", "1"))
+    assert "text       Dear {{name}}, hello." in out
+    assert "sender SENDER" in out
