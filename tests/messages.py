@@ -54,7 +54,7 @@ def render_file() -> str:
 def _modules() -> Iterator[tuple[str, list[Message]]]:
     files = [path for base in ("dispatcher", "workers") for path in (ROOT / base).rglob("*.py")]
     trees = {_module_name(path): ast.parse(path.read_bytes()) for path in sorted(files)}
-    printed = _subclasses(trees.values(), _PRINTED)
+    printed = subclasses(trees.values(), _PRINTED)
     for module, tree in sorted(trees.items()):
         kinds = printed | _QUOTED | {"CheckResult"}
         if module.startswith(_VALIDATING):
@@ -96,7 +96,7 @@ def _module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _subclasses(trees: "Iterator[ast.Module]", base: str) -> set[str]:
+def subclasses(trees: "Iterator[ast.Module]", base: str) -> set[str]:
     """The names of all classes below `base`, and its own."""
     bases = {
         node.name: {ast.unparse(one) for one in node.bases}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from dispatcher.errors import Refused
+from dispatcher.errors import TextRefused
 from dispatcher.providers.base import Provider
 from dispatcher.status import Encoding, Kind
 from dispatcher.store.json_columns import decode_texts
@@ -62,7 +62,7 @@ def resolve_content(content: Content, provider: Provider, route: Route) -> Resol
     if content.text is not None:
         return _resolve_text(content, content.text, provider)
     if route.template is None:
-        raise Refused("there is no text", "give --text, --text-file or --template")
+        raise TextRefused("there is no text", "give --text, --text-file or --template")
     if provider.capabilities.template_variables:
         slots = tuple(Placeholder(name, None) for name in content.template_columns)
         # Only to estimate the size: we do not know the template's own words.
@@ -72,7 +72,7 @@ def resolve_content(content: Content, provider: Provider, route: Route) -> Resol
             text="", template=template, template_columns=content.template_columns
         )
     if route.template_text is None:
-        raise Refused(
+        raise TextRefused(
             "this provider does not show the text of its templates",
             "give the text: --text or --text-file",
         )
@@ -121,11 +121,11 @@ def _fold_spaces(text: str) -> str:
 def _resolve_text(content: Content, given: str, provider: Provider) -> ResolvedContent:
     text = normalize(given) if content.normalize else given
     if not text.strip():
-        raise Refused("the text is empty", "give --text or --text-file")
+        raise TextRefused("the text is empty", "give --text or --text-file")
     if "\0" in text:
-        raise Refused("the text has a NUL character", "check that it comes from a text file")
+        raise TextRefused("the text has a NUL character", "check that it comes from a text file")
     if any("\ud800" <= char <= "\udfff" for char in text):
-        raise Refused("the text has bytes that are not valid characters", "save it as UTF-8")
+        raise TextRefused("the text has bytes that are not valid characters", "save it as UTF-8")
     template = TextTemplate.parse(text)
     size = measure_text(text)
     if (
@@ -133,7 +133,7 @@ def _resolve_text(content: Content, given: str, provider: Provider) -> ResolvedC
         and provider.max_parts is not None
         and size.parts > provider.max_parts
     ):
-        raise Refused(
+        raise TextRefused(
             f"the text has {size.parts} parts in {size.encoding.label}; "
             f"the account allows {provider.max_parts}",
             "shorten it"
@@ -147,7 +147,7 @@ def _fill_placeholders(template_text: str, columns: Sequence[str]) -> str:
     """The registered text with a placeholder for each of its variables."""
     parts = template_text.split(_VARIABLE)
     if len(parts) - 1 != len(columns):
-        raise Refused(
+        raise TextRefused(
             f"the template has {len(parts) - 1} variables; --template-vars names {len(columns)}",
             "name a column for each, in the template's order",
         )

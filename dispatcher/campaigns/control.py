@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.view import find_campaign
-from dispatcher.errors import Refused
+from dispatcher.errors import StateRefused
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import campaign_settings, campaigns
@@ -46,7 +46,7 @@ def cancel_campaign(store: Store, reference: str) -> CampaignRow:
 def check_changeable(campaign: CampaignRow) -> None:
     """Raise Refused for a campaign that is over, or not accepted yet."""
     if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
-        raise Refused(
+        raise StateRefused(
             f"campaign {campaign.id} is {campaign.state} and cannot be changed",
             "only a campaign that is scheduled, running or paused can be changed",
         )
@@ -95,7 +95,7 @@ def _change_state(
             conn, campaign.id, old, new, actor=current_person(), reason=reason, now=now
         )
         if not done:
-            raise Refused(
+            raise StateRefused(
                 f"campaign {campaign.id} is {campaign.state} and cannot be {participle}",
                 f"only a campaign that is {' or '.join(old)} can be {participle}",
             )

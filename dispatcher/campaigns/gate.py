@@ -13,7 +13,7 @@ import orjson
 
 from dispatcher.campaigns.constraints import CampaignConstraints
 from dispatcher.campaigns.wording import format_local, windows_in_words
-from dispatcher.errors import Refused
+from dispatcher.errors import TimeRefused
 from dispatcher.policy.fair_queue import SendPermission
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
@@ -80,9 +80,11 @@ def check_windows_open(
     """Raises Refused, with the reason, if the windows open in no zone before the expiry."""
     at = constraints.schedule_at
     if at is not None and at <= now:
-        raise Refused("--schedule-at-provider is in the past", "give a later time")
+        raise TimeRefused("--schedule-at-provider is in the past", "give a later time")
     if at is not None and constraints.expire_at is not None and at >= constraints.expire_at:
-        raise Refused("--schedule-at-provider is not before --expire-at", "give an earlier time")
+        raise TimeRefused(
+            "--schedule-at-provider is not before --expire-at", "give an earlier time"
+        )
     judged = tuple(zones)
     if any(
         windows_open(settings, constraints, zone, now, constraints.expire_at) for zone in judged
@@ -91,13 +93,13 @@ def check_windows_open(
     here = ZoneInfo(settings.timezone)
     why = windows_in_words(settings, constraints, by_zone=None not in judged)
     if at is not None:
-        raise Refused(
+        raise TimeRefused(
             f"the windows are closed at {format_local(at, here)}, "
             f"when the provider would send it: {why}",
             "give --schedule-at-provider a time inside the windows",
         )
     before = f" before {format_local(constraints.expire_at, here)}" if constraints.expire_at else ""
-    raise Refused(
+    raise TimeRefused(
         f"the windows never open{before}: {why}",
         "change --window or --blackout, or give a later --expire-at",
     )

@@ -9,7 +9,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.view import find_campaign
-from dispatcher.errors import Refused
+from dispatcher.errors import NothingToDo, Refused, StateRefused
 from dispatcher.policy.failure_reasons import matches_reason
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import CampaignState, MessageState
@@ -71,12 +71,12 @@ def count_doubts(store: Store, reference: str, numbers: Collection[int] = ()) ->
         if numbers:
             found.update(row.msisdn for row in rows)
     if not count:
-        raise Refused(
+        raise NothingToDo(
             f"no recipient of campaign {campaign.id} is in doubt; nothing was changed",
             f"`dispatcher campaign show {campaign.id}` shows its counts",
         )
     if missing := set(numbers) - found:
-        raise Refused(
+        raise NothingToDo(
             f"{len(missing)} of the numbers given are not in doubt in campaign {campaign.id}; "
             "nothing was changed",
             f"`dispatcher campaign export {campaign.id}` lists the recipients in doubt",
@@ -102,7 +102,7 @@ def resolve_doubts(
     with store.read() as conn:
         campaign = find_campaign(conn, reference)
         if choice is DoubtChoice.RESEND and campaign.state == CampaignState.CANCELLED:
-            raise Refused(
+            raise StateRefused(
                 f"campaign {campaign.id} is cancelled, so nothing of it can be submitted again",
                 "give --assume-submitted or --drop",
             )
@@ -189,7 +189,7 @@ def nothing_to_retry(
         named = " or ".join(state.label for state in sorted(states))
         with_reason = " with this reason" if reasons else ""
         what = f"no message of campaign {campaign_id} is {named}{with_reason} and may be retried"
-    return Refused(
+    return NothingToDo(
         f"{what}; nothing was changed",
         "messages that were in doubt and dropped are never retried; `dispatcher campaign failures "
         f"{campaign_id}` shows states and reasons",
@@ -211,7 +211,7 @@ def check_may_submit(conn: Connection, campaign: CampaignRow) -> None:
     sends = {CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED}
     if campaign.state not in {*sends, CampaignState.FINISHED} or is_late:
         why = "has expired" if is_late else f"is {campaign.state}"
-        raise Refused(
+        raise StateRefused(
             f"campaign {campaign.id} {why}, so nothing of it can be submitted again",
             "submit a new campaign to these recipients",
         )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from dispatcher.errors import Refused
+from dispatcher.errors import TimeRefused
 from dispatcher.windows.schedule import Schedule
 
 #: A start further in the past than this is a typing mistake; it does not mean "now".
@@ -48,12 +48,12 @@ class Timing:
         if self.expire_at is None:
             return
         if self.expire_at <= now:
-            raise Refused(
+            raise TimeRefused(
                 f"--expire-at is in the past: {self.expire_at:%Y-%m-%d %H:%M} UTC",
                 "give a later time",
             )
         if self.start_at is not None and self.expire_at <= self.start_at:
-            raise Refused("--expire-at is not after --start-at", "give a later --expire-at")
+            raise TimeRefused("--expire-at is not after --start-at", "give a later --expire-at")
 
     def stored_columns(self) -> dict[str, Any]:
         """Values for the columns of the campaign's row."""
@@ -70,7 +70,7 @@ class Timing:
 def check_start(start_at: datetime | None, now: datetime) -> None:
     """Raises Refused for a start so far in the past that it must be a typing mistake."""
     if start_at is not None and now - start_at > _SLIP:
-        raise Refused(
+        raise TimeRefused(
             f"--start-at is in the past: {start_at:%Y-%m-%d %H:%M} UTC",
             "give a later time, or leave it out to start now",
         )

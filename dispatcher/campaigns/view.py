@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.wording import iso_time
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import NotFound
 from dispatcher.policy.breaker import wait_reason
 from dispatcher.policy.routes import account_routes, route_at
 from dispatcher.status import ACCEPTED, IN_FLIGHT, NOT_SUBMITTED, CampaignState
@@ -129,9 +129,9 @@ def find_campaign(conn: Connection, reference: str) -> CampaignRow:
     rows = campaign_search.find_by_name(conn, reference)
     if len(rows) > 1:
         ids = ", ".join(str(row.id) for row in rows[:10])
-        raise UsageProblem(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")
+        raise NotFound(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")
     if not rows:
-        raise UsageProblem(
+        raise NotFound(
             f"there is no campaign {reference!r}", "`dispatcher campaign list` shows all campaigns"
         )
     return rows[0]

@@ -41,6 +41,11 @@ COMMANDS: Final = {
     "account": LazyCommand(
         "dispatcher.cli.account.remote:account_group", "Check the accounts at the providers."
     ),
+    "explain": LazyCommand(
+        "dispatcher.cli.explain:explain_command",
+        "Say what an error's code means, and what to do.",
+        configured=False,
+    ),
     "db": LazyCommand("dispatcher.cli.db:db_group", "Create and upgrade the store."),
     "send": LazyCommand("dispatcher.cli.send:send_command", "Send one message now."),
     "audit": LazyCommand("dispatcher.cli.audit:audit_command", "List who did what, and when."),
@@ -53,6 +58,17 @@ COMMANDS: Final = {
 
 class Root(LazyGroup):
     """The `dispatcher` command itself."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the options before the command; a mistake there ends as any other."""
+        with report_errors():
+            return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; its errors become one sentence and an exit code."""

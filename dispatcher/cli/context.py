@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongValue
 
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
@@ -62,7 +62,7 @@ def refuse_empty_options(ctx: click.Context, but: Collection[str] = ()) -> None:
         value = ctx.params.get(param.name or "")
         if param.name not in but and "" in (value if isinstance(value, tuple) else (value,)):
             name = max(param.opts, key=len)
-            raise UsageProblem(f"{name} is empty", "give it a value, or leave it out")
+            raise WrongValue(f"{name} is empty", "give it a value, or leave it out")
 
 
 def session_of(ctx: click.Context) -> Session:

@@ -12,6 +12,7 @@ import click
 
 from dispatcher import __version__
 from dispatcher.cli.output import safe_text
+from dispatcher.error_codes import ErrorCode
 from dispatcher.errors import DispatcherError
 from dispatcher.local.state_folder import state_folder
 
@@ -27,29 +28,43 @@ def report_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
-        raise  # click handles these: usage errors, the end, and a reader that has seen enough
+    except click.ClickException as error:
+        error.show()
+        _print_code(ErrorCode.USAGE)
+        raise click.exceptions.Exit(error.exit_code) from None
+    except (click.exceptions.Exit, BrokenPipeError):
+        raise  # click handles these: the end, and a reader that has seen enough
     except (KeyboardInterrupt, click.Abort) as interrupt:
         sentence = f": {interrupt}" if interrupt.args else "."
         click.echo(f"\nInterrupted{sentence}", err=True)
         raise click.exceptions.Exit(_INTERRUPTED) from None
     except DispatcherError as error:
-        _print_error(error.message, error.hint)
+        _print_error(error.message, error.hint, error.error_code)
         raise click.exceptions.Exit(error.exit_code) from None
     except Exception as error:  # noqa: BLE001 - nothing may reach a person as a traceback
         if os.environ.get("DISPATCHER_DEBUG") == "1":
             traceback.print_exc()
-        _print_error(*_describe_unexpected(error))
+        _print_error(*_describe_unexpected(error), _code_of_unexpected(error))
         raise click.exceptions.Exit(1) from None
 
 
-def _print_error(message: str, hint: str | None) -> None:
+def _print_error(message: str, hint: str | None, code: ErrorCode) -> None:
     lines = "\n  ".join(safe_text(line) for line in message.splitlines())
     # The exit code tells a script what happened, also where nothing can be printed.
     with suppress(OSError):
         click.echo(f"Error: {lines}", err=True)
         if hint:
             click.echo(f"Hint: {safe_text(hint)}", err=True)
+    _print_code(code)
+
+
+def _print_code(code: ErrorCode) -> None:
+    with suppress(OSError):
+        click.echo(f"Code: {code} (`dispatcher explain {code}` says more)", err=True)
+
+
+def _code_of_unexpected(error: Exception) -> ErrorCode:
+    return ErrorCode.SYSTEM if isinstance(error, OSError) else ErrorCode.INTERNAL
 
 
 def _describe_unexpected(error: Exception) -> tuple[str, str]:

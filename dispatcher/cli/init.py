@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from dispatcher.cli.context import session_of
-from dispatcher.errors import Refused, UsageProblem
+from dispatcher.errors import Refused, WrongPath
 
 _NEXT_STEPS = """\
 Wrote {path}. Next:
@@ -38,7 +38,7 @@ def init_command(ctx: click.Context, path: Path | None, *, force: bool) -> None:
     if target.is_dir():
         target /= "dispatcher.toml"
     if not target.parent.is_dir():
-        raise UsageProblem(f"the folder {target.parent} does not exist", "create it first")
+        raise WrongPath(f"the folder {target.parent} does not exist", "create it first")
     _write_config(target, starter_config(), force=force)
     config = "" if target == Path("dispatcher.toml") else f"--config {target} "
     click.echo(_NEXT_STEPS.format(path=target, config=config))
@@ -59,7 +59,7 @@ def _write_config(target: Path, text: str, *, force: bool) -> None:
             file.write(text.encode())
         draft.replace(target)
     except OSError as error:
-        raise UsageProblem(
+        raise WrongPath(
             f"{target} cannot be written: {error.strerror}",
             "check the folder, its rights and the disk",
         ) from None

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Final
 
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import UsageProblem, WrongValue
 
 if TYPE_CHECKING:
     from dispatcher.campaigns.timing import Timing
@@ -30,7 +30,7 @@ def parse_rate(text: str) -> float:
     match = _RATE.fullmatch(text)
     rate = float(match[1]) / _SECONDS[(match[2] or "s")[0].lower()] if match else 0.0
     if not _SLOWEST <= rate <= _FASTEST:
-        raise UsageProblem(
+        raise WrongValue(
             f"--rate {text!r} is not a valid rate",
             "write 100/s, 6000/min or 50000/h; at least 1/h, at most 1000000/s",
         )
@@ -51,7 +51,7 @@ def parse_time(option: str, text: str, zone: tzinfo) -> datetime:
             return datetime.fromtimestamp(first_instant(at, zone), UTC)
         return at.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise UsageProblem(
+        raise WrongValue(
             f"{option} {text!r} is not a valid time",
             "write 2026-12-24T09:00, or with an offset 2026-12-24T09:00+05:30",
         ) from None
@@ -65,14 +65,14 @@ def parse_since(text: str, zone: tzinfo, now: datetime) -> datetime:
     match = _AGO.fullmatch(text)
     if match is None:
         if not any(char in text for char in "-:"):
-            raise UsageProblem(
+            raise WrongValue(
                 f"--since {text!r} is not a valid time", "write 7d, 12h, 30min or 2026-12-24T09:00"
             )
         return parse_time("--since", text, zone)
     try:
         return now - timedelta(seconds=int(match[1]) * _SECONDS_AGO[match[2][0].lower()])
     except OverflowError:
-        raise UsageProblem(
+        raise WrongValue(
             f"--since {text!r} is longer ago than the calendar reaches", "write 365d"
         ) from None
 
@@ -90,13 +90,13 @@ def parse_named_zone(text: str) -> tzinfo:
         return parse_given_zone(text)
     except FixedOffsetError as error:
         what = str(error).partition("; write ")[0]
-        raise UsageProblem(f"--timezone {what}", f"write {error.meant}") from None
+        raise WrongValue(f"--timezone {what}", f"write {error.meant}") from None
     except ZoneError as error:
         near = nearest_name(text)
         guess = f"did you mean {near}? " if near is not None else ""
         hint = f"{guess}write an IANA name, an offset, or `recipient` for each recipient's zone"
         what = str(error).partition("; write ")[0]
-        raise UsageProblem(f"--timezone {what}", hint) from None
+        raise WrongValue(f"--timezone {what}", hint) from None
 
 
 def check_windows(timing: "Timing") -> None:
@@ -119,7 +119,7 @@ def _option_problem(option: str, error: Exception, hint: str) -> UsageProblem:
     """The error of an option; what its message says to write becomes the hint."""
     what, found, advice = str(error).rpartition("; write ")
     return (
-        UsageProblem(f"{option} {what}", f"write {advice}")
+        WrongValue(f"{option} {what}", f"write {advice}")
         if found
-        else UsageProblem(f"{option} {error}", hint)
+        else WrongValue(f"{option} {error}", hint)
     )

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongPath
 
 _OTHERS_MAY_READ: Final = 0o007
 
@@ -29,11 +29,11 @@ def open_private(path: Path, *, replace: bool = True) -> Iterator[TextIO]:
                 os.fchmod(handle, 0o600)
             yield out
     except FileExistsError:
-        raise UsageProblem(
+        raise WrongPath(
             f"{path} exists already", "give another name, or --force to replace it"
         ) from None
     except OSError as error:
-        raise UsageProblem(
+        raise WrongPath(
             f"{path} cannot be written: {error.strerror}",
             "check the folder, its rights and the disk",
         ) from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.errors import ProviderError, Refused, UsageProblem
+from dispatcher.errors import NotFound, ProviderError, Refused, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ def select_account(
     if name is None:
         if len(settings.accounts) != 1:
             every = ", ".join(settings.accounts)
-            raise UsageProblem(
+            raise NotFound(
                 "there are several accounts" if every else "no account is configured",
                 f"name one of them: {every}" if every else "add one under [accounts.NAME]",
             )
@@ -38,7 +38,7 @@ def select_account(
     provider = provider_of(settings, name)
     if needs is not None and not getattr(provider.capabilities, needs):
         able = accounts_with(ctx, needs)
-        raise Refused(
+        raise Unsupported(
             f"account {name}: its provider {provider.name} has no request for {needs}",
             f"accounts whose provider has one: {', '.join(able) or 'none in this configuration'}",
         )

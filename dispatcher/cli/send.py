@@ -56,14 +56,14 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
     """
     from dispatcher.cli.campaign.single_message import closed_until
     from dispatcher.cli.provider_calls import fetch_directory, select_account
-    from dispatcher.errors import Refused
+    from dispatcher.errors import Refused, TextRefused
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
     from dispatcher.submission import acceptance, campaign_import, sameness, validation
 
     refuse_empty_options(ctx, but={"text"})
     if not options.text.strip():
-        raise Refused("the text is empty", "give it in quotes after the number")
+        raise TextRefused("the text is empty", "give it in quotes after the number")
     account, provider = select_account(ctx, options.account)
     store = Store(settings_from(ctx).store.url)
     warn_of_doubt(store, to_stderr=True)

@@ -33,7 +33,7 @@ from dispatcher.config.problems import (
 )
 from dispatcher.config.proxies import resolve_proxy
 from dispatcher.config.sources import Place, RawConfig, read_config
-from dispatcher.errors import ConfigError, UsageProblem
+from dispatcher.errors import ConfigError, NoSuchAccount, UsageProblem
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.providers.shared.settings import ProviderSettings
 
@@ -139,7 +139,7 @@ class Settings(Section):
             every = ", ".join(self.accounts) or "none"
             near = get_close_matches(name, self.accounts, n=1)
             guess = f"did you mean {near[0]}? " if near else ""
-            raise ConfigError(
+            raise NoSuchAccount(
                 f"there is no account {name!r} in the configuration",
                 f"{guess}configured accounts: {every}",
             ) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeGuard
 from urllib.parse import quote
 
-from dispatcher.errors import ConfigError
+from dispatcher.errors import ConfigError, ConfigFileError, ConfigMissing, VariableMissing
 from dispatcher.urls import is_sqlite_url
 
 PREFIX: Final = "DISPATCHER_"
@@ -81,7 +81,7 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> RawConfig:
     _check_depth(values, str(found or "the environment"))
     if found is None and not variables and not strays:
         looked = ", ".join(str(place) for place in _usual_places(environ))
-        raise ConfigError(
+        raise ConfigMissing(
             f"no configuration found (looked for {looked})",
             "write one with `dispatcher init`, or name it with --config or $DISPATCHER_CONFIG",
         )
@@ -100,7 +100,7 @@ def _find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
         named = [(Path(variable), "$DISPATCHER_CONFIG")]
     for given, by in named:
         if not given.exists():
-            raise ConfigError(
+            raise ConfigMissing(
                 f"the file {given} that {by} names does not exist",
                 f"write it with `dispatcher init {given}`",
             )
@@ -121,33 +121,35 @@ def _read_toml(path: Path) -> dict[str, object]:
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE_BYTES + 1)
         if len(content) > _LARGEST_FILE_BYTES:
-            raise ConfigError(
+            raise ConfigFileError(
                 f"{path} is larger than 1 MiB",
                 "is it a configuration? write one: `dispatcher init`",
             )
         # tomllib needs minutes for a key of many thousand steps.
         if max(line.count(b".") for line in content.split(b"\n")) > _MOST_DOTS:
-            raise ConfigError(f"{path} has tables or lists nested too deeply", _DEPTH_HINT)
+            raise ConfigFileError(f"{path} has tables or lists nested too deeply", _DEPTH_HINT)
         return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(
+        raise ConfigFileError(
             f"{path} cannot be read: {error.strerror}", "check the path and its rights"
         ) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(
+        raise ConfigFileError(
             f"{path} is not UTF-8 text (byte {error.start + 1})", "save it as UTF-8"
         ) from None
     except tomllib.TOMLDecodeError as error:
         what, _, position = str(error).rstrip(")").rpartition(" (at ")
         place = position or "unknown position"
-        raise ConfigError(
+        raise ConfigFileError(
             f"{path}, {place}: {what[:1].lower()}{what[1:]}",
             'the file is TOML: write texts in quotes, as in sender = "SENDER"',
         ) from None
     except RecursionError:
-        raise ConfigError(f"{path} has tables or lists nested too deeply", _DEPTH_HINT) from None
+        raise ConfigFileError(
+            f"{path} has tables or lists nested too deeply", _DEPTH_HINT
+        ) from None
     except ValueError:  # tomllib, of an integer with thousands of digits
-        raise ConfigError(f"{path} has a number with too many digits") from None
+        raise ConfigFileError(f"{path} has a number with too many digits") from None
 
 
 def _apply_environment(
@@ -168,7 +170,7 @@ def _apply_environment(
                 strays.append(variable)
             continue
         if not environ[variable]:
-            raise ConfigError(f"{variable} is empty", "give it a value, or unset it")
+            raise VariableMissing(f"{variable} is empty", "give it a value, or unset it")
         if place[0] == "accounts":
             place = ("accounts", _match_account(place[1], values, variable), *place[2:])
         table = values
@@ -273,7 +275,7 @@ def _look_up(match: re.Match[str], place: Place, raw: RawConfig, environ: Mappin
     if value:
         return value
     state = "not set" if value is None else "empty"
-    raise ConfigError(
+    raise VariableMissing(
         f"{raw.name_place(place)}: the environment variable {name} is {state}",
         f"export {name}=…; to begin a value with a dollar sign, write two",
     )

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from dispatcher.config.settings import Settings
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongValue
 from dispatcher.local.supervisor import Child
 from dispatcher.policy.concurrency import MOST_BULK, MOST_SINGLE
 from dispatcher.policy.reconciliation import SCANS_AT_ONCE
@@ -90,9 +90,9 @@ def find_flower_port(wanted: int | None) -> int:
                 if wanted is None:
                     continue
                 hint = "leave out --flower-port to use a free port"
-                raise UsageProblem(f"port {port} cannot be used for Flower", hint) from None
+                raise WrongValue(f"port {port} cannot be used for Flower", hint) from None
             return int(probe.getsockname()[1])
-    raise UsageProblem("there is no free port for Flower", "name one with --flower-port")
+    raise WrongValue("there is no free port for Flower", "name one with --flower-port")
 
 
 def is_listening(port: int) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from dispatcher.error_codes import ErrorCode
 from dispatcher.errors import DispatcherError
 from dispatcher.local import children
 from dispatcher.local.signals import InterruptCounter
@@ -28,6 +29,8 @@ _LAST_READS = 16
 
 class ChildFailed(DispatcherError):
     """A child ends again and again; the message has its last lines."""
+
+    error_code = ErrorCode.PROCESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import orjson
 
-from dispatcher.errors import ErrorKind, Refused
+from dispatcher.errors import ErrorKind, Unsupported
 from dispatcher.policy.failure_reasons import Explanation
 from dispatcher.providers.base import Capabilities, Provider, StatusLookup
 from dispatcher.providers.shared.answer_sizes import submission_bytes
@@ -154,7 +154,7 @@ class AOCPortal(Provider):
     ) -> SubmitRequest:
         # The document has lists of numbers for "Bulk SMS" only, so this is one recipient a request.
         if batch.flash:
-            raise Refused(
+            raise Unsupported(
                 "this provider cannot send a template as a flash message",
                 "give --text as well, or leave out --flash",
             )

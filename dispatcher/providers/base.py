@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from pydantic import SecretStr
 
-from dispatcher.errors import Refused
+from dispatcher.errors import SenderRefused
 from dispatcher.policy.batching import BatchSize, units_in_request
 from dispatcher.policy.failure_reasons import Explanation
 from dispatcher.providers.shared.settings import ProviderSettings
@@ -278,7 +278,7 @@ class Provider(ABC):
         """
         del directory
         if requested.sender is None:
-            raise Refused(
+            raise SenderRefused(
                 "this account has no sender",
                 "give --sender, or set `sender` under the account in the configuration",
             )

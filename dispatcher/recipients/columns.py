@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Final
 
-from dispatcher.errors import Refused
+from dispatcher.errors import FileRefused
 from dispatcher.numbers.labels import PHONE_WORDS, WEAK_WORDS
 from dispatcher.text.template import fold_name, list_names
 
@@ -22,7 +22,7 @@ def phone_column(headers: Sequence[str], wanted: str | None) -> int:
     """
     for header in headers:
         if _NUMBER_LIKE.fullmatch(header) and sum(map(str.isdecimal, header)) >= _FEWEST_DIGITS:
-            raise Refused(
+            raise FileRefused(
                 "the file has no header row: its first row already has a number in it",
                 "put names above the columns, such as: phone,name",
             )
@@ -33,8 +33,8 @@ def phone_column(headers: Sequence[str], wanted: str | None) -> int:
         return candidates[0]
     if candidates:
         names = ", ".join(f"'{headers[index]}'" for index in candidates)
-        raise Refused(f"several columns may hold the phone numbers: {names}", _COLUMN_HINT)
-    raise Refused(
+        raise FileRefused(f"several columns may hold the phone numbers: {names}", _COLUMN_HINT)
+    raise FileRefused(
         "no column has a name such as phone or mobile",
         f"{_COLUMN_HINT}; the columns are: {list_names(headers)}",
     )
@@ -69,12 +69,12 @@ def named_column(headers: Sequence[str], wanted: str) -> int:
     if len(found) == 1:
         return found[0]
     if found:
-        raise Refused(
+        raise FileRefused(
             f"{len(found)} columns are named '{wanted.strip()}'", "rename all but one of them"
         )
     nearest = get_close_matches(fold_name(wanted), folded, n=1)
     suggestion = f"did you mean '{headers[folded.index(nearest[0])]}'? " if nearest else ""
-    raise Refused(
+    raise FileRefused(
         f"the file has no column '{wanted.strip()}'",
         f"{suggestion}the columns are: {list_names(headers)}",
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from dispatcher.errors import NotAvailableYet, Refused
+from dispatcher.errors import FileRefused, NotAvailableYet, Refused
 from dispatcher.recipients.columns import guess_phone_columns, named_column, phone_column
 from dispatcher.recipients.detection.delimiters import choose_delimiter
 from dispatcher.recipients.detection.encodings import find_encoding
@@ -200,7 +200,7 @@ class RecipientFile:
     def _refuse_second_header(self, row: int, cells: Sequence[str]) -> None:
         has_digits = any(char.isdecimal() for cell in cells for char in cell)
         if not has_digits and guess_phone_columns(clean_headers(cells), only_clear=True):
-            raise Refused(
+            raise FileRefused(
                 f"row {row} is a second header, with other columns than the first",
                 "submit the parts as files of their own",
             )
@@ -275,7 +275,7 @@ class RecipientFile:
         for cells in islice(self._records, self.header_place.rows_above, None):
             if not is_blank(cells):
                 return clean_headers(cells)
-        raise Refused("the file is empty", "it needs a header row and a row for each recipient")
+        raise FileRefused("the file is empty", "it needs a header row and a row for each recipient")
 
     def _find_first_column(self, header: tuple[str, ...]) -> int:
         """Behind our own columns, if the file is an export that kept others."""
@@ -284,7 +284,7 @@ class RecipientFile:
 
     def _find_copied_column(self, name: str, header: str) -> int:
         if fold_name(name) in map(fold_name, self.file_headers):
-            raise Refused(
+            raise FileRefused(
                 f"the file has a column '{name.strip()}' already",
                 f"use {{{{{header.strip()}}}}} in the text, without --map",
             )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from dispatcher.errors import Refused
+from dispatcher.errors import FileRefused, Refused
 from dispatcher.recipients.detection.delimiters import FoundDelimiter
 from dispatcher.recipients.lines import LONGEST_LINE, CleanLines, LineTooLong, Readable
 
@@ -52,7 +52,7 @@ class Records:
             except LineTooLong:
                 raise _long_line_refusal(self.number + 1) from None
             except UnicodeDecodeError:
-                raise Refused(CHANGED, SUBMIT_WHEN_COMPLETE) from None
+                raise FileRefused(CHANGED, SUBMIT_WHEN_COMPLETE) from None
             else:
                 return
             self.number += 1
@@ -81,7 +81,7 @@ class Records:
             except LineTooLong:
                 failure = _long_line_refusal(self.number + len(block) + 1)
             except UnicodeDecodeError:
-                failure = Refused(CHANGED, SUBMIT_WHEN_COMPLETE)
+                failure = FileRefused(CHANGED, SUBMIT_WHEN_COMPLETE)
             self._last_line = self._reader.line_num
             first, self.number = self.number + 1, self.number + len(block)
             if block:
@@ -106,7 +106,7 @@ def _count_lines(cells: list[str]) -> int:
 
 
 def _long_line_refusal(row: int) -> Refused:
-    return Refused(
+    return FileRefused(
         f"row {row} is a line of more than {LONGEST_LINE} characters",
         "a recipient file has a line for each recipient",
     )
@@ -114,7 +114,7 @@ def _long_line_refusal(row: int) -> Refused:
 
 def quote_refusal(row: int) -> Refused:
     """The refusal of a row whose quote takes in the rows below."""
-    return Refused(
+    return FileRefused(
         f"row {row} has a quote that is not closed, or a cell that is far too long",
         'a quote inside a quoted cell is written twice: "Robert ""Bob"" Rao"',
     )

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
-from dispatcher.errors import Refused, UsageProblem
+from dispatcher.errors import FileRefused, WrongPath
 from dispatcher.recipients.records import CHANGED, SUBMIT_WHEN_COMPLETE
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class SourceFile:
             except OSError:
                 is_same = False
         if not is_same:
-            raise Refused(CHANGED, SUBMIT_WHEN_COMPLETE)
+            raise FileRefused(CHANGED, SUBMIT_WHEN_COMPLETE)
 
 
 def _stamp_of(status: os.stat_result) -> tuple[int, ...]:
@@ -68,17 +68,17 @@ def open_twice_readable(source: Path | BinaryIO) -> tuple[BinaryIO, Path | None]
         return _copy_to_file(source), None
     try:
         if source.is_dir():
-            raise UsageProblem(f"{source} is a folder", "give the path of a CSV file")
+            raise WrongPath(f"{source} is a folder", "give the path of a CSV file")
         stream = source.open("rb")
         if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             return stream, source
         with stream:
             return _copy_to_file(stream), None
     except FileNotFoundError:
-        raise UsageProblem(f"{source} does not exist", "give the path of a CSV file") from None
+        raise WrongPath(f"{source} does not exist", "give the path of a CSV file") from None
     except OSError as error:
         why, hint = f"{source} cannot be read: {error.strerror}", "check the path and its rights"
-        raise UsageProblem(why, hint) from None
+        raise WrongPath(why, hint) from None
 
 
 def _copy_to_file(pipe: BinaryIO) -> BinaryIO:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from dispatcher.error_codes import ErrorCode
 from dispatcher.errors import StoreError
 
 #: Always of the same length, so that overwriting it needs no space on a full disk.
@@ -25,6 +26,8 @@ class HighWaterMark:
 
 class UnreadableMark(StoreError):
     """This user may not read the mark file. That says nothing about the store."""
+
+    error_code = ErrorCode.WITNESS
 
 
 class MarkFile:

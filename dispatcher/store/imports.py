@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
-from dispatcher.errors import Refused
+from dispatcher.errors import RepeatRefused
 from dispatcher.status import CampaignState
 from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
@@ -240,7 +240,7 @@ def _change_fenced(
         .values(**values)
     ).rowcount
     if not done:
-        raise Refused(
+        raise RepeatRefused(
             "another submission of the same file took over this import; nothing was sent from here",
             "`dispatcher campaign list` shows the other one",
         )

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from dispatcher.error_codes import ErrorCode
 from dispatcher.errors import Refused, StoreError
 from dispatcher.recipients.preview import Preview
 from dispatcher.status import CampaignState
@@ -19,6 +20,8 @@ _PAUSE_S = 0.5
 
 class AcceptanceUnknown(StoreError):
     """The store went away while a campaign was accepted: it may have been accepted or not."""
+
+    error_code = ErrorCode.UNKNOWN_END
 
     def __init__(self, campaign_id: int, cause: StoreError) -> None:
         super().__init__(

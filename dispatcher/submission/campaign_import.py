@@ -9,7 +9,7 @@ from collections.abc import Callable
 import orjson
 from sqlalchemy import Connection
 
-from dispatcher.errors import Refused
+from dispatcher.errors import Refused, RepeatRefused, TextRefused
 from dispatcher.local.liveness import has_ended, own_process_name
 from dispatcher.policy.routes import AccountRoute, routes_to_json
 from dispatcher.recipients.preview import Preview
@@ -71,7 +71,7 @@ def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImpor
     Raises Refused for a text with placeholders.
     """
     if submission.content.template.field_names:
-        raise Refused(
+        raise TextRefused(
             "a text to contact lists cannot have placeholders: their columns are not known here",
             "leave out {{…}}",
         )
@@ -130,7 +130,7 @@ def _fence_off_unfinished(
     now = store_now(conn)
     lease_until = left.import_lease_until
     if lease_until is not None and lease_until > now and not has_ended(left.import_writer):
-        raise Refused(
+        raise RepeatRefused(
             f"the same file or key is being submitted right now, as campaign {left.id}",
             f"wait until it ends; if it was killed, try again after {lease_until:%H:%M} UTC",
         )

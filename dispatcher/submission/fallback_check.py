@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from dispatcher.campaigns.content import resolve_content
 from dispatcher.campaigns.gate import check_windows_open
-from dispatcher.errors import Refused
+from dispatcher.errors import Refused, TextRefused
 from dispatcher.policy.routes import AccountRoute
 from dispatcher.providers.base import Provider, RequestedRoute
 from dispatcher.submission.request import ValidatedSubmission
@@ -37,7 +37,7 @@ def check_fallback(
     if (content.text, content.template_columns) != (
         submission.content.text, submission.content.template_columns,
     ):  # fmt: skip
-        raise Refused(
+        raise TextRefused(
             f"fallback account {account}: its template differs from the text of this campaign",
             "give --text, so that both accounts send the same",
         )
@@ -50,4 +50,6 @@ def naming_account(account: str) -> Iterator[None]:
     try:
         yield
     except Refused as refusal:
-        raise Refused(f"fallback account {account}: {refusal.message}", refusal.hint) from None
+        raise type(refusal)(
+            f"fallback account {account}: {refusal.message}", refusal.hint
+        ) from None

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from dispatcher.errors import Refused
+from dispatcher.errors import RepeatRefused
 from dispatcher.status import CampaignState
 from dispatcher.store import campaign_search
 from dispatcher.store.engine import Store, store_now
@@ -31,7 +31,7 @@ def find_submitted(store: Store, submission: ValidatedSubmission) -> CampaignRow
         return None
     # Campaigns of earlier versions have the other key.
     if known.content_key not in {submission.source_key, submission.read_content_key()}:
-        raise Refused(
+        raise RepeatRefused(
             f"the idempotency key was used before, by campaign {known.id} with another "
             "file, text or account",
             "use a new key for a new campaign",
@@ -43,7 +43,7 @@ def refuse_used_key(conn: Connection, key: str | None) -> None:
     """Raises Refused if a campaign that is complete has this idempotency key."""
     known = None if key is None else campaign_search.find_by_idempotency_key(conn, key)
     if known is not None and known.state != CampaignState.IMPORTING:
-        raise Refused(
+        raise RepeatRefused(
             f"campaign {known.id} was submitted with this idempotency key a moment ago",
             "submit again to see it",
         )
@@ -54,7 +54,7 @@ def refuse_same_content(conn: Connection, content_keys: tuple[str, ...]) -> None
     since = store_now(conn) - _SAME_WITHIN
     same = campaign_search.find_same_content(conn, content_keys, since)
     if same is not None:
-        raise Refused(
+        raise RepeatRefused(
             f"the same recipients and text were submitted as campaign {same.id} "
             f"({same.name!r}) at {same.created_at:%Y-%m-%d %H:%M} UTC",
             "give --again to send it a second time",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from dispatcher.campaigns.content import resolve_content, try_request
 from dispatcher.campaigns.gate import check_windows_open
-from dispatcher.errors import Refused
+from dispatcher.errors import FileRefused
 from dispatcher.providers.base import Provider, RequestedRoute
 from dispatcher.recipients.preview import Preview, RejectedRow
 from dispatcher.recipients.reader import open_recipients
@@ -85,7 +85,7 @@ def check_rows(submission: ValidatedSubmission, preview: Preview) -> None:
             with naming_account(name):
                 check_windows_open(settings, constraints, zones, now)
     if not preview.rows:
-        raise Refused(
+        raise FileRefused(
             f"{submission.request.source_name} has a header and no rows below it",
             "it needs a row for each recipient",
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from dispatcher.errors import Refused
+from dispatcher.errors import TextRefused
 from dispatcher.text.template import TextTemplate, fold_name
 
 #: Ways of other programs; the name is the only group that matches.
@@ -27,13 +27,13 @@ def refuse_lookalikes(template: TextTemplate, headers: Sequence[str]) -> None:
     columns = {_fold(header): header for header in headers if header}
     for written, name in _find(template):
         if (header := columns.get(_fold(name))) is not None:
-            raise Refused(
+            raise TextRefused(
                 f"the text has {written}, and everybody would get it as it is",
                 f"write {{{{{header}}}}} to fill in the column, or rename the column '{header}'",
             )
     for before, after in pairwise(template.literals):
         if before.endswith("{") and after.startswith("}"):
-            raise Refused(
+            raise TextRefused(
                 "the text has a placeholder in three braces, and everybody would get one of them",
                 "write {{name}}, with two",
             )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final, Self
 
-from dispatcher.errors import Refused
+from dispatcher.errors import Refused, TextRefused
 from dispatcher.text.invisible import remove_all_invisible
 
 _PLACEHOLDER: Final = re.compile(r"\{\{([^{}|]*)(?:\|([^{}]*))?\}\}")
@@ -163,7 +163,7 @@ def _literal_between(text: str, start: int, end: int) -> str:
 
 def _malformed_error(text: str, at: int) -> Refused:
     shown = text[at : at + _PLACE_SHOWN] + ("…" if len(text) > at + _PLACE_SHOWN else "")
-    return Refused(
+    return TextRefused(
         f"the text has a malformed placeholder at character {at + 1}: {shown}",
         "write {{name}}, or {{name|there}} with a default",
     )
@@ -175,13 +175,13 @@ def _find_column(name: str, headers: Sequence[str]) -> int:
     if folded.count(wanted) == 1:
         return folded.index(wanted)
     if wanted in folded:
-        raise Refused(
+        raise TextRefused(
             f"the text uses {{{{{name}}}}}, but the file has {folded.count(wanted)} such columns",
             "rename all but one of them",
         )
     nearest = get_close_matches(wanted, folded, n=1)
     suggestion = f"did you mean '{headers[folded.index(nearest[0])]}'? " if nearest else ""
-    raise Refused(
+    raise TextRefused(
         f"the text uses {{{{{name}}}}}, but the file has no such column",
         f"{suggestion}the columns are: {list_names(headers)}",
     )

@@ -8,7 +8,7 @@ import click
 
 from dispatcher.cli.campaign.submit_checks import check_features
 from dispatcher.cli.provider_calls import fetch_directory, select_account
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongOptions
 
 if TYPE_CHECKING:
     from dispatcher.cli.campaign.submit_options import SubmitOptions
@@ -29,7 +29,7 @@ def add_fallbacks(
     for wanted in options.fallbacks:
         name, provider = select_account(ctx, wanted)
         if name in {submission.request.account, *(route.account for route in found)}:
-            raise UsageProblem(
+            raise WrongOptions(
                 f"--fallback {name}: the campaign already uses this account",
                 "name another account, or leave it out",
             )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 import phonenumbers
 
 from dispatcher.cli.output import pluralize, safe_text
-from dispatcher.errors import Refused
+from dispatcher.errors import FileRefused
 
 if TYPE_CHECKING:
     from dispatcher.recipients.preview import Preview
@@ -150,12 +150,12 @@ def refuse_unsure_guesses(file: "RecipientFile") -> None:
     encoding = file.found_encoding
     if not encoding.is_sure:
         words = ", ".join(_shorten(word) for word in encoding.samples[:_SHOWN_WORDS])
-        raise Refused(
+        raise FileRefused(
             f"the encoding of the file is not sure: as {encoding.label} its words are {words}",
             "name the encoding with --encoding, or save the file as CSV UTF-8",
         )
     if not file.found_delimiter.is_sure:
-        raise Refused(
+        raise FileRefused(
             "the delimiter of the file is not sure: several fit",
             "give --delimiter, such as , or ; or tab",
         )

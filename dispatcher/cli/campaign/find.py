@@ -10,7 +10,7 @@ import click
 from dispatcher.cli.context import refuse_empty_options, settings_from
 from dispatcher.cli.output import pluralize, print_json, print_line, safe_text
 from dispatcher.cli.private_files import open_private
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,11 +96,11 @@ def _read_number(settings: "Settings", number: str, country: str | None) -> int:
         return found.pop()
     if found:
         names = ", ".join(sorted(name for name in given if name))
-        raise UsageProblem(
+        raise WrongValue(
             f"the number can be one of several countries: {names}",
             "write it with + and country code, or give --country",
         )
-    raise UsageProblem(f"NUMBER: {problem}", "write +919820011223, or give --country IN")
+    raise WrongValue(f"NUMBER: {problem}", "write +919820011223, or give --country IN")
 
 
 def _print_history(history: "NumberHistory", zone: "tzinfo") -> None:

@@ -8,7 +8,7 @@ from dispatcher.cli.banners import warn_if_held
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.doubt import warn_of_doubt
 from dispatcher.cli.output import print_json, print_table
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongValue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def campaign_list(
     from dispatcher.status import CampaignState
 
     if unknown := set(states) - set(CampaignState):
-        raise UsageProblem(
+        raise WrongValue(
             f"--state {min(unknown)!r} is not a campaign's state",
             f"give one of {', '.join(CampaignState)}",
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.private_files import open_private
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ def check_writable(path: Path) -> None:
     """Raise UsageProblem if `path` cannot be written, before a long file is read."""
     target = path if path.exists() else path.absolute().parent
     if not target.exists() or not os.access(target, os.W_OK):
-        raise UsageProblem(f"{path} cannot be written", "check the folder and its rights")
+        raise WrongPath(f"{path} cannot be written", "check the folder and its rights")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dispatcher.cli.campaign.retry import reasons_of_providers
 from dispatcher.cli.context import refuse_empty_options, settings_from
 from dispatcher.cli.output import print_json, safe_text
 from dispatcher.cli.private_files import open_private
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,9 +56,9 @@ def campaign_report(
 
     refuse_empty_options(ctx)
     if (reference is None) == (since is None):
-        raise UsageProblem("name a campaign, or give --since", "`report 1` or `report --since 7d`")
+        raise WrongOptions("name a campaign, or give --since", "`report 1` or `report --since 7d`")
     if account is not None and since is None:
-        raise UsageProblem("--account goes with --since", "leave one of them out")
+        raise WrongOptions("--account goes with --since", "leave one of them out")
     settings = settings_from(ctx)
     store = Store(settings.store.url)
     rows, title = _find_rows(store, settings, reference, since, account, timezone)
@@ -106,7 +106,7 @@ def _find_rows(
         rows = campaign_search.list_since(conn, begin, account)
     where = f" of {account}" if account is not None else ""
     if not rows:
-        raise UsageProblem(
+        raise WrongOptions(
             f"no campaign{where} was created since {begin.astimezone(zone):%Y-%m-%d %H:%M}",
             "give an earlier --since; `dispatcher campaign list` shows all campaigns",
         )

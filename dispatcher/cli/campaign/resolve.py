@@ -7,7 +7,7 @@ import click
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.output import pluralize, print_json
 from dispatcher.cli.question import require_yes
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongOptions
 
 if TYPE_CHECKING:
     from dispatcher.campaigns.resolution import DoubtCount, ResolutionResult
@@ -53,7 +53,7 @@ def campaign_resolve(
     from dispatcher.store.engine import Store
 
     if choice is None:
-        raise UsageProblem(
+        raise WrongOptions(
             "choose what to do with the recipients in doubt",
             f"give one of --{', --'.join(_CHOICES)}",
         )
@@ -111,7 +111,7 @@ def _read_numbers(
     try:
         return frozenset(reader.read(number) for number in recipients)
     except MsisdnError as error:
-        raise UsageProblem(f"--recipient: {error}", "write --recipient +919800000001") from None
+        raise WrongOptions(f"--recipient: {error}", "write --recipient +919800000001") from None
 
 
 def print_outcome(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:

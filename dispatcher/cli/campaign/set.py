@@ -9,7 +9,7 @@ import click
 from dispatcher.cli.campaign.forecast_view import campaign_terms, print_forecast, print_terms
 from dispatcher.cli.context import refuse_empty_options, settings_from, with_options
 from dispatcher.cli.output import print_json
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongOptions
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -84,7 +84,7 @@ def campaign_set(ctx: click.Context, options: SetOptions) -> None:
     check_changeable(campaign)
     values = _new_values(settings, campaign, options)
     if not values:
-        raise UsageProblem("nothing to set", "give --rate, --window, --priority, …")
+        raise WrongOptions("nothing to set", "give --rate, --window, --priority, …")
     timeout_s = settings.account(campaign.account).timeout_s
     changed = set_terms(store, str(campaign.id), values, timeout_s)
     shown = load_view(store, str(changed.id))
@@ -137,7 +137,7 @@ def _new_values(
     if options.windows or options.blackouts or (options.zone and old):
         values["schedule"] = _new_schedule(old, options, default=zone)
     elif options.zone and not values:
-        raise UsageProblem(
+        raise WrongOptions(
             f"--timezone changes the zone of windows, and campaign {campaign.id} has none",
             "give --window too",
         )
@@ -154,12 +154,12 @@ def _find_zone(settings: "Settings", campaign: "CampaignRow", name: str | None) 
     if name is None:
         return ZoneInfo(settings.account(campaign.account).timezone)
     if campaign.zones is not None:
-        raise UsageProblem(
+        raise WrongOptions(
             f"the windows of campaign {campaign.id} are in each recipient's zone",
             "leave --timezone out",
         )
     if name == "recipient":
-        raise UsageProblem(
+        raise WrongOptions(
             f"campaign {campaign.id} was not submitted with --timezone recipient",
             "submit it again with `campaign submit --timezone recipient`, or name a zone",
         )

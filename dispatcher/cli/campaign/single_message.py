@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypedDict
 
 import click
 
-from dispatcher.errors import Refused
+from dispatcher.errors import FileRefused, Refused, TimeRefused
 
 if TYPE_CHECKING:
     from dispatcher.store.engine import Store
@@ -63,7 +63,7 @@ def closed_until(submission: "ValidatedSubmission") -> str | None:
 def check_test_time(submission: "ValidatedSubmission", number: str | None) -> None:
     """Raise Refused if a test message is wanted and the windows are closed now."""
     if number is not None and (closed := closed_until(submission)) is not None:
-        raise Refused(f"--test-to: {closed}", "submit it then, or leave --test-to out")
+        raise TimeRefused(f"--test-to: {closed}", "submit it then, or leave --test-to out")
 
 
 def send_test_message(
@@ -93,7 +93,7 @@ def send_test_message(
         imported = campaign_import.import_rows(store, test, lambda _row: None)
         if not imported.preview.valid:
             campaign_import.discard_import(store, imported.job)
-            raise Refused(
+            raise FileRefused(
                 f"--test-to: {imported.preview.rejects[0].reason}",
                 "write the number with its country code, as in +919820011223",
             )

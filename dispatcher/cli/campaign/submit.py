@@ -14,7 +14,7 @@ from dispatcher.cli.doubt import warn_of_doubt
 from dispatcher.cli.output import pluralize, print_json
 from dispatcher.cli.question import can_ask, require_yes
 from dispatcher.cli.terminal import is_terminal
-from dispatcher.errors import Refused
+from dispatcher.errors import FileRefused
 
 if TYPE_CHECKING:
     from dispatcher.providers.base import RequestedRoute
@@ -225,7 +225,7 @@ def _report_imported(
     if not imported.preview.valid:
         if options.as_json:
             print_json(details_json(load_view(store, reference)))
-        raise Refused(
+        raise FileRefused(
             f"campaign {reference} is rejected: no row of the file can be sent",
             f"`dispatcher campaign export {reference} --rejects` gives the reason for each row",
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.provider_calls import accounts_with
-from dispatcher.errors import Refused, UsageProblem
+from dispatcher.errors import Refused, Unsupported, WrongOptions
 
 if TYPE_CHECKING:
     from dispatcher.cli.campaign.submit_options import SubmitOptions
@@ -34,7 +34,7 @@ def check_features(
         able = provider.capabilities
         if value and not any(getattr(able, capability) for capability in capabilities):
             others = {name for each in capabilities for name in accounts_with(ctx, each)}
-            raise Refused(
+            raise Unsupported(
                 f"account {account}: its provider {provider.name} does not support {option}",
                 f"accounts that do: {', '.join(sorted(others)) or 'none in this configuration'}",
             )
@@ -43,9 +43,9 @@ def check_features(
 def check_combinations(options: "SubmitOptions") -> None:
     """Raise UsageProblem for two options of which one would be ignored."""
     if options.dry_run and options.test_to:
-        raise UsageProblem("--dry-run sends nothing, but --test-to does", "give one of them")
+        raise WrongOptions("--dry-run sends nothing, but --test-to does", "give one of them")
     if options.start_at and options.schedule_at_provider:
-        raise UsageProblem(
+        raise WrongOptions(
             "--start-at and --schedule-at-provider both set the time of sending", "give one of them"
         )
     if options.contact_lists:
@@ -55,9 +55,9 @@ def check_combinations(options: "SubmitOptions") -> None:
 def _check_list_options(options: "SubmitOptions") -> None:
     """Refuse options that need a recipient file: a contact list has none."""
     if options.file is not None:
-        raise UsageProblem("a recipient FILE and --contact-list are both given", "give one of them")
+        raise WrongOptions("a recipient FILE and --contact-list are both given", "give one of them")
     if options.in_recipients_zone:
-        raise UsageProblem(
+        raise WrongOptions(
             "--timezone recipient needs a recipient FILE; the people on a contact list are not "
             "known here",
             "name the zone of the windows, as in --timezone Asia/Kolkata",
@@ -70,7 +70,7 @@ def _check_list_options(options: "SubmitOptions") -> None:
         (options.test_to, "--test-to"),
     ):
         if value:
-            raise UsageProblem(
+            raise WrongOptions(
                 f"{option} needs a recipient FILE; the people on a contact list are not known here",
                 "leave it out",
             )

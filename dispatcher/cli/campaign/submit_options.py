@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongOptions, WrongPath, WrongValue
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
@@ -88,7 +88,7 @@ def build_request(
     zone = _input_zone(options, provider)
     timing, content = _build_timing(options, zone), _build_content(options, zone)
     if options.file is None and not options.contact_lists:
-        raise UsageProblem(
+        raise WrongOptions(
             "the recipient FILE is missing", "name a CSV file, or - to read standard input"
         )
     source, source_name, default_name = _find_source(options.file)
@@ -178,7 +178,7 @@ def _find_source(file: str | None) -> tuple[Path | BinaryIO, str, str]:
     """What to read, what to call it, and the campaign's name if none is given."""
     if file is None or file == _STANDARD_INPUT:
         if sys.stdin is None:
-            raise UsageProblem("the standard input is closed", "name a CSV file")
+            raise WrongPath("the standard input is closed", "name a CSV file")
         return sys.stdin.buffer, "standard input", "standard input"
     path = Path(file)
     return path, path.name, path.stem
@@ -187,13 +187,13 @@ def _find_source(file: str | None) -> tuple[Path | BinaryIO, str, str]:
 def _read_text(text: str | None, path: Path | None, template: str | None) -> str | None:
     """The text; None if the provider's template says it."""
     if text is not None and path is not None:
-        raise UsageProblem("the text is given twice", 'give --text "…" or --text-file FILE')
+        raise WrongOptions("the text is given twice", 'give --text "…" or --text-file FILE')
     if path is None:
         if text is None and template is None:
             hint = 'give --text "…", --text-file FILE, or --template with a text of its own'
-            raise UsageProblem("the text is missing", hint)
+            raise WrongOptions("the text is missing", hint)
         if text is not None and _TYPED_LINE_BREAK.search(text):
-            raise UsageProblem(
+            raise WrongValue(
                 r"--text has \n, and everybody would get these two characters",
                 "put the text with its line breaks into a file, and give --text-file",
             )
@@ -201,11 +201,11 @@ def _read_text(text: str | None, path: Path | None, template: str | None) -> str
     try:
         return path.read_text(encoding="utf-8-sig").rstrip("\r\n")
     except OSError as error:
-        raise UsageProblem(
+        raise WrongPath(
             f"{path} cannot be read: {error.strerror}", "check the path and its rights"
         ) from None
     except UnicodeDecodeError:
-        raise UsageProblem(f"{path} is not UTF-8 text", "save it as UTF-8") from None
+        raise WrongPath(f"{path} is not UTF-8 text", "save it as UTF-8") from None
 
 
 def _parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
@@ -213,7 +213,7 @@ def _parse_mapping(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         field, equals, header = pair.partition("=")
         if not equals or not field.strip() or not header.strip():
-            raise UsageProblem(
+            raise WrongValue(
                 f"--map {pair} does not name a field and a header", 'write --map name="Full Name"'
             )
         mapping[field.strip()] = header.strip()

@@ -27,7 +27,7 @@ from dispatcher.cli.output import (
 )
 from dispatcher.cli.private_files import open_private
 from dispatcher.cli.terminal import is_terminal
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongPath
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ def campaign_export(ctx: click.Context, reference: str, output: Path | None, rej
         campaign = find_campaign(conn, reference)
     if output is None:
         if not isinstance(sys.stdout, io.TextIOWrapper):
-            raise UsageProblem("the standard output is closed", "give --output FILE")
+            raise WrongPath("the standard output is closed", "give --output FILE")
         sys.stdout.reconfigure(encoding="utf-8", newline="")
         out = SafeLines(sys.stdout) if is_terminal(sys.stdout) else sys.stdout
         write_export(store, campaign, out, rejects_only=rejects)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from typing import TypeVar
 
-from dispatcher.errors import Refused
+from dispatcher.errors import Refused, SenderRefused
 from dispatcher.providers.base import RequestedRoute
 from dispatcher.providers.shared.error_texts import one_line
 from dispatcher.status import Kind
@@ -36,7 +36,7 @@ def choose_route(requested: RequestedRoute, directory: Directory) -> Route:
         raise refusals[0]
     if len({(sender.ref, template.ref) for sender, template in fitting}) > 1:
         pairs = (f"{sender.ref} with {template.ref}" for sender, template in fitting)
-        raise Refused(
+        raise SenderRefused(
             f"several senders and templates fit the names given: {_join_names(pairs)}",
             "give the sender's and the template's id instead of their names",
         )
@@ -52,7 +52,7 @@ def choose_route(requested: RequestedRoute, directory: Directory) -> Route:
 
 def _find_senders(wanted: str | None, senders: Sequence[SenderId]) -> list[SenderId]:
     if wanted is None:
-        raise Refused(
+        raise SenderRefused(
             "this account has no sender",
             "give --sender, or set `sender` under the account in the configuration",
         )
@@ -63,7 +63,7 @@ def _find_senders(wanted: str | None, senders: Sequence[SenderId]) -> list[Sende
         lambda sender: sender.name.casefold() == wanted.casefold(),
     )
     if not found:
-        raise Refused(
+        raise SenderRefused(
             f"the provider knows no sender {one_line(wanted)!r} of this account",
             f"it has {_join_names(sender.name for sender in senders)}",
         )
@@ -72,7 +72,7 @@ def _find_senders(wanted: str | None, senders: Sequence[SenderId]) -> list[Sende
 
 def _find_templates(wanted: str | None, templates: Sequence[Template]) -> list[Template]:
     if wanted is None:
-        raise Refused(
+        raise SenderRefused(
             "this provider sends nothing without a template",
             "give --template, or set `template` under the account in the configuration",
         )
@@ -85,7 +85,7 @@ def _find_templates(wanted: str | None, templates: Sequence[Template]) -> list[T
     )
     if not found:
         known = (f"{template.name} ({template.ref})" for template in templates)
-        raise Refused(
+        raise SenderRefused(
             f"the provider knows no template {one_line(wanted)!r} of this account",
             f"it has {_join_names(known)}",
         )
@@ -106,18 +106,18 @@ def _explain_mismatch(kind: Kind, sender: SenderId, template: Template) -> Refus
         name = entry.name or entry.ref
         if not entry.approved:
             status = entry.status or "not approved"
-            return Refused(
+            return SenderRefused(
                 f"the {what} {name!r} is not approved by the provider: {status}",
                 f"wait for its approval, or give another {what}",
             )
         if entry.kind not in {None, kind}:
-            return Refused(
+            return SenderRefused(
                 f"the campaign is {kind}, but the {what} {name!r} is {entry.kind}",
                 f"give --kind {entry.kind}, or another {what}",
             )
     owner = (template.sender or "").casefold()
     if owner and owner not in {sender.ref.casefold(), sender.name.casefold()}:
-        return Refused(
+        return SenderRefused(
             f"the template {template.name or template.ref!r} belongs to the sender "
             f"{template.sender!r}, not to {sender.name!r}",
             f"give --sender {template.sender}, or another template",

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator
 
-from dispatcher.errors import Refused
+from dispatcher.errors import TimeRefused
 from dispatcher.windows.zone_names import ZoneError, parse_zone, zone_name
 
 #: `Y-m-d H:i` and `YYYY-MM-DD HH:MM` of the providers' documents.
@@ -29,7 +29,7 @@ def local_minute(at: datetime, zone: str | None) -> str:
     Raises Refused where `zone` is None, or where the zone's clocks show that minute twice.
     """
     if zone is None:
-        raise Refused(
+        raise TimeRefused(
             "the provider reads the time of a scheduled campaign in the account's time zone, "
             "which is not configured",
             "set `schedule_timezone` under the account to the zone that is set at the provider",
@@ -37,7 +37,7 @@ def local_minute(at: datetime, zone: str | None) -> str:
     whole = at.replace(second=0, microsecond=0)
     local = (whole if whole == at else whole + timedelta(minutes=1)).astimezone(parse_zone(zone))
     if local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset():
-        raise Refused(
+        raise TimeRefused(
             f"the clocks of {zone} are set back then: {local.strftime(_FORMAT)} comes twice",
             "choose a time before or after that hour",
         )

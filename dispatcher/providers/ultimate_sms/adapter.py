@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import orjson
 
-from dispatcher.errors import ErrorKind, Refused
+from dispatcher.errors import ErrorKind, SenderRefused
 from dispatcher.providers.base import Capabilities, Provider, RequestedRoute, StatusLookup
 from dispatcher.providers.shared.answer_sizes import (
     BALANCE_BYTES,
@@ -195,7 +195,7 @@ class UltimateSMS(Provider):
         route = super().resolve_route(requested, directory)
         sender = route.sender
         if len(sender) > _MAX_ALPHANUMERIC and _TELEPHONE.fullmatch(sender) is None:
-            raise Refused(
+            raise SenderRefused(
                 f"the sender {one_line(sender)!r} has {len(sender)} characters; this provider "
                 f"allows {_MAX_ALPHANUMERIC}, or a telephone number with country code",
                 "give a shorter --sender",

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from pydantic import AfterValidator, SecretStr
 
-from dispatcher.errors import ErrorKind, ProviderError, Refused
+from dispatcher.errors import ErrorKind, ProviderError, SenderRefused
 from dispatcher.providers.base import Capabilities, Provider, RequestedRoute, StatusLookup
 from dispatcher.providers.shared.answer_sizes import PAGE_BYTES, submission_bytes
 from dispatcher.providers.shared.answers import check_status, read_json
@@ -161,14 +161,14 @@ class VoipCommunications(Provider):
         """
         del directory
         if requested.template:
-            raise Refused(
+            raise SenderRefused(
                 "this provider has no templates",
                 "leave out --template, and `template` under the account in the configuration",
             )
         sender = (requested.sender or "").strip()
         number = read_msisdn(sender)
         if sender and number is None:
-            raise Refused(
+            raise SenderRefused(
                 f"the sender {one_line(sender)!r} is not a phone number",
                 "give a number of the account, or leave out the sender to use BULK",
             )

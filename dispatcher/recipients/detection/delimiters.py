@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Final, NamedTuple
 
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import WrongValue
 
 _DELIMITERS: Final = ",;\t|"
 _NAMES: Final = {
@@ -38,7 +38,7 @@ def parse_delimiter(given: str) -> str:
     """One character, or a name such as `tab`. Raises UsageProblem."""
     char = _NAMES.get(given.strip().lower(), given)
     if len(char) != 1 or char in '\r\n"':
-        raise UsageProblem(
+        raise WrongValue(
             f"--delimiter {given!r} is not a valid delimiter", "give one character, or `tab`"
         )
     return char

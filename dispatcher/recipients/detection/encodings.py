@@ -8,7 +8,7 @@ import codecs
 from enum import StrEnum
 from typing import BinaryIO, Final, NamedTuple
 
-from dispatcher.errors import Refused, UsageProblem
+from dispatcher.errors import FileRefused, WrongValue
 from dispatcher.recipients.detection.code_pages import label_encoding
 from dispatcher.recipients.detection.formats import SAVE_AS_CSV
 from dispatcher.recipients.detection.guessing import (
@@ -66,7 +66,7 @@ def parse_encoding(given: str) -> str:
         codec = codecs.lookup(given.strip()).name
         "a".encode(codec)  # refuses codecs that are not of text, such as base64
     except (LookupError, ValueError):
-        raise UsageProblem(
+        raise WrongValue(
             f"--encoding {given!r} is not a known encoding",
             "write it like utf-8, windows-1250, shift-jis, gb18030 or koi8-r",
         ) from None
@@ -91,7 +91,7 @@ def find_encoding(
         _refuse_undecodable(stream, codec)
         return FoundEncoding(codec, Origin.CERTAIN)
     if not _is_text(head):
-        raise Refused("the file is not text", SAVE_AS_CSV)
+        raise FileRefused("the file is not text", SAVE_AS_CSV)
     if (undecodable := _first_undecodable(stream, "utf-8")) is None:
         return FoundEncoding("utf-8", Origin.CERTAIN)
     return _guess(stream, undecodable, country)
@@ -110,7 +110,7 @@ def _guess(stream: BinaryIO, undecodable: int, country: str | None) -> FoundEnco
     words = sample_words(stream)
     valid = sum(_is_utf8(word) for word in words)
     if valid >= _MOSTLY * len(words):
-        raise Refused(
+        raise FileRefused(
             f"the file begins as UTF-8, but byte {undecodable + 1} is not",
             f"repair that place, {SAVE_AS_CSV.split(' and ')[0]}, or {_NAME_IT}",
         )
@@ -120,7 +120,7 @@ def _guess(stream: BinaryIO, undecodable: int, country: str | None) -> FoundEnco
             is_sure = guess.is_sure and guess is guesses[0]
             samples = _decode_words(words, guess.codec)
             return FoundEncoding(guess.codec, Origin.GUESSED, is_sure, samples)
-    raise Refused("the file is not text in any known encoding", f"{SAVE_AS_CSV}, or {_NAME_IT}")
+    raise FileRefused("the file is not text in any known encoding", f"{SAVE_AS_CSV}, or {_NAME_IT}")
 
 
 def _is_text(head: bytes) -> bool:
@@ -154,7 +154,7 @@ def _find_wide_codec(head: bytes) -> str | None:
 def _refuse_undecodable(stream: BinaryIO, codec: str) -> None:
     if (undecodable := _first_undecodable(stream, codec)) is not None:
         label = label_encoding(codec)
-        raise Refused(
+        raise FileRefused(
             f"the file is not valid {label}: byte {undecodable + 1} is not",
             f"repair that place, or {_NAME_IT}",
         )

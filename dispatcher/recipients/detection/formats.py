@@ -4,7 +4,7 @@ import codecs
 import re
 from typing import BinaryIO, Final
 
-from dispatcher.errors import NotAvailableYet, Refused
+from dispatcher.errors import FileRefused, NotAvailableYet
 
 _HEAD_BYTES: Final = 4096
 SAVE_AS_CSV: Final = "save it as CSV UTF-8 and try again"
@@ -52,14 +52,14 @@ def refuse_other_formats(stream: BinaryIO) -> None:
     head = stream.read(_HEAD_BYTES)
     stream.seek(0)
     if not head.strip():
-        raise Refused("the file is empty", "it needs a header row and a row for each recipient")
+        raise FileRefused("the file is empty", "it needs a header row and a row for each recipient")
     text = _without_marks(head)
     for pattern, what, hint in _NOT_READ_YET:
         if re.match(pattern, text):
             raise NotAvailableYet(f"{what} cannot be read yet", hint)
     for pattern, what, hint in _NEVER_READ:
         if re.match(pattern, text, re.IGNORECASE | re.DOTALL):
-            raise Refused(f"the file is {what}, not a table of text", hint)
+            raise FileRefused(f"the file is {what}, not a table of text", hint)
 
 
 def _without_marks(head: bytes) -> bytes:

@@ -91,17 +91,22 @@ def fail(what: str) -> None:
         }[what]
 
 
+def ends_with(code: str) -> str:
+    return f"Code: {code} (`dispatcher explain {code}` says more)\n"
+
+
 @pytest.mark.parametrize(
     ("what", "code", "told"),
     [
-        ("refused", 3, "Error: no[31m money\nHint: top up\n"),
-        ("store", 1, "Error: two\n  lines\n"),
+        ("refused", 3, "Error: no[31m money\nHint: top up\n" + ends_with("E-REFUSED")),
+        ("store", 1, "Error: two\n  lines\n" + ends_with("E-STORE")),
         ("interrupt", 130, "\nInterrupted.\n"),
         ("abort", 130, "\nInterrupted.\n"),
         (
             "file",
             1,
-            "Error: /some/file: Permission denied\nHint: check the path, its rights and the disk\n",
+            "Error: /some/file: Permission denied\nHint: check the path, its rights and the disk\n"
+            + ends_with("E-SYSTEM"),
         ),
     ],
 )
@@ -191,7 +196,7 @@ def test_an_output_that_cannot_be_written_is_named(tmp_path):
     assert ended.returncode == 1
     assert ended.stderr == (
         "Error: No space left on device\n"
-        "Hint: check the disk, and where the output of the command goes\n"
+        "Hint: check the disk, and where the output of the command goes\n" + ends_with("E-SYSTEM")
     )
 
 

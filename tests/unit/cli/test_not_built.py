@@ -24,6 +24,7 @@ def test_whatever_its_arguments_it_is_refused_by_name(args):
     assert ended.stderr == (
         "Error: `program retry` is not available yet\n"
         "Hint: `program --help` lists the commands that are\n"
+        "Code: E-NOT-BUILT (`dispatcher explain E-NOT-BUILT` says more)\n"
     )
     assert ended.stdout == ""
 
