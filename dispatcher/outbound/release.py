@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from heapq import nsmallest
+from operator import attrgetter
 
 from sqlalchemy import Connection
 
@@ -25,6 +27,9 @@ from dispatcher.store.json_columns import decode_texts
 from dispatcher.store.locks import lock_account
 from dispatcher.store.row_parts import InFlightBatch
 from dispatcher.store.rows import AccountRow, CampaignRow
+
+#: With fewer campaigns each is asked for its due batches alone.
+_FEW_CAMPAIGNS = 8
 
 
 def release_batches(
@@ -65,19 +70,53 @@ def release_batches(
     contenders = [
         _make_contender(account, row, settings, out, now) for row in due if open_now[row.id] != []
     ]
-
-    def due_batches(campaign_id: int) -> Iterator[DueBatch]:
-        limit, zones = most, open_now[campaign_id]
-        return batches.due_batches(conn, campaign_id, now, limit, zones)
-
-    chosen = list(select_batches(contenders, due_batches, budget))
-    for contender in {contender.campaign_id: contender for contender, _ in chosen}.values():
-        campaigns.set_virtual_time(conn, contender.campaign_id, contender.virtual_time, now)
+    chosen = _choose_batches(conn, contenders, open_now, budget, most, now)
     if chosen:
+        served = {contender.campaign_id: contender.virtual_time for contender, _ in chosen}
+        campaigns.set_virtual_times(conn, served, now)
         last, batch = chosen[-1]
         accounts.advance_virtual_time(conn, name, last.virtual_time - batch.size)
     ids = [batch.id for _campaign, batch in chosen]
     return batches.mark_queued(conn, ids, now, is_probe=is_probe)
+
+
+def _choose_batches(
+    conn: Connection,
+    contenders: Sequence[QueuedCampaign],
+    zones: Mapping[int, list[str] | None],
+    budget: Budget,
+    most: int,
+    now: datetime,
+) -> list[tuple[QueuedCampaign, DueBatch]]:
+    first = _load_first_batches(conn, contenders, zones, most, now)
+
+    def due_batches(campaign_id: int) -> Iterator[DueBatch]:
+        head = first.get(campaign_id)
+        if head is not None:
+            yield head
+        for batch in batches.due_batches(conn, campaign_id, now, most, zones[campaign_id]):
+            if batch != head:
+                yield batch
+
+    return list(select_batches(contenders, due_batches, budget))
+
+
+def _load_first_batches(
+    conn: Connection,
+    contenders: Sequence[QueuedCampaign],
+    zones: Mapping[int, list[str] | None],
+    most: int,
+    now: datetime,
+) -> dict[int, DueBatch]:
+    """The first due batches of the campaigns that are served first, by one question for all.
+
+    None where few campaigns contend: then a question for each finds their further batches too.
+    """
+    of_one_zone = [one for one in contenders if zones[one.campaign_id] is None]
+    if len(of_one_zone) < _FEW_CAMPAIGNS:
+        return {}
+    next_ones = nsmallest(most, of_one_zone, key=attrgetter("rank", "virtual_time", "campaign_id"))
+    return due_work.first_due_batches(conn, [one.campaign_id for one in next_ones], now)
 
 
 def find_releasable_accounts(

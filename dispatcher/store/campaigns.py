@@ -3,7 +3,7 @@
 `campaign_search.py` finds and counts, `campaign_settings.py` changes rate, windows and times.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
@@ -28,7 +28,7 @@ from dispatcher.store.fetching import columns_of, fetch_optional
 from dispatcher.store.locks import lock_campaigns
 from dispatcher.store.ranges import join_ranges, messages_between
 from dispatcher.store.rows import CampaignRow
-from dispatcher.store.table_values import literal_table
+from dispatcher.store.table_values import ColumnTypes, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
 
@@ -92,13 +92,16 @@ def record_campaign_paid_until(
     conn.execute(_PAY, {"campaign_id": campaign_id, "until": paid_until})
 
 
-def set_virtual_time(conn: Connection, campaign_id: int, served: int, now: datetime) -> None:
-    """Store the campaign's virtual time; its first release is recorded as its start."""
+def set_virtual_times(conn: Connection, served: Mapping[int, int], now: datetime) -> None:
+    """Store virtual times by campaign id; the first release of each is recorded as its start."""
+    columns: ColumnTypes = [("id", BigInteger()), ("turn", BigInteger())]
+    given = literal_table(conn, columns, sorted(served.items()))
     conn.execute(
         update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == campaign_id)
+        .where(CAMPAIGN.c.id == given.c.id)
         .values(
-            turn=served, started_at=func.coalesce(CAMPAIGN.c.started_at, literal(now, UtcTime()))
+            turn=given.c.turn,
+            started_at=func.coalesce(CAMPAIGN.c.started_at, literal(now, UtcTime())),
         )
     )
 

@@ -10,13 +10,15 @@ from sqlalchemy.engine import Engine
 from dispatcher.outbound.release import find_releasable_accounts, release_batches
 from dispatcher.policy.breaker import Breaker
 from dispatcher.status import CampaignState
-from dispatcher.store.tables import BATCH
+from dispatcher.store.tables import BATCH, CAMPAIGN
 from dispatcher.store.tick_lock import hold_tick_lock
 from tests.support.stores import (
     NOW,
     add_account,
     add_campaign,
+    batch_of,
     begin,
+    campaign_of,
     change,
     claim,
     close,
@@ -66,16 +68,21 @@ def statements_of_a_tick(ticker):
     return seen
 
 
+def usual_statements(ticker):
+    """The fewest of three ticks: some look at more, as the first in each minute does."""
+    return min((statements_of_a_tick(ticker) for _ in range(3)), key=len)
+
+
 @pytest.mark.parametrize("add", [add_waiting, add_closed, add_paused])
 def test_statements_do_not_grow_with_what_is_not_due(store, tmp_path, add):
     names = [f"account{n}" for n in range(6)]
     ticker = Ticker(store, tmp_path, accounts=names)
     add(store, names[0], first=919_800_000_000)
     ticker.tick()
-    few = statements_of_a_tick(ticker)
+    few = usual_statements(ticker)
     for n, name in enumerate(names[1:], start=1):
         add(store, name, first=919_800_000_000 + n)
-    assert statements_of_a_tick(ticker) == few
+    assert usual_statements(ticker) == few
 
 
 def test_only_accounts_that_may_release_are_visited(store):
@@ -152,3 +159,40 @@ def test_of_several_ticks_at_once_one_runs(store):
     for thread in threads:
         thread.join()
     assert sorted(taken) == [False, False, False, True]
+
+
+def test_a_release_among_many_campaigns_asks_once_for_all(store):
+    made = [add_campaign(store, [1, 2], first=919_800_000_000 + 10 * n) for n in range(20)]
+    seen = []
+
+    def note(_conn, _cursor, statement, *_):
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        with store.write() as conn:
+            tickets = release_batches(conn, "main", settings(max_in_flight=12), NOW)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert [place_of(store, ticket) for ticket in tickets] == [(each, 0) for each in made[:12]]
+    assert len(seen) < 14
+    assert [campaign_of(store, each).turn for each in made] == [1] * 12 + [0] * 8
+
+
+def test_first_batches_are_followed_by_the_next_ones_in_fair_order(store):
+    made = [add_campaign(store, [1, 2, 1], first=919_800_000_000 + 10 * n) for n in range(9)]
+    with store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == made[-1], priority=5)
+    with store.write() as conn:
+        tickets = release_batches(conn, "main", settings(max_in_flight=14), NOW)
+    urgent = [(made[-1], seq) for seq in range(3)]
+    first = [(each, 0) for each in made[:-1]]
+    assert [place_of(store, ticket) for ticket in tickets] == [
+        *urgent, *first, *((each, 1) for each in made[:3])
+    ]  # fmt: skip
+
+
+def place_of(store, ticket):
+    """The campaign and the place in it of a released batch."""
+    batch = batch_of(store, ticket.id)
+    return batch.campaign_id, batch.seq
