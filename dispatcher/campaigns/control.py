@@ -1,6 +1,8 @@
 """What a person changes about a stored campaign: pause, resume, cancel, rate and windows."""
 
+from collections.abc import Collection, Sequence
 from datetime import timedelta
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -8,18 +10,48 @@ from dispatcher.campaigns.view import find_campaign
 from dispatcher.errors import StateRefused
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.status import CampaignState, MessageState
-from dispatcher.store import campaign_settings, campaigns
+from dispatcher.store import campaign_search, campaign_settings, campaigns
 from dispatcher.store.audit import current_person
 from dispatcher.store.campaign_settings import ChangedSettings
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.locks import lock_campaign
 from dispatcher.store.rows import CampaignRow
 
+#: The states in which a campaign can be paused, and in which it can be cancelled.
+PAUSABLE: Final = (CampaignState.SCHEDULED, CampaignState.RUNNING)
+CANCELLABLE: Final = (*PAUSABLE, CampaignState.PAUSED)
+
+
+def select_campaigns(
+    store: Store,
+    references: Sequence[str],
+    *,
+    accounts: Collection[str],
+    states: Collection[CampaignState],
+) -> list[CampaignRow]:
+    """The campaigns that are named, each once, whatever their states.
+
+    Without `references` all those in one of `states`, oldest first; only of `accounts`, where that
+    is not empty. Raises UsageProblem as `find_campaign`.
+    """
+    with store.read() as conn:
+        if references:
+            found = [find_campaign(conn, reference) for reference in references]
+        else:
+            found = campaign_search.list_open(conn, states=states, accounts=accounts)
+    return list({campaign.id: campaign for campaign in found}.values())
+
+
+def count_pending(store: Store, rows: Sequence[CampaignRow]) -> int:
+    """How many recipients of these campaigns are not submitted yet."""
+    with store.read() as conn:
+        counts = campaign_search.count_messages(conn, [row.id for row in rows])
+    return sum(each[MessageState.PENDING.label] for each in counts.values())
+
 
 def pause_campaign(store: Store, reference: str) -> CampaignRow:
     """Stop sending a campaign; what is in flight is settled. Raises Refused if it is over."""
-    old = [CampaignState.SCHEDULED, CampaignState.RUNNING]
-    return _change_state(store, reference, old, CampaignState.PAUSED, "paused")
+    return _change_state(store, reference, PAUSABLE, CampaignState.PAUSED, "paused")
 
 
 def resume_campaign(store: Store, reference: str) -> CampaignRow:
@@ -34,8 +66,7 @@ def cancel_campaign(store: Store, reference: str) -> CampaignRow:
 
     Raises Refused if it is over.
     """
-    old = [CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED]
-    campaign = _change_state(store, reference, old, CampaignState.CANCELLED, "cancelled")
+    campaign = _change_state(store, reference, CANCELLABLE, CampaignState.CANCELLED, "cancelled")
     # If this process is killed here, the tick continues.
     while _cancel_more(store, campaign.id):
         pass
@@ -79,7 +110,7 @@ def set_terms(
 def _change_state(
     store: Store,
     reference: str,
-    old: list[CampaignState],
+    old: Sequence[CampaignState],
     new: CampaignState,
     participle: str,
 ) -> CampaignRow:

@@ -68,6 +68,19 @@ def list_since(conn: Connection, since: datetime, account: str | None = None) ->
     return fetch_all(conn, CampaignRow, query.order_by(CAMPAIGN.c.id.desc()))
 
 
+def list_open(
+    conn: Connection, *, states: Collection[CampaignState], accounts: Collection[str] = ()
+) -> list[CampaignRow]:
+    """The campaigns in one of `states` that are not over, oldest first.
+
+    Only those of `accounts`, where that is not empty.
+    """
+    query = _ROWS.where(CAMPAIGN.c.finished_at.is_(None), has_state(*states))
+    if accounts:
+        query = query.where(CAMPAIGN.c.account.in_(accounts))
+    return fetch_all(conn, CampaignRow, query.order_by(CAMPAIGN.c.id))
+
+
 def count_messages(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, dict[str, int]]:
     """Messages per campaign and state, summed over batches: the message table is not scanned."""
     sums = [func.coalesce(func.sum(BATCH.c[name]), 0).label(name) for name in COUNTERS]

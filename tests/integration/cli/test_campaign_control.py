@@ -1,10 +1,14 @@
 """`campaign pause`, `resume`, `cancel` and `set`: what cannot be changed is refused with exit 3."""
 
+import json
+import sys
+
 import pytest
 
 from dispatcher.status import CampaignState
-from tests.support.cli import in_process
+from tests.support.cli import clean_environment, in_process
 from tests.support.stores import NOW, add_campaign, campaign_of
+from tests.support.terminal import on_terminal
 
 CONFIG = """
 [store]
@@ -25,8 +29,9 @@ def run(sqlite_store, tmp_path):
     config.touch(mode=0o600)
     config.write_text(CONFIG.format(path=sqlite_store.url.database), encoding="utf-8")
 
-    def command(name, *options):
-        return in_process("--config", str(config), "campaign", name, "1", *options, folder=tmp_path)
+    def command(name, *options, which=("1",)):
+        given = ("--config", str(config), "campaign", name, *which, *options)
+        return in_process(*given, folder=tmp_path)
 
     return command
 
@@ -69,3 +74,99 @@ def test_what_can_be_changed_says_what_it_is_now(sqlite_store, run, state, comma
     ended = run(command)
     assert (ended.code, ended.out) == (0, f"campaign 1 is {becomes}\n")
     assert campaign_of(sqlite_store, 1).state == becomes
+
+
+# --- Several at once --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def five(sqlite_store):
+    """Campaigns 1 to 5: two of `main`, one paused of it, one that is over, and one of `other`."""
+    for state, account in [
+        (CampaignState.RUNNING, "main"), (CampaignState.SCHEDULED, "main"),
+        (CampaignState.PAUSED, "main"), (CampaignState.FINISHED, "main"),
+        (CampaignState.RUNNING, "other"),
+    ]:  # fmt: skip
+        over = {"finished_at": NOW} if state in OVER else {}
+        add_campaign(sqlite_store, state=state, account=account, **over)
+
+    return lambda: [campaign_of(sqlite_store, number).state for number in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("command", "which", "code", "becomes"),
+    [
+        ("pause", ["--all"], 0, "paused paused paused finished paused"),
+        ("pause", ["--account", "main"], 0, "paused paused paused finished running"),
+        ("pause", ["--account", "other", "--account", "main"], 0,
+         "paused paused paused finished paused"),
+        ("pause", ["1", "2", "1"], 0, "paused paused paused finished running"),
+        ("pause", ["1", "4"], 1, "paused scheduled paused finished running"),
+        ("pause", ["4", "4"], 3, "running scheduled paused finished running"),
+        ("pause", ["1", "9"], 2, "running scheduled paused finished running"),
+        ("resume", ["--all"], 0, "running scheduled scheduled finished running"),
+        ("resume", ["1", "3"], 1, "running scheduled scheduled finished running"),
+        ("cancel", ["--all"], 0, "cancelled cancelled cancelled finished cancelled"),
+        ("cancel", ["--account", "other", "--yes"], 0,
+         "running scheduled paused finished cancelled"),
+        ("cancel", ["3", "5"], 0, "running scheduled cancelled finished cancelled"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_several_are_changed_and_each_that_is_not_is_named(
+    run, five, command, which, code, becomes
+):
+    ended = run(command, which=which)
+    assert ended.code == code, ended.err
+    assert " ".join(five()) == becomes
+    for refused in {"1": code == 1 and command == "resume", "4": "4" in which}.items():
+        assert (f"not changed: campaign {refused[0]} is" in ended.err) == refused[1]
+
+
+@pytest.mark.parametrize(
+    ("which", "told"),
+    [
+        ([], "no campaign is named"),
+        (["1", "--all"], "campaigns are named, and --all or --account is given too"),
+        (["--account", "mian"], "mian"),
+        (["--account", ""], "--account is empty"),
+    ],
+    ids=str,
+)
+def test_which_campaigns_must_be_clear(run, five, which, told):
+    before = five()
+    ended = run("cancel", "--yes", which=which)
+    assert (ended.code, ended.out) == (2, "")
+    assert told in ended.err
+    assert five() == before
+
+
+def test_json_of_several_has_an_error_for_each_that_stays(run, five):
+    ended = run("pause", "--json", which=["2", "4"])
+    report = json.loads(ended.out)
+    assert [(one["id"], one["state"], one["error"]) for one in report] == [
+        (2, "paused", None),
+        (4, "finished", "campaign 4 is finished and cannot be paused"),
+    ]
+
+
+def test_where_nothing_can_be_changed_that_is_said(run):
+    ended = run("resume", which=["--all"])
+    assert (ended.code, ended.out) == (
+        0, "there is no such campaign in a state that this could change\n",
+    )  # fmt: skip
+    assert json.loads(run("resume", "--json", which=["--all"]).out) == []
+
+
+def test_the_question_before_a_cancel_names_all_of_them(run, five, tmp_path):
+    code = "from dispatcher.cli import main; main()"
+    command = ["campaign", "cancel", "--account", "main"]
+    config = ["--config", str(tmp_path / "dispatcher.toml")]
+    asked = on_terminal(
+        [sys.executable, "-c", code, *config, *command],
+        typed="n\n", after="[y/N]", columns=200, env=clean_environment(tmp_path),
+    )  # fmt: skip
+    named = "Cancel 3 campaigns: 1 (spring), 2 (spring), 3 (spring)"
+    assert f"{named} (9 recipients are not submitted yet)? [y/N]" in asked.shown
+    assert (asked.code, "nothing was changed" in asked.shown) == (3, True)
+    assert "cancelled" not in five()
