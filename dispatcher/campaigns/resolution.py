@@ -21,6 +21,9 @@ from dispatcher.store.locked_attempts import LockedAttempt
 from dispatcher.store.row_parts import DoubtfulMessage
 from dispatcher.store.rows import CampaignRow
 
+#: Other writers wait meanwhile for some hundredths of a second.
+_RETRIED_AT_ONCE = 20
+
 
 class DoubtChoice(StrEnum):
     """What to do with recipients in doubt."""
@@ -163,10 +166,11 @@ def retry_messages(
         batches = retries.batches_with_states(conn, campaign.id, states)
     is_meant = partial(matches_reason, tuple(reasons)) if reasons else None
     done = left = 0
-    for batch_id in batches:
-        moved = store.run_write(partial(_retry_batch, batch_id, states, is_meant))
-        done += moved or 0
-        left += moved is None
+    for start in range(0, len(batches), _RETRIED_AT_ONCE):
+        group = batches[start : start + _RETRIED_AT_ONCE]
+        moved = store.run_write(partial(_retry_batches, group, states, is_meant))
+        done += sum(filter(None, moved))
+        left += moved.count(None)
     if not done and not left:
         with store.read() as conn:  # a person may have cancelled it meanwhile
             check_may_submit(conn, find_campaign(conn, str(campaign.id)))
@@ -196,13 +200,17 @@ def nothing_to_retry(
     )
 
 
-def _retry_batch(
-    batch_id: int,
+def _retry_batches(
+    batch_ids: Collection[int],
     states: Collection[MessageState],
     is_meant: retries.ReasonFilter | None,
     conn: Connection,
-) -> int | None:
-    return retries.retry_batch(conn, batch_id, store_now(conn), states, is_meant)
+) -> list[int | None]:
+    """What `retry_batch` returns for each: a commit for each would take longer than the change."""
+    return [
+        retries.retry_batch(conn, batch_id, store_now(conn), states, is_meant)
+        for batch_id in batch_ids
+    ]
 
 
 def check_may_submit(conn: Connection, campaign: CampaignRow) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dispatcher.store.migrate import upgrade_store
 from tests.support.postgres_server import running_server
 from tests.support.simulator import SimulatorProcess
 
@@ -116,6 +117,7 @@ def _store_url(kind: str, folder: Path) -> Iterator[str]:
         yield f"sqlite:///{folder / 'store.db'}"
         return
     with running_server() as server, server.database() as url:
+        upgrade_store(url)
         yield url
 
 
