@@ -31,6 +31,8 @@ _JOB_S, _WIDER_S = 900.0, 900.0
 #: A failure that came sooner is the mutant's. Other work on the machine may have made a longer test
 #: fail, so that is asked again without the mutant.
 _SURE_S = 1.0
+#: Most mutants are noticed by one of so many tests of so many files.
+_FIRST_TESTS, _FIRST_FILES = 25, 2
 _Item = TypeVar("_Item")
 
 
@@ -188,11 +190,20 @@ def try_mutant(
         for test in reach.tests_of(mutant, users)
     }
     killer = None
-    if tests:
-        killer = _find_killer(bench, mutant, files_of(tests), tests, limit_s=_JOB_S)
+    for some in _in_stages(tests):
+        if killer is None:
+            killer = _find_killer(bench, mutant, files_of(some), some, limit_s=_JOB_S)
     if killer is None and goes_wider and (files := wider_files(mutant)):
         killer = _find_killer(bench, mutant, files, None, limit_s=_WIDER_S)
     return Trial(mutant, killer, len(tests), time.monotonic() - began)
+
+
+def _in_stages(tests: dict[str, float]) -> list[dict[str, float]]:
+    """The fastest tests of few files, then the others: loading many files takes long."""
+    near = files_of(tests)[:_FIRST_FILES]
+    first = [test for test in tests if test.partition("::")[0] in near][:_FIRST_TESTS]
+    stages = (first, [test for test in tests if test not in first])
+    return [{test: tests[test] for test in stage} for stage in stages if stage]
 
 
 def _find_killer(

@@ -200,6 +200,20 @@ def test_what_also_fails_or_is_late_without_the_mutant_kills_nothing(
         assert bench.jobs[-1] == ["a.py::other"]
 
 
+def test_tests_of_few_files_are_asked_before_those_of_many():
+    (mutant, *_) = find_mutants("a.py", b"def f(a):\n    return a == 1\n")
+    tests = [f"{file}.py::{n}" for n in range(20) for file in "abcd"]
+    reach = Reach()
+    seconds = {test: place for place, test in enumerate(tests)}
+    reach.add({"passed": tests, "seconds": seconds, "touched": {t: ["a.py:f"] for t in tests}})
+    bench = Bench([PASSES, PASSES])
+    trial = try_mutant(bench, mutant, reach, Users(chosen.ROOT, []), goes_wider=False)
+    assert trial.killed_by is None
+    first, rest = bench.jobs
+    assert first == [test for test in tests if test[0] in "ab"][:25]
+    assert sorted(first + rest) == sorted(tests)
+
+
 class Bench:
     """Gives one answer after the other; `jobs` are the tests that it was asked for."""
 
