@@ -1,0 +1,414 @@
+"""What happens to one batch changes no other row: not of its campaign, and not of another one.
+
+The other rows are in every state that a batch can be in. Who forgets a condition of a statement
+changes one of them.
+"""
+
+import shutil
+from contextlib import closing
+
+import pytest
+
+from dispatcher.policy.batching import BatchSize
+from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
+from dispatcher.policy.reconciliation import DoubtNote
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
+from dispatcher.store import (
+    batch_endings,
+    batches,
+    campaign_search,
+    campaign_settings,
+    campaigns,
+    decisions,
+    doubts,
+    fallback_moves,
+    locked_attempts,
+    lost_batches,
+    retries,
+)
+from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
+from dispatcher.store.engine import Store
+from dispatcher.store.locks import lock_campaign
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.types import Recipient
+from tests.support.stores import (
+    FIRST_NUMBER,
+    LEASE,
+    NOW,
+    POLL,
+    add_account,
+    add_campaign,
+    batch_of,
+    begin,
+    change,
+    claim,
+    close,
+    later,
+    rows,
+    settle,
+    verdict,
+)
+
+#: The first campaign, its last batch, and the seqs of that one.
+MINE, SUBJECT, SEQS = 1, 10, [18, 19, 20]
+AWAY = verdict(outcome=AttemptOutcome.REFUSED)
+
+
+def take(store, batch_id):
+    with store.write() as conn:
+        (ticket,) = batches.mark_queued(conn, [batch_id], NOW)
+    return claim(store, ticket, lease=100 * LEASE)
+
+
+def add_crowd(store, first_batch, **values):
+    """A campaign with a batch in every state, and one more that is pending and due."""
+    add_campaign(store, [2] * 9 + [3], **values)
+    polled, doubtful, half, _held, failed, refused, dropped = (
+        take(store, first_batch + n) for n in range(7)
+    )
+    for held, said in (
+        (polled, verdict(accepted=seqs_of(polled))),
+        (doubtful, verdict(doubtful=seqs_of(doubtful), outcome=AttemptOutcome.DOUBTFUL)),
+        (failed, AWAY),
+        (refused, verdict(rejected=seqs_of(refused))),
+        (dropped, verdict(doubtful=seqs_of(dropped), outcome=AttemptOutcome.DOUBTFUL)),
+    ):
+        (attempt,) = begin(store, held)
+        settle(store, held, attempt, said)
+        close(store, held, failed_after=1, error="words")
+    one, _open = begin(store, half, [[seq] for seq in seqs_of(half)])
+    settle(store, half, one, verdict(accepted=[half.first_seq]))
+    with store.write() as conn:
+        batches.mark_queued(conn, [first_batch + 7], NOW)
+        change(conn, BATCH, BATCH.c.id == first_batch + 8, not_before=later(50), error="words")
+
+
+def seqs_of(held):
+    return [*range(held.first_seq, held.first_seq + held.size)]
+
+
+@pytest.fixture(scope="module")
+def crowded(sqlite_template, tmp_path_factory):
+    """A SQLite file with two such campaigns."""
+    path = tmp_path_factory.mktemp("crowd") / "store.db"
+    shutil.copyfile(sqlite_template, path)
+    with closing(Store(f"sqlite:///{path}")) as store:
+        add_crowd(store, 1)
+        add_crowd(store, 11, first=919_900_000_000, rate=5.0, on_doubt="drop")
+        add_account(store, "backup")
+    assert not path.with_name("store.db-wal").exists()
+    return path
+
+
+@pytest.fixture
+def crowd(crowded, tmp_path):
+    shutil.copyfile(crowded, path := tmp_path / "store.db")
+    with closing(Store(f"sqlite:///{path}")) as store:
+        yield store
+
+
+def others(store, *, of_campaign=False):
+    """All rows but those of the subject, or of its whole campaign."""
+    is_mine = MESSAGE.c.campaign_id == MINE
+    if of_campaign:
+        return [
+            rows(store, CAMPAIGN, CAMPAIGN.c.id != MINE),
+            rows(store, BATCH, BATCH.c.campaign_id != MINE),
+            rows(store, ATTEMPT, ATTEMPT.c.campaign_id != MINE),
+            rows(store, MESSAGE, ~is_mine),
+        ]
+    return [
+        rows(store, CAMPAIGN, CAMPAIGN.c.id != MINE),
+        rows(store, BATCH, BATCH.c.id != SUBJECT),
+        rows(store, ATTEMPT, ATTEMPT.c.batch_id != SUBJECT),
+        rows(store, MESSAGE, ~(is_mine & MESSAGE.c.seq.in_(SEQS))),
+    ]
+
+
+def state_of(store):
+    """The state of the subject, and of its messages."""
+    found = rows(store, MESSAGE, MESSAGE.c.campaign_id == MINE, MESSAGE.c.seq.in_(SEQS))
+    words = ["in doubt" if one.state == MessageState.IN_DOUBT else one.state for one in found]
+    shown = [word if isinstance(word, str) else MessageState(word).label for word in words]
+    return BatchState(batch_of(store, SUBJECT).state).label, shown
+
+
+# --- What happens to a batch ------------------------------------------------------------------
+
+
+def settled(store, *said, requests=None):
+    held = take(store, SUBJECT)
+    attempts = begin(store, held, requests)
+    for attempt, one in zip(attempts, said, strict=True):
+        settle(store, held, attempt, one)
+    close(store, held, failed_after=1, error="words")
+    return held, attempts
+
+
+def accepted(store):
+    settled(store, verdict(accepted=SEQS))
+
+
+def accepted_beside_a_refusal(store):
+    settled(store, verdict(accepted=SEQS[:1]), AWAY, requests=[SEQS[:1], SEQS[1:]])
+
+
+def refused(store):
+    settled(store, verdict(rejected=SEQS[1:], accepted=SEQS[:1]))
+
+
+def doubted(store):
+    return settled(store, verdict(doubtful=SEQS, outcome=AttemptOutcome.DOUBTFUL))
+
+
+def handed_back(store):
+    held = take(store, SUBJECT)
+    with store.write() as conn:
+        batch_endings.hand_back(conn, held, now=NOW, not_before=later(5), error="words")
+
+
+def cancelled(store):
+    """None of its attempts was sent."""
+    held = take(store, SUBJECT)
+    begin(store, held, [SEQS[:1], SEQS[1:]])
+    with store.write() as conn:
+        batch_endings.hand_back_unsent(conn, held, 0, NOW)
+
+
+def empty(store):
+    held = take(store, SUBJECT)
+    with store.write() as conn:
+        mine = (MESSAGE.c.campaign_id == MINE) & MESSAGE.c.seq.in_(SEQS)
+        change(conn, MESSAGE, mine, state=MessageState.LAPSED)
+        change(conn, BATCH, BATCH.c.id == SUBJECT, pending=0, lapsed=3)
+        batches.settle_empty(conn, held)
+
+
+def returned(store):
+    with store.write() as conn:
+        (ticket,) = batches.mark_queued(conn, [SUBJECT], NOW)
+        assert batches.return_queued(conn, [(ticket.id, ticket.fence)]) == 1
+
+
+def run_out(store):
+    with store.write() as conn:
+        change(conn, BATCH, BATCH.c.id == SUBJECT, lease_until=NOW)
+
+
+def lost(store):
+    take(store, SUBJECT)
+    run_out(store)
+    with store.write() as conn:
+        assert lost_batches.release_expired_claims(conn, later(1)) == 1
+
+
+def lost_for_good(store):
+    with store.write() as conn:
+        change(conn, BATCH, BATCH.c.id == SUBJECT, lost=4)
+    lost(store)
+
+
+def lost_in_flight(store):
+    held = take(store, SUBJECT)
+    attempts = begin(store, held, [SEQS[:1], SEQS[1:]])
+    settle(store, held, attempts[0], AWAY)
+    run_out(store)
+    with store.write() as conn:
+        assert lost_batches.doubt_expired_submissions(conn, later(1)) == 1
+    return held, attempts
+
+
+def answered_late(store):
+    held, (_one, two) = lost_in_flight(store)
+    settle(store, held, two, verdict(accepted=SEQS[1:]), now=later(2))
+
+
+def taken_back(store):
+    """Its worker says after its lease that the request was not sent."""
+    held, (_one, two) = lost_in_flight(store)
+    with store.write() as conn:
+        assert batch_endings.reverse_doubt(conn, held, two, later(2)) == 2
+
+
+def decided(store, decide):
+    _held, (attempt,) = doubted(store)
+    with store.write() as conn:
+        case = locked_attempts.lock_attempt(conn, attempt)
+        decide(conn, case)
+        decisions.reschedule_doubt(conn, case, next_at=later(9), looked=True)
+
+
+def found(store):
+    match = ListedMatch(SEQS[0], FIRST_NUMBER + SEQS[0], "listed", None, DoubtNote.FOUND)
+    decided(
+        store, lambda conn, case: decisions.accept_listed(conn, case, [match], poll=POLL, now=NOW)
+    )
+
+
+def resent(store):
+    notes = [AnnotatedMessage(seq, DoubtNote.RESENT) for seq in SEQS[1:]]
+    decided(
+        store,
+        lambda conn, case: decisions.return_to_pending(
+            conn, case, notes, failed_after=None, now=NOW
+        ),
+    )
+
+
+def dropped(store):
+    notes = [AnnotatedMessage(seq, DoubtNote.DROPPED) for seq in SEQS[1:]]
+    decided(
+        store,
+        lambda conn, case: decisions.resolve_as(conn, case, MessageState.FAILED, notes, now=NOW),
+    )
+
+
+def annotated(store):
+    notes = [AnnotatedMessage(seq, DoubtNote.MISSED) for seq in SEQS]
+    decided(store, lambda conn, case: decisions.annotate_messages(conn, case, notes))
+
+
+def retried(store):
+    settled(store, AWAY)
+    with store.write() as conn:
+        assert retries.retry_batch(conn, SUBJECT, NOW) == 3
+
+
+PENDING, SUBMITTED, FAILED, DOUBT = "pending", "submitted", "failed", "in doubt"
+
+
+@pytest.mark.parametrize(
+    ("happen", "batch", "messages"),
+    [
+        (accepted, "settled", [SUBMITTED] * 3),
+        (accepted_beside_a_refusal, "settled", [SUBMITTED, FAILED, FAILED]),
+        (refused, "settled", [SUBMITTED, "rejected", "rejected"]),
+        (doubted, "settled", [DOUBT] * 3),
+        (handed_back, "pending", [PENDING] * 3),
+        (cancelled, "pending", [PENDING] * 3),
+        (empty, "settled", ["lapsed"] * 3),
+        (returned, "pending", [PENDING] * 3),
+        (lost, "pending", [PENDING] * 3),
+        (lost_for_good, "settled", [FAILED] * 3),
+        (lost_in_flight, "pending", [PENDING, DOUBT, DOUBT]),
+        (answered_late, "pending", [PENDING, SUBMITTED, SUBMITTED]),
+        (taken_back, "pending", [PENDING] * 3),
+        (found, "settled", [SUBMITTED, DOUBT, DOUBT]),
+        (resent, "pending", [DOUBT, PENDING, PENDING]),
+        (dropped, "settled", [DOUBT, FAILED, FAILED]),
+        (annotated, "settled", [DOUBT] * 3),
+        (retried, "pending", [PENDING] * 3),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_what_happens_to_a_batch_changes_no_other_row(crowd, happen, batch, messages):
+    before = others(crowd)
+    happen(crowd)
+    assert state_of(crowd) == (batch, messages)
+    assert others(crowd) == before
+
+
+def test_only_the_leases_that_a_worker_holds_are_renewed(crowd):
+    held = take(crowd, SUBJECT)
+    before = others(crowd)
+    with crowd.write() as conn:
+        pairs = [(held.id, held.fence), (4, 99), (999, held.fence)]
+        assert batches.renew_leases(conn, pairs, later(500)) == 1
+    assert batch_of(crowd, SUBJECT).lease_until == later(500)
+    assert others(crowd) == before
+
+
+# --- What happens to a campaign ---------------------------------------------------------------
+
+
+def paused(conn):
+    running, new = [CampaignState.RUNNING], CampaignState.PAUSED
+    assert campaigns.change_state(conn, MINE, running, new, actor="a", reason="r", now=NOW)
+
+
+def set_up(conn):
+    values = {"rate": 2.0, "priority": 3}
+    campaign_settings.change_settings(conn, MINE, values, deadline_after=LEASE, actor="a", now=NOW)
+
+
+def served(conn):
+    campaigns.set_virtual_time(conn, MINE, 50, NOW)
+    campaigns.give_back_virtual_time(conn, MINE, 20)
+    campaigns.record_campaign_paid_until(conn, MINE, 5.0, NOW)
+    assert campaigns.load_campaign(conn, MINE).turn == 30
+
+
+def lapsed(conn):
+    change(conn, CAMPAIGN, CAMPAIGN.c.id == MINE, expire_at=NOW)
+    # The queued batch, the one that waits, and the subject.
+    assert campaigns.lapse_expired(conn, NOW) == 7
+
+
+def stopped(conn):
+    paused(conn)
+    change(conn, CAMPAIGN, CAMPAIGN.c.id == MINE, state=CampaignState.CANCELLED)
+    assert campaigns.end_waiting_batches(conn, MINE, MessageState.CANCELLED, NOW) == 7
+
+
+def moved(conn):
+    limits = BatchLimits(
+        size=BatchSize(2), max_bytes=10_000, max_parts=None,
+        bytes_of=lambda _msisdn, _text: 1, requests_of=lambda _recipients: 1,
+    )  # fmt: skip
+    campaign = lock_campaign(conn, MINE)
+    fallback_moves.switch_account(conn, campaign, "backup", "out", NOW)
+
+    def shown(found):
+        return [WaitingMessage(Recipient(r.seq, r.msisdn, "Hello"), r.parts) for r in found]
+
+    # Who was released already, and waits in the queue, moves too.
+    assert fallback_moves.move_batches(conn, campaign, "backup", limits, shown, NOW) == 7
+
+
+def finished(conn):
+    change(conn, BATCH, BATCH.c.campaign_id == MINE, state=BatchState.SETTLED)
+    change(conn, ATTEMPT, ATTEMPT.c.campaign_id == MINE, poll_at=None, reconcile_at=None)
+    assert campaigns.finish_campaigns(conn, NOW) == [MINE]
+    assert campaigns.reopen_finished(conn, MINE, NOW)
+
+
+@pytest.mark.parametrize(
+    "happen",
+    [paused, set_up, served, lapsed, stopped, moved, finished],
+    ids=lambda happen: happen.__name__,
+)
+def test_what_happens_to_a_campaign_changes_no_row_of_another(crowd, happen):
+    before = others(crowd, of_campaign=True)
+    with crowd.write() as conn:
+        happen(conn)
+    assert others(crowd, of_campaign=True) == before
+
+
+# --- What is read -----------------------------------------------------------------------------
+
+
+def test_what_is_read_of_a_campaign_is_its_own(crowd):
+    with crowd.write() as conn:
+        change(conn, BATCH, BATCH.c.id == 20, not_before=later(-9))
+        assert campaign_search.next_batch(conn, MINE).not_before is None
+        change(conn, BATCH, BATCH.c.id == SUBJECT, not_before=later(70))
+        assert campaign_search.next_batch(conn, MINE).not_before == later(50)
+        assert sum(campaign_search.count_batches(conn, MINE).values()) == 10
+        assert [each.id for each in campaign_search.list_batches(conn, MINE)] == [*range(1, 11)]
+        counts = campaign_search.count_messages(conn, [MINE])[MINE]
+        shown = {state: count for state, count in counts.items() if count and state != "no_receipt"}
+        assert shown == {
+            "pending": 10, "submitted": 3, "in_doubt": 4, "failed": 2, "rejected": 2,
+        }  # fmt: skip
+        assert campaign_search.load_poll_times(conn, MINE).n == 2
+        assert retries.batches_with_failures(conn, MINE) == [5]
+        assert len(doubts.requests_in_doubt(conn, MINE)) == 2
+        assert doubts.doubt_outlook(conn, MINE).since == NOW
+        assert not campaigns.runs_alone(conn, "main", MINE)
+        assert [each.campaign_id for each in batches.batches_in_flight(conn, "main")] == [
+            MINE, MINE, MINE, 2, 2, 2,
+        ]  # fmt: skip
+        assert [each.id for each in batches.due_batches(conn, MINE, later(60), 9)] == [9]
+        change(conn, BATCH, BATCH.c.campaign_id == MINE, state=BatchState.SETTLED)
+        assert not campaigns.has_waiting_batches(conn, MINE)
+        assert campaigns.has_waiting_batches(conn, 2)
