@@ -308,6 +308,18 @@ def test_what_happens_to_a_batch_changes_no_other_row(crowd, happen, batch, mess
     assert others(crowd) == before
 
 
+def test_what_an_earlier_claim_left_in_doubt_stays_so(crowd):
+    """Only attempts of the claim itself are surely not sent, whatever their ids."""
+    lost_in_flight(crowd)
+    held = take(crowd, SUBJECT)
+    begin(crowd, held, [SEQS[:1]])
+    before = others(crowd)
+    with crowd.write() as conn:
+        batch_endings.hand_back_unsent(conn, held, 0, later(3))
+    assert state_of(crowd) == ("pending", [PENDING, DOUBT, DOUBT])
+    assert others(crowd) == before
+
+
 def test_only_the_leases_that_a_worker_holds_are_renewed(crowd):
     held = take(crowd, SUBJECT)
     before = others(crowd)
@@ -382,6 +394,33 @@ def test_what_happens_to_a_campaign_changes_no_row_of_another(crowd, happen):
     with crowd.write() as conn:
         happen(conn)
     assert others(crowd, of_campaign=True) == before
+
+
+@pytest.mark.parametrize(("campaign", "planned_s"), [(MINE, 31), (2, 61)])
+def test_a_new_rate_counts_from_the_campaigns_own_last_request(crowd, campaign, planned_s):
+    with crowd.write() as conn:
+        for number, seconds in ((MINE, 130), (2, 160)):
+            is_its = (ATTEMPT.c.campaign_id == number) & (ATTEMPT.c.outcome == AttemptOutcome.OPEN)
+            change(conn, ATTEMPT, is_its, deadline=later(seconds))
+            change(conn, CAMPAIGN, CAMPAIGN.c.id == number, rate=9.0, paid_until=NOW)
+        campaign_settings.change_settings(
+            conn, campaign, {"rate": 1.0}, deadline_after=later(100) - NOW, actor="a", now=NOW
+        )
+        assert campaigns.load_campaign(conn, campaign).paid_until == later(planned_s)
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "waits"),
+    [(10, None, False), (10, "words", True), (8, None, True), (4, None, True), (20, None, True)],
+)
+def test_a_new_rate_ends_the_wait_of_what_waits_for_the_old_one(crowd, batch, error, waits):
+    """Not of what failed, what is released or held already, and what is another campaign's."""
+    with crowd.write() as conn:
+        change(conn, BATCH, BATCH.c.id == batch, not_before=later(3), error=error)
+        campaign_settings.change_settings(
+            conn, MINE, {"rate": 1.0}, deadline_after=LEASE, actor="a", now=NOW
+        )
+    assert (batch_of(crowd, batch).not_before is not None) is waits
 
 
 # --- What is read -----------------------------------------------------------------------------

@@ -195,6 +195,34 @@ def test_a_waiting_batch_with_nothing_pending_gets_no_doubt(store):
         doubted = store_adoption.adopt_store(conn, doubt=True, actor="operator", now=NOW)
     assert doubted == {campaign_id: 1}
     assert [(row.batch_id, row.size) for row in rows(store, ATTEMPT)] == [(2, 1)]
+    assert batch_of(store, 2).state == BatchState.SETTLED
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "count"),
+    [
+        (BATCH, {"queued_at": later(-9)}, 1),
+        (BATCH, {"queued_at": later(-10)}, 0),  # its worker is lost
+        (BATCH, {"queued_at": NOW}, 0),  # released together with mine
+        (BATCH, {"state": BatchState.QUEUED}, 0),
+        (BATCH, {"state": BatchState.SUBMITTING}, 0),
+        (BATCH, {"account": "backup"}, 0),
+        (CAMPAIGN, {"paid_until": later(5)}, 1),
+        (CAMPAIGN, {"paid_until": later(6)}, 0),  # it waits for its own rate
+    ],
+)
+def test_a_batch_waits_behind_those_that_were_released_before_it(
+    sqlite_store, table, values, count
+):
+    add_account(sqlite_store, "backup")
+    add_campaign(sqlite_store, [1], first=919_900_000_000)
+    claim(sqlite_store, queued(sqlite_store)[0])
+    add_campaign(sqlite_store, [1])
+    mine = claim(sqlite_store, queued(sqlite_store)[0])
+    with sqlite_store.write() as conn:
+        change(conn, BATCH, BATCH.c.id == 1, queued_at=later(-5))
+        change(conn, table, table.c.id == 1, **values)
+        assert batches.count_waiting_ahead(conn, mine.id, later(5), NOW) == count
 
 
 def test_each_campaign_in_doubt_has_its_own_count_and_times(store):
