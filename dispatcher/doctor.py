@@ -21,9 +21,10 @@ from dispatcher.recovery.broker_owner import OWNER_REMEDY, BrokerOwner
 from dispatcher.recovery.mark_file import UnreadableMark
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import open_spill
-from dispatcher.store import accounts, corrections, imports, scheduler
+from dispatcher.store import accounts, corrections, imports, scheduler, stops
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.migrate import current_revision, revision_problem
+from dispatcher.store.rows import AccountRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,12 @@ def _check_workers(store: Store, settings: Settings) -> Iterator[CheckResult]:
 def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
     with store.read() as conn:
         known = accounts.all_accounts(conn)
+        stop = stops.find_general_stop(conn)
         now = store_now(conn)
+    if stop is not None:
+        why = f": {stop.reason}" if stop.reason else ""
+        what = f"EVERYTHING IS STOPPED by {stop.actor} since {stop.at:%Y-%m-%d %H:%M:%S} UTC{why}"
+        yield CheckResult(part="accounts", ok=False, what=what, remedy="run `dispatcher go`")
     for name in settings.accounts:
         row = known.get(name)
         outage = describe_outage(row) if row is not None else None
@@ -192,12 +198,16 @@ def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
             yield CheckResult(part="accounts", ok=True, what=what)
             continue
         what = f"{outage}; it waits for {wait_reason(row, now)}"
-        remedy = (
-            f"fix the cause, then run `dispatcher account resume {name}`"
-            if row.paused_by is not None
-            else "nothing to do: it continues when its provider is back"
-        )
-        yield CheckResult(part="accounts", ok=False, what=what, remedy=remedy)
+        yield CheckResult(part="accounts", ok=False, what=what, remedy=_remedy_for(row))
+
+
+def _remedy_for(account: AccountRow) -> str:
+    """What to do about an account that does not send at full speed."""
+    if account.paused_by is not None:
+        return f"fix the cause, then run `dispatcher account resume {account.name}`"
+    if account.stopped_at is not None:
+        return f"run `dispatcher go`, or `dispatcher go --account {account.name}`"
+    return "nothing to do: it continues when its provider is back"
 
 
 def _list_doubt(store: Store) -> Iterator[CheckResult]:

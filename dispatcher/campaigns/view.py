@@ -50,6 +50,9 @@ class CampaignView:
     doubt_next_at: datetime | None = None
     #: How many looks into that counted: those that read the provider's whole list.
     doubt_looks: int = 0
+    #: Who stopped the account (`dispatcher stop`), and since when; None while nobody has.
+    account_stopped_by: str | None = None
+    account_stopped_at: datetime | None = None
     #: Why the account does not send at full speed, and what it waits for; None if it does.
     account_trouble: str | None = None
     account_waits_for: str | None = None
@@ -156,6 +159,8 @@ def _build_view(conn: Connection, campaign: CampaignRow) -> CampaignView:
         batches=batches,
         account_paused_by=account.paused_by if account is not None else None,
         account_pause_reason=account.pause_reason if account is not None else None,
+        account_stopped_by=account.stopped_by if account is not None else None,
+        account_stopped_at=account.stopped_at if account is not None else None,
         polls=polls.n,
         next_poll_at=polls.next_at,
         doubt_since=doubt.since,
@@ -278,6 +283,8 @@ def details_json(shown: CampaignView) -> dict[str, Any]:
         },
         "account_paused": shown.account_paused_by,
         "account_pause_reason": shown.account_pause_reason,
+        "account_stopped_by": shown.account_stopped_by,
+        "account_stopped_at": iso_time(shown.account_stopped_at),
         "account_trouble": shown.account_trouble,
         "account_waits_for": shown.account_waits_for,
         "waits_for": shown.waits_for,

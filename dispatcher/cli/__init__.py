@@ -30,6 +30,8 @@ COMMANDS: Final = {
         configured=False,
     ),
     "up": LazyCommand("dispatcher.cli.up:up_command", "Run a broker, a worker and the scheduler."),
+    "stop": LazyCommand("dispatcher.cli.stop:stop_command", "Stop sending with every account."),
+    "go": LazyCommand("dispatcher.cli.stop:go_command", "Go on after `dispatcher stop`."),
     "simulator": LazyCommand(
         "dispatcher.cli.simulator:simulator_command",
         "Play the providers on this machine, for tests.",

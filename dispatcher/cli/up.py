@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dispatcher.cli.banners import warn_if_held
+from dispatcher.cli.banners import warn_if_held, warn_if_stopped
 from dispatcher.cli.context import settings_from
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def up_command(
         if run_until(lambda: supervisor.are_ready(*(child.name for child in children))):
             click.echo(_ready_line(settings))
             warn_if_held(Store(settings.store.url))
+            warn_if_stopped(Store(settings.store.url))
             if port is not None:
                 # Flower lists the workers only when it starts, so they must be running.
                 supervisor.add_child(celery.flower_child(settings, url, port))

@@ -100,7 +100,7 @@ def _is_out(
 
 
 def _is_healthy(account: AccountRow | None) -> bool:
-    return account is not None and account.paused_by is None and account.breaker is None
+    return account is not None and not account.is_closed and account.breaker is None
 
 
 def _explain_move(account: AccountRow | None) -> str:

@@ -54,7 +54,7 @@ def release_batches(
     account = lock_account(conn, name)
     for campaign_id, messages in (unsent or {}).items():
         campaigns.give_back_virtual_time(conn, campaign_id, messages)
-    if account is None or account.paused_by is not None:
+    if account is None or account.is_closed:
         return []
     if account.not_before is not None and account.not_before > now:
         return []

@@ -68,6 +68,15 @@ class AccountState(Protocol):
     def pause_reason(self) -> str | None: ...
 
     @property
+    def stopped_at(self) -> datetime | None: ...
+
+    @property
+    def stopped_by(self) -> str | None: ...
+
+    @property
+    def stop_reason(self) -> str | None: ...
+
+    @property
     def not_before(self) -> datetime | None: ...
 
     @property
@@ -187,13 +196,16 @@ def is_unavailable(account: AccountState, fallback_after_s: float, now: datetime
 def describe_outage(account: AccountState) -> str | None:
     """Why an account does not send at full speed; None if it does.
 
-    `account` is a row of the store's account table.
+    `account` is a row of the store's account table. A person's stop comes last: it may hide why
+    the account would not send anyway.
     """
     if account.paused_by is not None:
         return f"{account.name} is paused ({account.paused_by}): {account.pause_reason}"
     if account.breaker is not None:
         since = f"{account.breaker_at:%H:%M} UTC"
         return f"{account.name} has been failing since {since}: {account.breaker_reason}"
+    if account.stopped_at is not None:
+        return f"{account.name} is stopped"
     return None
 
 
@@ -202,8 +214,8 @@ def wait_reason(account: AccountState | None, now: datetime) -> str | None:
 
     `account` is a row of the store's account table, or None.
     """
-    if account is None:
-        return None
+    if account is None or account.stopped_at is not None:
+        return None if account is None else f"`dispatcher go` ({_describe_stop(account)})"
     at = _describe_time(account.check_at, now)
     if account.paused_by == ErrorKind.CREDIT and account.check_at is not None:
         resume = f"`dispatcher account resume {account.name}` skips the wait"
@@ -217,6 +229,11 @@ def wait_reason(account: AccountState | None, now: datetime) -> str | None:
     if account.not_before is not None and account.not_before > now:
         return f"the end of a pause, {_describe_time(account.not_before, now)}"
     return None
+
+
+def _describe_stop(account: AccountState) -> str:
+    why = f": {account.stop_reason}" if account.stop_reason else ""
+    return f"by {account.stopped_by} at {account.stopped_at:%Y-%m-%d %H:%M:%S} UTC{why}"
 
 
 def _describe_time(at: datetime | None, now: datetime) -> str:

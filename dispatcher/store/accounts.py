@@ -10,25 +10,41 @@ from sqlalchemy import Connection, Update, bindparam, literal, or_, select, upda
 from dispatcher.policy.fair_queue import Unit
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import UtcTime
+from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_optional
 from dispatcher.store.rows import AccountRow
 from dispatcher.store.table_values import insert_or_ignore, later_of
-from dispatcher.store.tables import ACCOUNT
+from dispatcher.store.tables import ACCOUNT, GENERAL_STOP
 
 # Made once: every batch runs them several times while it holds the writer lock.
 _ROWS = select(*columns_of(ACCOUNT, AccountRow))
 _BY_NAME = _ROWS.where(ACCOUNT.c.name == bindparam("account"))
 _NAMES = select(ACCOUNT.c.name)
+#: The advisory lock of who stops everything, or makes an account's row.
+STOP = "stop"
 #: A day on which the clock is put forward.
 _SHORTEST_DAY = timedelta(hours=23)
 
 
 def create_missing_accounts(conn: Connection, names: Iterable[str]) -> None:
-    """Insert a row for every configured account that has none."""
+    """Insert a row for every configured account that has none; a stopped one while all is stopped.
+
+    Before it locks any row.
+    """
     known = set(conn.execute(_NAMES).scalars())
-    for name in names:
-        if name not in known:
-            insert_or_ignore(conn, ACCOUNT, {"name": name, "failures": 0})
+    missing = [name for name in names if name not in known]
+    if not missing:
+        return
+    # Nobody stops everything while we look whether that is so.
+    take_advisory_lock(conn, STOP)
+    stop = conn.execute(select(GENERAL_STOP)).first()
+    stopped = (
+        {}
+        if stop is None
+        else {"stopped_at": stop.at, "stopped_by": stop.actor, "stop_reason": stop.reason}
+    )
+    for name in missing:
+        insert_or_ignore(conn, ACCOUNT, {"name": name, "failures": 0, **stopped})
 
 
 def find_account(conn: Connection, name: str) -> AccountRow | None:

@@ -123,7 +123,7 @@ def begin_attempts(
     )
     if (
         account is None
-        or account.paused_by
+        or account.is_closed
         or (account.not_before is not None and account.not_before > now)
         or (account.breaker is not None and not held.is_probe)
         or campaign.state != CampaignState.RUNNING

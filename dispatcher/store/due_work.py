@@ -39,6 +39,7 @@ _IS_CLOSED = exists().where(
     ACCOUNT.c.name == CAMPAIGN.c.account,
     or_(
         ACCOUNT.c.paused_by.is_not(None),
+        ACCOUNT.c.stopped_at.is_not(None),
         ACCOUNT.c.breaker == literal(Breaker.OPEN, Text()),
         ACCOUNT.c.not_before > _NOW,
     ),

@@ -18,6 +18,9 @@ class AccountRow(NamedTuple):
     pause_reason: str | None
     paused_kind: str | None
     changed_at: datetime | None
+    stopped_at: datetime | None
+    stopped_by: str | None
+    stop_reason: str | None
     not_before: datetime | None
     failures: int
     breaker: str | None
@@ -34,6 +37,11 @@ class AccountRow(NamedTuple):
     day_until: datetime | None
     day_count: int
     turn: int
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing may be sent with it: it is paused, or a person stopped it."""
+        return self.paused_by is not None or self.stopped_at is not None
 
     def paid_until(self, unit: Unit) -> datetime | None:
         """Until when the account's rate in this unit is used up."""

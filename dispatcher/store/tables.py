@@ -11,7 +11,13 @@ from dispatcher.store.schema.campaign_tables import (
     Reject,
     SourceRows,
 )
-from dispatcher.store.schema.operation_tables import Audit, Identity, Scheduler, Worker
+from dispatcher.store.schema.operation_tables import (
+    Audit,
+    Identity,
+    Scheduler,
+    StopOfEverything,
+    Worker,
+)
 from dispatcher.store.schema.sending_tables import Account, AlternateId, Attempt, FormerOutcome
 
 ACCOUNT = core_table(Account)
@@ -24,6 +30,7 @@ ATTEMPT = core_table(Attempt)
 ALTERNATE_ID = core_table(AlternateId)
 FORMER_OUTCOME = core_table(FormerOutcome)
 AUDIT = core_table(Audit)
+GENERAL_STOP = core_table(StopOfEverything)
 SCHEDULER = core_table(Scheduler)
 WORKER = core_table(Worker)
 IDENTITY = core_table(Identity)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from dispatcher.cli.banners import warn_if_held
+from dispatcher.cli.banners import warn_if_held, warn_if_stopped
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.output import print_json, print_table, safe_text
 
@@ -21,6 +21,8 @@ class AccountSummary(TypedDict):
     provider: str
     state: str
     paused_by: str | None
+    stopped_at: str | None
+    stopped_by: str | None
     reason: str | None
     waits_for: str | None
     sender: str | None
@@ -44,7 +46,9 @@ def account_list(ctx: click.Context, as_json: bool) -> None:
     from dispatcher.store.engine import Store
 
     settings = settings_from(ctx)
-    warn_if_held(Store(settings.store.url))
+    store = Store(settings.store.url)
+    warn_if_held(store)
+    warn_if_stopped(store)
     rows = _account_rows(settings)
     if as_json:
         print_json(rows)
@@ -68,7 +72,7 @@ def account_list(ctx: click.Context, as_json: bool) -> None:
             click.echo(f"{row['account']} is {stopped}: {safe_text(row['reason'])}")
             click.echo(f"  it waits for {row['waits_for']}")
         elif row["waits_for"]:
-            click.echo(f"{row['account']} is open; it waits for {row['waits_for']}")
+            click.echo(f"{row['account']} is {row['state']}; it waits for {row['waits_for']}")
 
 
 @click.command("pause", short_help="Stop sending with an account.")
@@ -114,11 +118,16 @@ def account_resume(ctx: click.Context, name: str) -> None:
     settings.account(name)
     with Store(settings.store.url).write() as conn:
         done = accounts.resume_account(conn, name, actor=current_person(), now=store_now(conn))
-    click.echo(f"account {name} is open" if done else f"account {name} was not paused")
+        row = accounts.find_account(conn, name)
+    if row is not None and row.stopped_at is not None:
+        was = "is no longer paused" if done else "was not paused"
+        click.echo(f"account {name} {was}; it is stopped: `dispatcher go --account {name}`")
+    else:
+        click.echo(f"account {name} is open" if done else f"account {name} was not paused")
 
 
 def _account_rows(settings: "Settings") -> list[AccountSummary]:
-    from dispatcher.campaigns.wording import hours_in_words, limits_in_words
+    from dispatcher.campaigns.wording import hours_in_words, iso_time, limits_in_words
     from dispatcher.cli.provider_calls import provider_of
     from dispatcher.outbound.rates import rate_wait
     from dispatcher.policy.breaker import wait_reason
@@ -137,6 +146,8 @@ def _account_rows(settings: "Settings") -> list[AccountSummary]:
                 provider=provider.name,
                 state=_state_of(stored),
                 paused_by=stored.paused_by if stored else None,
+                stopped_at=iso_time(stored.stopped_at) if stored else None,
+                stopped_by=stored.stopped_by if stored else None,
                 reason=stored.pause_reason or stored.breaker_reason if stored else None,
                 waits_for=wait_reason(stored, now) or rate_wait(account, stored, now),
                 sender=account.sender,
@@ -151,9 +162,11 @@ def _account_rows(settings: "Settings") -> list[AccountSummary]:
 
 
 def _state_of(stored: "AccountRow | None") -> str:
-    """`open`, `paused`, or `failing`: the breaker is open or tries one request at a time."""
+    """`open`, `stopped`, `paused`, or `failing`: its breaker is open or tries one at a time."""
     if stored is None:
         return "open"
+    if stored.stopped_at is not None:
+        return "stopped"
     if stored.paused_by is not None:
         return "paused"
     return "open" if stored.breaker is None else "failing"

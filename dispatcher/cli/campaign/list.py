@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dispatcher.cli.banners import warn_if_held
+from dispatcher.cli.banners import warn_if_held, warn_if_stopped
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.doubt import warn_of_doubt
 from dispatcher.cli.output import print_json, print_table
@@ -52,6 +52,7 @@ def campaign_list(
 
     store = Store(settings_from(ctx).store.url)
     warn_if_held(store)
+    warn_if_stopped(store)
     rows = newest_campaigns(store, limit=limit, states=states, only_single=sends)
     if as_json:
         print_json([summary_json(campaign, counts) for campaign, counts in rows])

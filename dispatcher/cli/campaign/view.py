@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dispatcher.cli.banners import scheduler_warning, warn_if_held
+from dispatcher.cli.banners import scheduler_warning, warn_if_held, warn_if_stopped
 from dispatcher.cli.campaign.forecast_view import (
     campaign_terms,
     find_forecast,
@@ -52,6 +52,7 @@ def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
 
     store = _open_store(ctx)
     held = warn_if_held(store)
+    warn_if_stopped(store)
     shown = _with_rate_wait(ctx, store, load_view(store, reference))
     if as_json:
         from dispatcher.forecast import service

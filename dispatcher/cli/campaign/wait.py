@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from dispatcher.cli.banners import scheduler_warning
+from dispatcher.cli.banners import scheduler_warning, warn_if_stopped
 from dispatcher.cli.output import print_json
 from dispatcher.errors import StoreError
 
@@ -67,6 +67,7 @@ def _report(
     """`added` goes into the JSON; None prints none."""
     from dispatcher.campaigns.view import details_json, load_view
 
+    warn_if_stopped(store)
     if (missing := scheduler_warning(store)) is not None:
         click.echo(missing, err=True)
     if wait_for is not None:

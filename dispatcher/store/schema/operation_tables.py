@@ -37,6 +37,20 @@ class Audit(SQLModel, table=True):
     detail: str | None = optional_text_column()
 
 
+class StopOfEverything(SQLModel, table=True):
+    """One row while everything is stopped: accounts that are configured meanwhile are stopped too.
+
+    Which accounts are stopped is in their own rows.
+    """
+
+    __tablename__ = "general_stop"
+
+    id: int = number_key_column(SmallInteger)
+    at: datetime = time_column()
+    actor: str = text_column()
+    reason: str | None = optional_text_column()
+
+
 class Scheduler(SQLModel, table=True):
     """One row, in which ticks see when the last one was."""
 

@@ -37,6 +37,10 @@ class Account(SQLModel, table=True):
     #: The kind of the campaign that met an empty balance: some providers have a balance per kind.
     paused_kind: str | None = optional_text_column()
     changed_at: datetime | None = optional_time_column()
+    #: NULL unless a person stopped it (`dispatcher stop`): beside any pause, which stays.
+    stopped_at: datetime | None = optional_time_column()
+    stopped_by: str | None = optional_text_column()
+    stop_reason: str | None = optional_text_column()
     #: Nothing is released before this time: the provider asked us to wait, or cannot be reached.
     not_before: datetime | None = optional_time_column()
     #: Requests in a row that did not reach the provider, or whose answer left doubt.

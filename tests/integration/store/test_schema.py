@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -31,7 +32,7 @@ from tests.support.cli import ROOT
 from tests.support.described_tables import describe_tables
 from tests.support.stores import NOW, rows
 
-NEWEST = "0003"
+NEWEST = "0004"
 
 
 def test_the_migrations_make_what_the_code_expects(store):
@@ -272,3 +273,21 @@ def test_the_newest_revision_is_the_one_that_alembic_would_find(sqlite_url):
         heads = ScriptDirectory.from_config(migrate._alembic_config()).get_heads()
         assert heads == [NEWEST] == list(context.get_current_heads())
     assert migrate.upgrade_store(sqlite_url) == (NEWEST, NEWEST)
+
+
+def test_the_newest_migrations_can_be_undone_and_made_again(empty_store_url):
+    """With what is stored in older tables."""
+    upgrade_store(empty_store_url)
+    config = migrate._alembic_config()
+    with closing(Store(empty_store_url)) as store:
+        with store.write() as conn:
+            conn.execute(ACCOUNT.insert().values(name="main"))
+            config.attributes["connection"] = conn
+            command.downgrade(config, "0003")
+        assert current_revision(store) == "0003"
+        with store.read() as conn:
+            assert "general_stop" not in inspect(conn).get_table_names()
+            assert "stopped_at" not in {c["name"] for c in inspect(conn).get_columns("account")}
+        assert upgrade_store(empty_store_url) == ("0003", NEWEST)
+        (row,) = rows(store, ACCOUNT)
+        assert (row.name, row.stopped_at) == ("main", None)

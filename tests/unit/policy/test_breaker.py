@@ -166,7 +166,8 @@ def test_probes_become_rarer_up_to_a_minute():
 def account(**values):
     given = {
         "name": "main", "paused_by": None, "breaker": None, "breaker_at": None, "check_at": None,
-        "not_before": None, "pause_reason": None, "breaker_reason": None,
+        "not_before": None, "pause_reason": None, "breaker_reason": None, "stopped_at": None,
+        "stopped_by": None, "stop_reason": None,
     }  # fmt: skip
     return SimpleNamespace(**given | values)
 
@@ -178,6 +179,14 @@ SOON = NOW + timedelta(minutes=5)
     ("values", "words"),
     [
         ({}, None),
+        (
+            {"stopped_at": NOW, "stopped_by": "asha@mail1", "paused_by": "credit"},
+            "`dispatcher go` (by asha@mail1 at 2030-05-06 12:00:00 UTC)",
+        ),
+        (
+            {"stopped_at": NOW, "stopped_by": "asha@mail1", "stop_reason": "wrong text"},
+            "`dispatcher go` (by asha@mail1 at 2030-05-06 12:00:00 UTC: wrong text)",
+        ),
         ({"not_before": NOW}, None),
         ({"not_before": SOON}, "the end of a pause, at 2030-05-06 12:05:00 UTC"),
         (
@@ -211,6 +220,10 @@ def test_what_an_account_waits_for_is_said(values, words):
         (
             {"breaker": "open", "breaker_at": NOW, "breaker_reason": "HTTP 503"},
             "main has been failing since 12:00 UTC: HTTP 503",
+        ),
+        (
+            {"stopped_at": NOW, "stopped_by": "asha@mail1"},
+            "main is stopped",
         ),
     ],
 )
