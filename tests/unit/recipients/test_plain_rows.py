@@ -1,6 +1,7 @@
 """Rows that are validated together become what they become one by one."""
 
 import io
+import random
 
 import pytest
 from hypothesis import given, settings
@@ -17,15 +18,16 @@ from tests.unit.recipients.test_tables import items
 
 # So many valid rows are looked at one by one first.
 FIRST = 1024
-HEADER = "phone,name,city\n" + "".join(f"98{n:08d},Asha,Pune\n" for n in range(FIRST))
+HEADER = "phone,name,city\n" + "".join(f"+9198{n:08d},Asha,Pune\n" for n in range(FIRST))
 PHONES = [
+    "9820011227", "+919820011228", "+919820011229",
     "9820011223", "+919820011223", "98200 11223", "098200 11223", "9820011224", "+4915112345678",
     "+49 1511 2345678", "tel:+4915112345678", "9800000007", "0044 7911 123456", "12", "", "none",
     "'+919820011225", "=\"9820011226\"", "98200٣٣٣٣٣", "+12125551234", "9820011223-3", "phone",
 ]  # fmt: skip
 VALUES = [
     "Asha", "", " ", "Zoë", "Jürgen", "O’Neil", "अशा", "😀", "NULL", "{x}", "a|b", "x" * 150,
-    "x" * 400, '"two\r\nlines"', '"a,b"', "[€]", "ZoÃ«", "\u200bAsha", "é" * 70, "name",
+    "x" * 400, '"two\r\nlines"', '"a,b"', "[€]", "ZoÃ«", "\u200bAsha", "é" * 70, "name", "’अ",
 ]  # fmt: skip
 TEXTS = [
     "Hello", "Dear {{name}}, {{city|there}}!", "{{name}}", "{{name|}}{{name|you}}",
@@ -34,7 +36,9 @@ TEXTS = [
 lines = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(PHONES), st.sampled_from(VALUES), st.sampled_from(VALUES)),
-        st.sampled_from([(), ("9820011227",), ("9820011228", "a"), ("9820011229", "a", "b", "c")]),
+        st.sampled_from(
+            [(), ("+919820011227",), ("+919820011228", "a"), ("9820011229", "a", "b", "c")]
+        ),
         st.integers(0, 99_999).map(lambda n: (f"99000{n:05d}", "Ravi", "Goa")),
     ),
     max_size=40,
@@ -52,6 +56,8 @@ options = st.fixed_dictionaries(
 
 
 def zone(number):
+    if number < 919800000000 + FIRST:
+        return ZoneChoice("first", ZoneSource.NUMBER)
     if number % 7 == 1:
         raise ZoneError("a bad zone")
     return ZoneChoice("closed" if number % 7 == 2 else f"zone {number % 7}", ZoneSource.COLUMN)
@@ -95,6 +101,28 @@ def test_blocks_agree_with_rows(rows, text, given):
     together = outcome(content, text, given, lambda _file, rows: items(rows))
     alone = outcome(content, text, given, lambda file, rows: one_by_one(file, rows, given["limit"]))
     assert together == alone
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_blocks_of_many_odd_rows_agree_with_rows(seed):
+    chance = random.Random(seed)
+    # The last one is a second header, which ends everything.
+    rows = [(chance.choice(PHONES[:-1]), chance.choice(VALUES), "Pune") for _ in range(60)]
+    rows += [(f"99000{n:05d}",) for n in range(0, 60, 3)]
+    rows += [(f"99000{n:05d}", chance.choice(VALUES), "Goa") for n in range(60)]
+    chance.shuffle(rows)
+    given = {
+        "country": "IN",
+        "max_parts": chance.choice([None, 1]),
+        "room_bytes": chance.choice([999, 120]),
+        "normalizes": seed % 2 == 0,
+        "limit": None,
+        "zone_of": (lambda _cells, number: zone(number)) if seed % 3 == 0 else None,
+    }
+    content = (HEADER + "".join(",".join(row) + "\n" for row in rows)).encode()
+    text = TEXTS[seed % len(TEXTS)]
+    together = outcome(content, text, given, lambda _file, rows: items(rows))
+    assert together == outcome(content, text, given, lambda f, rows: one_by_one(f, rows, None))
 
 
 def test_most_rows_are_validated_together():
