@@ -82,7 +82,7 @@ def _details(record: MessageRecord, sent: str | None, show_time: ShowTime, zone:
             ("attempt", "submitted", "answered", "account", "outcome", "became", "final", "ids",
              "reason"),
             [_attempt_cells(one, show_time) for one in record.attempts],
-            numeric=(),
+            numeric=(), wide=(8,),
         )  # fmt: skip
     if record.attempt_count > len(record.attempts):
         shown += html(
@@ -95,6 +95,7 @@ def _details(record: MessageRecord, sent: str | None, show_time: ShowTime, zone:
             ("when", "who", "what", "detail"),
             [(show_time(d.at), d.actor, d.action, d.detail or "") for d in record.decisions],
             numeric=(),
+            wide=(3,),
         )
     return shown
 

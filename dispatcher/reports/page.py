@@ -68,8 +68,12 @@ def table(
     rows: Iterable[Sequence[object]],
     *,
     numeric: Sequence[int],
+    wide: Sequence[int] = (),
 ) -> Markup:
-    """A table; the first cell of each row names it, `numeric` are the columns with numbers."""
+    """A table; the first cell of each row names it.
+
+    `numeric` are the columns with numbers, `wide` those with sentences.
+    """
     head = join(
         html('<th scope="col" class="{}">{}</th>', "n" if i in numeric else "", name)
         for i, name in enumerate(columns)
@@ -79,7 +83,7 @@ def table(
         first, *rest = row
         cells = [html('<th scope="row">{}</th>', first)]
         cells += [
-            html('<td class="{}">{}</td>', "n" if i in numeric else "", cell)
+            html('<td class="{}">{}</td>', "n" if i in numeric else "w" if i in wide else "", cell)
             for i, cell in enumerate(rest, start=1)
         ]
         lines.append(html("<tr>{}</tr>", join(cells)))

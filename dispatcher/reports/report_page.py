@@ -102,7 +102,7 @@ def _delay_section(figures: ReportFigures) -> Markup:
     labels = [name.removeprefix("< ") for name, _count in delays.classes]
     counts = [count for _name, count in delays.classes]
     percentiles = [
-        (f"{percent} % within", format_delay(seconds))
+        (f"{percent}\N{NO-BREAK SPACE}% within", format_delay(seconds))
         for percent, seconds in delays.percentiles_s.items()
     ]
     return html(
@@ -180,7 +180,7 @@ def _reason_section(figures: ReportFigures) -> Markup:
             [("recipients", "c-bad")],
             note + (f" {left} further reasons are in the table." if left else ""),
         ),
-        table(title, ("reason", "recipients", "means", "do"), rows, numeric=(1,)),
+        table(title, ("reason", "recipients", "means", "do"), rows, numeric=(1,), wide=(2, 3)),
     )
 
 
@@ -231,7 +231,7 @@ def _campaign_section(lines: Sequence[CampaignLine], show_time: ShowTime) -> Mar
     columns = ("id", "name", "state", "account", "created", "recipients", "delivered", "cost")
     left = len(lines) - len(rows)
     note = html("<p>{} older ones are not listed.</p>", left) if left > 0 else Markup()
-    listed = table("Campaigns, newest first", columns, rows, numeric=(0, 5, 6, 7))
+    listed = table("Campaigns, newest first", columns, rows, numeric=(0, 5, 6, 7), wide=(1,))
     return html("<section><h2>Campaigns</h2>{}{}</section>", listed, note)
 
 
@@ -241,4 +241,5 @@ def _share(count: int, total: int) -> str:
 
 def _percent(count: int, total: int) -> str:
     share = 100 * count / total if total else 0.0
-    return f"{share:.1f} %" if share < 99.95 or count == total else "99.9 %"
+    shown = share if share < 99.95 or count == total else 99.9
+    return f"{shown:.1f}\N{NO-BREAK SPACE}%"
