@@ -23,6 +23,7 @@ from dispatcher.store import (
     former_outcomes,
     scheduler,
 )
+from dispatcher.store.campaign_search import CampaignFilter
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.json_columns import decode_texts
@@ -201,9 +202,9 @@ def _find_wait(
 
 
 def newest_campaigns(
-    store: Store, *, limit: int, states: Sequence[str], only_single: bool = False
+    store: Store, *, limit: int, only: CampaignFilter, only_single: bool = False
 ) -> list[tuple[CampaignRow, dict[str, int]]]:
-    """The newest campaigns with their counts, optionally only those in some states.
+    """The newest campaigns that meet a filter, with their counts.
 
     Single messages (`dispatcher send`) get the room that campaigns leave, so that they never push
     one off the list; `only_single` lists them alone.
@@ -211,10 +212,10 @@ def newest_campaigns(
     with store.read() as conn:
         rows: list[CampaignRow] = []
         if not only_single:
-            rows = campaign_search.list_newest(conn, limit=limit, states=states, single=False)
+            rows = campaign_search.list_newest(conn, limit=limit, only=only, single=False)
         if len(rows) < limit:
             room = limit - len(rows)
-            rows += campaign_search.list_newest(conn, limit=room, states=states, single=True)
+            rows += campaign_search.list_newest(conn, limit=room, only=only, single=True)
         rows.sort(key=lambda row: row.id, reverse=True)
         counts = campaign_search.count_messages(conn, [row.id for row in rows])
     return [(row, _with_intake(row, counts[row.id])) for row in rows]

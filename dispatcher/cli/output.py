@@ -18,6 +18,8 @@ from dispatcher.cli.terminal import is_terminal
 _JOINERS: Final = frozenset("\u200c\u200d")
 #: A narrower terminal gets lines as if it had this many columns.
 _NARROWEST: Final = 40
+#: A column that may be cut keeps so many columns of the terminal.
+_LEAST_CUT: Final = 16
 #: Blanks between two columns of a table.
 _BETWEEN: Final = 2
 
@@ -67,12 +69,17 @@ def print_line(text: str, indent: str = "", *, style: Mapping[str, Any] | None =
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, spare: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    spare: Sequence[str] = (),
+    cut: str | None = None,
 ) -> None:
     """Print a table, sized to the terminal; elsewhere it is aligned plain text and nothing is cut.
 
     Cells are `safe_text`; columns of numbers are aligned to the right. On a terminal that is too
-    narrow the `spare` columns are left out, in this order; then the widest column is broken.
+    narrow the `spare` columns are left out, in this order, except while the column `cut` can give
+    the room by shortening its cells; then the widest column is broken.
     """
     kept = [tuple(row) for row in rows]
     numeric = [
@@ -88,11 +95,31 @@ def print_table(
     widths = [max(cell_len(line[i]) for line in (columns, *cells)) for i in range(len(columns))]
     room = shutil.get_terminal_size().columns
     shown = list(range(len(columns)))
+    cut_at = columns.index(cut) if cut is not None else None
+    whole = widths[cut_at] if cut_at is not None else 0
+    if cut_at is not None:
+        widths[cut_at] = min(whole, _LEAST_CUT)
     for name in spare:
         if sum(widths[index] + _BETWEEN for index in shown) - _BETWEEN > room:
             shown.remove(columns.index(name))
+    if cut_at is not None:
+        left = room - sum(widths[index] + _BETWEEN for index in shown if index != cut_at)
+        widths[cut_at] = min(whole, max(left, _LEAST_CUT))
+        cells = [
+            tuple(_cut_cell(cell, widths[i]) if i == cut_at else cell for i, cell in enumerate(row))
+            for row in cells
+        ]
     widest = max(shown, key=lambda index: widths[index])
     _draw_table(columns, cells, numeric, shown, widest)
+
+
+def _cut_cell(cell: str, width: int) -> str:
+    """`cell` in at most `width` columns of a terminal; `…` stands for what is left out."""
+    from rich.text import Text
+
+    text = Text(cell)
+    text.truncate(width, overflow="ellipsis")
+    return text.plain
 
 
 def _draw_table(

@@ -1,12 +1,17 @@
 """Find campaigns, and count their messages, batches and polls. Nothing here changes a row."""
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
+    and_,
     func,
+    or_,
     select,
+    true,
 )
 
 from dispatcher.status import BatchState, CampaignState, MessageState
@@ -39,18 +44,52 @@ def find_by_name(conn: Connection, name: str) -> list[CampaignRow]:
     return fetch_all(conn, CampaignRow, query)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignFilter:
+    """Which campaigns are listed: those that meet all that is given.
+
+    `search` is a part of the name, the text or the file's name, in any case.
+    """
+
+    states: Sequence[str] = ()
+    account: str | None = None
+    since: datetime | None = None
+    search: str | None = None
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The condition that selects them."""
+        conditions: list[ColumnElement[bool]] = [true()]
+        if self.states:
+            conditions.append(CAMPAIGN.c.state.in_(self.states))
+        if self.account is not None:
+            conditions.append(CAMPAIGN.c.account == self.account)
+        if self.since is not None:
+            conditions.append(CAMPAIGN.c.created_at >= self.since)
+        if self.search is not None:
+            part = self.search.lower()
+            searched = (CAMPAIGN.c.name, CAMPAIGN.c.text, CAMPAIGN.c.source_name)
+            found = (func.lower(column).contains(part, autoescape=True) for column in searched)
+            conditions.append(or_(*found))
+        return and_(*conditions)
+
+
 def list_newest(
-    conn: Connection, *, limit: int, states: Sequence[str] = (), single: bool | None = None
+    conn: Connection,
+    *,
+    limit: int,
+    only: CampaignFilter | None = None,
+    single: bool | None = None,
 ) -> list[CampaignRow]:
-    """The newest `limit` campaigns; only those in one of `states` where that is given.
+    """The newest `limit` campaigns that meet the filter.
 
     `single`: only the messages of `dispatcher send` and `--test-to`, or only campaigns from files.
     """
     query = _ROWS.order_by(CAMPAIGN.c.id.desc()).limit(limit)
     if single is not None:
         query = query.where(CAMPAIGN.c.one_off.is_(single))
-    if states:
-        query = query.where(CAMPAIGN.c.state.in_(states))
+    if only is not None:
+        query = query.where(only.condition)
     return fetch_all(conn, CampaignRow, query)
 
 

@@ -1,20 +1,41 @@
 """`dispatcher campaign list`."""
 
+import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from dispatcher.cli.banners import warn_if_held, warn_if_stopped
-from dispatcher.cli.context import settings_from
+from dispatcher.cli.context import refuse_empty_options, settings_from, with_options
 from dispatcher.cli.doubt import warn_of_doubt
 from dispatcher.cli.output import print_json, print_table
+from dispatcher.cli.terminal import is_terminal
 from dispatcher.errors import WrongValue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime, tzinfo
 
     from dispatcher.campaigns.view import Tally
+    from dispatcher.config.settings import Settings
+    from dispatcher.store.campaign_search import CampaignFilter
+    from dispatcher.store.engine import Store
     from dispatcher.store.rows import CampaignRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """The options of `campaign list`."""
+
+    limit: int
+    states: tuple[str, ...]
+    account: str | None
+    since: str | None
+    search: str | None
+    timezone: str | None
+    sends: bool
+    as_json: bool
 
 
 @click.command("list")
@@ -26,56 +47,121 @@ if TYPE_CHECKING:
     help="How many to show.",
 )
 @click.option("--state", "states", multiple=True, help="Only campaigns in this state; repeatable.")
+@click.option("--account", help="Only campaigns of this account.")
+@click.option(
+    "--since", metavar="TIME", help="Only those made since then: 7d, 12h, 2026-12-24T09:00."
+)
+@click.option("--search", metavar="TEXT", help="Only with this in their name, text or file name.")
+@click.option("--timezone", metavar="ZONE",
+              help="Show and read times in this zone. [default: the accounts' zone]")  # fmt: skip
 @click.option("--sends", is_flag=True, help="Only single messages: of `send` and `--test-to`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.pass_context
-def campaign_list(
-    ctx: click.Context, limit: int, states: tuple[str, ...], sends: bool, as_json: bool
-) -> None:
+@with_options(ListOptions)
+def campaign_list(ctx: click.Context, options: ListOptions) -> None:
     """List the newest campaigns, and name all that have recipients in doubt.
 
-    Single messages are listed where campaigns leave room.
+    The state says what a campaign waits for. Single messages are listed where campaigns leave room.
 
     \b
     Example:
       dispatcher campaign list --state running
+      dispatcher campaign list --since 7d --search spring
     """
     from dispatcher.campaigns.view import newest_campaigns, summary_json, tally_messages
-    from dispatcher.status import CampaignState
+    from dispatcher.cli.zones import shown_zone
+    from dispatcher.store.engine import Store, store_now
 
-    if unknown := set(states) - set(CampaignState):
+    refuse_empty_options(ctx)
+    settings = settings_from(ctx)
+    store = Store(settings.store.url)
+    warn_if_held(store)
+    warn_if_stopped(store)
+    accounts = [options.account] if options.account is not None else settings.accounts
+    zone = shown_zone(settings, accounts, options.timezone)
+    with store.read() as conn:
+        now = store_now(conn)
+    only = _read_filter(options, zone, now)
+    rows = newest_campaigns(store, limit=options.limit, only=only, only_single=options.sends)
+    waits = _find_waits(store, settings, rows, zone, now)
+    if options.as_json:
+        print_json(
+            [
+                {**summary_json(campaign, counts), "waits_for": waits.get(campaign.id)}
+                for campaign, counts in rows
+            ]
+        )
+    elif rows:
+        _print_list(
+            [(campaign, tally_messages(campaign, counts)) for campaign, counts in rows], waits, zone
+        )
+    elif options.sends or only != type(only)():
+        click.echo("no campaign is listed with these options")
+    else:
+        click.echo("there are no campaigns yet: create one with `dispatcher campaign submit`")
+    warn_of_doubt(store, to_stderr=options.as_json)
+
+
+def _read_filter(options: ListOptions, zone: "tzinfo", now: "datetime") -> "CampaignFilter":
+    """The filter that the options ask for. Raises WrongValue."""
+    from dispatcher.cli.parsing import parse_since
+    from dispatcher.status import CampaignState
+    from dispatcher.store.campaign_search import CampaignFilter
+
+    if unknown := set(options.states) - set(CampaignState):
         raise WrongValue(
             f"--state {min(unknown)!r} is not a campaign's state",
             f"give one of {', '.join(CampaignState)}",
         )
-    from dispatcher.store.engine import Store
-
-    store = Store(settings_from(ctx).store.url)
-    warn_if_held(store)
-    warn_if_stopped(store)
-    rows = newest_campaigns(store, limit=limit, states=states, only_single=sends)
-    if as_json:
-        print_json([summary_json(campaign, counts) for campaign, counts in rows])
-    elif rows:
-        _print_list([(campaign, tally_messages(campaign, counts)) for campaign, counts in rows])
-    elif states or sends:
-        click.echo("no campaign is listed with these options")
-    else:
-        click.echo("there are no campaigns yet: create one with `dispatcher campaign submit`")
-    warn_of_doubt(store, to_stderr=as_json)
+    since = parse_since(options.since, zone, now) if options.since is not None else None
+    return CampaignFilter(
+        states=options.states, account=options.account, since=since, search=options.search
+    )
 
 
-def _print_list(rows: "Sequence[tuple[CampaignRow, Tally]]") -> None:
+def _find_waits(
+    store: "Store",
+    settings: "Settings",
+    rows: "Sequence[tuple[CampaignRow, dict[str, int]]]",
+    zone: "tzinfo",
+    now: "datetime",
+) -> dict[int, str]:
+    """What each campaign waits for, by id; without those that wait for nothing."""
+    from dispatcher.campaigns.waiting import describe_wait
+    from dispatcher.store.accounts import all_accounts
+
+    with store.read() as conn:
+        accounts = all_accounts(conn)
+    found = {}
+    for campaign, counts in rows:
+        configured = settings.accounts.get(campaign.account)
+        account = accounts.get(campaign.account)
+        words = describe_wait(campaign, counts, configured, account, now, zone)
+        if words is not None:
+            found[campaign.id] = words
+    return found
+
+
+def _print_list(
+    rows: "Sequence[tuple[CampaignRow, Tally]]", waits: "Mapping[int, str]", zone: "tzinfo"
+) -> None:
+    from dispatcher.windows.zone_names import zone_name
+
+    zone_label = zone_name(zone)
+    created = f"created, {zone_label}"
     columns = ("id", "name", "state", "account", "total", "pending", "submitted", "delivered",
-               "not delivered", "in doubt", "not submitted", "created")  # fmt: skip
+               "not delivered", "in doubt", "not submitted", created)  # fmt: skip
     print_table(
         columns,
         [
             (
-                c.id, c.name, c.state, c.account, n.total, n.pending, n.submitted, n.delivered,
-                n.not_delivered, n.in_doubt, n.not_submitted, f"{c.created_at:%Y-%m-%d %H:%M} UTC",
+                c.id, c.name, f"waits for {waits[c.id]}" if c.id in waits else c.state, c.account,
+                n.total, n.pending, n.submitted, n.delivered, n.not_delivered, n.in_doubt,
+                n.not_submitted, f"{c.created_at.astimezone(zone):%Y-%m-%d %H:%M}",
             )
             for c, n in rows
         ],
-        spare=("created", "account", "pending", "total"),
+        spare=(created, "account", "not submitted", "pending", "total", "submitted"),
+        cut="name",
     )  # fmt: skip
+    if waits and is_terminal(sys.stdout):
+        click.echo(f"times in {zone_label}")

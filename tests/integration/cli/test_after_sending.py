@@ -162,3 +162,25 @@ def test_show_has_text_and_sender(run):  # noqa: F811
     out = shown(run("campaign", "show", "1"))
     assert "text       Dear {{name}}, hello." in out
     assert "sender SENDER" in out
+
+
+def test_the_list_is_filtered_and_says_what_is_waited_for(run, sqlite_store):  # noqa: F811
+    out = shown(run("campaign", "list"))
+    assert "waits for receipts" not in out
+    assert "created, Asia/Kolkata" in out
+    (row,) = json.loads(run("campaign", "list", "--search", "HELLO", "--json").out)
+    assert (row["id"], row["waits_for"]) == (1, None)
+    for options in (
+        ["--search", "nobody"],
+        ["--account", "other"],
+        ["--since", "2099-01-01T00:00"],
+    ):
+        assert "no campaign is listed with these options" in run("campaign", "list", *options).out
+
+
+def test_a_long_name_is_cut_to_the_terminal():
+    from dispatcher.cli.output import _cut_cell
+
+    assert _cut_cell("spring", 16) == "spring"
+    assert _cut_cell("a campaign with a long name", 16) == "a campaign with…"
+    assert _cut_cell("\u0928\u092e\u0938\u094d\u0924\u0947 " * 9, 16).endswith("…")

@@ -9,6 +9,7 @@ from dispatcher.campaigns.view import load_view, newest_campaigns, tally_message
 from dispatcher.cli.campaign.progress import SubmissionPace, progress_line
 from dispatcher.status import AttemptOutcome, CampaignState, MessageState
 from dispatcher.store import campaigns, doubts
+from dispatcher.store.campaign_search import CampaignFilter
 from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN
 from tests.support.cli import in_process
@@ -163,8 +164,9 @@ def test_single_messages_push_no_campaign_off_the_list(store):
     ids = [add_campaign(store) for _ in range(3)]
     add_many(store, 40, one_off=True)
 
-    def listed(**options):
-        return [c.id for c, _ in newest_campaigns(store, **{"limit": 5, "states": ()} | options)]
+    def listed(limit=5, states=(), **options):
+        only = CampaignFilter(states=states)
+        return [c.id for c, _ in newest_campaigns(store, limit=limit, only=only, **options)]
 
     assert listed() == [43, 42, *reversed(ids)]
     assert listed(limit=3) == list(reversed(ids))

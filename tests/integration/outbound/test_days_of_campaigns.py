@@ -150,7 +150,10 @@ class Replay:
         with self.store.read() as conn:
             account = accounts.find_account(conn, "main")
             running = campaigns.list_running_accounts(conn) and campaign_search.list_newest(
-                conn, limit=100, states=[CampaignState.RUNNING], single=False
+                conn,
+                limit=100,
+                only=campaign_search.CampaignFilter(states=[CampaignState.RUNNING]),
+                single=False,
             )
         ahead = timedelta(seconds=RELEASE_AHEAD_S)
         paid = [account.paid_until(unit) for unit in account_rates(self.account)]

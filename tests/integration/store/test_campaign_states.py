@@ -8,6 +8,7 @@ from dispatcher.errors import Refused, UsageProblem
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import batch_endings, campaign_search, campaigns, polls, scheduler
+from dispatcher.store.campaign_search import CampaignFilter
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
 from tests.support.stores import (
     LEASE,
@@ -278,11 +279,17 @@ def test_campaigns_are_listed_newest_first_and_by_state(store):
     one, two, three = (add_campaign(store, [1], first=n * 10**9) for n in (1, 2, 3))
     set_campaign(store, two, state=S.PAUSED)
 
-    def listed(**values):
-        return [
-            row.id for row, _ in newest_campaigns(store, **({"limit": 9, "states": []} | values))
-        ]
+    def listed(limit=9, **values):
+        only = CampaignFilter(**values)
+        return [row.id for row, _ in newest_campaigns(store, limit=limit, only=only)]
 
     assert listed() == [three, two, one]
     assert listed(limit=2) == [three, two]
     assert listed(states=["running"]) == [three, one]
+    set_campaign(store, two, name="100 % off", account="other", created_at=later(60))
+    assert listed(search="0 % OFF") == [two]
+    assert listed(search="_") == []
+    assert listed(search="HELLO") == [three, two, one]
+    assert listed(account="other") == [two]
+    assert listed(since=later(30)) == [two]
+    assert listed(since=later(30), states=["running"]) == []
