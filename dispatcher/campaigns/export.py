@@ -2,9 +2,9 @@
 
 import csv
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from dispatcher.campaigns.wording import iso_time
 from dispatcher.recipients.export_cells import EXPORT_COLUMNS, quote_formula
@@ -21,38 +21,60 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 #: Consecutive lines; the first cell of each is its row's number.
-_Page: TypeAlias = list[list[object]]
+ExportPage: TypeAlias = list[list[object]]
+#: Makes a text harmless to the program that reads the export.
+QuoteCell: TypeAlias = Callable[[str | None], str | None]
+_STATE: Final = EXPORT_COLUMNS.index("state")
 _row_of = cast("Callable[[list[object]], int]", itemgetter(0))
 
 
 def write_export(
     store: Store, campaign: CampaignRow, out: "SupportsWrite[str]", *, rejects_only: bool = False
 ) -> int:
-    """Write the export; returns the number of rows. Memory does not grow with the campaign."""
+    """Write the export as CSV; returns the number of rows."""
     writer = csv.writer(out)
     headers = decode_texts(campaign.columns)
-    width = len(EXPORT_COLUMNS) + len(headers)
     writer.writerow([*EXPORT_COLUMNS, *map(quote_formula, headers)])
-    streams = [_read_rejects(store, campaign)]
-    if not rejects_only:
-        with store.read() as conn:
-            lanes = messages.list_lanes(conn, campaign.id)
-        streams += [_read_lane(store, campaign, lane) for lane in lanes]
     count = 0
-    for lines in _merge_pages(streams):
-        writer.writerows(
-            line if len(line) == width else line + [None] * (width - len(line)) for line in lines
-        )
+    for lines in read_export(store, campaign, rejects_only=rejects_only):
+        writer.writerows(lines)
         count += len(lines)
     return count
 
 
-def _merge_pages(streams: Sequence[Iterator[_Page]]) -> Iterator[_Page]:
+def read_export(
+    store: Store,
+    campaign: CampaignRow,
+    *,
+    rejects_only: bool = False,
+    states: Collection[str] = (),
+    quote: QuoteCell = quote_formula,
+) -> Iterator[ExportPage]:
+    """The lines of the export in pages: the cells of EXPORT_COLUMNS, then the original ones.
+
+    Only those in one of `states` where given. `quote` makes texts harmless to where they are
+    written. Memory does not grow with the campaign.
+    """
+    width = len(EXPORT_COLUMNS) + len(decode_texts(campaign.columns))
+    streams = [_read_rejects(store, campaign, quote)]
+    if not rejects_only:
+        with store.read() as conn:
+            lanes = messages.list_lanes(conn, campaign.id)
+        streams += [_read_lane(store, campaign, lane, quote) for lane in lanes]
+    for lines in _merge_pages(streams):
+        yield [
+            line if len(line) == width else line + [None] * (width - len(line))
+            for line in lines
+            if not states or line[_STATE] in states
+        ]
+
+
+def _merge_pages(streams: Sequence[Iterator[ExportPage]]) -> Iterator[ExportPage]:
     """Pages of lines by their first cell; those of each stream are in that order already."""
     heads = [(page, stream) for stream in streams if (page := next(stream, []))]
     while heads:
         last = min(_row_of(page[-1]) for page, _stream in heads)
-        lines: _Page = []
+        lines: ExportPage = []
         following = []
         for page, stream in heads:
             end = bisect_right(page, last, key=_row_of)
@@ -84,17 +106,22 @@ class RejectsFile:
         self.count += 1
 
 
-def _read_lane(store: Store, campaign: CampaignRow, lane: Lane) -> Iterator[_Page]:
+def _read_lane(
+    store: Store, campaign: CampaignRow, lane: Lane, quote: QuoteCell
+) -> Iterator[ExportPage]:
     for batches in lane.pages():
         with store.read() as conn:
             rows, cells = messages.load_page(conn, campaign.id, batches)
         accounts = [batch.account for batch in batches for _ in range(batch.size)]
-        yield _message_lines(rows, accounts, cells)
+        yield _message_lines(rows, accounts, cells, quote)
 
 
 def _message_lines(
-    columns: ExportedColumns, accounts: Sequence[str], cells: Sequence[Sequence[str]]
-) -> _Page:
+    columns: ExportedColumns,
+    accounts: Sequence[str],
+    cells: Sequence[Sequence[str]],
+    quote: QuoteCell,
+) -> ExportPage:
     """The lines of messages; `accounts` are those of their batches, `cells` their originals."""
     was_accepted = [state in ACCEPTED for state in columns.state]
     jobs = [
@@ -111,31 +138,29 @@ def _message_lines(
         columns.msisdn,
         map_distinct(_state_label, columns.state),
         [mine or batch for mine, batch in zip(columns.account, accounts, strict=True)],
-        _quote_column(columns.provider_message_id),
-        map_distinct(quote_formula, jobs),
+        _quote_column(columns.provider_message_id, quote),
+        map_distinct(quote, jobs),
         columns.parts,
         map_distinct(format_price, columns.cost),
         columns.attempts,
-        map_distinct(quote_formula, columns.error_code),
-        map_distinct(quote_formula, columns.error),
+        map_distinct(quote, columns.error_code),
+        map_distinct(quote, columns.error),
         map_distinct(iso_time, begun),
         map_distinct(iso_time, columns.final_at),
         strict=True,
     )
-    return [
-        [*line, *map(quote_formula, original)] for line, original in zip(own, cells, strict=True)
-    ]
+    return [[*line, *map(quote, original)] for line, original in zip(own, cells, strict=True)]
 
 
-def _quote_column(column: Sequence[str | None]) -> Sequence[str | None]:
-    return [None if cell is None else quote_formula(cell) for cell in column]
+def _quote_column(column: Sequence[str | None], quote: QuoteCell) -> Sequence[str | None]:
+    return [None if cell is None else quote(cell) for cell in column]
 
 
 def _state_label(state: int) -> str:
     return MessageState(state).label
 
 
-def _read_rejects(store: Store, campaign: CampaignRow) -> Iterator[_Page]:
+def _read_rejects(store: Store, campaign: CampaignRow, quote: QuoteCell) -> Iterator[ExportPage]:
     after = 0
     while True:
         with store.read() as conn:
@@ -150,6 +175,7 @@ def _read_rejects(store: Store, campaign: CampaignRow) -> Iterator[_Page]:
                 campaign.account,
                 reject.reason,
                 decode_texts(reject.cells),
+                quote,
             )
             for reject in page
         ]
@@ -163,12 +189,13 @@ def _reject_line(
     account: str,
     reason: str,
     cells: Sequence[str],
+    quote: QuoteCell = quote_formula,
 ) -> list[object]:
     filled = dict.fromkeys(EXPORT_COLUMNS) | {
         "row": row,
         "msisdn": msisdn,
         "state": kind.label,
         "account": account,
-        "error": quote_formula(reason),
+        "error": quote(reason),
     }
-    return [*filled.values(), *map(quote_formula, cells)]
+    return [*filled.values(), *map(quote, cells)]

@@ -19,7 +19,9 @@ COMMANDS: Final = {
     "list": LazyCommand("dispatcher.cli.campaign.list:campaign_list", "List the newest campaigns."),
     "show": LazyCommand(f"{_VIEW}:campaign_show", "Show one campaign, with every count."),
     "watch": LazyCommand(f"{_VIEW}:campaign_watch", "Follow a campaign until it ends."),
-    "export": LazyCommand(f"{_VIEW}:campaign_export", "Write the result of every row, as CSV."),
+    "export": LazyCommand(
+        "dispatcher.cli.campaign.export:campaign_export", "Write the result of every row."
+    ),
     "pause": LazyCommand(f"{_CONTROL}:campaign_pause", "Stop sending; resume continues."),
     "resume": LazyCommand(f"{_CONTROL}:campaign_resume", "Continue a paused campaign."),
     "cancel": LazyCommand(f"{_CONTROL}:campaign_cancel", "End a campaign for good."),

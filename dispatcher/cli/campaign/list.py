@@ -147,20 +147,19 @@ def _print_list(
     from dispatcher.windows.zone_names import zone_name
 
     zone_label = zone_name(zone)
-    created = f"created, {zone_label}"
     columns = ("id", "name", "state", "account", "total", "pending", "submitted", "delivered",
-               "not delivered", "in doubt", "not submitted", created)  # fmt: skip
+               "not delivered", "in doubt", "not submitted", "created")  # fmt: skip
     print_table(
         columns,
         [
             (
                 c.id, c.name, f"waits for {waits[c.id]}" if c.id in waits else c.state, c.account,
                 n.total, n.pending, n.submitted, n.delivered, n.not_delivered, n.in_doubt,
-                n.not_submitted, f"{c.created_at.astimezone(zone):%Y-%m-%d %H:%M}",
+                n.not_submitted, f"{c.created_at.astimezone(zone):%Y-%m-%d %H:%M} {zone_label}",
             )
             for c, n in rows
         ],
-        spare=(created, "account", "not submitted", "pending", "total", "submitted"),
+        spare=("created", "account", "not submitted", "pending", "total", "submitted"),
         cut="name",
     )  # fmt: skip
     if waits and is_terminal(sys.stdout):

@@ -1,9 +1,6 @@
-"""`dispatcher campaign show | watch | export`."""
+"""`dispatcher campaign show | watch`."""
 
-import io
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,15 +16,11 @@ from dispatcher.cli.campaign.forecast_view import (
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.doubt import doubt_in_words
 from dispatcher.cli.output import (
-    SafeLines,
     pluralize,
     print_json,
     print_line,
     safe_text,
 )
-from dispatcher.cli.private_files import open_private
-from dispatcher.cli.terminal import is_terminal
-from dispatcher.errors import WrongPath
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,41 +88,6 @@ def campaign_watch(ctx: click.Context, reference: str) -> None:
     print_campaign(ctx, shown)
     if shown.counts["in_doubt"]:
         raise click.exceptions.Exit(1)
-
-
-@click.command("export")
-@click.argument("reference", metavar="CAMPAIGN")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write. [default: standard output]",
-)
-@click.option("--rejects", is_flag=True, help="Only the rows that got no message.")
-@click.pass_context
-def campaign_export(ctx: click.Context, reference: str, output: Path | None, rejects: bool) -> None:
-    """Write the result of every row as CSV, in the order of the file.
-
-    \b
-    Example:
-      dispatcher campaign export 1 -o results.csv
-    """
-    from dispatcher.campaigns.export import write_export
-    from dispatcher.campaigns.view import find_campaign
-
-    store = _open_store(ctx)
-    with store.read() as conn:
-        campaign = find_campaign(conn, reference)
-    if output is None:
-        if not isinstance(sys.stdout, io.TextIOWrapper):
-            raise WrongPath("the standard output is closed", "give --output FILE")
-        sys.stdout.reconfigure(encoding="utf-8", newline="")
-        out = SafeLines(sys.stdout) if is_terminal(sys.stdout) else sys.stdout
-        write_export(store, campaign, out, rejects_only=rejects)
-        return
-    with open_private(output) as file:
-        count = write_export(store, campaign, file, rejects_only=rejects)
-    click.echo(f"{pluralize(count, 'row')} written to {output}")
 
 
 def print_campaign(ctx: click.Context, shown: "CampaignView") -> None:
