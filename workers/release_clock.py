@@ -1,7 +1,8 @@
 """Self-clocking: a worker that finishes a batch releases the next ones, without waiting for a tick.
 
 Releasing scans the whole account, so a worker does not do it after every batch: it waits until an
-eighth of the account's slots are free. One release serves every batch that finished meanwhile.
+eighth of the account's slots are free, of eight slots two. One release serves every batch that
+finished meanwhile.
 """
 
 import threading
@@ -12,6 +13,8 @@ from typing import Final
 from dispatcher.policy.concurrency import Concurrency, Observation, next_concurrency
 
 _RELEASE_SHARE: Final = 1 / 8
+#: At least so many slots, where that is not more than a quarter of them.
+_LEAST_RELEASED: Final = 2
 
 
 @dataclass(slots=True)
@@ -64,7 +67,8 @@ class ReleaseClock:
             known = self._accounts[account]
             known.held -= 1
             known.freed += slots
-            is_worth_it = known.freed >= all_slots * _RELEASE_SHARE or not known.held
+            share = max(all_slots * _RELEASE_SHARE, min(_LEAST_RELEASED, all_slots / 4))
+            is_worth_it = known.freed >= share or not known.held
             if not is_worth_it or known.is_waiting:
                 return False
             known.is_waiting = True

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import repeat
+from operator import attrgetter
 from typing import Protocol
 
 import orjson
@@ -10,6 +11,8 @@ from dispatcher.campaigns.content import render_template
 from dispatcher.providers.base import Provider
 from dispatcher.store.rows import CampaignRow
 from dispatcher.types import Recipient
+
+_CELLS = attrgetter("seq", "msisdn", "variables")
 
 
 class StoredMessage(Protocol):
@@ -35,14 +38,16 @@ def render_messages(
     template = render_template(text, template_columns)
     # Each message stores the values of the fields, in their order.
     bound = template.bind_columns(template.field_names)
-    values = _load_values([row.variables for row in rows])
+    if not rows:
+        return ()
+    seqs, msisdns, variables = zip(*map(_CELLS, rows), strict=True)
+    values = _load_values(variables)
     texts: Iterable[str] = repeat("")
     template_values: Iterable[tuple[str, ...]] = repeat(())
     if template_columns is None:
         texts = bound.render_all(values)
     else:
         template_values = map(tuple, values)
-    seqs, msisdns = (row.seq for row in rows), (row.msisdn for row in rows)
     columns = zip(seqs, msisdns, texts, template_values, strict=False)
     return tuple(map(Recipient._make, columns))
 

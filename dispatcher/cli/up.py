@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="How many worker processes to run.",
+    help="How many worker processes to run. [default: one per processor core, at most 4]",
 )
 @click.option(
     "--loglevel",
@@ -37,9 +35,9 @@ if TYPE_CHECKING:
 )
 @click.pass_context
 def up_command(
-    ctx: click.Context, flower: bool, flower_port: int | None, workers: int, loglevel: str
+    ctx: click.Context, flower: bool, flower_port: int | None, workers: int | None, loglevel: str
 ) -> None:
-    """Run a broker, a worker and the scheduler until Ctrl-C.
+    """Run a broker, workers and the scheduler until Ctrl-C.
 
     Upgrades the store first. Starts the embedded broker, unless a Redis server is configured.
     Ctrl-C waits for requests in flight; a second Ctrl-C kills everything.
@@ -58,7 +56,8 @@ def up_command(
     url = celery_url(settings.broker.url, settings.store.url, settings.broker.ca_file)
     wants_flower = flower or flower_port is not None
     port = celery.find_flower_port(flower_port) if wants_flower else None
-    children = list(celery.celery_children(settings, url, workers=workers, level=loglevel))
+    count = workers or celery.workers_by_default()
+    children = list(celery.celery_children(settings, url, workers=count, level=loglevel))
     with _embedded_broker(settings) as broker, Supervisor(click.echo) as supervisor:
         upgrade_store(settings.store.url)
         for child in children:

@@ -17,6 +17,8 @@ _LEVELS = ("debug", "info", "warning", "error")
 #: The time in which a worker stores its last answers, after the slowest provider's timeout.
 _SETTLE_S = 15.0
 _SPARE_THREADS = 4
+#: Of `up`, unless somebody wants more: the store, the broker and the provider need cores too.
+_MOST_WORKERS = 4
 #: For PYTHONWARNINGS: Celery warns root about pickled tasks, which are not accepted here.
 _ROOT_IS_FINE = "ignore:You're running the worker with superuser privileges"
 
@@ -35,6 +37,15 @@ def connections_needed(settings: Settings) -> int:
     """How many connections a worker may need to one host: several accounts may share it."""
     requests = sum(account.max_in_flight or MOST_SINGLE for account in settings.accounts.values())
     return requests + settings.worker.max_polls + SCANS_AT_ONCE
+
+
+def workers_by_default() -> int:
+    """How many worker processes use this machine's cores: each computes on one at a time."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        cores = os.cpu_count() or 1
+    return min(cores, _MOST_WORKERS)
 
 
 def celery_children(

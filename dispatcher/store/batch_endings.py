@@ -90,7 +90,8 @@ def close_batch(
     locked = _lock_held(conn, held, held_as)
     if locked is None:
         return None
-    late_answers.accept_noted(conn, locked.batch)
+    if locked.batch.pending:
+        late_answers.accept_noted(conn, locked.batch)
     tries = held.tries
     if locked.batch.pending and failed_after is not None:
         tries += 1

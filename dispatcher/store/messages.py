@@ -15,10 +15,11 @@ from dispatcher.status import MessageState
 from dispatcher.store.batches import Claim
 from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.fetching import columns_of, fetch_driver_rows, fetch_messages, iterate_rows
-from dispatcher.store.ranges import MESSAGES_OF_BATCH, join_ranges, messages_of
+from dispatcher.store.ranges import MESSAGES_OF_BATCH, join_ranges, range_parameters
 from dispatcher.store.row_parts import BatchSpan, ExportedMessage, PendingMessage
 from dispatcher.store.rows import RejectRow
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE, REJECT, SOURCE_ROWS
+from dispatcher.store.transitions import has_state
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -73,15 +74,18 @@ class ExportedBatch(NamedTuple):
     account: str
 
 
+_PENDING = (
+    select(*columns_of(MESSAGE, PendingMessage))
+    .where(MESSAGES_OF_BATCH, has_state(MessageState.PENDING))
+    .order_by(MESSAGE.c.seq)
+)
+
+
 def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[PendingMessage]:
     """A claimed batch's first `limit` pending messages, in order."""
-    query = (
-        select(*columns_of(MESSAGE, PendingMessage))
-        .where(messages_of(held), MESSAGE.c.state == MessageState.PENDING)
-        .order_by(MESSAGE.c.seq)
-        .limit(limit)
-    )
-    return fetch_messages(conn, PendingMessage, query)
+    query = _PENDING if limit is None or limit >= held.size else _PENDING.limit(limit)
+    rows = fetch_driver_rows(conn, query, range_parameters(held))
+    return [*map(PendingMessage._make, rows)]
 
 
 class Lane:

@@ -87,7 +87,7 @@ class Up:
 @pytest.fixture(scope="module")
 def running(folder) -> Iterator["Up"]:
     """One that is ready; the tests that share it let it go on."""
-    with Up(folder) as up:
+    with Up(folder, "--workers", "1") as up:
         up.wait_for(r"^ready: ")
         yield up
 

@@ -54,7 +54,7 @@ from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
 from dispatcher.store.locks import lock_account, lock_campaign
 from dispatcher.store.migrate import upgrade_store
-from dispatcher.store.polls import Receipt
+from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.store.settlement import PollSchedule, Settlement
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from dispatcher.types import Recipient
@@ -626,7 +626,7 @@ class Promises(RuleBasedStateMachine):
         ]
         next_at = self.now + timedelta(seconds=30) if self.now < POLL.until else None
         with self.store.write() as conn:
-            polls.store_receipts(conn, polled, said, next_at=next_at, now=self.now)
+            store_receipts(conn, polled, said, next_at=next_at, now=self.now)
         old, new = self.oracle.step(*[(SUBMITTED, state) for state in RECEIPTS])
         receipts = {(polled.campaign_id, one.seq): one.state for one in said}
         for key in old.messages:

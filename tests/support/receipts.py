@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from dispatcher.status import MessageState
 from dispatcher.store import polls
-from dispatcher.store.polls import Receipt
+from dispatcher.store.receipts import Receipt, store_receipts
 from tests.support.stores import LEASE, later
 
 
@@ -25,4 +25,4 @@ def give_receipts(store, polled, said, *, now=None, ends=True):
         receipts.append(Receipt(seq, MessageState[state.upper()], code, words, Decimal("0.5")))
     with store.write() as conn:
         next_at = None if ends else later(2e6)
-        return polls.store_receipts(conn, polled, receipts, next_at=next_at, now=now or later(30))
+        return store_receipts(conn, polled, receipts, next_at=next_at, now=now or later(30))

@@ -14,11 +14,13 @@ from dispatcher.providers.base import Provider
 from dispatcher.status import MessageState
 from dispatcher.store import polls
 from dispatcher.store.engine import store_now
-from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
+from dispatcher.store.polls import PolledRequest, PollTicket
+from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import app, publish_polls
 from workers.broker.task_messages import POLL
 from workers.lists.status_lookup import has_message_list, scan_statuses
+from workers.release_clock import ReleaseClock
 from workers.services import Services, get_services
 from workers.task_report import TaskFailed, TaskReport
 
@@ -32,6 +34,10 @@ _SETTLED_TOGETHER = 10
 _SUBMITTED = MessageState.SUBMITTED
 #: How long after the validity period a last poll that failed is tried again.
 _LATE_POLLS = timedelta(days=1)
+
+
+#: Polls of all accounts share their slots.
+_release_clock = ReleaseClock()
 
 
 class _StoreClock:
@@ -70,10 +76,16 @@ def _poll(services: Services, attempt_id: int, number: int, report: TaskReport) 
             clock = _StoreClock(store_now(conn))
         if polled is None:
             return
-        with report.log_errors(log, what):
-            _poll_request(services, polled, clock, report)
-        if not services.stopping.is_set():
-            release_polls(services)
+        _release_clock.note_claimed(POLL)
+        try:
+            with report.log_errors(log, what):
+                _poll_request(services, polled, clock, report)
+        finally:
+            is_due = _release_clock.free_slots(POLL, 1, services.settings.worker.max_polls)
+        if is_due:
+            _release_clock.start_release(POLL)
+            if not services.stopping.is_set():
+                release_polls(services)
 
 
 def release_polls(services: Services) -> None:
@@ -185,7 +197,7 @@ def _store_receipts(
     with services.store.write() as conn:
         now = store_now(conn)
         new = [
-            polls.store_receipts(conn, polled, receipts, next_at=next_at, now=now)
+            store_receipts(conn, polled, receipts, next_at=next_at, now=now)
             for polled, receipts, next_at in news
         ]
     for count, (polled, _receipts, _next_at) in zip(new, news, strict=True):

@@ -14,7 +14,7 @@ from dispatcher.policy.verdict import judge_error
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store import campaigns, polls
 from dispatcher.store.engine import Store
-from dispatcher.store.polls import Receipt
+from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.store.tables import MESSAGE
 from dispatcher.types import Recipient
 from tests.support.stores import (
@@ -106,7 +106,7 @@ def poll(store):
 
 def receive(store, polled, receipt):
     with store.write() as conn:
-        return polls.store_receipts(conn, polled, [receipt], next_at=later(40), now=later(30))
+        return store_receipts(conn, polled, [receipt], next_at=later(40), now=later(30))
 
 
 @pytest.mark.parametrize("unsent", ["waiting", "queued", "held", "at the provider"])

@@ -9,6 +9,7 @@ from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import batch_endings, campaign_search, campaigns, polls, scheduler
 from dispatcher.store.campaign_search import CampaignFilter
+from dispatcher.store.receipts import store_receipts
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE
 from tests.support.stores import (
     LEASE,
@@ -147,7 +148,7 @@ def end_polls(store):
         now = later(999)
         for ticket in polls.lease_due_polls(conn, now=now, lease_until=now, limit=99):
             loaded = polls.load_poll(conn, ticket.id, ticket.polls)
-            polls.store_receipts(conn, loaded, [], next_at=None, now=now)
+            store_receipts(conn, loaded, [], next_at=None, now=now)
 
 
 def test_cancelling_a_campaign_without_held_batches_finishes_it(store):

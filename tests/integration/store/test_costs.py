@@ -8,7 +8,7 @@ from dispatcher.policy.verdict import Accepted, Verdict
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import costs, polls
 from dispatcher.store.column_types import format_price
-from dispatcher.store.polls import Receipt
+from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.store.tables import MESSAGE
 from tests.support.stores import add_campaign, later, rows, settle, submitting
 
@@ -29,7 +29,7 @@ def report(store, *receipts):
     with store.write() as conn:
         (ticket,) = polls.lease_due_polls(conn, now=later(10), lease_until=later(99), limit=1)
         polled = polls.load_poll(conn, ticket.id, ticket.polls)
-        polls.store_receipts(conn, polled, receipts, next_at=later(20), now=later(11))
+        store_receipts(conn, polled, receipts, next_at=later(20), now=later(11))
 
 
 def delivered(seq, price):

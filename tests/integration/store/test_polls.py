@@ -8,7 +8,8 @@ import pytest
 from dispatcher.status import MessageState
 from dispatcher.store import polls
 from dispatcher.store.corrections import Correction, load_corrections
-from dispatcher.store.polls import PolledRequest, PollTicket, Receipt
+from dispatcher.store.polls import PolledRequest, PollTicket
+from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from tests.support.stores import (
     NOW,
@@ -55,7 +56,7 @@ def load(store, ticket):
 
 def receive(store, polled, receipts, *, next_at=AGAIN, now=ASKED):
     with store.write() as conn:
-        return polls.store_receipts(conn, polled, receipts, next_at=next_at, now=now)
+        return store_receipts(conn, polled, receipts, next_at=next_at, now=now)
 
 
 def receipts(state, *seqs):

@@ -1,0 +1,85 @@
+"""No statement of a batch's way reads the whole table of messages."""
+
+import pytest
+from sqlalchemy import event
+
+from dispatcher.campaigns.view import load_view
+from dispatcher.outbound.release import release_batches
+from dispatcher.status import BatchState, MessageState
+from dispatcher.store import messages, polls
+from dispatcher.store.receipts import Receipt, store_receipts
+from tests.support.stores import (
+    NOW,
+    add_campaign,
+    begin,
+    claim,
+    close,
+    later,
+    settings,
+    settle,
+    verdict,
+)
+
+
+class Statements:
+    """The statements about messages that a store executes, with their parameters."""
+
+    def __init__(self, store):
+        self._store = store
+        self._seen = {}
+
+    def __enter__(self):
+        event.listen(self._store.engine, "before_cursor_execute", self._note)
+        return self
+
+    def __exit__(self, *_):
+        event.remove(self._store.engine, "before_cursor_execute", self._note)
+
+    def _note(self, _conn, _cursor, statement, parameters, _context, many):
+        if "message" in statement.split(" provider_message_id")[0]:
+            self._seen[statement] = parameters[0] if many else parameters
+
+    def plans(self):
+        """The plan of each statement, made as if the table were large."""
+        with self._store.write() as conn:
+            explain = "EXPLAIN QUERY PLAN "
+            if not self._store.is_sqlite:
+                conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
+                explain = "EXPLAIN "
+            return {
+                statement: "\n".join(
+                    str(row) for row in conn.exec_driver_sql(explain + statement, given)
+                )
+                for statement, given in self._seen.items()
+                if statement.startswith(("SELECT", "UPDATE"))
+            }
+
+
+@pytest.fixture
+def plans(store):
+    """Of a batch that is released, begun, answered, closed, shown and polled."""
+    campaign = add_campaign(store, [20, 20])
+    with Statements(store) as seen:
+        with store.write() as conn:
+            (ticket, *_) = release_batches(conn, "main", settings(), NOW, max_in_flight=1)
+        held = claim(store, ticket)
+        with store.read() as conn:
+            loaded = messages.load_pending(conn, held, None)
+        (attempt,) = begin(store, held, [[each.seq for each in loaded]])
+        said = verdict(accepted=range(19), rejected=[19], job_id="job")
+        settle(store, held, attempt, said)
+        assert close(store, held) is BatchState.SETTLED
+        load_view(store, str(campaign))
+        with store.write() as conn:
+            (poll,) = polls.lease_due_polls(conn, now=later(10), lease_until=later(99), limit=1)
+            polled = polls.load_poll(conn, poll.id, poll.polls)
+            receipts = [Receipt(seq, MessageState.DELIVERED, None, None) for seq in range(9)]
+            store_receipts(conn, polled, receipts, next_at=later(20), now=later(11))
+    return seen.plans()
+
+
+def test_statements_about_messages_use_an_index(plans):
+    assert len(plans) >= 6
+    for statement, plan in plans.items():
+        assert "Seq Scan on message" not in plan, statement
+        assert "SCAN message" not in plan, statement
