@@ -121,6 +121,17 @@ def check_base_url(url: str) -> None:
         raise ValueError("plain http is allowed to this machine only; use https")
 
 
+def check_webhook_url(url: str) -> None:
+    """Raise ValueError, with a sentence for a person, unless `url` can get notices.
+
+    As a provider's address, but with a path and a query, in which some services have their key.
+    """
+    check_base_url(url.partition("?")[0])
+    _check_printable(url)
+    if " " in url or "#" in url:
+        raise ValueError("must not contain spaces or a fragment (#)")
+
+
 def check_proxy_url(url: str) -> None:
     """Raise ValueError, with a sentence for a person, unless `url` can be an HTTP proxy's."""
     scheme, mark, rest = url.partition("://")

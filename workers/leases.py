@@ -4,8 +4,9 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+from dispatcher import __version__
 from dispatcher.errors import DispatcherError
 from dispatcher.store import batches, scheduler
 from dispatcher.store.batches import Claim
@@ -85,7 +86,15 @@ class Leases:
             held = list(self._held)
         with self._store.write() as conn:
             now = store_now(conn)
-            scheduler.record_heartbeat(conn, self._worker, self._concurrency, now)
+            ahead = datetime.now(UTC) - now
+            scheduler.record_heartbeat(
+                conn,
+                self._worker,
+                self._concurrency,
+                now,
+                version=__version__,
+                clock_ms=round(ahead.total_seconds() * 1000),
+            )
             renewed = batches.renew_leases(conn, held, now + self._lease)
         if renewed < len(held):
             log.info(

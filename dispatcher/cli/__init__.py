@@ -51,6 +51,9 @@ COMMANDS: Final = {
     "db": LazyCommand("dispatcher.cli.db:db_group", "Create and upgrade the store."),
     "send": LazyCommand("dispatcher.cli.send:send_command", "Send one message now."),
     "audit": LazyCommand("dispatcher.cli.audit:audit_command", "List who did what, and when."),
+    "notify": LazyCommand(
+        "dispatcher.cli.notify:notify_group", "Try the notices of [notify], and list them."
+    ),
     "suppression": LazyCommand(None, "Numbers that must never be texted."),
     "purge": LazyCommand(None, "Drop numbers and texts of old campaigns."),
     "metrics": LazyCommand(None, "Metrics for Prometheus."),

@@ -30,7 +30,7 @@ def explain_command(code: str | None, as_json: bool) -> None:
     """
     codes = [*ErrorCode] if code is None else [_parse_code(code)]
     if as_json:
-        print_json([_as_json(one) for one in codes])
+        print_json([_meaning_json(one) for one in codes])
     elif code is None:
         rows = [(one.value, EXPLANATIONS[one].exit_code, EXPLANATIONS[one].cause) for one in codes]
         print_table(("code", "exit code", "cause"), rows)
@@ -41,7 +41,7 @@ def explain_command(code: str | None, as_json: bool) -> None:
         print_line(f"What to do: {found.remedy}")
 
 
-def _as_json(code: ErrorCode) -> dict[str, str | int]:
+def _meaning_json(code: ErrorCode) -> dict[str, str | int]:
     found = EXPLANATIONS[code]
     return {
         "code": code.value,

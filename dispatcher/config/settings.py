@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from dispatcher import urls
+from dispatcher.config.notify_settings import NotifySettings
 from dispatcher.config.problems import (
     check_account_name,
     check_booleans,
@@ -121,6 +122,7 @@ class Settings(Section):
     store: StoreSettings = StoreSettings()
     broker: BrokerSettings = BrokerSettings()
     worker: WorkerSettings = WorkerSettings()
+    notify: NotifySettings = NotifySettings()
     accounts: dict[str, SerializeAsAny[ProviderSettings]] = Field(default_factory=dict)
 
     _path: Path | None = PrivateAttr(default=None)
@@ -187,8 +189,18 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     worker = settings.worker.model_copy(update={"spill_dir": spill_dir and folder / spill_dir})
     ca_file = settings.broker.ca_file
     broker = settings.broker.model_copy(update={"ca_file": ca_file and folder / ca_file})
+    secret_file = settings.notify.secret_file
+    notify = settings.notify.model_copy(
+        update={"secret_file": secret_file and folder / secret_file}
+    )
     settings = settings.model_copy(
-        update={"accounts": accounts, "store": store, "broker": broker, "worker": worker}
+        update={
+            "accounts": accounts,
+            "store": store,
+            "broker": broker,
+            "worker": worker,
+            "notify": notify,
+        }
     )
     settings._path = raw.path
     settings._literal_secrets = tuple(_literal_secrets(raw, settings))
@@ -197,6 +209,9 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
 
 def _read_sections(raw: RawConfig, values: Mapping[str, object]) -> Settings:
     """Everything but the accounts."""
+    notify = values.get("notify")
+    if isinstance(notify, dict):
+        values = {**values, "notify": _decode_json_values(NotifySettings, notify)}
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -274,6 +289,7 @@ def _literal_secrets(raw: RawConfig, settings: Settings) -> list[str]:
         for key in type(account).model_fields
         if isinstance(getattr(account, key), SecretStr)
     ]
+    places += [("notify", "secret")] if settings.notify.secret is not None else []
     for section, url in (("store", settings.store.url), ("broker", settings.broker.url)):
         if urls.has_password(url):
             places.append((section, "url"))

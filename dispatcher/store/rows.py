@@ -36,6 +36,8 @@ class AccountRow(NamedTuple):
     look_lease_until: datetime | None
     day_until: datetime | None
     day_count: int
+    balance: str | None
+    balance_at: datetime | None
     turn: int
 
     @property
@@ -177,6 +179,26 @@ class WorkerRow(NamedTuple):
     concurrency: int
     started_at: datetime
     seen_at: datetime
+    version: str | None
+    clock_ms: int | None
+
+
+class NoticeRow(NamedTuple):
+    """A row of `notice`."""
+
+    id: int
+    event_id: str
+    kind: str
+    subject: str
+    channel: str
+    body: str
+    at: datetime
+    open_key: str | None
+    sent_at: datetime | None
+    tries: int
+    next_at: datetime | None
+    lease_until: datetime | None
+    error: str | None
 
 
 class IdentityRow(NamedTuple):

@@ -68,17 +68,26 @@ def ensure_scheduler_row(conn: Connection) -> None:
     insert_or_ignore(conn, SCHEDULER, _FIRST)
 
 
-def record_heartbeat(conn: Connection, worker: str, concurrency: int, now: datetime) -> None:
-    """Record that a worker process is alive."""
-    done = conn.execute(
-        update(WORKER).where(WORKER.c.name == worker).values(seen_at=now, concurrency=concurrency)
-    ).rowcount
+def record_heartbeat(
+    conn: Connection,
+    worker: str,
+    concurrency: int,
+    now: datetime,
+    *,
+    version: str | None = None,
+    clock_ms: int | None = None,
+) -> None:
+    """Record that a worker process is alive.
+
+    `clock_ms` are the milliseconds by which its clock is ahead of the store's, `version` is the
+    program's.
+    """
+    seen = {
+        "seen_at": now, "concurrency": concurrency, "version": version, "clock_ms": clock_ms,
+    }  # fmt: skip
+    done = conn.execute(update(WORKER).where(WORKER.c.name == worker).values(**seen)).rowcount
     if not done:
-        insert_or_ignore(
-            conn,
-            WORKER,
-            {"name": worker, "concurrency": concurrency, "started_at": now, "seen_at": now},
-        )
+        insert_or_ignore(conn, WORKER, {"name": worker, "started_at": now, **seen})
 
 
 def deregister_worker(conn: Connection, worker: str, now: datetime) -> None:

@@ -14,6 +14,7 @@ from dispatcher.store.schema.campaign_tables import (
 from dispatcher.store.schema.operation_tables import (
     Audit,
     Identity,
+    Notice,
     Scheduler,
     StopOfEverything,
     Worker,
@@ -34,3 +35,4 @@ GENERAL_STOP = core_table(StopOfEverything)
 SCHEDULER = core_table(Scheduler)
 WORKER = core_table(Worker)
 IDENTITY = core_table(Identity)
+NOTICE = core_table(Notice)

@@ -172,11 +172,13 @@ def test_the_keys_that_only_this_provider_has_are_shown(name):
 
 def test_the_keys_that_the_configuration_page_names_exist():
     """That each key is in the reference, `starter.toml`, is in `unit/cli/test_init.py`."""
-    sections = [Settings.model_fields[name].annotation for name in ("store", "broker", "worker")]
+    sections = [
+        Settings.model_fields[name].annotation for name in ("store", "broker", "worker", "notify")
+    ]
     known = {key for section in sections for key in section.model_fields}
     known |= {key for name in provider_names()
               for key in provider_class(name).settings_type.model_fields}  # fmt: skip
-    table = CONFIGURATION.text.partition("## Which keys for which wish")[2]
+    table = CONFIGURATION.text.partition("## Which keys for which wish")[2].partition("\n## ")[0]
     named = {span for row in table.splitlines() for span in re.findall(r"`(\w+)`", row)}
     assert len(named) > 20
     assert named <= known

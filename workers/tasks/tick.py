@@ -16,6 +16,7 @@ from workers.app import app, publish_batches
 from workers.broker.celery_broker import dropped_messages
 from workers.broker.task_messages import TICK
 from workers.log_filter import log_expected_errors
+from workers.notifier import Notifier
 from workers.services import Services, get_services
 from workers.tasks.poll import release_polls
 from workers.tasks.probe import release_probes
@@ -28,6 +29,7 @@ _RELEASES_S = 0.6
 #: Of this process, used by one tick at a time: when each account last had its turn.
 _last_turns: dict[str, float] = {}
 _silence_alarm = SilenceAlarm()
+_notifier = Notifier()
 
 
 #: Without events: ticks would be most of what Flower keeps and shows.
@@ -69,6 +71,7 @@ def _run_only_tick(services: Services) -> None:
             unclaimed = sweep_batches(
                 conn, now=now, judge_after=tick.judge_after, requeue_after_s=requeue_after_s
             )
+    _notifier.start_pass(services)
     if held is not None:
         log.error("nothing is released: %s", held)
         return

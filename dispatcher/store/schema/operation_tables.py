@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import (
     BigInteger,
     Column,
+    Index,
     SmallInteger,
 )
 
@@ -20,7 +21,7 @@ from dispatcher.store.columns import (
     text_key_column,
     time_column,
 )
-from dispatcher.store.declaration import SQLModel
+from dispatcher.store.declaration import SQLModel, partial_index
 
 
 class Audit(SQLModel, table=True):
@@ -73,6 +74,42 @@ class Worker(SQLModel, table=True):
     concurrency: int = counter_column()
     started_at: datetime = time_column()
     seen_at: datetime = time_column()
+    #: The program's version; NULL: of before it was recorded.
+    version: str | None = optional_text_column()
+    #: Milliseconds by which its clock is ahead of the store's.
+    clock_ms: int | None = optional_number_column()
+
+
+class Notice(SQLModel, table=True):
+    """An event that somebody is notified of, by one way: the outbox of `[notify]`."""
+
+    __tablename__ = "notice"
+    __table_args__ = (
+        Index("ix_notice_open", "open_key", unique=True),
+        partial_index("ix_notice_due", "next_at", where="next_at IS NOT NULL"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = serial_key_column()
+    #: The same for each try and each way, so that a receiver knows what it has had already.
+    event_id: str = text_column()
+    kind: str = text_column()
+    #: What it is about, as `campaign 7`.
+    subject: str = text_column()
+    #: `command` or `webhook`.
+    channel: str = text_column()
+    #: What is sent: a JSON object.
+    body: str = text_column()
+    at: datetime = time_column()
+    #: Unique while the condition is true; NULL once it is not.
+    open_key: str | None = optional_text_column()
+    sent_at: datetime | None = optional_time_column()
+    tries: int = counter_column()
+    #: When it is tried next; NULL: sent, or given up.
+    next_at: datetime | None = optional_time_column()
+    #: While in the future, a process is sending it.
+    lease_until: datetime | None = optional_time_column()
+    error: str | None = optional_text_column()
 
 
 class Identity(SQLModel, table=True):

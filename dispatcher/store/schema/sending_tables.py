@@ -64,6 +64,9 @@ class Account(SQLModel, table=True):
     #: The end of the account's day; `day_count` counts the messages begun on that day.
     day_until: datetime | None = optional_time_column()
     day_count: int = counter_column()
+    #: What was left at the last look, by package: a JSON object of amounts as texts.
+    balance: str | None = optional_text_column()
+    balance_at: datetime | None = optional_time_column()
     #: Virtual time of the fair queue; campaigns that join later start here.
     turn: int = counter_column(BigInteger)
 

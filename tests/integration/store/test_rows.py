@@ -34,6 +34,7 @@ from dispatcher.store.tables import (
     CAMPAIGN,
     IDENTITY,
     MESSAGE,
+    NOTICE,
     REJECT,
     SCHEDULER,
     WORKER,
@@ -50,6 +51,7 @@ WHOLE = {
     rows.BatchRow: BATCH,
     rows.CampaignRow: CAMPAIGN,
     rows.IdentityRow: IDENTITY,
+    rows.NoticeRow: NOTICE,
     rows.RejectRow: REJECT,
     rows.WorkerRow: WORKER,
 }

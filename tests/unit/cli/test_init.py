@@ -99,13 +99,18 @@ def test_the_accounts_of_other_providers_load(folder):
 def test_the_keys_behind_a_hash_show_their_defaults(folder):
     """Keys without a default show an example, and their comment says so in brackets."""
     text = re.sub(r"^# (?=\w+ = )", "", starter_config(), flags=re.MULTILINE)
+    # In place of `secret`: the two exclude each other.
+    text = re.sub(r"^secret_file = .*", "", text, flags=re.MULTILINE)
     (folder / "all.toml").write_text(text, encoding="utf-8")
     (folder / "plain.toml").write_text(starter_config(), encoding="utf-8")
-    everything = load_settings(folder / "all.toml", ENV)
+    everything = load_settings(folder / "all.toml", ENV | {"NOTIFY_SECRET": "k" * 16})
     plain = load_settings(folder / "plain.toml", ENV)
     assert everything.store == plain.store
     assert everything.broker.model_copy(update={"ca_file": None}) == plain.broker
     assert everything.worker.model_copy(update={"spill_dir": None}) == plain.worker
+    notify = dict(everything.notify)
+    examples = {"command", "url", "secret", "events", "balance_below", "delivery_below"}
+    assert {key for key, value in dict(plain.notify).items() if notify[key] != value} == examples
     shown = dict(everything.account("main"))
     examples = {key for key, value in dict(plain.account("main")).items() if value is None}
     assert examples == {
