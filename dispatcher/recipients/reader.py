@@ -1,8 +1,9 @@
-"""Streams the rows of a recipient file (CSV or TSV from a path or a pipe) in bounded memory.
+"""Streams the rows of a recipient file, from a path or a pipe, in bounded memory.
 
 Owns opening, rows and their errors; whether a number or a text is good is not decided here.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,24 +12,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
 
-from dispatcher.errors import FileRefused, NotAvailableYet, Refused
+from dispatcher.errors import FileRefused, Refused, UsageProblem
 from dispatcher.recipients.columns import guess_phone_columns, named_column, phone_column
-from dispatcher.recipients.detection.delimiters import choose_delimiter
-from dispatcher.recipients.detection.encodings import find_encoding
-from dispatcher.recipients.detection.formats import refuse_other_formats
 from dispatcher.recipients.detection.header import clean_headers, find_header
+from dispatcher.recipients.detection.text_format import HEAD_BYTES, find_text_format
 from dispatcher.recipients.export_cells import (
     EXPORT_COLUMNS,
     is_export,
     read_duplicate_number,
     unquote_formula,
 )
+from dispatcher.recipients.formats.conversion import make_table
+from dispatcher.recipients.formats.found import FoundFormat, Table
 from dispatcher.recipients.records import Records, is_blank, quote_refusal, spans_lines
 from dispatcher.recipients.rows import Row, RowBlock
-from dispatcher.recipients.source import SourceFile, open_twice_readable
+from dispatcher.recipients.source import SourceFile, open_twice_readable, stamp_of
 from dispatcher.text.template import fold_name
-
-_HEAD_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +50,7 @@ def open_recipients(
     encoding: str | None = None,
     delimiter: str | None = None,
     country: str | None = None,
+    sheet: str | None = None,
     is_literal: bool = False,
 ) -> "RecipientFile":
     """Open a recipient file; use it as a context manager and iterate once over its rows.
@@ -59,25 +59,28 @@ def open_recipients(
             for row in file: ...
 
     `column` names the phone column; `mapping` adds, for each field, a column of that name with the
-    cells of the named header; `country` (ISO 3166) is where most recipients are. None is found out.
+    cells of the named header; `country` (ISO 3166) is where most recipients are; `sheet` is that of
+    a workbook, by its name or number. None is found out.
     The cells of an `is_literal` file are taken as they are, whatever they hold.
     A pipe is copied to a temporary file first. Raises UsageProblem for a path that cannot be read,
     NotAvailableYet for other formats, Refused for a file that is not a table of recipients;
     iterating raises Refused for a broken row, and for a file that changed meanwhile.
     """
     given = ReadingOptions(
-        column=column,
-        mapping=mapping or {},
-        encoding=encoding,
-        delimiter=delimiter,
-        country=country,
-        is_literal=is_literal,
-    )
+        column=column, mapping=mapping or {}, encoding=encoding, delimiter=delimiter,
+        country=country, is_literal=is_literal,
+    )  # fmt: skip
     stream, path = open_twice_readable(source)
+    stamp = stamp_of(os.fstat(stream.fileno())) if path is not None else None
     name = source.name if isinstance(source, Path) else "standard input"
     try:
         with _naming_file(name):
-            return RecipientFile(stream, path, name=name, options=given)
+            table = Table(stream, FoundFormat())
+            if not is_literal:
+                table = make_table(stream, name, sheet)
+            stream = table.stream
+            source_file = SourceFile(stream, path, stamp)
+            return RecipientFile(table, source_file, name=name, options=given)
     except BaseException:
         stream.close()
         raise
@@ -88,7 +91,7 @@ def _naming_file(name: str) -> Iterator[None]:
     """Put the name of the file in front of errors about its content."""
     try:
         yield
-    except (Refused, NotAvailableYet) as error:
+    except (Refused, UsageProblem) as error:
         raise type(error)(f"{name}: {error.message}", error.hint) from None
 
 
@@ -96,22 +99,26 @@ class RecipientFile:
     """An open recipient file. `headers` are the file's own, then those that `mapping` adds."""
 
     def __init__(
-        self, stream: BinaryIO, path: Path | None, *, name: str, options: ReadingOptions
+        self, table: Table, source: SourceFile, *, name: str, options: ReadingOptions
     ) -> None:
         self._name = name
-        self._stream = stream
-        refuse_other_formats(stream)
-        self._bytes = SourceFile(stream, path)
-        self.found_encoding: Final = find_encoding(
-            stream, given=options.encoding, country=options.country
+        self._stream = stream = table.stream
+        self._bytes = source
+        #: What the file was before it was a table of text.
+        self.found_format: Final = table.found
+        self.found_encoding, self.found_delimiter = find_text_format(
+            table, encoding=options.encoding, delimiter=options.delimiter, country=options.country
         )
-        head = stream.read(_HEAD_BYTES)
+        head = stream.read(HEAD_BYTES)
         stream.seek(0)
-        self.found_delimiter: Final = choose_delimiter(head, self.encoding, options.delimiter)
         #: Whether cells are taken as they are.
         self.is_literal: Final = options.is_literal
         self._records = Records(
-            self._bytes, self.encoding, self.found_delimiter, cleans=not self.is_literal
+            self._bytes,
+            self.encoding,
+            self.found_delimiter,
+            cleans=not self.is_literal,
+            first_number=table.found.first_number,
         )
         self.header_place: Final = find_header(
             head, self.encoding, self.found_delimiter, options.column

@@ -18,13 +18,19 @@ _LINE_BREAK: Final = re.compile("\r\n|\r|\n")
 
 
 class Records:
-    """Iterates over records, blank ones too; `number` is that of the last, the first is 1.
+    """Iterates over records, blank ones too; `number` is that of the last.
 
     Iterating raises Refused for a broken record.
     """
 
     def __init__(
-        self, stream: Readable, codec: str, delimiter: FoundDelimiter, *, cleans: bool = True
+        self,
+        stream: Readable,
+        codec: str,
+        delimiter: FoundDelimiter,
+        *,
+        cleans: bool = True,
+        first_number: int = 1,
     ) -> None:
         self._lines = CleanLines(stream, codec, delimiter.char, cleans=cleans)
         self._delimiter = delimiter.char
@@ -33,7 +39,7 @@ class Records:
             lines, delimiter=delimiter.char, strict=True, skipinitialspace=True
         )
         self._last_line = 0
-        self.number = 0
+        self.number = first_number - 1
 
     @property
     def has_quoted_formulas(self) -> bool:

@@ -40,6 +40,7 @@ def validated_submission(
         mapping=request.mapping,
         encoding="utf-8" if request.is_generated else request.encoding,
         delimiter="," if request.is_generated else request.delimiter,
+        sheet=request.sheet,
         is_literal=request.is_generated,
         country=request.country or provider.settings.country,
     ) as file:

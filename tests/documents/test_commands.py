@@ -5,6 +5,7 @@ whose campaign `people` has recipients in doubt and failed ones. Providers are t
 """
 
 import contextlib
+import csv
 import importlib.util
 import re
 import shlex
@@ -27,6 +28,7 @@ from tests.documents.not_run import NOT_RUN
 from tests.support import stores
 from tests.support.cli import Ended, in_process
 from tests.support.simulator import SimulatorProcess
+from tests.support.workbooks import sheet_of, xlsx
 
 #: What `dispatcher simulator` listens on in the documents.
 PORT = "127.0.0.1:9000"
@@ -79,6 +81,7 @@ def template(simulator, tmp_path_factory) -> Path:
     config.touch(mode=0o600)
     config.write_text("\n".join(_account(name, simulator) for name in ACCOUNTS), "utf-8")
     (folder / "people.csv").write_text(PEOPLE, "utf-8")
+    xlsx(folder / "people.xlsx", {"People": sheet_of([*csv.reader(PEOPLE.splitlines())])})
     (folder / "dispatcher/demo").mkdir(parents=True)
     shutil.copy(ROOT / "dispatcher/demo/india-5000.csv", folder / "dispatcher/demo")
     _fill(f"sqlite:///{folder / 'dispatcher.db'}")

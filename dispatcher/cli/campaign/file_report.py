@@ -4,6 +4,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import phonenumbers
 
+from dispatcher.cli.campaign.format_report import (
+    format_json,
+    format_notes,
+    format_words,
+    refuse_unsure_sheet,
+)
 from dispatcher.cli.output import pluralize, safe_text
 from dispatcher.errors import FileRefused
 
@@ -21,17 +27,8 @@ _LONGEST_SHOWN: Final = 40
 
 def file_lines(file: "RecipientFile") -> list[str]:
     """How the file was read: encoding, delimiter, header, and what was left out."""
-    from dispatcher.recipients.detection.delimiters import label_delimiter
-    from dispatcher.recipients.detection.encodings import Origin
-
     encoding, place = file.found_encoding, file.header_place
-    guessed = {Origin.GUESSED: " (guessed)", Origin.GIVEN: " (--encoding)"}
-    lines = [
-        (
-            f"read as: {encoding.label}{guessed.get(encoding.origin, '')}, "
-            f"delimiter {label_delimiter(file.delimiter)}, header in row {place.rows_above + 1}"
-        )
-    ]
+    lines = [f"read as: {format_words(file)}"]
     if encoding.samples:
         shown = ", ".join(_shorten(word) for word in encoding.samples[:_SHOWN_WORDS])
         lines.append(f"  words in it: {shown}")
@@ -63,7 +60,7 @@ def file_notes(submission: "ValidatedSubmission", preview: "Preview") -> list[st
     from dispatcher.text.invisible import describe_char
     from dispatcher.text.lookalikes import lookalikes
 
-    file, notes = submission.file, []
+    file, notes = submission.file, format_notes(submission.file, submission.template.columns)
     if not file.found_encoding.is_sure:
         notes.append(
             f"the encoding {file.found_encoding.label} is a guess: if the words above look wrong, "
@@ -119,11 +116,12 @@ def file_json(submission: "ValidatedSubmission", preview: "Preview") -> dict[str
             "delimiter": file.delimiter,
             "delimiter_is_sure": file.found_delimiter.is_sure,
             "phone_column": file.phone_column,
-            "header_row": place.rows_above + 1,
+            "header_row": place.rows_above + file.found_format.first_number,
             "titles": list(place.titles),
             "is_export": file.is_export,
             "repeated_headers": file.repeated_headers,
             "country": submission.country,
+            **format_json(file),
         },
         "countries": {f"+{code}": n for code, n in preview.calling_codes.most_common()},
         "assumed_international": preview.assumed_international,
@@ -147,6 +145,7 @@ def file_json(submission: "ValidatedSubmission", preview: "Preview") -> dict[str
 
 def refuse_unsure_guesses(file: "RecipientFile") -> None:
     """Raises Refused for a file that was read by a guess, where nobody can look at the preview."""
+    refuse_unsure_sheet(file)
     encoding = file.found_encoding
     if not encoding.is_sure:
         words = ", ".join(_shorten(word) for word in encoding.samples[:_SHOWN_WORDS])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dispatcher.cli.campaign.file_report import country_line, file_json, file_lines, file_notes
+from dispatcher.cli.campaign.format_report import format_label
 from dispatcher.cli.output import pluralize, print_line, safe_text
 from dispatcher.errors import StoreError
 
@@ -29,7 +30,7 @@ def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "P
     file, name = submission.file, safe_text(submission.request.source_name)
     click.echo(
         f"{name}: {pluralize(preview.rows, 'row')}, phone column "
-        f"{safe_text(file.phone_column)!r} ({file.found_encoding.label})"
+        f"{safe_text(file.phone_column)!r} ({format_label(file)})"
     )
     for line in file_lines(file):
         print_line(f"  {line}", "    ")

@@ -133,6 +133,7 @@ def _test_request(request: "SubmissionRequest", text: str, number: str) -> "Subm
         **one_recipient(number, text),
         content=Content(text="{{text}}", flash=request.content.flash),
         column=None,
+        sheet=None,
         mapping={},
         limit=None,
         idempotency_key=None,

@@ -1,7 +1,5 @@
 """`dispatcher campaign submit`: shows what will be sent, asks, and creates the campaign."""
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +9,8 @@ from dispatcher.cli.campaign.submit_options import SubmitOptions
 from dispatcher.cli.campaign.wait import report_submission, wait_option
 from dispatcher.cli.context import refuse_empty_options, settings_from, with_options
 from dispatcher.cli.doubt import warn_of_doubt
-from dispatcher.cli.output import pluralize, print_json
-from dispatcher.cli.question import can_ask, require_yes
-from dispatcher.cli.terminal import is_terminal
+from dispatcher.cli.output import print_json
+from dispatcher.cli.question import can_ask
 from dispatcher.errors import FileRefused
 
 if TYPE_CHECKING:
@@ -22,9 +19,6 @@ if TYPE_CHECKING:
     from dispatcher.submission.acceptance import CompleteImport
     from dispatcher.submission.request import ValidatedSubmission
     from dispatcher.types import Route
-
-#: A person sees the count of rows after so many.
-_SHOWN_EACH = 50_000
 
 
 @click.command("submit")
@@ -75,6 +69,11 @@ _SHOWN_EACH = 50_000
     "--delimiter",
     metavar="CHARACTER",
     help="The character between cells, or `tab`. [default: found, and shown]",
+)
+@click.option(
+    "--sheet",
+    metavar="NAME",
+    help="The sheet of a workbook, by name or number. [default: the first with data]",
 )
 @click.option(
     "--country",
@@ -156,7 +155,7 @@ _SHOWN_EACH = 50_000
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_options(SubmitOptions)
 def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
-    """Send a text to everybody in FILE (CSV, TSV or semicolons; - reads standard input).
+    """Send a text to everybody in FILE: CSV, XLSX, ODS or JSON Lines; - reads standard input.
 
     Shows rows, invalid numbers, duplicates, parts and three texts, and asks before it sends.
 
@@ -171,6 +170,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.cli.campaign.single_message import check_test_time
     from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
     from dispatcher.cli.campaign.submit_options import build_request
+    from dispatcher.cli.campaign.submit_steps import import_and_ask, run_dry
     from dispatcher.cli.provider_calls import fetch_directory, select_account
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
@@ -195,7 +195,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     with validation.validated_submission(request, provider, resolve_route) as checked:
         submission = add_fallbacks(ctx, checked, options)
         if options.dry_run:
-            _dry_run(store, submission, options)
+            run_dry(store, submission, options)
             return
         create_tables_if_new(store)
         if (known := sameness.find_submitted(store, submission)) is not None:
@@ -207,7 +207,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
         check_test_time(submission, options.test_to)
         if options.as_json or not can_ask(options.yes, is_piped=options.reads_standard_input):
             refuse_unsure_guesses(submission.file)
-        imported = _import_and_ask(store, submission, options)
+        imported = import_and_ask(store, submission, options)
     _report_imported(store, submission, imported, options)
 
 
@@ -237,72 +237,3 @@ def _report_imported(
         what="is scheduled",
         understood=file_json(submission, imported.preview),
     )
-
-
-def _dry_run(store: "Store", submission: "ValidatedSubmission", options: SubmitOptions) -> None:
-    from dispatcher.cli.campaign.preview import preview_json, print_preview
-    from dispatcher.cli.campaign.rejects import open_rejects
-    from dispatcher.submission import validation
-
-    with open_rejects(submission, options.rejects) as rejected:
-        preview = validation.dry_run(submission, _row_counter(submission), rejected)
-    if options.as_json:
-        print_json(preview_json(store, submission, preview))
-    else:
-        print_preview(store, submission, preview)
-
-
-def _import_and_ask(
-    store: "Store", submission: "ValidatedSubmission", options: SubmitOptions
-) -> "CompleteImport":
-    """Store the rows, show what they are, and ask. After a no nothing is kept."""
-    from dispatcher.cli.campaign.preview import print_preview
-    from dispatcher.cli.campaign.rejects import export_rejects
-    from dispatcher.cli.campaign.single_message import send_test_message
-    from dispatcher.cli.campaign.submit_checks import (
-        NOTHING_KEPT,
-        accepted_at_the_end,
-        print_schedule_note,
-    )
-    from dispatcher.submission import campaign_import
-
-    try:
-        imported = campaign_import.import_rows(store, submission, _row_counter(submission))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(NOTHING_KEPT) from None
-    valid = imported.preview.valid
-    with accepted_at_the_end(store, imported):
-        if not options.as_json:
-            print_preview(store, submission, imported.preview)
-            print_schedule_note(submission)
-        if options.rejects is not None:
-            export_rejects(store, imported.job.campaign_id, options.rejects)
-        if options.test_to is not None and valid:
-            send_test_message(store, submission, imported.preview.texts[0].text, options.test_to)
-        if valid:
-            require_yes(
-                f"Send to {pluralize(valid, 'recipient')}?",
-                options.yes,
-                otherwise=NOTHING_KEPT,
-                is_piped=options.reads_standard_input,
-            )
-    return imported
-
-
-def _row_counter(submission: "ValidatedSubmission") -> Callable[[int], None]:
-    """Shows how many rows of a large file are read; does nothing without a terminal."""
-    if not is_terminal(sys.stderr):
-        return lambda _row: None
-
-    shown = 0
-
-    def show_rows(row: int) -> None:
-        nonlocal shown
-        if row // _SHOWN_EACH > shown:
-            shown = row // _SHOWN_EACH
-            done = submission.file.position * 100 // max(1, submission.file.size)
-            click.echo(f"\r{row} rows read ({done} %)", nl=False, err=True)
-            if done >= 100:
-                click.echo(err=True)
-
-    return show_rows

@@ -67,6 +67,7 @@ def _check_list_options(options: "SubmitOptions") -> None:
         (options.limit, "--limit"),
         (options.mapping, "--map"),
         (options.rejects, "--rejects"),
+        (options.sheet, "--sheet"),
         (options.test_to, "--test-to"),
     ):
         if value:

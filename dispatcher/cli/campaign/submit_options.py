@@ -42,6 +42,7 @@ class SubmitOptions:
     mapping: Sequence[str]
     encoding: str | None
     delimiter: str | None
+    sheet: str | None
     country: str | None
     kind: str
     normalize: bool
@@ -89,7 +90,7 @@ def build_request(
     timing, content = _build_timing(options, zone), _build_content(options, zone)
     if options.file is None and not options.contact_lists:
         raise WrongOptions(
-            "the recipient FILE is missing", "name a CSV file, or - to read standard input"
+            "the recipient FILE is missing", "name a file, or - to read standard input"
         )
     source, source_name, default_name = _find_source(options.file)
     name = options.name or default_name
@@ -107,6 +108,7 @@ def build_request(
         mapping=_parse_mapping(options.mapping),
         encoding=None if options.encoding is None else parse_encoding(options.encoding),
         delimiter=None if options.delimiter is None else parse_delimiter(options.delimiter),
+        sheet=options.sheet,
         country=None if options.country is None else parse_country(options.country),
         limit=options.limit,
         keep_columns=not options.no_keep_columns,
@@ -178,10 +180,10 @@ def _find_source(file: str | None) -> tuple[Path | BinaryIO, str, str]:
     """What to read, what to call it, and the campaign's name if none is given."""
     if file is None or file == _STANDARD_INPUT:
         if sys.stdin is None:
-            raise WrongPath("the standard input is closed", "name a CSV file")
+            raise WrongPath("the standard input is closed", "name a file")
         return sys.stdin.buffer, "standard input", "standard input"
     path = Path(file)
-    return path, path.name, path.stem
+    return path, path.name, Path(path.name.removesuffix(".gz")).stem
 
 
 def _read_text(text: str | None, path: Path | None, template: str | None) -> str | None:

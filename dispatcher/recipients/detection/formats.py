@@ -17,9 +17,16 @@ _MARKS: Final = (
 
 #: How formats that may be read one day begin, and what to do meanwhile.
 _NOT_READ_YET: Final = (
-    (rb"PK\x03\x04|\xd0\xcf\x11\xe0", "spreadsheet workbooks", "save it as CSV"),
-    (rb"\s*(?:\{\s*[\"'}]|\[\s*[\[{\"'\]])", "JSON files", "save it as CSV"),
-    (rb"\x1f\x8b|BZh\d|\xfd7zXZ|\x28\xb5\x2f\xfd", "compressed files", "unpack it"),
+    (
+        rb"\s*(?:\{\s*'|\[\s*[\[{\"'\]])",
+        "JSON files of one list",
+        "save it as JSON Lines, with an object in each line, or as CSV",
+    ),
+    (
+        rb"BZh\d|\xfd7zXZ|\x28\xb5\x2f\xfd",
+        "files compressed like this",
+        "unpack it, or pack it with gzip",
+    ),
 )
 #: How formats begin that are not lists of recipients, or not as text, and what to do.
 _NEVER_READ: Final = (

@@ -1,6 +1,7 @@
 """Files as people have them, through `campaign submit`: what is read, said, asked and refused."""
 
 import csv
+import gzip
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from dispatcher.store.tables import CAMPAIGN, MESSAGE
 from tests.integration.cli.test_what_is_told import CONFIG
 from tests.support.cli import in_process
 from tests.support.stores import rows
+from tests.support.workbooks import sheet_of, xlsx
 
 FIELD = Path(__file__).parents[2] / "samples" / "field"
 
@@ -262,3 +264,99 @@ def test_a_single_message_is_sent_as_it_is(run, sqlite_store, tmp_path, text):
     assert ended.code == 0, ended.err
     (message,) = rows(sqlite_store, MESSAGE)
     assert json.loads(message.variables) == [text]
+
+
+# --- Workbooks, JSON Lines, gzip ------------------------------------------------------------------
+
+OFFICE = FIELD.parent / "office"
+
+
+def test_a_workbook_says_its_sheet_and_what_was_noticed(run):
+    ended = run(OFFICE / "club.xlsx", "--dry-run", text="Dear {{name}} {{joined|}} {{code|}}")
+    assert ended.code == 0, ended.err
+    assert (
+        "club.xlsx: 7 rows, phone column 'Mobile' (Excel workbook)\n"
+        "  read as: Excel workbook, sheet 'Contacts' (of 3 sheets), header in row 3\n"
+        "    left out above the header: Members of the club\n"
+    ) in ended.out
+    unwrapped = " ".join(ended.out.split())
+    for note in (
+        "other sheets have data too, and are not read: 'Notes & sums' (1 row), 'Old' (2 rows, hid",
+        "hidden rows get messages too: row 6",
+        "cells are merged, and only the first of them has their value: row 11",
+        "2 cells of the phone column are not text: zeros or a + in front may be lost",
+        "dates are written as 2026-12-24 in texts: column Joined",
+        "numbers that are shown with zeros in front are read without them: column Code",
+    ):
+        assert note in unwrapped
+    found = understood(run(OFFICE / "club.ods", "--dry-run", "--json"))["file"]
+    assert (found["format"], found["sheet"], found["sheet_is_sure"]) == ("ods", "Contacts", False)
+    assert (found["header_row"], found["hidden_rows"], found["merged_rows"]) == (3, [6], [1, 11])
+    assert found["sheets"][1] == {"name": "Notes & sums", "hidden": False, "rows": 1}
+
+
+def test_a_script_is_asked_for_the_sheet_where_several_have_data(run, sqlite_store):
+    ended = run(OFFICE / "club.xlsx", "--yes")
+    assert ended.code == 3
+    assert "2 sheets of the workbook have data: 'Contacts' (13 rows), 'Notes" in ended.err
+    assert rows(sqlite_store, CAMPAIGN) == []
+    assert run(OFFICE / "club.xlsx", "--yes", "--sheet", "contacts").code == 0
+
+
+def test_the_same_list_in_other_formats_is_the_same_campaign(run, tmp_path):
+    people = [["phone", "name"], ["+919820011240", "Asha"], ["9820011241", "Ravi"]]
+    book = xlsx(
+        tmp_path / "people.xlsx", {"A": sheet_of([people[0], [919820011240, "Asha"], people[2]])}
+    )
+    assert run(book, "--yes").code == 0
+    lines = "".join(json.dumps(dict(zip(people[0], row, strict=True))) + "\n" for row in people[1:])
+    table = "".join(",".join(row) + "\n" for row in people)
+    packed = tmp_path / "people.csv.gz"
+    packed.write_bytes(gzip.compress(table.encode()))
+    for same in (saved(tmp_path, table), saved(tmp_path, lines, name="people.jsonl"), packed):
+        ended = run(same, "--yes")
+        assert ended.code == 3, ended.out
+        assert "the same recipients and text were submitted as campaign 1" in ended.err
+
+
+def test_rejects_of_a_workbook_are_mended_and_submitted_as_they_are(run, tmp_path):
+    book = xlsx(
+        tmp_path / "people.xlsx",
+        {"A": sheet_of([["Mobile", "name"], [9820011240.0, "Asha"], [982001, "=Ravi"]])},
+    )
+    rejects = tmp_path / "rejects.csv"
+    assert run(book, "--yes", "--rejects", str(rejects)).code == 0
+    mended = rejects.read_text("utf-8").replace(",982001,", ",9820011241,")
+    rejects.write_text(mended, "utf-8")
+    ended = run(rejects, "--dry-run")
+    assert "1 to send" in ended.out
+    assert "Dear =Ravi" in ended.out
+
+
+def test_hostile_names_in_a_workbook_reach_no_terminal(run, tmp_path):
+    name = "\x1b[31mred\u202e"
+    people = sheet_of([["phone", "name"], ["9820011240", "\u202eAsha"]])
+    more = sheet_of([["x"]])
+    for sheet in ("A\u202eB", "=1+1", "<script>"):
+        book = xlsx(tmp_path / "people.xlsx", {sheet: people, "more": more})
+        ended = run(book, "--dry-run")
+        assert ended.code == 0, ended.err
+        assert "\u202e" not in ended.out
+        ended = run(book, "--sheet", name, "--dry-run")
+        assert ended.code == 3
+        assert "\x1b" not in ended.err
+        assert "\u202e" not in ended.err
+
+
+def test_json_lines_are_read_from_a_file_and_said(run, tmp_path):
+    lines = '{"mobile": 9820011240, "name": "Asha", "tags": [1]}\n{"mobile": "12", "name": "R"}\n'
+    ended = run(saved(tmp_path, lines, name="people.csv"), "--dry-run")
+    assert ended.code == 0, ended.err
+    assert (
+        "read as: JSON Lines, an object in each line; rows have the numbers of lines" in ended.out
+    )
+    assert "left out, since there are lists or objects in them: tags" in ended.out
+    assert "the name of the file says that it is a table of text (CSV), and it is JSON Lines" in (
+        " ".join(ended.out.split())
+    )
+    assert "row 2: invalid" in ended.out

@@ -353,13 +353,12 @@ def test_an_empty_file_is_refused(write, content):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"PK\x03\x04rest", b"\xd0\xcf\x11\xe0rest", b'{"phone": "1"}\n', b'\n[{"phone": 1}]'],
+    ("content", "hint"), [(b'\n[{"phone": 1}]', "save it as JSON Lines"), (b"BZh91AY", "unpack it")]
 )
-def test_other_formats_are_not_readable_yet(write, content):
+def test_other_formats_are_not_readable_yet(write, content, hint):
     with pytest.raises(NotAvailableYet) as caught:
         open_recipients(write(content))
-    assert caught.value.hint == "save it as CSV"
+    assert hint in caught.value.hint
 
 
 def test_a_missing_file_and_a_folder_are_wrong_usage(tmp_path):

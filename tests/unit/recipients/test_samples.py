@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.errors import NotAvailableYet
 from dispatcher.numbers.msisdn import MsisdnError, NumberReader
 from dispatcher.recipients.reader import open_recipients
 from dispatcher.status import Encoding
@@ -88,7 +87,9 @@ def test_five_thousand_indian_rows_are_counted_exactly():
     assert encodings.count(Encoding.UCS2) == 120
 
 
-def test_a_workbook_is_not_readable_yet():
-    with pytest.raises(NotAvailableYet) as caught:
-        open_recipients(SAMPLES / "contacts.xlsx")
-    assert caught.value.hint == "save it as CSV"
+def test_every_row_of_a_workbook_becomes_what_is_expected():
+    expected = EXPECTED["files"]["contacts.xlsx"]["rows"]
+    found = list(outcomes("contacts.xlsx", "Dear {{name}}"))
+    assert [(state, msisdn) for _, state, msisdn, _ in found] == [
+        (row["state"], row["msisdn"]) for row in expected
+    ]

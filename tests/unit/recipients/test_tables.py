@@ -214,10 +214,8 @@ def test_another_format_is_named_for_what_it_is_whatever_the_files_name(write, w
 @pytest.mark.parametrize(
     ("content", "what"),
     [
-        (b"PK\x03\x04rest", "spreadsheet workbooks"), (b"\xd0\xcf\x11\xe0rest", "spreadsheet"),
-        (b'{"phone": "1"}\n', "JSON files"), (b'[\n  {"phone": 1}]', "JSON files"),
-        (b'["phone"]', "JSON files"), ("\ufeff{\n 'a': 1}".encode(), "JSON files"),
-        (b"\x1f\x8b\x08rest", "compressed files"), (b"BZh91AY", "compressed files"),
+        (b'[\n  {"phone": 1}]', "JSON files of one list"), (b'["phone"]', "JSON files"),
+        ("\ufeff{\n 'a': 1}".encode(), "JSON files"), (b"BZh91AY", "files compressed like this"),
     ],
 )  # fmt: skip
 def test_formats_that_may_be_read_one_day_are_named_too(write, content, what):

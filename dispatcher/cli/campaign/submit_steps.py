@@ -1,0 +1,90 @@
+"""The steps of `campaign submit` that read the whole file: the dry run, and import and question."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from dispatcher.cli.output import pluralize, print_json
+from dispatcher.cli.question import require_yes
+from dispatcher.cli.terminal import is_terminal
+
+if TYPE_CHECKING:
+    from dispatcher.cli.campaign.submit_options import SubmitOptions
+    from dispatcher.store.engine import Store
+    from dispatcher.submission.acceptance import CompleteImport
+    from dispatcher.submission.request import ValidatedSubmission
+
+#: A person sees the count of rows after so many.
+_SHOWN_EACH = 50_000
+
+
+def run_dry(store: "Store", submission: "ValidatedSubmission", options: "SubmitOptions") -> None:
+    """Read the file, show what would be sent, and store nothing."""
+    from dispatcher.cli.campaign.preview import preview_json, print_preview
+    from dispatcher.cli.campaign.rejects import open_rejects
+    from dispatcher.submission import validation
+
+    with open_rejects(submission, options.rejects) as rejected:
+        preview = validation.dry_run(submission, _row_counter(submission), rejected)
+    if options.as_json:
+        print_json(preview_json(store, submission, preview))
+    else:
+        print_preview(store, submission, preview)
+
+
+def import_and_ask(
+    store: "Store", submission: "ValidatedSubmission", options: "SubmitOptions"
+) -> "CompleteImport":
+    """Store the rows, show what they are, and ask. After a no nothing is kept."""
+    from dispatcher.cli.campaign.preview import print_preview
+    from dispatcher.cli.campaign.rejects import export_rejects
+    from dispatcher.cli.campaign.single_message import send_test_message
+    from dispatcher.cli.campaign.submit_checks import (
+        NOTHING_KEPT,
+        accepted_at_the_end,
+        print_schedule_note,
+    )
+    from dispatcher.submission import campaign_import
+
+    try:
+        imported = campaign_import.import_rows(store, submission, _row_counter(submission))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(NOTHING_KEPT) from None
+    valid = imported.preview.valid
+    with accepted_at_the_end(store, imported):
+        if not options.as_json:
+            print_preview(store, submission, imported.preview)
+            print_schedule_note(submission)
+        if options.rejects is not None:
+            export_rejects(store, imported.job.campaign_id, options.rejects)
+        if options.test_to is not None and valid:
+            send_test_message(store, submission, imported.preview.texts[0].text, options.test_to)
+        if valid:
+            require_yes(
+                f"Send to {pluralize(valid, 'recipient')}?",
+                options.yes,
+                otherwise=NOTHING_KEPT,
+                is_piped=options.reads_standard_input,
+            )
+    return imported
+
+
+def _row_counter(submission: "ValidatedSubmission") -> Callable[[int], None]:
+    """Shows how many rows of a large file are read; does nothing without a terminal."""
+    if not is_terminal(sys.stderr):
+        return lambda _row: None
+
+    shown = 0
+
+    def show_rows(row: int) -> None:
+        nonlocal shown
+        if row // _SHOWN_EACH > shown:
+            shown = row // _SHOWN_EACH
+            done = submission.file.position * 100 // max(1, submission.file.size)
+            click.echo(f"\r{row} rows read ({done} %)", nl=False, err=True)
+            if done >= 100:
+                click.echo(err=True)
+
+    return show_rows

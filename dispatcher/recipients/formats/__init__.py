@@ -1,0 +1,1 @@
+"""Recipient files that are not plain tables of text, made into one: workbooks, JSON Lines, gzip."""

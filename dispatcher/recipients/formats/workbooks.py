@@ -1,0 +1,132 @@
+"""Reads a sheet of a workbook (XLSX, ODS) as a table of text, in a process of its own."""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Final, cast
+
+from dispatcher.errors import FileRefused
+from dispatcher.recipients.formats.found import FoundFormat, Sheet, SheetFindings, Table
+from dispatcher.text.template import list_names
+
+_READER: Final = "dispatcher.recipients.formats.workbook_process"
+_SAVE_AS_CSV: Final = "save the sheet as CSV UTF-8 and submit that"
+_OLE_CHUNK_BYTES: Final = 1024 * 1024
+_ENCRYPTED: Final = "EncryptedPackage".encode("utf-16-le")
+_OUT_OF_MEMORY: Final = (b"memory allocation of", b"MemoryError", b"capacity overflow")
+#: What is said of a workbook that cannot be read, and what to do.
+_PROBLEMS: Final = {
+    "password": (
+        "the workbook is encrypted, and its password is not asked for here",
+        f"remove the password in the spreadsheet program and save it again, or {_SAVE_AS_CSV}",
+    ),
+    "damaged": (
+        "the workbook is damaged or not complete",
+        f"open it in a spreadsheet program and save it again, or {_SAVE_AS_CSV}",
+    ),
+    "large": ("the workbook has more than 2 GiB of data when it is unpacked", _SAVE_AS_CSV),
+    "memory": (
+        "the sheet needs more than 2 GiB of memory, for its many cells or for one far from others",
+        f"delete what is far below and beside the table, or {_SAVE_AS_CSV}",
+    ),
+    "time": ("the workbook takes more than 5 minutes to read", _SAVE_AS_CSV),
+    "doctype": (
+        "the workbook declares XML entities, which no spreadsheet program writes",
+        _SAVE_AS_CSV,
+    ),
+    "zip": ("the file is a ZIP archive, not a workbook", "unpack it, and submit the list in it"),
+    "docx": ("the file is a Word document, not a table", "save its table as CSV UTF-8"),
+    "xlsb": ("the file is a binary Excel workbook (.xlsb)", f"save it as .xlsx, or {_SAVE_AS_CSV}"),
+    "xls": (
+        "the file is a workbook of Excel 97 to 2003 (.xls)",
+        f"save it as .xlsx, or {_SAVE_AS_CSV}",
+    ),
+}
+
+
+def read_sheet(stream: BinaryIO, wanted: str | None) -> Table:
+    """The sheet `wanted`, by its name or number, else the first visible one with data.
+
+    Raises FileRefused for an unknown sheet, and for a workbook that is encrypted, damaged or too
+    large.
+    """
+    out = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
+    try:
+        found = _found(_run_reader(stream, out, wanted or ""), wanted)
+    except BaseException:
+        out.close()
+        raise
+    out.seek(0)
+    return Table(out, found)
+
+
+def refuse_old_workbook(stream: BinaryIO) -> FileRefused:
+    """The refusal of a compound file: a workbook of old Excel, or an encrypted one of any age."""
+    stream.seek(0)
+    rest = b""
+    while block := stream.read(_OLE_CHUNK_BYTES):
+        if _ENCRYPTED in rest + block:
+            return FileRefused(*_PROBLEMS["password"])
+        rest = block[-len(_ENCRYPTED) :]
+    return FileRefused(*_PROBLEMS["xls"])
+
+
+def _run_reader(stream: BinaryIO, out: BinaryIO, wanted: str) -> dict[str, Any]:
+    stream.seek(0)
+    ended = subprocess.run(
+        [sys.executable, "-I", "-m", _READER, str(out.fileno()), wanted],
+        stdin=stream,
+        capture_output=True,
+        pass_fds=(out.fileno(),),
+        check=False,
+    )
+    if ended.returncode == 0:
+        return cast("dict[str, Any]", json.loads(ended.stdout))
+    if ended.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
+        return {"problem": "time"}
+    is_memory = any(words in ended.stderr for words in _OUT_OF_MEMORY)
+    return {"problem": "memory" if is_memory else "damaged"}
+
+
+def _refusal(report: dict[str, Any], wanted: str | None) -> FileRefused:
+    problem = report["problem"]
+    if problem in _PROBLEMS:
+        return FileRefused(*_PROBLEMS[problem])
+    names = list_names([name for name, _, _ in report["sheets"]])
+    if problem == "sheet":
+        return FileRefused(
+            f"the workbook has no sheet {wanted!r}", f"name one with --sheet; it has: {names}"
+        )
+    return FileRefused(
+        "the workbook has no visible sheet with data in it",
+        f"name a hidden one with --sheet if it is meant; it has: {names}",
+    )
+
+
+def _found(report: dict[str, Any], wanted: str | None) -> FoundFormat:
+    if "problem" in report:
+        raise _refusal(report, wanted)
+
+    def counts(name: str) -> dict[int, int]:
+        return {int(column): count for column, count in report[name].items()}
+
+    def listed(name: str) -> Sequence[Any]:
+        return tuple(report[name])
+
+    return FoundFormat(
+        name=report["format"],
+        sheet=report["sheet"],
+        sheets=[Sheet(*each) for each in report["sheets"]],
+        is_sure=report["is_sure"],
+        findings=SheetFindings(
+            hidden_rows=listed("hidden_rows"),
+            merged_rows=listed("merged_rows"),
+            empty_formulas=listed("empty_formulas"),
+            numbers=counts("numbers"),
+            dates=counts("dates"),
+            zeros=counts("zeros"),
+        ),
+    )
