@@ -39,11 +39,13 @@ from dispatcher.store.row_parts import (
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state
 
-# Made once: every tick runs them.
+# Made once: every tick runs them. A range of `poll_at`: what is open and not due costs nothing.
 _OPEN = ATTEMPT.c.poll_at.is_not(None)
+_IS_DUE = and_(_OPEN, ATTEMPT.c.poll_at <= bindparam("now"))
+# What is under way was due, and stays so until its answer is stored.
 _OUT = (
     select(*columns_of(ATTEMPT, PollsInFlight, n=func.count()))
-    .where(_OPEN, ATTEMPT.c.poll_lease_until > bindparam("now"))
+    .where(_IS_DUE, ATTEMPT.c.poll_lease_until > bindparam("now"))
     .group_by(ATTEMPT.c.account)
 )
 _IDLE = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= bindparam("now"))
@@ -51,8 +53,7 @@ _IDLE = or_(ATTEMPT.c.poll_lease_until.is_(None), ATTEMPT.c.poll_lease_until <= 
 _DUE = (
     select(*columns_of(ATTEMPT, DuePoll))
     .where(
-        _OPEN,
-        ATTEMPT.c.poll_at <= bindparam("now"),
+        _IS_DUE,
         _IDLE,
         ATTEMPT.c.account.not_in(bindparam("full", expanding=True)),
     )
@@ -60,7 +61,7 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_ANY_DUE = select(ATTEMPT.c.id).where(_OPEN, ATTEMPT.c.poll_at <= bindparam("now"), _IDLE).limit(1)
+_ANY_DUE = select(ATTEMPT.c.id).where(_IS_DUE, _IDLE).limit(1)
 _POLLED = (
     select(*columns_of(ATTEMPT, PolledAttempt, first_seq=BATCH.c.first_seq, size=BATCH.c.size))
     .join_from(ATTEMPT, BATCH, BATCH.c.id == ATTEMPT.c.batch_id)

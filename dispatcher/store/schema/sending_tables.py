@@ -77,7 +77,7 @@ class Attempt(SQLModel, table=True):
     __tablename__ = "attempt"
     __table_args__ = (
         Index("ix_attempt_batch", "batch_id"),
-        partial_index("ix_attempt_poll", "account", "poll_at", where="poll_at IS NOT NULL"),
+        partial_index("ix_attempt_poll", "poll_at", "account", where="poll_at IS NOT NULL"),
         partial_index("ix_attempt_polled", "campaign_id", where="poll_at IS NOT NULL"),
         partial_index(
             "ix_attempt_reconcile", "account", "reconcile_at", where="reconcile_at IS NOT NULL"
