@@ -253,7 +253,7 @@ def _bucket_of(
     if conn.dialect.name == "sqlite":
         elapsed = type_coerce(column, BigInteger()) - _number(origin * _MICROSECONDS)
         return elapsed // _number(size_s * _MICROSECONDS)
-    seconds = func.extract("epoch", column) - _number(origin)
+    seconds = func.date_part("epoch", column) - _number(origin)
     return cast(func.floor(seconds / _number(size_s)), BigInteger())
 
 
@@ -264,7 +264,7 @@ def _seconds_between(
     if conn.dialect.name == "sqlite":
         micros = type_coerce(end, BigInteger()) - type_coerce(start, BigInteger())
         return micros // _number(_MICROSECONDS)
-    return cast(func.floor(func.extract("epoch", end - start)), BigInteger())
+    return cast(func.floor(func.date_part("epoch", end - start)), BigInteger())
 
 
 def _stepped(seconds: ColumnElement[int]) -> ColumnElement[int]:

@@ -1,7 +1,7 @@
 """How long a report of a large campaign takes, how much memory, and how large its page is.
 
 `python -m tests.benchmarks.reports 1000000` makes a campaign of that many recipients in a SQLite
-store (`--store URL` for PostgreSQL: an empty database) and measures `campaign report` and `find`.
+store (`--store postgres`: in the tests' PostgreSQL) and measures `campaign report` and `find`.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from sqlalchemy import text
@@ -20,6 +20,7 @@ from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN
 from tests.support.after_sending import CONFIG
+from tests.support.postgres_server import running_server
 from tests.support.stores import NOW, later, start_import
 
 SIZE = 2000
@@ -71,7 +72,7 @@ def _messages_sql(
         "WITH RECURSIVE n(i) AS "
         f"(SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {recipients - 1})"
         if is_sqlite
-        else f"WITH n(i) AS (SELECT generate_series(0, {recipients - 1}))"
+        else f"WITH n(i) AS (SELECT generate_series(CAST(0 AS bigint), {recipients - 1}))"
     )
     edges, upto = [], 0
     for state, share in SHARES:
@@ -90,7 +91,8 @@ def _messages_sql(
     series = "CASE i % 5 WHEN 0 THEN 9198 WHEN 1 THEN 9199 WHEN 2 THEN 9170 ELSE 9180 END"
     return f"""
         INSERT INTO message ({columns}) {numbers}
-        SELECT {campaign_id}, i, i + 1, ({series}) * 100000000 + i, 1, s, 1, i / {SIZE} + 1,
+        SELECT {campaign_id}, i, i + 1, ({series}) * 100000000000 / 1000 + i, 1, s, 1,
+          i / {SIZE} + 1,
           CASE WHEN s IN (2, 3, 4, 5) THEN {final} END, {price}, 'id-' || i,
           CASE s WHEN 3 THEN 'reason ' || (i % 7) WHEN 5 THEN '42' END,
           CASE s WHEN 3 THEN 'UnDelivered' WHEN 5 THEN 'blocked' END, NULL
@@ -102,10 +104,13 @@ def main() -> None:
     """Make the campaign, run the commands in processes of their own, and print figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipients", type=int, nargs="?", default=1_000_000)
-    parser.add_argument("--store", help="the URL of an empty PostgreSQL database")
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        url = given.store or f"sqlite:///{folder}/report.db"
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        url = f"sqlite:///{folder}/report.db"
+        if given.store == "postgres":
+            url = stack.enter_context(stack.enter_context(running_server()).database())
         made = time.monotonic()
         campaign_id = fill(url, given.recipients)
         print(f"made {given.recipients:,} recipients in {time.monotonic() - made:.0f} s")
