@@ -1,35 +1,98 @@
 """`dispatcher doctor`: what works, what does not, and what to do about it."""
 
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
 import click
 
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.output import print_json, safe_text
+from dispatcher.cli.terminal import is_terminal
+from dispatcher.errors import WrongOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dispatcher.config.settings import Settings
+    from dispatcher.doctor.result import CheckResult
+
+_MARKS: Final = {
+    "green": click.style("ok     ", fg="green"),
+    "yellow": click.style("warning", fg="yellow", bold=True),
+    "red": click.style("problem", fg="red", bold=True),
+}
+_EVERY_S: Final = 10.0
 
 
 @click.command("doctor")
+@click.option("--providers", is_flag=True, help="Ask the providers too: key, balance, sender.")
+@click.option(
+    "--watch",
+    "every_s",
+    is_flag=False,
+    flag_value=_EVERY_S,
+    type=click.FloatRange(1, 86_400),
+    metavar="[SECONDS]",
+    help="Check again every 10 s, or every SECONDS, until Ctrl-C.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def doctor_command(ctx: click.Context, as_json: bool) -> None:
-    """Check configuration, store, broker, scheduler, workers, accounts and recipients in doubt.
+def doctor_command(
+    ctx: click.Context, *, providers: bool, every_s: float | None, as_json: bool
+) -> None:
+    """Check what a night shift would: configuration, store, broker, workers, campaigns, disk.
 
-    Exits with 1 if something is wrong. It does not ask the providers; `account check` does.
+    Exits with 1 if there is a problem; warnings are for a person with time. The providers are asked
+    only with --providers; nothing is sent.
 
     \b
     Example:
       dispatcher doctor
+      dispatcher doctor --providers --json
     """
-    from dispatcher.doctor import run_checks
-
-    findings = list(run_checks(settings_from(ctx)))
+    settings = settings_from(ctx)
+    if every_s is not None:
+        if as_json:
+            raise WrongOptions("--watch prints for people, and --json once", "leave one out")
+        _watch(settings, every_s, ask=providers)
+        return
+    findings = _run(settings, ask=providers)
     if as_json:
         print_json([finding.as_json() for finding in findings])
     else:
-        for finding in findings:
-            mark = click.style("ok     ", fg="green")
-            if not finding.ok:
-                mark = click.style("problem", fg="red", bold=True)
-            click.echo(f"{mark}  {finding.part:<13}  {safe_text(finding.what)}")
-            if finding.remedy is not None:
-                click.echo(f"{'':24}→ {safe_text(finding.remedy)}")
+        _print_findings(findings)
     if not all(finding.ok for finding in findings):
         raise click.exceptions.Exit(1)
+
+
+def _run(settings: "Settings", *, ask: bool) -> "list[CheckResult]":
+    from dispatcher.doctor import run_checks
+
+    return list(run_checks(settings, ask=ask))
+
+
+def _print_findings(findings: "Sequence[CheckResult]") -> None:
+    for finding in findings:
+        click.echo(f"{_MARKS[finding.level]}  {finding.part:<13}  {safe_text(finding.what)}")
+        if finding.remedy is not None:
+            click.echo(f"{'':24}→ {safe_text(finding.remedy)}")
+
+
+def _watch(settings: "Settings", every_s: float, *, ask: bool) -> None:
+    """On a terminal the list is drawn anew; elsewhere a line is printed for each change."""
+    known: set[tuple[str, str, str]] = set()
+    while True:
+        findings = _run(settings, ask=ask)
+        wrong = [one for one in findings if one.level != "green"]
+        if is_terminal(sys.stdout):
+            click.clear()
+            _print_findings(findings)
+            click.echo(f"\n{time.strftime('%H:%M:%S')}: again every {every_s:g} s, until Ctrl-C")
+        else:
+            now = {(one.level, one.part, one.what) for one in wrong}
+            _print_findings([one for one in wrong if (one.level, one.part, one.what) not in known])
+            for level, part, what in sorted(known - now):
+                click.echo(f"{_MARKS['green']}  {part:<13}  no longer {level}: {safe_text(what)}")
+            known = now
+        time.sleep(every_s)

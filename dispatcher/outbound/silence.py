@@ -53,7 +53,7 @@ class SilenceAlarm:
         for name, settings in configured.items():
             if name not in waiting:
                 continue
-            due = _count_due(conn, name, settings, now)
+            due = count_due(conn, name, settings, now)
             seen = self._silences.get(name)
             if not due or attempts.has_begun_since(conn, name, now - timedelta(seconds=SILENT_S)):
                 self._silences.pop(name, None)
@@ -68,7 +68,7 @@ class SilenceAlarm:
         return sentences
 
 
-def _count_due(
+def count_due(
     conn: Connection, name: str, settings: ProviderSettings, now: datetime
 ) -> dict[int, int]:
     """Pending messages per campaign that could leave now; empty while some are on their way.

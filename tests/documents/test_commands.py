@@ -49,6 +49,7 @@ phone,name,City,order,timezone
 ENDS_WITH = {
     # Neither a broker nor a worker runs.
     "dispatcher doctor": 1,
+    "dispatcher doctor --json": 1,
 }
 #: The state that the campaign has to be in for a command; else it runs.
 STATES = {

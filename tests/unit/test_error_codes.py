@@ -77,7 +77,7 @@ def test_without_a_code_all_are_listed_and_a_wrong_one_names_the_nearest(tmp_pat
         ("nothing", "E-USAGE"),
         ("--nothing", "E-USAGE"),
         ("campaign list --nothing", "E-USAGE"),
-        ("explain nothing", "E-NOT-FOUND"),
+        ("explain unknown", "E-NOT-FOUND"),
         ("campaign list", "E-CONFIG-MISSING"),
         ("--config gone.toml campaign list", "E-CONFIG-MISSING"),
         ("purge", "E-NOT-BUILT"),

@@ -3,13 +3,20 @@
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
 
 from dispatcher.campaigns.view import SCHEDULER_SILENT_S, list_in_doubt, scheduler_silence_s
 from dispatcher.config.proxies import describe_proxy
 from dispatcher.config.settings import Settings
+from dispatcher.doctor.machine import check_clocks, check_disk, check_files, check_flower
+from dispatcher.doctor.result import CheckResult
+from dispatcher.doctor.sending import check_balances, check_lateness, check_standstill
+from dispatcher.doctor.services import (
+    check_broker_setup,
+    check_notices,
+    check_worker,
+    read_broker,
+)
 from dispatcher.errors import BrokerError, StoreError
 from dispatcher.local import broker
 from dispatcher.local.broker_probe import probe_broker
@@ -27,22 +34,11 @@ from dispatcher.store.migrate import current_revision, revision_problem
 from dispatcher.store.rows import AccountRow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
-    """What a check found about a part; `remedy` says what to do about a problem."""
+def run_checks(settings: Settings, *, ask: bool = False) -> Iterator[CheckResult]:
+    """Check configuration, store, broker, scheduler, workers, accounts, campaigns and machine.
 
-    part: str
-    ok: bool
-    what: str
-    remedy: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The result as `doctor --json` prints it."""
-        return asdict(self)
-
-
-def run_checks(settings: Settings) -> Iterator[CheckResult]:
-    """Check configuration, store, broker, scheduler, workers and accounts, in this order."""
+    With `ask`, the providers are asked about the accounts too.
+    """
     place = settings.path or "the environment"
     yield CheckResult(part="configuration", ok=True, what=f"read from {place}")
     for problem in settings.find_problems():
@@ -51,7 +47,10 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
     with closing(Store(settings.store.url)) as store:
         results = list(_check_store(store))
         yield from results
+        yield from check_files(settings, store)
         yield from _check_broker(settings)
+        info, broker_now = read_broker(settings)
+        yield from check_broker_setup(info)
         if results[0].ok:
             yield from _check_owner(store, settings)
             yield from _check_witness(store)
@@ -62,6 +61,17 @@ def run_checks(settings: Settings) -> Iterator[CheckResult]:
             yield from _list_doubt(store)
             yield from _list_unfinished_imports(store)
             yield from _list_corrections(store)
+            yield from check_clocks(store, broker_now)
+            yield from check_balances(store, settings)
+            yield from check_standstill(store, settings)
+            yield from check_lateness(store, settings)
+            yield from check_notices(store, settings)
+        yield from check_disk(settings, store)
+    yield from check_flower()
+    if ask:
+        from dispatcher.doctor.asking import ask_providers
+
+        yield from ask_providers(settings)
 
 
 def _check_store(store: Store) -> Iterator[CheckResult]:
@@ -178,6 +188,7 @@ def _check_workers(store: Store, settings: Settings) -> Iterator[CheckResult]:
             what=f"{worker.name}, {worker.concurrency} threads",
             remedy=None if enough else remedy,
         )
+        yield from check_worker(worker)
 
 
 def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:

@@ -1,0 +1,99 @@
+"""Checks of what runs beside the store: how the broker is set up, workers' versions, notices."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from dispatcher import __version__
+from dispatcher.config.settings import Settings
+from dispatcher.doctor.machine import describe_skew, has_skew, skew_result
+from dispatcher.doctor.result import CheckResult
+from dispatcher.errors import BrokerError
+from dispatcher.local import broker
+from dispatcher.store import notices
+from dispatcher.store.engine import Store, store_now
+from dispatcher.store.rows import WorkerRow
+
+_NOTICES_SINCE: Final = timedelta(days=1)
+
+
+def read_broker(settings: Settings) -> tuple[Mapping[str, Any], datetime | None]:
+    """How the server is set up (INFO), and its clock; empty and None where it does not say."""
+    from redis.exceptions import RedisError
+
+    try:
+        url = broker.celery_url(settings.broker.url, settings.store.url, settings.broker.ca_file)
+        with closing(broker.redis_client(url)) as client:
+            seconds, microseconds = client.time()
+            now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+            return {**client.info("memory"), **client.info("persistence")}, now
+    except (BrokerError, RedisError):  # named by the check of the broker
+        return {}, None
+
+
+def check_broker_setup(info: Mapping[str, Any]) -> Iterator[CheckResult]:
+    """Whether the server keeps what it was given, and can save to its disk."""
+    policy = info.get("maxmemory_policy")
+    if policy not in {None, "noeviction"}:
+        yield CheckResult(
+            part="broker",
+            ok=True,
+            is_warning=True,
+            what=f"it drops keys when its memory is full (maxmemory-policy {policy}): due work "
+            "then leaves late",
+            remedy="set maxmemory-policy to noeviction",
+        )
+    failed = [
+        name
+        for name in ("rdb_last_bgsave_status", "aof_last_write_status", "aof_last_bgrewrite_status")
+        if info.get(name) not in {None, "ok"}
+    ]
+    if failed:
+        yield CheckResult(
+            part="broker",
+            ok=True,
+            is_warning=True,
+            what=f"it cannot save to its disk ({failed[0]}): it may soon refuse to write",
+            remedy='free its disk; this program needs no persistence there (`save ""`)',
+        )
+    elif info and policy == "noeviction":
+        saves = bool(info.get("aof_enabled")) or bool(info.get("rdb_last_save_time"))
+        words = "saves to its disk, which is not needed" if saves else "keeps nothing on disk"
+        what = f"it never drops keys (noeviction) and {words}"
+        yield CheckResult(part="broker", ok=True, what=what)
+
+
+def check_worker(worker: WorkerRow) -> Iterator[CheckResult]:
+    """Whether a worker is of this version, and its clock agrees with the store's."""
+    if worker.version is not None and worker.version != __version__:
+        yield CheckResult(
+            part="workers",
+            ok=True,
+            is_warning=True,
+            what=f"{worker.name} is of version {worker.version}, this command of {__version__}",
+            remedy="start it again from the new version",
+        )
+    ahead_s = (worker.clock_ms or 0) / 1000
+    if has_skew(ahead_s):
+        yield skew_result(describe_skew(worker.name, ahead_s), ahead_s)
+
+
+def check_notices(store: Store, settings: Settings) -> Iterator[CheckResult]:
+    """Whether those who are to be notified could be."""
+    if not settings.notify.channels:
+        what = "nobody is notified of what happens"
+        yield CheckResult(part="notices", ok=True, what=what)
+        return
+    with store.read() as conn:
+        failed = notices.count_unsent(conn, store_now(conn) - _NOTICES_SINCE)
+    ways = " and ".join(settings.notify.channels)
+    yield CheckResult(
+        part="notices",
+        ok=True,
+        is_warning=failed > 0,
+        what=f"{failed} of the last day did not go out" if failed else f"go out by {ways}",
+        remedy="`dispatcher notify list` says why, `dispatcher notify test` tries it"
+        if failed
+        else None,
+    )

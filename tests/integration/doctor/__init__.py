@@ -1,0 +1,1 @@
+"""Each check of `dispatcher doctor` is seen red or yellow, and green."""
