@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -37,7 +38,7 @@ def main() -> int:
         for mutant in mutants:
             print(f"{mutant.line} {mutant.operator} {mutant.key}")
         return 0
-    asked = ["near"] if given.near else ["near", "wider"]
+    asked = ["near" if given.near else "wider", str(given.seconds)]
     record = Record(KEPT / "tried.tsv", chosen.ROOT, sum_of_tests(chosen.ROOT / "tests", asked))
     trials = record.find(mutants) if given.resume else []
     known = {trial.mutant for trial in trials}
@@ -60,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--most", type=int, default=500, help="how many (default: 500; 0: all)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: 2)")
     parser.add_argument("--near", action="store_true", help="without tests of real processes")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="of tests for each mutant (default: all)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where a run was ended")
     parser.add_argument("--measure", action="store_true", help="measure the tests' reach anew")
     parser.add_argument("--list", action="store_true", help="only list the mutants")
@@ -110,7 +114,9 @@ def _try_all(
     lock = threading.Lock()
 
     def attempt(bench: Bench, mutant: Mutant) -> None:
-        trial = try_mutant(bench, mutant, reach, users, goes_wider=not given.near)
+        trial = try_mutant(
+            bench, mutant, reach, users, goes_wider=not given.near, most_s=given.seconds
+        )
         with lock:
             trials.append(trial)
             record.add(trial)

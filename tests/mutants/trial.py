@@ -1,6 +1,7 @@
 """Tries mutants: each in a copy of the tree, by tests in forks of a warm process."""
 
 import json
+import math
 import os
 import queue
 import shutil
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -181,13 +183,22 @@ def spread(
 
 
 def try_mutant(
-    bench: Bench, mutant: Mutant, reach: Reach, users: Users, *, goes_wider: bool
+    bench: Bench,
+    mutant: Mutant,
+    reach: Reach,
+    users: Users,
+    *,
+    goes_wider: bool,
+    most_s: float = math.inf,
 ) -> Trial:
-    """Ask the tests that run into a mutant, then the wider ones."""
+    """Ask the tests that run into a mutant, as many as last `most_s`, then the wider ones."""
     began = time.monotonic()
+    asked = reach.tests_of(mutant, users)
+    until_s = accumulate(reach.seconds[test] for test in asked)
     tests = {
         test: min(_MOST_S, _LEAST_S + _TIMES * reach.seconds[test])
-        for test in reach.tests_of(mutant, users)
+        for test, last_s in zip(asked, until_s, strict=True)
+        if last_s <= most_s
     }
     killer = None
     for some in _in_stages(tests):

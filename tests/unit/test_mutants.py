@@ -212,6 +212,9 @@ def test_tests_of_few_files_are_asked_before_those_of_many():
     first, rest = bench.jobs
     assert first == [test for test in tests if test[0] in "ab"][:25]
     assert sorted(first + rest) == sorted(tests)
+    bench = Bench([PASSES, PASSES])
+    try_mutant(bench, mutant, reach, Users(chosen.ROOT, []), goes_wider=False, most_s=3.0)
+    assert sum(bench.jobs, []) == tests[:3]
 
 
 class Bench:

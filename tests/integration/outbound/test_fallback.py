@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -405,12 +406,24 @@ def test_requests_of_a_batch_are_counted_as_the_other_account_takes_them(
     assert (limits.max_parts is None) is bool(values)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "count"), [([], 0), ([20_001, 1], 1), ([1, 19_999, 1], 2), ([1, 20_000], 1)]
+)
+def test_a_transaction_moves_some_twenty_thousand_messages_and_always_one_batch(sizes, count):
+    waiting = [SimpleNamespace(size=size) for size in sizes]
+    assert len([*fallback_moves._take_group(waiting)]) == count
+
+
 def test_only_running_campaigns_with_a_fallback_are_looked_at(store):
     made = campaign(store)
     with store.write() as conn:
         assert [each.id for each in fallback_moves.list_with_fallback(conn)] == [made]
         change(conn, CAMPAIGN, CAMPAIGN.c.id == made, state=CampaignState.PAUSED)
         assert fallback_moves.list_with_fallback(conn) == []
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == made, state=CampaignState.RUNNING)
+        change(conn, BATCH, BATCH.c.campaign_id == made, state=BatchState.SETTLED)
+        assert fallback_moves.list_with_fallback(conn) == []  # it has nothing left to move
+        change(conn, BATCH, BATCH.c.campaign_id == made, state=BatchState.PENDING)
 
 
 @pytest.mark.parametrize("left", ["main", "backup"])

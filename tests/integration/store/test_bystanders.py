@@ -369,12 +369,18 @@ def moved(conn):
     )  # fmt: skip
     campaign = lock_campaign(conn, MINE)
     fallback_moves.switch_account(conn, campaign, "backup", "out", NOW)
+    (told,) = fallback_moves.load_fallback_history(conn, MINE)
+    assert told.detail == "7 pending messages go from main to backup: out"
 
     def shown(found):
         return [WaitingMessage(Recipient(r.seq, r.msisdn, "Hello"), r.parts) for r in found]
 
     # Who was released already, and waits in the queue, moves too.
+    before = [batch.fence for batch in campaign_search.list_batches(conn, MINE)]
     assert fallback_moves.move_batches(conn, campaign, "backup", limits, shown, NOW) == 7
+    after = [batch.fence for batch in campaign_search.list_batches(conn, MINE)][: len(before)]
+    # Tickets of the moved ones are worthless now.
+    assert after == before[:7] + [fence + 1 for fence in before[7:]]
 
 
 def finished(conn):

@@ -80,6 +80,22 @@ def test_only_the_claims_own_batch_is_settled_as_empty(store):
     assert batch_of(store, second.id).state == BatchState.CLAIMED
 
 
+@pytest.mark.parametrize(
+    ("values", "accounts"),
+    [
+        ({}, ["main"]),
+        ({"state": CampaignState.PAUSED}, []),
+        ({"state": CampaignState.SCHEDULED}, []),
+        ({"finished_at": NOW}, []),
+    ],
+)
+def test_accounts_with_a_running_campaign_are_listed_once(sqlite_store, values, accounts):
+    for first in (919_800_000_000, 919_900_000_000):
+        add_campaign(sqlite_store, [1], first=first, **values)
+    with sqlite_store.read() as conn:
+        assert campaigns.list_running_accounts(conn) == accounts
+
+
 def test_whether_a_campaign_is_open(store):
     with store.read() as conn:
         assert not campaigns.has_open_campaign(conn)
