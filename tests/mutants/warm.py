@@ -84,12 +84,21 @@ class _Watch:
                 limit = pytest.mark.timeout(self._limits_s[item.nodeid])
                 item.add_marker(limit, append=False)
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        """End at a failure, before it is described: what a mutant has piled up may be large."""
+        if call.excinfo is None or call.excinfo.errisinstance(pytest.skip.Exception):
+            return
+        # PostgreSQL's fixtures first drop their database.
+        if not self._traces and "[postgres" not in item.nodeid:
+            self.seconds[item.nodeid] += call.duration
+            self.failed.append(item.nodeid)
+            self.end(1)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] += report.duration
         if report.failed:
             self.failed.append(report.nodeid)
-            if not self._traces and "[postgres" not in report.nodeid:
-                self.end(1)  # PostgreSQL's fixtures first drop their database
         elif report.when == "call" and report.passed:
             self.passed.add(report.nodeid)
 
