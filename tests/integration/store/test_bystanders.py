@@ -344,7 +344,7 @@ def set_up(conn):
 
 
 def served(conn):
-    campaigns.set_virtual_time(conn, MINE, 50, NOW)
+    campaigns.set_virtual_times(conn, {MINE: 50}, NOW)
     campaigns.give_back_virtual_time(conn, MINE, 20)
     campaigns.record_campaign_paid_until(conn, MINE, 5.0, NOW)
     assert campaigns.load_campaign(conn, MINE).turn == 30
@@ -446,7 +446,7 @@ def test_what_is_read_of_a_campaign_is_its_own(crowd):
             "pending": 10, "submitted": 3, "in_doubt": 4, "failed": 2, "rejected": 2,
         }  # fmt: skip
         assert campaign_search.load_poll_times(conn, MINE).n == 2
-        assert retries.batches_with_failures(conn, MINE) == [5]
+        assert retries.batches_with_states(conn, MINE, [MessageState.FAILED]) == [5]
         assert len(doubts.requests_in_doubt(conn, MINE)) == 2
         assert doubts.doubt_outlook(conn, MINE).since == NOW
         assert not campaigns.runs_alone(conn, "main", MINE)

@@ -274,13 +274,22 @@ def test_a_campaigns_paid_rate_is_its_own(store):
         assert campaigns.load_campaign(conn, other).paid_until is None
 
 
-def test_only_batches_with_failures_are_retried(sqlite_store):
-    mine = add_campaign(sqlite_store, [1, 1])
+@pytest.mark.parametrize(
+    ("states", "found"),
+    [
+        ([MessageState.FAILED], [2]),
+        ([MessageState.REJECTED], [3]),
+        ([MessageState.FAILED, MessageState.REJECTED], [2, 3]),
+    ],
+)
+def test_only_batches_with_such_messages_are_retried(sqlite_store, states, found):
+    mine = add_campaign(sqlite_store, [1, 1, 1])
     other = add_campaign(sqlite_store, [1], first=919_900_000_000)
     with sqlite_store.write() as conn:
-        change(conn, BATCH, BATCH.c.id.in_([2, 3]), failed=1)
-        assert retries.batches_with_failures(conn, mine) == [2]
-        assert retries.batches_with_failures(conn, other) == [3]
+        change(conn, BATCH, BATCH.c.id.in_([2, 4]), failed=1)
+        change(conn, BATCH, BATCH.c.id == 3, rejected=1)
+        assert retries.batches_with_states(conn, mine, states) == found
+        assert retries.batches_with_states(conn, other, [MessageState.FAILED]) == [4]
 
 
 def test_only_what_this_claim_tried_fails_with_its_last_try(store):
