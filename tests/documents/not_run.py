@@ -14,6 +14,7 @@ NOT_RUN: dict[str, list[str]] = {
         "make mutants",
         'make mutants ARGS="--only dispatcher/store --seed 2"',
         'make mutants ARGS="--only dispatcher/store/batches.py:claim_batch --most 0 --killers"',
+        'make mutants ARGS="--near --seconds 15"',
         'make mutants ARGS="--resume"',
         "CHECK=1 make mutants",
     ],

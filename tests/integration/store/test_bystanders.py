@@ -448,7 +448,9 @@ def test_what_is_read_of_a_campaign_is_its_own(crowd):
         assert campaign_search.load_poll_times(conn, MINE).n == 2
         assert retries.batches_with_states(conn, MINE, [MessageState.FAILED]) == [5]
         assert len(doubts.requests_in_doubt(conn, MINE)) == 2
-        assert doubts.doubt_outlook(conn, MINE).since == NOW
+        change(conn, ATTEMPT, ATTEMPT.c.id == 1, looks=9)  # of a doubt that is over
+        outlook = doubts.doubt_outlook(conn, MINE)
+        assert (outlook.since, outlook.looks) == (NOW, None)
         assert not campaigns.runs_alone(conn, "main", MINE)
         assert [each.campaign_id for each in batches.batches_in_flight(conn, "main")] == [
             MINE, MINE, MINE, 2, 2, 2,

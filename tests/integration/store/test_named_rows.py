@@ -378,6 +378,49 @@ def test_the_outlook_on_doubt_is_the_campaigns_own(store):
         assert doubts.doubt_outlook(conn, second).since == later(5)
 
 
+@pytest.mark.parametrize(
+    ("values", "is_due"),
+    [
+        ({"reconcile_at": later(5), "looks": None}, True),  # it has no time of its own yet
+        ({"reconcile_at": later(5), "looks": 0}, False),
+        ({"reconcile_at": NOW, "looks": 0}, True),
+        ({"reconcile_at": None, "looks": None}, False),
+    ],
+)
+def test_whether_a_doubt_has_to_be_scheduled_or_is_due(sqlite_store, values, is_due):
+    _, attempt = doubtful(sqlite_store, 919_800_000_000)
+    with sqlite_store.write() as conn:
+        change(conn, ATTEMPT, ATTEMPT.c.id == attempt, **values)
+        assert doubts.has_due_doubts(conn, NOW) is is_due
+
+
+def test_a_campaign_is_in_doubt_while_a_message_of_it_is(sqlite_store):
+    campaign_id, _ = doubtful(sqlite_store, 919_800_000_000)
+    with sqlite_store.write() as conn:
+        assert [each.id for each in doubts.campaigns_in_doubt(conn)] == [campaign_id]
+        change(conn, BATCH, BATCH.c.id == 1, in_doubt=0, failed=1)
+        assert doubts.campaigns_in_doubt(conn) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "account", "is_listed"),
+    [
+        ({}, None, True),
+        ({}, "main", True),
+        ({}, "backup", False),
+        ({"created_at": later(-1)}, None, False),
+        ({"state": CampaignState.IMPORTING}, None, False),
+        ({"state": CampaignState.REJECTED}, None, False),
+        ({"state": CampaignState.FINISHED}, None, True),
+    ],
+)
+def test_campaigns_are_listed_from_a_moment_on(sqlite_store, values, account, is_listed):
+    campaign_id = add_campaign(sqlite_store, [1])
+    with sqlite_store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, **({"created_at": NOW} | values))
+        assert bool(campaign_search.list_since(conn, NOW, account)) is is_listed
+
+
 def test_a_doubt_is_scheduled_once(store):
     _, attempt = doubtful(store, 919_800_000_000)
     with store.write() as conn:

@@ -1,7 +1,7 @@
 """Requests that only read: when they may be made, and what they pay."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -16,7 +16,7 @@ from dispatcher.types import HttpRequest, HttpResponse
 from tests.support.stores import add_account, change, settings
 from tests.support.turns import Stand
 from workers.http.pace import Paces
-from workers.http.reads import Reader
+from workers.http.reads import Reader, _is_held
 
 REQUEST = HttpRequest(method="GET", url="http://127.0.0.1:9")
 ANSWER = HttpResponse(status=200, body=b"{}")
@@ -78,6 +78,33 @@ def test_while_the_account_waits_only_probes_are_made(
     reads = Reads(sqlite_store, rate=rate, waits_s=waits_s)
     assert reads.send(is_probe=is_probe) == (ANSWER if is_made else None)
     assert len(reads.runtime.departures) == is_made
+
+
+@pytest.mark.parametrize(("waits_s", "is_held"), [(None, False), (0, False), (0.001, True)])
+def test_an_account_is_held_up_to_its_instant(waits_s, is_held):
+    now = datetime(2030, 5, 6, tzinfo=UTC)
+    assert (
+        _is_held(waits_s if waits_s is None else now + timedelta(seconds=waits_s), now) is is_held
+    )
+
+
+class Waits(threading.Event):
+    """Remembers for how long it was waited for."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen_s = []
+
+    def wait(self, timeout=None):
+        self.seen_s.append(timeout)
+        return super().wait(timeout)
+
+
+def test_it_waits_for_its_start_without_asking_all_the_time(sqlite_store):
+    reads = Reads(sqlite_store, rate=10, paid_s=0.9)
+    reads.reader._stopping = waits = Waits()
+    assert reads.send() is ANSWER
+    assert 0 < sum(waits.seen_s) < 0.9
 
 
 def test_without_a_rate_a_request_leaves_immediately_and_pays_nothing(sqlite_store):

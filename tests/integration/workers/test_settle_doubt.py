@@ -9,6 +9,7 @@ import pytest
 from dispatcher.policy.reconciliation import DoubtNote, ListScan
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import doubts
+from dispatcher.store.decisions import AnnotatedMessage
 from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from dispatcher.types import ListedMessage, ListPage
@@ -27,7 +28,7 @@ from tests.support.stores import (
     submitting,
     verdict,
 )
-from workers.lists.doubt import settle_doubt
+from workers.lists.doubt import _is_scanning_useless, settle_doubt
 
 SERVICES = SimpleNamespace(
     settings=SimpleNamespace(worker=SimpleNamespace(reconcile_after_s=300)),
@@ -157,3 +158,23 @@ def test_what_is_known_is_kept_where_a_look_was_cut_short(sqlite_store, rule, lo
     )  # fmt: skip
     assert (MessageState(state).label, note) == ("in_doubt", MISSED | RESENT)
     assert wait_s > 60
+
+
+@pytest.mark.parametrize(
+    ("able", "scans", "notes", "is_useless"),
+    [
+        (NO_LIST, 1, [MISSED], True),
+        (LIST, 5, [MISSED], False),
+        (LIST, 6, [UNEXPLAINED], True),
+        (PARTIAL, 1, [MISSED], False),
+        (PARTIAL, 2, [MISSED, MISSED | RESENT], True),
+        (PARTIAL, 2, [MISSED, UNEXPLAINED], False),
+    ],
+)
+def test_scans_go_on_while_one_of_them_may_show_somebody(able, scans, notes, is_useless):
+    has_list, is_provable = able
+    capabilities = replace(
+        FakeProvider.capabilities, lists_accepted=has_list, absence_provable=is_provable
+    )
+    left = [AnnotatedMessage(seq, note) for seq, note in enumerate(notes)]
+    assert _is_scanning_useless(capabilities, scans, left) is is_useless
