@@ -9,6 +9,7 @@ import orjson
 
 from dispatcher.errors import TimeRefused
 from dispatcher.windows.schedule import Schedule
+from dispatcher.windows.zone_names import zone_name
 
 #: A start further in the past than this is a typing mistake; it does not mean "now".
 _SLIP: Final = timedelta(days=1)
@@ -31,6 +32,8 @@ class Timing:
     blackouts: Sequence[str] = ()
     zone: tzinfo = UTC
     in_recipients_zone: bool = False
+    #: What a person may have meant otherwise, such as a time that clocks skip.
+    notes: Sequence[str] = ()
 
     @property
     def schedule(self) -> str | None:
@@ -49,7 +52,7 @@ class Timing:
             return
         if self.expire_at <= now:
             raise TimeRefused(
-                f"--expire-at is in the past: {self.expire_at:%Y-%m-%d %H:%M} UTC",
+                f"--expire-at is in the past: {_show(self.expire_at, self.zone)}",
                 "give a later time",
             )
         if self.start_at is not None and self.expire_at <= self.start_at:
@@ -67,10 +70,14 @@ class Timing:
         }
 
 
-def check_start(start_at: datetime | None, now: datetime) -> None:
+def check_start(start_at: datetime | None, now: datetime, zone: tzinfo) -> None:
     """Raises Refused for a start so far in the past that it must be a typing mistake."""
     if start_at is not None and now - start_at > _SLIP:
         raise TimeRefused(
-            f"--start-at is in the past: {start_at:%Y-%m-%d %H:%M} UTC",
+            f"--start-at is in the past: {_show(start_at, zone)}",
             "give a later time, or leave it out to start now",
         )
+
+
+def _show(at: datetime, zone: tzinfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M} {zone_name(zone)}"

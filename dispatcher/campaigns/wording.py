@@ -130,6 +130,11 @@ def format_local(at: datetime, zone: ZoneInfo) -> str:
     return f"{shown} {zone.key}"
 
 
+def format_day(at: datetime, zone: ZoneInfo) -> str:
+    """A time with its day of the week: `Thu 2026-12-24 09:00 Asia/Kolkata`."""
+    return f"{at.astimezone(zone):%a} {format_local(at, zone)}"
+
+
 def _stored_hours(schedule: str | None) -> tuple[Hours, ...]:
     return Schedule.from_json(orjson.loads(schedule)).hours if schedule else ()
 

@@ -54,7 +54,9 @@ def preview_json(
     store: "Store", submission: "ValidatedSubmission", preview: "Preview"
 ) -> dict[str, Any]:
     """The JSON of a dry run. There is no campaign, so `id` is null."""
+    from dispatcher.campaigns.wording import iso_time
     from dispatcher.forecast.service import forecast_to_json
+    from dispatcher.windows.zone_names import zone_name
 
     found, error = _forecast_or_alone(store, submission, preview)
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
@@ -65,6 +67,10 @@ def preview_json(
         "counts": counts,
         "reasons": dict(preview.reasons),
         **file_json(submission, preview),
+        "start_at": iso_time(submission.request.timing.start_at),
+        "expire_at": iso_time(submission.request.timing.expire_at),
+        "timezone": zone_name(submission.request.timing.zone),
+        "time_notes": list(submission.request.timing.notes),
         "zones": dict(preview.zones),
         "zone_sources": dict(preview.zone_sources),
         "forecast": {**forecast_to_json(found), "alone": error is not None},
@@ -168,10 +174,19 @@ def _print_warnings(submission: "ValidatedSubmission", preview: "Preview") -> No
 
 
 def _list_warnings(submission: "ValidatedSubmission", preview: "Preview") -> list[str]:
+    from zoneinfo import ZoneInfo
+
     from dispatcher.campaigns.content import differs_from
     from dispatcher.campaigns.wording import past_dates
 
-    found = file_notes(submission, preview)
+    timing, settings = submission.request.timing, submission.provider.settings
+    found = [*file_notes(submission, preview), *timing.notes]
+    has_times = timing.start_at or timing.expire_at or timing.schedule or settings.windows
+    if has_times and timing.zone == ZoneInfo("UTC") and not settings.knows_timezone:
+        found.append(
+            "times and windows are in UTC, because the account has no `timezone`, and no `country` "
+            "with just one: set `timezone`"
+        )
     past = past_dates(submission.request.constraints, datetime.now(UTC))
     if past:
         found.append(f"already in the past: {', '.join(past)}")

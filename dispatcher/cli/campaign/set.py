@@ -8,12 +8,15 @@ import click
 
 from dispatcher.cli.campaign.forecast_view import campaign_terms, print_forecast, print_terms
 from dispatcher.cli.context import refuse_empty_options, settings_from, with_options
+from dispatcher.cli.moments import moment_reader
 from dispatcher.cli.output import print_json
+from dispatcher.cli.question import require_yes
 from dispatcher.errors import WrongOptions
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
+    from dispatcher.cli.moments import MomentReader
     from dispatcher.config.settings import Settings
     from dispatcher.providers.shared.settings import ProviderSettings
     from dispatcher.store.campaign_settings import ChangedSettings
@@ -58,7 +61,7 @@ class SetOptions:
 @click.option(
     "--priority", type=click.IntRange(-100, 100), help="Campaigns with a higher one go first."
 )
-@click.option("--start-at", metavar="TIME", help="Send nothing before; `none`: start now.")
+@click.option("--start-at", metavar="TIME", help="Send nothing before, as `mon 9:00`; `none`: now.")
 @click.option("--expire-at", metavar="TIME", help="Send nothing after; `none`: never expire.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_options(SetOptions)
@@ -82,10 +85,13 @@ def campaign_set(ctx: click.Context, options: SetOptions) -> None:
     with store.read() as conn:
         campaign = find_campaign(conn, options.reference)
     check_changeable(campaign)
-    values = _new_values(settings, campaign, options)
+    account = settings.account(campaign.account)
+    reader = moment_reader(account, _windows_zone(campaign, options.zone))
+    values = _new_values(settings, campaign, options, reader)
     if not values:
         raise WrongOptions("nothing to set", "give --rate, --window, --priority, …")
-    timeout_s = settings.account(campaign.account).timeout_s
+    _confirm_moments(values, account, reader)
+    timeout_s = account.timeout_s
     changed = set_terms(store, str(campaign.id), values, timeout_s)
     shown = load_view(store, str(changed.id))
     if options.as_json:
@@ -95,9 +101,10 @@ def campaign_set(ctx: click.Context, options: SetOptions) -> None:
     click.echo(f"campaign {changed.id}: {names} changed")
     print_terms(campaign_terms(ctx, changed))
     print_forecast(ctx, store, shown)
+    for note in reader.notes:
+        click.secho(f"note: {note}", fg="yellow")
     for past in past_dates(changed, datetime.now(UTC)) if "schedule" in values else ():
         click.secho(f"note: already in the past: {past}", fg="yellow")
-    account = settings_from(ctx).account(changed.account)
     if "rate" in values and (burst := _burst_warning_at_new_rate(account, changed)) is not None:
         click.secho(f"note: {burst}", fg="yellow")
 
@@ -116,26 +123,31 @@ def _burst_warning_at_new_rate(settings: "ProviderSettings", campaign: "Campaign
 
 
 def _new_values(
-    settings: "Settings", campaign: "CampaignRow", options: SetOptions
+    settings: "Settings", campaign: "CampaignRow", options: SetOptions, reader: "MomentReader"
 ) -> "ChangedSettings":
     """The columns to change, with their new values; empty if there is nothing to change."""
-    from dispatcher.cli.parsing import parse_rate, parse_time
+    from dispatcher.cli.parsing import parse_rate
+    from dispatcher.status import Kind
 
     if campaign.zones is not None and options.zone == "recipient":  # the campaign has it already
         options = replace(options, zone=None)
-    zone = _find_zone(settings, campaign, options.zone)
     values: ChangedSettings = {}
     if options.rate is not None:
         values["rate"] = None if options.rate == "none" else parse_rate(options.rate)
     if options.priority is not None:
         values["priority"] = options.priority
     if (text := options.start_at) is not None:
-        values["start_at"] = None if text == "none" else parse_time("--start-at", text, zone)
+        values["start_at"] = None
+        if text != "none":
+            own = bool(campaign.schedule) if not options.windows else options.windows != ("none",)
+            windows = settings.account(campaign.account).windows_for(Kind(campaign.kind))
+            has_windows = own or bool(windows)
+            values["start_at"] = reader.read_start("--start-at", text, has_windows=has_windows)
     if (text := options.expire_at) is not None:
-        values["expire_at"] = None if text == "none" else parse_time("--expire-at", text, zone)
+        values["expire_at"] = None if text == "none" else reader.read_time("--expire-at", text)
     old = _stored_windows(campaign)
     if options.windows or options.blackouts or (options.zone and old):
-        values["schedule"] = _new_schedule(old, options, default=zone)
+        values["schedule"] = _new_schedule(old, options, default=reader.zone)
     elif options.zone and not values:
         raise WrongOptions(
             f"--timezone changes the zone of windows, and campaign {campaign.id} has none",
@@ -145,14 +157,12 @@ def _new_values(
     return values
 
 
-def _find_zone(settings: "Settings", campaign: "CampaignRow", name: str | None) -> "tzinfo":
-    """The zone of the times given: the account's, unless --timezone names one."""
-    from zoneinfo import ZoneInfo
-
+def _windows_zone(campaign: "CampaignRow", name: str | None) -> "tzinfo | None":
+    """The zone that --timezone names, for windows and times; None: the account's."""
     from dispatcher.cli.parsing import parse_named_zone
 
-    if name is None:
-        return ZoneInfo(settings.account(campaign.account).timezone)
+    if name is None or (name == "recipient" and campaign.zones is not None):
+        return None
     if campaign.zones is not None:
         raise WrongOptions(
             f"the windows of campaign {campaign.id} are in each recipient's zone",
@@ -164,6 +174,23 @@ def _find_zone(settings: "Settings", campaign: "CampaignRow", name: str | None) 
             "submit it again with `campaign submit --timezone recipient`, or name a zone",
         )
     return parse_named_zone(name)
+
+
+def _confirm_moments(
+    values: "ChangedSettings", account: "ProviderSettings", reader: "MomentReader"
+) -> None:
+    """Ask a person whether the words for a moment were understood; scripts are not asked."""
+    from zoneinfo import ZoneInfo
+
+    from dispatcher.campaigns.wording import format_day
+
+    moments = [
+        f"{what} {format_day(at, ZoneInfo(account.timezone))}"
+        for what, at in (("start", values.get("start_at")), ("expire", values.get("expire_at")))
+        if at is not None
+    ]
+    if reader.has_spoken and moments:
+        require_yes(f"It will {' and '.join(moments)}?", False, otherwise="nothing was changed")
 
 
 def _stored_windows(campaign: "CampaignRow") -> "StoredHours | None":
@@ -201,6 +228,7 @@ def _check_can_send(
 ) -> None:
     """Raise Refused if nothing could ever be sent at these times and in these windows."""
     from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
 
     from dispatcher.campaigns.constraints import CampaignConstraints
     from dispatcher.campaigns.gate import check_windows_open
@@ -214,8 +242,9 @@ def _check_can_send(
     expire_at = values.get("expire_at", campaign.expire_at)
     schedule = values.get("schedule", campaign.schedule)
     now = datetime.now(UTC)
-    check_start(values.get("start_at"), now)
-    Timing(start_at=start_at, expire_at=expire_at).check(now)
+    zone = ZoneInfo(settings.account(campaign.account).timezone)
+    check_start(values.get("start_at"), now, zone)
+    Timing(start_at=start_at, expire_at=expire_at, zone=zone).check(now)
     zones: list[str] | list[None] = decode_texts(campaign.zones) or [None]
     at = campaign.schedule_at
     if at is not None and at <= now:

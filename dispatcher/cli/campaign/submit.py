@@ -94,7 +94,10 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N valid recipients.")
 @click.option(
-    "--start-at", metavar="TIME", help="Send nothing before 2026-12-24T09:00 (account's zone)."
+    "--start-at",
+    metavar="TIME",
+    help="Send nothing before: 2026-12-24T09:00, `tomorrow 09:00`, `mon 9am` or +2h, in the "
+    "account's zone.",
 )
 @click.option("--expire-at", metavar="TIME", help="What is not submitted by then is not sent.")
 @click.option(

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
     from dispatcher.campaigns.content import Content
     from dispatcher.campaigns.timing import Timing
+    from dispatcher.cli.moments import MomentReader
     from dispatcher.providers.base import Provider
+    from dispatcher.providers.shared.settings import ProviderSettings
     from dispatcher.submission.request import SubmissionRequest
 
 _STANDARD_INPUT = "-"
@@ -80,14 +82,16 @@ def build_request(
     options: SubmitOptions, account: str, provider: "Provider"
 ) -> "SubmissionRequest":
     """The submission that the options ask for. Raises UsageProblem or Refused."""
+    from dispatcher.cli.moments import moment_reader
     from dispatcher.numbers.msisdn import parse_country
     from dispatcher.recipients.detection.delimiters import parse_delimiter
     from dispatcher.recipients.detection.encodings import parse_encoding
     from dispatcher.status import Kind
     from dispatcher.submission.request import SubmissionRequest
 
-    zone = _input_zone(options, provider)
-    timing, content = _build_timing(options, zone), _build_content(options, zone)
+    reader = moment_reader(provider.settings, _named_zone(options))
+    content = _build_content(options, reader)
+    timing = _build_timing(options, provider.settings, reader)
     if options.file is None and not options.contact_lists:
         raise WrongOptions(
             "the recipient FILE is missing", "name a file, or - to read standard input"
@@ -119,51 +123,54 @@ def build_request(
     )
 
 
-def _input_zone(options: SubmitOptions, provider: "Provider") -> "tzinfo":
-    """The zone of the times given: the account's, unless --timezone names one."""
-    from zoneinfo import ZoneInfo
-
+def _named_zone(options: SubmitOptions) -> "tzinfo | None":
+    """The zone that --timezone names; None: the account's."""
     from dispatcher.cli.parsing import parse_named_zone
 
     if options.zone is None or options.in_recipients_zone:
-        return ZoneInfo(provider.settings.timezone)
+        return None
     return parse_named_zone(options.zone)
 
 
-def _build_timing(options: SubmitOptions, zone: "tzinfo") -> "Timing":
+def _build_timing(
+    options: SubmitOptions, settings: "ProviderSettings", reader: "MomentReader"
+) -> "Timing":
     from datetime import UTC, datetime
 
     from dispatcher.campaigns.timing import Timing, check_start
-    from dispatcher.cli.parsing import check_windows, parse_rate, parse_time
+    from dispatcher.cli.parsing import check_windows, parse_rate
+    from dispatcher.status import Kind
 
     start, end = options.start_at, options.expire_at
+    has_windows = bool(options.windows or settings.windows_for(Kind(options.kind)))
     timing = Timing(
-        start_at=parse_time("--start-at", start, zone) if start else None,
-        expire_at=parse_time("--expire-at", end, zone) if end else None,
+        start_at=reader.read_start("--start-at", start, has_windows=has_windows) if start else None,
+        expire_at=reader.read_time("--expire-at", end) if end else None,
         rate=parse_rate(options.rate) if options.rate else None,
         priority=options.priority,
         windows=options.windows,
         blackouts=options.blackouts,
-        zone=zone,
+        zone=reader.zone,
         in_recipients_zone=options.in_recipients_zone,
+        notes=reader.notes,
     )
     check_windows(timing)
-    check_start(timing.start_at, datetime.now(UTC))
+    check_start(timing.start_at, datetime.now(UTC), timing.zone)
     timing.check(datetime.now(UTC))
     return timing
 
 
-def _build_content(options: SubmitOptions, zone: "tzinfo") -> "Content":
+def _build_content(options: SubmitOptions, reader: "MomentReader") -> "Content":
     from dispatcher.campaigns.content import Content
-    from dispatcher.cli.parsing import parse_time
 
-    at, columns = options.schedule_at_provider, options.template_vars or ""
+    given, columns = options.schedule_at_provider, options.template_vars or ""
+    at = _whole_minute(reader.read_time("--schedule-at-provider", given)) if given else None
     return Content(
         text=_read_text(options.text, options.text_file, options.template),
         normalize=options.normalize,
         template_columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
         flash=options.flash,
-        schedule_at=_whole_minute(parse_time("--schedule-at-provider", at, zone)) if at else None,
+        schedule_at=at,
         contact_lists=options.contact_lists,
     )
 

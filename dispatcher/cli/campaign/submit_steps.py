@@ -63,12 +63,25 @@ def import_and_ask(
             send_test_message(store, submission, imported.preview.texts[0].text, options.test_to)
         if valid:
             require_yes(
-                f"Send to {pluralize(valid, 'recipient')}?",
+                f"Send to {pluralize(valid, 'recipient')}{_from_when(submission)}?",
                 options.yes,
                 otherwise=NOTHING_KEPT,
                 is_piped=options.reads_standard_input,
             )
     return imported
+
+
+def _from_when(submission: "ValidatedSubmission") -> str:
+    """The start in full, if there is one to come."""
+    from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
+
+    from dispatcher.campaigns.wording import format_day
+
+    start = submission.request.timing.start_at
+    if start is None or start <= datetime.now(UTC):
+        return ""
+    return f", from {format_day(start, ZoneInfo(submission.provider.settings.timezone))}"
 
 
 def _row_counter(submission: "ValidatedSubmission") -> Callable[[int], None]:

@@ -16,6 +16,7 @@ from pydantic import (
 
 from dispatcher.status import Kind
 from dispatcher.urls import check_base_url, check_proxy_url
+from dispatcher.windows.country_zones import only_zone
 from dispatcher.windows.syntax import parse_windows
 from dispatcher.windows.zone_names import parse_given_zone
 
@@ -72,6 +73,7 @@ class ProviderSettings(BaseModel):
     parts_per_second: Rate | None = None
     requests_per_second: Rate | None = None
     daily_limit: int | None = Field(default=None, ge=1, le=10**12)
+    #: Left out: the zone of `country`, if all of it has one; else UTC.
     timezone: str = "UTC"
     windows: tuple[str, ...] = ()
     #: Replaces `windows` for campaigns of that kind.
@@ -95,6 +97,11 @@ class ProviderSettings(BaseModel):
 
     #: Who named the proxy, for `doctor`; `load_settings` sets it.
     _proxy_source: str = PrivateAttr(default="`proxy`")
+
+    @property
+    def knows_timezone(self) -> bool:
+        """Whether the zone was given, or is that of the account's country."""
+        return "timezone" in self.model_fields_set
 
     @property
     def proxy_source(self) -> str:
@@ -136,6 +143,15 @@ class ProviderSettings(BaseModel):
         for windows in value.values():
             parse_windows(windows)
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_countrys_timezone(cls, given: object) -> object:
+        if not isinstance(given, dict) or "timezone" in given:
+            return given
+        country = given.get("country")
+        zone = only_zone(country) if isinstance(country, str) else None
+        return given if zone is None else {**given, "timezone": zone}
 
     @field_validator("timezone")
     @classmethod
