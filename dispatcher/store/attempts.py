@@ -23,10 +23,10 @@ from sqlalchemy import (
 from dispatcher.errors import StoreError
 from dispatcher.policy.fair_queue import SendPermission, Unit
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
-from dispatcher.store import accounts, campaigns
+from dispatcher.store import accounts, campaigns, suppressions
 from dispatcher.store.batch_endings import hand_back, lock_if_owned
 from dispatcher.store.batches import Claim
-from dispatcher.store.locks import lock_account, lock_campaign, lock_campaign_shared
+from dispatcher.store.locks import lock_account, lock_batch_hold, lock_campaign_for_begin
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
 from dispatcher.store.rows import AccountRow, CampaignRow
 from dispatcher.store.table_values import TableParameter, single_or_many
@@ -85,6 +85,8 @@ class LockedForBegin:
 
     account: AccountRow | None
     campaign: CampaignRow
+    #: Whether there are numbers that must not be texted; read after the account was locked.
+    has_suppressions: bool = False
 
 
 def lock_for_begin(conn: Connection, held: Claim, *, is_paid: bool = False) -> LockedForBegin:
@@ -93,8 +95,10 @@ def lock_for_begin(conn: Connection, held: Claim, *, is_paid: bool = False) -> L
     `is_paid`: the campaign has a rate of its own, which will be paid.
     """
     account = lock_account(conn, held.account)
-    lock = lock_campaign if is_paid else lock_campaign_shared
-    return LockedForBegin(account=account, campaign=lock(conn, held.campaign_id))
+    campaign, has_suppressions = lock_campaign_for_begin(
+        conn, held.campaign_id, is_shared=not is_paid
+    )
+    return LockedForBegin(account=account, campaign=campaign, has_suppressions=has_suppressions)
 
 
 def begin_attempts(
@@ -111,8 +115,9 @@ def begin_attempts(
 
     The first ones of a claim make the batch `submitting`; later ones need it to be so still.
     None where nothing of the batch may leave now (its account or campaign was stopped, the provider
-    asked for a pause, the breaker has opened, its window is closed, the day is used up) or where it
-    was lost to another worker. Before its first request it is handed back then. Raises StoreError
+    asked for a pause, the breaker has opened, its window is closed, the day is used up), where
+    recipients came onto the suppression list, who are `suppressed` then, or where it was lost to
+    another worker. Before its first request it is handed back then. Raises StoreError
     where `requests` carry a message that is not pending any more.
     """
     account, campaign = locked.account, locked.campaign
@@ -134,6 +139,11 @@ def begin_attempts(
         if is_first:
             hand_back(conn, held, now=now)
         return None
+    if locked.has_suppressions and _suppress_recipients(conn, held, requests, now):
+        # Requests for those who are left are made anew.
+        if is_first:
+            hand_back(conn, held, now=now)
+        return None
     if is_first:
         taken = conn.execute(_SUBMITTING, {"batch": held.id, "newest": held.fence}).rowcount
     else:
@@ -147,6 +157,17 @@ def begin_attempts(
     if terms.daily_limit is not None:
         accounts.count_today(conn, account, messages, terms.day_until, now)
     return BegunBatch(attempt_ids=ids, at=now, until=may_leave.until)
+
+
+def _suppress_recipients(
+    conn: Connection, held: Claim, requests: Sequence[Sequence[int]], now: datetime
+) -> bool:
+    """Suppress all of the batch who are on the list, if a recipient of these requests is."""
+    seqs = [seq for request in requests for seq in request]
+    if not suppressions.find_listed(conn, held, seqs):
+        return False
+    is_held = lock_batch_hold(conn, held.id).fence == held.fence
+    return is_held and suppressions.suppress_listed(conn, held, now) > 0
 
 
 def _insert_attempts(

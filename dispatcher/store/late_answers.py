@@ -32,7 +32,7 @@ from dispatcher.store.transitions import has_state, may_become
 _UNSUBMITTED = (MessageState.PENDING, MessageState.FAILED, MessageState.IN_DOUBT)
 #: Messages that an earlier request submitted, as a late answer said.
 IS_NOTED = func.coalesce(MESSAGE.c.note, 0).bitwise_and(int(DoubtNote.ACCEPTED_LATE)) != 0
-_IS_CARRIED = exists().where(ATTEMPT.c.id == MESSAGE.c.attempt_id, has_state(AttemptOutcome.OPEN))
+IS_CARRIED = exists().where(ATTEMPT.c.id == MESSAGE.c.attempt_id, has_state(AttemptOutcome.OPEN))
 
 
 class LateAcceptance(NamedTuple):
@@ -118,7 +118,7 @@ def noted_seqs(conn: Connection, messages: MessageRange) -> set[int]:
 
 def accept_noted(conn: Connection, batch: BatchRow | Claim) -> int:
     """Submit the noted messages of a batch that no open attempt carries any more; how many."""
-    may_be = and_(messages_of(batch), IS_NOTED, ~_IS_CARRIED)
+    may_be = and_(messages_of(batch), IS_NOTED, ~IS_CARRIED)
     is_polled = exists().where(ATTEMPT.c.id == MESSAGE.c.attempt_id, ATTEMPT.c.poll_at.is_not(None))
     unpolled = conn.execute(
         select(func.count())
@@ -169,7 +169,7 @@ def _load_messages(
         MESSAGE.c.state,
         MESSAGE.c.attempt_id,
         MESSAGE.c.provider_message_id,
-        _IS_CARRIED,
+        IS_CARRIED,
     ).where(messages_of(batch), MESSAGE.c.seq == given.c.seq)
     return [_Message(*row) for row in conn.execute(query.order_by(MESSAGE.c.seq))]
 

@@ -7,11 +7,11 @@ batch's lock. SQLite has one writer at a time anyway.
 
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
 
 from dispatcher.store.fetching import columns_of, fetch_one, fetch_optional
 from dispatcher.store.rows import AccountRow, BatchRow, CampaignRow
-from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
+from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN, SUPPRESSION
 
 
 class BatchHold(NamedTuple):
@@ -32,6 +32,9 @@ _ACCOUNT = (
 _CAMPAIGN = select(*columns_of(CAMPAIGN, CampaignRow)).where(CAMPAIGN.c.id == bindparam("campaign"))
 _CAMPAIGN_EXCLUSIVE = _CAMPAIGN.with_for_update()
 _CAMPAIGN_SHARED = _CAMPAIGN.with_for_update(read=True)
+_AND_LIST = _CAMPAIGN.add_columns(exists(select(SUPPRESSION.c.msisdn)).label("has_numbers"))
+_CAMPAIGN_AND_LIST = _AND_LIST.with_for_update()
+_CAMPAIGN_AND_LIST_SHARED = _AND_LIST.with_for_update(read=True)
 _BATCH = (
     select(*columns_of(BATCH, BatchRow)).where(BATCH.c.id == bindparam("batch")).with_for_update()
 )
@@ -43,6 +46,15 @@ _BATCH_HOLD = (
 def lock_account(conn: Connection, name: str) -> AccountRow | None:
     """Lock an account's row; None where there is none. Releases of the account wait here."""
     return fetch_optional(conn, AccountRow, _ACCOUNT, {"account": name})
+
+
+def lock_accounts(conn: Connection, condition: ColumnElement[bool]) -> list[str]:
+    """Lock the accounts that meet a condition, in the order of their names, which it returns.
+
+    A begin that has one of them already has begun; one that gets it later sees what is changed now.
+    """
+    query = select(ACCOUNT.c.name).where(condition).order_by(ACCOUNT.c.name)
+    return list(conn.execute(query.with_for_update()).scalars())
 
 
 def lock_campaign(conn: Connection, campaign_id: int) -> CampaignRow:
@@ -63,6 +75,18 @@ def lock_campaigns(conn: Connection, condition: ColumnElement[bool]) -> list[int
 def lock_campaign_shared(conn: Connection, campaign_id: int) -> CampaignRow:
     """Keep a campaign's row from being changed; others may do so at the same time."""
     return fetch_one(conn, CampaignRow, _CAMPAIGN_SHARED, {"campaign": campaign_id})
+
+
+def lock_campaign_for_begin(
+    conn: Connection, campaign_id: int, *, is_shared: bool
+) -> tuple[CampaignRow, bool]:
+    """Lock a campaign's row, and look whether the suppression list has numbers.
+
+    In one statement: most stores have an empty list, and each statement of a begin counts.
+    """
+    lock = _CAMPAIGN_AND_LIST_SHARED if is_shared else _CAMPAIGN_AND_LIST
+    *columns, has_numbers = conn.execute(lock, {"campaign": campaign_id}).one()
+    return CampaignRow._make(columns), bool(has_numbers)
 
 
 def lock_batch(conn: Connection, batch_id: int) -> BatchRow:

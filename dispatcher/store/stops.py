@@ -14,6 +14,7 @@ from dispatcher.store.accounts import STOP
 from dispatcher.store.audit import add_audit_row
 from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_optional
+from dispatcher.store.locks import lock_accounts
 from dispatcher.store.table_values import insert_or_ignore
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, GENERAL_STOP
 from dispatcher.store.transitions import has_state
@@ -79,7 +80,7 @@ def stop_accounts(
         is_new = insert_or_ignore(
             conn, GENERAL_STOP, {"id": 1, "at": now, "actor": actor, "reason": reason}
         )
-    locked = _lock_accounts(conn, _with_names(names) & ACCOUNT.c.stopped_at.is_(None))
+    locked = lock_accounts(conn, _with_names(names) & ACCOUNT.c.stopped_at.is_(None))
     conn.execute(
         update(ACCOUNT)
         .where(_with_names(names), ACCOUNT.c.stopped_at.is_(None))
@@ -101,7 +102,7 @@ def start_accounts(
     stop = find_general_stop(conn)
     if names is None:
         conn.execute(delete(GENERAL_STOP))
-    _lock_accounts(conn, _with_names(names) & ACCOUNT.c.stopped_at.is_not(None))
+    lock_accounts(conn, _with_names(names) & ACCOUNT.c.stopped_at.is_not(None))
     stopped = [each for each in list_stopped(conn) if names is None or each.name in names]
     conn.execute(
         update(ACCOUNT)
@@ -138,15 +139,6 @@ def list_at_providers(conn: Connection, names: Collection[str] | None) -> list[A
 
 def _with_names(names: Collection[str] | None) -> ColumnElement[bool]:
     return true() if names is None else ACCOUNT.c.name.in_(names)
-
-
-def _lock_accounts(conn: Connection, which: ColumnElement[bool]) -> list[str]:
-    """Lock accounts in the order of their names, which it returns: begins wait, or are waited for.
-
-    A begin that has the lock first has begun; one that gets it later sees the stop.
-    """
-    query = select(ACCOUNT.c.name).where(which).order_by(ACCOUNT.c.name).with_for_update()
-    return list(conn.execute(query).scalars())
 
 
 def _about(names: Sequence[str], reason: str | None) -> str:

@@ -17,6 +17,7 @@ from dispatcher.store.schema.operation_tables import (
     Notice,
     Scheduler,
     StopOfEverything,
+    Suppression,
     Worker,
 )
 from dispatcher.store.schema.sending_tables import Account, AlternateId, Attempt, FormerOutcome
@@ -31,6 +32,7 @@ ATTEMPT = core_table(Attempt)
 ALTERNATE_ID = core_table(AlternateId)
 FORMER_OUTCOME = core_table(FormerOutcome)
 AUDIT = core_table(Audit)
+SUPPRESSION = core_table(Suppression)
 GENERAL_STOP = core_table(StopOfEverything)
 SCHEDULER = core_table(Scheduler)
 WORKER = core_table(Worker)

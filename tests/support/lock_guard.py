@@ -14,12 +14,14 @@ _LOCKS = re.compile(
     r"\s*(?:UPDATE (\w+)|DELETE FROM (\w+)|SELECT .*?\bFROM (\w+).*\bFOR (?:UPDATE|SHARE))",
     re.DOTALL,
 )
+#: A look into another table among the columns locks nothing.
+_LOOKS = re.compile(r"EXISTS \(SELECT [^()]*\)")
 _locked = WeakKeyDictionary()
 
 
 def locked_table(statement):
     """The table of ORDER whose rows a statement locks; None for others."""
-    found = _LOCKS.match(statement)
+    found = _LOCKS.match(_LOOKS.sub("", statement))
     table = found[found.lastindex] if found else None
     return table if table in ORDER else None
 

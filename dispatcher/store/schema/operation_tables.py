@@ -38,6 +38,26 @@ class Audit(SQLModel, table=True):
     detail: str | None = optional_text_column()
 
 
+class Suppression(SQLModel, table=True):
+    """A number that must not be texted: by one account, or by any.
+
+    The primary key is what each begin looks up. Erased numbers, of which only a keyed hash may be
+    kept, would need a table of their own.
+    """
+
+    __tablename__ = "suppression"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    msisdn: int = number_key_column()
+    #: Empty: whichever account would send.
+    account: str = text_key_column()
+    reason: str | None = optional_text_column()
+    #: Where it came from: `cli`, or the name of an imported file.
+    source: str = text_column()
+    actor: str = text_column()
+    at: datetime = time_column()
+
+
 class StopOfEverything(SQLModel, table=True):
     """One row while everything is stopped: accounts that are configured meanwhile are stopped too.
 
