@@ -54,7 +54,9 @@ COMMANDS: Final = {
     "notify": LazyCommand(
         "dispatcher.cli.notify:notify_group", "Try the notices of [notify], and list them."
     ),
-    "suppression": LazyCommand(None, "Numbers that must never be texted."),
+    "suppression": LazyCommand(
+        "dispatcher.cli.suppression:suppression_group", "Keep numbers that must never be texted."
+    ),
     "purge": LazyCommand(None, "Drop numbers and texts of old campaigns."),
     "metrics": LazyCommand(None, "Metrics for Prometheus."),
     "receiver": LazyCommand(None, "Receive delivery reports that providers push."),

@@ -54,12 +54,13 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
     Example:
       dispatcher send +919820011223 "Your code is 482913" --account main --kind otp --wait
     """
-    from dispatcher.cli.campaign.single_message import closed_until
+    from dispatcher.cli.campaign.single_message import closed_until, refusal_hint
     from dispatcher.cli.provider_calls import fetch_directory, select_account
     from dispatcher.errors import Refused, TextRefused
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
     from dispatcher.submission import acceptance, campaign_import, sameness, validation
+    from dispatcher.submission.withheld import WithheldRecipients
 
     refuse_empty_options(ctx, but={"text"})
     if not options.text.strip():
@@ -71,6 +72,7 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
         _request_of_one(account, options),
         provider,
         lambda requested: provider.resolve_route(requested, fetch_directory(account, provider)),
+        withheld=WithheldRecipients(store, account, provider.settings),
     ) as submission:
         create_tables_if_new(store)
         known = None
@@ -80,9 +82,8 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
             imported = campaign_import.import_rows(store, submission, lambda _row: None)
             if not imported.preview.valid:
                 campaign_import.discard_import(store, imported.job)
-                why = imported.preview.rejects[0].reason
-                hint = "write the number with its country code, as in +919820011223"
-                raise Refused(f"the message was not sent: {why}", hint)
+                refused = imported.preview.rejects[0]
+                raise Refused(f"the message was not sent: {refused.reason}", refusal_hint(refused))
             acceptance.accept_import(store, imported)
     reference = str(imported.job.campaign_id if known is None else known.id)
     what = "is on its way" if known is None else "was sent before with this key"

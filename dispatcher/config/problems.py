@@ -173,8 +173,9 @@ def _missing_key_error(raw: RawConfig, place: Place, hint: str | None = None) ->
 
 
 def _not_a_list_error(raw: RawConfig, place: Place, value: object) -> ConfigError:
-    """The error for one text instead of a list; it is shown, since lists hold no secrets."""
-    listed = json.dumps([value]) if isinstance(value, str) else '["…", "…"]'
+    """The error for one text instead of a list; it is shown, unless it is a phone number."""
+    is_shown = isinstance(value, str) and place[-1] != "allow_only"
+    listed = json.dumps([value]) if is_shown else '["…", "…"]'
     variable = raw.variables.get(place)
     hint = f"{variable}='{listed}'" if variable else f"{place[-1]} = {listed}"
     return ConfigError(f"{raw.name_place(place)}: must be a list", f"write {hint}")

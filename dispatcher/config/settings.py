@@ -9,7 +9,8 @@ import stat
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_origin
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -248,13 +249,19 @@ def _decode_json_values(model: type[BaseModel], table: Mapping[str, Any]) -> dic
     decoded = dict(table)
     for key, value in table.items():
         field = model.model_fields.get(key)
-        if field is None or get_origin(field.annotation) not in {dict, tuple}:
+        if field is None or not _is_list_or_table(field.annotation):
             continue
         if isinstance(value, dict):
             decoded[key] = {name: _decode_json(item) for name, item in value.items()}
         else:
             decoded[key] = _decode_json(value)
     return decoded
+
+
+def _is_list_or_table(annotation: object) -> bool:
+    """Whether a key's value is a list or a table, or may also be left out."""
+    kinds = [annotation, *(get_args(annotation) if isinstance(annotation, UnionType) else ())]
+    return any(get_origin(kind) in {dict, tuple} for kind in kinds)
 
 
 def _decode_json(value: object) -> object:

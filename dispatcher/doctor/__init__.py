@@ -17,13 +17,15 @@ from dispatcher.doctor.services import (
     check_worker,
     read_broker,
 )
-from dispatcher.errors import BrokerError, StoreError
+from dispatcher.errors import BrokerError, ConfigError, StoreError
 from dispatcher.local import broker
 from dispatcher.local.broker_probe import probe_broker
 from dispatcher.local.broker_tls import find_tls_problem
 from dispatcher.local.celery import threads_needed
+from dispatcher.numbers.allow_list import allowed_numbers
 from dispatcher.outbound.rates import rate_wait
 from dispatcher.policy.breaker import describe_outage, wait_reason
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.recovery.broker_owner import OWNER_REMEDY, BrokerOwner
 from dispatcher.recovery.mark_file import UnreadableMark
 from dispatcher.recovery.rollback_guard import RollbackGuard
@@ -200,7 +202,8 @@ def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
         why = f": {stop.reason}" if stop.reason else ""
         what = f"EVERYTHING IS STOPPED by {stop.actor} since {stop.at:%Y-%m-%d %H:%M:%S} UTC{why}"
         yield CheckResult(part="accounts", ok=False, what=what, remedy="run `dispatcher go`")
-    for name in settings.accounts:
+    for name, account in settings.accounts.items():
+        yield from _check_allow_list(name, account)
         row = known.get(name)
         outage = describe_outage(row) if row is not None else None
         if row is None or outage is None:
@@ -210,6 +213,20 @@ def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:
             continue
         what = f"{outage}; it waits for {wait_reason(row, now)}"
         yield CheckResult(part="accounts", ok=False, what=what, remedy=_remedy_for(row))
+
+
+def _check_allow_list(name: str, account: ProviderSettings) -> Iterator[CheckResult]:
+    try:
+        allowed = allowed_numbers(account.allow_only, account.country)
+    except ConfigError as error:
+        yield CheckResult(
+            part="accounts", ok=False, what=f"{name}: {error.message}", remedy=error.hint
+        )
+        return
+    if allowed is not None:
+        numbers = "1 number" if len(allowed) == 1 else f"{len(allowed)} numbers"
+        what = f"{name} texts only the {numbers} of its `allow_only`"
+        yield CheckResult(part="accounts", ok=True, what=what)
 
 
 def _remedy_for(account: AccountRow) -> str:

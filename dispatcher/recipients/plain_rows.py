@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
+from typing import Protocol
 
 import orjson
 
@@ -15,7 +16,7 @@ from dispatcher.numbers.msisdn import NumberReader
 from dispatcher.recipients.content_digest import ContentDigest
 from dispatcher.recipients.preview import AcceptedRows
 from dispatcher.recipients.rows import RowBlock
-from dispatcher.status import Encoding
+from dispatcher.status import Encoding, RejectKind
 from dispatcher.text.segments import (
     count_basic_parts,
     is_basic,
@@ -25,6 +26,28 @@ from dispatcher.text.segments import (
 from dispatcher.text.template import BoundTemplate
 from dispatcher.windows.recipient_zones import ZoneChoice, ZoneSource
 from dispatcher.windows.zone_names import ZoneError
+
+
+class WithheldNumbers(Protocol):
+    """Numbers that get no message although they are valid."""
+
+    def __contains__(self, msisdn: int, /) -> bool: ...
+
+    def explain(self, msisdn: int, /) -> tuple[RejectKind, str]:
+        """Why one of them gets none."""
+        ...
+
+
+class NoNumbers:
+    """Nobody is withheld."""
+
+    def __contains__(self, msisdn: int) -> bool:
+        """False."""
+        return False
+
+    def explain(self, msisdn: int) -> tuple[RejectKind, str]:
+        """It is never asked."""
+        raise KeyError(msisdn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +62,7 @@ class RowRules:
     machine_words: frozenset[str]
     zone_of: Callable[[Sequence[str], int], ZoneChoice] | None
     zone_opens: Callable[[str], bool]
+    withheld: "WithheldNumbers"
 
 
 class PlainRows:
@@ -94,6 +118,7 @@ class PlainRows:
     def _find_new_numbers(self, block: RowBlock) -> tuple[list[int], list[int]]:
         """Places of rows with a number that no other row has, here or before, and the numbers."""
         cells, phone_index, seen = block.cells, block.phone_index, self._digest.msisdns
+        withheld = self._rules.withheld
         places = [place for place in range(len(cells)) if place not in block.unusual]
         numbers = self._reader.read_cells([cells[place][phone_index] for place in places])
         others = self._reader.read_cells([row.phone for row in block.unusual.values()])
@@ -104,7 +129,10 @@ class PlainRows:
         new = [
             (place, number)
             for place, number in zip(places, numbers, strict=True)
-            if number is not None and number not in seen and number not in repeated
+            if number is not None
+            and number not in seen
+            and number not in repeated
+            and number not in withheld
         ]
         return [place for place, _ in new], [number for _, number in new]
 

@@ -11,7 +11,7 @@ import orjson
 
 from dispatcher.numbers.msisdn import MsisdnError, NumberReader
 from dispatcher.recipients.content_digest import ContentDigest
-from dispatcher.recipients.plain_rows import PlainRows, RowRules
+from dispatcher.recipients.plain_rows import NoNumbers, PlainRows, RowRules, WithheldNumbers
 from dispatcher.recipients.preview import (
     AcceptedRow,
     AcceptedRows,
@@ -48,6 +48,10 @@ class _Unsendable(ValueError):
     """Why a row gets no message, as a sentence."""
 
 
+class _Withheld(Exception):
+    """The number is valid and gets no message."""
+
+
 class RowValidator:
     """Reads rows against one text: `RowValidator(...).read_blocks()`; `preview` grows meanwhile."""
 
@@ -64,11 +68,12 @@ class RowValidator:
         limit: int | None = None,
         zone_of: Callable[[Sequence[str], int], ZoneChoice] | None = None,
         zone_opens: Callable[[str], bool] = lambda _zone: True,
+        withheld: WithheldNumbers | None = None,
     ) -> None:
         """`country` (ISO 3166) is where numbers without a country code belong.
 
         `bytes_of` a number and its text is what they take of a request's `room_bytes`. `zone_opens`
-        says whether the windows ever open for recipients in a zone.
+        says whether the windows ever open for recipients in a zone. `withheld` get no message.
         """
         self.preview = Preview()
         self._file = file
@@ -83,6 +88,7 @@ class RowValidator:
         self._machine_words = frozenset() if file.is_literal else MACHINE_WORDS
         self._zone_of = zone_of
         self._zone_opens = zone_opens
+        self._withheld = withheld or NoNumbers()
         self._digest = ContentDigest()
         self._seen = self._digest.msisdns
         rules = RowRules(
@@ -94,6 +100,7 @@ class RowValidator:
             machine_words=self._machine_words,
             zone_of=zone_of,
             zone_opens=zone_opens,
+            withheld=self._withheld,
         )
         self._plain = PlainRows(rules, self._reader, self._digest)
 
@@ -153,6 +160,9 @@ class RowValidator:
                 return self._accept(row, msisdn)
             kind = RejectKind.DUPLICATE
             reason = _DUPLICATE if msisdn in self._seen else _WAS_DUPLICATE
+        except _Withheld:
+            assert msisdn is not None
+            kind, reason = self._withheld.explain(msisdn)
         except MsisdnError as error:
             if self._file.is_repeated_header(row):
                 return None
@@ -183,13 +193,12 @@ class RowValidator:
         size_bytes = self._bytes_of(msisdn, text)
         if size.parts > self._most_parts or size_bytes > self._room_bytes or not text.strip():
             raise self._size_refusal(text, size)
+        if msisdn in self._withheld:
+            # Part of the content: the same file is the same after somebody has opted out.
+            self._note_content(msisdn, values)
+            raise _Withheld
         zone = None if self._zone_of is None else self._find_zone(self._zone_of, row, msisdn)
-        self._seen.add(msisdn)
-        variables = None
-        if values:
-            dumped = orjson.dumps(values)
-            self._digest.add_values(msisdn, dumped)
-            variables = dumped.decode()
+        variables = self._note_content(msisdn, values)
         return AcceptedRow(
             row.number,
             msisdn,
@@ -201,6 +210,15 @@ class RowValidator:
             size_bytes,
             zone,
         )
+
+    def _note_content(self, msisdn: int, values: list[str]) -> str | None:
+        """Add a recipient to the digest; the values as JSON, None where the text has none."""
+        self._seen.add(msisdn)
+        if not values:
+            return None
+        dumped = orjson.dumps(values)
+        self._digest.add_values(msisdn, dumped)
+        return dumped.decode()
 
     def _inspect_ucs2(self, text: str, row: int) -> None:
         preview = self.preview

@@ -55,7 +55,7 @@ class SuppressionRow(NamedTuple):
     at: datetime
 
 
-class Origin(NamedTuple):
+class SuppressionOrigin(NamedTuple):
     """Why numbers are put on the list, where they come from, and who does it."""
 
     reason: str | None
@@ -120,7 +120,7 @@ def wait_for_begins(conn: Connection, account: str) -> None:
 
 
 def add_numbers(
-    conn: Connection, msisdns: Sequence[int], account: str, origin: Origin, now: datetime
+    conn: Connection, msisdns: Sequence[int], account: str, origin: SuppressionOrigin, now: datetime
 ) -> int:
     """Put numbers on the list; how many are new. One that is on it already stays as it is.
 

@@ -18,6 +18,7 @@ from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.routes import AccountRoute
 from dispatcher.providers.base import Provider
 from dispatcher.providers.shared.settings import ProviderSettings
+from dispatcher.recipients.plain_rows import NoNumbers, WithheldNumbers
 from dispatcher.recipients.reader import RecipientFile
 from dispatcher.recipients.validation import RowValidator
 from dispatcher.status import Kind
@@ -90,6 +91,8 @@ class ValidatedSubmission:
     fallbacks: Sequence[AccountRoute] = ()
     #: Settings of the fallback accounts, by name.
     fallback_settings: Mapping[str, ProviderSettings] = field(default_factory=dict)
+    #: Who gets no message although the number is valid.
+    withheld: WithheldNumbers = field(default_factory=NoNumbers)
 
     @property
     def country(self) -> str | None:
@@ -169,6 +172,7 @@ class ValidatedSubmission:
             limit=self.request.limit,
             zone_of=self._zone_of() if self.request.timing.in_recipients_zone else None,
             zone_opens=self._zone_opens(),
+            withheld=self.withheld,
         )
 
     def _zone_opens(self) -> Callable[[str], bool]:

@@ -8,6 +8,7 @@ from dispatcher.campaigns.content import resolve_content, try_request
 from dispatcher.campaigns.gate import check_windows_open
 from dispatcher.errors import FileRefused
 from dispatcher.providers.base import Provider, RequestedRoute
+from dispatcher.recipients.plain_rows import NoNumbers, WithheldNumbers
 from dispatcher.recipients.preview import Preview, RejectedRow
 from dispatcher.recipients.reader import open_recipients
 from dispatcher.submission.fallback_check import naming_account
@@ -18,10 +19,15 @@ from dispatcher.types import Route
 
 @contextmanager
 def validated_submission(
-    request: SubmissionRequest, provider: Provider, resolve: Callable[[RequestedRoute], Route]
+    request: SubmissionRequest,
+    provider: Provider,
+    resolve: Callable[[RequestedRoute], Route],
+    *,
+    withheld: WithheldNumbers | None = None,
 ) -> Iterator[ValidatedSubmission]:
     """Check everything that needs no row: text, placeholders, file, sender, template, windows.
 
+    `withheld` are numbers that get no message: who is on the suppression list.
     Raises Refused or UsageProblem; `resolve` may also raise ProviderError.
     """
     requested = RequestedRoute(
@@ -58,6 +64,7 @@ def validated_submission(
             content=content,
             file=file,
             template=bound,
+            withheld=withheld or NoNumbers(),
         )
 
 

@@ -5,9 +5,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from dispatcher.campaigns.rendering import needs_own_requests, render_messages
+from dispatcher.errors import Refused
+from dispatcher.numbers.allow_list import allowed_numbers
 from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.routes import route_at
 from dispatcher.providers.base import Provider
+from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Encoding, Kind
 from dispatcher.store.batches import Claim
 from dispatcher.store.json_columns import decode_texts
@@ -29,6 +32,23 @@ def turn_size(
     needs_requests = needs_own_requests(campaign, provider)
     size = provider.batch_size(needs_requests=needs_requests, rate=campaign.rate)
     return size if left is None else replace(size, recipients=min(size.recipients, left))
+
+
+def refuse_others(settings: ProviderSettings, account: str, msisdns: Sequence[int]) -> None:
+    """Raise Refused if an account with `allow_only` may not text one of the recipients.
+
+    They stay pending, and their campaign is paused: somebody has changed the configuration, or the
+    campaign came from another account. Raises ConfigError for a list that cannot be read.
+    """
+    allowed = allowed_numbers(settings.allow_only, settings.country)
+    if allowed is None or allowed.issuperset(msisdns):
+        return
+    others = sum(msisdn not in allowed for msisdn in msisdns)
+    raise Refused(
+        f"account {account} sends only to the {len(allowed)} number(s) of its `allow_only`, and "
+        f"{others} of the {len(msisdns)} recipients of a batch are not among them",
+        "change `allow_only` and restart the workers, or cancel the campaign",
+    )
 
 
 def build_batch(

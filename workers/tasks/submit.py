@@ -26,7 +26,7 @@ from workers.app import app, publish_batches
 from workers.batch.durable_write import write_durably, write_patiently
 from workers.batch.failures import count_failure, pause_refused_campaign
 from workers.batch.prepared import PreparedBatch
-from workers.batch.requests import build_batch, build_requests, turn_size
+from workers.batch.requests import build_batch, build_requests, refuse_others, turn_size
 from workers.batch.turn import Turn
 from workers.broker.task_messages import SUBMIT
 from workers.services import Services, get_services
@@ -168,6 +168,7 @@ def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
         with services.store.write() as conn:
             batches.settle_empty(conn, claim)
         return None
+    refuse_others(provider.settings, claim.account, [row.msisdn for row in rows])
     submission = build_batch(campaign, claim.account, claim.encoding, rows, now)
     return PreparedBatch(
         at=now,

@@ -6,7 +6,7 @@ import click
 
 from dispatcher.cli.banners import warn_if_held, warn_if_stopped
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import print_json, print_table, safe_text
+from dispatcher.cli.output import pluralize, print_json, print_table, safe_text
 
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
@@ -30,6 +30,8 @@ class AccountSummary(TypedDict):
     hours: str
     max_in_flight: int | None
     max_recipients: int
+    #: How many numbers an account with `allow_only` may text; None: any.
+    allowed: int | None
     features: list[str]
 
 
@@ -67,6 +69,9 @@ def account_list(ctx: click.Context, as_json: bool) -> None:
         spare=("provider", "in flight", "recipients"),
     )  # fmt: skip
     for row in rows:
+        if row["allowed"] is not None:
+            numbers = pluralize(row["allowed"], "number")
+            click.echo(f"{row['account']} texts only the {numbers} of its `allow_only`")
         if row["reason"]:
             stopped = f"paused ({row['paused_by']})" if row["paused_by"] else row["state"]
             click.echo(f"{row['account']} is {stopped}: {safe_text(row['reason'])}")
@@ -155,6 +160,7 @@ def _account_rows(settings: "Settings") -> list[AccountSummary]:
                 hours=hours_in_words(account),
                 max_in_flight=account.max_in_flight,
                 max_recipients=provider.max_recipients,
+                allowed=None if account.allow_only is None else len(account.allow_only),
                 features=describe_features(provider.capabilities),
             )
         )

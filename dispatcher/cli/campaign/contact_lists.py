@@ -15,6 +15,7 @@ from dispatcher.cli.campaign.submit_checks import (
 from dispatcher.cli.campaign.wait import report_submission
 from dispatcher.cli.output import safe_text
 from dispatcher.cli.question import require_yes
+from dispatcher.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,12 @@ def submit_to_lists(
     """Say what cannot be checked for contact lists, ask, and submit to them."""
     from dispatcher.submission import campaign_import, sameness, validation
 
+    if provider.settings.allow_only is not None:
+        raise Unsupported(
+            f"account {request.account} sends only to the numbers of its `allow_only`, and nobody "
+            "knows the numbers of a contact list",
+            "use another account",
+        )
     request = _with_list_rows(request, options.name)
     with validation.validated_submission(request, provider, resolve_route) as submission:
         if not options.as_json:

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import refuse_empty_options, settings_from
+from dispatcher.cli.numbers import read_number
 from dispatcher.cli.output import pluralize, print_json, print_line, safe_text
 from dispatcher.cli.private_files import open_private
-from dispatcher.errors import WrongValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
 
-    from dispatcher.config.settings import Settings
     from dispatcher.reports.history import AttemptRecord, MessageRecord, NumberHistory
 
     ShowTime = Callable[[datetime], str]
@@ -61,7 +60,7 @@ def campaign_find(
 
     refuse_empty_options(ctx)
     settings = settings_from(ctx)
-    msisdn = _read_number(settings, number, country)
+    msisdn = read_number(settings, number, country)
     history = load_history(Store(settings.store.url), msisdn)
     zone = shown_zone(settings, {record.account for record in history.messages}, timezone)
     if html_file is not None:
@@ -75,32 +74,6 @@ def campaign_find(
         _print_history(history, zone)
         if html_file is not None:
             click.echo(f"\nwritten to {html_file}: it has the full number and the texts")
-
-
-def _read_number(settings: "Settings", number: str, country: str | None) -> int:
-    """The number's E.164 digits. Raises UsageProblem if it is none, or two countries fit."""
-    from dispatcher.numbers.msisdn import MsisdnError, NumberReader, parse_country
-
-    known = {account.country for account in settings.accounts.values() if account.country}
-    given: set[str | None] = {*known} or {None}
-    if country is not None:
-        given = {parse_country(country)}
-    found: set[int] = set()
-    problem: MsisdnError | None = None
-    for each in sorted(given, key=str):
-        try:
-            found.add(NumberReader(each).read(number))
-        except MsisdnError as error:
-            problem = error
-    if len(found) == 1:
-        return found.pop()
-    if found:
-        names = ", ".join(sorted(name for name in given if name))
-        raise WrongValue(
-            f"the number can be one of several countries: {names}",
-            "write it with + and country code, or give --country",
-        )
-    raise WrongValue(f"NUMBER: {problem}", "write +919820011223, or give --country IN")
 
 
 def _print_history(history: "NumberHistory", zone: "tzinfo") -> None:

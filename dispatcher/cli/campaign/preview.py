@@ -120,6 +120,10 @@ def _print_parts(submission: "ValidatedSubmission", preview: "Preview") -> None:
         + submission.request.kind,
         "    ",
     )
+    if (allow_only := submission.provider.settings.allow_only) is not None:
+        numbers = pluralize(len(allow_only), "number")
+        account = submission.request.account
+        print_line(f"account {account} texts only the {numbers} of its `allow_only`", "    ")
     for leg in submission.fallbacks:
         template = f", template {safe_text(leg.route.template)}" if leg.route.template else ""
         print_line(

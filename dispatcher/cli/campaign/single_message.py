@@ -10,6 +10,7 @@ import click
 from dispatcher.errors import FileRefused, Refused, TimeRefused
 
 if TYPE_CHECKING:
+    from dispatcher.recipients.preview import RejectedRow
     from dispatcher.store.engine import Store
     from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
 
@@ -39,6 +40,21 @@ def one_recipient(number: str, text: str) -> OneRecipient:
         "name": f"send to {mask_number(digits)}",
         "is_generated": True,
     }
+
+
+def refusal_hint(refused: "RejectedRow") -> str:
+    """What to do where the only recipient gets no message."""
+    from dispatcher.numbers.masking import mask_number
+    from dispatcher.submission.withheld import NOT_ALLOWED, ON_LIST
+
+    if refused.reason == ON_LIST:
+        return (
+            f"nobody may text {mask_number(refused.msisdn or 0)} until `dispatcher suppression "
+            "remove` takes it off"
+        )
+    if refused.reason == NOT_ALLOWED:
+        return "add the number to `allow_only` of the account, or use another account"
+    return "write the number with its country code, as in +919820011223"
 
 
 def closed_until(submission: "ValidatedSubmission") -> str | None:
@@ -88,15 +104,16 @@ def send_test_message(
 
     request = _test_request(submission.request, text, number)
     with validation.validated_submission(
-        request, submission.provider, lambda _requested: submission.route
+        request,
+        submission.provider,
+        lambda _requested: submission.route,
+        withheld=submission.withheld,
     ) as test:
         imported = campaign_import.import_rows(store, test, lambda _row: None)
         if not imported.preview.valid:
             campaign_import.discard_import(store, imported.job)
-            raise FileRefused(
-                f"--test-to: {imported.preview.rejects[0].reason}",
-                "write the number with its country code, as in +919820011223",
-            )
+            refused = imported.preview.rejects[0]
+            raise FileRefused(f"--test-to: {refused.reason}", refusal_hint(refused))
         acceptance.accept_import(store, imported)
     give_up = time.monotonic() + within_s
     reference = str(imported.job.campaign_id)

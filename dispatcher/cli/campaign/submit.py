@@ -14,7 +14,9 @@ from dispatcher.cli.question import can_ask
 from dispatcher.errors import FileRefused
 
 if TYPE_CHECKING:
-    from dispatcher.providers.base import RequestedRoute
+    from collections.abc import Callable
+
+    from dispatcher.providers.base import Provider, RequestedRoute
     from dispatcher.store.engine import Store
     from dispatcher.submission.acceptance import CompleteImport
     from dispatcher.submission.request import ValidatedSubmission
@@ -174,10 +176,11 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
     from dispatcher.cli.campaign.submit_options import build_request
     from dispatcher.cli.campaign.submit_steps import import_and_ask, run_dry
-    from dispatcher.cli.provider_calls import fetch_directory, select_account
+    from dispatcher.cli.provider_calls import select_account
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
     from dispatcher.submission import sameness, validation
+    from dispatcher.submission.withheld import WithheldRecipients
 
     refuse_empty_options(ctx, but={"text"})
     check_combinations(options)
@@ -188,14 +191,14 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     warn_of_doubt(store, to_stderr=True)
     if options.rejects is not None:
         check_writable(options.rejects)
-
-    def resolve_route(requested: "RequestedRoute") -> "Route":
-        return provider.resolve_route(requested, fetch_directory(account, provider))
-
+    resolve_route = _route_resolver(account, provider)
     if options.contact_lists:
         submit_to_lists(store, request, provider, resolve_route, options)
         return
-    with validation.validated_submission(request, provider, resolve_route) as checked:
+    withheld = WithheldRecipients(store, account, provider.settings)
+    with validation.validated_submission(
+        request, provider, resolve_route, withheld=withheld
+    ) as checked:
         submission = add_fallbacks(ctx, checked, options)
         if options.dry_run:
             run_dry(store, submission, options)
@@ -212,6 +215,13 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
             refuse_unsure_guesses(submission.file)
         imported = import_and_ask(store, submission, options)
     _report_imported(store, submission, imported, options)
+
+
+def _route_resolver(account: str, provider: "Provider") -> "Callable[[RequestedRoute], Route]":
+    """A function that finds the route at the provider, which it asks what the account has."""
+    from dispatcher.cli.provider_calls import fetch_directory
+
+    return lambda requested: provider.resolve_route(requested, fetch_directory(account, provider))
 
 
 def _report_imported(

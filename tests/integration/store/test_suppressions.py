@@ -10,7 +10,7 @@ from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import BatchState, MessageState
 from dispatcher.store import attempts, suppressions
 from dispatcher.store.engine import Store
-from dispatcher.store.suppressions import ANY_ACCOUNT, LISTED, Origin
+from dispatcher.store.suppressions import ANY_ACCOUNT, LISTED, SuppressionOrigin
 from dispatcher.store.tables import ATTEMPT, MESSAGE, SUPPRESSION
 from tests.support.stores import (
     FIRST_NUMBER,
@@ -29,7 +29,7 @@ from tests.support.stores import (
     verdict,
 )
 
-ORIGIN = Origin("asked for it", "cli", "asha@mail1")
+ORIGIN = SuppressionOrigin("asked for it", "cli", "asha@mail1")
 
 
 def add(store, *places, account=ANY_ACCOUNT, now=NOW):

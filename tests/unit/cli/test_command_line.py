@@ -53,7 +53,7 @@ def files(folder: Path) -> None:
         ("--config bad_toml.toml account check", 2, ["bad_toml.toml, line 1"]),
         ("--config no_variable.toml account check", 2, ["api_key", "NO_SUCH_VARIABLE"]),
         ("purge --older-than 90d", 2, ["`dispatcher purge` is not available yet"]),
-        ("suppression add 919800000001", 2, ["suppression", "not available yet"]),
+        ("purge --older-than 90d", 2, ["purge", "not available yet"]),
         ("metrics --json", 2, ["metrics", "not available yet"]),
         ("acount check", 2, ["No such command", "Did you mean 'account'?"]),
         ("account chekc", 2, ["No such command", "Did you mean 'check'?"]),

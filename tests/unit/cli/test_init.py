@@ -115,6 +115,7 @@ def test_the_keys_behind_a_hash_show_their_defaults(folder):
     examples = {key for key, value in dict(plain.account("main")).items() if value is None}
     assert examples == {
         "proxy",
+        "allow_only",
         "country",
         "messages_per_second",
         "parts_per_second",

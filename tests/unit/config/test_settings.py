@@ -188,6 +188,7 @@ def test_every_key_can_be_given_as_a_variable(folder):
         "channels": '{"otp": 2}',
         "windows": '["mon-fri 09:00-18:00"]',
         "kind_windows": '{"otp": []}',
+        "allow_only": '["+919820011223"]',
     }
     for key in type(settings.account("main")).model_fields:
         value = getattr(settings.account("main"), key)
@@ -195,6 +196,7 @@ def test_every_key_can_be_given_as_a_variable(folder):
     account = load(folder, None, **given).account("main")
     assert (account.sender, account.country, account.max_parts) == ("S", "IN", 1)
     assert account.channels["otp"] == 2
+    assert account.allow_only == ("+919820011223",)
     assert account.windows_for(Kind.OTP) == ()
     assert account.windows_for(Kind.PROMOTIONAL) == ("mon-fri 09:00-18:00",)
 
