@@ -54,7 +54,7 @@ def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
         forecast = None if found is None else service.forecast_to_json(found)
         print_json({**details_json(shown), "held": held, "forecast": forecast})
         return
-    print_campaign(ctx, shown)
+    print_campaign(ctx, shown, with_text=True)
     print_forecast(ctx, store, shown)
     missing = None if shown.is_over else scheduler_warning(store)
     if missing is not None:
@@ -90,13 +90,14 @@ def campaign_watch(ctx: click.Context, reference: str) -> None:
         raise click.exceptions.Exit(1)
 
 
-def print_campaign(ctx: click.Context, shown: "CampaignView") -> None:
-    """Print a campaign as a person reads it."""
+def print_campaign(ctx: click.Context, shown: "CampaignView", *, with_text: bool = False) -> None:
+    """Print a campaign as a person reads it; the text only where it goes into no log."""
     from dispatcher.policy.routes import account_routes
 
     routes = account_routes(shown.campaign)
     _print_head(shown, routes)
-    _print_text(shown)
+    if with_text:
+        _print_text(shown)
     print_terms(campaign_terms(ctx, shown.campaign))
     for move in shown.moves:
         click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
