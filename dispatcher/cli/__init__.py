@@ -40,6 +40,10 @@ COMMANDS: Final = {
     "campaign": LazyCommand(
         "dispatcher.cli.campaign.group:campaign_group", "Submit, watch and control campaigns."
     ),
+    "rehearse": LazyCommand(
+        "dispatcher.cli.rehearse:rehearse_command",
+        "Try `campaign submit` at simulated providers; nothing is sent.",
+    ),
     "account": LazyCommand(
         "dispatcher.cli.account.remote:account_group", "Check the accounts at the providers."
     ),

@@ -64,16 +64,14 @@ def _print_summary(demo: "Demo", view: "CampaignView", preview: "Preview") -> No
     )
     for reject in preview.rejects[:8]:
         print_line(f"  row {reject.row}: {reject.kind.label}: {safe_text(reject.reason)}", "    ")
-    doubles = [
-        n for n, times in Counter(e["number"] for e in demo.read_ledger()).items() if times > 1
-    ]
+    ledger = Counter(entry["number"] for entry in demo.sandbox.read_ledger())
+    doubles = [number for number, times in ledger.items() if times > 1]
     click.echo(
-        f"\nthe provider's ledger: {len(demo.read_ledger())} messages accepted, "
-        f"{len(doubles)} numbers twice"
+        f"\nthe provider's ledger: {ledger.total()} messages accepted, {len(doubles)} numbers twice"
     )
     click.echo(f"first batch accepted after: {demo.first_batch_after_s():.1f} s")
-    click.echo(f"wall time: {demo.elapsed_s:.1f} s")
-    if doubles or view.counts["in_doubt"] or len(demo.read_ledger()) != view.counts["total"]:
+    click.echo(f"wall time: {demo.sandbox.elapsed_s:.1f} s")
+    if doubles or view.counts["in_doubt"] or ledger.total() != view.counts["total"]:
         raise DispatcherError(
             "the provider's ledger and the store disagree: this is a bug",
             "please report it, with the output above",

@@ -183,7 +183,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
             )
         for name, table in tables.items():
             with problems.collect():
-                accounts[name] = resolve_proxy(name, _read_account(raw, name, table), environ)
+                accounts[name] = resolve_proxy(name, read_account(raw, name, table), environ)
     folder = raw.path.parent if raw.path is not None else Path.cwd()
     store = StoreSettings(url=_with_absolute_path(settings.store.url, folder))
     spill_dir = settings.worker.spill_dir
@@ -221,7 +221,8 @@ def _read_sections(raw: RawConfig, values: Mapping[str, object]) -> Settings:
     return settings
 
 
-def _read_account(raw: RawConfig, name: str, table: object) -> ProviderSettings:
+def read_account(raw: RawConfig, name: str, table: object) -> ProviderSettings:
+    """The settings of an account as `table` has them. Raises ConfigError."""
     place = ("accounts", name)
     check_account_name(raw, name)
     if not isinstance(table, dict):

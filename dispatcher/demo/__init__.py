@@ -3,23 +3,14 @@
 Everything is in one temporary folder, which is removed at the end.
 """
 
-import json
-import os
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TypedDict
 
 from dispatcher.campaigns.content import Content
 from dispatcher.campaigns.view import CampaignView, load_view
 from dispatcher.config.settings import Settings, load_settings
-from dispatcher.errors import DispatcherError
-from dispatcher.local import celery
-from dispatcher.local.broker import EmbeddedBroker
-from dispatcher.local.supervisor import Child, Supervisor
+from dispatcher.local.sandbox import Sandbox, running_sandbox
 from dispatcher.outbound.transport import fetch_once
 from dispatcher.providers import provider_class
 from dispatcher.recipients.preview import Preview
@@ -38,10 +29,9 @@ PEOPLE = Path(__file__).with_name("india-5000.csv")
 _SEED = 7
 #: Receipts come after 0.2 to 3 s instead of up to 30 s.
 _SCALE = 10
-_LONGEST_S = 90.0
 _CONFIG = """
 [store]
-url = "sqlite:///demo.db"
+url = "{store_url}"
 [accounts.demo]
 provider = "thesmspoint"
 base_url = "{base_url}"
@@ -57,39 +47,12 @@ validity_hours = 0.003
 """
 
 
-class LedgerEntry(TypedDict):
-    """What the demo reads of an entry in the simulator's ledger; `at` is a Unix time in seconds."""
-
-    number: str
-    at: float
-
-
 class Demo:
-    """A running demo with its processes; `log` holds the lines that they printed."""
+    """A running demo with its processes."""
 
-    def __init__(self, folder: Path, supervisor: Supervisor, log: list[str]) -> None:
-        self.folder = folder
-        self.log = log
-        self._began = time.monotonic()
-        self._began_at = time.time()
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
         self.flower_url: str | None = None
-        self._supervisor = supervisor
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the demo was started."""
-        return time.monotonic() - self._began
-
-    def wait_until(self, until: Callable[[], bool], what: str) -> None:
-        """Run the processes until `until` is true. Raises DispatcherError after 90 s."""
-        give_up = time.monotonic() + _LONGEST_S
-        if not self._supervisor.run_until(lambda: until() or time.monotonic() > give_up):
-            raise KeyboardInterrupt
-        if not until():
-            said = "".join(f"\n  {line}" for line in self.log[-15:])
-            raise DispatcherError(
-                f"the demo waited {_LONGEST_S:.0f} s for {what}; its last lines:{said}"
-            )
 
     def run_campaign(
         self, *, flower: bool, show: Callable[[CampaignView], None]
@@ -104,12 +67,12 @@ class Demo:
             show(view)
             return view.is_over
 
-        self.wait_until(is_over, "the campaign's end")
+        self.sandbox.wait_until(is_over, "the campaign's end")
         return load_view(store, reference), preview
 
     def batch_rows(self, view: CampaignView) -> list[tuple[object, ...]]:
         """Number, encoding, size and results of each batch."""
-        store = Store(f"sqlite:///{self.folder}/demo.db")
+        store = Store(self.sandbox.store_url)
         with store.read() as conn:
             rows = campaign_search.list_batches(conn, view.campaign.id)
         return [
@@ -122,58 +85,29 @@ class Demo:
 
     def first_batch_after_s(self) -> float:
         """Seconds until the provider had accepted the first batch."""
-        return self.read_ledger()[0]["at"] - self._began_at
-
-    def read_ledger(self) -> list[LedgerEntry]:
-        """What the simulated provider accepted, one entry per recipient."""
-        lines = (self.folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        return next(self.sandbox.read_ledger())["at"] - self.sandbox.began_at
 
     def _start_processes(self, *, flower: bool) -> Settings:
-        simulator = [sys.executable, "-m", "dispatcher", "simulator", "--json", "--port", "0"]
-        options = [f"--seed={_SEED}", f"--scale={_SCALE}", f"--ledger={self.folder}/ledger.jsonl"]
-        self._supervisor.add_child(
-            Child(
-                name="simulator", argv=[*simulator, *options], ready_pattern='"base_urls"', wave=3
-            )
+        sandbox = self.sandbox
+        upgrade_store(sandbox.store_url)
+        urls = sandbox.start_simulator([f"--seed={_SEED}", f"--scale={_SCALE}"])
+        config = sandbox.folder / "dispatcher.toml"
+        config.write_text(
+            _CONFIG.format(store_url=sandbox.store_url, base_url=urls["thesmspoint"]),
+            encoding="utf-8",
         )
-        upgrade_store(f"sqlite:///{self.folder}/demo.db")  # while the simulator starts
-        self.wait_until(lambda: self._supervisor.are_ready("simulator"), "the simulator")
-        ready = next(line for line in self.log if '"base_urls"' in line)
-        base_url = json.loads(ready.partition("| ")[2])["base_urls"]["thesmspoint"]
-        config = self.folder / "dispatcher.toml"
-        config.write_text(_CONFIG.format(base_url=base_url), encoding="utf-8")
         settings = load_settings(config, environ={})
-        broker_url = f"redis+socket://{self.folder}/broker/broker.sock"
-        for child in celery.celery_children(settings, broker_url):
-            self._supervisor.add_child(child)
+        sandbox.start_workers(settings)
         if flower:
-            self._start_flower(settings, broker_url)
+            self.flower_url = sandbox.start_flower(settings)
         return settings
-
-    def _start_flower(self, settings: Settings, broker_url: str) -> None:
-        self.wait_until(lambda: self._supervisor.are_ready("worker"), "the worker")
-        port = celery.find_flower_port(None)
-        self._supervisor.add_child(celery.flower_child(settings, broker_url, port))
-        self.wait_until(lambda: celery.is_listening(port), "Flower")
-        self.flower_url = f"http://127.0.0.1:{port}"
 
 
 @contextmanager
 def running_demo() -> Iterator[Demo]:
     """A demo in a folder of its own; on exit its processes are stopped and the folder removed."""
-    for name in [name for name in os.environ if name.startswith("DISPATCHER_")]:
-        # The demo must not use a configured store or broker.
-        if name != "DISPATCHER_DEBUG":
-            del os.environ[name]
-    log: list[str] = []
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="dispatcher-demo-")))
-        # Keeps the mark file of the store out of the user's state folder.
-        os.environ["XDG_STATE_HOME"] = str(folder)
-        stack.enter_context(EmbeddedBroker(folder / "broker" / "broker.sock"))
-        supervisor = stack.enter_context(Supervisor(log.append))
-        yield Demo(folder, supervisor, log)
+    with running_sandbox("demo") as sandbox:
+        yield Demo(sandbox)
 
 
 def _submit_people(store: Store, settings: Settings) -> tuple[str, Preview]:

@@ -21,6 +21,12 @@ NOT_RUN: dict[str, list[str]] = {
     "it starts real processes for half a minute; acceptance/test_demo.py does": [
         "make demo",
     ],
+    "it starts real processes; acceptance/test_rehearse.py does": [
+        (
+            'dispatcher rehearse people.csv --account main --text "Dear {{name}}, see you on '
+            'Monday." --start-at 2030-01-07T09:00'
+        ),
+    ],
     "it runs until Ctrl-C; acceptance/test_up.py starts and ends it": [
         "dispatcher up",
     ],

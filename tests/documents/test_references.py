@@ -124,12 +124,13 @@ def test_every_command_and_option_stands_in_the_reference():
 
 
 def _rows_of(path: tuple[str, ...]) -> str:
-    """The rows of the tables of commands that name the command; for submit, its options' too."""
+    """The rows of the tables of commands that name the command; for submit its options' too."""
     rows = [row for row in COMMANDS.text.splitlines() if row.startswith("| ")]
     first = {row: re.findall(r"`([^`]+)`", row.split("|")[1]) for row in rows}
     name = " ".join(("dispatcher", *path))
     found = [row for row, spans in first.items() if _names(spans, name)]
-    if path[-1] == "submit":
+    # rehearse has the same options
+    if path[-1] in {"submit", "rehearse"}:
         found += [row for row, spans in first.items() if not spans]
     return "\n".join(found)
 

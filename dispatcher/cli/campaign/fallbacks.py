@@ -11,6 +11,8 @@ from dispatcher.cli.provider_calls import fetch_directory, select_account
 from dispatcher.errors import WrongOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dispatcher.cli.campaign.submit_options import SubmitOptions
     from dispatcher.policy.routes import AccountRoute
     from dispatcher.providers.base import Provider, RequestedRoute
@@ -19,9 +21,15 @@ if TYPE_CHECKING:
 
 
 def add_fallbacks(
-    ctx: click.Context, submission: "ValidatedSubmission", options: "SubmitOptions"
+    ctx: click.Context,
+    submission: "ValidatedSubmission",
+    options: "SubmitOptions",
+    resolve: "Callable[[str, Provider, RequestedRoute], Route] | None" = None,
 ) -> "ValidatedSubmission":
-    """The submission with its fallback accounts. Raises UsageProblem or Refused."""
+    """The submission with its fallback accounts; `resolve` finds a route of an account.
+
+    By default it asks the provider. Raises UsageProblem or Refused.
+    """
     from dispatcher.submission.fallback_check import check_fallback
 
     found: list[AccountRoute] = []
@@ -35,7 +43,9 @@ def add_fallbacks(
             )
         check_features(ctx, name, provider, options)
         found.append(
-            check_fallback(submission, name, provider, partial(_resolve_route, name, provider))
+            check_fallback(
+                submission, name, provider, partial(resolve or _resolve_route, name, provider)
+            )
         )
         settings[name] = provider.settings
     return replace(submission, fallbacks=tuple(found), fallback_settings=settings)

@@ -27,6 +27,15 @@ _LONGEST_CELL = 40
 
 def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "Preview") -> None:
     """Print the whole preview."""
+    print_rows(submission, preview)
+    _print_texts(preview)
+    print_summary(submission, preview)
+    if preview.valid:
+        _print_forecast(store, submission, preview)
+
+
+def print_rows(submission: "ValidatedSubmission", preview: "Preview") -> None:
+    """Print how the file was read, and its rows that get no message."""
     file, name = submission.file, safe_text(submission.request.source_name)
     click.echo(
         f"{name}: {pluralize(preview.rows, 'row')}, phone column "
@@ -35,7 +44,10 @@ def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "P
     for line in file_lines(file):
         print_line(f"  {line}", "    ")
     _print_rejects(preview)
-    _print_texts(preview)
+
+
+def print_summary(submission: "ValidatedSubmission", preview: "Preview") -> None:
+    """Print warnings, counts, countries, parts, and what was asked for."""
     _print_warnings(submission, preview)
     rest = [
         f"{getattr(preview, name)} {name}"
@@ -46,8 +58,6 @@ def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "P
     if (countries := country_line(preview)) is not None:
         print_line(countries, "    ")
     _print_parts(submission, preview)
-    if preview.valid:
-        _print_forecast(store, submission, preview)
 
 
 def preview_json(
