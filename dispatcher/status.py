@@ -74,7 +74,7 @@ class MessageState(IntEnum):
     IN_DOUBT = 7
     #: Its number was on the suppression list when the batch began.
     SUPPRESSED = 8
-    #: Its campaign was cancelled before it was submitted.
+    #: Its campaign was cancelled, or a person dropped it, before it was submitted.
     CANCELLED = 9
     #: Its campaign expired before it was submitted.
     LAPSED = 10

@@ -25,6 +25,9 @@ COMMANDS: Final = {
     "pause": LazyCommand(f"{_CONTROL}:campaign_pause", "Stop sending; resume continues."),
     "resume": LazyCommand(f"{_CONTROL}:campaign_resume", "Continue a paused campaign."),
     "cancel": LazyCommand(f"{_CONTROL}:campaign_cancel", "End a campaign for good."),
+    "drop": LazyCommand(
+        "dispatcher.cli.campaign.drop:campaign_drop", "Take out recipients who are pending."
+    ),
     "set": LazyCommand(
         "dispatcher.cli.campaign.set:campaign_set", "Change rate, windows or priority."
     ),
