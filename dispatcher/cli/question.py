@@ -1,5 +1,6 @@
 """Questions that a person answers with yes or no before something is sent or changed."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -35,6 +36,20 @@ def require_yes(question: str, assume_yes: bool, *, otherwise: str, is_piped: bo
         raise click.exceptions.Exit(Refused.exit_code)
 
 
+def require_number(question: str, number: int, *, otherwise: str, is_piped: bool = False) -> None:
+    """Ask a person to type `number`; anything else is a no: see `require_yes`."""
+    try:
+        with _open_terminal(is_piped) as terminal:
+            if terminal is None:
+                return
+            line = _read_answer(f"{question}: ", *terminal)
+    except (KeyboardInterrupt, EOFError):
+        raise KeyboardInterrupt(otherwise) from None
+    if re.sub(r"[\s.,'_]", "", line) != str(number):
+        click.echo(otherwise, err=True)
+        raise click.exceptions.Exit(Refused.exit_code)
+
+
 def can_ask(assume_yes: bool, *, is_piped: bool = False) -> bool:
     """Whether a person sees what is shown, and will be asked."""
     with _open_terminal(is_piped) as terminal:
@@ -62,9 +77,13 @@ def _open_terminal(is_piped: bool) -> Iterator[tuple[TextIO, TextIO] | None]:
 def _ask(question: str, answers: TextIO, questions: TextIO) -> bool:
     """Raises EOFError where the input ends without an answer."""
     while True:
-        print(f"{safe_text(question)} [y/N]: ", end="", file=questions, flush=True)
-        line = answers.readline()
-        if not line:
-            raise EOFError
+        line = _read_answer(f"{question} [y/N]: ", answers, questions)
         if (answer := _ANSWERS.get(line.strip().lower())) is not None:
             return answer
+
+
+def _read_answer(question: str, answers: TextIO, questions: TextIO) -> str:
+    print(safe_text(question), end="", file=questions, flush=True)
+    if not (line := answers.readline()):
+        raise EOFError
+    return line

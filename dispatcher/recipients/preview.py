@@ -133,6 +133,13 @@ class Preview:
     spoilt: SpoiltWord | None = None
     rejects: list[RejectedRow] = field(default_factory=list)
     texts: list[AcceptedRow] = field(default_factory=list)
+    #: Random rows, if a person asked for some.
+    sample: list[AcceptedRow] = field(default_factory=list)
+
+    @property
+    def shown_texts(self) -> list[AcceptedRow]:
+        """The rows whose texts a person sees: the sample, else the first ones."""
+        return self.sample or self.texts
 
     @property
     def calling_codes(self) -> Counter[int]:

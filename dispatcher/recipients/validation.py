@@ -22,6 +22,7 @@ from dispatcher.recipients.preview import (
 )
 from dispatcher.recipients.reader import RecipientFile
 from dispatcher.recipients.rows import Row, RowBlock
+from dispatcher.recipients.text_sample import TextSample
 from dispatcher.status import Encoding, RejectKind
 from dispatcher.text.machine_words import MACHINE_WORDS
 from dispatcher.text.misread import find_spoilt_word
@@ -66,6 +67,7 @@ class RowValidator:
         room_bytes: int,
         normalizes: bool = False,
         limit: int | None = None,
+        sample: TextSample | None = None,
         zone_of: Callable[[Sequence[str], int], ZoneChoice] | None = None,
         zone_opens: Callable[[str], bool] = lambda _zone: True,
         withheld: WithheldNumbers | None = None,
@@ -85,6 +87,7 @@ class RowValidator:
         self._room_bytes = room_bytes
         self._normalizes = normalizes
         self._limit = limit
+        self._sample = sample
         self._machine_words = frozenset() if file.is_literal else MACHINE_WORDS
         self._zone_of = zone_of
         self._zone_opens = zone_opens
@@ -108,7 +111,11 @@ class RowValidator:
         """What the rows become, in blocks; stops behind `limit` messages."""
         limit, preview = self._limit, self.preview
         for block in self._file.read_blocks():
-            yield self._validate_block(block)
+            validated = self._validate_block(block)
+            if self._sample is not None:
+                self._sample.add_rows(validated.accepted)
+                self.preview.sample = self._sample.rows
+            yield validated
             if limit is not None and preview.valid >= limit:
                 self._file.check_unchanged()
                 return

@@ -13,6 +13,10 @@ from sqlalchemy import ColumnElement, Connection, and_, literal_column, select, 
 from dispatcher.store.fetching import fetch_all
 from dispatcher.store.tables import BATCH, FORMER_OUTCOME, MESSAGE
 
+#: Where prices are looked for, and how many are taken.
+_BATCHES_LOOKED_AT: Final = 2000
+_PRICED_BATCHES: Final = 5
+_MOST_PRICES: Final = 5000
 #: A sum that the column cannot hold is not stored: the answer itself must be.
 _BATCH_SUM: Final = {
     "postgresql": "CASE WHEN abs(sum(priced.cost)) < 1e12 THEN sum(priced.cost) END",
@@ -76,3 +80,35 @@ def costs_of(conn: Connection, campaign_ids: Sequence[int]) -> dict[int, Decimal
         for row in fetch_all(conn, _CostSum, query)
         if row.units is not None
     }
+
+
+class MessagePrice(NamedTuple):
+    """What a message cost."""
+
+    msisdn: int
+    parts: int
+    cost: Decimal
+
+
+def latest_prices(conn: Connection, account: str) -> list[MessagePrice]:
+    """Prices of messages of the account's latest batches that have any: a few thousand at most."""
+    latest = (
+        select(BATCH.c.campaign_id, BATCH.c.first_seq, BATCH.c.size, BATCH.c.cost)
+        .where(BATCH.c.account == account)
+        .order_by(BATCH.c.id.desc())
+        .limit(_BATCHES_LOOKED_AT)
+        .subquery()
+    )
+    priced = select(latest).where(latest.c.cost.is_not(None)).limit(_PRICED_BATCHES).subquery()
+    query = (
+        select(MESSAGE.c.msisdn, MESSAGE.c.parts, MESSAGE.c.cost)
+        .join(
+            priced,
+            (MESSAGE.c.campaign_id == priced.c.campaign_id)
+            & (MESSAGE.c.seq >= priced.c.first_seq)
+            & (MESSAGE.c.seq < priced.c.first_seq + priced.c.size),
+        )
+        .where(MESSAGE.c.cost.is_not(None), MESSAGE.c.msisdn > 0)
+        .limit(_MOST_PRICES)
+    )
+    return fetch_all(conn, MessagePrice, query)

@@ -1,6 +1,7 @@
 """What a person asks to be sent, and the same once its checks have passed."""
 
 import hashlib
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from dispatcher.providers.base import Provider
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.recipients.plain_rows import NoNumbers, WithheldNumbers
 from dispatcher.recipients.reader import RecipientFile
+from dispatcher.recipients.text_sample import TextSample
 from dispatcher.recipients.validation import RowValidator
 from dispatcher.status import Kind
 from dispatcher.text.template import BoundTemplate, fold_name
@@ -54,6 +56,8 @@ class SubmissionRequest:
     #: Where numbers without a country code belong (ISO 3166); None: as the account says.
     country: str | None = None
     limit: int | None = None
+    #: How many texts of random recipients a person wants to see.
+    sample: int | None = None
     keep_columns: bool = True
     idempotency_key: str | None = None
     again: bool = False
@@ -170,6 +174,7 @@ class ValidatedSubmission:
             room_bytes=self.room_bytes,
             normalizes=self.request.content.normalize,
             limit=self.request.limit,
+            sample=TextSample(size, random.Random()) if (size := self.request.sample) else None,
             zone_of=self._zone_of() if self.request.timing.in_recipients_zone else None,
             zone_opens=self._zone_opens(),
             withheld=self.withheld,

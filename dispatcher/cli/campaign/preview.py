@@ -27,9 +27,13 @@ _LONGEST_CELL = 40
 
 def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "Preview") -> None:
     """Print the whole preview."""
+    from dispatcher.submission.cost_estimate import estimate_cost
+
     print_rows(submission, preview)
     _print_texts(preview)
     print_summary(submission, preview)
+    if (cost := estimate_cost(store, submission, preview)) is not None:
+        print_line(cost.in_words, "    ")
     if preview.valid:
         _print_forecast(store, submission, preview)
 
@@ -66,8 +70,10 @@ def preview_json(
     """The JSON of a dry run. There is no campaign, so `id` is null."""
     from dispatcher.campaigns.wording import iso_time
     from dispatcher.forecast.service import forecast_to_json
+    from dispatcher.submission.cost_estimate import estimate_cost
     from dispatcher.windows.zone_names import zone_name
 
+    cost = estimate_cost(store, submission, preview)
     found, error = _forecast_or_alone(store, submission, preview)
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
     counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}
@@ -75,6 +81,7 @@ def preview_json(
         "id": None,
         "dry_run": True,
         "counts": counts,
+        "cost_estimate": None if cost is None else str(cost.total),
         "reasons": dict(preview.reasons),
         **file_json(submission, preview),
         "start_at": iso_time(submission.request.timing.start_at),
@@ -251,8 +258,9 @@ def _print_texts(preview: "Preview") -> None:
     from dispatcher.numbers.masking import mask_number
 
     if preview.texts:
-        click.echo("texts as they will arrive:")
-    for item in preview.texts:
+        chosen = f"{len(preview.sample)} random " if preview.sample else ""
+        click.echo(f"{chosen}texts as they will arrive:")
+    for item in preview.shown_texts:
         size = f"{item.encoding.label}, {pluralize(item.parts, 'part')}"
         where = f"  row {item.row} to {mask_number(item.msisdn)} ({size}): "
         print_line(f"{where}{safe_text(item.text)}", "    ")

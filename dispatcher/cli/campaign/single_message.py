@@ -153,6 +153,7 @@ def _test_request(request: "SubmissionRequest", text: str, number: str) -> "Subm
         sheet=None,
         mapping={},
         limit=None,
+        sample=None,
         idempotency_key=None,
         again=True,
         timing=Timing(one_off=True),

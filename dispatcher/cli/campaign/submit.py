@@ -96,6 +96,12 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N valid recipients.")
 @click.option(
+    "--sample",
+    type=click.IntRange(1, 20),
+    metavar="N",
+    help="With --test-to: send the texts of N random recipients to it; with --dry-run: show them.",
+)
+@click.option(
     "--start-at",
     metavar="TIME",
     help="Send nothing before: 2026-12-24T09:00, `tomorrow 09:00`, `mon 9am` or +2h, in the "
@@ -156,6 +162,13 @@ if TYPE_CHECKING:
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, and stop.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--confirm",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Do not ask, and send only if just N recipients get a message; needed above the account's "
+    "`confirm_above_recipients` where nobody can be asked.",
+)
 @wait_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_options(SubmitOptions)
@@ -211,7 +224,9 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
             )
             return
         check_test_time(submission, options.test_to)
-        if options.as_json or not can_ask(options.yes, is_piped=options.reads_standard_input):
+        if options.as_json or not can_ask(
+            options.is_answered, is_piped=options.reads_standard_input
+        ):
             refuse_unsure_guesses(submission.file)
         imported = import_and_ask(store, submission, options)
     _report_imported(store, submission, imported, options)

@@ -48,6 +48,11 @@ def check_combinations(options: "SubmitOptions") -> None:
         raise WrongOptions(
             "--start-at and --schedule-at-provider both set the time of sending", "give one of them"
         )
+    if options.sample and not options.test_to and not options.dry_run:
+        raise WrongOptions(
+            "--sample sends texts of random recipients to yourself, and no number is given",
+            "give --test-to NUMBER, or --dry-run to see the texts only",
+        )
     if options.contact_lists:
         _check_list_options(options)
 
@@ -65,6 +70,8 @@ def _check_list_options(options: "SubmitOptions") -> None:
     for value, option in (
         (options.fallbacks, "--fallback"),
         (options.limit, "--limit"),
+        (options.sample, "--sample"),
+        (options.confirm, "--confirm"),
         (options.mapping, "--map"),
         (options.rejects, "--rejects"),
         (options.sheet, "--sheet"),

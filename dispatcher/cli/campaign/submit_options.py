@@ -49,6 +49,8 @@ class SubmitOptions:
     kind: str
     normalize: bool
     limit: int | None
+    sample: int | None
+    confirm: int | None
     start_at: str | None
     expire_at: str | None
     windows: Sequence[str]
@@ -71,6 +73,11 @@ class SubmitOptions:
     def in_recipients_zone(self) -> bool:
         """Whether the windows are those of each recipient's zone."""
         return self.zone == "recipient"
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the last question is answered already."""
+        return self.yes or self.confirm is not None
 
     @property
     def reads_standard_input(self) -> bool:
@@ -115,6 +122,7 @@ def build_request(
         sheet=options.sheet,
         country=None if options.country is None else parse_country(options.country),
         limit=options.limit,
+        sample=options.sample,
         keep_columns=not options.no_keep_columns,
         idempotency_key=options.idempotency_key,
         again=options.again,

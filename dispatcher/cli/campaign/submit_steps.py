@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dispatcher.cli.output import pluralize, print_json
-from dispatcher.cli.question import require_yes
+from dispatcher.cli.output import print_json
 from dispatcher.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def import_and_ask(
     store: "Store", submission: "ValidatedSubmission", options: "SubmitOptions"
 ) -> "CompleteImport":
     """Store the rows, show what they are, and ask. After a no nothing is kept."""
+    from dispatcher.cli.campaign.confirmation import check_confirmed, confirm_sending
     from dispatcher.cli.campaign.preview import print_preview
     from dispatcher.cli.campaign.rejects import export_rejects
     from dispatcher.cli.campaign.single_message import send_test_message
@@ -47,6 +47,7 @@ def import_and_ask(
         print_schedule_note,
     )
     from dispatcher.submission import campaign_import
+    from dispatcher.submission.cost_estimate import estimate_cost
 
     try:
         imported = campaign_import.import_rows(store, submission, _row_counter(submission))
@@ -54,34 +55,21 @@ def import_and_ask(
         raise KeyboardInterrupt(NOTHING_KEPT) from None
     valid = imported.preview.valid
     with accepted_at_the_end(store, imported):
+        cost = estimate_cost(store, submission, imported.preview)
         if not options.as_json:
             print_preview(store, submission, imported.preview)
             print_schedule_note(submission)
         if options.rejects is not None:
             export_rejects(store, imported.job.campaign_id, options.rejects)
-        if options.test_to is not None and valid:
-            send_test_message(store, submission, imported.preview.texts[0].text, options.test_to)
         if valid:
-            require_yes(
-                f"Send to {pluralize(valid, 'recipient')}{_from_when(submission)}?",
-                options.yes,
-                otherwise=NOTHING_KEPT,
-                is_piped=options.reads_standard_input,
-            )
+            check_confirmed(submission, options, valid, cost)
+        if options.test_to is not None and valid:
+            shown = imported.preview.sample or imported.preview.texts[:1]
+            for item in shown:
+                send_test_message(store, submission, item.text, options.test_to)
+        if valid:
+            confirm_sending(submission, imported.preview, cost, options)
     return imported
-
-
-def _from_when(submission: "ValidatedSubmission") -> str:
-    """The start in full, if there is one to come."""
-    from datetime import UTC, datetime
-    from zoneinfo import ZoneInfo
-
-    from dispatcher.campaigns.wording import format_day
-
-    start = submission.request.timing.start_at
-    if start is None or start <= datetime.now(UTC):
-        return ""
-    return f", from {format_day(start, ZoneInfo(submission.provider.settings.timezone))}"
 
 
 def _row_counter(submission: "ValidatedSubmission") -> Callable[[int], None]:

@@ -77,6 +77,10 @@ class ProviderSettings(BaseModel):
     daily_limit: int | None = Field(default=None, ge=1, le=10**12)
     #: Left out: the zone of `country`, if all of it has one; else UTC.
     timezone: str = "UTC"
+    #: Above so many recipients their number must be typed; where it is set, scripts need --confirm.
+    confirm_above_recipients: int | None = Field(default=None, ge=1, le=10**12)
+    #: The same for what a campaign costs, by the prices of earlier messages.
+    confirm_above_cost: float | None = Field(default=None, gt=0, le=1e12)
     windows: tuple[str, ...] = ()
     #: Replaces `windows` for campaigns of that kind.
     kind_windows: dict[Kind, tuple[str, ...]] = Field(default_factory=dict)

@@ -116,6 +116,8 @@ def test_the_keys_behind_a_hash_show_their_defaults(folder):
     assert examples == {
         "proxy",
         "allow_only",
+        "confirm_above_cost",
+        "confirm_above_recipients",
         "country",
         "messages_per_second",
         "parts_per_second",

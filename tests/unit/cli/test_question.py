@@ -12,17 +12,17 @@ QUESTION = "Send 5 messages? [y/N]:"
 OTHERWISE = "nothing was sent"
 
 
-def asked(*, is_piped=False, **options):
+def asked(*, is_piped=False, call=None, **options):
     """A command that asks, on a terminal."""
+    call = call or f"require_yes('Send 5 messages?', False, otherwise={OTHERWISE!r}, {is_piped=})"
     code = (
         "from dispatcher.cli.exit import report_errors\n"
-        "from dispatcher.cli.question import require_yes\n"
+        "from dispatcher.cli.question import require_number, require_yes\n"
         "import click\n"
         "@click.command()\n"
         "def command():\n"
         "    with report_errors():\n"
-        f"        require_yes('Send 5 messages?', False, otherwise={OTHERWISE!r},"
-        f" is_piped={is_piped})\n"
+        f"        {call}\n"
         "        print('it went on')\n"
         "command()\n"
     )
@@ -67,3 +67,14 @@ def test_yes_and_scripts_are_not_asked(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", None)
     require_yes("Send?", False, otherwise=OTHERWISE)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "goes_on"),
+    [("12000\n", True), ("12,000 \n", True), ("y\n", False), ("1200\n", False)],
+)
+def test_a_large_number_has_to_be_typed(typed, goes_on):
+    call = f"require_number('Type it', 12000, otherwise={OTHERWISE!r})"
+    session = asked(call=call, typed=typed, after="Type it:")
+    assert ("it went on" in session.shown) is goes_on
+    assert (OTHERWISE in session.shown) is not goes_on
