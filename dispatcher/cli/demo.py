@@ -25,7 +25,8 @@ def demo_command(flower: bool) -> None:
     Example:
       dispatcher demo
     """
-    from dispatcher.cli.campaign.progress import ProgressDisplay, SubmissionPace
+    from dispatcher.cli.campaign.pace import SubmissionPace
+    from dispatcher.cli.campaign.progress import ProgressDisplay
     from dispatcher.demo import PEOPLE, TEXT
     from dispatcher.demo import running_demo as running
 

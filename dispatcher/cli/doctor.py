@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import print_json, safe_text
+from dispatcher.cli.output import print_json, print_line, safe_text
 from dispatcher.cli.terminal import is_terminal
 from dispatcher.errors import WrongOptions
 
@@ -74,9 +74,10 @@ def _run(settings: "Settings", *, ask: bool) -> "list[CheckResult]":
 
 def _print_findings(findings: "Sequence[CheckResult]") -> None:
     for finding in findings:
-        click.echo(f"{_MARKS[finding.level]}  {finding.part:<13}  {safe_text(finding.what)}")
+        mark = _MARKS[finding.level]
+        print_line(f"{mark}  {finding.part:<13}  {safe_text(finding.what)}", " " * 24)
         if finding.remedy is not None:
-            click.echo(f"{'':24}→ {safe_text(finding.remedy)}")
+            print_line(f"{'':24}→ {safe_text(finding.remedy)}", " " * 26)
 
 
 def _watch(settings: "Settings", every_s: float, *, ask: bool) -> None:

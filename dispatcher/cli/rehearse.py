@@ -119,7 +119,8 @@ def _run_and_show(
     *,
     silent: bool,
 ) -> "Outcome":
-    from dispatcher.cli.campaign.progress import ProgressDisplay, SubmissionPace
+    from dispatcher.cli.campaign.pace import SubmissionPace
+    from dispatcher.cli.campaign.progress import ProgressDisplay
     from dispatcher.rehearsal.run import run_rehearsal
 
     if silent:

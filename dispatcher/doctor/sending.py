@@ -27,7 +27,7 @@ def check_standstill(store: Store, settings: Settings) -> Iterator[CheckResult]:
         for name in sorted(due_work.accounts_with_waiting(conn, now) & settings.accounts.keys()):
             for campaign_id, pending in _stuck_campaigns(conn, settings, name, now).items():
                 yield CheckResult(
-                    part="campaigns",
+                    part="sending",
                     ok=False,
                     what=f"campaign {campaign_id} stands still: {pending} messages are due, and "
                     f"account {name} has sent nothing for {SILENT_S:.0f} s",
@@ -56,14 +56,14 @@ def check_lateness(store: Store, settings: Settings) -> Iterator[CheckResult]:
         account = settings.accounts.get(row.account)
         if account is None:
             yield CheckResult(
-                part="campaigns",
+                part="sending",
                 ok=False,
                 what=f"campaign {row.id} waits for account {row.account}, which is not configured",
                 remedy=f"write it under [accounts.{row.account}], or cancel the campaign",
             )
         elif lapsed := forecast_campaign(store, account, row).lapsed:
             yield CheckResult(
-                part="campaigns",
+                part="sending",
                 ok=True,
                 is_warning=True,
                 what=f"campaign {row.id} is late: {lapsed} messages will lapse at --expire-at",

@@ -14,7 +14,7 @@ from sqlalchemy import (
     true,
 )
 
-from dispatcher.status import BatchState, CampaignState, MessageState
+from dispatcher.status import IN_FLIGHT, BatchState, CampaignState, MessageState
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
 from dispatcher.store.row_parts import NextBatch, PollTimes, StateCount
 from dispatcher.store.rows import BatchRow, CampaignRow
@@ -157,6 +157,21 @@ def next_batch(conn: Connection, campaign_id: int) -> NextBatch | None:
         .limit(1)
     )
     return fetch_optional(conn, NextBatch, query)
+
+
+def list_troubled_batches(conn: Connection, campaign_id: int, limit: int) -> list[BatchRow]:
+    """Its batches that are not settled and whose last try failed, the most tried first."""
+    query = (
+        select(*columns_of(BATCH, BatchRow))
+        .where(
+            BATCH.c.campaign_id == campaign_id,
+            BATCH.c.error.is_not(None),
+            has_state(BatchState.PENDING, *IN_FLIGHT),
+        )
+        .order_by(BATCH.c.tries.desc(), BATCH.c.seq)
+        .limit(limit)
+    )
+    return fetch_all(conn, BatchRow, query)
 
 
 def list_batches(conn: Connection, campaign_id: int) -> list[BatchRow]:

@@ -30,6 +30,7 @@ def on_terminal(
     piped: bytes | None = None,
     controls: bool = True,
     columns: int = 40,
+    term: str = "xterm",
     env: Mapping[str, str] = os.environ,
 ) -> Session:
     """Run `argv` on a terminal where `typed` is typed once `after` is shown.
@@ -44,7 +45,7 @@ def on_terminal(
         stdin=slave if piped is None else subprocess.PIPE,
         stdout=slave,
         stderr=slave,
-        env={**env, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": str(columns)},
+        env={**env, "PYTHONPATH": str(ROOT), "TERM": term, "COLUMNS": str(columns)},
         start_new_session=True,
     )
     os.close(slave)

@@ -18,7 +18,9 @@ COMMANDS: Final = {
     ),
     "list": LazyCommand("dispatcher.cli.campaign.list:campaign_list", "List the newest campaigns."),
     "show": LazyCommand(f"{_VIEW}:campaign_show", "Show one campaign, with every count."),
-    "watch": LazyCommand(f"{_VIEW}:campaign_watch", "Follow a campaign until it ends."),
+    "watch": LazyCommand(
+        "dispatcher.cli.campaign.watch:campaign_watch", "Follow campaigns until they end."
+    ),
     "export": LazyCommand(
         "dispatcher.cli.campaign.export:campaign_export", "Write the result of every row."
     ),

@@ -1,8 +1,8 @@
 """Progress of a campaign: redrawn on a terminal; elsewhere a line from time to time."""
 
+import os
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from dispatcher.cli.banners import scheduler_warning
+from dispatcher.cli.campaign.pace import SubmissionPace
 from dispatcher.cli.doubt import doubt_in_short
 from dispatcher.cli.terminal import is_terminal
 
@@ -22,33 +23,7 @@ if TYPE_CHECKING:
 _EVERY_S = 0.5
 _FORECAST_EVERY_S = 5.0
 _LINE_EVERY_S = 2.0
-#: The rate shown is the average over this many seconds.
-_RATE_OVER_S = 10.0
 _BAR_CELLS = 40
-
-
-class SubmissionPace:
-    """How fast messages are submitted, and how long the rest takes at this rate."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def add_observation(self, submitted: int) -> None:
-        """Add the number of messages that are submitted by now."""
-        now = time.monotonic()
-        self._seen.append((now, submitted))
-        while len(self._seen) > 2 and now - self._seen[0][0] > _RATE_OVER_S:
-            self._seen.popleft()
-
-    @property
-    def per_second(self) -> float:
-        """Messages per second."""
-        (began, first), (ended, last) = self._seen[0], self._seen[-1]
-        return (last - first) / (ended - began) if ended > began else 0.0
-
-    def remaining_s(self, remaining: int) -> float | None:
-        """Seconds for the rest; None while nothing is submitted."""
-        return remaining / self.per_second if self.per_second > 0 else None
 
 
 def follow_campaign(
@@ -99,9 +74,11 @@ def progress_line(shown: "CampaignView", pace: SubmissionPace) -> str:
     if (doubt := doubt_in_short(shown)) is not None:
         bits.append(doubt)
     if tally.pending and not shown.is_over:
-        bits.append(f"{pace.per_second:.0f} messages/s")
-        left = pace.remaining_s(tally.pending)
-        bits.append(f"{_format_duration(left)} left" if left is not None else "time left unknown")
+        if pace.is_measured:
+            bits.append(f"{format_rate(pace.per_second)} messages/s")
+        # Before anything has left, the forecast says more than a guess.
+        if (left := pace.remaining_s(tally.pending)) is not None:
+            bits.append(f"{format_duration(left)} left")
     elif shown.polls:
         bits.append(f"waiting for receipts{_next_poll_text(shown)}")
     return " · ".join(bits)
@@ -129,6 +106,11 @@ def stop_reason(shown: "CampaignView") -> str | None:
     return None if shown.waits_for is None else f"waits for {shown.waits_for}"
 
 
+def can_redraw() -> bool:
+    """Whether standard output is a terminal on which lines can be drawn anew."""
+    return is_terminal(sys.stdout) and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+
+
 class ProgressDisplay:
     """Prints progress: a line that is redrawn, or one line after the other."""
 
@@ -137,7 +119,7 @@ class ProgressDisplay:
         self._shown = False
         self._last = ""
         self._last_at = 0.0
-        if is_terminal(sys.stdout):
+        if can_redraw():
             from rich.live import Live
 
             self._live = Live(refresh_per_second=4, transient=False)
@@ -170,17 +152,20 @@ class ProgressDisplay:
         self._shown = True
         text, stopped = progress_line(shown, pace), stop_reason(shown) or missing
         if self._live is not None:
-            self._live.update(_draw_bar(shown, text, stopped, foreseen))
+            self._live.update(_draw_progress(shown, text, stopped, foreseen))
             return
-        text = " · ".join(part for part in (text, foreseen, stopped) if part is not None)
+        self.print_line(" · ".join(part for part in (text, foreseen, stopped) if part is not None))
+
+    def print_line(self, text: str, head: str = "") -> None:
+        """Print a line if it differs from the last one, and not too often; `head` goes before."""
         now = time.monotonic()
-        moved = text.split(" · ")[0] != self._last.split(" · ")[0]
+        moved = text.split(" · ", maxsplit=1)[0] != self._last.split(" · ")[0]
         if moved or (text != self._last and now - self._last_at >= _LINE_EVERY_S):
-            click.echo(text)
+            click.echo(f"{head}{text}")
             self._last, self._last_at = text, now
 
 
-def _draw_bar(
+def _draw_progress(
     shown: "CampaignView", text: str, stopped: str | None, foreseen: str | None
 ) -> "Text":
     from rich.text import Text
@@ -189,8 +174,7 @@ def _draw_bar(
 
     tally = shown.tally
     share = tally.submitted / tally.total if tally.total else 0.0
-    full = int(_BAR_CELLS * share)
-    drawn = Text("█" * full + "░" * (_BAR_CELLS - full), style="green")
+    drawn = Text(draw_bar(share), style="green")
     drawn.append(f" {int(100 * share)} % submitted\n{text}", style="default")
     if foreseen is not None:
         drawn.append(f"\n{safe_text(foreseen)}", style="dim")
@@ -201,7 +185,19 @@ def _draw_bar(
     return drawn
 
 
-def _format_duration(seconds: float) -> str:
+def draw_bar(share: float, cells: int = _BAR_CELLS) -> str:
+    """A bar of so many cells, of which a share is full."""
+    full = int(cells * share)
+    return "█" * full + "░" * (cells - full)
+
+
+def format_rate(per_second: float) -> str:
+    """A rate, with a digit behind the point where it is slow."""
+    return f"{per_second:.0f}" if per_second >= 10 or per_second == 0 else f"{per_second:.1f}"
+
+
+def format_duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s`, `2 h 10 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -214,4 +210,4 @@ def _next_poll_text(shown: "CampaignView") -> str:
     if shown.next_poll_at is None:
         return ""
     wait_s = (shown.next_poll_at - datetime.now(UTC)).total_seconds()
-    return f", next request in {_format_duration(wait_s)}" if wait_s > 1 else ""
+    return f", next request in {format_duration(wait_s)}" if wait_s > 1 else ""

@@ -9,7 +9,6 @@ from dispatcher.cli.banners import scheduler_warning, warn_if_held, warn_if_stop
 from dispatcher.cli.campaign.forecast_view import (
     campaign_terms,
     find_forecast,
-    forecast_in_words,
     print_forecast,
     print_terms,
 )
@@ -43,10 +42,10 @@ def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
     """
     from dispatcher.campaigns.view import details_json, load_view
 
-    store = _open_store(ctx)
+    store = open_store(ctx)
     held = warn_if_held(store)
     warn_if_stopped(store)
-    shown = _with_rate_wait(ctx, store, load_view(store, reference))
+    shown = with_rate_wait(ctx, store, load_view(store, reference))
     if as_json:
         from dispatcher.forecast import service
 
@@ -59,35 +58,6 @@ def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
     missing = None if shown.is_over else scheduler_warning(store)
     if missing is not None:
         click.secho(f"\n{missing}", fg="yellow", bold=True)
-
-
-@click.command("watch")
-@click.argument("reference", metavar="CAMPAIGN")
-@click.pass_context
-def campaign_watch(ctx: click.Context, reference: str) -> None:
-    """Follow a campaign until it ends. Ctrl-C stops watching, not the campaign.
-
-    \b
-    Example:
-      dispatcher campaign watch 1
-    """
-    from dispatcher.cli.campaign.progress import follow_campaign
-
-    store = _open_store(ctx)
-
-    try:
-        shown = follow_campaign(
-            store,
-            reference,
-            lambda view: view.is_over,
-            forecast=lambda view: forecast_in_words(ctx, store, view),
-        )
-    except KeyboardInterrupt:
-        click.echo("\nno longer watching; the campaign goes on")
-        return
-    print_campaign(ctx, shown)
-    if shown.counts["in_doubt"]:
-        raise click.exceptions.Exit(1)
 
 
 def print_campaign(ctx: click.Context, shown: "CampaignView", *, with_text: bool = False) -> None:
@@ -185,7 +155,7 @@ def _print_counts(shown: "CampaignView") -> None:
     click.echo(f"batches    {batches or 'none'}")
 
 
-def _with_rate_wait(ctx: click.Context, store: "Store", shown: "CampaignView") -> "CampaignView":
+def with_rate_wait(ctx: click.Context, store: "Store", shown: "CampaignView") -> "CampaignView":
     """The view, with a used-up rate as what is waited for if nothing else is."""
     from dispatcher.outbound.rates import own_rate_wait, rate_wait
     from dispatcher.store import accounts
@@ -214,7 +184,8 @@ def _has_list(ctx: click.Context, routes: "Sequence[AccountRoute]") -> bool:
     return any(provider_class(name).capabilities.lists_accepted for name in known)
 
 
-def _open_store(ctx: click.Context) -> "Store":
+def open_store(ctx: click.Context) -> "Store":
+    """The configured store."""
     from dispatcher.store.engine import Store
 
     return Store(settings_from(ctx).store.url)

@@ -59,6 +59,11 @@ CASES = {
     ("db", "current"): ([], 0),
     ("db", "adopt"): (["--restored", "--yes"], 0),
     ("send",): (["9800000001", NAME], 0),
+    ("stop",): (["--reason", NAME], 0),
+    ("go",): ([], 0),
+    ("explain",): (["E-FILE"], 0),
+    ("notify", "test"): ([], 2),
+    ("notify", "list"): ([], 0),
 }
 #: They run until they are stopped: the acceptance tests run them with PYTHONIOENCODING=ascii.
 ENDLESS = {("up",), ("demo",)}

@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from dispatcher.campaigns.view import load_view, newest_campaigns, tally_messages
-from dispatcher.cli.campaign.progress import SubmissionPace, progress_line
+from dispatcher.cli.campaign.pace import SubmissionPace
+from dispatcher.cli.campaign.progress import progress_line
 from dispatcher.status import AttemptOutcome, CampaignState, MessageState
 from dispatcher.store import campaigns, doubts
 from dispatcher.store.campaign_search import CampaignFilter

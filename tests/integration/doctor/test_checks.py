@@ -201,7 +201,7 @@ def test_notices_that_did_not_go_out_are_yellow(store, settings):
 def test_a_campaign_that_stands_still_is_red(store, settings):
     stores.add_campaign(store, (3,))
     found = list(sending.check_standstill(store, settings))
-    assert levels(found) == [("red", "campaigns")]
+    assert levels(found) == [("red", "sending")]
     assert "campaign 1 stands still: 3 messages are due" in found[0].what
 
 
@@ -217,8 +217,8 @@ def test_a_campaign_of_which_something_left_a_moment_ago_does_not_stand_still(st
     ("values", "found"),
     [
         ({}, []),
-        ({"rate": 0.001}, [("yellow", "campaigns")]),
-        ({"account": "gone"}, [("red", "campaigns")]),
+        ({"rate": 0.001}, [("yellow", "sending")]),
+        ({"account": "gone"}, [("red", "sending")]),
     ],
 )
 def test_a_campaign_that_will_be_late_is_named(store, settings, values, found):
@@ -317,4 +317,4 @@ def test_all_checks_run_over_a_store_with_campaigns(store, settings):
     stores.add_campaign(store)
     url = store.url.render_as_string(hide_password=False)
     given = settings.model_copy(update={"store": settings.store.model_copy(update={"url": url})})
-    assert {one.part for one in run_checks(given)} >= {"clocks", "campaigns"}
+    assert {one.part for one in run_checks(given)} >= {"clocks", "sending"}
