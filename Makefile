@@ -46,10 +46,8 @@ lock: ## Write the locks anew from pyproject.toml (needs uv).
 	$(COMPILE) --extra build --extra dev --output-file requirements-dev.txt
 	$(COMPILE) --extra build --constraint requirements-dev.txt --output-file requirements.txt
 
-bench: dev-env ## Measure rates at the simulator for a minute each, fairness, and an idle system's tick.
-	$(BIN)/python -m tests.benchmarks.idle
-	$(BIN)/python -m tests.benchmarks.fairness
-	$(BIN)/python -m tests.benchmarks.rates
+bench: dev-env ## Measure beside floors and naive peers in two minutes (FULL=1: twenty; CHECK=1: misses fail).
+	CHECK=$(CHECK) $(BIN)/python -m tests.benchmarks $(if $(FULL),--full) $(ARGS)
 
 providers: dev-env ## The demo's campaign at every provider: export and ledger, row by row (ARGS="--only smsnoc").
 	$(BIN)/python -m tests.benchmarks.providers $(ARGS)

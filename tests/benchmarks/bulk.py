@@ -10,8 +10,9 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,16 @@ from urllib.request import urlopen
 import psutil
 
 from tests.support.cli import dispatcher
-from tests.support.postgres_server import DURABLE, PostgresServer, running_server
+from tests.support.folders import FOLDER
+from tests.support.postgres_server import DURABLE, running_server
 from tests.support.stage import stage, wait_for
 
 _FIRST = 919_800_000_000
 _TEXT = "Dear {{name}}, your parcel is at the counter."
 _WITHIN_S = 900
 #: Of the total, by store.
-_TARGETS = {"sqlite": 2.0, "postgres": 1.6}
-_TARGET_US = 25.0
+TARGETS = {"sqlite": 2.0, "postgres": 1.6}
+TARGET_US = 25.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class Used:
 
     cpu_s: float
     rss_mib: int
+
+    def __str__(self) -> str:
+        return f"{self.cpu_s:.1f} s {self.rss_mib} MiB"
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,11 @@ def measure(
     )
 
 
+def used_by(pid: int) -> Used:
+    """What a process has used since its start."""
+    return Used(_cpu_s(psutil.Process(pid)), _peak_mib(pid))
+
+
 def _cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
@@ -163,6 +173,65 @@ def _start_profile(pid: int, into: Path) -> None:
     subprocess.Popen([*command, "-o", str(into), "-p", str(pid)], stdout=subprocess.DEVNULL)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """The floor, unless it was left out, and the program beside it."""
+
+    floor: dict[str, Any] | None
+    program: Measured
+    #: What `beside` has found.
+    beside: Any = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times the floor's time the program took."""
+        return None if self.floor is None else self.program.total_s / self.floor["total_s"]
+
+
+def measure_pair(
+    count: int,
+    kind: str,
+    *,
+    workers: int = 1,
+    receipts_s: float = 1.0,
+    has_floor: bool = True,
+    profile: Path | None = None,
+    account: dict[str, Any] | None = None,
+    beside: Callable[[Path, str], Any] | None = None,
+) -> Pair:
+    """Run the floor and the program over stores of the same kind, in the same place.
+
+    `beside` is another peer: it gets the recipients and the URL of an empty store.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bulk-", dir=FOLDER)))
+        server = stack.enter_context(running_server(DURABLE)) if kind == "postgres" else None
+
+        def new_store(name: str) -> str:
+            if server is None:
+                return f"sqlite:///{folder / name}.db"
+            return stack.enter_context(server.database())
+
+        people = folder / "people.csv"
+        write_people(people, count)
+        floor = None
+        if has_floor:
+            place = new_store("floor").removeprefix("sqlite:///").replace("+psycopg", "")
+            floor = measure_floor(people, kind, place, receipts_s)
+            assert floor["final"] == count, floor
+        found = measure(
+            people,
+            count,
+            workers=workers,
+            store_url=None if server is None else new_store("program"),
+            receipts_s=receipts_s,
+            profile=profile,
+            account=account or {},
+        )
+        other = None if beside is None else beside(people, new_store("peer"))
+    return Pair(floor, found, other)
+
+
 def _print_run(name: str, import_s: float, sent_s: float, total_s: float, rest: str) -> None:
     print(
         f"{name}: import {import_s:.1f}, submitted after {sent_s:.1f}, all final after "
@@ -175,42 +244,27 @@ def main() -> int:
     """Print the floor, the program and their ratio; 1 where it is too high or anybody was hurt."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--store", choices=sorted(_TARGETS), default="sqlite")
+    parser.add_argument("--store", choices=sorted(TARGETS), default="sqlite")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--receipts-s", type=float, default=1.0)
     parser.add_argument("--in-flight", type=int)
     parser.add_argument("--profile", type=Path, help="where py-spy writes, for 600 s or Ctrl-C")
     parser.add_argument("--no-floor", action="store_true")
     given = parser.parse_args()
-    with ExitStack() as stack:
-        server: PostgresServer | None = None
-        if given.store == "postgres":
-            server = stack.enter_context(running_server(DURABLE))
-        folder = Path(stack.enter_context(_folder()))
-        people = folder / "people.csv"
-        write_people(people, given.count)
-        floor_s = None
-        if not given.no_floor:
-            place = str(folder / "floor.db")
-            if server is not None:
-                place = stack.enter_context(server.database()).replace("+psycopg", "")
-            floor = measure_floor(people, given.store, place, given.receipts_s)
-            assert floor["final"] == given.count, floor
-            floor_s = floor["total_s"]
-            rest = f"{floor['cpu_s']:.1f} s of processor time, {floor['rss_mib']} MiB"
-            _print_run(
-                "floor", floor["import_s"], floor["import_s"] + floor["send_s"], floor_s, rest
-            )
-        url = stack.enter_context(server.database()) if server is not None else None
-        found = measure(
-            people,
-            given.count,
-            workers=given.workers,
-            store_url=url,
-            receipts_s=given.receipts_s,
-            profile=given.profile,
-            account={} if given.in_flight is None else {"max_in_flight": given.in_flight},
-        )
+    pair = measure_pair(
+        given.count,
+        given.store,
+        workers=given.workers,
+        receipts_s=given.receipts_s,
+        has_floor=not given.no_floor,
+        profile=given.profile,
+        account={} if given.in_flight is None else {"max_in_flight": given.in_flight},
+    )
+    floor, found = pair.floor, pair.program
+    if floor is not None:
+        rest = f"{floor['cpu_s']:.1f} s of processor time, {floor['rss_mib']} MiB"
+        sent_s = floor["import_s"] + floor["send_s"]
+        _print_run("floor", floor["import_s"], sent_s, floor["total_s"], rest)
     cpu = " + ".join(f"{each.cpu_s:.1f}" for each in found.workers)
     rss = " + ".join(str(each.rss_mib) for each in found.workers)
     seen = found.provider
@@ -220,19 +274,10 @@ def main() -> int:
     )
     _print_run("program", found.import_s, found.sent_s, found.total_s, rest)
     failed = bool(found.provider["doubles"]) or found.provider["accepted"] != given.count
-    if floor_s is not None:
-        ratio = found.total_s / floor_s
-        print(f"{ratio:.2f} times the floor; at most {_TARGETS[given.store]:g} wanted")
-        failed |= ratio > _TARGETS[given.store] or found.cpu_us(given.count) > _TARGET_US
+    if (ratio := pair.ratio) is not None:
+        print(f"{ratio:.2f} times the floor; at most {TARGETS[given.store]:g} wanted")
+        failed |= ratio > TARGETS[given.store] or found.cpu_us(given.count) > TARGET_US
     return int(failed)
-
-
-@contextmanager
-def _folder() -> Iterator[str]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="bulk-", dir="/tmp") as name:
-        yield name
 
 
 if __name__ == "__main__":

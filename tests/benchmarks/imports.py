@@ -11,7 +11,7 @@ import csv
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ _ACCOUNTS: Final = {
     "bulk": ("thesmspoint", 'api_key = "key"\ntemplate = "TEMPLATE"'),
     "single": ("smsnoc", 'api_token = "key"'),
 }
+_PROGRAM: Final = str(Path(sys.executable).with_name("dispatcher"))
 #: In this order: later commands need what earlier ones left.
 _COMMANDS: Final = (
     "dry-run", "submit", "show", "list", "pause", "resume", "export", "cancel", "export-cancelled",
@@ -121,20 +122,18 @@ def _store_url(kind: str, folder: Path) -> Iterator[str]:
         yield url
 
 
-def main() -> None:
-    """Print a line per command."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--only", default="", help="commands, with commas; earlier ones run too")
-    parser.add_argument("--text", choices=_TEXTS, default="personal")
-    parser.add_argument("--account", choices=_ACCOUNTS, default="bulk")
-    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
-    parser.add_argument("--program", default=str(Path(sys.executable).with_name("dispatcher")))
-    given = parser.parse_args()
-    wanted = set(given.only.split(",")) if given.only else set(_COMMANDS)
+def run(
+    count: int,
+    wanted: Collection[str] = _COMMANDS,
+    store: str = "sqlite",
+    account: str = "bulk",
+    text: str = _TEXTS["personal"],
+    program: str = _PROGRAM,
+) -> Iterator[tuple[str, Cost]]:
+    """Run the wanted commands on a file of `count` recipients; the name and cost of each."""
     with (
         tempfile.TemporaryDirectory(prefix="imports-") as name,
-        _store_url(given.store, Path(name)) as url,
+        _store_url(store, Path(name)) as url,
         SimulatorProcess() as simulator,
     ):
         folder = Path(name)
@@ -145,11 +144,27 @@ def main() -> None:
         )
         (folder / "dispatcher.toml").write_text(config)
         (folder / "dispatcher.toml").chmod(0o600)
-        write_people(folder / "people.csv", given.count)
-        run = commands(given.program, folder, given.account, _TEXTS[given.text])
+        write_people(folder / "people.csv", count)
+        words = commands(program, folder, account, text)
         for command in _COMMANDS:
-            if command in wanted or (command == "submit" and wanted - {"dry-run"}):
-                print(f"{given.count:9d} {command:<17} {measure(run[command], folder)}", flush=True)
+            if command in wanted or (command == "submit" and {*wanted} - {"dry-run"}):
+                yield command, measure(words[command], folder)
+
+
+def main() -> None:
+    """Print a line per command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--only", default="", help="commands, with commas; earlier ones run too")
+    parser.add_argument("--text", choices=_TEXTS, default="personal")
+    parser.add_argument("--account", choices=_ACCOUNTS, default="bulk")
+    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
+    parser.add_argument("--program", default=_PROGRAM)
+    given = parser.parse_args()
+    wanted = set(given.only.split(",")) if given.only else set(_COMMANDS)
+    text, program = _TEXTS[given.text], given.program
+    for name, cost in run(given.count, wanted, given.store, given.account, text, program):
+        print(f"{given.count:9d} {name:<17} {cost}", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,10 @@ import aiohttp
 from dispatcher.providers import provider_class
 from dispatcher.status import Encoding, Kind
 from dispatcher.types import HttpRequest, Recipient, Route, SubmitBatch
+from tests.benchmarks.bulk import Used, used_by
 from tests.support.arrivals import at_most_in_a_second
 from tests.support.cli import in_process
+from tests.support.postgres_server import DURABLE, running_server
 from tests.support.simulator import SimulatorProcess
 from tests.support.stage import KEY, stage, wait_for
 
@@ -66,12 +68,13 @@ class Measured:
     most: float
     doubles: int
     withdrawn: int
+    workers: list[Used]
 
 
-def measure(case: Case, count: int, workers: int) -> Measured:
-    """Send a campaign of personal texts, no longer than `_MOST_S` at its rate."""
+def measure(case: Case, count: int, workers: int, *, most_s: float = _MOST_S / 2) -> Measured:
+    """Send a campaign of personal texts, no longer than about `most_s` at its rate."""
     if case.rate is not None:
-        count = min(count, max(20, round(case.rate * _MOST_S / 2)))
+        count = min(count, max(20, round(case.rate * most_s)))
     account = _SINGLE | _LATER | case.keys
     with stage(accounts={"main": account}, command=in_process, is_guarded=False) as ours:
         ours.start()
@@ -89,12 +92,15 @@ def measure(case: Case, count: int, workers: int) -> Measured:
         )
         ledger = ours.provider.ledger()
         withdrawn = _withdrawn(ours.store)
+        names = ["worker", *(f"worker{number + 1}" for number in range(1, workers))]
+        used = [used_by(ours.pid(name)) for name in names]
     at = sorted(entry["at"] for entry in ledger)
     return Measured(
         per_second=(len(at) - 1) / (at[-1] - at[0]),
         most=at_most_in_a_second([(each, 1) for each in at]),
         doubles=len(ledger) - len({entry["number"] for entry in ledger}),
         withdrawn=withdrawn,
+        workers=used,
     )
 
 
@@ -107,6 +113,32 @@ def _withdrawn(store: Any) -> int:
     with store.read() as conn:
         query = select(func.count()).where(ATTEMPT.c.outcome == AttemptOutcome.NOT_SENT)
         return int(conn.execute(query).scalar_one())
+
+
+def many_campaigns(campaigns: int, *, rate: int) -> tuple[float, float]:
+    """Personal texts of many campaigns on one account, PostgreSQL: messages per second, and the
+    smaller of the rate and what one campaign reaches in the same minute.
+    """
+    each, speeds = max(4, 4000 // campaigns), []
+    keys = {"messages_per_second": rate, "max_in_flight": 50}
+    for count in (1, campaigns):
+        with running_server(DURABLE) as server, server.database() as url:
+            account = _SINGLE | _LATER | keys
+            with stage(
+                accounts={"main": account}, store_url=url, command=in_process, is_guarded=False
+            ) as ours:
+                total = each * campaigns
+                for n in range(count):
+                    first, size = _FIRST + n * each, total // count
+                    people = ours.people(size, first=first, name=f"{n}.csv")
+                    ours.submit(people, "--text", "Dear {{name}}.")
+                ours.start()
+                wait_for(
+                    lambda n=total: ours.provider.stats()["accepted"] == n, "all", within_s=300
+                )
+                at = sorted(entry["at"] for entry in ours.provider.ledger())
+        speeds.append((len(at) - 1) / (at[-1] - at[0]))
+    return speeds[1], min(rate, speeds[0])
 
 
 def script(count: int) -> float:

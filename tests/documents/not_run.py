@@ -18,6 +18,13 @@ NOT_RUN: dict[str, list[str]] = {
         'make mutants ARGS="--resume"',
         "CHECK=1 make mutants",
     ],
+    "it measures for minutes; unit/test_benchmarks.py has its table without measuring": [
+        "make bench",
+        "make bench FULL=1",
+        "make bench CHECK=1",
+        'make bench ARGS="--only bulk"',
+        "make bench FULL=1 ARGS=--write",
+    ],
     "it starts real processes for half a minute; acceptance/test_demo.py does": [
         "make demo",
     ],

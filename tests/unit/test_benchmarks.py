@@ -1,0 +1,136 @@
+"""The table of `make bench`: what a part printed, failed or did not finish; nothing is measured."""
+
+import sys
+import time
+
+import pytest
+
+from tests.benchmarks import __main__ as command
+from tests.benchmarks import sweep, table
+from tests.benchmarks.parts import FULL, QUICK, parts
+from tests.benchmarks.singles import Measured
+from tests.benchmarks.table import Part, Row, as_markdown, at_least, at_most, has_missed
+
+FAKE = """
+import subprocess, sys, time
+from tests.benchmarks.table import at_least, at_most, print_rows
+name = sys.argv[-1]
+if name == "good":
+    print_rows([at_most("bulk", 10, 20, "s", costs="9.1 s 80 MiB"), at_least("rate", 99, 97, "/s")])
+elif name == "starts":
+    print_rows([at_most("start", 2, 1, "s")])
+elif name == "crash":
+    print_rows([at_most("before", 1, 2, "s")])
+    raise SystemExit("the store is gone")
+else:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "ok", "ratio"),
+    [
+        (at_most("a", 20, 20, "s"), True, 1.0),
+        (at_most("a", 20.1, 20, "s"), False, 1.005),
+        (at_least("a", 97, 97, "/s"), True, 1.0),
+        (at_least("a", 48.5, 97, "/s"), False, 0.5),
+        (at_least("a", 5, 0, "/s"), True, None),
+        (at_most("a", 20, 10, "s", ratio=1.9), False, 1.9),
+    ],
+)
+def test_a_line_is_judged_by_its_target(row, ok, ratio):
+    assert row.ok is ok
+    assert row.ratio == pytest.approx(ratio)
+
+
+def test_the_table_is_markdown_with_what_was_missed():
+    rows = [
+        Row(name="the floor", measured="4.2 s", costs="4.0 s 90 MiB"),
+        at_most("bulk", 10, 8, "s", costs="9.1 s 80 MiB"),
+        at_least("rate", 99, 97, "/s"),
+    ]
+    assert as_markdown(rows).splitlines() == [
+        "| what      | measured | target | ratio  | met | processor time and memory |",
+        "|-----------|----------|--------|--------|-----|---------------------------|",
+        "| the floor | 4.2 s    |        |        |     | 4.0 s 90 MiB              |",
+        "| bulk      | 10 s     | ≤ 8    | 1.25 × | NO  | 9.1 s 80 MiB              |",
+        "| rate      | 99 /s    | ≥ 97   | 1.02 × | yes |                           |",
+    ]
+    assert table.summary(rows) == "1 of 2 targets met; missed: bulk"
+    assert has_missed(rows)
+    assert not has_missed([rows[0], rows[2]])
+
+
+def test_parts_that_fail_or_are_late_miss_and_the_others_go_on(tmp_path):
+    chosen = [Part(name=name, limit_s=60, measure=list) for name in ("crash", "good")]
+    rows = command.run(chosen, [sys.executable, "-c", FAKE], tmp_path)
+    assert [(row.name, row.measured, row.ok) for row in rows] == [
+        ("before", "1 s", True),
+        ("crash", "the store is gone", False),
+        ("bulk", "10 s", True),
+        ("rate", "99 /s", True),
+    ]
+
+
+def test_a_late_part_ends_with_all_that_it_has_started(tmp_path):
+    began = time.monotonic()
+    late = Part(name="late", limit_s=0.5, measure=list)
+    (row,) = command.run([late], [sys.executable, "-c", FAKE], tmp_path)
+    assert (row.measured, row.ok) == ("not finished after 0 s", False)
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize(("check", "code"), [("1", 1), ("", 0)])
+def test_a_missed_target_is_an_error_where_that_is_asked_for(monkeypatch, capsys, check, code):
+    monkeypatch.setenv("CHECK", check)
+    assert command.main(["--only", "starts"], [sys.executable, "-c", FAKE]) == code
+    printed = capsys.readouterr()
+    assert "The quick edition, " in printed.out
+    assert "| start | 2 s      | ≤ 1    | 2.00 × | NO  |" in printed.out
+    assert "0 of 1 targets met; missed: start\n" in printed.err
+
+
+def test_the_table_is_written_between_its_marks(tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("Before\n<!-- table -->\nold\n<!-- /table -->\nAfter\n")
+    table.write_into(page, "table", "| new |")
+    assert page.read_text() == "Before\n<!-- table -->\n\n| new |\n\n<!-- /table -->\nAfter\n"
+    with pytest.raises(ValueError, match="other"):
+        table.write_into(page, "other", "| new |")
+
+
+def test_the_full_edition_has_every_part_of_the_quick_one():
+    quick, full = ({part.name for part in parts(edition)} for edition in (QUICK, FULL))
+    assert quick < full
+
+
+def test_the_sweep_has_every_value_of_every_column():
+    chosen = list(sweep.combinations())
+    assert len(set(chosen)) == len(chosen) == 24
+    for name, values in [
+        ("rate", sweep.RATES), ("latency_ms", sweep.LATENCIES_MS), ("unit", sweep.UNITS),
+        ("in_flight", sweep.IN_FLIGHT), ("workers", sweep.WORKERS),
+    ]:  # fmt: skip
+        assert {getattr(each, name) for each in chosen} == set(values)
+
+
+@pytest.mark.parametrize(
+    ("found", "free", "most", "doubles", "ok"),
+    [
+        (195, 500, 201, 0, True),
+        (193, 500, 201, 0, False),
+        (97, 100, 110, 0, True),
+        (195, 500, 202, 0, False),
+        (195, 500, 200, 1, False),
+    ],
+)
+def test_a_rate_is_used_and_never_passed(found, free, most, doubles, ok):
+    case = sweep.Combination(200, "parts", 20, None, 3)
+    measured, possible = (
+        Measured(per_second=speed, most=top, doubles=n, withdrawn=0, workers=[])
+        for speed, top, n in ((found, most, doubles), (free, 0, 0))
+    )
+    row = sweep.judge(case, measured, possible)
+    assert row.name == "200 parts/s, 20 ms, unset in flight, 3 workers"
+    assert row.ok is ok
