@@ -52,6 +52,11 @@ COMMANDS: Final = {
         "Say what an error's code means, and what to do.",
         configured=False,
     ),
+    "completion": LazyCommand(
+        "dispatcher.cli.completion:completion_command",
+        "Complete commands and names in bash, zsh or fish.",
+        configured=False,
+    ),
     "db": LazyCommand("dispatcher.cli.db:db_group", "Create and upgrade the store."),
     "send": LazyCommand("dispatcher.cli.send:send_command", "Send one message now."),
     "audit": LazyCommand("dispatcher.cli.audit:audit_command", "List who did what, and when."),

@@ -47,7 +47,12 @@ class ConfiguredGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command to run, and give it `--config`."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command and self.prepare_command(name or "", command), rest
+        prepared = command and self.prepare_command(name or "", command)
+        if prepared is not None and ctx.resilient_parsing:  # a shell completes a line
+            from dispatcher.cli.completion import complete_names
+
+            complete_names(prepared, self.name or "")
+        return name, prepared, rest
 
     def prepare_command(self, name: str, command: click.Command) -> click.Command:
         """Add `--config` to a command."""

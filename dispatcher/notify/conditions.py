@@ -4,7 +4,7 @@ What is said has ids, names, counts and reasons; never a phone number or a text.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -29,15 +29,23 @@ _LONGEST: Final = 300
 
 
 def find_conditions(
-    conn: Connection, wanted: NotifySettings, *, begun: datetime, now: datetime
+    conn: Connection,
+    wanted: NotifySettings,
+    *,
+    begun: datetime,
+    now: datetime,
+    known: Collection[str] = (),
 ) -> list[NewNotice]:
-    """What is true now, of what somebody wants to be notified of. `begun` as of `notices`."""
+    """What is true now, of what somebody wants to be notified of. `begun` as of `notices`.
+
+    `known` are the keys of what was true at the last look: nothing is counted for it again.
+    """
     found: list[NewNotice] = []
     recent = notice_sources.list_recent(conn, max(begun, now - _RECENT))
-    if recent:
-        counts = campaign_search.count_messages(conn, [row.id for row in recent])
-        for row in recent:
-            found += _of_campaign(row, counts[row.id], wanted)
+    counted = [row.id for row in recent if _must_count(row, wanted, known)]
+    counts = campaign_search.count_messages(conn, counted) if counted else {}
+    for row in recent:
+        found += _of_campaign(row, counts.get(row.id), wanted)
     found += _of_doubts(conn)
     for account in accounts.all_accounts(conn).values():
         found += _of_account(account, wanted)
@@ -50,7 +58,39 @@ def hide_numbers(words: str) -> str:
     return _LONG_NUMBER.sub("••••", plain)[:_LONGEST]
 
 
+def _must_count(row: CampaignRow, wanted: NotifySettings, known: Collection[str]) -> bool:
+    if row.finished_at is None and row.state != CampaignState.PAUSED:
+        return wanted.delivery_below is not None
+    known_already = [
+        key
+        for kind, subject in _states_of(row)
+        for key in known
+        if key.startswith(f"{kind}|{subject}|")
+    ]
+    return not known_already
+
+
+def _states_of(row: CampaignRow) -> Iterator[tuple[EventKind, str]]:
+    """The events that are the campaign's state, and what they are about."""
+    if row.state == CampaignState.PAUSED:
+        yield EventKind.CAMPAIGN_PAUSED, f"campaign {row.id}"
+    if row.state == CampaignState.FINISHED and row.finished_at is not None:
+        yield EventKind.CAMPAIGN_FINISHED, f"campaign {row.id} {row.finished_at.isoformat()}"
+
+
 def _of_campaign(
+    row: CampaignRow, counted: Mapping[str, int] | None, wanted: NotifySettings
+) -> Iterator[NewNotice]:
+    """`counted`: None where what is said of it is known already."""
+    if counted is None:
+        for kind, subject in _states_of(row):
+            if not row.one_off or kind is not EventKind.CAMPAIGN_FINISHED:
+                yield _make(kind, subject, "", {})
+        return
+    yield from _of_counted(row, counted, wanted)
+
+
+def _of_counted(
     row: CampaignRow, counts: Mapping[str, int], wanted: NotifySettings
 ) -> Iterator[NewNotice]:
     with_rows = {**counts, "total": row.total, "suppressed": counts["suppressed"] + row.suppressed}
@@ -64,15 +104,12 @@ def _of_campaign(
         "in_doubt": tally.in_doubt,
     }
     about = {"campaign": _name(row.id, row.name), "account": row.account, "counts": figures}
-    if row.state == CampaignState.PAUSED:
-        reason = hide_numbers(row.state_reason or "by a person")
-        yield _make(
-            EventKind.CAMPAIGN_PAUSED, f"campaign {row.id}", f"it is paused: {reason}", about
-        )
-    if row.state == CampaignState.FINISHED and not row.one_off:
+    for kind, subject in _states_of(row):
         words = f"{tally.submitted} of {tally.total} submitted, {tally.delivered} delivered"
-        at = "" if row.finished_at is None else f" {row.finished_at.isoformat()}"
-        yield _make(EventKind.CAMPAIGN_FINISHED, f"campaign {row.id}{at}", words, about)
+        if kind is EventKind.CAMPAIGN_PAUSED:
+            words = f"it is paused: {hide_numbers(row.state_reason or 'by a person')}"
+        if not row.one_off or kind is not EventKind.CAMPAIGN_FINISHED:
+            yield _make(kind, subject, words, about)
     receipts = tally.delivered + tally.not_delivered
     enough = receipts >= _FEWEST_RECEIPTS or (row.finished_at is not None and receipts > 0)
     if wanted.delivery_below is None or not enough or row.one_off:

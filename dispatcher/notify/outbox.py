@@ -36,8 +36,9 @@ def collect_events(store: Store, settings: NotifySettings) -> int:
         with store.write() as conn:
             begun = notices.begun_at(conn, store_now(conn))
     with store.read() as conn:
-        found = find_conditions(conn, settings, begun=begun, now=store_now(conn))
         were_true = notices.open_keys(conn)
+        now = store_now(conn)
+        found = find_conditions(conn, settings, begun=begun, now=now, known=were_true)
     keys = [{notices.key_of(one, channel) for channel in settings.channels} for one in found]
     fresh = [one for one, its in zip(found, keys, strict=True) if its - were_true]
     over = {

@@ -62,6 +62,7 @@ CASES = {
     ("stop",): (["--reason", NAME], 0),
     ("go",): ([], 0),
     ("explain",): (["E-FILE"], 0),
+    ("completion",): (["fish"], 0),
     ("notify", "test"): ([], 2),
     ("notify", "list"): ([], 0),
 }
