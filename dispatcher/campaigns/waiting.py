@@ -21,6 +21,7 @@ def describe_wait(
 ) -> str | None:
     """`Mon 09:00`, `receipts` or `account main`; None where it waits for nothing by itself.
 
+    `dispatcher go` after a person's stop.
     `settings` and `account` are those of its account; None where it has none any more. Times are in
     `zone`. A paused campaign waits for a person, which its state says.
     """
@@ -30,6 +31,8 @@ def describe_wait(
         return short_time(campaign.start_at, now, zone)
     if not counts["pending"]:
         return "receipts" if counts["submitted"] > counts["no_receipt"] else None
+    if account is not None and account.stopped_at is not None:
+        return "`dispatcher go`"
     if account is not None and (account.paused_by is not None or account.breaker is not None):
         return f"account {campaign.account}"
     return None if settings is None else _describe_windows(campaign, settings, now, zone)

@@ -73,7 +73,8 @@ def count_due(
 ) -> dict[int, int]:
     """Pending messages per campaign that could leave now; empty while some are on their way.
 
-    Waiting for a rate, a day's limit, or as long as the provider asked is not silence.
+    Waiting for a rate, a day's limit, as long as the provider asked, or for the end of a person's
+    stop is not silence.
     """
     account = accounts.find_account(conn, name)
     if account is None or _waits_rightly(account, settings, now):
@@ -100,7 +101,7 @@ def _waits_rightly(account: AccountRow, settings: ProviderSettings, now: datetim
         account.parts_paid_until,
         account.requests_paid_until,
     ]
-    if any(at is not None and at > now for at in ends):
+    if account.stopped_at is not None or any(at is not None and at > now for at in ends):
         return True
     return accounts.messages_left_today(account, settings.daily_limit, now) == 0
 

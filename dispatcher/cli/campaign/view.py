@@ -108,7 +108,7 @@ def _print_file_and_times(shown: "CampaignView") -> None:
     click.echo(
         f"file       {safe_text(campaign.source_name)}: {pluralize(campaign.rows, 'row')}, "
         f"{counts['total']} to send, {counts['invalid']} invalid, {counts['duplicate']} duplicate"
-        + (f", {counts['suppressed']} suppressed" if counts["suppressed"] else "")
+        + (f", {campaign.suppressed} suppressed" if campaign.suppressed else "")
     )
     for label, at in (
         ("created", campaign.created_at),

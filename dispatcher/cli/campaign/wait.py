@@ -101,5 +101,6 @@ def _wait_and_report(
     else:
         print_campaign(click.get_current_context(), shown)
     missed = sum(shown.counts[name] for name in ("in_doubt", "failed", "cancelled", "lapsed"))
-    if missed or shown.counts["rejected"] == shown.counts["total"]:
+    # All were refused by the provider, or came onto the suppression list.
+    if missed or not shown.total_submitted:
         raise click.exceptions.Exit(1)

@@ -63,6 +63,13 @@ CASES = {
     ("go",): ([], 0),
     ("explain",): (["E-FILE"], 0),
     ("completion",): (["fish"], 0),
+    ("suppression", "add"): (["9800000009", "--reason", NAME], 0),
+    ("suppression", "remove"): (["9800000009"], 3),
+    ("suppression", "check"): (["9800000009"], 0),
+    ("suppression", "list"): ([], 0),
+    ("suppression", "import"): (["people.csv", "--source", NAME], 1),
+    ("suppression", "export"): (["-o", f"{NAME}.csv"], 0),
+    ("campaign", "drop"): (["1", "9800000001"], 0),
     ("notify", "test"): ([], 2),
     ("notify", "list"): ([], 0),
 }

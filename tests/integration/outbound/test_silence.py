@@ -58,6 +58,7 @@ def test_the_reason_is_that_of_the_account(store, running):
     [
         (CAMPAIGN, {"state": CampaignState.PAUSED}),
         (CAMPAIGN, {"paid_until": LATER + timedelta(seconds=1)}),
+        (ACCOUNT, {"stopped_at": NOW, "stopped_by": "asha@mail1"}),
         (CAMPAIGN, {"start_at": LATER + timedelta(seconds=1)}),
         (ACCOUNT, {"not_before": LATER + timedelta(seconds=1)}),
         (ACCOUNT, {"messages_paid_until": LATER + timedelta(seconds=1)}),

@@ -6,13 +6,15 @@ from sqlalchemy import event
 from dispatcher.campaigns.view import load_view
 from dispatcher.outbound.release import release_batches
 from dispatcher.status import BatchState, MessageState
-from dispatcher.store import messages, polls
+from dispatcher.store import messages, polls, suppressions
 from dispatcher.store.receipts import Receipt, store_receipts
+from dispatcher.store.suppressions import ANY_ACCOUNT, SuppressionOrigin
 from tests.support.stores import (
     NOW,
     add_campaign,
     begin,
     claim,
+    claimed,
     close,
     later,
     settings,
@@ -63,6 +65,11 @@ def plans(store):
         with store.write() as conn:
             (ticket, *_) = release_batches(conn, "main", settings(), NOW, max_in_flight=1)
         held = claim(store, ticket)
+        with store.write() as conn:
+            origin = SuppressionOrigin(None, "cli", "asha@mail1")
+            suppressions.add_numbers(conn, [1], ANY_ACCOUNT, origin, NOW)
+        with store.write() as conn:
+            assert suppressions.suppress_listed(conn, held, NOW) == 0
         with store.read() as conn:
             loaded = messages.load_pending(conn, held, None)
         (attempt,) = begin(store, held, [[each.seq for each in loaded]])
@@ -83,3 +90,18 @@ def test_statements_about_messages_use_an_index(plans):
     for statement, plan in plans.items():
         assert "Seq Scan on message" not in plan, statement
         assert "SCAN message" not in plan, statement
+        assert "Seq Scan on suppression" not in plan, statement
+        assert "SCAN suppression" not in plan, statement
+
+
+def test_a_begin_looks_into_the_suppression_list_only_if_it_has_numbers(store):
+    """And then by one statement more."""
+    for numbers in ([], [1]):
+        add_campaign(store, [2])
+        held = claimed(store)
+        with store.write() as conn:
+            origin = SuppressionOrigin(None, "cli", "asha@mail1")
+            suppressions.add_numbers(conn, numbers, ANY_ACCOUNT, origin, NOW)
+        with Statements(store) as seen:
+            assert begin(store, held) is not None
+        assert sum("suppression" in statement for statement in seen.plans()) == len(numbers)

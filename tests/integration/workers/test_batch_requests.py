@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from dispatcher.errors import ConfigError, Refused
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Encoding
 from dispatcher.store import messages
@@ -16,8 +17,9 @@ from tests.support.stores import (
     claimed,
     later,
     provider,
+    settings,
 )
-from workers.batch.requests import build_batch, build_requests, turn_size
+from workers.batch.requests import build_batch, build_requests, refuse_others, turn_size
 
 
 @pytest.mark.parametrize(("now", "told"), [(later(59), later(60)), (later(60), None)])
@@ -29,6 +31,21 @@ def test_a_sending_time_is_given_to_the_provider_until_it_has_passed(sqlite_stor
     batch = build_batch(campaign_of(sqlite_store, campaign_id), "main", Encoding.GSM7, rows, now)
     assert len(batch.recipients) == 2
     assert batch.schedule_at == told
+
+
+def test_an_account_with_an_allow_list_refuses_a_batch_with_others():
+    asha, ravi, mira = 919820011223, 919820011224, 919820011225
+    refuse_others(settings(), "main", [asha])
+    mine = settings(allow_only=["+91 98200 11223", "9820011224"], country="IN")
+    refuse_others(mine, "main", [asha, ravi])
+    with pytest.raises(Refused, match="`allow_only`, and 1 of the 2 recipients"):
+        refuse_others(mine, "main", [asha, mira])
+    with pytest.raises(Refused):  # a contact list: nobody knows its numbers
+        refuse_others(mine, "main", [0])
+    with pytest.raises(Refused):
+        refuse_others(settings(allow_only=[]), "main", [asha])
+    with pytest.raises(ConfigError, match="`allow_only` has "):
+        refuse_others(settings(allow_only=["98"]), "main", [asha])
 
 
 class Listing(FakeProvider):

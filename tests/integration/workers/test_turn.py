@@ -9,9 +9,11 @@ from dispatcher.errors import StoreError
 from dispatcher.outbound.departure import NotBegun
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.status import BatchState
+from dispatcher.store import suppressions
 from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ATTEMPT, CAMPAIGN
 from tests.support.stores import (
+    FIRST_NUMBER,
     LEASE,
     NOW,
     add_campaign,
@@ -267,3 +269,31 @@ def test_a_start_that_is_near_is_left_to_an_earlier_batch_too(sqlite_store):
     assert first_begin(stand) > 3
     begin(sqlite_store, earlier, now=stand.now)
     assert isinstance(first_begin(stand), BegunGroup)
+
+
+@pytest.mark.parametrize(("listed", "left"), [(4, ["submitted"] * 4), (2, None)])
+def test_who_opts_out_during_a_turn_is_not_sent_to(sqlite_store, listed, left):
+    """Later requests of the turn are looked up again; the rest of the batch goes on in another."""
+    stand = Stand(sqlite_store, (1,) * 5)
+    collect = stand.flight.collect
+
+    def opt_out_and_collect(*, timeout_s):
+        with sqlite_store.write() as conn:
+            suppressions.add_numbers(
+                conn,
+                [FIRST_NUMBER + listed],
+                suppressions.ANY_ACCOUNT,
+                suppressions.SuppressionOrigin(None, "cli", "asha@mail1"),
+                NOW,
+            )
+        return collect(timeout_s=timeout_s)
+
+    stand.flight.collect = opt_out_and_collect
+    stand.run()
+    assert listed not in stand.sent
+    assert states(sqlite_store)[listed] == "suppressed"
+    if left is not None:
+        assert states(sqlite_store)[:listed] == left
+        assert stand.state is BatchState.SETTLED
+    else:
+        assert stand.state is BatchState.PENDING

@@ -14,8 +14,9 @@ INDIA = ZoneInfo("Asia/Kolkata")
 NOW = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
 OFFICE = settings(windows=["mon-fri 09:00-17:00"], timezone="Asia/Kolkata")
 ALWAYS = settings(timezone="Asia/Kolkata")
-OPEN = SimpleNamespace(paused_by=None, breaker=None)
-PAUSED = SimpleNamespace(paused_by="operator", breaker=None)
+OPEN = SimpleNamespace(paused_by=None, breaker=None, stopped_at=None)
+PAUSED = SimpleNamespace(paused_by="operator", breaker=None, stopped_at=None)
+STOPPED = SimpleNamespace(paused_by="operator", breaker=None, stopped_at=NOW)
 COUNTS = {"pending": 5, "submitted": 0, "no_receipt": 0}
 
 CASES = [
@@ -23,6 +24,7 @@ CASES = [
     (ALWAYS, OPEN, {}, {}, None),
     (OFFICE, OPEN, {}, {}, "Tue 09:00"),
     (OFFICE, PAUSED, {}, {}, "account main"),
+    (OFFICE, STOPPED, {}, {}, "`dispatcher go`"),
     (OFFICE, None, {}, {}, "Tue 09:00"),
     (None, None, {}, {}, None),
     (OFFICE, OPEN, {"state": "paused"}, {}, None),
