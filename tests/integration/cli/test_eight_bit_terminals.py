@@ -59,6 +59,7 @@ CASES = {
     ("db", "current"): ([], 0),
     ("db", "adopt"): (["--restored", "--yes"], 0),
     ("send",): (["9800000001", NAME], 0),
+    ("rehearse",): ([f"{NAME}.csv", "--text", NAME], 2),
     ("stop",): (["--reason", NAME], 0),
     ("go",): ([], 0),
     ("explain",): (["E-FILE"], 0),

@@ -15,7 +15,7 @@ from tests.support.lock_guard import locked_table
 from tests.support.stores import add_account, add_campaign
 
 #: They lock what nobody else waits for, or many rows of one table at a time.
-OTHERS = {"fallback_moves.py", "polls.py", "scheduler.py"}
+OTHERS = {"fallback_moves.py", "polls.py", "receipts.py", "scheduler.py"}
 
 
 @pytest.mark.postgres

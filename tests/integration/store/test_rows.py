@@ -68,6 +68,7 @@ PARTS = {
     row_parts.ExportedMessage: [MESSAGE, ATTEMPT],
     row_parts.FallbackSwitch: [AUDIT],
     row_parts.InFlightBatch: [BATCH],
+    row_parts.NextBatch: [BATCH],
     row_parts.OpenAttempt: [ATTEMPT],
     row_parts.OtherMessage: [MESSAGE, ATTEMPT],
     row_parts.PendingCampaign: [CAMPAIGN, BATCH],
