@@ -10,6 +10,7 @@ import importlib.util
 import re
 import shlex
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -124,7 +125,7 @@ def _fill(url: str) -> None:
 def test_a_documented_block_runs(fence, template, simulator, tmp_path):
     folder = tmp_path / "here"
     shutil.copytree(template, folder)
-    shell = _Shell(folder, simulator.port)
+    shell = DocumentedShell(folder, simulator.port)
     commands = [command for command in commands_of(fence.text) if command not in REASONS]
     if any(one.startswith("dispatcher campaign submit") and "--dry-run" not in one
            for one in commands):  # fmt: skip
@@ -133,10 +134,11 @@ def test_a_documented_block_runs(fence, template, simulator, tmp_path):
         shell.run(command)
 
 
-class _Shell:
+class DocumentedShell:
     """Runs the few kinds of commands that the documents have, in one folder."""
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, ends_with: Mapping[str, int] = ENDS_WITH) -> None:
+        self._ends_with = ends_with
         self._folder = folder
         self._port = port
         self._env = {
@@ -181,7 +183,7 @@ class _Shell:
                 self.change_campaigns(state=state, finished_at=stores.NOW if is_over else None)
         with contextlib.chdir(self._folder):
             ended: Ended = in_process(*words, folder=self._folder, env=self._env)
-        assert ended.code == ENDS_WITH.get(command, 0), f"{command}\n{ended.out}{ended.err}"
+        assert ended.code == self._ends_with.get(command, 0), f"{command}\n{ended.out}{ended.err}"
 
     def _begin_anew(self) -> None:
         """No configuration yet; the account that `init` writes is at the simulator."""
@@ -253,4 +255,4 @@ def test_a_command_of_no_known_kind_fails(tmp_path):
     fence = Fence("sh", 1, "rm -rf nothing  # a comment\n")
     (command,) = commands_of(fence.text)
     with pytest.raises(AssertionError, match="rm -rf nothing: not known here"):
-        _Shell(tmp_path, 1).run(command)
+        DocumentedShell(tmp_path, 1).run(command)
