@@ -136,6 +136,16 @@ def test_a_look_before_the_next_tick_counts_the_attempts_since_the_last_one(sqli
     assert sqlite.started_again().find_hold_reason() is None
 
 
+def test_a_store_that_no_tick_has_seen_yet_is_not_held(sqlite_store, folder):
+    """It has its id since its first campaign, and no witness yet."""
+    guard = RollbackGuard(sqlite_store, folder=folder)
+    assert guard.find_hold_reason() is None
+    add_campaign(sqlite_store)
+    with sqlite_store.write() as conn:
+        store_identity.ensure_store_id(conn)
+    assert guard.find_hold_reason() is None
+
+
 def test_a_process_killed_before_its_witness_was_written_is_no_alarm(sqlite):
     submitting(sqlite.store)  # committed, and killed: nobody called `begun`
     assert tick(sqlite.started_again(), sqlite.store) is None

@@ -1,7 +1,7 @@
 """Statements read and change the rows they name, and leave the others alone."""
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import (
@@ -11,6 +11,7 @@ from dispatcher.store import (
     campaigns,
     decisions,
     doubts,
+    fallback_moves,
     imports,
     locked_attempts,
     lost_batches,
@@ -19,8 +20,18 @@ from dispatcher.store import (
     store_adoption,
     store_identity,
 )
+from dispatcher.store.locks import lock_campaign
 from dispatcher.store.settlement import Settlement, apply_settlements
-from dispatcher.store.tables import ATTEMPT, AUDIT, BATCH, CAMPAIGN, IDENTITY, MESSAGE, WORKER
+from dispatcher.store.tables import (
+    ATTEMPT,
+    AUDIT,
+    BATCH,
+    CAMPAIGN,
+    IDENTITY,
+    MESSAGE,
+    SCHEDULER,
+    WORKER,
+)
 from tests.support.stores import (
     NOW,
     add_account,
@@ -376,6 +387,56 @@ def test_the_outlook_on_doubt_is_the_campaigns_own(store):
     with store.read() as conn:
         assert doubts.doubt_outlook(conn, first).since == NOW
         assert doubts.doubt_outlook(conn, second).since == later(5)
+
+
+def test_the_doubts_of_an_account_are_its_own(sqlite_store):
+    _, mine = doubtful(sqlite_store, 919_800_000_000)
+    _, other = doubtful(sqlite_store, 919_900_000_000)
+    add_account(sqlite_store, "backup")
+    with sqlite_store.write() as conn:
+        doubts.schedule_reconciliation(conn, {mine: NOW, other: NOW})
+        change(conn, ATTEMPT, ATTEMPT.c.id == other, account="backup")
+        for account, attempt in (("main", mine), ("backup", other)):
+            assert [each.id for each in doubts.due_doubts(conn, account, NOW)] == [attempt]
+
+
+def test_the_switches_of_a_campaign_are_its_own(sqlite_store):
+    mine, other = (
+        add_campaign(sqlite_store, [1], first=n) for n in (919_800_000_000, 919_900_000_000)
+    )
+    add_account(sqlite_store, "backup")
+    with sqlite_store.write() as conn:
+        fallback_moves.switch_account(conn, lock_campaign(conn, mine), "backup", "out", NOW)
+        campaigns.change_state(
+            conn, mine, [CampaignState.RUNNING], CampaignState.PAUSED,
+            actor="a", reason=None, now=NOW,
+        )  # fmt: skip
+        assert len(fallback_moves.load_fallback_history(conn, mine)) == 1
+        assert fallback_moves.load_fallback_history(conn, other) == []
+
+
+def test_an_import_is_taken_over_once_and_by_itself(sqlite_store):
+    add_account(sqlite_store)
+    with sqlite_store.write() as conn:
+        mine, other = (start_import(conn, content_key=key) for key in ("mine", "other"))
+        row = campaigns.load_campaign(conn, mine.campaign_id)
+        taken = imports.take_over_import(conn, row, later(60))
+        assert (taken.campaign_id, taken.fence) == (mine.campaign_id, mine.fence + 1)
+        assert imports.take_over_import(conn, row, later(60)) is None
+        fences = [each.import_fence for each in conn.execute(select(CAMPAIGN)).all()]
+    assert fences == [taken.fence, other.fence]
+
+
+@pytest.mark.parametrize("ticked", [None, later(-30)])
+def test_a_store_that_was_restored_may_have_sent_since_its_last_tick(sqlite_store, ticked):
+    add_campaign(sqlite_store, [1])
+    with sqlite_store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == 1, created_at=later(-900))
+        scheduler.ensure_scheduler_row(conn)
+        change(conn, SCHEDULER, SCHEDULER.c.id == 1, ticked_at=ticked)
+        store_adoption.adopt_store(conn, doubt=True, actor="operator", now=NOW)
+    (attempt,) = rows(sqlite_store, ATTEMPT)
+    assert attempt.begun_at == (ticked or later(-900))
 
 
 @pytest.mark.parametrize(
