@@ -363,6 +363,14 @@ def test_marks_only_grow_and_a_full_disk_does_not_stop_them(tmp_path):
     assert file.read_mark() == HighWaterMark("b", 1)
 
 
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_mark_waits_for_the_disk_where_that_is_asked_for(tmp_path, monkeypatch, sync):
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(handle) or fsync(handle))
+    MarkFile(tmp_path / "mark").advance_to(HighWaterMark("a", 5), sync=sync)
+    assert bool(synced) is sync
+
+
 # --- A witness that this user may not read ----------------------------------------------------
 
 

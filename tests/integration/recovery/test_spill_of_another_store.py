@@ -221,6 +221,8 @@ def test_what_is_wrong_in_a_file_is_put_aside_once_and_the_others_are_settled(
         ({"after_attempt_id": 2**63}, False),
         ({"after_attempt_id": -1}, False),
         ({"attempt_id": None}, True),
+        ({"attempt_id": 2**63}, False),
+        ({"attempt_id": -1}, False),
         ({"polling": None}, True),
         ({"polling": {"first_s": 0.0, "for_s": 3.1e9}}, True),
         ({"polling": {"first_s": 0.0, "for_s": 3.2e9}}, False),

@@ -96,6 +96,7 @@ def crowded(sqlite_template, tmp_path_factory):
         add_crowd(store, 1)
         add_crowd(store, 11, first=919_900_000_000, rate=5.0, on_doubt="drop")
         add_account(store, "backup")
+        add_campaign(store, [1], state=CampaignState.FINISHED, finished_at=NOW)
     assert not path.with_name("store.db-wal").exists()
     return path
 

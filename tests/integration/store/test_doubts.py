@@ -300,13 +300,18 @@ def test_without_a_status_call_a_found_recipient_gets_no_receipt(store):
 
 
 def test_a_recipient_found_after_polling_has_ended_is_not_counted_twice(store):
-    campaign = add_campaign(store)
-    _, attempt = in_doubt(store, seqs=(2,))
+    campaign = add_campaign(store, (3, 1))
+    held, attempt = in_doubt(store, seqs=(2,))
+    with store.write() as conn:
+        # One of its messages had moved to another account's batch: no receipt comes for that one.
+        change(conn, MESSAGE, MESSAGE.c.seq == 3, attempt_id=attempt, state=MessageState.SUBMITTED)
+        elsewhere = BATCH.c.id != held.id
+        change(conn, BATCH, elsewhere, pending=0, submitted=1, no_receipt=1)
+        change(conn, BATCH, ~elsewhere, no_receipt=2)
     with store.write() as conn:
         change(conn, ATTEMPT, ATTEMPT.c.id == attempt, poll_at=None)
-        change(conn, BATCH, BATCH.c.campaign_id == campaign, no_receipt=2)
     find(store, attempt, [2])
-    assert counts_of(store, campaign) == {"submitted": 3}
+    assert counts_of(store, campaign) == {"submitted": 4, "no_receipt": 1}
 
 
 def test_an_id_is_used_once_even_by_two_simultaneous_looks(store):

@@ -1,5 +1,7 @@
 """Statements read and change the rows they name, and leave the others alone."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import insert, select
 
@@ -413,6 +415,47 @@ def test_the_switches_of_a_campaign_are_its_own(sqlite_store):
         )  # fmt: skip
         assert len(fallback_moves.load_fallback_history(conn, mine)) == 1
         assert fallback_moves.load_fallback_history(conn, other) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "outcome"),
+    [
+        ({}, AttemptOutcome.OPEN),
+        ({"fence": 99}, None),  # of a claim of another store at the same place
+        ({"id": 99}, None),
+    ],
+)
+def test_an_attempt_is_known_by_its_claim(sqlite_store, values, outcome):
+    add_campaign(sqlite_store, [1])
+    held, (attempt,) = submitting(sqlite_store)
+    with sqlite_store.read() as conn:
+        assert attempts.attempt_outcome(conn, replace(held, **values), attempt) is outcome
+        assert attempts.attempt_outcome(conn, held, attempt + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "is_listed"),
+    [
+        ({}, True),
+        ({"since": NOW}, True),
+        ({"since": later(1)}, False),
+        ({"account": "main"}, True),
+        ({"account": "backup"}, False),
+        ({"states": ["running", "paused"]}, True),
+        ({"states": ["paused"]}, False),
+        ({"search": "PRIN"}, True),
+        ({"search": "hell"}, True),
+        ({"search": "people.csv"}, True),
+        ({"search": "p%g"}, False),
+        ({"search": "prin", "account": "backup"}, False),
+    ],
+)
+def test_campaigns_are_listed_that_meet_all_that_is_given(sqlite_store, given, is_listed):
+    campaign_id = add_campaign(sqlite_store, [1])
+    with sqlite_store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, created_at=NOW)
+        only = campaign_search.CampaignFilter(**given)
+        assert bool(campaign_search.list_newest(conn, limit=9, only=only)) is is_listed
 
 
 def test_an_import_is_taken_over_once_and_by_itself(sqlite_store):

@@ -282,6 +282,9 @@ def test_dates_far_ahead_are_found_and_past_ones_end_the_search():
     far = Schedule.parse(["2049-05-01 10:00-12:00"], [], UTC)
     assert far.next_open(utc("2026-01-01")) == utc("2049-05-01T10:00")
     assert far.next_open(utc("2049-05-02")) is None
+    both = Schedule.parse(["2026-05-01 10:00-12:00", "2027-03-01 10:00-12:00"], [], UTC)
+    assert both.next_open(utc("2026-01-01")) == utc("2026-05-01T10:00")
+    assert both.next_open(utc("2026-05-02")) == utc("2027-03-01T10:00")
     assert list(far.open_spans(utc("2026-01-01"), utc("9000-01-01"))) == [
         (utc("2049-05-01T10:00"), utc("2049-05-01T12:00"))
     ]
