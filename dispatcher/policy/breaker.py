@@ -182,8 +182,11 @@ def has_credit_for(balances: list[Balance], kind: Kind | None) -> bool:
 def is_unavailable(account: AccountState, fallback_after_s: float, now: datetime) -> bool:
     """Whether campaigns should use a fallback: the account is paused, or fails for so long.
 
-    `account` is a row of the store's account table.
+    `account` is a row of the store's account table. Campaigns of one that a person has stopped
+    stay: what must not leave there must not leave elsewhere.
     """
+    if account.stopped_at is not None:
+        return False
     if account.paused_by is not None:
         return True
     failing = account.breaker == Breaker.OPEN or (

@@ -139,9 +139,15 @@ def test_a_stop_moves_no_campaign_to_its_fallback_account(store):
     add_account(store, "other")
     add_campaign(store, routes=routes_to_json(routes))
     stop(store, "main")
+    with store.write() as conn:
+        # An answer to a request that was under way says so.
+        accounts.pause_account(conn, "main", by="credit", reason="no credit", now=NOW)
     with store.read() as conn:
         configured = {"main": settings(), "other": settings()}
         assert find_campaigns_to_move(conn, configured, later(3600)) == []
+    go(store)
+    with store.read() as conn:
+        assert len(find_campaigns_to_move(conn, configured, later(3600))) == 1
 
 
 def test_what_is_at_the_providers_is_counted_until_its_deadline(store):
