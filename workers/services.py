@@ -75,7 +75,11 @@ def get_services() -> Services:
     loaded = get_settings()
     lease_s = loaded.worker.lease_s
     # Shorter than a lease: a thread that waited longer could lose the batch that it holds.
-    store = Store(loaded.store.url, lock_wait_s=min(_LOCK_WAIT_S, lease_s / 3))
+    store = Store(
+        loaded.store.url,
+        lock_wait_s=min(_LOCK_WAIT_S, lease_s / 3),
+        max_connections=loaded.worker.max_connections,
+    )
     name = f"{socket.gethostname()}:{os.getpid()}"
     threads = threads_needed(loaded)
     client = broker.redis_client(get_broker_url())

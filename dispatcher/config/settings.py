@@ -89,15 +89,15 @@ class BrokerSettings(Section):
 class WorkerSettings(Section):
     """`[worker]`: how workers hold work. All processes of a store need the same values."""
 
-    #: Seconds that a worker keeps a claimed batch without renewing its lease. With the default, the
-    #: work of a killed worker goes on within half a minute.
+    #: Seconds after which the batches of a worker that shows no sign of life are taken from it.
     lease_s: float = Field(default=25, ge=5, le=600)
     #: Seconds after which a released batch that no worker has claimed is put into Redis again.
     requeue_after_s: float = Field(default=25, ge=1, le=3600)
     #: Polls in flight at a time, besides the submissions.
     max_polls: int = Field(default=8, ge=1, le=1000)
-    #: Seconds from a request's deadline, plus one timeout, to the first scan of the provider's list
-    #: for its doubtful recipients; also between the first two scans.
+    #: Connections to the store that a worker process opens at most; its threads share them.
+    max_connections: int = Field(default=50, ge=4, le=1000)
+    #: Seconds from a request's deadline, plus one timeout, to the first two scans for its doubts.
     reconcile_after_s: float = Field(default=300, gt=0, le=86_400)
     #: Seconds that released batches may wait while a worker takes none; then it ends itself.
     stall_after_s: float = Field(default=60, ge=5, le=3600)

@@ -13,6 +13,7 @@ from dispatcher.doctor.result import CheckResult
 from dispatcher.doctor.sending import check_balances, check_lateness, check_standstill
 from dispatcher.doctor.services import (
     check_broker_setup,
+    check_connections,
     check_notices,
     check_worker,
     read_broker,
@@ -191,6 +192,7 @@ def _check_workers(store: Store, settings: Settings) -> Iterator[CheckResult]:
             remedy=None if enough else remedy,
         )
         yield from check_worker(worker)
+    yield from check_connections(store, settings, processes=max(1, len(seen)))
 
 
 def _check_accounts(store: Store, settings: Settings) -> Iterator[CheckResult]:

@@ -11,11 +11,15 @@ from dispatcher.doctor.machine import describe_skew, has_skew, skew_result
 from dispatcher.doctor.result import CheckResult
 from dispatcher.errors import BrokerError
 from dispatcher.local import broker
+from dispatcher.local.celery import store_connections_needed
 from dispatcher.store import notices
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.postgres import free_for_processes
 from dispatcher.store.rows import WorkerRow
 
 _NOTICES_SINCE: Final = timedelta(days=1)
+#: What people's commands need beside the workers.
+_CONNECTIONS_OF_COMMANDS: Final = 10
 
 
 def read_broker(settings: Settings) -> tuple[Mapping[str, Any], datetime | None]:
@@ -95,4 +99,30 @@ def check_notices(store: Store, settings: Settings) -> Iterator[CheckResult]:
         remedy="`dispatcher notify list` says why, `dispatcher notify test` tries it"
         if failed
         else None,
+    )
+
+
+def check_connections(store: Store, settings: Settings, *, processes: int) -> Iterator[CheckResult]:
+    """Whether PostgreSQL has the connections that so many worker processes may open."""
+    with store.read() as conn:
+        free = free_for_processes(conn)
+    if free is None:
+        return
+    each = store_connections_needed(settings)
+    what = (
+        f"{processes} worker {'process opens' if processes == 1 else 'processes open'} up to "
+        f"{processes * each} connections of {free}"
+    )
+    is_enough = processes * each + _CONNECTIONS_OF_COMMANDS <= free
+    remedy = (
+        f"set `max_connections` under [worker] to at most "
+        f"{max(4, (free - _CONNECTIONS_OF_COMMANDS) // processes)}, or raise max_connections in "
+        "postgresql.conf, or connect through PgBouncer"
+    )
+    yield CheckResult(
+        part="store",
+        ok=processes * each <= free,
+        is_warning=not is_enough,
+        what=what if is_enough else f"{what}: some would be refused",
+        remedy=None if is_enough else remedy,
     )

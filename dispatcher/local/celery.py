@@ -17,6 +17,8 @@ _LEVELS = ("debug", "info", "warning", "error")
 #: The time in which a worker stores its last answers, after the slowest provider's timeout.
 _SETTLE_S = 15.0
 _SPARE_THREADS = 4
+#: Threads of a worker that are not Celery's: leases, watchdog, notices, and the main one.
+_OWN_THREADS = 4
 #: Of `up`, unless somebody wants more: the store, the broker and the provider need cores too.
 _MOST_WORKERS = 4
 #: For PYTHONWARNINGS: Celery warns root about pickled tasks, which are not accepted here.
@@ -46,6 +48,11 @@ def workers_by_default() -> int:
     except AttributeError:  # macOS
         cores = os.cpu_count() or 1
     return min(cores, _MOST_WORKERS)
+
+
+def store_connections_needed(settings: Settings) -> int:
+    """How many connections to the store a worker may open: one for each thread, within its key."""
+    return min(threads_needed(settings) + _OWN_THREADS, settings.worker.max_connections)
 
 
 def celery_children(

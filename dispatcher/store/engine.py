@@ -30,16 +30,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from dispatcher import urls
 from dispatcher.errors import ConfigError, StoreBusyError, StoreError
 from dispatcher.policy.backoff import full_jitter
 from dispatcher.store.error_texts import to_store_error
-from dispatcher.store.postgres import choose_tls, postgres_engine
+from dispatcher.store.postgres import choose_tls, pool_options, postgres_engine
 from dispatcher.store.writer_lock import hold_writer_lock, lock_files
 
 #: How long a transaction waits for another one's locks.
 _LOCK_WAIT_S = 30.0
+#: Of a process that has no budget: commands have few threads.
+_MOST_CONNECTIONS = 100
 #: How often a transaction that met another one's locks is tried in all, with which pauses.
 _MOST_TRIES = 5
 _MAX_PAUSE_S = 0.5
@@ -51,13 +54,19 @@ Result = TypeVar("Result")
 class Store:
     """A database that holds campaigns. Thread-safe; one per process."""
 
-    def __init__(self, url: str, *, lock_wait_s: float = _LOCK_WAIT_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        lock_wait_s: float = _LOCK_WAIT_S,
+        max_connections: int = _MOST_CONNECTIONS,
+    ) -> None:
         self.url = parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._lock_wait_s = lock_wait_s
         self._path = self.url.database or ""
         make = _sqlite_engine if self.is_sqlite else postgres_engine
-        self._engine = make(self.url, lock_wait_s)
+        self._engine = make(self.url, lock_wait_s, max_connections)
         # COPY and PRAGMA bypass SQLAlchemy, so that they raise the driver's own errors.
         self._expected = (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)
 
@@ -139,6 +148,11 @@ class Store:
     def _translate_errors(self) -> Iterator[None]:
         try:
             yield
+        except PoolTimeout as error:
+            raise StoreBusyError(
+                f"all connections of this process to the store {self.name} were in use",
+                "try again; if it comes back, raise `max_connections` under [worker]",
+            ) from error
         except self._expected as error:
             raise to_store_error(error, self.name) from error
         # sqlite3 raises it for a number of more than 64 bits.
@@ -199,13 +213,12 @@ def take_advisory_lock(conn: Connection, what: str) -> None:
         conn.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def _sqlite_engine(url: URL, lock_wait_s: float) -> Engine:
+def _sqlite_engine(url: URL, lock_wait_s: float, max_connections: int) -> Engine:
     # Connections stay open: when the last one closes, SQLite writes its whole log back.
     engine = create_engine(
         url,
         poolclass=QueuePool,
-        pool_size=5,
-        max_overflow=100,
+        **pool_options(max_connections, lock_wait_s),
         connect_args={"timeout": lock_wait_s, "check_same_thread": False},
     )
 

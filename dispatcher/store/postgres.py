@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
@@ -30,6 +30,8 @@ _DURABLE: Final = (
     "CASE current_setting('synchronous_commit') WHEN 'off' "
     "THEN set_config('synchronous_commit', 'on', {is_local}) END"
 )
+#: Connections that stay open while nobody uses them.
+_KEPT_CONNECTIONS: Final = 5
 #: Marks SQLAlchemy's connections that lead to a pooler.
 _IS_POOLED: Final = "dispatcher_is_pooled"
 #: Where libpq looks for root certificates (PostgreSQL 17, "SSL Support", 32.19.1).
@@ -80,13 +82,23 @@ def choose_tls(url: URL, environ: Mapping[str, str] = os.environ) -> TlsChoice |
     return TlsChoice("verify-full" if has_root else "require", is_given=False)
 
 
-def postgres_engine(url: URL, lock_wait_s: float) -> Engine:
+def pool_options(max_connections: int, wait_s: float) -> dict[str, Any]:
+    """Of an engine: at most so many connections, few of them idle; who finds none free waits.
+
+    A thread never takes a second one while it holds one, so that waiting always ends.
+    """
+    kept = min(_KEPT_CONNECTIONS, max_connections)
+    return {
+        "pool_size": kept, "max_overflow": max_connections - kept, "pool_timeout": wait_s,
+    }  # fmt: skip
+
+
+def postgres_engine(url: URL, lock_wait_s: float, max_connections: int) -> Engine:
     """An engine whose transactions have time limits, UTC and durable commits, also by a pooler."""
     tls = choose_tls(url)
     engine = create_engine(
         url,
-        pool_size=5,
-        max_overflow=100,
+        **pool_options(max_connections, lock_wait_s),
         pool_pre_ping=True,
         pool_recycle=600,
         connect_args={
@@ -121,6 +133,17 @@ def postgres_engine(url: URL, lock_wait_s: float) -> Engine:
             conn.exec_driver_sql(_settings_sql(lock_wait_s, is_local=True))
 
     return engine
+
+
+def free_for_processes(conn: Connection) -> int | None:
+    """How many connections the server has for users; None behind a pooler, and on SQLite."""
+    if conn.dialect.name != "postgresql" or conn.info.get(_IS_POOLED):
+        return None
+    query = (
+        "SELECT current_setting('max_connections')::int"
+        " - current_setting('superuser_reserved_connections')::int"
+    )
+    return int(conn.exec_driver_sql(query).scalar_one())
 
 
 def _settings_sql(lock_wait_s: float, *, is_local: bool) -> str:

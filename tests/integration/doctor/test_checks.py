@@ -2,7 +2,7 @@
 
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,7 +16,7 @@ from dispatcher.config.settings import load_settings
 from dispatcher.doctor import machine, run_checks, sending, services
 from dispatcher.doctor.asking import ask_providers
 from dispatcher.store import notice_sources, notices, scheduler
-from dispatcher.store.engine import store_now
+from dispatcher.store.engine import Store, store_now
 from dispatcher.store.notices import NewNotice
 from dispatcher.store.tables import ATTEMPT, CAMPAIGN, NOTICE
 from tests.support import stores
@@ -193,6 +193,30 @@ def test_notices_that_did_not_go_out_are_yellow(store, settings):
     with store.write() as conn:
         conn.execute(update(NOTICE).values(error="it ended with 1"))
     assert levels(services.check_notices(store, given)) == [("yellow", "notices")]
+
+
+@pytest.mark.parametrize(
+    ("processes", "keys", "level"),
+    [
+        (1, {}, "green"),
+        (2, {"max_connections": 24}, "yellow"),
+        (3, {}, "red"),
+        (3, {"max_connections": 12}, "green"),
+    ],
+)
+def test_connections_of_all_workers_are_compared_with_the_servers(
+    postgres_url, settings, processes, keys, level
+):
+    given = settings.model_copy(update={"worker": settings.worker.model_copy(update=keys)})
+    with closing(Store(postgres_url)) as store:
+        (found,) = services.check_connections(store, given, processes=processes)
+    assert found.level == level
+    assert found.what.endswith("connections of 57" if level == "green" else "would be refused")
+    assert (found.remedy is None) == (level == "green")
+
+
+def test_sqlite_has_no_limit_of_connections(sqlite_store, settings):
+    assert list(services.check_connections(sqlite_store, settings, processes=99)) == []
 
 
 # --- What is sent -----------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from sqlalchemy import text, update
 
 from dispatcher.config.settings import load_settings
 from dispatcher.doctor import run_checks
-from dispatcher.errors import ConfigError, StoreError
+from dispatcher.errors import ConfigError, StoreBusyError, StoreError
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.store.engine import Store, parse_url, store_now
 from dispatcher.store.migrate import upgrade_store
@@ -60,6 +60,39 @@ def test_threads_that_write_at_the_same_time_all_succeed(store):
     for thread in threads:
         thread.join(60)
     assert failures(store) == 100
+
+
+def test_threads_share_few_connections_and_none_takes_a_second_one(store):
+    add_account(store)
+    url = store.url.render_as_string(hide_password=False)
+    with closing(Store(url, max_connections=2)) as narrow:
+
+        def work():
+            for _ in range(10):
+                with narrow.read() as conn:
+                    store_now(conn)
+                with narrow.write() as conn:
+                    conn.execute(update(ACCOUNT).values(failures=ACCOUNT.c.failures + 1))
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert narrow.engine.pool.checkedin() <= 2
+    assert failures(store) == 80
+
+
+def test_no_connection_that_becomes_free_in_time_is_a_clear_error(store):
+    url = store.url.render_as_string(hide_password=False)
+    with (
+        closing(Store(url, max_connections=1, lock_wait_s=0.05)) as narrow,
+        narrow.read(),
+        pytest.raises(StoreBusyError, match="all connections of this process") as caught,
+        narrow.read(),
+    ):
+        pass
+    assert "max_connections" in caught.value.hint
 
 
 def test_a_reader_does_not_wait_for_a_writer_and_sees_what_was_committed(store):
