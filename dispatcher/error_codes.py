@@ -26,6 +26,7 @@ class ErrorCode(StrEnum):
     FILE = "E-FILE"
     TEXT = "E-TEXT"
     SENDER = "E-SENDER"
+    BALANCE = "E-BALANCE"
     TIME = "E-TIME"
     STATE = "E-STATE"
     REPEAT = "E-REPEAT"
@@ -125,8 +126,8 @@ EXPLANATIONS: Final = {
     ),
     ErrorCode.TEXT: ErrorMeaning(
         3,
-        "The text cannot be sent as it is: empty, too long, or with a placeholder that the file "
-        "has no column for.",
+        "The text cannot be sent as it is: empty, too long, unlike the provider's template, or "
+        "with a placeholder that the file has no column for.",
         "Correct the text. --dry-run shows it as it will arrive; --normalize shortens it.",
     ),
     ErrorCode.SENDER: ErrorMeaning(
@@ -134,6 +135,11 @@ EXPLANATIONS: Final = {
         "The sender or the template is missing, unknown to the provider, or not approved for "
         "this kind of campaign.",
         "`dispatcher account senders` and `templates` show what the provider has approved.",
+    ),
+    ErrorCode.BALANCE: ErrorMeaning(
+        3,
+        "What is left at the provider does not cover the campaign, which would be sent now.",
+        "Top up the account, or send to fewer with --limit. `dispatcher account balance` shows it.",
     ),
     ErrorCode.TIME: ErrorMeaning(
         3,

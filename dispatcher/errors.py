@@ -119,6 +119,12 @@ class SenderRefused(Refused):
     error_code = ErrorCode.SENDER
 
 
+class BalanceRefused(Refused):
+    """What is left at the provider does not cover the campaign."""
+
+    error_code = ErrorCode.BALANCE
+
+
 class TimeRefused(Refused):
     """Times or windows at which it cannot be sent."""
 

@@ -1,6 +1,5 @@
 """What a campaign sends: a text with placeholders, or a provider's template and its variables."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,16 +105,6 @@ def render_template(stored_text: str, stored_columns: str | None) -> TextTemplat
         return TextTemplate.parse(stored_text)
     names = decode_texts(stored_columns)
     return TextTemplate(("",) * (len(names) + 1), tuple(Placeholder(name, None) for name in names))
-
-
-def differs_from(template_text: str, text: str) -> bool:
-    """Whether a rendered text does not match the registered template."""
-    pattern = ".*".join(re.escape(_fold_spaces(part)) for part in template_text.split(_VARIABLE))
-    return re.fullmatch(pattern, _fold_spaces(text), re.DOTALL) is None
-
-
-def _fold_spaces(text: str) -> str:
-    return " ".join(text.split()) if text.strip() else text
 
 
 def _resolve_text(content: Content, given: str, provider: Provider) -> ResolvedContent:

@@ -75,6 +75,8 @@ class Capabilities:
     contact_lists: bool = False
     #: Whether it states what a message costs.
     prices: bool = False
+    #: Whether one unit of its balance is one part, by its own table.
+    credit_is_part: bool = False
     #: Country calling codes that the documented prices hold for; empty where it does not say.
     home_calling_codes: frozenset[int] = frozenset()
 

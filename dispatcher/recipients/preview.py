@@ -127,6 +127,8 @@ class Preview:
     closed_zones: set[str] = field(default_factory=set)
     #: Characters that alone force UCS-2 on texts, and that `--normalize` replaces.
     culprits: dict[str, Culprit] = field(default_factory=dict)
+    #: How many parts `--normalize` would save.
+    replaceable_parts: int = 0
     #: Cells that hold a machine's word for nothing, such as NULL, by that word.
     machine_words: Counter[str] = field(default_factory=Counter)
     #: The first word that was spoilt before it came into the file.

@@ -29,6 +29,7 @@ from dispatcher.text.misread import find_spoilt_word
 from dispatcher.text.segments import (
     Measure,
     measure_text,
+    normalize,
     normalize_values,
     replaceable_characters,
 )
@@ -196,7 +197,7 @@ class RowValidator:
             text = self._template.render_values(values)
         size = measure_text(text)
         if size.encoding is Encoding.UCS2:
-            self._inspect_ucs2(text, row.number)
+            self._inspect_ucs2(text, row.number, size.parts)
         size_bytes = self._bytes_of(msisdn, text)
         if size.parts > self._most_parts or size_bytes > self._room_bytes or not text.strip():
             raise self._size_refusal(text, size)
@@ -227,10 +228,11 @@ class RowValidator:
         self._digest.add_values(msisdn, dumped)
         return dumped.decode()
 
-    def _inspect_ucs2(self, text: str, row: int) -> None:
+    def _inspect_ucs2(self, text: str, row: int, parts: int) -> None:
         preview = self.preview
         if culprits := replaceable_characters(text):
             preview.add_culprits(culprits, row)
+            preview.replaceable_parts += parts - measure_text(normalize(text)).parts
         is_searched = preview.spoilt is None and preview.valid < _SEARCHED_TEXTS
         if is_searched and (spoilt := find_spoilt_word(text)) is not None:
             preview.spoilt = SpoiltWord(row, *spoilt)

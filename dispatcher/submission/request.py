@@ -4,7 +4,7 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +13,7 @@ import orjson
 
 from dispatcher.campaigns.constraints import CampaignConstraints
 from dispatcher.campaigns.content import Content, ResolvedContent
-from dispatcher.campaigns.gate import windows_open
+from dispatcher.campaigns.gate import campaign_schedule, windows_open
 from dispatcher.campaigns.timing import Timing
 from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.routes import AccountRoute
@@ -29,6 +29,7 @@ from dispatcher.types import Route
 from dispatcher.windows.recipient_zones import ZoneChoice, recipient_zone
 from dispatcher.windows.zone_names import FixedOffsetError, ZoneError
 
+_SOON = timedelta(hours=1)
 #: Headers of the column with the recipient's time zone; `--map timezone=…` names another.
 _ZONE_HEADERS = frozenset({"timezone", "time zone", "time_zone", "tz"})
 
@@ -161,6 +162,15 @@ class ValidatedSubmission:
     def zone_column(self) -> str | None:
         """The header of the column with each recipient's time zone, if the file has one."""
         return next((name for name in self.file.headers if fold_name(name) in _ZONE_HEADERS), None)
+
+    def is_sent_soon(self, now: datetime) -> bool:
+        """Whether its first request may leave within an hour: then it needs its provider now."""
+        request = self.request
+        since = max(now, request.timing.start_at or now)
+        if not request.timing.in_recipients_zone:
+            allowed = campaign_schedule(self.provider.settings, request.constraints, None)
+            since = allowed.next_open(since) or since
+        return since - now <= _SOON
 
     def row_validator(self) -> RowValidator:
         """A validator that reads the file's rows against this text."""

@@ -166,7 +166,7 @@ def test_a_flash_message_carries_its_flag(ours):
 @pytest.mark.parametrize(
     ("account", "template", "words"),
     [
-        ("thesmspoint", "TEMPLATE", "Dear {name}, {order}"),
+        ("thesmspoint", "DEARTPL", "Dear {name}, {order}"),
         ("aoc_portal", "1507160000000000001", "Dear {name}, your order {order} is on its way."),
     ],
 )
@@ -176,7 +176,7 @@ def test_a_template_with_variables_is_filled_from_columns(ours, account, templat
                      "--template-vars", "name,order", "--wait=receipts")  # fmt: skip
     campaign = Campaign(ours, made["id"])
     entries = arrived(ours, campaign, lambda row: words.format(**row))
-    id_of = {"TEMPLATE": "1107160000000007201"}
+    id_of = {"DEARTPL": "1107160000000007205"}
     assert {entry["template_id"] for entry in entries} == {id_of.get(template, template)}
 
 

@@ -60,6 +60,8 @@ def start(folder: Path, *more: str) -> subprocess.Popen[bytes]:
     env = clean_environment(folder) | {
         "TMPDIR": str(folder / "tmp"),
         "PYTHONUNBUFFERED": "1",
+        # Nothing that it prints may end it.
+        "PYTHONIOENCODING": "ascii",
         "DISPATCHER_ACCOUNTS__MAIN__BASE_URL": "http://127.0.0.1:9/real",
         "DISPATCHER_STORE__URL": f"sqlite:///{folder}/real.db",
     }

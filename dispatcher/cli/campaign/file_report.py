@@ -95,8 +95,11 @@ def file_notes(submission: "ValidatedSubmission", preview: "Preview") -> list[st
             f"{culprit.first_row}"
             for char, culprit in found[:_SHOWN_CHARACTERS]
         ]
+        saved = ""
+        if preview.replaceable_parts:
+            saved = f" and saves {pluralize(preview.replaceable_parts, 'part')}"
         notes.append(
-            f"texts need UCS-2 only because of {'; '.join(named)}: --normalize replaces them"
+            f"texts need UCS-2 only because of {'; '.join(named)}: --normalize replaces them{saved}"
         )
     return notes
 
@@ -130,6 +133,7 @@ def file_json(submission: "ValidatedSubmission", preview: "Preview") -> dict[str
             {"character": describe_char(char), "texts": found.texts, "first_row": found.first_row}
             for char, found in preview.culprits.items()
         ],
+        "replaceable_parts": preview.replaceable_parts,
         "rejects": [
             {
                 "row": reject.row,

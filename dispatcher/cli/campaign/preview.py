@@ -197,7 +197,6 @@ def _print_warnings(submission: "ValidatedSubmission", preview: "Preview") -> No
 def _list_warnings(submission: "ValidatedSubmission", preview: "Preview") -> list[str]:
     from zoneinfo import ZoneInfo
 
-    from dispatcher.campaigns.content import differs_from
     from dispatcher.campaigns.wording import past_dates
 
     timing, settings = submission.request.timing, submission.provider.settings
@@ -213,11 +212,6 @@ def _list_warnings(submission: "ValidatedSubmission", preview: "Preview") -> lis
         found.append(f"already in the past: {', '.join(past)}")
     if (burst := _burst_warning(submission, preview)) is not None:
         found.append(burst)
-    registered = submission.route.template_text
-    if registered and preview.texts and differs_from(registered, preview.texts[0].text):
-        found.append(
-            f"the text differs from the template {submission.route.template!r}: {registered}"
-        )
     home = submission.provider.capabilities.home_calling_codes
     foreign = sum(n for code, n in preview.calling_codes.items() if code not in home)
     if home and foreign:

@@ -156,6 +156,11 @@ if TYPE_CHECKING:
 @click.option("--idempotency-key", help="A second submission with this key does nothing.")
 @click.option("--again", is_flag=True, help="Allow the same file and text again within 24 hours.")
 @click.option(
+    "--allow-mismatch",
+    is_flag=True,
+    help="Send a text that does not fit the provider's registered template.",
+)
+@click.option(
     "--rejects",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the rows that get no message to this CSV file.",
@@ -184,6 +189,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.cli.campaign.contact_lists import submit_to_lists
     from dispatcher.cli.campaign.fallbacks import add_fallbacks
     from dispatcher.cli.campaign.file_report import refuse_unsure_guesses
+    from dispatcher.cli.campaign.preflight import ask_provider
     from dispatcher.cli.campaign.rejects import check_writable
     from dispatcher.cli.campaign.single_message import check_test_time
     from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
@@ -192,7 +198,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.cli.provider_calls import select_account
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
-    from dispatcher.submission import sameness, validation
+    from dispatcher.submission import validation
     from dispatcher.submission.withheld import WithheldRecipients
 
     refuse_empty_options(ctx, but={"text"})
@@ -212,23 +218,20 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     with validation.validated_submission(
         request, provider, resolve_route, withheld=withheld
     ) as checked:
+        preflight = ask_provider(store, checked, allow_mismatch=options.allow_mismatch)
         submission = add_fallbacks(ctx, checked, options)
         if options.dry_run:
-            run_dry(store, submission, options)
+            run_dry(store, submission, options, preflight)
             return
         create_tables_if_new(store)
-        if (known := sameness.find_submitted(store, submission)) is not None:
-            what = "was submitted before with this key"
-            report_submission(
-                store, str(known.id), options.wait_for, as_json=options.as_json, what=what
-            )
+        if _report_known(store, submission, options):
             return
         check_test_time(submission, options.test_to)
         if options.as_json or not can_ask(
             options.is_answered, is_piped=options.reads_standard_input
         ):
             refuse_unsure_guesses(submission.file)
-        imported = import_and_ask(store, submission, options)
+        imported = import_and_ask(store, submission, options, preflight)
     _report_imported(store, submission, imported, options)
 
 
@@ -237,6 +240,19 @@ def _route_resolver(account: str, provider: "Provider") -> "Callable[[RequestedR
     from dispatcher.cli.provider_calls import fetch_directory
 
     return lambda requested: provider.resolve_route(requested, fetch_directory(account, provider))
+
+
+def _report_known(
+    store: "Store", submission: "ValidatedSubmission", options: SubmitOptions
+) -> bool:
+    """Show the campaign that was submitted with this key before; False if there is none."""
+    from dispatcher.submission import sameness
+
+    if (known := sameness.find_submitted(store, submission)) is None:
+        return False
+    what = "was submitted before with this key"
+    report_submission(store, str(known.id), options.wait_for, as_json=options.as_json, what=what)
+    return True
 
 
 def _report_imported(

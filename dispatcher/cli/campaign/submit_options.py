@@ -63,6 +63,7 @@ class SubmitOptions:
     on_doubt: str
     idempotency_key: str | None
     again: bool
+    allow_mismatch: bool
     rejects: Path | None
     dry_run: bool
     yes: bool

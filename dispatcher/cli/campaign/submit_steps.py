@@ -10,6 +10,7 @@ from dispatcher.cli.output import print_json
 from dispatcher.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
+    from dispatcher.cli.campaign.preflight import Preflight
     from dispatcher.cli.campaign.submit_options import SubmitOptions
     from dispatcher.store.engine import Store
     from dispatcher.submission.acceptance import CompleteImport
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 _SHOWN_EACH = 50_000
 
 
-def run_dry(store: "Store", submission: "ValidatedSubmission", options: "SubmitOptions") -> None:
-    """Read the file, show what would be sent, and store nothing."""
+def run_dry(
+    store: "Store",
+    submission: "ValidatedSubmission",
+    options: "SubmitOptions",
+    preflight: "Preflight",
+) -> None:
+    """Read the file, show what would be sent, and store nothing. Raises BalanceRefused."""
     from dispatcher.cli.campaign.preview import preview_json, print_preview
     from dispatcher.cli.campaign.rejects import open_rejects
     from dispatcher.submission import validation
@@ -28,13 +34,19 @@ def run_dry(store: "Store", submission: "ValidatedSubmission", options: "SubmitO
     with open_rejects(submission, options.rejects) as rejected:
         preview = validation.dry_run(submission, _row_counter(submission), rejected)
     if options.as_json:
-        print_json(preview_json(store, submission, preview))
+        credit = preflight.to_json(submission, preview)
+        print_json({**preview_json(store, submission, preview), **credit})
     else:
         print_preview(store, submission, preview)
+        preflight.print_credit(submission, preview)
+    preflight.refuse_too_little(submission, preview)
 
 
 def import_and_ask(
-    store: "Store", submission: "ValidatedSubmission", options: "SubmitOptions"
+    store: "Store",
+    submission: "ValidatedSubmission",
+    options: "SubmitOptions",
+    preflight: "Preflight",
 ) -> "CompleteImport":
     """Store the rows, show what they are, and ask. After a no nothing is kept."""
     from dispatcher.cli.campaign.confirmation import check_confirmed, confirm_sending
@@ -58,9 +70,11 @@ def import_and_ask(
         cost = estimate_cost(store, submission, imported.preview)
         if not options.as_json:
             print_preview(store, submission, imported.preview)
+            preflight.print_credit(submission, imported.preview)
             print_schedule_note(submission)
         if options.rejects is not None:
             export_rejects(store, imported.job.campaign_id, options.rejects)
+        preflight.refuse_too_little(submission, imported.preview)
         if valid:
             check_confirmed(submission, options, valid, cost)
         if options.test_to is not None and valid:

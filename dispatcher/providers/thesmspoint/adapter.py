@@ -95,6 +95,7 @@ class TheSMSPoint(Provider):
         delivery_status=StatusLookup.BY_JOB,
         max_parts=_MAX_PARTS,
         balance=True,
+        credit_is_part=True,
         senders=True,
         templates=True,
         home_calling_codes=frozenset({91}),

@@ -10,10 +10,11 @@ _SENDERS: Final = (
     ("4104", "NEWSND", "Transactional", "Order updates", "Pending"),
 )
 _TEMPLATES: Final = (
-    ("7201", "TEMPLATE", "Transactional", "SENDER", "Dear {#var#}, {#var#}", "Approved"),
+    ("7201", "TEMPLATE", "Transactional", "SENDER", "{#var#}", "Approved"),
     ("7202", "PROMOTPL", "Promotional", "PROMO", "An offer for you: {#var#}", "Approved"),
     ("7203", "OTPTPL", "OTP", "OTPSND", "{#var#} is your one-time password", "Approved"),
     ("7204", "NEWTPL", "Transactional", "SENDER", "Your order {#var#} is on its way", "Pending"),
+    ("7205", "DEARTPL", "Transactional", "SENDER", "Dear {#var#}, {#var#}", "Approved"),
 )
 
 #: The `sender_id` of a request → entry of `get-sender-id`.

@@ -74,8 +74,8 @@ CASES = {
     ("notify", "test"): ([], 2),
     ("notify", "list"): ([], 0),
 }
-#: They run until they are stopped: the acceptance tests run them with PYTHONIOENCODING=ascii.
-ENDLESS = {("up",), ("demo",)}
+#: They run processes: the acceptance tests run them with PYTHONIOENCODING=ascii.
+ENDLESS = {("up",), ("demo",), ("rehearse",)}
 
 
 def built_commands(group=cli, path=()):

@@ -309,6 +309,7 @@ def test_the_directory_has_approved_and_pending_entries_of_every_kind(simulator)
         ("PROMOTPL", "PROMO", "Approved"),
         ("OTPTPL", "OTPSND", "Approved"),
         ("NEWTPL", "SENDER", "Pending"),
+        ("DEARTPL", "SENDER", "Approved"),
     ]
 
 

@@ -1,0 +1,117 @@
+"""What the provider is asked before a campaign is accepted; a refusal keeps nothing."""
+
+import json
+import urllib.request
+
+import pytest
+
+from dispatcher.store.tables import CAMPAIGN
+from tests.support import stores
+from tests.support.cli import in_process
+
+CONFIG = """
+[store]
+url = "sqlite:///{path}"
+[accounts.main]
+provider = "{provider}"
+base_url = "{url}"
+api_{secret} = "{key}"
+sender = "SENDER"
+country = "IN"
+{more}
+"""
+
+
+@pytest.fixture
+def submit(sqlite_store, simulator, tmp_path):
+    """Submits ten recipients with an account at the simulator."""
+    people = tmp_path / "people.csv"
+    people.write_text("phone,name\n" + "".join(f"98200112{n},Asha\n" for n in range(10, 20)))
+
+    def submit(*args, provider="thesmspoint", url=None, key="any", template="TEMPLATE"):
+        config = tmp_path / "dispatcher.toml"
+        config.touch(mode=0o600)
+        more = f'template = "{template}"' if provider == "thesmspoint" else ""
+        secret = "key" if provider == "thesmspoint" else "token"
+        config.write_text(
+            CONFIG.format(path=sqlite_store.url.database, provider=provider, key=key, more=more,
+                          url=url or simulator.base_url(provider), secret=secret)
+        )  # fmt: skip
+        given = ["--text", "Dear {{name}}, see you"] if "--text" not in args else []
+        return in_process("--config", str(config), "campaign", "submit", str(people),
+                          *given, *args, folder=tmp_path)  # fmt: skip
+
+    return submit
+
+
+def set_balance(simulator, amount, provider="thesmspoint"):
+    data = json.dumps({"provider": provider, "amount": amount}).encode()
+    url = f"http://127.0.0.1:{simulator.port}/_sim/balance"
+    urllib.request.urlopen(urllib.request.Request(url, data=data, method="POST")).close()
+
+
+def test_credits_that_do_not_reach_are_refused_and_nothing_is_kept(submit, simulator, sqlite_store):
+    set_balance(simulator, 7)
+    for options in (["--yes"], ["--dry-run"], ["--dry-run", "--json"]):
+        ended = submit(*options)
+        assert ended.code == 3, ended
+        assert "the balance (Transactional) is 7: enough for 7 of 10 recipients" in ended.err
+        assert "--limit 7" in ended.err
+    assert stores.rows(sqlite_store, CAMPAIGN) == []
+    ended = submit("--yes", "--limit", "7")
+    assert ended.code == 0, ended
+    assert "balance: 7 (Transactional); needed: 7" in ended.out
+    # What that campaign needs is not there for another one.
+    ended = submit("--yes", "--text", "Dear {{name}}, bye")
+    assert "enough for 0 of 10 recipients, since other campaigns need 7" in ended.err
+
+
+def test_a_campaign_for_later_may_be_topped_up_until_then(submit, simulator):
+    set_balance(simulator, 7)
+    ended = submit("--yes", "--start-at", "+2h")
+    assert ended.code == 0, ended
+    assert "note: the balance (Transactional) is 7: enough for 7 of 10" in ended.out
+
+
+def test_a_dry_run_says_credit_as_data(submit):
+    shown = json.loads(submit("--dry-run", "--json").out)
+    assert shown["credit"] == {
+        "package": "Transactional", "balance": "100000000", "reserved": "0", "needed": "10",
+        "reaches": 10, "is_enough": True,
+    }  # fmt: skip
+
+
+def test_a_text_unlike_its_template_is_refused_with_the_place(submit, sqlite_store):
+    text = ("--text", "Dear {{name}}: see you")
+    ended = submit("--yes", *text, template="DEARTPL")
+    assert ended.code == 3
+    assert (
+        "does not fit the template 'DEARTPL': after 'Dear ' the template has '{#var#}, ', the text "
+        "has '{{name}}: see you'"
+    ) in ended.err
+    assert stores.rows(sqlite_store, CAMPAIGN) == []
+    assert submit("--yes", *text, "--allow-mismatch", template="DEARTPL").code == 0
+    assert submit("--yes", "--text", "Dear {{name}}, bye", template="DEARTPL").code == 0
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [("NEWTPL", "the template 'NEWTPL' is not approved"), ("NONE", "knows no template 'NONE'")],
+)
+def test_a_template_that_is_not_approved_is_refused(submit, template, words):
+    ended = submit("--dry-run", template=template)
+    assert (ended.code, words in ended.err) == (3, True), ended
+
+
+def test_an_empty_balance_is_refused_where_the_price_is_not_known(submit, simulator):
+    set_balance(simulator, 0, "smsnoc")
+    ended = submit("--yes", provider="smsnoc")
+    assert (ended.code, "enough for 0 of 10" in ended.err) == (3, True), ended
+
+
+def test_a_balance_that_cannot_be_asked_is_a_note_but_a_refused_key_is_an_error(submit):
+    ended = submit("--dry-run", provider="smsnoc", url="http://127.0.0.1:9/api/v3")
+    assert (ended.code, "note: the balance is not known" in ended.out) == (0, True), ended
+    ended = submit("--dry-run", provider="smsnoc", key="bad-key")
+    assert ended.code == 1
+    assert "main" in ended.err
