@@ -30,3 +30,11 @@ def time_shower(zone: tzinfo) -> Callable[[datetime], str]:
         return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
     return show_time
+
+
+def named_time_shower(zone: tzinfo) -> Callable[[datetime], str]:
+    """A function that shows a time in `zone` with its name: `2026-12-24 09:00:00 Asia/Kolkata`."""
+    from dispatcher.windows.zone_names import zone_name
+
+    show_time, name = time_shower(zone), zone_name(zone)
+    return lambda at: f"{show_time(at)} {name}"

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import Final
-from zoneinfo import ZoneInfo
+
+from dispatcher.windows.zone_names import parse_zone
 
 #: Zones that agree for so many weeks to come are one.
 _WEEKS: Final = 104
@@ -25,6 +26,6 @@ def only_zone(country: str) -> str | None:
 
 
 def _offsets(name: str) -> tuple[timedelta | None, ...]:
-    zone, now = ZoneInfo(name), datetime.now(UTC)
+    zone, now = parse_zone(name), datetime.now(UTC)
     weeks = (now + timedelta(weeks=week) for week in range(_WEEKS))
     return tuple(at.astimezone(zone).utcoffset() for at in weeks)

@@ -20,9 +20,11 @@ from dispatcher.cli.output import (
     print_line,
     safe_text,
 )
+from dispatcher.cli.zones import named_time_shower, shown_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from dispatcher.campaigns.view import CampaignView
     from dispatcher.policy.routes import AccountRoute
@@ -69,9 +71,10 @@ def print_campaign(ctx: click.Context, shown: "CampaignView", *, with_text: bool
     if with_text:
         _print_text(shown)
     print_terms(campaign_terms(ctx, shown.campaign))
+    show_time = named_time_shower(shown_zone(settings_from(ctx), [shown.campaign.account], None))
     for move in shown.moves:
-        click.echo(f"moved      {move.at:%Y-%m-%d %H:%M:%S} UTC: {safe_text(move.detail)}")
-    _print_file_and_times(shown)
+        click.echo(f"moved      {show_time(move.at)}: {safe_text(move.detail)}")
+    _print_file_and_times(shown, show_time)
     _print_counts(shown)
     if (doubt := doubt_in_words(shown, has_list=_has_list(ctx, routes))) is not None:
         click.secho(f"\n{doubt}", fg="red", bold=True)
@@ -103,7 +106,7 @@ def _print_text(shown: "CampaignView") -> None:
     print_line(f"text       {safe_text(words)}", " " * 11)
 
 
-def _print_file_and_times(shown: "CampaignView") -> None:
+def _print_file_and_times(shown: "CampaignView", show_time: "Callable[[datetime], str]") -> None:
     campaign, counts = shown.campaign, shown.counts
     click.echo(
         f"file       {safe_text(campaign.source_name)}: {pluralize(campaign.rows, 'row')}, "
@@ -116,7 +119,7 @@ def _print_file_and_times(shown: "CampaignView") -> None:
         ("ended", campaign.finished_at),
     ):
         if at is not None:
-            click.echo(f"{label:<10} {at:%Y-%m-%d %H:%M:%S} UTC")
+            click.echo(f"{label:<10} {show_time(at)}")
 
 
 def _print_counts(shown: "CampaignView") -> None:

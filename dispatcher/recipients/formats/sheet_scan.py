@@ -25,7 +25,8 @@ _ERROR: Final = re.compile(
     rb"(?:<(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>))?<(?:\w+:)?v>([^<]{1,20})<"
 )
 _EMPTY_FORMULA: Final = re.compile(
-    rb"<(?:\w+:)?c\b[^>]*\br=\"([A-Z]{1,3}\d+)\"[^>]*><(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>)"
+    rb"<(?:\w+:)?c\b(?![^>]*\bt=\"str\")[^>]*\br=\"([A-Z]{1,3}\d+)\"[^>]*>"  # "" is a value
+    rb"<(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>)"
     rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?</(?:\w+:)?c>"
 )
 _ODS_TAG: Final = re.compile(
@@ -33,8 +34,6 @@ _ODS_TAG: Final = re.compile(
     rb"((?:[^>\"']|\"[^\"]*\"|'[^']*')*?)/?>"
 )
 _ODS_REPEATED: Final = re.compile(rb"number-rows-repeated=\"(\d+)\"")
-_MAIN: Final = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_RELATION: Final = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 #: Formats that show leading zeros: `00000`, `0000 000 000`, `000-000`.
 _ZEROS: Final = re.compile(r'"?(?:0[ \-]?){2,}0*"?(?:;@)?')
 
@@ -136,7 +135,13 @@ def _find_part(workbook: zipfile.ZipFile, sheet: str) -> str | None:
     except (KeyError, ET.ParseError):
         return None
     wanted = next(
-        (each.get(_RELATION) for each in sheets.iter(f"{_MAIN}sheet") if each.get("name") == sheet),
+        (
+            value
+            for each in _elements_named(sheets, "sheet")
+            if each.get("name") == sheet
+            for key, value in each.attrib.items()
+            if key.endswith("}id")
+        ),
         None,
     )
     target = next((each.get("Target") for each in relations if each.get("Id") == wanted), None)
@@ -144,6 +149,11 @@ def _find_part(workbook: zipfile.ZipFile, sheet: str) -> str | None:
         return None
     part = target.lstrip("/") if target.startswith("/") else normpath(join("xl", target))
     return part if part in workbook.namelist() else None
+
+
+def _elements_named(root: ET.Element, name: str) -> Iterator[ET.Element]:
+    """Elements of a name in any namespace: strict workbooks have others than usual ones."""
+    return (each for each in root.iter() if each.tag.rpartition("}")[2] == name)
 
 
 def _zero_cells(workbook: zipfile.ZipFile) -> re.Pattern[bytes] | None:
@@ -154,10 +164,10 @@ def _zero_cells(workbook: zipfile.ZipFile) -> re.Pattern[bytes] | None:
         return None
     formats = {
         each.get("numFmtId")
-        for each in styles.iter(f"{_MAIN}numFmt")
+        for each in _elements_named(styles, "numFmt")
         if _ZEROS.fullmatch(each.get("formatCode", ""))
     }
-    cells = styles.find(f"{_MAIN}cellXfs")
+    cells = next(_elements_named(styles, "cellXfs"), None)
     if not formats or cells is None:
         return None
     used = [str(i) for i, style in enumerate(cells) if style.get("numFmtId") in formats]

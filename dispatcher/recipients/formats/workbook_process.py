@@ -6,6 +6,7 @@ workbook, the argument a file descriptor for the table of text, standard output 
 """
 
 import csv
+import errno
 import io
 import json
 import os
@@ -27,6 +28,8 @@ MEMORY_BYTES: Final = 2 * 1024**3
 PROCESSOR_S: Final = 300
 #: All parts of a workbook unpacked.
 _LARGEST_BYTES: Final = 2 * 1024**3
+#: Other errors of files come from places that the archive names wrongly.
+_OF_DISKS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _LARGEST_MANIFEST: Final = 1024 * 1024
 #: Formats of which a ZIP archive is the outside, by a part that only they have.
 _KINDS: Final = {
@@ -44,8 +47,12 @@ def read_standard_input() -> None:
     _limit(resource.RLIMIT_CPU, PROCESSOR_S)
     _limit(resource.RLIMIT_CORE, 0)
     _, table, wanted = sys.argv
-    with os.fdopen(int(table), "wb", closefd=False) as out:
-        report = read_workbook(sys.stdin.buffer, out, wanted or None)
+    try:
+        with os.fdopen(int(table), "wb", closefd=False) as out:
+            report = read_workbook(sys.stdin.buffer, out, wanted or None)
+    except OSError as error:
+        is_disk = error.errno in _OF_DISKS
+        report = {"problem": "disk", "errno": error.errno} if is_disk else {"problem": "damaged"}
     json.dump(report, sys.stdout)
 
 

@@ -1,6 +1,7 @@
 """Reads a sheet of a workbook (XLSX, ODS) as a table of text, in a process of its own."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def refuse_old_workbook(stream: BinaryIO) -> FileRefused:
 def _run_reader(stream: BinaryIO, out: BinaryIO, wanted: str) -> dict[str, Any]:
     stream.seek(0)
     ended = subprocess.run(
-        [sys.executable, "-I", "-m", _READER, str(out.fileno()), wanted],
+        [sys.executable, "-P", "-m", _READER, str(out.fileno()), wanted],
         stdin=stream,
         capture_output=True,
         pass_fds=(out.fileno(),),
@@ -87,6 +88,8 @@ def _run_reader(stream: BinaryIO, out: BinaryIO, wanted: str) -> dict[str, Any]:
         return cast("dict[str, Any]", json.loads(ended.stdout))
     if ended.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
         return {"problem": "time"}
+    if b"ImportError" in ended.stderr or b"ModuleNotFoundError" in ended.stderr:
+        raise RuntimeError(_READER)  # the program is not installed as a whole
     is_memory = any(words in ended.stderr for words in _OUT_OF_MEMORY)
     return {"problem": "memory" if is_memory else "damaged"}
 
@@ -108,6 +111,8 @@ def _refusal(report: dict[str, Any], wanted: str | None) -> FileRefused:
 
 def _found(report: dict[str, Any], wanted: str | None) -> FoundFormat:
     if "problem" in report:
+        if report["problem"] == "disk":
+            raise OSError(report["errno"], os.strerror(report["errno"]))
         raise _refusal(report, wanted)
 
     def counts(name: str) -> dict[int, int]:

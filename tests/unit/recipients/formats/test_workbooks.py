@@ -1,5 +1,6 @@
 """Workbooks as recipient files: which cells are read as what, what is noticed, what is refused."""
 
+import zipfile
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.support.workbooks import archive, sheet_of, xlsx
 
 OFFICE = Path(__file__).parents[3] / "samples" / "office"
 PEOPLE = sheet_of([["phone", "name"], ["9820011240", "Asha"]])
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 STYLES = (
     '<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
     '<numFmts count="1"><numFmt numFmtId="164" formatCode="00000"/></numFmts>'
@@ -97,7 +99,7 @@ def test_numbers_are_read_by_their_value_and_formulas_by_what_was_stored(workboo
     rows = (
         '<row r="2"><c r="B2" t="inlineStr"><is><t>phone</t></is></c></row>'
         '<row r="3"><c r="B3"><v>9.19820011240E+11</v></c>'
-        '<c r="C3"><f>1+1</f></c></row>'
+        '<c r="C3"><f>1+1</f></c><c r="D3" t="str"><f>""</f><v></v></c></row>'
         '<row r="4"><c r="B4" t="str"><f>"98"&amp;A1</f><v>9820011241</v></c>'
         '<c r="D4" t="e"><f>NA()</f><v>#DIV/0!</v></c></row>'
     )
@@ -106,6 +108,20 @@ def test_numbers_are_read_by_their_value_and_formulas_by_what_was_stored(workboo
     assert [cells[0] for _, cells in read_rows] == ["919820011240", "9820011241"]
     assert read_rows[1][1][2] == "#DIV/0!"
     assert found.findings.empty_formulas == ("C3",)
+
+
+def test_hidden_rows_are_found_in_a_strict_workbook_too(workbook):
+    path = workbook({"A": PEOPLE.replace('<row r="2">', '<row r="2" hidden="1">')})
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name).decode() for name in book.namelist()}
+    old = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    strict = "http://purl.oclc.org/ooxml/officeDocument/relationships"
+    main = "http://purl.oclc.org/ooxml/spreadsheetml/main"
+    parts = {
+        name: content.replace(old, strict).replace(f"{MAIN}", main)
+        for name, content in parts.items()
+    }
+    assert read(archive(path, parts))[0].findings.hidden_rows == (2,)
 
 
 def test_zeros_that_a_format_shows_are_counted(workbook):
@@ -155,6 +171,10 @@ def test_a_bomb_of_parts_is_refused_by_what_it_would_unpack_to(workbook):
 def test_a_workbook_that_is_not_complete_is_refused(workbook):
     path = workbook({"A": PEOPLE})
     path.write_bytes(path.read_bytes()[:-100])
+    assert "damaged or not complete" in refusal(path)
+    damaged = bytearray(workbook({"A": PEOPLE}).read_bytes())
+    at = damaged.rindex(b"PK\5\6") + 16  # where the central directory begins
+    path.write_bytes(damaged[:at] + b"\xff\xff\xff\x7f" + damaged[at + 4 :])
     assert "damaged or not complete" in refusal(path)
     path = workbook({"A": PEOPLE + "<row"})
     assert "damaged or not complete" in refusal(path)
