@@ -5,6 +5,7 @@ FOR UPDATE, FOR SHARE, UPDATE and DELETE lock rows. SQLite has no row locks.
 
 import re
 from contextlib import contextmanager
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, event
@@ -19,6 +20,7 @@ _LOOKS = re.compile(r"EXISTS \(SELECT [^()]*\)")
 _locked = WeakKeyDictionary()
 
 
+@lru_cache(1024)
 def locked_table(statement):
     """The table of ORDER whose rows a statement locks; None for others."""
     found = _LOCKS.match(_LOOKS.sub("", statement))
