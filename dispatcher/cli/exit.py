@@ -30,7 +30,9 @@ def report_errors() -> Iterator[None]:
         yield
     except click.ClickException as error:
         error.show()
-        _print_code(ErrorCode.USAGE)
+        # A group without a command shows its help: that is not a mistake.
+        if not isinstance(error, click.exceptions.NoArgsIsHelpError):
+            _print_code(ErrorCode.USAGE)
         raise click.exceptions.Exit(error.exit_code) from None
     except (click.exceptions.Exit, BrokenPipeError):
         raise  # click handles these: the end, and a reader that has seen enough

@@ -142,14 +142,22 @@ def own_addresses() -> list[str]:
     with suppress(OSError):
         found = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
         names = [str(address[0]) for *_, address in found]
-        return [one for one in dict.fromkeys(names) if not one.startswith("127.")]
+        return [one for one in dict.fromkeys(names) if not one.startswith("127.") and _is_own(one)]
     return []
+
+
+def _is_own(address: str) -> bool:
+    """Whether this machine has the address: its name may lead to another one."""
+    with suppress(OSError), socket.socket() as probe:
+        probe.bind((address, 0))
+        return True
+    return False
 
 
 def _ask_flower(host: str, port: int) -> int | None:
     connection = http.client.HTTPConnection(host, port, timeout=_FLOWER_TIMEOUT_S)
     try:
-        connection.request("GET", "/api/workers?status=1")
+        connection.request("GET", "/workers")
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return None

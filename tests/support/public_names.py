@@ -100,7 +100,7 @@ def _keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def _commands() -> Iterator[str]:
     for path, command in every_command(cli):
         name = " ".join(path)
-        yield f"command {name}"
+        yield from (f"command {' '.join(path[:end])}" for end in range(1, len(path) + 1))
         for param in command.params:
             if isinstance(param, click.Option):
                 yield from (f"option {name}: {opt}" for opt in [*param.opts, *param.secondary_opts])

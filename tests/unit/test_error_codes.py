@@ -71,6 +71,12 @@ def test_without_a_code_all_are_listed_and_a_wrong_one_names_the_nearest(tmp_pat
     ]
 
 
+@pytest.mark.parametrize("command", [[], ["campaign"]])
+def test_a_group_without_a_command_shows_its_help_and_no_code(command, tmp_path):
+    ended = in_process(*command, folder=tmp_path)
+    assert (ended.code, "Code:" in ended.err, "Commands:" in ended.err) == (2, False, True)
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [

@@ -140,6 +140,12 @@ def test_flower_that_answers_the_network_without_a_password_is_red(status, level
     assert levels(machine.check_flower(["127.0.0.2"], port)) == [("green", "flower")]
 
 
+def test_only_addresses_of_this_machine_are_asked(monkeypatch):
+    found = [(None, None, None, "", (one, 0)) for one in ("127.0.0.1", "192.0.2.1")]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: found)
+    assert machine.own_addresses() == []
+
+
 # --- Broker, workers, notices -----------------------------------------------------------------
 
 
