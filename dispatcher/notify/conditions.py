@@ -61,13 +61,15 @@ def hide_numbers(words: str) -> str:
 def _must_count(row: CampaignRow, wanted: NotifySettings, known: Collection[str]) -> bool:
     if row.finished_at is None and row.state != CampaignState.PAUSED:
         return wanted.delivery_below is not None
-    known_already = [
-        key
+    wanted_keys = [
+        f"{kind}|{subject}|{channel}"
         for kind, subject in _states_of(row)
-        for key in known
-        if key.startswith(f"{kind}|{subject}|")
+        for channel in wanted.channels
+        if wanted.wants(kind)
     ]
-    return not known_already
+    if not wanted_keys:
+        return wanted.delivery_below is not None
+    return any(key not in known for key in wanted_keys)
 
 
 def _states_of(row: CampaignRow) -> Iterator[tuple[EventKind, str]]:
@@ -84,8 +86,7 @@ def _of_campaign(
     """`counted`: None where what is said of it is known already."""
     if counted is None:
         for kind, subject in _states_of(row):
-            if not row.one_off or kind is not EventKind.CAMPAIGN_FINISHED:
-                yield _make(kind, subject, "", {})
+            yield _make(kind, subject, "", {})
         return
     yield from _of_counted(row, counted, wanted)
 
@@ -108,8 +109,7 @@ def _of_counted(
         words = f"{tally.submitted} of {tally.total} submitted, {tally.delivered} delivered"
         if kind is EventKind.CAMPAIGN_PAUSED:
             words = f"it is paused: {hide_numbers(row.state_reason or 'by a person')}"
-        if not row.one_off or kind is not EventKind.CAMPAIGN_FINISHED:
-            yield _make(kind, subject, words, about)
+        yield _make(kind, subject, words, about)
     receipts = tally.delivered + tally.not_delivered
     enough = receipts >= _FEWEST_RECEIPTS or (row.finished_at is not None and receipts > 0)
     if wanted.delivery_below is None or not enough or row.one_off:

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from dispatcher.status import CampaignState
 from dispatcher.store.fetching import columns_of, fetch_all
@@ -11,11 +11,11 @@ from dispatcher.store.tables import ACCOUNT, CAMPAIGN
 
 
 def list_recent(conn: Connection, since: datetime) -> list[CampaignRow]:
-    """Campaigns that run or are paused, and those that have ended since then."""
+    """Campaigns that run or are paused, and those from files that have ended since then."""
     query = select(*columns_of(CAMPAIGN, CampaignRow)).where(
         or_(
             CAMPAIGN.c.state.in_([CampaignState.RUNNING, CampaignState.PAUSED]),
-            CAMPAIGN.c.finished_at >= since,
+            and_(CAMPAIGN.c.finished_at >= since, CAMPAIGN.c.one_off.is_(False)),
         )
     )
     return fetch_all(conn, CampaignRow, query.order_by(CAMPAIGN.c.id))

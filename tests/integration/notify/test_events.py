@@ -147,6 +147,12 @@ def test_history_is_no_news(store):
     assert collect_events(store, WANTED) == 0
 
 
+def test_the_end_of_a_single_message_is_no_event(begun):
+    stores.add_campaign(begun, one_off=True)
+    finish(begun)
+    assert collect_events(begun, WANTED) == 0
+
+
 def test_only_wanted_events_are_stored_and_each_way_has_a_row(begun):
     stores.add_campaign(begun)
     pause_account(begun)
@@ -157,6 +163,16 @@ def test_only_wanted_events_are_stored_and_each_way_has_a_row(begun):
     assert collect_events(begun, both) == 2
     assert [kind for kind, *_ in events(begun)] == ["account_paused"] * 2
     assert len({body["id"] for *_, body in events(begun)}) == 1
+
+
+def test_a_way_that_is_added_later_gets_the_whole_event(begun):
+    stores.add_campaign(begun)
+    finish(begun)
+    assert collect_events(begun, WANTED) == 1
+    both = NotifySettings(command=("page",), url="http://127.0.0.1:9/", secret="s" * 16)
+    assert collect_events(begun, both) == 1
+    first, second = (body["detail"] for *_, body in events(begun))
+    assert first == second == "0 of 3 submitted, 0 delivered"
 
 
 @pytest.mark.parametrize(
