@@ -3,6 +3,7 @@
 pygal's own style, script and ids are left out, so that a page has one style and no script.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -95,6 +96,7 @@ def _at_least_two(
 def _options(labels: Sequence[str]) -> dict[str, Any]:
     from pygal.style import Style
 
+    _drop_finders_without_specs()
     return {
         "js": [], "css": [], "no_prefix": True, "disable_xml_declaration": True,
         "show_legend": False, "width": _WIDTH, "height": _HEIGHT, "margin": 12,
@@ -104,6 +106,11 @@ def _options(labels: Sequence[str]) -> dict[str, Any]:
         "min_scale": 3, "max_scale": 6, "truncate_label": 40,
         "style": Style(label_font_size=13, major_label_font_size=13),
     }  # fmt: skip
+
+
+def _drop_finders_without_specs() -> None:
+    """pygal's finder of map plugins has no `find_spec`: every later failing import would warn."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
 
 
 def format_number(value: float) -> str:

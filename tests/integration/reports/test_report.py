@@ -5,7 +5,7 @@ import json
 import re
 import stat
 from html.parser import HTMLParser
-from importlib import resources
+from importlib import import_module, resources
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -227,3 +227,9 @@ def test_a_report_since_a_time_has_all_campaigns(run, sqlite_store):
 def test_a_report_of_nothing_says_what_to_give(run, args, words):
     ended = run("campaign", "report", *args)
     assert (ended.code, words in ended.err) == (2, True), ended.err
+
+
+def test_drawing_leaves_the_search_for_modules_as_it_was(page):
+    assert "<svg" in page
+    with pytest.raises(ModuleNotFoundError):  # and no warning of a finder without find_spec
+        import_module("dispatcher.no_such_module")
