@@ -67,7 +67,9 @@ COMMANDS: Final = {
         "dispatcher.cli.suppression:suppression_group", "Keep numbers that must never be texted."
     ),
     "purge": LazyCommand(None, "Drop numbers and texts of old campaigns."),
-    "metrics": LazyCommand(None, "Metrics for Prometheus."),
+    "metrics": LazyCommand(
+        "dispatcher.cli.metrics:metrics_command", "Serve metrics for Prometheus."
+    ),
     "receiver": LazyCommand(None, "Receive delivery reports that providers push."),
 }
 

@@ -53,6 +53,11 @@ _FIRST_BATCHES = (
     .join_from(CAMPAIGN, BATCH, BATCH.c.id == _FIRST_DUE_BATCH)
     .where(CAMPAIGN.c.id.in_(bindparam("campaigns", expanding=True)))
 )
+_WITH_FIRST_DUE = (
+    select(BATCH.c.not_before.label("batch_not_before"), *columns_of(CAMPAIGN, CampaignRow))
+    .join_from(CAMPAIGN, BATCH, BATCH.c.id == _FIRST_DUE_BATCH)
+    .where(_IS_RUNNING)
+)
 _ACCOUNTS_WITH_DUE = select(CAMPAIGN.c.account).where(_HAS_DUE).distinct()
 _ACCOUNTS_WITH_QUEUED = (
     select(BATCH.c.account).where(has_state(BatchState.QUEUED), has_state(*IN_FLIGHT)).distinct()
@@ -76,6 +81,12 @@ def first_due_batches(
     rows = conn.execute(_FIRST_BATCHES, {"campaigns": list(campaign_ids), "now": now})
     found: Iterable[Sequence[int]] = rows
     return {campaign_id: DueBatch._make(batch) for campaign_id, *batch in found}
+
+
+def due_with_waits(conn: Connection, now: datetime) -> list[tuple[CampaignRow, datetime | None]]:
+    """As `due_campaigns`, of all accounts, each with the `not_before` of its first due batch."""
+    rows = conn.execute(_WITH_FIRST_DUE, {"now": now})
+    return [(CampaignRow._make(row[1:]), row[0]) for row in rows]
 
 
 def accounts_with_waiting(conn: Connection, now: datetime) -> set[str]:

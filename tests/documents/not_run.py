@@ -41,6 +41,9 @@ NOT_RUN: dict[str, list[str]] = {
         "dispatcher simulator --port 9000",
         "dispatcher simulator --port 9000 --ledger accepted.jsonl",
     ],
+    "it runs until Ctrl-C; integration/monitoring/test_server.py starts and ends it": [
+        "dispatcher metrics",
+    ],
     "it waits for a worker; acceptance/test_providers.py runs it with one": [
         'dispatcher send +919820011223 "482913 is your code" --account aoc --kind otp --wait',
         (

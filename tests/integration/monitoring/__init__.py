@@ -1,0 +1,1 @@
+"""Notices: conditions, the outbox, and real calls."""
