@@ -38,6 +38,8 @@ class Route:
     template_ref: str | None = None
     #: The template's text at the provider; None if it does not say.
     template_text: str | None = None
+    #: Whether the provider has confirmed it; if not, it is looked up before the first batch.
+    is_found: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from workers.broker.task_messages import (
     POLL,
     POLL_QUEUE,
     PROBE,
+    RECHECK,
     RECONCILE,
     RECONCILE_QUEUE,
     SCHEDULER_QUEUE,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dispatcher.store.doubts import ReconcileTicket
     from dispatcher.store.health import ProbeTicket
     from dispatcher.store.polls import PollTicket
+    from dispatcher.store.rechecks import RecheckTicket
     from workers.services import Services
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ _TASKS = (
     "workers.tasks.poll",
     "workers.tasks.reconcile",
     "workers.tasks.probe",
+    "workers.tasks.recheck",
 )
 _TICK_EVERY_S = 1.0
 #: A tick that waited longer is dropped. If this were short, a beat whose clock is some seconds
@@ -164,6 +167,12 @@ def publish_probes(tickets: list["ProbeTicket"]) -> None:
     """Publish accounts to probe, to their own queues: the slots of such an account are free."""
     known = [t for t in tickets if t.account in get_settings().accounts]
     _send_tasks(PROBE, [([t.account, t.number], submit_queue(t.account)) for t in known])
+
+
+def publish_rechecks(tickets: list["RecheckTicket"]) -> None:
+    """Publish campaigns to check before their first batch, to the queues of their accounts."""
+    known = [t for t in tickets if t.account in get_settings().accounts]
+    _send_tasks(RECHECK, [([t.campaign_id], submit_queue(t.account)) for t in known])
 
 
 def _send_tasks(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int:

@@ -9,6 +9,7 @@ from dispatcher.status import CampaignState
 from dispatcher.store.rows import AccountRow, CampaignRow
 
 _WEEK = timedelta(days=6)
+_CHECK_IS_NEAR = timedelta(minutes=2)
 
 
 def describe_wait(
@@ -42,6 +43,8 @@ def _describe_windows(
     campaign: CampaignRow, settings: ProviderSettings, now: datetime, zone: tzinfo
 ) -> str | None:
     """When its windows open; None while they are open, or in each recipient's own zone."""
+    if campaign.recheck_at is not None and campaign.recheck_at - now < _CHECK_IS_NEAR:
+        return "its check at the provider"
     if campaign.zones is not None:
         return None
     opens = campaign_schedule(settings, campaign, None).next_open(now, campaign.expire_at)

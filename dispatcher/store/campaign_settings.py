@@ -55,6 +55,12 @@ def change_settings(
             paid_until = max(paid_until, last.deadline - deadline_after + paid_for)
         columns["paid_until"] = paid_until
     conn.execute(update(CAMPAIGN).where(CAMPAIGN.c.id == campaign_id).values(columns))
+    # It may be sent earlier now, so it is checked at its provider at once.
+    conn.execute(
+        update(CAMPAIGN)
+        .where(CAMPAIGN.c.id == campaign_id, CAMPAIGN.c.recheck_at > now)
+        .values(recheck_at=now)
+    )
     if "rate" in values:
         # A batch that was handed back until its start at the old rate; a failed one keeps its wait.
         waits_for_rate = has_state(BatchState.PENDING) & BATCH.c.error.is_(None)

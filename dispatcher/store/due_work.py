@@ -33,7 +33,8 @@ _FIRST_DUE_BATCH = (
     .scalar_subquery()
 )
 _IS_RUNNING = has_state(CampaignState.RUNNING) & CAMPAIGN.c.finished_at.is_(None)
-_HAS_DUE = _IS_RUNNING & _FIRST_DUE_BATCH.is_not(None)
+# It may have to be checked at its provider first (`rechecks.py`).
+_HAS_DUE = _IS_RUNNING & CAMPAIGN.c.recheck_at.is_(None) & _FIRST_DUE_BATCH.is_not(None)
 # Nothing is released at these accounts, whatever is due.
 _IS_CLOSED = exists().where(
     ACCOUNT.c.name == CAMPAIGN.c.account,

@@ -75,6 +75,7 @@ class CampaignRow(NamedTuple):
     rate: float | None
     paid_until: datetime | None
     start_at: datetime | None
+    recheck_at: datetime | None
     expire_at: datetime | None
     schedule: str | None
     zones: str | None

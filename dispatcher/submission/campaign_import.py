@@ -162,6 +162,7 @@ def _insert_import(conn: Connection, submission: ValidatedSubmission) -> Running
         "on_doubt": request.on_doubt,
         "import_writer": own_process_name(),
         **request.timing.stored_columns(),
+        "recheck_at": submission.recheck_at(now),
         "created_at": now,
     }
     return imports.start_import(conn, values, now + LEASE)

@@ -29,7 +29,9 @@ from dispatcher.types import Route
 from dispatcher.windows.recipient_zones import ZoneChoice, recipient_zone
 from dispatcher.windows.zone_names import FixedOffsetError, ZoneError
 
-_SOON = timedelta(hours=1)
+#: A campaign that is sent later than this is checked again before its first batch, by so much.
+SOON = timedelta(hours=1)
+_RECHECKED_BEFORE = timedelta(minutes=5)
 #: Headers of the column with the recipient's time zone; `--map timezone=…` names another.
 _ZONE_HEADERS = frozenset({"timezone", "time zone", "time_zone", "tz"})
 
@@ -80,6 +82,15 @@ class SubmissionRequest:
             priority=timing.priority,
             one_off=timing.one_off,
         )
+
+
+def first_opening(request: SubmissionRequest, provider: Provider, now: datetime) -> datetime:
+    """The earliest time at which a request of the campaign may leave."""
+    since = max(now, request.timing.start_at or now)
+    if request.timing.in_recipients_zone:
+        return since
+    allowed = campaign_schedule(provider.settings, request.constraints, None)
+    return allowed.next_open(since) or since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,12 +176,15 @@ class ValidatedSubmission:
 
     def is_sent_soon(self, now: datetime) -> bool:
         """Whether its first request may leave within an hour: then it needs its provider now."""
-        request = self.request
-        since = max(now, request.timing.start_at or now)
-        if not request.timing.in_recipients_zone:
-            allowed = campaign_schedule(self.provider.settings, request.constraints, None)
-            since = allowed.next_open(since) or since
-        return since - now <= _SOON
+        return first_opening(self.request, self.provider, now) - now <= SOON
+
+    def recheck_at(self, now: datetime) -> datetime | None:
+        """When it is checked again at the provider; None where it was checked just now."""
+        able = self.provider.capabilities
+        can_be_checked = able.senders or able.templates or able.credit_is_part
+        if not can_be_checked or self.is_sent_soon(now):
+            return None
+        return first_opening(self.request, self.provider, now) - _RECHECKED_BEFORE
 
     def row_validator(self) -> RowValidator:
         """A validator that reads the file's rows against this text."""

@@ -56,7 +56,8 @@ def validated_submission(
             content = resolve_content(request.content, provider, route)
             bound = content.template.bind_columns(file.headers)
         refuse_lookalikes(content.template, file.headers)
-        try_request(request.content, content, provider, route, request.kind)
+        if route.is_found:
+            try_request(request.content, content, provider, route, request.kind)
         yield ValidatedSubmission(
             request=request,
             provider=provider,

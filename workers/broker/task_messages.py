@@ -15,6 +15,7 @@ SUBMIT: Final = "dispatcher.submit"
 POLL: Final = "dispatcher.poll"
 RECONCILE: Final = "dispatcher.reconcile"
 PROBE: Final = "dispatcher.check"
+RECHECK: Final = "dispatcher.recheck"
 
 SCHEDULER_QUEUE: Final = "scheduler"
 POLL_QUEUE: Final = "polls"
@@ -28,6 +29,7 @@ ARGUMENTS: Final[dict[str, tuple[type, ...]]] = {
     POLL: (int, int),
     RECONCILE: (str, int),
     PROBE: (str, int),
+    RECHECK: (int,),
 }
 #: Our messages have about a thousand bytes.
 _MAX_BYTES: Final = 16 * 1024

@@ -20,6 +20,7 @@ from workers.notifier import Notifier
 from workers.services import Services, get_services
 from workers.tasks.poll import release_polls
 from workers.tasks.probe import release_probes
+from workers.tasks.recheck import release_rechecks
 from workers.tasks.reconcile import release_reconciles
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ def _run_only_tick(services: Services) -> None:
     if not has_open:
         return
     _move_to_fallbacks(services)
+    release_rechecks(services)
     _release_due(services)
     _log_silence(services)
     _finish_campaigns(services)

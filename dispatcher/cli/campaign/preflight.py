@@ -6,21 +6,27 @@ Sender and template are checked where the route is found.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import click
 
 from dispatcher.cli.output import print_line, safe_text
-from dispatcher.cli.provider_calls import call_provider
+from dispatcher.cli.provider_calls import call_provider, fetch_directory
 from dispatcher.errors import BalanceRefused, ErrorKind, ProviderError, StoreError, TextRefused
 from dispatcher.policy.credit import CreditCheck, check_credit
+
+#: Failures of a provider that may answer later.
+_SILENT: Final = frozenset({ErrorKind.UNREACHABLE, ErrorKind.DOUBTFUL, ErrorKind.THROTTLED})
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dispatcher.providers.base import Provider
+    from dispatcher.cli.campaign.submit_options import SubmitOptions
+    from dispatcher.providers.base import Provider, RequestedRoute
     from dispatcher.recipients.preview import Preview
     from dispatcher.store.engine import Store
-    from dispatcher.submission.request import ValidatedSubmission
-    from dispatcher.types import Balance
+    from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
+    from dispatcher.types import Balance, Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +113,39 @@ class Preflight:
             return Decimal(1)
         cost = estimate_cost(self.store, submission, preview)
         return None if cost is None else cost.total * cost.recipients / cost.priced / preview.parts
+
+
+def find_route(
+    request: "SubmissionRequest",
+    provider: "Provider",
+    options: "SubmitOptions",
+    requested: "RequestedRoute",
+) -> "Route":
+    """The route at the provider, which is asked what the account has.
+
+    A provider that does not answer is asked again before the first batch of a campaign that is sent
+    later. Raises ProviderError where it is needed now, and Refused.
+    """
+    from dispatcher.submission.request import SOON, first_opening
+    from dispatcher.types import Route
+
+    try:
+        directory = fetch_directory(request.account, provider)
+    except ProviderError as error:
+        now = datetime.now(UTC)
+        can_wait = error.kind in _SILENT and first_opening(request, provider, now) - now > SOON
+        # Each of these needs an answer now.
+        needs_it = options.fallbacks or options.test_to or options.allow_mismatch
+        if not can_wait or needs_it or requested.sender is None or options.contact_lists:
+            raise
+        if request.content.text is None or (
+            provider.capabilities.templates and requested.template is None
+        ):
+            raise
+        words = f"note: sender and template are checked before the first batch: {error.message}"
+        click.secho(safe_text(words), fg="yellow", err=True)
+        return Route(sender=requested.sender, template=requested.template, is_found=False)
+    return provider.resolve_route(requested, directory)
 
 
 def _reach_in_words(checked: CreditCheck) -> str:

@@ -1,5 +1,6 @@
 """`dispatcher campaign submit`: shows what will be sent, asks, and creates the campaign."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,9 @@ from dispatcher.cli.question import can_ask
 from dispatcher.errors import FileRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dispatcher.providers.base import Provider, RequestedRoute
     from dispatcher.store.engine import Store
     from dispatcher.submission.acceptance import CompleteImport
     from dispatcher.submission.request import ValidatedSubmission
-    from dispatcher.types import Route
 
 
 @click.command("submit")
@@ -189,7 +186,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.cli.campaign.contact_lists import submit_to_lists
     from dispatcher.cli.campaign.fallbacks import add_fallbacks
     from dispatcher.cli.campaign.file_report import refuse_unsure_guesses
-    from dispatcher.cli.campaign.preflight import ask_provider
+    from dispatcher.cli.campaign.preflight import ask_provider, find_route
     from dispatcher.cli.campaign.rejects import check_writable
     from dispatcher.cli.campaign.single_message import check_test_time
     from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
@@ -210,7 +207,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     warn_of_doubt(store, to_stderr=True)
     if options.rejects is not None:
         check_writable(options.rejects)
-    resolve_route = _route_resolver(account, provider)
+    resolve_route = partial(find_route, request, provider, options)
     if options.contact_lists:
         submit_to_lists(store, request, provider, resolve_route, options)
         return
@@ -233,13 +230,6 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
             refuse_unsure_guesses(submission.file)
         imported = import_and_ask(store, submission, options, preflight)
     _report_imported(store, submission, imported, options)
-
-
-def _route_resolver(account: str, provider: "Provider") -> "Callable[[RequestedRoute], Route]":
-    """A function that finds the route at the provider, which it asks what the account has."""
-    from dispatcher.cli.provider_calls import fetch_directory
-
-    return lambda requested: provider.resolve_route(requested, fetch_directory(account, provider))
 
 
 def _report_known(

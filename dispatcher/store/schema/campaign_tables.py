@@ -75,6 +75,8 @@ class Campaign(SQLModel, table=True):
     rate: float | None = optional_column(Column(Double))
     paid_until: datetime | None = optional_time_column()
     start_at: datetime | None = optional_time_column()
+    #: When it is checked again at the provider; while it is set, nothing is released.
+    recheck_at: datetime | None = optional_time_column()
     #: Messages that have not been submitted by then lapse.
     expire_at: datetime | None = optional_time_column()
     #: JSON of windows, blackouts and zone (`gate.py`); NULL: only the account's windows count.

@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from datetime import timedelta
 
 import pytest
 
@@ -115,3 +116,28 @@ def test_a_balance_that_cannot_be_asked_is_a_note_but_a_refused_key_is_an_error(
     ended = submit("--dry-run", provider="smsnoc", key="bad-key")
     assert ended.code == 1
     assert "main" in ended.err
+
+
+DOWN = "http://127.0.0.1:9/api/v1"
+
+
+def test_a_provider_that_is_down_refuses_only_what_needs_it_now(submit, sqlite_store):
+    assert submit("--yes", url=DOWN).code == 1
+    for more in (["--test-to", "9820011299"], ["--allow-mismatch"]):
+        assert submit("--yes", "--start-at", "+2h", *more, url=DOWN).code == 1
+    assert stores.rows(sqlite_store, CAMPAIGN) == []
+    ended = submit("--yes", "--start-at", "+2h", url=DOWN)
+    assert ended.code == 0, ended
+    assert "sender and template are checked before the first batch" in ended.err
+    (campaign,) = stores.rows(sqlite_store, CAMPAIGN)
+    assert (campaign.sender, campaign.sender_ref) == ("SENDER", None)
+    assert campaign.start_at - campaign.recheck_at == timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(("start", "is_checked_again"), [("+30min", False), ("+2h", True)])
+def test_what_is_sent_soon_is_not_checked_again(submit, sqlite_store, start, is_checked_again):
+    ended = submit("--yes", "--start-at", start)
+    assert ended.code == 0, ended
+    (campaign,) = stores.rows(sqlite_store, CAMPAIGN)
+    assert (campaign.recheck_at is not None) is is_checked_again
+    assert campaign.sender_ref == "4101"
