@@ -31,7 +31,7 @@ def health_families(found: Snapshot, settings: Settings) -> Iterator[Metric]:
     """Whether each account may send, and what keeps it from that."""
     rows = found.accounts
     yield make_gauge(
-        "account_open", "1 if the account may send, whatever the windows are.", ["account"],
+        "account_open", "1 if the account sends at full speed while windows are open.", ["account"],
         [([name], is_open(row, settings.accounts.get(name), found.now))
          for name, row in rows.items()],
     )  # fmt: skip

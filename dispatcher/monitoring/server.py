@@ -1,7 +1,9 @@
 """The HTTP server: `/metrics` and `/healthz`, until a signal."""
 
 import errno
+import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +17,8 @@ from prometheus_client.registry import CollectorRegistry
 
 from dispatcher.errors import DispatcherError
 from dispatcher.local.signals import InterruptCounter
+
+log = logging.getLogger(__name__)
 
 #: Seconds that a client may take to send its request.
 _PATIENCE_S = 10.0
@@ -69,6 +73,11 @@ def _server_class(host: str, port: int) -> type[ThreadingWSGIServer]:
         """Listens in the address family of the host."""
 
         address_family = family
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            """Say in one line that a request failed, as one of a client that is too slow does."""
+            del request, client_address
+            log.warning("a request for metrics failed: %s", type(sys.exc_info()[1]).__name__)
 
     return MetricsServer
 

@@ -13,7 +13,6 @@ from dispatcher.errors import StoreError
 from dispatcher.monitoring.ended_campaigns import AccountCounts, EndedCampaigns, add_by_account
 from dispatcher.monitoring.request_counts import RequestCounts, RequestTally
 from dispatcher.outbound.release import open_zones
-from dispatcher.policy.breaker import Breaker
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import ACCEPTED
 from dispatcher.store import accounts, corrections, due_work, metric_figures, scheduler, stops
@@ -131,6 +130,8 @@ class SnapshotReader:
         for campaign, not_before in due_work.due_with_waits(conn, now):
             name = campaign.account
             settings = self._settings.accounts.get(name)
+            if campaign.paid_until is not None and campaign.paid_until > now:
+                continue  # it waits for its own rate
             if settings is not None and (
                 not is_open(known.get(name), settings, now)
                 or open_zones(settings, campaign, now) == []
@@ -147,10 +148,10 @@ class SnapshotReader:
 
 
 def is_open(row: AccountRow | None, settings: ProviderSettings | None, now: datetime) -> bool:
-    """Whether an account may send: nothing stops it, asks it to wait, or has used up its day."""
+    """Whether an account sends at full speed: not stopped, asked to wait, or done for the day."""
     if row is None:
         return True
-    if row.is_closed or row.breaker == Breaker.OPEN:
+    if row.is_closed or row.breaker is not None:
         return False
     if row.not_before is not None and row.not_before > now:
         return False
