@@ -7,6 +7,7 @@ open. Windows for the campaign's kind replace the account's. After the expiry it
 from collections.abc import Iterable
 from datetime import datetime
 from functools import lru_cache
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -17,14 +18,39 @@ from dispatcher.errors import TimeRefused
 from dispatcher.policy.fair_queue import SendPermission
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
-from dispatcher.store.rows import CampaignRow
 from dispatcher.windows.recipient_zones import zones_of_key
 from dispatcher.windows.schedule import Schedule
 
 
+class TimedCampaign(Protocol):
+    """What decides when a campaign may be sent: its row has it, and one that is not stored yet."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def schedule(self) -> str | None: ...
+
+    @property
+    def start_at(self) -> datetime | None: ...
+
+    @property
+    def expire_at(self) -> datetime | None: ...
+
+    @property
+    def schedule_at(self) -> datetime | None: ...
+
+
+class ZonedCampaign(TimedCampaign, Protocol):
+    """A stored campaign, with the time zones of its batches."""
+
+    @property
+    def zones(self) -> str | None: ...
+
+
 def send_permission(
     settings: ProviderSettings,
-    campaign: CampaignRow | CampaignConstraints,
+    campaign: TimedCampaign,
     zone: str | None,
     now: datetime,
 ) -> SendPermission:
@@ -49,7 +75,7 @@ def send_permission(
 
 
 def campaign_schedule(
-    settings: ProviderSettings, campaign: CampaignRow | CampaignConstraints, zone: str | None
+    settings: ProviderSettings, campaign: TimedCampaign, zone: str | None
 ) -> Schedule:
     """When a campaign may send to recipients in `zone`."""
     windows = settings.windows_for(Kind(campaign.kind))

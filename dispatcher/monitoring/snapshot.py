@@ -126,18 +126,22 @@ class SnapshotReader:
         now: datetime,
     ) -> Mapping[str, DueWork]:
         pending = {(row.campaign_id, row.account): row.pending for row in open_sums}
+        closed = {
+            name
+            for name, settings in self._settings.accounts.items()
+            if not is_open(known.get(name), settings, now)
+        }
         due: dict[str, DueWork] = {}
-        for campaign, not_before in due_work.due_with_waits(conn, now):
+        for campaign in due_work.list_waiting(conn, now):
             name = campaign.account
             settings = self._settings.accounts.get(name)
             if campaign.paid_until is not None and campaign.paid_until > now:
                 continue  # it waits for its own rate
-            if settings is not None and (
-                not is_open(known.get(name), settings, now)
-                or open_zones(settings, campaign, now) == []
-            ):
+            if name in closed:
                 continue
-            times = (campaign.start_at, campaign.started_at, not_before)
+            if settings is not None and open_zones(settings, campaign, now) == []:
+                continue
+            times = (campaign.start_at, campaign.started_at, campaign.not_before)
             since = max((at for at in times if at is not None), default=campaign.created_at)
             so_far = due.get(name, DueWork(0, since))
             due[name] = DueWork(

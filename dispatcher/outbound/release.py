@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from sqlalchemy import Connection
 
-from dispatcher.campaigns.gate import send_permission
+from dispatcher.campaigns.gate import ZonedCampaign, send_permission
 from dispatcher.outbound.rates import account_rates, campaign_longest_s, seconds_ahead
 from dispatcher.policy.breaker import Breaker
 from dispatcher.policy.concurrency import START
@@ -143,7 +143,7 @@ def _may_probe(account: AccountRow, now: datetime) -> bool:
 
 
 def open_zones(
-    settings: ProviderSettings, campaign: CampaignRow, now: datetime
+    settings: ProviderSettings, campaign: ZonedCampaign, now: datetime
 ) -> list[str] | None:
     """The zones in which the campaign may send now; None for a campaign of one zone that may."""
     if campaign.zones is None:

@@ -5,6 +5,7 @@ Its cost follows the running campaigns with a look into an index for each, not w
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Text, bindparam, exists, literal, or_, select
 
@@ -16,6 +17,27 @@ from dispatcher.store.fetching import columns_of, fetch_all
 from dispatcher.store.rows import CampaignRow
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
 from dispatcher.store.transitions import has_state
+
+
+class WaitingCampaign(NamedTuple):
+    """A running campaign with a batch due: when it may be sent, and what it has waited for.
+
+    `not_before` is that of its first due batch.
+    """
+
+    id: int
+    account: str
+    kind: str
+    schedule: str | None
+    zones: str | None
+    start_at: datetime | None
+    expire_at: datetime | None
+    schedule_at: datetime | None
+    paid_until: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    not_before: datetime | None
+
 
 _NOW = bindparam("now", type_=UtcTime())
 # Not EXISTS: PostgreSQL could make a join of it, and read every pending batch there is.
@@ -55,7 +77,7 @@ _FIRST_BATCHES = (
     .where(CAMPAIGN.c.id.in_(bindparam("campaigns", expanding=True)))
 )
 _WITH_FIRST_DUE = (
-    select(BATCH.c.not_before.label("batch_not_before"), *columns_of(CAMPAIGN, CampaignRow))
+    select(*columns_of(CAMPAIGN, WaitingCampaign, not_before=BATCH.c.not_before))
     .join_from(CAMPAIGN, BATCH, BATCH.c.id == _FIRST_DUE_BATCH)
     .where(_IS_RUNNING)
 )
@@ -84,10 +106,9 @@ def first_due_batches(
     return {campaign_id: DueBatch._make(batch) for campaign_id, *batch in found}
 
 
-def due_with_waits(conn: Connection, now: datetime) -> list[tuple[CampaignRow, datetime | None]]:
-    """As `due_campaigns`, of all accounts, each with the `not_before` of its first due batch."""
-    rows = conn.execute(_WITH_FIRST_DUE, {"now": now})
-    return [(CampaignRow._make(row[1:]), row[0]) for row in rows]
+def list_waiting(conn: Connection, now: datetime) -> list[WaitingCampaign]:
+    """As `due_campaigns`, of all accounts."""
+    return fetch_all(conn, WaitingCampaign, _WITH_FIRST_DUE, {"now": now})
 
 
 def accounts_with_waiting(conn: Connection, now: datetime) -> set[str]:
