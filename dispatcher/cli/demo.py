@@ -77,3 +77,6 @@ def _print_summary(demo: "Demo", view: "CampaignView", preview: "Preview") -> No
             "the provider's ledger and the store disagree: this is a bug",
             "please report it, with the output above",
         )
+    click.echo("\nwhat next, with your own file:")
+    click.echo("  dispatcher init")
+    click.echo('  dispatcher rehearse people.csv --text "Dear {{name}}, …"')
