@@ -41,7 +41,7 @@ def check_broker_setup(info: Mapping[str, Any]) -> Iterator[CheckResult]:
     policy = info.get("maxmemory_policy")
     if policy not in {None, "noeviction"}:
         yield CheckResult(
-            part="broker",
+            part="broker settings",
             ok=True,
             is_warning=True,
             what=f"it drops keys when its memory is full (maxmemory-policy {policy}): due work "
@@ -55,7 +55,7 @@ def check_broker_setup(info: Mapping[str, Any]) -> Iterator[CheckResult]:
     ]
     if failed:
         yield CheckResult(
-            part="broker",
+            part="broker settings",
             ok=True,
             is_warning=True,
             what=f"it cannot save to its disk ({failed[0]}): it may soon refuse to write",
@@ -64,7 +64,7 @@ def check_broker_setup(info: Mapping[str, Any]) -> Iterator[CheckResult]:
     elif info and policy == "noeviction":
         logs = "; it logs to its disk, which is not needed" if info.get("aof_enabled") else ""
         what = f"it never drops keys (maxmemory-policy noeviction){logs}"
-        yield CheckResult(part="broker", ok=True, what=what)
+        yield CheckResult(part="broker settings", ok=True, what=what)
 
 
 def check_worker(worker: WorkerRow) -> Iterator[CheckResult]:

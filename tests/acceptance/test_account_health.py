@@ -103,9 +103,9 @@ def test_where_only_submissions_fail_each_try_risks_one_recipient():
 
 def test_no_credit_pauses_it_and_a_top_up_resumes_it_by_itself():
     with stage(accounts={"main": ACCOUNT | {"credit_check_s": 1}}) as ours:
+        campaign = ours.submit(ours.people(50, first=next(_firsts)))
         ours.provider.set_balance(2 * SIZE)
         ours.start()
-        campaign = ours.submit(ours.people(50, first=next(_firsts)))
         until(ours, lambda row: row.paused_by == "credit", "the pause")
         shown = ours.run("campaign", "show", str(campaign.id)).out
         assert "SMS Credits Not Available" in shown

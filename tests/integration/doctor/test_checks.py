@@ -153,11 +153,11 @@ def test_only_addresses_of_this_machine_are_asked(monkeypatch):
     ("info", "found"),
     [
         ({}, []),
-        ({"maxmemory_policy": "noeviction", "aof_enabled": 0}, [("green", "broker")]),
-        ({"maxmemory_policy": "allkeys-lru"}, [("yellow", "broker")]),
+        ({"maxmemory_policy": "noeviction", "aof_enabled": 0}, [("green", "broker settings")]),
+        ({"maxmemory_policy": "allkeys-lru"}, [("yellow", "broker settings")]),
         (
             {"maxmemory_policy": "noeviction", "rdb_last_bgsave_status": "err"},
-            [("yellow", "broker")],
+            [("yellow", "broker settings")],
         ),
     ],
 )

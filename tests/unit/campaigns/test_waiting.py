@@ -33,6 +33,7 @@ CASES = [
     (ALWAYS, OPEN, {"start_at": NOW + timedelta(days=40)}, {}, "15 Jun 17:30"),
     (OFFICE, OPEN, {"expire_at": NOW + timedelta(hours=1)}, {}, "its expiry"),
     (OFFICE, OPEN, {"zones": "[]"}, {}, None),
+    (ALWAYS, OPEN, {"recheck_at": NOW}, {}, "its check at the provider"),
     (OFFICE, OPEN, {}, {"pending": 0, "submitted": 3, "no_receipt": 1}, "receipts"),
     (OFFICE, OPEN, {}, {"pending": 0, "submitted": 3, "no_receipt": 3}, None),
 ]
@@ -42,7 +43,7 @@ CASES = [
 def test_a_listed_campaign_says_what_it_waits_for(given, account, values, counts, words):
     usual = {
         "state": "running", "account": "main", "kind": "transactional", "schedule": None,
-        "zones": None, "start_at": None, "expire_at": None, "schedule_at": None,
+        "zones": None, "start_at": None, "expire_at": None, "schedule_at": None, "recheck_at": None,
     }  # fmt: skip
     campaign = SimpleNamespace(**usual | values)
     assert describe_wait(campaign, COUNTS | counts, given, account, NOW, INDIA) == words

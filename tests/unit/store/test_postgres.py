@@ -82,7 +82,7 @@ def test_the_hosts_variable_counts_where_the_url_names_no_host(variables, chosen
 def test_a_connection_starts_with_nothing_that_a_pooler_refuses(url, mode, monkeypatch):
     """PgBouncer refuses `options` among the parameters of a new connection."""
     monkeypatch.delenv("PGSSLMODE", raising=False)
-    engine = postgres_engine(make_url(url), 30)
+    engine = postgres_engine(make_url(url), 30, max_connections=4)
     given = {}
 
     class StopConnecting(Exception):
