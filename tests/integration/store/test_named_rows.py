@@ -39,6 +39,7 @@ from tests.support.stores import (
     add_account,
     add_attempt,
     add_campaign,
+    attempt_of,
     batch_of,
     change,
     claim,
@@ -523,6 +524,15 @@ def test_campaigns_are_listed_from_a_moment_on(sqlite_store, values, account, is
     with sqlite_store.write() as conn:
         change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, **({"created_at": NOW} | values))
         assert bool(campaign_search.list_since(conn, NOW, account)) is is_listed
+
+
+@pytest.mark.parametrize(("given", "looks"), [({}, None), ({"looked": True}, 1)])
+def test_only_a_look_at_the_list_counts_as_one(sqlite_store, given, looks):
+    _, attempt = doubtful(sqlite_store, 919_800_000_000)
+    with sqlite_store.write() as conn:
+        case = locked_attempts.lock_attempt(conn, attempt)
+        assert decisions.reschedule_doubt(conn, case, next_at=later(9), **given) == 1
+    assert attempt_of(sqlite_store, attempt).looks == looks
 
 
 def test_a_doubt_is_scheduled_once(store):
