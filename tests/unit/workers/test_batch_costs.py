@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dispatcher.outbound.rates import _MOST_RECIPIENTS, _most_recipients
 from workers.batch.rates import BatchCosts
 
 
@@ -37,3 +38,13 @@ def test_the_dearest_rate_is_waited_for(rates, spacings, all_s, account_s):
 )
 def test_the_accounts_rates_are_used_up_as_long_as_the_longest_of_them(rates, seconds):
     assert BatchCosts(rates=rates, spacings=[]).account_paid_s(None, None) == seconds
+
+
+@pytest.mark.parametrize(
+    ("own", "documented", "most"), [(7, 5, 7), (None, 5, 5), (None, None, _MOST_RECIPIENTS)]
+)
+def test_the_recipients_of_a_request_are_the_settings_the_documents_or_a_guess(
+    own, documented, most
+):
+    settings = SimpleNamespace(max_recipients=own, documented_max_recipients=documented)
+    assert _most_recipients(settings) == most
