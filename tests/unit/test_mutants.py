@@ -55,6 +55,7 @@ def _shape(text):
         "log.warning('text', a and b)",
         "x = zip(a, b, strict=True)",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a",
+        "raise AssertionError('never')",
         "Alias: TypeAlias = int | str",
         "Alias = frozenset[int] | Other",
     ],

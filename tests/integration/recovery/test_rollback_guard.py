@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import fakeredis
 import pytest
+from redis.exceptions import ResponseError
 
 from dispatcher.cli.banners import warn_if_held
 from dispatcher.doctor import _check_witness
@@ -18,6 +19,7 @@ from dispatcher.recovery.mark_file import HighWaterMark, MarkFile, UnreadableMar
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import batch_endings, batches, lost_batches, store_adoption, store_identity
+from dispatcher.store.audit import current_person
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT, AUDIT, CAMPAIGN, IDENTITY
 from tests.support.folders import FOLDER
@@ -542,6 +544,28 @@ def test_workers_are_not_stalled_while_the_store_is_held(store):
         store_identity.ensure_identity(conn)
         store_identity.update_identity(conn, held="the store is an older copy of itself")
     assert watchdog.find_stalled() == []
+
+
+@pytest.mark.parametrize(("actor", "told"), [("ann", "ann"), (None, current_person())])
+def test_who_adopted_a_store_is_noted(sqlite_store, client, actor, told):
+    add_campaign(sqlite_store)
+    adoption.adopt_and_recheck(sqlite_store, client, doubt=False, actor=actor)
+    assert [row.actor for row in rows(sqlite_store, AUDIT)] == [told]
+
+
+def test_a_mark_is_kept_where_redis_cannot_read_it_now(sqlite_store, client):
+    guard, key = guard_with_key(sqlite_store, client)
+
+    class Loading:
+        def get(self, _key):
+            raise ResponseError("LOADING Redis is loading the dataset in memory")
+
+        def delete(self, _key):
+            raise AssertionError("it is dropped")
+
+    guard._client = Loading()
+    assert guard.read_redis_mark() == 0
+    assert client.exists(key)
 
 
 # --- What others wrote to our key in Redis ------------------------------------------------------

@@ -325,10 +325,19 @@ def test_only_the_leases_that_a_worker_holds_are_renewed(crowd):
     held = take(crowd, SUBJECT)
     before = others(crowd)
     with crowd.write() as conn:
-        pairs = [(held.id, held.fence), (4, 99), (999, held.fence)]
+        queued = batch_of(crowd, 8)
+        pairs = [(held.id, held.fence), (4, 99), (999, held.fence), (8, queued.fence)]
         assert batches.renew_leases(conn, pairs, later(500)) == 1
     assert batch_of(crowd, SUBJECT).lease_until == later(500)
     assert others(crowd) == before
+
+
+def test_what_a_worker_holds_is_not_retried(crowd):
+    with crowd.write() as conn:
+        for held in (3, 4):
+            change(conn, MESSAGE, MESSAGE.c.seq == 2 * held - 1, state=MessageState.FAILED)
+            assert retries.retry_batch(conn, held, NOW) is None
+            assert batch_of(crowd, held).state in {BatchState.SUBMITTING, BatchState.CLAIMED}
 
 
 # --- What happens to a campaign ---------------------------------------------------------------
@@ -403,6 +412,22 @@ def test_what_happens_to_a_campaign_changes_no_row_of_another(crowd, happen):
     assert others(crowd, of_campaign=True) == before
 
 
+@pytest.mark.parametrize(
+    ("before", "paid_s", "rate", "after_s"),
+    [(2.0, 10, 4.0, 5), (None, 10, 4.0, None), (2.0, None, 4.0, None), (2.0, 10, None, None)],
+)
+def test_what_is_paid_at_the_old_rate_is_paid_at_the_new_one(crowd, before, paid_s, rate, after_s):
+    with crowd.write() as conn:
+        until = None if paid_s is None else later(paid_s)
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == MINE, rate=before, paid_until=until)
+        change(conn, ATTEMPT, ATTEMPT.c.campaign_id == MINE, outcome=AttemptOutcome.ANSWERED)
+        campaign_settings.change_settings(
+            conn, MINE, {"rate": rate}, deadline_after=LEASE, actor="a", now=NOW
+        )
+        found = campaigns.load_campaign(conn, MINE).paid_until
+    assert found == (None if after_s is None else later(after_s))
+
+
 @pytest.mark.parametrize(("campaign", "planned_s"), [(MINE, 31), (2, 61)])
 def test_a_new_rate_counts_from_the_campaigns_own_last_request(crowd, campaign, planned_s):
     with crowd.write() as conn:
@@ -452,6 +477,9 @@ def test_what_is_read_of_a_campaign_is_its_own(crowd):
         change(conn, ATTEMPT, ATTEMPT.c.id == 1, looks=9)  # of a doubt that is over
         outlook = doubts.doubt_outlook(conn, MINE)
         assert (outlook.since, outlook.looks) == (NOW, None)
+        unplanned = doubts.unscheduled_doubts(conn, ["main"])
+        assert {each.id for each in unplanned} >= {*doubts.requests_in_doubt(conn, MINE)}
+        assert len(unplanned) == 4
         assert not campaigns.runs_alone(conn, "main", MINE)
         assert [each.campaign_id for each in batches.batches_in_flight(conn, "main")] == [
             MINE, MINE, MINE, 2, 2, 2,

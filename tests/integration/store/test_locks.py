@@ -5,11 +5,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, true, update
 
 import dispatcher.store
 from dispatcher.store.engine import Store
-from dispatcher.store.locks import lock_account, lock_batch, lock_campaign, lock_campaign_shared
+from dispatcher.store.locks import (
+    lock_account,
+    lock_accounts,
+    lock_batch,
+    lock_campaign,
+    lock_campaign_for_begin,
+    lock_campaign_shared,
+)
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
 from tests.support.lock_guard import locked_table
 from tests.support.stores import add_account, add_campaign
@@ -40,6 +47,29 @@ def lock_against_order(store, campaign):
     with store.write() as conn:
         lock_batch(conn, 1)
         lock_campaign(conn, campaign)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("is_shared", "words"), [(True, "FOR SHARE"), (False, "FOR UPDATE")])
+def test_begins_of_a_campaign_without_a_rate_do_not_wait_for_each_other(
+    emptied_postgres_url, is_shared, words
+):
+    seen = []
+    with closing(Store(emptied_postgres_url)) as store:
+        campaign = add_campaign(store, [1])
+        event.listen(store.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+        with store.write() as conn:
+            found, _has_numbers = lock_campaign_for_begin(conn, campaign, is_shared=is_shared)
+    assert found.id == campaign
+    assert [words in statement for statement in seen if "FROM campaign" in statement] == [True]
+
+
+def test_accounts_are_locked_that_meet_a_condition(sqlite_store):
+    for name in ("main", "backup"):
+        add_account(sqlite_store, name)
+    with sqlite_store.write() as conn:
+        assert lock_accounts(conn, true()) == ["backup", "main"]
+        assert lock_accounts(conn, ACCOUNT.c.name == "main") == ["main"]
 
 
 @pytest.mark.parametrize(

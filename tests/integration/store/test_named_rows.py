@@ -110,6 +110,23 @@ def test_accounts_with_a_running_campaign_are_listed_once(sqlite_store, values, 
         assert campaigns.list_running_accounts(conn) == accounts
 
 
+def test_a_batch_that_has_begun_is_not_settled_as_empty(sqlite_store):
+    add_campaign(sqlite_store, [1])
+    held, _attempts = submitting(sqlite_store)
+    with sqlite_store.write() as conn:
+        change(conn, BATCH, BATCH.c.id == held.id, pending=0, rejected=1)
+        batches.settle_empty(conn, held)
+    assert batch_of(sqlite_store, held.id).state == BatchState.SUBMITTING
+
+
+def test_whether_a_campaign_may_be_over(sqlite_store):
+    campaign_id = add_campaign(sqlite_store, [1])
+    with sqlite_store.write() as conn:
+        assert not campaigns.is_any_over(conn, NOW)
+        change(conn, BATCH, BATCH.c.campaign_id == campaign_id, state=BatchState.SETTLED)
+        assert campaigns.is_any_over(conn, NOW)
+
+
 def test_whether_a_campaign_is_open(store):
     with store.read() as conn:
         assert not campaigns.has_open_campaign(conn)

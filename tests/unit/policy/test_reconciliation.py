@@ -129,6 +129,15 @@ def test_one_entry_more_than_there_are_messages_without_id_is_found():
     assert find(seen, standing=OtherMessages(without_id=1)).entry.provider_message_id == "a"
 
 
+def test_an_entry_is_used_for_one_of_two_doubts_about_a_number():
+    doubts = [Doubt(seq=seq, msisdn=NUMBER, text=TEXT, was_missed=False) for seq in (7, 8)]
+    decided = decide_doubts(
+        doubts, begun_at=BEGUN, sender=SENDER, scan=look([entry("a"), OLDER]), others={},
+        absence_provable=True,
+    )  # fmt: skip
+    assert [one.finding for one in decided] == [ListFinding.FOUND, ListFinding.UNEXPLAINED]
+
+
 def test_an_id_with_two_numbers_proves_nothing():
     seen = look([entry("a"), entry("a", OTHER), OLDER], numbers=(NUMBER, OTHER))
     assert find(seen).finding is ListFinding.UNEXPLAINED

@@ -52,6 +52,8 @@ def test_a_page_is_older_only_beyond_what_clocks_may_differ():
     assert scan.is_enough([old])
     assert not scan.is_enough([fresh, old])
     assert not scan.is_enough([])
+    scan.add_entries([entry(919810000001, "m1", BEGUN)])
+    assert scan.is_enough([fresh])  # nobody is missing any more
 
 
 def test_a_message_without_an_id_is_found_by_its_number_from_its_second_on():
