@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from dispatcher.outbound.release import release_batches
+from dispatcher.policy.concurrency import START
 from dispatcher.status import BatchState, CampaignState, Kind
 from dispatcher.store import campaign_settings
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN, MESSAGE
@@ -34,6 +35,20 @@ IN_FLIGHT = [BatchState.QUEUED, BatchState.CLAIMED, BatchState.SUBMITTING]
 def released(store, *, now=NOW, account="main", **values):
     with store.write() as conn:
         return release_batches(conn, account, settings(**values), now)
+
+
+@pytest.mark.parametrize(
+    ("given", "configured", "count"), [(1, 4, 1), (None, 2, 2), (3, None, 3), (None, None, START)]
+)
+def test_as_many_requests_are_in_flight_as_given_else_configured(
+    sqlite_store, given, configured, count
+):
+    add_campaign(sqlite_store, [1] * 9)
+    with sqlite_store.write() as conn:
+        found = release_batches(
+            conn, "main", settings(max_in_flight=configured), NOW, max_in_flight=given
+        )
+    assert len(found) == count
 
 
 def places_of(store, tickets):

@@ -10,6 +10,7 @@ from dispatcher.errors import ErrorKind, ProviderError, StoreError
 from dispatcher.recovery.spill import Spill
 from dispatcher.status import BatchState
 from dispatcher.store.tables import ATTEMPT
+from dispatcher.types import SubmitOutcome
 from tests.support.stores import batch_of, begin, campaign_of, rows, states
 from tests.support.turns import ACCEPTED, Accepting, Stand, after
 from workers.batch.settle import BatchSettler, EndedRequest, _behind_others
@@ -104,6 +105,25 @@ def test_a_failed_batch_waits_for_the_later_of_its_delay_and_its_account(
     claim = replace(stand.claim, account=account)
     with sqlite_store.read() as conn:
         assert _behind_others(conn, claim, after(stand, 10)) == after(stand, waits_s + 2)
+
+
+class Forgetful(Accepting):
+    """Its provider has a list, and does not name the recipients of the first request."""
+
+    capabilities = replace(Accepting.capabilities, lists_accepted=True)
+
+    def parse_submit(self, request, response):
+        is_first = request.recipients[0].seq == 0
+        return SubmitOutcome(results=()) if is_first else super().parse_submit(request, response)
+
+
+def test_an_acceptance_after_a_doubt_closes_what_was_counted(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1), together=True, breaker_after=9)
+    stand.change_account(failures=2)
+    stand.batch = replace(stand.batch, provider=Forgetful(stand.limits))
+    stand.run()
+    assert states(sqlite_store) == ["in_doubt", "submitted"]
+    assert stand.account.failures == 0
 
 
 def test_a_probe_that_fails_is_no_try_of_its_batch(sqlite_store):

@@ -1,10 +1,14 @@
 """What the requests of a batch pay of each rate: the dearest decides."""
 
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
-from dispatcher.outbound.rates import _MOST_RECIPIENTS, _most_recipients
+from dispatcher.outbound.rates import _MOST_RECIPIENTS, _most_recipients, own_rate_wait
+from dispatcher.policy.pacing import SHORT_WAIT_S
+from dispatcher.providers.shared.settings import ProviderSettings
+from workers.batch.begin import _within_the_day
 from workers.batch.rates import BatchCosts
 
 
@@ -48,3 +52,37 @@ def test_the_recipients_of_a_request_are_the_settings_the_documents_or_a_guess(
 ):
     settings = SimpleNamespace(max_recipients=own, documented_max_recipients=documented)
     assert _most_recipients(settings) == most
+
+
+@pytest.mark.parametrize(
+    ("limit", "account", "count"),
+    [
+        (None, SimpleNamespace(day_count=0, day_until=None), 3),
+        (9, None, 3),
+    ],
+)
+def test_without_a_daily_limit_all_requests_may_begin(limit, account, count):
+    batch = SimpleNamespace(provider=SimpleNamespace(settings=SimpleNamespace(daily_limit=limit)))
+    numbers = [*range(3)]
+    assert len(_within_the_day(batch, numbers, SimpleNamespace(account=account), None)) == count
+
+
+SHARED = ProviderSettings(
+    provider="fake", base_url="http://127.0.0.1:9", max_recipients=1000, messages_per_second=10
+)
+NOW = datetime(2030, 5, 6, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("rate", "paid_s", "words"),
+    [
+        (None, 60, None),
+        (10.0, None, None),
+        (10.0, SHORT_WAIT_S, None),  # a moment is not worth a word
+        (10.0, 60, "its own rate, used up until 2030-05-06 12:01:00 UTC"),
+    ],
+)
+def test_what_a_campaigns_own_rate_waits_for_is_said(rate, paid_s, words):
+    until = None if paid_s is None else NOW + timedelta(seconds=paid_s)
+    campaign = SimpleNamespace(rate=rate, paid_until=until)
+    assert own_rate_wait(SHARED, campaign, NOW) == words
