@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from dispatcher.outbound.rates import _MOST_RECIPIENTS, _most_recipients, own_rate_wait
-from dispatcher.policy.pacing import SHORT_WAIT_S
+from dispatcher.policy.fair_queue import SHORT_WAIT_S
 from dispatcher.providers.shared.settings import ProviderSettings
 from workers.batch.begin import _within_the_day
 from workers.batch.rates import BatchCosts
