@@ -5,12 +5,15 @@ pygal's own style, script and ids are left out, so that a page has one style and
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
 from dispatcher.reports.page import html, join, plain
+
+if TYPE_CHECKING:
+    from pygal import Graph, Options
 
 _WIDTH: Final = 760
 _HEIGHT: Final = 300
@@ -66,7 +69,8 @@ def column_chart(title: str, labels: Sequence[str], series: Sequence[Series]) ->
     """A column for each label."""
     from pygal import Bar
 
-    options = _options(labels) | {"show_minor_x_labels": True, "x_labels_major_count": None}
+    options = _options(labels)
+    options["show_minor_x_labels"], options["x_labels_major_count"] = True, None
     return _draw(Bar(**options), title, labels, series)
 
 
@@ -74,11 +78,9 @@ def bar_chart(title: str, labels: Sequence[str], series: Sequence[Series]) -> Ma
     """A horizontal bar for each label, stacked from the series; the first label is on top."""
     from pygal import HorizontalStackedBar
 
-    height = 90 + 34 * len(labels)
-    options = _options(labels) | {
-        "height": height, "show_minor_x_labels": True, "x_labels_major_count": None,
-        "show_minor_y_labels": True, "truncate_label": 28,
-    }  # fmt: skip
+    options = _options(labels)
+    options["height"], options["truncate_label"] = 90 + 34 * len(labels), 28
+    options["show_minor_x_labels"], options["x_labels_major_count"] = True, None
     chart = HorizontalStackedBar(**options)
     turned = [(name, list(values)[::-1], css) for name, values, css in series]
     return _draw(chart, title, list(labels)[::-1], turned)
@@ -93,7 +95,7 @@ def _at_least_two(
     return [*labels, *labels], [(name, [*values, *values], css) for name, values, css in series]
 
 
-def _options(labels: Sequence[str]) -> dict[str, Any]:
+def _options(labels: Sequence[str]) -> "Options":
     from pygal.style import Style
 
     _drop_finders_without_specs()
@@ -121,7 +123,7 @@ def format_number(value: float) -> str:
 
 
 def _draw(
-    chart: Any,
+    chart: "Graph",
     title: str,
     labels: Sequence[str],
     series: Sequence[Series],

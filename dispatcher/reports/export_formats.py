@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 from functools import lru_cache
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Final
 
 import orjson
 
@@ -20,6 +20,9 @@ from dispatcher.windows.zone_names import zone_name
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+    from xlsxwriter import Workbook
+    from xlsxwriter.format import Format
+    from xlsxwriter.worksheet import Worksheet
 
 #: Columns after the original ones: which campaign, who sent it, and times in the account's zone.
 DETAIL_COLUMNS: Final = (
@@ -118,7 +121,7 @@ def write_xlsx(pages: Iterator[ExportPage], header: Sequence[str], out: IO[bytes
             for column, cell in enumerate(line):
                 if cell is None or cell == "":
                     continue
-                if column in _NUMERIC:
+                if column in _NUMERIC and isinstance(cell, int):
                     sheet.write_number(place, column, cell)
                 else:
                     sheet.write_string(place, column, _storable(str(cell)))
@@ -130,7 +133,7 @@ def write_xlsx(pages: Iterator[ExportPage], header: Sequence[str], out: IO[bytes
     return count
 
 
-def _add_sheet(book: Any, header: Sequence[str], bold: Any) -> Any:
+def _add_sheet(book: "Workbook", header: Sequence[str], bold: "Format") -> "Worksheet":
     sheet = book.add_worksheet()
     sheet.freeze_panes(1, 0)
     sheet.set_column(_MSISDN, _MSISDN, 16)

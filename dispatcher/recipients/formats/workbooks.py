@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from typing import Any, BinaryIO, Final, cast
+from typing import BinaryIO, Final, TypedDict, cast
 
 from dispatcher.errors import FileRefused
 from dispatcher.recipients.formats.found import FoundFormat, Sheet, SheetFindings, Table
@@ -75,7 +74,24 @@ def refuse_old_workbook(stream: BinaryIO) -> FileRefused:
     return FileRefused(*_PROBLEMS["xls"])
 
 
-def _run_reader(stream: BinaryIO, out: BinaryIO, wanted: str) -> dict[str, Any]:
+class _Report(TypedDict, total=False):
+    """What the reader's process prints: a problem, or what it found."""
+
+    problem: str
+    errno: int
+    format: str
+    sheet: str
+    sheets: list[tuple[str, bool, int | None]]
+    is_sure: bool
+    hidden_rows: list[int]
+    merged_rows: list[int]
+    empty_formulas: list[str]
+    numbers: dict[str, int]
+    dates: dict[str, int]
+    zeros: dict[str, int]
+
+
+def _run_reader(stream: BinaryIO, out: BinaryIO, wanted: str) -> _Report:
     stream.seek(0)
     ended = subprocess.run(
         [sys.executable, "-P", "-m", _READER, str(out.fileno()), wanted],
@@ -85,7 +101,7 @@ def _run_reader(stream: BinaryIO, out: BinaryIO, wanted: str) -> dict[str, Any]:
         check=False,
     )
     if ended.returncode == 0:
-        return cast("dict[str, Any]", json.loads(ended.stdout))
+        return cast("_Report", json.loads(ended.stdout))
     if ended.returncode in {-signal.SIGXCPU, -signal.SIGKILL}:
         return {"problem": "time"}
     if b"ImportError" in ended.stderr or b"ModuleNotFoundError" in ended.stderr:
@@ -94,7 +110,7 @@ def _run_reader(stream: BinaryIO, out: BinaryIO, wanted: str) -> dict[str, Any]:
     return {"problem": "memory" if is_memory else "damaged"}
 
 
-def _refusal(report: dict[str, Any], wanted: str | None) -> FileRefused:
+def _refusal(report: _Report, wanted: str | None) -> FileRefused:
     problem = report["problem"]
     if problem in _PROBLEMS:
         return FileRefused(*_PROBLEMS[problem])
@@ -109,17 +125,14 @@ def _refusal(report: dict[str, Any], wanted: str | None) -> FileRefused:
     )
 
 
-def _found(report: dict[str, Any], wanted: str | None) -> FoundFormat:
+def _found(report: _Report, wanted: str | None) -> FoundFormat:
     if "problem" in report:
         if report["problem"] == "disk":
             raise OSError(report["errno"], os.strerror(report["errno"]))
         raise _refusal(report, wanted)
 
-    def counts(name: str) -> dict[int, int]:
-        return {int(column): count for column, count in report[name].items()}
-
-    def listed(name: str) -> Sequence[Any]:
-        return tuple(report[name])
+    def by_column(counts: dict[str, int]) -> dict[int, int]:
+        return {int(column): count for column, count in counts.items()}
 
     return FoundFormat(
         name=report["format"],
@@ -127,11 +140,11 @@ def _found(report: dict[str, Any], wanted: str | None) -> FoundFormat:
         sheets=[Sheet(*each) for each in report["sheets"]],
         is_sure=report["is_sure"],
         findings=SheetFindings(
-            hidden_rows=listed("hidden_rows"),
-            merged_rows=listed("merged_rows"),
-            empty_formulas=listed("empty_formulas"),
-            numbers=counts("numbers"),
-            dates=counts("dates"),
-            zeros=counts("zeros"),
+            hidden_rows=tuple(report["hidden_rows"]),
+            merged_rows=tuple(report["merged_rows"]),
+            empty_formulas=tuple(report["empty_formulas"]),
+            numbers=by_column(report["numbers"]),
+            dates=by_column(report["dates"]),
+            zeros=by_column(report["zeros"]),
         ),
     )

@@ -1,0 +1,13 @@
+# The part of XlsxWriter that the export uses.
+
+from collections.abc import Mapping
+from typing import IO
+
+from xlsxwriter.format import Format
+from xlsxwriter.worksheet import Worksheet
+
+class Workbook:
+    def __init__(self, filename: str | IO[bytes], options: Mapping[str, bool] = ...) -> None: ...
+    def add_format(self, properties: Mapping[str, bool]) -> Format: ...
+    def add_worksheet(self, name: str = ...) -> Worksheet: ...
+    def close(self) -> None: ...
