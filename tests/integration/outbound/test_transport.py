@@ -553,6 +553,8 @@ def test_stray_bytes_are_never_the_next_answer(run, unasked, is_later):
             # What makes the first answer unreadable is a doubt about that one alone.
             with suppress(ProviderError):
                 assert (await client.send(server.post(b"1"), timeout_s=5)).body == b"to 1"
+            if is_later:  # the connection ends with the first of them, whatever would follow
+                await until(lambda: server.open_now == 0)
             for body in (b"2", b"3"):
                 await asyncio.sleep(0.1)
                 assert (await client.send(server.post(body), timeout_s=5)).body == b"to " + body

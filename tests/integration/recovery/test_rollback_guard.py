@@ -334,6 +334,19 @@ def test_nothing_is_released_or_claimed_in_another_place_before_a_tick(emptied_p
         assert batch_of(store, ticket.id).state == BatchState.QUEUED
 
 
+@pytest.mark.postgres
+def test_a_part_of_the_place_that_a_hosted_server_does_not_tell_is_empty(emptied_postgres_url):
+    with closing(Store(emptied_postgres_url)) as store, store.read() as conn:
+        whole = store_identity.locate_tables(conn).split("/")
+    with closing(Store(emptied_postgres_url)) as store, store.engine.connect() as conn:
+        # Undone with the transaction.
+        conn.exec_driver_sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+        conn.exec_driver_sql("CREATE ROLE limited")
+        conn.exec_driver_sql("SET ROLE limited")
+        assert store_identity.locate_tables(conn).split("/") == ["", *whole[1:]]
+        conn.rollback()
+
+
 @pytest.mark.parametrize("doubt", ["in flight", "claimed", "in doubt", "cancelled", "finished"])
 @pytest.mark.parametrize("others", [0, 3], ids=["alone", "with others pending"])
 def test_no_doubt_of_a_restored_store_is_resent_by_itself(store, client, doubt, others):

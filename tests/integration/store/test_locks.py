@@ -1,6 +1,7 @@
 """Rows are locked in one order; the guard that checks it in every other test on PostgreSQL."""
 
 import ast
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from sqlalchemy import event, select, true, update
 
 import dispatcher.store
+from dispatcher.status import BatchState, CampaignState
+from dispatcher.store.campaigns import finish_campaigns
 from dispatcher.store.engine import Store
 from dispatcher.store.locks import (
     lock_account,
@@ -17,9 +20,9 @@ from dispatcher.store.locks import (
     lock_campaign_for_begin,
     lock_campaign_shared,
 )
-from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN
 from tests.support.lock_guard import locked_table
-from tests.support.stores import add_account, add_campaign
+from tests.support.stores import NOW, add_account, add_attempt, add_campaign, change
 
 #: They lock what nobody else waits for, or many rows of one table at a time.
 OTHERS = {"fallback_moves.py", "polls.py", "receipts.py", "scheduler.py"}
@@ -62,6 +65,31 @@ def test_begins_of_a_campaign_without_a_rate_do_not_wait_for_each_other(
             found, _has_numbers = lock_campaign_for_begin(conn, campaign, is_shared=is_shared)
     assert found.id == campaign
     assert [words in statement for statement in seen if "FROM campaign" in statement] == [True]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("state", [CampaignState.RUNNING, CampaignState.CANCELLED])
+def test_a_campaign_that_gets_work_while_its_lock_is_waited_for_does_not_end(
+    emptied_postgres_url, state
+):
+    with closing(Store(emptied_postgres_url)) as store, ThreadPoolExecutor(1) as pool:
+        campaign = add_campaign(store, [1], state=state)
+        with store.write() as conn:
+            change(conn, BATCH, BATCH.c.campaign_id == campaign, state=BatchState.SETTLED)
+            attempt = add_attempt(conn, size=1, fence=1)
+        with store.write() as conn:
+            lock_campaign(conn, campaign)
+            ending = pool.submit(store.run_write, lambda conn: finish_campaigns(conn, NOW))
+            while not is_anybody_waiting(store):
+                assert not ending.done()
+            change(conn, ATTEMPT, ATTEMPT.c.id == attempt, poll_at=NOW)
+        assert ending.result() == []
+
+
+def is_anybody_waiting(store):
+    with store.read() as conn:
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        return bool(conn.exec_driver_sql(waiting).scalar_one())
 
 
 def test_accounts_are_locked_that_meet_a_condition(sqlite_store):

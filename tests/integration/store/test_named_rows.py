@@ -110,13 +110,17 @@ def test_accounts_with_a_running_campaign_are_listed_once(sqlite_store, values, 
         assert campaigns.list_running_accounts(conn) == accounts
 
 
-def test_a_batch_that_has_begun_is_not_settled_as_empty(sqlite_store):
+@pytest.mark.parametrize(
+    ("values", "fence"), [({"state": BatchState.SUBMITTING}, 0), ({}, -1), ({"pending": 1}, 0)]
+)
+def test_only_what_a_claim_still_holds_is_settled_as_empty(sqlite_store, values, fence):
     add_campaign(sqlite_store, [1])
-    held, _attempts = submitting(sqlite_store)
+    held = claim(sqlite_store, queued(sqlite_store)[0])
     with sqlite_store.write() as conn:
-        change(conn, BATCH, BATCH.c.id == held.id, pending=0, rejected=1)
-        batches.settle_empty(conn, held)
-    assert batch_of(sqlite_store, held.id).state == BatchState.SUBMITTING
+        change(conn, BATCH, BATCH.c.id == held.id, **({"pending": 0, "rejected": 1} | values))
+        before = batch_of(sqlite_store, held.id).state
+        batches.settle_empty(conn, replace(held, fence=held.fence + fence))
+    assert batch_of(sqlite_store, held.id).state == before != BatchState.SETTLED
 
 
 def test_whether_a_campaign_may_be_over(sqlite_store):
@@ -196,6 +200,24 @@ def test_an_adopted_store_gives_ids_above_all_that_were_seen_and_notes_its_choic
     assert attempt > 500
     details = [row.detail for row in rows(store, AUDIT)]
     assert details == ["it agreed with its witness; no doubt added"]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_listed"),
+    [
+        (CampaignState.IMPORTING, False),
+        (CampaignState.SCHEDULED, True),
+        (CampaignState.RUNNING, True),
+        (CampaignState.PAUSED, True),
+        (CampaignState.FINISHED, False),
+        (CampaignState.CANCELLED, False),
+        (CampaignState.REJECTED, False),
+    ],
+)
+def test_only_open_campaigns_may_have_sent_after_a_backup(sqlite_store, state, is_listed):
+    add_campaign(sqlite_store, [1], state=state)
+    with sqlite_store.read() as conn:
+        assert bool(store_adoption.pending_by_campaign(conn, NOW)) is is_listed
 
 
 def test_only_campaigns_with_something_left_may_have_sent_after_a_backup(store):

@@ -87,6 +87,19 @@ def test_patience_has_an_end(services, error, within_s, is_ending, tries):
     assert 100 - away.left <= tries
 
 
+def test_what_is_written_patiently_need_not_survive_a_power_cut(services):
+    """Nothing is attempted yet: losing it loses nothing, and commits for the disk take longer."""
+    given = []
+
+    class Recording:
+        def write(self, **values):
+            given.append(values)
+            return services.store.write(**values)
+
+    write_patiently(replace(services, store=Recording()), lambda _conn, _now: None, within_s=1)
+    assert given == [{"survives_power_cut": False}]
+
+
 def test_released_batches_go_back_although_the_store_is_busy(services, ticket):
     from workers.app import return_batches
 

@@ -2,11 +2,13 @@
 
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from dispatcher.errors import StoreError
 from dispatcher.outbound.departure import NotBegun
+from dispatcher.policy.fair_queue import SHORT_WAIT_S
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.status import BatchState
 from dispatcher.store import suppressions
@@ -30,6 +32,7 @@ from tests.support.turns import THROTTLED, Stand, after
 from workers.batch.begin import BegunGroup, begin_requests
 from workers.batch.prepared import PreparedBatch
 from workers.batch.rates import batch_costs
+from workers.batch.turn import Turn
 
 
 def test_all_requests_leave_within_the_slots_and_the_batch_is_settled(sqlite_store):
@@ -298,3 +301,15 @@ def test_who_opts_out_during_a_turn_is_not_sent_to(sqlite_store, listed, left):
         assert stand.state is BatchState.SETTLED
     else:
         assert stand.state is BatchState.PENDING
+
+
+@pytest.mark.parametrize(
+    ("ends_s", "wait_s", "is_over"),
+    [(None, SHORT_WAIT_S, False), (None, SHORT_WAIT_S + 0.1, True), (9, 8, False), (9, 10, True)],
+)
+def test_a_turn_waits_for_a_start_that_comes_soon_or_before_its_end(ends_s, wait_s, is_over):
+    ends_at = None if ends_s is None else time.monotonic() + ends_s
+    turn = SimpleNamespace(_ends_at=ends_at, _is_over=False, _wait_s=None)
+    Turn._wait_for_start(turn, wait_s)
+    assert (turn._is_over, turn._wait_s) == (is_over, wait_s if is_over else None)
+    assert turn._next_begin_at == pytest.approx(time.monotonic() + wait_s, abs=1)

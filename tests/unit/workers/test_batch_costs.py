@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dispatcher.outbound.rates import _MOST_RECIPIENTS, _most_recipients, own_rate_wait
+from dispatcher.outbound.rates import _MOST_RECIPIENTS, _most_recipients, own_rate_wait, rate_wait
 from dispatcher.policy.fair_queue import SHORT_WAIT_S
 from dispatcher.providers.shared.settings import ProviderSettings
 from workers.batch.begin import _within_the_day
@@ -86,3 +86,15 @@ def test_what_a_campaigns_own_rate_waits_for_is_said(rate, paid_s, words):
     until = None if paid_s is None else NOW + timedelta(seconds=paid_s)
     campaign = SimpleNamespace(rate=rate, paid_until=until)
     assert own_rate_wait(SHARED, campaign, NOW) == words
+
+
+def test_an_account_that_is_not_known_waits_for_no_rate():
+    assert rate_wait(SHARED, None, NOW) is None
+
+
+@pytest.mark.parametrize(("paid_s", "is_said"), [(None, False), (SHORT_WAIT_S, False), (60, True)])
+def test_what_an_accounts_rate_waits_for_is_said(paid_s, is_said):
+    until = None if paid_s is None else NOW + timedelta(seconds=paid_s)
+    account = SimpleNamespace(paid_until=lambda _unit: until)
+    words = "its rate, used up until 2030-05-06 12:01:00 UTC"
+    assert rate_wait(SHARED, account, NOW) == (words if is_said else None)

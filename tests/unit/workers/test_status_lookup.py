@@ -56,6 +56,13 @@ def test_a_page_is_older_only_beyond_what_clocks_may_differ():
     assert scan.is_enough([fresh])  # nobody is missing any more
 
 
+def test_pages_are_read_down_to_the_oldest_of_several_requests():
+    newer = replace(polled(Open(0, 919810000001, "m1")), id=8, begun_at=BEGUN + timedelta(hours=3))
+    scan = StatusScan([newer, polled(Open(0, 919810000002, "m2"))])
+    between = entry(919810000009, "m9", BEGUN + timedelta(hours=1))
+    assert not scan.is_enough([between])
+
+
 def test_a_message_without_an_id_is_found_by_its_number_from_its_second_on():
     request = polled(Open(0, 919810000001, None))
     earlier, later = StatusScan([request]), StatusScan([request])
