@@ -131,7 +131,8 @@ def test_answers_wait_in_the_given_folder_beside_a_file_or_in_the_users(tmp_path
     file, server = Store(f"sqlite:///{tmp_path}/store.db"), Store("postgresql://one/sms")
     assert open_spill(file, None).folder == tmp_path / "store.db.spill"
     assert open_spill(server, None).folder.parent == tmp_path / "state/dispatcher/spill"
-    assert {open_spill(each, tmp_path).folder.parent for each in (file, server)} == {tmp_path}
+    given = tmp_path / "given"
+    assert {open_spill(each, given).folder.parent for each in (file, server)} == {given}
 
 
 def test_an_answer_that_cannot_be_written_is_told_to_its_caller(sqlite_store, tmp_path):

@@ -28,7 +28,7 @@ from tests.support.stores import (
     submitting,
     verdict,
 )
-from workers.lists.doubt import _is_scanning_useless, settle_doubt
+from workers.lists.doubt import _is_scanning_useless, _next_delay_s, settle_doubt
 
 SERVICES = SimpleNamespace(
     settings=SimpleNamespace(worker=SimpleNamespace(reconcile_after_s=300)),
@@ -178,3 +178,23 @@ def test_scans_go_on_while_one_of_them_may_show_somebody(able, scans, notes, is_
     )
     left = [AnnotatedMessage(seq, note) for seq, note in enumerate(notes)]
     assert _is_scanning_useless(capabilities, scans, left) is is_useless
+
+
+@pytest.mark.parametrize(
+    ("is_held", "was_read", "since_s", "delay_s"),
+    [
+        (True, True, 600, 5),
+        (True, False, None, 5),
+        (False, True, 600, 300),
+        (False, False, None, 300),
+        (False, False, 600, 300),
+        (False, False, 1200, 600),  # tried less often with time
+        (False, False, 90_000, None),  # and for a day
+    ],
+)
+def test_the_next_look_comes_the_later_the_longer_the_list_cannot_be_read(
+    is_held, was_read, since_s, delay_s
+):
+    since = None if since_s is None else NOW - timedelta(seconds=since_s)
+    case = SimpleNamespace(is_at_provider=is_held, attempt=SimpleNamespace(doubt_at=since))
+    assert _next_delay_s(SERVICES, case, 1, NOW, was_read=was_read) == delay_s

@@ -234,6 +234,17 @@ def test_a_list_that_cannot_be_read_is_tried_less_often_and_for_a_day():
     assert waited == [60, 100, 500, 3600, None]
 
 
+@pytest.mark.parametrize(
+    ("pages", "proves"), [((True, True), True), ((False, True), False), ((True, False), False)]
+)
+def test_a_page_with_an_entry_that_cannot_be_read_spoils_the_whole_scan(pages, proves):
+    seen = ListScan([NUMBER])
+    for is_whole, shown in zip(pages, (NEWER, OLDER), strict=True):
+        seen.add_page(ListPage(entries=(shown,), next_page=None, whole=is_whole), ANSWERED)
+    seen.is_complete = True
+    assert seen.can_prove_absence(BEGUN) is proves
+
+
 def test_a_scan_is_complete_only_once_its_reader_says_so():
     assert not ListScan([NUMBER]).is_complete
 
