@@ -50,7 +50,8 @@ class Reach:
 class Users:
     """For a name bound at import (a constant, a class, a cached function): functions that use it.
 
-    Directly, or through other such names. Names count as the same in all modules.
+    Directly, or through other such names. So for what runs only to make one of these: it does not
+    run again for the next test. Names count as the same in all modules.
     """
 
     def __init__(self, root: Path, paths: Iterable[str]) -> None:
@@ -65,7 +66,7 @@ class Users:
 
     def of(self, name: str | None) -> set[str]:
         """The functions, as `FILE:FUNCTION`."""
-        if name not in self._bound:
+        if name is None or (name not in self._bound and not self._through.get(name)):
             return set()
         found: set[str] = set()
         known, waiting = {name}, [name]

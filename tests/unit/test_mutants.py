@@ -102,12 +102,16 @@ def test_the_files_of_wider_tests_exist():
 def test_a_constants_tests_are_those_of_the_functions_that_use_it(tmp_path):
     (tmp_path / "a.py").write_text(
         "_ONE = x == 1\n_TWO = f(_ONE)\n\n@cache\ndef made():\n    return 1\n\n"
-        "def first():\n    return _TWO\n\ndef second():\n    return made()\n"
+        "def first():\n    return _TWO\n\ndef second():\n    return made()\n\n"
+        "def helper():\n    return 2\n\n@cache\ndef built():\n    return helper()\n\n"
+        "def third():\n    return built()\n"
     )
     users = Users(tmp_path, ["a.py"])
     assert users.of("_ONE") == users.of("_TWO") == {"a.py:first"}
     assert users.of("made") == {"a.py:second"}
     assert users.of("first") == set()
+    # It runs for the first test only.
+    assert users.of("helper") == {"a.py:built", "a.py:third"}
 
 
 def test_the_fastest_tests_that_run_into_a_mutant_are_asked_first():

@@ -343,7 +343,8 @@ def test_a_part_of_the_place_that_a_hosted_server_does_not_tell_is_empty(emptied
         conn.exec_driver_sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
         conn.exec_driver_sql("CREATE ROLE limited")
         conn.exec_driver_sql("SET ROLE limited")
-        assert store_identity.locate_tables(conn).split("/") == ["", *whole[1:]]
+        for _ in range(2):
+            assert store_identity.locate_tables(conn).split("/") == ["", *whole[1:]]
         conn.rollback()
 
 

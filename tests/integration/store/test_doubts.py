@@ -1,6 +1,7 @@
 """Doubt in the store: when it is reconciled, what is known of it, and how it ends."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -9,6 +10,7 @@ from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import (
     campaigns,
+    costs,
     decisions,
     doubts,
     listed_messages,
@@ -312,6 +314,16 @@ def test_a_recipient_found_after_polling_has_ended_is_not_counted_twice(store):
         change(conn, ATTEMPT, ATTEMPT.c.id == attempt, poll_at=None)
     find(store, attempt, [2])
     assert counts_of(store, campaign) == {"submitted": 4, "no_receipt": 1}
+
+
+def test_the_price_of_a_recipient_that_is_found_counts(store):
+    campaign = add_campaign(store, (2,))
+    _, attempt = in_doubt(store, seqs=(0, 1))
+    with store.write() as conn:
+        case = locked_attempts.lock_attempt(conn, attempt)
+        match = ListedMatch(0, FIRST_NUMBER, "listed", Decimal("0.5"), DoubtNote.FOUND)
+        decisions.accept_listed(conn, case, [match], poll=POLL, now=NOW)
+        assert costs.campaign_cost(conn, campaign) == Decimal("0.5")
 
 
 def test_an_id_is_used_once_even_by_two_simultaneous_looks(store):

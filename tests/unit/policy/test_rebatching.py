@@ -75,6 +75,15 @@ def test_batches_are_within_number_and_bytes_and_count_their_requests():
     ]
 
 
+@pytest.mark.parametrize(
+    ("parts", "text", "is_sent"),
+    [(5, "x" * 10, True), (6, "x" * 10, False), (5, "x" * 11, False)],
+)
+def test_a_message_may_be_as_large_as_the_limits(parts, text, is_sent):
+    (found,) = plan_batches(waiting([text], parts=parts), limits(max_parts=5, max_bytes=10))
+    assert (not found.failed) is is_sent
+
+
 def test_messages_that_the_fallback_cannot_send_fail_with_the_reason():
     messages = [*waiting(["ok"]), *waiting(["ok"], parts=6, first=1), *waiting(["x" * 11], first=2)]
     (found,) = plan_batches(messages, limits(max_parts=5, max_bytes=10))
