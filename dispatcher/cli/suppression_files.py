@@ -33,6 +33,8 @@ EXPORT_HEADER = ("number", "account", "since", "reason", "source", "by")
 @click.option("--column", help="The column with the numbers. [default: found]")
 @click.option("--encoding", help="The file's encoding. [default: found]")
 @click.option("--delimiter", help="What is between the cells. [default: found]")
+@click.option("--sheet", metavar="NAME",
+              help="The sheet of a workbook, by name or number.")  # fmt: skip
 @click.option("--reason", help="Why; shown by `check`.")
 @click.option("--source", help="Where you have it from. [default: the file's name]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -45,11 +47,12 @@ def suppression_import(
     column: str | None,
     encoding: str | None,
     delimiter: str | None,
+    sheet: str | None,
     reason: str | None,
     source: str | None,
     as_json: bool,
 ) -> None:
-    """Put all numbers of FILE on the list (CSV, TSV or semicolons; - reads standard input).
+    """Put all numbers of FILE on the list (CSV, XLSX, ODS or JSON Lines; - reads standard input).
 
     The column is found as in a recipient file. Exits with 1 if rows have no valid number: those
     people could still be texted.
@@ -58,6 +61,7 @@ def suppression_import(
     Example:
       dispatcher suppression import optouts.csv --reason "STOP by SMS"
     """
+    from dispatcher.cli.campaign.format_report import refuse_unsure_sheet
     from dispatcher.recipients.reader import open_recipients
     from dispatcher.store.audit import current_person
     from dispatcher.store.engine import Store
@@ -75,8 +79,9 @@ def suppression_import(
     create_tables_if_new(store)
     with open_recipients(
         sys.stdin.buffer if file == "-" else Path(file),
-        column=column, encoding=encoding, delimiter=delimiter, country=where,
+        column=column, encoding=encoding, delimiter=delimiter, country=where, sheet=sheet,
     ) as opened:  # fmt: skip
+        refuse_unsure_sheet(opened)
         done = import_suppressions(
             store,
             opened,

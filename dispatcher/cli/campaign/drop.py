@@ -38,6 +38,8 @@ _REASONS: Final = {
 @click.option("--file", "source", metavar="FILE", type=click.Path(path_type=Path),
               help="Also the numbers in this file, read like a recipient file.")  # fmt: skip
 @click.option("--column", help="The column of --file with the numbers. [default: found]")
+@click.option("--sheet", metavar="NAME",
+              help="The sheet of --file, if it is a workbook, by name or number.")  # fmt: skip
 @click.option("--country", metavar="CC",
               help="Country of numbers without code. [default: the accounts']")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -49,6 +51,7 @@ def campaign_drop(
     numbers: tuple[str, ...],
     source: Path | None,
     column: str | None,
+    sheet: str | None,
     country: str | None,
     yes: bool,
     as_json: bool,
@@ -75,7 +78,7 @@ def campaign_drop(
     account = campaign.account if campaign.account in settings.accounts else None
     msisdns = {read_number(settings, number, country, account) for number in numbers}
     if source is not None:
-        msisdns |= _read_file(settings, source, column, country, account)
+        msisdns |= _read_file(settings, source, column, sheet, country, account)
     if not msisdns:
         raise WrongOptions("no number is given", "write numbers behind the campaign, or --file")
     question = f"Drop {pluralize(len(msisdns), 'recipient')} of campaign {campaign.id}?"
@@ -92,9 +95,15 @@ def campaign_drop(
 
 
 def _read_file(
-    settings: "Settings", source: Path, column: str | None, country: str | None, account: str | None
+    settings: "Settings",
+    source: Path,
+    column: str | None,
+    sheet: str | None,
+    country: str | None,
+    account: str | None,
 ) -> set[int]:
     """The numbers of a file. Raises FileRefused if a row has no valid one: nobody is dropped."""
+    from dispatcher.cli.campaign.format_report import refuse_unsure_sheet
     from dispatcher.cli.numbers import find_country
     from dispatcher.numbers.msisdn import MsisdnError, NumberReader
     from dispatcher.recipients.reader import open_recipients
@@ -102,7 +111,8 @@ def _read_file(
     where = find_country(settings, country, account)
     reader = NumberReader(where)
     found: set[int] = set()
-    with open_recipients(source, column=column, country=where) as file:
+    with open_recipients(source, column=column, sheet=sheet, country=where) as file:
+        refuse_unsure_sheet(file)
         for row in file:
             try:
                 found.add(reader.read(row.phone))

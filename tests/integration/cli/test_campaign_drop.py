@@ -26,6 +26,7 @@ from tests.support.stores import (
     submitted,
     verdict,
 )
+from tests.support.workbooks import sheet_of, xlsx
 
 CONFIG = """
 [store]
@@ -138,11 +139,15 @@ def test_who_cannot_be_dropped_is_named_with_the_reason(run, sqlite_store):
         ([], 2, "no number is given"),
         (["12"], 2, "NUMBER: "),
         (["9800000000", "--file", "bad.csv"], 3, "bad.csv, row 3: "),
+        (["--file", "two.xlsx"], 3, "2 sheets of the workbook have data"),
+        (["--file", "two.xlsx", "--sheet", "May"], 3, "has no sheet 'May'"),
     ],
 )
 def test_a_mistake_drops_nobody(run, sqlite_store, tmp_path, monkeypatch, args, code, told):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.csv").write_text("phone\n9800000001\n12\n", encoding="utf-8")
+    sheet = sheet_of([["phone"], ["+919800000001"]])
+    xlsx(tmp_path / "two.xlsx", {"Jan": sheet, "Feb": sheet})
     add_campaign(sqlite_store, [2])
     ended = run(*args)
     assert (ended.code, ended.out) == (code, "")

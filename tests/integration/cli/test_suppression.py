@@ -8,6 +8,7 @@ from dispatcher.store.audit import current_person
 from dispatcher.store.tables import AUDIT, REJECT
 from tests.support.cli import in_process
 from tests.support.stores import rows, states
+from tests.support.workbooks import sheet_of, xlsx
 
 CONFIG = """
 [store]
@@ -141,6 +142,21 @@ def test_a_file_is_imported_exported_and_imported_elsewhere(run, people, tmp_pat
     assert [line.split(",")[:2] for line in only[1:]] == [
         [str(ASHA), "main"], [str(RAVI), "main"],
     ]  # fmt: skip
+
+
+def test_of_a_workbook_with_several_sheets_no_opt_out_is_left_unread(run, tmp_path):
+    sheets = {
+        name: sheet_of([["phone"], [f"+{number}"]])
+        for name, number in (("Jan", ASHA), ("Feb", RAVI))
+    }
+    given = ["suppression", "import", str(xlsx(tmp_path / "optouts.xlsx", sheets))]
+    refused = run(*given)
+    assert refused.code == 3
+    assert "2 sheets of the workbook have data: 'Jan' (2 rows), 'Feb' (2 rows)" in refused.err
+    assert as_json(run("suppression", "list", "--json"))["newest"] == []
+    for name, number in (("Feb", RAVI), ("1", ASHA)):
+        assert as_json(run(*given, "--sheet", name, "--json"))["added"] == 1
+        assert as_json(run("suppression", "check", f"+{number}", "--json"))["suppressed"]
 
 
 # --- Submissions ------------------------------------------------------------------------------
