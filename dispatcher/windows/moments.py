@@ -82,7 +82,7 @@ def parse_moment(text: str, zone: tzinfo, now: datetime) -> Moment:
 
 
 def _read_iso(text: str, zone: tzinfo) -> Moment | None:
-    if not re.match(r"\d{4}-", text):
+    if not re.match(r"\d{4}-\d\d-\d\d", text):
         return None
     try:
         reading = datetime.fromisoformat(text)

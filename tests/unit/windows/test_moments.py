@@ -76,6 +76,8 @@ def test_a_moment_is_what_people_mean(text, meant):
         ("tomorrow 09:00 Mars/Base", "'Mars/Base' is not a valid time zone"),
         ("2026-02-30 9:00", "2026-02-30 is not in the calendar"),
         ("30 feb 9:00", "is not in the calendar"),
+        ("2026-W49", "is not a day with one meaning"),
+        ("2026-W49-1 9:00", "is not a day with one meaning"),
         ("+2", "is not a day with one meaning"),
         ("+2x", "2x is not a time"),
         ("+1h1h", "1h is not a time"),
