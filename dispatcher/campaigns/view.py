@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
+from dispatcher.campaigns.waiting import CHECK, waits_for_check
 from dispatcher.campaigns.wording import iso_time
 from dispatcher.errors import NotFound
 from dispatcher.policy.breaker import wait_reason
@@ -194,6 +195,8 @@ def _find_wait(
     under_way = sum(batches[state.label] for state in IN_FLIGHT)
     if campaign.state != CampaignState.RUNNING or under_way:
         return None
+    if waits_for_check(campaign, now):
+        return CHECK
     due = campaign_search.next_batch(conn, campaign.id)
     if due is None or due.not_before is None or due.not_before <= now:
         return None

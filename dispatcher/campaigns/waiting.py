@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, tzinfo
+from typing import Final
 
 from dispatcher.campaigns.gate import campaign_schedule
 from dispatcher.providers.shared.settings import ProviderSettings
@@ -10,6 +11,7 @@ from dispatcher.store.rows import AccountRow, CampaignRow
 
 _WEEK = timedelta(days=6)
 _CHECK_IS_NEAR = timedelta(minutes=2)
+CHECK: Final = "its check at the provider"
 
 
 def describe_wait(
@@ -39,12 +41,17 @@ def describe_wait(
     return None if settings is None else _describe_windows(campaign, settings, now, zone)
 
 
+def waits_for_check(campaign: CampaignRow, now: datetime) -> bool:
+    """Whether it must be checked at its provider, about now, before anything of it is sent."""
+    return campaign.recheck_at is not None and campaign.recheck_at - now < _CHECK_IS_NEAR
+
+
 def _describe_windows(
     campaign: CampaignRow, settings: ProviderSettings, now: datetime, zone: tzinfo
 ) -> str | None:
     """When its windows open; None while they are open, or in each recipient's own zone."""
-    if campaign.recheck_at is not None and campaign.recheck_at - now < _CHECK_IS_NEAR:
-        return "its check at the provider"
+    if waits_for_check(campaign, now):
+        return CHECK
     if campaign.zones is not None:
         return None
     opens = campaign_schedule(settings, campaign, None).next_open(now, campaign.expire_at)

@@ -8,10 +8,12 @@ from typing import Final
 import orjson
 from sqlalchemy import Connection
 
+from dispatcher.campaigns.waiting import CHECK, waits_for_check
 from dispatcher.config.settings import Settings
 from dispatcher.doctor.result import CheckResult
 from dispatcher.forecast.service import forecast_campaign
 from dispatcher.outbound.silence import SILENT_S, count_due
+from dispatcher.status import CampaignState
 from dispatcher.store import accounts, attempts, campaign_search, due_work
 from dispatcher.store.campaign_search import CampaignFilter
 from dispatcher.store.engine import Store, store_now
@@ -47,8 +49,9 @@ def _stuck_campaigns(
 
 
 def check_lateness(store: Store, settings: Settings) -> Iterator[CheckResult]:
-    """Campaigns of which messages will lapse, or that can never be sent, as things are."""
+    """Campaigns of which messages will lapse, or that cannot be sent as things are."""
     with store.read() as conn:
+        now = store_now(conn)
         rows = campaign_search.list_newest(
             conn, limit=_MOST, only=CampaignFilter(states=("scheduled", "running")), single=False
         )
@@ -61,7 +64,17 @@ def check_lateness(store: Store, settings: Settings) -> Iterator[CheckResult]:
                 what=f"campaign {row.id} waits for account {row.account}, which is not configured",
                 remedy=f"write it under [accounts.{row.account}], or cancel the campaign",
             )
-        elif lapsed := forecast_campaign(store, account, row).lapsed:
+            continue
+        if row.state == CampaignState.RUNNING and waits_for_check(row, now):
+            yield CheckResult(
+                part="sending",
+                ok=True,
+                is_warning=True,
+                what=f"campaign {row.id} waits for {CHECK}: sender, template and balance",
+                remedy="nothing to do if it passes within a minute; else "
+                f"`dispatcher account check {row.account}` says what the provider answers",
+            )
+        if lapsed := forecast_campaign(store, account, row).lapsed:
             yield CheckResult(
                 part="sending",
                 ok=True,

@@ -85,6 +85,8 @@ def count_due(
     queued = {batch.campaign_id for batch in out}
     due = []
     for row in batches.running_campaigns(conn, name):
+        if row.recheck_at is not None:
+            continue  # nothing of it is released before its check
         zones = open_zones(settings, row, now)
         if zones == [] or (row.paid_until is not None and row.paid_until > now):
             continue

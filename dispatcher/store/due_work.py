@@ -107,7 +107,7 @@ def first_due_batches(
 
 
 def list_waiting(conn: Connection, now: datetime) -> list[WaitingCampaign]:
-    """As `due_campaigns`, of all accounts."""
+    """As `due_campaigns`, of all accounts; those too that wait for their check at a provider."""
     return fetch_all(conn, WaitingCampaign, _WITH_FIRST_DUE, {"now": now})
 
 

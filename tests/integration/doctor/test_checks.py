@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import update
 
 from dispatcher import __version__
+from dispatcher.campaigns.view import load_view
+from dispatcher.cli.campaign.progress import stop_reason
 from dispatcher.config.notify_settings import NotifySettings
 from dispatcher.config.settings import load_settings
 from dispatcher.doctor import machine, run_checks, sending, services
@@ -241,6 +243,18 @@ def test_a_campaign_of_which_something_left_a_moment_ago_does_not_stand_still(st
     with store.write() as conn:
         conn.execute(update(ATTEMPT).values(begun_at=store_now(conn)))
     assert levels(sending.check_standstill(store, settings)) == []
+
+
+def test_a_campaign_that_waits_for_its_check_is_named_and_does_not_stand_still(store, settings):
+    stores.add_campaign(store, (3,))
+    stores.add_campaign(store, (3,), recheck_at=now(store))
+    (still,) = sending.check_standstill(store, settings)
+    assert "campaign 1 stands still" in still.what
+    found = list(sending.check_lateness(store, settings))
+    assert levels(found) == [("yellow", "sending")]
+    assert "campaign 2 waits for its check at the provider" in found[0].what
+    shown = load_view(store, "2")
+    assert stop_reason(shown) == "waits for its check at the provider"
 
 
 @pytest.mark.parametrize(
