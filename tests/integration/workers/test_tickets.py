@@ -1,5 +1,6 @@
 """A batch's only message: whatever keeps its task from claiming it, the batch is not forgotten."""
 
+import gc
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -107,3 +108,16 @@ def test_released_batches_go_back_although_the_store_is_busy(services, ticket):
         replace(services, store=Away(services.store, StoreBusyError("busy"), 3)), [ticket]
     )
     assert state_of(services.store, ticket) is BatchState.PENDING
+
+
+def test_a_ready_worker_rarely_looks_for_cycles_and_never_through_what_stays(services):
+    """A batch of thousands of recipients makes tens of thousands of objects, none in a cycle."""
+    from workers.app import look_rarely_for_cycles
+
+    thresholds, kept = gc.get_threshold(), gc.get_freeze_count()
+    try:
+        look_rarely_for_cycles()
+        assert gc.get_threshold()[0] >= 20_000
+        assert gc.get_freeze_count() > kept
+    finally:
+        gc.set_threshold(*thresholds)
