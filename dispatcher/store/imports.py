@@ -1,11 +1,26 @@
 """Imports: write a campaign's rows in groups; each group is checked against the import's fence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from itertools import chain
+from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Insert,
+    Integer,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from dispatcher.errors import RepeatRefused
 from dispatcher.status import CampaignState
@@ -14,7 +29,7 @@ from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_op
 from dispatcher.store.row_parts import AbandonedImport
 from dispatcher.store.rows import CampaignRow
 from dispatcher.store.store_identity import ensure_store_id
-from dispatcher.store.table_values import bulk_insert
+from dispatcher.store.table_values import TableParameter, bulk_insert
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.store.transitions import has_state, may_become
 
@@ -25,7 +40,9 @@ _BATCH_COLUMNS = (
     "requests", "zone",
 )  # fmt: skip
 _DISCARD_GROUP = 20_000
-_CACHE_KIB = 32 * 1024
+_CACHE_KIB = 24 * 1024
+#: Messages of one statement: its JSON document is in memory twice.
+_ROWS_AT_ONCE = 500
 
 
 #: The values of a NewMessage: of a campaign's many messages no object is made for each.
@@ -139,36 +156,72 @@ def take_over_import(
 def write_group(
     conn: Connection,
     running: RunningImport,
-    batches: Sequence[NewBatch],
+    batches: Iterable[NewBatch],
     rejects: Sequence[NewReject],
     *,
     lease_until: datetime,
 ) -> None:
-    """Store a group of batches and rejects. Raises Refused where the import was taken over."""
+    """Store a group of batches and rejects. Raises Refused where the import was taken over.
+
+    `batches` may be made one by one: only the messages of one are in memory.
+    """
     _change_fenced(conn, running, import_lease_until=lease_until)
     if conn.dialect.name == "sqlite":
         # Numbers come in no order: with fewer pages in memory, their index is read and written
         # again within a transaction.
         conn.exec_driver_sql(f"PRAGMA cache_size={-_CACHE_KIB}")
     cid = running.campaign_id
-    bulk_insert(
-        conn,
-        BATCH,
-        _BATCH_COLUMNS,
-        [
-            (
-                cid, b.seq, running.account, b.encoding, b.first_seq, len(b.messages),
-                sum(parts for _seq, _row, _msisdn, parts, _variables in b.messages),
-                len(b.messages), b.requests, b.zone,
-            )
-            for b in batches
-        ],
-    )  # fmt: skip
-    messages = chain.from_iterable(batch.messages for batch in batches)
-    bulk_insert(conn, MESSAGE, _MESSAGE_COLUMNS, messages, fixed={"campaign_id": cid})
-    kept = [(cid, b.first_seq, b.cells) for b in batches if b.cells is not None]
+    listed: list[tuple[object, ...]] = []
+    kept: list[tuple[object, ...]] = []
+
+    def list_messages() -> Iterator[NewMessage | MessageValues]:
+        for batch in batches:
+            size = len(batch.messages)
+            parts = sum([parts for _seq, _row, _msisdn, parts, _variables in batch.messages])
+            listed.append(
+                (
+                    cid, batch.seq, running.account, batch.encoding, batch.first_seq, size, parts,
+                    size, batch.requests, batch.zone,
+                )
+            )  # fmt: skip
+            if batch.cells is not None:
+                kept.append((cid, batch.first_seq, batch.cells))
+            yield from batch.messages
+
+    _insert_messages(conn, cid, list_messages())
+    bulk_insert(conn, BATCH, _BATCH_COLUMNS, listed)
     bulk_insert(conn, SOURCE_ROWS, ("campaign_id", "first_seq", "cells"), kept)
     bulk_insert(conn, REJECT, _REJECT_COLUMNS, [(cid, *r) for r in rejects])
+
+
+def _insert_messages(
+    conn: Connection, campaign_id: int, messages: Iterable[NewMessage | MessageValues]
+) -> None:
+    if conn.dialect.name != "sqlite":
+        bulk_insert(conn, MESSAGE, _MESSAGE_COLUMNS, messages, fixed={"campaign_id": campaign_id})
+        return
+    # Few statements, during which other threads of this process compute. With `executemany` they
+    # would hand over Python's lock for each row.
+    rows = map(tuple, messages)
+    while some := [*islice(rows, _ROWS_AT_ONCE)]:
+        document = orjson.dumps(some).decode()
+        conn.execute(_insert_messages_stmt(), {"of_campaign": campaign_id, "given": document})
+
+
+@cache
+def _insert_messages_stmt() -> Insert:
+    """The INSERT of messages from one JSON document, for SQLite."""
+    given = TableParameter(
+        "sqlite",
+        [
+            ("seq", Integer()), ("row", Integer()), ("msisdn", BigInteger()),
+            ("parts", Integer()), ("variables", Text()),
+        ],
+    ).table  # fmt: skip
+    rows = select(bindparam("of_campaign", type_=Integer()), *given.c)
+    return insert(MESSAGE).from_select(
+        ["campaign_id", *_MESSAGE_COLUMNS], rows, include_defaults=False
+    )
 
 
 def finish_import(

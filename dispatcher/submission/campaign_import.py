@@ -36,18 +36,19 @@ def import_rows(
     request says `again`.
     """
     job = _start_import(store, submission)
-    writer = ImportWriter(store, job, submission)
     validator = submission.row_validator()
     try:
-        for block in validator.read_blocks():
-            writer.add_block(block)
-            progress(block.last_row)
-        check_rows(submission, validator.preview)
-        imported = _complete_import(submission, job, validator.preview, validator.content_digest())
-        if not imported.again:
-            with store.read() as conn:
-                refuse_same_content(conn, imported.content_keys)
-        writer.finish_import(validator.preview)
+        with ImportWriter(store, job, submission) as writer:
+            for block in validator.read_blocks():
+                writer.add_block(block)
+                progress(block.last_row)
+            preview = validator.preview
+            check_rows(submission, preview)
+            imported = _complete_import(submission, job, preview, validator.content_digest())
+            if not imported.again:
+                with store.read() as conn:
+                    refuse_same_content(conn, imported.content_keys)
+            writer.finish_import(preview)
     except BaseException:
         discard_import(store, job)
         raise

@@ -11,7 +11,7 @@ from sqlalchemy import event, func, select
 
 from dispatcher.campaigns.timing import Timing
 from dispatcher.cli.campaign.single_message import send_test_message
-from dispatcher.errors import Refused
+from dispatcher.errors import Refused, StoreBusyError
 from dispatcher.status import CampaignState, Encoding, RejectKind
 from dispatcher.store import campaign_search, campaigns, imports
 from dispatcher.store.engine import Store
@@ -251,7 +251,7 @@ class Endless:
 
 
 def test_a_large_file_is_stored_in_groups_while_it_is_read(sqlite_url):
-    """What is held in memory are the rows since the last group, however many follow."""
+    """In memory are the group that is stored and the one that is read, however many follow."""
     store, count = Store(sqlite_url), 200_000
     groups, read_at = [], [0]
 
@@ -267,7 +267,7 @@ def test_a_large_file_is_stored_in_groups_while_it_is_read(sqlite_url):
     acceptance.accept_import(store, imported)
     gaps = [b - a for a, b in pairwise(groups)]
     assert len(groups) > count / 25_000
-    assert max(gaps) < 25_000
+    assert max(gaps) < 50_000
     (campaign,) = rows(store, CAMPAIGN)
     assert campaign.total + campaign.invalid == count
     assert campaign.total > count / 2
@@ -277,6 +277,32 @@ def test_a_large_file_is_stored_in_groups_while_it_is_read(sqlite_url):
             == campaign.total
         )
     store.close()
+
+
+@pytest.mark.parametrize("ends_it", [KeyboardInterrupt, StoreBusyError("the store is busy")])
+def test_an_import_that_ends_while_a_group_is_stored_leaves_nothing(sqlite_url, ends_it):
+    """Ctrl-C reaches the thread that reads, an error of the store the thread that stores."""
+    store, commits = Store(sqlite_url), []
+    is_error_of_store = isinstance(ends_it, StoreBusyError)
+
+    @event.listens_for(store.engine, "commit")
+    def fail_in_second_group(_connection):
+        commits.append(threading.current_thread().name)
+        if is_error_of_store and commits[-1].startswith("import") and len({*commits[-2:]}) == 1:
+            raise ends_it
+
+    def progress(row):
+        if row > 45_000 and not is_error_of_store:
+            raise ends_it
+
+    with ready(order(source=Endless(70_000))) as checked, pytest.raises(type_of(ends_it)):
+        campaign_import.import_rows(store, checked, progress)
+    assert everything(store) == [[]] * 5
+    store.close()
+
+
+def type_of(error):
+    return error if isinstance(error, type) else type(error)
 
 
 # --- Killed -----------------------------------------------------------------------------------
