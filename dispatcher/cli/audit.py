@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import refuse_empty_options, settings_from
-from dispatcher.cli.output import print_json, print_table
+from dispatcher.cli.data import data_options, is_data_asked, print_data
+from dispatcher.cli.output import print_table
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
               help="Show and read times in this zone. [default: the accounts' zone]")  # fmt: skip
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1_000_000),
               help="How many to show: the newest.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; its times are in UTC.")
+@data_options
 @click.pass_context
 def audit_command(
     ctx: click.Context,
@@ -30,7 +31,6 @@ def audit_command(
     since: str | None,
     timezone: str | None,
     limit: int,
-    as_json: bool,
 ) -> None:
     """List who did what and when: people's commands, and what the program decided by itself.
 
@@ -58,8 +58,9 @@ def audit_command(
             conn, campaign_id=campaign_id, account=account, since=begin, limit=limit
         )
     rows.reverse()
-    if as_json:
-        print_json([_audit_json(row) for row in rows])
+    if is_data_asked(ctx):
+        data = [_audit_json(row) for row in rows]
+        print_data(ctx, data, audit.AuditRow._fields, data)
         return
     if not rows:
         click.echo("nothing was recorded with these options")

@@ -18,9 +18,14 @@ Options = TypeVar("Options")
 
 @dataclass
 class Session:
-    """One run of the command line; `config` is the path given with `--config`."""
+    """One run of the command line.
+
+    `config` is the path given with `--config`; `printed_as` are the options such as `json` with
+    which a person asked for data.
+    """
 
     config: Path | None = field(default=None)
+    printed_as: list[str] = field(default_factory=list)
 
     @cached_property
     def settings(self) -> "Settings":

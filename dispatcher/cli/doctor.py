@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import print_json, print_line, safe_text
+from dispatcher.cli.data import data_options, is_data_asked, print_data
+from dispatcher.cli.output import print_line, safe_text
 from dispatcher.cli.terminal import is_terminal
 from dispatcher.errors import WrongOptions
 
@@ -36,11 +37,9 @@ _EVERY_S: Final = 10.0
     metavar="[SECONDS]",
     help="Check again every 10 s, or every SECONDS, until Ctrl-C.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@data_options
 @click.pass_context
-def doctor_command(
-    ctx: click.Context, *, providers: bool, every_s: float | None, as_json: bool
-) -> None:
+def doctor_command(ctx: click.Context, *, providers: bool, every_s: float | None) -> None:
     """Check what a night shift would: configuration, store, broker, workers, campaigns, disk.
 
     Exits with 1 if there is a problem; warnings are for a person with time. The providers are asked
@@ -51,15 +50,19 @@ def doctor_command(
       dispatcher doctor
       dispatcher doctor --providers --json
     """
+    is_data = is_data_asked(ctx)
     settings = settings_from(ctx)
     if every_s is not None:
-        if as_json:
-            raise WrongOptions("--watch prints for people, and --json once", "leave one out")
+        if is_data:
+            raise WrongOptions(
+                "--watch prints for people; --json, --csv and --tsv once", "leave one out"
+            )
         _watch(settings, every_s, ask=providers)
         return
     findings = _run(settings, ask=providers)
-    if as_json:
-        print_json([finding.as_json() for finding in findings])
+    if is_data:
+        data = [finding.as_json() for finding in findings]
+        print_data(ctx, data, ("part", "level", "ok", "what", "remedy"), data)
     else:
         _print_findings(findings)
     if not all(finding.ok for finding in findings):

@@ -5,7 +5,8 @@ from difflib import get_close_matches
 import click
 from click.shell_completion import CompletionItem
 
-from dispatcher.cli.output import print_json, print_line, print_table
+from dispatcher.cli.data import data_options, is_data_asked, print_data
+from dispatcher.cli.output import print_line, print_table
 from dispatcher.error_codes import EXPLANATIONS, ErrorCode
 from dispatcher.errors import NotFound
 
@@ -18,8 +19,9 @@ def _complete_code(
 
 @click.command("explain")
 @click.argument("code", required=False, shell_complete=_complete_code)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain_command(code: str | None, as_json: bool) -> None:
+@data_options
+@click.pass_context
+def explain_command(ctx: click.Context, code: str | None) -> None:
     """Say what the CODE of an error means, and what to do; without CODE, list all of them.
 
     Every error ends with its code. Codes do not change from version to version.
@@ -29,8 +31,9 @@ def explain_command(code: str | None, as_json: bool) -> None:
       dispatcher explain E-FILE
     """
     codes = [*ErrorCode] if code is None else [_parse_code(code)]
-    if as_json:
-        print_json([_meaning_json(one) for one in codes])
+    if is_data_asked(ctx):
+        data = [_meaning_json(one) for one in codes]
+        print_data(ctx, data, ("code", "exit_code", "cause", "remedy"), data)
     elif code is None:
         rows = [(one.value, EXPLANATIONS[one].exit_code, EXPLANATIONS[one].cause) for one in codes]
         print_table(("code", "exit code", "cause"), rows)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
+from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.lazy import ConfiguredGroup
 from dispatcher.cli.output import print_json, print_table
 from dispatcher.errors import DispatcherError, WrongOptions
@@ -12,6 +13,18 @@ from dispatcher.errors import DispatcherError, WrongOptions
 if TYPE_CHECKING:
     from dispatcher.config.notify_settings import NotifySettings
     from dispatcher.store.rows import NoticeRow
+
+_NOTICE_COLUMNS = (
+    "id",
+    "event",
+    "subject",
+    "channel",
+    "at",
+    "sent_at",
+    "tries",
+    "next_at",
+    "error",
+)
 
 
 @click.group("notify", cls=ConfiguredGroup)
@@ -60,9 +73,9 @@ def notify_test(ctx: click.Context, as_json: bool) -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@data_options
 @click.pass_context
-def notify_list(ctx: click.Context, limit: int, as_json: bool) -> None:
+def notify_list(ctx: click.Context, limit: int) -> None:
     """List the newest events, by which way somebody was notified, and what failed.
 
     \b
@@ -76,8 +89,9 @@ def notify_list(ctx: click.Context, limit: int, as_json: bool) -> None:
 
     with closing(Store(settings_from(ctx).store.url)) as store, store.read() as conn:
         rows = list_newest_notices(conn, limit)
-    if as_json:
-        print_json([_notice_json(row) for row in rows])
+    if is_data_asked(ctx):
+        data = [_notice_json(row) for row in rows]
+        print_data(ctx, data, _NOTICE_COLUMNS, data)
         return
     print_table(
         ("at (UTC)", "event", "about", "by", "sent", "tries"),

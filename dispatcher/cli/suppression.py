@@ -6,6 +6,7 @@ import click
 
 from dispatcher.cli import suppression_files
 from dispatcher.cli.context import refuse_empty_options, settings_from
+from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.lazy import ConfiguredGroup
 from dispatcher.cli.numbers import read_number
 from dispatcher.cli.output import pluralize, print_json, print_table, safe_text
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 #: The most numbers that an audit row names.
 _NAMED = 10
+_ENTRY_COLUMNS = ("msisdn", "account", "reason", "source", "actor", "at")
 
 _numbers_argument = click.argument("numbers", metavar="NUMBER...", nargs=-1, required=True)
 _account_option = click.option(
@@ -151,10 +153,10 @@ def suppression_remove(
 @click.argument("number")
 @_account_option
 @_country_option
-@_json_option
+@data_options
 @click.pass_context
 def suppression_check(
-    ctx: click.Context, number: str, account: str | None, country: str | None, as_json: bool
+    ctx: click.Context, number: str, account: str | None, country: str | None
 ) -> None:
     """Say whether a number is on the list: since when, why, from where and by whom.
 
@@ -170,9 +172,10 @@ def suppression_check(
     msisdn = read_number(settings, number, country, account)
     with Store(settings.store.url).read() as conn:
         entries = suppressions.find_entries(conn, [msisdn], account)
-    if as_json:
+    if is_data_asked(ctx):
         shown = [entry_json(entry) for entry in entries]
-        print_json({"msisdn": msisdn, "suppressed": bool(entries), "entries": shown})
+        data = {"msisdn": msisdn, "suppressed": bool(entries), "entries": shown}
+        print_data(ctx, data, _ENTRY_COLUMNS, shown)
         return
     if not entries:
         click.echo(f"+{msisdn} is not on the list{_for_account(account)}")
@@ -189,9 +192,9 @@ def suppression_check(
 @_account_option
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000),
               help="How many to show.")  # fmt: skip
-@_json_option
+@data_options
 @click.pass_context
-def suppression_list(ctx: click.Context, account: str | None, limit: int, as_json: bool) -> None:
+def suppression_list(ctx: click.Context, account: str | None, limit: int) -> None:
     """Show the newest numbers of the list, and how many it has.
 
     \b
@@ -205,9 +208,10 @@ def suppression_list(ctx: click.Context, account: str | None, limit: int, as_jso
     with Store(settings_from(ctx).store.url).read() as conn:
         counts = suppressions.count_entries(conn)
         newest = suppressions.list_newest_entries(conn, account=account, limit=limit)
-    if as_json:
+    if is_data_asked(ctx):
         named = {name or "*": count for name, count in counts.items()}
-        print_json({"counts": named, "newest": [entry_json(entry) for entry in newest]})
+        shown = [entry_json(entry) for entry in newest]
+        print_data(ctx, {"counts": named, "newest": shown}, _ENTRY_COLUMNS, shown)
         return
     if newest:
         print_table(

@@ -1,6 +1,6 @@
 """The figures of a report as JSON. Times are in UTC, amounts are texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dispatcher.campaigns.wording import iso_time
@@ -53,6 +53,32 @@ def report_to_json(figures: ReportFigures) -> dict[str, Any]:
             for one in figures.failures
         ],
     }
+
+
+def report_to_rows(figures: ReportFigures) -> Iterator[dict[str, object]]:
+    """The tables of a report as rows of one table; `part` is the table's name in the JSON."""
+    for line in figures.campaigns:
+        yield _row("campaigns", line.campaign.name, line.outcomes, cost=format_price(line.cost))
+    for part, places in (("countries", figures.countries), ("operators", figures.operators)):
+        for place in places:
+            cost = format_price(place.cost)
+            yield _row(part, place.name, place.counts, parts=place.parts, cost=cost)
+    for one in figures.failures:
+        name = f"{one.state.label}: {one.reason}"
+        yield {"part": "failures", "name": name, "total": one.recipients}
+    for name, count in figures.delays.classes:
+        yield {"part": "delays", "name": name, "total": count}
+    if (timeline := figures.timeline) is not None:
+        for period, end in enumerate(timeline.ends):
+            counts = {name: counts[period] for name, counts in timeline.outcomes.items()}
+            yield _row("timeline", iso_time(end), counts)
+
+
+def _row(
+    part: str, name: str | None, counts: Mapping[str, int], **more: object
+) -> dict[str, object]:
+    total = sum(counts.values())
+    return {"part": part, "name": name, "total": total, "outcomes": _named(counts), **more}
 
 
 def _named(outcomes: Mapping[str, int]) -> dict[str, int]:

@@ -29,7 +29,7 @@ CONFIGURATION = Document(ROOT / "dispatcher/config/README.md")
 ARCHITECTURE = Document(ROOT / "ARCHITECTURE.md")
 README = Document(ROOT / "README.md")
 #: Explained once for all commands.
-FOR_ALL = {"--config", "--json", "--yes", "--help"}
+FOR_ALL = {"--config", "--json", "--csv", "--tsv", "--yes", "--help"}
 
 
 def of(document):

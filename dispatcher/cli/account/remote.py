@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dispatcher.cli.account import state
+from dispatcher.cli.data import data_options, flat_names, is_data_asked, print_data
 from dispatcher.cli.lazy import ConfiguredGroup
-from dispatcher.cli.output import print_json, print_table, safe_text
+from dispatcher.cli.output import print_table, safe_text
 from dispatcher.cli.provider_calls import (
     call_provider,
     check_routes,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from dispatcher.providers.base import Provider
 
 _name_argument = click.argument("name", required=False)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("account", cls=ConfiguredGroup)
@@ -37,9 +37,9 @@ def account_group() -> None:
 
 @account_group.command("check", short_help="Check key, sender and template at the provider.")
 @_name_argument
-@_json_option
+@data_options
 @click.pass_context
-def account_check(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
+def account_check(ctx: click.Context, name: str | None) -> None:
     """Ask the provider whether the account works: key, balance, sender and template.
 
     Exits with 1 if the key is refused, or if the configured sender and template cannot be used.
@@ -63,8 +63,8 @@ def account_check(ctx: click.Context, name: str | None, *, as_json: bool) -> Non
     report["key"] = _check_key(name, provider)
     report |= {"sender": settings.sender, "template": settings.template}
     report["campaigns"] = routes = check_routes(provider, directory)
-    if as_json:
-        print_json(report)
+    if is_data_asked(ctx):
+        print_data(ctx, report, flat_names(report), [report])
     else:
         campaigns = {f"{kind} campaigns": verdict for kind, verdict in routes.items()}
         lines = {key: value for key, value in report.items() if key != "campaigns"} | campaigns
@@ -79,9 +79,9 @@ def account_check(ctx: click.Context, name: str | None, *, as_json: bool) -> Non
 
 @account_group.command("balance", short_help="Show what is left, in the provider's unit.")
 @_name_argument
-@_json_option
+@data_options
 @click.pass_context
-def account_balance(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
+def account_balance(ctx: click.Context, name: str | None) -> None:
     """Show what is left of the account's packages, in the provider's unit.
 
     \b
@@ -90,14 +90,14 @@ def account_balance(ctx: click.Context, name: str | None, *, as_json: bool) -> N
     """
     name, provider = select_account(ctx, name, needs="balance")
     found = call_provider(name, provider, provider.balance_request(), provider.parse_balance)
-    _print_listing(("package", "amount"), found, as_json=as_json)
+    _print_listing(ctx, ("package", "amount"), found)
 
 
 @account_group.command("senders", short_help="List the senders that the provider knows.")
 @_name_argument
-@_json_option
+@data_options
 @click.pass_context
-def account_senders(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
+def account_senders(ctx: click.Context, name: str | None) -> None:
     """List the senders that the provider knows of the account.
 
     \b
@@ -106,14 +106,14 @@ def account_senders(ctx: click.Context, name: str | None, *, as_json: bool) -> N
     """
     name, provider = select_account(ctx, name, needs="senders")
     found = call_provider(name, provider, provider.senders_request(), provider.parse_senders)
-    _print_listing(("name", "ref", "kind", "approved", "status", "purpose"), found, as_json=as_json)
+    _print_listing(ctx, ("name", "ref", "kind", "approved", "status", "purpose"), found)
 
 
 @account_group.command("templates", short_help="List the templates that the provider knows.")
 @_name_argument
-@_json_option
+@data_options
 @click.pass_context
-def account_templates(ctx: click.Context, name: str | None, *, as_json: bool) -> None:
+def account_templates(ctx: click.Context, name: str | None) -> None:
     """List the templates that the provider knows of the account.
 
     \b
@@ -123,7 +123,7 @@ def account_templates(ctx: click.Context, name: str | None, *, as_json: bool) ->
     name, provider = select_account(ctx, name, needs="templates")
     found = call_provider(name, provider, provider.templates_request(), provider.parse_templates)
     columns = ("name", "id", "ref", "kind", "sender", "approved", "status", "text")
-    _print_listing(columns, found, as_json=as_json)
+    _print_listing(ctx, columns, found)
 
 
 def _check_key(name: str, provider: "Provider") -> str:
@@ -151,12 +151,12 @@ def _cell_text(value: object) -> str:
     return "(none)" if value is None else safe_text(value)
 
 
-def _print_listing(columns: tuple[str, ...], found: list[Any], *, as_json: bool) -> None:
+def _print_listing(ctx: click.Context, columns: tuple[str, ...], found: list[Any]) -> None:
     rows: list[dict[str, object]] = [
         {column: getattr(one, column) for column in columns} for one in found
     ]
-    if as_json:
-        print_json(rows)
+    if is_data_asked(ctx):
+        print_data(ctx, rows, columns, rows)
     else:
         print_table(columns, [[_yes_no(value) for value in row.values()] for row in rows])
 

@@ -6,7 +6,8 @@ import click
 
 from dispatcher.cli.banners import warn_if_held, warn_if_stopped
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import pluralize, print_json, print_table, safe_text
+from dispatcher.cli.data import data_options, is_data_asked, print_data
+from dispatcher.cli.output import pluralize, print_table, safe_text
 
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
@@ -36,9 +37,9 @@ class AccountSummary(TypedDict):
 
 
 @click.command("list", short_help="List the accounts, their state and features.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@data_options
 @click.pass_context
-def account_list(ctx: click.Context, as_json: bool) -> None:
+def account_list(ctx: click.Context) -> None:
     """List the configured accounts: their state, limits, and what their providers can do.
 
     \b
@@ -52,8 +53,8 @@ def account_list(ctx: click.Context, as_json: bool) -> None:
     warn_if_held(store)
     warn_if_stopped(store)
     rows = _account_rows(settings)
-    if as_json:
-        print_json(rows)
+    if is_data_asked(ctx):
+        print_data(ctx, rows, [*AccountSummary.__annotations__], rows)
         return
     if not rows:
         click.echo("no account is configured: add one under [accounts.NAME]")

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dispatcher.cli.campaign.columns import MESSAGE_COLUMNS
 from dispatcher.cli.context import refuse_empty_options, settings_from
+from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.numbers import read_number
-from dispatcher.cli.output import pluralize, print_json, print_line, safe_text
+from dispatcher.cli.output import pluralize, print_line, safe_text
 from dispatcher.cli.private_files import open_private
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _INDENT = " " * 12
               type=click.Path(dir_okay=False, path_type=Path),
               help="Write a page with all of it, as evidence.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file of --html.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; its times are in UTC.")
+@data_options
 @click.pass_context
 def campaign_find(
     ctx: click.Context,
@@ -42,7 +44,6 @@ def campaign_find(
     timezone: str | None,
     html_file: Path | None,
     force: bool,
-    as_json: bool,
 ) -> None:
     """Show everything that was ever sent to a number, in any campaign, however it is written.
 
@@ -59,6 +60,7 @@ def campaign_find(
     from dispatcher.windows.zone_names import zone_name
 
     refuse_empty_options(ctx)
+    is_data = is_data_asked(ctx)
     settings = settings_from(ctx)
     msisdn = read_number(settings, number, country)
     history = load_history(Store(settings.store.url), msisdn)
@@ -68,8 +70,9 @@ def campaign_find(
 
         with open_private(html_file, replace=force) as out:
             out.write(evidence_page(history, time_shower(zone), zone_name(zone)))
-    if as_json:
-        print_json(_history_json(history))
+    if is_data:
+        messages = [asdict(record) for record in history.messages]
+        print_data(ctx, _history_json(history), MESSAGE_COLUMNS, map(_with_iso_times, messages))
     else:
         _print_history(history, zone)
         if html_file is not None:
@@ -151,10 +154,14 @@ def _history_json(history: "NumberHistory") -> dict[str, object]:
     }
 
 
+def _with_iso_times(row: dict[str, object]) -> dict[str, object]:
+    return {name: _with_iso(value) for name, value in row.items()}
+
+
 def _with_iso(value: object) -> object:
     """`value` with its times as JSON has them everywhere."""
     if isinstance(value, dict):
-        return {name: _with_iso(item) for name, item in value.items()}
+        return _with_iso_times(value)
     if isinstance(value, list | tuple):
         return [_with_iso(item) for item in value]
     return _iso(value) if isinstance(value, datetime) else value

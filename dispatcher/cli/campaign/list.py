@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.banners import warn_if_held, warn_if_stopped
+from dispatcher.cli.campaign.columns import LIST_COLUMNS
 from dispatcher.cli.context import refuse_empty_options, settings_from, with_options
+from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.doubt import warn_of_doubt
-from dispatcher.cli.output import print_json, print_table
+from dispatcher.cli.output import print_table
 from dispatcher.cli.terminal import is_terminal
 from dispatcher.errors import WrongValue
 
@@ -35,7 +37,6 @@ class ListOptions:
     search: str | None
     timezone: str | None
     sends: bool
-    as_json: bool
 
 
 @click.command("list")
@@ -55,7 +56,7 @@ class ListOptions:
 @click.option("--timezone", metavar="ZONE",
               help="Show and read times in this zone. [default: the accounts' zone]")  # fmt: skip
 @click.option("--sends", is_flag=True, help="Only single messages: of `send` and `--test-to`.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@data_options
 @with_options(ListOptions)
 def campaign_list(ctx: click.Context, options: ListOptions) -> None:
     """List the newest campaigns, and name all that have recipients in doubt.
@@ -72,6 +73,7 @@ def campaign_list(ctx: click.Context, options: ListOptions) -> None:
     from dispatcher.store.engine import Store, store_now
 
     refuse_empty_options(ctx)
+    is_data = is_data_asked(ctx)
     settings = settings_from(ctx)
     store = Store(settings.store.url)
     warn_if_held(store)
@@ -83,13 +85,11 @@ def campaign_list(ctx: click.Context, options: ListOptions) -> None:
     only = _read_filter(options, zone, now)
     rows = newest_campaigns(store, limit=options.limit, only=only, only_single=options.sends)
     waits = _find_waits(store, settings, rows, zone, now)
-    if options.as_json:
-        print_json(
-            [
-                {**summary_json(campaign, counts), "waits_for": waits.get(campaign.id)}
-                for campaign, counts in rows
-            ]
-        )
+    if is_data:
+        data = [
+            {**summary_json(row, counts), "waits_for": waits.get(row.id)} for row, counts in rows
+        ]
+        print_data(ctx, data, LIST_COLUMNS, data)
     elif rows:
         _print_list(
             [(campaign, tally_messages(campaign, counts)) for campaign, counts in rows], waits, zone
@@ -98,7 +98,7 @@ def campaign_list(ctx: click.Context, options: ListOptions) -> None:
         click.echo("no campaign is listed with these options")
     else:
         click.echo("there are no campaigns yet: create one with `dispatcher campaign submit`")
-    warn_of_doubt(store, to_stderr=options.as_json)
+    warn_of_doubt(store, to_stderr=is_data)
 
 
 def _read_filter(options: ListOptions, zone: "tzinfo", now: "datetime") -> "CampaignFilter":

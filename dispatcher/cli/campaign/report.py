@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dispatcher.cli.campaign.columns import REPORT_COLUMNS
 from dispatcher.cli.campaign.retry import reasons_of_providers
 from dispatcher.cli.context import refuse_empty_options, settings_from
-from dispatcher.cli.output import print_json, safe_text
+from dispatcher.cli.data import data_options, is_data_asked, print_data
+from dispatcher.cli.output import safe_text
 from dispatcher.cli.private_files import open_private
 from dispatcher.errors import WrongOptions
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
               type=click.Path(dir_okay=False, path_type=Path),
               help="Write a page with pictures, to look at, print or send.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the file of --html.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; its times are in UTC.")
+@data_options
 @click.pass_context
 def campaign_report(
     ctx: click.Context,
@@ -40,7 +42,6 @@ def campaign_report(
     timezone: str | None,
     html_file: Path | None,
     force: bool,
-    as_json: bool,
 ) -> None:
     """Report on a campaign: outcomes, delays, countries, operators, reasons, rate and cost.
 
@@ -55,6 +56,7 @@ def campaign_report(
     from dispatcher.windows.zone_names import zone_name
 
     refuse_empty_options(ctx)
+    is_data = is_data_asked(ctx)
     if (reference is None) == (since is None):
         raise WrongOptions("name a campaign, or give --since", "`report 1` or `report --since 7d`")
     if account is not None and since is None:
@@ -69,10 +71,11 @@ def campaign_report(
 
         with open_private(html_file, replace=force) as out:
             out.write(report_page(figures, title, zone, zone_name(zone)))
-    if as_json:
-        from dispatcher.reports.report_json import report_to_json
+    if is_data:
+        from dispatcher.reports.report_json import report_to_json, report_to_rows
 
-        print_json(report_to_json(figures))
+        data, lines = report_to_json(figures), report_to_rows(figures)
+        print_data(ctx, data, REPORT_COLUMNS, lines)
     else:
         from dispatcher.cli.campaign.report_view import print_report
 

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from dispatcher.cli.campaign.columns import FAILURE_COLUMNS
 from dispatcher.cli.campaign.resolve import print_outcome
 from dispatcher.cli.context import settings_from
-from dispatcher.cli.output import pluralize, print_json, print_line, safe_text
+from dispatcher.cli.data import data_options, is_data_asked, print_data
+from dispatcher.cli.output import pluralize, print_line, safe_text
 from dispatcher.cli.question import require_yes
 
 if TYPE_CHECKING:
@@ -24,9 +26,9 @@ _INDENT: Final = " " * 13
 
 @click.command("failures")
 @click.argument("reference", metavar="CAMPAIGN")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@data_options
 @click.pass_context
-def campaign_failures(ctx: click.Context, reference: str, as_json: bool) -> None:
+def campaign_failures(ctx: click.Context, reference: str) -> None:
     """Show who was not reached, by reason: what it means, what to do, and how to try again.
 
     \b
@@ -43,17 +45,16 @@ def campaign_failures(ctx: click.Context, reference: str, as_json: bool) -> None
     campaign = shown.campaign
     groups = group_failures(store, [campaign], reasons_of_providers(settings))
     total = sum(group.recipients for group in groups)
-    if as_json:
+    if is_data_asked(ctx):
         failures = [_group_json(settings, campaign, group) for group in groups]
-        print_json(
-            {
-                "id": campaign.id,
-                "name": campaign.name,
-                "total": campaign.total,
-                "not_reached": total,
-                "failures": failures,
-            }
-        )
+        data = {
+            "id": campaign.id,
+            "name": campaign.name,
+            "total": campaign.total,
+            "not_reached": total,
+            "failures": failures,
+        }
+        print_data(ctx, data, FAILURE_COLUMNS, failures)
         return
     print_line(
         f"campaign {campaign.id}  {safe_text(campaign.name)}: {total:,} of "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.banners import scheduler_warning, warn_if_held, warn_if_stopped
+from dispatcher.cli.campaign.columns import SHOW_COLUMNS
 from dispatcher.cli.campaign.forecast_view import (
     campaign_terms,
     find_forecast,
@@ -13,10 +14,10 @@ from dispatcher.cli.campaign.forecast_view import (
     print_terms,
 )
 from dispatcher.cli.context import settings_from
+from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.doubt import doubt_in_words
 from dispatcher.cli.output import (
     pluralize,
-    print_json,
     print_line,
     safe_text,
 )
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 
 @click.command("show")
 @click.argument("reference", metavar="CAMPAIGN")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@data_options
 @click.pass_context
-def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
+def campaign_show(ctx: click.Context, reference: str) -> None:
     """Show one campaign, with every count.
 
     \b
@@ -44,16 +45,18 @@ def campaign_show(ctx: click.Context, reference: str, as_json: bool) -> None:
     """
     from dispatcher.campaigns.view import details_json, load_view
 
+    is_data = is_data_asked(ctx)
     store = open_store(ctx)
     held = warn_if_held(store)
     warn_if_stopped(store)
     shown = with_rate_wait(ctx, store, load_view(store, reference))
-    if as_json:
+    if is_data:
         from dispatcher.forecast import service
 
         found = find_forecast(ctx, store, shown)
         forecast = None if found is None else service.forecast_to_json(found)
-        print_json({**details_json(shown), "held": held, "forecast": forecast})
+        data = {**details_json(shown), "held": held, "forecast": forecast}
+        print_data(ctx, data, SHOW_COLUMNS, [data])
         return
     print_campaign(ctx, shown, with_text=True)
     print_forecast(ctx, store, shown)
