@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, select, true, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, or_, select, true, update
 
 from dispatcher.status import IN_FLIGHT, BatchState
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, WORKER
@@ -49,7 +49,8 @@ _LEASES: Final = (
     _Place(BATCH, "lease_until", _IN_FLIGHT),
     _Place(ATTEMPT, "poll_lease_until", _IS_POLLED),
 )
-_IMPORTS: Final = (_Place(CAMPAIGN, "import_lease_until", CAMPAIGN.c.finished_at.is_(None)),)
+_IS_OPEN: Final = CAMPAIGN.c.finished_at.is_(None)
+_IMPORTS: Final = (_Place(CAMPAIGN, "import_lease_until", _IS_OPEN),)
 _DAYS: Final = (_Place(ACCOUNT, "day_until"),)
 #: What has happened: it cannot have been later than now.
 _EVENTS: Final = (
@@ -67,11 +68,11 @@ _LOCK_ORDER: Final[Sequence[Table]] = (ACCOUNT, CAMPAIGN, BATCH, ATTEMPT, WORKER
 
 
 class _Cap(NamedTuple):
-    """Times in a column that are later than `after` become `latest`."""
+    """Times in a column that are later than `after` become `latest`: a time, or another column."""
 
     place: _Place
-    after: datetime
-    latest: datetime
+    after: datetime | ColumnElement[datetime]
+    latest: datetime | ColumnElement[datetime]
 
 
 def must_correct(last_tick: datetime | None, now: datetime) -> bool:
@@ -113,6 +114,18 @@ def _caps_after_a_set_back(now: datetime, lease_until: datetime) -> Iterable[_Ca
     ):
         for place in places:
             yield _Cap(place, latest, latest)
+    yield from _caps_of_rechecks(_IS_OPEN, now + _SHORT_WAIT)
+
+
+def _caps_of_rechecks(where: ColumnElement[bool], soon: datetime) -> Iterable[_Cap]:
+    """A check for a start that a person set is never later than that start.
+
+    Without a start its time came from windows, by the wrong clock: the check is made early.
+    """
+    start = CAMPAIGN.c.start_at
+    is_due = or_(start.is_(None), start <= soon)
+    yield _Cap(_Place(CAMPAIGN, "recheck_at", where & is_due), soon, soon)
+    yield _Cap(_Place(CAMPAIGN, "recheck_at", where & (start > soon)), start, start)
 
 
 def _caps_of_the_impossible(now: datetime) -> Iterable[_Cap]:
@@ -123,6 +136,7 @@ def _caps_of_the_impossible(now: datetime) -> Iterable[_Cap]:
     ):
         for place in places:
             yield _Cap(place, now + longest, latest)
+    yield from _caps_of_rechecks(_IS_OPEN & (CAMPAIGN.c.created_at > now), now + _SHORT_WAIT)
 
 
 def _apply(conn: Connection, caps: Iterable[_Cap]) -> None:

@@ -152,6 +152,36 @@ def test_after_the_clock_was_set_back_nothing_computed_is_waited_for_longer_than
     assert {name: getattr(kept, name) for name in PERSONS} == PERSONS
 
 
+@pytest.mark.parametrize("ahead_s", AHEAD_S)
+@pytest.mark.parametrize(
+    ("start_s", "checked_s"), [(None, 61), (30, 61), (10 * DAYS, 10 * DAYS), (400 * DAYS, None)]
+)
+def test_a_check_before_the_first_batch_is_not_put_off_by_a_clock_that_was_ahead(
+    store, ahead_s, start_s, checked_s
+):
+    start = None if start_s is None else later(start_s)
+    campaign = add_campaign(store, start_at=start)
+    put_off = later(ahead_s + 600)
+    with store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, recheck_at=put_off)
+    record_tick(store, ahead_s + 63)
+    record_tick(store, 1)
+    latest = put_off if checked_s is None else later(checked_s)
+    assert campaign_of(store, campaign).recheck_at == min(latest, put_off)
+
+
+@pytest.mark.parametrize("by_ahead", [True, False])
+def test_a_check_is_early_only_where_a_clock_that_was_ahead_made_its_time(store, by_ahead):
+    """No tick ran meanwhile: only the time of the submission shows it."""
+    campaign = add_campaign(store)
+    created, due = later(9 * DAYS if by_ahead else -HOUR), later(10 * DAYS)
+    record_tick(store, 1)
+    with store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, created_at=created, recheck_at=due)
+    record_tick(store, 61)
+    assert campaign_of(store, campaign).recheck_at == (later(121) if by_ahead else due)
+
+
 @pytest.mark.parametrize("step_s", [0.2, 3, 59])
 def test_a_small_step_of_the_clock_keeps_what_is_waited_for(store, step_s):
     add_campaign(store)
