@@ -51,6 +51,7 @@ def open_recipients(
     delimiter: str | None = None,
     country: str | None = None,
     sheet: str | None = None,
+    skips_hidden: bool = False,
     is_literal: bool = False,
 ) -> "RecipientFile":
     """Open a recipient file; use it as a context manager and iterate once over its rows.
@@ -60,7 +61,7 @@ def open_recipients(
 
     `column` names the phone column; `mapping` adds, for each field, a column of that name with the
     cells of the named header; `country` (ISO 3166) is where most recipients are; `sheet` is that of
-    a workbook, by its name or number. None is found out.
+    a workbook, by its name or number; `skips_hidden` leaves its hidden rows out. None is found out.
     The cells of an `is_literal` file are taken as they are, whatever they hold.
     A pipe is copied to a temporary file first. Raises UsageProblem for a path that cannot be read,
     NotAvailableYet for other formats, Refused for a file that is not a table of recipients;
@@ -77,7 +78,7 @@ def open_recipients(
         with _naming_file(name):
             table = Table(stream, FoundFormat())
             if not is_literal:
-                table = make_table(stream, name, sheet)
+                table = make_table(stream, name, sheet, skips_hidden=skips_hidden)
             stream = table.stream
             source_file = SourceFile(stream, path, stamp)
             return RecipientFile(table, source_file, name=name, options=given)

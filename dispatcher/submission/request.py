@@ -54,6 +54,8 @@ class SubmissionRequest:
     delimiter: str | None = None
     #: The sheet of a workbook, by its name or number.
     sheet: str | None = None
+    #: Whether rows that the workbook hides get a message; None: nobody said.
+    sends_hidden: bool | None = None
     #: The program wrote the source, in UTF-8 with commas: its cells are taken as they are.
     is_generated: bool = False
     #: Where numbers without a country code belong (ISO 3166); None: as the account says.

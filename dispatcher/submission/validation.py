@@ -47,6 +47,7 @@ def validated_submission(
         encoding="utf-8" if request.is_generated else request.encoding,
         delimiter="," if request.is_generated else request.delimiter,
         sheet=request.sheet,
+        skips_hidden=request.sends_hidden is False,
         is_literal=request.is_generated,
         country=request.country or provider.settings.country,
     ) as file:

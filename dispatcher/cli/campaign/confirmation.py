@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from dispatcher.cli.campaign.format_report import hidden_rows
 from dispatcher.cli.campaign.submit_checks import NOTHING_KEPT
 from dispatcher.cli.output import pluralize
 from dispatcher.cli.question import can_ask, require_number, require_yes
@@ -87,6 +88,8 @@ def _describe_sending(
     from dispatcher.campaigns.wording import format_day
 
     said = [f"Send to {pluralize(preview.valid, 'recipient')}"]
+    if submission.request.sends_hidden is None and (hidden := hidden_rows(submission.file)):
+        said.append(f"also those of {pluralize(len(hidden), 'hidden row')}")
     if preview.parts != preview.valid:
         said.append(pluralize(preview.parts, "part"))
     if cost is not None:

@@ -8,6 +8,7 @@ from dispatcher.cli.campaign.format_report import (
     format_json,
     format_notes,
     format_words,
+    refuse_hidden_rows,
     refuse_unsure_sheet,
 )
 from dispatcher.cli.output import pluralize, safe_text
@@ -147,9 +148,12 @@ def file_json(submission: "ValidatedSubmission", preview: "Preview") -> dict[str
     }
 
 
-def refuse_unsure_guesses(file: "RecipientFile") -> None:
+def refuse_unsure_guesses(submission: "ValidatedSubmission") -> None:
     """Raises Refused for a file that was read by a guess, where nobody can look at the preview."""
+    file = submission.file
     refuse_unsure_sheet(file)
+    if submission.request.sends_hidden is None:
+        refuse_hidden_rows(file)
     encoding = file.found_encoding
     if not encoding.is_sure:
         words = ", ".join(_shorten(word) for word in encoding.samples[:_SHOWN_WORDS])

@@ -62,8 +62,10 @@ def _sheet_notes(file: "RecipientFile") -> list[str]:
     others = ", ".join(_name_sheet(each) for each in found.other_sheets[:_SHOWN])
     if not found.is_sure:
         notes.append(f"other sheets have data too, and are not read: {others}. Choose with --sheet")
-    if hidden := [row for row in findings.hidden_rows if row > first]:
-        notes.append(f"hidden rows get messages too: {_list_rows(hidden)}")
+    if hidden := hidden_rows(file):
+        rows = f"{pluralize(len(hidden), 'row is', 'rows are')} hidden in the workbook"
+        do = "left out" if findings.skips_hidden else "sent to as well, unless --hidden-rows skip"
+        notes.append(f"{rows}, and {do}: {_list_rows(hidden)}")
     if any(each.name == found.sheet and each.is_hidden for each in found.sheets):
         notes.append(f"the sheet {safe_text(found.sheet)!r} is hidden in the workbook")
     if merged := [row for row in findings.merged_rows if row > first]:
@@ -84,12 +86,25 @@ def _sheet_notes(file: "RecipientFile") -> list[str]:
     return notes
 
 
+def hidden_rows(file: "RecipientFile") -> list[int]:
+    """The rows below the header that the workbook hides, as a filter does."""
+    first = file.header_place.rows_above + 1
+    return [row for row in file.found_format.findings.hidden_rows if row > first]
+
+
 def _value_notes(file: "RecipientFile", used: Collection[int]) -> list[str]:
     """What texts get for dates and for numbers that are shown with zeros in front."""
     findings, notes = file.found_format.findings, []
     headers = {i + 1: safe_text(file.headers[i]) for i in sorted(used)}
     dates = [name for column, name in headers.items() if column in findings.dates]
     zeros = [name for column, name in headers.items() if column in findings.zeros]
+    used_hidden = [
+        name
+        for column, name in {file.phone_index + 1: file.phone_column, **headers}.items()
+        if column in findings.hidden_columns
+    ]
+    if used_hidden:
+        notes.append(f"hidden in the workbook: column {', '.join(map(safe_text, used_hidden))}")
     if dates:
         notes.append(f"dates are written as 2026-12-24 in texts: column {', '.join(dates)}")
     if zeros:
@@ -113,6 +128,12 @@ def format_json(file: "RecipientFile") -> dict[str, Any]:
         ],
         "sheet_is_sure": found.is_sure,
         "hidden_rows": list(found.findings.hidden_rows),
+        "hidden_rows_skipped": found.findings.skips_hidden,
+        "hidden_columns": [
+            file.headers[i - 1]
+            for i in sorted(found.findings.hidden_columns)
+            if 0 < i <= len(file.headers)
+        ],
         "merged_rows": list(found.findings.merged_rows),
         "fields_left_out": list(found.left_out),
     }
@@ -127,6 +148,16 @@ def refuse_unsure_sheet(file: "RecipientFile") -> None:
         raise FileRefused(
             f"{len(filled)} sheets of the workbook have data: {names}",
             "choose one with --sheet",
+        )
+
+
+def refuse_hidden_rows(file: "RecipientFile") -> None:
+    """Raises FileRefused for a workbook with hidden rows, which a filter may have left out."""
+    if hidden := hidden_rows(file):
+        rows = pluralize(len(hidden), "row of the sheet is", "rows of the sheet are")
+        raise FileRefused(
+            f"{rows} hidden, as a filter does: {_list_rows(hidden)}",
+            "give --hidden-rows skip to leave them out, or --hidden-rows send",
         )
 
 

@@ -151,6 +151,7 @@ def _test_request(request: "SubmissionRequest", text: str, number: str) -> "Subm
         content=Content(text="{{text}}", flash=request.content.flash),
         column=None,
         sheet=None,
+        sends_hidden=None,
         mapping={},
         limit=None,
         sample=None,

@@ -75,6 +75,12 @@ if TYPE_CHECKING:
     help="The sheet of a workbook, by name or number. [default: the first with data]",
 )
 @click.option(
+    "--hidden-rows",
+    type=click.Choice(["send", "skip"]),
+    help="Rows that a workbook hides, as a filter does: send to them, or leave them out. [default: "
+    "ask; a script is refused]",
+)
+@click.option(
     "--country",
     metavar="CC",
     help="The country of numbers without a country code, such as IN. [default: the account's]",
@@ -227,7 +233,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
         if options.as_json or not can_ask(
             options.is_answered, is_piped=options.reads_standard_input
         ):
-            refuse_unsure_guesses(submission.file)
+            refuse_unsure_guesses(submission)
         imported = import_and_ask(store, submission, options, preflight)
     _report_imported(store, submission, imported, options)
 

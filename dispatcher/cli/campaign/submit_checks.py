@@ -75,6 +75,7 @@ def _check_list_options(options: "SubmitOptions") -> None:
         (options.mapping, "--map"),
         (options.rejects, "--rejects"),
         (options.sheet, "--sheet"),
+        (options.hidden_rows, "--hidden-rows"),
         (options.test_to, "--test-to"),
     ):
         if value:

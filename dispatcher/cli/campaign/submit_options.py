@@ -45,6 +45,7 @@ class SubmitOptions:
     encoding: str | None
     delimiter: str | None
     sheet: str | None
+    hidden_rows: str | None
     country: str | None
     kind: str
     normalize: bool
@@ -121,6 +122,7 @@ def build_request(
         encoding=None if options.encoding is None else parse_encoding(options.encoding),
         delimiter=None if options.delimiter is None else parse_delimiter(options.delimiter),
         sheet=options.sheet,
+        sends_hidden=None if options.hidden_rows is None else options.hidden_rows == "send",
         country=None if options.country is None else parse_country(options.country),
         limit=options.limit,
         sample=options.sample,

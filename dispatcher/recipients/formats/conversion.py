@@ -19,10 +19,13 @@ _SUFFIXES: Final = {
 }  # fmt: skip
 
 
-def make_table(stream: BinaryIO, name: str, sheet: str | None) -> Table:
+def make_table(
+    stream: BinaryIO, name: str, sheet: str | None, *, skips_hidden: bool = False
+) -> Table:
     """The table in a file: `stream` itself if it is one of text, else a temporary file.
 
-    `name` is the file's, `sheet` the one that a person chose. A `stream` that is not returned is
+    `name` is the file's, `sheet` the one that a person chose; `skips_hidden` leaves its hidden rows
+    out. A `stream` that is not returned is
     closed. Raises FileRefused for a file that cannot be read, WrongOptions for a `sheet` of a file
     that has none.
     """
@@ -32,7 +35,7 @@ def make_table(stream: BinaryIO, name: str, sheet: str | None) -> Table:
         if _read_head(stream).startswith(_GZIP):
             raise _closing(stream, FileRefused("the file is packed twice", "unpack it once"))
     try:
-        table = _convert(stream, sheet)
+        table = _convert(stream, sheet, skips_hidden=skips_hidden)
     except BaseException:
         if is_gzip:
             stream.close()
@@ -43,12 +46,12 @@ def make_table(stream: BinaryIO, name: str, sheet: str | None) -> Table:
     return Table(table.stream, replace(found, misnamed=_misnamed(name, found)))
 
 
-def _convert(stream: BinaryIO, sheet: str | None) -> Table:
+def _convert(stream: BinaryIO, sheet: str | None, *, skips_hidden: bool) -> Table:
     head = _read_head(stream)
     if head.startswith(_ZIP):
         from dispatcher.recipients.formats.workbooks import read_sheet
 
-        return read_sheet(stream, sheet)
+        return read_sheet(stream, sheet, skips_hidden=skips_hidden)
     if head.startswith(_COMPOUND):
         from dispatcher.recipients.formats.workbooks import refuse_old_workbook
 

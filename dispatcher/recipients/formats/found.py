@@ -1,6 +1,6 @@
 """What a recipient file was before it was read as a table of text, and what was noticed then."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
 
@@ -26,10 +26,13 @@ class SheetFindings:
     """What a table of text does not show of a sheet; its rows and the table's columns, from 1.
 
     `numbers`, `dates`, `zeros`: per column, how many cells are numbers, dates, and numbers whose
-    format shows leading zeros. Lists of rows have the first few hundred.
+    format shows leading zeros. `merged_rows` and `empty_formulas` have the first few hundred.
     """
 
+    #: Those with something in them; left out if `skips_hidden`.
     hidden_rows: Sequence[int] = ()
+    skips_hidden: bool = False
+    hidden_columns: Collection[int] = ()
     merged_rows: Sequence[int] = ()
     #: Cells with a formula that has no stored value, such as `B7`.
     empty_formulas: Sequence[str] = ()

@@ -19,7 +19,11 @@ _BLOCK_BYTES: Final = 1024 * 1024
 _LONGEST_MATCH: Final = 64 * 1024
 _MOST: Final = 500
 _MOST_ERRORS: Final = 100_000
+#: Spreadsheets have no more rows, and no more columns.
+_LAST_ROW: Final = 1_048_576
+_LAST_COLUMN: Final = 16_384
 _ROW: Final = re.compile(rb"<(?:\w+:)?row\b(?=[^>]*\bhidden=\"(?:1|true)\")[^>]*\br=\"(\d+)\"")
+_COLUMN: Final = re.compile(rb"<(?:\w+:)?col\b(?=[^>]*\bhidden=\"(?:1|true)\")[^>]*>")
 _ERROR: Final = re.compile(
     rb"<(?:\w+:)?c\b(?=[^>]*\bt=\"e\")[^>]*\br=\"([A-Z]{1,3})(\d+)\"[^>]*>"
     rb"(?:<(?:\w+:)?f\b[^>]*(?:/>|>[^<]*</(?:\w+:)?f>))?<(?:\w+:)?v>([^<]{1,20})<"
@@ -30,19 +34,22 @@ _EMPTY_FORMULA: Final = re.compile(
     rb"(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v></(?:\w+:)?v>)?</(?:\w+:)?c>"
 )
 _ODS_TAG: Final = re.compile(
-    rb"<(/?)table:(table-row|covered-table-cell|table-cell|table)(?=[\s/>])"
+    rb"<(/?)table:(table-row|covered-table-cell|table-cell|table-column|table)(?=[\s/>])"
     rb"((?:[^>\"']|\"[^\"]*\"|'[^']*')*?)/?>"
 )
-_ODS_REPEATED: Final = re.compile(rb"number-rows-repeated=\"(\d+)\"")
 #: Formats that show leading zeros: `00000`, `0000 000 000`, `000-000`.
 _ZEROS: Final = re.compile(r'"?(?:0[ \-]?){2,}0*"?(?:;@)?')
 
 
 @dataclass(slots=True)
 class Scan:
-    """What was found. `errors`: by row and column, from 1; `zeros`: columns of zero formats."""
+    """What was found. `errors`: by row and column, from 1; `zeros`: columns of zero formats.
 
-    hidden_rows: list[int] = field(default_factory=list)
+    Hidden rows and columns are all kept, since rows may be left out by them.
+    """
+
+    hidden_rows: set[int] = field(default_factory=set)
+    hidden_columns: set[int] = field(default_factory=set)
     merged_rows: list[int] = field(default_factory=list)
     empty_formulas: list[str] = field(default_factory=list)
     errors: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -57,14 +64,19 @@ def scan_xlsx(workbook: zipfile.ZipFile, sheet: str) -> Scan:
     zero_cell = _zero_cells(workbook)
     with workbook.open(part) as stream:
         for block in _read_blocks(stream):
-            _note(scan.hidden_rows, (int(match[1]) for match in _ROW.finditer(block)))
+            scan.hidden_rows.update(int(match[1]) for match in _ROW.finditer(block))
+            for columns in _COLUMN.finditer(block):
+                last = min(_read_number(columns[0], b' max="'), _LAST_COLUMN)
+                scan.hidden_columns.update(range(_read_number(columns[0], b' min="'), last + 1))
             formulas = (match[1].decode() for match in _EMPTY_FORMULA.finditer(block))
             _note(scan.empty_formulas, formulas)
             if b't="e"' in block and len(scan.errors) < _MOST_ERRORS:
-                for letters, row, word in _ERROR.findall(block):
+                errors: list[tuple[bytes, bytes, bytes]] = _ERROR.findall(block)
+                for letters, row, word in errors:
                     scan.errors[int(row), column_index(letters.decode())] = word.decode()
             if zero_cell is not None:
-                for letters in zero_cell.findall(block):
+                cells: list[bytes] = zero_cell.findall(block)
+                for letters in cells:
                     column = column_index(letters.decode())
                     scan.zeros[column] = scan.zeros.get(column, 0) + 1
     return scan
@@ -72,24 +84,40 @@ def scan_xlsx(workbook: zipfile.ZipFile, sheet: str) -> Scan:
 
 def scan_ods(workbook: zipfile.ZipFile, sheet: str) -> Scan:
     """Search one sheet of an OpenDocument spreadsheet."""
-    scan, row, is_wanted = Scan(), 0, False
+    scan, row, column, is_wanted = Scan(), 0, 0, False
     with workbook.open("content.xml") as stream:
         for block in _read_blocks(stream):
-            for closes, tag, attributes in _ODS_TAG.findall(block):
+            tags: list[tuple[bytes, bytes, bytes]] = _ODS_TAG.findall(block)
+            for closes, tag, attributes in tags:
                 if tag == b"table":
                     is_wanted = not closes and _is_named(attributes, sheet)
-                    row = 0
+                    row = column = 0
                 elif closes or not is_wanted:
                     continue
                 elif tag == b"table-row":
-                    repeated = _ODS_REPEATED.search(attributes)
-                    count = int(repeated[1]) if repeated else 1
-                    if b"visibility=" in attributes and b'"visible"' not in attributes:
-                        _note(scan.hidden_rows, range(row + 1, row + min(count, _MOST) + 1))
-                    row += count
+                    end = row + _read_number(attributes, b'-repeated="')
+                    if _is_hidden(attributes):
+                        scan.hidden_rows.update(range(row + 1, min(end, _LAST_ROW) + 1))
+                    row = end
+                elif tag == b"table-column":
+                    end = column + _read_number(attributes, b'-repeated="')
+                    if _is_hidden(attributes):
+                        scan.hidden_columns.update(range(column + 1, min(end, _LAST_COLUMN) + 1))
+                    column = end
                 elif b"-spanned=" in attributes and scan.merged_rows[-1:] != [row]:
                     _note(scan.merged_rows, [row])
     return scan
+
+
+def _read_number(tag: bytes, name: bytes) -> int:
+    """The number that follows `name`, such as ` max="`, in a tag; 1 without one."""
+    digits = tag.partition(name)[2].partition(b'"')[0]
+    return int(digits) if digits.isdigit() and len(digits) < 10 else 1
+
+
+def _is_hidden(attributes: bytes) -> bool:
+    """Whether a row or column of OpenDocument is hidden (`collapse`), or filtered out."""
+    return b"visibility=" in attributes and b'"visible"' not in attributes
 
 
 def _is_named(attributes: bytes, sheet: str) -> bool:

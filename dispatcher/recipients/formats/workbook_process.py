@@ -46,10 +46,12 @@ def read_standard_input() -> None:
     _limit(resource.RLIMIT_AS, MEMORY_BYTES)
     _limit(resource.RLIMIT_CPU, PROCESSOR_S)
     _limit(resource.RLIMIT_CORE, 0)
-    _, table, wanted = sys.argv
+    _, table, wanted, skips_hidden = sys.argv
     try:
         with os.fdopen(int(table), "wb", closefd=False) as out:
-            report = read_workbook(sys.stdin.buffer, out, wanted or None)
+            report = read_workbook(
+                sys.stdin.buffer, out, wanted or None, skips_hidden=bool(skips_hidden)
+            )
     except OSError as error:
         is_disk = error.errno in _OF_DISKS
         report = {"problem": "disk", "errno": error.errno} if is_disk else {"problem": "damaged"}
@@ -61,10 +63,13 @@ def _limit(what: int, most: int) -> None:
         resource.setrlimit(what, (most, most))
 
 
-def read_workbook(stream: BinaryIO, out: BinaryIO, wanted: str | None) -> _Report:
+def read_workbook(
+    stream: BinaryIO, out: BinaryIO, wanted: str | None, *, skips_hidden: bool
+) -> _Report:
     """Write the rows of a sheet to `out` as CSV in UTF-8; row 1 is the sheet's row 1.
 
-    The report has `problem` and what belongs to it, or what was found.
+    With `skips_hidden` the hidden rows are empty there. The report has `problem` and what belongs
+    to it, or what was found.
     """
     from python_calamine import CalamineError, PasswordError
 
@@ -73,7 +78,9 @@ def read_workbook(stream: BinaryIO, out: BinaryIO, wanted: str | None) -> _Repor
             kind = _kind_of(archive)
             if kind not in {"xlsx", "ods"}:
                 return {"problem": kind}
-            return {"format": kind} | _read_archive(archive, kind, stream, out, wanted)
+            return {"format": kind} | _read_archive(
+                archive, kind, stream, out, wanted, skips_hidden=skips_hidden
+            )
     except PasswordError:
         return {"problem": "password"}
     except (CalamineError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
@@ -92,7 +99,13 @@ def _kind_of(archive: zipfile.ZipFile) -> str:
 
 
 def _read_archive(
-    archive: zipfile.ZipFile, kind: str, stream: BinaryIO, out: BinaryIO, wanted: str | None
+    archive: zipfile.ZipFile,
+    kind: str,
+    stream: BinaryIO,
+    out: BinaryIO,
+    wanted: str | None,
+    *,
+    skips_hidden: bool,
 ) -> _Report:
     from python_calamine import CalamineWorkbook
 
@@ -105,9 +118,9 @@ def _read_archive(
     scan.merged_rows += sorted({top + 1 for (top, _), _ in sheet.merged_cell_ranges or ()})[:500]
     # Its rows begin with the first column that has anything; columns are counted from there.
     left = sheet.start[1] if sheet.start is not None else 0
-    columns = _write_sheet_rows(sheet.iter_rows(), out, scan, left)
+    columns = _write_sheet_rows(sheet.iter_rows(), out, scan, left, skips_hidden=skips_hidden)
     return report | columns | {
-        "hidden_rows": scan.hidden_rows,
+        "hidden_columns": sorted(column - left for column in scan.hidden_columns),
         "merged_rows": scan.merged_rows,
         "empty_formulas": scan.empty_formulas,
         "zeros": {column - left: count for column, count in scan.zeros.items()},
@@ -167,16 +180,24 @@ def _choose_sheet(
     return {"sheet": chosen.name, "sheets": sheets, "is_sure": filled == 1}, chosen
 
 
-def _write_sheet_rows(rows: Iterable[list[Cell]], out: BinaryIO, scan: Scan, left: int) -> _Report:
-    """Write the table; the report counts numbers and dates per column.
+def _write_sheet_rows(
+    rows: Iterable[list[Cell]], out: BinaryIO, scan: Scan, left: int, *, skips_hidden: bool
+) -> _Report:
+    """Write the table; the report counts numbers and dates per column, and names hidden rows.
 
     `left`: how many columns of the sheet, for which `scan` counts too, are before the table.
     """
     numbers: dict[int, int] = {}
     dates: dict[int, int] = {}
+    hidden: list[int] = []
     text = io.TextIOWrapper(out, encoding="utf-8", errors="replace", newline="")
     writer = csv.writer(text)
     for row, cells in enumerate(rows, 1):
+        if row in scan.hidden_rows and any(cell != "" for cell in cells):
+            hidden.append(row)
+            if skips_hidden:
+                writer.writerow(())
+                continue
         for column, value in enumerate(cells, 1):
             if isinstance(value, str | bool):
                 continue
@@ -190,7 +211,7 @@ def _write_sheet_rows(rows: Iterable[list[Cell]], out: BinaryIO, scan: Scan, lef
         writer.writerow(shown)
     text.flush()
     text.detach()
-    return {"numbers": numbers, "dates": dates}
+    return {"numbers": numbers, "dates": dates, "hidden_rows": hidden}
 
 
 if __name__ == "__main__":

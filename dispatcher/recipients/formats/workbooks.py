@@ -47,15 +47,16 @@ _PROBLEMS: Final = {
 }
 
 
-def read_sheet(stream: BinaryIO, wanted: str | None) -> Table:
+def read_sheet(stream: BinaryIO, wanted: str | None, *, skips_hidden: bool) -> Table:
     """The sheet `wanted`, by its name or number, else the first visible one with data.
 
-    Raises FileRefused for an unknown sheet, and for a workbook that is encrypted, damaged or too
-    large.
+    With `skips_hidden` its hidden rows are left out. Raises FileRefused for an unknown sheet, and
+    for a workbook that is encrypted, damaged or too large.
     """
     out = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
     try:
-        found = _found(_run_reader(stream, out, wanted or ""), wanted)
+        report = _run_reader(stream, out, wanted or "", skips_hidden=skips_hidden)
+        found = _found(report, wanted, skips_hidden=skips_hidden)
     except BaseException:
         out.close()
         raise
@@ -84,6 +85,7 @@ class _Report(TypedDict, total=False):
     sheets: list[tuple[str, bool, int | None]]
     is_sure: bool
     hidden_rows: list[int]
+    hidden_columns: list[int]
     merged_rows: list[int]
     empty_formulas: list[str]
     numbers: dict[str, int]
@@ -91,10 +93,10 @@ class _Report(TypedDict, total=False):
     zeros: dict[str, int]
 
 
-def _run_reader(stream: BinaryIO, out: BinaryIO, wanted: str) -> _Report:
+def _run_reader(stream: BinaryIO, out: BinaryIO, wanted: str, *, skips_hidden: bool) -> _Report:
     stream.seek(0)
     ended = subprocess.run(
-        [sys.executable, "-P", "-m", _READER, str(out.fileno()), wanted],
+        [sys.executable, "-P", "-m", _READER, str(out.fileno()), wanted, "skip" * skips_hidden],
         stdin=stream,
         capture_output=True,
         pass_fds=(out.fileno(),),
@@ -125,7 +127,7 @@ def _refusal(report: _Report, wanted: str | None) -> FileRefused:
     )
 
 
-def _found(report: _Report, wanted: str | None) -> FoundFormat:
+def _found(report: _Report, wanted: str | None, *, skips_hidden: bool) -> FoundFormat:
     if "problem" in report:
         if report["problem"] == "disk":
             raise OSError(report["errno"], os.strerror(report["errno"]))
@@ -141,6 +143,8 @@ def _found(report: _Report, wanted: str | None) -> FoundFormat:
         is_sure=report["is_sure"],
         findings=SheetFindings(
             hidden_rows=tuple(report["hidden_rows"]),
+            skips_hidden=skips_hidden,
+            hidden_columns=frozenset(report["hidden_columns"]),
             merged_rows=tuple(report["merged_rows"]),
             empty_formulas=tuple(report["empty_formulas"]),
             numbers=by_column(report["numbers"]),

@@ -282,7 +282,7 @@ def test_a_workbook_says_its_sheet_and_what_was_noticed(run):
     unwrapped = " ".join(ended.out.split())
     for note in (
         "other sheets have data too, and are not read: 'Notes & sums' (1 row), 'Old' (2 rows, hid",
-        "hidden rows get messages too: row 6",
+        "1 row is hidden in the workbook, and sent to as well, unless --hidden-rows skip: row 6",
         "cells are merged, and only the first of them has their value: row 11",
         "2 cells of the phone column are not text: zeros or a + in front may be lost",
         "dates are written as 2026-12-24 in texts: column Joined",
@@ -300,7 +300,29 @@ def test_a_script_is_asked_for_the_sheet_where_several_have_data(run, sqlite_sto
     assert ended.code == 3
     assert "2 sheets of the workbook have data: 'Contacts' (13 rows), 'Notes" in ended.err
     assert rows(sqlite_store, CAMPAIGN) == []
-    assert run(OFFICE / "club.xlsx", "--yes", "--sheet", "contacts").code == 0
+    ended = run(OFFICE / "club.xlsx", "--yes", "--sheet", "contacts", "--hidden-rows", "send")
+    assert ended.code == 0
+
+
+@pytest.mark.parametrize("name", ["filtered.xlsx", "filtered.ods"])
+def test_nobody_is_texted_unasked_whom_a_filter_hides(run, sqlite_store, name):
+    text = "Hi {{Name}}"
+    shown = run(OFFICE / name, "--dry-run", text=f"{text} {{{{Do not contact|}}}}")
+    words = " ".join(shown.out.split())
+    assert "4 rows are hidden in the workbook, and sent to as well, unless --hidden-rows" in words
+    assert "hidden in the workbook: column Do not contact" in words
+    assert "12 to send" in words
+    refused = run(OFFICE / name, "--yes", text=text)
+    assert refused.code == 3
+    assert "4 rows of the sheet are hidden, as a filter does: row 4, 7, 10, 13" in refused.err
+    assert "--hidden-rows skip to leave them out, or --hidden-rows send" in refused.err
+    assert rows(sqlite_store, CAMPAIGN) == []
+    skipped = run(OFFICE / name, "--yes", "--hidden-rows", "skip", text=text)
+    assert skipped.code == 0, skipped.err
+    assert "4 rows are hidden in the workbook, and left out: row 4, 7, 10, 13" in skipped.out
+    assert len(rows(sqlite_store, MESSAGE)) == 8
+    assert run(OFFICE / name, "--yes", "--hidden-rows", "send", text=text).code == 0
+    assert len(rows(sqlite_store, MESSAGE)) == 8 + 12
 
 
 def test_the_same_list_in_other_formats_is_the_same_campaign(run, tmp_path):

@@ -56,6 +56,47 @@ def test_a_workbook_of_libreoffice_is_read_by_its_own_row_numbers(name):
     assert found.findings.numbers[1] == 2
 
 
+@pytest.mark.parametrize("name", ["filtered.xlsx", "filtered.ods"])
+def test_rows_that_a_filter_hides_are_found_and_left_out_if_a_person_says_so(name):
+    found, rows = read(OFFICE / name)
+    assert found.findings.hidden_rows == (4, 7, 10, 13)
+    assert found.findings.hidden_columns == {4}
+    assert [number for number, _ in rows] == [*range(2, 14)]
+    found, rows = read(OFFICE / name, skips_hidden=True)
+    assert found.findings.hidden_rows == (4, 7, 10, 13)
+    assert [number for number, _ in rows] == [2, 3, 5, 6, 8, 9, 11, 12]
+    assert {cells[2] for _, cells in rows} == {"Pune"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "hidden"),
+    [
+        ('<col min="1" max="1" hidden="1"/>', {1}),
+        ('<col min="2" max="16384" width="9" hidden="true"/>', {*range(2, 16385)}),
+        ('<col hidden="1" max="3" min="2"/><col min="4" max="4" hidden="0"/>', {2, 3}),
+        ('<col min="1" max="99999" hidden="1"/>', {*range(1, 16385)}),
+    ],
+)
+def test_hidden_columns_are_found_and_no_more_than_a_sheet_has(workbook, columns, hidden):
+    path = workbook({"A": PEOPLE})
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name).decode() for name in book.namelist()}
+    parts = {
+        name: content.replace("<sheetData>", f"<cols>{columns}</cols><sheetData>")
+        for name, content in parts.items()
+    }
+    assert read(archive(path, parts))[0].findings.hidden_columns == hidden
+
+
+def test_a_hidden_row_without_anything_in_it_is_nobody(workbook):
+    path = workbook({"A": PEOPLE + '<row r="3" hidden="1"></row>' + sheet_row(4)})
+    assert read(path)[0].findings.hidden_rows == ()
+
+
+def sheet_row(number):
+    return f'<row r="{number}"><c r="A{number}"><v>9820011241</v></c></row>'
+
+
 def test_the_error_of_a_cell_and_a_format_of_zeros_are_seen_in_excels_format():
     found, rows = read(OFFICE / "club.xlsx")
     assert rows[3] == (7, ["#N/A", "No number", "", "", ""])
