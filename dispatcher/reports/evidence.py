@@ -14,7 +14,7 @@ ShowTime = Callable[[datetime], str]
 
 def evidence_page(history: NumberHistory, show_time: ShowTime, zone: str) -> str:
     """Every message to the number, with text, sender, ids, times and receipts; times in `zone`."""
-    number = f"+{history.msisdn}"
+    number = history.number
     head = html(
         '<h1>Messages to {number}</h1><p class="soft">{count} in all, oldest first. '
         "All times are in {zone}. Written on {now}.</p>",
@@ -29,7 +29,29 @@ def evidence_page(history: NumberHistory, show_time: ShowTime, zone: str) -> str
         _message_section(place, record, show_time, zone)
         for place, record in enumerate(history.messages, start=1)
     )
-    return page(f"Messages to {number}", head + messages)
+    return page(f"Messages to {number}", head + messages + _withheld(history, show_time, zone))
+
+
+def _withheld(history: NumberHistory, show_time: ShowTime, zone: str) -> Markup:
+    """Rows of files that got no message, and since when the number must not be texted."""
+    shown = Markup()
+    if history.rejected:
+        shown += table(
+            f"Rows without a message; times in {zone}",
+            ("submitted", "campaign", "name", "row", "why", "reason"),
+            [(show_time(r.created_at), r.campaign_id, r.campaign, r.row, r.kind, r.reason)
+             for r in history.rejected],
+            numeric=(1, 3), wide=(5,),
+        )  # fmt: skip
+    if history.suppressions:
+        shown += table(
+            f"On the suppression list; times in {zone}",
+            ("since", "for", "reason", "from", "by"),
+            [(show_time(e.at), f"account {e.account}" if e.account else "all accounts",
+              e.reason or "", e.source, e.actor) for e in history.suppressions],
+            numeric=(), wide=(2,),
+        )  # fmt: skip
+    return shown
 
 
 def _message_section(place: int, record: MessageRecord, show_time: ShowTime, zone: str) -> Markup:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Final
 
 from sqlalchemy import Connection
@@ -11,13 +12,14 @@ from dispatcher.campaigns.content import render_template
 from dispatcher.campaigns.rendering import render_messages
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.routes import route_at
-from dispatcher.status import AttemptOutcome, MessageState
-from dispatcher.store import audit, campaigns, histories
+from dispatcher.status import AttemptOutcome, MessageState, RejectKind
+from dispatcher.store import audit, campaigns, histories, suppressions
 from dispatcher.store.audit import AuditRow
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.histories import FormerState, HistoryAttempt, HistoryMessage, OtherId
 from dispatcher.store.rows import CampaignRow
+from dispatcher.store.suppressions import SuppressionRow
 
 #: Decisions of a campaign that are read for one of its messages.
 _MOST_DECISIONS: Final = 500
@@ -96,12 +98,30 @@ class MessageRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NumberHistory:
-    """Everything to one number, oldest first; `is_cut` if older messages are left out."""
+class RejectedRecord:
+    """A row of a file with the number that got no message: `invalid`, `duplicate`, `suppressed`."""
 
-    msisdn: int
+    campaign_id: int
+    campaign: str
+    row: int
+    kind: str
+    reason: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberHistory:
+    """Everything to one number, oldest first; `is_cut` if older messages are left out.
+
+    `msisdn` is None for one that cannot receive messages: then there are only rejected rows.
+    """
+
+    msisdn: int | None
+    number: str
     looked_at: datetime
     messages: Sequence[MessageRecord]
+    rejected: Sequence[RejectedRecord]
+    suppressions: Sequence[SuppressionRow]
     is_cut: bool
 
 
@@ -109,6 +129,8 @@ def load_history(store: Store, msisdn: int) -> NumberHistory:
     """Read what a number was sent. Each message is read in a transaction of its own."""
     with store.read() as conn:
         rows = histories.messages_to(conn, msisdn)
+        rejects = histories.rejects_of(conn, msisdn)
+        listed = suppressions.find_entries(conn, [msisdn])
         now = store_now(conn)
     records = []
     for row in rows:
@@ -117,8 +139,52 @@ def load_history(store: Store, msisdn: int) -> NumberHistory:
             if campaign is not None:
                 records.append(_build_record(conn, campaign, row))
     return NumberHistory(
-        msisdn=msisdn, looked_at=now, messages=records, is_cut=len(rows) == histories.MOST
+        msisdn=msisdn,
+        number=f"+{msisdn}",
+        looked_at=now,
+        messages=records,
+        rejected=_rejected_records(store, rejects),
+        suppressions=listed,
+        is_cut=histories.MOST in {len(rows), len(rejects)},
     )
+
+
+def load_rejected(store: Store, given: str) -> NumberHistory:
+    """The rows with a number that cannot be read, as somebody wrote it: by its digits."""
+    found = histories.find_unreadable_rejects(store, given)
+    with store.read() as conn:
+        now = store_now(conn)
+    return NumberHistory(
+        msisdn=None,
+        number=given,
+        looked_at=now,
+        messages=(),
+        rejected=_rejected_records(store, found),
+        suppressions=(),
+        is_cut=len(found) >= histories.MOST,
+    )
+
+
+def _rejected_records(
+    store: Store, rows: Sequence[histories.HistoryReject]
+) -> list[RejectedRecord]:
+    records = []
+    for campaign_id, of_campaign in groupby(rows, key=lambda row: row.campaign_id):
+        with store.read() as conn:
+            campaign = campaigns.load_campaign(conn, campaign_id)
+        if campaign is not None:
+            records += [
+                RejectedRecord(
+                    campaign_id=campaign_id,
+                    campaign=campaign.name,
+                    row=row.row,
+                    kind=RejectKind(row.kind).label,
+                    reason=row.reason,
+                    created_at=campaign.created_at,
+                )
+                for row in of_campaign
+            ]
+    return records
 
 
 def _build_record(conn: Connection, campaign: CampaignRow, row: HistoryMessage) -> MessageRecord:

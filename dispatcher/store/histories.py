@@ -4,14 +4,21 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, select, tuple_
 
 from dispatcher.status import AttemptOutcome
+from dispatcher.store.engine import Store
 from dispatcher.store.fetching import columns_of, fetch_all
-from dispatcher.store.tables import ALTERNATE_ID, ATTEMPT, BATCH, FORMER_OUTCOME, MESSAGE
+from dispatcher.store.json_columns import decode_texts
+from dispatcher.store.tables import ALTERNATE_ID, ATTEMPT, BATCH, FORMER_OUTCOME, MESSAGE, REJECT
 
 #: Messages to one number that are shown: a number that is tested daily has thousands.
 MOST: Final = 10_000
+#: Rejected rows that are read at a time.
+_PAGE: Final = 20_000
+_FEWEST_DIGITS: Final = 3
+#: So many digits name a subscriber, without the country.
+_LOCAL_DIGITS: Final = 7
 
 
 class HistoryMessage(NamedTuple):
@@ -32,6 +39,16 @@ class HistoryMessage(NamedTuple):
     error: str | None
     note: int | None
     variables: str | None
+
+
+class HistoryReject(NamedTuple):
+    """A row of a recipient file with the number, which got no message."""
+
+    campaign_id: int
+    row: int
+    kind: int
+    reason: str
+    cells: str
 
 
 class HistoryAttempt(NamedTuple):
@@ -78,6 +95,60 @@ def messages_to(conn: Connection, msisdn: int, limit: int = MOST) -> list[Histor
         .limit(limit)
     )
     return fetch_all(conn, HistoryMessage, query)[::-1]
+
+
+def rejects_of(conn: Connection, msisdn: int, limit: int = MOST) -> list[HistoryReject]:
+    """The newest `limit` rows with the number that got no message, by the index on it."""
+    query = (
+        select(*columns_of(REJECT, HistoryReject))
+        .where(REJECT.c.msisdn == msisdn)
+        .order_by(REJECT.c.campaign_id.desc(), REJECT.c.row.desc())
+        .limit(limit)
+    )
+    return fetch_all(conn, HistoryReject, query)[::-1]
+
+
+def find_unreadable_rejects(store: Store, given: str) -> list[HistoryReject]:
+    """The rows whose number could not be read, where a cell has the digits of `given`.
+
+    Reads all such rows, a page at a time: there is no index of what could not be read.
+    """
+    digits = _digits_of(given)
+    found: list[HistoryReject] = []
+    after = (0, 0)
+    while len(found) < MOST:
+        with store.read() as conn:
+            page = _unreadable_rejects(conn, after)
+        found += [row for row in page if _has_digits(row.cells, digits)]
+        if len(page) < _PAGE:
+            break
+        after = (page[-1].campaign_id, page[-1].row)
+    return found
+
+
+def _unreadable_rejects(conn: Connection, after: tuple[int, int]) -> list[HistoryReject]:
+    query = (
+        select(*columns_of(REJECT, HistoryReject))
+        .where(tuple_(REJECT.c.campaign_id, REJECT.c.row) > after, REJECT.c.msisdn.is_(None))
+        .order_by(REJECT.c.campaign_id, REJECT.c.row)
+        .limit(_PAGE)
+    )
+    return fetch_all(conn, HistoryReject, query)
+
+
+def _digits_of(text: str) -> str:
+    return "".join(char for char in text if char.isdigit()).lstrip("0")
+
+
+def _has_digits(cells: str, digits: str) -> bool:
+    """Whether a cell has these digits, with or without a country code in front."""
+    if len(digits) < _FEWEST_DIGITS or digits[-_FEWEST_DIGITS:] not in _digits_of(cells):
+        return False
+    for cell in decode_texts(cells):
+        short, long = sorted((_digits_of(cell), digits), key=len)
+        if short == long or (len(short) >= _LOCAL_DIGITS and long.endswith(short)):
+            return True
+    return False
 
 
 def former_states(conn: Connection, campaign_id: int, seq: int) -> list[FormerState]:

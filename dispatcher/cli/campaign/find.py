@@ -13,11 +13,13 @@ from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.numbers import read_number
 from dispatcher.cli.output import pluralize, print_line, safe_text
 from dispatcher.cli.private_files import open_private
+from dispatcher.errors import WrongValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import tzinfo
 
+    from dispatcher.config.settings import Settings
     from dispatcher.reports.history import AttemptRecord, MessageRecord, NumberHistory
 
     ShowTime = Callable[[datetime], str]
@@ -47,7 +49,8 @@ def campaign_find(
 ) -> None:
     """Show everything that was ever sent to a number, in any campaign, however it is written.
 
-    With text as it was sent, sender, provider ids, times, receipts and decisions.
+    With text as it was sent, sender, provider ids, times, receipts and decisions; and the rows of
+    files with the number that got no message, with the reason.
 
     \b
     Example:
@@ -55,16 +58,14 @@ def campaign_find(
       dispatcher campaign find 9820011223 --country IN --html proof.html
     """
     from dispatcher.cli.zones import shown_zone, time_shower
-    from dispatcher.reports.history import load_history
-    from dispatcher.store.engine import Store
     from dispatcher.windows.zone_names import zone_name
 
     refuse_empty_options(ctx)
     is_data = is_data_asked(ctx)
     settings = settings_from(ctx)
-    msisdn = read_number(settings, number, country)
-    history = load_history(Store(settings.store.url), msisdn)
-    zone = shown_zone(settings, {record.account for record in history.messages}, timezone)
+    history = _load(settings, number, country)
+    accounts = {record.account for record in history.messages} or settings.accounts
+    zone = shown_zone(settings, accounts, timezone)
     if html_file is not None:
         from dispatcher.reports.evidence import evidence_page
 
@@ -79,23 +80,65 @@ def campaign_find(
             click.echo(f"\nwritten to {html_file}: it has the full number and the texts")
 
 
+def _load(settings: "Settings", number: str, country: str | None) -> "NumberHistory":
+    """The history of a number; of one that cannot get messages, the rows that were rejected."""
+    from dispatcher.reports.history import load_history, load_rejected
+    from dispatcher.store.engine import Store
+
+    store = Store(settings.store.url)
+    try:
+        msisdn = read_number(settings, number, country)
+    except WrongValue:
+        history = load_rejected(store, number)
+        if not history.rejected:
+            raise
+        return history
+    return load_history(store, msisdn)
+
+
 def _print_history(history: "NumberHistory", zone: "tzinfo") -> None:
     from dispatcher.cli.zones import time_shower
     from dispatcher.windows.zone_names import zone_name
 
     show_time = time_shower(zone)
-    if not history.messages:
-        click.echo(f"nothing was ever sent to +{history.msisdn}, and nothing waits for it")
-        return
-    click.echo(
-        f"+{history.msisdn}: {pluralize(len(history.messages), 'message')}, oldest first; "
-        f"times in {zone_name(zone)}"
-    )
+    number = safe_text(history.number)
+    if history.messages:
+        click.echo(
+            f"{number}: {pluralize(len(history.messages), 'message')}, oldest first; "
+            f"times in {zone_name(zone)}"
+        )
+    else:
+        click.echo(f"nothing was ever sent to {number}, and nothing waits for it")
     if history.is_cut:
         click.echo("older messages are left out")
     for record in history.messages:
         click.echo()
         _print_record(record, show_time)
+    _print_withheld(history, show_time, zone_name(zone))
+
+
+def _print_withheld(history: "NumberHistory", show_time: "ShowTime", zone: str) -> None:
+    """Rows of files that got no message, and since when the number must not be texted."""
+    if history.rejected or history.suppressions:
+        click.echo()
+    for row in history.rejected:
+        print_line(
+            safe_text(
+                f"no message, campaign {row.campaign_id}: {row.campaign}, row {row.row}, submitted "
+                f"{show_time(row.created_at)} {zone}: {row.kind}: {row.reason}"
+            ),
+            _INDENT,
+        )
+    for entry in history.suppressions:
+        whom = f"account {entry.account}" if entry.account else "all accounts"
+        why = f": {entry.reason}" if entry.reason else ""
+        print_line(
+            safe_text(
+                f"on the suppression list of {whom} since {show_time(entry.at)} {zone}{why} "
+                f"(from {entry.source}, by {entry.actor})"
+            ),
+            _INDENT,
+        )
 
 
 def _print_record(record: "MessageRecord", show_time: "ShowTime") -> None:
@@ -151,6 +194,11 @@ def _history_json(history: "NumberHistory") -> dict[str, object]:
         "looked_at": _iso(history.looked_at),
         "is_cut": history.is_cut,
         "messages": [_with_iso(asdict(record)) for record in history.messages],
+        "rejected": [_with_iso(asdict(row)) for row in history.rejected],
+        "suppressions": [
+            _with_iso({**entry._asdict(), "account": entry.account or None})
+            for entry in history.suppressions
+        ],
     }
 
 

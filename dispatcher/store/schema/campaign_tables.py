@@ -38,6 +38,7 @@ _OPEN_BATCH = "state < 4"
 _STRAY_BATCH = "state >= 4 AND pending > 0"
 _IN_FLIGHT_BATCH = "state IN (1, 2, 3)"
 _OPEN_CAMPAIGN = "finished_at IS NULL"
+_READABLE_REJECT = "msisdn IS NOT NULL"
 
 
 class Campaign(SQLModel, table=True):
@@ -48,6 +49,7 @@ class Campaign(SQLModel, table=True):
         partial_index("ix_campaign_open", "state", where=_OPEN_CAMPAIGN),
         Index("ix_campaign_name", "name"),
         Index("ix_campaign_content", "content_key"),
+        Index("ix_campaign_ended", "one_off", "finished_at"),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
@@ -200,7 +202,10 @@ class Reject(SQLModel, table=True):
     """A row of the recipient file that has no message, and why."""
 
     __tablename__ = "reject"
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (
+        partial_index("ix_reject_number", "msisdn", where=_READABLE_REJECT),
+        {"sqlite_with_rowid": False},
+    )
 
     campaign_id: int = number_key_column()
     row: int = number_key_column(Integer)

@@ -7,8 +7,13 @@ import stat
 
 import pytest
 
+from dispatcher.submission.acceptance import accept_import
+from dispatcher.submission.campaign_import import import_rows
+from dispatcher.submission.validation import validated_submission
+from dispatcher.submission.withheld import WithheldRecipients
+from dispatcher.types import Route
 from tests.support.after_sending import FIRST, run  # noqa: F401 - a fixture
-from tests.support.stores import states
+from tests.support.stores import ignore, order, provider, states
 
 
 def shown(ended):
@@ -129,6 +134,55 @@ def test_a_number_that_cannot_be_read_is_said(run, args, words):  # noqa: F811
 
 def test_a_number_that_got_nothing_says_so(run):  # noqa: F811
     assert "nothing was ever sent to +919899999999" in shown(run("campaign", "find", "9899999999"))
+
+
+@pytest.fixture
+def rejected(run, sqlite_store):  # noqa: F811
+    """Campaign 2: of its four rows one gets a message."""
+    assert run("suppression", "add", "+919820022002", "--reason", "asked").code == 0
+    rows = "phone,name\n9820022001,A\n9820022001,B\n9820022002,C\n'(011) 2345-678',D\n"
+    adapter = provider(country="IN", sender="SENDER")
+    with validated_submission(
+        order(rows, again=True),
+        adapter,
+        lambda requested: Route(sender=requested.sender),
+        withheld=WithheldRecipients(sqlite_store, "main", adapter.settings),
+    ) as checked:
+        accept_import(sqlite_store, import_rows(sqlite_store, checked, ignore))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("number", "row", "why"),
+    [
+        ("+919820022001", 3, "duplicate: the same number is in an earlier row"),
+        ("9820022002", 4, "suppressed: "),
+        ("011 2345 678", 5, "invalid: "),
+        ("+91 11 2345678", 5, "invalid: "),
+    ],
+)
+def test_a_row_that_got_no_message_is_found_with_the_reason(rejected, tmp_path, number, row, why):
+    out = shown(rejected("campaign", "find", number))
+    assert f"row {row}, submitted " in out
+    assert f"Asia/Kolkata: {why}" in out
+    found = json.loads(rejected("campaign", "find", number, "--json").out)
+    assert [each["row"] for each in found["rejected"]] == [row]
+    assert found["rejected"][0]["kind"] == why.partition(":")[0]
+    page = tmp_path / "proof.html"
+    assert rejected("campaign", "find", number, "--html", str(page)).code == 0
+    assert "Rows without a message" in page.read_text("utf-8")
+
+
+def test_who_must_not_be_texted_is_said_with_what_was_sent(rejected):
+    out = shown(rejected("campaign", "find", "9820022002"))
+    assert "nothing was ever sent to +919820022002" in out
+    assert "on the suppression list of all accounts since " in out
+    assert "Asia/Kolkata: asked (from cli, by " in out
+
+
+@pytest.mark.parametrize("number", ["12", "0", "no digits", "5678", "1234567"])
+def test_a_few_digits_find_nobody_elses_row(rejected, number):
+    assert rejected("campaign", "find", number).code == 2
 
 
 def test_the_audit_names_the_systems_user(run, monkeypatch):  # noqa: F811

@@ -6,13 +6,15 @@ from sqlalchemy import event
 from dispatcher.campaigns.view import load_view
 from dispatcher.outbound.release import release_batches
 from dispatcher.status import BatchState, MessageState
-from dispatcher.store import messages, polls, suppressions
+from dispatcher.store import histories, messages, notice_sources, polls, suppressions
 from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.store.suppressions import ANY_ACCOUNT, SuppressionOrigin
+from dispatcher.store.tables import CAMPAIGN
 from tests.support.stores import (
     NOW,
     add_campaign,
     begin,
+    change,
     claim,
     claimed,
     close,
@@ -24,10 +26,10 @@ from tests.support.stores import (
 
 
 class Statements:
-    """The statements about messages that a store executes, with their parameters."""
+    """The statements about messages, or `about` others, that a store executes, with parameters."""
 
-    def __init__(self, store):
-        self._store = store
+    def __init__(self, store, about="message"):
+        self._store, self._about = store, about
         self._seen = {}
 
     def __enter__(self):
@@ -38,7 +40,7 @@ class Statements:
         event.remove(self._store.engine, "before_cursor_execute", self._note)
 
     def _note(self, _conn, _cursor, statement, parameters, _context, many):
-        if "message" in statement.split(" provider_message_id")[0]:
+        if self._about in statement.split(" provider_message_id")[0]:
             self._seen[statement] = parameters[0] if many else parameters
 
     def plans(self):
@@ -92,6 +94,22 @@ def test_statements_about_messages_use_an_index(plans):
         assert "SCAN message" not in plan, statement
         assert "Seq Scan on suppression" not in plan, statement
         assert "SCAN suppression" not in plan, statement
+
+
+def test_notices_and_rejected_numbers_are_found_by_an_index(store):
+    campaign = add_campaign(store, [2])
+    with store.write() as conn:
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, finished_at=NOW)
+    with Statements(store, "") as seen, store.read() as conn:
+        assert [row.id for row in notice_sources.list_recent(conn, NOW)] == [campaign]
+        assert notice_sources.list_recent(conn, later(1)) == []
+        assert histories.rejects_of(conn, 919_800_000_000) == []
+    assert histories.find_unreadable_rejects(store, "12345") == []
+    plans = seen.plans()
+    assert len(plans) >= 3
+    for statement, plan in plans.items():
+        assert "Seq Scan" not in plan, statement
+        assert "SCAN" not in plan, statement
 
 
 def test_a_begin_looks_into_the_suppression_list_only_if_it_has_numbers(store):
