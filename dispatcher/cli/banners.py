@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from dispatcher.cli.output import safe_text
+from dispatcher.cli.zones import local_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ def warn_if_stopped(store: "Store") -> None:
         words = f"STOPPED: {named} ({who}); `dispatcher go` continues"
     else:
         return
-    click.secho(safe_text(words), fg="red", bold=True, err=True)
+    click.secho(safe_text(local_times(words)), fg="red", bold=True, err=True)
 
 
 def describe_stop(at: datetime, actor: str, reason: str | None) -> str:

@@ -10,6 +10,7 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.output import print_line, safe_text
 from dispatcher.cli.terminal import is_terminal
+from dispatcher.cli.zones import local_times
 from dispatcher.errors import WrongOptions
 
 if TYPE_CHECKING:
@@ -78,9 +79,9 @@ def _run(settings: "Settings", *, ask: bool) -> "list[CheckResult]":
 def _print_findings(findings: "Sequence[CheckResult]") -> None:
     for finding in findings:
         mark = _MARKS[finding.level]
-        print_line(f"{mark}  {finding.part:<13}  {safe_text(finding.what)}", " " * 24)
+        print_line(f"{mark}  {finding.part:<13}  {safe_text(local_times(finding.what))}", " " * 24)
         if finding.remedy is not None:
-            print_line(f"{'':24}→ {safe_text(finding.remedy)}", " " * 26)
+            print_line(f"{'':24}→ {safe_text(local_times(finding.remedy))}", " " * 26)
 
 
 def _watch(settings: "Settings", every_s: float, *, ask: bool) -> None:
@@ -97,6 +98,7 @@ def _watch(settings: "Settings", every_s: float, *, ask: bool) -> None:
             now = {(one.level, one.part, one.what) for one in wrong}
             _print_findings([one for one in wrong if (one.level, one.part, one.what) not in known])
             for level, part, what in sorted(known - now):
-                click.echo(f"{_MARKS['green']}  {part:<13}  no longer {level}: {safe_text(what)}")
+                words = safe_text(local_times(what))
+                click.echo(f"{_MARKS['green']}  {part:<13}  no longer {level}: {words}")
             known = now
         time.sleep(every_s)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from dispatcher.cli.output import pluralize, safe_text
+from dispatcher.cli.zones import local_times
 from dispatcher.errors import StoreError
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def doubt_in_short(shown: "CampaignView") -> str | None:
     if not count:
         return None
     if shown.doubt_next_at is not None:
-        return f"{count} IN DOUBT, next check at {_format_utc(shown.doubt_next_at)}"
+        words = f"{count} IN DOUBT, next check at {_format_utc(shown.doubt_next_at)}"
+        return local_times(words, [shown.campaign.account])
     return f"{count} IN DOUBT: `dispatcher campaign resolve {shown.campaign.id}`"
 
 

@@ -8,6 +8,7 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.lazy import ConfiguredGroup
 from dispatcher.cli.output import print_json, print_table
+from dispatcher.cli.zones import local_times
 from dispatcher.errors import DispatcherError, WrongOptions
 
 if TYPE_CHECKING:
@@ -93,11 +94,14 @@ def notify_list(ctx: click.Context, limit: int) -> None:
         data = [_notice_json(row) for row in rows]
         print_data(ctx, data, _NOTICE_COLUMNS, data)
         return
+    if not rows:
+        click.echo("nobody was notified of anything yet; `dispatcher notify test` tries [notify]")
+        return
     print_table(
-        ("at (UTC)", "event", "about", "by", "sent", "tries"),
+        ("at", "event", "about", "by", "sent", "tries"),
         [
             (
-                f"{row.at:%Y-%m-%d %H:%M:%S}",
+                local_times(f"{row.at:%Y-%m-%d %H:%M:%S} UTC"),
                 row.kind,
                 row.subject,
                 row.channel,

@@ -8,6 +8,7 @@ from dispatcher.cli.banners import describe_stop, name_some
 from dispatcher.cli.context import refuse_empty_options, settings_from
 from dispatcher.cli.doubt import warn_of_doubt
 from dispatcher.cli.output import pluralize, print_json, safe_text
+from dispatcher.cli.zones import local_times
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -163,7 +164,7 @@ def _print_stopped(
         first = before[0]
         who = describe_stop(first.stopped_at, first.stopped_by, first.stop_reason)
         named = name_some([each.name for each in before])
-        click.echo(safe_text(f"stopped before: {named} ({who})"))
+        click.echo(safe_text(local_times(f"stopped before: {named} ({who})")))
 
 
 def _print_under_way(under_way: "Sequence[AtProvider]") -> None:
@@ -172,10 +173,11 @@ def _print_under_way(under_way: "Sequence[AtProvider]") -> None:
     for each in under_way:
         requests = pluralize(each.requests, "request")
         who = pluralize(each.recipients, "recipient")
-        click.echo(
+        words = (
             f"{each.account}: {requests} with {who} at the provider cannot be recalled; answers "
-            f"are stored until {each.until:%H:%M:%S} UTC, what has none then is in doubt"
+            f"are stored until {each.until:%Y-%m-%d %H:%M:%S} UTC, what has none then is in doubt"
         )
+        click.echo(local_times(words, [each.account]))
 
 
 def _count(accounts: "Sequence[object]") -> str:

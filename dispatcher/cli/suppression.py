@@ -10,6 +10,7 @@ from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.lazy import ConfiguredGroup
 from dispatcher.cli.numbers import read_number
 from dispatcher.cli.output import pluralize, print_json, print_table, safe_text
+from dispatcher.cli.zones import local_times
 from dispatcher.errors import NothingToDo
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def suppression_check(
             f"+{entry.msisdn} must not be texted{_for_account(entry.account)} since "
             f"{entry.at:%Y-%m-%d %H:%M:%S} UTC{why} (from {entry.source}, by {entry.actor})"
         )
-        click.echo(safe_text(words))
+        click.echo(safe_text(local_times(words)))
 
 
 @suppression_group.command("list")
@@ -217,7 +218,7 @@ def suppression_list(ctx: click.Context, account: str | None, limit: int) -> Non
         print_table(
             ("number", "account", "since", "reason", "source", "by"),
             [
-                (f"+{e.msisdn}", e.account or "all", f"{e.at:%Y-%m-%d %H:%M} UTC",
+                (f"+{e.msisdn}", e.account or "all", local_times(f"{e.at:%Y-%m-%d %H:%M:%S} UTC"),
                  e.reason, e.source, e.actor)
                 for e in newest
             ],

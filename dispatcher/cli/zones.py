@@ -1,11 +1,18 @@
 """The one zone in which a command shows its times, and times in it."""
 
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from dispatcher.cli.context import settings_from
 
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
+
+_UTC_TIME: Final = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\b")
 
 
 def shown_zone(settings: "Settings", accounts: Iterable[str], given: str | None) -> tzinfo:
@@ -21,6 +28,19 @@ def shown_zone(settings: "Settings", accounts: Iterable[str], given: str | None)
         return parse_named_zone(given)
     known = {settings.accounts[name].timezone for name in accounts if name in settings.accounts}
     return ZoneInfo(known.pop() if len(known) == 1 else "UTC")
+
+
+def local_times(words: str, accounts: Iterable[str] | None = None) -> str:
+    """A sentence with its times, which are in UTC, in the zone of `accounts`, by default of all."""
+    ctx = click.get_current_context(silent=True)
+    if ctx is None or not _UTC_TIME.search(words):
+        return words
+    settings = settings_from(ctx)
+    zone = shown_zone(settings, settings.accounts if accounts is None else accounts, None)
+    show_time = named_time_shower(zone)
+    return _UTC_TIME.sub(
+        lambda match: show_time(datetime.fromisoformat(match[0].removesuffix(" UTC") + "Z")), words
+    )
 
 
 def time_shower(zone: tzinfo) -> Callable[[datetime], str]:

@@ -101,6 +101,6 @@ def check_balances(store: Store, settings: Settings) -> Iterator[CheckResult]:
                     ok=True,
                     is_warning=True,
                     what=f"{name}: {amount} left of {package}, below {mark:g} "
-                    f"(at {row.balance_at:%Y-%m-%d %H:%M} UTC)",
+                    f"(at {row.balance_at:%Y-%m-%d %H:%M:%S} UTC)",
                     remedy="top up the account at the provider",
                 )

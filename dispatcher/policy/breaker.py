@@ -205,7 +205,7 @@ def describe_outage(account: AccountState) -> str | None:
     if account.paused_by is not None:
         return f"{account.name} is paused ({account.paused_by}): {account.pause_reason}"
     if account.breaker is not None:
-        since = f"{account.breaker_at:%H:%M} UTC"
+        since = f"{account.breaker_at:%Y-%m-%d %H:%M:%S} UTC"
         return f"{account.name} has been failing since {since}: {account.breaker_reason}"
     if account.stopped_at is not None:
         return f"{account.name} is stopped"

@@ -8,6 +8,7 @@ from dispatcher.cli.banners import warn_if_held, warn_if_stopped
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.output import pluralize, print_table, safe_text
+from dispatcher.cli.zones import local_times
 
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
@@ -76,9 +77,10 @@ def account_list(ctx: click.Context) -> None:
         if row["reason"]:
             stopped = f"paused ({row['paused_by']})" if row["paused_by"] else row["state"]
             click.echo(f"{row['account']} is {stopped}: {safe_text(row['reason'])}")
-            click.echo(f"  it waits for {row['waits_for']}")
+            click.echo(local_times(f"  it waits for {row['waits_for']}", [row["account"]]))
         elif row["waits_for"]:
-            click.echo(f"{row['account']} is {row['state']}; it waits for {row['waits_for']}")
+            words = f"{row['account']} is {row['state']}; it waits for {row['waits_for']}"
+            click.echo(local_times(words, [row["account"]]))
 
 
 @click.command("pause", short_help="Stop sending with an account.")

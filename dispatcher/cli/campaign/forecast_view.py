@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import settings_from
+from dispatcher.cli.zones import local_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,8 +53,10 @@ def forecast_in_words(ctx: click.Context, store: "Store", shown: "CampaignView")
     found = find_forecast(ctx, store, shown)
     if found is None:
         return None
-    account = settings_from(ctx).account(shown.campaign.account)
-    return service.describe_forecast(found, ZoneInfo(account.timezone))
+    account_name = shown.campaign.account
+    account = settings_from(ctx).account(account_name)
+    words = service.describe_forecast(found, ZoneInfo(account.timezone))
+    return local_times(words, [account_name])
 
 
 def print_forecast(ctx: click.Context, store: "Store", shown: "CampaignView") -> None:

@@ -12,6 +12,7 @@ import click
 from dispatcher.cli.campaign.file_report import country_line, file_json, file_lines, file_notes
 from dispatcher.cli.campaign.format_report import format_label
 from dispatcher.cli.output import pluralize, print_line, safe_text
+from dispatcher.cli.zones import local_times
 from dispatcher.errors import StoreError
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def _print_forecast(store: "Store", submission: "ValidatedSubmission", preview: 
     found, error = _forecast_or_alone(store, submission, preview)
     zone = ZoneInfo(submission.provider.settings.timezone)
     alone = "" if error is None else f" (if nothing else is sent: {error.message})"
-    print_line(f"forecast: {service.describe_forecast(found, zone)}{alone}", "    ")
+    words = local_times(service.describe_forecast(found, zone), [submission.request.account])
+    print_line(f"forecast: {words}{alone}", "    ")
 
 
 def _print_parts(submission: "ValidatedSubmission", preview: "Preview") -> None:

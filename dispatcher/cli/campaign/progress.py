@@ -13,6 +13,7 @@ from dispatcher.cli.banners import scheduler_warning
 from dispatcher.cli.campaign.pace import SubmissionPace
 from dispatcher.cli.doubt import doubt_in_short
 from dispatcher.cli.terminal import is_terminal
+from dispatcher.cli.zones import local_times
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -86,8 +87,11 @@ def progress_line(shown: "CampaignView", pace: SubmissionPace) -> str:
 
 def stop_reason(shown: "CampaignView") -> str | None:
     """The sentence that says why nothing of a campaign is sent; None if it is not stopped."""
-    if shown.is_over:
-        return None
+    words = None if shown.is_over else _find_stop(shown)
+    return None if words is None else local_times(words, [shown.campaign.account])
+
+
+def _find_stop(shown: "CampaignView") -> str | None:
     if shown.campaign.state == "paused":
         reason = shown.campaign.state_reason
         return f"campaign paused: {reason}" if reason else "campaign paused"

@@ -7,6 +7,7 @@ import click
 from dispatcher.cli.context import settings_from
 from dispatcher.cli.output import pluralize, print_json
 from dispatcher.cli.question import require_yes
+from dispatcher.cli.zones import local_times
 from dispatcher.errors import WrongOptions
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def campaign_resolve(
     store = Store(settings_from(ctx).store.url)
     numbers = _read_numbers(ctx, store, reference, recipients)
     doubted = resolution.count_doubts(store, reference, numbers)
-    require_yes(_build_question(doubted, choice), yes, otherwise="nothing was changed")
+    question = local_times(_build_question(doubted, choice), [doubted.campaign.account])
+    require_yes(question, yes, otherwise="nothing was changed")
     done = resolution.resolve_doubts(
         store,
         str(doubted.campaign.id),
@@ -81,7 +83,7 @@ def _build_question(doubted: "DoubtCount", choice: str) -> str:
     who = f"{pluralize(doubted.recipients, 'recipient')} of campaign {doubted.campaign.id}"
     later = ""
     if doubted.next_at is not None:
-        later = f" The next automatic check is at {doubted.next_at:%H:%M:%S} UTC."
+        later = f" The next automatic check is at {doubted.next_at:%Y-%m-%d %H:%M:%S} UTC."
     if choice == "resend":
         return (
             f"Submit {who} again? The provider may have accepted any of them: up to "

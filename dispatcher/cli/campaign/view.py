@@ -21,7 +21,7 @@ from dispatcher.cli.output import (
     print_line,
     safe_text,
 )
-from dispatcher.cli.zones import named_time_shower, shown_zone
+from dispatcher.cli.zones import local_times, named_time_shower, shown_zone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +80,8 @@ def print_campaign(ctx: click.Context, shown: "CampaignView", *, with_text: bool
     _print_file_and_times(shown, show_time)
     _print_counts(shown)
     if (doubt := doubt_in_words(shown, has_list=_has_list(ctx, routes))) is not None:
-        click.secho(f"\n{doubt}", fg="red", bold=True)
+        words = local_times(doubt, [shown.campaign.account])
+        click.secho(f"\n{words}", fg="red", bold=True)
 
 
 def _print_head(shown: "CampaignView", routes: "Sequence[AccountRoute]") -> None:

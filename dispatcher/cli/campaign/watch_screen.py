@@ -11,6 +11,7 @@ from dispatcher.cli.campaign.progress import (
 )
 from dispatcher.cli.doubt import doubt_in_short
 from dispatcher.cli.output import pluralize, safe_text
+from dispatcher.cli.zones import local_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -97,9 +98,14 @@ def _detail_lines(one: "Watched") -> "Iterator[_Line]":
     if (doubt := doubt_in_short(view)) is not None:
         yield "doubt", doubt, "bold red"
     for batch in one.trouble:
-        again = "" if batch.not_before is None else f", next try {batch.not_before:%H:%M:%S} UTC"
+        again = (
+            ""
+            if batch.not_before is None
+            else f", next try {batch.not_before:%Y-%m-%d %H:%M:%S} UTC"
+        )
         tries = pluralize(batch.tries, "try", "tries")
-        yield "trouble", f"batch {batch.seq + 1}: {tries}{again}: {batch.error}", "yellow"
+        words = f"batch {batch.seq + 1}: {tries}{again}: {batch.error}"
+        yield "trouble", local_times(words, [view.campaign.account]), "yellow"
 
 
 def _summary_lines(one: "Watched") -> "Iterator[_Line]":

@@ -18,7 +18,7 @@ template = "TEMPLATE"
 """
 AT_PROVIDER = (
     "main: 1 request with 3 recipients at the provider cannot be recalled; answers are "
-    "stored until 12:01:15 UTC, what has none then is in doubt"
+    "stored until 2030-05-06 12:01:15 UTC, what has none then is in doubt"
 )
 
 

@@ -70,7 +70,7 @@ def test_a_number_is_added_checked_and_removed_however_it_is_written(run, sqlite
     assert ended.out == "1 number added for all accounts\n"
     checked = run("suppression", "check", "9820011223")
     assert checked.out.startswith(f"+{ASHA} must not be texted for all accounts since 20")
-    assert checked.out.endswith(f" UTC: STOP (from cli, by {current_person()})\n")
+    assert checked.out.endswith(f" Asia/Kolkata: STOP (from cli, by {current_person()})\n")
     again = run("suppression", "add", str(ASHA), "--reason", "again")
     assert "1 was on the list before" in again.out
     (entry,) = as_json(run("suppression", "check", str(ASHA), "--json"))["entries"]

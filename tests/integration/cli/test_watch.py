@@ -87,7 +87,7 @@ def test_one_campaign_is_shown_with_all_that_stands_around_it(store):
         "rate       200 messages/s now, 0 s left; allowed: 200 messages/s",
         "window     open until 23:59 UTC", "forecast   all are submitted by 12:03",
         "account    main, open; balance: bulk 500", "doubt      2 IN DOUBT",
-        "trouble    batch 2: 3 tries, next try 12:00:00 UTC: HTTP 503",
+        "trouble    batch 2: 3 tries, next try 2030-05-06 12:00:00 UTC: HTTP 503",
     ):  # fmt: skip
         assert words in shown, shown
     assert "\x1b" not in shown

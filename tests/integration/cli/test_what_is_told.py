@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -277,14 +278,22 @@ def test_what_an_open_account_waits_for_is_named(run, sqlite_store, tmp_path, co
     with sqlite_store.read() as conn:
         until = store_now(conn) + SOON
     add_account(sqlite_store, **{column: until})
-    shown = f"{until:%Y-%m-%d %H:%M:%S} UTC"
     (found,) = [f for f in json.loads(run("doctor", "--json").out) if f["part"] == "accounts"]
     assert found["ok"] is True
     listed = run("account", "list").out
-    for told in (found["what"], listed):
+    for told, shown in ((found["what"], utc(until)), (listed, local(until))):
         assert words in told
         assert shown in told
     assert f"(account main waits for {words.removeprefix('waits for ')}" in shown_campaign(run)
+
+
+def utc(at):
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def local(at):
+    """In the account's zone, in which a person sees all times."""
+    return f"{at.astimezone(ZoneInfo('Asia/Kolkata')):%Y-%m-%d %H:%M:%S} Asia/Kolkata"
 
 
 def shown_campaign(run):
@@ -301,10 +310,10 @@ def test_a_batch_that_may_be_tried_later_is_named(run, sqlite_store, why):
     assert "waits for the next try" not in shown_campaign(run)  # the other may leave at once
     with sqlite_store.write() as conn:
         change(conn, BATCH, BATCH.c.seq == 0, not_before=at + SOON)
-    words = f"waits for the next try of its messages at {at:%Y-%m-%d %H:%M:%S} UTC"
-    assert f"({words}{f' ({why})' if why else ''})" in shown_campaign(run)
+    words = "waits for the next try of its messages at "
+    assert f"({words}{local(at)}{f' ({why})' if why else ''})" in shown_campaign(run)
     (found,) = [json.loads(run("campaign", "show", "1", "--json").out)["waits_for"]]
-    assert found.startswith(words.removeprefix("waits for "))
+    assert found.startswith(words.removeprefix("waits for ") + utc(at))
     claimed(sqlite_store)  # something is under way
     assert "waits for" not in shown_campaign(run)
 
@@ -313,8 +322,7 @@ def test_a_campaign_that_waits_for_its_own_rate_says_so(run, sqlite_store):
     with sqlite_store.read() as conn:
         until = store_now(conn) + timedelta(seconds=8)
     add_campaign(sqlite_store, rate=0.01, paid_until=until)
-    words = f"waits for its own rate, used up until {until:%Y-%m-%d %H:%M:%S} UTC"
-    assert words in shown_campaign(run)
+    assert f"waits for its own rate, used up until {local(until)}" in shown_campaign(run)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(days=30), timedelta(days=366)])

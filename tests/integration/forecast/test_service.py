@@ -110,7 +110,7 @@ STOPS = {
     ),
     "a provider that fails": (
         {"breaker": "open", "breaker_reason": "no answer", "breaker_at": NOW, "check_at": NOW},
-        "account main has been failing since 12:00 UTC: no answer; it waits for its provider",
+        "account main has been failing since 2030-05-06 12:00:00 UTC: no answer; it waits for its",
     ),
 }
 

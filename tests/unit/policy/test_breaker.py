@@ -219,7 +219,7 @@ def test_what_an_account_waits_for_is_said(values, words):
         ),
         (
             {"breaker": "open", "breaker_at": NOW, "breaker_reason": "HTTP 503"},
-            "main has been failing since 12:00 UTC: HTTP 503",
+            "main has been failing since 2030-05-06 12:00:00 UTC: HTTP 503",
         ),
         (
             {"stopped_at": NOW, "stopped_by": "asha@mail1"},
