@@ -93,7 +93,10 @@ def suppression_add(
     if as_json:
         print_json({"added": added, "known": len(given) - added, "account": account})
         return
-    click.echo(f"{pluralize(added, 'number')} added{_for_account(account)}")
+    click.echo(
+        f"{pluralize(added, 'number')} added{_for_account(account)}: no request to "
+        f"{'it' if len(given) == 1 else 'them'} begins any more"
+    )
     if added < len(given):
         known = pluralize(len(given) - added, "was", "were")
         click.echo(f"{known} on the list before: `dispatcher suppression check` says since when")

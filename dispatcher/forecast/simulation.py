@@ -121,7 +121,7 @@ class _Simulation:
 
     def _waits_for(self) -> str:
         if self._at < self._own.starts:
-            return "its start time has not come"
+            return "it waits for its start"
         if not self._own.select_open(self._at):
             return "the windows are closed"
         if not self._allowed:

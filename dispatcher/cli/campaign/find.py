@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from dispatcher.config.settings import Settings
-    from dispatcher.reports.history import AttemptRecord, MessageRecord, NumberHistory
+    from dispatcher.reports.history import (
+        AttemptRecord,
+        MessageRecord,
+        NumberHistory,
+        RecordedDecision,
+    )
 
     ShowTime = Callable[[datetime], str]
 
@@ -169,12 +174,16 @@ def _print_record(record: "MessageRecord", show_time: "ShowTime") -> None:
         lines.append(("attempts", str(record.attempt_count)))
         lines += [(f"  {one.number}", _attempt_words(one, show_time)) for one in record.attempts]
     lines += [
-        ("decided", f"{show_time(one.at)} {one.actor}: {one.action} {one.detail or ''}".rstrip())
+        ("decided", f"{show_time(one.at)} {one.actor}: {_decision_words(one)}")
         for one in record.decisions
     ]
     for label, words in lines:
         text = safe_text(words)
         print_line(f"{label:<10}  {text}" if label else text, _INDENT if label else "")
+
+
+def _decision_words(one: "RecordedDecision") -> str:
+    return f"{one.action} ({one.detail})" if one.detail else one.action
 
 
 def _attempt_words(one: "AttemptRecord", show_time: "ShowTime") -> str:

@@ -124,7 +124,9 @@ def print_outcome(store: "Store", done: "ResolutionResult", what: str, *, as_jso
     if as_json:
         print_json({"recipients": done.recipients, "left": done.left, **details_json(shown)})
     else:
-        click.echo(f"campaign {done.campaign_id}: {pluralize(done.recipients, 'recipient')} {what}")
+        who = pluralize(done.recipients, "recipient")
+        follow = f"; `dispatcher campaign watch {done.campaign_id}`" * (not shown.is_over)
+        click.echo(f"campaign {done.campaign_id}: {who} {what}{follow}")
         if done.left:
             click.echo("some are in a batch that a worker is processing: try again in a minute")
     if done.left:

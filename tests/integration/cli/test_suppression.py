@@ -67,7 +67,7 @@ def test_a_number_is_added_checked_and_removed_however_it_is_written(run, sqlite
         f"+{ASHA} is not on the list for all accounts\n"
     )
     ended = run("suppression", "add", "+91 98200-11223", "09820011223", "--reason", "STOP")
-    assert ended.out == "1 number added for all accounts\n"
+    assert ended.out == "1 number added for all accounts: no request to it begins any more\n"
     checked = run("suppression", "check", "9820011223")
     assert checked.out.startswith(f"+{ASHA} must not be texted for all accounts since 20")
     assert checked.out.endswith(f" Asia/Kolkata: STOP (from cli, by {current_person()})\n")

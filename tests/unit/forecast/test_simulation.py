@@ -199,7 +199,7 @@ def test_messages_that_are_not_sent_have_a_reason(own, others, pace, expected):
     [
         (work(10), [], TEN, None),
         (work(10, OFFICE), [], TEN, "the windows are closed"),
-        (work(10, OFFICE, start_at=at("2026-10-23T09:00")), [], TEN, "its start time has not come"),
+        (work(10, OFFICE, start_at=at("2026-10-23T09:00")), [], TEN, "it waits for its start"),
         (work(10), [], replace(TEN, daily_limit=5, used_today=5), "the day's limit is used up"),
         (work(10), [work(500, priority=1)], TEN, "campaigns of higher priority go first"),
         # The last reason counts: first the windows, then campaigns of higher priority.
