@@ -24,7 +24,7 @@ from dispatcher.policy.pacing import (
     plan_starts,
 )
 from dispatcher.store import accounts, attempts, batch_endings, batches
-from dispatcher.store.attempts import BeginConditions, LockedForBegin
+from dispatcher.store.attempts import BeginConditions, BegunBatch, LockedForBegin
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
 from workers.batch.prepared import PreparedBatch
@@ -41,6 +41,17 @@ class BegunGroup:
     requests: list[FlightRequest]
     #: Seconds until more may begin.
     wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _WrittenBegin:
+    """The attempt rows of the requests `numbers`, with the starts that they were given."""
+
+    numbers: Sequence[int]
+    starts: Starts
+    begun: BegunBatch
+    #: When it was decided.
+    reading: ClockReading
 
 
 def begin_requests(
@@ -60,50 +71,74 @@ def begin_requests(
     begin any more; before its first request it was handed back then. Raises StoreError: whether
     anything was stored is unknown, and surely none of these requests was sent.
     """
-    claim = batch.claim
-    pace = services.paces.of(claim.account)
     with services.store.write() as conn:
-        locked = attempts.lock_for_begin(conn, claim, is_paid=batch.campaign.rate is not None)
-        reading = ClockReading.take(partial(store_now, conn), boottime_s)
-        now, now_at = reading.now, reading.answered_at
-        settle(conn, now)
-        if locked.campaign.rate != batch.campaign.rate:
-            # Its requests were chosen for another rate.
-            if is_first:
-                batch_endings.hand_back(conn, claim, now=now)
-            return None
-        within = _within_the_day(batch, numbers, locked, now)
-        starts = plan_starts(
-            [costs.spacings[number] for number in within],
-            [rate.paid_s(locked, now) for rate in costs.rates],
-            earliest_s=pace.commit_s,
-            late_s=pace.late_s,
+        written = _write_begin(
+            conn, services, batch, costs, numbers, is_first=is_first, settle=settle
         )
-        if within:
-            begins_s = starts.at_s[0] if starts.at_s else starts.next_s
-            if is_first:
-                begins_s += _seconds_of_earlier(conn, claim, costs, locked, now)
-            if not starts.at_s or begins_s > max(LEAD_S, 2 * pace.commit_s) + ROUNDING_S:
-                return max(0.0, begins_s - LEAD_S / 2)
-        if not within:
-            # Requests for what is left of the day are made anew.
-            if is_first:
-                batch_endings.hand_back(conn, claim, now=now)
-            return None
-        numbers = numbers[: len(starts.at_s)]
-        begun = attempts.begin_attempts(
-            conn,
-            claim,
-            [[each.seq for each in batch.requests[number].recipients] for number in numbers],
-            locked=locked,
-            terms=_conditions(services, batch, costs, starts, now),
-            is_first=is_first,
-            now=now,
-        )
-    if begun is None:
+    if isinstance(written, _WrittenBegin):
+        return _plan_group(services, batch, costs, written)
+    return written
+
+
+def _write_begin(
+    conn: Connection,
+    services: Services,
+    batch: PreparedBatch,
+    costs: BatchCosts,
+    numbers: Sequence[int],
+    *,
+    is_first: bool,
+    settle: Callable[[Connection, datetime], None],
+) -> _WrittenBegin | float | None:
+    """What of a begin is in its transaction; seconds and None are those of `begin_requests`."""
+    claim = batch.claim
+    locked = attempts.lock_for_begin(conn, claim, is_paid=batch.campaign.rate is not None)
+    reading = ClockReading.take(partial(store_now, conn), boottime_s)
+    now = reading.now
+    settle(conn, now)
+    if locked.campaign.rate == batch.campaign.rate:
+        numbers = _within_the_day(batch, numbers, locked, now)
+    else:
+        numbers = []  # the requests were chosen for another rate
+    if not numbers:
+        # Other requests are made of what is left: by the new rate, or for the rest of the day.
+        if is_first:
+            batch_endings.hand_back(conn, claim, now=now)
         return None
+    pace = services.paces.of(claim.account)
+    starts = plan_starts(
+        [costs.spacings[number] for number in numbers],
+        [rate.paid_s(locked, now) for rate in costs.rates],
+        earliest_s=pace.commit_s,
+        late_s=pace.late_s,
+    )
+    begins_s = starts.at_s[0] if starts.at_s else starts.next_s
+    if is_first:
+        begins_s += _seconds_of_earlier(conn, claim, costs, locked, now)
+    if not starts.at_s or begins_s > max(LEAD_S, 2 * pace.commit_s) + ROUNDING_S:
+        return max(0.0, begins_s - LEAD_S / 2)
+    numbers = numbers[: len(starts.at_s)]
+    begun = attempts.begin_attempts(
+        conn,
+        claim,
+        [[each.seq for each in batch.requests[number].recipients] for number in numbers],
+        locked=locked,
+        terms=_conditions(services, batch, costs, starts, now),
+        is_first=is_first,
+        now=now,
+    )
+    return None if begun is None else _WrittenBegin(numbers, starts, begun, reading)
+
+
+def _plan_group(
+    services: Services, batch: PreparedBatch, costs: BatchCosts, written: _WrittenBegin
+) -> BegunGroup:
+    """After the commit: when the begun requests may leave."""
+    numbers, starts, begun = written.numbers, written.starts, written.begun
+    now_at = written.reading.answered_at
+    pace = services.paces.of(batch.claim.account)
     pace.note_commit(boottime_s() - now_at)
-    closes = inf if begun.until is None else reading.locate_end(begun.until)
+    closes = inf if begun.until is None else written.reading.locate_end(begun.until)
     intervals_s = [costs.interval_s(number) for number in numbers] if costs.rates else None
     departures = pace.plan_departures(starts, intervals_s, now_at=now_at, closes=closes)
     return BegunGroup(
