@@ -6,6 +6,7 @@ import re
 import signal
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -14,6 +15,8 @@ import sqlmodel  # noqa: F401 - before any table: tests have SQLModel's classes 
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
+from tests.support.compiled_statements import share_compiled_statements
+from tests.support.compiled_tests import compile_tests
 from tests.support.folders import FOLDER
 
 # A shell's background jobs ignore Ctrl-C, and so would every process that we start.
@@ -31,6 +34,8 @@ gc.disable()
 _NEW_OBJECTS = 20_000
 
 tempfile.tempdir = str(FOLDER)
+
+share_compiled_statements()
 
 pytest_plugins = ["tests.support.broker_server", "tests.support.postgres_server"]
 
@@ -72,6 +77,13 @@ def pytest_configure() -> None:
 def _computes(process: str) -> bool:
     """Whether a process is for tests that compute: `gw1` and `gw4` of seven."""
     return process.startswith("gw") and int(process[2:]) % 3 == 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before many processes read the tests, compile what is not compiled yet, once."""
+    if session.config.getoption("numprocesses", None):
+        compile_tests(Path(__file__).parent)
 
 
 def pytest_collection_finish() -> None:

@@ -4,6 +4,8 @@
 point is a number of function calls, Python's and C's: a fork counts them, and kills itself there.
 """
 
+import contextlib
+import io
 import json
 import os
 import random
@@ -17,9 +19,11 @@ from dispatcher.cli import cli
 from dispatcher.config.settings import load_settings
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
+from tests.support.compiled_statements import share_compiled_statements
 
 
 def main() -> None:
+    share_compiled_statements()
     config, people, points, seed = sys.argv[1:]
     url = load_settings(Path(config), {}).store.url
     submit = ["--config", config, "campaign", "submit", people, "--text", "Hello {{name}}"]
@@ -39,7 +43,7 @@ def main() -> None:
 
 def counted(argv: list[str]) -> int:
     """How many calls a whole submission makes, after one that warmed every cache."""
-    assert forked(argv) == 0
+    assert command(argv) == 0
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -89,13 +93,12 @@ def run(argv: list[str], *, kill_at: int | None) -> int:
 
 def command(argv: list[str]) -> int:
     """`dispatcher ARGV`, without a word; its exit code."""
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    try:
-        cli.main(argv, prog_name="dispatcher", standalone_mode=True)
-    except SystemExit as ended:
-        return int(ended.code or 0)
+    quiet = io.StringIO()
+    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        try:
+            cli.main(argv, prog_name="dispatcher", standalone_mode=True)
+        except SystemExit as ended:
+            return int(ended.code or 0)
     return 0
 
 
