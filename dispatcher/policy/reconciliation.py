@@ -70,12 +70,17 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """One recipient in doubt; `was_missed` if an earlier scan said MISSED."""
+    """One recipient in doubt; `was_missed` if an earlier scan said MISSED.
+
+    `since`: when the first of its requests in doubt began, if it was submitted again while it was
+    in doubt. The list says the same about the recipient, whichever of them an entry is of.
+    """
 
     seq: int
     msisdn: int
     text: str
     was_missed: bool = False
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,10 +237,11 @@ def decide_doubts(
 ) -> list[Decision]:
     """Decide about the doubtful recipients of one request, begun at `begun_at`, from a scan.
 
-    FOUND: an entry since then has the number, text and sender, and its id belongs to no other
-    message. ABSENT: in two scans that can prove it, every entry for the number since then, whatever
-    its text, belongs to another message. `absence_provable` is False if the provider's list is not
-    complete or the request was scheduled at the provider; then nobody is ABSENT.
+    FOUND: an entry since then, or since `Doubt.since`, has the number, text and sender, and its id
+    belongs to no other message. ABSENT: in two scans that can prove it, every entry for the number
+    since `begun_at`, whatever its text, belongs to another message. `absence_provable` is False if
+    the provider's list is not complete or the request was scheduled at the provider; then nobody is
+    ABSENT.
     """
     taken: set[str] = set()
     is_proof = scan.can_prove_absence(begun_at)
@@ -246,14 +252,10 @@ def decide_doubts(
             decisions.append(Decision(doubt.seq, ListFinding.UNKNOWN))
             continue
         used = other.answered_ids | other.matched_ids | taken
-        free = [
-            entry
-            for entry in scan.matching_entries(doubt, sender, begun_at)
-            if entry.provider_message_id not in used
-        ]
-        if len(free) > other.without_id:
-            taken.add(free[0].provider_message_id)
-            decisions.append(Decision(doubt.seq, ListFinding.FOUND, free[0]))
+        entry = _find_own_entry(doubt, begun_at, sender, scan, used, other.without_id)
+        if entry is not None:
+            taken.add(entry.provider_message_id)
+            decisions.append(Decision(doubt.seq, ListFinding.FOUND, entry))
             continue
         if any(
             not _belongs_to_another(entry, doubt, sender, other)
@@ -268,6 +270,23 @@ def decide_doubts(
             )
         decisions.append(Decision(doubt.seq, finding))
     return decisions
+
+
+def _find_own_entry(
+    doubt: Doubt,
+    begun_at: datetime,
+    sender: str,
+    scan: ListScan,
+    used: Collection[str],
+    without_id: int,
+) -> ListedMessage | None:
+    """The entry of the recipient's latest request, else of an earlier one."""
+    for start in filter(None, (begun_at, doubt.since)):
+        matching = scan.matching_entries(doubt, sender, start)
+        free = [entry for entry in matching if entry.provider_message_id not in used]
+        if len(free) > without_id:
+            return free[0]
+    return None
 
 
 def _belongs_to_another(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, func, insert, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, func, insert, literal, select
 
 from dispatcher.status import MessageState
 from dispatcher.store.column_types import UtcTime
@@ -29,6 +29,13 @@ class FormerRequest(NamedTuple):
     """An earlier request that a provider accepted for a number, without an id of its own."""
 
     msisdn: int
+    begun_at: datetime
+
+
+class FirstRequest(NamedTuple):
+    """When the first request of a message began that left it in doubt and was made again."""
+
+    seq: int
     begun_at: datetime
 
 
@@ -70,3 +77,25 @@ def accepted_without_id(
     )
     rows = fetch_messages(conn, FormerRequest, query)
     return [row.msisdn for row in rows if row.begun_at >= since]
+
+
+def first_requests_in_doubt(
+    conn: Connection, account: str, campaign_id: int, seqs: Sequence[int]
+) -> dict[int, datetime]:
+    """When the first request to `account` began that left each of these messages in doubt.
+
+    Only of messages that were submitted again while they were in doubt.
+    """
+    given = literal_table(conn, [("seq", Integer())], [(seq,) for seq in seqs])
+    query = (
+        select(*columns_of(FORMER_OUTCOME, FirstRequest, begun_at=func.min(ATTEMPT.c.begun_at)))
+        .join_from(FORMER_OUTCOME, ATTEMPT, ATTEMPT.c.id == FORMER_OUTCOME.c.attempt_id)
+        .where(
+            FORMER_OUTCOME.c.campaign_id == campaign_id,
+            FORMER_OUTCOME.c.seq == given.c.seq,
+            FORMER_OUTCOME.c.state == MessageState.IN_DOUBT,
+            ATTEMPT.c.account == account,
+        )
+        .group_by(FORMER_OUTCOME.c.seq)
+    )
+    return {row.seq: row.begun_at for row in fetch_all(conn, FirstRequest, query)}

@@ -45,9 +45,12 @@ def find_answer_times(
 
 
 def load_known_ids(
-    conn: Connection, doubtful: DoubtfulRequest, listed: Collection[str]
+    conn: Connection, doubtful: DoubtfulRequest, listed: Collection[str], start: datetime
 ) -> dict[int, OtherMessages]:
-    """What else is known about the numbers in doubt; `listed` are the ids the list has for them."""
+    """What else is known about the numbers in doubt; `listed` are the ids the list has for them.
+
+    `start`: when the first request began that an entry for them may be of.
+    """
     numbers = [recipient.msisdn for recipient in doubtful.recipients]
     held, matched = defaultdict[int, set[str]](set), defaultdict[int, set[str]](set)
     nameless, busy = defaultdict[int, int](int), set[int]()
@@ -67,7 +70,7 @@ def load_known_ids(
             ATTEMPT.c.id != doubtful.id,
         ),
     )
-    since = doubtful.begun_at - timedelta(days=1)
+    since = start - timedelta(days=1)
     for row in others:
         if row.provider_message_id is not None:
             by_look = DoubtNote(row.note or 0) & DoubtNote.FOUND

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -23,7 +23,7 @@ from dispatcher.policy.routes import route_at
 from dispatcher.policy.verdict import plausible_cost
 from dispatcher.providers.base import Capabilities, Provider
 from dispatcher.status import MessageState
-from dispatcher.store import decisions, doubts, listed_messages, locked_attempts
+from dispatcher.store import decisions, doubts, former_outcomes, listed_messages, locked_attempts
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.doubts import DoubtfulRequest
 from dispatcher.store.engine import store_now
@@ -114,22 +114,30 @@ def _decide_outcome(
     notes = {row.seq: DoubtNote(row.note or 0) for row in doubtful.recipients}
     campaign = doubtful.campaign
     recipients = render_messages(campaign.text, doubtful.recipients, campaign.template_columns)
+    since = _first_requests(conn, doubtful, notes)
+    start = min([doubtful.begun_at, *since.values()])
     listed = {
         entry.provider_message_id
         for recipient in recipients
-        for entry in scan.entries_since(recipient.msisdn, doubtful.begun_at)
+        for entry in scan.entries_since(recipient.msisdn, start)
     }
     decided = decide_doubts(
         [
             Doubt(
-                seq=r.seq, msisdn=r.msisdn, text=r.text, was_missed=DoubtNote.MISSED in notes[r.seq]
+                seq=r.seq,
+                msisdn=r.msisdn,
+                text=r.text,
+                was_missed=DoubtNote.MISSED in notes[r.seq],
+                since=since.get(r.seq),
             )
             for r in recipients
         ],
         begun_at=doubtful.begun_at,
         sender=route_at(campaign, doubtful.account).sender,
         scan=scan,
-        others=listed_messages.load_known_ids(conn, doubtful, listed) if recipients else {},
+        others=(
+            listed_messages.load_known_ids(conn, doubtful, listed, start) if recipients else {}
+        ),
         absence_provable=capabilities.absence_provable and campaign.schedule_at is None,
     )
     rows = {row.seq: row for row in doubtful.recipients}
@@ -158,6 +166,18 @@ def _decide_outcome(
             case ListFinding.UNKNOWN:
                 outcome.doubtful.append(AnnotatedMessage(one.seq, notes[one.seq]))
     return outcome
+
+
+def _first_requests(
+    conn: Connection, doubtful: DoubtfulRequest, notes: Mapping[int, DoubtNote]
+) -> dict[int, datetime]:
+    """When the first request in doubt began, of recipients who were sent to again meanwhile."""
+    resent = [seq for seq, note in notes.items() if DoubtNote.RESENT in note]
+    if not resent:
+        return {}
+    return former_outcomes.first_requests_in_doubt(
+        conn, doubtful.account, doubtful.campaign.id, resent
+    )
 
 
 def _is_scanning_useless(

@@ -212,7 +212,8 @@ def test_an_entry_of_the_attempt_before_proves_nothing_about_the_new_one(store):
         change(conn, FORMER_OUTCOME, FORMER_OUTCOME.c.seq == 2, provider_message_id=None)
     doubtful = doubt_about(store, second)
     with store.read() as conn:
-        others = listed_messages.load_known_ids(conn, doubtful, {"id-1", "id-2", "id-3"})
+        listed = {"id-1", "id-2", "id-3"}
+        others = listed_messages.load_known_ids(conn, doubtful, listed, doubtful.begun_at)
     assert "id-1" in others[FIRST_NUMBER + 1].answered_ids
     assert others[FIRST_NUMBER + 1].without_id == 0
     assert others[FIRST_NUMBER + 2].without_id == 1

@@ -243,7 +243,8 @@ def test_ids_that_answers_gave_are_known_and_those_that_looks_matched_are_not(st
 
 def standing(store, attempt, listed=()):
     with store.read() as conn:
-        return listed_messages.load_known_ids(conn, doubts.load_doubtful(conn, attempt), listed)[
+        doubtful = doubts.load_doubtful(conn, attempt)
+        return listed_messages.load_known_ids(conn, doubtful, listed, doubtful.begun_at)[
             FIRST_NUMBER
         ]
 

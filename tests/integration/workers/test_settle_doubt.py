@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from dispatcher.campaigns import resolution
+from dispatcher.campaigns.resolution import DoubtChoice
 from dispatcher.policy.reconciliation import DoubtNote, ListScan
 from dispatcher.status import AttemptOutcome, MessageState
 from dispatcher.store import doubts
@@ -19,7 +21,9 @@ from tests.support.stores import (
     FakeProvider,
     add_campaign,
     attempt_of,
+    begin,
     change,
+    claimed,
     close,
     later,
     rows,
@@ -47,12 +51,21 @@ def listed(message_id, msisdn=FIRST_NUMBER, text="Hello"):
 SHOWN = {"nothing": [], "its entry": [listed("a")], "an altered one": [listed("a", text="Hi")]}
 
 
+def provider_with(able):
+    """`able`: whether there is a list, and it is complete."""
+    has_list, is_provable = able
+    provider = FakeProvider(settings(max_attempts=3))
+    provider.capabilities = replace(
+        provider.capabilities, lists_accepted=has_list, absence_provable=is_provable
+    )
+    return provider
+
+
 def look(store, *, rule, able, looks, note, shown, is_held=False, start=None, is_whole=True):
     """Look once for the first of two recipients; its state, its note, and when it is looked for.
 
-    `is_held`: a worker still holds the batch. `able`: whether there is a list, and it is complete.
+    `is_held`: a worker still holds the batch.
     """
-    has_list, is_provable = able
     add_campaign(store, [2], on_doubt=rule, schedule_at=start)
     held, (attempt, other) = submitting(store, [[0], [1]])
     settle(store, held, attempt, verdict(doubtful=[0], outcome=AttemptOutcome.DOUBTFUL))
@@ -63,10 +76,7 @@ def look(store, *, rule, able, looks, note, shown, is_held=False, start=None, is
     page = ListPage(entries=(*SHOWN[shown], listed("older", 1)), next_page=None)
     scan.add_page(page, {"older": NOW - timedelta(hours=1)})
     scan.is_complete = is_whole
-    provider = FakeProvider(settings(max_attempts=3))
-    provider.capabilities = replace(
-        provider.capabilities, lists_accepted=has_list, absence_provable=is_provable
-    )
+    provider = provider_with(able)
     with store.write() as conn:
         change(conn, MESSAGE, MESSAGE.c.seq == 0, note=note)
         since = store_now(conn)
@@ -158,6 +168,54 @@ def test_what_is_known_is_kept_where_a_look_was_cut_short(sqlite_store, rule, lo
     )  # fmt: skip
     assert (MessageState(state).label, note) == ("in_doubt", MISSED | RESENT)
     assert wait_s > 60
+
+
+def in_doubt_again(store, *, account="main"):
+    """The answer to a request is lost, a person resends at once, and so is the next answer."""
+    campaign_id = add_campaign(store, [1])
+    for start in (0, 100):
+        held = claimed(store, now=later(start))
+        (attempt,) = begin(store, held, now=later(start))
+        said = verdict(doubtful=[0], outcome=AttemptOutcome.DOUBTFUL)
+        settle(store, held, attempt, said, now=later(start + 1))
+        close(store, held, now=later(start + 1))
+        if not start:
+            resolution.resolve_doubts(store, str(campaign_id), DoubtChoice.RESEND)
+            with store.write() as conn:
+                change(conn, ATTEMPT, ATTEMPT.c.id == attempt, account=account)
+    return attempt
+
+
+@pytest.mark.parametrize(
+    ("shown", "first_account", "became"),
+    [
+        (["between", "first"], "main", ("submitted", FOUND | RESENT, "first")),
+        (["second", "between", "first"], "main", ("submitted", FOUND | RESENT, "second")),
+        (["between"], "main", ("in_doubt", MISSED | RESENT, None)),
+        # The first request was another account's, so the entry is of another message.
+        (["between", "first"], "other", ("in_doubt", UNEXPLAINED | RESENT, None)),
+    ],
+)
+def test_who_was_resent_is_found_by_the_entry_of_either_request(
+    store, shown, first_account, became
+):
+    doubtful = in_doubt_again(store, account=first_account)
+    # Another message was answered between both requests: "first" is surely older than the second.
+    entries = {
+        "first": listed("first"), "second": listed("second"), "between": listed("between", 1),
+    }  # fmt: skip
+    page = [entries[name] for name in shown] + [listed("older", 1)]
+    scan = ListScan({FIRST_NUMBER})
+    scan.add_page(
+        ListPage(entries=tuple(page), next_page=None),
+        {"between": later(50), "older": NOW - timedelta(hours=1)},
+    )
+    scan.is_complete = True
+    with store.write() as conn:
+        found = doubts.load_doubtful(conn, doubtful)
+        settle_doubt(SERVICES, conn, provider_with(LIST), found, scan)
+    row = rows(store, MESSAGE)[0]
+    assert (MessageState(row.state).label, row.note, row.provider_message_id) == became
 
 
 @pytest.mark.parametrize(

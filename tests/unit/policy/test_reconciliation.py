@@ -59,9 +59,9 @@ def look(*pages, answered=ANSWERED, complete=True, numbers=(NUMBER,)):
     return seen
 
 
-def find(seen, *, missed=False, standing=None, absence_provable=True, text=TEXT):
+def find(seen, *, missed=False, standing=None, absence_provable=True, text=TEXT, since=None):
     (decision,) = decide_doubts(
-        [Doubt(seq=7, msisdn=NUMBER, text=text, was_missed=missed)],
+        [Doubt(seq=7, msisdn=NUMBER, text=text, was_missed=missed, since=since)],
         begun_at=BEGUN,
         sender=SENDER,
         scan=seen,
@@ -91,6 +91,29 @@ def find(seen, *, missed=False, standing=None, absence_provable=True, text=TEXT)
 )
 def test_number_text_and_sender_must_agree_in_the_time_span(shown, says):
     assert find(look([shown, OLDER])).finding is says
+
+
+@pytest.mark.parametrize(
+    ("since", "text", "standing", "says"),
+    [
+        (None, TEXT, {}, ListFinding.UNEXPLAINED),
+        (-30, TEXT, {}, ListFinding.FOUND),
+        # Answered between the entry and the request that is resent then.
+        (-5, TEXT, {}, ListFinding.UNEXPLAINED),
+        (-30, "Bye", {}, ListFinding.UNEXPLAINED),
+        (-30, TEXT, {"answered_ids": frozenset({"a"})}, ListFinding.MISSED),
+        (-30, TEXT, {"without_id": 1}, ListFinding.UNEXPLAINED),
+    ],
+)
+def test_an_entry_of_any_request_of_a_recipient_who_was_resent_finds_the_recipient(
+    since, text, standing, says
+):
+    """Its first request may have been accepted, or its second: it is the same recipient."""
+    seen = look([OLDER, entry("a", text=text, seconds=-25)])
+    found = find(
+        seen, standing=OtherMessages(**standing), since=None if since is None else at(since)
+    )
+    assert found.finding is says
 
 
 @pytest.mark.parametrize(("seconds", "reaches"), [(-1, True), (0, False), (1, False)])
