@@ -14,6 +14,7 @@ from dispatcher.providers.base import Provider, RequestedRoute
 from dispatcher.status import Kind
 from dispatcher.store import accounts, rechecks, workloads
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.rechecks import RecheckTicket
 from dispatcher.store.rows import CampaignRow
 from dispatcher.text.registered import find_misfit
 from dispatcher.types import Directory, HttpRequest, HttpResponse, Route
@@ -36,13 +37,14 @@ def recheck_campaign(
     `answer` makes a request, and may raise NotNow or ProviderError: then it waits on.
     """
     name, number = campaign.account, campaign.id
+    ticket = RecheckTicket(number, name)
     try:
         route = _find_route(campaign, provider, answer)
         too_little = _find_shortage(store, campaign, provider, answer)
     except NotNow:
         return f"campaign {number} is checked later"
     except Refused as refusal:
-        return _pause(store, number, refusal.message, again=True)
+        return _pause(store, ticket, refusal.message, again=True)
     except ProviderError as error:
         if error.kind is ErrorKind.CREDENTIALS:
             with store.write() as conn:
@@ -52,7 +54,7 @@ def recheck_campaign(
         return f"campaign {number} is checked later: {error.message}"
     if too_little is not None:
         # Who resumes it has decided to send as far as the credits reach.
-        return _pause(store, number, too_little, again=False)
+        return _pause(store, ticket, too_little, again=False)
     with store.write() as conn:
         passed = rechecks.pass_recheck(conn, number, name, route)
     return f"campaign {number} " + ("can be sent" if passed else "no longer waits for a check")
@@ -110,9 +112,10 @@ def _find_shortage(
     )
 
 
-def _pause(store: Store, campaign_id: int, reason: str, *, again: bool) -> str:
+def _pause(store: Store, ticket: RecheckTicket, reason: str, *, again: bool) -> str:
+    campaign_id = ticket.campaign_id
     with store.write() as conn:
-        paused = rechecks.fail_recheck(conn, campaign_id, reason, store_now(conn), again=again)
+        paused = rechecks.fail_recheck(conn, ticket, reason, store_now(conn), again=again)
     if not paused:
         return f"campaign {campaign_id} no longer waits for a check"
     log.error("campaign %d is paused: %s", campaign_id, reason)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select, update
 
 from dispatcher.status import CampaignState
 from dispatcher.store.campaigns import change_state
+from dispatcher.store.locks import lock_campaign
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN
 from dispatcher.store.transitions import has_state
 from dispatcher.types import Route
@@ -84,16 +85,22 @@ def pass_recheck(conn: Connection, campaign_id: int, account: str, route: Route)
 
 
 def fail_recheck(
-    conn: Connection, campaign_id: int, reason: str, now: datetime, *, again: bool
+    conn: Connection, ticket: RecheckTicket, reason: str, now: datetime, *, again: bool
 ) -> bool:
-    """Pause a campaign that cannot be sent. `again`: it is checked once more when it is resumed."""
+    """Pause a campaign that cannot be sent. `again`: it is checked once more when it is resumed.
+
+    False if it no longer waits, or has moved to another account: then its check was too slow.
+    """
+    campaign = lock_campaign(conn, ticket.campaign_id)
+    if campaign.recheck_at is None or campaign.account != ticket.account:
+        return False
     if not change_state(
-        conn, campaign_id, _OPEN, CampaignState.PAUSED, actor="system", reason=reason, now=now
+        conn, campaign.id, _OPEN, CampaignState.PAUSED, actor="system", reason=reason, now=now
     ):
         return False
     conn.execute(
         update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == campaign_id)
+        .where(CAMPAIGN.c.id == campaign.id)
         .values(recheck_at=now if again else None)
     )
     return True

@@ -5,12 +5,12 @@ commands are processes too, and some are killed half way.
 """
 
 import random
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -21,7 +21,7 @@ from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store.tables import CAMPAIGN, MESSAGE
 from tests.chaos.decisions import Choice, Decisions
-from tests.chaos.submitter import Submitter
+from tests.chaos.submitter import Submitter, later_window
 from tests.support import warm
 from tests.support.cli import clean_environment
 from tests.support.stage import Stage, wait_for
@@ -40,6 +40,14 @@ _MOST_NAMED: Final = 30
 _EVERYBODY_SHARE: Final = 0.3
 _IN_DOUBT_AT_ONCE: Final = 2000
 _COMMAND_S: Final = 60.0
+_PENDING_AT_ONCE: Final = 2000
+#: A retry names one reason in this share of cases.
+_ONE_REASON_SHARE: Final = 0.5
+_SETTLED: Final = [MessageState.UNDELIVERED, MessageState.EXPIRED, MessageState.REJECTED]
+#: What is stopped where no account is named.
+_EVERYTHING: Final = "(everything)"
+#: A number and what became of it, in the answer of `campaign drop --json`.
+_JSON_OUTCOME: Final = re.compile(r'"msisdn": (\d+),\s+"outcome": "(\w+)"')
 _OPEN: Final = [CampaignState.SCHEDULED, CampaignState.RUNNING]
 #: Words of messages that no command may ever print.
 _BUGS: Final = ("this is a bug", "Traceback")
@@ -56,8 +64,12 @@ class Operator:
         self._decisions, self._rng = decisions, rng
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="operator")
-        #: When what was paused is resumed: campaigns by id, accounts by name, and windows by id.
+        #: When what was paused is resumed: campaigns and windows by id, accounts by name, stops.
         self._paused: dict[tuple[str, str], float] = {}
+        #: What was put on the suppression list, each with its account (None: all).
+        self._listed: list[tuple[str | None, Sequence[int]]] = []
+        #: What the latest command said.
+        self._said = ""
         self.events: Counter[str] = Counter()
         #: Sentences about commands that ended as none may.
         self.violations: list[str] = []
@@ -70,7 +82,13 @@ class Operator:
             (self._set_rate, 3),
             (self._set_priority, 2),
             (self._shut_window, 2),
+            (self._open_window, 1),
             (self._pause_account, 3),
+            (self._stop, 2),
+            (self._retry_settled, 3),
+            (self._take_out, 3),
+            (self._opt_out, 3),
+            (self._opt_in, 1),
         ]
         self._commands, self._weights = zip(*weighted, strict=True)
 
@@ -94,6 +112,7 @@ class Operator:
         """Note what is paused, shut or slowed; False while the database recovers."""
         for account in self._accounts:
             self._paused[("account", account)] = 0.0
+        self._paused[("stop", _EVERYTHING)] = 0.0
         with suppress(StoreError):
             for what, condition in (
                 ("window", CAMPAIGN.c.schedule.is_not(None)),
@@ -125,10 +144,21 @@ class Operator:
         """Campaigns go on at the other account: each is the other's fallback."""
         return self._pause("account", self._rng.choice(self._accounts), "account", "pause")
 
+    def _stop(self) -> bool:
+        name = self._rng.choice([_EVERYTHING, *self._accounts])
+        self._paused[("stop", name)] = time.monotonic() + self._rng.uniform(0.5, _LONGEST_PAUSE_S)
+        option = () if name == _EVERYTHING else ("--account", name)
+        if self._command("stop", *option, counts="stop") == 0:
+            for account in self._stopped_by(name):
+                self._decisions.ban(account)
+        return True
+
+    def _stopped_by(self, name: str) -> Sequence[str]:
+        return self._accounts if name == _EVERYTHING else [name]
+
     def _shut_window(self) -> bool:
-        hour = (datetime.now(UTC).hour + 2) % 23
-        window = f"{hour:02}:00-{hour + 1:02}:00"
-        return self._pause("window", self._draw_open(), "campaign", "set", "--window", window)
+        shut = ("campaign", "set", "--window", later_window())
+        return self._pause("window", self._draw_open(), *shut)
 
     def _pause(self, what: str, name: str | None, *command: str) -> bool:
         if name is None:
@@ -136,6 +166,16 @@ class Operator:
         seconds = self._rng.uniform(0.5, _LONGEST_PAUSE_S)
         self._paused[(what, name)] = time.monotonic() + seconds
         self._command(*command[:2], name, *command[2:], counts=f"{what} pause")
+        return True
+
+    def _open_window(self) -> bool:
+        """Of a campaign for later, too."""
+        shut = self._campaigns(CAMPAIGN.c.schedule.is_not(None), CAMPAIGN.c.finished_at.is_(None))
+        if not shut:
+            return False
+        which = ("window", self._rng.choice(shut))
+        self._paused.setdefault(which, time.monotonic())
+        self._resume(which)
         return True
 
     def _resume_something(self) -> bool:
@@ -152,7 +192,11 @@ class Operator:
             "account": ("account", "resume", name),
             "window": ("campaign", "set", name, "--window", "none"),
             "rate": ("campaign", "set", name, "--rate", "none"),
+            "stop": ("go", *(() if name == _EVERYTHING else ("--account", name))),
         }[what]
+        if what == "stop":
+            for account in self._stopped_by(name):
+                self._decisions.lift_ban(account)
         code = self._command(*command, counts=f"{what} resume", may_be_killed=may_be_killed)
         if code in {0, 3}:
             del self._paused[which]
@@ -200,6 +244,81 @@ class Operator:
             return False
         self._command("campaign", "retry", self._rng.choice(names), "--yes", counts="retry")
         return True
+
+    def _retry_settled(self) -> bool:
+        """Recipients who got nothing, as the provider says; sometimes of one reason."""
+        query = (
+            sa.select(MESSAGE.c.campaign_id, MESSAGE.c.state, MESSAGE.c.error_code)
+            .distinct()
+            .where(MESSAGE.c.state.in_(_SETTLED), MESSAGE.c.note.is_(None))
+        )
+        with self._stage.store.read() as conn:
+            found = sorted(map(tuple, conn.execute(query)), key=str)
+        if not found:
+            return False
+        campaign_id, state, code = self._rng.choice(found)
+        self._decisions.allow_retry(campaign_id, [MessageState(state)])
+        reason = ("--reason", code) if code and self._rng.random() < _ONE_REASON_SHARE else ()
+        self._command(
+            "campaign", "retry", str(campaign_id), "--yes", "--state", MessageState(state).label,
+            *reason, counts=f"retry {MessageState(state).label}",
+        )  # fmt: skip
+        return True
+
+    def _take_out(self) -> bool:
+        """Drop recipients who are pending; some leave before the command looks."""
+        campaign_id, numbers = self._draw_pending()
+        if not numbers:
+            return False
+        self._decisions.allow_taking_out(campaign_id, numbers)
+        named = [f"+{number}" for number in numbers]
+        self._command(
+            "campaign", "drop", str(campaign_id), *named, "--yes", "--json", counts="drop"
+        )
+        for said in _JSON_OUTCOME.findall(self._said):
+            if said[1] == "dropped":
+                self._decisions.surely_taken_out.add((campaign_id, int(said[0])))
+        return True
+
+    def _opt_out(self) -> bool:
+        _campaign_id, numbers = self._draw_pending()
+        if not numbers:
+            return False
+        account = self._rng.choice([None, None, *self._accounts])
+        self._decisions.allow_opt_out(numbers)
+        if self._on_the_list("add", account, numbers) == 0:
+            self._decisions.ban(account, numbers)
+        self._listed.append((account, numbers))
+        return True
+
+    def _opt_in(self) -> bool:
+        """Take off the list what an earlier command put there; who is pending still goes on."""
+        if not self._listed:
+            return False
+        account, numbers = self._listed.pop(self._rng.randrange(len(self._listed)))
+        self._decisions.lift_ban(account, numbers)
+        self._on_the_list("remove", account, numbers)
+        return True
+
+    def _on_the_list(self, verb: str, account: str | None, numbers: Sequence[int]) -> int | None:
+        option = () if account is None else ("--account", account)
+        named = [f"+{number}" for number in numbers]
+        return self._command("suppression", verb, *named, *option, counts=f"suppression {verb}")
+
+    def _draw_pending(self) -> tuple[int, list[int]]:
+        """Some of those who wait in a campaign; nobody where nobody waits."""
+        query = sa.select(MESSAGE.c.campaign_id, MESSAGE.c.msisdn).where(
+            MESSAGE.c.state == MessageState.PENDING
+        )
+        with self._stage.store.read() as conn:
+            pending = conn.execute(query.limit(_PENDING_AT_ONCE)).all()
+        if not pending:
+            return 0, []
+        campaign_id = self._rng.choice(sorted({row.campaign_id for row in pending}))
+        mine = [row.msisdn for row in pending if row.campaign_id == campaign_id]
+        return campaign_id, self._rng.sample(
+            mine, min(len(mine), self._rng.randint(1, _MOST_NAMED))
+        )
 
     def _resolve(self) -> bool:
         """Resend or drop: some recipients in doubt by number, or all of a campaign."""
@@ -253,7 +372,7 @@ class Operator:
             process.kill()
             self.events["killed commands"] += 1
         code: int = process.wait(_COMMAND_S)
-        said = _text_since(out, before)
+        self._said = said = _text_since(out, before)
         if any(bug in said for bug in _BUGS):
             self.violations.append(f"`{' '.join(args[:3])}` said: {said.strip()[:300]}")
         elif code not in {0, 1, 3, -9}:

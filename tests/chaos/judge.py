@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import sqlalchemy as sa
 
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import IN_FLIGHT, AttemptOutcome, BatchState, MessageState
+from dispatcher.store import drops
 from dispatcher.store.engine import Store
 from dispatcher.store.lost_batches import LOST
-from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
-from tests.chaos.decisions import Choice, Decisions
+from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, FORMER_OUTCOME, MESSAGE
+from tests.chaos.decisions import Ban, Choice, Decisions
 
 _TAKEN = {
     MessageState.SUBMITTED,
@@ -27,6 +29,8 @@ _TAKEN = {
     MessageState.UNDELIVERED,
     MessageState.EXPIRED,
 }
+#: A person may have these submitted again.
+_ARRIVED_NOT = {MessageState.UNDELIVERED, MessageState.EXPIRED}
 #: Faults that keep the client from knowing that it was *not* accepted: the ledger has no row.
 _VAGUE_REFUSALS = ("reset_before", "error_before", "html_before", "hang_before")
 _SHOWN = 20
@@ -115,6 +119,9 @@ def judge(
     with store.read() as conn:
         messages = conn.execute(sa.select(MESSAGE)).all()
         attempts = {row.id: row for row in conn.execute(sa.select(ATTEMPT))}
+        former = defaultdict[tuple[int, int], list[Any]](list)
+        for row in conn.execute(sa.select(FORMER_OUTCOME)):
+            former[row.campaign_id, row.seq].append(row)
     by_number = {row.msisdn: row for row in messages}
     said.recipients = len(messages)
     said.accepted = sum(map(len, ledger.values()))
@@ -124,7 +131,8 @@ def judge(
     for number in ledger.keys() - by_number.keys():
         wrong.append(f"…{number % 10000} was accepted, but is not in the store")
     for row in messages:
-        judge_message(said, row, ledger.get(row.msisdn, []), decisions)
+        entries, outcomes = ledger.get(row.msisdn, []), former[row.campaign_id, row.seq]
+        judge_message(said, row, entries, decisions, outcomes)
     doubtful = [row for row in messages if row.state == MessageState.IN_DOUBT]
     said.doubtful = len(doubtful)
     if has_list and doubtful:
@@ -142,28 +150,39 @@ def judge(
     open_ = [row.id for row in attempts.values() if row.outcome == AttemptOutcome.OPEN]
     if open_:
         wrong.append(f"requests {open_[:_SHOWN]} are still open")
+    wrong += forbidden_begins(messages, attempts, decisions)
     wrong += unfinished_but_over(store)
     wrong += _miscounts(store, messages, attempts)
     return said
 
 
 def judge_message(
-    said: Findings, row: Any, accepted: Sequence[dict[str, Any]], decisions: Decisions
+    said: Findings,
+    row: Any,
+    accepted: Sequence[dict[str, Any]],
+    decisions: Decisions,
+    former: Sequence[Any] = (),
 ) -> None:
-    """Compare one message's row with what the provider accepted of its number."""
+    """Compare one message's row with what the provider accepted of its number.
+
+    `former`: what had become of it before it was submitted again. An acceptance that a person's
+    retry followed is judged by that decision alone.
+    """
     state, note = MessageState(row.state), DoubtNote(row.note or 0)
     what = f"…{row.msisdn % 10000} of batch message {row.campaign_id}/{row.seq}"
     wrong = said.violations
     wrong += [f"{what} {words}" for words in _undecided(row, state, note, decisions)]
+    wrong += [f"{what} {words}" for words in _unasked_retries(row, former, decisions)]
     resends = decisions.count_resends(row.campaign_id, row.msisdn)
+    total, accepted = len(accepted), unspent(accepted, former)
     if len(accepted) > 1:
         if DoubtNote.RESENT in note and len(accepted) <= 1 + resends:
             said.resent += 1
         else:
             said.doubles += 1
             wrong.append(f"{what} was accepted {len(accepted)} times; it is {state.name}")
-    if len(accepted) > row.attempts:
-        wrong.append(f"{what} was accepted {len(accepted)} times and attempted {row.attempts}")
+    if total > row.attempts:
+        wrong.append(f"{what} was accepted {total} times and attempted {row.attempts}")
     if state is MessageState.PENDING:
         said.lost += 1
         wrong.append(f"{what} is still pending")
@@ -191,10 +210,64 @@ def _undecided(
         yield "was dropped, but nobody decided so"
     if DoubtNote.ASSUMED in note:
         yield "was assumed to be submitted, but nobody decided so"
-    if state is MessageState.CANCELLED and not decisions.is_cancelled(row.campaign_id):
+    is_dropped = row.error == drops.DROPPED
+    if is_dropped and not decisions.may_be_taken_out(*of):
+        yield "was taken out, but nobody decided so"
+    if of in decisions.surely_taken_out and not is_dropped:
+        yield f"was taken out as a command said, but is {state.label}"
+    if state is MessageState.CANCELLED and not (
+        is_dropped or decisions.is_cancelled(row.campaign_id)
+    ):
         yield "is cancelled, but nobody cancelled its campaign"
-    if state in {MessageState.LAPSED, MessageState.SUPPRESSED}:
-        yield f"is {state.label}, but nobody asked for that"
+    if state is MessageState.SUPPRESSED and not decisions.has_opted_out(row.msisdn):
+        yield "is suppressed, but nobody put it on the list"
+    if state is MessageState.LAPSED:
+        yield "is lapsed, but nobody asked for that"
+
+
+def unspent(accepted: Sequence[dict[str, Any]], former: Iterable[Any]) -> list[dict[str, Any]]:
+    """The acceptances that no retry followed: those of before it did not arrive."""
+    retried = [one for one in former if one.state in _ARRIVED_NOT]
+    ids = {one.provider_message_id for one in retried}
+    left = [entry for entry in accepted if entry["message_id"] not in ids]
+    nameless = sum(one.provider_message_id is None for one in retried)
+    return sorted(left, key=itemgetter("at"))[nameless:]
+
+
+def _unasked_retries(row: Any, former: Iterable[Any], decisions: Decisions) -> Iterable[str]:
+    """Retries of settled outcomes that nobody decided; failed ones and doubt are judged above."""
+    for state, count in Counter(MessageState(one.state) for one in former).items():
+        if state in _ARRIVED_NOT | {MessageState.REJECTED}:
+            if count > decisions.count_retries(row.campaign_id, state):
+                yield f"was {state.label} and submitted again, but nobody decided so"
+        elif state not in {MessageState.FAILED, MessageState.IN_DOUBT}:
+            yield f"was {state.label} and submitted again"
+
+
+def forbidden_begins(
+    messages: Iterable[Any], attempts: Mapping[int, Any], decisions: Decisions
+) -> list[str]:
+    """Requests that began while their account was stopped, or their recipient had opted out."""
+    bans = decisions.bans
+    general = [ban for ban in bans if ban.number is None]
+    wrong = [
+        f"request {one.id} began at {one.begun_at:%H:%M:%S.%f}, while {one.account} was stopped"
+        for one in attempts.values()
+        if any(ban.forbids(one.begun_at.timestamp(), one.account) for ban in general)
+    ]
+    of_number = defaultdict[int, list[Ban]](list)
+    for ban in bans:
+        if ban.number is not None:
+            of_number[ban.number].append(ban)
+    for row in messages:
+        one = attempts.get(row.attempt_id)
+        wrong += [
+            f"…{row.msisdn % 10000} of batch message {row.campaign_id}/{row.seq} was on the "
+            f"suppression list when request {one.id} began"
+            for ban in of_number.get(row.msisdn, ())
+            if one is not None and ban.forbids(one.begun_at.timestamp(), one.account, row.msisdn)
+        ]
+    return wrong
 
 
 def _is_given_up(

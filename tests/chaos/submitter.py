@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final, Self
 
 import sqlalchemy as sa
@@ -21,6 +22,12 @@ FIRST_NUMBER: Final = 919_810_000_000
 _LOW_WATER: Final = 60
 
 
+def later_window() -> str:
+    """An hour of each day that begins in an hour or later."""
+    hour = (datetime.now(UTC).hour + 2) % 23
+    return f"{hour:02}:00-{hour + 1:02}:00"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """What is submitted in turn. A personal text takes one request per recipient at some."""
@@ -31,12 +38,15 @@ class Kind:
     is_side: bool = False
     resends: bool = False
     starts_at_spare: bool = False
+    #: Its window opens hours later, or when the operator opens it; before, its provider is asked.
+    is_later: bool = False
 
 
 _KINDS: Final = (
     Kind(),
     Kind(recipients=300, is_personal=True),
     Kind(is_side=True),
+    Kind(recipients=100, is_later=True),
     Kind(resends=True),
     Kind(starts_at_spare=True),
     Kind(recipients=300, is_personal=True, is_side=True),
@@ -111,6 +121,7 @@ class Submitter:
             "campaign", "submit", str(people), "--account", account, "--fallback", fallback,
             "--on-doubt", "resend" if kind.resends else "hold", "--text", text,
             "--idempotency-key", f"campaign {number}", "--json",
+            *(("--window", later_window()) if kind.is_later else ()),
         )  # fmt: skip
         with self._stage.log("submitter").open("a", encoding="utf-8") as log:
             log.write(f"{number}: {ended.code} {ended.out}{ended.err}\n")

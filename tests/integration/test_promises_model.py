@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -45,10 +46,15 @@ from dispatcher.store import (
     campaigns,
     decisions,
     doubts,
+    drops,
     fallback_moves,
     locked_attempts,
     polls,
+    rechecks,
+    retries,
     scheduler,
+    stops,
+    suppressions,
 )
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
@@ -57,12 +63,13 @@ from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.store.settlement import PollSchedule, Settlement
 from dispatcher.store.tables import ATTEMPT, MESSAGE
-from dispatcher.types import Recipient
+from dispatcher.types import Recipient, Route
 from tests.support import stores
 from tests.support.folders import FOLDER
 from tests.support.oracle import HELD, Key, Oracle
-from tests.support.stores import LEASE, NOW, POLL, add_account, add_campaign
+from tests.support.stores import FIRST_NUMBER, LEASE, NOW, POLL, add_account, add_campaign
 from tests.support.transition_guard import install_guard
+from workers.batch.failures import pause_refused_campaign
 
 #: Further examples, drawn anew, of the long edition.
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
@@ -73,9 +80,10 @@ MAX_ATTEMPTS = 3
 #: After the last moment at which the provider may accept a request: `begin` of `stores` has it so.
 DEADLINE = timedelta(seconds=75)
 M = MessageState
-PENDING, SUBMITTED, IN_DOUBT, FAILED, CANCELLED = (
-    M.PENDING, M.SUBMITTED, M.IN_DOUBT, M.FAILED, M.CANCELLED,
+PENDING, SUBMITTED, IN_DOUBT, FAILED, CANCELLED, SUPPRESSED = (
+    M.PENDING, M.SUBMITTED, M.IN_DOUBT, M.FAILED, M.CANCELLED, M.SUPPRESSED,
 )  # fmt: skip
+ROUTE = Route(sender="SENDER")
 RECEIPTS = [M.DELIVERED, M.UNDELIVERED, M.EXPIRED]
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 MOST_CAMPAIGNS = 12
@@ -137,6 +145,9 @@ class Promises(RuleBasedStateMachine):
         self.workers: list[Worker] = []
         self.old_polls: list[polls.PolledRequest] = []
         self.campaigns: list[int] = []
+        #: What is on the suppression list: accounts (or "" for all) and numbers.
+        self.listed: set[tuple[str, int]] = set()
+        self.checks: list[rechecks.RecheckTicket] = []
         for name in NAMES:
             add_account(self.store, name)
 
@@ -144,15 +155,16 @@ class Promises(RuleBasedStateMachine):
     def submit(self, sizes):
         self._submit(sizes)
 
-    def _submit(self, sizes):
-        self.campaigns.append(add_campaign(self.store, sizes, state=CampaignState.SCHEDULED))
+    def _submit(self, sizes, **values):
+        made = add_campaign(self.store, sizes, state=CampaignState.SCHEDULED, **values)
+        self.campaigns.append(made)
         self.oracle.step()
 
     @precondition(lambda self: len(self.campaigns) < 2)
-    @rule(sizes=SIZES)
-    def submit_another(self, sizes):
-        """The same numbers again, in a campaign of its own."""
-        self._submit(sizes)
+    @rule(sizes=SIZES, is_checked=st.booleans())
+    def submit_another(self, sizes, is_checked):
+        """The same numbers again, in a campaign of its own; `is_checked`: once more before it."""
+        self._submit(sizes, recheck_at=self.now if is_checked else None)
 
     # --- All of it ----------------------------------------------------------------------------
 
@@ -164,7 +176,9 @@ class Promises(RuleBasedStateMachine):
         """Batches go their whole way, one after another, although something stopped them."""
         now = self.oracle.now
         for name in [name for name in NAMES if now.accounts[name]["paused_by"]]:
-            self.stop("open", self.campaigns[-1], name)
+            self.turn_account("open", self.campaigns[-1], name)
+        self.halt_or_go(halts=False, names=None)
+        self.check_campaigns(passes=True)
         for row in now.campaigns.values():
             if row["state"] == CampaignState.PAUSED:
                 self.steer(commands.resume_campaign, row["id"])
@@ -341,6 +355,8 @@ class Promises(RuleBasedStateMachine):
             campaign = new.campaigns[new.batches[ticket.id]["campaign_id"]]
             assert campaign["state"] == CampaignState.RUNNING
             assert new.accounts[name]["paused_by"] is None
+            assert new.accounts[name]["stopped_at"] is None
+            assert campaign["recheck_at"] is None
             assert (campaign["account"], new.batches[ticket.id]["account"]) == (name, name)
         if published:
             self.tickets += tickets
@@ -402,14 +418,25 @@ class Promises(RuleBasedStateMachine):
         with suppress(StoreError):
             ids = stores.begin(self.store, held, requests, now=self.now) if pending else None
         ids = ids or []
-        old, new = self.oracle.step((PENDING, CANCELLED))
+        old, new = self.oracle.step(
+            (PENDING, CANCELLED), (PENDING, SUPPRESSED), (PENDING, SUBMITTED)
+        )
         assert new.attempts.keys() - old.attempts.keys() == set(ids)
+        for key in self.oracle.moved(old, PENDING):
+            if new.state(key) is SUPPRESSED:
+                assert self._is_listed(key, held.account)
+                assert is_in(key, held)
+            elif new.state(key) is SUBMITTED:
+                assert key in self.oracle.reported
         if not ids:
             self.workers.remove(worker)
             return False
         assert is_held(old, held, BatchState.CLAIMED)
         assert old.campaigns[held.campaign_id]["state"] == CampaignState.RUNNING
         assert old.accounts[held.account]["paused_by"] is None
+        assert old.accounts[held.account]["stopped_at"] is None
+        listed = [seq for seq in pending if self._is_listed((held.campaign_id, seq), held.account)]
+        assert not listed, "they are on the suppression list"
         again = {(held.campaign_id, seq) for seq in pending} & self.oracle.reported
         assert not again, "its acceptance was reported, and it is sent again"
         for _worker, one in self._to_leave():
@@ -519,7 +546,10 @@ class Promises(RuleBasedStateMachine):
             polling=PollSchedule(first_s=10, for_s=3600) if polled else None,
         )
         accepted = one.verdict.accepted if one.verdict else ()
-        self.oracle.reported.update((worker.claim.campaign_id, entry.seq) for entry in accepted)
+        for entry in accepted:
+            key = (worker.claim.campaign_id, entry.seq)
+            if entry.provider_message_id in self.oracle.unspent(key):
+                self.oracle.reported.add(key)
         with self.store.write() as conn:
             if closes:
                 lock_account(conn, worker.claim.account)
@@ -653,7 +683,7 @@ class Promises(RuleBasedStateMachine):
         known = set(conn.execute(sa.select(MESSAGE.c.provider_message_id)).scalars())
         found, absent = [], []
         for row in doubts.load_doubtful(conn, attempt_id).recipients:
-            ids = self.oracle.ledger[case.campaign.id, row.seq]
+            ids = self.oracle.unspent((case.campaign.id, row.seq))
             note = DoubtNote(row.note or 0)
             free = [one for one in ids if one not in known]
             if free:
@@ -711,22 +741,150 @@ class Promises(RuleBasedStateMachine):
         for key in self.oracle.moved(old, PENDING):
             assert old.homes[key]["state"] not in HELD
 
-    @rule(data=st.data(), what=st.sampled_from(["open", "stop", "expire"]))
+    @rule(data=st.data(), what=st.sampled_from(["open", "pause", "expire"]))
     def turn(self, data, what):
-        self.stop(what, self._campaign(data), data.draw(st.sampled_from(NAMES)))
+        self.turn_account(what, self._campaign(data), data.draw(st.sampled_from(NAMES)))
 
-    def stop(self, what, campaign_id, name):
+    def turn_account(self, what, campaign_id, name):
         with self.store.write() as conn:
             if what == "expire":
                 values = {"expire_at": self.now + timedelta(seconds=3600)}
                 campaign_settings.change_settings(
                     conn, campaign_id, values, deadline_after=LEASE, actor="operator", now=self.now
                 )
-            elif what == "stop":
+            elif what == "pause":
                 accounts.pause_account(conn, name, by="operator", reason="by hand", now=self.now)
             else:
                 accounts.resume_account(conn, name, actor="operator", now=self.now)
         self.oracle.step()
+
+    @rule(data=st.data(), states=st.sets(st.sampled_from(retries.RETRYABLE), min_size=1))
+    def retry(self, data, states):
+        self._retry(self._campaign(data), states)
+
+    def _retry(self, campaign_id, states):
+        """A person has messages submitted again that did not arrive."""
+        with suppress(Refused):
+            resolution.retry_messages(self.store, str(campaign_id), states=states)
+        old = self.oracle.now
+        with self.store.read() as conn:
+            query = sa.select(MESSAGE.c.campaign_id, MESSAGE.c.seq).where(
+                MESSAGE.c.state == PENDING
+            )
+            pending = {(row.campaign_id, row.seq) for row in conn.execute(query)}
+        moved = [key for key in pending if old.state(key) is not PENDING]
+        # Before the check: what was decided is known from here on.
+        for key in moved:
+            if old.state(key) in {M.UNDELIVERED, M.EXPIRED}:
+                assert len(self.oracle.unspent(key)) == 1, "another acceptance of it may arrive"
+                self.oracle.retried(key)
+        self.oracle.step(*[(state, PENDING) for state in states])
+        for key in moved:
+            assert key[0] == campaign_id
+            assert key not in self.oracle.dropped | self.oracle.assumed
+            assert old.homes[key]["state"] not in HELD
+            assert old.campaigns[campaign_id]["state"] != CampaignState.CANCELLED
+
+    @rule(names=st.sampled_from([None, *[[name] for name in NAMES]]), halts=st.booleans())
+    def halt(self, names, halts):
+        self.halt_or_go(halts=halts, names=names)
+
+    def halt_or_go(self, *, halts, names):
+        """`dispatcher stop` and `go`, of everything or of an account."""
+        with self.store.write() as conn:
+            if halts:
+                stops.stop_accounts(conn, names, actor="operator", reason=None, now=self.now)
+            else:
+                stops.start_accounts(conn, names, actor="operator", now=self.now)
+        _old, new = self.oracle.step()
+        for name in names or NAMES:
+            assert (new.accounts[name]["stopped_at"] is not None) == halts
+
+    @rule(data=st.data(), seqs=st.sets(st.integers(0, 5), min_size=1, max_size=3))
+    def drop(self, data, seqs):
+        """Recipients are taken out while they are pending, and no worker holds their batch."""
+        campaign_id = self._campaign(data)
+        old = self.oracle.now
+        with self.store.write() as conn:
+            campaign = lock_campaign(conn, campaign_id)
+            numbers = [FIRST_NUMBER + seq for seq in sorted(seqs)]
+            said = drops.drop_recipients(conn, campaign, numbers, self.now)
+        _old, new = self.oracle.step((PENDING, CANCELLED), (PENDING, SUBMITTED))
+        moved = set(self.oracle.moved(old, PENDING))
+        for seq in seqs:
+            key, word = (campaign_id, seq), said[FIRST_NUMBER + seq]
+            if key not in old.messages:
+                assert word == drops.MISSING
+            elif old.state(key) is not PENDING:
+                assert word == old.state(key).label
+            elif old.homes[key]["state"] in HELD:
+                assert (word, new.state(key)) == (drops.IN_FLIGHT, PENDING)
+            elif new.state(key) is SUBMITTED:
+                assert word == SUBMITTED.label
+            else:
+                assert (word, new.state(key)) == ("dropped", CANCELLED)
+                assert key not in self.oracle.reported
+            moved.discard(key)
+        assert all(key in self.oracle.reported and new.state(key) is SUBMITTED for key in moved)
+
+    @rule(
+        seqs=st.sets(st.integers(0, 5), min_size=1, max_size=2),
+        account=st.sampled_from(["", *NAMES]),
+        is_added=st.sampled_from([True, True, False]),
+    )
+    def opt_out(self, seqs, account, is_added):
+        """Numbers come onto the suppression list, or leave it."""
+        numbers = sorted(FIRST_NUMBER + seq for seq in seqs)
+        with self.store.write() as conn:
+            if is_added:
+                origin = suppressions.SuppressionOrigin(None, "by hand", "operator")
+                suppressions.add_numbers(conn, numbers, account, origin, self.now)
+                suppressions.wait_for_begins(conn, account)
+            else:
+                suppressions.remove_numbers(conn, numbers, account)
+        entries = {(account, number) for number in numbers}
+        self.listed = self.listed | entries if is_added else self.listed - entries
+        self.oracle.step()
+
+    def _is_listed(self, key, account):
+        number = FIRST_NUMBER + key[1]
+        return bool({("", number), (account, number)} & self.listed)
+
+    @precondition(lambda self: self._alive(begun=False))
+    @rule(data=st.data())
+    def refuse(self, data):
+        """A worker finds that its account may not text a recipient of the batch."""
+        worker = data.draw(st.sampled_from(self._alive(begun=False)))
+        pause_refused_campaign(
+            SimpleNamespace(store=self.store), worker.claim, Refused("not allowed", "change it")
+        )
+        self.oracle.step((PENDING, CANCELLED))
+        self.workers.remove(worker)
+
+    @rule(passes=st.booleans(), late=st.booleans(), again=st.booleans())
+    def recheck(self, passes, late, again):
+        self.check_campaigns(passes=passes, late=late, again=again)
+
+    def check_campaigns(self, *, passes, late=False, again=True):
+        """The provider is asked about campaigns that wait for that; `late`: an old answer comes."""
+        with self.store.write() as conn:
+            due = rechecks.due_rechecks(conn, self.now)
+            given = rechecks.lease_rechecks(conn, due, now=self.now, lease_until=self.now + LEASE)
+        self.checks += given
+        if late:
+            given = self.checks[-3:]
+        old = self.oracle.now
+        for ticket in given:
+            with self.store.write() as conn:
+                if passes:
+                    rechecks.pass_recheck(conn, ticket.campaign_id, ticket.account, ROUTE)
+                else:
+                    rechecks.fail_recheck(conn, ticket, "no credit", self.now, again=again)
+        _old, new = self.oracle.step()
+        for campaign_id, row in old.campaigns.items():
+            if row["recheck_at"] is None:
+                assert new.campaigns[campaign_id]["recheck_at"] is None
+                assert new.campaigns[campaign_id]["state"] == row["state"], "it had been checked"
 
     @rule(data=st.data())
     def fall_back(self, data):

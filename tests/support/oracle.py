@@ -72,8 +72,10 @@ class Oracle:
         self._view.empty()
         #: Accepted message ids by message.
         self.ledger: defaultdict[Key, list[str]] = defaultdict(list)
-        #: How often a person had a message submitted again.
+        #: How often a person had a message submitted again while it was in doubt.
         self.resent: Counter[Key] = Counter()
+        #: Ids of acceptances that did not arrive, so that a person had the message submitted again.
+        self.spent: defaultdict[Key, set[str]] = defaultdict(set)
         self.dropped: set[Key] = set()
         self.assumed: set[Key] = set()
         #: Messages whose acceptance a worker reported, in time or late.
@@ -110,8 +112,18 @@ class Oracle:
             if old.state(key) is state and self.now.state(key) is not state
         ]
 
+    def retried(self, key: Key) -> None:
+        """A person had a message submitted again of which the provider said how it ended."""
+        self.spent[key].update(self.ledger[key])
+        self.reported.discard(key)
+
+    def unspent(self, key: Key) -> list[str]:
+        """The ids of a message's acceptances since a person last had it submitted again."""
+        return [one for one in self.ledger.get(key, ()) if one not in self.spent[key]]
+
     def _nobody_twice(self, new: Snapshot) -> None:
-        for key, ids in self.ledger.items():
+        for key in self.ledger:
+            ids = self.unspent(key)
             if len(ids) > 1:
                 said = f"{key} was accepted {len(ids)} times, {self.resent[key]} by decision"
                 assert len(ids) <= 1 + self.resent[key], said
@@ -123,12 +135,12 @@ class Oracle:
     def _nobody_lost(self, new: Snapshot) -> None:
         for key, row in new.messages.items():
             state = new.state(key)
-            if self.ledger.get(key) and not self.resent[key] and key not in self.dropped:
+            if self.unspent(key) and not self.resent[key] and key not in self.dropped:
                 is_open = new.attempts[row["attempt_id"]]["outcome"] == AttemptOutcome.OPEN
                 is_known = state in TAKEN or state is MessageState.IN_DOUBT or is_open
                 assert is_known, f"{key} was accepted, and is {state.label}"
             if state in TAKEN and key not in self.assumed:
-                assert self.ledger.get(key), f"{key} is {state.label}, and was never accepted"
+                assert self.unspent(key), f"{key} is {state.label}, and was never accepted"
 
     def _who_waits_has_somebody_who_will_come(self, new: Snapshot) -> None:
         """A pending message is in a batch that can be released, or that a lease holds."""
@@ -145,6 +157,8 @@ class Oracle:
                 held = (BatchState.SUBMITTING, attempt["fence"])
                 assert (batch["state"], batch["fence"]) == held, "a request is out, held by nobody"
         for batch in new.batches.values():
+            waits = new.campaigns[batch["campaign_id"]]["recheck_at"] is not None
+            assert not (waits and batch["state"] in IN_FLIGHT), "it leaves before it was checked"
             if batch["state"] in IN_FLIGHT | {BatchState.PENDING}:
                 self._is_not_over(new, new.campaigns[batch["campaign_id"]], batch)
             assert (batch["state"] in HELD) == (batch["lease_until"] is not None)

@@ -7,11 +7,13 @@ import pytest
 
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import MessageState
+from dispatcher.store.drops import DROPPED
 from tests.chaos.decisions import Choice, Decisions
 from tests.chaos.judge import (
     Blow,
     Findings,
     blow_to,
+    forbidden_begins,
     judge_message,
     needless_doubts,
     overfull_blows,
@@ -85,28 +87,42 @@ S, N = MessageState, DoubtNote
 
 
 def decided(*decisions):
-    """Decisions about campaign 1: ("resend", seconds), ("drop", seconds), "cancel", "rule"."""
+    """Decisions about campaign 1: ("resend", seconds), ("drop", seconds), words, retried states."""
     made = Decisions()
     for each in decisions:
         if each == "cancel":
             made.allow_cancel(1)
         elif each == "rule":
             made.allow_resend_rule(1)
+        elif each == "taken out":
+            made.allow_taking_out(1, [NUMBER])
+        elif each == "surely taken out":
+            made.surely_taken_out.add((1, NUMBER))
+        elif each == "opted out":
+            made.allow_opt_out([NUMBER])
+        elif isinstance(each, S):
+            made.allow_retry(1, [each])
         else:
             choice, seconds, *numbers = each
             made.allow(1, Choice(choice), numbers).until = at(seconds).timestamp()
     return made
 
 
-def findings(state, accepted_at, *, note=0, decisions=(), attempts=2, provider_id=None):
-    """What the judge says of a message in `state`, which was accepted at these seconds."""
+def findings(
+    state, accepted_at, *, note=0, decisions=(), attempts=2, provider_id=None, error=None, former=()
+):
+    """What the judge says of a message in `state`, which was accepted at these seconds.
+
+    `former`: states and ids of what became of it before.
+    """
     said = Findings()
     row = SimpleNamespace(
         campaign_id=1, seq=5, msisdn=NUMBER, state=state, note=note, attempts=attempts,
-        provider_message_id=provider_id,
+        provider_message_id=provider_id, error=error,
     )  # fmt: skip
+    before = [SimpleNamespace(state=of, provider_message_id=id_) for of, id_ in former]
     entries = [{"at": at(s).timestamp(), "message_id": f"id-{s}"} for s in accepted_at]
-    judge_message(said, row, entries, decided(*decisions))
+    judge_message(said, row, entries, decided(*decisions), before)
     return said
 
 
@@ -174,6 +190,94 @@ def test_the_store_knows_of_each_acceptance_unless_a_person_gave_it_up(
 ):
     said = findings(state, accepted_at, note=note, decisions=decisions)
     assert (said.violations == []) == is_allowed
+
+
+@pytest.mark.parametrize(
+    ("state", "accepted_at", "former", "decisions", "is_allowed"),
+    [
+        (S.DELIVERED, [1, 9], [(S.UNDELIVERED, "id-1")], [S.UNDELIVERED], True),
+        (S.DELIVERED, [1, 9], [(S.EXPIRED, None)], [S.EXPIRED], True),
+        (S.DELIVERED, [9], [(S.REJECTED, None)], [S.REJECTED], True),
+        (S.DELIVERED, [9], [(S.FAILED, None)], [], True),
+        (S.IN_DOUBT, [1], [(S.UNDELIVERED, "id-1")], [S.UNDELIVERED], True),
+        # Nobody decided so, or decided about another state.
+        (S.DELIVERED, [1, 9], [(S.UNDELIVERED, "id-1")], [], False),
+        (S.DELIVERED, [1, 9], [(S.UNDELIVERED, "id-1")], [S.EXPIRED], False),
+        (S.DELIVERED, [9], [(S.REJECTED, None)], [S.UNDELIVERED], False),
+        (S.DELIVERED, [1, 9], [(S.DELIVERED, "id-1")], [S.DELIVERED], False),
+        # The new request was accepted twice, or never.
+        (S.DELIVERED, [1, 9, 15], [(S.UNDELIVERED, "id-1")], [S.UNDELIVERED], False),
+        (S.SUBMITTED, [1], [(S.UNDELIVERED, "id-1")], [S.UNDELIVERED], False),
+        (S.DELIVERED, [1, 9], [(S.REJECTED, None)], [S.REJECTED], False),
+        # It was accepted again, and the store says that it was not.
+        (S.FAILED, [1, 9], [(S.UNDELIVERED, "id-1")], [S.UNDELIVERED], False),
+        (S.FAILED, [1], [(S.UNDELIVERED, "id-1")], [S.UNDELIVERED], True),
+    ],
+)
+def test_a_retry_of_what_did_not_arrive_allows_one_acceptance_after_it(
+    state, accepted_at, former, decisions, is_allowed
+):
+    said = findings(state, accepted_at, former=former, decisions=decisions, attempts=3)
+    assert (said.violations == []) == is_allowed
+
+
+@pytest.mark.parametrize(
+    ("state", "accepted_at", "error", "decisions", "is_allowed"),
+    [
+        (S.CANCELLED, [], DROPPED, ["taken out"], True),
+        (S.CANCELLED, [], DROPPED, ["taken out", "surely taken out"], True),
+        (S.CANCELLED, [], DROPPED, [], False),
+        (S.CANCELLED, [], DROPPED, ["cancel"], False),
+        (S.CANCELLED, [1], DROPPED, ["taken out"], False),
+        (S.CANCELLED, [], None, ["taken out"], False),
+        # Asked for, but a worker was sooner.
+        (S.DELIVERED, [1], None, ["taken out"], True),
+        (S.DELIVERED, [1], None, ["taken out", "surely taken out"], False),
+        (S.SUPPRESSED, [], None, ["opted out"], True),
+        (S.SUPPRESSED, [1], None, ["opted out"], False),
+        (S.DELIVERED, [1], None, ["opted out"], True),
+    ],
+)
+def test_who_is_taken_out_or_suppressed_gets_nothing_and_somebody_decided_so(
+    state, accepted_at, error, decisions, is_allowed
+):
+    said = findings(state, accepted_at, error=error, decisions=decisions)
+    assert (said.violations == []) == is_allowed
+
+
+@pytest.mark.parametrize(
+    ("account", "numbers", "begun_at", "is_allowed"),
+    [
+        ("main", [], 4, True),
+        ("main", [], 6, False),
+        ("main", [], 16, True),
+        ("spare", [], 6, True),
+        (None, [NUMBER], 6, False),
+        (None, [NUMBER], 4, True),
+        (None, [NUMBER], 16, True),
+        (None, [NUMBER + 1], 6, True),
+        ("main", [NUMBER], 6, False),
+        ("spare", [NUMBER], 6, True),
+    ],
+)
+def test_nothing_begins_at_a_stopped_account_or_to_who_has_opted_out(
+    account, numbers, begun_at, is_allowed
+):
+    decisions = Decisions(clock=iter([at(5).timestamp(), at(15).timestamp()]).__next__)
+    decisions.ban(account, numbers)
+    decisions.lift_ban(account, numbers)
+    request = SimpleNamespace(id=7, account="main", begun_at=at(begun_at))
+    message = SimpleNamespace(campaign_id=1, seq=5, msisdn=NUMBER, attempt_id=7)
+    unsent = SimpleNamespace(campaign_id=1, seq=6, msisdn=NUMBER, attempt_id=None)
+    assert bool(forbidden_begins([message, unsent], {7: request}, decisions)) != is_allowed
+
+
+def test_what_is_not_allowed_again_stays_forbidden():
+    decisions = Decisions()
+    decisions.ban("main")
+    decisions.ban("main")
+    request = SimpleNamespace(id=7, account="main", begun_at=datetime.now(UTC) + timedelta(days=1))
+    assert forbidden_begins([], {7: request}, decisions)
 
 
 @pytest.mark.parametrize(("provider_id", "is_wrong"), [("id-1", False), ("id-2", True)])

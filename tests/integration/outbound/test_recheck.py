@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from dispatcher.campaigns.control import resume_campaign
-from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.errors import ErrorKind, ProviderError, Refused
 from dispatcher.outbound.recheck import NotNow, recheck_campaign
 from dispatcher.outbound.release import find_releasable_accounts, release_batches
 from dispatcher.providers import provider_class
@@ -135,6 +135,29 @@ def test_who_resumes_it_after_too_little_credit_has_decided_to_send(campaign):
     assert f"is {parts - 1}: enough for" in campaign.row.state_reason
     resume_campaign(campaign.store, str(campaign.id))
     assert campaign.row.recheck_at is None
+
+
+def moved(campaign):
+    change(campaign, account="other")
+
+
+def passed(campaign):
+    campaign.check(answers())
+
+
+@pytest.mark.parametrize("overtakes", [moved, passed])
+def test_a_check_that_others_have_overtaken_pauses_nothing(campaign, overtakes):
+    """It took longer than its lease: another check let the campaign go, or it has moved."""
+    shown = campaign.row
+
+    def answer(request):
+        if campaign.row == shown:
+            overtakes(campaign)
+        raise Refused("the sender is not approved", "ask for it")
+
+    assert "no longer waits" in recheck_campaign(campaign.store, shown, PROVIDER, answer)
+    assert (campaign.row.state, campaign.row.state_reason) == ("running", None)
+    assert (campaign.row.recheck_at is None) == (overtakes is passed)
 
 
 def test_a_due_check_is_published_once_a_minute_and_not_for_a_paused_account(campaign):
