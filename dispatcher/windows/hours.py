@@ -72,6 +72,16 @@ class Hours:
         first, last = min(r.first for r in ranges), max(r.last for r in ranges)
         return first.toordinal() - _DAY_0 - 2, last.toordinal() - _DAY_0 + 2
 
+    @property
+    def days_of_change(self) -> list[int]:
+        """UTC days on which a date's windows begin or end, or a blackout, or shortly before."""
+        dated = [window.dates for window in self.windows if window.dates is not None]
+        dates = [each for span in dated for each in (span.first, span.last)]
+        return [
+            each.toordinal() - _DAY_0 - 2
+            for each in [*dates, *(blackout.last for blackout in self.blackouts)]
+        ]
+
     def open_on(self, day: int) -> list[TimeSpan]:
         """The open spans of a UTC day (1970-01-01 is 0), cut to that day, in order."""
         begin = day * SECONDS_OF_A_DAY

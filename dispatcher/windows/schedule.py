@@ -11,7 +11,7 @@ from typing import Final, TypedDict
 from dispatcher.windows.hours import SECONDS_OF_A_DAY, Hours, TimeSpan, intersect_spans
 from dispatcher.windows.zone_names import parse_zone, zone_name
 
-#: How far ahead openings and closings are searched.
+#: How far ahead openings and closings are searched, from now and from each date that is named.
 HORIZON: Final = timedelta(days=731)
 _LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 #: How many computed days a schedule keeps.
@@ -99,7 +99,7 @@ class Schedule:
     def next_open(self, at: datetime, limit: datetime | None = None) -> datetime | None:
         """The first open instant from `at` on and before `limit`; None if there is none.
 
-        Searches up to HORIZON from `at`, or from the first date with a window.
+        Searches up to HORIZON from `at`, and from each date that windows and blackouts name.
         """
         at, limit = _as_utc(at), _as_utc(limit or _LATEST)
         if at >= limit or self.is_open(at):
@@ -123,7 +123,7 @@ class Schedule:
     def open_spans(self, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
         """Yield the open spans in [since, until), in order, as (start, end).
 
-        Stops where nothing opens for HORIZON.
+        Stops where nothing opens for HORIZON, unless windows or blackouts name a later date.
         """
         since, until = _as_utc(since), _as_utc(until)
         for start, end in self._merged_spans(since.timestamp(), until.timestamp()):
@@ -154,17 +154,24 @@ class Schedule:
             yield held
 
     def _days_between(self, since: float, until: float) -> Iterator[int]:
-        """The UTC days to search: up to HORIZON after the last day that had an open span."""
-        first, last = _day_of(since), _day_of(until)
+        """The UTC days to search: up to HORIZON after the last one that had an open span.
+
+        And up to HORIZON from each date on which what is open may change.
+        """
+        day, last = _day_of(since), _day_of(until)
         for dated in (hours.day_range for hours in self.hours):
             if dated is not None:
-                first, last = max(first, dated[0]), min(last, dated[1])
+                day, last = max(day, dated[0]), min(last, dated[1])
         patience = HORIZON.days
-        for day in range(first, last + 1):
+        while day <= last:
             patience = HORIZON.days if self._spans_of_day(day) else patience - 1
-            if not patience:
-                return
-            yield day
+            if patience:
+                yield day
+                day += 1
+                continue
+            changes = (each for hours in self.hours for each in hours.days_of_change)
+            day = min((each for each in changes if each > day), default=last + 1)
+            patience = HORIZON.days
 
     def _spans_of_day(self, day: int) -> list[TimeSpan]:
         found = self._days.get(day)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dispatcher.windows.schedule import ALWAYS, HORIZON, Schedule
+from dispatcher.windows.schedule import ALWAYS, Schedule
 from dispatcher.windows.syntax import WindowError, parse_blackouts, parse_windows
 from dispatcher.windows.zone_names import parse_zone
 from tests.unit.windows.clocks import changes, every_zone
@@ -506,8 +506,32 @@ def test_offsets_survive_being_stored():
     assert Schedule.from_json(schedule.to_json()) == schedule
 
 
-def test_the_horizon_counts_from_the_last_opening_not_from_the_start():
-    summers = Schedule.parse(["2026-07-01 09:00-10:00", "2035-07-01 09:00-10:00"], [], UTC)
-    found = list(summers.open_spans(utc("2026-06-01"), utc("2026-06-01") + HORIZON))
-    assert len(found) == 1
-    assert found[0][0].date() == date(2026, 7, 1)
+@pytest.mark.parametrize(
+    ("windows", "blackouts", "opening"),
+    [
+        (["2035-07-01 09:00-10:00"], [], "2035-07-01 09:00"),
+        (["2026-07-01 09:00-10:00", "2035-07-01 09:00-10:00"], [], "2035-07-01 09:00"),
+        (["2026-07-01 09:00-10:00", "2035-07-01..2040-07-01 09:00-10:00"], [], "2035-07-01 09:00"),
+        (["09:00-10:00"], ["2026-07-02..2034-12-31"], "2035-01-01 09:00"),
+        (["mon 09:00-10:00"], ["2026-07-02..2034-12-31"], "2035-01-01 09:00"),
+        (["09:00-10:00", "2026-07-02..2034-12-31 22:00-23:00"], [], "2035-01-01 09:00"),
+        (["22:00-23:00", "2035-07-01 09:00-10:00"], [], "2035-07-01 09:00"),
+        (["22:00-23:00", "2026-07-01 09:00-10:00"], [], None),
+        (["2026-07-01 09:00-10:00"], [], None),
+    ],
+)
+def test_an_opening_is_found_however_many_years_after_the_one_before(windows, blackouts, opening):
+    days = Schedule.parse(["08:00-20:00"], [], UTC)
+    dated = Schedule.parse(windows, blackouts, UTC).intersect(days)
+    found = dated.next_open(utc("2026-07-01 12:00"))
+    assert found == (None if opening is None else utc(opening))
+    spans = dated.open_spans(utc("2026-07-01 12:00"), utc("2045-01-01"))
+    assert next(spans, (None,))[0] == found
+
+
+def test_openings_far_apart_are_listed_in_order_each_once():
+    summers = ["2026-07-01 09:00-10:00", "2035-07-01 09:00-10:00", "2038-07-01 09:00-10:00"]
+    found = Schedule.parse(summers, [], UTC).open_spans(utc("2026-06-01"), utc("2050-01-01"))
+    assert [start.date() for start, _end in found] == [
+        date(2026, 7, 1), date(2035, 7, 1), date(2038, 7, 1),
+    ]  # fmt: skip
