@@ -2,10 +2,15 @@
 
 import math
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 #: The longest `Retry-After` of a provider that is obeyed.
 MAX_RETRY_AFTER_S: Final = 86_400.0
+#: The longest wait between two scans of a provider's list.
+_LONGEST_PAUSE_S: Final = 3600.0
+#: After so long without a readable list, a person decides.
+UNREAD_FOR: Final = timedelta(days=1)
 
 
 def full_jitter(
@@ -33,3 +38,18 @@ def retry_delay(attempt: int, retry_after_s: float | None, random: Callable[[], 
     if retry_after_s is None or math.isnan(retry_after_s):
         return delay
     return max(delay, min(retry_after_s, MAX_RETRY_AFTER_S))
+
+
+def next_try_delay_s(doubted_for_s: float, first_s: float) -> float | None:
+    """Seconds until the list is tried again that could not be read; None: a person has to look.
+
+    `doubted_for_s`: for how long the request has been in doubt. The pauses grow by half each time.
+    """
+    if doubted_for_s > UNREAD_FOR.total_seconds():
+        return None
+    return min(_LONGEST_PAUSE_S, max(first_s, doubted_for_s / 2))
+
+
+def next_scan_delay_s(scans: int, first_s: float) -> float:
+    """Seconds until the next scan after `scans` of them: doubling from `first_s`."""
+    return min(_LONGEST_PAUSE_S, first_s * 2.0 ** max(0, scans - 1))

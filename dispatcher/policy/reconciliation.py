@@ -16,12 +16,8 @@ from dispatcher.types import ListedMessage, ListPage
 CLOCK_SKEW: Final = timedelta(minutes=10)
 #: An entry dated this much earlier is older, whatever time zone the provider's dates are in.
 _SURELY_OLDER: Final = timedelta(days=1)
-#: The longest wait between two scans.
-_LONGEST_PAUSE_S: Final = 3600.0
 #: Scans of the whole list before the campaign's `--on-doubt` decides about the rest.
 MAX_SCANS: Final = 6
-#: After so long without a readable list, a person decides.
-UNREAD_FOR: Final = timedelta(days=1)
 #: How many accounts' lists a worker reads at a time.
 SCANS_AT_ONCE: Final = 2
 
@@ -312,18 +308,3 @@ def matches_message(entry: ListedMessage, text: str, sender: str) -> bool:
 
 def _comparable_sender(sender: str) -> str:
     return sender.strip().removeprefix("+").casefold()
-
-
-def next_try_delay_s(doubted_for_s: float, first_s: float) -> float | None:
-    """Seconds until the list is tried again that could not be read; None: a person has to look.
-
-    `doubted_for_s`: for how long the request has been in doubt. The pauses grow by half each time.
-    """
-    if doubted_for_s > UNREAD_FOR.total_seconds():
-        return None
-    return min(_LONGEST_PAUSE_S, max(first_s, doubted_for_s / 2))
-
-
-def next_scan_delay_s(scans: int, first_s: float) -> float:
-    """Seconds until the next scan after `scans` of them: doubling from `first_s`."""
-    return min(_LONGEST_PAUSE_S, first_s * 2.0 ** max(0, scans - 1))

@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[2]
 #: Modules by package; those of a package that are not here only read, show or describe.
 MODULES = {
     "dispatcher/policy": [
-        "breaker", "concurrency", "fair_queue", "pacing", "rebatching", "reconciliation",
-        "verdict",
+        "backoff", "breaker", "concurrency", "fair_queue", "pacing", "rebatching",
+        "reconciliation", "verdict",
     ],
     "dispatcher/windows": [
         "hours", "recipient_zones", "schedule", "syntax", "wall_clock", "zone_names",

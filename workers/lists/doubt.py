@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.rendering import render_messages
+from dispatcher.policy.backoff import next_scan_delay_s, next_try_delay_s
 from dispatcher.policy.reconciliation import (
     MAX_SCANS,
     Doubt,
@@ -16,8 +17,6 @@ from dispatcher.policy.reconciliation import (
     ListFinding,
     ListScan,
     decide_doubts,
-    next_scan_delay_s,
-    next_try_delay_s,
 )
 from dispatcher.policy.routes import route_at
 from dispatcher.policy.verdict import plausible_cost

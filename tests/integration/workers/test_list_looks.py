@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dispatcher.policy.reconciliation import MAX_SCANS, UNREAD_FOR, ListScan
+from dispatcher.policy.backoff import UNREAD_FOR
+from dispatcher.policy.reconciliation import MAX_SCANS, ListScan
 from dispatcher.providers.base import Capabilities, StatusLookup
 from dispatcher.status import AttemptOutcome
 from dispatcher.store import doubts

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dispatcher.policy.backoff import next_scan_delay_s, next_try_delay_s
 from dispatcher.policy.reconciliation import (
     Doubt,
     ListFinding,
@@ -15,8 +16,6 @@ from dispatcher.policy.reconciliation import (
     OtherMessages,
     decide_doubts,
     matches_message,
-    next_scan_delay_s,
-    next_try_delay_s,
 )
 from dispatcher.status import MessageState
 from dispatcher.types import ListedMessage, ListPage
