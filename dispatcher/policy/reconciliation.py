@@ -117,7 +117,6 @@ class ListScan:
         self._dated: list[tuple[int, datetime]] = []
         #: The latest date of an entry that we know.
         self._known_date: datetime | None = None
-        self._knows = False
         self._misdated = False
         self._whole = True
         #: Whether every page was read, down to one older than needed or to the last.
@@ -132,7 +131,6 @@ class ListScan:
         for entry in page.entries:
             place, self._seen = self._seen, self._seen + 1
             known_at = answered.get(entry.provider_message_id)
-            self._knows = self._knows or known_at is not None
             dated = entry.created_at + _SURELY_OLDER if entry.created_at is not None else None
             if known_at is not None:
                 _add_mark(self._answered, place, known_at)
@@ -153,7 +151,7 @@ class ListScan:
         It cannot if an entry was unreadable, if it shows no message that we know, or if the date
         of one that we know is wrong.
         """
-        proves = self.is_complete and self._whole and self._knows and not self._misdated
+        proves = self.is_complete and self._whole and not self._misdated
         return proves and self.reaches_back_to(start)
 
     def entries_since(self, msisdn: int, start: datetime) -> list[ListedMessage]:

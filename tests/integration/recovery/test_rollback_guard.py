@@ -641,3 +641,23 @@ def test_attempts_that_are_recorded_before_the_first_look_are_no_error(store, cl
     guard.record_attempts([7])
     with store.write() as conn:
         assert guard.may_claim(conn)
+
+
+def test_redis_is_not_asked_about_a_store_without_an_identity(sqlite_store, folder):
+    with sqlite_store.write() as conn:
+        conn.execute(IDENTITY.delete())
+    never_asked = SimpleNamespace()
+    guard = RollbackGuard(sqlite_store, client=never_asked, folder=folder)
+    assert guard.read_redis_mark() == 0
+
+
+def test_redis_answers_or_not(sqlite_store, folder, client):
+    server = fakeredis.FakeServer()
+    server.connected = False
+    with closing(fakeredis.FakeRedis(server=server)) as away:
+        clients = [client, away, None]
+        found = [
+            RollbackGuard(sqlite_store, client=one, folder=folder).redis_answers()
+            for one in clients
+        ]
+    assert found == [True, False, False]

@@ -21,15 +21,27 @@ from dispatcher.store import (
     campaigns,
     decisions,
     doubts,
+    drops,
     fallback_moves,
     locked_attempts,
     lost_batches,
+    polls,
     retries,
+    suppressions,
 )
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
 from dispatcher.store.locks import lock_campaign
-from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.receipts import Receipt, store_receipts
+from dispatcher.store.tables import (
+    ACCOUNT,
+    ALTERNATE_ID,
+    ATTEMPT,
+    BATCH,
+    CAMPAIGN,
+    FORMER_OUTCOME,
+    MESSAGE,
+)
 from dispatcher.types import Recipient
 from tests.support.stores import (
     FIRST_NUMBER,
@@ -38,6 +50,7 @@ from tests.support.stores import (
     POLL,
     add_account,
     add_campaign,
+    attempt_of,
     batch_of,
     begin,
     change,
@@ -117,13 +130,24 @@ def others(store, *, of_campaign=False):
             rows(store, BATCH, BATCH.c.campaign_id != MINE),
             rows(store, ATTEMPT, ATTEMPT.c.campaign_id != MINE),
             rows(store, MESSAGE, ~is_mine),
+            *beside(store),
         ]
     return [
         rows(store, CAMPAIGN, CAMPAIGN.c.id != MINE),
         rows(store, BATCH, BATCH.c.id != SUBJECT),
         rows(store, ATTEMPT, ATTEMPT.c.batch_id != SUBJECT),
         rows(store, MESSAGE, ~(is_mine & MESSAGE.c.seq.in_(SEQS))),
+        *beside(store),
     ]
+
+
+def beside(store):
+    """What else is kept of messages of others, and the other account."""
+    kept = [
+        rows(store, table, ~((table.c.campaign_id == MINE) & table.c.seq.in_(SEQS)))
+        for table in (FORMER_OUTCOME, ALTERNATE_ID)
+    ]
+    return [*kept, rows(store, ACCOUNT, ACCOUNT.c.name != "main")]
 
 
 def state_of(store):
@@ -275,6 +299,52 @@ def retried(store):
         assert retries.retry_batch(conn, SUBJECT, NOW) == 3
 
 
+def retried_undelivered(store):
+    received(store)
+    before = others(store)
+    with store.write() as conn:
+        assert retries.retry_batch(conn, SUBJECT, NOW, [MessageState.UNDELIVERED]) == 2
+    assert others(store) == before
+
+
+def poll_subject(store):
+    with store.write() as conn:
+        given = polls.lease_due_polls(conn, now=later(10), lease_until=later(60), limit=9)
+        (mine,) = [one for one in given if attempt_of(store, one.id).batch_id == SUBJECT]
+        return polls.load_poll(conn, mine.id, mine.polls)
+
+
+def received(store):
+    with store.write() as conn:  # a poll of another is under way all the time
+        polls.lease_due_polls(conn, now=later(10), lease_until=later(9000), limit=9)
+    before = others(store)
+    accepted(store)
+    polled = poll_subject(store)
+    said = [Receipt(SEQS[0], MessageState.DELIVERED, None, None)]
+    said += [Receipt(seq, MessageState.UNDELIVERED, "42", "absent") for seq in SEQS[1:]]
+    with store.write() as conn:
+        store_receipts(conn, polled, said, next_at=None, now=later(11))
+    assert others(store) == before
+
+
+def taken_out(store):
+    with store.write() as conn:
+        campaign = lock_campaign(conn, MINE)
+        numbers = [FIRST_NUMBER + seq for seq in SEQS[:2]]
+        said = drops.drop_recipients(conn, campaign, numbers, NOW)
+    assert said == dict.fromkeys(numbers, "dropped")
+
+
+def suppressed(store):
+    origin = suppressions.SuppressionOrigin(None, "cli", "a")
+    with store.write() as conn:
+        numbers = [FIRST_NUMBER + seq for seq in SEQS[:2]]
+        # Who is in flight, or has ended, is on the list too, and so is the other campaign's.
+        more = [FIRST_NUMBER, FIRST_NUMBER + 4, 919_900_000_000 + SEQS[2]]
+        suppressions.add_numbers(conn, [*numbers, *more], "", origin, NOW)
+    assert begin(store, take(store, SUBJECT)) is None
+
+
 PENDING, SUBMITTED, FAILED, DOUBT = "pending", "submitted", "failed", "in doubt"
 
 
@@ -299,6 +369,8 @@ PENDING, SUBMITTED, FAILED, DOUBT = "pending", "submitted", "failed", "in doubt"
         (dropped, "settled", [DOUBT, FAILED, FAILED]),
         (annotated, "settled", [DOUBT] * 3),
         (retried, "pending", [PENDING] * 3),
+        (taken_out, "pending", ["cancelled", "cancelled", PENDING]),
+        (suppressed, "pending", ["suppressed", "suppressed", PENDING]),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -307,6 +379,18 @@ def test_what_happens_to_a_batch_changes_no_other_row(crowd, happen, batch, mess
     happen(crowd)
     assert state_of(crowd) == (batch, messages)
     assert others(crowd) == before
+
+
+@pytest.mark.parametrize(
+    ("happen", "messages"),
+    [
+        (received, ["delivered", "undelivered", "undelivered"]),
+        (retried_undelivered, ["delivered", PENDING, PENDING]),
+    ],
+)
+def test_receipts_and_retries_after_them_change_no_other_row(crowd, happen, messages):
+    happen(crowd)
+    assert state_of(crowd)[1] == messages
 
 
 def test_what_an_earlier_claim_left_in_doubt_stays_so(crowd):

@@ -158,7 +158,8 @@ def test_a_poll_without_news_is_postponed_and_an_old_ticket_changes_nothing(stor
     submitted(store)
     (ticket,) = release(store)
     with store.write() as conn:
-        polls.postpone_polls(conn, [(ticket, AGAIN), (PollTicket(ticket.id, 9), later(900))])
+        old = PollTicket(ticket.id, ticket.polls - 1)
+        polls.postpone_polls(conn, [(old, later(900)), (ticket, AGAIN), (old, later(900))])
     assert release(store, now=later(19)) == []
     (again,) = release(store, now=AGAIN)
     assert again == PollTicket(ticket.id, ticket.polls + 1)

@@ -7,7 +7,7 @@ from dispatcher.outbound.fallback import find_campaigns_to_move
 from dispatcher.outbound.release import find_releasable_accounts, release_batches
 from dispatcher.status import BatchState
 from dispatcher.store import accounts, health, stops
-from dispatcher.store.tables import ACCOUNT, GENERAL_STOP
+from dispatcher.store.tables import ACCOUNT, AUDIT, GENERAL_STOP
 from tests.support.stores import (
     NOW,
     add_account,
@@ -87,6 +87,18 @@ def test_a_second_stop_keeps_who_was_first_and_adds_what_is_open(store):
     ]  # fmt: skip
     assert stop(store) == []
     assert audit(store) == ["stop", "stop"]
+
+
+@pytest.mark.parametrize("names", [[], ["main"]])
+def test_a_stop_of_everything_is_on_record_although_it_stops_no_further_account(store, names):
+    for name in names:
+        add_account(store, name)
+        stop(store, name)
+    assert stop(store, reason="night") == []
+    assert audit(store) == [*(["stop"] * len(names)), "stop"]
+    assert rows(store, AUDIT)[-1].detail == "0 accounts: night"
+    assert go(store) == names
+    assert rows(store, AUDIT)[-1].detail == f"{len(names)} account{'' if names else 's'}"
 
 
 def test_an_account_that_is_configured_during_a_stop_of_everything_is_stopped(store):

@@ -115,6 +115,15 @@ def test_an_entry_of_any_request_of_a_recipient_who_was_resent_finds_the_recipie
     assert found.finding is says
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_date_that_is_wrong_makes_a_scan_prove_nothing(order):
+    """Dated more than a day before its answer came, wherever in the list it is."""
+    known = {"right": at(-10), "wrong": at(-10)}
+    shown = [entry("right", OTHER, seconds=-20), entry("wrong", OTHER, seconds=-DAY - 11)]
+    assert look([shown[0]], answered=known).can_prove_absence(BEGUN)
+    assert not look(shown[::order], answered=known).can_prove_absence(BEGUN)
+
+
 @pytest.mark.parametrize(("seconds", "reaches"), [(-1, True), (0, False), (1, False)])
 def test_a_list_reaches_back_with_an_entry_that_is_surely_older(seconds, reaches):
     seen = look((OLDER,), answered={"older": at(seconds)})
