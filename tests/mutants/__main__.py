@@ -31,6 +31,8 @@ def main() -> int:
     reasons = chosen.equivalents()
     everything = chosen.all_mutants()
     wanted = [m for m in everything if _is_wanted(m, given.only)]
+    if not wanted:
+        sys.exit(f"no mutant is in {', '.join(given.only)}")
     mutants = chosen.choose(wanted, seed=given.seed, most=given.most)
     mutants = [mutant for mutant in mutants if mutant.key not in reasons]
     print(f"{len(mutants)} of {len(wanted)} mutants, seed {given.seed}", flush=True)
@@ -58,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--only", action="append", help="a file or folder, as dispatcher/store")
     parser.add_argument("--seed", type=int, default=1, help="which are drawn (default: 1)")
-    parser.add_argument("--most", type=int, default=500, help="how many (default: 500; 0: all)")
+    parser.add_argument("--most", type=int, default=600, help="how many (default: 600; 0: all)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (default: 2)")
     parser.add_argument("--near", action="store_true", help="without tests of real processes")
     parser.add_argument(
