@@ -90,7 +90,11 @@ def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskRep
 
 
 def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
-    """Claim it. While the store is busy or away this waits: the batch has no other message."""
+    """Claim it. While the store is busy or away this waits: the batch has no other message.
+
+    A claim whose commit was stored, but not acknowledged, waits for its lease. The row does not say
+    whose claim it is, and another task may have the same ticket; nothing of it was attempted.
+    """
 
     def claim(conn: Connection, now: datetime) -> Claim | None:
         if not services.rollback_guard.may_claim(conn):
