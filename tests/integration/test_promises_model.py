@@ -221,6 +221,66 @@ class Promises(RuleBasedStateMachine):
             self._claim(self.tickets[-1])
         self._begin(worker, split=False)
 
+    @rule(data=st.data(), what=st.sampled_from(["stop", "stop all", "drop", "opt out", "refuse"]))
+    def trouble_between_claim_and_begin(self, data, what):
+        """A person decides while a worker builds its requests."""
+        self.go([], split=False)
+        if not self._take_next():
+            return
+        worker, claim = self.workers[-1], self.workers[-1].claim
+        self._decide_meanwhile(what, claim, data.draw(st.sampled_from(span_of(claim))))
+        if worker in self.workers:
+            self._begin(worker, split=data.draw(st.booleans()))
+
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["stop", "drop", "opt out"]),
+        fate=st.sampled_from(FATES),
+    )
+    def trouble_during_a_turn(self, data, what, fate):
+        """A person decides while requests are under way; the answers are stored all the same."""
+        self.go([], split=False)
+        if not self._take_next():
+            return
+        worker = self.workers[-1]
+        if not self._begin(worker, split=data.draw(st.booleans())):
+            return
+        self._decide_meanwhile(
+            what, worker.claim, data.draw(st.sampled_from(span_of(worker.claim)))
+        )
+        for one in worker.calls:
+            self._call(worker, one, fate)
+            self._settle(worker, one, polled=True)
+        self.go(["accepted"], split=False)
+
+    def _decide_meanwhile(self, what, claim, seq):
+        match what:
+            case "stop" | "stop all":
+                self.halt_or_go(halts=True, names=None if what == "stop all" else [claim.account])
+            case "drop":
+                self._drop(claim.campaign_id, {seq})
+            case "opt out":
+                self._opt_out({seq}, claim.account, is_added=True)
+            case "refuse":
+                self._refuse(self.workers[-1])
+
+    @rule(
+        fates=st.lists(st.sampled_from(FATES), min_size=1, max_size=2),
+        resends=st.booleans(),
+        state=st.sampled_from(RECEIPTS),
+        last=st.sampled_from(FATES),
+    )
+    def trouble_after_the_receipts(self, fates, resends, state, last):
+        """What did not arrive is retried, after doubt and resends too."""
+        self.go(fates, split=False)
+        campaign_id = self.workers[-1].claim.campaign_id if self.workers else self.campaigns[-1]
+        if resends:
+            self._resolve(campaign_id, DoubtChoice.RESEND)
+            self.go(["accepted"], split=False)
+        self._receive_all(state)
+        self._retry(campaign_id, {M.UNDELIVERED, M.EXPIRED, M.REJECTED})
+        self.go([last], split=False)
+
     def _get_into_trouble(self, data, fates, *, split):
         """A worker's requests reach the provider; the test says what happens before and after."""
         self.go([], split=False)
@@ -654,6 +714,9 @@ class Promises(RuleBasedStateMachine):
             for message in polled.open
             if known and data.draw(st.booleans())
         ]
+        self._receive(polled, said)
+
+    def _receive(self, polled, said):
         next_at = self.now + timedelta(seconds=30) if self.now < POLL.until else None
         with self.store.write() as conn:
             store_receipts(conn, polled, said, next_at=next_at, now=self.now)
@@ -662,6 +725,15 @@ class Promises(RuleBasedStateMachine):
         for key in old.messages:
             is_due = old.state(key) is SUBMITTED and key in receipts
             assert new.state(key) is (receipts[key] if is_due else old.state(key))
+
+    def _receive_all(self, state):
+        """All that is polled ends in this state."""
+        self.time_passes(61)
+        with self.store.write() as conn:
+            given = polls.lease_due_polls(conn, now=self.now, lease_until=self.now + LEASE, limit=9)
+            found = [polls.load_poll(conn, ticket.id, ticket.polls) for ticket in given]
+        for polled in filter(None, found):
+            self._receive(polled, [Receipt(one.seq, state, None, None) for one in polled.open])
 
     # --- Doubt --------------------------------------------------------------------------------
 
@@ -802,8 +874,10 @@ class Promises(RuleBasedStateMachine):
 
     @rule(data=st.data(), seqs=st.sets(st.integers(0, 5), min_size=1, max_size=3))
     def drop(self, data, seqs):
+        self._drop(self._campaign(data), seqs)
+
+    def _drop(self, campaign_id, seqs):
         """Recipients are taken out while they are pending, and no worker holds their batch."""
-        campaign_id = self._campaign(data)
         old = self.oracle.now
         with self.store.write() as conn:
             campaign = lock_campaign(conn, campaign_id)
@@ -833,6 +907,9 @@ class Promises(RuleBasedStateMachine):
         is_added=st.sampled_from([True, True, False]),
     )
     def opt_out(self, seqs, account, is_added):
+        self._opt_out(seqs, account, is_added=is_added)
+
+    def _opt_out(self, seqs, account, *, is_added):
         """Numbers come onto the suppression list, or leave it."""
         numbers = sorted(FIRST_NUMBER + seq for seq in seqs)
         with self.store.write() as conn:
@@ -853,8 +930,10 @@ class Promises(RuleBasedStateMachine):
     @precondition(lambda self: self._alive(begun=False))
     @rule(data=st.data())
     def refuse(self, data):
+        self._refuse(data.draw(st.sampled_from(self._alive(begun=False))))
+
+    def _refuse(self, worker):
         """A worker finds that its account may not text a recipient of the batch."""
-        worker = data.draw(st.sampled_from(self._alive(begun=False)))
         pause_refused_campaign(
             SimpleNamespace(store=self.store), worker.claim, Refused("not allowed", "change it")
         )
@@ -942,7 +1021,7 @@ def test_nobody_twice_and_nobody_lost_whatever_happens_in_whatever_order():
         url = f"sqlite:///{Path(folder, 'store.db')}"
         upgrade_store(url)
         install_guard(url)
-        run_model(url, max_examples=EXAMPLES or 25)
+        run_model(url, max_examples=EXAMPLES or 18)
 
 
 @pytest.mark.postgres
