@@ -334,6 +334,17 @@ def test_nothing_is_released_or_claimed_in_another_place_before_a_tick(emptied_p
         assert batch_of(store, ticket.id).state == BatchState.QUEUED
 
 
+def test_what_was_seen_of_another_store_does_not_hold_this_one(sqlite_store, folder):
+    """The store got an identity of its own meanwhile: another process has adopted it."""
+    guard = RollbackGuard(sqlite_store, folder=folder)
+    tick(guard, sqlite_store)
+    guard.record_attempts([5])
+    with sqlite_store.write() as conn:
+        assert not guard.may_claim(conn)
+        store_identity.update_identity(conn, store_id="another")
+        assert guard.may_claim(conn)
+
+
 @pytest.mark.postgres
 def test_a_part_of_the_place_that_a_hosted_server_does_not_tell_is_empty(emptied_postgres_url):
     with closing(Store(emptied_postgres_url)) as store, store.read() as conn:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dispatcher.policy.reconciliation import DoubtNote
-from dispatcher.status import BatchState, MessageState
+from dispatcher.status import AttemptOutcome, BatchState, MessageState
 from dispatcher.store import attempts, suppressions
 from dispatcher.store.engine import Store
 from dispatcher.store.suppressions import ANY_ACCOUNT, LISTED, SuppressionOrigin
@@ -130,6 +130,20 @@ def test_what_a_late_answer_says_is_worth_more(store):
     assert begin(store, held) is None
     assert states(store) == ["submitted", "suppressed"]
     assert counts_of(store, campaign) == {"submitted": 1, "suppressed": 1, "no_receipt": 1}
+
+
+def test_who_is_in_doubt_stays_so_until_that_is_settled(store):
+    """An earlier request of the batch left it in doubt: what became of it comes first."""
+    campaign = add_campaign(store, [3])
+    held = claimed(store)
+    first, second = begin(store, held, [[0], [1, 2]])
+    settle(store, held, first, verdict(doubtful=[0], outcome=AttemptOutcome.DOUBTFUL))
+    settle(store, held, second, verdict(outcome=AttemptOutcome.REFUSED))
+    close(store, held)
+    add(store, 0, 1)
+    assert begin(store, claimed(store)) is None
+    assert states(store) == ["in_doubt", "suppressed", "pending"]
+    assert counts_of(store, campaign) == {"in_doubt": 1, "suppressed": 1, "pending": 1}
 
 
 def test_a_claim_that_was_lost_changes_nothing(store):
