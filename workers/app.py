@@ -12,6 +12,7 @@ from celery import Celery, signals
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
+from dispatcher.errors import StoreError
 from dispatcher.local.broker_tls import celery_tls_options
 from dispatcher.local.celery import threads_needed
 from workers.broker.task_messages import (
@@ -59,6 +60,8 @@ _TICK_EVERY_S = 1.0
 #: slow would have all its ticks dropped.
 _TICK_EXPIRES_S = 30
 _BROKER_TIMEOUT_S = 5
+#: How long a worker that starts waits for `dispatcher db upgrade`, and for a store that is away.
+_WAIT_FOR_TABLES_S = 300.0
 #: How long a thread that computes may keep Python's lock. With the default of 5 ms, the store's
 #: only writer would wait that long after each of its statements.
 _SWITCH_INTERVAL_S = 0.0005
@@ -210,6 +213,27 @@ def _send_no_events_of_ticks(**_: object) -> None:
 @signals.worker_init.connect
 def _shorten_switch_interval(**_: object) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+
+
+@signals.worker_init.connect
+def _wait_for_tables(**_: object) -> None:
+    """End this worker if it cannot use the store's tables. Waits while they are being upgraded."""
+    from dispatcher.store.migrate import UPGRADE, revision_problem
+    from workers.services import get_services
+
+    give_up_at = time.monotonic() + _WAIT_FOR_TABLES_S
+    problem: str | None = "the store's tables are not known"
+    while problem is not None:
+        try:
+            problem, remedy = revision_problem(get_services().store), UPGRADE
+        except StoreError as error:
+            problem, remedy = error.message, error.hint or ""
+        if problem is not None:
+            log.error("this worker waits: %s; %s", problem, remedy)
+            if time.monotonic() > give_up_at:
+                log.critical("this worker does not start: %s; %s", problem, remedy)
+                raise SystemExit(os.EX_CONFIG)
+            time.sleep(1)
 
 
 @signals.worker_init.connect

@@ -11,6 +11,7 @@ from dispatcher.errors import DispatcherError
 from dispatcher.store import batches, scheduler
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.revisions import newest_revision
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class Leases:
                 now,
                 version=__version__,
                 clock_ms=round(ahead.total_seconds() * 1000),
+                revision=newest_revision(),
             )
             renewed = batches.renew_leases(conn, held, now + self._lease)
         if renewed < len(held):

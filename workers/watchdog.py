@@ -15,6 +15,7 @@ from typing import Final
 from dispatcher.errors import DispatcherError
 from dispatcher.recovery.broker_owner import OWNER_REMEDY
 from dispatcher.store import batches, store_identity
+from dispatcher.store.migrate import find_too_new
 from workers.services import Services, get_services
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,12 @@ class Watchdog:
         )
 
     def find_reason_to_end(self) -> str | None:
-        """Why this worker must end: stalled, or on the database of another store; else None."""
+        """Why this worker must end; None if it need not.
+
+        It is stalled, on the database of another store, or too old for the store's tables.
+        """
+        if (too_new := find_too_new(self._services.store)) is not None:
+            return f"{too_new}: start the new version"
         other = self._services.broker_owner.find_problem()
         if other is not None:
             return f"{other}; {OWNER_REMEDY}"

@@ -94,6 +94,15 @@ class Root(LazyGroup):
             return super().invoke(ctx)
 
 
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    from dispatcher.store.revisions import newest_revision
+
+    click.echo(f"dispatcher, version {__version__} (tables {newest_revision()})")
+    ctx.exit()
+
+
 @click.group(
     "dispatcher",
     cls=Root,
@@ -101,7 +110,14 @@ class Root(LazyGroup):
     table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="dispatcher")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version, and that of the store's tables.",
+)
 def cli() -> None:
     """Send bulk-SMS campaigns: nobody twice, nobody forgotten, never outside allowed hours.
 

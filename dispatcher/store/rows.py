@@ -98,6 +98,7 @@ class CampaignRow(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    purged_at: datetime | None
 
 
 class BatchRow(NamedTuple):
@@ -182,6 +183,7 @@ class WorkerRow(NamedTuple):
     seen_at: datetime
     version: str | None
     clock_ms: int | None
+    revision: str | None
 
 
 class NoticeRow(NamedTuple):
@@ -211,3 +213,4 @@ class IdentityRow(NamedTuple):
     attempt_id: int
     witnessed_id: int
     held: str | None
+    erase_key: str | None

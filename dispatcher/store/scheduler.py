@@ -76,14 +76,16 @@ def record_heartbeat(
     *,
     version: str | None = None,
     clock_ms: int | None = None,
+    revision: str | None = None,
 ) -> None:
     """Record that a worker process is alive.
 
     `clock_ms` are the milliseconds by which its clock is ahead of the store's, `version` is the
-    program's.
+    program's, `revision` the newest of the tables that it knows.
     """
     seen = {
         "seen_at": now, "concurrency": concurrency, "version": version, "clock_ms": clock_ms,
+        "revision": revision,
     }  # fmt: skip
     done = conn.execute(update(WORKER).where(WORKER.c.name == worker).values(**seen)).rowcount
     if not done:

@@ -13,6 +13,8 @@ from dispatcher.store.schema.campaign_tables import (
 )
 from dispatcher.store.schema.operation_tables import (
     Audit,
+    Compatibility,
+    ErasedNumber,
     Identity,
     Notice,
     Scheduler,
@@ -33,6 +35,8 @@ ALTERNATE_ID = core_table(AlternateId)
 FORMER_OUTCOME = core_table(FormerOutcome)
 AUDIT = core_table(Audit)
 SUPPRESSION = core_table(Suppression)
+ERASED_NUMBER = core_table(ErasedNumber)
+COMPATIBILITY = core_table(Compatibility)
 GENERAL_STOP = core_table(StopOfEverything)
 SCHEDULER = core_table(Scheduler)
 WORKER = core_table(Worker)

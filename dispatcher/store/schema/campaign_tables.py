@@ -110,6 +110,8 @@ class Campaign(SQLModel, table=True):
     created_at: datetime = time_column()
     started_at: datetime | None = optional_time_column()
     finished_at: datetime | None = optional_time_column()
+    #: When its numbers and texts were dropped (`purges.py`); its counts stay.
+    purged_at: datetime | None = optional_time_column()
 
 
 class Batch(SQLModel, table=True):

@@ -41,8 +41,8 @@ class Audit(SQLModel, table=True):
 class Suppression(SQLModel, table=True):
     """A number that must not be texted: by one account, or by any.
 
-    The primary key is what each begin looks up. Erased numbers, of which only a keyed hash may be
-    kept, would need a table of their own.
+    The primary key is what each begin looks up. Of erased numbers only a hash is kept, in
+    `erased_number`.
     """
 
     __tablename__ = "suppression"
@@ -56,6 +56,28 @@ class Suppression(SQLModel, table=True):
     source: str = text_column()
     actor: str = text_column()
     at: datetime = time_column()
+
+
+class ErasedNumber(SQLModel, table=True):
+    """A number that a person had erased: no account may text it, and only its hash is kept."""
+
+    __tablename__ = "erased_number"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    #: 63 bits of a hash with the store's key (`erased_numbers.py`).
+    hash: int = number_key_column()
+    at: datetime = time_column()
+    actor: str = text_column()
+
+
+class Compatibility(SQLModel, table=True):
+    """One row: which versions of the program may use these tables."""
+
+    __tablename__ = "compatibility"
+
+    id: int = number_key_column(SmallInteger)
+    #: The newest revision of the oldest program that may still work with this store.
+    oldest: str = text_column()
 
 
 class StopOfEverything(SQLModel, table=True):
@@ -98,6 +120,8 @@ class Worker(SQLModel, table=True):
     version: str | None = optional_text_column()
     #: Milliseconds by which its clock is ahead of the store's.
     clock_ms: int | None = optional_number_column()
+    #: The newest revision of the tables that it knows; NULL: of before it was recorded.
+    revision: str | None = optional_text_column()
 
 
 class Notice(SQLModel, table=True):
@@ -149,3 +173,5 @@ class Identity(SQLModel, table=True):
     witnessed_id: int = required_column(Column(BigInteger, nullable=False), default=0)
     #: Why nothing is released; NULL while the store agrees with its witnesses.
     held: str | None = optional_text_column()
+    #: The key of the hashes of `erased_number`, in hexadecimal; NULL: nobody was ever erased.
+    erase_key: str | None = optional_text_column()

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -65,17 +64,6 @@ def _condition(clause):
 def test_upgrading_again_changes_nothing(empty_store_url):
     assert upgrade_store(empty_store_url) == (None, NEWEST)
     assert upgrade_store(empty_store_url) == (NEWEST, NEWEST)
-
-
-def test_a_store_of_a_newer_version_is_refused_and_left_alone(store_url):
-    with closing(Store(store_url)) as store:
-        with store.write() as conn:
-            conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-        with pytest.raises(StoreError, match="revision 9999, which this version does not know"):
-            upgrade_store(store_url)
-        with pytest.raises(StoreError, match="revision 9999"):
-            revision_problem(store)
-        assert current_revision(store) == "9999"
 
 
 def test_a_new_sqlite_store_gets_its_tables_and_a_server_does_not(
@@ -273,21 +261,3 @@ def test_the_newest_revision_is_the_one_that_alembic_would_find(sqlite_url):
         heads = ScriptDirectory.from_config(migrate._alembic_config()).get_heads()
         assert heads == [NEWEST] == list(context.get_current_heads())
     assert migrate.upgrade_store(sqlite_url) == (NEWEST, NEWEST)
-
-
-def test_the_newest_migrations_can_be_undone_and_made_again(empty_store_url):
-    """With what is stored in older tables."""
-    upgrade_store(empty_store_url)
-    config = migrate._alembic_config()
-    with closing(Store(empty_store_url)) as store:
-        with store.write() as conn:
-            conn.execute(ACCOUNT.insert().values(name="main"))
-            config.attributes["connection"] = conn
-            command.downgrade(config, "0003")
-        assert current_revision(store) == "0003"
-        with store.read() as conn:
-            assert not {"general_stop", "suppression"} & {*inspect(conn).get_table_names()}
-            assert "stopped_at" not in {c["name"] for c in inspect(conn).get_columns("account")}
-        assert upgrade_store(empty_store_url) == ("0003", NEWEST)
-        (row,) = rows(store, ACCOUNT)
-        assert (row.name, row.stopped_at) == ("main", None)

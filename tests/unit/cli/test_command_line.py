@@ -10,11 +10,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from dispatcher import __version__
 from dispatcher.cli import COMMANDS, cli
 from dispatcher.cli.context import session_of, settings_from
 from dispatcher.cli.exit import report_errors
 from dispatcher.cli.lazy import LazyCommand, LazyGroup
 from dispatcher.errors import ConfigError, Refused, StoreError
+from dispatcher.store.revisions import newest_revision
 from tests.support.cli import clean_environment, dispatcher, every_command
 
 ACCOUNT = '[accounts.main]\nprovider = "thesmspoint"\napi_key = "literal"\n'
@@ -28,9 +30,9 @@ def test_the_help_lists_every_command_and_marks_those_that_are_not_built_yet():
         assert ("(not available yet)" in lines[name]) == (entry.target is None)
 
 
-def test_the_version_is_printed():
+def test_the_version_is_printed_with_that_of_the_tables():
     ended = CliRunner().invoke(cli, ["--version"])
-    assert (ended.exit_code, ended.output.split()[0]) == (0, "dispatcher,")
+    assert ended.output == f"dispatcher, version {__version__} (tables {newest_revision()})\n"
 
 
 def files(folder: Path) -> None:
