@@ -83,6 +83,16 @@ def check_changeable(campaign: CampaignRow) -> None:
         )
 
 
+def check_not_purged(campaign: CampaignRow) -> None:
+    """Raise Refused for a campaign whose numbers and texts are gone."""
+    if campaign.purged_at is not None:
+        raise StateRefused(
+            f"campaign {campaign.id} was purged on {campaign.purged_at:%Y-%m-%d}: its numbers and "
+            "texts are gone",
+            f"its counts are kept: `dispatcher campaign show {campaign.id}`",
+        )
+
+
 def set_terms(
     store: Store, reference: str, values: ChangedSettings, timeout_s: float
 ) -> CampaignRow:

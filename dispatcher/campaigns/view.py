@@ -254,6 +254,7 @@ def summary_json(campaign: CampaignRow, counts: dict[str, int]) -> dict[str, Any
         "created_at": iso_time(campaign.created_at),
         "started_at": iso_time(campaign.started_at),
         "finished_at": iso_time(campaign.finished_at),
+        "purged_at": iso_time(campaign.purged_at),
     }
 
 

@@ -66,7 +66,9 @@ COMMANDS: Final = {
     "suppression": LazyCommand(
         "dispatcher.cli.suppression:suppression_group", "Keep numbers that must never be texted."
     ),
-    "purge": LazyCommand(None, "Drop numbers and texts of old campaigns."),
+    "purge": LazyCommand(
+        "dispatcher.cli.purge:purge_command", "Drop numbers and texts of old campaigns."
+    ),
     "metrics": LazyCommand(
         "dispatcher.cli.metrics:metrics_command", "Serve metrics for Prometheus."
     ),

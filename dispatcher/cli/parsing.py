@@ -77,6 +77,17 @@ def parse_since(text: str, zone: tzinfo, now: datetime) -> datetime:
         ) from None
 
 
+def parse_age(option: str, text: str) -> timedelta:
+    """An age such as `90d`, `12w` or `36h`. Raises UsageProblem."""
+    match = _AGO.fullmatch(text)
+    try:
+        if match is not None:
+            return timedelta(seconds=int(match[1]) * _SECONDS_AGO[match[2][0].lower()])
+    except OverflowError:
+        pass
+    raise WrongValue(f"{option} {text!r} is not an age", "write 90d, 12w or 36h")
+
+
 def parse_named_zone(text: str) -> tzinfo:
     """The zone of `--timezone`: an IANA name or an offset. Raises UsageProblem."""
     from dispatcher.windows.zone_names import (

@@ -57,6 +57,18 @@ class ReportFigures:
     operators: Sequence[OutcomeCount]
     failures: Sequence[FailureGroup]
 
+    @property
+    def purged_words(self) -> str | None:
+        """The sentence that messages are gone, and what is not counted therefore; else None."""
+        at = [one.campaign.purged_at for one in self.campaigns if one.campaign.purged_at]
+        if not at:
+            return None
+        what = "The campaign was" if len(self.campaigns) == 1 else f"{len(at)} campaigns were"
+        return (
+            f"{what} purged on {max(at):%Y-%m-%d}: outcomes, parts, cost and rate are kept, but no "
+            "times of receipts, countries, operators and reasons."
+        )
+
 
 def build_figures(
     store: Store,
@@ -70,11 +82,13 @@ def build_figures(
     The database counts, a page of messages at a time: memory does not grow with the campaigns.
     """
     ids = [row.id for row in rows]
+    kept = [row for row in rows if row.purged_at is None]
+    kept_ids = [row.id for row in kept]
     lines = _campaign_lines(store, rows)
     outcomes = {name: sum(line.outcomes[name] for line in lines) for name in OUTCOMES}
     total = sum(outcomes.values())
     buckets = _find_buckets(store, ids, zone)
-    countries, operators = count_by_place(report_figures.count_series(store, ids))
+    countries, operators = count_by_place(report_figures.count_series(store, kept_ids))
     prices = [line.cost for line in lines if line.cost is not None]
     with store.read() as conn:
         now = store_now(conn)
@@ -83,22 +97,23 @@ def build_figures(
         campaigns=lines,
         outcomes=outcomes,
         total=total,
-        parts=sum(one.parts for one in countries),
+        parts=sum(one.parts for one in countries)
+        + sum(row.parts for row in rows if row.purged_at is not None),
         cost=sum(prices, Decimal()) if prices else None,
         retried=_count_retried(store, ids),
         timeline=None
-        if buckets is None
+        if buckets is None or not kept
         else build_timeline(
-            report_figures.count_begun(store, ids, buckets),
-            report_figures.count_final(store, ids, buckets),
+            report_figures.count_begun(store, kept_ids, buckets),
+            report_figures.count_final(store, kept_ids, buckets),
             buckets,
-            total,
+            sum(sum(line.outcomes.values()) for line in lines if line.campaign.purged_at is None),
         ),
         rate=None if buckets is None else _build_rate(store, settings, rows, buckets),
-        delays=build_delays(report_figures.count_delays(store, ids)),
+        delays=build_delays(report_figures.count_delays(store, kept_ids)),
         countries=countries,
         operators=operators,
-        failures=group_failures(store, rows, reasons_of),
+        failures=group_failures(store, kept, reasons_of),
     )
 
 

@@ -13,7 +13,7 @@ from dispatcher.campaigns.rendering import render_messages
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.routes import route_at
 from dispatcher.status import AttemptOutcome, MessageState, RejectKind
-from dispatcher.store import audit, campaigns, histories, suppressions
+from dispatcher.store import audit, campaigns, histories, purges, suppressions
 from dispatcher.store.audit import AuditRow
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
@@ -123,6 +123,8 @@ class NumberHistory:
     rejected: Sequence[RejectedRecord]
     suppressions: Sequence[SuppressionRow]
     is_cut: bool
+    #: Campaigns whose numbers are gone: whether one of them had this number is not known any more.
+    purged_campaigns: int
 
 
 def load_history(store: Store, msisdn: int) -> NumberHistory:
@@ -132,6 +134,7 @@ def load_history(store: Store, msisdn: int) -> NumberHistory:
         rejects = histories.rejects_of(conn, msisdn)
         listed = suppressions.find_entries(conn, [msisdn])
         now = store_now(conn)
+        purged = purges.count_purged(conn)
     records = []
     for row in rows:
         with store.read() as conn:
@@ -146,6 +149,7 @@ def load_history(store: Store, msisdn: int) -> NumberHistory:
         rejected=_rejected_records(store, rejects),
         suppressions=listed,
         is_cut=histories.MOST in {len(rows), len(rejects)},
+        purged_campaigns=purged,
     )
 
 
@@ -154,6 +158,7 @@ def load_rejected(store: Store, given: str) -> NumberHistory:
     found = histories.find_unreadable_rejects(store, given)
     with store.read() as conn:
         now = store_now(conn)
+        purged = purges.count_purged(conn)
     return NumberHistory(
         msisdn=None,
         number=given,
@@ -162,6 +167,7 @@ def load_rejected(store: Store, given: str) -> NumberHistory:
         rejected=_rejected_records(store, found),
         suppressions=(),
         is_cut=len(found) >= histories.MOST,
+        purged_campaigns=purged,
     )
 
 

@@ -21,6 +21,7 @@ def report_to_json(figures: ReportFigures) -> dict[str, Any]:
                 "state": line.campaign.state,
                 "account": line.campaign.account,
                 "created_at": iso_time(line.campaign.created_at),
+                "purged_at": iso_time(line.campaign.purged_at),
                 "outcomes": _named(line.outcomes),
                 "cost": format_price(line.cost),
             }

@@ -43,6 +43,8 @@ def report_page(figures: ReportFigures, title: str, zone: tzinfo, zone_label: st
         zone=zone_label,
         now=show_time(figures.looked_at),
     )
+    if figures.purged_words is not None:
+        head += html("<p>{}</p>", figures.purged_words)
     sections = [
         _summary(figures, show_time),
         time_section(figures.timeline, zone, zone_label),

@@ -4,7 +4,17 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, func, insert, literal, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from dispatcher.status import MessageState
 from dispatcher.store.column_types import UtcTime
@@ -99,3 +109,12 @@ def first_requests_in_doubt(
         .group_by(FORMER_OUTCOME.c.seq)
     )
     return {row.seq: row.begun_at for row in fetch_all(conn, FirstRequest, query)}
+
+
+def forget_numbers(conn: Connection, which: ColumnElement[bool]) -> None:
+    """Drop numbers, ids and words of the former outcomes that `which` selects; they still count."""
+    conn.execute(
+        update(FORMER_OUTCOME)
+        .where(which)
+        .values(msisdn=-FORMER_OUTCOME.c.seq - 1, provider_message_id=None, error=None)
+    )

@@ -79,6 +79,7 @@ def campaign_export(ctx: click.Context, options: ExportOptions) -> None:
       dispatcher campaign export 1 -o results.csv
       dispatcher campaign export 1 -o results.xlsx --state failed --state undelivered
     """
+    from dispatcher.campaigns.control import check_not_purged
     from dispatcher.campaigns.view import find_campaign
     from dispatcher.cli.zones import shown_zone
     from dispatcher.store.engine import Store
@@ -88,6 +89,7 @@ def campaign_export(ctx: click.Context, options: ExportOptions) -> None:
     store = Store(settings.store.url)
     with store.read() as conn:
         campaign = find_campaign(conn, options.reference)
+    check_not_purged(campaign)
     zone = shown_zone(settings, [campaign.account], options.timezone)
     if options.output is None:
         if not isinstance(sys.stdout, io.TextIOWrapper):

@@ -113,13 +113,15 @@ def _print_history(history: "NumberHistory", zone: "tzinfo") -> None:
             f"times in {zone_name(zone)}"
         )
     else:
-        click.echo(f"nothing was ever sent to {number}, and nothing waits for it")
+        kept = " in campaigns that were not purged" if history.purged_campaigns else ""
+        click.echo(f"nothing was ever sent to {number}{kept}, and nothing waits for it")
     if history.is_cut:
         click.echo("older messages are left out")
     for record in history.messages:
         click.echo()
         _print_record(record, show_time)
     _print_withheld(history, show_time, zone_name(zone))
+    _print_purged(history)
 
 
 def _print_withheld(history: "NumberHistory", show_time: "ShowTime", zone: str) -> None:
@@ -144,6 +146,12 @@ def _print_withheld(history: "NumberHistory", show_time: "ShowTime", zone: str) 
             ),
             _INDENT,
         )
+
+
+def _print_purged(history: "NumberHistory") -> None:
+    if history.purged_campaigns:
+        count = pluralize(history.purged_campaigns, "campaign was", "campaigns were")
+        click.echo(f"{count} purged: whom they reached is not known any more")
 
 
 def _print_record(record: "MessageRecord", show_time: "ShowTime") -> None:
@@ -202,6 +210,7 @@ def _history_json(history: "NumberHistory") -> dict[str, object]:
         "msisdn": history.msisdn,
         "looked_at": _iso(history.looked_at),
         "is_cut": history.is_cut,
+        "purged_campaigns": history.purged_campaigns,
         "messages": [_with_iso(asdict(record)) for record in history.messages],
         "rejected": [_with_iso(asdict(row)) for row in history.rejected],
         "suppressions": [

@@ -26,6 +26,8 @@ def print_report(figures: "ReportFigures", title: str, zone: "tzinfo") -> None:
 
     click.echo(title)
     click.echo(f"times in {zone_name(zone)}")
+    if figures.purged_words is not None:
+        print_line(figures.purged_words, style={"bold": True})
     cost = f", cost {format_price(figures.cost)}" if figures.cost is not None else ""
     click.echo(f"{figures.total:,} recipients, {figures.parts:,} parts{cost}")
     if len(figures.campaigns) > 1:
@@ -91,6 +93,8 @@ def _print_delays(figures: "ReportFigures") -> None:
 def _print_places(what: str, rows: "Sequence[OutcomeCount]") -> None:
     from dispatcher.reports.outcomes import OUTCOMES, shorten
 
+    if not rows:
+        return
     shown = shorten(rows, _MOST_ROWS)
     names = [name for name in OUTCOMES if any(row.counts[name] for row in shown)]
     click.echo(f"\nby {what} of the number")

@@ -35,6 +35,7 @@ def campaign_failures(ctx: click.Context, reference: str) -> None:
     Example:
       dispatcher campaign failures 1
     """
+    from dispatcher.campaigns.control import check_not_purged
     from dispatcher.campaigns.failures import group_failures
     from dispatcher.campaigns.view import load_view
     from dispatcher.store.engine import Store
@@ -43,6 +44,7 @@ def campaign_failures(ctx: click.Context, reference: str) -> None:
     store = Store(settings.store.url)
     shown = load_view(store, reference)
     campaign = shown.campaign
+    check_not_purged(campaign)
     groups = group_failures(store, [campaign], reasons_of_providers(settings))
     total = sum(group.recipients for group in groups)
     if is_data_asked(ctx):
@@ -99,6 +101,7 @@ def campaign_retry(
       dispatcher campaign retry 1 --state undelivered --state expired
     """
     from dispatcher.campaigns import resolution
+    from dispatcher.campaigns.control import check_not_purged
     from dispatcher.campaigns.failures import group_failures
     from dispatcher.campaigns.view import find_campaign
     from dispatcher.cli.context import refuse_empty_options
@@ -111,6 +114,7 @@ def campaign_retry(
     chosen = {MessageState[state.upper()] for state in states} or {MessageState.FAILED}
     with store.read() as conn:
         campaign = find_campaign(conn, reference)
+        check_not_purged(campaign)
         resolution.check_may_submit(conn, campaign)
     groups = group_failures(
         store, [campaign], reasons_of_providers(settings), states=chosen, reasons=reasons

@@ -107,6 +107,8 @@ def _print_text(shown: "CampaignView") -> None:
         words = f"the provider's template {campaign.template}, filled with: {names}"
     else:
         words = campaign.text
+    if campaign.purged_at is not None:
+        words = f"purged on {campaign.purged_at:%Y-%m-%d}, with all numbers: only counts are kept"
     print_line(f"text       {safe_text(words)}", " " * 11)
 
 

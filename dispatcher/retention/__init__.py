@@ -1,0 +1,1 @@
+"""How long personal data is kept: purges of old campaigns, and erasing single numbers."""
