@@ -135,7 +135,7 @@ def _message_lines(
     own = zip(
         columns.row,
         columns.seq,
-        columns.msisdn,
+        [number if number >= 0 else None for number in columns.msisdn],
         map_distinct(_state_label, columns.state),
         [mine or batch for mine, batch in zip(columns.account, accounts, strict=True)],
         _quote_column(columns.provider_message_id, quote),

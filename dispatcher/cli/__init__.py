@@ -69,6 +69,9 @@ COMMANDS: Final = {
     "purge": LazyCommand(
         "dispatcher.cli.purge:purge_command", "Drop numbers and texts of old campaigns."
     ),
+    "erase": LazyCommand(
+        "dispatcher.cli.erase:erase_command", "Drop all that is kept of one number."
+    ),
     "metrics": LazyCommand(
         "dispatcher.cli.metrics:metrics_command", "Serve metrics for Prometheus."
     ),

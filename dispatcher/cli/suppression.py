@@ -207,15 +207,18 @@ def suppression_list(ctx: click.Context, account: str | None, limit: int) -> Non
     """
     from dispatcher.store import suppressions
     from dispatcher.store.engine import Store
+    from dispatcher.store.erased_numbers import count_erased
 
     refuse_empty_options(ctx)
     with Store(settings_from(ctx).store.url).read() as conn:
         counts = suppressions.count_entries(conn)
+        erased = count_erased(conn)
         newest = suppressions.list_newest_entries(conn, account=account, limit=limit)
     if is_data_asked(ctx):
         named = {name or "*": count for name, count in counts.items()}
         shown = [entry_json(entry) for entry in newest]
-        print_data(ctx, {"counts": named, "newest": shown}, _ENTRY_COLUMNS, shown)
+        data = {"counts": named, "newest": shown, "erased": erased}
+        print_data(ctx, data, _ENTRY_COLUMNS, shown)
         return
     if newest:
         print_table(
@@ -229,7 +232,9 @@ def suppression_list(ctx: click.Context, account: str | None, limit: int) -> Non
         )  # fmt: skip
     for name, count in sorted(counts.items()):
         click.echo(f"{pluralize(count, 'number')}{_for_account(name)}")
-    if not counts:
+    if erased:
+        click.echo(f"{pluralize(erased, 'erased number')}, of which only a hash is kept")
+    if not counts and not erased:
         click.echo("the list is empty")
 
 

@@ -87,6 +87,8 @@ class LockedForBegin:
     campaign: CampaignRow
     #: Whether there are numbers that must not be texted; read after the account was locked.
     has_suppressions: bool = False
+    #: Whether numbers were erased; read likewise.
+    has_erased: bool = False
 
 
 def lock_for_begin(conn: Connection, held: Claim, *, is_paid: bool = False) -> LockedForBegin:
@@ -95,10 +97,8 @@ def lock_for_begin(conn: Connection, held: Claim, *, is_paid: bool = False) -> L
     `is_paid`: the campaign has a rate of its own, which will be paid.
     """
     account = lock_account(conn, held.account)
-    campaign, has_suppressions = lock_campaign_for_begin(
-        conn, held.campaign_id, is_shared=not is_paid
-    )
-    return LockedForBegin(account=account, campaign=campaign, has_suppressions=has_suppressions)
+    found = lock_campaign_for_begin(conn, held.campaign_id, is_shared=not is_paid)
+    return LockedForBegin(account=account, **found._asdict())
 
 
 def begin_attempts(
@@ -139,7 +139,7 @@ def begin_attempts(
         if is_first:
             hand_back(conn, held, now=now)
         return None
-    if locked.has_suppressions and _suppress_recipients(conn, held, requests, now):
+    if _suppress_recipients(conn, held, requests, locked, now):
         # Requests for those who are left are made anew.
         if is_first:
             hand_back(conn, held, now=now)
@@ -160,14 +160,25 @@ def begin_attempts(
 
 
 def _suppress_recipients(
-    conn: Connection, held: Claim, requests: Sequence[Sequence[int]], now: datetime
+    conn: Connection,
+    held: Claim,
+    requests: Sequence[Sequence[int]],
+    locked: LockedForBegin,
+    now: datetime,
 ) -> bool:
-    """Suppress all of the batch who are on the list, if a recipient of these requests is."""
+    """Suppress all of the batch who are on the list, if a recipient of these requests is.
+
+    Likewise those who were erased while their campaign was being imported.
+    """
+    if not locked.has_suppressions and not locked.has_erased:
+        return False
     seqs = [seq for request in requests for seq in request]
-    if not suppressions.find_listed(conn, held, seqs):
+    is_listed = locked.has_suppressions and suppressions.find_listed(conn, held, seqs)
+    erased = suppressions.erased_recipients(conn, held) if locked.has_erased else []
+    if not is_listed and not erased:
         return False
     is_held = lock_batch_hold(conn, held.id).fence == held.fence
-    return is_held and suppressions.suppress_listed(conn, held, now) > 0
+    return is_held and suppressions.suppress_listed(conn, held, now, erased) > 0
 
 
 def _insert_attempts(

@@ -112,7 +112,10 @@ def first_requests_in_doubt(
 
 
 def forget_numbers(conn: Connection, which: ColumnElement[bool]) -> None:
-    """Drop numbers, ids and words of the former outcomes that `which` selects; they still count."""
+    """Drop numbers, ids and words of the former outcomes that `which` selects; they still count.
+
+    A number that is gone is negative, and different in each message.
+    """
     conn.execute(
         update(FORMER_OUTCOME)
         .where(which)

@@ -11,7 +11,15 @@ from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
 
 from dispatcher.store.fetching import columns_of, fetch_one, fetch_optional
 from dispatcher.store.rows import AccountRow, BatchRow, CampaignRow
-from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN, SUPPRESSION
+from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN, ERASED_NUMBER, SUPPRESSION
+
+
+class CampaignForBegin(NamedTuple):
+    """A locked campaign, and whether there are numbers that must not be texted, or were erased."""
+
+    campaign: CampaignRow
+    has_suppressions: bool
+    has_erased: bool
 
 
 class BatchHold(NamedTuple):
@@ -32,7 +40,10 @@ _ACCOUNT = (
 _CAMPAIGN = select(*columns_of(CAMPAIGN, CampaignRow)).where(CAMPAIGN.c.id == bindparam("campaign"))
 _CAMPAIGN_EXCLUSIVE = _CAMPAIGN.with_for_update()
 _CAMPAIGN_SHARED = _CAMPAIGN.with_for_update(read=True)
-_AND_LIST = _CAMPAIGN.add_columns(exists(select(SUPPRESSION.c.msisdn)).label("has_numbers"))
+_AND_LIST = _CAMPAIGN.add_columns(
+    exists(select(SUPPRESSION.c.msisdn)).label("has_numbers"),
+    exists(select(ERASED_NUMBER.c.hash)).label("has_erased"),
+)
 _CAMPAIGN_AND_LIST = _AND_LIST.with_for_update()
 _CAMPAIGN_AND_LIST_SHARED = _AND_LIST.with_for_update(read=True)
 _BATCH = (
@@ -79,14 +90,14 @@ def lock_campaign_shared(conn: Connection, campaign_id: int) -> CampaignRow:
 
 def lock_campaign_for_begin(
     conn: Connection, campaign_id: int, *, is_shared: bool
-) -> tuple[CampaignRow, bool]:
+) -> CampaignForBegin:
     """Lock a campaign's row, and look whether the suppression list has numbers.
 
     In one statement: most stores have an empty list, and each statement of a begin counts.
     """
     lock = _CAMPAIGN_AND_LIST_SHARED if is_shared else _CAMPAIGN_AND_LIST
-    *columns, has_numbers = conn.execute(lock, {"campaign": campaign_id}).one()
-    return CampaignRow._make(columns), bool(has_numbers)
+    *columns, has_numbers, has_erased = conn.execute(lock, {"campaign": campaign_id}).one()
+    return CampaignForBegin(CampaignRow._make(columns), bool(has_numbers), bool(has_erased))
 
 
 def lock_batch(conn: Connection, batch_id: int) -> BatchRow:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Integer, and_, or_, select, update
 
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import MessageState
@@ -63,7 +63,9 @@ def may_retry(state: MessageState) -> ColumnElement[bool]:
     An undelivered one had one request accepted, of which the provider says that it did not arrive.
     """
     doubted = _GIVEN_UP if state is MessageState.FAILED else _TWOFOLD
-    return or_(MESSAGE.c.note.is_(None), MESSAGE.c.note.bitwise_and(int(doubted)) == 0)
+    is_certain = or_(MESSAGE.c.note.is_(None), MESSAGE.c.note.bitwise_and(int(doubted)) == 0)
+    # An erased number is negative: there is nobody to submit to.
+    return and_(is_certain, MESSAGE.c.msisdn >= 0)
 
 
 def batches_with_states(

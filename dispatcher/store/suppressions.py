@@ -5,7 +5,7 @@ was on the list when the begin was committed: who adds numbers waits for begins 
 seen them (`wait_for_begins`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Final, NamedTuple
@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from dispatcher.status import MessageState
+from dispatcher.store import erased_numbers
 from dispatcher.store.batches import Claim
 from dispatcher.store.column_types import UtcTime
 from dispatcher.store.fetching import columns_of, fetch_all
@@ -34,12 +35,14 @@ from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
 from dispatcher.store.returns import count_moved
 from dispatcher.store.table_values import TableParameter, literal_table
 from dispatcher.store.tables import ACCOUNT, BATCH, MESSAGE, SUPPRESSION
-from dispatcher.store.transitions import may_become
+from dispatcher.store.transitions import has_state, may_become
 
 #: The account of numbers that no account may text.
 ANY_ACCOUNT: Final = ""
 #: The error of a message that was suppressed at begin.
 LISTED: Final = "the number is on the suppression list"
+#: The source of a number that was erased: only its hash is kept.
+ERASED_SOURCE: Final = "erase"
 #: Numbers that are read together.
 _PAGE: Final = 20_000
 
@@ -82,6 +85,14 @@ _SUPPRESS = (
     .where(_LISTED_OF_BATCH, ~IS_CARRIED)
     .values(state=MessageState.SUPPRESSED, final_at=bindparam("now", type_=UtcTime()), error=LISTED)
 )
+_PENDING_NUMBERS = select(MESSAGE.c.seq, MESSAGE.c.msisdn).where(
+    MESSAGES_OF_BATCH, has_state(MessageState.PENDING)
+)
+_SUPPRESS_SEQS = (
+    update(MESSAGE)
+    .where(MESSAGES_OF_BATCH, may_become(MessageState.SUPPRESSED), ~IS_CARRIED)
+    .values(state=MessageState.SUPPRESSED, final_at=bindparam("now", type_=UtcTime()), error=LISTED)
+)
 
 
 def find_listed(conn: Connection, held: Claim, seqs: Sequence[int]) -> bool:
@@ -98,15 +109,29 @@ def find_listed(conn: Connection, held: Claim, seqs: Sequence[int]) -> bool:
     return conn.execute(_FIND_LISTED, span).first() is not None
 
 
-def suppress_listed(conn: Connection, held: Claim, now: datetime) -> int:
+def erased_recipients(conn: Connection, held: Claim) -> list[int]:
+    """The seqs of a batch's pending messages whose number was erased.
+
+    An erasure takes the messages of its time out itself: these were imported beside it.
+    """
+    rows = conn.execute(_PENDING_NUMBERS, range_parameters(held))
+    seq_of = {msisdn: seq for seq, msisdn in rows}
+    return sorted(seq_of[msisdn] for msisdn in erased_numbers.find_erased(conn, seq_of))
+
+
+def suppress_listed(
+    conn: Connection, held: Claim, now: datetime, erased: Collection[int] = ()
+) -> int:
     """`pending → suppressed` for all of a held batch whose number is on the list; how many.
 
-    Lock the batch first.
+    `erased`: seqs that are suppressed too. Lock the batch first.
     """
     # What a late answer says about a message is worth more than its suppression now.
     accept_noted(conn, held)
     given = {**range_parameters(held), "of_account": held.account, "now": now}
     moved = conn.execute(_SUPPRESS, given).rowcount
+    if erased:
+        moved += conn.execute(_SUPPRESS_SEQS.where(MESSAGE.c.seq.in_(erased)), given).rowcount
     count_moved(conn, held.id, moved, BATCH.c.suppressed)
     return moved
 
@@ -124,9 +149,13 @@ def add_numbers(
 ) -> int:
     """Put numbers on the list; how many are new. One that is on it already stays as it is.
 
+    One that was erased is kept from texts by its hash, and not written down again.
+
     Then see `wait_for_begins`, in this transaction before it, or in another one after it.
     """
     statement, given = _add_stmt(conn.dialect.name)
+    if erased := erased_numbers.find_erased(conn, msisdns):
+        msisdns = [msisdn for msisdn in msisdns if msisdn not in erased]
     same = {"account": account, "now": now, **origin._asdict()}
     done = conn.execute(
         statement,
@@ -158,14 +187,18 @@ def _add_stmt(dialect: str) -> tuple[Insert, TableParameter]:
 
 
 def remove_numbers(conn: Connection, msisdns: Sequence[int], account: str) -> list[int]:
-    """Take numbers off the list of `account`; which of them were on it."""
+    """Take numbers off the list of `account`; which of them were on it.
+
+    Those that were erased too, where it is the list of all accounts.
+    """
+    erased = erased_numbers.remove_erased(conn, msisdns) if account == ANY_ACCOUNT else []
     given = literal_table(conn, [("msisdn", BigInteger())], [(msisdn,) for msisdn in msisdns])
     statement = (
         delete(SUPPRESSION)
         .where(SUPPRESSION.c.account == account, SUPPRESSION.c.msisdn.in_(select(given.c.msisdn)))
         .returning(SUPPRESSION.c.msisdn)
     )
-    return sorted(conn.execute(statement).scalars())
+    return sorted({*conn.execute(statement).scalars(), *erased})
 
 
 def find_entries(
@@ -178,15 +211,23 @@ def find_entries(
     )
     if account is not None:
         query = query.where(SUPPRESSION.c.account.in_([ANY_ACCOUNT, account]))
-    return fetch_all(
-        conn, SuppressionRow, query.order_by(SUPPRESSION.c.msisdn, SUPPRESSION.c.account)
-    )
+    erased = erased_numbers.find_erased(conn, msisdns)
+    return [
+        *(
+            SuppressionRow(msisdn, ANY_ACCOUNT, None, ERASED_SOURCE, row.actor, row.at)
+            for msisdn, row in sorted(erased.items())
+        ),
+        *fetch_all(
+            conn, SuppressionRow, query.order_by(SUPPRESSION.c.msisdn, SUPPRESSION.c.account)
+        ),
+    ]
 
 
 def is_listed(conn: Connection, msisdn: int, account: str) -> bool:
     """Whether `account` must not text a number."""
     query = select(SUPPRESSION.c.msisdn).where(SUPPRESSION.c.msisdn == msisdn, _APPLIES)
-    return conn.execute(query.limit(1), {"of_account": account}).first() is not None
+    is_on_list = conn.execute(query.limit(1), {"of_account": account}).first() is not None
+    return is_on_list or bool(erased_numbers.find_erased(conn, [msisdn]))
 
 
 def list_newest_entries(

@@ -13,6 +13,7 @@ from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import RejectKind
 from dispatcher.store import suppressions
 from dispatcher.store.engine import Store
+from dispatcher.store.erased_numbers import ErasedNumbers
 from dispatcher.store.migrate import current_revision
 
 #: Numbers that are looked up one by one, before the whole list is read.
@@ -57,11 +58,13 @@ class SuppressedNumbers:
         self._account = account
         self._looks = 0
         self._numbers: BitMap64 | None = None
+        #: None where nobody was erased: a hash for each number takes time.
+        self._erased: ErasedNumbers | None = None
 
     def __contains__(self, msisdn: int) -> bool:
         """Whether a number is on the list. Raises StoreError."""
         if self._numbers is not None:
-            return msisdn in self._numbers
+            return msisdn in self._numbers or (self._erased is not None and msisdn in self._erased)
         if not self._looks and current_revision(self._store) is None:
             self._numbers = BitMap64()  # a dry run needs no store
             return False
@@ -69,7 +72,8 @@ class SuppressedNumbers:
         with self._store.read() as conn:
             if self._looks > _FEW:
                 self._numbers = self._read_whole_list(conn)
-                return msisdn in self._numbers
+                self._erased = ErasedNumbers(conn) or None
+                return msisdn in self
             return suppressions.is_listed(conn, msisdn, self._account)
 
     def _read_whole_list(self, conn: Connection) -> BitMap64:

@@ -62,7 +62,7 @@ def test_begins_of_a_campaign_without_a_rate_do_not_wait_for_each_other(
         campaign = add_campaign(store, [1])
         event.listen(store.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
         with store.write() as conn:
-            found, _has_numbers = lock_campaign_for_begin(conn, campaign, is_shared=is_shared)
+            found = lock_campaign_for_begin(conn, campaign, is_shared=is_shared).campaign
     assert found.id == campaign
     assert [words in statement for statement in seen if "FROM campaign" in statement] == [True]
 
