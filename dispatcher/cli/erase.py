@@ -38,7 +38,7 @@ def erase_command(
 
     \b
     Example:
-      dispatcher erase "+91 98200 11223" --dry-run
+      dispatcher erase "+91 98200 55443" --dry-run
     """
     from dispatcher.retention.erase import plan_erasure, refuse_obstacles, run_erasure
     from dispatcher.store.engine import Store

@@ -98,7 +98,12 @@ def lock_for_begin(conn: Connection, held: Claim, *, is_paid: bool = False) -> L
     """
     account = lock_account(conn, held.account)
     found = lock_campaign_for_begin(conn, held.campaign_id, is_shared=not is_paid)
-    return LockedForBegin(account=account, **found._asdict())
+    return LockedForBegin(
+        account=account,
+        campaign=found.campaign,
+        has_suppressions=found.has_suppressions,
+        has_erased=found.has_erased,
+    )
 
 
 def begin_attempts(

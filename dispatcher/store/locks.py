@@ -7,7 +7,7 @@ batch's lock. SQLite has one writer at a time anyway.
 
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
+from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, select
 
 from dispatcher.store.fetching import columns_of, fetch_one, fetch_optional
 from dispatcher.store.rows import AccountRow, BatchRow, CampaignRow
@@ -40,10 +40,12 @@ _ACCOUNT = (
 _CAMPAIGN = select(*columns_of(CAMPAIGN, CampaignRow)).where(CAMPAIGN.c.id == bindparam("campaign"))
 _CAMPAIGN_EXCLUSIVE = _CAMPAIGN.with_for_update()
 _CAMPAIGN_SHARED = _CAMPAIGN.with_for_update(read=True)
-_AND_LIST = _CAMPAIGN.add_columns(
-    exists(select(SUPPRESSION.c.msisdn)).label("has_numbers"),
-    exists(select(ERASED_NUMBER.c.hash)).label("has_erased"),
+#: Whom the store knows who must not be texted: 2 where numbers were erased, 1 if only listed.
+_WITHHELD = case(
+    (exists(select(ERASED_NUMBER.c.hash)), 2), (exists(select(SUPPRESSION.c.msisdn)), 1), else_=0
 )
+_WITHHELD_FLAGS = ((False, False), (True, False), (True, True))
+_AND_LIST = _CAMPAIGN.add_columns(_WITHHELD.label("withheld"))
 _CAMPAIGN_AND_LIST = _AND_LIST.with_for_update()
 _CAMPAIGN_AND_LIST_SHARED = _AND_LIST.with_for_update(read=True)
 _BATCH = (
@@ -96,8 +98,8 @@ def lock_campaign_for_begin(
     In one statement: most stores have an empty list, and each statement of a begin counts.
     """
     lock = _CAMPAIGN_AND_LIST_SHARED if is_shared else _CAMPAIGN_AND_LIST
-    *columns, has_numbers, has_erased = conn.execute(lock, {"campaign": campaign_id}).one()
-    return CampaignForBegin(CampaignRow._make(columns), bool(has_numbers), bool(has_erased))
+    *columns, withheld = conn.execute(lock, {"campaign": campaign_id}).one()
+    return CampaignForBegin(CampaignRow._make(columns), *_WITHHELD_FLAGS[withheld])
 
 
 def lock_batch(conn: Connection, batch_id: int) -> BatchRow:

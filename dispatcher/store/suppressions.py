@@ -58,6 +58,11 @@ class SuppressionRow(NamedTuple):
     at: datetime
 
 
+class _PendingNumber(NamedTuple):
+    seq: int
+    msisdn: int
+
+
 class SuppressionOrigin(NamedTuple):
     """Why numbers are put on the list, where they come from, and who does it."""
 
@@ -85,7 +90,7 @@ _SUPPRESS = (
     .where(_LISTED_OF_BATCH, ~IS_CARRIED)
     .values(state=MessageState.SUPPRESSED, final_at=bindparam("now", type_=UtcTime()), error=LISTED)
 )
-_PENDING_NUMBERS = select(MESSAGE.c.seq, MESSAGE.c.msisdn).where(
+_PENDING_NUMBERS = select(*columns_of(MESSAGE, _PendingNumber)).where(
     MESSAGES_OF_BATCH, has_state(MessageState.PENDING)
 )
 _SUPPRESS_SEQS = (
@@ -114,8 +119,8 @@ def erased_recipients(conn: Connection, held: Claim) -> list[int]:
 
     An erasure takes the messages of its time out itself: these were imported beside it.
     """
-    rows = conn.execute(_PENDING_NUMBERS, range_parameters(held))
-    seq_of = {msisdn: seq for seq, msisdn in rows}
+    rows = fetch_all(conn, _PendingNumber, _PENDING_NUMBERS, range_parameters(held))
+    seq_of = {row.msisdn: row.seq for row in rows}
     return sorted(seq_of[msisdn] for msisdn in erased_numbers.find_erased(conn, seq_of))
 
 
