@@ -10,6 +10,12 @@ from dispatcher.cli.lazy import LazyCommand, LazyGroup
 COMMANDS: Final = {
     "upgrade": LazyCommand("dispatcher.cli.db:db_upgrade", "Create or upgrade the tables."),
     "current": LazyCommand("dispatcher.cli.db:db_current", "Show the version of the tables."),
+    "backup": LazyCommand(
+        "dispatcher.cli.db_backup:db_backup", "Copy the store into a file, while it is in use."
+    ),
+    "restore": LazyCommand(
+        "dispatcher.cli.db_backup:db_restore", "Put a backup into an empty store."
+    ),
     "adopt": LazyCommand(
         "dispatcher.cli.db_adopt:db_adopt", "Accept a store restored from a backup."
     ),
@@ -18,7 +24,7 @@ COMMANDS: Final = {
 
 @click.group("db", cls=LazyGroup, table=COMMANDS)
 def db_group() -> None:
-    """Create, upgrade and adopt the store.
+    """Create, upgrade, back up, restore and adopt the store.
 
     \b
     Example:

@@ -49,7 +49,7 @@ def erase_command(
     store = Store(settings.store.url)
     plan = plan_erasure(store, msisdn, _national_digits(msisdn))
     if not as_json:
-        _print_plan(plan)
+        _print_erasure(plan)
     refuse_obstacles(store, plan)
     if dry_run:
         if as_json:
@@ -75,7 +75,7 @@ def _national_digits(msisdn: int) -> str:
     return str(phonenumbers.parse(f"+{msisdn}").national_number)
 
 
-def _print_plan(plan: "ErasurePlan") -> None:
+def _print_erasure(plan: "ErasurePlan") -> None:
     from dispatcher.numbers.masking import mask_number
 
     click.echo(

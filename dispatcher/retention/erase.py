@@ -59,7 +59,7 @@ def refuse_obstacles(store: Store, plan: ErasurePlan) -> None:
     """Raise StateRefused if something of the number is open, with what to do."""
     for one in plan.messages:
         if one.obstacle is not None:
-            raise _refusal(one)
+            raise _explain_obstacle(one)
     with store.read() as conn:
         alive = scheduler.list_workers(conn, store_now(conn) - _ALIVE)
     if old := [one.name for one in alive if (one.revision or "") < _FIRST_REVISION]:
@@ -69,7 +69,7 @@ def refuse_obstacles(store: Store, plan: ErasurePlan) -> None:
         )
 
 
-def _refusal(one: NumberMessage) -> StateRefused:
+def _explain_obstacle(one: NumberMessage) -> StateRefused:
     where = f"campaign {one.campaign_id}"
     words = {
         Obstacle.IN_DOUBT: (
@@ -113,7 +113,9 @@ def run_erasure(
             if time.monotonic() > give_up_at:
                 with store.read() as conn:
                     found = erasures.find_messages(conn, plan.msisdn)
-                raise _refusal(next(m for m in found if m.campaign_id == error.campaign)) from None
+                raise _explain_obstacle(
+                    next(m for m in found if m.campaign_id == error.campaign)
+                ) from None
             sleep(_PAUSE_S)
 
 

@@ -38,17 +38,23 @@ def upgrade_store(url: str) -> tuple[str | None, str]:
         before = current_revision(store)
         if before == newest_revision() or _is_newer(store, before):
             return before, before or newest_revision()
-        from alembic import command
 
         def upgrade(conn: Connection) -> None:
-            take_advisory_lock(conn, "upgrade")
-            config = _alembic_config()
-            config.attributes["connection"] = conn
-            command.upgrade(config, "head")
+            upgrade_to(conn, "head")
             _refuse_old_workers(conn)
 
         store.run_write(upgrade)
     return before, newest_revision()
+
+
+def upgrade_to(conn: Connection, revision: str) -> None:
+    """Upgrade the tables in a transaction, after another one that does so now."""
+    from alembic import command
+
+    take_advisory_lock(conn, "upgrade")
+    config = _alembic_config()
+    config.attributes["connection"] = conn
+    command.upgrade(config, revision)
 
 
 def create_tables_if_new(store: Store) -> None:

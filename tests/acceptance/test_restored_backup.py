@@ -1,7 +1,6 @@
 """A backup put in the store's place: nobody is texted again before a person has said what it is."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -24,9 +23,9 @@ def test_a_restored_backup_releases_nothing_until_it_is_adopted():
         campaign.wait_until(lambda view: not view.batches["submitting"], "the pause")
         backed_up = COUNT - campaign.counts["pending"]
         assert 0 < backed_up < COUNT
-        backup = ours.folder / "backup.db"
-        with ours.store.engine.connect() as conn:
-            conn.exec_driver_sql(f"VACUUM INTO '{backup}'")
+        backup = str(ours.folder / "store.backup")
+        made = ours.run("db", "backup", backup)
+        assert (made.code, "verified" in made.out) == (0, True), made.err
         control.resume_campaign(ours.store, str(campaign.id))
         campaign.wait_until(lambda view: not view.counts["pending"], "the last batch")
         ours.stop("worker")
@@ -36,7 +35,8 @@ def test_a_restored_backup_releases_nothing_until_it_is_adopted():
         file = ours.store.url.database
         for suffix in ("", "-wal", "-shm"):
             Path(f"{file}{suffix}").unlink(missing_ok=True)
-        shutil.copyfile(backup, file)
+        restored = ours.run("db", "restore", backup, "--yes")
+        assert (restored.code, "dispatcher db adopt" in restored.out) == (0, True), restored.err
         control.resume_campaign(ours.store, str(campaign.id))
         shown = ours.run("campaign", "show", str(campaign.id))
         assert "NOTHING IS SENT: the store is an older copy" in shown.err
