@@ -56,9 +56,6 @@ NOT_RUN: dict[str, list[str]] = {
         "celery -A workers beat",
         "celery -A workers flower",
     ],
-    "it needs an empty store; integration/recovery/test_backup.py runs it": [
-        "dispatcher db restore store.backup",
-    ],
     "it changes the shell, not the folder": [
         ". .venv/bin/activate",
     ],
