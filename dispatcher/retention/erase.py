@@ -16,7 +16,7 @@ from dispatcher.store.engine import Store, store_now
 from dispatcher.store.erasures import ErasureResult, NumberMessage, Obstacle, RejectKey
 
 #: The first revision whose workers look erased numbers up.
-_FIRST_REVISION: Final = "0009"
+_FIRST_REVISION: Final = "0010"
 _ALIVE: Final = timedelta(minutes=1)
 #: How long to try again while a worker holds a message, and how often.
 _TRY_FOR_S, _PAUSE_S = 5.0, 0.25

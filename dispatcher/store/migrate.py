@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _REVISION = text("SELECT version_num FROM alembic_version")
 _ANY_TABLE = text("SELECT 1 FROM sqlite_master WHERE type = 'table' LIMIT 1")
 #: The revision of programs of before each worker recorded its own.
-_UNRECORDED: Final = "0008"
+_UNRECORDED: Final = "0009"
 #: A worker that was seen in this time is alive.
 _ALIVE: Final = timedelta(minutes=1)
 UPGRADE: Final = "run `dispatcher db upgrade`"

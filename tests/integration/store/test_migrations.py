@@ -144,7 +144,7 @@ def test_an_upgrade_is_refused_while_a_worker_runs_that_could_not_use_the_result
             now = datetime.now(UTC)
             scheduler.record_heartbeat(conn, "old:1", 4, now - timedelta(seconds=5))
             scheduler.record_heartbeat(conn, "dead:1", 4, now - timedelta(hours=1))
-            conn.execute(update(COMPATIBILITY).values(oldest="0009"))
+            conn.execute(update(COMPATIBILITY).values(oldest="0010"))
         with store.read() as conn, pytest.raises(StateRefused, match=r"new tables: old:1$"):
             migrate._refuse_old_workers(conn)
         with store.write() as conn:
