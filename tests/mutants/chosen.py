@@ -20,11 +20,11 @@ MODULES = {
         "hours", "recipient_zones", "schedule", "syntax", "wall_clock", "zone_names",
     ],
     "dispatcher/store": [
-        "alternate_ids", "answers", "attempts", "batch_endings", "batches", "campaign_search",
-        "campaign_settings", "campaigns", "clocks", "decisions", "doubts", "drops", "due_work",
-        "fallback_moves", "former_outcomes", "healing", "health", "imports", "late_answers",
-        "locked_attempts", "locks", "lost_batches", "polls", "ranges", "receipts", "rechecks",
-        "retries", "returns", "scheduler", "settlement", "stops", "store_adoption",
+        "accounts", "alternate_ids", "answers", "attempts", "batch_endings", "batches",
+        "campaign_search", "campaign_settings", "campaigns", "clocks", "decisions", "doubts",
+        "drops", "due_work", "fallback_moves", "former_outcomes", "healing", "health", "imports",
+        "late_answers", "locked_attempts", "locks", "lost_batches", "polls", "ranges", "receipts",
+        "rechecks", "retries", "returns", "scheduler", "settlement", "stops", "store_adoption",
         "store_identity", "suppressions", "tick_lock", "transitions",
     ],
     "dispatcher/outbound": [
