@@ -3,11 +3,12 @@
 
 BIN := .venv/bin
 UV ?= $(shell command -v uv || echo python3 -m uv)
-COMPILE = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet
+AS_DEV := --constraint requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos fuzz mutants check lock clean run-env dev-env bench providers
+.PHONY: help demo test chaos fuzz mutants check audit image lock clean run-env dev-env bench providers
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -42,9 +43,18 @@ check: dev-env ## Check format, lint, types, and which package imports which.
 	$(BIN)/python -m tests.house .mypy_cache/any/any-exprs.txt
 	$(BIN)/lint-imports
 
+audit: ## Audit dependencies, licences, code and deploy/ (needs the network); writes dist/sbom.json.
+	@./deploy/audit
+
+image: ## Build the image with docker, podman or buildah (ARGS="--build-arg …").
+	@./deploy/build-image $(ARGS)
+
 lock: ## Write the locks anew from pyproject.toml (needs uv).
-	$(COMPILE) --extra build --extra dev --output-file requirements-dev.txt
-	$(COMPILE) --extra build --constraint requirements-dev.txt --output-file requirements.txt
+	$(COMPILE) pyproject.toml --extra embedded --extra dev --group build --output-file requirements-dev.txt
+	$(COMPILE) pyproject.toml $(AS_DEV) --output-file requirements.txt
+	$(COMPILE) pyproject.toml --extra embedded --group build $(AS_DEV) --output-file requirements-embedded.txt
+	$(COMPILE) --group pyproject.toml:build $(AS_DEV) --output-file requirements-build.txt
+	$(COMPILE) --group pyproject.toml:audit --output-file requirements-audit.txt
 
 bench: dev-env ## Measure beside floors and naive peers in two minutes (FULL=1: twenty; CHECK=1: misses fail).
 	CHECK=$(CHECK) $(BIN)/python -m tests.benchmarks $(if $(FULL),--full) $(ARGS)
@@ -53,7 +63,7 @@ providers: dev-env ## The demo's campaign at every provider: export and ledger, 
 	$(BIN)/python -m tests.benchmarks.providers $(ARGS)
 
 clean: ## Remove .venv and the tools' caches.
-	rm -rf .venv dist .hypothesis .import_linter_cache .mutants .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-audit dist .hypothesis .import_linter_cache .mutants .mypy_cache .pytest_cache .ruff_cache
 	find dispatcher workers tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The newest Python that really runs (a version manager's shim may not) and can make a venv.
@@ -86,7 +96,7 @@ run-env:
 	@$(SUM); if $(call IS_MADE,run); then exit 0; fi; \
 	if [ -e .venv/made-for-dev ]; then exec $(MAKE) --no-print-directory dev-env; fi; \
 	$(FIND_PYTHON); \
-	"$$found" -m venv --clear .venv && $(call INSTALL,requirements.txt) && \
+	"$$found" -m venv --clear .venv && $(call INSTALL,requirements-embedded.txt) && \
 	echo "$$sum" > .venv/made-for-run
 
 dev-env:

@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from dispatcher.errors import StoreError
 from dispatcher.local.broker_tls import celery_tls_options
 from dispatcher.local.celery import threads_needed
+from dispatcher.local.life_signs import get_life_signs
 from workers.broker.task_messages import (
     POLL,
     POLL_QUEUE,
@@ -28,7 +29,7 @@ from workers.broker.task_messages import (
     submit_queue,
 )
 from workers.log_filter import DedupFilter, log_expected_errors
-from workers.settings import get_broker_url, get_settings
+from workers.settings import get_broker_url, get_settings, set_flower_defaults
 
 if TYPE_CHECKING:
     from dispatcher.store.batches import Ticket
@@ -40,12 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Flower's default is every address, without a password. Flower reads this variable after the app
-# is made; its options and its configuration file take precedence.
-if "FLOWER_BASIC_AUTH" not in os.environ:
-    os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
-# Its default of 100,000 tasks takes hundreds of megabytes.
-os.environ.setdefault("FLOWER_MAX_TASKS", "20000")
+set_flower_defaults()
 
 _TASKS = (
     "workers.tasks.tick",
@@ -118,7 +114,7 @@ app.conf.update(
             "options": {"queue": SCHEDULER_QUEUE, "expires": _TICK_EXPIRES_S},
         }
     },
-    beat_scheduler="celery.beat:Scheduler",
+    beat_scheduler="workers.beat:LiveScheduler",
     beat_max_loop_interval=1,
 )
 
@@ -210,6 +206,11 @@ def _send_no_events_of_ticks(**_: object) -> None:
     app.conf.task_send_sent_event = False
 
 
+@signals.beat_init.connect
+def _show_that_beat_is_ready(**_: object) -> None:
+    get_life_signs().send_ready()
+
+
 @signals.worker_init.connect
 def _shorten_switch_interval(**_: object) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -259,6 +260,7 @@ def _start_services(**_: object) -> None:
     get_services().runtime.open_session()
     get_services().leases.start()
     get_watchdog().start()
+    get_life_signs().send_ready()
 
 
 @signals.worker_ready.connect
@@ -282,6 +284,7 @@ def _start_stopping(**_: object) -> None:
     from workers.services import get_services
 
     get_services().stopping.set()
+    get_life_signs().send_stopping()
 
 
 @signals.worker_shutdown.connect

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Final
 
 from dispatcher.errors import DispatcherError
+from dispatcher.local.life_signs import get_life_signs
 from dispatcher.recovery.broker_owner import OWNER_REMEDY
 from dispatcher.store import batches, store_identity
 from dispatcher.store.migrate import find_too_new
@@ -85,6 +86,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._services.stopping.is_set():
+            get_life_signs().send_alive()
             try:
                 settled = self._services.spill.settle_all(self._services.store)
                 if settled:

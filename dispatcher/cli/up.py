@@ -48,6 +48,7 @@ def up_command(
     """
     from dispatcher.local import celery
     from dispatcher.local.broker import celery_url
+    from dispatcher.local.life_signs import get_life_signs
     from dispatcher.local.supervisor import Supervisor
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import upgrade_store
@@ -66,8 +67,13 @@ def up_command(
         def run_until(done: Callable[[], bool]) -> bool:
             return supervisor.run_until(lambda: _keep_broker(broker) and done())
 
+        def keep_alive() -> bool:
+            get_life_signs().send_alive()
+            return False
+
         if run_until(lambda: supervisor.are_ready(*(child.name for child in children))):
             click.echo(_ready_line(settings))
+            get_life_signs().send_ready()
             warn_if_held(Store(settings.store.url))
             warn_if_stopped(Store(settings.store.url))
             if port is not None:
@@ -75,7 +81,8 @@ def up_command(
                 supervisor.add_child(celery.flower_child(settings, url, port))
                 if run_until(lambda: celery.is_listening(port)):
                     click.echo(f"flower: http://127.0.0.1:{port}")
-        run_until(lambda: False)
+        run_until(keep_alive)
+        get_life_signs().send_stopping()
         click.echo("\nstopping: waiting for requests in flight (Ctrl-C again to stop now)")
     click.echo("stopped")
 

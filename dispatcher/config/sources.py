@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeGuard
 from urllib.parse import quote
 
+from dispatcher.config.secret_files import read_secret_file
 from dispatcher.errors import ConfigError, ConfigFileError, ConfigMissing, VariableMissing
 from dispatcher.urls import is_sqlite_url
 
@@ -21,7 +22,7 @@ FILE_NAME: Final = "dispatcher.toml"
 Place = tuple[str, ...]
 
 #: Variables with our prefix that are not keys.
-_NO_KEYS: Final = frozenset({"DISPATCHER_CONFIG", "DISPATCHER_DEBUG"})
+_NO_KEYS: Final = frozenset({"DISPATCHER_ALIVE_FILE", "DISPATCHER_CONFIG", "DISPATCHER_DEBUG"})
 #: Variables that Kubernetes sets in every container for a Service whose name begins with
 #: "dispatcher" (Kubernetes, "Discovering services: Environment variables").
 _OF_KUBERNETES: Final = re.compile(
@@ -274,10 +275,13 @@ def _look_up(match: re.Match[str], place: Place, raw: RawConfig, environ: Mappin
     value = environ.get(name)
     if value:
         return value
+    if file := environ.get(f"{name}_FILE"):
+        return read_secret_file(Path(file), f"{name}_FILE")
     state = "not set" if value is None else "empty"
     raise VariableMissing(
         f"{raw.name_place(place)}: the environment variable {name} is {state}",
-        f"export {name}=…; to begin a value with a dollar sign, write two",
+        f"export {name}=…, or {name}_FILE=… with the path of a file that holds it; to begin a "
+        "value with a dollar sign, write two",
     )
 
 

