@@ -22,6 +22,12 @@ from dispatcher.store.schema.operation_tables import (
     Suppression,
     Worker,
 )
+from dispatcher.store.schema.push_tables import (
+    InboundReply,
+    PushCount,
+    PushUrl,
+    WaitingReceipt,
+)
 from dispatcher.store.schema.sending_tables import Account, AlternateId, Attempt, FormerOutcome
 
 ACCOUNT = core_table(Account)
@@ -42,3 +48,7 @@ SCHEDULER = core_table(Scheduler)
 WORKER = core_table(Worker)
 IDENTITY = core_table(Identity)
 NOTICE = core_table(Notice)
+PUSH_URL = core_table(PushUrl)
+WAITING_RECEIPT = core_table(WaitingReceipt)
+REPLY = core_table(InboundReply)
+PUSH_COUNT = core_table(PushCount)
