@@ -155,6 +155,10 @@ class Unsupported(Refused):
     error_code = ErrorCode.UNSUPPORTED
 
 
+class PushRefused(Refused):
+    """What a provider pushed to the receiver cannot be read."""
+
+
 class StoreError(DispatcherError):
     """The store cannot be reached, is locked, full, or of another version."""
 

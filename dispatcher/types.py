@@ -163,6 +163,38 @@ class DeliveryReport(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InboundPush:
+    """What a provider pushed to an account's URL: untrusted, and of a bounded size."""
+
+    body: bytes = field(repr=False, default=b"")
+    #: What followed the `?` of the URL.
+    query: str = field(repr=False, default="")
+
+
+class InboundMessage(NamedTuple):
+    """A reply: a message from a person to a number of the account."""
+
+    msisdn: int
+    text: str
+    #: The provider's id of it, if it gave one.
+    provider_message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushContent:
+    """What a push says: reports about messages of ours, and replies.
+
+    Each report has the provider's id of its message. `ignored` entries were neither.
+    """
+
+    reports: tuple[DeliveryReport, ...] = ()
+    replies: tuple[InboundMessage, ...] = ()
+    ignored: int = 0
+    #: The names of the fields of an ignored entry, for the log; never their values.
+    unknown_fields: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedMessage:
     """An entry of the provider's list of accepted messages.
 

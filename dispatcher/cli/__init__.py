@@ -75,7 +75,9 @@ COMMANDS: Final = {
     "metrics": LazyCommand(
         "dispatcher.cli.metrics:metrics_command", "Serve metrics for Prometheus."
     ),
-    "receiver": LazyCommand(None, "Receive delivery reports that providers push."),
+    "receiver": LazyCommand(
+        "dispatcher.cli.receiver:receiver_group", "Take receipts and replies that providers push."
+    ),
 }
 
 

@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of Expired ones; the rest stays Sent.",
 )
+@click.option(
+    "--push-to", metavar="URL",
+    help="Where providers that push send receipts and replies: a receiver on this machine.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 def simulator_command(
     port: int,
@@ -67,6 +71,7 @@ def simulator_command(
     delivered: float,
     undelivered: float,
     expired: float,
+    push_to: str | None,
     as_json: bool,
 ) -> None:
     """Simulate the providers over HTTP on this machine until Ctrl-C.
@@ -98,7 +103,7 @@ def simulator_command(
     plan = ReceiptPlan(delivered=delivered, undelivered=undelivered, expired=expired, scale=scale)
 
     def make() -> Simulator:
-        return Simulator(seed=chosen, plan=plan, keys=keys, ledger=ledger)
+        return Simulator(seed=chosen, plan=plan, keys=keys, ledger=ledger, push_to=push_to)
 
     print_ready = partial(_print_ready, seed=chosen, as_json=as_json)
     uvloop.run(run_until_signal(make, port, print_ready))

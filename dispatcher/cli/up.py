@@ -39,7 +39,8 @@ def up_command(
 ) -> None:
     """Run a broker, workers and the scheduler until Ctrl-C.
 
-    Upgrades the store first. Starts the embedded broker, unless a Redis server is configured.
+    Upgrades the store first. Starts the embedded broker, unless a Redis server is configured, and
+    the receiver, if [receiver] has a port.
     Ctrl-C waits for requests in flight; a second Ctrl-C kills everything.
 
     \b
@@ -59,6 +60,8 @@ def up_command(
     port = celery.find_flower_port(flower_port) if wants_flower else None
     count = workers or celery.workers_by_default()
     children = list(celery.celery_children(settings, url, workers=count, level=loglevel))
+    if settings.receiver.port is not None:
+        children.append(celery.receiver_child(settings, url))
     with _embedded_broker(settings) as broker, Supervisor(click.echo) as supervisor:
         upgrade_store(settings.store.url)
         for child in children:

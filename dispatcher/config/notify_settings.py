@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -29,6 +29,8 @@ class EventKind(StrEnum):
     BALANCE_LOW = "balance_low"
     #: Fewer messages of a campaign than `delivery_below` are delivered.
     DELIVERY_LOW = "delivery_low"
+    #: Somebody has replied; at most once in ten minutes for each account.
+    REPLIES_RECEIVED = "replies_received"
     #: `dispatcher notify test`.
     TEST = "test"
 
@@ -72,6 +74,12 @@ class NotifySettings(BaseModel):
         """Whether somebody is notified of events of this kind."""
         return bool(self.channels) and (not self.events or kind in self.events)
 
+    def with_paths_in(self, folder: Path) -> Self:
+        """The same, with paths in `folder` where they are relative."""
+        return self.model_copy(
+            update={"secret_file": self.secret_file and folder / self.secret_file}
+        )
+
     @field_validator("command")
     @classmethod
     def _check_command(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -101,7 +109,7 @@ class NotifySettings(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _check_together(self) -> "NotifySettings":
+    def _check_together(self) -> Self:
         if self.secret is not None and self.secret_file is not None:
             raise ValueError("give `secret` or `secret_file`, not both")
         if self.url is not None and self.secret is None and self.secret_file is None:

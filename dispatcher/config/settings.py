@@ -14,13 +14,11 @@ from typing import Any, get_args, get_origin
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
     SerializeAsAny,
     ValidationError,
-    field_validator,
 )
 
 from dispatcher import urls
@@ -34,87 +32,17 @@ from dispatcher.config.problems import (
     missing_provider_error,
 )
 from dispatcher.config.proxies import resolve_proxy
+from dispatcher.config.sections import (
+    BrokerSettings,
+    ReceiverSettings,
+    Section,
+    StoreSettings,
+    WorkerSettings,
+)
 from dispatcher.config.sources import Place, RawConfig, read_config
 from dispatcher.errors import ConfigError, NoSuchAccount, UsageProblem
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.providers.shared.settings import ProviderSettings
-
-
-class Section(BaseModel):
-    """A table of keys. Unknown keys are refused, and errors never show values."""
-
-    #: Built when used: most classes never are, or only as a part of another one.
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        allow_inf_nan=False,
-        defer_build=True,
-    )
-
-
-class StoreSettings(Section):
-    """`[store]`: the database; an SQLite path is relative to the configuration file."""
-
-    url: str = Field(default="sqlite:///dispatcher.db", repr=False)
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        urls.check_store_url(value)
-        return value
-
-
-class BrokerSettings(Section):
-    """`[broker]`: the Redis server that carries due work; `embedded` means our private server."""
-
-    url: str = Field(default="embedded", repr=False)
-    #: The certificates (PEM) of the authority that signed the certificate of a rediss:// server; by
-    #: default those that this machine trusts. Relative to the configuration file.
-    ca_file: Path | None = None
-
-    @field_validator("url")
-    @classmethod
-    def _check_url(cls, value: str) -> str:
-        if value != "embedded":
-            urls.check_broker_url(value)
-        return value
-
-    @field_validator("ca_file")
-    @classmethod
-    def _check_ca_file(cls, value: Path | None) -> Path | None:
-        return _check_printable_path(value)
-
-
-class WorkerSettings(Section):
-    """`[worker]`: how workers hold work. All processes of a store need the same values."""
-
-    #: Seconds after which the batches of a worker that shows no sign of life are taken from it.
-    lease_s: float = Field(default=25, ge=5, le=600)
-    #: Seconds after which a released batch that no worker has claimed is put into Redis again.
-    requeue_after_s: float = Field(default=25, ge=1, le=3600)
-    #: Polls in flight at a time, besides the submissions.
-    max_polls: int = Field(default=8, ge=1, le=1000)
-    #: Connections to the store that a worker process opens at most; its threads share them.
-    max_connections: int = Field(default=50, ge=4, le=1000)
-    #: Seconds from a request's deadline, plus one timeout, to the first two scans for its doubts.
-    reconcile_after_s: float = Field(default=300, gt=0, le=86_400)
-    #: Seconds that released batches may wait while a worker takes none; then it ends itself.
-    stall_after_s: float = Field(default=60, ge=5, le=3600)
-    #: The folder for answers that the store cannot take yet; by default beside an SQLite store,
-    #: else in the user's state folder. Relative to the configuration file.
-    spill_dir: Path | None = None
-
-    @field_validator("spill_dir")
-    @classmethod
-    def _check_spill_dir(cls, value: Path | None) -> Path | None:
-        return _check_printable_path(value)
-
-
-def _check_printable_path(value: Path | None) -> Path | None:
-    if value is not None and not str(value).isprintable():
-        raise ValueError("must not contain line breaks, tabs or other invisible characters")
-    return value
 
 
 class Settings(Section):
@@ -124,6 +52,7 @@ class Settings(Section):
     broker: BrokerSettings = BrokerSettings()
     worker: WorkerSettings = WorkerSettings()
     notify: NotifySettings = NotifySettings()
+    receiver: ReceiverSettings = ReceiverSettings()
     accounts: dict[str, SerializeAsAny[ProviderSettings]] = Field(default_factory=dict)
 
     _path: Path | None = PrivateAttr(default=None)
@@ -186,21 +115,14 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
                 accounts[name] = resolve_proxy(name, read_account(raw, name, table), environ)
     folder = raw.path.parent if raw.path is not None else Path.cwd()
     store = StoreSettings(url=_with_absolute_path(settings.store.url, folder))
-    spill_dir = settings.worker.spill_dir
-    worker = settings.worker.model_copy(update={"spill_dir": spill_dir and folder / spill_dir})
-    ca_file = settings.broker.ca_file
-    broker = settings.broker.model_copy(update={"ca_file": ca_file and folder / ca_file})
-    secret_file = settings.notify.secret_file
-    notify = settings.notify.model_copy(
-        update={"secret_file": secret_file and folder / secret_file}
-    )
     settings = settings.model_copy(
         update={
             "accounts": accounts,
             "store": store,
-            "broker": broker,
-            "worker": worker,
-            "notify": notify,
+            "broker": settings.broker.with_paths_in(folder),
+            "worker": settings.worker.with_paths_in(folder),
+            "notify": settings.notify.with_paths_in(folder),
+            "receiver": settings.receiver.with_paths_in(folder),
         }
     )
     settings._path = raw.path

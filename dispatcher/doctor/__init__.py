@@ -15,6 +15,7 @@ from dispatcher.doctor.services import (
     check_broker_setup,
     check_connections,
     check_notices,
+    check_receiver,
     check_worker,
     read_broker,
 )
@@ -69,6 +70,7 @@ def run_checks(settings: Settings, *, ask: bool = False) -> Iterator[CheckResult
             yield from check_standstill(store, settings)
             yield from check_lateness(store, settings)
             yield from check_notices(store, settings)
+            yield from check_receiver(store, settings)
         yield from check_disk(settings, store)
     yield from check_flower()
     if ask:

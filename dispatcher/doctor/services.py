@@ -11,10 +11,11 @@ from dispatcher.doctor.machine import describe_skew, has_skew, skew_result
 from dispatcher.doctor.result import CheckResult
 from dispatcher.errors import BrokerError
 from dispatcher.local import broker
-from dispatcher.local.celery import store_connections_needed
-from dispatcher.store import notices
+from dispatcher.local.celery import is_listening, store_connections_needed
+from dispatcher.store import notices, push_counts
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.postgres import free_for_processes
+from dispatcher.store.push_urls import list_push_urls
 from dispatcher.store.rows import WorkerRow
 
 _NOTICES_SINCE: Final = timedelta(days=1)
@@ -100,6 +101,32 @@ def check_notices(store: Store, settings: Settings) -> Iterator[CheckResult]:
         if failed
         else None,
     )
+
+
+def check_receiver(store: Store, settings: Settings) -> Iterator[CheckResult]:
+    """Whether what providers push arrives; nothing is said where nobody may push."""
+    with store.read() as conn:
+        urls = list_push_urls(conn)
+        counts = push_counts.load_push_counts(conn)
+        waiting = sum(push_counts.count_waiting_receipts(conn).values())
+    mine = settings.receiver
+    if mine.port is not None and not is_listening(mine.port):
+        what = f"nothing listens on port {mine.port}, where providers push"
+        remedy = "start `dispatcher receiver`, or `dispatcher up`"
+        yield CheckResult(part="receiver", ok=False, what=what, remedy=remedy)
+    last = max((row.last_at for row in counts if row.last_at and row.account), default=None)
+    if urls:
+        seen = (
+            "nothing was pushed yet" if last is None else f"the last push was at {last:%F %T} UTC"
+        )
+        names = ", ".join(sorted({row.account for row in urls}))
+        words = f"; {waiting} receipts wait for their message" if waiting else ""
+        yield CheckResult(part="receiver", ok=True, what=f"URLs of {names}; {seen}{words}")
+    elif mine.port is not None:
+        yield CheckResult(
+            part="receiver", ok=True, is_warning=True, what="nobody has a URL to push to",
+            remedy="run `dispatcher receiver url ACCOUNT`",
+        )  # fmt: skip
 
 
 def check_connections(store: Store, settings: Settings, *, processes: int) -> Iterator[CheckResult]:

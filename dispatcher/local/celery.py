@@ -1,4 +1,4 @@
-"""The command lines of the Celery processes that `up` runs: workers, beat and Flower."""
+"""The command lines of the processes that `up` runs: workers, beat, Flower, and the receiver."""
 
 import os
 import socket
@@ -92,6 +92,17 @@ def flower_child(settings: Settings, broker_url: str, port: int) -> Child:
         argv=[sys.executable, "-m", "celery", "-q", "-A", "workers", "flower", *options],
         env=_child_environment(settings, broker_url),
         wave=2,
+    )
+
+
+def receiver_child(settings: Settings, broker_url: str) -> Child:
+    """The child that takes what providers push; it is ended first."""
+    return Child(
+        name="receiver",
+        argv=[sys.executable, "-m", "dispatcher", "receiver"],
+        env=_child_environment(settings, broker_url),
+        ready_pattern=r"^receiver ready",
+        wave=0,
     )
 
 

@@ -20,6 +20,7 @@ from dispatcher.monitoring.families import (
     campaign_families,
     operation_families,
     process_families,
+    push_families,
     work_families,
 )
 from dispatcher.monitoring.snapshot import Snapshot, SnapshotReader
@@ -51,6 +52,7 @@ class StoreCollector(Collector):
             yield from health_families(found, self._settings)
             yield from rate_families(found, self._settings)
             yield from request_families(found)
+            yield from push_families(found)
 
     def _read_snapshot(self) -> Snapshot | None:
         """The snapshot; None, with a line in the log at the first time, if the store is away."""

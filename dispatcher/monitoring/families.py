@@ -15,6 +15,7 @@ from dispatcher import __version__
 from dispatcher.monitoring.snapshot import Snapshot
 from dispatcher.status import IN_FLIGHT, BatchState, CampaignState, MessageState
 from dispatcher.store.corrections import Correction
+from dispatcher.store.push_counts import NOBODY, PushOutcome
 
 Sample = tuple[list[str], float]
 _OPEN_STATES: Final = (
@@ -178,6 +179,22 @@ def operation_families(found: Snapshot) -> Iterator[Metric]:
     yield make_counter(
         "corrections", "What ticks corrected: leases that ran out, batches that were not claimed.",
         ["kind"], [([kind.value], found.corrections.get(kind, 0)) for kind in Correction],
+    )  # fmt: skip
+
+
+def push_families(found: Snapshot) -> Iterator[Metric]:
+    """What providers have pushed to the receiver; the account is empty without a valid URL."""
+    counted = {(row.account, row.outcome): row.n for row in found.pushes}
+    names = [NOBODY, *found.accounts]
+    yield make_counter(
+        "pushes", "Pushed receipts and replies, and pushes that could not be read, by their end.",
+        ["account", "outcome"],
+        [([name, outcome.value], counted[name, outcome.value])
+         for name in names for outcome in PushOutcome if (name, outcome.value) in counted],
+    )  # fmt: skip
+    yield make_gauge(
+        "receipts_waiting", "Pushed receipts whose message is not known yet.", ["account"],
+        [([name], found.waiting_receipts.get(name, 0)) for name in found.accounts],
     )  # fmt: skip
 
 

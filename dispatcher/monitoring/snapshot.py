@@ -15,7 +15,15 @@ from dispatcher.monitoring.request_counts import RequestCounts, RequestTally
 from dispatcher.outbound.release import open_zones
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import ACCEPTED
-from dispatcher.store import accounts, corrections, due_work, metric_figures, scheduler, stops
+from dispatcher.store import (
+    accounts,
+    corrections,
+    due_work,
+    metric_figures,
+    push_counts,
+    scheduler,
+    stops,
+)
 from dispatcher.store.corrections import Correction
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.metric_figures import (
@@ -26,6 +34,7 @@ from dispatcher.store.metric_figures import (
     RecipientSums,
 )
 from dispatcher.store.migrate import current_revision
+from dispatcher.store.push_counts import PushCountRow
 from dispatcher.store.rows import AccountRow, WorkerRow
 
 
@@ -54,6 +63,8 @@ class Snapshot:
     doubts: Sequence[DoubtfulCount]
     requests: RequestCounts
     corrections: Mapping[Correction, int]
+    pushes: Sequence[PushCountRow]
+    waiting_receipts: Mapping[str, int]
     tick_at: datetime | None
     workers: Sequence[WorkerRow]
 
@@ -97,6 +108,8 @@ class SnapshotReader:
                 doubts=metric_figures.count_doubtful_requests(conn),
                 requests=self._requests.count_requests(conn, now),
                 corrections=corrections.load_corrections(conn),
+                pushes=push_counts.load_push_counts(conn),
+                waiting_receipts=push_counts.count_waiting_receipts(conn),
                 tick_at=scheduler.last_tick_at(conn),
                 workers=scheduler.list_workers(conn, now - lease),
             )

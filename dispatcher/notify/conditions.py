@@ -18,10 +18,12 @@ from dispatcher.policy.breaker import describe_outage
 from dispatcher.status import CampaignState
 from dispatcher.store import accounts, campaign_search, doubts, notice_sources
 from dispatcher.store.notices import NewNotice
+from dispatcher.store.replies import find_recent_replies
 from dispatcher.store.rows import AccountRow, CampaignRow
 
 #: A campaign that finished earlier is history, also for a scheduler that was away.
 _RECENT: Final = timedelta(days=1)
+_RECENT_REPLIES: Final = timedelta(minutes=30)
 #: So many receipts make a share that means something while others are still expected.
 _FEWEST_RECEIPTS: Final = 100
 _LONG_NUMBER: Final = re.compile(r"\d(?:[ ()./-]{0,3}\d){6,}")
@@ -47,6 +49,7 @@ def find_conditions(
     for row in recent:
         found += _of_campaign(row, counts.get(row.id), wanted)
     found += _of_doubts(conn)
+    found += _of_replies(conn, max(begun, now - _RECENT_REPLIES))
     for account in accounts.all_accounts(conn).values():
         found += _of_account(account, wanted)
     return [one for one in found if wanted.wants(EventKind(one.kind))]
@@ -125,6 +128,15 @@ def _of_doubts(conn: Connection) -> Iterator[NewNotice]:
         who = "1 recipient is" if row.recipients == 1 else f"{row.recipients} recipients are"
         about = {"campaign": _name(row.id, row.name), "counts": {"in_doubt": row.recipients}}
         yield _make(EventKind.CAMPAIGN_IN_DOUBT, f"campaign {row.id}", f"{who} in doubt", about)
+
+
+def _of_replies(conn: Connection, since: datetime) -> Iterator[NewNotice]:
+    for row in find_recent_replies(conn, since):
+        slot = row.newest.replace(minute=row.newest.minute // 10 * 10)
+        who = "1 reply has come" if row.n == 1 else f"{row.n} replies have come"
+        words = f"{who} since {since:%H:%M} UTC: `dispatcher receiver replies` lists them"
+        subject = f"account {row.account} replies {slot:%Y-%m-%dT%H:%M}"
+        yield _make(EventKind.REPLIES_RECEIVED, subject, words, {"account": row.account})
 
 
 def _of_account(row: AccountRow, wanted: NotifySettings) -> Iterator[NewNotice]:

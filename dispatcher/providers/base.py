@@ -22,9 +22,11 @@ from dispatcher.types import (
     Directory,
     HttpRequest,
     HttpResponse,
+    InboundPush,
     ListPage,
     PollRef,
     PollRequest,
+    PushContent,
     Recipient,
     Route,
     SenderId,
@@ -73,6 +75,9 @@ class Capabilities:
     provider_scheduling: bool = False
     #: Whether it keeps contact lists that a campaign can be sent to.
     contact_lists: bool = False
+    #: Whether it pushes receipts, and replies, to a URL of ours.
+    pushes_receipts: bool = False
+    pushes_replies: bool = False
     #: Whether it states what a message costs.
     prices: bool = False
     #: Whether one unit of its balance is one part, by its own table.
@@ -235,6 +240,10 @@ class Provider(ABC):
 
     def parse_list(self, page: int, response: HttpResponse) -> ListPage:
         """Read a page; inbound messages are left out. Raises ProviderError."""
+        raise NotImplementedError
+
+    def parse_push(self, push: InboundPush) -> PushContent:
+        """Read what it pushed (where `capabilities.pushes_…`). Raises PushRefused."""
         raise NotImplementedError
 
     def contact_list_request(self, batch: SubmitBatch, lists: Sequence[str]) -> HttpRequest:

@@ -7,7 +7,8 @@ from typing import Any, Final, get_args
 
 from pydantic import SecretStr
 
-from dispatcher.config.settings import Settings, StoreSettings, read_account
+from dispatcher.config.sections import StoreSettings
+from dispatcher.config.settings import Settings, read_account
 from dispatcher.config.sources import RawConfig, is_table, read_config
 from dispatcher.errors import ConfigError, Unsupported, UsageProblem
 from dispatcher.providers import provider_class

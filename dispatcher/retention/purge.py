@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from dispatcher.store import purges
+from dispatcher.store import purges, replies
 from dispatcher.store.audit import current_person
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.purges import SLICE, PurgeCandidate
@@ -66,7 +66,7 @@ def plan_purge(store: Store, before: datetime) -> PurgePlan:
 def run_purge(
     store: Store, plan: PurgePlan, progress: Callable[[int], None] = lambda _messages: None
 ) -> PurgeResult:
-    """Purge the campaigns of a plan; `progress` gets how many messages are gone.
+    """Purge a plan's campaigns, and replies as old; `progress` gets how many messages are gone.
 
     A campaign that has been opened again since the plan was made is left alone.
     """
@@ -81,6 +81,7 @@ def run_purge(
         else:
             done.add(store.run_write(partial(_purge_at_once, group)))
             progress(done.messages)
+    store.run_write(lambda conn: replies.drop_replies(conn, plan.before))
     return done
 
 

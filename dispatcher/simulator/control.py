@@ -1,6 +1,6 @@
 """The `/_sim/` endpoints, which switch faults on and show what arrived.
 
-GET, POST, DELETE faults; GET stats; GET ledger (JSON Lines); POST balance; POST reset.
+GET, POST, DELETE faults; GET stats; GET ledger (JSON Lines); POST balance, reset and reply.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from dispatcher.errors import UsageProblem
 from dispatcher.simulator.faults import Fault
+from dispatcher.simulator.pusher import Pusher
 from dispatcher.simulator.state import SimulatorState
 
 PREFIX: Final = "/_sim/"
@@ -23,8 +24,14 @@ def _json_response(data: object, status: int = 200) -> web.Response:
 class Control:
     """Answers control requests about a simulator's state."""
 
-    def __init__(self, state: SimulatorState, balances: Mapping[str, Mapping[str, int]]) -> None:
+    def __init__(
+        self,
+        state: SimulatorState,
+        balances: Mapping[str, Mapping[str, int]],
+        pusher: Pusher | None,
+    ) -> None:
         """`balances` are the balances of a new run, by provider and package."""
+        self._pusher = pusher
         self._state = state
         self._balances = balances
 
@@ -58,13 +65,12 @@ class Control:
                 return []
             case "GET stats":
                 return self._collect_stats()
-            case "POST balance":
-                return self._set_balance(data)
             case "POST reset":
                 self._state.begin_run(self._balances)
                 return {"reset": True}
             case _:
-                raise KeyError(call)
+                posts = {"POST balance": self._set_balance, "POST reply": self._push_reply}
+                return posts[call](data)
 
     def _add_fault(self, data: dict[str, object]) -> None:
         fault = Fault.from_json(data)
@@ -73,6 +79,16 @@ class Control:
                 f"there is no provider {fault.provider!r}", f"known: {', '.join(self._balances)}"
             )
         self._state.faults.switch_on(fault)
+
+    def _push_reply(self, data: dict[str, object]) -> dict[str, bool]:
+        """Push `{from, text}` as a person's reply."""
+        if self._pusher is None:
+            raise UsageProblem("nothing is pushed", "start the simulator with --push-to URL")
+        number, text = data.get("from"), data.get("text")
+        if not isinstance(number, str) or not number.isdecimal() or not isinstance(text, str):
+            raise UsageProblem("`from` must be digits, and `text` a text")
+        self._pusher.push_reply(number, text)
+        return {"pushed": True}
 
     def _set_balance(self, data: dict[str, object]) -> dict[str, int]:
         """Set `{provider, amount, package?}`: one package, or all of them."""

@@ -18,6 +18,7 @@ from dispatcher.simulator.families import FAMILIES
 from dispatcher.simulator.families.base import Call, Family, Refusal, Reply
 from dispatcher.simulator.faults import FaultParams, RequestFaults, Stage
 from dispatcher.simulator.fields import BadBody, read_fields
+from dispatcher.simulator.pusher import Pusher
 from dispatcher.simulator.receipts import ReceiptPlan
 from dispatcher.simulator.state import SimulatorState
 
@@ -28,8 +29,9 @@ class Simulator:
     """All simulated providers on one port.
 
     `seed` fixes ids, fates and delays. `keys` are the API keys that it accepts; none: any key but
-    `bad-key`. Accepted recipients are appended to the file `ledger`. Raises DispatcherError where
-    that file cannot be written.
+    `bad-key`. Accepted recipients are appended to the file `ledger`. Providers that push do so to
+    the URL `push_to`. Raises DispatcherError where that file cannot be written, UsageProblem where
+    that URL is of another machine.
 
     Example: `simulator = Simulator(seed=7)`, `await simulator.start()`,
     `simulator.base_url("thesmspoint")`, `await simulator.stop()`.
@@ -42,6 +44,7 @@ class Simulator:
         plan: ReceiptPlan | None = None,
         keys: Sequence[str] = (),
         ledger: Path | None = None,
+        push_to: str | None = None,
     ) -> None:
         self._state = SimulatorState(
             plan=plan or ReceiptPlan(), seed=seed, keys=keys, ledger=ledger
@@ -50,7 +53,8 @@ class Simulator:
         self._paths = {family.path_name or name: family for name, family in self._families.items()}
         balances = {name: family.balances for name, family in self._families.items()}
         self._state.begin_run(balances)
-        self._control = Control(self._state, balances)
+        self._pusher = Pusher(push_to, self._state, self._families) if push_to else None
+        self._control = Control(self._state, balances, self._pusher)
         self._stopping = asyncio.Event()
         self._at_once = 0
         self._origin = ""
@@ -79,6 +83,8 @@ class Simulator:
                 "choose another with --port, or --port 0 for a free one",
             ) from error
         self.port = self._runner.addresses[0][1]
+        if self._pusher is not None:
+            self._pusher.start()
         self._origin = (
             f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
         )
@@ -86,6 +92,8 @@ class Simulator:
     async def stop(self) -> None:
         """Close open connections, the port and the ledger."""
         self._stopping.set()
+        if self._pusher is not None:
+            await self._pusher.stop()
         await self._runner.cleanup()
         self._state.ledger.close()
 

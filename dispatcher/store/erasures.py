@@ -36,8 +36,10 @@ from dispatcher.store.tables import (
     FORMER_OUTCOME,
     MESSAGE,
     REJECT,
+    REPLY,
     SOURCE_ROWS,
     SUPPRESSION,
+    WAITING_RECEIPT,
 )
 
 #: The error of a message whose number and words were erased.
@@ -207,7 +209,8 @@ def erase_messages(
     _overwrite(conn)
     _blank_messages(conn, msisdn, ids)
     former_outcomes.forget_numbers(conn, FORMER_OUTCOME.c.msisdn == msisdn)
-    conn.execute(delete(ALTERNATE_ID).where(ALTERNATE_ID.c.msisdn == msisdn))
+    for table in (ALTERNATE_ID, REPLY, WAITING_RECEIPT):
+        conn.execute(delete(table).where(table.c.msisdn == msisdn))
     listed = conn.execute(delete(SUPPRESSION).where(SUPPRESSION.c.msisdn == msisdn)).rowcount
     erased_numbers.add_erased(conn, msisdn, actor=actor, now=now)
     add_audit_row(

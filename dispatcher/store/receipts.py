@@ -1,4 +1,4 @@
-"""Receipts: store the final states that a poll has shown, and when to poll again."""
+"""Receipts: store the final states that a poll or a push has shown, and when to poll again."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -63,18 +63,29 @@ class Receipt(NamedTuple):
     cost: Decimal | None = None
 
 
+class ReportedRequest(NamedTuple):
+    """A request whose provider reports by itself, and the range of its batch's messages."""
+
+    id: int
+    batch_id: int
+    campaign_id: int
+    first_seq: int
+    size: int
+
+
 def store_receipts(
     conn: Connection,
-    polled: PolledRequest,
+    polled: PolledRequest | ReportedRequest,
     receipts: Sequence[Receipt],
     *,
-    next_at: datetime | None,
+    next_at: datetime | None = None,
     now: datetime,
 ) -> int:
     """Store receipts, and when to poll again (None: never). Returns how many receipts were new.
 
     Receipts only move forward: a message that is final already keeps its state. A message that is
-    still `submitted` when polling ends gets no receipt. Of an old ticket only the receipts count.
+    still `submitted` when polling ends gets no receipt. Of an old ticket only the receipts count,
+    and of a push. Nobody polls any more once all messages are final.
     """
     hold = lock_batch_hold(conn, polled.batch_id)
     attempt = fetch_one(conn, PollState, _POLL_STATE, {"polled": polled.id})
@@ -90,16 +101,23 @@ def store_receipts(
     if attempt.poll_at is None:
         # Polling has ended: these messages were counted as without a receipt.
         without = -total
-    elif attempt.polls == polled.polls and attempt.poll_lease_until is not None:
+    elif _is_newest_ticket(polled, attempt):
         # Usually they were the last ones of their batch.
         left = 0 if hold.submitted == total else _count_open(conn, polled)
         ends = next_at is None or not left
         if ends:
             without = left
         conn.execute(_POLL_NEXT, {"polled": polled.id, "next_at": None if ends else next_at})
+    elif total and (hold.submitted == total or not _count_open(conn, polled)):
+        conn.execute(_POLL_NEXT, {"polled": polled.id, "next_at": None})
     if total or without:
         _count_receipts(conn, polled.batch_id, moved, without)
     return total
+
+
+def _is_newest_ticket(polled: PolledRequest | ReportedRequest, attempt: PollState) -> bool:
+    is_leased = attempt.poll_lease_until is not None
+    return isinstance(polled, PolledRequest) and attempt.polls == polled.polls and is_leased
 
 
 def _count_receipts(
@@ -111,14 +129,14 @@ def _count_receipts(
     conn.execute(_COUNT_RECEIPTS, given | counted)
 
 
-def _count_open(conn: Connection, polled: PolledRequest) -> int:
+def _count_open(conn: Connection, polled: PolledRequest | ReportedRequest) -> int:
     given = range_parameters(polled) | {"polled": polled.id}
     return conn.execute(_STILL_AWAITING, given).scalar_one()
 
 
 def _apply_receipts(
     conn: Connection,
-    polled: PolledRequest,
+    polled: PolledRequest | ReportedRequest,
     state: MessageState,
     rows: Sequence[Receipt],
     now: datetime,
@@ -155,7 +173,7 @@ def _apply_receipts(
 
 def _set_state(
     conn: Connection,
-    polled: PolledRequest,
+    polled: PolledRequest | ReportedRequest,
     state: MessageState,
     seqs: Sequence[int],
     same: _Words,

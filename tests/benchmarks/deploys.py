@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from dispatcher.config.settings import WorkerSettings
+from dispatcher.config.sections import WorkerSettings
 from dispatcher.status import IN_FLIGHT
 from dispatcher.store.corrections import load_corrections
 from dispatcher.store.tables import BATCH

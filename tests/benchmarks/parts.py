@@ -9,7 +9,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
-from tests.benchmarks import bulk, fairness, idle, imports, peers, singles, startup, sweep, ticks
+from tests.benchmarks import (
+    bulk,
+    fairness,
+    idle,
+    imports,
+    peers,
+    pushes,
+    singles,
+    startup,
+    sweep,
+    ticks,
+)
 from tests.benchmarks.table import Part, Row, at_least, at_most
 
 #: Of a command on a campaign of a million; a smaller one may take its share of it, and a start.
@@ -147,6 +158,13 @@ def _ticks(kind: str, edition: Edition) -> Iterator[Row]:
     yield at_most(f"{what}: of a core", share * 100, ticks.SHARE * 100, "%")
 
 
+def _pushes(kind: str, edition: Edition) -> Iterator[Row]:
+    count = edition.bulk // 10
+    found = pushes.measure(count, kind)
+    name = f"{count:,} pushed receipts, {kind}"
+    yield at_least(name, found.of_a_core, pushes.TARGET, "/s of one core")
+
+
 def _many_campaigns(edition: Edition) -> Iterator[Row]:
     found, allowed = singles.many_campaigns(edition.campaigns, rate=500)
     name = f"{edition.campaigns:,} campaigns on one account, PostgreSQL"
@@ -196,6 +214,8 @@ def parts(edition: Edition) -> list[Part]:
         "singles": partial(_singles, edition),
         "tasks": partial(_tasks, edition),
         "sweep": lambda: sweep.sweep(edition.cases, seconds=4, count=edition.singles),
+        "pushes-sqlite": partial(_pushes, "sqlite", edition),
+        "pushes-postgres": partial(_pushes, "postgres", edition),
         "ticks-sqlite": partial(_ticks, "sqlite", edition),
         "ticks-postgres": partial(_ticks, "postgres", edition),
         "campaigns": partial(_many_campaigns, edition),

@@ -44,6 +44,12 @@ NOT_RUN: dict[str, list[str]] = {
     "it runs until Ctrl-C; integration/monitoring/test_server.py starts and ends it": [
         "dispatcher metrics",
     ],
+    "it runs until Ctrl-C; acceptance/test_pushes.py starts and ends it": [
+        "dispatcher receiver --port 9110",
+    ],
+    "it needs an account at voip; integration/receiver/test_watching.py runs it with one": [
+        "dispatcher receiver url voip",
+    ],
     "it waits for a worker; acceptance/test_providers.py runs it with one": [
         'dispatcher send +919820011223 "482913 is your code" --account aoc --kind otp --wait',
         (

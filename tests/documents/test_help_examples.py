@@ -18,6 +18,7 @@ from tests.support.cli import every_command
 #: They run until Ctrl-C, start processes, or write outside the folder.
 ONLY_UNDERSTOOD = {
     ("demo",), ("up",), ("simulator",), ("rehearse",), ("send",), ("metrics",),
+    ("receiver",),
 }  # fmt: skip
 OUTSIDE = {"dispatcher init /etc/dispatcher/dispatcher.toml"}
 #: What does not end with 0 in the folder of these tests, and why.
@@ -33,6 +34,9 @@ ENDS_WITH = {
     # Both are in doubt, and nobody is on the list.
     'dispatcher campaign drop 1 +919820011223 "98200 11224"': 3,
     "dispatcher suppression remove +919820011223": 3,
+    # Its provider pushes nothing.
+    "dispatcher receiver url main": 3,
+    "dispatcher receiver revoke main": 3,
     # Recipients in doubt remain.
     "dispatcher campaign watch 1": 1,
     "dispatcher campaign watch": 0,

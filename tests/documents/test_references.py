@@ -174,7 +174,8 @@ def test_the_keys_that_only_this_provider_has_are_shown(name):
 def test_the_keys_that_the_configuration_page_names_exist():
     """That each key is in the reference, `starter.toml`, is in `unit/cli/test_init.py`."""
     sections = [
-        Settings.model_fields[name].annotation for name in ("store", "broker", "worker", "notify")
+        Settings.model_fields[name].annotation
+        for name in ("store", "broker", "worker", "notify", "receiver")
     ]
     known = {key for section in sections for key in section.model_fields}
     known |= {key for name in provider_names()

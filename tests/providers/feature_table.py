@@ -50,6 +50,13 @@ def _template(provider: Provider) -> str:
     return "checked text" if provider.capabilities.templates else "–"
 
 
+def _pushes(provider: Provider) -> str | bool:
+    able = provider.capabilities
+    if able.pushes_receipts == able.pushes_replies:
+        return able.pushes_receipts
+    return "receipts" if able.pushes_receipts else "replies"
+
+
 ROWS = {
     "recipients in one request": _recipients,
     "a text of its own for each of them": lambda one: one.capabilities.personal_texts,
@@ -62,6 +69,7 @@ ROWS = {
     "contact lists (`--contact-list`)": lambda one: one.capabilities.contact_lists,
     "scheduling (`--schedule-at-provider`)": lambda one: one.capabilities.provider_scheduling,
     "lists what it accepted (settles doubts)": lambda one: one.capabilities.lists_accepted,
+    "pushes receipts and replies": _pushes,
     "prices": lambda one: one.capabilities.prices,
 }
 

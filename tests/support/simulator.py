@@ -119,6 +119,10 @@ class SimulatorProcess:
         """Start a new run: no counts, no faults, an empty ledger, full balances."""
         self._call("POST", "reset")
 
+    def push_reply(self, number: int, text: str) -> None:
+        """Push a person's reply to the URL of --push-to."""
+        self._call("POST", "reply", {"from": str(number), "text": text})
+
     def wait_for(self, count: str, least: int, timeout_s: float = 20) -> dict[str, Any]:
         """The stats once `count` has reached `least`. Raises TimeoutError."""
         deadline = time.monotonic() + timeout_s

@@ -86,7 +86,6 @@ def test_a_group_without_a_command_shows_its_help_and_no_code(command, tmp_path)
         ("explain unknown", "E-NOT-FOUND"),
         ("campaign list", "E-CONFIG-MISSING"),
         ("--config gone.toml campaign list", "E-CONFIG-MISSING"),
-        ("receiver", "E-NOT-BUILT"),
     ],
 )
 def test_an_error_ends_with_its_code(command, code, tmp_path, monkeypatch):

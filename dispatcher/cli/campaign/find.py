@@ -26,10 +26,13 @@ if TYPE_CHECKING:
         NumberHistory,
         RecordedDecision,
     )
+    from dispatcher.store.replies import ReplyRow
 
     ShowTime = Callable[[datetime], str]
 
 _INDENT = " " * 12
+#: The newest ones.
+_MOST_REPLIES = 100
 
 
 @click.command("find")
@@ -54,8 +57,8 @@ def campaign_find(
 ) -> None:
     """Show everything that was ever sent to a number, in any campaign, however it is written.
 
-    With text as it was sent, sender, provider ids, times, receipts and decisions; and the rows of
-    files with the number that got no message, with the reason.
+    With text as it was sent, sender, provider ids, times, receipts, decisions, and its replies; and
+    the rows of files with the number that got no message, with the reason.
 
     \b
     Example:
@@ -69,6 +72,7 @@ def campaign_find(
     is_data = is_data_asked(ctx)
     settings = settings_from(ctx)
     history = _load(settings, number, country)
+    replies = _load_replies(settings, history.msisdn)
     accounts = {record.account for record in history.messages} or settings.accounts
     zone = shown_zone(settings, accounts, timezone)
     if html_file is not None:
@@ -78,9 +82,19 @@ def campaign_find(
             out.write(evidence_page(history, time_shower(zone), zone_name(zone)))
     if is_data:
         messages = [asdict(record) for record in history.messages]
-        print_data(ctx, _history_json(history), MESSAGE_COLUMNS, map(_with_iso_times, messages))
+        print_data(
+            ctx,
+            _history_json(history) | {"replies": [*map(_reply_json, replies)]},
+            MESSAGE_COLUMNS,
+            map(_with_iso_times, messages),
+        )
     else:
         _print_history(history, zone)
+        for reply in replies:
+            stop = " (on the suppression list since then)" if reply.is_stop else ""
+            click.echo()
+            print_line(f"reply of {time_shower(zone)(reply.at)} to {reply.account}{stop}", "")
+            print_line(f"{'text':<10}  {safe_text(reply.text)}", _INDENT)
         if html_file is not None:
             click.echo(f"\nwritten to {html_file}: it has the full number and the texts")
 
@@ -99,6 +113,23 @@ def _load(settings: "Settings", number: str, country: str | None) -> "NumberHist
             raise
         return history
     return load_history(store, msisdn)
+
+
+def _load_replies(settings: "Settings", msisdn: int | None) -> "list[ReplyRow]":
+    """The newest replies of a number, the oldest of them first."""
+    from dispatcher.store.engine import Store
+    from dispatcher.store.replies import list_replies
+
+    if msisdn is None:
+        return []
+    with Store(settings.store.url).read() as conn:
+        return list_replies(conn, limit=_MOST_REPLIES, msisdns=[msisdn])[::-1]
+
+
+def _reply_json(reply: "ReplyRow") -> dict[str, object]:
+    return {
+        "at": _iso(reply.at), "account": reply.account, "text": reply.text, "stop": reply.is_stop,
+    }  # fmt: skip
 
 
 def _print_history(history: "NumberHistory", zone: "tzinfo") -> None:

@@ -68,6 +68,8 @@ class ProviderSettings(BaseModel):
     proxy: str | None = Field(default=None, repr=False)
     sender: str | None = None
     template: str | None = None
+    #: Replies that mean stop; None: words of many languages.
+    stop_words: tuple[str, ...] | None = None
     #: The only numbers that it texts, for a staging account; None: any.
     allow_only: tuple[str, ...] | None = Field(default=None, repr=False)
     country: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")

@@ -18,10 +18,12 @@ from dispatcher.providers.shared.error_texts import one_line
 from dispatcher.providers.shared.fields import read_entries
 from dispatcher.providers.shared.grouping import group_by_text, join_msisdns
 from dispatcher.providers.shared.matching import read_msisdn
+from dispatcher.providers.shared.pushes import read_push_entries
 from dispatcher.providers.shared.scheduling import ZoneName, local_minute
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.providers.voip_communications.answers import (
     REASONS,
+    read_pushed,
     read_send_log,
     read_summary_entry,
     voip_refusal,
@@ -30,7 +32,9 @@ from dispatcher.types import (
     Directory,
     HttpRequest,
     HttpResponse,
+    InboundPush,
     ListPage,
+    PushContent,
     Route,
     SubmitBatch,
     SubmitOutcome,
@@ -72,6 +76,10 @@ class VoipCommunications(Provider):
         lists_accepted=True,
         absence_provable=False,
         provider_scheduling=True,
+        # "the replies will be notified to the Callback URL defined for the phone number"; the
+        # document names no format, and receipts that come there too are beyond it.
+        pushes_receipts=True,
+        pushes_replies=True,
         prices=True,
     )
     reasons = REASONS
@@ -153,6 +161,13 @@ class VoipCommunications(Provider):
             entries=tuple(entry for entry in found if entry is not None),
             next_page=page + 1 if entries else None,
         )
+
+    def parse_push(self, push: InboundPush) -> PushContent:
+        """Read replies, and receipts, under the names that its answers and its summary have.
+
+        The document names no format. Raises PushRefused.
+        """
+        return read_pushed(read_push_entries(push, "summary", "send_log"))
 
     def resolve_route(self, requested: RequestedRoute, directory: Directory) -> Route:
         """The sender's number in digits, or an empty sender for BULK where none is requested.

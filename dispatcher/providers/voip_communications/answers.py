@@ -24,8 +24,17 @@ from dispatcher.providers.shared.matching import (
     is_sender_name,
     read_msisdn,
 )
+from dispatcher.providers.shared.pushes import name_fields
 from dispatcher.status import MessageState
-from dispatcher.types import HttpResponse, ListedMessage, RecipientResult, SubmitOutcome
+from dispatcher.types import (
+    DeliveryReport,
+    HttpResponse,
+    InboundMessage,
+    ListedMessage,
+    PushContent,
+    RecipientResult,
+    SubmitOutcome,
+)
 
 #: A recipient's `code`, as a number or as text.
 _ACCEPTED: Final = "200"
@@ -145,6 +154,49 @@ def read_summary_entry(entry: object, zone: str | None) -> ListedMessage | None:
         created_at=read_time(read_text(entry, "sms_status_date"), zone),
         provisional=provisional,
         cost=read_amount(entry.get("sms_sale")),
+    )
+
+
+def read_pushed(entries: Sequence[Mapping[str, Any]]) -> PushContent:
+    """Replies and receipts among pushed entries, by the names of `send_log` or of the summary."""
+    reports, replies, unknown = [], [], []
+    for entry in entries:
+        message_id = read_id(entry.get("smsid")) or read_id(entry.get("sms_id"))
+        raw = read_text(entry, "status") or read_text(entry, "sms_status")
+        word = squeeze_word(raw)
+        if not word or word in _INBOUND:
+            # Of the summary's inbound entries `sms_external` is the person.
+            msisdn = read_msisdn(entry.get("from")) or read_msisdn(entry.get("sms_external"))
+            text = read_text(entry, "msg") or read_text(entry, "sms_msg")
+            if msisdn is not None and text:
+                replies.append(InboundMessage(msisdn, text, message_id))
+                continue
+        else:
+            msisdn = read_msisdn(entry.get("to")) or read_msisdn(entry.get("sms_external"))
+            if msisdn is not None and message_id is not None:
+                reports.append(_read_pushed_report(entry, msisdn, message_id, raw))
+                continue
+        unknown.append(entry)
+    return PushContent(
+        reports=tuple(reports),
+        replies=tuple(replies),
+        ignored=len(unknown),
+        unknown_fields=name_fields(unknown[0]) if unknown else "",
+    )
+
+
+def _read_pushed_report(
+    entry: Mapping[str, Any], msisdn: int, message_id: str, raw: str
+) -> DeliveryReport:
+    state, provisional = _STATES.get(squeeze_word(raw), (MessageState.SUBMITTED, False))
+    cost = read_amount(entry.get("sale"))
+    return DeliveryReport(
+        msisdn=msisdn,
+        state=state,
+        raw=redacted(raw),
+        provider_message_id=message_id,
+        provisional=provisional,
+        cost=read_amount(entry.get("sms_sale")) if cost is None else cost,
     )
 
 

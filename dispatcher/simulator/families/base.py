@@ -9,6 +9,8 @@ from typing import ClassVar, Final
 import orjson
 
 from dispatcher.simulator.faults import CallKind, RequestFaults
+from dispatcher.simulator.ledger import LedgerRow
+from dispatcher.simulator.receipts import Fate
 from dispatcher.simulator.state import SimulatorState
 
 #: Digits with country code. Ten digits that start with 6 to 9 are an Indian number without it,
@@ -60,6 +62,8 @@ class Family(ABC):
     base_path: ClassVar[str]
     #: The balance of an account at the start, by package.
     balances: ClassVar[Mapping[str, int]]
+    #: Whether it pushes receipts and replies to a callback URL.
+    pushes: ClassVar[bool] = False
     #: The provider's texts for a bad key and for an empty balance.
     credentials_text: ClassVar[str]
     credit_text: ClassVar[str]
@@ -79,6 +83,14 @@ class Family(ABC):
     @abstractmethod
     def error_reply(self, text: str, status: int) -> Reply:
         """A refusal in the provider's form."""
+
+    def pushed_receipt(self, row: LedgerRow, fate: Fate) -> Mapping[str, str]:
+        """What it pushes about a message (where `pushes`)."""
+        raise NotImplementedError
+
+    def pushed_reply(self, number: str, text: str) -> Mapping[str, str]:
+        """What it pushes about a reply (where `pushes`)."""
+        raise NotImplementedError
 
     def malformed_refusal(self, reason: str, text: str, status: int = 422) -> Refusal:
         """For a request that breaks the document: `reason` is for us, `text` for the client."""

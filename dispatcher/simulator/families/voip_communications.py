@@ -30,6 +30,8 @@ _WORDS: Final = MappingProxyType(
         Fate.EXPIRED: "EXPIRED",
     }
 )
+#: A 2-way number of the account, to which people reply.
+_OWN_NUMBER: Final = "17134567890"
 #: The price of a part, in cents.
 _CENTS: Final = 1
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}")
@@ -51,6 +53,7 @@ class SimulatedVoipCommunications(Family):
     """One account at voip-communications.net; its balance is in cents."""
 
     base_path = "api-v2/index.php"
+    pushes = True
     balances: ClassVar[Mapping[str, int]] = MappingProxyType({"cents": 100_000_000})
     credentials_text = "Invalid api credentials"
     credit_text = "Not enough balance"
@@ -62,6 +65,19 @@ class SimulatedVoipCommunications(Family):
             "sms/send": self._send_message,
             "sms/summary": self._show_summary,
         }
+
+    def pushed_receipt(self, row: LedgerRow, fate: Fate) -> Mapping[str, str]:
+        """Under the names of `send_log`; the document names no format."""
+        return {
+            "smsid": row["message_id"],
+            "from": row["sender_id"],
+            "to": row["number"],
+            "status": _WORDS[fate],
+        }
+
+    def pushed_reply(self, number: str, text: str) -> Mapping[str, str]:
+        """As `pushed_receipt`, from the person to a number of the account."""
+        return {"from": number, "to": _OWN_NUMBER, "msg": text}
 
     def classify_call(self, method: str, path: str) -> CallKind:
         """`sms/send` submits; the summary is a look-up."""

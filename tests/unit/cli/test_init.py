@@ -108,6 +108,9 @@ def test_the_keys_behind_a_hash_show_their_defaults(folder):
     assert everything.store == plain.store
     assert everything.broker.model_copy(update={"ca_file": None}) == plain.broker
     assert everything.worker.model_copy(update={"spill_dir": None}) == plain.worker
+    shown = {"port": 9110, "url": "https://sms.example.com"}
+    files = {"certificate_file": folder / "receiver.pem", "key_file": folder / "receiver.key"}
+    assert dict(everything.receiver) == dict(plain.receiver) | shown | files
     notify = dict(everything.notify)
     examples = {"command", "url", "secret", "events", "balance_below", "delivery_below"}
     assert {key for key, value in dict(plain.notify).items() if notify[key] != value} == examples
@@ -116,6 +119,7 @@ def test_the_keys_behind_a_hash_show_their_defaults(folder):
     assert examples == {
         "proxy",
         "allow_only",
+        "stop_words",
         "confirm_above_cost",
         "confirm_above_recipients",
         "country",

@@ -201,6 +201,7 @@ def test_every_key_can_be_given_as_a_variable(folder):
         "windows": '["mon-fri 09:00-18:00"]',
         "kind_windows": '{"otp": []}',
         "allow_only": '["+919820011223"]',
+        "stop_words": '["STOP"]',
     }
     for key in type(settings.account("main")).model_fields:
         value = getattr(settings.account("main"), key)

@@ -5,8 +5,8 @@ from alembic import op
 
 from dispatcher.store.column_types import Money, UtcTime
 
-revision = "0009"
-down_revision = "0008"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:

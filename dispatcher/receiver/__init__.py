@@ -1,0 +1,1 @@
+"""The receiver: receipts and replies that providers push, over HTTP into the store."""
