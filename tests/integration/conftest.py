@@ -7,12 +7,12 @@ import shutil
 from contextlib import closing
 
 import pytest
-from sqlalchemy import text
 from sqlmodel import SQLModel
 
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
 from tests.support.lock_guard import check_lock_order
+from tests.support.postgres_server import SharedDatabase
 from tests.support.simulator import SimulatorProcess
 from tests.support.stores import assert_counts_agree
 from tests.support.transition_guard import install_guard
@@ -59,19 +59,20 @@ def empty_store_url(request, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def shared_postgres_url(postgres_server, postgres_template):
+def shared_postgres(postgres_server, postgres_template):
     """One database for many tests: emptying it is faster than making one."""
-    with postgres_server.database(postgres_template) as url:
-        yield url
+    with (
+        postgres_server.database(postgres_template) as url,
+        closing(SharedDatabase(url, [*SQLModel.metadata.tables])) as database,
+    ):
+        yield database
 
 
 @pytest.fixture
-def emptied_postgres_url(shared_postgres_url):
+def emptied_postgres_url(shared_postgres):
     """The shared database; every table is emptied after the test."""
-    yield shared_postgres_url
-    with closing(Store(shared_postgres_url)) as store, store.write() as conn:
-        names = ", ".join(SQLModel.metadata.tables)
-        conn.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+    yield shared_postgres.url
+    shared_postgres.empty()
 
 
 @pytest.fixture(params=BOTH)
