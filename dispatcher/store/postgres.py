@@ -101,6 +101,7 @@ def postgres_engine(url: URL, lock_wait_s: float, max_connections: int) -> Engin
         **pool_options(max_connections, lock_wait_s),
         pool_pre_ping=True,
         pool_recycle=600,
+        use_native_hstore=False,  # no column has it, and asking for it is a query per process
         connect_args={
             **({} if tls is None or tls.is_given else {"sslmode": tls.mode}),
             "connect_timeout": 10,
