@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import ErrorKind, ProviderError
@@ -26,15 +27,17 @@ def boottime_s() -> float:
 class Departure:
     """When a request may leave.
 
-    It leaves at `not_before`, unless `may_leave(now)` is False then. `begin_deadline` guards
-    against a process that was stopped; a new connection moves it by the connect timeout. Nothing
-    moves `not_after`, the end of a window.
+    It leaves at `not_before`, unless `may_leave()` is False then, or `hold_s(now, latest)` says
+    after how many more seconds it has to be asked again. `begin_deadline` guards against a process
+    that was stopped; a new connection moves it by the connect timeout. Nothing moves `not_after`,
+    the end of a window.
     """
 
     not_before: float = 0.0
     begin_deadline: float | None = None
     not_after: float | None = None
-    may_leave: Callable[[float], bool] | None = None
+    may_leave: Callable[[], bool] | None = None
+    hold_s: Callable[[float, float], float] | None = None
 
 
 #: For requests without a rate and a window.
@@ -101,12 +104,21 @@ class Exchange:
         Nothing is awaited between this last check and the first byte.
         """
         # A loop, since uvloop's timers are up to 1.3 ms early.
-        while (wait_s := self.wait_s) > 0:  # noqa: ASYNC110
+        while (wait_s := self.wait_s or self._held_s()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(wait_s)
+
+    def _held_s(self) -> float:
+        """Seconds for which its start has come and it still has to wait."""
         self._check_time()
-        may_leave = self._departure.may_leave
-        if may_leave is not None and not may_leave(self._clock()):
+        may_leave, hold_s = self._departure.may_leave, self._departure.hold_s
+        if may_leave is not None and not may_leave():
+            raise NotBegun(f"the request to {self.host} was withdrawn: it was not sent")
+        if hold_s is None:
+            return 0.0
+        wait_s = hold_s(self._clock(), inf if self._deadline is None else self._deadline)
+        if wait_s == inf:
             raise NotBegun(f"the request to {self.host} was too late: it was not sent")
+        return wait_s
 
     def cut_off(self) -> None:
         """Reset the connection, unless it was released and may carry another request by now.

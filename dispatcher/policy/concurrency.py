@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+from dispatcher.policy.pacing import LEAD_S
+
 #: Before anything is known of a provider.
 START: Final = 4.0
 #: Where a request carries one recipient, and where it carries many.
@@ -68,6 +70,8 @@ def next_concurrency(known: Concurrency, seen: Observation) -> Concurrency:
         limit = min(limit * 2, limit + len(seen.answer_times_s))
     most: float = MOST_SINGLE if seen.is_single else MOST_BULK
     if seen.requests_per_second is not None:
-        needed = seen.requests_per_second * (typical_s + seen.commits_s) * _HEADROOM + _SPARE
-        most = min(most, max(START, needed))
+        held_s = (typical_s + seen.commits_s) * _HEADROOM + LEAD_S / 2
+        most = min(most, max(START, seen.requests_per_second * held_s + _SPARE))
+        if seen.was_full and limit >= known.limit:
+            limit = most
     return Concurrency(min(limit, most), best_s)

@@ -4,9 +4,12 @@ GCRA (ITU-T I.371) over what the store has on record: it is the one authority fo
 submissions and for requests that only read.
 """
 
-from collections.abc import Callable, Sequence
+from bisect import insort
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, takewhile
 from math import inf
 from typing import Final, NamedTuple, Self
 
@@ -16,26 +19,29 @@ LEAD_S: Final = 0.25
 #: What a request may take beyond its time-out: connecting, and storing the answer.
 DEADLINE_SLACK_S: Final = 15.0
 #: Lateness that counts as on time: timers and a busy event loop cause this much.
-ON_TIME_S: Final = 0.02
-#: Jitter of the lateness on a machine that is always late.
-_JITTER_S: Final = 0.005
+ON_TIME_S: Final = 0.005
+#: How often a request that waits asks again: new starts may make room for it.
+_ASK_AGAIN_S: Final = 0.02
+#: Late requests may leave together, as many as the rate allows in so many seconds.
+_BURST_S: Final = 0.02
+#: One that has not asked for so long was withdrawn.
+_SILENT_S: Final = 0.1
 #: Requests that follow each other faster than this are spread a little more, so that lateness that
 #: counts as on time puts no more of them into a second than the rate allows.
 _FINE_S: Final = 0.1
 _FINE_SPACING: Final = 1.015
 #: The rounding error of a sum of times.
 ROUNDING_S: Final = 1e-6
-#: A rate that was not used for this long gives no more room for lateness.
-_MOST_SLACK_S: Final = 1.0
+#: Rates are per second.
+_WINDOW_S: Final = 1.0
 
 
 class Starts(NamedTuple):
-    """Starts that were given, and until when each rate is paid by them; seconds from now."""
+    """Starts that were given, and until when each rate is paid, after and before; all from now."""
 
     at_s: list[float]
     paid_s: list[float]
-    #: How late the requests may be, since the rates were not used before.
-    slack_s: float
+    paid_before_s: Sequence[float] = ()
 
     @property
     def next_s(self) -> float:
@@ -75,63 +81,180 @@ def spacing_s(cost: float, per_second: float) -> float:
 
 
 def plan_starts(
-    spacings: Sequence[Sequence[float]],
-    paid_s: Sequence[float],
-    *,
-    earliest_s: float,
-    late_s: float = 0.0,
+    spacings: Sequence[Sequence[float]], paid_s: Sequence[float], *, commit_s: float
 ) -> Starts:
     """Give requests their starts, in order, as far as those are near: see `LEAD_S`.
 
     `spacings` has for each request what it pays of each rate, in seconds; `paid_s` says for each
-    rate for how many seconds from now it is paid (negative: since when it was not used). No start
-    is earlier than in `earliest_s` seconds, which a commit takes. `late_s`: how much later than on
-    record the requests before leave. Without rates all may start at once.
+    rate for how many seconds from now it is paid (negative: since when it was not used). A commit
+    takes `commit_s`: where the rate was not used, the first requests leave late by that, which
+    `RateWindow` allows. Without rates all may start at once.
     """
     if not paid_s:
-        return Starts([0.0] * len(spacings), [], 0.0)
-    slack_s = min(_MOST_SLACK_S, max(0.0, -max(paid_s)))
-    paid = [seconds + late_s for seconds in paid_s]
+        return Starts([0.0] * len(spacings), [])
+    paid = list(paid_s)
     at_s: list[float] = []
     for costs in spacings:
-        start = max(earliest_s, *paid)
-        if start > max(LEAD_S, 2 * earliest_s) + ROUNDING_S:
+        start = max(0.0, *paid)
+        if start > max(LEAD_S, 2 * commit_s) + ROUNDING_S:
             break
         at_s.append(start)
         paid = [start + cost for cost in costs]
-    return Starts(at_s, paid if at_s else list(paid_s), slack_s)
+    return Starts(at_s, paid if at_s else list(paid_s), paid_s)
 
 
-class LatenessGuard:
-    """Decides whether a late request may still leave, so that lateness does not pass the rate.
+class _Departed(NamedTuple):
+    at: float
+    amount_s: float
 
-    A request may leave up to one interval late; that puts at most one extra message into any
-    second. A later one is held back once. If its successor is as late, the process is slow rather
-    than catching up, and both may leave. After a stall, a request that is less late than the one
-    before waits until the missed starts have passed. One guard serves one account in one process.
-    Not thread-safe: one event loop asks.
+
+class _Given(NamedTuple):
+    """A start: its time, what it pays, and for how long before it nobody had one."""
+
+    at: float
+    amount_s: float
+    unused_s: float
+
+
+class RateWindow:
+    """What one process lets leave of one rate: in any second no more than it may start in it.
+
+    That is the starts which it was given in that second, and the time before them that nobody used.
+    So a late request leaves as soon as it fits, and processes together never pass the rate, however
+    late each of them is. Amounts are seconds of the rate.
     """
 
     def __init__(self) -> None:
-        #: When the last late request left, and how late it was; reset by a request that is on time.
-        self._left_at, self._lateness = -inf, 0.0
-        self._has_refused = False
+        #: Starts to come, in order.
+        self._coming: list[_Given] = []
+        #: Of the second before the time that was asked for last.
+        self._given: deque[_Given] = deque()
+        self._left: deque[_Departed] = deque()
+        self._given_s = self._left_s = 0.0
+        self._given_until = -inf
+        #: When the next one may leave at twice the rate.
+        self._next_at = -inf
 
-    def may_leave(self, due: float, interval_s: float, slack_s: float, now: float) -> bool:
-        """Whether a request whose start was at `due` may leave now.
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing of it is remembered."""
+        return not (self._coming or self._given or self._left)
 
-        The next one is `interval_s` later; `slack_s` is lateness that no rate would notice.
-        """
-        late_s, on_time_s = now - due, max(interval_s, ON_TIME_S) + slack_s
-        tolerated_s = max(ON_TIME_S - interval_s, _JITTER_S) + slack_s
-        if late_s < self._lateness - tolerated_s and due < self._left_at:
-            return False
-        if late_s > self._lateness + on_time_s and not self._has_refused:
-            self._has_refused = True
-            return False
-        self._has_refused = False
-        if late_s > on_time_s:
-            self._left_at, self._lateness = now, late_s
-        else:
-            self._lateness = 0.0
-        return True
+    def add_start(self, at: float, amount_s: float, unused_s: float) -> None:
+        """Note a start that this process was given, and how long before it nobody had one."""
+        insort(self._coming, _Given(at, amount_s, min(max(0.0, unused_s), _WINDOW_S)))
+
+    def find_time(self, at: float, amount_s: float) -> float:
+        """From when on, `at` or later, so much may leave. Advance the window to `at` before."""
+        at = max(at, self._next_at)
+        given_s, left_s = self._given_s, self._left_s
+        given, coming = iter(self._given), iter(self._coming)
+        oldest, newest = next(given, None), next(coming, None)
+        for departed in chain(self._left, [None]):
+            if departed is not None and departed.at <= at - _WINDOW_S:
+                left_s -= departed.amount_s
+                continue
+            while newest is not None and newest.at <= at:
+                given_s += newest.amount_s + newest.unused_s
+                newest = next(coming, None)
+            while oldest is not None and oldest.at <= at - _WINDOW_S:
+                given_s -= oldest.amount_s + oldest.unused_s
+                oldest = next(given, None)
+            # Of the unused time before the oldest start, a part may lie before the second.
+            before_s = 0.0 if oldest is None else oldest.unused_s - (oldest.at - at + _WINDOW_S)
+            if departed is None or left_s + amount_s <= given_s - max(0.0, before_s) + ROUNDING_S:
+                break
+            at = max(at, departed.at + _WINDOW_S)
+            left_s -= departed.amount_s
+        return at
+
+    def add_departure(self, at: float, amount_s: float) -> None:
+        """Note that so much leaves at a time that `find_time` has found, the last one so far."""
+        self._left.append(_Departed(at, amount_s))
+        self._left_s += amount_s
+        self._next_at = max(self._next_at, at - _BURST_S) + amount_s / 2
+
+    def advance_to(self, at: float) -> None:
+        """Forget what is over by then: nothing before `at` will be asked any more."""
+        while self._coming and self._coming[0].at <= at:
+            start, amount_s, unused_s = self._coming.pop(0)
+            if self._given_until - LEAD_S < start < self._given_until - ROUNDING_S:
+                # The store's clock was read a little late: what is given never overlaps.
+                insort(self._coming, _Given(self._given_until, amount_s, 0.0))
+                continue
+            given = _Given(start, amount_s, max(0.0, min(unused_s, start - self._given_until)))
+            self._given_until = start + amount_s
+            self._given.append(given)
+            self._given_s += given.amount_s + given.unused_s
+        while self._given and self._given[0].at <= at - _WINDOW_S:
+            given = self._given.popleft()
+            self._given_s -= given.amount_s + given.unused_s
+        while self._left and self._left[0].at <= at - _WINDOW_S:
+            self._left_s -= self._left.popleft().amount_s
+
+
+class PlannedDeparture:
+    """A request that has a start at `due`, and what it pays of each rate."""
+
+    def __init__(self, due: float, pays: Mapping[RateWindow, float]) -> None:
+        self.due = due
+        self.pays = pays
+        self.has_left = False
+        #: While it waits: when it will ask again.
+        self.asks_at = -inf
+
+
+class DepartureQueue:
+    """When requests of one account leave, in one process.
+
+    A request that is on time leaves. A late one leaves when the windows of its rates have room for
+    it and for those that wait already; late ones follow each other at twice their rate at most. Not
+    thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[PlannedDeparture] = []
+        self._asked_at = -inf
+
+    def wait_s(self, request: PlannedDeparture, now: float, latest: float) -> float:
+        """Seconds after which the request has to ask again; 0: it leaves; inf: not by `latest`."""
+        if request.has_left:
+            return 0.0
+        if self._waiting:
+            self._waiting = [one for one in self._waiting if now < one.asks_at + _SILENT_S]
+        asked_at = now if now - request.due > ON_TIME_S else request.due
+        self._asked_at = max(asked_at, self._asked_at)
+        at = self._find_time(request, self._asked_at)
+        if at <= now:
+            self._let_leave(request, at)
+            return 0.0
+        request.asks_at = now + min(at - now, _ASK_AGAIN_S)
+        if request.asks_at > latest:
+            self._forget(request)
+            return inf
+        if request not in self._waiting:
+            self._waiting.append(request)
+        return request.asks_at - now
+
+    def _find_time(self, request: PlannedDeparture, at: float) -> float:
+        """When all its windows have room, for those too that wait before it."""
+        for window in request.pays:
+            window.advance_to(at)
+        found = -inf
+        while found < at:
+            found = at
+            for window, amount_s in request.pays.items():
+                ahead = takewhile(lambda one: one is not request, self._waiting)
+                ahead_s = sum(one.pays.get(window, 0.0) for one in ahead)
+                at = window.find_time(at, ahead_s + amount_s)
+        return at
+
+    def _let_leave(self, request: PlannedDeparture, at: float) -> None:
+        self._forget(request)
+        request.has_left = True
+        for window, amount_s in request.pays.items():
+            window.add_departure(at, amount_s)
+
+    def _forget(self, request: PlannedDeparture) -> None:
+        if request in self._waiting:
+            self._waiting.remove(request)

@@ -3,7 +3,7 @@
 An account's rate counts its submissions and its polls. In any second at most so much may arrive:
 
 - the rate;
-- one more per worker process: a request may leave late by one interval (`pacing.LatenessGuard`);
+- one more per worker process: each sees only its own requests (`pacing.RateWindow`);
 - what the provider took in late. A ping measures how long its process answered nobody: what
   arrived in that time is stamped together;
 - near a blow to a worker (a kill, a stop, an end): what one process may have begun before its

@@ -109,8 +109,7 @@ def _write_begin(
     starts = plan_starts(
         [costs.spacings[number] for number in numbers],
         [rate.paid_s(locked, now) for rate in costs.rates],
-        earliest_s=pace.commit_s,
-        late_s=pace.late_s,
+        commit_s=pace.commit_s,
     )
     begins_s = starts.at_s[0] if starts.at_s else starts.next_s
     if is_first:
@@ -139,8 +138,10 @@ def _plan_group(
     pace = services.paces.of(batch.claim.account)
     pace.note_commit(boottime_s() - now_at)
     closes = inf if begun.until is None else written.reading.locate_end(begun.until)
-    intervals_s = [costs.interval_s(number) for number in numbers] if costs.rates else None
-    departures = pace.plan_departures(starts, intervals_s, now_at=now_at, closes=closes)
+    pays_s = [costs.spacings[number] for number in numbers]
+    departures = pace.plan_departures(
+        starts, pays_s, costs.keys(batch.claim.campaign_id), now_at=now_at, closes=closes
+    )
     return BegunGroup(
         attempt_ids=dict(zip(numbers, begun.attempt_ids, strict=True)),
         requests=[

@@ -1,6 +1,6 @@
 """What the requests of a batch pay of the rates of their account and their campaign."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,6 +38,13 @@ class BatchCosts:
 
     rates: Sequence[Rate]
     spacings: Sequence[Sequence[float]]
+
+    def keys(self, campaign_id: int) -> list[Hashable]:
+        """What identifies each of its rates at its account; a rate that was changed is another."""
+        return [
+            (campaign_id, rate.per_second) if rate.is_campaigns else rate.unit
+            for rate in self.rates
+        ]
 
     def interval_s(self, number: int) -> float:
         """Seconds from the start of a request until the next one may start; 0 without rates."""

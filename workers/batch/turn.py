@@ -118,6 +118,7 @@ class Turn:
         if any(each.settlement.may_return for each in self._judged):
             # Their messages become pending again, which takes other locks than a begin.
             self._settle(is_last=False)
+        pace = self._services.paces.of(self._batch.claim.account)
         begun = begin_requests(
             self._services,
             self._batch,
@@ -127,6 +128,7 @@ class Turn:
             settle=self._store_judged,
         )
         self._judged = []
+        pace.note_begin(time.monotonic() - now)
         if begun is None:
             self._is_over, self._is_claimed = True, False
             return
@@ -227,7 +229,7 @@ class Turn:
         interval_s = self._costs.interval_s(0)
         seen = Observation(
             answer_times_s=answer_times_s,
-            commits_s=2 * self._services.paces.of(self._batch.claim.account).commit_s,
+            commits_s=2 * self._services.paces.of(self._batch.claim.account).begin_s,
             is_throttled=self._settler.is_throttled,
             was_full=self._was_full,
             requests_per_second=1 / interval_s if interval_s else None,

@@ -65,6 +65,8 @@ class Flight:
         # Of the loop's thread.
         self._tasks: set[asyncio.Task[HttpResponse]] = set()
         self._fresh: list[Landed] = []
+        #: When each request was last asked whether it may leave.
+        self._left_at: dict[int, float] = {}
 
     @property
     def under_way(self) -> int:
@@ -122,28 +124,29 @@ class Flight:
         """Start the requests; called on the loop's thread."""
         self._loop = loop
         for number, http, departure in requests:
-            guarded = replace(departure, may_leave=partial(self._may_leave, departure.may_leave))
+            guarded = replace(departure, may_leave=partial(self._may_leave, number))
             task = loop.create_task(client.send(http, timeout_s=self._timeout_s, departure=guarded))
             self._tasks.add(task)
-            started_at = max(boottime_s(), departure.not_before)
-            task.add_done_callback(partial(self._land, loop, number, started_at))
+            self._left_at[number] = boottime_s()
+            task.add_done_callback(partial(self._land, loop, number))
 
     def _cancel_tasks(self) -> None:
         for task in list(self._tasks):
             task.cancel()
 
-    def _may_leave(self, asked: Callable[[float], bool] | None, now: float) -> bool:
-        return not self._is_stopped and (asked is None or asked(now))
+    def _may_leave(self, number: int) -> bool:
+        """Asked directly before the first byte, and where it may not leave yet, again."""
+        self._left_at[number] = boottime_s()
+        return not self._is_stopped
 
     def _land(
         self,
         loop: asyncio.AbstractEventLoop,
         number: int,
-        started_at: float,
         task: "asyncio.Task[HttpResponse]",
     ) -> None:
         self._tasks.discard(task)
-        took_s = max(0.0, boottime_s() - started_at)
+        took_s = boottime_s() - self._left_at.pop(number)
         if not self._fresh:
             loop.call_soon(self._hand_over)
         self._fresh.append(Landed(number, _task_outcome(task), took_s))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
+from math import inf
 
 import pytest
 import uvloop
@@ -475,13 +476,13 @@ def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
             asked = []
 
-            def may_leave(now: float) -> bool:
+            def hold_s(now: float, latest: float) -> float:
                 asked.append(now)
-                return True
+                return 0.0
 
             for n in range(20):
                 wanted = boottime_s() + 0.0037 * (1 + n % 5)
-                departure = Departure(wanted, begin_deadline=wanted + 5, may_leave=may_leave)
+                departure = Departure(wanted, begin_deadline=wanted + 5, hold_s=hold_s)
                 await client.send(server.post(), timeout_s=5, departure=departure)
                 assert asked[n] >= wanted
 
@@ -493,10 +494,18 @@ def test_a_request_that_may_not_leave_at_its_time_is_not_sent(run):
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:
             wanted = boottime_s() + 0.05
             asked = []
-            departure = Departure(not_before=wanted, may_leave=asked.append)
+
+            def hold_s(now: float, latest: float) -> float:
+                asked.append((now, latest))
+                return 0.02 if len(asked) < 3 else inf
+
+            departure = Departure(not_before=wanted, begin_deadline=wanted + 9, hold_s=hold_s)
             with pytest.raises(NotBegun, match="too late"):
                 await client.send(server.post(), timeout_s=5, departure=departure)
-            assert asked[0] >= wanted
+            assert asked[0][0] >= wanted
+            assert asked[2][0] >= asked[0][0] + 0.03
+            # The connection was new, which moves the deadline.
+            assert {latest for _now, latest in asked} == {wanted + 9 + CONNECT_TIMEOUT_S}
             # It waited with a connection, which is kept for the next one.
             assert [bytes(seen) for seen in server.received] == [b""]
             await client.send(server.post(), timeout_s=5)
@@ -595,11 +604,11 @@ def test_a_slow_handshake_delays_no_start_and_lets_no_crowd_leave(run):
             asked: list[float] = []
             first = boottime_s() + 0.2
 
-            def may_leave(now: float) -> bool:
+            def hold_s(now: float, latest: float) -> float:
                 asked.append(now)
-                return len(asked) == 1
+                return 0.0 if len(asked) == 1 else latest
 
-            departures = [Departure(not_before=first, may_leave=may_leave)] * 8
+            departures = [Departure(not_before=first, hold_s=hold_s)] * 8
             ended = await asyncio.gather(
                 *(client.send(server.post(), timeout_s=5, departure=each) for each in departures),
                 return_exceptions=True,

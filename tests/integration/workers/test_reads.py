@@ -145,7 +145,7 @@ def test_a_start_that_is_soon_is_waited_for(sqlite_store):
     reads = Reads(sqlite_store, rate=0.5, paid_s=0.4)
     assert reads.send() is ANSWER
     (departure,) = reads.runtime.departures
-    assert departure.may_leave(departure.not_before)
+    assert departure.hold_s(departure.not_before, departure.begin_deadline) == 0
 
 
 def test_a_start_that_is_far_away_is_not_waited_for_and_not_paid(sqlite_store):

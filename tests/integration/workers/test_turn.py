@@ -267,10 +267,10 @@ def test_a_start_that_is_near_is_left_to_an_earlier_batch_too(sqlite_store):
     earlier = waiting_before(sqlite_store)
     stand = Stand(sqlite_store, (1,), messages_per_second=0.5)
     for _ in range(50):
-        # Commits that take a second: starts are given up to three seconds before their time.
+        # Commits that take a second: starts are given up to two seconds before their time.
         stand.services.paces.of("main").note_commit(1.0)
-    stand.change_account(messages_paid_until=after(stand, 2.9))
-    assert first_begin(stand) > 3
+    stand.change_account(messages_paid_until=after(stand, 1.9))
+    assert first_begin(stand) > 2
     begin(sqlite_store, earlier, now=stand.now)
     assert isinstance(first_begin(stand), BegunGroup)
 

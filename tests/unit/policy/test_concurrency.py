@@ -56,7 +56,7 @@ def test_a_provider_that_becomes_slower_for_good_is_used_again():
 
 @pytest.mark.parametrize(
     ("rate", "commits_s", "most"),
-    [(10, 0.0, 4), (50, 0.1, 17), (200, 0.1, 62), (2000, 0.02, 64), (20, 5.0, 64)],
+    [(10, 0.0, 4), (50, 0.1, 23), (200, 0.1, 64), (2000, 0.02, 64), (20, 5.0, 64)],
 )
 def test_a_rate_gets_what_littles_law_asks_for(rate, commits_s, most):
     full = [seen((0.1,) * 64, commits_s=commits_s, rate=rate)] * 10
@@ -80,9 +80,11 @@ def test_what_carried_no_answer_changes_nothing():
         pytest.param(4, 0.2, seen((9.0,)), 4, 0.204, id="slow: not fewer than at the start"),
         pytest.param(2, 0.2, seen((9.0,)), 2, 0.204, id="slow, and few already: as before"),
         pytest.param(1.5, 0.2, seen(throttled=True), 1, 0.2, id="throttled: at least one"),
-        pytest.param(20, 1.0, seen((1.0,), rate=10), 17, 1.0, id="what a rate needs, and two"),
+        pytest.param(20, 1.0, seen((1.0,), rate=10), 18.25, 1.0, id="what a rate needs"),
         pytest.param(3, 0.1, seen((0.1, 0.1), rate=0.1), START, 0.1, id="a low rate: the start"),
-        pytest.param(60, 1.0, seen((1.0,), rate=500), 61, 1.0, id="a high rate limits nothing"),
+        pytest.param(20, 1.0, seen((9.0,), rate=50), 18, 1.02, id="slow, with a rate"),
+        pytest.param(4, 0.1, seen((0.1,), rate=500), 64, 0.1, id="a rate needs them at once"),
+        pytest.param(4, 0.1, seen((0.1,), full=False, rate=500), 4, 0.1, id="none were wanted"),
     ],
 )
 def test_the_number_follows_what_a_turn_has_shown(
