@@ -1,4 +1,4 @@
-"""Draining a process: no new submission begins, and it waits for those under way."""
+"""The gate of submissions: how many at a time, and none while the process drains."""
 
 import threading
 from collections.abc import Iterator
@@ -6,9 +6,13 @@ from contextlib import contextmanager
 
 
 class DrainGate:
-    """Counts submissions under way, and admits no new one after it was closed. Thread-safe."""
+    """Counts submissions under way, `most` at a time. Thread-safe.
 
-    def __init__(self) -> None:
+    The other threads are left to ticks, polls and scans. After it was closed none is admitted.
+    """
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
         self._changed = threading.Condition()
         self._inside = 0
         self._closed = False
@@ -17,7 +21,7 @@ class DrainGate:
     def enter_submission(self) -> Iterator[bool]:
         """Count a submission during the block. Yields whether it may begin."""
         with self._changed:
-            may_begin = not self._closed
+            may_begin = not self._closed and self._inside < self._most
             self._inside += may_begin
         try:
             yield may_begin

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from dispatcher.config.settings import Settings
 from dispatcher.local import broker
-from dispatcher.local.celery import connections_needed, threads_needed
+from dispatcher.local.celery import connections_needed, submissions_at_once, threads_needed
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
@@ -96,6 +96,6 @@ def get_services() -> Services:
         release_clock=ReleaseClock(),
         paces=paces,
         reader=Reader(loaded, store, runtime, paces, stopping),
-        gate=DrainGate(),
+        gate=DrainGate(most=submissions_at_once(loaded)),
         stopping=stopping,
     )

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Final
 
+from celery import signals
+
 from dispatcher.errors import DispatcherError
+from dispatcher.local.celery import threads_needed
 from dispatcher.local.life_signs import get_life_signs
 from dispatcher.recovery.broker_owner import OWNER_REMEDY
 from dispatcher.store import batches, store_identity
@@ -62,27 +65,57 @@ class StallDetector:
 
 
 class Watchdog:
-    """The thread. Call `note_received_task` for every task that comes from the broker."""
+    """The thread. Tell it of every task that comes from the broker, begins and ends.
+
+    While all of its `threads` are busy, the process receives no other task, and is not stalled.
+    """
 
     def __init__(
-        self, services: Services, *, after_s: float, leave: Callable[[int], object] = os._exit
+        self,
+        services: Services,
+        *,
+        after_s: float,
+        threads: int,
+        leave: Callable[[int], object] = os._exit,
     ) -> None:
         self._services = services
         self._after_s = after_s
         self._leave = leave
         self._stall = StallDetector(after_s)
         self._received_at = time.monotonic()
+        self._threads = threads
+        self._busy = 0
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Start the thread. It runs until this process is asked to end."""
         self.note_received_task()
+        signals.task_prerun.connect(self.note_begun_task)
+        signals.task_postrun.connect(self.note_ended_task)
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
     def note_received_task(self) -> None:
         """Note that a task came from the broker."""
         self._received_at = time.monotonic()
+
+    def note_begun_task(self, **_: object) -> None:
+        """Note that a thread began a task."""
+        with self._lock:
+            self._busy += 1
+
+    def note_ended_task(self, **_: object) -> None:
+        """Note that a task ended: now another one can be received."""
+        with self._lock:
+            if self._busy >= self._threads:
+                self._received_at = time.monotonic()
+            self._busy -= 1
+
+    @property
+    def _has_free_thread(self) -> bool:
+        with self._lock:
+            return self._busy < self._threads
 
     def _watch(self) -> None:
         while not self._services.stopping.is_set():
@@ -130,7 +163,7 @@ class Watchdog:
         if other is not None:
             return f"{other}; {OWNER_REMEDY}"
         late = self.find_stalled()
-        if not late:
+        if not late or not self._has_free_thread:
             return None
         named = ", ".join(str(batch_id) for batch_id in late[:5]) + (", …" if late[5:] else "")
         return (
@@ -152,4 +185,8 @@ class Watchdog:
 def get_watchdog() -> Watchdog:
     """The watchdog of this process. It waits longer than the sweep takes to requeue a batch."""
     worker = get_services().settings.worker
-    return Watchdog(get_services(), after_s=max(worker.stall_after_s, 2 * worker.requeue_after_s))
+    return Watchdog(
+        get_services(),
+        after_s=max(worker.stall_after_s, 2 * worker.requeue_after_s),
+        threads=threads_needed(get_services().settings),
+    )

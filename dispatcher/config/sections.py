@@ -68,6 +68,8 @@ class WorkerSettings(Section):
     requeue_after_s: float = Field(default=25, ge=1, le=3600)
     #: Polls in flight at a time, besides the submissions.
     max_polls: int = Field(default=8, ge=1, le=1000)
+    #: Threads of a worker process at most, or as many as its polls and 8 submissions need.
+    max_threads: int = Field(default=200, ge=16, le=5000)
     #: Connections to the store that a worker process opens at most; its threads share them.
     max_connections: int = Field(default=50, ge=4, le=1000)
     #: Seconds from a request's deadline, plus one timeout, to the first two scans for its doubts.

@@ -16,6 +16,7 @@ from dispatcher.doctor.services import (
     check_connections,
     check_notices,
     check_receiver,
+    check_threads,
     check_worker,
     read_broker,
 )
@@ -194,6 +195,7 @@ def _check_workers(store: Store, settings: Settings) -> Iterator[CheckResult]:
             remedy=None if enough else remedy,
         )
         yield from check_worker(worker)
+    yield from check_threads(settings, processes=max(1, len(seen)))
     yield from check_connections(store, settings, processes=max(1, len(seen)))
 
 

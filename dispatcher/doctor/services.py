@@ -11,7 +11,12 @@ from dispatcher.doctor.machine import describe_skew, has_skew, skew_result
 from dispatcher.doctor.result import CheckResult
 from dispatcher.errors import BrokerError
 from dispatcher.local import broker
-from dispatcher.local.celery import is_listening, store_connections_needed
+from dispatcher.local.celery import (
+    batches_at_once,
+    is_listening,
+    store_connections_needed,
+    submissions_at_once,
+)
 from dispatcher.store import notices, push_counts
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.postgres import free_for_processes
@@ -127,6 +132,23 @@ def check_receiver(store: Store, settings: Settings) -> Iterator[CheckResult]:
             part="receiver", ok=True, is_warning=True, what="nobody has a URL to push to",
             remedy="run `dispatcher receiver url ACCOUNT`",
         )  # fmt: skip
+
+
+def check_threads(settings: Settings, *, processes: int) -> Iterator[CheckResult]:
+    """Whether all batches that may be in flight find a thread in so many worker processes."""
+    batches, each = batches_at_once(settings), submissions_at_once(settings)
+    if processes * each >= batches:
+        return
+    more = settings.worker.max_threads + batches - each
+    yield CheckResult(
+        part="workers",
+        ok=True,
+        is_warning=True,
+        what=f"{processes * each} of the {batches} batches that may be in flight find a thread: "
+        "the others wait, also for a provider that hangs",
+        remedy=f"set `max_threads` under [worker] to {more}, start more workers, or set "
+        "`max_in_flight` of the accounts",
+    )
 
 
 def check_connections(store: Store, settings: Settings, *, processes: int) -> Iterator[CheckResult]:

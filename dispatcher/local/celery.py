@@ -18,6 +18,8 @@ _LEVELS = ("debug", "info", "warning", "error")
 #: The time in which a worker stores its last answers, after the slowest provider's timeout.
 _SETTLE_S = 15.0
 _SPARE_THREADS = 4
+#: Submissions at a time, however few threads there may be.
+_LEAST_SUBMISSIONS = 8
 #: Threads of a worker that are not Celery's: leases, watchdog, notices, and the main one.
 _OWN_THREADS = 4
 #: Of `up`, unless somebody wants more: the store, the broker and the provider need cores too.
@@ -26,14 +28,27 @@ _MOST_WORKERS = 4
 _ROOT_IS_FINE = "ignore:You're running the worker with superuser privileges"
 
 
-def threads_needed(settings: Settings) -> int:
-    """How many threads a worker needs, so that a hanging provider occupies only its own slots.
+def batches_at_once(settings: Settings) -> int:
+    """How many batches may be in flight, all accounts together."""
+    return sum(account.max_in_flight or MOST_BULK for account in settings.accounts.values())
 
-    One for each batch that an account may have in flight, each poll and each list scan, and some
-    for ticks and stale messages.
+
+def submissions_at_once(settings: Settings) -> int:
+    """How many batches one process submits at a time, within its key `max_threads`.
+
+    With as many as may be in flight, a provider that hangs occupies only its own slots.
     """
-    batches = sum(account.max_in_flight or MOST_BULK for account in settings.accounts.values())
-    return batches + settings.worker.max_polls + SCANS_AT_ONCE + _SPARE_THREADS
+    most = max(_LEAST_SUBMISSIONS, settings.worker.max_threads - _other_threads(settings))
+    return min(batches_at_once(settings), most)
+
+
+def threads_needed(settings: Settings) -> int:
+    """How many threads a worker has: for submissions, polls, list scans, and some for ticks."""
+    return submissions_at_once(settings) + _other_threads(settings)
+
+
+def _other_threads(settings: Settings) -> int:
+    return settings.worker.max_polls + SCANS_AT_ONCE + _SPARE_THREADS
 
 
 def connections_needed(settings: Settings) -> int:

@@ -49,7 +49,7 @@ class Ticker:
             release_clock=ReleaseClock(),
             paces=Paces(),
             reader=None,
-            gate=DrainGate(),
+            gate=DrainGate(most=8),
             stopping=threading.Event(),
         )
 

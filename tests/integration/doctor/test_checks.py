@@ -223,6 +223,20 @@ def test_connections_of_all_workers_are_compared_with_the_servers(
     assert (found.remedy is None) == (level == "green")
 
 
+@pytest.mark.parametrize(
+    ("processes", "threads", "level"), [(1, 200, None), (1, 16, "yellow"), (8, 16, None)]
+)
+def test_batches_that_find_no_thread_are_a_warning(settings, processes, threads, level):
+    worker = settings.worker.model_copy(update={"max_threads": threads})
+    accounts = {
+        name: one.model_copy(update={"max_in_flight": 40})
+        for name, one in list(settings.accounts.items())[:1]
+    }
+    given = settings.model_copy(update={"worker": worker, "accounts": accounts})
+    found = [each.level for each in services.check_threads(given, processes=processes)]
+    assert found == ([level] if level else [])
+
+
 def test_sqlite_has_no_limit_of_connections(sqlite_store, settings):
     assert list(services.check_connections(sqlite_store, settings, processes=99)) == []
 

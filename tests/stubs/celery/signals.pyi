@@ -9,6 +9,8 @@ class _Signal:
 after_setup_logger: _Signal
 beat_init: _Signal
 celeryd_init: _Signal
+task_postrun: _Signal
+task_prerun: _Signal
 task_received: _Signal
 worker_init: _Signal
 worker_ready: _Signal

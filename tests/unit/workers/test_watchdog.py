@@ -30,6 +30,10 @@ CASES = {
         [(0, WAITING, 0, True), (60, [(7, 5)], 0, True)],
         [],
     ),
+    "all threads were busy until a moment ago": (
+        [(0, WAITING, 55, True), (60, WAITING, 55, True)],
+        [],
+    ),
     "the broker is away": ([(0, WAITING, 0, True), (60, WAITING, 0, False)], []),
     "the broker has just come back": (
         [(0, WAITING, 0, True), (60, WAITING, 0, False), (61, WAITING, 0, True)],
@@ -55,7 +59,7 @@ class Fake(SimpleNamespace):
 
 
 def test_a_stalled_worker_waits_for_submissions_then_ends_with_its_exit_status(caplog):
-    gate, ended, order = DrainGate(), threading.Event(), []
+    gate, ended, order = DrainGate(most=8), threading.Event(), []
     services = Fake(
         stopping=threading.Event(),
         gate=gate,
@@ -67,7 +71,7 @@ def test_a_stalled_worker_waits_for_submissions_then_ends_with_its_exit_status(c
         order.append(status)
         ended.set()
 
-    watchdog = Watchdog(services, after_s=60, leave=leave)
+    watchdog = Watchdog(services, after_s=60, threads=8, leave=leave)
     inside, go_on = threading.Event(), threading.Event()
 
     def submission():
@@ -97,10 +101,33 @@ def test_a_stalled_worker_waits_for_submissions_then_ends_with_its_exit_status(c
 
 
 def test_a_stalled_worker_waits_for_a_hanging_submission_only_for_some_time():
-    gate = DrainGate()
+    gate = DrainGate(most=8)
     with gate.enter_submission():
         assert not gate.close_and_wait(timeout_s=0.01)
     assert gate.close_and_wait(timeout_s=10)
+
+
+def test_a_worker_whose_threads_are_all_busy_is_not_stalled():
+    watchdog = Watchdog(Fake(), after_s=60, threads=2)
+    watchdog.note_begun_task()
+    assert watchdog._has_free_thread
+    watchdog.note_begun_task()
+    assert not watchdog._has_free_thread
+    watchdog._received_at = 0.0
+    watchdog.note_ended_task()
+    assert watchdog._has_free_thread
+    assert watchdog._received_at > 0  # from now on it can receive another one
+
+
+def test_no_more_submissions_are_under_way_than_there_are_threads_for():
+    gate = DrainGate(most=2)
+    with gate.enter_submission() as one, gate.enter_submission() as two:
+        with gate.enter_submission() as three:
+            assert (one, two, three) == (True, True, False)
+        with gate.enter_submission() as fourth:
+            assert not fourth
+    with gate.enter_submission() as later:
+        assert later
 
 
 # --- The log ----------------------------------------------------------------------------------
