@@ -20,6 +20,11 @@ from dispatcher.store.tables import ACCOUNT, GENERAL_STOP
 _ROWS = select(*columns_of(ACCOUNT, AccountRow))
 _BY_NAME = _ROWS.where(ACCOUNT.c.name == bindparam("account"))
 _NAMES = select(ACCOUNT.c.name)
+_ADVANCE = (
+    update(ACCOUNT)
+    .where(ACCOUNT.c.name == bindparam("account"), ACCOUNT.c.turn < bindparam("to"))
+    .values(turn=bindparam("to"))
+)
 #: The advisory lock of who stops everything, or makes an account's row.
 STOP = "stop"
 #: A day on which the clock is put forward.
@@ -139,9 +144,7 @@ def _pay_stmt(units: frozenset[Unit]) -> Update:
 
 def advance_virtual_time(conn: Connection, name: str, turn: int) -> None:
     """Advance the account's virtual time, at which a campaign that joins late starts."""
-    conn.execute(
-        update(ACCOUNT).where(ACCOUNT.c.name == name, ACCOUNT.c.turn < turn).values(turn=turn)
-    )
+    conn.execute(_ADVANCE, {"account": name, "to": turn})
 
 
 def messages_left_today(account: AccountRow, limit: int | None, now: datetime) -> int | None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from dispatcher.status import AttemptOutcome, BatchState, MessageState
 from dispatcher.store import accounts, late_answers
@@ -22,12 +22,16 @@ from dispatcher.store.row_parts import CancelledAttempt
 from dispatcher.store.tables import ATTEMPT, BATCH, IDENTITY, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
+# Made once: to build a statement takes time, during which every other writer waits.
+_STORE_ID = select(IDENTITY.c.store_id)
+_HOLD = select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == bindparam("batch"))
+
 
 def is_of_this_store(conn: Connection, held: Claim) -> bool:
     """Whether the batch was claimed in this store, and the store was not adopted since."""
     if held.store_id is None:
         return True
-    store_id = conn.execute(select(IDENTITY.c.store_id)).scalar_one_or_none()
+    store_id = conn.execute(_STORE_ID).scalar_one_or_none()
     return bool(store_id == held.store_id)
 
 
@@ -43,8 +47,7 @@ def is_known_claim(conn: Connection, held: Claim) -> bool:
 
 def is_owned(conn: Connection, held: Claim) -> bool:
     """Whether the batch is still `submitting` under this claim. Once it is not, it never is."""
-    query = select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == held.id)
-    batch = conn.execute(query).one()
+    batch = conn.execute(_HOLD, {"batch": held.id}).one()
     return bool(batch.fence == held.fence and batch.state == BatchState.SUBMITTING)
 
 

@@ -49,6 +49,29 @@ _RUNNING = select(*columns_of(CAMPAIGN, CampaignRow)).where(
     has_state(CampaignState.RUNNING),
     CAMPAIGN.c.finished_at.is_(None),
 )
+_ACCOUNT_OF = select(CAMPAIGN.c.account).where(CAMPAIGN.c.id == bindparam("of_campaign"))
+_DUE = (
+    select(*columns_of(BATCH, DueBatch, size=BATCH.c.pending))
+    .where(
+        BATCH.c.campaign_id == bindparam("of_campaign"),
+        BATCH.c.account == _ACCOUNT_OF.scalar_subquery(),
+        has_state(BatchState.PENDING),
+        or_(BATCH.c.not_before.is_(None), BATCH.c.not_before <= bindparam("now")),
+    )
+    .order_by(BATCH.c.seq)
+    .limit(bindparam("most"))
+)
+_QUEUE = (
+    update(BATCH)
+    .where(BATCH.c.id.in_(bindparam("ids", expanding=True)), may_become(BatchState.QUEUED))
+    .values(
+        state=BatchState.QUEUED,
+        fence=BATCH.c.fence + 1,
+        queued_at=bindparam("at"),
+        is_probe=bindparam("probes"),
+    )
+    .returning(*columns_of(BATCH, Ticket))
+)
 _TAKE = (
     update(BATCH)
     .where(
@@ -132,21 +155,9 @@ def due_batches(
 
     Batches at another account than the campaign's are not due: they still have to move.
     """
-    account = select(CAMPAIGN.c.account).where(CAMPAIGN.c.id == campaign_id).scalar_subquery()
-    in_zone = [BATCH.c.zone.in_(zones)] if zones is not None else []
-    query = (
-        select(*columns_of(BATCH, DueBatch, size=BATCH.c.pending))
-        .where(
-            BATCH.c.campaign_id == campaign_id,
-            BATCH.c.account == account,
-            has_state(BatchState.PENDING),
-            *in_zone,
-            or_(BATCH.c.not_before.is_(None), BATCH.c.not_before <= now),
-        )
-        .order_by(BATCH.c.seq)
-        .limit(limit)
-    )
-    yield from fetch_all(conn, DueBatch, query)
+    given = {"of_campaign": campaign_id, "now": now, "most": limit}
+    query = _DUE if zones is None else _DUE.where(BATCH.c.zone.in_(zones))
+    yield from fetch_all(conn, DueBatch, query, given)
 
 
 def mark_queued(
@@ -155,14 +166,8 @@ def mark_queued(
     """`pending → queued`; the tickets to publish after the commit, in the order of `ids`."""
     if not ids:
         return []
-    rows = fetch_all(
-        conn,
-        Ticket,
-        update(BATCH)
-        .where(BATCH.c.id.in_(ids), may_become(BatchState.QUEUED))
-        .values(state=BatchState.QUEUED, fence=BATCH.c.fence + 1, queued_at=now, is_probe=is_probe)
-        .returning(*columns_of(BATCH, Ticket)),
-    )
+    given = {"ids": [*ids], "at": now, "probes": is_probe}
+    rows = fetch_all(conn, Ticket, _QUEUE, given)
     tickets = {ticket.id: ticket for ticket in rows}
     return [tickets[i] for i in ids if i in tickets]
 

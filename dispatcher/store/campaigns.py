@@ -5,16 +5,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Update,
     and_,
     bindparam,
     exists,
     func,
-    literal,
     or_,
     select,
     true,
@@ -28,7 +29,7 @@ from dispatcher.store.fetching import columns_of, fetch_optional
 from dispatcher.store.locks import lock_campaigns
 from dispatcher.store.ranges import join_ranges, messages_between
 from dispatcher.store.rows import CampaignRow
-from dispatcher.store.table_values import ColumnTypes, literal_table
+from dispatcher.store.table_values import TableParameter, literal_table
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import IS_UNSETTLED, has_state, may_become
 
@@ -94,16 +95,17 @@ def record_campaign_paid_until(
 
 def set_virtual_times(conn: Connection, served: Mapping[int, int], now: datetime) -> None:
     """Store virtual times by campaign id; the first release of each is recorded as its start."""
-    columns: ColumnTypes = [("id", BigInteger()), ("turn", BigInteger())]
-    given = literal_table(conn, columns, sorted(served.items()))
-    conn.execute(
-        update(CAMPAIGN)
-        .where(CAMPAIGN.c.id == given.c.id)
-        .values(
-            turn=given.c.turn,
-            started_at=func.coalesce(CAMPAIGN.c.started_at, literal(now, UtcTime())),
-        )
-    )
+    statement, given = _virtual_times_stmt(conn.dialect.name)
+    conn.execute(statement, given.to_parameters(sorted(served.items())) | {"at": now})
+
+
+@cache
+def _virtual_times_stmt(dialect: str) -> tuple[Update, TableParameter]:
+    given = TableParameter(dialect, [("id", BigInteger()), ("turn", BigInteger())])
+    new = given.table.c
+    started_at = func.coalesce(CAMPAIGN.c.started_at, bindparam("at", type_=UtcTime()))
+    statement = update(CAMPAIGN).where(CAMPAIGN.c.id == new.id)
+    return statement.values(turn=new.turn, started_at=started_at), given
 
 
 def give_back_virtual_time(conn: Connection, campaign_id: int, messages: int) -> None:

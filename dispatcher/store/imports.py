@@ -40,7 +40,7 @@ _BATCH_COLUMNS = (
     "requests", "zone",
 )  # fmt: skip
 _DISCARD_GROUP = 20_000
-_CACHE_KIB = 24 * 1024
+_CACHE_KIB = 20 * 1024
 #: Messages of one statement: its JSON document is in memory twice.
 _ROWS_AT_ONCE = 500
 

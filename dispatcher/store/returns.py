@@ -6,9 +6,10 @@ is opened again. So a campaign that is over has nothing pending.
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Update, bindparam, select, update
 
 from dispatcher.status import HELD, BatchState, CampaignState, MessageState
 from dispatcher.store import campaigns
@@ -17,6 +18,10 @@ from dispatcher.store.ranges import messages_of
 from dispatcher.store.rows import BatchRow, CampaignRow
 from dispatcher.store.tables import BATCH, MESSAGE
 from dispatcher.store.transitions import may_become
+
+# Made once: to build a statement takes time, during which every other writer waits.
+_CAMPAIGN_ID = select(BATCH.c.campaign_id).where(BATCH.c.id == bindparam("batch"))
+_PENDING = select(BATCH.c.pending).where(BATCH.c.id == bindparam("batch"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +48,7 @@ def lock_with_campaign(conn: Connection, batch_id: int, *, shared: bool = False)
     `shared` is enough where messages are pending already: then the campaign is not finished, and
     nothing of its row changes.
     """
-    query = select(BATCH.c.campaign_id).where(BATCH.c.id == batch_id)
-    campaign_id = conn.execute(query).scalar_one()
+    campaign_id = conn.execute(_CAMPAIGN_ID, {"batch": batch_id}).scalar_one()
     lock = lock_campaign_shared if shared else lock_campaign
     return LockedBatch(campaign=lock(conn, campaign_id), batch=lock_batch(conn, batch_id))
 
@@ -96,8 +100,7 @@ def return_batch(
     which. `values` are columns of the batch.
     """
     batch = locked.batch
-    query = select(BATCH.c.pending).where(BATCH.c.id == batch.id)
-    pending = conn.execute(query).scalar_one()
+    pending = conn.execute(_PENDING, {"batch": batch.id}).scalar_one()
     old, state = BatchState(batch.state), BatchState.PENDING
     ended = old if old is BatchState.SETTLED else BatchState.CANCELLED
     if not pending:
@@ -108,12 +111,20 @@ def return_batch(
     else:
         values["not_before"] = not_before
         _reopen_campaign(conn, locked, now)
-    conn.execute(
+    given = {f"new_{name}": value for name, value in values.items()}
+    conn.execute(_return_stmt(state, old, tuple(values)), {"batch": batch.id, **given})
+    return state
+
+
+@cache
+def _return_stmt(state: BatchState, old: BatchState, names: tuple[str, ...]) -> Update:
+    """The UPDATE that takes a batch from its holder, and sets these columns."""
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in names}
+    return (
         update(BATCH)
-        .where(BATCH.c.id == batch.id, may_become(state, only_from={old}))
+        .where(BATCH.c.id == bindparam("batch"), may_become(state, only_from={old}))
         .values(state=state, fence=BATCH.c.fence + 1, lease_until=None, **values)
     )
-    return state
 
 
 def count_moved(

@@ -85,7 +85,9 @@ class Reader:
         if rate is None:
             with self._store.read() as conn:
                 row = accounts.find_account(conn, account)
-                is_held = row is not None and _is_held(row.not_before, store_now(conn))
+                not_before = None if row is None else row.not_before
+                # The clock is another question to the store, which is rarely needed.
+                is_held = not_before is not None and _is_held(not_before, store_now(conn))
             return None if is_held and not is_probe else AT_ONCE
         while not self._stopping.is_set():
             found = self._pay(account, rate, is_probe=is_probe)

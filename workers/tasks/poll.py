@@ -230,7 +230,8 @@ def _ask_provider(
     services: Services, provider: Provider, polled: PolledRequest, report: TaskReport
 ) -> tuple[list[DeliveryReport], bool]:
     """Ask about a request's messages. Returns the reports, and whether asking failed."""
-    targets = tuple([PollTarget._make(message[1:]) for message in polled.open])
+    _seqs, msisdns, ids = zip(*polled.open, strict=True)
+    targets = tuple(map(PollTarget._make, zip(msisdns, ids, strict=True)))
     reports: list[DeliveryReport] = []
     for request in provider.poll_requests(PollRef(job_id=polled.job_id, targets=targets)):
         try:
@@ -250,18 +251,14 @@ def _make_receipts(
     polled: PolledRequest, reports: list[DeliveryReport], *, is_last: bool
 ) -> list[Receipt]:
     """The final states. A provisional one counts only in the last poll."""
-    final = [
-        report
-        for report in reports
-        if report.state is not _SUBMITTED and (is_last or not report.provisional)
-    ]
-    if not final:
+    if not polled.open:
         return []
-    seq_of = {msisdn: seq for seq, msisdn, _id in polled.open}
+    seqs, msisdns, _ids = zip(*polled.open, strict=True)
+    seq_of = dict(zip(msisdns, seqs, strict=True))
     return [
-        Receipt(seq_of[msisdn], state, code, raw, plausible_cost(cost))
-        for msisdn, state, raw, _id, _provisional, code, cost in final
-        if msisdn in seq_of
+        Receipt(seq_of[msisdn], state, code, raw, None if cost is None else plausible_cost(cost))
+        for msisdn, state, raw, _id, provisional, code, cost in reports
+        if state is not _SUBMITTED and (is_last or not provisional) and msisdn in seq_of
     ]
 
 

@@ -1,11 +1,11 @@
-"""No statement of a batch's way reads the whole table of messages."""
+"""No statement of a batch's way, of a tick or of an export reads the whole table of messages."""
 
 import pytest
 from sqlalchemy import event
 
 from dispatcher.campaigns.view import load_view
 from dispatcher.outbound.release import release_batches
-from dispatcher.status import BatchState, MessageState
+from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import histories, messages, notice_sources, polls, suppressions
 from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.store.suppressions import ANY_ACCOUNT, SuppressionOrigin
@@ -23,6 +23,7 @@ from tests.support.stores import (
     settle,
     verdict,
 )
+from tests.support.ticks import Ticker
 
 
 class Statements:
@@ -43,12 +44,15 @@ class Statements:
         if self._about in statement.split(" provider_message_id")[0]:
             self._seen[statement] = parameters[0] if many else parameters
 
-    def plans(self):
-        """The plan of each statement, made as if the table were large."""
+    def plans(self, *, are_counted=False):
+        """The plan of each statement, made as if tables were large.
+
+        `are_counted`: they are, and PostgreSQL plans as it likes once it has counted their rows.
+        """
         with self._store.write() as conn:
             explain = "EXPLAIN QUERY PLAN "
             if not self._store.is_sqlite:
-                conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
+                conn.exec_driver_sql("ANALYZE" if are_counted else "SET LOCAL enable_seqscan = off")
                 explain = "EXPLAIN "
             return {
                 statement: "\n".join(
@@ -59,17 +63,26 @@ class Statements:
             }
 
 
+#: With fewer PostgreSQL rightly reads all.
+OTHERS = 6000
+
+
 @pytest.fixture
-def plans(store):
-    """Of a batch that is released, begun, answered, closed, shown and polled."""
-    campaign = add_campaign(store, [20, 20])
+def plans(store, tmp_path):
+    """Of a batch that is released, begun, answered, closed, shown and polled, ticked and exported.
+
+    It is one of few in a table of many.
+    """
+    campaign = add_campaign(store, [20])
+    add_campaign(store, [2000] * (OTHERS // 2000), account="other", state=CampaignState.PAUSED)
+    ticker = Ticker(store, tmp_path)
     with Statements(store) as seen:
         with store.write() as conn:
             (ticket, *_) = release_batches(conn, "main", settings(), NOW, max_in_flight=1)
         held = claim(store, ticket)
         with store.write() as conn:
             origin = SuppressionOrigin(None, "cli", "asha@mail1")
-            suppressions.add_numbers(conn, [1], ANY_ACCOUNT, origin, NOW)
+            suppressions.add_numbers(conn, range(1, 2000), ANY_ACCOUNT, origin, NOW)
         with store.write() as conn:
             assert suppressions.suppress_listed(conn, held, NOW) == 0
         with store.read() as conn:
@@ -84,11 +97,16 @@ def plans(store):
             polled = polls.load_poll(conn, poll.id, poll.polls)
             receipts = [Receipt(seq, MessageState.DELIVERED, None, None) for seq in range(9)]
             store_receipts(conn, polled, receipts, next_at=later(20), now=later(11))
-    return seen.plans()
+        ticker.tick()
+        with store.read() as conn:
+            for lane in messages.list_lanes(conn, campaign):
+                for page in lane.pages():
+                    messages.load_page(conn, campaign, page)
+    return seen.plans(are_counted=True)
 
 
 def test_statements_about_messages_use_an_index(plans):
-    assert len(plans) >= 6
+    assert len(plans) >= 8
     for statement, plan in plans.items():
         assert "Seq Scan on message" not in plan, statement
         assert "SCAN message" not in plan, statement
@@ -123,3 +141,12 @@ def test_a_begin_looks_into_the_suppression_list_only_if_it_has_numbers(store):
         with Statements(store) as seen:
             assert begin(store, held) is not None
         assert sum("suppression" in statement for statement in seen.plans()) == len(numbers)
+
+
+def test_a_statement_that_reads_all_messages_is_seen(store):
+    """The check above would fail for it."""
+    add_campaign(store, [2000] * (OTHERS // 2000))
+    with Statements(store) as seen, store.read() as conn:
+        conn.exec_driver_sql("SELECT count(*) FROM message WHERE parts = 1")
+    (plan,) = seen.plans(are_counted=True).values()
+    assert ("SCAN message" if store.is_sqlite else "Seq Scan on message") in plan
