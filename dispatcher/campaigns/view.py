@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any
 
 import orjson
@@ -136,9 +137,10 @@ def find_campaign(conn: Connection, reference: str) -> CampaignRow:
         ids = ", ".join(str(row.id) for row in rows[:10])
         raise NotFound(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")
     if not rows:
-        raise NotFound(
-            f"there is no campaign {reference!r}", "`dispatcher campaign list` shows all campaigns"
-        )
+        hint = "`dispatcher campaign list` shows all campaigns"
+        if near := get_close_matches(reference, campaign_search.newest_names(conn), n=1):
+            hint = f"did you mean {near[0]!r}? {hint}"
+        raise NotFound(f"there is no campaign {reference!r}", hint)
     return rows[0]
 
 

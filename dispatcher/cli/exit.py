@@ -12,6 +12,7 @@ import click
 
 from dispatcher import __version__
 from dispatcher.cli.output import safe_text
+from dispatcher.cli.zones import local_times
 from dispatcher.error_codes import ErrorCode
 from dispatcher.errors import DispatcherError
 from dispatcher.local.state_folder import state_folder
@@ -41,7 +42,8 @@ def report_errors() -> Iterator[None]:
         click.echo(f"\nInterrupted{sentence}", err=True)
         raise click.exceptions.Exit(_INTERRUPTED) from None
     except DispatcherError as error:
-        _print_error(error.message, error.hint, error.error_code)
+        hint = None if error.hint is None else local_times(error.hint)
+        _print_error(local_times(error.message), hint, error.error_code)
         raise click.exceptions.Exit(error.exit_code) from None
     except Exception as error:  # noqa: BLE001 - nothing may reach a person as a traceback
         if os.environ.get("DISPATCHER_DEBUG") == "1":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from dispatcher.cli.context import settings_from
+from dispatcher.errors import DispatcherError
 
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
@@ -35,7 +36,10 @@ def local_times(words: str, accounts: Iterable[str] | None = None) -> str:
     ctx = click.get_current_context(silent=True)
     if ctx is None or not _UTC_TIME.search(words):
         return words
-    settings = settings_from(ctx)
+    try:
+        settings = settings_from(ctx)
+    except DispatcherError:  # an error about the configuration itself
+        return words
     zone = shown_zone(settings, settings.accounts if accounts is None else accounts, None)
     show_time = named_time_shower(zone)
     return _UTC_TIME.sub(

@@ -93,6 +93,12 @@ def list_newest(
     return fetch_all(conn, CampaignRow, query)
 
 
+def newest_names(conn: Connection, limit: int = 200) -> list[str]:
+    """The names of the newest campaigns from files."""
+    query = select(CAMPAIGN.c.name).where(CAMPAIGN.c.one_off.is_(False))
+    return list(conn.execute(query.order_by(CAMPAIGN.c.id.desc()).limit(limit)).scalars())
+
+
 def list_since(conn: Connection, since: datetime, account: str | None = None) -> list[CampaignRow]:
     """Campaigns created since then, newest first; only those of `account` where that is given.
 

@@ -7,11 +7,12 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from dispatcher.errors import StoreBusyError, StoreDataError, StoreError
 
 _UPGRADE = "run `dispatcher db upgrade`"
+_MAKE_TABLES = f"{_UPGRADE}, or `dispatcher up`"
 #: A pattern in the error of SQLite or PostgreSQL, what it means, and the remedy.
 _KNOWN_ERRORS = [
     (re.compile(pattern, re.IGNORECASE), what, hint)
     for pattern, what, hint in (
-        (r"no such table|relation .* does not exist", "has no tables yet", _UPGRADE),
+        (r"no such table|relation .* does not exist", "has no tables yet", _MAKE_TABLES),
         (r"no such column|column .* does not exist", "is of an older version", _UPGRADE),
         (r"disk is full|no space left", "is on a full disk", "free some space; nothing is lost"),
         (

@@ -133,7 +133,8 @@ def _fence_off_unfinished(
     if lease_until is not None and lease_until > now and not has_ended(left.import_writer):
         raise RepeatRefused(
             f"the same file or key is being submitted right now, as campaign {left.id}",
-            f"wait until it ends; if it was killed, try again after {lease_until:%H:%M} UTC",
+            "wait until it ends; if it was killed, try again after "
+            f"{lease_until:%Y-%m-%d %H:%M:%S} UTC",
         )
     return imports.take_over_import(conn, left, now + LEASE)
 

@@ -56,6 +56,6 @@ def refuse_same_content(conn: Connection, content_keys: tuple[str, ...]) -> None
     if same is not None:
         raise RepeatRefused(
             f"the same recipients and text were submitted as campaign {same.id} "
-            f"({same.name!r}) at {same.created_at:%Y-%m-%d %H:%M} UTC",
+            f"({same.name!r}) at {same.created_at:%Y-%m-%d %H:%M:%S} UTC",
             "give --again to send it a second time",
         )

@@ -105,7 +105,8 @@ def account_pause(ctx: click.Context, name: str, reason: str) -> None:
         done = accounts.pause_account(
             conn, name, by="operator", reason=reason, actor=current_person(), now=store_now(conn)
         )
-    click.echo(f"account {name} is paused" if done else f"account {name} was already paused")
+    state = "is paused" if done else "was already paused"
+    click.echo(f"account {name} {state}; `dispatcher account resume {name}` opens it")
 
 
 @click.command("resume", short_help="Open a paused account.")

@@ -200,7 +200,7 @@ def _change_each(
         else:
             changes.done.append(shown)
             if not choice.as_json:
-                click.echo(f"campaign {shown.campaign.id} is {shown.campaign.state}")
+                click.echo(_describe_state(shown))
         error = None if problem is None else problem.message
         report.append({**summary_json(shown.campaign, shown.counts), "error": error})
     if choice.as_json:
@@ -208,6 +208,13 @@ def _change_each(
     elif not report:
         click.echo("there is no such campaign in a state that this could change")
     return changes
+
+
+def _describe_state(shown: "CampaignView") -> str:
+    """The state that it has now, and what undoes a pause."""
+    number, state = shown.campaign.id, shown.campaign.state
+    undo = f"; `dispatcher campaign resume {number}` continues" if state == "paused" else ""
+    return f"campaign {number} is {state}{undo}"
 
 
 def _try_change(

@@ -93,8 +93,9 @@ def stop_reason(shown: "CampaignView") -> str | None:
 
 def _find_stop(shown: "CampaignView") -> str | None:
     if shown.campaign.state == "paused":
-        reason = shown.campaign.state_reason
-        return f"campaign paused: {reason}" if reason else "campaign paused"
+        why = f": {shown.campaign.state_reason}" if shown.campaign.state_reason else ""
+        resume = f"`dispatcher campaign resume {shown.campaign.id}` continues"
+        return f"campaign paused{why}; {resume}"
     if shown.account_paused_by is not None:
         return (
             f"account {shown.campaign.account} paused ({shown.account_paused_by}): "

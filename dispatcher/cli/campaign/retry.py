@@ -62,6 +62,9 @@ def campaign_failures(ctx: click.Context, reference: str) -> None:
         f"campaign {campaign.id}  {safe_text(campaign.name)}: {total:,} of "
         f"{pluralize(campaign.total, 'recipient')} were not reached"
     )
+    if is_open := shown.tally.pending + shown.tally.waiting:
+        words = pluralize(is_open, "is pending or waits", "are pending or wait")
+        click.echo(f"{words} for a receipt: more may follow")
     for group in groups:
         _print_group(settings, campaign, group)
     if in_doubt := shown.counts["in_doubt"]:

@@ -40,6 +40,8 @@ def run_dry(
         print_preview(store, submission, preview)
         preflight.print_credit(submission, preview)
     preflight.refuse_too_little(submission, preview)
+    if not options.as_json:
+        click.echo("nothing was stored or sent: without --dry-run it is submitted")
 
 
 def import_and_ask(

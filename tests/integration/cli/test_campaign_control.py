@@ -61,11 +61,14 @@ def test_what_cannot_be_changed_says_so_and_stays(sqlite_store, run, state, comm
     assert campaign_of(sqlite_store, 1) == before
 
 
+PAUSED = "paused; `dispatcher campaign resume 1` continues"
+
+
 @pytest.mark.parametrize(
     ("state", "command", "becomes"),
     [
-        (CampaignState.RUNNING, "pause", "paused"),
-        (CampaignState.PAUSED, "pause", "paused"),
+        (CampaignState.RUNNING, "pause", PAUSED),
+        (CampaignState.PAUSED, "pause", PAUSED),
         (CampaignState.PAUSED, "resume", "scheduled"),
     ],
 )
@@ -73,7 +76,15 @@ def test_what_can_be_changed_says_what_it_is_now(sqlite_store, run, state, comma
     add_campaign(sqlite_store, state=state)
     ended = run(command)
     assert (ended.code, ended.out) == (0, f"campaign 1 is {becomes}\n")
-    assert campaign_of(sqlite_store, 1).state == becomes
+    assert campaign_of(sqlite_store, 1).state == becomes.partition(";")[0]
+
+
+def test_a_name_with_a_typo_is_corrected(sqlite_store, run):
+    add_campaign(sqlite_store, name="spring sale")
+    ended = run("pause", "sprign sale")
+    assert ended.code == 2
+    assert "there is no campaign 'sprign sale'" in ended.err
+    assert "did you mean 'spring sale'?" in ended.err
 
 
 # --- Several at once --------------------------------------------------------------------------
