@@ -80,33 +80,24 @@ class RowValidator:
         """
         self.preview = Preview()
         self._file = file
-        self._template = template
         self._reader = NumberReader(country)
         self._has_country = country is not None
-        self._most_parts = sys.maxsize if max_parts is None else max_parts
-        self._bytes_of = bytes_of
-        self._room_bytes = room_bytes
-        self._normalizes = normalizes
         self._limit = limit
         self._sample = sample
-        self._machine_words = frozenset() if file.is_literal else MACHINE_WORDS
-        self._zone_of = zone_of
-        self._zone_opens = zone_opens
-        self._withheld = withheld or NoNumbers()
         self._digest = ContentDigest()
         self._seen = self._digest.msisdns
-        rules = RowRules(
+        self._rules = RowRules(
             template=template,
-            most_parts=self._most_parts,
+            most_parts=sys.maxsize if max_parts is None else max_parts,
             bytes_of=bytes_of,
             room_bytes=room_bytes,
             normalizes=normalizes,
-            machine_words=self._machine_words,
+            machine_words=frozenset() if file.is_literal else MACHINE_WORDS,
             zone_of=zone_of,
             zone_opens=zone_opens,
-            withheld=self._withheld,
+            withheld=withheld or NoNumbers(),
         )
-        self._plain = PlainRows(rules, self._reader, self._digest)
+        self._plain = PlainRows(self._rules, self._reader, self._digest)
 
     def read_blocks(self) -> Iterator[ValidatedBlock]:
         """What the rows become, in blocks; stops behind `limit` messages."""
@@ -170,7 +161,7 @@ class RowValidator:
             reason = _DUPLICATE if msisdn in self._seen else _WAS_DUPLICATE
         except _Withheld:
             assert msisdn is not None
-            kind, reason = self._withheld.explain(msisdn)
+            kind, reason = self._rules.withheld.explain(msisdn)
         except MsisdnError as error:
             if self._file.is_repeated_header(row):
                 return None
@@ -188,24 +179,25 @@ class RowValidator:
         return msisdn
 
     def _accept(self, row: Row, msisdn: int) -> AcceptedRow:
-        values = self._template.used_values(row.cells)
-        if not self._machine_words.isdisjoint(values):
+        rules = self._rules
+        values = rules.template.used_values(row.cells)
+        if not rules.machine_words.isdisjoint(values):
             values = self._empty_machine_words(values)
-        text = self._template.render_values(values)
-        if self._normalizes or "\r" in text:
+        text = rules.template.render_values(values)
+        if rules.normalizes or "\r" in text:
             values = self._clean_values(values)
-            text = self._template.render_values(values)
+            text = rules.template.render_values(values)
         size = measure_text(text)
         if size.encoding is Encoding.UCS2:
             self._inspect_ucs2(text, row.number, size.parts)
-        size_bytes = self._bytes_of(msisdn, text)
-        if size.parts > self._most_parts or size_bytes > self._room_bytes or not text.strip():
+        size_bytes = rules.bytes_of(msisdn, text)
+        if size.parts > rules.most_parts or size_bytes > rules.room_bytes or not text.strip():
             raise self._size_refusal(text, size)
-        if msisdn in self._withheld:
+        if msisdn in rules.withheld:
             # Part of the content: the same file is the same after somebody has opted out.
             self._note_content(msisdn, values)
             raise _Withheld
-        zone = None if self._zone_of is None else self._find_zone(self._zone_of, row, msisdn)
+        zone = None if rules.zone_of is None else self._find_zone(rules.zone_of, row, msisdn)
         variables = self._note_content(msisdn, values)
         return AcceptedRow(
             row.number,
@@ -245,16 +237,16 @@ class RowValidator:
     def _clean_values(self, values: list[str]) -> list[str]:
         """Values with line breaks as texts have them, and in plain characters if asked for."""
         values = [value.replace("\r\n", "\n").replace("\r", "\n") for value in values]
-        if not self._normalizes:
+        if not self._rules.normalizes:
             return values
-        return normalize_values(values, self._template.render_values)
+        return normalize_values(values, self._rules.template.render_values)
 
     def _find_zone(
         self, zone_of: Callable[[Sequence[str], int], ZoneChoice], row: Row, msisdn: int
     ) -> str:
         """The zone of the recipient's windows; raises _Unsendable if they never open there."""
         zone, source = zone_of(row.cells, msisdn)
-        if not self._zone_opens(zone):
+        if not self._rules.zone_opens(zone):
             self.preview.closed_zones.add(zone)
             raise _Unsendable(_explain_closed_zone(zone))
         self.preview.zone_sources[source] += 1
@@ -263,10 +255,10 @@ class RowValidator:
     def _size_refusal(self, text: str, size: Measure) -> _Unsendable:
         if not text.strip():
             return _Unsendable("the text is empty for this row")
-        if size.parts > self._most_parts:
+        if size.parts > self._rules.most_parts:
             return _Unsendable(
                 f"the text has {size.parts} parts in {size.encoding.label}; "
-                f"the account allows {self._most_parts}"
+                f"the account allows {self._rules.most_parts}"
             )
         return _Unsendable(
             "the text is too long for a request; the account's `max_request_bytes` limits it"

@@ -24,9 +24,7 @@ def cells_of(content, **options):
 def validated(content, text="{{name|x}}", country="IN", **options):
     """(outcomes, preview)"""
     with opened(content) as file:
-        rows = validator(file, text, country)
-        for name, value in options.items():
-            setattr(rows, name, value)
+        rows = validator(file, text, country, **options)
         return items(rows), rows.preview
 
 
@@ -214,7 +212,7 @@ def test_characters_that_alone_force_ucs2_are_counted_with_their_first_row():
 def test_normalize_works_on_the_text_with_the_values_in_it():
     names = ["Asha\xa0Rao", "Meera O’Neil", "Zoe\u0308", "आशा’", "–"]
     rows = "".join(f"982001122{n},{name}\n" for n, name in enumerate(names))
-    outcomes, preview = validated("phone,name\n" + rows, "Dear {{name}}", _normalizes=True)
+    outcomes, preview = validated("phone,name\n" + rows, "Dear {{name}}", normalizes=True)
     assert [(item.text, item.encoding) for item in outcomes] == [
         ("Dear Asha Rao", Encoding.GSM7), ("Dear Meera O'Neil", Encoding.GSM7),
         ("Dear Zoe\u0308", Encoding.UCS2), ("Dear आशा'", Encoding.UCS2), ("Dear -", Encoding.GSM7),

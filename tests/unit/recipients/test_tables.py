@@ -20,11 +20,10 @@ def write(tmp_path):
     return write
 
 
-def validator(file, text="Hello", country="IN"):
+def validator(file, text="Hello", country="IN", **options):
     template = TextTemplate.parse(text).bind_columns(file.headers)
-    return RowValidator(
-        file, template, country, max_parts=None, bytes_of=lambda _n, text: len(text), room_bytes=999
-    )
+    limits = {"max_parts": None, "bytes_of": lambda _n, text: len(text), "room_bytes": 999}
+    return RowValidator(file, template, country, **limits, **options)
 
 
 def items(rows):
