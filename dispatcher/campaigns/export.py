@@ -14,7 +14,7 @@ from dispatcher.store import messages
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store
 from dispatcher.store.json_columns import decode_texts
-from dispatcher.store.messages import ExportedColumns, Lane, map_distinct
+from dispatcher.store.messages import BatchStream, ExportedColumns, map_distinct
 from dispatcher.store.rows import CampaignRow
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def read_export(
     streams = [_read_rejects(store, campaign, quote)]
     if not rejects_only:
         with store.read() as conn:
-            lanes = messages.list_lanes(conn, campaign.id)
-        streams += [_read_lane(store, campaign, lane, quote) for lane in lanes]
+            found = messages.list_batch_streams(conn, campaign.id)
+        streams += [_read_batches(store, campaign, stream, quote) for stream in found]
     for lines in _merge_pages(streams):
         yield [
             line if len(line) == width else line + [None] * (width - len(line))
@@ -106,10 +106,10 @@ class RejectsFile:
         self.count += 1
 
 
-def _read_lane(
-    store: Store, campaign: CampaignRow, lane: Lane, quote: QuoteCell
+def _read_batches(
+    store: Store, campaign: CampaignRow, stream: BatchStream, quote: QuoteCell
 ) -> Iterator[ExportPage]:
-    for batches in lane.pages():
+    for batches in stream.pages():
         with store.read() as conn:
             rows, cells = messages.load_page(conn, campaign.id, batches)
         accounts = [batch.account for batch in batches for _ in range(batch.size)]

@@ -160,7 +160,7 @@ def _make_budget(
     now: datetime,
 ) -> Budget:
     slots = 1 if account.breaker is not None else max_in_flight
-    lanes = [
+    usages = [
         RateUsage(
             unit,
             rate.per_second,
@@ -169,7 +169,7 @@ def _make_budget(
         for unit, rate in account_rates(settings).items()
     ]
     left = accounts.messages_left_today(account, settings.daily_limit, now)
-    budget = Budget(max_in_flight=slots, rates=lanes, messages_left=left)
+    budget = Budget(max_in_flight=slots, rates=usages, messages_left=left)
     for batch in out:
         if batch.state == BatchState.SUBMITTING:  # it was counted and has paid
             budget.take_slots(batch.requests)
@@ -185,20 +185,20 @@ def _make_contender(
     out: Sequence[InFlightBatch],
     now: datetime,
 ) -> QueuedCampaign:
-    lane = None
+    own_usage = None
     if campaign.rate is not None:
         longest_s = campaign_longest_s(settings, campaign.rate)
         ahead_s = seconds_ahead(campaign.paid_until, now, longest_s=longest_s)
-        lane = RateUsage(Unit.MESSAGES, campaign.rate, ahead_s)
+        own_usage = RateUsage(Unit.MESSAGES, campaign.rate, ahead_s)
         for batch in out:
             if batch.campaign_id == campaign.id and batch.state != BatchState.SUBMITTING:
-                lane.book_batch(_unpaid_load(batch))
+                own_usage.book_batch(_unpaid_load(batch))
     return QueuedCampaign(
         campaign_id=campaign.id,
         rank=-workloads.effective_priority(campaign),
         # A campaign that was closed or paused does not catch up on what others sent.
         virtual_time=max(campaign.turn, account.turn),
-        own_rate=lane,
+        own_rate=own_usage,
     )
 
 

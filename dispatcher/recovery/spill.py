@@ -95,7 +95,7 @@ class Spill:
             done += 1
         return done
 
-    def put_aside(self, answer: Settlement, reason: str) -> None:
+    def quarantine_answer(self, answer: Settlement, reason: str) -> None:
         """Keep an answer for a person: the store will never take it. Raises OSError."""
         self.write_answer(answer)
         _quarantine(self.folder / _file_name(answer), reason)

@@ -17,7 +17,7 @@ from dispatcher.store import audit, campaigns, histories, purges, suppressions
 from dispatcher.store.audit import AuditRow
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.histories import FormerState, HistoryAttempt, HistoryMessage, OtherId
+from dispatcher.store.histories import FormerState, HistoryAttempt, HistoryId, HistoryMessage
 from dispatcher.store.rows import CampaignRow
 from dispatcher.store.suppressions import SuppressionRow
 
@@ -200,7 +200,7 @@ def _build_record(conn: Connection, campaign: CampaignRow, row: HistoryMessage) 
         known.add(row.attempt_id)
     requests = histories.attempts_of(conn, row, known)
     latest = next((one for one in requests if one.id == row.attempt_id), None)
-    ids = histories.other_ids(conn, row) if former or row.note is not None else []
+    ids = histories.alternate_ids_of(conn, row) if former or row.note is not None else []
     account = latest.account if latest is not None else campaign.account
     route = route_at(campaign, account)
     text, values = _texts_of(campaign, row)
@@ -245,7 +245,7 @@ def _texts_of(campaign: CampaignRow, row: HistoryMessage) -> tuple[str | None, S
     ]
 
 
-def _further_ids(ids: Sequence[OtherId], row: HistoryMessage) -> list[str]:
+def _further_ids(ids: Sequence[HistoryId], row: HistoryMessage) -> list[str]:
     found = [one.provider_message_id for one in ids]
     return [each for each in found if each != row.provider_message_id]
 

@@ -123,9 +123,9 @@ def move_batches(
     spans: list[tuple[SeqSpan, BatchGroup]] = []
     for batch in taken:
         spans += [(end, (batch.encoding, batch.zone)) for end in moving.take_free_ends(batch)]
-    for span, lane in join_spans(spans):
+    for span, group in join_spans(spans):
         for batch_plan in plan_batches(render(moving.load_pending_in(span)), limits):
-            moving.add_batch(batch_plan, lane)
+            moving.add_batch(batch_plan, group)
     moving.write_batches()
     return sum(batch.pending for batch in taken)
 
@@ -172,7 +172,7 @@ class _GroupMove:
         )
         return fetch_messages(self.conn, WaitingRow, query)
 
-    def add_batch(self, made: PlannedBatch, lane: BatchGroup) -> None:
+    def add_batch(self, made: PlannedBatch, group: BatchGroup) -> None:
         """Plan a new batch at the new account."""
         size, failed = made.span.last - made.span.first + 1, len(made.failed)
         self._failed += made.failed
@@ -181,8 +181,8 @@ class _GroupMove:
             {
                 "campaign_id": self.campaign_id,
                 "account": self.to,
-                "encoding": lane[0],
-                "zone": lane[1],
+                "encoding": group[0],
+                "zone": group[1],
                 "first_seq": made.span.first,
                 "size": size,
                 "parts": made.parts,

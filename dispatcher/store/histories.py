@@ -77,7 +77,7 @@ class FormerState(NamedTuple):
     at: datetime
 
 
-class OtherId(NamedTuple):
+class HistoryId(NamedTuple):
     """A further provider id of the message."""
 
     account: str
@@ -161,10 +161,10 @@ def former_states(conn: Connection, campaign_id: int, seq: int) -> list[FormerSt
     return fetch_all(conn, FormerState, query)
 
 
-def other_ids(conn: Connection, message: HistoryMessage) -> list[OtherId]:
+def alternate_ids_of(conn: Connection, message: HistoryMessage) -> list[HistoryId]:
     """Further ids of a message. Read only for one that was retried, or that was in doubt."""
     query = (
-        select(*columns_of(ALTERNATE_ID, OtherId))
+        select(*columns_of(ALTERNATE_ID, HistoryId))
         .where(
             ALTERNATE_ID.c.msisdn == message.msisdn,
             ALTERNATE_ID.c.campaign_id == message.campaign_id,
@@ -172,7 +172,7 @@ def other_ids(conn: Connection, message: HistoryMessage) -> list[OtherId]:
         )
         .order_by(ALTERNATE_ID.c.attempt_id)
     )
-    return fetch_all(conn, OtherId, query)
+    return fetch_all(conn, HistoryId, query)
 
 
 def attempts_of(conn: Connection, message: HistoryMessage, known: set[int]) -> list[HistoryAttempt]:

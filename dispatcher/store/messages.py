@@ -24,8 +24,8 @@ from dispatcher.store.transitions import has_state
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 _PAGE = 2000
-#: First message, size and account of a batch in a lane.
-_LANE_VALUES = 3
+#: First message, size and account of a batch in a stream.
+_STREAM_VALUES = 3
 _TIME, _MONEY = UtcTime(), Money()
 _EXPORTED = (
     select(
@@ -88,7 +88,7 @@ def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[P
     return [*map(PendingMessage._make, rows)]
 
 
-class Lane:
+class BatchStream:
     """The batches of one encoding and zone, in the file's order; few bytes for each."""
 
     def __init__(self, accounts: list[str]) -> None:
@@ -105,8 +105,8 @@ class Lane:
         """The batches in groups of about a page of messages."""
         page: list[ExportedBatch] = []
         size = 0
-        for place in range(0, len(self._values), _LANE_VALUES):
-            first_seq, count, account = self._values[place : place + _LANE_VALUES]
+        for place in range(0, len(self._values), _STREAM_VALUES):
+            first_seq, count, account = self._values[place : place + _STREAM_VALUES]
             page.append(ExportedBatch(first_seq, count, self._accounts[account]))
             size += count
             if size >= _PAGE:
@@ -116,21 +116,21 @@ class Lane:
             yield page
 
 
-def list_lanes(conn: Connection, campaign_id: int) -> list[Lane]:
+def list_batch_streams(conn: Connection, campaign_id: int) -> list[BatchStream]:
     """The campaign's batches by encoding and zone."""
     query = (
         select(*columns_of(BATCH, BatchSpan))
         .where(BATCH.c.campaign_id == campaign_id, BATCH.c.size > 0)
         .order_by(BATCH.c.first_seq)
     )
-    lanes: dict[tuple[int, str | None], Lane] = {}
+    streams: dict[tuple[int, str | None], BatchStream] = {}
     accounts: list[str] = []
     for span in iterate_rows(conn, BatchSpan, query):
-        lane = lanes.get((span.encoding, span.zone))
-        if lane is None:
-            lane = lanes[span.encoding, span.zone] = Lane(accounts)
-        lane.add_batch(span)
-    return list(lanes.values())
+        stream = streams.get((span.encoding, span.zone))
+        if stream is None:
+            stream = streams[span.encoding, span.zone] = BatchStream(accounts)
+        stream.add_batch(span)
+    return list(streams.values())
 
 
 def load_page(

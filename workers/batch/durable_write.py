@@ -47,7 +47,7 @@ def write_durably(
             # It would be refused for ever. What it was about stays in doubt, for a person.
             log.error("an answer cannot be stored: %s", error.message)
             for answer in answers:
-                _put_aside(services, answer, error.message)
+                _quarantine_answer(services, answer, error.message)
             return True
         except StoreError as error:
             failures += 1
@@ -92,9 +92,9 @@ def write_patiently(
     raise AssertionError("it counts for ever")
 
 
-def _put_aside(services: Services, answer: Settlement, reason: str) -> None:
+def _quarantine_answer(services: Services, answer: Settlement, reason: str) -> None:
     try:
-        services.spill.put_aside(answer, reason)
+        services.spill.quarantine_answer(answer, reason)
     except OSError as error:
         log.error("it cannot be written to %s either: %s", services.spill.folder, error.strerror)
 

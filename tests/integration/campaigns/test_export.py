@@ -215,5 +215,5 @@ def test_batches_of_several_encodings_come_in_the_file_s_order(store):
     assert [line["name"] for line in lines] == names
     assert [int(line["row"]) for line in lines] == [*range(2, 42)]
     with store.read() as conn:
-        lanes = messages.list_lanes(conn, campaign_id)
-    assert sorted(len(page) for lane in lanes for page in lane.pages()) == [14, 26]
+        streams = messages.list_batch_streams(conn, campaign_id)
+    assert sorted(len(page) for stream in streams for page in stream.pages()) == [14, 26]

@@ -125,15 +125,15 @@ def test_campaigns_share_an_account(own, others, first, finish):
 
 
 def test_recipients_of_several_zones_wait_for_their_own_windows():
-    lanes = (
+    groups = (
         pending(36_000, Schedule.parse(["09:00-18:00"], [], ZoneInfo("Asia/Kolkata"))),  # 03:30 UTC
         pending(72_000, OFFICE),  # 07:00 UTC
         pending(36_000, Schedule.parse(["09:00-18:00"], [], ZoneInfo("America/New_York"))),  # 13:00
     )
-    found = simulate_campaign(CampaignWorkload(pending=lanes), [], TEN, NOW)
+    found = simulate_campaign(CampaignWorkload(pending=groups), [], TEN, NOW)
     assert found.first_at == NOW
     assert abs(found.finish_at - at("2026-10-23T14:00")) < timedelta(seconds=0.01)
-    found = simulate_campaign(CampaignWorkload(pending=lanes[:2]), [], TEN, NOW)
+    found = simulate_campaign(CampaignWorkload(pending=groups[:2]), [], TEN, NOW)
     assert abs(found.finish_at - at("2026-10-23T09:00")) < timedelta(seconds=0.01)
 
 

@@ -35,8 +35,8 @@ def run(given_campaigns, slots, rate=None, messages_left=None):
         QueuedCampaign(campaign_id=n, rank=rank, virtual_time=served)
         for n, (rank, served, _) in enumerate(given_campaigns)
     ]
-    lanes = [] if rate is None else [RateUsage(Unit.MESSAGES, rate)]
-    budget = Budget(max_in_flight=slots, rates=lanes, messages_left=messages_left)
+    usages = [] if rate is None else [RateUsage(Unit.MESSAGES, rate)]
+    budget = Budget(max_in_flight=slots, rates=usages, messages_left=messages_left)
 
     def due(campaign_id):
         sizes = given_campaigns[campaign_id][2]
