@@ -92,10 +92,15 @@ class Submitter:
         self._thread.join()
 
     def _run(self) -> None:
-        while time.monotonic() < self._until or not self.campaigns:
-            if self._waiting() < _LOW_WATER and (made := self._submit()) is not None:
-                self._next_number += made.kind.recipients
-                self.campaigns.append(made)
+        has_failed = True
+        # One that failed half way is submitted again: what it left behind would never end.
+        while time.monotonic() < self._until or has_failed:
+            if has_failed or self._waiting() < _LOW_WATER:
+                made = self._submit()
+                has_failed = made is None
+                if made is not None:
+                    self._next_number += made.kind.recipients
+                    self.campaigns.append(made)
             time.sleep(0.2)
 
     def _waiting(self) -> int:
