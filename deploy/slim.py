@@ -5,6 +5,7 @@ libraries where `strip` is, and compiles every module.
 """
 
 import compileall
+import re
 import shutil
 import subprocess
 import sys
@@ -17,8 +18,13 @@ _UNUSED = (
     "alembic/testing",
     "mako/testing",
     "celery/contrib/testing",
+    "pygal/test",
+    "tornado/test",
 )
-_SOURCES = ("*.c", "*.cpp", "*.h", "*.pxd", "*.pyx")
+#: Sources of what is compiled, and types for checkers.
+_SOURCES = ("*.c", "*.cpp", "*.h", "*.pxd", "*.pyi", "*.pyx")
+#: Only a traceback in colours and `celery shell` would load these.
+_RARE = re.compile(r"/(pygments|prompt_toolkit)/")
 
 
 def slim_down(packages: Path) -> None:
@@ -32,7 +38,7 @@ def slim_down(packages: Path) -> None:
         # Libraries that a wheel carries were patched by its maker, which strip may undo.
         found = [p for p in packages.rglob("*.so") if not p.parent.name.endswith(".libs")]
         subprocess.run([strip, "--strip-unneeded", *found], check=True)
-    compileall.compile_dir(packages, quiet=1, workers=0)
+    compileall.compile_dir(packages, quiet=1, workers=0, rx=_RARE)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from dispatcher.errors import StoreError
 from dispatcher.local.broker_tls import celery_tls_options
 from dispatcher.local.celery import threads_needed
 from dispatcher.local.life_signs import get_life_signs
+from workers.broker import shown_tasks
 from workers.broker.task_messages import (
     POLL,
     POLL_QUEUE,
@@ -134,7 +135,7 @@ def publish_batches(tickets: list["Ticket"]) -> None:
     configured here, which have no queue. The sweep finds those that the broker loses.
     """
     known = [t for t in tickets if t.account in get_settings().accounts]
-    taken = _send_tasks(SUBMIT, [([t.id, t.fence], submit_queue(t.account)) for t in known])
+    taken = _send_tasks(SUBMIT, [shown_tasks.submit_message(t) for t in known])
     left = [*known[taken:], *(t for t in tickets if t.account not in get_settings().accounts)]
     if left:
         from workers.services import get_services
@@ -158,34 +159,34 @@ def return_batches(services: "Services", tickets: list["Ticket"]) -> None:
 
 def publish_polls(tickets: list["PollTicket"]) -> None:
     """Publish due polls."""
-    _send_tasks(POLL, [([t.id, t.polls], POLL_QUEUE) for t in tickets])
+    _send_tasks(POLL, [shown_tasks.poll_message(t) for t in tickets])
 
 
 def publish_reconciles(tickets: list["ReconcileTicket"]) -> None:
     """Publish accounts that have doubts due."""
-    _send_tasks(RECONCILE, [([t.account, t.number], RECONCILE_QUEUE) for t in tickets])
+    _send_tasks(RECONCILE, [shown_tasks.reconcile_message(t) for t in tickets])
 
 
 def publish_probes(tickets: list["ProbeTicket"]) -> None:
     """Publish accounts to probe, to their own queues: the slots of such an account are free."""
     known = [t for t in tickets if t.account in get_settings().accounts]
-    _send_tasks(PROBE, [([t.account, t.number], submit_queue(t.account)) for t in known])
+    _send_tasks(PROBE, [shown_tasks.probe_message(t) for t in known])
 
 
 def publish_rechecks(tickets: list["RecheckTicket"]) -> None:
     """Publish campaigns to check before their first batch, to the queues of their accounts."""
     known = [t for t in tickets if t.account in get_settings().accounts]
-    _send_tasks(RECHECK, [([t.campaign_id], submit_queue(t.account)) for t in known])
+    _send_tasks(RECHECK, [shown_tasks.recheck_message(t) for t in known])
 
 
-def _send_tasks(task: str, messages: Sequence[tuple[Sequence[int | str], str]]) -> int:
-    """Publish messages, each arguments and a queue. Returns how many the broker took.
+def _send_tasks(task: str, messages: Sequence[shown_tasks.TaskMessage]) -> int:
+    """Publish messages. Returns how many the broker took.
 
     Stops at the first that it does not take.
     """
-    for done, (args, queue) in enumerate(messages):
+    for done, (args, queue, shown) in enumerate(messages):
         try:
-            app.send_task(task, args, queue=queue, retry=False)
+            app.send_task(task, args, queue=queue, retry=False, argsrepr=shown)
         except _BROKER_ERRORS as error:
             left = len(messages) - done
             log.warning("the broker did not take %d messages: %s", left, type(error).__name__)
@@ -254,10 +255,12 @@ def _refuse_database_of_another_store(**_: object) -> None:
 
 @signals.worker_ready.connect
 def _start_services(**_: object) -> None:
+    from workers.meters import serve_meters
     from workers.services import get_services
     from workers.watchdog import get_watchdog
 
     get_services().runtime.open_session()
+    serve_meters(get_settings().worker, get_services().runtime)
     get_services().leases.start()
     get_watchdog().start()
     get_life_signs().send_ready()
@@ -289,9 +292,11 @@ def _start_stopping(**_: object) -> None:
 
 @signals.worker_shutdown.connect
 def _close_services(**_: object) -> None:
+    from workers.meters import stop_server
     from workers.services import get_services
 
     get_services().runtime.close()
+    stop_server()
     get_services().leases.stop()
 
 

@@ -79,6 +79,10 @@ class WorkerSettings(Section):
     #: The folder for answers that the store cannot take yet; by default beside an SQLite store,
     #: else in the user's state folder. Relative to the configuration file.
     spill_dir: Path | None = None
+    #: Where each worker process serves its own metrics: nowhere without a port. Those of
+    #: `dispatcher up` take this port and the following ones.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(default=None, ge=1, le=65_535)
 
     def with_paths_in(self, folder: Path) -> Self:
         """The same, with paths in `folder` where they are relative."""

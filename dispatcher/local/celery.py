@@ -79,6 +79,7 @@ def celery_children(
     A worker may finish its requests for the longest timeout of an account, plus 15 s.
     """
     env = _child_environment(settings, broker_url)
+    port = settings.worker.metrics_port
     celery = [sys.executable, "-m", "celery", "-q", "-A", "workers"]
     timeouts = [account.timeout_s for account in settings.accounts.values()]
     # The line that says that a worker is ready has the level INFO.
@@ -89,7 +90,9 @@ def celery_children(
         yield Child(
             name="worker" if workers == 1 else f"worker{number}",
             argv=[*worker, "-n", f"worker{number}@%h"],
-            env=env,
+            env=env
+            if port is None
+            else env | {"DISPATCHER_WORKER__METRICS_PORT": str(port + number - 1)},
             ready_pattern=r" ready\.$",
             hide=None if worker_level == level else r": INFO/",
             grace_s=max(timeouts, default=0.0) + _SETTLE_S,

@@ -37,6 +37,7 @@ class Ticket(NamedTuple):
     account: str
     id: int
     fence: int
+    campaign_id: int
 
 
 # Made once: every tick runs them.

@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from dispatcher.local import celery
 from dispatcher.local.broker import find_server_binary
 from dispatcher.store.engine import Store
 from dispatcher.store.scheduler import last_tick_at
@@ -72,11 +73,12 @@ def test_each_unit_starts_works_and_ends(folder, postgres_url, broker_port):
         folder, "dispatcher.toml", f'[store]\nurl = "{postgres_url}"\n[broker]\nurl = "{url}"\n'
     )
     alone = write_config(folder, "alone.toml", f'[store]\nurl = "sqlite:///{folder}/a.db"\n')
-    flower_port, metrics_port = free_port(), free_port()
+    flower_port, metrics_port, receiver_port = free_port(), free_port(), free_port()
     env = {"KEY": "key", "DISPATCHER_CONFIG": ours, "FLOWER_PORT": str(flower_port)}
     own = {**env, "DISPATCHER_CONFIG": alone, "XDG_RUNTIME_DIR": str(folder)}
     instead = {
         "9109": str(metrics_port),
+        "9110": str(receiver_port),
         "--conf=/etc/dispatcher/flowerconfig.py": f"--conf={ROOT}/deploy/flowerconfig.py",
     }
     with ExitStack() as stack:
@@ -102,6 +104,7 @@ def test_each_unit_starts_works_and_ends(folder, postgres_url, broker_port):
         wait_for(has_ticked, "a tick that beat sent and the worker made")
         wait_for(lambda: answers(metrics_port, "/healthz"), "metrics")
         wait_for(lambda: answers(flower_port, "/healthcheck"), "Flower")
+        wait_for(lambda: celery.is_listening(receiver_port), "the receiver")
         for unit in started.values():
             unit.process.terminate()
         codes = {name: unit.process.wait(60) for name, unit in started.items()}

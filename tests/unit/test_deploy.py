@@ -23,7 +23,7 @@ from tests.support.units import UNITS, read_unit
 DEPLOY = ROOT / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").rglob("*.yaml"))
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-OURS = {"beat", "flower", "metrics", "simulator", "upgrade", "worker"}
+OURS = {"beat", "flower", "metrics", "receiver", "simulator", "upgrade", "worker"}
 #: What an account's default timeout needs; deploy/README.md says what longer ones need.
 NEEDED_S = ProviderSettings.model_fields["timeout_s"].default + 15
 
@@ -95,7 +95,9 @@ def test_a_unit_starts_again_whatever_the_status_and_is_limited(path):
     assert line.startswith(
         ("/opt/dispatcher/bin/celery -A workers ", "/opt/dispatcher/bin/dispatcher ")
     )
-    assert service["Type"] == (["exec"] if "flower" in path.stem else ["notify"])
+    assert service["Type"] == (
+        ["exec"] if path.stem in {"dispatcher-flower", "dispatcher-receiver"} else ["notify"]
+    )
     assert ("WatchdogSec" in service) == (service["Type"] == ["notify"])
 
 
@@ -135,15 +137,21 @@ def test_each_of_our_containers_is_limited_and_has_a_check():
     for name, service in COMPOSE["services"].items():
         assert {"mem_limit", "pids_limit", "logging", "restart"} <= service.keys(), name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        has_own_check = name in OURS - {"flower", "simulator", "upgrade"}  # that of the image
+        has_own_check = name in OURS - {
+            "flower",
+            "receiver",
+            "simulator",
+            "upgrade",
+        }  # that of the image
         assert has_own_check or "healthcheck" in service, name
 
 
-def test_only_flower_and_grafana_have_a_port_and_only_on_loopback():
+def test_only_what_is_meant_to_be_reached_has_a_port_and_only_on_loopback():
     ports = {name: each.get("ports", []) for name, each in COMPOSE["services"].items()}
     assert {name: ports for name, ports in ports.items() if ports} == {
         "flower": ["127.0.0.1:5555:5555"],
         "grafana": ["127.0.0.1:3000:3000"],
+        "receiver": ["127.0.0.1:9110:9110"],
     }
     for name in ("postgres", "valkey", "beat", "metrics", "prometheus"):
         assert COMPOSE["services"][name]["networks"] == ["inside"]

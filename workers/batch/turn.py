@@ -26,6 +26,7 @@ from workers.batch.durable_write import write_durably
 from workers.batch.prepared import PreparedBatch
 from workers.batch.rates import batch_costs
 from workers.batch.settle import BatchSettler, EndedRequest, JudgedRequest
+from workers.meters import note_answer, note_begun, note_ended
 from workers.services import Services
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,7 @@ class Turn:
         try:
             return self._run()
         finally:
+            note_ended(self._batch.claim.account, "submit", self._flight.under_way)
             self._flight.close()
 
     def _run(self) -> TurnReport:
@@ -106,7 +108,7 @@ class Turn:
 
     def _begin_more(self) -> None:
         """Begin requests for the free slots, unless the turn is over; store answers with them."""
-        free = self._slots - self._flight.under_way
+        claim, free = self._batch.claim, self._slots - self._flight.under_way
         now = time.monotonic()
         if self._ends_at is not None and now >= self._ends_at:
             self._end_or_extend()
@@ -138,7 +140,6 @@ class Turn:
         if self._ends_at is None:
             self._ends_at = time.monotonic() + TURN_S
             # If this process dies now, its log shows that this batch's doubts are its own.
-            claim = self._batch.claim
             log.info("batch %d, fence %d: requests leave", claim.id, claim.fence)
         self._services.rollback_guard.record_attempts(list(begun.attempt_ids.values()))
         for _ in begun.requests:
@@ -146,6 +147,7 @@ class Turn:
         self._begun += len(begun.requests)
         self._attempt_ids.update(begun.attempt_ids)
         self._last_attempt_id = max(begun.attempt_ids.values())
+        note_begun(claim.account, "submit", len(begun.requests))
         self._flight.send(begun.requests)
         self._was_full |= bool(self._todo) and len(begun.requests) == free
         if len(begun.requests) < free:
@@ -176,14 +178,18 @@ class Turn:
         if self._todo and not self._is_over and self._flight.under_way < self._slots:
             timeout_s = max(0.0, self._next_begin_at - time.monotonic())
         answer_times_s = []
+        account = self._batch.claim.account
         for number, answer, took_s in self._flight.collect(timeout_s=timeout_s):
             request = self._batch.requests[number]
             ended = EndedRequest(self._attempt_ids.pop(number), request, answer)
-            self._judged.append(self._settler.judge_answer(ended))
+            judged = self._settler.judge_answer(ended)
+            self._judged.append(judged)
+            note_ended(account, "submit")
             if isinstance(answer, NotBegun):
                 self._todo.appendleft(number)
             else:
                 answer_times_s.append(took_s)
+                note_answer(account, "submit", took_s, judged.error.kind if judged.error else None)
         self._adapt_slots(answer_times_s)
         if self._settler.must_stop:
             self._flight.stop()

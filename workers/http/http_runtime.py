@@ -7,7 +7,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import Final
 
@@ -19,6 +19,7 @@ from workers.http.flight import Flight, FlightRequest
 
 #: Seconds over a request's own timeout after which its thread no longer trusts the loop.
 GRACE_S: Final = 15.0
+_LAG_EVERY_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +50,13 @@ class HttpRuntime:
             if not self._closed:
                 opening = self._client.open_session()
                 asyncio.run_coroutine_threadsafe(opening, self._loop or self._start_loop())
+
+    def watch_lag(self, note: Callable[[float], object]) -> None:
+        """Call `note` about once a second, with the seconds by which the loop was late for it."""
+        with self._lock:
+            if not self._closed:
+                loop = self._loop or self._start_loop()
+                loop.call_soon_threadsafe(_measure_lag, loop, note, time.monotonic())
 
     def send_request(
         self, request: HttpRequest, *, timeout_s: float, departure: Departure = AT_ONCE
@@ -146,6 +154,14 @@ def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_forever()
     finally:
         loop.close()
+
+
+def _measure_lag(
+    loop: asyncio.AbstractEventLoop, note: Callable[[float], object], due_at: float
+) -> None:
+    now = time.monotonic()
+    note(now - due_at)
+    loop.call_later(_LAG_EVERY_S, _measure_lag, loop, note, now + _LAG_EVERY_S)
 
 
 def _await_response(future: "Future[HttpResponse]", timeout_s: float) -> HttpResponse:

@@ -1,6 +1,7 @@
 """Requests that only read: they pay the account's rate, and wait while the provider asked us to."""
 
 import threading
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,6 +22,7 @@ from dispatcher.store.locks import lock_account
 from dispatcher.types import HttpRequest, HttpResponse
 from workers.http.http_runtime import HttpRuntime
 from workers.http.pace import Paces
+from workers.meters import meter_requests, note_answer
 
 #: Starts that a busy process may miss before the request is given up for now.
 _MOST_STARTS: Final = 5
@@ -60,19 +62,31 @@ class Reader:
             departure = self._reserve_start(account, is_probe=is_probe)
             if departure is None:
                 return None
+            began_at = time.monotonic()
             try:
-                return self._runtime.send_request(request, timeout_s=timeout_s, departure=departure)
+                with meter_requests(account, "read"):
+                    answer = self._runtime.send_request(
+                        request, timeout_s=timeout_s, departure=departure
+                    )
             except NotBegun:
                 if self._stopping.is_set():
                     return None
-            except Unanswered:
+            except Unanswered as error:
+                note_answer(account, "read", None, error.kind)
                 if was_unanswered:
                     raise
                 was_unanswered = True
+            except ProviderError as error:
+                note_answer(account, "read", None, error.kind)
+                raise
+            else:
+                note_answer(account, "read", time.monotonic() - began_at, None)
+                return answer
         return None
 
     def note_error(self, account: str, error: ProviderError) -> None:
         """Note that a request was refused as one too many: the whole account waits."""
+        note_answer(account, "read", None, error.kind)
         if error.kind is not ErrorKind.THROTTLED:
             return
         wait_s = retry_delay(1, error.retry_after_s, random)

@@ -16,3 +16,6 @@ worker_init: _Signal
 worker_ready: _Signal
 worker_shutdown: _Signal
 worker_shutting_down: _Signal
+
+task_postrun: _Signal
+task_prerun: _Signal

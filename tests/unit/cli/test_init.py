@@ -107,7 +107,10 @@ def test_the_keys_behind_a_hash_show_their_defaults(folder):
     plain = load_settings(folder / "plain.toml", ENV)
     assert everything.store == plain.store
     assert everything.broker.model_copy(update={"ca_file": None}) == plain.broker
-    assert everything.worker.model_copy(update={"spill_dir": None}) == plain.worker
+    assert (
+        everything.worker.model_copy(update={"spill_dir": None, "metrics_port": None})
+        == plain.worker
+    )
     shown = {"port": 9110, "url": "https://sms.example.com"}
     files = {"certificate_file": folder / "receiver.pem", "key_file": folder / "receiver.key"}
     assert dict(everything.receiver) == dict(plain.receiver) | shown | files

@@ -191,6 +191,7 @@ def test_every_key_can_be_given_as_a_variable(folder):
         for section in ("store", "broker", "worker")
         for key, value in dict(getattr(settings, section)).items()
     }
+    given["DISPATCHER_WORKER__METRICS_PORT"] = "9111"
     texts = {
         "sender": "S",
         "template": "T",
