@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from dispatcher.store.tables import CAMPAIGN
-from tests.support.cli import clean_environment
+from tests.support.cli import clean_environment, in_process
 from tests.support.stores import rows
 from tests.support.terminal import on_terminal
 
@@ -36,6 +36,13 @@ def at_terminal(sqlite_store, tmp_path, monkeypatch):
         return on_terminal(argv, columns=120, env=clean_environment(tmp_path), **options)
 
     return command
+
+
+@pytest.fixture
+def waiting(at_terminal, tmp_path):
+    """A message that is not sent yet, campaign 1."""
+    ended = in_process("send", "9800000001", "Hello", folder=tmp_path)
+    assert ended.code == 0, ended.err
 
 
 def submit(*options):
@@ -77,14 +84,12 @@ def test_ctrl_c_while_waiting_says_that_the_campaign_goes_on(sqlite_store, at_te
     assert [campaign.state for campaign in rows(sqlite_store, CAMPAIGN)] == ["scheduled"]
 
 
-def test_ctrl_c_ends_watching_only(at_terminal):
-    at_terminal("send", "9800000001", "Hello")
+def test_ctrl_c_ends_watching_only(at_terminal, waiting):
     session = at_terminal("campaign", "watch", "1", typed="\x03", after="0/")
     assert (session.code, "no longer watching; the campaign goes on" in session.shown) == (0, True)
 
 
-def test_ctrl_c_at_the_question_of_cancel_changes_nothing(sqlite_store, at_terminal):
-    at_terminal("send", "9800000001", "Hello")
+def test_ctrl_c_at_the_question_of_cancel_changes_nothing(sqlite_store, at_terminal, waiting):
     session = at_terminal("campaign", "cancel", "1", typed="\x03", after="[y/N]:")
     assert "Interrupted: nothing was changed" in session.shown
     assert session.code == 130
