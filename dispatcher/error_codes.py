@@ -22,6 +22,7 @@ class ErrorCode(StrEnum):
     CONFIG_MISSING = "E-CONFIG-MISSING"
     CONFIG_FILE = "E-CONFIG-FILE"
     CONFIG_VARIABLE = "E-CONFIG-VARIABLE"
+    CONFIG_SECRET = "E-CONFIG-SECRET"  # noqa: S105 - its code, not a secret
     REFUSED = "E-REFUSED"
     FILE = "E-FILE"
     TEXT = "E-TEXT"
@@ -112,6 +113,11 @@ EXPLANATIONS: Final = {
         2,
         "The configuration names an environment variable that is not set, or is empty.",
         "Set the variable in the environment of this command and of the workers.",
+    ),
+    ErrorCode.CONFIG_SECRET: ErrorMeaning(
+        2,
+        "A file or a command that the configuration names for a secret gives none.",
+        "Check the path and its rights; run the command as this user: it must print one line.",
     ),
     ErrorCode.REFUSED: ErrorMeaning(
         3,

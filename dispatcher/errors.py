@@ -82,6 +82,12 @@ class VariableMissing(ConfigError):
     error_code = ErrorCode.CONFIG_VARIABLE
 
 
+class SecretUnreadable(ConfigError):
+    """A file or a command that the configuration names gives no secret."""
+
+    error_code = ErrorCode.CONFIG_SECRET
+
+
 class NoSuchAccount(ConfigError):
     """A name that no account of the configuration has."""
 

@@ -179,6 +179,20 @@ def has_password(url: str) -> bool:
     return _split_server_url(rest).has_password
 
 
+def with_password(url: str, password: str) -> str:
+    """The URL of a server with a password, which is escaped.
+
+    Raises ValueError, with a sentence for a person, for another URL, and one that has a password.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark or is_sqlite_url(url) or scheme in _SOCKET_OPTIONS:
+        raise ValueError("is used with a `url` that names a server only")
+    userinfo, at, address = rest.rpartition("@")
+    if ":" in userinfo:
+        raise ValueError("the `url` has a password as well: give one of them")
+    return f"{scheme}://{userinfo if at else ''}:{quote(password, safe='')}@{address}"
+
+
 def is_shown_option(name: str) -> bool:
     """Whether the value of this PostgreSQL option is surely not a secret."""
     return name in _SHOWN_OPTIONS

@@ -90,7 +90,7 @@ def homonyms() -> dict[str, list[str]]:
     places = defaultdict(list)
     for path, tree in modules().items():
         for node in tree.body:
-            if isinstance(node, ast.ClassDef | _Function):
+            if isinstance(node, ast.ClassDef | _Function) and not node.name.startswith("__"):
                 places[node.name].append(path)
     return {name: paths for name, paths in places.items() if len(paths) > 1}
 

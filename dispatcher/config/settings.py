@@ -32,6 +32,7 @@ from dispatcher.config.problems import (
     missing_provider_error,
 )
 from dispatcher.config.proxies import resolve_proxy
+from dispatcher.config.secret_sources import read_secrets
 from dispatcher.config.sections import (
     BrokerSettings,
     ReceiverSettings,
@@ -97,7 +98,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     Environment variables `DISPATCHER_…__…` win over the file. Raises ConfigError if there is no
     configuration, or if a key or a value is wrong.
     """
-    raw = read_config(path, environ)
+    raw = read_secrets(read_config(path, environ))
     values = dict(raw.values)
     tables = values.pop("accounts", {})
     settings, accounts = Settings(), {}

@@ -216,7 +216,7 @@ def _expand_references(
     if not isinstance(value, str):
         return value
     whole = _REFERENCE.fullmatch(value)
-    if whole is None and not _is_url(place):
+    if whole is None and not _is_composed(place):
         return value[1:] if value.startswith("$$") else value
     if whole is not None:
         references.add(place)
@@ -226,7 +226,8 @@ def _expand_references(
         if match.group() == "$$":
             return "$"
         references.add(place)
-        return _escape_for(value, match, _look_up(match, place, raw, environ))
+        found = _look_up(match, place, raw, environ)
+        return found if _is_file(place) else _escape_for(value, match, found)
 
     return _REFERENCE_OR_DOLLAR.sub(value_of, value)
 
@@ -285,6 +286,12 @@ def _look_up(match: re.Match[str], place: Place, raw: RawConfig, environ: Mappin
     )
 
 
-def _is_url(place: Place) -> bool:
-    """Whether the value there is a URL, in the middle of which `$NAME` may be."""
-    return place in _URLS or (place[:1] == ("accounts",) and place[2:] == ("proxy",))
+def _is_composed(place: Place) -> bool:
+    """Whether the value there is a URL or a path, in the middle of which `$NAME` may be."""
+    is_proxy = place[:1] == ("accounts",) and place[2:] == ("proxy",)
+    return place in _URLS or is_proxy or _is_file(place)
+
+
+def _is_file(place: Place) -> bool:
+    """Whether the value there is a file's path, as in `${CREDENTIALS_DIRECTORY}/key`."""
+    return place[-1].endswith("_file")

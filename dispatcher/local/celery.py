@@ -11,6 +11,7 @@ from dispatcher.local.life_signs import LIFE_SIGN_VARIABLES
 from dispatcher.local.supervisor import Child
 from dispatcher.policy.concurrency import MOST_BULK, MOST_SINGLE
 from dispatcher.policy.reconciliation import SCANS_AT_ONCE
+from dispatcher.urls import has_password
 
 #: Flower's default port; if it is in use, another free port is used.
 FLOWER_PORT = 5555
@@ -154,10 +155,11 @@ def _child_environment(settings: Settings, broker_url: str) -> dict[str, str]:
     filters = [os.environ.get("PYTHONWARNINGS"), _ROOT_IS_FINE]
     env = {
         **{name: value for name, value in os.environ.items() if name not in LIFE_SIGN_VARIABLES},
-        "DISPATCHER_BROKER__URL": broker_url,
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ",".join(filter(None, filters)),
     }
+    if not has_password(broker_url):  # who starts a child sees what it is given
+        env["DISPATCHER_BROKER__URL"] = broker_url
     if settings.path is not None:
         env["DISPATCHER_CONFIG"] = str(settings.path)
     return env

@@ -49,8 +49,13 @@ def import_and_ask(
     submission: "ValidatedSubmission",
     options: "SubmitOptions",
     preflight: "Preflight",
+    *,
+    progress: Callable[[int], None] | None = None,
 ) -> "CompleteImport":
-    """Store the rows, show what they are, and ask. After a no nothing is kept."""
+    """Store the rows, show what they are, and ask. After a no nothing is kept.
+
+    `progress` gets the number of each row; by default a terminal shows it.
+    """
     from dispatcher.cli.campaign.confirmation import check_confirmed, confirm_sending
     from dispatcher.cli.campaign.preview import print_preview
     from dispatcher.cli.campaign.rejects import export_rejects
@@ -64,7 +69,9 @@ def import_and_ask(
     from dispatcher.submission.cost_estimate import estimate_cost
 
     try:
-        imported = campaign_import.import_rows(store, submission, _row_counter(submission))
+        imported = campaign_import.import_rows(
+            store, submission, progress or _row_counter(submission)
+        )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(NOTHING_KEPT) from None
     valid = imported.preview.valid
