@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes 
 AS_DEV := --constraint requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos fuzz mutants check audit image lock clean run-env dev-env bench providers
+.PHONY: help demo test chaos fuzz mutants check audit image lock clean run-env dev-env bench soak providers
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -58,6 +58,9 @@ lock: ## Write the locks anew from pyproject.toml (needs uv).
 
 bench: dev-env ## Measure beside floors and naive peers in two minutes (FULL=1: twenty; CHECK=1: misses fail).
 	CHECK=$(CHECK) $(BIN)/python -m tests.benchmarks $(if $(FULL),--full) $(ARGS)
+
+soak: dev-env ## A steady load for half an hour: nothing may grow (SECONDS=300: five minutes).
+	$(BIN)/python -m tests.benchmarks.soak --seconds $(or $(SECONDS),1800) $(ARGS)
 
 providers: dev-env ## The demo's campaign at every provider: export and ledger, row by row (ARGS="--only smsnoc").
 	$(BIN)/python -m tests.benchmarks.providers $(ARGS)

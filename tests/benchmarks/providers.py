@@ -31,7 +31,7 @@ _STATES = {
     Fate.EXPIRED: "expired",
 }
 _SERVER = {"api_key": None, "api_token": KEY, "template": None}
-_KEYS: dict[str, dict[str, Any]] = {
+KEYS: dict[str, dict[str, Any]] = {
     "smsnoc": _SERVER,
     "standingtech": _SERVER,
     "ultimate_sms": _SERVER,
@@ -105,7 +105,7 @@ def main() -> int:
             "max_in_flight": 50,
             "poll_max_s": 5,
             "validity_hours": _VALIDITY_S / 3600,
-            **_KEYS.get(name, {}),
+            **KEYS.get(name, {}),
         }
         for name in provider_names()
         if given.only in name

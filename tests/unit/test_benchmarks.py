@@ -6,9 +6,10 @@ import time
 import pytest
 
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import sweep, table
+from tests.benchmarks import capacity, sweep, table
 from tests.benchmarks.parts import FULL, QUICK, parts
 from tests.benchmarks.singles import Measured
+from tests.benchmarks.soak import Sample, find_growth
 from tests.benchmarks.table import Part, Row, as_markdown, at_least, at_most, has_missed
 
 FAKE = """
@@ -134,3 +135,43 @@ def test_a_rate_is_used_and_never_passed(found, free, most, doubles, ok):
     row = sweep.judge(case, measured, possible)
     assert row.name == "200 parts/s, 20 ms, unset in flight, 3 workers"
     assert row.ok is ok
+
+
+def samples(**last):
+    """Of a steady load of 100 a second; in the last quarter these figures are other ones."""
+    flat = {"memory_mib": 150, "files": 40, "connections": 12, "bytes_each": 300, "campaign_s": 4}
+    return [
+        Sample(at_s=n, accepted=100 * n, **(flat | (last if n > 30 else {}))) for n in range(1, 41)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "rate", "found"),
+    [
+        ({}, 100, []),
+        ({"memory_mib": 172, "files": 44, "connections": 16, "campaign_s": 8}, 100, []),
+        ({"memory_mib": 174}, 100, ["memory_mib grew from 150.0 to 174.0"]),
+        ({"files": 45, "bytes_each": 351}, 100, ["files grew", "bytes_each grew"]),
+        ({"campaign_s": 9}, 100, ["campaign_s grew"]),
+        ({}, 106, ["100 recipients a second of 106 were submitted"]),
+    ],
+)
+def test_a_soak_finds_what_grows_and_a_load_that_was_not_kept(last, rate, found):
+    said = find_growth(samples(**last), rate=rate)
+    assert len(said) == len(found)
+    assert all(words in line for words, line in zip(found, said, strict=True))
+
+
+def test_the_page_of_capacity_has_what_its_inputs_give():
+    assert capacity.as_text() in capacity.PAGE.read_text(encoding="utf-8")
+
+
+def test_ten_times_the_messages_need_ten_times_the_processors():
+    (bulk, single) = capacity.LOADS
+    assert capacity.cores(bulk.worker.value, 10**9) == pytest.approx(
+        10 * capacity.cores(bulk.worker.value, 10**8)
+    )
+    assert capacity.most_a_day(bulk, 16) == pytest.approx(
+        2 * capacity.most_a_day(bulk, 8), rel=1e-6
+    )
+    assert capacity.most_a_day(single, 16) < capacity.most_a_day(bulk, 16)
