@@ -10,7 +10,9 @@ from dispatcher.cli.context import refuse_empty_options, settings_from, with_opt
 from dispatcher.cli.doubt import warn_of_doubt
 
 if TYPE_CHECKING:
-    from dispatcher.submission.request import SubmissionRequest
+    from dispatcher.recipients.preview import Preview
+    from dispatcher.store.engine import Store
+    from dispatcher.submission.request import SubmissionRequest, ValidatedSubmission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class SendOptions:
     sender: str | None
     template: str | None
     kind: str
+    allow_mismatch: bool
     idempotency_key: str | None
     wait_for: str | None
     as_json: bool
@@ -41,6 +44,11 @@ class SendOptions:
     show_default=True,
     help="The kind of message: sets the provider's route and the account's windows.",
 )
+@click.option(
+    "--allow-mismatch",
+    is_flag=True,
+    help="Send a text that does not fit the provider's registered template.",
+)
 @click.option("--idempotency-key", help="A second message with this key is not sent.")
 @wait_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -54,12 +62,14 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
     Example:
       dispatcher send +919820011223 "Your code is 482913" --account main --kind otp --wait
     """
+    from dispatcher.cli.campaign.preflight import refuse_misfit
     from dispatcher.cli.campaign.single_message import closed_until, refusal_hint
+    from dispatcher.cli.campaign.submit_checks import accepted_at_the_end
     from dispatcher.cli.provider_calls import fetch_directory, select_account
     from dispatcher.errors import Refused, TextRefused
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
-    from dispatcher.submission import acceptance, campaign_import, sameness, validation
+    from dispatcher.submission import campaign_import, sameness, validation
     from dispatcher.submission.withheld import WithheldRecipients
 
     refuse_empty_options(ctx, but={"text"})
@@ -74,6 +84,8 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
         lambda requested: provider.resolve_route(requested, fetch_directory(account, provider)),
         withheld=WithheldRecipients(store, account, provider.settings),
     ) as submission:
+        if not options.allow_mismatch:
+            refuse_misfit(submission, options.text)
         create_tables_if_new(store)
         known = None
         if options.idempotency_key is not None:
@@ -84,7 +96,8 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
                 campaign_import.discard_import(store, imported.job)
                 refused = imported.preview.rejects[0]
                 raise Refused(f"the message was not sent: {refused.reason}", refusal_hint(refused))
-            acceptance.accept_import(store, imported)
+            with accepted_at_the_end(store, imported):
+                _refuse_without_credit(store, submission, imported.preview)
     reference = str(imported.job.campaign_id if known is None else known.id)
     what = "is on its way" if known is None else "was sent before with this key"
     if known is None and (closed := closed_until(submission)) is not None:
@@ -92,6 +105,21 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
         if options.wait_for is not None:
             click.echo(f"campaign {reference} {what}", err=True)
     report_submission(store, reference, options.wait_for, as_json=options.as_json, what=what)
+
+
+def _refuse_without_credit(
+    store: "Store", submission: "ValidatedSubmission", preview: "Preview"
+) -> None:
+    """Raises BalanceRefused where the provider would take no message, and pause the account.
+
+    Only where it counts a credit for each part; a code that somebody waits for is not held up.
+    """
+    from dispatcher.cli.campaign.preflight import ask_provider
+    from dispatcher.status import Kind
+
+    if submission.provider.capabilities.credit_is_part and submission.request.kind != Kind.OTP:
+        found = ask_provider(store, submission, allow_mismatch=True)
+        found.refuse_too_little(submission, preview)
 
 
 def _request_of_one(account: str, options: SendOptions) -> "SubmissionRequest":

@@ -158,12 +158,12 @@ def _reach_in_words(checked: CreditCheck) -> str:
     return words
 
 
-def _refuse_misfit(submission: "ValidatedSubmission") -> None:
+def refuse_misfit(submission: "ValidatedSubmission", text: str) -> None:
     """Raises TextRefused, with the place, for a text unlike the template that the provider has."""
     from dispatcher.text.registered import find_misfit
 
     registered = submission.route.template_text
-    if not registered or (misfit := find_misfit(registered, submission.content.text)) is None:
+    if not registered or (misfit := find_misfit(registered, text)) is None:
         return
     before = f"after {misfit.after!r} " if misfit.after else "at its beginning "
     wanted = f"has {misfit.wanted!r}" if misfit.wanted else "ends"
@@ -188,7 +188,7 @@ def ask_provider(
     from dispatcher.store import workloads
 
     if not allow_mismatch:
-        _refuse_misfit(submission)
+        refuse_misfit(submission, submission.content.text)
     provider, account = submission.provider, submission.request.account
     balances, trouble = _balances_or_trouble(account, provider)
     try:

@@ -29,7 +29,7 @@ def submit(sqlite_store, simulator, tmp_path):
     people = tmp_path / "people.csv"
     people.write_text("phone,name\n" + "".join(f"98200112{n},Asha\n" for n in range(10, 20)))
 
-    def submit(*args, provider="thesmspoint", url=None, key="any", template="TEMPLATE"):
+    def submit(*args, provider="thesmspoint", url=None, key="any", template="TEMPLATE", send=None):
         config = tmp_path / "dispatcher.toml"
         config.touch(mode=0o600)
         more = f'template = "{template}"' if provider == "thesmspoint" else ""
@@ -38,6 +38,9 @@ def submit(sqlite_store, simulator, tmp_path):
             CONFIG.format(path=sqlite_store.url.database, provider=provider, key=key, more=more,
                           url=url or simulator.base_url(provider), secret=secret)
         )  # fmt: skip
+        if send is not None:
+            return in_process("--config", str(config), "send", "9820011210", send, *args,
+                              folder=tmp_path)  # fmt: skip
         given = ["--text", "Dear {{name}}, see you"] if "--text" not in args else []
         return in_process("--config", str(config), "campaign", "submit", str(people),
                           *given, *args, folder=tmp_path)  # fmt: skip
@@ -93,6 +96,24 @@ def test_a_text_unlike_its_template_is_refused_with_the_place(submit, sqlite_sto
     assert stores.rows(sqlite_store, CAMPAIGN) == []
     assert submit("--yes", *text, "--allow-mismatch", template="DEARTPL").code == 0
     assert submit("--yes", "--text", "Dear {{name}}, bye", template="DEARTPL").code == 0
+
+
+def test_one_message_is_checked_as_a_campaign_is(submit, simulator, sqlite_store):
+    ended = submit(send="Dear Asha: see you", template="DEARTPL")
+    assert ended.code == 3
+    assert "does not fit the template 'DEARTPL'" in ended.err
+    set_balance(simulator, 0)
+    ended = submit(send="Hello")
+    assert ended.code == 3
+    assert "the balance (Transactional) is 0: enough for 0 of 1 recipients" in ended.err
+    assert stores.rows(sqlite_store, CAMPAIGN) == []
+    # A code is not held up by the question, and other providers are asked nothing.
+    assert submit("--kind", "otp", "--sender", "OTPSND", send="1 is your one-time password",
+                  template="OTPTPL").code == 0  # fmt: skip
+    set_balance(simulator, 5)
+    assert submit(send="Dear Asha, see you", template="DEARTPL").code == 0
+    mismatch = ("--allow-mismatch",)
+    assert submit(*mismatch, send="Dear Asha: see you", template="DEARTPL").code == 0
 
 
 @pytest.mark.parametrize(
