@@ -106,7 +106,7 @@ def translated_lines() -> list[str]:
         f"{path.relative_to(ROOT).as_posix()}:{number}: {line.strip()}"
         for pattern in _TEXTS
         for path in sorted(ROOT.glob(pattern))
-        if path.is_file()
+        if path.is_file() and path.suffix != ".png"
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if _TRANSLATED.search(line)
     ]

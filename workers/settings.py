@@ -34,3 +34,5 @@ def set_flower_defaults() -> None:
     if "FLOWER_BASIC_AUTH" not in os.environ:
         os.environ.setdefault("FLOWER_ADDRESS", "127.0.0.1")
     os.environ.setdefault("FLOWER_MAX_TASKS", "20000")
+    # Arguments and results say which campaign, and what became of it.
+    os.environ.setdefault("FLOWER_TASKS_COLUMNS", "name,args,result,state,received,runtime,worker")
