@@ -34,7 +34,7 @@ def submit_message(ticket: "Ticket") -> TaskMessage:
 
 def poll_message(ticket: "PollTicket") -> TaskMessage:
     """The message that lets a worker ask what became of a request."""
-    words = f"request {ticket.id}, asked for the {ticket.polls}. time"
+    words = f"request {ticket.id}: look {ticket.polls}"
     return TaskMessage([ticket.id, ticket.polls], POLL_QUEUE, words)
 
 
