@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes 
 AS_DEV := --constraint requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos fuzz mutants check audit image lock clean run-env dev-env bench soak providers
+.PHONY: help demo test chaos failover fuzz mutants check audit image lock clean run-env dev-env bench soak providers
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -26,6 +26,9 @@ ifdef ARGS
 else
 	$(BIN)/pytest -n 7 || $(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none
 endif
+
+failover: dev-env ## Kill the Redis primary behind Sentinels in mid-campaign, and judge.
+	$(BIN)/python -m tests.failover $(ARGS)
 
 chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 --seed 1").
 	$(BIN)/python -m tests.chaos $(ARGS)

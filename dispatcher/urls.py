@@ -25,6 +25,7 @@ _TLS_VALUES: Final = {
     "ssl_cert_reqs": ("required", "optional", "none"),
     "ssl_check_hostname": ("true", "false"),
 }
+_SENTINEL_OPTIONS: Final = frozenset({"master_name", "sentinel_password"})
 _SOCKET_OPTIONS: Final = {"unix": frozenset({"db"}), "redis+socket": frozenset({"virtual_host"})}
 #: Of Python's sqlite3 and of SQLite's own URIs.
 _SQLITE_OPTIONS: Final = frozenset(
@@ -81,8 +82,14 @@ def check_store_url(url: str) -> None:
 def check_broker_url(url: str) -> None:
     """Raise ValueError, with a sentence for a person, unless `url` names a Redis server."""
     scheme, mark, rest = url.partition("://")
+    if scheme == "sentinel":
+        _check_sentinels(rest)
+        return
     if scheme not in _BROKER_SCHEMES or not mark:
-        raise ValueError("must be embedded, redis://HOST:6379/0, rediss://… or unix:///SOCKET")
+        raise ValueError(
+            "must be embedded, redis://HOST:6379/0, rediss://…, unix:///SOCKET, or "
+            "sentinel://HOST:26379;HOST:26379/0?master_name=NAME"
+        )
     if scheme in _SOCKET_OPTIONS:
         path, _, query = rest.partition("?")
         _check_printable(url)
@@ -176,6 +183,10 @@ def has_password(url: str) -> bool:
     scheme, _, rest = url.partition("://")
     if is_sqlite_url(url) or scheme in _SOCKET_OPTIONS or not rest:
         return False
+    if scheme == "sentinel":
+        first, _, others = rest.partition(";")
+        options = dict(_read_query((others or first).partition("?")[2]))
+        return "sentinel_password" in options or _split_server_url(first).has_password
     return _split_server_url(rest).has_password
 
 
@@ -196,6 +207,25 @@ def with_password(url: str, password: str) -> str:
 def is_shown_option(name: str) -> bool:
     """Whether the value of this PostgreSQL option is surely not a secret."""
     return name in _SHOWN_OPTIONS
+
+
+def _check_sentinels(rest: str) -> None:
+    first, *others = rest.split(";")
+    last = _split_server_url(others[-1] if others else first)
+    hosts = [_split_server_url(first).host, *(_split_server_url(one).host for one in others)]
+    has_stray = any("@" in one for one in others) or any(
+        "/" in one for one in [first, *others][:-1]
+    )
+    if not all(hosts) or has_stray:
+        raise ValueError(
+            "must name each Sentinel by its host, a password before the first one only, and a "
+            "database after the last one only"
+        )
+    if last.path and not re.fullmatch(r"\d{1,5}", last.path, re.ASCII):
+        raise ValueError("must end in the number of a database, as in …:26379/0?master_name=NAME")
+    _check_options(last, _SENTINEL_OPTIONS)
+    if "master_name" not in dict(last.query):
+        raise ValueError("needs the name that the Sentinels give the server: ?master_name=NAME")
 
 
 def _check_sqlite(url: str) -> None:

@@ -12,6 +12,7 @@ from celery import Celery, signals
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
+from dispatcher.config.sentinel_urls import kombu_url, transport_options
 from dispatcher.errors import StoreError
 from dispatcher.local.broker_tls import celery_tls_options
 from dispatcher.local.celery import threads_needed
@@ -53,8 +54,7 @@ _TASKS = (
     "workers.tasks.recheck",
 )
 _TICK_EVERY_S = 1.0
-#: A tick that waited longer is dropped. If this were short, a beat whose clock is some seconds
-#: slow would have all its ticks dropped.
+#: A tick that waited longer is dropped; a beat's clock may be some seconds slow.
 _TICK_EXPIRES_S = 30
 _BROKER_TIMEOUT_S = 5
 #: How long a worker that starts waits for `dispatcher db upgrade`, and for a store that is away.
@@ -69,7 +69,7 @@ _OBJECTS_PER_COLLECTION = 50_000
 
 app = Celery("dispatcher", amqp="workers.broker.celery_broker:BrokerAMQP", set_as_current=True)
 app.conf.update(
-    broker_url=get_broker_url(),
+    broker_url=kombu_url(get_broker_url()),
     broker_use_ssl=celery_tls_options(get_broker_url()) or False,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
@@ -82,6 +82,7 @@ app.conf.update(
         "socket_timeout": _BROKER_TIMEOUT_S,
         "socket_connect_timeout": _BROKER_TIMEOUT_S,
         "health_check_interval": _BROKER_TIMEOUT_S,
+        **transport_options(get_broker_url()),
     },
     worker_pool="threads",
     worker_consumer="workers.broker.celery_consumer:PatientConsumer",

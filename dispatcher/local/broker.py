@@ -17,12 +17,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from dispatcher.config.sentinel_urls import SCHEME, parse_sentinel_url, sentinel_options
 from dispatcher.errors import BrokerError
 from dispatcher.local import broker_folder, broker_tls, children
 
 if TYPE_CHECKING:
     import redis
 
+_CLIENT_TIMEOUT_S = 5.0
 _START_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 5.0
 _ENDS, _WITHIN_S = 5, 30.0
@@ -73,20 +75,42 @@ def celery_url(settings_broker_url: str, store_url: str, ca_file: Path | None = 
 
 
 def redis_client(url: str) -> "redis.Redis":
-    """A client for redis://, rediss://, unix:// and Celery's redis+socket:// URLs.
+    """A client for redis://, rediss://, unix://, sentinel:// and Celery's redis+socket:// URLs.
 
     It returns bytes, connects at the first command, and waits at most 5 s for an answer.
     Raises BrokerError for other URLs.
     """
     import redis
 
+    if url.startswith(SCHEME):
+        return _sentinel_client(url)
     if url.startswith("redis+socket://"):
         url = url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
     try:
-        return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+        return redis.Redis.from_url(
+            url, socket_timeout=_CLIENT_TIMEOUT_S, socket_connect_timeout=_CLIENT_TIMEOUT_S
+        )
     except ValueError as error:
         hint = "write it as redis://host:6379/0, rediss://… or unix:///path"
         raise BrokerError("the broker's URL cannot be read", hint) from error
+
+
+def _sentinel_client(url: str) -> "redis.Redis":
+    """A client for the server that is the primary at each of its connections."""
+    from redis.sentinel import Sentinel
+
+    place = parse_sentinel_url(url)
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+        list(place.sentinels),
+        sentinel_kwargs=dict(sentinel_options(place)),
+        socket_timeout=_CLIENT_TIMEOUT_S,
+        socket_connect_timeout=_CLIENT_TIMEOUT_S,
+        db=place.database,
+        username=place.username,
+        password=place.password,
+    )
+    client: redis.Redis = sentinels.master_for(place.master_name)  # type: ignore[no-untyped-call]
+    return client
 
 
 def find_server_binary() -> Path:

@@ -120,16 +120,26 @@ class _Channel(redis.Channel):
         return [binding for binding in super().get_table(exchange) if len(binding) == 3]
 
 
+class _SentinelChannel(_Channel, redis.SentinelChannel):
+    pass
+
+
 class _Transport(redis.Transport):
     Channel = _Channel
+
+
+class _SentinelTransport(redis.SentinelTransport):
+    Channel = _SentinelChannel
 
 
 class _Connection(Connection):
     """A connection that reconnects at least every two seconds."""
 
     def get_transport_cls(self) -> object:
-        """Our transport instead of kombu's for Redis; that of a Sentinel is left as it is."""
+        """Our transports instead of kombu's for Redis, with and without Sentinels."""
         found: object = super().get_transport_cls()
+        if found is redis.SentinelTransport:
+            return _SentinelTransport
         return _Transport if found is redis.Transport else found
 
     def _ensure_connection(
