@@ -81,21 +81,26 @@ def spacing_s(cost: float, per_second: float) -> float:
 
 
 def plan_starts(
-    spacings: Sequence[Sequence[float]], paid_s: Sequence[float], *, commit_s: float
+    spacings: Sequence[Sequence[float]],
+    paid_s: Sequence[float],
+    *,
+    commit_s: float,
+    earliest_s: float = 0.0,
 ) -> Starts:
     """Give requests their starts, in order, as far as those are near: see `LEAD_S`.
 
     `spacings` has for each request what it pays of each rate, in seconds; `paid_s` says for each
     rate for how many seconds from now it is paid (negative: since when it was not used). A commit
     takes `commit_s`: where the rate was not used, the first requests leave late by that, which
-    `RateWindow` allows. Without rates all may start at once.
+    `RateWindow` allows, unless none is earlier than in `earliest_s` seconds. Without rates all may
+    start at once.
     """
     if not paid_s:
         return Starts([0.0] * len(spacings), [])
     paid = list(paid_s)
     at_s: list[float] = []
     for costs in spacings:
-        start = max(0.0, *paid)
+        start = max(earliest_s, *paid)
         if start > max(LEAD_S, 2 * commit_s) + ROUNDING_S:
             break
         at_s.append(start)

@@ -110,6 +110,7 @@ def _write_begin(
         [costs.spacings[number] for number in numbers],
         [rate.paid_s(locked, now) for rate in costs.rates],
         commit_s=pace.commit_s,
+        earliest_s=pace.earliest_s,
     )
     begins_s = starts.at_s[0] if starts.at_s else starts.next_s
     if is_first:

@@ -10,7 +10,7 @@ from functools import partial
 from math import inf
 from typing import Final
 
-from dispatcher.outbound.departure import Departure
+from dispatcher.outbound.departure import Departure, boottime_s
 from dispatcher.policy.pacing import DepartureQueue, PlannedDeparture, RateWindow, Starts
 
 #: A request whose first byte is later than this after its start is not sent. The clock counts the
@@ -24,6 +24,8 @@ _SHARED_LATE_S: Final = 0.1
 #: For how long another process is remembered, and what clocks that are read late explain.
 _SHARED_S: Final = 2.0
 _CLOCKS_S: Final = 0.05
+#: Beside them a start is promised no sooner than this many usual commits from now.
+_COMMITS_AHEAD: Final = 1.5
 #: Windows of campaigns with rates of their own that are kept although nothing leaves.
 _MOST_WINDOWS: Final = 50
 
@@ -43,6 +45,11 @@ class AccountPace:
         self.commit_s = 0.01
         #: How long it usually takes to begin a group of requests, with waiting for the store.
         self.begin_s = 0.02
+
+    @property
+    def earliest_s(self) -> float:
+        """In how many seconds a start may be: beside other processes not before its commit ends."""
+        return _COMMITS_AHEAD * self.commit_s if boottime_s() < self._shared_until else 0.0
 
     def note_commit(self, took_s: float) -> None:
         """Note how long a commit took, from the decision to its end."""

@@ -121,7 +121,9 @@ class Reader:
             if row is None or (_is_held(row.not_before, reading.now) and not is_probe):
                 return None
             paid_s = seconds_ahead(row.requests_paid_until, reading.now, longest_s=rate.longest_s)
-            starts = plan_starts([[interval_s]], [paid_s], commit_s=pace.commit_s)
+            starts = plan_starts(
+                [[interval_s]], [paid_s], commit_s=pace.commit_s, earliest_s=pace.earliest_s
+            )
             if not starts.at_s:
                 return max(0.0, starts.next_s - LEAD_S / 2)
             paid_for_s = {Unit.REQUESTS: starts.paid_s[0]}

@@ -45,6 +45,11 @@ def test_where_no_start_is_near_enough_the_wait_is_told():
     assert plan_starts([(1.0, 1.0)], [7.5, 0.1], commit_s=0.0).next_s == 7.5
 
 
+def test_beside_others_no_start_is_promised_before_its_commit_ends():
+    starts = plan_starts([(0.1,)] * 2, [-5.0], commit_s=0.01, earliest_s=0.015)
+    assert starts.at_s == pytest.approx([0.015, 0.115])
+
+
 @pytest.mark.parametrize(("commit_s", "starts"), [(0.01, 3), (0.125, 3), (0.5, 11)])
 def test_slow_commits_need_starts_that_are_given_earlier(commit_s, starts):
     given = plan_starts([(0.1,)] * 20, [0.0], commit_s=commit_s)

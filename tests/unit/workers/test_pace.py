@@ -49,10 +49,12 @@ def test_beside_another_process_a_request_leaves_only_a_little_late():
     pace = AccountPace()
     (first,), now_at = plan(pace, [0.0], pays_s=0.1, paid_s=-1.0)
     assert first.hold_s(now_at + 0.3, inf) == 0
+    assert pace.earliest_s == 0
     (second,), now_at = plan(pace, [0.1], pays_s=0.1, paid_s=0.1)
     assert second.hold_s(now_at + 0.5, inf) == 0  # this process has paid until then
     (third, fourth), now_at = plan(pace, [0.9, 1.0], pays_s=0.1, paid_s=0.9)
     assert third.hold_s(now_at + 0.95, inf) == 0
+    assert pace.earliest_s == pytest.approx(0.015)
     assert fourth.hold_s(now_at + 1.2, inf) == inf
 
 
