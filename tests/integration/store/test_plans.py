@@ -99,8 +99,8 @@ def plans(store, tmp_path):
             store_receipts(conn, polled, receipts, next_at=later(20), now=later(11))
         ticker.tick()
         with store.read() as conn:
-            for lane in messages.list_lanes(conn, campaign):
-                for page in lane.pages():
+            for stream in messages.list_batch_streams(conn, campaign):
+                for page in stream.pages():
                     messages.load_page(conn, campaign, page)
     return seen.plans(are_counted=True)
 

@@ -80,7 +80,7 @@ def test_a_store_without_tables_says_what_to_run(empty_store_url):
     with closing(Store(empty_store_url)) as store, pytest.raises(StoreError) as caught:
         rows(store, CAMPAIGN)
     assert "has no tables yet" in caught.value.message
-    assert caught.value.hint == "run `dispatcher db upgrade`"
+    assert caught.value.hint == "run `dispatcher db upgrade`, or `dispatcher up`"
 
 
 def test_processes_that_upgrade_at_the_same_time_all_succeed(empty_store_url):
