@@ -36,6 +36,14 @@ country = "IN"
 messages_per_second = 50
 windows = ["mon-sun 09:00-21:00"]
 """
+#: Names of files in the folder.
+_FILES = {"people.csv", "store.backup"}
+#: An account whose provider pushes.
+_PUSHING = {
+    "DISPATCHER_ACCOUNTS__VOIP__PROVIDER": "voip_communications",
+    "DISPATCHER_ACCOUNTS__VOIP__API_KEY": "a-key",
+    "DISPATCHER_ACCOUNTS__VOIP__API_PASSWORD": "a-password",
+}
 _PEOPLE = "phone,name\n919820021001,Asha\n919820021002,Ravi\n12,Short\n919820021001,Again\n"
 _SUBMIT = ("campaign", "submit", "people.csv", "--account", "main", "--text", "Hello {{name}}")
 _LATER = ("--start-at", "2099-01-05T09:00", "--window", "mon-fri 10:00-12:00", "--again")
@@ -96,6 +104,9 @@ RUNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "suppression list": (("suppression", "list"),),
     "suppression import": (("suppression", "import", "people.csv", "--country", "IN"),),
     "suppression remove": (("suppression", "remove", "+919820021010"),),
+    "receiver url": (("receiver", "url", "voip"),),
+    "receiver revoke": (("receiver", "revoke", "voip", "--all"),),
+    "receiver replies": (("receiver", "replies"),),
     "purge --dry-run": (("purge", "--older-than", "0d", "--dry-run"),),
     "erase --dry-run": (("erase", "+919820021010", "--dry-run"),),
     "erase": (("erase", "+919820021010", "--yes"),),
@@ -126,8 +137,9 @@ class Printer:
 
     def run(self, *args: str) -> Ended:
         """Run a command in the folder."""
-        given = [str(self._folder / each) if each == "people.csv" else each for each in args]
-        return in_process("--config", str(self._config), *given, folder=self._folder)
+        given = [str(self._folder / each) if each in _FILES else each for each in args]
+        env: dict[str, str] = _PUSHING if args[0] == "receiver" else {}
+        return in_process("--config", str(self._config), *given, folder=self._folder, env=env)
 
     def shapes(self) -> list[str]:
         """The shapes of all RUNS, sorted."""
