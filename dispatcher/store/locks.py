@@ -5,6 +5,7 @@ read after its lock, and so is the clock. A batch's messages and attempts are ch
 batch's lock. SQLite has one writer at a time anyway.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, select
@@ -14,7 +15,8 @@ from dispatcher.store.rows import AccountRow, BatchRow, CampaignRow
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN, ERASED_NUMBER, SUPPRESSION
 
 
-class CampaignForBegin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CampaignForBegin:
     """A locked campaign, and whether there are numbers that must not be texted, or were erased."""
 
     campaign: CampaignRow
