@@ -12,7 +12,7 @@ _COUNTS: Final = (
 #: `campaign list`: a row per campaign.
 LIST_COLUMNS: Final = (
     "id", "name", "state", "state_reason", "waits_for", "account", "kind", *_COUNTS,
-    "created_at", "started_at", "finished_at",
+    "created_at", "started_at", "finished_at", "purged_at",
 )  # fmt: skip
 #: `campaign show`: one row.
 SHOW_COLUMNS: Final = (
