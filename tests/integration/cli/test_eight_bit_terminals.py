@@ -72,6 +72,13 @@ CASES = {
     ("suppression", "import"): (["people.csv", "--source", NAME], 1),
     ("suppression", "export"): (["-o", f"{NAME}.csv"], 0),
     ("campaign", "drop"): (["1", "9800000001"], 0),
+    ("purge",): (["--older-than", "0d"], 0),
+    ("erase",): (["9800000077"], 0),
+    ("db", "backup"): ([f"{NAME}.backup"], 0),
+    ("db", "restore"): ([f"{NAME}.backup"], 2),
+    ("receiver", "url"): (["main"], 3),
+    ("receiver", "revoke"): (["main"], 3),
+    ("receiver", "replies"): ([], 0),
     ("notify", "test"): ([], 2),
     ("notify", "list"): ([], 0),
 }
