@@ -80,6 +80,15 @@ def spacing_s(cost: float, per_second: float) -> float:
     return exact * _FINE_SPACING if exact < _FINE_S else exact
 
 
+def shared_lateness_s(spacing: float) -> float:
+    """How late a request may leave where other processes have starts too, by what it pays.
+
+    The next starts may be theirs, and what is late comes on top of them. So late, all of them
+    together put at most one request more into a second than the rate allows.
+    """
+    return spacing + (_FINE_SPACING - 1 if spacing < _FINE_S * _FINE_SPACING else 0.0)
+
+
 def plan_starts(
     spacings: Sequence[Sequence[float]],
     paid_s: Sequence[float],
@@ -225,6 +234,9 @@ class DepartureQueue:
         """Seconds after which the request has to ask again; 0: it leaves; inf: not by `latest`."""
         if request.has_left:
             return 0.0
+        if now > latest:
+            self._forget(request)
+            return inf
         if self._waiting:
             self._waiting = [one for one in self._waiting if now < one.asks_at + _SILENT_S]
         asked_at = now if now - request.due > ON_TIME_S else request.due

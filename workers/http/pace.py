@@ -11,16 +11,19 @@ from math import inf
 from typing import Final
 
 from dispatcher.outbound.departure import Departure, boottime_s
-from dispatcher.policy.pacing import DepartureQueue, PlannedDeparture, RateWindow, Starts
+from dispatcher.policy.pacing import (
+    DepartureQueue,
+    PlannedDeparture,
+    RateWindow,
+    Starts,
+    shared_lateness_s,
+)
 
 #: A request whose first byte is later than this after its start is not sent. The clock counts the
 #: time that the machine is suspended.
 _FIRST_BYTE_S: Final = 1.0
 #: How much of the usual time of a commit or a begin stays, when a new one is measured.
 _REMEMBERED: Final = 0.8
-#: Beside other processes a request leaves at most so late: if the next starts are theirs, what was
-#: late comes on top of them.
-_SHARED_LATE_S: Final = 0.1
 #: For how long another process is remembered, and what clocks that are read late explain.
 _SHARED_S: Final = 2.0
 _CLOCKS_S: Final = 0.05
@@ -105,7 +108,7 @@ class AccountPace:
     def _hold_s(self, request: PlannedDeparture, now: float, latest: float) -> float:
         with self._lock:
             if now < self._shared_until:
-                latest = min(latest, request.due + _SHARED_LATE_S)
+                latest = min(latest, request.due + shared_lateness_s(min(request.pays.values())))
             return self._queue.wait_s(request, now, latest)
 
     def _window_of(self, rate: Hashable) -> RateWindow:
