@@ -19,7 +19,7 @@ from dispatcher.policy.fair_queue import SendPermission
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import Kind
 from dispatcher.windows.recipient_zones import zones_of_key
-from dispatcher.windows.schedule import Schedule
+from dispatcher.windows.schedule import HORIZON, Schedule
 
 
 class TimedCampaign(Protocol):
@@ -112,12 +112,18 @@ def check_windows_open(
             "--schedule-at-provider is not before --expire-at", "give an earlier time"
         )
     judged = tuple(zones)
+    here = ZoneInfo(settings.timezone)
+    why = windows_in_words(settings, constraints, by_zone=None not in judged)
     if any(
         windows_open(settings, constraints, zone, now, constraints.expire_at) for zone in judged
     ):
+        soon = max(now, constraints.start_at or now) + HORIZON
+        if not any(windows_open(settings, constraints, zone, now, soon) for zone in judged):
+            raise TimeRefused(
+                f"the windows never open within two years: {why}",
+                "change --window or --blackout; if a later day is meant, name it with --start-at",
+            )
         return
-    here = ZoneInfo(settings.timezone)
-    why = windows_in_words(settings, constraints, by_zone=None not in judged)
     if at is not None:
         raise TimeRefused(
             f"the windows are closed at {format_local(at, here)}, "

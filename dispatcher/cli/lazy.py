@@ -9,14 +9,13 @@ from typing import Final, cast
 import click
 
 from dispatcher.cli.context import session_of
-from dispatcher.cli.not_built import unavailable_command
 
 
 @dataclass(frozen=True, slots=True)
 class LazyCommand:
-    """A command in its group's list; `target` is `module:name`, None if it is not built yet."""
+    """A command in its group's list; `target` is `module:name`."""
 
-    target: str | None
+    target: str
     help: str
     #: Whether the command reads the configuration.
     configured: bool = True
@@ -69,8 +68,7 @@ class LazyGroup(ConfiguredGroup):
         super().__init__(**attrs)  # type: ignore[arg-type] # click's own keywords, handed on
         self._table = table
         for name, entry in table.items():
-            stub = click.Command(name, short_help=entry.help)
-            self.add_command(stub if entry.target else unavailable_command(name, entry.help))
+            self.add_command(click.Command(name, short_help=entry.help))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in the order of the table, where the commands needed first come first."""
@@ -80,7 +78,7 @@ class LazyGroup(ConfiguredGroup):
     def prepare_command(self, name: str, command: click.Command) -> click.Command:
         """Import the command that `command` stands for."""
         entry = self._table.get(name)
-        if entry is None or entry.target is None:
+        if entry is None:
             return command
         module, _, attribute = entry.target.partition(":")
         imported = cast("click.Command", getattr(import_module(module), attribute))

@@ -38,6 +38,7 @@ _OPEN_BATCH = "state < 4"
 _STRAY_BATCH = "state >= 4 AND pending > 0"
 _IN_FLIGHT_BATCH = "state IN (1, 2, 3)"
 _OPEN_CAMPAIGN = "finished_at IS NULL"
+_ENDED_CAMPAIGN = "finished_at IS NOT NULL"
 _READABLE_REJECT = "msisdn IS NOT NULL"
 
 
@@ -49,7 +50,7 @@ class Campaign(SQLModel, table=True):
         partial_index("ix_campaign_open", "state", where=_OPEN_CAMPAIGN),
         Index("ix_campaign_name", "name"),
         Index("ix_campaign_content", "content_key"),
-        Index("ix_campaign_ended", "one_off", "finished_at"),
+        partial_index("ix_campaign_ended", "one_off", "finished_at", where=_ENDED_CAMPAIGN),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import pytest
 
 from dispatcher.store import notice_sources
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.push_counts import PushOutcome, add_push_counts
 from tests.support import stores
 from tests.support.cli import ROOT
 from tests.support.scraping import Scraper, settings_in
@@ -29,6 +30,7 @@ def names(tmp_path, sqlite_url):
         stores.add_campaign(store, (2,))
         with store.write() as conn:
             notice_sources.save_balance(conn, "main", '{"all": "7"}', store_now(conn))
+            add_push_counts(conn, {("main", PushOutcome.RECEIPT): 1}, store_now(conn))
         return Scraper(store, settings_in(tmp_path)).names()
 
 

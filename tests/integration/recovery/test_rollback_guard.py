@@ -563,7 +563,7 @@ def test_workers_are_not_stalled_while_the_store_is_held(store):
         settings=SimpleNamespace(accounts=["main"]),
         rollback_guard=SimpleNamespace(redis_answers=lambda: True),
     )
-    watchdog = Watchdog(services, after_s=0)
+    watchdog = Watchdog(services, after_s=0, threads=8)
     assert watchdog.find_stalled() == [waiting.id]
     with store.write() as conn:
         store_identity.ensure_identity(conn)

@@ -7,11 +7,19 @@ revision = "0009"
 down_revision = "0008"
 
 _READABLE = sa.text("msisdn IS NOT NULL")
+_ENDED = sa.text("finished_at IS NOT NULL")
 
 
 def upgrade() -> None:
     """Make the indexes."""
-    op.create_index("ix_campaign_ended", "campaign", ["one_off", "finished_at"], unique=False)
+    op.create_index(
+        "ix_campaign_ended",
+        "campaign",
+        ["one_off", "finished_at"],
+        unique=False,
+        postgresql_where=_ENDED,
+        sqlite_where=_ENDED,
+    )
     op.create_index(
         "ix_reject_number",
         "reject",
