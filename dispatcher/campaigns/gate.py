@@ -118,7 +118,10 @@ def check_windows_open(
         windows_open(settings, constraints, zone, now, constraints.expire_at) for zone in judged
     ):
         soon = max(now, constraints.start_at or now) + HORIZON
-        if not any(windows_open(settings, constraints, zone, now, soon) for zone in judged):
+        is_dated = campaign_schedule(settings, constraints, None).has_dates
+        if not is_dated and not any(
+            windows_open(settings, constraints, zone, now, soon) for zone in judged
+        ):
             raise TimeRefused(
                 f"the windows never open within two years: {why}",
                 "change --window or --blackout; if a later day is meant, name it with --start-at",

@@ -96,6 +96,11 @@ class Schedule:
             return True
         return any(start <= instant < end for start, end in self._spans_of_day(_day_of(instant)))
 
+    @property
+    def has_dates(self) -> bool:
+        """Whether any of its windows names its dates."""
+        return any(window.dates for hours in self.hours for window in hours.windows)
+
     def next_open(self, at: datetime, limit: datetime | None = None) -> datetime | None:
         """The first open instant from `at` on and before `limit`; None if there is none.
 
