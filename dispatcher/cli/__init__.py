@@ -57,7 +57,9 @@ COMMANDS: Final = {
         "Complete commands and names in bash, zsh or fish.",
         configured=False,
     ),
-    "db": LazyCommand("dispatcher.cli.db:db_group", "Create and upgrade the store."),
+    "db": LazyCommand(
+        "dispatcher.cli.db:db_group", "Create, upgrade, back up and restore the store."
+    ),
     "send": LazyCommand("dispatcher.cli.send:send_command", "Send one message now."),
     "audit": LazyCommand("dispatcher.cli.audit:audit_command", "List who did what, and when."),
     "notify": LazyCommand(
