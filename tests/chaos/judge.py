@@ -22,6 +22,7 @@ from dispatcher.store.engine import Store
 from dispatcher.store.lost_batches import LOST
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, FORMER_OUTCOME, MESSAGE
 from tests.chaos.decisions import Ban, Choice, Decisions
+from workers.batch.turn import LEAVING
 
 _TAKEN = {
     MessageState.SUBMITTED,
@@ -36,7 +37,9 @@ _VAGUE_REFUSALS = ("reset_before", "error_before", "html_before", "hang_before")
 _SHOWN = 20
 #: A server may still commit what a client asked for that was killed meanwhile.
 _COMMIT = timedelta(seconds=0.5)
-_HOLDS = re.compile(r"batch (\d+), fence (\d+): \d+ requests leave")
+_HOLDS = re.compile(LEAVING.replace("%d", r"(\d+)"))
+#: What accounts have for `timeout_s`. Who is stopped for longer may have no time to read an answer.
+TIMEOUT_S = 5
 
 
 @dataclass
@@ -78,6 +81,15 @@ def blow_to(
         if is_its and attempt.begun_at - _COMMIT <= blow.at <= attempt.ended_at:
             return blow
     return None
+
+
+def has_slept_through(
+    attempt: Any, blows: Iterable[Blow], holders: Mapping[tuple[int, int], str]
+) -> bool:
+    """Whether an attempt's worker was stopped meanwhile until the time for an answer was over."""
+    stops = [blow for blow in blows if not blow.kills]
+    took_s = (attempt.ended_at - attempt.begun_at).total_seconds()
+    return took_s > TIMEOUT_S and blow_to(attempt, stops, holders) is not None
 
 
 def read_holders(logs: Mapping[str, str]) -> dict[tuple[int, int], str]:
@@ -146,7 +158,12 @@ def judge(
     ]
     said.given_up = len(lost)
     wrong += overfull_blows(lost, blows, holders, slots)
-    wrong += needless_doubts(doubtful, attempts, ledger, held, faults)
+    stopped = {
+        id_
+        for id_ in {row.attempt_id for row in doubtful}
+        if has_slept_through(attempts[id_], blows, holders)
+    }
+    wrong += needless_doubts(doubtful, attempts, ledger, held | stopped, faults)
     open_ = [row.id for row in attempts.values() if row.outcome == AttemptOutcome.OPEN]
     if open_:
         wrong.append(f"requests {open_[:_SHOWN]} are still open")

@@ -19,6 +19,7 @@ from tests.chaos.crew import WORKERS, Crew, crew
 from tests.chaos.decisions import Decisions
 from tests.chaos.figures import Figures, Plan
 from tests.chaos.judge import (
+    TIMEOUT_S,
     Blow,
     judge,
     kills_in_mid_request,
@@ -42,7 +43,7 @@ _SLOTS: Final = 40
 #: Submissions and polls of one account together.
 _REQUESTS_PER_SECOND: Final = 40.0
 _ACCOUNT: Final[dict[str, Any]] = {
-    "country": "IN", "timeout_s": 5, "max_recipients": 50, "max_in_flight": _SLOTS,
+    "country": "IN", "timeout_s": TIMEOUT_S, "max_recipients": 50, "max_in_flight": _SLOTS,
     "requests_per_second": _REQUESTS_PER_SECOND, "fallback_after_s": 3,
     # So that some fail, for `retry`.
     "max_attempts": 2,

@@ -14,12 +14,14 @@ from tests.chaos.judge import (
     Findings,
     blow_to,
     forbidden_begins,
+    has_slept_through,
     judge_message,
     needless_doubts,
     overfull_blows,
     read_holders,
 )
 from tests.chaos.rates import Stall, find_busiest, judge_rates
+from workers.batch.turn import LEAVING
 
 NOON = datetime(2030, 5, 6, 12, 0, tzinfo=UTC)
 
@@ -58,8 +60,22 @@ def test_a_request_is_excused_by_a_blow_to_its_own_worker_while_it_was_open(
 
 
 def test_who_held_a_batch_stands_in_the_workers_logs():
-    logs = {"w1": "INFO batch 3, fence 2: 1 requests leave", "w2": "INFO batch 3, fence 4: 20"}
+    logs = {"w1": f"INFO {LEAVING % (3, 2)}", "w2": "INFO batch 3, fence 4: 20 accepted"}
     assert read_holders(logs) == {(3, 2): "w1"}
+
+
+@pytest.mark.parametrize(
+    ("stop", "took_s", "is_excused"),
+    [
+        (blow("w1", 1, kills=False), 10, True),
+        (blow("w1", 1, kills=False), 4, False),
+        (blow("w1", 1), 10, False),
+        (blow("w2", 1, kills=False), 10, False),
+    ],
+)
+def test_who_was_stopped_until_the_time_was_over_may_have_read_no_answer(stop, took_s, is_excused):
+    attempt = SimpleNamespace(**{**vars(REQUEST), "ended_at": at(took_s)})
+    assert has_slept_through(attempt, [stop], {(3, 2): "w1"}) == is_excused
 
 
 @pytest.mark.parametrize(

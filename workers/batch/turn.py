@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -30,6 +31,9 @@ from workers.meters import note_answer, note_begun, note_ended
 from workers.services import Services
 
 log = logging.getLogger(__name__)
+
+#: What is logged before the first request of a batch leaves: its id and its fence.
+LEAVING: Final = "batch %d, fence %d: requests leave"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +144,7 @@ class Turn:
         if self._ends_at is None:
             self._ends_at = time.monotonic() + TURN_S
             # If this process dies now, its log shows that this batch's doubts are its own.
-            log.info("batch %d, fence %d: requests leave", claim.id, claim.fence)
+            log.info(LEAVING, claim.id, claim.fence)
         self._services.rollback_guard.record_attempts(list(begun.attempt_ids.values()))
         for _ in begun.requests:
             self._todo.popleft()
