@@ -4,9 +4,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from dispatcher import urls
+from dispatcher.config.sections import Section
 
 #: A key for HMAC-SHA256 should not be shorter than its result is strong (RFC 2104, section 3).
 _SHORTEST_SECRET: Final = 16
@@ -35,16 +36,8 @@ class EventKind(StrEnum):
     TEST = "test"
 
 
-class NotifySettings(BaseModel):
+class NotifySettings(Section):
     """`[notify]`: a command, a webhook, or both, called once for each event."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        allow_inf_nan=False,
-        defer_build=True,
-    )
 
     #: The program and its arguments; the event is its standard input, as JSON.
     command: tuple[str, ...] = ()

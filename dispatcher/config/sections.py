@@ -1,4 +1,4 @@
-"""The tables of the configuration besides the accounts and `[notify]`."""
+"""What a table of the configuration is, and those besides the accounts and `[notify]`."""
 
 from ipaddress import ip_address
 from pathlib import Path
