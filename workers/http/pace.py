@@ -7,7 +7,6 @@ import threading
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
-from math import inf
 from typing import Final
 
 from dispatcher.outbound.departure import Departure, boottime_s
@@ -27,6 +26,8 @@ _REMEMBERED: Final = 0.8
 #: For how long another process is remembered, and what clocks that are read late explain.
 _SHARED_S: Final = 2.0
 _CLOCKS_S: Final = 0.05
+#: What others were given so long ago can no longer be in the same second as what leaves now.
+_RECENT_S: Final = 1.0
 #: Beside them a start is promised no sooner than this many usual commits from now.
 _COMMITS_AHEAD: Final = 1.5
 #: Windows of campaigns with rates of their own that are kept although nothing leaves.
@@ -99,9 +100,9 @@ class AccountPace:
             )
 
     def _note_others(self, rates: Sequence[Hashable], starts: Starts, now_at: float) -> None:
-        """Note whether another process has paid since this one did."""
+        """Note whether another process has paid since this one did, or lately if it never did."""
         for rate, before_s, after_s in zip(rates, starts.paid_before_s, starts.paid_s, strict=True):
-            if now_at + before_s > self._paid_until.get(rate, inf) + _CLOCKS_S:
+            if now_at + before_s > self._paid_until.get(rate, now_at - _RECENT_S) + _CLOCKS_S:
                 self._shared_until = now_at + _SHARED_S
             self._paid_until[rate] = max(now_at + after_s, self._paid_until.get(rate, 0.0))
 

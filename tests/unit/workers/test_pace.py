@@ -58,6 +58,14 @@ def test_beside_another_process_a_request_leaves_only_a_little_late():
     assert fourth.hold_s(now_at + 1.2, inf) == inf
 
 
+@pytest.mark.parametrize(("paid_s", "is_beside"), [(0.1, True), (-0.5, True), (-2.0, False)])
+def test_a_process_that_starts_is_beside_whoever_has_just_used_the_rate(paid_s, is_beside):
+    pace = AccountPace()
+    (first,), now_at = plan(pace, [0.2], pays_s=0.1, paid_s=paid_s)
+    assert (pace.earliest_s > 0) == is_beside
+    assert (first.hold_s(now_at + 0.5, inf) == inf) == is_beside
+
+
 def test_campaigns_with_rates_of_their_own_are_forgotten_when_nothing_leaves():
     pace = AccountPace()
     for campaign in range(3 * _MOST_WINDOWS):
