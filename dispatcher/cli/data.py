@@ -76,6 +76,7 @@ def flat_names(row: Mapping[str, object], prefix: str = "") -> list[str]:
 
 
 def _cell_of(row: Mapping[str, object], name: str) -> object:
+    from dispatcher.campaigns.wording import iso_time
     from dispatcher.recipients.export_cells import quote_formula
 
     value: object = row
@@ -86,7 +87,7 @@ def _cell_of(row: Mapping[str, object], name: str) -> object:
     if isinstance(value, int | float):
         return value
     if isinstance(value, datetime):
-        return value.isoformat()
+        return iso_time(value)
     if isinstance(value, list | tuple):
         value = "; ".join(map(str, value))
     return quote_formula(safe_text(value))

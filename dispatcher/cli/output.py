@@ -161,13 +161,15 @@ def _print_plain(
 
 
 def print_json(data: object) -> None:
-    """Print indented JSON, ASCII only. Times are ISO 8601, amounts (Decimal) exact strings."""
+    """Print indented JSON, ASCII only. Times are `iso_time`, amounts (Decimal) exact strings."""
     click.echo(json.dumps(data, indent=2, default=_json_value))
 
 
 def _json_value(value: object) -> object:
     if isinstance(value, datetime):
-        return value.isoformat()
+        from dispatcher.campaigns.wording import iso_time
+
+        return iso_time(value)
     if isinstance(value, set | frozenset):
         return sorted(value)
     return str(value)

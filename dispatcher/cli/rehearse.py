@@ -43,6 +43,7 @@ def rehearse_command(ctx: click.Context, options: SubmitOptions) -> None:
 
     Takes the options of `campaign submit`. Broker, store and workers are its own, in a temporary
     folder: nothing is sent, no provider is asked, no key is needed, and nothing is left behind.
+    Your own store is read only for what earlier messages cost.
 
     \b
     Example:
@@ -77,6 +78,7 @@ def _rehearse(
     from dispatcher.cli.campaign.submit_options import build_request
     from dispatcher.cli.provider_calls import select_account
     from dispatcher.errors import FileRefused
+    from dispatcher.rehearsal.prices import estimate_real_cost
     from dispatcher.rehearsal.run import keep_input, open_request
     from dispatcher.submission import validation
 
@@ -96,13 +98,14 @@ def _rehearse(
             "nothing can be rehearsed: no row of the file can be sent",
             "--rejects FILE writes the reason of every row",
         )
+    cost = estimate_real_cost(session_of(ctx).config, os.environ, submission, preview)
     opened = open_request(submission, preview)
     with validation.validated_submission(
         opened.request, opened.provider, partial(resolve, opened.provider)
     ) as again:
         outcome = _run_and_show(sandbox, settings, again, opened.faster, silent=options.as_json)
     report = rehearsal_report.RehearsalReport(
-        submission, preview, opened, outcome, _next_command(ctx)
+        submission, preview, cost, opened, outcome, _next_command(ctx)
     )
     if options.as_json:
         report.print_json()

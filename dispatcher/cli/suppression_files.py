@@ -125,6 +125,7 @@ def suppression_export(ctx: click.Context, output: Path | None, account: str | N
 
 
 def _write_list(store: "Store", out: "SupportsWrite[str]", account: str | None) -> int:
+    from dispatcher.campaigns.wording import iso_time
     from dispatcher.recipients.export_cells import quote_formula
     from dispatcher.store import suppressions
 
@@ -137,7 +138,7 @@ def _write_list(store: "Store", out: "SupportsWrite[str]", account: str | None) 
         if not page:
             return count
         writer.writerows(
-            (e.msisdn, e.account, e.at.isoformat(), quote_formula(e.reason),
+            (e.msisdn, e.account, iso_time(e.at), quote_formula(e.reason),
              quote_formula(e.source), quote_formula(e.actor))
             for e in page
         )  # fmt: skip

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
@@ -129,6 +130,18 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     settings._path = raw.path
     settings._literal_secrets = tuple(_literal_secrets(raw, settings))
     return settings
+
+
+def load_store_settings(path: Path | None, environ: Mapping[str, str]) -> StoreSettings:
+    """Where the configured store is; no other section and no account is looked at.
+
+    Raises ConfigError.
+    """
+    raw = read_config(path, environ)
+    given = {key: value for key, value in raw.values.items() if key == "store"}
+    settings = _read_sections(raw, read_secrets(replace(raw, values=given)).values)
+    folder = raw.path.parent if raw.path is not None else Path.cwd()
+    return StoreSettings(url=_with_absolute_path(settings.store.url, folder))
 
 
 def _read_sections(raw: RawConfig, values: Mapping[str, object]) -> Settings:

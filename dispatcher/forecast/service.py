@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.gate import campaign_schedule
+from dispatcher.campaigns.wording import iso_time
 from dispatcher.forecast.simulation import Forecast, simulate_campaign
 from dispatcher.forecast.workload import AccountCapacity, CampaignWorkload, PendingGroup
 from dispatcher.policy.breaker import describe_outage, wait_reason
@@ -207,13 +208,10 @@ def describe_forecast(found: Forecast, zone: ZoneInfo) -> str:
 
 def forecast_to_json(found: Forecast) -> dict[str, Any]:
     """The forecast as `--json` prints it."""
-    first, finish = (
-        None if at is None else at.isoformat() for at in (found.first_at, found.finish_at)
-    )
     return {
-        "first_at": first,
+        "first_at": iso_time(found.first_at),
         "waits": found.waits,
-        "finish_at": finish,
+        "finish_at": iso_time(found.finish_at),
         "lapsed": found.lapsed,
         "reason": found.reason,
     }

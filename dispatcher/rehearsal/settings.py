@@ -27,7 +27,7 @@ def rehearsal_settings(
     No key is read, so none has to be set. Store, broker, workers and notices keep their defaults.
     Raises ConfigError, and Unsupported for a provider that has no simulator.
     """
-    raw = read_config(path, _WithoutGaps(environ))
+    raw = read_config(path, WithoutGaps(environ))
     tables = raw.values.get("accounts", {})
     if not is_table(tables):
         raise ConfigError(
@@ -62,7 +62,7 @@ def write_config(settings: Settings, path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-class _WithoutGaps(dict[str, str]):
+class WithoutGaps(dict[str, str]):
     """Environment variables; a missing one has a value, but not those that say where files are."""
 
     def get(self, name: str, default: Any = None) -> Any:

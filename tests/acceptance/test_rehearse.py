@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from tests.support.cli import clean_environment, in_process
 from tests.support.folders import FOLDER
+from tests.support.json_shapes import ELSEWHERE, add_shape, lines_of, shape_lines
 from tests.support.stage import wait_for
 
 pytestmark = pytest.mark.acceptance
@@ -114,10 +116,19 @@ def test_the_campaign_ran_though_neither_key_nor_store_nor_provider_exist(rehear
     assert [sent["text"] for sent in shown["texts"]] == [
         f"Dear Asha {n}, see you on Monday" for n in (10, 11, 12)
     ]
-    assert shown["forecast"]["first_at"] == f"{MONDAY}T03:30:00+00:00"
+    assert shown["forecast"]["first_at"] == f"{MONDAY}T03:30:00.000Z"
     assert "--start-at" in shown["skipped"][0]
+    assert shown["cost_estimate"] is None
     assert shown["next"].startswith("dispatcher campaign submit people.csv --text 'Dear {{name}}")
     assert left == []
+
+
+def test_the_keys_and_types_of_its_json_are_those_on_record(rehearsals):
+    shown = json.loads(rehearsals["whole"].out)
+    found = defaultdict(set)
+    # Which states and reasons there are is chance, or the file's.
+    add_shape(found, ELSEWHERE, shown | {"counts": {"total": 80}, "reasons": {}})
+    assert shape_lines(found) == lines_of(ELSEWHERE)
 
 
 def test_nothing_is_left_after_ctrl_c_and_a_killed_simulator(rehearsals):

@@ -62,6 +62,11 @@ _PREPARE = {("account", "pause"), ("account", "resume"), ("stop",), ("go",)}
 RUNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "campaign submit --dry-run": ((*_SUBMIT, "--dry-run"),),
     "campaign submit": ((*_SUBMIT, *_LATER, "--yes", "--rate", "5/s", "--name", "later"),),
+    "campaign submit --wait": (
+        (*_SUBMIT, *_LATER, "--yes", "--idempotency-key", "k", "--name", "over"),
+        ("campaign", "cancel", "over", "--yes"),
+        (*_SUBMIT, *_LATER, "--idempotency-key", "k", "--name", "over", "--wait"),
+    ),
     "campaign list": (("campaign", "list"),),
     "campaign show": (("campaign", "show", "1"), ("campaign", "show", "2"), *_IN_TROUBLE),
     "campaign failures": (("campaign", "failures", "1"),),
@@ -120,11 +125,16 @@ RUNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
+#: Its lines are compared where it runs, beside workers: `tests/acceptance/test_rehearse.py`.
+ELSEWHERE = "rehearse"
+
+
 class Printer:
     """Runs commands with `--json` in a folder with a store where a campaign was sent."""
 
     def __init__(self, folder: Path, simulator: SimulatorProcess) -> None:
         self._folder = folder
+        self._simulator = simulator
         self._config = folder / "dispatcher.toml"
         self._config.touch(mode=0o600)
         words = _CONFIG.format(folder=folder, base_url=simulator.base_url())
@@ -152,6 +162,7 @@ class Printer:
                 ended = self.run(*args, "--json")
                 assert ended.out.startswith(("{", "[")), (args, ended)
                 add_shape(found, name, json.loads(ended.out))
+        add_shape(found, "simulator", self._simulator.ready_line)
         return shape_lines(found)
 
 
@@ -167,6 +178,12 @@ def shape_lines(found: Mapping[str, set[str]]) -> list[str]:
         f"{path} {' or '.join(sorted(kinds, key=lambda kind: (kind == 'null', kind)))}"
         for path, kinds in sorted(found.items())
     ]
+
+
+def lines_of(name: str) -> list[str]:
+    """The lines on record for a command that RUNS does not have."""
+    lines = FILE.read_text("utf-8").splitlines()
+    return [line for line in lines if line.startswith(f"{name}: ")]
 
 
 def _walk(value: object, path: str) -> Iterator[tuple[str, str]]:
@@ -191,7 +208,8 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="shapes-") as folder,
         SimulatorProcess(seed=5, scale=100) as simulator,
     ):
-        text = "\n".join(Printer(Path(folder), simulator).shapes()) + "\n"
+        lines = Printer(Path(folder), simulator).shapes()
+    text = "\n".join(sorted([*lines, *lines_of(ELSEWHERE)])) + "\n"
     if is_written:
         FILE.write_text(text, encoding="utf-8")
     else:

@@ -72,6 +72,11 @@ class SimulatorProcess:
         self.stop()
 
     @property
+    def ready_line(self) -> dict[str, Any]:
+        """What it printed when it was ready."""
+        return self._ready
+
+    @property
     def port(self) -> int:
         """The port it listens on."""
         return int(self._ready["port"])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dispatcher.forecast.simulation import Forecast
     from dispatcher.recipients.preview import Preview
     from dispatcher.rehearsal.run import Opened, Outcome
+    from dispatcher.submission.cost_estimate import CostEstimate
     from dispatcher.submission.request import ValidatedSubmission
 
 
@@ -36,6 +37,8 @@ class RehearsalReport:
 
     submission: "ValidatedSubmission"
     preview: "Preview"
+    #: By the prices in the configured store; None where none is known.
+    cost: "CostEstimate | None"
     opened: "Opened"
     outcome: "Outcome"
     next_command: str
@@ -65,6 +68,7 @@ class RehearsalReport:
                 "counts": self._counts(),
                 "requests": self.outcome.requests,
                 "parts": self.preview.parts,
+                "cost_estimate": None if self.cost is None else str(self.cost.total),
                 "invalid": self.preview.invalid,
                 "duplicate": self.preview.duplicate,
                 "reasons": dict(self.preview.reasons),
@@ -112,7 +116,20 @@ class RehearsalReport:
         ]
         if (duration := _duration(forecast)) is not None:
             facts.append(("sending takes", duration))
+        facts.append((f"all {preview.valid} need", self._cost_in_words()))
         return facts
+
+    def _cost_in_words(self) -> str:
+        able = self.submission.provider.capabilities
+        known = [pluralize(self.preview.parts, "credit")] if able.credit_is_part else []
+        known += [self.cost.in_words] if self.cost is not None else []
+        if known:
+            return ", ".join(known)
+        account = self.submission.request.account
+        return (
+            f"not known: account {account} has sent nothing yet that has a price "
+            f"({pluralize(self.preview.parts, 'part')})"
+        )
 
     def _skipped(self) -> list[str]:
         """What a rehearsal does not wait for, and does not ask."""

@@ -66,7 +66,7 @@ def test_json_is_ascii_and_exact(capsys):
     out = capsys.readouterr().out
     assert out.isascii()
     assert json.loads(out) == {
-        "at": "2026-01-02T03:04:00+00:00",
+        "at": "2026-01-02T03:04:00.000Z",
         "left": "0.10",
         "kind": "otp",
         "text": "\x9b क",
