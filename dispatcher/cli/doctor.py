@@ -79,9 +79,9 @@ def _run(settings: "Settings", *, ask: bool) -> "list[CheckResult]":
 def _print_findings(findings: "Sequence[CheckResult]") -> None:
     for finding in findings:
         mark = _MARKS[finding.level]
-        print_line(f"{mark}  {finding.part:<13}  {safe_text(local_times(finding.what))}", " " * 24)
+        print_line(f"{mark}  {finding.part:<15}  {safe_text(local_times(finding.what))}", " " * 26)
         if finding.remedy is not None:
-            print_line(f"{'':24}→ {safe_text(local_times(finding.remedy))}", " " * 26)
+            print_line(f"{'':26}→ {safe_text(local_times(finding.remedy))}", " " * 28)
 
 
 def _watch(settings: "Settings", every_s: float, *, ask: bool) -> None:
@@ -99,6 +99,6 @@ def _watch(settings: "Settings", every_s: float, *, ask: bool) -> None:
             _print_findings([one for one in wrong if (one.level, one.part, one.what) not in known])
             for level, part, what in sorted(known - now):
                 words = safe_text(local_times(what))
-                click.echo(f"{_MARKS['green']}  {part:<13}  no longer {level}: {words}")
+                click.echo(f"{_MARKS['green']}  {part:<15}  no longer {level}: {words}")
             known = now
         time.sleep(every_s)

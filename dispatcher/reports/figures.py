@@ -11,7 +11,7 @@ from dispatcher.campaigns.failures import FailureGroup, ReasonsOf, group_failure
 from dispatcher.campaigns.gate import campaign_schedule
 from dispatcher.config.settings import Settings
 from dispatcher.reports.delays import DelayFigures, build_delays
-from dispatcher.reports.outcomes import OUTCOMES, OutcomeCount, count_by_place
+from dispatcher.reports.outcomes import NO_RECEIPT, OUTCOMES, OutcomeCount, count_by_place
 from dispatcher.reports.timeline import (
     RateCurve,
     Timeline,
@@ -33,6 +33,8 @@ class CampaignLine:
 
     campaign: CampaignRow
     outcomes: Mapping[str, int]
+    #: How many without a receipt may still get one.
+    waiting: int
     cost: Decimal | None
 
 
@@ -56,6 +58,24 @@ class ReportFigures:
     countries: Sequence[OutcomeCount]
     operators: Sequence[OutcomeCount]
     failures: Sequence[FailureGroup]
+
+    @property
+    def waiting(self) -> int:
+        """How many without a receipt may still get one."""
+        return sum(line.waiting for line in self.campaigns)
+
+    @property
+    def outcome_labels(self) -> Mapping[str, str]:
+        """What each outcome is called: who has no receipt may have none yet."""
+        yet = f"{NO_RECEIPT} yet" if self.waiting else NO_RECEIPT
+        return {name: yet if name == NO_RECEIPT else name for name in OUTCOMES}
+
+    @property
+    def outcome_counts(self) -> Sequence[tuple[str, int]]:
+        """Each outcome that somebody has; those who may still get a receipt are counted apart."""
+        counts = {**self.outcomes, NO_RECEIPT: self.outcomes[NO_RECEIPT] - self.waiting}
+        rows = [(name, count) for name, count in counts.items() if count]
+        return [*rows, ("waiting for a receipt", self.waiting)] if self.waiting else rows
 
     @property
     def purged_words(self) -> str | None:
@@ -131,6 +151,7 @@ def _campaign_lines(store: Store, rows: Sequence[CampaignRow]) -> list[CampaignL
                     name: sum(counts[row.id][state.label] for state in states)
                     for name, states in OUTCOMES.items()
                 },
+                waiting=max(0, counts[row.id]["submitted"] - counts[row.id]["no_receipt"]),
                 cost=prices.get(row.id),
             )
             for row in some

@@ -8,11 +8,13 @@ from typing import Final
 from dispatcher.status import MessageState
 from dispatcher.store.report_figures import SeriesCount
 
+#: The provider took it; a receipt may still come.
+NO_RECEIPT: Final = "no receipt"
 #: The outcomes of a report, in the order in which they are shown, and the states that they sum up.
 OUTCOMES: Final[Mapping[str, tuple[MessageState, ...]]] = {
     "delivered": (MessageState.DELIVERED,),
     "not delivered": (MessageState.UNDELIVERED, MessageState.EXPIRED),
-    "no receipt": (MessageState.SUBMITTED,),
+    NO_RECEIPT: (MessageState.SUBMITTED,),
     "in doubt": (MessageState.IN_DOUBT,),
     "not submitted": (
         MessageState.REJECTED,

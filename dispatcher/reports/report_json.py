@@ -29,6 +29,7 @@ def report_to_json(figures: ReportFigures) -> dict[str, Any]:
         ],
         "total": figures.total,
         "outcomes": _named(figures.outcomes),
+        "waiting_for_receipt": figures.waiting,
         "retried": dict(figures.retried),
         "parts": figures.parts,
         "cost": format_price(figures.cost),

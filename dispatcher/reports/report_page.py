@@ -1,6 +1,6 @@
 """The report as one page: pictures, and below each the table that it was drawn from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Final
 
@@ -18,7 +18,7 @@ from dispatcher.reports.outcomes import OUTCOMES, OutcomeCount, shorten
 from dispatcher.reports.page import facts, html, join, page, read_style, table
 from dispatcher.reports.time_sections import (
     COLOURS,
-    outcome_legend,
+    legend_of,
     rate_section,
     time_section,
 )
@@ -47,14 +47,14 @@ def report_page(figures: ReportFigures, title: str, zone: tzinfo, zone_label: st
         head += html("<p>{}</p>", figures.purged_words)
     sections = [
         _summary(figures, show_time),
-        time_section(figures.timeline, zone, zone_label),
+        time_section(figures.timeline, figures.outcome_labels, zone, zone_label),
         _delay_section(figures),
         _place_section(
-            "Outcomes by country", "country", figures.countries,
+            "Outcomes by country", "country", figures.countries, figures.outcome_labels,
             "The country of the number.",
         ),
         _place_section(
-            "Outcomes by operator", "operator", figures.operators,
+            "Outcomes by operator", "operator", figures.operators, figures.outcome_labels,
             "The operator that the number's series was given to; people keep their number when "
             "they change the operator.",
         ),
@@ -69,9 +69,7 @@ def report_page(figures: ReportFigures, title: str, zone: tzinfo, zone_label: st
 def _summary(figures: ReportFigures, show_time: ShowTime) -> Markup:
     pairs: list[tuple[str, object]] = [("Recipients", f"{figures.total:,}")]
     pairs += [
-        (name.capitalize(), _share(count, figures.total))
-        for name, count in figures.outcomes.items()
-        if count
+        (name.capitalize(), _share(count, figures.total)) for name, count in figures.outcome_counts
     ]
     pairs += [
         ("Parts", f"{figures.parts:,}"),
@@ -127,22 +125,32 @@ def _delay_section(figures: ReportFigures) -> Markup:
     )  # fmt: skip
 
 
-def _place_section(title: str, what: str, rows: Sequence[OutcomeCount], note: str) -> Markup:
+def _place_section(
+    title: str,
+    what: str,
+    rows: Sequence[OutcomeCount],
+    outcome_labels: Mapping[str, str],
+    note: str,
+) -> Markup:
     if not rows:
         return Markup()
     names = [name for name in OUTCOMES if any(row.counts[name] for row in rows)]
     bars = shorten(rows, _MOST_BARS)
-    series = [(name, [row.counts[name] for row in bars], COLOURS[name]) for name in names]
+    shown = [outcome_labels[name] for name in names]
+    series = [
+        (label, [row.counts[name] for row in bars], COLOURS[name])
+        for label, name in zip(shown, names, strict=True)
+    ]
     listed = shorten(rows, _MOST_ROWS)
     return html(
         "<section><h2>{}</h2>{}{}</section>",
         title,
         figure(
-            title, bar_chart(title, [row.name for row in bars], series), outcome_legend(names), note
+            title, bar_chart(title, [row.name for row in bars], series), legend_of(series), note
         ),
         table(
             title,
-            (what, "recipients", *names),
+            (what, "recipients", *shown),
             [
                 (
                     row.name,

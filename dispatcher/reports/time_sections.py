@@ -1,6 +1,6 @@
 """The sections of a report that show what happened when."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Final
 
@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from dispatcher.reports.charts import area_chart, figure, format_number, line_chart
 from dispatcher.reports.delays import format_delay
-from dispatcher.reports.outcomes import OUTCOMES
+from dispatcher.reports.outcomes import NO_RECEIPT, OUTCOMES
 from dispatcher.reports.page import html, table
 from dispatcher.reports.timeline import RateCurve, Timeline
 
@@ -16,7 +16,7 @@ from dispatcher.reports.timeline import RateCurve, Timeline
 COLOURS: Final = {
     "delivered": "c-good",
     "not delivered": "c-bad",
-    "no receipt": "c-calm",
+    NO_RECEIPT: "c-calm",
     "in doubt": "c-odd",
     "not submitted": "c-late",
     "pending": "c-rest",
@@ -24,13 +24,19 @@ COLOURS: Final = {
 _MOST_TIMES: Final = 24
 
 
-def time_section(timeline: Timeline | None, zone: tzinfo, zone_label: str) -> Markup:
+def time_section(
+    timeline: Timeline | None, outcome_labels: Mapping[str, str], zone: tzinfo, zone_label: str
+) -> Markup:
     title = "Recipients over time"
     if timeline is None:
         return html("<section><h2>{}</h2><p>Nothing was submitted yet.</p></section>", title)
     names = [name for name in OUTCOMES if any(timeline.outcomes[name])]
     labels = _time_labels(timeline.ends, zone)
-    series = [(name, timeline.outcomes[name], COLOURS[name]) for name in names]
+    shown = [outcome_labels[name] for name in names]
+    series = [
+        (label, timeline.outcomes[name], COLOURS[name])
+        for label, name in zip(shown, names, strict=True)
+    ]
     note = "How many recipients had which outcome at that time. A receipt counts when it was read."
     if timeline.left_out:
         note += f" {timeline.left_out:,} more came to their outcome later."
@@ -40,10 +46,10 @@ def time_section(timeline: Timeline | None, zone: tzinfo, zone_label: str) -> Ma
     return html(
         "<section><h2>{}</h2>{}{}</section>",
         title,
-        figure(title, area_chart(title, labels, series), outcome_legend(names), note),
+        figure(title, area_chart(title, labels, series), legend_of(series), note),
         table(
             _time_caption(title, timeline.ends, zone, zone_label),
-            ("until", *names),
+            ("until", *shown),
             rows,
             numeric=range(1, len(names) + 1),
         ),
@@ -110,6 +116,6 @@ def _time_labels(times: Sequence[datetime], zone: tzinfo) -> list[str]:
     return [f"{at:%d %b}" if is_long else f"{at:%d %b %H:%M}" for at in local]
 
 
-def outcome_legend(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Each outcome with its colour."""
-    return [(name, COLOURS[name]) for name in names]
+def legend_of(series: Sequence[tuple[str, object, str]]) -> list[tuple[str, str]]:
+    """The name of each series, with its colour."""
+    return [(name, colour) for name, _values, colour in series]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from dispatcher.reports.outcomes import OUTCOMES, outcome_of
+from dispatcher.reports.outcomes import NO_RECEIPT, OUTCOMES, outcome_of
 from dispatcher.status import MessageState
 from dispatcher.store.report_figures import BegunCount, FinalCount, RequestCount, TimeBuckets
 from dispatcher.windows.schedule import Schedule
@@ -74,7 +74,7 @@ def build_timeline(
     for row in begun:
         last_begun = max(last_begun, row.bucket)
         if row.state in _ACCEPTED:
-            changes["no receipt"][row.bucket] += row.n
+            changes[NO_RECEIPT][row.bucket] += row.n
         elif row.state == MessageState.IN_DOUBT:
             changes["in doubt"][row.bucket] += row.n
     ends = Counter[int]()
@@ -82,7 +82,7 @@ def build_timeline(
         ends[one.bucket] += one.n
         changes[outcome_of(one.state)][one.bucket] += one.n
         if one.state in _ACCEPTED:
-            changes["no receipt"][one.bucket] -= one.n
+            changes[NO_RECEIPT][one.bucket] -= one.n
     last = max(last_begun, _share_reached(ends))
     step = -(-(last + 1) // _MOST_SHOWN)
     shown = range(step - 1, last + step, step)

@@ -184,7 +184,8 @@ def _settle_polls(
     for at in range(0, len(news), _SETTLED_TOGETHER):
         _store_receipts(services, news[at : at + _SETTLED_TOGETHER], report)
     if later:
-        report.note(f"{len(later)} requests have no news")
+        has_none = "1 request has" if len(later) == 1 else f"{len(later)} requests have"
+        report.note(f"{has_none} no news")
         with services.store.write() as conn:
             polls.postpone_polls(conn, later)
 

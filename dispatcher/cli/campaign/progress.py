@@ -91,6 +91,16 @@ def stop_reason(shown: "CampaignView") -> str | None:
     return None if words is None else local_times(words, [shown.campaign.account])
 
 
+def stop_style(shown: "CampaignView") -> str:
+    """The style of a `stop_reason`: a person looks at a pause and at trouble, not at a rate."""
+    needs_person = (
+        shown.campaign.state == "paused"
+        or shown.account_paused_by is not None
+        or shown.account_trouble is not None
+    )
+    return "bold yellow" if needs_person else "dim"
+
+
 def _find_stop(shown: "CampaignView") -> str | None:
     if shown.campaign.state == "paused":
         why = f": {shown.campaign.state_reason}" if shown.campaign.state_reason else ""
@@ -119,10 +129,11 @@ def can_redraw() -> bool:
 class ProgressDisplay:
     """Prints progress: a line that is redrawn, or one line after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._live = None
+        self._clock = clock
         self._shown = False
-        self._last = ""
+        self._last: tuple[object, ...] | None = None
         self._last_at = 0.0
         if can_redraw():
             from rich.live import Live
@@ -155,19 +166,34 @@ class ProgressDisplay:
         `foreseen` is its forecast, `missing` a warning about what all campaigns wait for.
         """
         self._shown = True
-        text, stopped = progress_line(shown, pace), stop_reason(shown) or missing
         if self._live is not None:
+            text, stopped = progress_line(shown, pace), stop_reason(shown) or missing
             self._live.update(_draw_progress(shown, text, stopped, foreseen))
             return
-        self.print_line(" · ".join(part for part in (text, foreseen, stopped) if part is not None))
+        self.print_change(shown, pace, foreseen, missing)
 
-    def print_line(self, text: str, head: str = "") -> None:
-        """Print a line if it differs from the last one, and not too often; `head` goes before."""
-        now = time.monotonic()
-        moved = text.split(" · ", maxsplit=1)[0] != self._last.split(" · ")[0]
-        if moved or (text != self._last and now - self._last_at >= _LINE_EVERY_S):
-            click.echo(f"{head}{text}")
-            self._last, self._last_at = text, now
+    def print_change(
+        self,
+        shown: "CampaignView",
+        pace: SubmissionPace,
+        foreseen: str | None,
+        missing: str | None,
+        head: str = "",
+    ) -> None:
+        """Print a line, which begins with `head`, if the campaign changed, and not too often.
+
+        A time that is foreseen a second later is no change.
+        """
+        stopped = stop_reason(shown) or missing
+        key = (
+            shown.campaign.state, shown.tally, shown.waits_for, stop_style(shown), missing is None
+        )  # fmt: skip
+        now = self._clock()
+        moved = self._last is None or key[0] != self._last[0]
+        if moved or (key != self._last and now - self._last_at >= _LINE_EVERY_S):
+            parts = (progress_line(shown, pace), foreseen, stopped)
+            click.echo(head + " · ".join(part for part in parts if part is not None))
+            self._last, self._last_at = key, now
 
 
 def _draw_progress(
@@ -186,7 +212,8 @@ def _draw_progress(
     if (doubt := doubt_in_short(shown)) is not None:
         drawn.append(f"\n{doubt}", style="bold red")
     if stopped is not None:
-        drawn.append(f"\n{safe_text(stopped)}", style="bold yellow")
+        style = stop_style(shown) if stop_reason(shown) else "bold yellow"
+        drawn.append(f"\n{safe_text(stopped)}", style=style)
     return drawn
 
 

@@ -7,7 +7,7 @@ import click
 from dispatcher.cli.output import pluralize, print_line, print_table, safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import tzinfo
 
     from dispatcher.reports.figures import ReportFigures
@@ -36,13 +36,13 @@ def print_report(figures: "ReportFigures", title: str, zone: "tzinfo") -> None:
         again = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in figures.retried.items())
         click.echo(f"submitted again by a person or after doubt: {again}")
     click.echo()
-    _print_bars([(name, n) for name, n in figures.outcomes.items() if n], figures.total)
+    _print_bars(figures.outcome_counts, figures.total)
     if figures.timeline is not None:
-        _print_timeline(figures.timeline, zone)
+        _print_timeline(figures.timeline, figures.outcome_labels, zone)
     if figures.delays.delivered:
         _print_delays(figures)
-    _print_places("country", figures.countries)
-    _print_places("operator", figures.operators)
+    _print_places("country", figures.countries, figures.outcome_labels)
+    _print_places("operator", figures.operators, figures.outcome_labels)
     _print_failures(figures)
     if figures.rate is not None:
         _print_rate(figures.rate, zone)
@@ -55,16 +55,18 @@ def _print_bars(rows: "Sequence[tuple[str, int]]", total: int) -> None:
         share = count / total if total else 0.0
         filled = max(round(share * _BAR), 1 if count else 0)
         bar = "█" * filled + "░" * (_BAR - filled)
-        click.echo(f"  {name:<14} {count:>11,}  {100 * share:>5.1f} %  {bar}")
+        click.echo(f"  {name:<21} {count:>11,}  {100 * share:>5.1f} %  {bar}")
 
 
-def _print_timeline(timeline: "Timeline", zone: "tzinfo") -> None:
+def _print_timeline(
+    timeline: "Timeline", outcome_labels: "Mapping[str, str]", zone: "tzinfo"
+) -> None:
     names = [name for name, counts in timeline.outcomes.items() if any(counts)]
     step = -(-len(timeline.ends) // _MOST_TIMES)
     places = list(range(len(timeline.ends)))[::-1][::step][::-1]
     click.echo("\nrecipients over time")
     print_table(
-        ("until", *names),
+        ("until", *(outcome_labels[name] for name in names)),
         [
             (
                 f"{timeline.ends[i].astimezone(zone):%Y-%m-%d %H:%M:%S}",
@@ -90,7 +92,9 @@ def _print_delays(figures: "ReportFigures") -> None:
     _print_bars(figures.delays.classes, figures.delays.delivered)
 
 
-def _print_places(what: str, rows: "Sequence[OutcomeCount]") -> None:
+def _print_places(
+    what: str, rows: "Sequence[OutcomeCount]", outcome_labels: "Mapping[str, str]"
+) -> None:
     from dispatcher.reports.outcomes import OUTCOMES, shorten
 
     if not rows:
@@ -99,7 +103,7 @@ def _print_places(what: str, rows: "Sequence[OutcomeCount]") -> None:
     names = [name for name in OUTCOMES if any(row.counts[name] for row in shown)]
     click.echo(f"\nby {what} of the number")
     print_table(
-        (what, "total", *names),
+        (what, "total", *(outcome_labels[name] for name in names)),
         [(row.name, row.total, *(row.counts[name] for name in names)) for row in shown],
         spare=("pending", "in doubt"),
     )

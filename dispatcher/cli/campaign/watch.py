@@ -2,20 +2,22 @@
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from dispatcher.cli.banners import scheduler_warning
-from dispatcher.cli.campaign.progress import ProgressDisplay, can_redraw, progress_line, stop_reason
+from dispatcher.cli.campaign.progress import ProgressDisplay, can_redraw
 from dispatcher.cli.campaign.view import open_store, print_campaign, with_rate_wait
 from dispatcher.cli.campaign.watched import Balances, Watched
 from dispatcher.cli.output import safe_text
+from dispatcher.cli.zones import local_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleDimensions, RenderableType
 
     from dispatcher.store.engine import Store
 
@@ -119,12 +121,14 @@ class _Watch:
         # The other screen of the terminal: no line of it stays behind when the window changes.
         console = Console()
         live = Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop")
-        return live, lambda: live.update(self._draw(console.size.height), refresh=True)
+        return live, lambda: live.update(self._draw(console.size), refresh=True)
 
-    def _draw(self, height: int) -> "RenderableType":
+    def _draw(self, size: "ConsoleDimensions") -> "RenderableType":
         from dispatcher.cli.campaign.watch_screen import draw_screen
 
-        return draw_screen(self.last, self._missing, f"{time.strftime('%H:%M:%S')}", height)
+        accounts = {one.view.campaign.account for one in self.last}
+        now = local_times(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC", accounts)
+        return draw_screen(self.last, self._missing, now, size)
 
     @property
     def missing(self) -> str | None:
@@ -145,11 +149,6 @@ class _LinePrinter:
         for one in self._watch.last:
             campaign = one.view.campaign
             display = self._displays.setdefault(campaign.id, ProgressDisplay())
-            parts = (
-                progress_line(one.view, one.pace),
-                one.forecast if one.view.counts["pending"] else None,
-                stop_reason(one.view) or self._watch.missing,
-            )
-            line = " · ".join(part for part in parts if part is not None)
+            forecast = one.forecast if one.view.counts["pending"] else None
             head = f"campaign {campaign.id} ({safe_text(campaign.name)}): " if several else ""
-            display.print_line(line, head)
+            display.print_change(one.view, one.pace, forecast, self._watch.missing, head)

@@ -8,6 +8,7 @@ from dispatcher.cli.campaign.progress import (
     format_rate,
     progress_line,
     stop_reason,
+    stop_style,
 )
 from dispatcher.cli.doubt import doubt_in_short
 from dispatcher.cli.output import pluralize, safe_text
@@ -16,21 +17,23 @@ from dispatcher.cli.zones import local_times
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import ConsoleDimensions, RenderableType
     from rich.text import Text
 
     from dispatcher.cli.campaign.watched import Watched
 
 _BAR_CELLS: Final = 30
+#: A narrow terminal shows the numbers before the bar.
+_BESIDE_BAR: Final = 48
 _LABEL: Final = 10
 #: A label, what it says, and the style.
 _Line = tuple[str, str, str]
 
 
 def draw_screen(
-    watched: "Sequence[Watched]", missing: str | None, now: str, height: int
+    watched: "Sequence[Watched]", missing: str | None, now: str, size: "ConsoleDimensions"
 ) -> "RenderableType":
-    """Everything that is watched, for a terminal of so many lines. `missing`: no scheduler."""
+    """Everything that is watched, for a terminal of this size. `missing`: no scheduler."""
     from rich.console import Group
     from rich.text import Text
 
@@ -38,18 +41,19 @@ def draw_screen(
     if missing is not None:
         parts.append(Text(missing, style="bold yellow"))
     if len(watched) == 1:
-        parts += [_draw_head(watched[0]), _draw_lines(_detail_lines(watched[0]))]
+        parts += [_draw_head(watched[0], size.width), _draw_lines(_detail_lines(watched[0]))]
     else:
-        most = max(1, (height - 3) // 3)
+        most = max(1, (size.height - 3) // 3)
         for one in watched[:most]:
-            parts += [_draw_head(one), _draw_lines(_summary_lines(one))]
+            summary = _draw_lines(_summary_lines(one), no_wrap=True)
+            parts += [_draw_head(one, size.width), summary]
         if len(watched) > most:
             parts.append(Text(f"and {pluralize(len(watched) - most, 'campaign')} more"))
     parts.append(Text(f"{now}  Ctrl-C stops watching, nothing else", style="dim"))
     return Group(*parts)
 
 
-def _draw_head(one: "Watched") -> "Text":
+def _draw_head(one: "Watched", width: int) -> "Text":
     from rich.text import Text
 
     view, tally = one.view, one.view.tally
@@ -57,7 +61,7 @@ def _draw_head(one: "Watched") -> "Text":
     head = Text(no_wrap=True, overflow="ellipsis")
     head.append(f"{view.campaign.id} ", style="bold")
     head.append(f"{view.campaign.state} ", style=_state_style(view.campaign.state))
-    head.append(draw_bar(share, _BAR_CELLS), style="green")
+    head.append(draw_bar(share, max(4, min(_BAR_CELLS, width - _BESIDE_BAR))), style="green")
     head.append(f" {int(100 * share)} % {tally.submitted}/{tally.total} submitted  ")
     head.append(safe_text(view.campaign.name), style="bold")
     return head
@@ -86,15 +90,14 @@ def _detail_lines(one: "Watched") -> "Iterator[_Line]":
         if one.forecast is not None:
             yield "forecast", one.forecast, ""
     elif view.polls:
-        asked = pluralize(view.polls, "request is", "requests are")
-        yield "receipts", f"{asked} asked about", ""
+        yield "receipts", f"of {pluralize(view.polls, 'request')} are still asked for", ""
     balance = "" if one.balance is None else f"; balance: {one.balance}"
     state = "paused" if view.account_paused_by is not None else "open"
     health = view.account_trouble or state
     style = "" if health == "open" else "bold yellow"
     yield "account", f"{view.campaign.account}, {health}{balance}", style
     if (stopped := stop_reason(view)) is not None:
-        yield "waits", stopped, "bold yellow"
+        yield "waits", stopped, stop_style(view)
     if (doubt := doubt_in_short(view)) is not None:
         yield "doubt", doubt, "bold red"
     for batch in one.trouble:
@@ -112,19 +115,19 @@ def _summary_lines(one: "Watched") -> "Iterator[_Line]":
     words = progress_line(one.view, one.pace).split(" · ", 2)[-1]
     yield "", words, "bold red" if one.view.tally.in_doubt else ""
     if (stopped := stop_reason(one.view)) is not None:
-        yield "", stopped, "yellow"
+        yield "", stopped, stop_style(one.view)
     elif one.forecast is not None and one.view.tally.pending:
         yield "", one.forecast, "dim"
 
 
-def _draw_lines(lines: "Iterator[_Line]") -> "RenderableType":
+def _draw_lines(lines: "Iterator[_Line]", *, no_wrap: bool = False) -> "RenderableType":
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1))
     table.add_column(width=_LABEL, no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
+    table.add_column(overflow="ellipsis" if no_wrap else "fold", no_wrap=no_wrap)
     for label, words, style in lines:
         table.add_row(label, Text(safe_text(words), style=style))
     return Padding(table, 0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dispatcher.campaigns.view import CampaignView
     from dispatcher.store.engine import Store
-    from dispatcher.store.rows import AccountRow, BatchRow
+    from dispatcher.store.rows import AccountRow, BatchRow, CampaignRow
 
 #: Batches in trouble that are named.
 _NAMED: Final = 3
@@ -57,7 +57,7 @@ class Watched:
         terms = dict(campaign_terms(ctx, campaign))
         self.rate = terms.get("rate", "")
         self.window = _describe_window(ctx, self.view, terms.get("windows", ""), now)
-        self.balance = balances.find(ctx, campaign.account, account, now)
+        self.balance = balances.find(ctx, campaign, account, now)
 
 
 def _describe_window(ctx: click.Context, view: "CampaignView", words: str, now: datetime) -> str:
@@ -82,21 +82,23 @@ class Balances:
 
     def __init__(self, *, asks: bool) -> None:
         self._asks = asks
-        self._found: dict[str, str] = {}
+        self._found: dict[str, dict[str, object]] = {}
         self._asked: set[str] = set()
 
     def find(
-        self, ctx: click.Context, name: str, row: "AccountRow | None", now: datetime
+        self, ctx: click.Context, campaign: "CampaignRow", row: "AccountRow | None", now: datetime
     ) -> str | None:
-        """The balance of an account in words; None while it is not known."""
+        """The balance for a campaign's kind in words; None while it is not known."""
+        name = campaign.account
         at = None if row is None or row.balance is None else row.balance_at
         if row is not None and row.balance is not None and at and now - at < _BALANCE_FRESH:
-            return _list_packages(orjson.loads(row.balance))
+            return _list_packages(orjson.loads(row.balance), campaign.kind)
         if self._asks and name not in self._asked:
             self._asked.add(name)
             # A provider that is slow must not stop the screen.
             threading.Thread(target=self._ask, args=(ctx, name), daemon=True).start()
-        return self._found.get(name)
+        found = self._found.get(name)
+        return None if found is None else _list_packages(found, campaign.kind)
 
     def _ask(self, ctx: click.Context, name: str) -> None:
         from dispatcher.cli.provider_calls import call_provider, provider_of
@@ -106,8 +108,11 @@ class Balances:
             if provider.capabilities.balance:
                 request = provider.balance_request()
                 left = call_provider(name, provider, request, provider.parse_balance)
-                self._found[name] = _list_packages({one.package: one.amount for one in left})
+                self._found[name] = {one.package: one.amount for one in left}
 
 
-def _list_packages(balance: "Mapping[str, object]") -> str:
+def _list_packages(balance: "Mapping[str, object]", kind: str) -> str:
+    """The package that has the kind's name; without one, all."""
+    own = {each: left for each, left in balance.items() if each.strip().lower() == kind}
+    balance = own or balance
     return ", ".join(f"{package} {amount}" for package, amount in balance.items())

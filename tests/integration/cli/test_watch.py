@@ -1,16 +1,19 @@
 """`campaign watch`: a screen of 80 columns with everything, or lines where there is none."""
 
 import sys
+from dataclasses import replace
 from datetime import timedelta
 
+import click
 import pytest
 from rich.console import Console
 
 from dispatcher.campaigns.view import load_view
 from dispatcher.cli.campaign.pace import SubmissionPace
-from dispatcher.cli.campaign.progress import can_redraw
+from dispatcher.cli.campaign.progress import ProgressDisplay, can_redraw, stop_style
 from dispatcher.cli.campaign.watch_screen import draw_screen
-from dispatcher.cli.campaign.watched import Watched
+from dispatcher.cli.campaign.watched import Balances, Watched
+from dispatcher.cli.context import Session
 from dispatcher.status import CampaignState
 from dispatcher.store.campaign_search import list_troubled_batches
 from dispatcher.store.engine import store_now
@@ -55,7 +58,7 @@ def finish(store, **values):
 def drawn(watched, *, columns=80, height=24, color=None):
     console = Console(width=columns, height=height, color_system=color, force_terminal=bool(color))
     with console.capture() as captured:
-        console.print(draw_screen(watched, None, "12:00:00", height))
+        console.print(draw_screen(watched, None, "12:00:00", console.size))
     return captured.get()
 
 
@@ -92,6 +95,40 @@ def test_one_campaign_is_shown_with_all_that_stands_around_it(store):
         assert words in shown, shown
     assert "\x1b" not in shown
     assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+def test_a_narrow_terminal_shows_the_numbers_before_the_bar(store):
+    one = watched(store, stores.add_campaign(store, name="spring"))
+    assert "1 running ░░░░ 0 % 0/3 submitted  spring" in drawn([one], columns=44)
+
+
+def test_only_the_balance_of_the_campaigns_kind_is_shown(config, sqlite_store, tmp_path):
+    stores.add_campaign(sqlite_store, kind="promotional")
+    with sqlite_store.write() as conn:
+        left = {"balance": '{"OTP": 7, "Promotional": 500}', "balance_at": store_now(conn)}
+        stores.change(conn, ACCOUNT, ACCOUNT.c.name == "main", **left)
+    one = Watched(load_view(sqlite_store, "1"))
+    with click.Context(click.Command("watch"), obj=Session(config)) as ctx:
+        one.look_closer(ctx, sqlite_store, Balances(asks=False))
+    assert one.balance == "Promotional 500"
+
+
+def test_waiting_for_the_own_rate_is_no_alarm(store):
+    view = load_view(store, str(stores.add_campaign(store)))
+    assert stop_style(replace(view, account_waits_for="its rate")) == "dim"
+    assert stop_style(replace(view, account_paused_by="operator")) == "bold yellow"
+    assert stop_style(replace(view, account_trouble="HTTP 503")) == "bold yellow"
+
+
+def test_a_line_is_printed_for_a_change_of_the_campaign_not_of_its_forecast(store, capsys):
+    view = load_view(store, str(stores.add_campaign(store)))
+    times = iter([0.0, 10.0, 20.0, 30.0])
+    display = ProgressDisplay(clock=times.__next__)
+    display.print_change(view, SubmissionPace(), "all submitted by 12:00:01", None)
+    display.print_change(view, SubmissionPace(), "all submitted by 12:00:04", None)
+    moved = replace(view, counts=view.counts | {"submitted": 1})
+    display.print_change(moved, SubmissionPace(), "all submitted by 12:00:07", None)
+    assert [line[-8:] for line in capsys.readouterr().out.splitlines()] == ["12:00:01", "12:00:07"]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])

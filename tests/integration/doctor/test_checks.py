@@ -342,7 +342,7 @@ def test_warnings_alone_end_with_0(config, tmp_path, monkeypatch):
     ended = in_process("--config", str(config), "doctor", folder=tmp_path)
     assert (ended.code, ended.out) == (
         0,
-        f"warning  disk           low\n{'':24}→ free some\n",
+        f"warning  disk             low\n{'':26}→ free some\n",
     )
 
 
@@ -364,9 +364,9 @@ def test_watching_without_a_terminal_prints_changes_only(config, tmp_path, monke
     assert (ended.code, ended.out.splitlines()) == (
         130,
         [
-            "warning  disk           low",
-            f"{'':24}→ free some",
-            "ok       disk           no longer yellow: low",
+            "warning  disk             low",
+            f"{'':26}→ free some",
+            "ok       disk             no longer yellow: low",
         ],
     )
 

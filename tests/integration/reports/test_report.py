@@ -14,8 +14,9 @@ from dispatcher.config.settings import load_settings
 from dispatcher.reports.figures import build_figures
 from dispatcher.reports.report_json import report_to_json
 from dispatcher.reports.report_page import report_page
+from dispatcher.store.tables import BATCH
 from tests.support.after_sending import HOSTILE, run_in, sent_campaign
-from tests.support.stores import campaign_of
+from tests.support.stores import campaign_of, change
 
 INDIA = ZoneInfo("Asia/Kolkata")
 
@@ -35,12 +36,23 @@ def test_a_report_counts_every_recipient_once(store, tmp_path):
         "delivered": 5, "not delivered": 2, "no receipt": 1, "in doubt": 1, "not submitted": 1,
         "pending": 0,
     }  # fmt: skip
+    assert found.outcome_counts == [(name, n) for name, n in found.outcomes.items() if n]
     assert (found.total, found.parts, str(found.cost)) == (10, 10, "3.500000")
     assert [(row.name, row.total, str(row.cost)) for row in found.countries] == [("IN", 10, "3.5")]
     assert sum(row.total for row in found.operators) == 10
     assert {group.state.label: group.recipients for group in found.failures} == {
         "undelivered": 1, "expired": 1, "rejected": 1,
     }  # fmt: skip
+
+
+def test_who_may_still_get_a_receipt_is_not_said_to_have_none(sqlite_store, tmp_path):
+    campaign_id = sent_campaign(sqlite_store)
+    with sqlite_store.write() as conn:
+        change(conn, BATCH, BATCH.c.campaign_id == campaign_id, no_receipt=0)
+    shown = run_in(tmp_path, sqlite_store)("campaign", "report", str(campaign_id)).out
+    assert "waiting for a receipt" in shown
+    assert "no receipt yet" in shown
+    assert "no receipt " not in shown.replace("no receipt yet", "")
 
 
 def test_a_report_shows_when_outcomes_came(store, tmp_path):
@@ -189,7 +201,7 @@ def test_the_terminal_shows_the_same_figures(run):
     assert ended.code == 0, ended.err
     assert all(char.isprintable() for line in ended.out.split("\n") for char in line)
     for words in (
-        "times in Asia/Kolkata", "10 recipients, 10 parts, cost 3.5", "delivered                5",
+        "times in Asia/Kolkata", "10 recipients, 10 parts, cost 3.5", f"delivered{5:>24}",
         "50 % within 30 s", "undelivered: Absent subscriber", "the limit is 50/s",
     ):  # fmt: skip
         assert words in ended.out
