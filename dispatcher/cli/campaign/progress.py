@@ -182,7 +182,7 @@ class ProgressDisplay:
     ) -> None:
         """Print a line, which begins with `head`, if the campaign changed, and not too often.
 
-        A time that is foreseen a second later is no change.
+        A forecast that moves by a second is not a change.
         """
         stopped = stop_reason(shown) or missing
         key = (
