@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from dispatcher import __version__
 from dispatcher.errors import DispatcherError
+from dispatcher.outbound.departure import boottime_s
+from dispatcher.outbound.presence import Presence
 from dispatcher.store import batches, scheduler
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import Store, store_now
@@ -25,11 +27,13 @@ class Leases:
     after an outage of the store no sweep does that for one whole lease.
     """
 
-    def __init__(self, store: Store, *, lease_s: float, worker: str, concurrency: int) -> None:
+    def __init__(
+        self, store: Store, *, lease_s: float, presence: Presence, concurrency: int
+    ) -> None:
         self._store = store
         self._lease = timedelta(seconds=lease_s)
         self._every_s = lease_s / 3
-        self._worker = worker
+        self._presence = presence
         self._concurrency = concurrency
         self._held: set[tuple[int, int]] = set()
         self._lock = threading.Lock()
@@ -62,7 +66,7 @@ class Leases:
             self._thread.join(timeout=5)
         try:
             with self._store.write() as conn:
-                scheduler.deregister_worker(conn, self._worker, store_now(conn))
+                scheduler.deregister_worker(conn, self._presence.worker, store_now(conn))
         except DispatcherError as error:
             log.warning(
                 "this worker ends, but could not be removed from the list of live ones: %s", error
@@ -90,7 +94,7 @@ class Leases:
             ahead = datetime.now(UTC) - now
             scheduler.record_heartbeat(
                 conn,
-                self._worker,
+                self._presence.worker,
                 self._concurrency,
                 now,
                 version=__version__,
@@ -98,6 +102,7 @@ class Leases:
                 revision=newest_revision(),
             )
             renewed = batches.renew_leases(conn, held, now + self._lease)
+        self._presence.note_heartbeat(boottime_s())
         if renewed < len(held):
             log.info(
                 "%d of %d held batches have ended or were lost", len(held) - renewed, len(held)

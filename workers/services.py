@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from dispatcher.config.settings import Settings
 from dispatcher.local import broker
 from dispatcher.local.celery import connections_needed, submissions_at_once, threads_needed
+from dispatcher.outbound.presence import Presence
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
@@ -80,16 +81,16 @@ def get_services() -> Services:
         lock_wait_s=min(_LOCK_WAIT_S, lease_s / 3),
         max_connections=loaded.worker.max_connections,
     )
-    name = f"{socket.gethostname()}:{os.getpid()}"
+    presence = Presence(f"{socket.gethostname()}:{os.getpid()}", timedelta(seconds=lease_s))
     threads = threads_needed(loaded)
     client = broker.redis_client(get_broker_url())
     runtime = HttpRuntime(HttpClient(connections=connections_needed(loaded)))
-    paces, stopping = Paces(), threading.Event()
+    paces, stopping = Paces(presence), threading.Event()
     return Services(
         settings=loaded,
         store=store,
         runtime=runtime,
-        leases=Leases(store, lease_s=lease_s, worker=name, concurrency=threads),
+        leases=Leases(store, lease_s=lease_s, presence=presence, concurrency=threads),
         rollback_guard=RollbackGuard(store, client=client),
         broker_owner=BrokerOwner(store, client),
         spill=open_spill(store, loaded.worker.spill_dir),

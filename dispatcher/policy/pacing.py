@@ -18,6 +18,13 @@ from typing import Final, NamedTuple, Self
 LEAD_S: Final = 0.25
 #: What a request may take beyond its time-out: connecting, and storing the answer.
 DEADLINE_SLACK_S: Final = 15.0
+#: A request whose first byte is later than this after its start is not sent.
+FIRST_BYTE_S: Final = 1.0
+#: What a process lets leave that was alone when it began is over so long after that.
+LATE_ALONE_S: Final = LEAD_S + FIRST_BYTE_S
+#: A process that the others do not know begins so long after it could be known: then nothing
+#: that is late comes into a second with its own, whose clock may have been read late.
+JOINING_S: Final = LATE_ALONE_S + 1.0 + 0.05
 #: Lateness that counts as on time: timers and a busy event loop cause this much.
 ON_TIME_S: Final = 0.005
 #: How often a request that waits asks again: new starts may make room for it.
@@ -37,11 +44,15 @@ _WINDOW_S: Final = 1.0
 
 
 class Starts(NamedTuple):
-    """Starts that were given, and until when each rate is paid, after and before; all from now."""
+    """Starts that were given, and until when each rate is paid, after and before; all from now.
+
+    `is_shared`: another process may be given the next ones.
+    """
 
     at_s: list[float]
     paid_s: list[float]
     paid_before_s: Sequence[float] = ()
+    is_shared: bool = False
 
     @property
     def next_s(self) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, or_, select, update
 
 from dispatcher.store.engine import store_now
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_optional
@@ -22,6 +22,9 @@ _TICKED = (
     update(SCHEDULER)
     .where(SCHEDULER.c.id == 1)
     .values(ticked_at=bindparam("at"), judge_after=bindparam("judged_after"))
+)
+_OTHER_WORKER = select(
+    exists().where(WORKER.c.name != bindparam("worker"), WORKER.c.seen_at >= bindparam("since"))
 )
 
 
@@ -102,3 +105,8 @@ def list_workers(conn: Connection, since: datetime) -> list[WorkerRow]:
     """The workers whose last heartbeat is not older than `since`."""
     query = select(*columns_of(WORKER, WorkerRow)).where(WORKER.c.seen_at >= since)
     return fetch_all(conn, WorkerRow, query.order_by(WORKER.c.name))
+
+
+def has_other_worker(conn: Connection, worker: str, since: datetime) -> bool:
+    """Whether a worker of another name had its last heartbeat at `since` or later."""
+    return bool(conn.execute(_OTHER_WORKER, {"worker": worker, "since": since}).scalar_one())

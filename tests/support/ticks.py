@@ -13,6 +13,7 @@ from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.recovery.spill import open_spill
 from dispatcher.store import scheduler
 from dispatcher.store.tables import SCHEDULER
+from tests.support.presence import known_worker
 from workers.drain import DrainGate
 from workers.http.pace import Paces
 from workers.leases import Leases
@@ -42,12 +43,12 @@ class Ticker:
             settings=load_settings(config, {}),
             store=store,
             runtime=None,
-            leases=Leases(store, lease_s=60, worker="this", concurrency=1),
+            leases=Leases(store, lease_s=60, presence=known_worker(), concurrency=1),
             rollback_guard=RollbackGuard(store, client=client),
             broker_owner=BrokerOwner(store, client),
             spill=open_spill(store, folder),
             release_clock=ReleaseClock(),
-            paces=Paces(),
+            paces=Paces(known_worker()),
             reader=None,
             gate=DrainGate(most=8),
             stopping=threading.Event(),

@@ -18,6 +18,7 @@ from dispatcher.types import (
     SubmitOutcome,
     SubmitRequest,
 )
+from tests.support.presence import known_worker
 from tests.support.stores import (
     FIRST_NUMBER,
     LEASE,
@@ -140,7 +141,7 @@ class Stand:
             store=store,
             settings=SimpleNamespace(account=lambda _name: self.limits),
             stopping=self.stopping,
-            paces=Paces(),
+            paces=Paces(known_worker()),
             release_clock=self.clock,
             zone_of=lambda _account: UTC,
             rollback_guard=SimpleNamespace(record_attempts=self.recorded.extend),

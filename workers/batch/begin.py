@@ -21,7 +21,6 @@ from dispatcher.policy.pacing import (
     ROUNDING_S,
     ClockReading,
     Starts,
-    plan_starts,
 )
 from dispatcher.store import accounts, attempts, batch_endings, batches
 from dispatcher.store.attempts import BeginConditions, BegunBatch, LockedForBegin
@@ -106,11 +105,12 @@ def _write_begin(
             batch_endings.hand_back(conn, claim, now=now)
         return None
     pace = services.paces.of(claim.account)
-    starts = plan_starts(
+    starts = pace.find_starts(
+        conn,
+        reading,
+        costs.keys(claim.campaign_id),
         [costs.spacings[number] for number in numbers],
         [rate.paid_s(locked, now) for rate in costs.rates],
-        commit_s=pace.commit_s,
-        earliest_s=pace.earliest_s,
     )
     begins_s = starts.at_s[0] if starts.at_s else starts.next_s
     if is_first:

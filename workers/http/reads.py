@@ -15,7 +15,7 @@ from dispatcher.outbound.departure import AT_ONCE, Departure, NotBegun, Unanswer
 from dispatcher.outbound.rates import AccountRate, account_rates, seconds_ahead
 from dispatcher.policy.backoff import retry_delay
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit
-from dispatcher.policy.pacing import LEAD_S, ClockReading, plan_starts, spacing_s
+from dispatcher.policy.pacing import LEAD_S, ClockReading, spacing_s
 from dispatcher.store import accounts
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.locks import lock_account
@@ -121,9 +121,7 @@ class Reader:
             if row is None or (_is_held(row.not_before, reading.now) and not is_probe):
                 return None
             paid_s = seconds_ahead(row.requests_paid_until, reading.now, longest_s=rate.longest_s)
-            starts = plan_starts(
-                [[interval_s]], [paid_s], commit_s=pace.commit_s, earliest_s=pace.earliest_s
-            )
+            starts = pace.find_starts(conn, reading, [Unit.REQUESTS], [[interval_s]], [paid_s])
             if not starts.at_s:
                 return max(0.0, starts.next_s - LEAD_S / 2)
             paid_for_s = {Unit.REQUESTS: starts.paid_s[0]}

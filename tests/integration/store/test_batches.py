@@ -5,6 +5,7 @@ import threading
 import orjson
 import pytest
 
+from dispatcher.outbound.presence import Presence
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import batch_endings, batches, lost_batches, scheduler
@@ -343,6 +344,11 @@ def test_workers_are_listed_while_they_are_seen(store):
         ("one", 5, later(10), later(30)),
         ("two", 8, later(20), later(20)),
     ]
+    with store.read() as conn:
+        others = [scheduler.has_other_worker(conn, "one", later(at)) for at in (20, 21)]
+        assert others == [True, False]
+        assert Presence("two", LEASE / 6).has_peers(conn, later(50))
+        assert not Presence("two", LEASE / 6).has_peers(conn, later(51))
     with store.write() as conn:
         scheduler.deregister_worker(conn, "two", later(86_400 + 30))  # a day after "one"
         assert [w.name for w in scheduler.list_workers(conn, NOW)] == ["one"]

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from dispatcher.outbound.presence import Presence
 from dispatcher.store import scheduler
 from dispatcher.store.engine import Store, store_now
 from tests.support.stores import add_campaign, batch_of, claim, queued
@@ -23,7 +24,12 @@ def wait_until(condition, within_s=20):
 
 @pytest.fixture
 def leases(store):
-    kept = Leases(store, lease_s=LEASE_S, worker="host:1", concurrency=7)
+    kept = Leases(
+        store,
+        lease_s=LEASE_S,
+        presence=Presence("host:1", timedelta(seconds=LEASE_S)),
+        concurrency=7,
+    )
     kept.start()
     yield kept
     kept.stop()
@@ -64,7 +70,12 @@ def test_a_worker_is_seen_while_it_runs(store, leases):
 
 def test_a_store_without_tables_is_logged_with_what_to_do(empty_store_url, caplog):
     with closing(Store(empty_store_url)) as store:
-        kept = Leases(store, lease_s=LEASE_S, worker="host:1", concurrency=7)
+        kept = Leases(
+            store,
+            lease_s=LEASE_S,
+            presence=Presence("host:1", timedelta(seconds=LEASE_S)),
+            concurrency=7,
+        )
         kept.start()
         kept.stop()
     assert "has no tables yet: run `dispatcher db upgrade`" in caplog.text

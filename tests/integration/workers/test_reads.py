@@ -13,6 +13,7 @@ from dispatcher.store import accounts
 from dispatcher.store.engine import store_now
 from dispatcher.store.tables import ACCOUNT
 from dispatcher.types import HttpRequest, HttpResponse
+from tests.support.presence import known_worker
 from tests.support.stores import add_account, change, settings
 from tests.support.turns import Stand
 from workers.http.pace import Paces
@@ -56,7 +57,7 @@ class Reads:
                     at = self.now + timedelta(seconds=seconds)
                     change(conn, ACCOUNT, ACCOUNT.c.name == "main", **{column: at})
         given = SimpleNamespace(account=lambda _name: settings(requests_per_second=rate))
-        self.reader = Reader(given, store, self.runtime, Paces(), self.stopping)
+        self.reader = Reader(given, store, self.runtime, Paces(known_worker()), self.stopping)
 
     def send(self, **values):
         return self.reader.send("main", REQUEST, **values)

@@ -26,6 +26,7 @@ from dispatcher.types import (
     SubmitRequest,
 )
 from tests.support.arrivals import at_most_in_a_second
+from tests.support.presence import known_worker
 from tests.support.stores import (
     FIRST_NUMBER,
     FakeProvider,
@@ -123,7 +124,7 @@ def scene(store, client, *, size=40, others=0, **account):
             runtime=runtime,
             stopping=stopping,
             release_clock=ReleaseClock(),
-            paces=Paces(),
+            paces=Paces(known_worker()),
             rollback_guard=SimpleNamespace(record_attempts=lambda _ids: None),
             zone_of=lambda _name: ZoneInfo("UTC"),
             spill=None,
