@@ -25,6 +25,7 @@ from tests.support.stores import (
     audit,
     batch_of,
     begin,
+    change,
     claim,
     claimed,
     close,
@@ -238,6 +239,35 @@ def test_the_receipts_of_a_late_acceptance_are_polled(store):
     assert [message.seq for message in polled.open] == [0, 1, 2]
     assert attempt_of(store, second).doubt_at is None
     assert counts_of(store, campaign_id) == {"submitted": 3}
+
+
+@pytest.mark.parametrize(
+    ("state", "pending", "after"),
+    [
+        (BatchState.PENDING, 3, BatchState.SETTLED),
+        (BatchState.QUEUED, 3, BatchState.SETTLED),
+        (BatchState.PENDING, 4, BatchState.PENDING),
+        (BatchState.CLAIMED, 3, BatchState.CLAIMED),
+        (BatchState.SUBMITTING, 3, BatchState.SUBMITTING),
+    ],
+)
+def test_a_late_answer_ends_the_batch_that_waits_with_nothing_left(
+    sqlite_store, state, pending, after
+):
+    """One that a worker holds is ended by that one; and no other batch ends."""
+    store = sqlite_store
+    _campaign, held, attempt = doubtful(store)
+    decide(store, attempt, DoubtNote.ABSENT)
+    other = add_campaign(store, (1,), first=919_900_000_000)
+    with store.write() as conn:
+        change(conn, BATCH, BATCH.c.campaign_id == other, pending=0)
+        change(conn, BATCH, BATCH.c.id == held.id, state=state, pending=pending)
+    before = {row.id: row for row in rows(store, BATCH)}
+    answer_late(store, held, attempt)
+    mine, bystander = rows(store, BATCH)
+    assert bystander == before[bystander.id]
+    has_ended = after is BatchState.SETTLED
+    assert (mine.state, mine.fence - before[mine.id].fence) == (after, int(has_ended))
 
 
 def test_a_late_refusal_changes_nothing(store):

@@ -456,6 +456,53 @@ def test_the_switches_of_a_campaign_are_its_own(sqlite_store):
         assert fallback_moves.load_fallback_history(conn, other) == []
 
 
+def test_a_campaign_that_moves_goes_beside_the_first_of_those_that_run_there(sqlite_store):
+    add_account(sqlite_store, "backup")
+
+    def turn_after_move():
+        moved = add_campaign(sqlite_store, [1], turn=5)
+        with sqlite_store.write() as conn:
+            campaign = lock_campaign(conn, moved)
+            fallback_moves.switch_account(conn, campaign, "backup", "out", NOW)
+            change(conn, CAMPAIGN, CAMPAIGN.c.id == moved, state=CampaignState.CANCELLED)
+            return campaigns.load_campaign(conn, moved).turn
+
+    assert turn_after_move() == 0
+    for account, turn, state in (
+        ("main", 1, CampaignState.RUNNING),
+        ("backup", 2, CampaignState.PAUSED),
+        ("backup", 3, CampaignState.FINISHED),
+        ("backup", 60, CampaignState.RUNNING),
+        ("backup", 40, CampaignState.RUNNING),
+    ):
+        add_campaign(sqlite_store, [1], account=account, turn=turn, state=state)
+    assert turn_after_move() == 40
+
+
+def test_each_campaign_of_an_adopted_store_is_doubted_from_its_own_start(store):
+    """What was submitted before stays so, and no worker takes a ticket of before for good."""
+    for n in range(2):
+        campaign_id = add_campaign(store, [2, 1], first=919_800_000_000 + 100 * n)
+        held, (attempt,) = submitting(store, [[0]])
+        settle(store, held, attempt, verdict(accepted=[0]), poll=None)
+        assert close(store, held) is BatchState.PENDING
+        with store.write() as conn:
+            change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, created_at=later(-900 + n))
+            change(conn, BATCH, BATCH.c.campaign_id == campaign_id, not_before=later(9))
+            change(conn, BATCH, BATCH.c.state == BatchState.PENDING, state=BatchState.QUEUED)
+    fences = [row.fence for row in rows(store, BATCH)]
+    with store.write() as conn:
+        doubted = store_adoption.adopt_store(conn, doubt=True, actor="operator", now=NOW)
+    assert doubted == {1: 2, 2: 2}
+    assert states(store) == ["submitted", "in_doubt", "in_doubt"] * 2
+    found = rows(store, ATTEMPT, ATTEMPT.c.doubt_at.is_not(None))
+    assert [(row.campaign_id, row.batch_id, row.begun_at) for row in found] == [
+        (1, 1, later(-900)), (1, 2, later(-900)), (2, 3, later(-899)), (2, 4, later(-899)),
+    ]  # fmt: skip
+    assert [row.state for row in rows(store, BATCH)] == [BatchState.SETTLED] * 4
+    assert [row.fence for row in rows(store, BATCH)] == [fence + 1 for fence in fences]
+
+
 @pytest.mark.parametrize(
     ("values", "outcome"),
     [

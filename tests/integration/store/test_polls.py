@@ -175,6 +175,16 @@ def test_the_lease_of_a_poll_is_extended_but_not_by_an_old_ticket(store):
     assert len(release(store, now=later(500))) == 1
 
 
+def test_only_polls_that_are_given_and_under_way_are_extended(sqlite_store):
+    until = [later(60), None, later(60), later(60)]
+    with sqlite_store.write() as conn:
+        ids = [add_attempt(conn, polls=1, poll_lease_until=each) for each in until]
+        given = [PollTicket(ids[0], 1), PollTicket(ids[1], 1), PollTicket(ids[2], 2)]
+        polls.renew_poll_leases(conn, given, later(500))
+    after = [attempt_of(sqlite_store, each).poll_lease_until for each in ids]
+    assert after == [later(500), *until[1:]]
+
+
 def test_an_old_ticket_has_no_effect(store, polled):
     assert load(store, PollTicket(polled.id, polled.polls - 1)) is None
     assert load(store, PollTicket(polled.id, polled.polls + 1)) is None

@@ -1,5 +1,6 @@
 """The breaker: when it opens, what is tried, when it closes, and what an account waits for."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -124,7 +125,8 @@ def test_waits_grow_with_full_jitter_up_to_a_cap_and_since_stays(policy, cap_s):
     assert waits == sorted(waits)
     assert waits[0] < 1
     assert cap_s * 0.99 < waits[-1] < cap_s
-    assert health.since == NOW
+    health = replace(health, since=NOW - timedelta(hours=1))
+    assert after(health, ProbeSignal.DOUBTFUL, is_probe=True).since == health.since
     assert after(health, ProbeSignal.DOUBTFUL, is_probe=True, random=lambda: 0.0).check_at == NOW
 
 
@@ -209,6 +211,10 @@ def test_what_an_account_waits_for_is_said(values, words):
     assert said is None if words is None else words in said
 
 
+def test_an_account_that_is_not_known_waits_for_nothing():
+    assert wait_reason(None, NOW) is None
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -236,6 +242,10 @@ def test_an_outage_is_said_with_its_reason(values, words):
     [
         ({}, False),
         ({"paused_by": "operator"}, True),
+        ({"paused_by": "operator", "stopped_at": NOW}, False),
+        ({"breaker": "open"}, False),
+        ({"breaker_at": NOW - timedelta(seconds=900)}, False),
+        ({"breaker_at": NOW - timedelta(seconds=900), "check_at": SOON}, False),
         ({"breaker": "open", "breaker_at": NOW - timedelta(seconds=299)}, False),
         ({"breaker": "open", "breaker_at": NOW - timedelta(seconds=300)}, True),
         ({"breaker": "trial", "breaker_at": NOW - timedelta(seconds=900)}, False),

@@ -223,6 +223,22 @@ def test_where_the_list_cannot_be_read_messages_may_still_be_asked_about(kind, a
     assert (scan.failed, scan.needs_single_lookups, scan.is_impossible) == (True, asks, False)
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_impossible"),
+    [
+        (ErrorKind.CONFIGURATION, True),
+        (ErrorKind.CAMPAIGN, False),
+        (ErrorKind.DOUBTFUL, False),
+        (ErrorKind.UNREACHABLE, False),
+    ],
+)
+def test_where_the_list_is_the_only_way_no_message_is_asked_about(kind, is_impossible):
+    scan = scan_list(Listed(ProviderError(kind, "no"), lookup=StatusLookup.BY_LIST), *many(5))
+
+    found = (scan.failed, scan.needs_single_lookups, scan.is_impossible)
+    assert found == (True, False, is_impossible)
+
+
 def test_a_list_that_is_the_only_way_is_read_to_its_end_and_may_not_exist():
     pages = [other(n) for n in range(9)]
     whole = Listed(*pages, lookup=StatusLookup.BY_LIST)
