@@ -5,8 +5,9 @@ import json
 import pytest
 
 from dispatcher.errors import StateRefused
+from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.retention.erase import plan_erasure, run_erasure
-from dispatcher.status import CampaignState, MessageState
+from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import erased_numbers, erasures, scheduler, suppressions
 from dispatcher.store.suppressions import ANY_ACCOUNT, SuppressionOrigin
 from dispatcher.store.tables import (
@@ -187,6 +188,9 @@ def test_an_erased_number_is_found_by_its_hash_at_submission(store):
     assert found == [NUMBER]
     withheld = SuppressedNumbers(store, "main")
     assert [one in withheld for one in (NUMBER, NUMBER + 1)] == [True, False]
+    with store.read() as conn:
+        listed = [suppressions.is_listed(conn, NUMBER + n, "main") for n in (0, 1)]
+        assert listed == [True, False]
 
 
 def test_one_who_was_erased_beside_an_import_is_suppressed_at_begin(store):
@@ -198,6 +202,28 @@ def test_one_who_was_erased_beside_an_import_is_suppressed_at_begin(store):
     assert states(store) == ["pending", "suppressed", "pending"]
     assert counts_of(store, campaign) == {"pending": 2, "suppressed": 1}
     assert begin(store, claimed(store, now=later(2)), [[0, 2]], now=later(2)) is not None
+
+
+def test_what_an_earlier_request_of_an_erased_number_says_comes_first(sqlite_store):
+    """One is under way, one was submitted as a late answer said; and others have the same seqs."""
+    store = sqlite_store
+    other = add_campaign(store, [4], first=FIRST_NUMBER + 3)
+    add_campaign(store, [4])
+    with store.write() as conn:
+        for place in (1, 2, 6):
+            erased_numbers.add_erased(conn, FIRST_NUMBER + place, actor="asha", now=NOW)
+        change(conn, BATCH, BATCH.c.campaign_id == other, state=BatchState.QUEUED)
+        of_mine = (MESSAGE.c.campaign_id != other) & (MESSAGE.c.seq == 1)
+        change(conn, MESSAGE, of_mine, note=int(DoubtNote.ACCEPTED_LATE))
+    held = claimed(store)
+    assert begin(store, held, [[0]]) is None
+    assert states(store) == ["pending"] * 5 + ["submitted", "suppressed", "pending"]
+    held = claimed(store)
+    begin(store, held, [[0]])
+    with store.write() as conn:
+        erased_numbers.add_erased(conn, FIRST_NUMBER, actor="asha", now=NOW)
+    assert begin(store, held, [[3]], is_first=False) is not None
+    assert states(store)[4:] == ["pending", "submitted", "suppressed", "pending"]
 
 
 def test_opt_outs_do_not_write_an_erased_number_down_again(store):

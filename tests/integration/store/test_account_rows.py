@@ -174,3 +174,45 @@ def test_only_accounts_with_nothing_in_flight_are_probed(sqlite_store):
         assert [ticket.account for ticket in found] == ["other"]
         change(conn, ACCOUNT, ACCOUNT.c.name == "main", check_at=later(5))
         assert health.due_probes(conn, NOW) == ["gone"]
+
+
+class Meanwhile:
+    """Names of accounts. Whoever asks for one finds that another process was faster."""
+
+    def __init__(self, happen):
+        self._happen = happen
+
+    def __contains__(self, name):
+        self._happen()
+        return True
+
+
+def test_a_probe_that_another_process_has_just_taken_is_not_taken_too(sqlite_store):
+    add_account(sqlite_store, **OPEN, check_at=NOW)
+    with sqlite_store.write() as conn:
+        taken = {"check_lease_until": later(9)}
+        names = Meanwhile(lambda: change(conn, ACCOUNT, ACCOUNT.c.name == "main", **taken))
+        assert health.lease_due_probes(conn, names, now=NOW, lease_until=NOW + LEASE) == []
+    assert account_of(sqlite_store).check_lease_until == later(9)
+
+
+def test_an_account_that_is_removed_meanwhile_has_no_health(sqlite_store):
+    add_account(sqlite_store)
+    with sqlite_store.write() as conn:
+
+        def decide(_old):
+            conn.execute(ACCOUNT.delete())
+            return Health(failures=1)
+
+        assert health.change_health(conn, "main", decide, NOW) is None
+
+
+def test_opening_and_closing_of_a_breaker_is_said_with_its_reason(sqlite_store, caplog):
+    add_account(sqlite_store)
+    opened = Health(failures=1, breaker=Breaker.OPEN, reason="HTTP 503", since=NOW)
+    with sqlite_store.write() as conn:
+        for new in (opened, Health()):
+            health.change_health(conn, "main", lambda _old, new=new: new, NOW)
+    assert caplog.messages == [
+        "account main: breaker opened: HTTP 503", "account main: breaker closed",
+    ]  # fmt: skip

@@ -19,7 +19,7 @@ from dispatcher.store import (
 )
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.doubts import ReconcileTicket
-from dispatcher.store.tables import ALTERNATE_ID, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import ALTERNATE_ID, ATTEMPT, BATCH, CAMPAIGN, FORMER_OUTCOME, MESSAGE
 from dispatcher.types import ListedMessage
 from tests.support.stores import (
     FIRST_NUMBER,
@@ -325,6 +325,45 @@ def test_the_price_of_a_recipient_that_is_found_counts(store):
         match = ListedMatch(0, FIRST_NUMBER, "listed", Decimal("0.5"), DoubtNote.FOUND)
         decisions.accept_listed(conn, case, [match], poll=POLL, now=NOW)
         assert costs.campaign_cost(conn, campaign) == Decimal("0.5")
+
+
+def test_one_price_among_those_that_are_found_counts(sqlite_store):
+    campaign = add_campaign(sqlite_store, (2,))
+    _, attempt = in_doubt(sqlite_store, seqs=(0, 1))
+    prices = (Decimal("0.5"), None)
+    found = [
+        ListedMatch(seq, FIRST_NUMBER + seq, f"listed-{seq}", price, DoubtNote.FOUND)
+        for seq, price in enumerate(prices)
+    ]
+    with sqlite_store.write() as conn:
+        case = locked_attempts.lock_attempt(conn, attempt)
+        decisions.accept_listed(conn, case, found, poll=POLL, now=NOW)
+        assert costs.campaign_cost(conn, campaign) == Decimal("0.5")
+
+
+def test_what_other_requests_of_the_batch_have_gets_no_receipt_still(sqlite_store):
+    """One of them is not polled any more; the found one is."""
+    campaign = add_campaign(sqlite_store, (3,))
+    held, (one, two) = submitting(sqlite_store, [[0, 1], [2]])
+    settle(sqlite_store, held, one, verdict(accepted=[0, 1]), poll=None)
+    settle(sqlite_store, held, two, verdict(doubtful=[2], outcome=AttemptOutcome.DOUBTFUL))
+    close(sqlite_store, held)
+    find(sqlite_store, two, [2])
+    assert counts_of(sqlite_store, campaign) == {"submitted": 3, "no_receipt": 2}
+
+
+def test_where_nothing_is_found_nothing_is_polled(sqlite_store):
+    add_campaign(sqlite_store)
+    _, attempt = in_doubt(sqlite_store)
+    find(sqlite_store, attempt, [])
+    assert attempt_of(sqlite_store, attempt).poll_at is None
+
+
+def test_only_what_is_sent_again_has_a_former_outcome(sqlite_store):
+    add_campaign(sqlite_store)
+    _, attempt = in_doubt(sqlite_store)
+    again(sqlite_store, attempt, [1])
+    assert [row.seq for row in rows(sqlite_store, FORMER_OUTCOME)] == [1]
 
 
 def test_an_id_is_used_once_even_by_two_simultaneous_looks(store):

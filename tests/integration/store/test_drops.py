@@ -1,5 +1,7 @@
 """Drops: only who is pending, and in no worker's hands, is taken out of a campaign."""
 
+import pytest
+
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import BatchState
 from dispatcher.store import drops
@@ -43,6 +45,17 @@ def test_pending_recipients_are_cancelled_and_the_others_go_on(store):
     assert (dropped.final_at, dropped.error) == (NOW, drops.DROPPED)
     assert batch_of(store, 1).state == BatchState.QUEUED
     assert drop(store, campaign, 1) == {1: "cancelled"}
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_each_recipient_is_dropped_in_the_batch_that_has_it(sqlite_store, place):
+    """Another campaign that was there before has the same numbers."""
+    other, campaign = (add_campaign(sqlite_store, [3, 2], first=FIRST_NUMBER) for _ in range(2))
+    assert drop(sqlite_store, campaign, place) == {place: "dropped"}
+    expected = ["cancelled" if seq == place else "pending" for seq in range(5)]
+    assert states(sqlite_store, campaign) == expected
+    assert states(sqlite_store, other) == ["pending"] * 5
+    assert counts_of(sqlite_store, campaign) == {"pending": 4, "cancelled": 1}
 
 
 def test_a_batch_without_anybody_left_is_settled(store):

@@ -25,6 +25,7 @@ from dispatcher.store import (
 from dispatcher.store.locks import lock_campaign
 from dispatcher.store.settlement import Settlement, apply_settlements
 from dispatcher.store.tables import (
+    ACCOUNT,
     ATTEMPT,
     AUDIT,
     BATCH,
@@ -624,8 +625,51 @@ def test_a_doubt_is_scheduled_once(store):
     _, attempt = doubtful(store, 919_800_000_000)
     with store.write() as conn:
         assert [one.id for one in doubts.unscheduled_doubts(conn, ["main"])] == [attempt]
+        assert doubts.load_doubtful(conn, attempt).looks == 0
         doubts.schedule_reconciliation(conn, {attempt: later(30)})
         assert doubts.unscheduled_doubts(conn, ["main"]) == []
+        doubts.schedule_reconciliation(conn, {attempt: later(90)})
+    assert attempt_of(store, attempt).reconcile_at == later(30)
+
+
+def test_a_look_serves_one_request_however_large_it_is(sqlite_store):
+    add_campaign(sqlite_store, [1])
+    given = {"outcome": AttemptOutcome.DOUBTFUL, "doubt_at": NOW, "reconcile_at": NOW, "looks": 0}
+    with sqlite_store.write() as conn:
+        first, _second = (add_attempt(conn, size=size, fence=1, **given) for size in (20_000, 1))
+        assert [each.id for each in doubts.due_doubts(conn, "main", NOW)] == [first]
+
+
+@pytest.mark.parametrize(
+    ("account", "number", "is_newest"),
+    [("main", 3, True), ("main", 2, False), ("idle", 3, False), ("nobody", 3, False)],
+)
+def test_only_the_newest_look_at_an_account_is_renewed(sqlite_store, account, number, is_newest):
+    for name, until in (("main", later(9)), ("other", later(9)), ("idle", None)):
+        add_account(sqlite_store, name, looks=3, look_lease_until=until)
+    ticket = doubts.ReconcileTicket(account, number)
+    with sqlite_store.write() as conn:
+        assert doubts.renew_reconciliation(conn, ticket, later(60)) is is_newest
+    leases = {row.name: row.look_lease_until for row in rows(sqlite_store, ACCOUNT)}
+    changed = {"main": later(60)} if is_newest else {}
+    assert leases == {"main": later(9), "other": later(9), "idle": None} | changed
+
+
+@pytest.mark.parametrize(
+    ("limit", "ended_s", "looks"), [(1, 9, 0), (2, 9, 0), (3, 9, 1), (1, 0, 1), (0, 0, 0)]
+)
+def test_looks_under_way_count_until_their_leases_end(sqlite_store, limit, ended_s, looks):
+    """A limit that was lowered meanwhile is passed already."""
+    for name in ("one", "two"):
+        add_account(sqlite_store, name, look_lease_until=later(ended_s))
+    doubtful(sqlite_store, 919_800_000_000)
+    names = ["main", "one", "two"]
+    with sqlite_store.write() as conn:
+        change(conn, ATTEMPT, ATTEMPT.c.id > 0, reconcile_at=NOW, looks=0)
+        found = doubts.lease_reconciliations(
+            conn, names, now=NOW, lease_until=later(60), limit=limit
+        )
+    assert [ticket.account for ticket in found] == ["main"] * looks
 
 
 def test_only_messages_of_the_request_that_are_in_doubt_are_annotated(store):

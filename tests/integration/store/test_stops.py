@@ -68,6 +68,16 @@ def test_nothing_is_released_until_it_goes_on(store, names):
     assert audit(store) == ["stop", "go"]
 
 
+def test_only_those_that_were_not_stopped_before_are_told(sqlite_store):
+    for name in ("main", "other", "third"):
+        add_account(sqlite_store, name)
+    assert stop(sqlite_store, "main") == ["main"]
+    assert stop(sqlite_store, "main", "third") == ["third"]
+    assert stop(sqlite_store, "main") == []
+    assert audit(sqlite_store) == ["stop", "stop"]
+    assert stop(sqlite_store) == ["other"]
+
+
 def test_a_batch_that_was_claimed_before_the_stop_does_not_begin(store):
     add_campaign(store)
     held = claimed(store)

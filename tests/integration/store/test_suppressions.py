@@ -180,6 +180,17 @@ def test_what_is_on_the_list_keeps_its_first_entry(store):
         assert not suppressions.is_listed(conn, FIRST_NUMBER + 3, "main")
 
 
+def test_the_list_of_an_account_is_read_page_by_page_and_says_nothing_about_others(sqlite_store):
+    add(sqlite_store, 1, 2)
+    add(sqlite_store, 4, account="other")
+    add(sqlite_store, 5, account="main")
+    with sqlite_store.read() as conn:
+        pages = [suppressions.next_numbers(conn, "main", FIRST_NUMBER + n) for n in (1, 5)]
+        assert pages == [[FIRST_NUMBER + 2, FIRST_NUMBER + 5], []]
+        of_main = [suppressions.is_listed(conn, FIRST_NUMBER + n, "main") for n in (3, 4, 5)]
+        assert of_main == [False, False, True]
+
+
 def test_numbers_are_taken_off_for_one_account_or_for_any(store):
     add(store, 0, 1)
     add(store, 0, 2, account="main")
@@ -203,14 +214,15 @@ def test_suppressed_is_the_end_of_a_message(store):
 
 
 @pytest.mark.postgres
-def test_who_adds_a_number_waits_for_a_begin_that_has_not_seen_it(emptied_postgres_url):
+@pytest.mark.parametrize("account", [ANY_ACCOUNT, "main"])
+def test_who_adds_a_number_waits_for_a_begin_that_has_not_seen_it(emptied_postgres_url, account):
     """Then it has begun before the number was on the list."""
     with closing(Store(emptied_postgres_url)) as store, ThreadPoolExecutor(1) as pool:
         add_campaign(store, [1])
         held = claimed(store)
         with store.write() as conn:
             assert not attempts.lock_for_begin(conn, held).has_suppressions
-            adding = pool.submit(add, store, 0)
+            adding = pool.submit(add, store, 0, account=account)
             with pytest.raises(TimeoutError):
                 adding.result(0.1)
         assert adding.result(10) == 1
