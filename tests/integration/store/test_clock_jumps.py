@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from dispatcher.outbound.sweep import sweep_batches
-from dispatcher.status import BatchState
+from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, batches, clocks, scheduler
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, SCHEDULER
@@ -154,7 +154,8 @@ def test_after_the_clock_was_set_back_nothing_computed_is_waited_for_longer_than
 
 @pytest.mark.parametrize("ahead_s", AHEAD_S)
 @pytest.mark.parametrize(
-    ("start_s", "checked_s"), [(None, 61), (30, 61), (10 * DAYS, 10 * DAYS), (400 * DAYS, None)]
+    ("start_s", "checked_s"),
+    [(None, 61), (30, 61), (61, 61), (10 * DAYS, 10 * DAYS), (400 * DAYS, None)],
 )
 def test_a_check_before_the_first_batch_is_not_put_off_by_a_clock_that_was_ahead(
     store, ahead_s, start_s, checked_s
@@ -228,6 +229,59 @@ def test_waits_that_can_be_right_are_kept(store, waits_s):
         record_tick(store, 60 * minute)
     assert rows(store, ACCOUNT)[0].not_before == later(waits_s)
     assert batch_of(store, 1).not_before == later(waits_s)
+
+
+@pytest.mark.parametrize(
+    ("last_s", "must"),
+    [(None, True), (10, False), (9, False), (11, True), (-1, True), (10 - HOUR, True)],
+)
+def test_times_are_corrected_when_the_clock_went_back_and_once_a_minute(last_s, must):
+    last = None if last_s is None else later(last_s)
+    assert clocks.must_correct(last, later(10)) is must
+
+
+def correct(store, last_s, now=NOW):
+    with store.write() as conn:
+        last = None if last_s is None else later(last_s)
+        clocks.correct_times(conn, now, last, now + LEASE)
+
+
+@pytest.mark.parametrize(
+    ("last_s", "waits_s", "left_s"),
+    [
+        (60.001, DAYS, 60),
+        (60, DAYS, DAYS),
+        (60, 2 * DAYS, 2 * DAYS),
+        (0, 2 * DAYS, 0),
+        (-1, 2 * DAYS, 0),
+        (-1, 26 * HOUR, 26 * HOUR),
+        (None, 26 * HOUR + 0.001, 0),
+    ],
+)
+def test_by_how_much_the_clock_went_back_decides_which_waits_are_cut(
+    sqlite_store, last_s, waits_s, left_s
+):
+    add_account(sqlite_store, not_before=later(waits_s))
+    correct(sqlite_store, last_s)
+    assert rows(sqlite_store, ACCOUNT)[0].not_before == later(left_s)
+
+
+@pytest.mark.parametrize(("last_s", "created_s"), [(HOUR, -1), (None, 2 * HOUR), (None, 0)])
+def test_what_is_over_and_what_began_before_keeps_its_times(sqlite_store, last_s, created_s):
+    far, store = later(300 * DAYS), sqlite_store
+    over = {} if created_s == 0 else {"finished_at": NOW, "state": CampaignState.FINISHED}
+    campaign = add_campaign(store, (1, 1))
+    _held, (attempt,) = submitting(store)
+    with store.write() as conn:
+        given = {"created_at": later(created_s), "recheck_at": far, **over}
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, **given)
+        ended = dict.fromkeys(("not_before", "lease_until", "queued_at"), far)
+        change(conn, BATCH, BATCH.c.id > 0, state=BatchState.SETTLED, **ended)
+        given = {"begun_at": NOW, "doubt_at": far, "poll_lease_until": far, "poll_at": None}
+        change(conn, ATTEMPT, ATTEMPT.c.id == attempt, **given)
+    before = [rows(store, table) for table in (CAMPAIGN, BATCH, ATTEMPT)]
+    correct(store, last_s)
+    assert [rows(store, table) for table in (CAMPAIGN, BATCH, ATTEMPT)] == before
 
 
 def test_a_person_can_end_an_accounts_wait(store):

@@ -703,3 +703,47 @@ def test_whether_an_account_has_begun_a_request_since_a_moment(store):
         begun = attempts.has_begun_since
         assert [begun(conn, "main", at) for at in (later(-1), NOW, later(1))] == [True, True, False]
         assert not begun(conn, "backup", NOW)
+
+
+@pytest.mark.parametrize(
+    ("content_key", "idempotency_key", "is_found"),
+    [
+        ("content", None, True),
+        ("content", "other", True),
+        ("another", "key", True),
+        ("another", "other", False),
+        ("another", None, False),
+    ],
+)
+@pytest.mark.parametrize("state", [CampaignState.IMPORTING, CampaignState.SCHEDULED])
+def test_an_import_is_found_again_by_its_content_or_its_key_until_it_is_accepted(
+    sqlite_store, content_key, idempotency_key, is_found, state
+):
+    add_account(sqlite_store)
+    with sqlite_store.write() as conn:
+        start_import(conn, content_key="third", idempotency_key="third")
+        mine = start_import(conn, idempotency_key="key").campaign_id
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == mine, state=state)
+        found = imports.find_unfinished(conn, content_key, idempotency_key)
+    is_found = is_found and state is CampaignState.IMPORTING
+    assert (None if found is None else found.id) == (mine if is_found else None)
+
+
+def test_an_import_is_discarded_in_groups_and_nothing_of_another_one(sqlite_store, monkeypatch):
+    monkeypatch.setattr(imports, "_DISCARD_GROUP", 2)
+    other = add_campaign(sqlite_store, [1])
+    mine = add_campaign(sqlite_store, [2, 3], state=CampaignState.IMPORTING, import_fence=1)
+    running = imports.RunningImport(mine, "main", 1)
+    left = []
+    with sqlite_store.write() as conn:
+        while not imports.discard_group(conn, running, later(60)):
+            tables = (MESSAGE, BATCH)
+            left.append(
+                [
+                    len(conn.execute(select(each).where(each.c.campaign_id == mine)).all())
+                    for each in tables
+                ]
+            )
+    assert left == [[3, 2], [1, 2], [0, 2], [0, 0]]
+    assert [row.id for row in rows(sqlite_store, CAMPAIGN)] == [other]
+    assert len(rows(sqlite_store, MESSAGE)) == len(rows(sqlite_store, BATCH)) == 1

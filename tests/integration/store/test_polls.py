@@ -111,12 +111,79 @@ def test_polls_that_join_one_look_count_as_one_and_keep_their_account_from_anoth
 
 def test_a_poll_that_nobody_settles_gets_a_new_ticket(store, accepted):
     first = release(store, now=later(10), limit=5)
+    with store.read() as conn:
+        assert load_corrections(conn) == {}
     assert release(store, now=later(10 + POLL_LEASE_S - 1), limit=10) == []
     again = release(store, now=later(10 + POLL_LEASE_S), limit=10)
     assert {t.id for t in again} == {t.id for t in first}
     assert all(t.polls == 2 for t in again)
     with store.read() as conn:
         assert load_corrections(conn) == {Correction.POLL_NOT_ANSWERED: 5}
+
+
+@pytest.mark.parametrize(
+    ("poll_s", "lease_s", "is_due"),
+    [(0, None, True), (1, None, False), (None, None, False), (0, 0, True), (0, 1, False)],
+)
+def test_a_poll_is_due_at_its_time_unless_somebody_makes_it(sqlite_store, poll_s, lease_s, is_due):
+    at, until = (None if seconds is None else later(seconds) for seconds in (poll_s, lease_s))
+    with sqlite_store.write() as conn:
+        add_attempt(conn, poll_at=at, poll_until=later(3600), poll_lease_until=until)
+        assert polls.has_due_polls(conn, NOW) is is_due
+    assert bool(release(sqlite_store, now=NOW, limit=1)) is is_due
+
+
+def test_a_poll_that_has_just_come_due_counts_while_it_is_made(sqlite_store):
+    with sqlite_store.write() as conn:
+        for until in (later(60), None):
+            add_attempt(conn, poll_at=NOW, poll_until=later(3600), poll_lease_until=until)
+    assert release(sqlite_store, now=NOW, limit=1) == []
+    assert len(release(sqlite_store, now=NOW, limit=2)) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "joins"),
+    [
+        ({}, True),
+        ({"account": "other"}, False),
+        ({"poll_at": later(9)}, False),
+        ({"poll_at": None}, False),
+        ({"poll_lease_until": later(8)}, True),
+        ({"poll_lease_until": later(9)}, False),
+    ],
+)
+def test_what_is_due_at_the_same_account_joins_a_look(sqlite_store, values, joins):
+    """Not the poll that makes the look, although its lease has run out."""
+    with sqlite_store.write() as conn:
+        mine = add_attempt(
+            conn, poll_at=later(1), poll_until=later(3600), poll_lease_until=later(7)
+        )
+        given = {"poll_at": later(8), "poll_until": later(3600)} | values
+        other = add_attempt(conn, **given)
+        polled = replace(NOBODY, id=mine)
+        joined = polls.join_due_polls(conn, polled, now=later(8), lease_until=later(60), limit=9)
+    assert [ticket.id for ticket in joined] == [other] * joins
+
+
+@pytest.mark.parametrize(
+    ("values", "polls_", "is_postponed"),
+    [
+        ({}, 1, True),
+        ({}, 2, False),
+        ({"poll_at": None}, 1, False),
+        ({"poll_lease_until": None}, 1, False),
+    ],
+)
+def test_only_the_poll_of_the_ticket_is_postponed(sqlite_store, values, polls_, is_postponed):
+    given = {"poll_at": NOW, "poll_until": later(3600), "poll_lease_until": later(60), "polls": 1}
+    with sqlite_store.write() as conn:
+        mine, other = add_attempt(conn, **(given | values)), add_attempt(conn, **given)
+        polls.postpone_polls(conn, [(PollTicket(mine, polls_), AGAIN)])
+        polls.postpone_polls(conn, [])
+    assert attempt_of(sqlite_store, mine).poll_at == (
+        AGAIN if is_postponed else values.get("poll_at", NOW)
+    )
+    assert attempt_of(sqlite_store, other).poll_at == NOW
 
 
 def test_racing_processes_keep_the_limit_and_lease_no_poll_twice(store):
