@@ -109,6 +109,7 @@ def test_a_provider_is_probed_before_a_recipient_is_risked():
 def test_while_it_is_open_only_a_probe_counts():
     opened = after(Health(), ProbeSignal.DOUBTFUL, policy=UNLISTED)
     assert after(opened, ProbeSignal.REACHED, ProbeSignal.DOUBTFUL, ProbeSignal.FAILED) == opened
+    assert after(opened, ProbeSignal.FAILED, is_probe=True).breaker is Breaker.OPEN
     closed = after(opened, ProbeSignal.REACHED, is_probe=True)
     assert (closed.breaker, closed.failures, closed.check_at) == (None, 0, None)
 
