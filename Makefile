@@ -2,7 +2,7 @@
 # or newer. Everything is installed into .venv, from the hashed locks, and nowhere else.
 
 BIN := .venv/bin
-UV ?= $(shell command -v uv || echo python3 -m uv)
+UV = $(BIN)/uv
 COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet
 AS_DEV := --constraint requirements-dev.txt
@@ -52,10 +52,10 @@ audit: ## Audit dependencies, licences, code and deploy/ (needs the network); wr
 image: ## Build the image with docker, podman or buildah (ARGS="--build-arg …").
 	@./deploy/build-image $(ARGS)
 
-lock: ## Write the locks anew from pyproject.toml (needs uv).
-	$(COMPILE) pyproject.toml --extra embedded --extra dev --group build --output-file requirements-dev.txt
+lock: dev-env ## Write the locks anew from pyproject.toml.
+	$(COMPILE) pyproject.toml --extra embedded --extra dev --group build --group installer --output-file requirements-dev.txt
 	$(COMPILE) pyproject.toml $(AS_DEV) --output-file requirements.txt
-	$(COMPILE) pyproject.toml --extra embedded --group build $(AS_DEV) --output-file requirements-embedded.txt
+	$(COMPILE) pyproject.toml --extra embedded --group build --group installer $(AS_DEV) --output-file requirements-embedded.txt
 	$(COMPILE) --group pyproject.toml:build $(AS_DEV) --output-file requirements-build.txt
 	$(COMPILE) --group pyproject.toml:audit --output-file requirements-audit.txt
 
@@ -89,14 +89,28 @@ FIND_PYTHON = found=; \
 # again needs no network and no time, anything else a new .venv.
 SUM = sum=$$({ pwd; cat pyproject.toml requirements.txt requirements-dev.txt; } | cksum)
 IS_MADE = { [ "$$(cat .venv/made-for-$(1) 2>/dev/null)" = "$$sum" ] && $(BIN)/python -c ''; }
-PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet
-# pip compiles on one processor. What compileall does not understand is for another Python. Half of
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+# uv takes 3 s where pip takes 50. It reads nothing of what pip is configured with: the index, its
+# certificates and folders of wheels are handed on. If it cannot reach them, pip installs.
+UV_SETTINGS = $(PIP) config list | sort -r | sed -n \
+	-e 's/^[^=]*\.index-url=/export UV_DEFAULT_INDEX=/p' \
+	-e 's/^[^=]*\.extra-index-url=/export UV_INDEX=/p' \
+	-e 's/^[^=]*\.find-links=/export UV_FIND_LINKS=/p' \
+	-e 's/^[^=]*\.cert=/export SSL_CERT_FILE=/p'
+# The lock's hashes say what is taken, whichever index has it.
+DOWNLOAD = sed -n '/^uv==/,/[^\\]$$/p' $(1) > .venv/installer.txt && \
+	$(PIP) install --quiet --no-compile --require-hashes --requirement .venv/installer.txt && \
+	{ ( eval "$$($(UV_SETTINGS))"; UV_INDEX_STRATEGY=unsafe-best-match \
+		$(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement $(1) ) || \
+	{ echo 'uv could not; pip is slower' && \
+	$(PIP) install --quiet --no-compile --require-hashes --requirement $(1); }; }
+# Compiled on all processors. What compileall does not understand is for another Python. Half of
 # what is installed is never imported as source, or only while it installs.
 UNCOMPILED = phonenumbers/geodata/|/(pip|setuptools|mypyc?)/
 INSTALL = echo "installing $(1) into .venv (once), with $$("$$found" --version)" && \
-	$(PIP) --no-compile --require-hashes --requirement $(1) && \
+	$(call DOWNLOAD,$(1)) && \
 	{ $(BIN)/python -m compileall -q -j 0 -x '$(UNCOMPILED)' .venv/lib >/dev/null || true; } && \
-	$(PIP) --no-index --no-deps --no-build-isolation --editable .
+	$(PIP) install --quiet --no-index --no-deps --no-build-isolation --editable .
 
 run-env:
 	@$(SUM); if $(call IS_MADE,run); then exit 0; fi; \
