@@ -3,15 +3,10 @@
 import os
 import pty
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.support.cli import ROOT
-
-#: A session without a terminal gets the first one that it opens.
-_CONTROLLED = "import os, sys; os.open(sys.argv[1], os.O_RDWR); os.execv(sys.argv[2], sys.argv[2:])"
+from tests.support import warm
 
 
 @dataclass(frozen=True)
@@ -33,25 +28,20 @@ def on_terminal(
     term: str = "xterm",
     env: Mapping[str, str] = os.environ,
 ) -> Session:
-    """Run `argv` on a terminal where `typed` is typed once `after` is shown.
+    """Run `python ARGV` (see `warm`) on a terminal where `typed` is typed once `after` is shown.
 
     With `piped` given, standard input is a pipe with these bytes. The terminal controls the
     process, as one does where a person works, unless `controls` is false.
     """
     master, slave = pty.openpty()
-    controlled = [sys.executable, "-c", _CONTROLLED, os.ttyname(slave)] if controls else []
-    process = subprocess.Popen(
-        [*controlled, *argv],
-        stdin=slave if piped is None else subprocess.PIPE,
-        stdout=slave,
-        stderr=slave,
-        env={**env, "PYTHONPATH": str(ROOT), "TERM": term, "COLUMNS": str(columns)},
-        start_new_session=True,
+    process = warm.spawn_on_terminal(
+        argv,
+        env={**env, "TERM": term, "COLUMNS": str(columns)},
+        terminal=os.ttyname(slave),
+        piped=piped,
+        controls=controls,
     )
     os.close(slave)
-    if process.stdin is not None:
-        process.stdin.write(piped or b"")
-        process.stdin.close()
     shown, waits = b"", True
     try:
         while True:

@@ -19,8 +19,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import dispatcher
@@ -56,7 +57,31 @@ def spawn(
 
     It appends to the files `out` and `err` (None: `out` too), and ends with this process.
     """
-    given = (module, [*args], str(folder), dict(env), str(out), str(err or out))
+    streams = partial(_append_to_files, str(out), str(err or out))
+    return _start(["-m", module, *args], folder, env, streams)
+
+
+def spawn_on_terminal(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    terminal: str,
+    piped: bytes | None,
+    controls: bool,
+) -> "Warm":
+    """Start `python ARGV`, `-m MODULE …` or `-c CODE`, on the terminal of this name.
+
+    With `piped` given, standard input is a pipe with these bytes: no more than a pipe holds. The
+    terminal controls the process's session if `controls`. It is open when this returns.
+    """
+    streams = partial(_open_terminal, terminal, piped, controls)
+    return _start(argv, Path.cwd(), env, streams)
+
+
+def _start(
+    argv: Sequence[str], folder: Path, env: Mapping[str, str], streams: Callable[[], None]
+) -> "Warm":
+    given = ([*argv], str(folder), dict(env), streams)
     process = _server.Process(target=_become, args=given)
     process.start()
     warm = Warm(process)
@@ -105,24 +130,52 @@ class Warm:
         self.send_signal(signal.SIGKILL)
 
 
-def _become(
-    module: str, args: list[str], folder: str, env: dict[str, str], out: str, err: str
-) -> None:
-    os.setsid()
+def _become(argv: list[str], folder: str, env: dict[str, str], streams: Callable[[], None]) -> None:
     gc.freeze()  # what was imported before is not looked through again and again
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    for number, path in ((1, out), (2, err)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(file, number)
-        os.close(file)
-    sys.argv = [module, *args]
+    streams()
+    kind, what, *args = argv
+    sys.argv = [what if kind == "-m" else kind, *args]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if kind == "-m":
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
     finally:
         # As at the end of any Python: the library's forked children leave the latter out.
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
+
+
+def _append_to_files(out: str, err: str) -> None:
+    os.setsid()
+    for number, path in ((1, out), (2, err)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(file, number)
+        os.close(file)
+
+
+def _open_terminal(terminal: str, piped: bytes | None, controls: bool) -> None:
+    """A terminal for the standard streams; a session without one gets the first that it opens."""
+    before = os.open(terminal, os.O_RDWR | os.O_NOCTTY)
+    os.setsid()
+    after = os.open(terminal, os.O_RDWR | (0 if controls else os.O_NOCTTY))
+    source = after
+    if piped is not None:
+        source, target = os.pipe()
+        os.write(target, piped)
+        os.close(target)
+    for number, file in enumerate((source, after, after)):
+        os.dup2(file, number)
+    for file in {before, source, after}:
+        os.close(file)
+    encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+    sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", encoding=encoding, buffering=1, closefd=False)  # noqa: SIM115
+    sys.stderr = open(  # noqa: SIM115
+        2, "w", encoding=encoding, errors="backslashreplace", buffering=1, closefd=False
+    )

@@ -1,7 +1,6 @@
 """`campaign pause`, `resume`, `cancel` and `set`: what cannot be changed is refused with exit 3."""
 
 import json
-import sys
 
 import pytest
 
@@ -174,7 +173,7 @@ def test_the_question_before_a_cancel_names_all_of_them(run, five, tmp_path):
     command = ["campaign", "cancel", "--account", "main"]
     config = ["--config", str(tmp_path / "dispatcher.toml")]
     asked = on_terminal(
-        [sys.executable, "-c", code, *config, *command],
+        ["-c", code, *config, *command],
         typed="n\n", after="[y/N]", columns=200, env=clean_environment(tmp_path),
     )  # fmt: skip
     named = "Cancel 3 campaigns: 1 (spring), 2 (spring), 3 (spring)"

@@ -174,7 +174,7 @@ def test_what_is_replaced_can_still_be_read(run):
 )
 def test_tables_bars_and_questions_are_shown_on_such_a_terminal(folder, args, typed, words, env):
     session = on_terminal(
-        [sys.executable, "-m", "dispatcher", *args],
+        ["-m", "dispatcher", *args],
         typed=typed,
         after="[y/N]:" if typed else "",
         columns=120,

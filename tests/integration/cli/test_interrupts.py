@@ -1,7 +1,5 @@
 """Ctrl-C and piped files: a person is asked, and reads what goes on without the command."""
 
-import sys
-
 import pytest
 
 from dispatcher.store.tables import CAMPAIGN
@@ -32,7 +30,7 @@ def at_terminal(sqlite_store, tmp_path, monkeypatch):
     config.write_text(CONFIG.format(path=sqlite_store.url.database), encoding="utf-8")
 
     def command(*args, **options):
-        argv = [sys.executable, "-m", "dispatcher", *args]
+        argv = ["-m", "dispatcher", *args]
         return on_terminal(argv, columns=120, env=clean_environment(tmp_path), **options)
 
     return command

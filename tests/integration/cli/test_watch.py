@@ -193,7 +193,7 @@ def test_a_terminal_gets_a_screen_and_a_dumb_one_lines(
     stores.add_campaign(sqlite_store, name="spring")
     finish(sqlite_store, started_at=stores.NOW - timedelta(hours=1))
     session = on_terminal(
-        [sys.executable, "-m", "dispatcher", "--config", str(config), "campaign", "watch", "1"],
+        ["-m", "dispatcher", "--config", str(config), "campaign", "watch", "1"],
         columns=columns,
         env=clean_environment(tmp_path) | {"NO_COLOR": "1"},
         term=term,

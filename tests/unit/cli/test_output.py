@@ -1,7 +1,6 @@
 """What is printed: harmless text, aligned tables, exact JSON."""
 
 import json
-import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -75,7 +74,7 @@ def test_json_is_ascii_and_exact(capsys):
 
 def shown_by(code: str) -> str:
     """What `code` shows on a terminal of 40 columns."""
-    return on_terminal([sys.executable, "-c", code]).shown
+    return on_terminal(["-c", code]).shown
 
 
 def test_a_table_is_sized_to_the_terminal():

@@ -26,7 +26,7 @@ def asked(*, is_piped=False, call=None, **options):
         "        print('it went on')\n"
         "command()\n"
     )
-    return on_terminal([sys.executable, "-c", code], **options)
+    return on_terminal(["-c", code], **options)
 
 
 @pytest.mark.parametrize("is_piped", [False, True])
