@@ -5,6 +5,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import insert, select
 
 from dispatcher.campaigns.view import load_view, newest_campaigns, tally_messages
 from dispatcher.cli.campaign.pace import SubmissionPace
@@ -71,11 +72,11 @@ def add_many(store, count, **values):
     """Campaigns that only have a row, finished long ago."""
     given = {"state": CampaignState.FINISHED, "finished_at": NOW, "total": 0, **values}
     with store.write() as conn:
-        first, last = (start_import(conn, name="other") for _ in range(2))
-        for _ in range(count - 2):
-            last = start_import(conn, name="other")
-        ids = CAMPAIGN.c.id.between(first.campaign_id, last.campaign_id)
-        change(conn, CAMPAIGN, ids, **given)
+        first = start_import(conn, name="other").campaign_id
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == first, **given)
+        row = conn.execute(select(CAMPAIGN).where(CAMPAIGN.c.id == first)).mappings().one()
+        more = [{**row, "id": first + number} for number in range(1, count)]
+        conn.execute(insert(CAMPAIGN), more)
 
 
 # --- Doubt is named everywhere ----------------------------------------------------------------
