@@ -160,7 +160,7 @@ def test_digits_without_a_known_calling_code_are_refused():
 # --- Agreement with the library ---------------------------------------------------------------
 
 SEED = 20_240_229
-NUMBERS_PER_REGION = 100
+NUMBERS_PER_REGION = 50
 
 
 def library_reading(text, country):
@@ -219,7 +219,7 @@ def test_in_every_region_random_numbers_are_read_as_the_library_reads_them():
             accepted += expected is not None
             if text.startswith("+"):
                 assert our_reading(anywhere, text) == expected, f"{text} read without a country"
-    assert accepted > 5000, "too few of them are numbers for this test to mean anything"
+    assert accepted > 2500, "too few of them are numbers for this test to mean anything"
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_number_that_begins_like_a_prefix_is_left_to_the_library(country, text
 def test_random_indian_numbers_are_read_as_the_library_reads_them():
     """India's ranges of fixed and mobile lines are interleaved: the place for false accepts."""
     rng, reader = random.Random(SEED), NumberReader("IN")
-    texts = [f"{rng.randrange(10**9, 10**10)}" for _ in range(10_000)]
+    texts = [f"{rng.randrange(10**9, 10**10)}" for _ in range(4_000)]
     expected = [library_reading(text, "IN") for text in texts]
     assert [our_reading(reader, text) for text in texts] == expected
-    assert 3000 < sum(reading is not None for reading in expected) < 7000
+    assert 1200 < sum(reading is not None for reading in expected) < 2800

@@ -417,7 +417,7 @@ class World:
         )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     requests=st.lists(_REQUESTS, min_size=1, max_size=6),
     foreign=st.lists(_FOREIGN, max_size=4),
@@ -438,7 +438,7 @@ def test_nobody_accepted_is_ever_absent_and_no_id_is_used_twice(requests, foreig
         assert not request.absent & accepted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(requests=st.lists(_REQUESTS, min_size=1, max_size=5), dated=st.booleans())
 def test_with_a_complete_and_correct_list_nobody_stays_in_doubt(requests, dated):
     for number, request in enumerate(requests):

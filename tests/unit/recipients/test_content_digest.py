@@ -37,7 +37,7 @@ def test_swapped_and_shifted_values_have_another_digest():
     names = [f"name {n % 97}" for n in range(10_000)]
     straight = digest(zip(numbers, names, strict=True))
     rng = random.Random(5)
-    for _ in range(20):
+    for _ in range(8):
         mixed = names.copy()
         one, other = rng.sample(range(10_000), 2)
         mixed[one], mixed[other] = mixed[other], mixed[one]

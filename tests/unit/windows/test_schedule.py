@@ -413,9 +413,9 @@ def around(change):
 def test_every_change_of_every_zone_in_the_next_five_years_is_as_defined():
     seen = changes(years=5)
     assert len(seen) > 200
-    for change in seen:
+    for number, change in enumerate(seen):
         since, until = change.at - 6 * HOUR, change.at + 6 * HOUR
-        for window in around(change):
+        for window in around(change)[number % 2 :: 2]:
             schedule = Schedule.parse([window], [], change.zone)
             expected = check(schedule, since, until)
             asked = [schedule.is_open(since + i * MINUTE) for i in range(240, 480)]
@@ -423,11 +423,11 @@ def test_every_change_of_every_zone_in_the_next_five_years_is_as_defined():
 
 
 def test_a_minute_is_open_if_and_only_if_the_clock_reads_inside_the_window():
-    for change in changes(years=5):
+    for number, change in enumerate(changes(years=5)):
         for text in around(change):
             schedule = Schedule.parse([text], [], change.zone)
             (window,) = parse_windows([text])
-            for step in range(-180, 180):
+            for step in range(-180 + number % 3, 180, 3):
                 at = (change.at + step * MINUTE).astimezone(change.zone)
                 minute = at.hour * 60 + at.minute
                 inside = any(window.start <= each < window.end for each in (minute, minute + 1440))
@@ -438,7 +438,7 @@ def test_a_blacked_out_date_has_no_open_minute_in_any_zone():
     for change in changes(years=5):
         day = change.old_reading.date()
         schedule = Schedule.parse([], [str(day)], change.zone)
-        for step in range(-1500, 1500, 10):
+        for step in range(-1500, 1500, 20):
             at = (change.at + step * MINUTE).astimezone(change.zone)
             assert not (at.date() == day and schedule.is_open(at))
             assert schedule.is_open(at) or abs((at.date() - day).days) <= 1
@@ -471,13 +471,13 @@ instants = st.one_of(
 
 
 @given(st.data(), instants)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_schedule_agrees_with_brute_force(data, at):
     check(data.draw(schedules(at)), at - DAY, at + DAY)
 
 
 @given(st.data(), instants)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_an_intersection_is_open_where_both_are(data, at):
     one, other = data.draw(schedules(at)), data.draw(schedules(at))
     both = one.intersect(other)
@@ -494,7 +494,7 @@ def test_an_intersection_is_open_where_both_are(data, at):
 
 
 @given(st.data(), instants)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_schedule_survives_being_stored(data, at):
     schedule = data.draw(schedules(at)).intersect(data.draw(schedules(at)))
     assert Schedule.from_json(orjson.loads(orjson.dumps(schedule.to_json()))) == schedule
