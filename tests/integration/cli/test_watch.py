@@ -1,6 +1,5 @@
 """`campaign watch`: a screen of 80 columns with everything, or lines where there is none."""
 
-import sys
 from dataclasses import replace
 from datetime import timedelta
 
