@@ -25,7 +25,11 @@ _TLS_VALUES: Final = {
     "ssl_cert_reqs": ("required", "optional", "none"),
     "ssl_check_hostname": ("true", "false"),
 }
-_SENTINEL_OPTIONS: Final = frozenset({"master_name", "sentinel_password"})
+#: The options of servers behind Sentinels, without and with TLS.
+_SENTINEL_OPTIONS: Final = {
+    "sentinel": frozenset({"master_name", "sentinel_password"}),
+    "sentinels": frozenset({"master_name", "sentinel_password"}) | _TLS_OPTIONS,
+}
 _SOCKET_OPTIONS: Final = {"unix": frozenset({"db"}), "redis+socket": frozenset({"virtual_host"})}
 #: Of Python's sqlite3 and of SQLite's own URIs.
 _SQLITE_OPTIONS: Final = frozenset(
@@ -82,13 +86,13 @@ def check_store_url(url: str) -> None:
 def check_broker_url(url: str) -> None:
     """Raise ValueError, with a sentence for a person, unless `url` names a Redis server."""
     scheme, mark, rest = url.partition("://")
-    if scheme == "sentinel":
-        _check_sentinels(rest)
+    if scheme in _SENTINEL_OPTIONS:
+        _check_sentinels(rest, _SENTINEL_OPTIONS[scheme])
         return
     if scheme not in _BROKER_SCHEMES or not mark:
         raise ValueError(
             "must be embedded, redis://HOST:6379/0, rediss://…, unix:///SOCKET, or "
-            "sentinel://HOST:26379;HOST:26379/0?master_name=NAME"
+            "sentinel://HOST:26379;HOST:26379/0?master_name=NAME, or sentinels://… with TLS"
         )
     if scheme in _SOCKET_OPTIONS:
         path, _, query = rest.partition("?")
@@ -101,11 +105,7 @@ def check_broker_url(url: str) -> None:
     parts = _split_server_url(rest)
     if parts.path and not re.fullmatch(r"\d{1,5}", parts.path, re.ASCII):
         raise ValueError("must end in the number of a database, as in redis://HOST:6379/0")
-    allowed = _TLS_OPTIONS if scheme == "rediss" else frozenset[str]()
-    _check_options(parts, allowed)
-    for name, value in parts.query:
-        if value not in _TLS_VALUES.get(name, {value}):
-            raise ValueError(f"`{name}` must be {' or '.join(_TLS_VALUES[name])}")
+    _check_broker_options(parts, _TLS_OPTIONS if scheme == "rediss" else frozenset[str]())
 
 
 def check_base_url(url: str) -> None:
@@ -183,7 +183,7 @@ def has_password(url: str) -> bool:
     scheme, _, rest = url.partition("://")
     if is_sqlite_url(url) or scheme in _SOCKET_OPTIONS or not rest:
         return False
-    if scheme == "sentinel":
+    if scheme in _SENTINEL_OPTIONS:
         first, _, others = rest.partition(";")
         options = dict(_read_query((others or first).partition("?")[2]))
         return "sentinel_password" in options or _split_server_url(first).has_password
@@ -209,7 +209,7 @@ def is_shown_option(name: str) -> bool:
     return name in _SHOWN_OPTIONS
 
 
-def _check_sentinels(rest: str) -> None:
+def _check_sentinels(rest: str, allowed: frozenset[str]) -> None:
     first, *others = rest.split(";")
     last = _split_server_url(others[-1] if others else first)
     hosts = [_split_server_url(first).host, *(_split_server_url(one).host for one in others)]
@@ -223,9 +223,16 @@ def _check_sentinels(rest: str) -> None:
         )
     if last.path and not re.fullmatch(r"\d{1,5}", last.path, re.ASCII):
         raise ValueError("must end in the number of a database, as in …:26379/0?master_name=NAME")
-    _check_options(last, _SENTINEL_OPTIONS)
+    _check_broker_options(last, allowed)
     if "master_name" not in dict(last.query):
         raise ValueError("needs the name that the Sentinels give the server: ?master_name=NAME")
+
+
+def _check_broker_options(parts: _Parts, allowed: frozenset[str]) -> None:
+    _check_options(parts, allowed)
+    for name, value in parts.query:
+        if value not in _TLS_VALUES.get(name, {value}):
+            raise ValueError(f"`{name}` must be {' or '.join(_TLS_VALUES[name])}")
 
 
 def _check_sqlite(url: str) -> None:

@@ -82,7 +82,7 @@ app.conf.update(
         "socket_timeout": _BROKER_TIMEOUT_S,
         "socket_connect_timeout": _BROKER_TIMEOUT_S,
         "health_check_interval": _BROKER_TIMEOUT_S,
-        **transport_options(get_broker_url()),
+        **transport_options(get_broker_url(), celery_tls_options(get_broker_url())),
     },
     worker_pool="threads",
     worker_consumer="workers.broker.celery_consumer:PatientConsumer",

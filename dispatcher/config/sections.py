@@ -38,8 +38,9 @@ class BrokerSettings(Section):
     """`[broker]`: the Redis server that carries due work; `embedded` means our private server."""
 
     url: str = Field(default="embedded", repr=False)
-    #: The certificates (PEM) of the authority that signed the certificate of a rediss:// server; by
-    #: default those that this machine trusts. Relative to the configuration file.
+    #: The certificates (PEM) of the authority that signed those of a rediss:// server, or of the
+    #: servers of sentinels://; by default those that this machine trusts. Relative to the
+    #: configuration file.
     ca_file: Path | None = None
 
     def with_paths_in(self, folder: Path) -> Self:

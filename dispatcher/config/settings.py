@@ -81,8 +81,12 @@ class Settings(Section):
     def find_problems(self) -> list[str]:
         """Sentences for `doctor` about settings that are allowed but unwise."""
         found = [] if self.accounts else ["no account is configured: nothing can be sent"]
-        if self.broker.ca_file is not None and not self.broker.url.startswith("rediss://"):
-            found.append("`ca_file` under [broker] is used with a rediss:// url only")
+        if self.broker.ca_file is not None and not self.broker.url.startswith(
+            ("rediss://", "sentinels://")
+        ):
+            found.append(
+                "`ca_file` under [broker] is used with a rediss:// or sentinels:// url only"
+            )
         if self._path is None or not self._literal_secrets:
             return found
         if self._path.stat().st_mode & stat.S_IROTH:

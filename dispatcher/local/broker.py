@@ -17,12 +17,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from dispatcher.config.sentinel_urls import SCHEME, parse_sentinel_url, sentinel_options
+from dispatcher.config.sentinel_urls import is_sentinel_url, parse_sentinel_url, sentinel_options
 from dispatcher.errors import BrokerError
 from dispatcher.local import broker_folder, broker_tls, children
 
 if TYPE_CHECKING:
     import redis
+    from redis.sentinel import Sentinel
 
 _CLIENT_TIMEOUT_S = 5.0
 _START_TIMEOUT_S = 10.0
@@ -60,7 +61,7 @@ def socket_path(store_url: str) -> Path:
 def celery_url(settings_broker_url: str, store_url: str, ca_file: Path | None = None) -> str:
     """The broker's URL for Celery: `redis+socket:///…` for `embedded` and unix://, others as given.
 
-    A rediss:// URL gets the options that verify the server's certificate. Raises BrokerError if the
+    A URL with TLS gets the options that verify the server's certificate. Raises BrokerError if the
     embedded broker's folder belongs to another user, or `ca_file` cannot be used.
     """
     if settings_broker_url.startswith("unix://"):
@@ -75,15 +76,18 @@ def celery_url(settings_broker_url: str, store_url: str, ca_file: Path | None = 
 
 
 def redis_client(url: str) -> "redis.Redis":
-    """A client for redis://, rediss://, unix://, sentinel:// and Celery's redis+socket:// URLs.
+    """A client for redis://, rediss://, unix://, sentinel(s):// and Celery's redis+socket:// URLs.
 
     It returns bytes, connects at the first command, and waits at most 5 s for an answer.
     Raises BrokerError for other URLs.
     """
     import redis
 
-    if url.startswith(SCHEME):
-        return _sentinel_client(url)
+    if is_sentinel_url(url):
+        # It goes to the server that is the primary at each of its connections.
+        name = parse_sentinel_url(url).master_name
+        client: redis.Redis = _sentinels(url).master_for(name)  # type: ignore[no-untyped-call]
+        return client
     if url.startswith("redis+socket://"):
         url = url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
     try:
@@ -95,22 +99,25 @@ def redis_client(url: str) -> "redis.Redis":
         raise BrokerError("the broker's URL cannot be read", hint) from error
 
 
-def _sentinel_client(url: str) -> "redis.Redis":
-    """A client for the server that is the primary at each of its connections."""
+def sentinel_clients(url: str) -> "list[redis.Redis]":
+    """A client for each of the Sentinels that a sentinel(s):// URL names."""
+    return _sentinels(url).sentinels
+
+
+def _sentinels(url: str) -> "Sentinel":
     from redis.sentinel import Sentinel
 
-    place = parse_sentinel_url(url)
-    sentinels = Sentinel(  # type: ignore[no-untyped-call]
+    place, tls = parse_sentinel_url(url), broker_tls.celery_tls_options(url)
+    return Sentinel(  # type: ignore[no-untyped-call]
         list(place.sentinels),
-        sentinel_kwargs=dict(sentinel_options(place)),
+        sentinel_kwargs=dict(sentinel_options(place, tls)),
         socket_timeout=_CLIENT_TIMEOUT_S,
         socket_connect_timeout=_CLIENT_TIMEOUT_S,
         db=place.database,
         username=place.username,
         password=place.password,
+        **({} if tls is None else {"ssl": True, **tls}),
     )
-    client: redis.Redis = sentinels.master_for(place.master_name)  # type: ignore[no-untyped-call]
-    return client
 
 
 def find_server_binary() -> Path:

@@ -6,9 +6,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import BrokerError
-from dispatcher.local.broker import redis_client
+from dispatcher.local.broker import redis_client, sentinel_clients
 
 if TYPE_CHECKING:
+    import redis
     from redis.exceptions import RedisError
 
 _KEY_LIVES_S: Final = 10
@@ -55,6 +56,7 @@ def probe_broker(url: str) -> str:
     Raises BrokerError, whose message goes on after the name of the server ("refuses to write").
     """
     from redis.exceptions import RedisError
+    from redis.sentinel import MasterNotFoundError
 
     name, value = f"dispatcher:doctor:{uuid.uuid4().hex}", b"written by `dispatcher doctor`"
     try:
@@ -63,6 +65,8 @@ def probe_broker(url: str) -> str:
             client.set(name, value, ex=_KEY_LIVES_S)
             found = client.get(name)
             client.delete(name)
+    except MasterNotFoundError:
+        raise BrokerError(*_explain_missing_primary(sentinel_clients(url))) from None
     except RedisError as error:
         raise BrokerError(*explain_broker_error(error)) from error
     if found != value:
@@ -101,6 +105,22 @@ def explain_broker_error(error: "RedisError") -> tuple[str, str | None]:
     if isinstance(error, exceptions.TimeoutError):
         return "gives no answer in time", None
     return f"does not answer ({type(error).__name__})", None
+
+
+def _explain_missing_primary(sentinels: "list[redis.Redis]") -> tuple[str, str | None]:
+    """Why the Sentinels name no primary: as the first of them that gives an error says."""
+    from redis.exceptions import RedisError
+
+    for sentinel in sentinels:
+        try:
+            sentinel.ping()
+        except RedisError as error:
+            said, hint = explain_broker_error(error)
+            return f"is unknown: one of its Sentinels {said}", hint
+    return (
+        "is unknown: its Sentinels name no primary that answers",
+        "check `master_name` in `url` under [broker], and that server; a failover takes seconds",
+    )
 
 
 _FIRST_WORDS: Final = {

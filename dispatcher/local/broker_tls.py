@@ -5,11 +5,13 @@ Celery verifies nothing by default, and would send the password to any server.
 
 import ssl
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qsl, quote
 
+from dispatcher.config.sentinel_urls import TLS_SCHEME
 from dispatcher.errors import BrokerError
 
+_SCHEMES: Final = ("rediss://", TLS_SCHEME)
 _VERIFY: Final = "ssl_cert_reqs"
 _HOSTNAME: Final = "ssl_check_hostname"
 _AUTHORITY: Final = "ssl_ca_certs"
@@ -21,11 +23,12 @@ _REQUIREMENTS: Final = {
 
 
 def add_tls_options(url: str, ca_file: Path | None) -> str:
-    """A rediss:// URL that asks Celery, Flower and redis-py for verification; others unchanged.
+    """A rediss:// or sentinels:// URL that asks Celery, Flower and redis-py for verification.
 
-    An option of the URL itself is kept. Raises BrokerError where `ca_file` has no certificates.
+    Others are unchanged. An option of the URL itself is kept. Raises BrokerError where `ca_file`
+    has no certificates.
     """
-    if not url.startswith("rediss://"):
+    if not url.startswith(_SCHEMES):
         return url
     place, _, query = url.partition("?")
     options = dict(parse_qsl(query))
@@ -38,22 +41,24 @@ def add_tls_options(url: str, ca_file: Path | None) -> str:
     return f"{place}?{'&'.join(f'{name}={quote(value)}' for name, value in options.items())}"
 
 
-def celery_tls_options(url: str) -> dict[str, Any] | None:
+def celery_tls_options(url: str) -> dict[str, object] | None:
     """The options of a URL from `add_tls_options` as Celery's `broker_use_ssl`; None without TLS.
 
     Flower and kombu drop the options of a URL in some places, but keep these.
     """
-    if not url.startswith("rediss://"):
+    if not url.startswith(_SCHEMES):
         return None
-    options: dict[str, Any] = dict(parse_qsl(url.partition("?")[2]))
-    options[_VERIFY] = _REQUIREMENTS[options[_VERIFY]]
-    options[_HOSTNAME] = options[_HOSTNAME] == "true"
-    return options
+    given = parse_qsl(url.partition("?")[2])
+    options = {name: value for name, value in given if name.startswith("ssl_")}
+    read = {
+        _VERIFY: _REQUIREMENTS[options[_VERIFY]], _HOSTNAME: options[_HOSTNAME] == "true"
+    }  # fmt: skip
+    return {**options, **read}
 
 
 def find_tls_problem(url: str) -> str | None:
-    """A sentence for `doctor` about a rediss:// URL that switches verification off; else None."""
-    if not url.startswith("rediss://"):
+    """A sentence for `doctor` about a URL with TLS that switches verification off; else None."""
+    if not url.startswith(_SCHEMES):
         return None
     options = dict(parse_qsl(url.partition("?")[2]))
     if options.get(_VERIFY) == "none":

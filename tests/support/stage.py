@@ -244,7 +244,9 @@ class Campaign:
         answer: dict[str, Any] = self.stage.json("campaign", action, str(self.id), *options)
         return answer
 
-    def wait_until(self, condition: Callable[[CampaignView], Any], what: str) -> CampaignView:
+    def wait_until(
+        self, condition: Callable[[CampaignView], Any], what: str, *, within_s: float = 60
+    ) -> CampaignView:
         """The first view for which `condition` holds."""
 
         def holds() -> CampaignView | None:
@@ -252,15 +254,15 @@ class Campaign:
             return view if condition(view) else None
 
         try:
-            found: CampaignView = wait_for(holds, what)
+            found: CampaignView = wait_for(holds, what, within_s=within_s)
         except pytest.fail.Exception as failure:
             tail = "\n".join(self.stage.said("worker").splitlines()[-_LOGGED_LINES:])
             pytest.fail(f"{failure}; {self.view}\nthe worker said:\n{tail}")
         return found
 
-    def wait_until_over(self) -> CampaignView:
+    def wait_until_over(self, *, within_s: float = 60) -> CampaignView:
         """Its last view."""
-        return self.wait_until(lambda view: view.is_over, "the campaign's end")
+        return self.wait_until(lambda view: view.is_over, "the campaign's end", within_s=within_s)
 
     def export(self) -> list[dict[str, str]]:
         """The rows of `dispatcher campaign export`."""

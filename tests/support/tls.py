@@ -30,9 +30,13 @@ def make_certificate(folder: Path, name: str) -> Path:
 
 
 class RecordingServer:
-    """Answers PostgreSQL's SSLRequest, does the handshake, and keeps what comes after it."""
+    """Answers PostgreSQL's SSLRequest, does the handshake, and keeps what comes after it.
 
-    def __init__(self, certificate: Path | None) -> None:
+    `answer` is sent for each command of Redis' protocol that came encrypted.
+    """
+
+    def __init__(self, certificate: Path | None, answer: bytes = b"") -> None:
+        self._answer = answer
         self._context: ssl.SSLContext | None = None
         if certificate is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -66,6 +70,7 @@ class RecordingServer:
     def _keep(self, client: socket.socket) -> None:
         while chunk := client.recv(4096):
             self.received += chunk
+            client.sendall(self._answer * chunk.count(b"*"))
             if self._context is None:  # as Redis answers a handshake
                 client.sendall(b"-ERR Protocol error\r\n")
                 break
@@ -76,9 +81,9 @@ class RecordingServer:
 
 
 @contextmanager
-def recording_server(certificate: Path | None) -> Iterator[RecordingServer]:
+def recording_server(certificate: Path | None, answer: bytes = b"") -> Iterator[RecordingServer]:
     """A server on 127.0.0.1 with this certificate; None: it has no TLS."""
-    server = RecordingServer(certificate)
+    server = RecordingServer(certificate, answer)
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:

@@ -24,11 +24,21 @@ def test_kombu_gets_a_whole_url_for_each_sentinel_and_the_name_beside():
     assert kombu_url(URL) == (
         "sentinel://:p%40ss@a:26379/3;sentinel://:p%40ss@b:26379/3;sentinel://:p%40ss@[::1]:5/3"
     )
-    options = transport_options(URL)
+    options = transport_options(URL, None)
     assert options["master_name"] == "mymaster"
     assert options["sentinel_kwargs"]["password"] == "other"
     assert kombu_url("redis://h/0") == "redis://h/0"
-    assert transport_options("redis://h/0") == {}
+    assert transport_options("redis://h/0", None) == {}
+
+
+def test_with_tls_the_sentinels_are_connected_to_as_the_server_is():
+    url = "sentinels://:p@a;b/0?master_name=m&ssl_ca_certs=/ca.pem"
+    urls.check_broker_url(url)
+    assert urls.has_password(url)
+    assert parse_sentinel_url(url).sentinels == (("a", 26379), ("b", 26379))
+    assert kombu_url(url) == "sentinel://:p@a:26379/0;sentinel://:p@b:26379/0"
+    options = transport_options(url, {"ssl_ca_certs": "/ca.pem"})["sentinel_kwargs"]
+    assert (options["ssl"], options["ssl_ca_certs"]) == (True, "/ca.pem")
 
 
 def test_a_password_is_put_before_the_first_host():
@@ -48,6 +58,9 @@ def test_a_password_is_put_before_the_first_host():
         ("sentinel://a/x?master_name=m", "number of a database"),
         ("sentinel://a/0?master=m", "unknown option"),
         ("sentinel://a/0;b?master_name=m", "name each Sentinel"),
+        ("sentinel://a/0?master_name=m&ssl_ca_certs=/ca.pem", "unknown option"),
+        ("sentinels://a/0?master_name=m&ssl_cert_reqs=no", "ssl_cert_reqs"),
+        ("sentinels://a/0", "needs the name"),
     ],
 )
 def test_a_mistake_in_it_is_named(url, says):

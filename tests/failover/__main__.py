@@ -1,0 +1,25 @@
+"""`python -m tests.failover`: a failover in the middle of a campaign, and what came of it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tests.failover.redis_failover import run_redis_failover
+
+_SHOWN = 20
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Run it; 1 if somebody was texted twice or lost."""
+    parser = argparse.ArgumentParser(prog="python -m tests.failover", description=__doc__)
+    parser.add_argument("--count", type=int, default=6000)
+    parser.add_argument("--rate", type=int, default=300)
+    parser.add_argument("--tls", action="store_true", help="Sentinels and servers speak TLS only")
+    options = parser.parse_args(given)
+    wrong = run_redis_failover(options.count, options.rate, has_tls=options.tls)
+    print("\n".join(wrong[:_SHOWN]) or "nobody twice, nobody lost")
+    return int(bool(wrong))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
