@@ -190,6 +190,13 @@ def has_password(url: str) -> bool:
     return _split_server_url(rest).has_password
 
 
+def find_passwords(url: str) -> frozenset[str]:
+    """The passwords that a URL of any kind holds, as they are written and as they are meant."""
+    written = re.findall(r"//[^/@?#]*?:([^/@?#]+)@", url)
+    written += re.findall(r"[?&][a-z_]*password=([^&#;]+)", url)
+    return frozenset({*written, *map(unquote, written)})
+
+
 def with_password(url: str, password: str) -> str:
     """The URL of a server with a password, which is escaped.
 

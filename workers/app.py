@@ -17,6 +17,7 @@ from dispatcher.errors import StoreError
 from dispatcher.local.broker_tls import celery_tls_options
 from dispatcher.local.celery import threads_needed
 from dispatcher.local.life_signs import get_life_signs
+from dispatcher.logs.events import LogEvent, log_event
 from workers.broker import shown_tasks
 from workers.broker.task_messages import (
     POLL,
@@ -30,7 +31,7 @@ from workers.broker.task_messages import (
     TICK,
     submit_queue,
 )
-from workers.log_filter import DedupFilter, log_expected_errors
+from workers.log_filter import log_expected_errors
 from workers.settings import get_broker_url, get_settings, set_flower_defaults
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def return_batches(services: "Services", tickets: list["Ticket"]) -> None:
     from workers.batch.durable_write import write_patiently
 
     unused = [(ticket.id, ticket.fence) for ticket in tickets]
-    with log_expected_errors(log, "released batches"):
+    with log_expected_errors(log, LogEvent.RELEASE_NOT_RETURNED, "released batches"):
         write_patiently(
             services,
             lambda conn, _now: batches.return_queued(conn, unused),
@@ -190,7 +191,8 @@ def _send_tasks(task: str, messages: Sequence[shown_tasks.TaskMessage]) -> int:
             app.send_task(task, args, queue=queue, retry=False, argsrepr=shown)
         except _BROKER_ERRORS as error:
             left = len(messages) - done
-            log.warning("the broker did not take %d messages: %s", left, type(error).__name__)
+            words = "the broker did not take %d messages: %s"
+            log_event(log, LogEvent.BROKER_REFUSED, words, left, type(error).__name__)
             return done
     return len(messages)
 
@@ -232,9 +234,10 @@ def _wait_for_tables(**_: object) -> None:
         except StoreError as error:
             problem, remedy = error.message, error.hint or ""
         if problem is not None:
-            log.error("this worker waits: %s; %s", problem, remedy)
+            log_event(log, LogEvent.WORKER_WAITS, "this worker waits: %s; %s", problem, remedy)
             if time.monotonic() > give_up_at:
-                log.critical("this worker does not start: %s; %s", problem, remedy)
+                words = "this worker does not start: %s; %s"
+                log_event(log, LogEvent.WORKER_NOT_STARTED, words, problem, remedy)
                 raise SystemExit(os.EX_CONFIG)
             time.sleep(1)
 
@@ -246,10 +249,12 @@ def _refuse_database_of_another_store(**_: object) -> None:
     from workers.services import get_services
 
     give_up_at = time.monotonic() + OWNER_TTL_S + 5
-    with log_expected_errors(log, "the owner of the Redis database is not known"):
+    words = "the owner of the Redis database is not known"
+    with log_expected_errors(log, LogEvent.OWNER_UNKNOWN, words):
         while (problem := get_services().broker_owner.find_problem()) is not None:
             if time.monotonic() > give_up_at:
-                log.critical("this worker does not start: %s; %s", problem, OWNER_REMEDY)
+                words = "this worker does not start: %s; %s"
+                log_event(log, LogEvent.WORKER_NOT_STARTED, words, problem, OWNER_REMEDY)
                 raise SystemExit(os.EX_CONFIG)
             time.sleep(1)
 
@@ -299,12 +304,3 @@ def _close_services(**_: object) -> None:
     get_services().runtime.close()
     stop_server()
     get_services().leases.stop()
-
-
-@signals.after_setup_logger.connect
-def _filter_logs(logger: logging.Logger, **_: object) -> None:
-    """Drop repeated messages, and Celery's line for every tick."""
-    for handler in logger.handlers:
-        handler.addFilter(DedupFilter())
-    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from dispatcher import __version__
 from dispatcher.errors import DispatcherError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.outbound.departure import boottime_s
 from dispatcher.outbound.presence import Presence
 from dispatcher.store import batches, scheduler
@@ -68,9 +69,8 @@ class Leases:
             with self._store.write() as conn:
                 scheduler.deregister_worker(conn, self._presence.worker, store_now(conn))
         except DispatcherError as error:
-            log.warning(
-                "this worker ends, but could not be removed from the list of live ones: %s", error
-            )
+            words = "this worker ends, but could not be removed from the list of live ones: %s"
+            log_event(log, LogEvent.WORKER_STILL_LISTED, words, error.in_one_line)
 
     def _renew_until_stopped(self) -> None:
         while True:
@@ -78,11 +78,14 @@ class Leases:
             try:
                 self._renew_all()
             except DispatcherError as error:
-                log.error("leases could not be renewed: %s", error.in_one_line)
+                words = "leases could not be renewed: %s"
+                log_event(log, LogEvent.LEASES_NOT_RENEWED, words, error.in_one_line)
                 pause_s = min(_RETRY_S, pause_s)
             except Exception:
                 # Without this thread, everything in flight would fall in doubt.
-                log.exception("leases could not be renewed")
+                log.exception(
+                    "leases could not be renewed", extra=LogEvent.LEASES_NOT_RENEWED.describe()
+                )
             if self._stopped.wait(pause_s):
                 return
 
@@ -104,6 +107,5 @@ class Leases:
             renewed = batches.renew_leases(conn, held, now + self._lease)
         self._presence.note_heartbeat(boottime_s())
         if renewed < len(held):
-            log.info(
-                "%d of %d held batches have ended or were lost", len(held) - renewed, len(held)
-            )
+            words = "%d of %d held batches have ended or were lost"
+            log_event(log, LogEvent.LEASES_ENDED, words, len(held) - renewed, len(held))

@@ -1,4 +1,7 @@
-"""Log filters: a message repeated during an outage is logged every 30 s, with a count."""
+"""What Celery's processes log: masked, in the configured format, and not again and again.
+
+A message repeated during an outage is logged every 30 s, with a count.
+"""
 
 import logging
 import time
@@ -6,33 +9,40 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from celery import signals
 from celery.beat import SchedulingError
 from celery.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from dispatcher.errors import DispatcherError
+from dispatcher.logs.events import LogEvent, log_event
+from dispatcher.logs.formats import set_up_handler
+from workers.settings import get_settings
 
 _EVERY_S: Final = 30.0
 #: Formats remembered at most, in case a library makes formats from values.
 _MAX_MESSAGES: Final = 500
+#: Fields of an event in which messages of one format differ from each other.
+_ABOUT: Final = ("event", "campaign", "account")
 #: Errors that mean "the broker is away". A traceback through the library would not help.
 _CONNECTION_ERRORS: Final = (OSError, OperationalError, RedisError, SchedulingError)
 
 
 @contextmanager
-def log_expected_errors(log: logging.Logger, what: str) -> Iterator[None]:
+def log_expected_errors(log: logging.Logger, event: LogEvent, what: str) -> Iterator[None]:
     """Let an expected error end the block: one line about `what` is logged, no traceback."""
     try:
         yield
     except DispatcherError as error:
-        log.error("%s: %s", what, error.in_one_line)
+        log_event(log, event, "%s: %s", what, error.in_one_line)
 
 
 class DedupFilter(logging.Filter):
-    """Shows the same message (logger, level, format, error) only once in `every_s` seconds.
+    """Shows the same message only once in `every_s` seconds.
 
-    The next one says how many were left out. Messages below WARNING are all shown. A connection
-    error is shown without its traceback.
+    The same are those of one logger, level, format and error, about the same event, campaign and
+    account. The next one says how many were left out. Messages below WARNING are all shown. A
+    connection error is shown without its traceback.
     """
 
     def __init__(
@@ -41,14 +51,15 @@ class DedupFilter(logging.Filter):
         super().__init__()
         self._every_s = every_s
         self._clock = clock
-        self._shown: dict[tuple[str, int, str], tuple[float, int]] = {}
+        self._shown: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether `record` is shown."""
         if record.levelno < logging.WARNING:
             return True
         raised = type(record.exc_info[1]).__name__ if record.exc_info else ""
-        key = (record.name, record.levelno, f"{raised} {record.msg}"[:200])
+        about = (record.__dict__.get(name) for name in _ABOUT)
+        key = (record.name, record.levelno, f"{raised} {record.msg}"[:200], *about)
         if record.exc_info and isinstance(record.exc_info[1], _CONNECTION_ERRORS):
             record.msg, record.args = record.getMessage().partition("\n")[0], ()
             record.exc_info = record.exc_text = None
@@ -64,3 +75,15 @@ class DedupFilter(logging.Filter):
             record.msg = f"{record.getMessage()} (and {left_out} more like it)"
             record.args = ()
         return True
+
+
+@signals.after_setup_logger.connect
+@signals.after_setup_task_logger.connect
+def set_up_celery_logs(logger: logging.Logger, **_: object) -> None:
+    """Drop repeated messages and Celery's line for every tick; mask, and write what is wanted."""
+    settings = get_settings()
+    for handler in logger.handlers:
+        handler.addFilter(DedupFilter())
+        set_up_handler(handler, settings.log.format, settings.secret_values())
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from dispatcher.config.sections import WorkerSettings
 from dispatcher.errors import DispatcherError, ErrorKind
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.monitoring.server import serve_metrics
 from dispatcher.store.metric_figures import DURATION_EDGES_S
 
@@ -115,9 +116,10 @@ def start_server(host: str, port: int) -> None:
     try:
         url = _server.enter_context(serve_metrics(REGISTRY, host, port))
     except DispatcherError as error:
-        log.error("this worker has no metrics: %s", error.in_one_line)
+        words = "this worker has no metrics: %s"
+        log_event(log, LogEvent.METERS_NOT_SERVED, words, error.in_one_line)
     else:
-        log.info("metrics of this worker: %s", url)
+        log_event(log, LogEvent.METERS_SERVED, "metrics of this worker: %s", url)
 
 
 def stop_server() -> None:

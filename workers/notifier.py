@@ -8,6 +8,7 @@ from typing import Final
 import orjson
 
 from dispatcher.errors import DispatcherError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.notify.outbox import collect_events, send_due
 from dispatcher.providers.shared.answers import parse_or_none
 from dispatcher.store.engine import store_now
@@ -48,9 +49,9 @@ class Notifier:
             collect_events(services.store, wanted)
             send_due(services.store, wanted)
         except DispatcherError as error:
-            log.warning("notices are late: %s", error.in_one_line)
+            log_event(log, LogEvent.NOTICES_LATE, "notices are late: %s", error.in_one_line)
         except Exception:
-            log.exception("notices are late")
+            log.exception("notices are late", extra=LogEvent.NOTIFIER_FAILED.describe())
         finally:
             self._busy.release()
 
@@ -68,7 +69,8 @@ def _read_balances(services: Services, every_s: float) -> None:
             response = services.reader.send(name, provider.balance_request())
             found = None if response is None else parse_or_none(response, provider.parse_balance)
         except DispatcherError as error:
-            log.warning("account %s: its balance is not known: %s", name, error.in_one_line)
+            words = "account %s: its balance is not known: %s"
+            log_event(log, LogEvent.BALANCE_UNKNOWN, words, name, error.in_one_line, account=name)
             continue
         if found:
             left = {one.package: str(one.amount) for one in found}

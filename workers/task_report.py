@@ -6,8 +6,10 @@ The words hold ids, names of accounts and counts, never numbers, texts or keys.
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Unpack
 
 from dispatcher.errors import DispatcherError
+from dispatcher.logs.events import EventFields, LogEvent, log_event
 
 
 class TaskFailed(Exception):
@@ -19,7 +21,7 @@ class TaskReport:
 
     ```python
     report = TaskReport()
-    with report.log_errors(log, "batch 7"):
+    with report.log_errors(log, LogEvent.BATCH_NOT_SUBMITTED, "batch 7", batch=7):
         report.note("campaign 11, main: 2000 accepted")
     return report.finish()
     ```
@@ -39,12 +41,14 @@ class TaskReport:
         self._has_failed = True
 
     @contextmanager
-    def log_errors(self, log: logging.Logger, what: str) -> Iterator[None]:
+    def log_errors(
+        self, log: logging.Logger, event: LogEvent, what: str, **fields: Unpack[EventFields]
+    ) -> Iterator[None]:
         """Let an expected error end the block: it is logged in one line, and the task failed."""
         try:
             yield
         except DispatcherError as error:
-            log.error("%s: %s", what, error.in_one_line)
+            log_event(log, event, "%s: %s", what, error.in_one_line, **fields)
             self.fail(f"{what}: {error.in_one_line}")
 
     def finish(self) -> str:

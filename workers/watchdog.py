@@ -17,6 +17,7 @@ from celery import signals
 from dispatcher.errors import DispatcherError
 from dispatcher.local.celery import threads_needed
 from dispatcher.local.life_signs import get_life_signs
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.recovery.broker_owner import OWNER_REMEDY
 from dispatcher.store import batches, store_identity
 from dispatcher.store.migrate import find_too_new
@@ -123,13 +124,15 @@ class Watchdog:
             try:
                 settled = self._services.spill.settle_all(self._services.store)
                 if settled:
-                    log.info("%d answers of an earlier process were settled", settled)
+                    words = "%d answers of an earlier process were settled"
+                    log_event(log, LogEvent.ANSWERS_RECOVERED, words, settled)
                 reason = self.find_reason_to_end()
             except DispatcherError as error:
-                log.warning("the watchdog could not read the store: %s", error.in_one_line)
+                words = "the watchdog could not read the store: %s"
+                log_event(log, LogEvent.WATCHDOG_BLIND, words, error.in_one_line)
             except Exception:
                 # A dead watchdog would hide the next stall.
-                log.exception("the watchdog failed")
+                log.exception("the watchdog failed", extra=LogEvent.WATCHDOG_FAILED.describe())
             else:
                 if reason is not None:
                     self._end_process(reason)
@@ -172,7 +175,8 @@ class Watchdog:
         )
 
     def _end_process(self, reason: str) -> None:
-        log.critical("this worker ends with status %d: %s", EXIT_STALLED, reason)
+        words = "this worker ends with status %d: %s"
+        log_event(log, LogEvent.WORKER_ENDS, words, EXIT_STALLED, reason)
         slowest = max((a.timeout_s for a in self._services.settings.accounts.values()), default=0.0)
         self._services.gate.close_and_wait(slowest + 15)
         self._services.stopping.set()

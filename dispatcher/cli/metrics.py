@@ -46,6 +46,9 @@ def metrics_command(ctx: click.Context, *, host: str, port: int, once: bool) -> 
             if "\ndispatcher_store_up 0.0" in text:
                 raise click.exceptions.Exit(1)
             return
+        from dispatcher.logs.console import make_console
+        from dispatcher.logs.events import LogEvent
+        from dispatcher.logs.formats import set_up_logs
         from dispatcher.monitoring.server import serve_until_signal
 
         if not _is_loopback(host):
@@ -54,8 +57,15 @@ def metrics_command(ctx: click.Context, *, host: str, port: int, once: bool) -> 
                 "and not encrypted. They name accounts and counts, never numbers or texts.",
                 err=True,
             )
-        serve_until_signal(registry, host, port, lambda url: click.echo(f"metrics: {url}"))
-    click.echo("stopped")
+        set_up_logs(settings.log.format, settings.secret_values())
+        console = make_console(settings.log.format, click.echo)
+        serve_until_signal(
+            registry,
+            host,
+            port,
+            lambda url: console.announce(LogEvent.METRICS_READY, f"metrics: {url}"),
+        )
+    console.announce(LogEvent.STOPPED, "stopped")
 
 
 def _is_loopback(host: str) -> bool:

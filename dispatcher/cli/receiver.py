@@ -69,6 +69,9 @@ def receiver_group(
 
     import uvloop
 
+    from dispatcher.logs.console import make_console
+    from dispatcher.logs.events import LogEvent
+    from dispatcher.logs.formats import set_up_logs
     from dispatcher.receiver.run import receive_until_signal
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
@@ -79,14 +82,19 @@ def receiver_group(
         "host": host, "port": port, "certificate_file": certificate_file, "key_file": key_file,
     }  # fmt: skip
     at = _listen_address(settings, given, without_tls=without_tls)
+    set_up_logs(settings.log.format, settings.secret_values())
+    console = make_console(settings.log.format, click.echo)
     with closing(Store(settings.store.url)) as store:
         create_tables_if_new(store)
         uvloop.run(
             receive_until_signal(
-                settings, store, at, lambda url: click.echo(f"receiver ready: {url}")
+                settings,
+                store,
+                at,
+                lambda url: console.announce(LogEvent.RECEIVER_READY, f"receiver ready: {url}"),
             )
         )
-    click.echo("stopped")
+    console.announce(LogEvent.STOPPED, "stopped")
 
 
 def _listen_address(

@@ -8,10 +8,12 @@ import click
 
 from dispatcher.cli.banners import warn_if_held, warn_if_stopped
 from dispatcher.cli.context import settings_from
+from dispatcher.logs.events import LogEvent
 
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
     from dispatcher.local.broker import EmbeddedBroker
+    from dispatcher.logs.console import Console
 
 
 @click.command("up")
@@ -51,6 +53,7 @@ def up_command(
     from dispatcher.local.broker import celery_url
     from dispatcher.local.life_signs import get_life_signs
     from dispatcher.local.supervisor import Supervisor
+    from dispatcher.logs.console import make_console
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import upgrade_store
 
@@ -62,20 +65,21 @@ def up_command(
     children = list(celery.celery_children(settings, url, workers=count, level=loglevel))
     if settings.receiver.port is not None:
         children.append(celery.receiver_child(settings, url))
-    with _embedded_broker(settings) as broker, Supervisor(click.echo) as supervisor:
+    console = make_console(settings.log.format, click.echo)
+    with _embedded_broker(settings) as broker, Supervisor(console) as supervisor:
         upgrade_store(settings.store.url)
         for child in children:
             supervisor.add_child(child)
 
         def run_until(done: Callable[[], bool]) -> bool:
-            return supervisor.run_until(lambda: _keep_broker(broker) and done())
+            return supervisor.run_until(lambda: _keep_broker(broker, console) and done())
 
         def keep_alive() -> bool:
             get_life_signs().send_alive()
             return False
 
         if run_until(lambda: supervisor.are_ready(*(child.name for child in children))):
-            click.echo(_ready_line(settings))
+            console.announce(LogEvent.UP_READY, _ready_line(settings))
             get_life_signs().send_ready()
             warn_if_held(Store(settings.store.url))
             warn_if_stopped(Store(settings.store.url))
@@ -83,11 +87,12 @@ def up_command(
                 # Flower lists the workers only when it starts, so they must be running.
                 supervisor.add_child(celery.flower_child(settings, url, port))
                 if run_until(lambda: celery.is_listening(port)):
-                    click.echo(f"flower: http://127.0.0.1:{port}")
+                    console.announce(LogEvent.FLOWER_READY, f"flower: http://127.0.0.1:{port}")
         run_until(keep_alive)
         get_life_signs().send_stopping()
-        click.echo("\nstopping: waiting for requests in flight (Ctrl-C again to stop now)")
-    click.echo("stopped")
+        words = "\nstopping: waiting for requests in flight (Ctrl-C again to stop now)"
+        console.announce(LogEvent.UP_STOPPING, words)
+    console.announce(LogEvent.STOPPED, "stopped")
 
 
 def _embedded_broker(settings: "Settings") -> "AbstractContextManager[EmbeddedBroker | None]":
@@ -99,10 +104,11 @@ def _embedded_broker(settings: "Settings") -> "AbstractContextManager[EmbeddedBr
     return EmbeddedBroker(socket_path(settings.store.url))
 
 
-def _keep_broker(broker: "EmbeddedBroker | None") -> bool:
+def _keep_broker(broker: "EmbeddedBroker | None", console: "Console") -> bool:
     """Start the embedded broker again if it has died; always returns True."""
     if broker is not None and broker.restart_if_dead():
-        click.echo("the broker stopped and was restarted; nothing was lost")
+        words = "the broker stopped and was restarted; nothing was lost"
+        console.announce(LogEvent.BROKER_RESTARTED, words)
     return True
 
 

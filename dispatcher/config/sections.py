@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dispatcher import urls
+from dispatcher.logs.formats import LogFormat
 
 
 class Section(BaseModel):
@@ -58,6 +59,12 @@ class BrokerSettings(Section):
     @classmethod
     def _check_ca_file(cls, value: Path | None) -> Path | None:
         return _check_printable_path(value)
+
+
+class LogSettings(Section):
+    """`[log]`: how the lines of workers, beat, `metrics` and `receiver` are written."""
+
+    format: LogFormat = "auto"
 
 
 class WorkerSettings(Section):

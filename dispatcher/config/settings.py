@@ -36,6 +36,7 @@ from dispatcher.config.proxies import resolve_proxy
 from dispatcher.config.secret_sources import read_secrets
 from dispatcher.config.sections import (
     BrokerSettings,
+    LogSettings,
     ReceiverSettings,
     Section,
     StoreSettings,
@@ -55,6 +56,7 @@ class Settings(Section):
     worker: WorkerSettings = WorkerSettings()
     notify: NotifySettings = NotifySettings()
     receiver: ReceiverSettings = ReceiverSettings()
+    log: LogSettings = LogSettings()
     accounts: dict[str, SerializeAsAny[ProviderSettings]] = Field(default_factory=dict)
 
     _path: Path | None = PrivateAttr(default=None)
@@ -77,6 +79,15 @@ class Settings(Section):
                 f"there is no account {name!r} in the configuration",
                 f"{guess}configured accounts: {every}",
             ) from None
+
+    def secret_values(self) -> frozenset[str]:
+        """Every secret as it is, for what must not show any."""
+        sections = [self.notify, *self.accounts.values()]
+        values = [value for section in sections for _name, value in section]
+        found = {value.get_secret_value() for value in values if isinstance(value, SecretStr)}
+        for url in (self.store.url, self.broker.url, *(a.proxy for a in self.accounts.values())):
+            found |= urls.find_passwords(url or "")
+        return frozenset(found)
 
     def find_problems(self) -> list[str]:
         """Sentences for `doctor` about settings that are allowed but unwise."""

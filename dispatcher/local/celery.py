@@ -94,8 +94,9 @@ def celery_children(
             env=env
             if port is None
             else env | {"DISPATCHER_WORKER__METRICS_PORT": str(port + number - 1)},
-            ready_pattern=r" ready\.$",
-            hide=None if worker_level == level else r": INFO/",
+            # As text, and as a line of JSON.
+            ready_pattern=r' ready\.(?:$|",)',
+            hide=None if worker_level == level else r': INFO/|"level":"INFO",',
             grace_s=max(timeouts, default=0.0) + _SETTLE_S,
             wave=1,
         )
@@ -120,7 +121,7 @@ def receiver_child(settings: Settings, broker_url: str) -> Child:
         name="receiver",
         argv=[sys.executable, "-m", "dispatcher", "receiver"],
         env=_child_environment(settings, broker_url),
-        ready_pattern=r"^receiver ready",
+        ready_pattern=r'^receiver ready|"event":"receiver_ready"',
         wave=0,
     )
 
@@ -158,6 +159,8 @@ def _child_environment(settings: Settings, broker_url: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": ",".join(filter(None, filters)),
     }
+    # `auto` is for processes that somebody else starts: they are not at a terminal here.
+    env["DISPATCHER_LOG__FORMAT"] = "json" if settings.log.format == "json" else "text"
     if not has_password(broker_url):  # who starts a child sees what it is given
         env["DISPATCHER_BROKER__URL"] = broker_url
     if settings.path is not None:

@@ -21,6 +21,7 @@ from dispatcher.errors import DispatcherError
 from dispatcher.local import celery
 from dispatcher.local.broker import EmbeddedBroker
 from dispatcher.local.supervisor import Child, Supervisor
+from dispatcher.logs.console import TextConsole
 from dispatcher.urls import sqlite_url
 
 LONGEST_S: Final = 90.0
@@ -144,7 +145,7 @@ def running_sandbox(what: str) -> Iterator[Sandbox]:
         # Keeps the mark file of the store out of the user's state folder.
         os.environ["XDG_STATE_HOME"] = str(folder)
         broker = stack.enter_context(EmbeddedBroker(folder / "broker" / "broker.sock"))
-        supervisor = stack.enter_context(Supervisor(log.append))
+        supervisor = stack.enter_context(Supervisor(TextConsole(log.append)))
         yield Sandbox(what, folder, supervisor, broker, log)
 
 

@@ -8,7 +8,8 @@ import selectors
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +20,8 @@ from dispatcher.error_codes import ErrorCode
 from dispatcher.errors import DispatcherError
 from dispatcher.local import children
 from dispatcher.local.signals import InterruptCounter
+from dispatcher.logs.console import Console
+from dispatcher.logs.events import LogEvent
 
 _PASS_S = 0.2
 _EXITS, _WITHIN_S = 5, 30.0
@@ -68,7 +71,7 @@ class Supervisor:
     """Runs children of this process until a signal ends them.
 
     ```python
-    with Supervisor(print) as supervisor:
+    with Supervisor(TextConsole(print)) as supervisor:
         supervisor.add_child(Child(name="worker", argv=[…], ready_pattern=r" ready\\.$"))
         supervisor.run_until(lambda: supervisor.are_ready("worker"))
         supervisor.run_until(lambda: False)  # until Ctrl-C
@@ -76,8 +79,8 @@ class Supervisor:
     Use it in the main thread. On exit every child is ended; a second Ctrl-C kills what is left.
     """
 
-    def __init__(self, say: Callable[[str], object], *, first_delay_s: float = 0.5) -> None:
-        self._say_to = say
+    def __init__(self, console: Console, *, first_delay_s: float = 0.5) -> None:
+        self._console = console
         self._first_delay_s = first_delay_s
         self._lives: dict[str, _ChildState] = {}
         self._pipes = selectors.DefaultSelector()
@@ -130,7 +133,8 @@ class Supervisor:
                 if life.running and life.process.poll() is not None:
                     self._close_ended(life)
                 elif life.running and (self._interrupts.count > 1 or late_by > life.child.grace_s):
-                    self._print_line(f"{life.child.name} was killed: it did not end in time")
+                    words = f"{life.child.name} was killed: it did not end in time"
+                    self._announce(LogEvent.PROCESS_KILLED, words)
                     children.kill_child(life.process)
 
     def _spawn_child(self, child: Child) -> tuple[subprocess.Popen[bytes], children.OutputLines]:
@@ -149,9 +153,9 @@ class Supervisor:
             raise ChildFailed(f"{name} ended {_EXITS} times within {_WITHIN_S:.0f} s:{said}")
         delay_s = min(self._first_delay_s * 2.0 ** (recent - 1), _LONGEST_DELAY_S)
         life.start_at = now + delay_s
-        self._print_line(
-            f"{name} ended (status {life.process.returncode}), restart in {delay_s:.1f} s"
-        )
+        status = life.process.returncode
+        words = f"{name} ended (status {status}), restart in {delay_s:.1f} s"
+        self._announce(LogEvent.PROCESS_ENDED, words)
 
     def _close_ended(self, life: _ChildState) -> None:
         """Show the last output of a child that has ended, and close its pipe."""
@@ -179,16 +183,23 @@ class Supervisor:
             if child.ready_pattern and re.search(child.ready_pattern, line):
                 life.ready = True
             if not (child.hide and re.search(child.hide, line)):
-                self._print_line(f"{child.name}| {line}")
+                with self._listened():
+                    self._console.show_line(child.name, line)
         return more
 
-    def _print_line(self, text: str) -> None:
-        if self._nobody_listens:
-            return
+    def _announce(self, event: LogEvent, words: str) -> None:
+        with self._listened():
+            self._console.announce(event, words)
+
+    @contextmanager
+    def _listened(self) -> Iterator[None]:
+        """Write in the block, unless nobody reads our output any more (`| head`).
+
+        Then this ends as for a signal.
+        """
         try:
-            self._say_to(text)
+            yield
         except OSError:
-            # Nobody reads our output any more (`| head`): end as for a signal.
             self._nobody_listens = True
 
     def __enter__(self) -> Self:

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from dispatcher.config.settings import Settings
 from dispatcher.errors import StoreError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.monitoring.account_families import (
     health_families,
     rate_families,
@@ -60,11 +61,11 @@ class StoreCollector(Collector):
             found = self._reader.read_snapshot()
         except StoreError as error:
             if self._was_up:
-                log.warning("%s", error.in_one_line)
+                log_event(log, LogEvent.STORE_AWAY, "%s", error.in_one_line)
             self._was_up = False
             return None
         if not self._was_up:
-            log.warning("the store can be read again")
+            log_event(log, LogEvent.STORE_BACK, "the store can be read again")
         self._was_up = True
         return found
 

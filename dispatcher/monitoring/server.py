@@ -18,6 +18,7 @@ from prometheus_client.registry import CollectorRegistry
 from dispatcher.errors import DispatcherError
 from dispatcher.local.life_signs import get_life_signs
 from dispatcher.local.signals import InterruptCounter
+from dispatcher.logs.events import LogEvent, log_event
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,8 @@ def _server_class(host: str, port: int) -> type[ThreadingWSGIServer]:
         def handle_error(self, request: object, client_address: object) -> None:
             """Say in one line that a request failed, as one of a client that is too slow does."""
             del request, client_address
-            log.warning("a request for metrics failed: %s", type(sys.exc_info()[1]).__name__)
+            words = "a request for metrics failed: %s"
+            log_event(log, LogEvent.METRICS_REQUEST_FAILED, words, type(sys.exc_info()[1]).__name__)
 
     return MetricsServer
 

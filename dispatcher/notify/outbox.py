@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from dispatcher.config.notify_settings import EventKind, NotifySettings
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.notify.conditions import find_conditions
 from dispatcher.notify.delivery import DeliveryFailed, deliver_notice
 from dispatcher.store import notices
@@ -89,7 +90,8 @@ def _send_claimed(store: Store, settings: NotifySettings, row: NoticeRow, delive
         deliver(settings, row)
     except DeliveryFailed as failure:
         pause_s = _PAUSES_S[row.tries] if row.tries < len(_PAUSES_S) else None
-        log.warning("%s %s: %s", row.kind, row.event_id, failure)
+        words = "%s %s: %s"
+        log_event(log, LogEvent.NOTICE_NOT_DELIVERED, words, row.kind, row.event_id, failure)
         with store.write() as conn:
             at = None if pause_s is None else store_now(conn) + timedelta(seconds=pause_s)
             notices.mark_failed(conn, row.id, str(failure), at)

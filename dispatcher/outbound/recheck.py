@@ -8,6 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from dispatcher.errors import ErrorKind, ProviderError, Refused, TextRefused
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.policy.credit import check_credit
 from dispatcher.policy.routes import route_at
 from dispatcher.providers.base import Provider, RequestedRoute
@@ -50,7 +51,8 @@ def recheck_campaign(
             with store.write() as conn:
                 by, now = error.kind.value, store_now(conn)
                 accounts.pause_account(conn, name, by=by, reason=error.message, now=now)
-        log.warning("campaign %d waits for its check: %s", number, error.message)
+        words = f"campaign {number} waits for its check: {error.message}"
+        log_event(log, LogEvent.CAMPAIGN_CHECK_LATE, words, campaign=number, account=name)
         return f"campaign {number} is checked later: {error.message}"
     if too_little is not None:
         # Who resumes it has decided to send as far as the credits reach.
@@ -118,5 +120,6 @@ def _pause(store: Store, ticket: RecheckTicket, reason: str, *, again: bool) -> 
         paused = rechecks.fail_recheck(conn, ticket, reason, store_now(conn), again=again)
     if not paused:
         return f"campaign {campaign_id} no longer waits for a check"
-    log.error("campaign %d is paused: %s", campaign_id, reason)
-    return f"campaign {campaign_id} is paused: {reason}"
+    words = f"campaign {campaign_id} is paused: {reason}"
+    log_event(log, LogEvent.CAMPAIGN_PAUSED, words, campaign=campaign_id, account=ticket.account)
+    return words

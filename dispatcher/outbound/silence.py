@@ -44,9 +44,9 @@ class SilenceAlarm:
 
     def find_silent(
         self, conn: Connection, configured: Mapping[str, ProviderSettings], now: datetime
-    ) -> list[str]:
-        """Sentences about accounts that have been silent for a minute, each only once."""
-        sentences = []
+    ) -> dict[str, str]:
+        """Sentences about accounts that have been silent for a minute, by name, each only once."""
+        sentences = {}
         waiting = due_work.accounts_with_waiting(conn, now)
         for name in self._silences.keys() - waiting:
             del self._silences[name]
@@ -64,7 +64,7 @@ class SilenceAlarm:
             silent_s = (now - seen.since).total_seconds()
             if silent_s >= SILENT_S and not seen.is_told:
                 seen.is_told = True
-                sentences.append(_describe_silence(conn, name, due, silent_s))
+                sentences[name] = _describe_silence(conn, name, due, silent_s)
         return sentences
 
 

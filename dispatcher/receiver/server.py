@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from dispatcher.errors import DispatcherError, PushRefused
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.providers.base import Provider
 from dispatcher.receiver.access import PushAccess
 from dispatcher.receiver.intake import AccountPush
@@ -178,7 +179,7 @@ class ReceiverServer:
         line = f"account {account}: a push was not read: {what}"
         if line not in self._unread and len(self._unread) < 100:
             self._unread.add(line)
-            log.warning("%s", line)
+            log_event(log, LogEvent.PUSH_UNREADABLE, line, account=account)
 
 
 class _Closing(asyncio.Protocol):

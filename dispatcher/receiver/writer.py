@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from dispatcher.errors import DispatcherError, StoreDataError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.receiver.access import PushAccess
 from dispatcher.receiver.intake import AccountPush, look_at_waiting, store_pushes
 from dispatcher.store import push_counts, waiting_receipts
@@ -115,11 +116,12 @@ class PushWriter:
                 lambda conn: store_pushes(conn, pushes, self._stop_words, store_now(conn))
             )
         except StoreDataError as error:
-            log.warning("a push does not fit the store: %s", error.in_one_line)
+            words = "a push does not fit the store: %s"
+            log_event(log, LogEvent.PUSH_UNFIT, words, error.in_one_line)
         except DispatcherError as error:
             self._note_error(error)
         except Exception:
-            log.exception("pushes were not stored")
+            log.exception("pushes were not stored", extra=LogEvent.RECEIVER_FAILED.describe())
         else:
             self._is_away = False
             return True
@@ -148,9 +150,12 @@ class PushWriter:
             with self._count_lock:
                 self._failed_requests += counted
         except Exception:
-            log.exception("waiting receipts were not looked at")
+            log.exception(
+                "waiting receipts were not looked at", extra=LogEvent.RECEIVER_FAILED.describe()
+            )
 
     def _note_error(self, error: DispatcherError) -> None:
         if not self._is_away:
-            log.warning("pushes are not taken: %s", error.in_one_line)
+            words = "pushes are not taken: %s"
+            log_event(log, LogEvent.PUSHES_NOT_STORED, words, error.in_one_line)
         self._is_away = True

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection
 
 from dispatcher.local.state_folder import state_folder
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.recovery.mark_file import HighWaterMark, MarkFile, UnreadableMark
 from dispatcher.store import store_identity
 from dispatcher.store.engine import Store
@@ -146,7 +147,8 @@ class RollbackGuard:
         try:
             file.advance_to(mark, sync=sync)
         except OSError as error:
-            log.warning("the witness %s cannot be written: %s", file.path, error.strerror)
+            words = "the witness %s cannot be written: %s"
+            log_event(log, LogEvent.WITNESS_NOT_WRITTEN, words, file.path, error.strerror)
 
     def read_redis_mark(self) -> int:
         """The highest attempt id that Redis has recorded; 0 if it is new or away.
@@ -175,7 +177,8 @@ class RollbackGuard:
                 return 0
             if isinstance(found, bytes) and found.isdigit() and len(found) <= _MAX_ID_DIGITS:
                 return int(found)
-            log.warning("the key %s in Redis is not an attempt's id: it is dropped", key)
+            words = "the key %s in Redis is not an attempt's id: it is dropped"
+            log_event(log, LogEvent.REDIS_KEY_DROPPED, words, key)
             self._client.delete(key)
         return 0
 

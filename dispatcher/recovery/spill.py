@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from dispatcher.errors import StoreDataError, StoreError
 from dispatcher.local.state_folder import state_folder
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.status import AttemptOutcome
 from dispatcher.store import answers, attempts, batch_endings
 from dispatcher.store.engine import Store, store_now
@@ -172,7 +173,8 @@ def _quarantine(path: Path, reason: str) -> None:
         path.rename(aside)
     except OSError:
         return
-    log.error("a spilled answer was not stored, and renamed to %s: %s", aside, reason)
+    words = "a spilled answer was not stored, and renamed to %s: %s"
+    log_event(log, LogEvent.ANSWER_SET_ASIDE, words, aside, reason)
 
 
 def _encode_settlement(answer: Settlement) -> bytes:

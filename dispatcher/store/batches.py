@@ -16,6 +16,7 @@ from sqlalchemy import (
     update,
 )
 
+from dispatcher.logs.events import EventFields
 from dispatcher.policy.fair_queue import DueBatch
 from dispatcher.status import (
     HELD,
@@ -138,6 +139,11 @@ class Claim:
     #: The store in which it was claimed: an answer must not go to another one at the same place.
     #: None in spill files of an earlier version.
     store_id: str | None = None
+
+    @property
+    def log_fields(self) -> EventFields:
+        """What a line about it is about."""
+        return EventFields(campaign=self.campaign_id, batch=self.id, account=self.account)
 
 
 def batches_in_flight(conn: Connection, account: str) -> list[InFlightBatch]:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     update,
 )
 
+from dispatcher.logs.events import EventFields
 from dispatcher.status import MessageState
 from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_messages, fetch_one
@@ -58,6 +59,11 @@ class DoubtfulRequest:
     campaign: CampaignRow
     #: seq, msisdn, parts, variables and note of each recipient in doubt.
     recipients: Sequence[DoubtfulMessage]
+
+    @property
+    def log_fields(self) -> EventFields:
+        """What a line about it is about."""
+        return EventFields(campaign=self.campaign.id, attempt=self.id, account=self.account)
 
 
 _IS_DUE = and_(

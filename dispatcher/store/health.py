@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
 from dispatcher.errors import ErrorKind
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.policy.breaker import Breaker, Health, next_credit_check_s, next_probe_s
 from dispatcher.store import accounts, batches
 from dispatcher.store.audit import add_audit_row
@@ -83,9 +84,9 @@ def change_health(
     if (old.breaker is None) != (new.breaker is None):
         what = "breaker closed" if new.breaker is None else "breaker opened"
         add_audit_row(conn, f"account {what}", now=now, account=name, detail=new.reason)
-        # Built here, so that the log filter does not take accounts for repetitions of each other.
         words = f"account {name}: {what}" + (f": {new.reason}" if new.reason else "")
-        log.warning(words)
+        event = LogEvent.BREAKER_CLOSED if new.breaker is None else LogEvent.BREAKER_OPENED
+        log_event(log, event, words, account=name)
     return new
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, select, update
 
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.status import HELD, IN_FLIGHT, AttemptOutcome, BatchState, MessageState
 from dispatcher.store import late_answers
 from dispatcher.store.doubts import doubt_columns
@@ -103,7 +104,14 @@ def _doubt_batch(conn: Connection, batch: BatchRow, now: datetime) -> None:
             f"campaign {batch.campaign_id}, account {batch.account}, batch {batch.id}: "
             f"{doubtful:,} recipients are in doubt: {LOST}"
         )
-        log.warning(words)
+        log_event(
+            log,
+            LogEvent.IN_DOUBT,
+            words,
+            campaign=batch.campaign_id,
+            batch=batch.id,
+            account=batch.account,
+        )
     conn.execute(
         update(ATTEMPT)
         .where(is_open)

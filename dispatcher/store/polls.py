@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 
+from dispatcher.logs.events import EventFields
 from dispatcher.status import MessageState
 from dispatcher.store.corrections import Correction, count_corrections
 from dispatcher.store.engine import take_advisory_lock
@@ -102,6 +103,13 @@ class PolledRequest:
     poll_until: datetime
     #: seq, msisdn and provider_message_id of each message without a final state.
     open: Sequence[SubmittedMessage]
+
+    @property
+    def log_fields(self) -> EventFields:
+        """What a line about it is about."""
+        return EventFields(
+            campaign=self.campaign_id, batch=self.batch_id, attempt=self.id, account=self.account
+        )
 
 
 def has_due_polls(conn: Connection, now: datetime) -> bool:

@@ -83,6 +83,20 @@ def test_doubt_an_open_breaker_and_a_paused_account_are_in_the_log_once_each(tol
     assert "ERROR" in paused
 
 
+def test_every_line_is_an_object_and_names_what_its_event_is_about(told):
+    log, _, (fine, doubt, _) = told
+    # Before there is a log, Celery warns root on standard error.
+    found = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert "\n[20" not in log
+    assert all({"time", "level", "message", "logger", "pid"} <= line.keys() for line in found)
+    (doubtful,) = [line for line in found if line.get("event") == "in_doubt"]
+    assert (doubtful["campaign"], doubtful["account"]) == (int(doubt), "other")
+    assert doubtful["batch"] > 0
+    of_fine = {line["event"] for line in found if line.get("campaign") == int(fine)}
+    assert of_fine >= {"batch_leaves", "batch_settled", "receipts_stored", "campaign_ended"}
+    assert all("attempt" in line for line in found if line.get("event") == "receipts_stored")
+
+
 def test_a_submission_says_in_flower_what_it_did_and_is_red_where_it_doubts(told):
     _, tasks, (fine, doubt, refused) = told
     submissions = [each for each in tasks if each["name"] == "dispatcher.submit"]

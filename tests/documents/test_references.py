@@ -11,6 +11,7 @@ from dispatcher import __version__
 from dispatcher.cli import cli
 from dispatcher.config.secret_sources import SECRET_KEYS
 from dispatcher.config.settings import Settings
+from dispatcher.logs.events import LogEvent
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.providers.base import ProviderSettings
 from dispatcher.recipients.export_cells import EXPORT_COLUMNS
@@ -101,7 +102,8 @@ def code():
     found += [ROOT / name for name in ("Makefile", "docker-compose.yml", "pyproject.toml")]
     ours = Path(__file__).parent
     texts = [path.read_text("utf-8") for path in found if ours not in path.parents]
-    return {word for text in texts for word in re.findall(r"\w+", text)}
+    labels = {event.label for event in LogEvent}
+    return {word for text in texts for word in re.findall(r"\w+", text)} | labels
 
 
 @pytest.mark.parametrize("document", documents(), ids=of)
@@ -177,7 +179,7 @@ def test_the_keys_that_the_configuration_page_names_exist():
     """That each key is in the reference, `starter.toml`, is in `unit/cli/test_init.py`."""
     sections = [
         Settings.model_fields[name].annotation
-        for name in ("store", "broker", "worker", "notify", "receiver")
+        for name in ("store", "broker", "worker", "notify", "receiver", "log")
     ]
     known = {key for section in sections for key in section.model_fields}
     known |= {key for name in provider_names()

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from sqlalchemy import Connection
 
 from dispatcher.errors import StoreDataError, StoreError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.policy.backoff import full_jitter
 from dispatcher.store.engine import store_now
 from dispatcher.store.settlement import Settlement
@@ -45,13 +46,13 @@ def write_durably(
                 write(conn, store_now(conn))
         except StoreDataError as error:
             # It would be refused for ever. What it was about stays in doubt, for a person.
-            log.error("an answer cannot be stored: %s", error.message)
+            log_event(log, LogEvent.ANSWER_REFUSED, "an answer cannot be stored: %s", error.message)
             for answer in answers:
                 _quarantine_answer(services, answer, error.message)
             return True
         except StoreError as error:
             failures += 1
-            log.error("an answer waits to be stored: %s", error.message)
+            log_event(log, LogEvent.ANSWER_WAITS, "an answer waits to be stored: %s", error.message)
         else:
             for answer in answers if is_spilled else ():
                 services.spill.remove_answer(answer)
@@ -96,18 +97,18 @@ def _quarantine_answer(services: Services, answer: Settlement, reason: str) -> N
     try:
         services.spill.quarantine_answer(answer, reason)
     except OSError as error:
-        log.error("it cannot be written to %s either: %s", services.spill.folder, error.strerror)
+        words = "it cannot be written to %s either: %s"
+        log_event(log, LogEvent.ANSWER_REFUSED, words, services.spill.folder, error.strerror)
 
 
 def _spill_answer(services: Services, answer: Settlement) -> bool:
     try:
         services.spill.write_answer(answer)
     except OSError as error:
-        log.error(
-            "an answer can be stored neither in the store nor in %s: %s; it is kept in memory",
-            services.spill.folder,
-            error.strerror,
-        )
+        words = "an answer can be stored neither in the store nor in %s: %s; it is kept in memory"
+        folder = services.spill.folder
+        log_event(log, LogEvent.ANSWER_KEPT_IN_MEMORY, words, folder, error.strerror)
         return False
-    log.warning("the store cannot take an answer: it was written to %s", services.spill.folder)
+    words = "the store cannot take an answer: it was written to %s"
+    log_event(log, LogEvent.ANSWER_SPILLED, words, services.spill.folder)
     return True

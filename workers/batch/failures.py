@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from dispatcher.errors import Refused
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.policy.backoff import full_jitter
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import batch_endings, campaigns
@@ -39,7 +40,13 @@ def pause_running_campaign(conn: Connection, claim: Claim, reason: str, now: dat
     )
     if is_done:
         words = f"campaign {claim.campaign_id}, account {claim.account}: paused: {reason}"
-        log.error(words)
+        log_event(
+            log,
+            LogEvent.CAMPAIGN_PAUSED,
+            words,
+            campaign=claim.campaign_id,
+            account=claim.account,
+        )
 
 
 def count_failure(services: Services, claim: Claim, error: Exception) -> str:
@@ -50,7 +57,16 @@ def count_failure(services: Services, claim: Claim, error: Exception) -> str:
     """
     place = traceback.extract_tb(error.__traceback__)[-1]
     words = f"its requests could not be built ({type(error).__name__})"
-    log.error("batch %d: %s at %s:%s", claim.id, words, place.filename, place.lineno)
+    log_event(
+        log,
+        LogEvent.BATCH_NOT_BUILT,
+        "batch %d: %s at %s:%s",
+        claim.id,
+        words,
+        place.filename,
+        place.lineno,
+        **claim.log_fields,
+    )
     settings = services.settings.account(claim.account)
     with services.store.write() as conn:
         now = store_now(conn)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.outbound.departure import NotBegun
 from dispatcher.policy.backoff import full_jitter, retry_delay
 from dispatcher.policy.breaker import BreakerPolicy, ProbeSignal, next_state, signal_of
@@ -103,12 +104,11 @@ class BatchSettler:
             return
         claim = self._batch.claim
         reason = self._error.message if self._error is not None else MISSING
-        # Built here: the log filter takes messages of one format for repetitions of each other.
         words = (
             f"campaign {claim.campaign_id}, account {claim.account}, batch {claim.id}: "
             f"{count:,} recipients are in doubt: {reason}"
         )
-        log.warning(words)
+        log_event(log, LogEvent.IN_DOUBT, words, **claim.log_fields)
 
     def settle_in(
         self,
@@ -243,7 +243,7 @@ def _note_health(
         by, kind, reason = error.kind.value, batch.campaign.kind, _error_text(error)
         if accounts.pause_account(conn, name, by=by, reason=reason, now=now, kind=kind):
             words = f"account {name} is paused ({by}): {reason}"
-            log.error(words)
+            log_event(log, LogEvent.ACCOUNT_PAUSED, words, account=name)
         if error.kind is ErrorKind.CREDIT and batch.provider.capabilities.balance:
             health.schedule_credit_check(conn, name, settings.credit_check_s, now)
     elif error.kind.pauses_campaign:

@@ -17,6 +17,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from dispatcher.errors import StoreError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.outbound.departure import NotBegun
 from dispatcher.policy.concurrency import Observation
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, TURN_S, slots_of
@@ -106,8 +107,9 @@ class Turn:
             self._hand_back_unsent()
             raise failure
         if self._begun:
-            took_s = time.monotonic() - started_at
-            log.info("batch %d: %s in %.2f s", self._batch.claim.id, self._settler, took_s)
+            claim, took_s = self._batch.claim, time.monotonic() - started_at
+            words = f"batch {claim.id}: {self._settler} in {took_s:.2f} s"
+            log_event(log, LogEvent.BATCH_SETTLED, words, **claim.log_fields)
         return self._report()
 
     def _begin_more(self) -> None:
@@ -144,7 +146,9 @@ class Turn:
         if self._ends_at is None:
             self._ends_at = time.monotonic() + TURN_S
             # If this process dies now, its log shows that this batch's doubts are its own.
-            log.info(LEAVING, claim.id, claim.fence)
+            log_event(
+                log, LogEvent.BATCH_LEAVES, LEAVING, claim.id, claim.fence, **claim.log_fields
+            )
         self._services.rollback_guard.record_attempts(list(begun.attempt_ids.values()))
         for _ in begun.requests:
             self._todo.popleft()

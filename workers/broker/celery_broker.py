@@ -12,6 +12,7 @@ from kombu.exceptions import KombuError
 from kombu.transport import redis
 from redis.exceptions import RedisError
 
+from dispatcher.logs.events import LogEvent, log_event
 from workers.broker.task_messages import find_message_problem, find_unacked_problem
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class DroppedMessages:
         """Count a message and log it. Repeated lines are left out by the log filter."""
         with self._lock:
             self._count += 1
-        log.warning("dropped a message of the queue %s: %s", queue[:100], problem)
+        words = "dropped a message of the queue %s: %s"
+        log_event(log, LogEvent.MESSAGE_DROPPED, words, queue[:100], problem)
 
     def take_count(self) -> int:
         """How many were dropped since the last call."""

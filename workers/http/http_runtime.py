@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError, Future
 from typing import Final
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.outbound.departure import AT_ONCE, Departure, NotBegun
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.types import HttpRequest, HttpResponse
@@ -103,7 +104,8 @@ class HttpRuntime:
         try:
             ending.result(timeout_s)
         except TimeoutError:
-            _log.warning("the HTTP loop did not end in time; its requests are in doubt")
+            words = "the HTTP loop did not end in time; its requests are in doubt"
+            log_event(_log, LogEvent.LOOP_LATE, words)
         finally:
             for future in list(self._open):
                 future.cancel()

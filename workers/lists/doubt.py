@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.rendering import render_messages
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.policy.backoff import next_scan_delay_s, next_try_delay_s
 from dispatcher.policy.reconciliation import (
     MAX_SCANS,
@@ -90,7 +91,8 @@ def settle_doubt(
     parts = [f"{count} {action}" for action, count in done.items() if count]
     if left and next_at is None and not was_read:
         parts.append(UNREADABLE)
-        log.error("request %d in doubt: %s", doubtful.id, UNREADABLE)
+        words = f"request {doubtful.id} in doubt: {UNREADABLE}"
+        log_event(log, LogEvent.DOUBT_LEFT, words, **doubtful.log_fields)
     return ", ".join([*parts, f"{left} still in doubt"])
 
 

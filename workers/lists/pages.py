@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.providers.base import Provider
 from dispatcher.types import ListPage
 from workers.services import Services
@@ -46,7 +47,8 @@ def read_pages(
             return
         yield page
         number = page.next_page
-    log.warning("account %s: its list has no end", account)
+    words = f"account {account}: its list has no end"
+    log_event(log, LogEvent.LIST_ENDLESS, words, account=account)
 
 
 def _read_page(

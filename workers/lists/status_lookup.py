@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.policy.reconciliation import CLOCK_SKEW
 from dispatcher.providers.base import Provider, StatusLookup
 from dispatcher.store.polls import PolledRequest
@@ -145,7 +146,8 @@ def scan_statuses(
         scan.failed = True
     except ProviderError as error:
         _note_failure(scan, error, has_only_list=has_only_list)
-        log.warning("account %s: its list cannot be read: %s", account, error.message)
+        words = f"account {account}: its list cannot be read: {error.message}"
+        log_event(log, LogEvent.LIST_UNREADABLE, words, account=account)
     else:
         scan.needs_single_lookups = not has_only_list
     return scan

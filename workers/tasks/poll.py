@@ -8,6 +8,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from dispatcher.errors import ProviderError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.policy.fair_queue import poll_delay
 from dispatcher.policy.verdict import plausible_cost
 from dispatcher.providers.base import Provider
@@ -70,7 +71,7 @@ def poll_task(attempt_id: int, number: int) -> str:
 def _poll(services: Services, attempt_id: int, number: int, report: TaskReport) -> None:
     what = f"request {attempt_id} could not be polled"
     # After an error here the next poll comes once the lease of this one has run out.
-    with report.log_errors(log, what):
+    with report.log_errors(log, LogEvent.POLL_NOT_STORED, what, attempt=attempt_id):
         with services.store.read() as conn:
             polled = polls.load_poll(conn, attempt_id, number)
             clock = _StoreClock(store_now(conn))
@@ -78,7 +79,7 @@ def _poll(services: Services, attempt_id: int, number: int, report: TaskReport) 
             return
         _release_clock.note_claimed(POLL)
         try:
-            with report.log_errors(log, what):
+            with report.log_errors(log, LogEvent.POLL_NOT_STORED, what, attempt=attempt_id):
                 _poll_request(services, polled, clock, report)
         finally:
             is_due = _release_clock.free_slots(POLL, 1, services.settings.worker.max_polls)
@@ -203,7 +204,7 @@ def _store_receipts(
         ]
     for count, (polled, _receipts, _next_at) in zip(new, news, strict=True):
         words = f"request {polled.id}: {count} of {len(polled.open)} messages have a receipt"
-        log.info(words)
+        log_event(log, LogEvent.RECEIPTS_STORED, words, **polled.log_fields)
         report.note(words)
 
 
@@ -242,7 +243,8 @@ def _ask_provider(
             reports += provider.parse_poll(request, response)
         except ProviderError as error:
             services.reader.note_error(polled.account, error)
-            log.warning("request %d: %s", polled.id, error.message)
+            words, failed = "request %d: %s", LogEvent.POLL_FAILED
+            log_event(log, failed, words, polled.id, error.message, **polled.log_fields)
             report.fail(f"request {polled.id}, {polled.account}: {error.message}")
             return reports, True
     return reports, False

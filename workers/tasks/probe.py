@@ -10,6 +10,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from dispatcher.errors import ErrorKind, ProviderError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.policy.breaker import Breaker, has_credit_for
 from dispatcher.providers.base import Provider
 from dispatcher.providers.shared.answers import parse_or_none
@@ -38,7 +39,8 @@ def probe_task(account: str, number: int) -> str:
 def _probe(services: Services, ticket: ProbeTicket, report: TaskReport) -> None:
     account = ticket.account
     # After an error here the next probe comes once the lease of this one has run out.
-    with report.log_errors(log, f"account {account} could not be probed"):
+    words = f"account {account} could not be probed"
+    with report.log_errors(log, LogEvent.PROBE_NOT_STORED, words, account=account):
         with services.store.write() as conn:
             row = health.lock_for_probe(conn, ticket)
         if row is None:
@@ -125,11 +127,12 @@ def _apply_result(
         by = error.kind.value
         if accounts.pause_account(conn, account.name, by=by, reason=error.message, now=now):
             words = f"account {account.name} is paused ({by}): {error.message}"
-            log.error(words)
+            log_event(log, LogEvent.ACCOUNT_PAUSED, words, account=account.name)
     if account.breaker == Breaker.OPEN and not is_silent:
         health.mark_reachable(conn, account)
     elif error is not None and account.breaker is not None:
-        log.warning("account %s: %s", account.name, error.message)
+        words = f"account {account.name}: {error.message}"
+        log_event(log, LogEvent.PROBE_FAILED, words, account=account.name)
         health.mark_unreachable(conn, account, error.message, now=now, random=random.random)
     if account.paused_by != ErrorKind.CREDIT:
         return
@@ -137,6 +140,7 @@ def _apply_result(
     if has_credit_for(found, kind):
         left = ", ".join(f"{one.package} {one.amount}" for one in found)
         health.mark_credit_restored(conn, account, f"the balance is {left}", now)
-        log.info("account %s has credit again", account.name)
+        words = f"account {account.name} has credit again"
+        log_event(log, LogEvent.CREDIT_RESTORED, words, account=account.name)
     else:
         health.schedule_credit_check(conn, account.name, provider.settings.credit_check_s, now)

@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 from typing import Final
 
+from dispatcher.logs.events import LogEvent
 from dispatcher.outbound.recheck import Answer, NotNow, recheck_campaign
 from dispatcher.store import campaigns, rechecks
 from dispatcher.store.engine import store_now
@@ -23,7 +24,8 @@ _AGAIN_AFTER: Final = timedelta(seconds=60)
 def recheck_task(campaign_id: int) -> str:
     """Check one campaign. Nothing happens if it does not wait for a check."""
     report, services = TaskReport(), get_services()
-    with report.log_errors(log, f"campaign {campaign_id} could not be checked"):
+    words = f"campaign {campaign_id} could not be checked"
+    with report.log_errors(log, LogEvent.CAMPAIGN_NOT_CHECKED, words, campaign=campaign_id):
         with services.store.read() as conn:
             campaign = campaigns.load_campaign(conn, campaign_id)
         if campaign is not None and campaign.recheck_at is not None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from dispatcher.errors import DispatcherError, ProviderError
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.policy.reconciliation import SCANS_AT_ONCE, ListScan
 from dispatcher.providers.base import Provider
 from dispatcher.store import doubts, listed_messages
@@ -35,7 +36,8 @@ def reconcile_task(account: str, number: int) -> str:
 def _reconcile(services: Services, ticket: ReconcileTicket, report: TaskReport) -> None:
     account = ticket.account
     # After an error here the next reconciliation begins once the lease of this one has run out.
-    with report.log_errors(log, f"doubts at account {account} could not be settled"):
+    words = f"doubts at account {account} could not be settled"
+    with report.log_errors(log, LogEvent.DOUBT_NOT_SETTLED, words, account=account):
         with services.store.write() as conn:
             now = store_now(conn)
             if not doubts.renew_reconciliation(conn, ticket, now + services.poll_lease):
@@ -97,8 +99,9 @@ def _reconcile_due(
     for doubtful in due:
         with services.store.write() as conn:
             done = settle_doubt(services, conn, provider, doubtful, scan)
-        log.info("request %d in doubt: %s", doubtful.id, done)
-        report.note(f"request {doubtful.id} in doubt: {done}")
+        words = f"request {doubtful.id} in doubt: {done}"
+        log_event(log, LogEvent.DOUBT_SETTLED, words, **doubtful.log_fields)
+        report.note(words)
 
 
 def _scan_list(
@@ -126,5 +129,5 @@ def _scan_list(
         return
     except ProviderError as error:
         words = f"account {account}: its list cannot be read: {error.message}"
-        log.warning(words)
+        log_event(log, LogEvent.LIST_UNREADABLE, words, account=account)
         report.fail(words)

@@ -16,6 +16,7 @@ from math import inf
 from sqlalchemy import Connection
 
 from dispatcher.errors import ConfigError, DispatcherError, Refused, StoreError
+from dispatcher.logs.events import LogEvent
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.batching import first_within
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, end_of_day
@@ -53,8 +54,9 @@ def submit_task(batch_id: int, fence: int) -> str:
 
 
 def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskReport) -> None:
+    not_submitted, words = LogEvent.BATCH_NOT_SUBMITTED, f"batch {batch_id}"
     with (
-        report.log_errors(log, f"batch {batch_id}"),
+        report.log_errors(log, not_submitted, words, batch=batch_id),
         services.gate.enter_submission() as may_begin,
     ):
         # Its message is gone: the sweep queues the batch again, much later, if this fails.
@@ -67,7 +69,7 @@ def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskRep
         with (
             _release_afterwards(services, claim.account) as held,
             services.leases.keep_renewed(claim),
-            report.log_errors(log, f"batch {batch_id}"),
+            report.log_errors(log, not_submitted, words, **claim.log_fields),
         ):
             try:
                 _submit_claimed(services, claim, held, report)

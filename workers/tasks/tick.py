@@ -3,6 +3,7 @@
 import logging
 import time
 
+from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.outbound import fallback
 from dispatcher.outbound.release import find_releasable_accounts, release_batches
 from dispatcher.outbound.silence import SilenceAlarm
@@ -37,7 +38,7 @@ _notifier = Notifier()
 @app.task(name=TICK, send_events=False)
 def tick_task() -> None:
     """Run a tick. Beside another one, or within half a second of it, it does nothing."""
-    with log_expected_errors(log, "tick"):
+    with log_expected_errors(log, LogEvent.TICK_FAILED, "tick"):
         run_tick(get_services())
 
 
@@ -50,10 +51,12 @@ def run_tick(services: Services) -> None:
 
 def _run_only_tick(services: Services) -> None:
     if (refused := services.broker_owner.claim_database()) is not None:
-        log.error("nothing is released: %s; %s", refused, OWNER_REMEDY)
+        words = "nothing is released: %s; %s"
+        log_event(log, LogEvent.NOTHING_RELEASED, words, refused, OWNER_REMEDY)
         return
     remembered = services.rollback_guard.read_redis_mark()
     _correct_times(services)
+    started: list[int] = []
     with services.store.write() as conn:
         tick = scheduler.begin_tick(conn, services.lease)
         if tick is None:
@@ -67,15 +70,18 @@ def _run_only_tick(services: Services) -> None:
             has_open = campaigns.has_open_campaign(conn)
             if has_open:
                 campaigns.lapse_expired(conn, now)
-                campaigns.start_due(conn, now)
+                started = campaigns.start_due(conn, now)
             requeue_after_s = services.settings.worker.requeue_after_s
             unclaimed = sweep_batches(
                 conn, now=now, judge_after=tick.judge_after, requeue_after_s=requeue_after_s
             )
     _notifier.start_pass(services)
     if held is not None:
-        log.error("nothing is released: %s", held)
+        log_event(log, LogEvent.NOTHING_RELEASED, "nothing is released: %s", held)
         return
+    for campaign_id in started:
+        words = f"campaign {campaign_id} started"
+        log_event(log, LogEvent.CAMPAIGN_STARTED, words, campaign=campaign_id)
     services.rollback_guard.save_marks()
     publish_batches(unclaimed)
     # Before the releases: there may be many of them, and receipts do not wait for them.
@@ -97,7 +103,8 @@ def _finish_campaigns(services: Services) -> None:
             return
     with services.store.write() as conn:
         for campaign_id in campaigns.finish_campaigns(conn, store_now(conn)):
-            log.info("campaign %d ended", campaign_id)
+            words = f"campaign {campaign_id} ended"
+            log_event(log, LogEvent.CAMPAIGN_ENDED, words, campaign=campaign_id)
 
 
 def _correct_times(services: Services) -> None:
@@ -111,7 +118,8 @@ def _correct_times(services: Services) -> None:
         last_tick = scheduler.last_tick_at(conn)
         now = store_now(conn)
         if last_tick is not None and last_tick > now:
-            log.warning("the store's clock went back by %s: times are corrected", last_tick - now)
+            words = "the store's clock went back by %s: times are corrected"
+            log_event(log, LogEvent.CLOCK_WENT_BACK, words, last_tick - now)
         clocks.correct_times(conn, now, last_tick, now + services.lease)
 
 
@@ -119,8 +127,9 @@ def _log_silence(services: Services) -> None:
     with services.store.read() as conn:
         now = store_now(conn)
         if _silence_alarm.is_due(now):
-            for words in _silence_alarm.find_silent(conn, services.settings.accounts, now):
-                log.error(words)
+            silent = _silence_alarm.find_silent(conn, services.settings.accounts, now)
+            for name, words in silent.items():
+                log_event(log, LogEvent.ACCOUNT_SILENT, words, account=name)
 
 
 def _move_to_fallbacks(services: Services) -> None:
@@ -133,7 +142,9 @@ def _move_to_fallbacks(services: Services) -> None:
             now = store_now(conn)
             done = fallback.move_campaign(conn, campaign_id, configured, services.provider_of, now)
         if done is not None:
-            log.warning(done.words)
+            log_event(
+                log, LogEvent.CAMPAIGN_MOVED, done.words, campaign=campaign_id, account=done.account
+            )
 
 
 def _release_due(services: Services) -> None:
@@ -154,7 +165,8 @@ def _release_due(services: Services) -> None:
 def _release_account(services: Services, account: str) -> None:
     settings = services.settings.accounts.get(account)
     if settings is None:
-        log.warning("account %r has a running campaign but is not configured here", account)
+        words = "account %r has a running campaign but is not configured here"
+        log_event(log, LogEvent.ACCOUNT_UNKNOWN, words, account, account=account)
         return
     most = services.release_clock.max_in_flight(account, settings.max_in_flight)
     with services.store.write(survives_power_cut=False) as conn:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from dispatcher.local.supervisor import Child, ChildFailed, Supervisor
+from dispatcher.logs.console import TextConsole
 
 SLEEPER = "import time; print('up and ready', flush=True); time.sleep(60)"
 # Writes to a file that it got SIGTERM, then ends.
@@ -38,8 +39,9 @@ IGNORES_SIGTERM = """
 PROGRAM = """
     import sys
     from dispatcher.local.supervisor import Child, Supervisor
+    from dispatcher.logs.console import TextConsole
     argv = [sys.executable, "-c", sys.argv[1]]
-    with Supervisor(lambda text: print(text, flush=True)) as supervisor:
+    with Supervisor(TextConsole(lambda text: print(text, flush=True))) as supervisor:
         supervisor.add_child(Child(name="child", argv=argv, ready_pattern="ready"))
         supervisor.run_until(lambda: supervisor.are_ready("child"))
         print("all ready", flush=True)
@@ -77,7 +79,7 @@ def test_output_is_shown_under_the_childs_name_stderr_too():
         print("two", file=sys.stderr, flush=True)
         time.sleep(60)
     """
-    with Supervisor(said.append) as supervisor:
+    with Supervisor(TextConsole(said.append)) as supervisor:
         supervisor.add_child(Child(name="worker", argv=python(code)))
         run_until(supervisor, lambda: len(said) >= 2)
     assert said == ["worker| one", "worker| two"]
@@ -86,7 +88,7 @@ def test_output_is_shown_under_the_childs_name_stderr_too():
 def test_hidden_lines_are_not_shown_but_can_make_ready():
     said: list[str] = []
     code = "import time; print('INFO ready'); print('WARNING late', flush=True); time.sleep(60)"
-    with Supervisor(said.append) as supervisor:
+    with Supervisor(TextConsole(said.append)) as supervisor:
         supervisor.add_child(
             Child(name="w", argv=python(code), ready_pattern="ready$", hide="^INFO")
         )
@@ -107,7 +109,7 @@ def test_a_child_is_not_ready_before_it_says_so(tmp_path):
         time.sleep(60)
     """
     said: list[str] = []
-    with Supervisor(said.append) as supervisor:
+    with Supervisor(TextConsole(said.append)) as supervisor:
         supervisor.add_child(Child(name="w", argv=python(code, go), ready_pattern="ready"))
         run_until(supervisor, lambda: "w| starting" in said)
         assert not supervisor.are_ready("w")
@@ -117,7 +119,7 @@ def test_a_child_is_not_ready_before_it_says_so(tmp_path):
 
 def test_half_a_line_is_shown_when_the_child_ends():
     said: list[str] = []
-    with Supervisor(said.append) as supervisor:
+    with Supervisor(TextConsole(said.append)) as supervisor:
         supervisor.add_child(Child(name="w", argv=python("print('no line end', end='')")))
         run_until(supervisor, lambda: bool(said))
     assert said[0] == "w| no line end"
@@ -135,7 +137,7 @@ def test_a_child_that_ends_is_started_again_and_ready_again(tmp_path):
         time.sleep(60)
     """
     said: list[str] = []
-    with Supervisor(said.append, first_delay_s=0.01) as supervisor:
+    with Supervisor(TextConsole(said.append), first_delay_s=0.01) as supervisor:
         argv = python(code, tmp_path / "mark")
         supervisor.add_child(Child(name="w", argv=argv, ready_pattern="life 2"))
         run_until(supervisor, lambda: supervisor.are_ready("w"))
@@ -144,7 +146,7 @@ def test_a_child_that_ends_is_started_again_and_ready_again(tmp_path):
 
 def test_the_delay_grows_and_the_fifth_end_is_an_error_with_the_last_lines():
     said: list[str] = []
-    with Supervisor(said.append, first_delay_s=0.1) as supervisor:
+    with Supervisor(TextConsole(said.append), first_delay_s=0.1) as supervisor:
         supervisor.add_child(Child(name="w", argv=python("raise SystemExit('no such broker')")))
         with pytest.raises(ChildFailed, match=r"w ended 5 times within 30 s:\n  no such broker"):
             supervisor.run_until(before(20))
@@ -154,7 +156,7 @@ def test_the_delay_grows_and_the_fifth_end_is_an_error_with_the_last_lines():
 
 
 def test_a_program_that_does_not_exist_is_named():
-    with Supervisor(lambda _: None, first_delay_s=0.01) as supervisor:
+    with Supervisor(TextConsole(lambda _: None), first_delay_s=0.01) as supervisor:
         supervisor.add_child(Child(name="w", argv=["/no/such/program"]))
         with pytest.raises(ChildFailed, match="/no/such/program"):
             supervisor.run_until(before(20))
@@ -163,7 +165,7 @@ def test_a_program_that_does_not_exist_is_named():
 def test_lower_waves_have_ended_before_higher_ones_are_asked_to(tmp_path):
     notes = tmp_path / "notes"
     said: list[str] = []
-    with Supervisor(said.append) as supervisor:
+    with Supervisor(TextConsole(said.append)) as supervisor:
         for name, wave in (("flower", 2), ("worker", 1), ("beat", 0)):
             argv = python(NOTES_ITS_END, notes, name)
             supervisor.add_child(Child(name=name, argv=argv, ready_pattern="ready", wave=wave))
@@ -174,7 +176,7 @@ def test_lower_waves_have_ended_before_higher_ones_are_asked_to(tmp_path):
 def test_a_child_that_ignores_sigterm_is_killed_after_its_grace():
     said: list[str] = []
     argv = python(IGNORES_SIGTERM)
-    with Supervisor(said.append) as supervisor:
+    with Supervisor(TextConsole(said.append)) as supervisor:
         supervisor.add_child(Child(name="w", argv=argv, ready_pattern="ready", grace_s=0.1))
         run_until(supervisor, lambda: supervisor.are_ready("w"))
     assert said[-1] == "w was killed: it did not end in time"
@@ -191,7 +193,7 @@ def test_a_child_with_much_to_say_at_its_end_is_not_blocked_by_its_pipe():
         time.sleep(60)
     """
     said: list[str] = []
-    with Supervisor(said.append) as supervisor:
+    with Supervisor(TextConsole(said.append)) as supervisor:
         supervisor.add_child(Child(name="w", argv=python(code), ready_pattern="ready", grace_s=30))
         run_until(supervisor, lambda: supervisor.are_ready("w"))
     assert sum(line.count("x") for line in said) == 1_000_000
@@ -203,7 +205,7 @@ def test_when_nobody_reads_the_output_any_more_everything_ends():
         raise BrokenPipeError
 
     others = psutil.Process().children()
-    with Supervisor(say) as supervisor:
+    with Supervisor(TextConsole(say)) as supervisor:
         supervisor.add_child(Child(name="w", argv=python(SLEEPER)))
         assert supervisor.run_until(before(15)) is False
     assert set(psutil.Process().children()) <= set(others)

@@ -31,7 +31,7 @@ def put(store, table, where, **values):
 
 def look(alarm, store, now):
     with store.read() as conn:
-        return alarm.find_silent(conn, {"main": SETTINGS}, now)
+        return [*alarm.find_silent(conn, {"main": SETTINGS}, now).values()]
 
 
 def test_a_silent_account_is_named_once(store, running):

@@ -7,6 +7,7 @@ class _Signal:
     def connect(self, receiver: _Receiver) -> _Receiver: ...
 
 after_setup_logger: _Signal
+after_setup_task_logger: _Signal
 beat_init: _Signal
 celeryd_init: _Signal
 task_postrun: _Signal

@@ -5,9 +5,11 @@ import logging
 import pytest
 
 from dispatcher.errors import StoreError
+from dispatcher.logs.events import LogEvent
 from workers.task_report import TaskFailed, TaskReport
 
 log = logging.getLogger("a task")
+EVENT = LogEvent.BATCH_NOT_SUBMITTED
 
 
 def test_a_task_that_did_its_work_returns_what_it_did():
@@ -31,7 +33,7 @@ def test_a_task_that_doubts_is_not_a_success():
 
 def test_an_expected_error_is_logged_once_in_one_line_and_fails_the_task(caplog):
     report = TaskReport()
-    with report.log_errors(log, "batch 7"):
+    with report.log_errors(log, EVENT, "batch 7", batch=7):
         raise StoreError("the store is away", "start it")
     with pytest.raises(TaskFailed, match="batch 7: the store is away: start it"):
         report.finish()
@@ -42,5 +44,8 @@ def test_an_expected_error_is_logged_once_in_one_line_and_fails_the_task(caplog)
 
 def test_a_defect_is_not_hidden():
     report = TaskReport()
-    with pytest.raises(ZeroDivisionError), report.log_errors(log, "batch 7"):
+    with (
+        pytest.raises(ZeroDivisionError),
+        report.log_errors(log, EVENT, "batch 7", batch=7),
+    ):
         raise ZeroDivisionError
