@@ -19,7 +19,7 @@ import click
 from dispatcher.campaigns.view import CampaignView, load_view
 from dispatcher.cli.campaign.fallbacks import add_fallbacks
 from dispatcher.cli.campaign.file_report import refuse_unsure_guesses
-from dispatcher.cli.campaign.preflight import ask_provider, find_route
+from dispatcher.cli.campaign.preflight import find_route, run_preflight
 from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
 from dispatcher.cli.campaign.submit_options import SubmitOptions, build_request
 from dispatcher.cli.campaign.submit_steps import import_and_ask
@@ -143,8 +143,8 @@ def submit(
             with validation.validated_submission(
                 request, provider, resolve, withheld=withheld
             ) as checked:
-                preflight = ask_provider(store, checked, allow_mismatch=given.allow_mismatch)
                 submission = add_fallbacks(ctx, checked, given)
+                preflight = run_preflight(store, submission, allow_mismatch=given.allow_mismatch)
                 create_tables_if_new(store)
                 if (known := sameness.find_submitted(store, submission)) is not None:
                     return _describe_submitted(load_view(store, str(known.id)), (), was_known=True)

@@ -98,7 +98,7 @@ def _rehearse(
             "nothing can be rehearsed: no row of the file can be sent",
             "--rejects FILE writes the reason of every row",
         )
-    cost = estimate_real_cost(session_of(ctx).config, os.environ, submission, preview)
+    cost = estimate_real_cost(session_of(ctx).config, os.environ, account, preview)
     opened = open_request(submission, preview)
     with validation.validated_submission(
         opened.request, opened.provider, partial(resolve, opened.provider)

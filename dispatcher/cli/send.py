@@ -85,7 +85,7 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
         withheld=WithheldRecipients(store, account, provider.settings),
     ) as submission:
         if not options.allow_mismatch:
-            refuse_misfit(submission, options.text)
+            refuse_misfit(submission.route, options.text)
         create_tables_if_new(store)
         known = None
         if options.idempotency_key is not None:
@@ -114,11 +114,11 @@ def _refuse_without_credit(
 
     Only where it counts a credit for each part; a code that somebody waits for is not held up.
     """
-    from dispatcher.cli.campaign.preflight import ask_provider
+    from dispatcher.cli.campaign.preflight import run_preflight
     from dispatcher.status import Kind
 
     if submission.provider.capabilities.credit_is_part and submission.request.kind != Kind.OTP:
-        found = ask_provider(store, submission, allow_mismatch=True)
+        found = run_preflight(store, submission, allow_mismatch=True)
         found.refuse_too_little(submission, preview)
 
 

@@ -10,16 +10,15 @@ from dispatcher.recipients.preview import Preview
 from dispatcher.rehearsal.settings import WithoutGaps
 from dispatcher.store.engine import Store
 from dispatcher.submission.cost_estimate import CostEstimate, estimate_cost
-from dispatcher.submission.request import ValidatedSubmission
 
 
 def estimate_real_cost(
     path: Path | None,
     environ: Mapping[str, str],
-    submission: ValidatedSubmission,
+    account: str,
     preview: Preview,
 ) -> CostEstimate | None:
-    """The cost by the prices of the account's earlier messages; None if no price is known.
+    """The cost by the prices of an account's earlier messages; None if no price is known.
 
     Also None where the store cannot be read, since a rehearsal needs none; none is created.
     """
@@ -30,4 +29,4 @@ def estimate_real_cost(
     with closing(Store(url)) as store:
         if store.is_sqlite and not Path(store.url.database or "").exists():
             return None
-        return estimate_cost(store, submission, preview)
+        return estimate_cost(store, account, preview)

@@ -10,7 +10,6 @@ from dispatcher.recipients.preview import Preview
 from dispatcher.store.column_types import format_price
 from dispatcher.store.costs import latest_prices
 from dispatcher.store.engine import Store
-from dispatcher.submission.request import ValidatedSubmission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +28,7 @@ class CostEstimate:
         return f"cost about {format_price(self.total)} (by earlier prices{others})"
 
 
-def estimate_cost(
-    store: Store, submission: ValidatedSubmission, preview: Preview
-) -> CostEstimate | None:
+def estimate_cost(store: Store, account: str, preview: Preview) -> CostEstimate | None:
     """The cost by the mean price of a part in each country; None if no price is known.
 
     Parts are taken to be spread evenly over countries.
@@ -40,7 +37,7 @@ def estimate_cost(
         return None
     try:
         with store.read() as conn:
-            prices = latest_prices(conn, submission.request.account)
+            prices = latest_prices(conn, account)
     except StoreError:
         return None  # a dry run needs no store
     spent: dict[int, Decimal] = defaultdict(Decimal)

@@ -13,7 +13,7 @@ from dispatcher.cli.campaign.submit_checks import (
     print_schedule_note,
 )
 from dispatcher.cli.campaign.wait import report_submission
-from dispatcher.cli.output import safe_text
+from dispatcher.cli.output import print_json, safe_text
 from dispatcher.cli.question import require_yes
 from dispatcher.errors import Unsupported
 
@@ -35,6 +35,7 @@ def submit_to_lists(
     options: "SubmitOptions",
 ) -> None:
     """Say what cannot be checked for contact lists, ask, and submit to them."""
+    from dispatcher.cli.campaign.preflight import run_preflight
     from dispatcher.submission import campaign_import, sameness, validation
 
     if provider.settings.allow_only is not None:
@@ -45,9 +46,13 @@ def submit_to_lists(
         )
     request = _with_list_rows(request, options.name)
     with validation.validated_submission(request, provider, resolve_route) as submission:
+        preflight = run_preflight(store, submission, allow_mismatch=options.allow_mismatch)
         if not options.as_json:
             _print_list_notice(submission)
+            preflight.print_balances()
+        preflight.refuse_empty(submission)
         if options.dry_run:
+            _end_dry_run(submission, as_json=options.as_json)
             return
         known = sameness.find_submitted(store, submission)
         if known is None:
@@ -73,6 +78,23 @@ def _with_list_rows(request: "SubmissionRequest", name: str | None) -> "Submissi
         source_name=source_name,
         is_generated=True,
         name=name or source_name,
+    )
+
+
+def _end_dry_run(submission: "ValidatedSubmission", *, as_json: bool) -> None:
+    if not as_json:
+        click.echo("nothing was stored or sent: without --dry-run it is submitted")
+        return
+    request = submission.request
+    print_json(
+        {
+            "id": None,
+            "dry_run": True,
+            "account": request.account,
+            "contact_lists": list(request.content.contact_lists),
+            "text": submission.content.text,
+            "start_at": request.timing.start_at,
+        }
     )
 
 

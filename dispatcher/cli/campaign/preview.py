@@ -33,7 +33,7 @@ def print_preview(store: "Store", submission: "ValidatedSubmission", preview: "P
     print_rows(submission, preview)
     _print_texts(preview)
     print_summary(submission, preview)
-    if (cost := estimate_cost(store, submission, preview)) is not None:
+    if (cost := estimate_cost(store, submission.request.account, preview)) is not None:
         print_line(cost.in_words, "    ")
     if preview.valid:
         _print_forecast(store, submission, preview)
@@ -74,7 +74,7 @@ def preview_json(
     from dispatcher.submission.cost_estimate import estimate_cost
     from dispatcher.windows.zone_names import zone_name
 
-    cost = estimate_cost(store, submission, preview)
+    cost = estimate_cost(store, submission.request.account, preview)
     found, error = _forecast_or_alone(store, submission, preview)
     names = ("rows", "invalid", "duplicate", "suppressed", "parts")
     counts = {"total": preview.valid, **{name: getattr(preview, name) for name in names}}

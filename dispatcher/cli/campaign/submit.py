@@ -192,7 +192,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.cli.campaign.contact_lists import submit_to_lists
     from dispatcher.cli.campaign.fallbacks import add_fallbacks
     from dispatcher.cli.campaign.file_report import refuse_unsure_guesses
-    from dispatcher.cli.campaign.preflight import ask_provider, find_route
+    from dispatcher.cli.campaign.preflight import find_route, run_preflight
     from dispatcher.cli.campaign.rejects import check_writable
     from dispatcher.cli.campaign.single_message import check_test_time
     from dispatcher.cli.campaign.submit_checks import check_combinations, check_features
@@ -221,8 +221,8 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     with validation.validated_submission(
         request, provider, resolve_route, withheld=withheld
     ) as checked:
-        preflight = ask_provider(store, checked, allow_mismatch=options.allow_mismatch)
         submission = add_fallbacks(ctx, checked, options)
+        preflight = run_preflight(store, submission, allow_mismatch=options.allow_mismatch)
         if options.dry_run:
             run_dry(store, submission, options, preflight)
             return

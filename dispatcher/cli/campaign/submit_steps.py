@@ -10,7 +10,7 @@ from dispatcher.cli.output import print_json
 from dispatcher.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
-    from dispatcher.cli.campaign.preflight import Preflight
+    from dispatcher.cli.campaign.credit import Preflight
     from dispatcher.cli.campaign.submit_options import SubmitOptions
     from dispatcher.store.engine import Store
     from dispatcher.submission.acceptance import CompleteImport
@@ -76,7 +76,7 @@ def import_and_ask(
         raise KeyboardInterrupt(NOTHING_KEPT) from None
     valid = imported.preview.valid
     with accepted_at_the_end(store, imported):
-        cost = estimate_cost(store, submission, imported.preview)
+        cost = estimate_cost(store, submission.request.account, imported.preview)
         if not options.as_json:
             print_preview(store, submission, imported.preview)
             preflight.print_credit(submission, imported.preview)

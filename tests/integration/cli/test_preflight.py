@@ -29,21 +29,32 @@ def submit(sqlite_store, simulator, tmp_path):
     people = tmp_path / "people.csv"
     people.write_text("phone,name\n" + "".join(f"98200112{n},Asha\n" for n in range(10, 20)))
 
-    def submit(*args, provider="thesmspoint", url=None, key="any", template="TEMPLATE", send=None):
+    def submit(
+        *args,
+        provider="thesmspoint",
+        url=None,
+        key="any",
+        template="TEMPLATE",
+        send=None,
+        tables="",
+        file=people,
+    ):
         config = tmp_path / "dispatcher.toml"
         config.touch(mode=0o600)
         more = f'template = "{template}"' if provider == "thesmspoint" else ""
         secret = "key" if provider == "thesmspoint" else "token"
         config.write_text(
             CONFIG.format(path=sqlite_store.url.database, provider=provider, key=key, more=more,
-                          url=url or simulator.base_url(provider), secret=secret)
+                          url=url or simulator.base_url(provider), secret=secret) + tables
         )  # fmt: skip
         if send is not None:
             return in_process("--config", str(config), "send", "9820011210", send, *args,
                               folder=tmp_path)  # fmt: skip
         given = ["--text", "Dear {{name}}, see you"] if "--text" not in args else []
-        return in_process("--config", str(config), "campaign", "submit", str(people),
-                          *given, *args, folder=tmp_path)  # fmt: skip
+        given += [str(file)] if file else []
+        return in_process(
+            "--config", str(config), "campaign", "submit", *given, *args, folder=tmp_path
+        )
 
     return submit
 
@@ -68,6 +79,82 @@ def test_credits_that_do_not_reach_are_refused_and_nothing_is_kept(submit, simul
     # What that campaign needs is not there for another one.
     ended = submit("--yes", "--text", "Dear {{name}}, bye")
     assert "enough for 0 of 10 recipients, since other campaigns need 7" in ended.err
+
+
+FALLBACK = """
+[accounts.second]
+provider = "smsnoc"
+base_url = "{url}"
+api_token = "any"
+sender = "YourName"
+country = "IN"
+"""
+
+
+@pytest.mark.parametrize(
+    ("left", "code", "words"),
+    [
+        # What a message costs there is not known, so it may be enough.
+        (1000, 0, "note: the balance (Transactional) is 7: enough for 7 of 10 recipients"),
+        (0, 3, "enough for 7 of 10 recipients, and with the fallback accounts for 7"),
+    ],
+)
+def test_a_fallback_account_may_have_the_credit_that_is_missing(
+    submit, simulator, sqlite_store, left, code, words
+):
+    set_balance(simulator, 7)
+    set_balance(simulator, left, "smsnoc")
+    more = FALLBACK.format(url=simulator.base_url("smsnoc"))
+    ended = submit("--yes", "--account", "main", "--fallback", "second", tables=more)
+    assert ended.code == code, ended
+    assert words in ended.out + ended.err
+    assert len(stores.rows(sqlite_store, CAMPAIGN)) == (code == 0)
+
+
+def test_the_credit_of_each_fallback_account_is_shown(submit, simulator):
+    set_balance(simulator, 0, "smsnoc")
+    more = FALLBACK.format(url=simulator.base_url("smsnoc"))
+    options = ("--dry-run", "--account", "main", "--fallback", "second")
+    ended = submit(*options, tables=more)
+    assert ended.code == 0, ended
+    assert "note: fallback second, the balance (" in ended.out
+    (shown,) = json.loads(submit(*options, "--json", tables=more).out)["fallback_credit"]
+    assert (shown["account"], shown["credit"]["is_enough"]) == ("second", False)
+
+
+def test_a_text_unlike_a_fallbacks_template_is_refused(submit, simulator):
+    more = CONFIG.split("[accounts.main]")[1].format(
+        provider="thesmspoint", url=simulator.base_url(), secret="key", key="any",
+        more='template = "DEARTPL"',
+    )  # fmt: skip
+    options = ("--dry-run", "--account", "main", "--fallback", "second")
+    ended = submit(*options, "--text", "Dear {{name}}: see you", tables=f"[accounts.second]{more}")
+    assert ended.code == 3, ended
+    assert "fallback account second: the text does not fit the template 'DEARTPL'" in ended.err
+
+
+LISTS = """
+[accounts.lists]
+provider = "ultimate_sms"
+base_url = "{url}"
+api_token = "any"
+sender = "YourName"
+"""
+
+
+@pytest.mark.parametrize(("left", "code"), [(5, 0), (0, 3)])
+def test_an_empty_balance_refuses_a_contact_list_too(submit, simulator, sqlite_store, left, code):
+    set_balance(simulator, left, "ultimate_sms")
+    more = LISTS.format(url=simulator.base_url("ultimate_sms"))
+    options = ("--contact-list", "6415907d0d37a", "--account", "lists", "--text", "Hello")
+    ended = submit(*options, "--yes", tables=more, file=None)
+    assert ended.code == code, ended
+    assert f"balance: {left} (" in ended.out
+    assert ("of account lists is 0" in ended.err) == (code == 3)
+    assert len(stores.rows(sqlite_store, CAMPAIGN)) == (code == 0)
+    ended = submit(*options, "--dry-run", "--json", tables=more, file=None)
+    assert ended.code == code
+    assert code or json.loads(ended.out)["contact_lists"] == ["6415907d0d37a"]
 
 
 def test_a_campaign_for_later_may_be_topped_up_until_then(submit, simulator):

@@ -26,7 +26,7 @@ def cost(tmp_path):
         path = tmp_path / "dispatcher.toml"
         path.write_text(config, encoding="utf-8")
         with ready(order(FILE, text="x" * 161)) as submission:
-            return estimate_real_cost(path, {}, submission, dry_run(submission, ignore))
+            return estimate_real_cost(path, {}, "main", dry_run(submission, ignore))
 
     return cost
 
