@@ -46,6 +46,11 @@ _NOT_NEAR = (
     "tests/integration/local",
     "tests/integration/simulator", "tests/integration/test_mutants",
 )  # fmt: skip
+#: These are: commands that change what is sent, and to whom.
+_COMMANDS = (
+    "test_after_sending", "test_campaign_control", "test_campaign_drop", "test_campaign_set",
+    "test_stop", "test_suppression",
+)  # fmt: skip
 #: For what no test nearby has noticed: tests over real processes, by package.
 WIDER = {
     "dispatcher/outbound": ["test_connections", "test_windows_and_rates", "test_outages"],
@@ -105,7 +110,8 @@ def near_files() -> list[str]:
         for folder in NEAR
         for path in (ROOT / folder).rglob("test_*.py")
     ]
-    return sorted(path for path in found if not path.startswith(_NOT_NEAR))
+    commands = tuple(f"tests/integration/cli/{name}.py" for name in _COMMANDS)
+    return sorted(p for p in found if p in commands or not p.startswith(_NOT_NEAR))
 
 
 def wider_files(mutant: Mutant) -> list[str]:

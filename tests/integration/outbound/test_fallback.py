@@ -9,7 +9,14 @@ import pytest
 
 from dispatcher.campaigns.export import write_export
 from dispatcher.errors import Refused
-from dispatcher.outbound.fallback import _batch_limits, find_campaigns_to_move, move_campaign
+from dispatcher.outbound.fallback import (
+    _batch_limits,
+    _explain_move,
+    _is_healthy,
+    _is_out,
+    find_campaigns_to_move,
+    move_campaign,
+)
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.routes import AccountRoute, route_at
@@ -23,7 +30,7 @@ from dispatcher.store import (
     locked_attempts,
     lost_batches,
 )
-from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE, SOURCE_ROWS
 from dispatcher.submission.acceptance import accept_import
 from dispatcher.submission.campaign_import import import_rows
 from dispatcher.submission.fallback_check import check_fallback
@@ -43,6 +50,7 @@ from tests.support.stores import (
     close,
     counts_of,
     ignore,
+    interrupt,
     later,
     order,
     provider,
@@ -146,6 +154,24 @@ def test_all_pending_messages_move_in_one_transaction_into_batches_of_the_other_
     assert "12 pending messages go from main to backup: main is paused (credit)" in entry.detail
     assert counts_of(store, made) == {"pending": 12}
     assert_ranges_are_whole(store, made, 12)
+
+
+def test_a_move_changes_nothing_of_a_campaign_that_waits_beside_it(sqlite_store):
+    """Both have batches, messages and cells with the same places; a text of mine is too long."""
+    store = sqlite_store
+    other, mine = campaign(store, 13, text="Hello"), campaign(store, 8, text="Hi {{name}}")
+    with store.write() as conn:
+        is_long = (MESSAGE.c.campaign_id == mine) & (MESSAGE.c.seq == 1)
+        change(conn, MESSAGE, is_long, parts=3)
+    pause(store)
+    tables = (CAMPAIGN.c.id, BATCH.c.campaign_id, MESSAGE.c.campaign_id, SOURCE_ROWS.c.campaign_id)
+    before = [rows(store, key.table, key == other) for key in tables]
+    assert moved(store, mine, provider(max_recipients=4, max_parts=2)).account == "backup"
+    assert [rows(store, key.table, key == other) for key in tables] == before
+    assert counts_of(store, mine) == {"pending": 7, "failed": 1}
+    assert_ranges_are_whole(store, mine, 8)
+    seqs = sorted(batch.seq for batch in rows(store, BATCH, BATCH.c.campaign_id == mine))
+    assert seqs == [*range(len(seqs))]
 
 
 def test_small_batches_become_large_ones(store):
@@ -434,3 +460,58 @@ def test_a_campaign_does_not_move_from_or_to_an_account_that_is_not_configured_a
     pause(store)
     assert moved(store, made, configured={left: CONFIGURED[left]}) is None
     assert campaign_of(store, made).account == "main"
+
+
+def test_a_campaign_that_is_paused_just_before_it_is_locked_does_not_move(sqlite_store):
+    made = campaign(sqlite_store)
+    pause(sqlite_store)
+    before = waiting(sqlite_store)
+    with sqlite_store.write() as conn:
+        paused = {"state": CampaignState.PAUSED}
+        interrupt(conn, "routes", lambda: change(conn, CAMPAIGN, CAMPAIGN.c.id == made, **paused))
+        assert move_campaign(conn, made, CONFIGURED, lambda _name: provider(), NOW) is None
+        assert move_campaign(conn, made + 1, CONFIGURED, lambda _name: provider(), NOW) is None
+    assert waiting(sqlite_store) == before
+
+
+def account(**values):
+    usual = {
+        "name": "main",
+        "breaker": None,
+        "breaker_at": None,
+        "paused_by": None,
+        "check_at": None,
+    }
+    stopped = {"stopped_at": None, "is_closed": False, "pause_reason": None}
+    return SimpleNamespace(**(usual | stopped | values))
+
+
+@pytest.mark.parametrize(
+    ("row", "is_healthy"),
+    [
+        (None, False),
+        (account(), True),
+        (account(is_closed=True), False),
+        (account(breaker="trial"), False),
+    ],
+)
+def test_which_accounts_take_a_campaign(row, is_healthy):
+    assert _is_healthy(row) is is_healthy
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (None, "it is no longer in the store"),
+        (account(), "it is unavailable"),
+        (account(paused_by="me", pause_reason="so"), "main is paused (me): so"),
+    ],
+)
+def test_why_a_campaign_moves_is_said(row, words):
+    assert _explain_move(row) == words
+
+
+def test_an_account_that_the_store_does_not_know_is_not_out():
+    assert not _is_out("main", {}, CONFIGURED, NOW)
+    assert _is_out("main", {"main": account(paused_by="me")}, CONFIGURED, NOW)
+    assert not _is_out("main", {"main": account(paused_by="me")}, {}, NOW)

@@ -93,6 +93,7 @@ def test_a_provider_that_does_not_answer_is_asked_again_and_nothing_is_sent(camp
     assert campaign.row.state == "running"
     assert campaign.row.recheck_at is not None
     assert campaign.release() == []
+    assert stores.rows(campaign.store, ACCOUNT)[0].paused_by is None
 
 
 def test_a_refused_key_pauses_the_account(campaign):
@@ -104,6 +105,20 @@ def test_a_refused_key_pauses_the_account(campaign):
 def change(campaign, **values):
     with campaign.store.write() as conn:
         stores.change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign.id, **values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sender": "RENAMED", "sender_ref": "4101"},
+        {"template": "RENAMED", "template_ref": "1107160000000007201"},
+        # Its text was compared when it was submitted.
+        {"template": "DEARTPL", "template_ref": "1107160000000007205"},
+    ],
+)
+def test_what_has_an_id_is_looked_for_by_that(campaign, values):
+    change(campaign, **values)
+    assert "can be sent" in campaign.check(answers())
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,26 @@ def test_a_store_that_no_tick_has_seen_yet_is_not_held(sqlite_store, folder):
     with sqlite_store.write() as conn:
         store_identity.ensure_store_id(conn)
     assert guard.find_hold_reason() is None
+    assert tick(guard, sqlite_store) is None
+
+
+def test_a_store_whose_identity_is_gone_gets_another_one(sqlite_store, folder):
+    guard = RollbackGuard(sqlite_store, folder=folder)
+    tick(guard, sqlite_store)
+    with sqlite_store.write() as conn:
+        conn.execute(IDENTITY.delete())
+        assert guard.may_claim(conn)
+
+
+def test_a_mark_in_the_state_folder_is_written_once_something_was_sent(sqlite_store, tmp_path):
+    nested = tmp_path / "user" / "state"
+    guard = RollbackGuard(sqlite_store, folder=nested)
+    tick(guard, sqlite_store)
+    assert not nested.exists()
+    add_campaign(sqlite_store)
+    send_one(guard, sqlite_store)
+    tick(guard, sqlite_store)
+    assert len([*nested.iterdir()]) == 1
 
 
 def test_a_process_killed_before_its_witness_was_written_is_no_alarm(sqlite):
@@ -343,6 +363,9 @@ def test_what_was_seen_of_another_store_does_not_hold_this_one(sqlite_store, fol
         assert not guard.may_claim(conn)
         store_identity.update_identity(conn, store_id="another")
         assert guard.may_claim(conn)
+    guard.record_attempts([6])
+    beside = MarkFile(Path(f"{sqlite_store.url.database}.witness"))
+    assert beside.read_mark() == HighWaterMark("another", 6)
 
 
 @pytest.mark.postgres
@@ -604,6 +627,12 @@ def test_a_mark_in_redis_that_is_no_id_is_dropped_once(store, client, caplog, va
     assert not client.exists(key)
     assert tick(guard, store) is None
     assert caplog.text.count("is not an attempt's id: it is dropped") == 1
+
+
+def test_an_id_of_as_many_digits_as_one_can_have_is_read(sqlite_store, client):
+    guard, key = guard_with_key(sqlite_store, client)
+    client.set(key, b"9" * 18)
+    assert guard.read_redis_mark() == 999_999_999_999_999_999
 
 
 @pytest.mark.parametrize(

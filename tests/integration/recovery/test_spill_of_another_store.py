@@ -1,6 +1,7 @@
 """Spill files name their store: what another store left, or nobody can read, is put aside once."""
 
 import json
+import pwd
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from threading import Event
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dispatcher.errors import StoreError
 from dispatcher.policy.verdict import Accepted, Verdict
 from dispatcher.recovery.spill import Spill, _decode_settlement, open_spill
 from dispatcher.status import AttemptOutcome, BatchState
@@ -133,6 +135,28 @@ def test_answers_wait_in_the_given_folder_beside_a_file_or_in_the_users(tmp_path
     assert open_spill(server, None).folder.parent == tmp_path / "state/dispatcher/spill"
     given = tmp_path / "given"
     assert {open_spill(each, given).folder.parent for each in (file, server)} == {given}
+
+
+def test_without_a_home_a_folder_has_to_be_named(monkeypatch):
+    def find_nobody(_uid):
+        raise KeyError
+
+    for name in ("XDG_STATE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", find_nobody)
+    with pytest.raises(StoreError, match="no folder where answers can wait"):
+        open_spill(Store("postgresql://one/sms"), None)
+
+
+def test_a_folder_is_made_for_an_answer_which_may_be_removed_twice(sqlite_store, tmp_path):
+    add_campaign(sqlite_store)
+    held, (attempt,) = submitting(sqlite_store)
+    spill, left = Spill(tmp_path / "user" / "spill"), Settlement(claim=held, attempt_id=attempt)
+    spill.write_answer(left)
+    assert len(spill.waiting_files()) == 1
+    for _ in range(2):
+        spill.remove_answer(left)
+    assert spill.waiting_files() == []
 
 
 def test_an_answer_that_cannot_be_written_is_told_to_its_caller(sqlite_store, tmp_path):

@@ -7,10 +7,10 @@ import pytest
 
 from dispatcher.outbound.presence import Presence
 from dispatcher.outbound.sweep import sweep_batches
-from dispatcher.status import AttemptOutcome, BatchState
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState
 from dispatcher.store import batch_endings, batches, lost_batches, scheduler
 from dispatcher.store.corrections import Correction, count_corrections, load_corrections
-from dispatcher.store.tables import BATCH, SCHEDULER
+from dispatcher.store.tables import BATCH, CAMPAIGN, SCHEDULER
 from tests.support.stores import (
     LEASE,
     NOW,
@@ -22,6 +22,7 @@ from tests.support.stores import (
     claim,
     claimed,
     close,
+    interrupt,
     later,
     queued,
     rows,
@@ -223,6 +224,58 @@ def test_doubt_takes_exactly_the_messages_of_open_attempts(store):
     ]  # fmt: skip
     again = claim(store, queued(store)[0])
     assert begin(store, again, [[3, 4, 5]]) is not None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"lease_until": later(900)},
+        {"state": BatchState.PENDING, "lease_until": None},
+        {"state": BatchState.PENDING},
+    ],
+    ids=["renewed", "handed back", "in another state"],
+)
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_lease_that_changes_just_before_its_batch_is_locked_is_not_judged(
+    sqlite_store, values, has_begun
+):
+    add_campaign(sqlite_store)
+    held = claimed(sqlite_store)
+    if has_begun:
+        begin(sqlite_store, held)
+    judge = (
+        lost_batches.doubt_expired_submissions
+        if has_begun
+        else (lost_batches.release_expired_claims)
+    )
+    with sqlite_store.write() as conn:
+        is_its = BATCH.c.id == held.id
+        interrupt(conn, "lease_until <", lambda: change(conn, BATCH, is_its, **values))
+        assert judge(conn, later(61)) == 0
+    assert states(sqlite_store) == ["pending"] * 3
+
+
+@pytest.mark.parametrize("lost", [3, 4])
+def test_a_batch_of_a_cancelled_campaign_does_not_fail_however_often_it_is_lost(sqlite_store, lost):
+    campaign = add_campaign(sqlite_store)
+    held = claimed(sqlite_store)
+    with sqlite_store.write() as conn:
+        change(conn, BATCH, BATCH.c.id == held.id, lost=lost)
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, state=CampaignState.CANCELLED)
+        assert lost_batches.release_expired_claims(conn, later(61)) == 1
+    assert states(sqlite_store) == ["cancelled"] * 3
+
+
+@pytest.mark.parametrize("has_answer", [False, True])
+def test_whoever_is_in_doubt_since_a_worker_was_lost_is_told(sqlite_store, caplog, has_answer):
+    campaign = add_campaign(sqlite_store)
+    held, (attempt,) = submitting(sqlite_store)
+    if has_answer:
+        settle(sqlite_store, held, attempt, verdict(accepted=range(3)))
+    with sqlite_store.write() as conn:
+        assert lost_batches.doubt_expired_submissions(conn, later(61)) == 1
+    words = f"campaign {campaign}, account main, batch {held.id}: 3 recipients are in doubt: "
+    assert caplog.messages == ([] if has_answer else [words + lost_batches.LOST])
 
 
 def test_a_second_sweep_finds_nothing_more(store):

@@ -230,6 +230,38 @@ def test_unclaimed_batches_of_expired_campaigns_lapse(store):
     assert counts_of(store, campaign_id) == {"pending": 2, "lapsed": 4}
 
 
+@pytest.mark.parametrize("state", S)
+def test_only_what_has_not_ended_lapses_whatever_else_expired(sqlite_store, state):
+    """One campaign in each state; the batch has sent a message before."""
+    campaign_id = add_campaign(sqlite_store, [2], expire_at=later(60))
+    held, (attempt,) = submitting(sqlite_store, [[0]])
+    settle(sqlite_store, held, attempt, verdict(accepted=[0]))
+    close(sqlite_store, held)
+    fence = batch_of(sqlite_store, held.id).fence
+    set_campaign(sqlite_store, campaign_id, state=state)
+    with sqlite_store.write() as conn:
+        lapsed = campaigns.lapse_expired(conn, later(60))
+    is_open = state in {S.SCHEDULED, S.RUNNING, S.PAUSED}
+    assert lapsed == is_open
+    assert states(sqlite_store) == ["submitted", "lapsed" if is_open else "pending"]
+    assert batch_of(sqlite_store, held.id).fence == fence + is_open
+
+
+@pytest.mark.parametrize(("state", "ends"), [(S.RUNNING, S.FINISHED), (S.CANCELLED, S.CANCELLED)])
+def test_the_campaign_that_is_looked_at_ends_and_no_other(sqlite_store, state, ends):
+    one, two, three = (add_campaign(sqlite_store, [1], first=n * 10**9) for n in (1, 2, 3))
+    with sqlite_store.write() as conn:
+        ended = {"state": BatchState.SETTLED, "pending": 0}
+        change(conn, BATCH, BATCH.c.campaign_id != three, **ended)
+        for each in (one, two, three):
+            change(conn, CAMPAIGN, CAMPAIGN.c.id == each, state=state)
+        assert campaigns.finish_campaigns(conn, NOW, only=three) == []
+        assert campaigns.finish_campaigns(conn, NOW, only=two) == [two]
+    found = [campaign_of(sqlite_store, each) for each in (one, two, three)]
+    assert [row.state for row in found] == [state, ends, state]
+    assert [row.finished_at for row in found] == [None, NOW, None]
+
+
 def test_a_paused_campaign_that_has_lapsed_finishes_once_its_held_batches_are_settled(store):
     campaign_id = add_campaign(store, [2, 2], expire_at=later(60))
     held, (attempt,) = submitting(store)

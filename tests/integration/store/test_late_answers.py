@@ -13,6 +13,7 @@ from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
 from dispatcher.status import AttemptOutcome, BatchState
 from dispatcher.store import decisions, doubts, fallback_moves, locked_attempts, lost_batches, polls
+from dispatcher.store.answers import JudgedAnswer, settle_in_time
 from dispatcher.store.decisions import AnnotatedMessage
 from dispatcher.store.locks import lock_campaign
 from dispatcher.store.settlement import PollSchedule, Settlement
@@ -268,6 +269,27 @@ def test_a_late_answer_ends_the_batch_that_waits_with_nothing_left(
     assert bystander == before[bystander.id]
     has_ended = after is BatchState.SETTLED
     assert (mine.state, mine.fence - before[mine.id].fence) == (after, int(has_ended))
+
+
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        ([[0, 1]], [verdict(accepted=[0], doubtful=[1])]),
+        ([[0, 1]], [verdict(accepted=[0], rejected=[1])]),
+        ([[0, 1]], [verdict(doubtful=[0, 1])]),
+        ([[0, 1]], [verdict(outcome=AttemptOutcome.REFUSED)]),
+        ([[0], [1]], [verdict(accepted=[0]), verdict(doubtful=[1])]),
+        ([[0], [1]], [verdict(accepted=[0]), verdict(rejected=[1])]),
+    ],
+)
+def test_whatever_answers_now_what_a_late_one_said_is_worth_more(sqlite_store, requests, said):
+    add_campaign(sqlite_store, (2,))
+    held, attempts = submitting(sqlite_store, requests)
+    given = [JudgedAnswer(*each, None) for each in zip(attempts, said, strict=True)]
+    with sqlite_store.write() as conn:
+        change(conn, MESSAGE, MESSAGE.c.seq == 1, note=int(DoubtNote.ACCEPTED_LATE))
+        settle_in_time(conn, held, given, later(1))
+    assert states(sqlite_store)[1] == "submitted"
 
 
 def test_a_late_refusal_changes_nothing(store):

@@ -9,7 +9,7 @@ from dispatcher.status import MessageState
 from dispatcher.store import polls
 from dispatcher.store.corrections import Correction, load_corrections
 from dispatcher.store.polls import PolledRequest, PollTicket
-from dispatcher.store.receipts import Receipt, store_receipts
+from dispatcher.store.receipts import Receipt, ReportedRequest, store_receipts
 from dispatcher.store.tables import ATTEMPT, MESSAGE
 from tests.support.stores import (
     NOW,
@@ -285,6 +285,39 @@ def test_receipts_keep_their_texts_whether_these_are_few_or_many(store, kinds):
     given = [Receipt(seq, UNDELIVERED, *text) for seq, text in enumerate(texts)]
     assert receive(store, load(store, ticket), given) == 9
     assert [(m.error_code, m.error) for m in rows(store, MESSAGE)] == texts
+
+
+@pytest.mark.parametrize("kinds", [1, 9])
+def test_receipts_of_many_texts_change_no_final_message_and_no_other_requests(sqlite_store, kinds):
+    add_campaign(sqlite_store, [9])
+    held, (one, two) = submitting(sqlite_store, [[*range(8)], [8]])
+    settle(sqlite_store, held, one, verdict(accepted=range(8)))
+    settle(sqlite_store, held, two, verdict(accepted=[8]))
+    polled = next(load(sqlite_store, each) for each in release(sqlite_store) if each.id == one)
+    receive(sqlite_store, polled, receipts(DELIVERED, 0))
+    given = [Receipt(seq, UNDELIVERED, f"E{seq % kinds}", "words") for seq in range(9)]
+    assert receive(sqlite_store, polled, given) == 7
+    assert states(sqlite_store) == ["delivered", *["undelivered"] * 7, "submitted"]
+
+
+def pushed(polled):
+    """The request as one whose provider reports by itself."""
+    return ReportedRequest(
+        polled.id, polled.batch_id, polled.campaign_id, polled.first_seq, polled.size
+    )
+
+
+@pytest.mark.parametrize(("seqs", "is_polled"), [([0], True), ([0, 1], False), ([2], True)])
+def test_nobody_polls_a_request_whose_receipts_were_all_pushed(sqlite_store, seqs, is_polled):
+    """The other request of the batch is polled still."""
+    add_campaign(sqlite_store, [3])
+    held, (one, two) = submitting(sqlite_store, [[0, 1], [2]])
+    settle(sqlite_store, held, one, verdict(accepted=[0, 1]))
+    settle(sqlite_store, held, two, verdict(accepted=[2]))
+    polled = next(load(sqlite_store, each) for each in release(sqlite_store) if each.id == one)
+    receive(sqlite_store, pushed(polled), receipts(DELIVERED, *seqs), next_at=None)
+    assert (attempt_of(sqlite_store, one).poll_at is not None) is is_polled
+    assert attempt_of(sqlite_store, two).poll_at is not None
 
 
 def test_polling_ends_with_the_last_receipt(store, polled):

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from dispatcher.errors import ErrorKind, ProviderError, StoreError
+from dispatcher.policy.verdict import MISSING
 from dispatcher.recovery.spill import Spill
 from dispatcher.status import BatchState
 from dispatcher.store.tables import ATTEMPT
@@ -203,6 +204,78 @@ def test_a_contact_list_is_not_polled(sqlite_store):
 def test_a_turn_with_an_error_or_a_doubt_has_a_problem(sqlite_store, answer, has_problem):
     answers = {} if answer is None else {0: [failed(ErrorKind(answer))]}
     assert Stand(sqlite_store, answers=answers).run().has_problem is has_problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "waits"),
+    [
+        ("unreachable", True),
+        ("throttled", True),
+        ("credit", True),
+        ("credentials", False),
+        ("campaign", False),
+        ("configuration", False),
+    ],
+)
+def test_a_batch_waits_where_time_may_help(sqlite_store, kind, waits):
+    stand = run(sqlite_store, failed(ErrorKind(kind)), max_attempts=3)
+    assert (batch_of(sqlite_store, stand.claim.id).not_before is not None) is waits
+
+
+def test_a_breaker_that_opens_needs_no_further_wait(sqlite_store):
+    stand = run(sqlite_store, failed(ErrorKind.UNREACHABLE), breaker_after=1)
+    assert (stand.account.breaker is None, stand.account.not_before) == (False, None)
+
+
+def test_recipients_that_an_answer_does_not_name_are_a_problem(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1), together=True, breaker_after=9)
+    stand.batch = replace(stand.batch, provider=Forgetful(stand.limits))
+    assert stand.run().has_problem
+
+
+def test_a_doubt_after_an_acceptance_counts_as_a_failure(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1), together=True, breaker_after=9)
+    stand.batch = replace(stand.batch, provider=Forgetful(stand.limits))
+    stand.batch.requests.reverse()
+    stand.run()
+    assert states(sqlite_store) == ["in_doubt", "submitted"]
+    assert stand.account.failures == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ({}, None),
+        ({0: [failed(ErrorKind.RECIPIENTS)]}, None),
+        ({0: [failed(ErrorKind.DOUBTFUL)]}, "2 recipients are in doubt: words of the provider"),
+        (None, f"2 recipients are in doubt: {MISSING}"),
+    ],
+)
+def test_whoever_is_in_doubt_is_told_with_the_reason(sqlite_store, caplog, answers, reason):
+    stand = Stand(sqlite_store, (2,), answers=answers or {})
+    if answers is None:
+        stand.batch = replace(stand.batch, provider=Forgetful(stand.limits))
+    stand.run()
+    told = [words for words in caplog.messages if "in doubt" in words and "requests" not in words]
+    told = [words.partition(": ")[2] for words in told if words.startswith("campaign")]
+    assert told == ([] if reason is None else [reason])
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_pause_of_the_account_is_told_once(sqlite_store, caplog, is_paused):
+    stand = Stand(sqlite_store, answers={0: [failed(ErrorKind.CREDENTIALS)]})
+    send = stand.flight.send
+
+    def send_and_pause(requests):
+        send(requests)
+        if is_paused:
+            stand.change_account(paused_by="operator", pause_reason="mine")
+
+    stand.flight.send = send_and_pause
+    stand.run()
+    told = [words for words in caplog.messages if "is paused" in words]
+    words = "account main is paused (credentials): words of the provider"
+    assert told == ([] if is_paused else [words])
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -21,6 +21,7 @@ from tests.support.stores import (
     FakeProvider,
     add_campaign,
     attempt_of,
+    audit,
     begin,
     change,
     claimed,
@@ -32,7 +33,7 @@ from tests.support.stores import (
     submitting,
     verdict,
 )
-from workers.lists.doubt import _is_scanning_useless, _next_delay_s, settle_doubt
+from workers.lists.doubt import UNREADABLE, _is_scanning_useless, _next_delay_s, settle_doubt
 
 SERVICES = SimpleNamespace(
     settings=SimpleNamespace(worker=SimpleNamespace(reconcile_after_s=300)),
@@ -61,11 +62,25 @@ def provider_with(able):
     return provider
 
 
-def look(store, *, rule, able, looks, note, shown, is_held=False, start=None, is_whole=True):
-    """Look once for the first of two recipients; its state, its note, and when it is looked for.
+def look(store, **values):
+    """Look once for the first of two recipients; its state, its note, and when it is looked for."""
+    return look_and_tell(store, **values)[:3]
 
-    `is_held`: a worker still holds the batch.
-    """
+
+def look_and_tell(
+    store,
+    *,
+    rule,
+    able,
+    looks,
+    note,
+    shown,
+    is_held=False,
+    start=None,
+    is_whole=True,
+    doubted_for_s=0,
+):
+    """As `look`, and the sentence for the log. `is_held`: a worker still holds the batch."""
     add_campaign(store, [2], on_doubt=rule, schedule_at=start)
     held, (attempt, other) = submitting(store, [[0], [1]])
     settle(store, held, attempt, verdict(doubtful=[0], outcome=AttemptOutcome.DOUBTFUL))
@@ -79,16 +94,17 @@ def look(store, *, rule, able, looks, note, shown, is_held=False, start=None, is
     provider = provider_with(able)
     with store.write() as conn:
         change(conn, MESSAGE, MESSAGE.c.seq == 0, note=note)
-        since = store_now(conn)
+        since = store_now(conn) - timedelta(seconds=doubted_for_s)
         change(
             conn, ATTEMPT, ATTEMPT.c.id == attempt, looks=looks, reconcile_at=NOW, doubt_at=since
         )
-        settle_doubt(SERVICES, conn, provider, doubts.load_doubtful(conn, attempt), scan)
+        doubtful = doubts.load_doubtful(conn, attempt)
+        told = settle_doubt(SERVICES, conn, provider, doubtful, scan)
         now = store_now(conn)
     message, row = rows(store, MESSAGE)[0], attempt_of(store, attempt)
     assert row.looks == looks + is_whole  # what was not read does not count
     wait_s = None if row.reconcile_at is None else (row.reconcile_at - now).total_seconds()
-    return message.state, message.note, wait_s
+    return message.state, message.note, wait_s, told
 
 
 LIST, PARTIAL, NO_LIST = (True, True), (True, False), (False, False)
@@ -129,6 +145,42 @@ def test_a_look_and_the_rule_decide_about_a_recipient(
     assert (MessageState(state).label, DoubtNote(said)) == (ends[0], DoubtNote(ends[1]))
     assert (wait_s is None) is (ends[2] is None)
     assert wait_s is None or wait_s > 60
+
+
+@pytest.mark.parametrize(
+    ("given", "words", "actions"),
+    [
+        ({}, "1 still in doubt", []),
+        ({"looks": 5}, "1 still in doubt", []),
+        ({"shown": "its entry"}, "1 found, 0 still in doubt", ["doubt found"]),
+        (
+            {"looks": 1, "note": MISSED},
+            "1 absent, pending, 0 still in doubt",
+            ["doubt absent, pending"],
+        ),
+        (
+            {"rule": "drop", "able": NO_LIST},
+            "1 dropped, 0 still in doubt",
+            ["doubt dropped"],
+        ),
+        (
+            {"rule": "resend", "able": NO_LIST},
+            "1 resent, pending, 0 still in doubt",
+            ["doubt resent, pending"],
+        ),
+        ({"is_whole": False, "doubted_for_s": 80_000}, "1 still in doubt", []),
+        ({"is_whole": False, "doubted_for_s": 90_000}, f"{UNREADABLE}, 1 still in doubt", []),
+        ({"looks": 5, "doubted_for_s": 90_000}, "1 still in doubt", []),
+    ],
+)
+def test_what_came_of_a_look_is_told_and_what_was_decided_is_on_record(
+    sqlite_store, caplog, given, words, actions
+):
+    usual = {"rule": "hold", "able": LIST, "looks": 0, "note": 0, "shown": "nothing"}
+    assert look_and_tell(sqlite_store, **(usual | given))[3] == words
+    assert audit(sqlite_store) == actions
+    is_alarm = UNREADABLE in words
+    assert [UNREADABLE in said for said in caplog.messages] == [True] * is_alarm
 
 
 @pytest.mark.parametrize(

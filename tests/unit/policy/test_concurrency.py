@@ -77,6 +77,10 @@ def test_what_carried_no_answer_changes_nothing():
         pytest.param(4, 0.2, seen((0.3,)), 5, 0.204, id="a best time is forgotten slowly"),
         pytest.param(20, 0.2, seen((0.46,)), 18, 0.204, id="slow: a tenth fewer"),
         pytest.param(20, 0.2, seen((0.457,)), 21, 0.204, id="not quite slow"),
+        pytest.param(20, 0.0, seen((0.05,)), 21, 0.0, id="just not slow"),
+        pytest.param(
+            4, 0.2, seen((9.0,), rate=50), 64, 0.204, id="slow and few: what a rate needs"
+        ),
         pytest.param(4, 0.2, seen((9.0,)), 4, 0.204, id="slow: not fewer than at the start"),
         pytest.param(2, 0.2, seen((9.0,)), 2, 0.204, id="slow, and few already: as before"),
         pytest.param(1.5, 0.2, seen(throttled=True), 1, 0.2, id="throttled: at least one"),

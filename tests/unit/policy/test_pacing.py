@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dispatcher.policy.pacing import (
     LEAD_S,
+    ROUNDING_S,
     ClockReading,
     DepartureQueue,
     PlannedDeparture,
@@ -39,6 +40,27 @@ def test_requests_start_when_their_rates_are_free(spacings, paid_s, at_s, paid_a
     assert starts.at_s == pytest.approx(at_s)
     assert starts.paid_s == pytest.approx(paid_after_s)
     assert list(starts.paid_before_s) == paid_s
+
+
+@pytest.mark.parametrize(
+    ("paid_s", "is_near"), [(LEAD_S + ROUNDING_S, True), (LEAD_S + 2e-6, False)]
+)
+def test_a_start_is_near_up_to_the_lead_and_what_sums_are_rounded_by(paid_s, is_near):
+    assert bool(plan_starts([(1,)], [paid_s], commit_s=0.0).at_s) is is_near
+
+
+@pytest.mark.parametrize(
+    ("spacing", "late_s"),
+    [
+        (0.01, 0.025),
+        (0.1, 0.115),
+        (spacing_s(1, 10.0001), 0.1165),
+        (0.1 * 1.015, 0.1015),
+        (1.0, 1.0),
+    ],
+)
+def test_requests_that_follow_fast_may_be_late_by_the_room_between_them(spacing, late_s):
+    assert shared_lateness_s(spacing) == pytest.approx(late_s, abs=1e-5)
 
 
 def test_where_no_start_is_near_enough_the_wait_is_told():
@@ -273,6 +295,15 @@ def test_a_window_forgets_what_is_over():
     assert not process.window.is_empty
     process.window.advance_to(1.5)
     assert process.window.is_empty
+
+
+def test_a_window_with_a_start_or_a_departure_is_not_empty():
+    coming, given, left = RateWindow(), RateWindow(), RateWindow()
+    for window in (coming, given):
+        window.add_start(5.0, 0.1, 0.0)
+    given.advance_to(5.0)
+    left.add_departure(5.0, 0.1)
+    assert [window.is_empty for window in (coming, given, left)] == [False] * 3
 
 
 seconds = st.floats(0, 30)
