@@ -185,12 +185,15 @@ def operation_families(found: Snapshot) -> Iterator[Metric]:
 def push_families(found: Snapshot) -> Iterator[Metric]:
     """What providers have pushed to the receiver; the account is empty without a valid URL."""
     counted = {(row.account, row.outcome): row.n for row in found.pushes}
-    names = [NOBODY, *found.accounts]
+    # With zeros, so that the first of a kind is an increase; accounts that nobody pushes to: none.
+    pushing = {row.account for row in found.pushes if row.account != NOBODY}
+    shown = [(NOBODY, PushOutcome.REFUSED)]
+    shown += [(name, each) for name in found.accounts if name in pushing for each in PushOutcome]
     yield make_counter(
         "pushes", "Pushed receipts and replies, and pushes that could not be read, by their end.",
         ["account", "outcome"],
-        [([name, outcome.value], counted[name, outcome.value])
-         for name in names for outcome in PushOutcome if (name, outcome.value) in counted],
+        [([name, outcome.value], counted.get((name, outcome.value), 0))
+         for name, outcome in shown],
     )  # fmt: skip
     yield make_gauge(
         "receipts_waiting", "Pushed receipts whose message is not known yet.", ["account"],
