@@ -8,7 +8,7 @@ import errno
 import logging
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -64,7 +64,7 @@ class ReceiverServer:
         self._access = access
         self._writer = writer
         self._providers = providers
-        self._handlers: web.Server | None = None
+        self._handlers: _Handlers | None = None
         #: When each connection last had a whole request; later while one is under way.
         self._active_at: dict[RequestHandler, float] = {}
         self._server: asyncio.Server | None = None
@@ -83,11 +83,9 @@ class ReceiverServer:
     async def start(self) -> None:
         """Listen. Raises DispatcherError where the address cannot be had."""
         loop, at = asyncio.get_running_loop(), self._address
-        self._handlers = web.Server(
-            self._answer_request, access_log=None, auto_decompress=False,
-            keepalive_timeout=_IDLE_S, max_line_size=4096, max_field_size=4096,
-            lingering_time=1.0,
-        )  # fmt: skip
+        self._handlers = _Handlers(
+            self._answer_request, lambda handler: self._active_at.pop(handler, None)
+        )
         try:
             self._server = await loop.create_server(
                 self._open_connection, at.host, at.port, ssl=at.tls, backlog=512
@@ -107,7 +105,8 @@ class ReceiverServer:
 
     def _open_connection(self) -> asyncio.Protocol:
         assert self._handlers is not None
-        if len(self._handlers.connections) >= MOST_CONNECTIONS:
+        # Those of aiohttp are known only once they are made, and many may come at once.
+        if len(self._active_at) >= MOST_CONNECTIONS:
             return _Closing()
         handler = self._handlers()
         self._active_at[handler] = time.monotonic()
@@ -123,7 +122,7 @@ class ReceiverServer:
                 is_closed = handler.transport is None and at < now - _LOOK_S
                 if is_closed or at < now - _IDLE_S:
                     handler.force_close()
-                    del self._active_at[handler]
+                    self._active_at.pop(handler, None)
 
     async def _answer_request(self, request: web.BaseRequest) -> web.StreamResponse:
         self._active_at[request.protocol] = time.monotonic() + _REQUEST_S + _COMMIT_S
@@ -180,6 +179,26 @@ class ReceiverServer:
         if line not in self._unread and len(self._unread) < 100:
             self._unread.add(line)
             log_event(log, LogEvent.PUSH_UNREADABLE, line, account=account)
+
+
+class _Handlers(web.Server):
+    """aiohttp's handlers of connections, with a call for each connection that has ended."""
+
+    def __init__(
+        self,
+        answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        note_end: Callable[["RequestHandler"], object],
+    ) -> None:
+        super().__init__(
+            answer, access_log=None, auto_decompress=False, keepalive_timeout=_IDLE_S,
+            max_line_size=4096, max_field_size=4096, lingering_time=1.0,
+        )  # fmt: skip
+        self._note_end = note_end
+
+    def connection_lost(self, handler: "RequestHandler", exc: BaseException | None = None) -> None:
+        """Forget it."""
+        super().connection_lost(handler, exc)
+        self._note_end(handler)
 
 
 class _Closing(asyncio.Protocol):

@@ -123,7 +123,7 @@ def test_workers_and_beat_go_on_by_themselves_once_the_broker_takes_keys_again(r
     assert not found["ok"]
     assert REFUSALS[refusal][2] in found["what"]
     assert found["remedy"]
-    wait_for(lambda: time.monotonic() > since + 8, "a while")
+    wait_for(lambda: time.monotonic() > since + 4, "a while")
     broker.end(refusal)
     during.wait_until_over()
     assert [ours.pid("worker"), ours.pid("beat")] == pids
@@ -139,7 +139,7 @@ def test_a_worker_that_starts_while_the_broker_refuses_waits_for_it(refusal):
         pids = [ours.pid("worker"), ours.pid("beat")]
         campaign = submitted(ours)
         since = time.monotonic()
-        wait_for(lambda: time.monotonic() > since + 5, "a while")
+        wait_for(lambda: time.monotonic() > since + 3, "a while")
         broker.end(refusal)
         campaign.wait_until_over()
         assert [ours.pid("worker"), ours.pid("beat")] == pids
