@@ -10,11 +10,9 @@ from dispatcher.store import (
     attempts,
     batches,
     campaign_search,
-    campaign_settings,
     campaigns,
     decisions,
     doubts,
-    due_work,
     fallback_moves,
     imports,
     locked_attempts,
@@ -38,7 +36,6 @@ from dispatcher.store.tables import (
     WORKER,
 )
 from tests.support.stores import (
-    LEASE,
     NOW,
     add_account,
     add_attempt,
@@ -706,140 +703,3 @@ def test_whether_an_account_has_begun_a_request_since_a_moment(store):
         begun = attempts.has_begun_since
         assert [begun(conn, "main", at) for at in (later(-1), NOW, later(1))] == [True, True, False]
         assert not begun(conn, "backup", NOW)
-
-
-@pytest.mark.parametrize(
-    ("content_key", "idempotency_key", "is_found"),
-    [
-        ("content", None, True),
-        ("content", "other", True),
-        ("another", "key", True),
-        ("another", "other", False),
-        ("another", None, False),
-    ],
-)
-@pytest.mark.parametrize("state", [CampaignState.IMPORTING, CampaignState.SCHEDULED])
-def test_an_import_is_found_again_by_its_content_or_its_key_until_it_is_accepted(
-    sqlite_store, content_key, idempotency_key, is_found, state
-):
-    add_account(sqlite_store)
-    with sqlite_store.write() as conn:
-        start_import(conn, content_key="third", idempotency_key="third")
-        mine = start_import(conn, idempotency_key="key").campaign_id
-        change(conn, CAMPAIGN, CAMPAIGN.c.id == mine, state=state)
-        found = imports.find_unfinished(conn, content_key, idempotency_key)
-    is_found = is_found and state is CampaignState.IMPORTING
-    assert (None if found is None else found.id) == (mine if is_found else None)
-
-
-def test_an_import_is_discarded_in_groups_and_nothing_of_another_one(sqlite_store, monkeypatch):
-    monkeypatch.setattr(imports, "_DISCARD_GROUP", 2)
-    other = add_campaign(sqlite_store, [1])
-    mine = add_campaign(sqlite_store, [2, 3], state=CampaignState.IMPORTING, import_fence=1)
-    running = imports.RunningImport(mine, "main", 1)
-    left = []
-    with sqlite_store.write() as conn:
-        while not imports.discard_group(conn, running, later(60)):
-            tables = (MESSAGE, BATCH)
-            left.append(
-                [
-                    len(conn.execute(select(each).where(each.c.campaign_id == mine)).all())
-                    for each in tables
-                ]
-            )
-    assert left == [[3, 2], [1, 2], [0, 2], [0, 0]]
-    assert [row.id for row in rows(sqlite_store, CAMPAIGN)] == [other]
-    assert len(rows(sqlite_store, MESSAGE)) == len(rows(sqlite_store, BATCH)) == 1
-
-
-@pytest.mark.parametrize(
-    ("table", "values", "is_due", "is_listed", "waits"),
-    [
-        (CAMPAIGN, {"state": CampaignState.RUNNING}, True, True, True),
-        (CAMPAIGN, {"state": CampaignState.PAUSED}, False, False, False),
-        (CAMPAIGN, {"finished_at": NOW}, False, False, False),
-        (CAMPAIGN, {"recheck_at": NOW}, False, True, False),
-        (BATCH, {"not_before": NOW}, True, True, True),
-        (BATCH, {"not_before": later(1)}, False, False, False),
-        (BATCH, {"account": "backup"}, False, False, False),
-        (BATCH, {"state": BatchState.QUEUED}, False, False, True),
-        (BATCH, {"state": BatchState.CLAIMED}, False, False, False),
-        (BATCH, {"state": BatchState.SETTLED}, False, False, False),
-    ],
-)
-def test_what_is_due_of_a_campaign(sqlite_store, table, values, is_due, is_listed, waits):
-    add_account(sqlite_store, "backup")
-    other = add_campaign(sqlite_store, [1], first=919_900_000_000, state=CampaignState.PAUSED)
-    mine = add_campaign(sqlite_store, [1])
-    with sqlite_store.write() as conn:
-        key = table.c.id if table is CAMPAIGN else table.c.campaign_id
-        change(conn, table, key == mine, **values)
-        due = [each.id for each in due_work.due_campaigns(conn, "main", NOW)]
-        listed = [each.id for each in due_work.list_waiting(conn, NOW)]
-        first = due_work.first_due_batches(conn, [mine], NOW)
-        waiting = due_work.accounts_with_waiting(conn, NOW)
-        at_open = [each.id for each in due_work.due_at_open_accounts(conn, NOW)]
-    assert (due, at_open) == ([mine] * is_due, [mine] * is_due)
-    assert listed == [mine] * is_listed
-    assert other not in first
-    assert waiting == ({"main"} if waits else set())
-
-
-@pytest.mark.parametrize(
-    ("table", "values", "has_fallback", "is_split"),
-    [
-        (CAMPAIGN, {"state": CampaignState.RUNNING}, True, False),
-        (CAMPAIGN, {"account": "backup"}, True, True),
-        (CAMPAIGN, {"account": "backup", "state": CampaignState.PAUSED}, False, False),
-        (CAMPAIGN, {"account": "backup", "finished_at": NOW}, False, False),
-        (CAMPAIGN, {"account": "backup", "routes": None}, False, False),
-        (BATCH, {"account": "backup"}, True, True),
-        (BATCH, {"account": "backup", "state": BatchState.QUEUED}, True, True),
-        (BATCH, {"account": "backup", "state": BatchState.CLAIMED}, False, False),
-        (BATCH, {"account": "backup", "state": BatchState.SETTLED}, False, False),
-    ],
-)
-def test_which_campaigns_may_move_and_which_have_moved_in_part(
-    sqlite_store, table, values, has_fallback, is_split
-):
-    """Beside one that has no fallback, with a batch at another account."""
-    add_account(sqlite_store, "backup")
-    other = add_campaign(sqlite_store, [1], first=919_900_000_000)
-    mine = add_campaign(sqlite_store, [1], routes="[]")
-    with sqlite_store.write() as conn:
-        change(conn, BATCH, BATCH.c.campaign_id == other, account="backup")
-        key = table.c.id if table is CAMPAIGN else table.c.campaign_id
-        change(conn, table, key == mine, **values)
-        found = [each.id for each in fallback_moves.list_with_fallback(conn)]
-        split = fallback_moves.list_split(conn)
-    assert (found, split) == ([mine] * has_fallback, {mine} if is_split else set())
-
-
-@pytest.mark.parametrize(
-    ("recheck_at", "after"), [(None, None), (later(-1), later(-1)), (NOW, NOW), (later(1), NOW)]
-)
-def test_what_may_be_sent_earlier_now_is_checked_at_once(sqlite_store, recheck_at, after):
-    mine, other = (add_campaign(sqlite_store, [1], first=10**9 * n) for n in (1, 2))
-    with sqlite_store.write() as conn:
-        change(conn, CAMPAIGN, CAMPAIGN.c.id == mine, recheck_at=recheck_at)
-        change(conn, CAMPAIGN, CAMPAIGN.c.id == other, recheck_at=later(9))
-        campaign_settings.change_settings(
-            conn, mine, {"priority": 3}, deadline_after=LEASE, actor="a", now=NOW
-        )
-        found = [campaigns.load_campaign(conn, each).recheck_at for each in (mine, other)]
-    assert found == [after, later(9)]
-
-
-@pytest.mark.parametrize(("old", "planned_s"), [(9.0, 31), (None, None)])
-def test_a_new_rate_counts_from_the_last_request_without_an_answer(sqlite_store, old, planned_s):
-    mine = add_campaign(sqlite_store, [2], rate=old, paid_until=NOW)
-    held, (one, two) = submitting(sqlite_store, [[0], [1]])
-    settle(sqlite_store, held, two, verdict(accepted=[1]))
-    with sqlite_store.write() as conn:
-        for attempt, seconds in ((one, 130), (two, 190)):
-            change(conn, ATTEMPT, ATTEMPT.c.id == attempt, deadline=later(seconds))
-        campaign_settings.change_settings(
-            conn, mine, {"rate": 1.0}, deadline_after=later(100) - NOW, actor="a", now=NOW
-        )
-        found = campaigns.load_campaign(conn, mine).paid_until
-    assert found == (None if planned_s is None else later(planned_s))
