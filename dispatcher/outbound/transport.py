@@ -31,6 +31,10 @@ from dispatcher.types import HttpRequest, HttpResponse
 CONNECT_TIMEOUT_S: Final = 10.0
 
 _CHUNK: Final = 64 * 1024
+#: A time-out that is noticed later than this was slept through: the process was stopped, or the
+#: machine suspended. So long what has come meanwhile is read before the request is given up.
+_LATE_S: Final = 0.1
+_READ_S: Final = 1.0
 
 
 class HttpClient:
@@ -99,8 +103,12 @@ class HttpClient:
         exchange = Exchange(host, departure, self._connect_timeout_s, self._clock, proxy)
         current_exchange.set(exchange)
         try:
-            async with asyncio.timeout(exchange.wait_s + timeout_s):
-                return await self._send_and_read(self._get_session(), request, exchange)
+            async with asyncio.timeout(None) as limit:
+                timer = _set_time_limit(limit, exchange.wait_s + timeout_s)
+                try:
+                    return await self._send_and_read(self._get_session(), request, exchange)
+                finally:
+                    timer.cancel()
         except ProviderError:
             raise
         except asyncio.CancelledError:
@@ -159,6 +167,21 @@ def fetch_once(request: HttpRequest, *, timeout_s: float) -> HttpResponse:
             return await client.send(request, timeout_s=timeout_s)
 
     return asyncio.run(send_once())
+
+
+def _set_time_limit(limit: asyncio.Timeout, seconds: float) -> asyncio.TimerHandle:
+    """Let it end in so many seconds, or a little later where the loop stands still then.
+
+    After a standstill timers run first, before the answer that lies in the socket's buffer.
+    """
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + seconds
+
+    def end() -> None:
+        now = loop.time()
+        limit.reschedule(now + _READ_S if now > ends_at + _LATE_S else now)
+
+    return loop.call_at(ends_at, end)
 
 
 async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:

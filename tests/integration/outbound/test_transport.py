@@ -2,8 +2,11 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +24,9 @@ from dispatcher.types import HttpRequest
 
 SECRET = "k3y-never-shown"
 NUMBER = "447700900123"
+
+#: What a request has for its answer, where the process then stands still.
+_GIVEN_S = 1.0
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -415,6 +421,43 @@ def test_a_request_that_gets_no_connection_in_time_is_surely_not_sent(run):
                 await first
 
     run(scenario())
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_an_answer_that_came_while_the_process_stood_still_is_read(run, is_answered):
+    """When it goes on, the request's time is over, and the answer lies in the socket's buffer."""
+    is_standing, has_answered = threading.Event(), threading.Event()
+
+    def serve(loop):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            loop.call_soon_threadsafe(stand_still)
+            is_standing.wait(10)
+            if is_answered:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            has_answered.set()
+            connection.recv(1)  # until the client closes
+
+    def stand_still():
+        is_standing.set()
+        assert has_answered.wait(10)
+        time.sleep(_GIVEN_S + 0.2)
+
+    async def play():
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=serve, args=(loop,), daemon=True).start()
+        async with HttpClient(connections=1) as client:
+            return await client.send(request, timeout_s=_GIVEN_S)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        request = HttpRequest(method="POST", url=url, body=b"{}")
+        if is_answered:
+            assert run(play()).body == b"ok"
+        else:
+            with pytest.raises(ProviderError, match="no complete answer in time"):
+                run(play())
 
 
 def test_cancelling_in_mid_request_is_a_cancellation_and_closes_the_connection(run):
