@@ -8,7 +8,7 @@ COMPILE = $(UV) pip compile --universal --python-version 3.11 --generate-hashes 
 AS_DEV := --constraint requirements-dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos failover fuzz mutants check audit image lock clean run-env dev-env bench soak providers
+.PHONY: help demo test chaos failover upgrade fuzz mutants check audit image lock clean run-env dev-env bench soak providers
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -29,6 +29,9 @@ endif
 
 failover: dev-env ## Kill a primary in mid-campaign, and judge (ARGS=postgres: PostgreSQL's, else Redis').
 	$(BIN)/python -m tests.failover $(ARGS)
+
+upgrade: dev-env ## Upgrade from the version before in mid-campaign, and judge (ARGS="--store postgres").
+	$(BIN)/python -m tests.upgrade $(ARGS)
 
 chaos: dev-env ## Kill processes for ten minutes, and judge (ARGS="--seconds 60 --seed 1").
 	$(BIN)/python -m tests.chaos $(ARGS)

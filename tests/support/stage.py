@@ -190,6 +190,16 @@ class Stage:
                 start_new_session=True,
             )
 
+    def start_command(self, name: str, *args: str) -> None:
+        """Start `dispatcher ARGS`, which goes on until it is stopped; what it says: NAME.log."""
+        self._processes[name] = warm.spawn(
+            "dispatcher",
+            args,
+            folder=self.folder,
+            env=clean_environment(self.folder) | self.env,
+            out=self.log(name),
+        )
+
     def start_worker(
         self,
         level: str = "info",
