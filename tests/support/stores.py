@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import event, insert, select, update
@@ -28,6 +28,7 @@ from dispatcher.store.attempts import BeginConditions
 from dispatcher.store.engine import Store
 from dispatcher.store.imports import NewBatch, NewMessage, NewReject
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
+from dispatcher.store.transitions import STATE_COLUMNS
 from dispatcher.submission.acceptance import accept_import
 from dispatcher.submission.campaign_import import import_rows
 from dispatcher.submission.request import SubmissionRequest
@@ -144,7 +145,9 @@ def reject(row, kind=0):
 
 def change(conn, table, where, **values):
     """Put a row into a state that would take long to reach, whatever the transition tables say."""
-    with unguarded(conn):
+    guarded = {column.name for column in STATE_COLUMNS.values() if column.table is table}
+    # Taking triggers away takes longer than most changes.
+    with unguarded(conn) if guarded & {*values} else nullcontext():
         conn.execute(update(table).where(where).values(**values))
 
 
