@@ -94,8 +94,8 @@ def add_campaign(
     store, sizes=(3,), *, account="main", state=CampaignState.RUNNING, first=FIRST_NUMBER, **values
 ):
     """An accepted campaign with batches of these sizes in its state; its id."""
-    add_account(store, account)
     with store.write() as conn:
+        accounts.create_missing_accounts(conn, [account])
         job = start_import(conn, account=account)
         seq, made = 0, []
         for place, size in enumerate(sizes):
