@@ -1,6 +1,6 @@
 """A person's decisions: resolve recipients in doubt, and retry failed ones."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -184,19 +184,28 @@ def retry_messages(
 
 
 def nothing_to_retry(
-    campaign_id: int, states: Collection[MessageState], reasons: Collection[str]
+    campaign_id: int,
+    states: Collection[MessageState],
+    reasons: Collection[str],
+    others: Mapping[str, int] | None = None,
 ) -> Refused:
-    """The refusal of a retry that no message is meant by."""
+    """The refusal of a retry that means no message; `others` could be meant by their state."""
     if set(states) == {MessageState.FAILED} and not reasons:
         what = f"no message of campaign {campaign_id} has failed"
     else:
         named = " or ".join(state.label for state in sorted(states))
         with_reason = " with this reason" if reasons else ""
         what = f"no message of campaign {campaign_id} is {named}{with_reason} and may be retried"
+    choices = ", ".join(
+        f"--state {name} for {count}"
+        for name, count in (others or {}).items()
+        if MessageState[name.upper()] not in states
+    )
+    instead = f"give {choices}; " if choices else ""
     return NothingToDo(
         f"{what}; nothing was changed",
-        "messages that were in doubt and dropped are never retried; `dispatcher campaign failures "
-        f"{campaign_id}` shows states and reasons",
+        f"{instead}messages that were in doubt and dropped are never retried; `dispatcher campaign "
+        f"failures {campaign_id}` shows states and reasons",
     )
 
 

@@ -63,4 +63,8 @@ def db_current(ctx: click.Context) -> None:
     from dispatcher.store.engine import Store
 
     store = Store(settings_from(ctx).store.url)
-    click.echo(f"{store.name}: {migrate.current_revision(store) or 'no tables yet'}")
+    wrong = migrate.revision_problem(store)
+    what = "this program's version, nothing to do"
+    if wrong is not None:
+        what = "`dispatcher db upgrade` brings it to this program's version"
+    click.echo(f"{store.name}: {migrate.current_revision(store) or 'no tables yet'}; {what}")

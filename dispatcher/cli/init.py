@@ -13,7 +13,7 @@ from dispatcher.errors import Refused, WrongPath
 _NEXT_STEPS = """\
 Wrote {path}. Next:
   1. export THESMSPOINT_KEY=…          the key of your account
-  2. edit {path}: the sender and the template
+  2. edit {path}: the sender, the template and the country
   3. dispatcher {config}account check main     asks the provider; sends nothing
   4. dispatcher {config}doctor
   5. dispatcher {config}up

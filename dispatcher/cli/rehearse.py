@@ -47,7 +47,7 @@ def rehearse_command(ctx: click.Context, options: SubmitOptions) -> None:
 
     \b
     Example:
-      dispatcher rehearse people.csv --account main --text "Dear {{name|customer}}, …"
+      dispatcher rehearse people.csv --account main --text "Hello {{name}}"
     """
     from dispatcher.cli.campaign.submit_checks import check_combinations
     from dispatcher.rehearsal.run import running_rehearsal

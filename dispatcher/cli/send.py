@@ -60,7 +60,7 @@ def send_command(ctx: click.Context, options: SendOptions) -> None:
 
     \b
     Example:
-      dispatcher send +919820011223 "Your code is 482913" --account main --kind otp --wait
+      dispatcher send +919820011223 "Your code is 482913" --account main --wait
     """
     from dispatcher.cli.campaign.preflight import refuse_misfit
     from dispatcher.cli.campaign.single_message import closed_until, refusal_hint

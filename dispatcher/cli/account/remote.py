@@ -66,7 +66,10 @@ def account_check(ctx: click.Context, name: str | None) -> None:
     if is_data_asked(ctx):
         print_data(ctx, report, flat_names(report), [report])
     else:
-        campaigns = {f"{kind} campaigns": verdict for kind, verdict in routes.items()}
+        campaigns = {
+            f"{kind} campaigns": verdict if verdict == "possible" else f"not possible: {verdict}"
+            for kind, verdict in routes.items()
+        }
         lines = {key: value for key, value in report.items() if key != "campaigns"} | campaigns
         print_table(("what", "value"), [(key, _cell_text(value)) for key, value in lines.items()])
     complete = settings.sender and (settings.template or not able.templates)

@@ -77,7 +77,7 @@ def campaign_export(ctx: click.Context, options: ExportOptions) -> None:
     \b
     Example:
       dispatcher campaign export 1 -o results.csv
-      dispatcher campaign export 1 -o results.xlsx --state failed --state undelivered
+      dispatcher campaign export 1 -o results.xlsx --state undelivered
     """
     from dispatcher.campaigns.control import check_not_purged
     from dispatcher.campaigns.view import find_campaign

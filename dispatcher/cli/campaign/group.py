@@ -53,6 +53,6 @@ def campaign_group() -> None:
 
     \b
     Example:
-      dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
+      dispatcher campaign submit people.csv --account main --text "Hello {{name}}"
       dispatcher campaign watch 1
     """

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
-import click
-
 from dispatcher.cli.banners import scheduler_warning
 from dispatcher.cli.campaign.pace import SubmissionPace
 from dispatcher.cli.doubt import doubt_in_short
+from dispatcher.cli.output import print_line
 from dispatcher.cli.terminal import is_terminal
 from dispatcher.cli.zones import local_times
 
@@ -192,7 +191,7 @@ class ProgressDisplay:
         moved = self._last is None or key[0] != self._last[0]
         if moved or (key != self._last and now - self._last_at >= _LINE_EVERY_S):
             parts = (progress_line(shown, pace), foreseen, stopped)
-            click.echo(head + " · ".join(part for part in parts if part is not None))
+            print_line(head + " · ".join(part for part in parts if part is not None), "  ")
             self._last, self._last_at = key, now
 
 

@@ -53,14 +53,15 @@ def campaign_resolve(
     from dispatcher.campaigns import resolution
     from dispatcher.store.engine import Store
 
-    if choice is None:
-        raise WrongOptions(
-            "choose what to do with the recipients in doubt",
-            f"give one of --{', --'.join(_CHOICES)}",
-        )
     store = Store(settings_from(ctx).store.url)
     numbers = _read_numbers(ctx, store, reference, recipients)
     doubted = resolution.count_doubts(store, reference, numbers)
+    if choice is None:
+        raise WrongOptions(
+            f"choose what to do with {pluralize(doubted.recipients, 'recipient')} in doubt",
+            "look into the provider's panel, then give --assume-submitted (it took them), --resend "
+            "(some may get it twice) or --drop (give them up)",
+        )
     question = local_times(_build_question(doubted, choice), [doubted.campaign.account])
     require_yes(question, yes, otherwise="nothing was changed")
     done = resolution.resolve_doubts(

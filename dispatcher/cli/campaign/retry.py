@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dispatcher.store.rows import CampaignRow
 
 _STATES: Final = ("failed", "undelivered", "expired", "rejected")
+#: States of those who got no request: they did not fail.
+_NEVER_SUBMITTED: Final = ("cancelled", "lapsed", "suppressed")
 _INDENT: Final = " " * 13
 
 
@@ -62,6 +64,9 @@ def campaign_failures(ctx: click.Context, reference: str) -> None:
         f"campaign {campaign.id}  {safe_text(campaign.name)}: {total:,} of "
         f"{pluralize(campaign.total, 'recipient')} were not reached"
     )
+    if never := sum(shown.counts[state] for state in _NEVER_SUBMITTED):
+        why = ", ".join(f"{n} {s}" for s in _NEVER_SUBMITTED if (n := shown.counts[s]))
+        print_line(f"{pluralize(never, 'other was', 'others were')} never submitted: {why}")
     if is_open := shown.tally.pending + shown.tally.waiting:
         words = pluralize(is_open, "is pending or waits", "are pending or wait")
         click.echo(f"{words} for a receipt: more may follow")
@@ -106,7 +111,7 @@ def campaign_retry(
     from dispatcher.campaigns import resolution
     from dispatcher.campaigns.control import check_not_purged
     from dispatcher.campaigns.failures import group_failures
-    from dispatcher.campaigns.view import find_campaign
+    from dispatcher.campaigns.view import find_campaign, load_view
     from dispatcher.cli.context import refuse_empty_options
     from dispatcher.status import MessageState
     from dispatcher.store.engine import Store
@@ -123,7 +128,9 @@ def campaign_retry(
         store, [campaign], reasons_of_providers(settings), states=chosen, reasons=reasons
     )
     if not any(group.retryable for group in groups):
-        raise resolution.nothing_to_retry(campaign.id, chosen, reasons)
+        counts = load_view(store, str(campaign.id)).counts
+        others = {name: counts[name] for name in _STATES if counts[name]}
+        raise resolution.nothing_to_retry(campaign.id, chosen, reasons, others)
     require_yes(_retry_question(campaign, groups), yes, otherwise="nothing was changed")
     done = resolution.retry_messages(store, str(campaign.id), states=chosen, reasons=reasons)
     print_outcome(store, done, "will be tried again", as_json=as_json)

@@ -70,7 +70,7 @@ def campaign_set(ctx: click.Context, options: SetOptions) -> None:
 
     \b
     Example:
-      dispatcher campaign set 1 --rate 50/s --window "mon-fri 09:00-17:00" --priority 10
+      dispatcher campaign set 1 --rate 50/s --window "mon-fri 09:00-17:00"
     """
     from datetime import UTC, datetime
 
@@ -89,7 +89,10 @@ def campaign_set(ctx: click.Context, options: SetOptions) -> None:
     reader = moment_reader(account, _windows_zone(campaign, options.zone))
     values = _new_values(settings, campaign, options, reader)
     if not values:
-        raise WrongOptions("nothing to set", "give --rate, --window, --priority, …")
+        raise WrongOptions(
+            "nothing to set",
+            "`dispatcher campaign set --help` lists what can be changed, such as --rate 50/s",
+        )
     _confirm_moments(values, account, reader)
     timeout_s = account.timeout_s
     changed = set_terms(store, str(campaign.id), values, timeout_s)

@@ -187,7 +187,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
 
     \b
     Example:
-      dispatcher campaign submit people.csv --account main --text "Dear {{name|customer}}, …"
+      dispatcher campaign submit people.csv --account main --text "Hello {{name}}"
     """
     from dispatcher.cli.campaign.contact_lists import submit_to_lists
     from dispatcher.cli.campaign.fallbacks import add_fallbacks

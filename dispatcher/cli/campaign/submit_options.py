@@ -210,7 +210,10 @@ def _read_text(text: str | None, path: Path | None, template: str | None) -> str
         raise WrongOptions("the text is given twice", 'give --text "…" or --text-file FILE')
     if path is None:
         if text is None and template is None:
-            hint = 'give --text "…", --text-file FILE, or --template with a text of its own'
+            hint = (
+                'give --text "Dear {{name}}, …", --text-file FILE, or --template with a text of '
+                "its own; {{name}} is filled from the column of that name"
+            )
             raise WrongOptions("the text is missing", hint)
         if text is not None and _TYPED_LINE_BREAK.search(text):
             raise WrongValue(

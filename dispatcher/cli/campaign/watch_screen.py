@@ -126,7 +126,7 @@ def _draw_lines(lines: "Iterator[_Line]", *, no_wrap: bool = False) -> "Renderab
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=_LABEL, no_wrap=True, style="dim")
+    table.add_column(min_width=_LABEL, max_width=_LABEL, no_wrap=True, style="dim")
     table.add_column(overflow="ellipsis" if no_wrap else "fold", no_wrap=no_wrap)
     for label, words, style in lines:
         table.add_row(label, Text(safe_text(words), style=style))

@@ -13,7 +13,7 @@ from dispatcher.submission.validation import validated_submission
 from dispatcher.submission.withheld import WithheldRecipients
 from dispatcher.types import Route
 from tests.support.after_sending import FIRST, run  # noqa: F401 - a fixture
-from tests.support.stores import ignore, order, provider, states
+from tests.support.stores import add_campaign, ignore, order, provider, states
 
 
 def shown(ended):
@@ -64,6 +64,30 @@ def test_a_retry_that_means_nobody_changes_nothing(run, sqlite_store, options, c
     ended = run("campaign", "retry", "1", *options)
     assert (ended.code, states(sqlite_store)) == (code, before)
     assert words in ended.err
+
+
+def test_a_retry_of_nobody_names_the_states_that_somebody_has(run):  # noqa: F811
+    ended = run("campaign", "retry", "1", "--yes")
+    assert ended.code == 3
+    assert "give --state undelivered for 1, --state expired for 1, --state rejected for 1; " in (
+        ended.err
+    )
+
+
+def test_failures_name_those_who_were_never_submitted(run, sqlite_store):  # noqa: F811
+    cancelled = add_campaign(sqlite_store, [3], first=FIRST + 500)
+    assert run("campaign", "cancel", str(cancelled), "--yes").code == 0
+    out = run("campaign", "failures", str(cancelled)).out
+    assert "3 others were never submitted: 3 cancelled" in out
+
+
+def test_a_choice_about_doubt_is_explained_where_somebody_is_in_doubt(run, sqlite_store):  # noqa: F811
+    ended = run("campaign", "resolve", "1")
+    assert (ended.code, "choose what to do with 1 recipient in doubt" in ended.err) == (2, True)
+    assert "--assume-submitted (it took them)" in ended.err
+    nobody = str(add_campaign(sqlite_store, [3], first=FIRST + 500))
+    ended = run("campaign", "resolve", nobody)
+    assert (ended.code, f"no recipient of campaign {nobody} is in doubt" in ended.err) == (3, True)
 
 
 def test_the_question_counts_recipients_and_parts(sqlite_store):

@@ -140,7 +140,8 @@ def test_no_line_is_wider_than_the_terminal(store, columns):
 
 def test_several_campaigns_fit_a_small_terminal(store):
     made = [stores.add_campaign(store, name=f"c{n}") for n in range(9)]
-    shown = drawn([watched(store, one, forecast="f") for one in made], height=12)
+    shown = drawn([watched(store, one, forecast="f" * 90) for one in made], height=12)
+    assert shown.count(f"\n{'':11}0 delivered") == shown.count(f"\n{'':11}ffff") == 3
     assert len(shown.splitlines()) <= 12
     assert "and 6 campaigns more" in shown
 
