@@ -11,6 +11,16 @@ import click
 from tests.support import warm
 
 ROOT = Path(__file__).parents[2]
+_CONFIG = """
+[store]
+url = "{url}"
+[accounts.main]
+provider = "thesmspoint"
+api_key = "a-key-of-a-test"
+sender = "SENDER"
+template = "TEMPLATE"
+country = "IN"
+"""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,14 @@ def clean_environment(home: Path) -> dict[str, str]:
     for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "THESMSPOINT_KEY"):
         kept.pop(name, None)
     return kept | {"HOME": str(home), "PYTHONPATH": str(ROOT)}
+
+
+def write_config(folder: Path, store_url: str) -> Path:
+    """A configuration with this store and one account, `main`, that nobody else can read."""
+    path = folder / "dispatcher.toml"
+    path.touch(mode=0o600)
+    path.write_text(_CONFIG.format(url=store_url), encoding="utf-8")
+    return path
 
 
 def dispatcher(*args: str, folder: Path, env: Mapping[str, str] | None = None) -> Ended:

@@ -5,28 +5,17 @@ import json
 import pytest
 
 from dispatcher.status import CampaignState
-from tests.support.cli import clean_environment, in_process
+from tests.support.cli import clean_environment, in_process, write_config
 from tests.support.stores import NOW, add_campaign, campaign_of
 from tests.support.terminal import on_terminal
 
-CONFIG = """
-[store]
-url = "sqlite:///{path}"
-[accounts.main]
-provider = "thesmspoint"
-api_key = "a-key-of-a-test"
-sender = "SENDER"
-template = "TEMPLATE"
-"""
 OVER = [CampaignState.FINISHED, CampaignState.CANCELLED, CampaignState.REJECTED]
 
 
 @pytest.fixture
-def run(sqlite_store, tmp_path):
+def run(sqlite_url, tmp_path):
     """`campaign COMMAND 1 OPTIONS`; the one campaign of the store is the first."""
-    config = tmp_path / "dispatcher.toml"
-    config.touch(mode=0o600)
-    config.write_text(CONFIG.format(path=sqlite_store.url.database), encoding="utf-8")
+    config = write_config(tmp_path, sqlite_url)
 
     def command(name, *options, which=("1",)):
         given = ("--config", str(config), "campaign", name, *which, *options)

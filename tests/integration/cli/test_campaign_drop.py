@@ -6,7 +6,7 @@ import pytest
 
 from dispatcher.status import CampaignState
 from dispatcher.store.tables import AUDIT
-from tests.support.cli import in_process
+from tests.support.cli import in_process, write_config
 from tests.support.stores import (
     FIRST_NUMBER,
     NOW,
@@ -17,26 +17,12 @@ from tests.support.stores import (
 )
 from tests.support.workbooks import sheet_of, xlsx
 
-CONFIG = """
-[store]
-url = "sqlite:///{path}"
-[accounts.main]
-provider = "thesmspoint"
-api_key = "a-key-of-a-test"
-sender = "SENDER"
-template = "TEMPLATE"
-country = "IN"
-"""
-
-
 # --- The command ------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def run(sqlite_store, tmp_path):
-    config = tmp_path / "dispatcher.toml"
-    config.touch(mode=0o600)
-    config.write_text(CONFIG.format(path=sqlite_store.url.database), encoding="utf-8")
+def run(sqlite_url, tmp_path):
+    config = write_config(tmp_path, sqlite_url)
 
     def command(*args):
         given = ("--config", str(config), "campaign", "drop", "1", *args)

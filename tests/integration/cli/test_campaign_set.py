@@ -4,28 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.support.cli import in_process
+from tests.support.cli import in_process, write_config
 from tests.support.stores import add_campaign, campaign_of
-
-CONFIG = """
-[store]
-url = "sqlite:///{path}"
-[accounts.main]
-provider = "thesmspoint"
-api_key = "a-key-of-a-test"
-sender = "SENDER"
-template = "TEMPLATE"
-country = "IN"
-timezone = "Asia/Kolkata"
-"""
 
 
 @pytest.fixture
-def run(sqlite_store, tmp_path):
+def run(sqlite_url, tmp_path):
     """`campaign set 1 OPTIONS`; the one campaign of the store is the first."""
-    config = tmp_path / "dispatcher.toml"
-    config.touch(mode=0o600)
-    config.write_text(CONFIG.format(path=sqlite_store.url.database), encoding="utf-8")
+    config = write_config(tmp_path, sqlite_url)
 
     def set_(*options):
         return in_process(

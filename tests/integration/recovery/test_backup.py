@@ -16,8 +16,7 @@ from dispatcher.recovery.restore import restore_backup
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.store.engine import Store
 from dispatcher.store.tables import ATTEMPT, CAMPAIGN, MESSAGE
-from tests.integration.retention.test_purge import CONFIG
-from tests.support.cli import in_process
+from tests.support.cli import in_process, write_config
 from tests.support.stores import add_campaign, assert_counts_agree, order, rows, submit, submitted
 
 ODD = 'phone,name\n9800000001,"back\\slash \\N\ttab"\n9800000002,"two\nlines ✓"\n,none\n'
@@ -150,9 +149,8 @@ def test_the_commands_say_what_they_did(sqlite_store, tmp_path):
     submitted(sqlite_store)
     assert rows(sqlite_store, ATTEMPT)
 
-    def run(url, *args):
-        config = tmp_path / "dispatcher.toml"
-        config.write_text(CONFIG.format(path=url), encoding="utf-8")
+    def run(database, *args):
+        config = write_config(tmp_path, f"sqlite:///{database}")
         return in_process("--config", str(config), *args, folder=tmp_path)
 
     path = str(tmp_path / "store.backup")

@@ -22,8 +22,8 @@ from dispatcher.store.tables import (
     SUPPRESSION,
 )
 from dispatcher.submission.withheld import SuppressedNumbers
-from tests.integration.retention.test_purge import CONFIG, end, everything
-from tests.support.cli import in_process
+from tests.support.cli import in_process, write_config
+from tests.support.retention import end, everything
 from tests.support.stores import (
     FIRST_NUMBER,
     NOW,
@@ -257,9 +257,8 @@ def test_the_key_is_made_once_and_hashes_of_two_stores_differ(store):
 
 
 @pytest.fixture
-def shell(sqlite_store, tmp_path):
-    config = tmp_path / "dispatcher.toml"
-    config.write_text(CONFIG.format(path=sqlite_store.url.database), encoding="utf-8")
+def shell(sqlite_url, tmp_path):
+    config = write_config(tmp_path, sqlite_url)
 
     def run(*args):
         return in_process("--config", str(config), *args, folder=tmp_path)

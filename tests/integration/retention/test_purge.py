@@ -1,7 +1,7 @@
 """Purges: numbers and texts go, counts and decisions stay, and what is open is left alone."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,8 @@ from dispatcher.store.tables import (
     REJECT,
     SOURCE_ROWS,
 )
-from tests.support.cli import in_process
+from tests.support.cli import in_process, write_config
+from tests.support.retention import ENDED, end, everything
 from tests.support.stores import (
     FIRST_NUMBER,
     NOW,
@@ -37,29 +38,9 @@ from tests.support.stores import (
     submit,
 )
 
-CONFIG = """
-[store]
-url = "sqlite:///{path}"
-[accounts.main]
-provider = "thesmspoint"
-api_key = "a-key-of-a-test"
-sender = "SENDER"
-template = "TEMPLATE"
-country = "IN"
-"""
-ENDED = datetime(2025, 5, 6, tzinfo=UTC)
 BEFORE = ENDED + timedelta(days=1)
 #: What a file may hold of its recipients.
 PERSONAL = ("9800000001", "Asha", "98000 00009", "words about 9800000001")
-
-
-def end(store, campaign_id, *, at=ENDED, state=CampaignState.FINISHED, message=MessageState.FAILED):
-    """End a campaign: all its messages are in one state."""
-    with store.write() as conn:
-        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, state=state, finished_at=at)
-        mine = BATCH.c.campaign_id == campaign_id
-        change(conn, BATCH, mine, state=4, pending=0, **{message.label: BATCH.c.size})
-        change(conn, MESSAGE, MESSAGE.c.campaign_id == campaign_id, state=message)
 
 
 def ended_campaign(store, **values):
@@ -93,15 +74,6 @@ def real_campaign(store):
             )
         )
     return campaign
-
-
-def everything(store):
-    """All texts and numbers of the store, as one text."""
-    found = []
-    with store.read() as conn:
-        for table in MESSAGE.metadata.sorted_tables:
-            found += [str(tuple(row)) for row in conn.execute(table.select())]
-    return "\n".join(found)
 
 
 def test_numbers_and_texts_go_and_counts_requests_and_audit_stay(store):
@@ -208,10 +180,9 @@ def test_sqlite_keeps_nothing_of_it_in_the_file(sqlite_store):
 
 
 @pytest.fixture
-def shell(sqlite_store, tmp_path):
+def shell(sqlite_url, tmp_path):
     """Runs commands on the store; each is a line."""
-    config = tmp_path / "dispatcher.toml"
-    config.write_text(CONFIG.format(path=sqlite_store.url.database), encoding="utf-8")
+    config = write_config(tmp_path, sqlite_url)
 
     def run(line):
         return in_process("--config", str(config), *line.split(), folder=tmp_path)
