@@ -145,6 +145,8 @@ class SnapshotReader:
             if not is_open(known.get(name), settings, now)
         }
         due: dict[str, DueWork] = {}
+        # Of campaigns with the same constraints one is asked: there may be a thousand of them.
+        may_send: dict[tuple[object, ...], bool] = {}
         for campaign in due_work.list_waiting(conn, now):
             name = campaign.account
             settings = self._settings.accounts.get(name)
@@ -152,8 +154,16 @@ class SnapshotReader:
                 continue  # it waits for its own rate
             if name in closed:
                 continue
-            if settings is not None and open_zones(settings, campaign, now) == []:
-                continue
+            if settings is not None:
+                has_begun = campaign.start_at is None or campaign.start_at <= now
+                alike = (
+                    name, campaign.kind, campaign.schedule, campaign.zones, has_begun,
+                    campaign.expire_at, campaign.schedule_at,
+                )  # fmt: skip
+                if alike not in may_send:
+                    may_send[alike] = open_zones(settings, campaign, now) != []
+                if not may_send[alike]:
+                    continue
             times = (campaign.start_at, campaign.started_at, campaign.not_before)
             since = max((at for at in times if at is not None), default=campaign.created_at)
             so_far = due.get(name, DueWork(0, since))
