@@ -56,7 +56,7 @@ image: ## Build the image with docker, podman or buildah (ARGS="--build-arg …"
 	@./deploy/build-image $(ARGS)
 
 lock: dev-env ## Write the locks anew from pyproject.toml.
-	$(COMPILE) pyproject.toml --extra embedded --extra dev --group build --group installer --output-file requirements-dev.txt
+	$(COMPILE) pyproject.toml --extra embedded --extra telemetry --extra dev --group build --group installer --output-file requirements-dev.txt
 	$(COMPILE) pyproject.toml $(AS_DEV) --output-file requirements.txt
 	$(COMPILE) pyproject.toml --extra embedded --group build --group installer $(AS_DEV) --output-file requirements-embedded.txt
 	$(COMPILE) --group pyproject.toml:build $(AS_DEV) --output-file requirements-build.txt

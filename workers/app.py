@@ -263,8 +263,10 @@ def _refuse_database_of_another_store(**_: object) -> None:
 def _start_services(**_: object) -> None:
     from workers.meters import serve_meters
     from workers.services import get_services
+    from workers.tracing.wanted import trace_if_wanted
     from workers.watchdog import get_watchdog
 
+    trace_if_wanted(get_services().store, get_settings().secret_values())
     get_services().runtime.open_session()
     serve_meters(get_settings().worker, get_services().runtime)
     get_services().leases.start()

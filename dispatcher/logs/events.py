@@ -33,6 +33,8 @@ class LogEvent(Enum):
     WATCHDOG_FAILED = ERROR, "The watchdog of a worker has run into a defect, and goes on."
     METERS_SERVED = INFO, "A worker serves its metrics."
     METERS_NOT_SERVED = ERROR, "A worker cannot serve its metrics. It sends all the same."
+    TRACES_SENT = INFO, "A worker sends traces to the collector that OTEL_* names."
+    TRACES_NOT_SENT = ERROR, "Traces are wanted, and their packages are missing. It sends anyway."
     LOOP_LATE = WARNING, "The connections of a worker did not end in time; requests are in doubt."
     LEASES_NOT_RENEWED = ERROR, "A worker cannot say that it lives: its batches may be taken away."
     LEASES_ENDED = INFO, "Batches that a worker held have ended meanwhile, or were taken from it."

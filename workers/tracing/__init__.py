@@ -1,0 +1,1 @@
+"""OpenTelemetry traces of a worker, where the standard OTEL_* variables ask for them."""
