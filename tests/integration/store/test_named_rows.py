@@ -362,6 +362,9 @@ def test_only_what_this_claim_tried_fails_with_its_last_try(store):
     ("state", "message", "counts"),
     [
         ("running", "pending", True),
+        ("running", "rejected", True),  # what is not over may still get something to send
+        ("scheduled", "pending", True),
+        ("paused", "pending", True),
         ("importing", "pending", False),
         ("rejected", "pending", False),
         ("cancelled", "cancelled", False),
@@ -602,6 +605,7 @@ def test_a_campaign_is_in_doubt_while_a_message_of_it_is(sqlite_store):
         ({"created_at": later(-1)}, None, False),
         ({"state": CampaignState.IMPORTING}, None, False),
         ({"state": CampaignState.REJECTED}, None, False),
+        ({"state": CampaignState.SCHEDULED}, None, True),
         ({"state": CampaignState.FINISHED}, None, True),
     ],
 )

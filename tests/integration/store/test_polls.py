@@ -2,11 +2,12 @@
 
 import threading
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from dispatcher.status import MessageState
-from dispatcher.store import polls
+from dispatcher.store import costs, polls
 from dispatcher.store.corrections import Correction, load_corrections
 from dispatcher.store.polls import PolledRequest, PollTicket
 from dispatcher.store.receipts import Receipt, ReportedRequest, store_receipts
@@ -298,6 +299,16 @@ def test_receipts_of_many_texts_change_no_final_message_and_no_other_requests(sq
     given = [Receipt(seq, UNDELIVERED, f"E{seq % kinds}", "words") for seq in range(9)]
     assert receive(sqlite_store, polled, given) == 7
     assert states(sqlite_store) == ["delivered", *["undelivered"] * 7, "submitted"]
+
+
+def test_one_price_among_receipts_counts(sqlite_store):
+    campaign = add_campaign(sqlite_store)
+    submitted(sqlite_store)
+    (ticket,) = release(sqlite_store)
+    given = [Receipt(0, DELIVERED, None, None, Decimal("0.5")), Receipt(1, DELIVERED, None, None)]
+    receive(sqlite_store, load(sqlite_store, ticket), given)
+    with sqlite_store.read() as conn:
+        assert costs.campaign_cost(conn, campaign) == Decimal("0.5")
 
 
 def pushed(polled):

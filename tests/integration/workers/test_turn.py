@@ -1,6 +1,7 @@
 """A batch's turn: which of its requests begin, what they pay, and what becomes of the others."""
 
 import time
+from collections import deque
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 
 from dispatcher.errors import StoreError
 from dispatcher.outbound.departure import NotBegun
-from dispatcher.policy.fair_queue import SHORT_WAIT_S
+from dispatcher.policy.fair_queue import SHORT_WAIT_S, TURN_S
 from dispatcher.policy.pacing import LEAD_S
 from dispatcher.status import BatchState
 from dispatcher.store import suppressions
@@ -313,3 +314,66 @@ def test_a_turn_waits_for_a_start_that_comes_soon_or_before_its_end(ends_s, wait
     Turn._wait_for_start(turn, wait_s)
     assert (turn._is_over, turn._wait_s) == (is_over, wait_s if is_over else None)
     assert turn._next_begin_at == pytest.approx(time.monotonic() + wait_s, abs=1)
+
+
+class Waited:
+    """A flight with so many requests under way; notes how long it is waited for."""
+
+    def __init__(self, under_way):
+        self.under_way, self.timeout_s = under_way, None
+
+    def collect(self, *, timeout_s):
+        self.timeout_s = timeout_s
+        return []
+
+
+def turn_of(stand, *, under_way, todo, is_over):
+    turn = Turn(stand.services, stand.batch)
+    turn._flight, turn._todo, turn._is_over = Waited(under_way), deque(todo), is_over
+    return turn
+
+
+@pytest.mark.parametrize(
+    ("under_way", "todo", "is_over", "others", "goes_on"),
+    [
+        (1, [1], False, 0, True),
+        (0, [1], False, 0, False),
+        (1, [], False, 0, False),
+        (1, [1], True, 0, False),
+        (1, [1], False, 1, False),
+    ],
+)
+def test_a_turn_goes_on_while_answers_are_slow_and_nobody_else_wants_its_slots(
+    sqlite_store, under_way, todo, is_over, others, goes_on
+):
+    stand = Stand(sqlite_store)
+    if others:
+        add_campaign(sqlite_store, (1,), first=FIRST_NUMBER + 100)
+    turn = turn_of(stand, under_way=under_way, todo=todo, is_over=is_over)
+    turn._ends_at = 5.0
+    turn._end_or_extend()
+    assert (turn._ends_at, turn._is_over) == ((5.0 + TURN_S, False) if goes_on else (5.0, True))
+
+
+@pytest.mark.parametrize(
+    ("under_way", "todo", "is_over", "is_short"),
+    [(1, [1], False, True), (2, [1], False, False), (1, [], False, False), (1, [1], True, False)],
+)
+def test_an_answer_is_waited_for_only_until_a_free_slot_may_be_used(
+    sqlite_store, under_way, todo, is_over, is_short
+):
+    stand = Stand(sqlite_store, timeout_s=30)
+    turn = turn_of(stand, under_way=under_way, todo=todo, is_over=is_over)
+    turn._next_begin_at = time.monotonic() + 3
+    turn._collect()
+    assert turn._flight.timeout_s == (pytest.approx(3, abs=2) if is_short else 30)
+
+
+def test_answers_that_came_before_a_begin_that_fails_are_stored(sqlite_store):
+    stand = Stand(sqlite_store, (1, 1, 1))
+    stand.batch.requests[2] = stand.batch.requests[0]  # who was accepted already
+    with pytest.raises(StoreError):
+        stand.run()
+    assert stand.sent == [0, 1]
+    assert states(sqlite_store) == ["submitted", "submitted", "pending"]
+    assert stand.state is BatchState.PENDING

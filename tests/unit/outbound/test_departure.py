@@ -1,6 +1,8 @@
 """The last checks of a request before its first byte."""
 
+import asyncio
 from contextlib import nullcontext
+from math import inf
 
 import pytest
 
@@ -49,3 +51,68 @@ def test_a_new_connection_moves_the_deadline_but_not_the_window(now, departure, 
 def test_a_request_waits_until_its_start(not_before, now, wait_s):
     departure = Departure(not_before=not_before)
     assert Exchange("host", departure, connect_timeout_s=1, clock=lambda: now).wait_s == wait_s
+
+
+def exchange_at(now, **departure):
+    return Exchange("host", Departure(**departure), connect_timeout_s=10, clock=lambda: now)
+
+
+@pytest.mark.parametrize(("connects", "latest"), [(False, 60), (True, 70)])
+def test_a_new_connection_moves_the_deadline(connects, latest):
+    asked = []
+    exchange = exchange_at(
+        50, begin_deadline=60, hold_s=lambda now, until: asked.append((now, until)) or 0.0
+    )
+    if connects:
+        exchange.start_connecting()
+    asyncio.run(exchange.wait_for_departure())
+    assert asked == [(50, latest)]
+
+
+@pytest.mark.parametrize(
+    ("departure", "words"),
+    [
+        ({}, None),
+        ({"may_leave": lambda: True}, None),
+        ({"may_leave": lambda: False}, "was withdrawn"),
+        ({"hold_s": lambda _now, _latest: 0.0}, None),
+        ({"hold_s": lambda _now, _latest: inf}, "was too late"),
+        ({"hold_s": lambda _now, latest: 0.0 if latest == inf else inf}, None),
+    ],
+)
+def test_a_request_is_asked_a_last_time_whether_it_may_leave(departure, words):
+    exchange = exchange_at(50, **departure)
+    with nullcontext() if words is None else pytest.raises(NotBegun, match=words):
+        asyncio.run(exchange.wait_for_departure())
+
+
+class Cut:
+    """A transport or an answer; remembers how it ended."""
+
+    def __init__(self, connection=None):
+        self.connection, self.ended = connection, []
+
+    def abort(self):
+        self.ended.append("abort")
+
+    def close(self):
+        self.ended.append("close")
+
+
+@pytest.mark.parametrize(
+    ("transport", "response", "ended"),
+    [
+        (None, None, []),
+        (Cut(), None, ["abort"]),
+        (Cut(), Cut(connection="its own"), ["abort", "close"]),
+        (Cut(), Cut(), ["close"]),  # another request may have the connection
+        (None, Cut(connection="its own"), ["close"]),
+    ],
+)
+def test_a_connection_is_reset_unless_another_request_may_have_it(transport, response, ended):
+    exchange = exchange_at(50)
+    assert not exchange.may_have_left
+    exchange.transport, exchange.response = transport, response
+    assert exchange.may_have_left is (transport is not None)
+    exchange.cut_off()
+    assert [how for one in (transport, response) if one for how in one.ended] == ended

@@ -11,6 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dispatcher.policy.pacing import (
+    FIRST_BYTE_S,
+    JOINING_S,
+    LATE_ALONE_S,
     LEAD_S,
     ROUNDING_S,
     ClockReading,
@@ -61,6 +64,11 @@ def test_a_start_is_near_up_to_the_lead_and_what_sums_are_rounded_by(paid_s, is_
 )
 def test_requests_that_follow_fast_may_be_late_by_the_room_between_them(spacing, late_s):
     assert shared_lateness_s(spacing) == pytest.approx(late_s, abs=1e-5)
+
+
+def test_a_process_that_joins_waits_for_what_may_be_late_and_for_its_second():
+    assert LATE_ALONE_S == LEAD_S + FIRST_BYTE_S
+    assert pytest.approx(LATE_ALONE_S + 1.05) == JOINING_S
 
 
 def test_where_no_start_is_near_enough_the_wait_is_told():
