@@ -55,8 +55,9 @@ _TASKS = (
     "workers.tasks.recheck",
 )
 _TICK_EVERY_S = 1.0
-#: A tick that waited longer is dropped; a beat's clock may be some seconds slow.
-_TICK_EXPIRES_S = 30
+#: A tick that waited longer is dropped. Beat's clock says when it was sent, and a worker's how late
+#: it is: with 30 s, workers drop every tick of a beat that is half a minute behind them.
+_TICK_EXPIRES_S = 300
 _BROKER_TIMEOUT_S = 5
 #: How long a worker that starts waits for `dispatcher db upgrade`, and for a store that is away.
 _WAIT_FOR_TABLES_S = 300.0

@@ -6,7 +6,6 @@ What happened is asked of the provider's ledger and of the store, not of the tes
 import csv
 import io
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +29,8 @@ from tests.support.simulator import SimulatorProcess
 from tests.support.transition_guard import install_guard
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.support.warm import Warm
 
 KEY = "the-key-of-this-stage"
@@ -180,14 +181,10 @@ class Stage:
             )
             return
         with log.open("ab") as out:
-            self._processes[name or role] = subprocess.Popen(
-                [sys.executable, "-m", "celery", *argv],
-                cwd=self.folder,
+            self._processes[name or role] = children.spawn_child(
+                ["env", "-C", self.folder, sys.executable, "-m", "celery", *argv],
+                output=out,
                 env=given | {"PYTHONPATH": str(root)},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
 
     def start_command(self, name: str, *args: str) -> None:

@@ -3,14 +3,18 @@
 import gc
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from celery.worker.request import Request
 
 from dispatcher.errors import StoreBusyError, StoreDataError, StoreError
 from dispatcher.status import BatchState
 from tests.support.stores import add_campaign, batch_of, queued
 from tests.support.ticks import Ticker
 from workers.batch.durable_write import write_patiently
+from workers.broker.task_messages import TICK
 from workers.task_report import TaskReport
 
 
@@ -121,3 +125,18 @@ def test_a_ready_worker_rarely_looks_for_cycles_and_never_through_what_stays(ser
         assert gc.get_freeze_count() > kept
     finally:
         gc.set_threshold(*thresholds)
+
+
+@pytest.mark.parametrize("beat_is_slow_by_s", [-120, 0, 30, 120])
+def test_a_tick_of_a_beat_with_a_wrong_clock_is_not_dropped(beat_is_slow_by_s, services):
+    from workers.app import app
+    from workers.tasks.tick import tick_task
+
+    options = app.conf.beat_schedule["tick"]["options"]
+    expires = datetime.now(UTC) + timedelta(seconds=options["expires"] - beat_is_slow_by_s)
+    headers = {"id": "1", "task": TICK, "expires": expires.isoformat()}
+    message = SimpleNamespace(headers=headers, properties={}, delivery_info={})
+    request = Request(
+        message, app=app, task=tick_task, decoded=True, body=((), {}, {}), headers=headers
+    )
+    assert not request.maybe_expire()
