@@ -81,12 +81,12 @@ def celery_children(
     """
     env = _child_environment(settings, broker_url)
     port = settings.worker.metrics_port
-    celery = [sys.executable, "-m", "celery", "-q", "-A", "workers"]
+    python = [sys.executable, "-m", "workers"]
     timeouts = [account.timeout_s for account in settings.accounts.values()]
     # The line that says that a worker is ready has the level INFO.
     worker_level = min(level, "info", key=_LEVELS.index)
     # Nothing here needs what workers tell each other (mingle, gossip), which takes a second.
-    worker = [*celery, "worker", "-l", worker_level, "--without-mingle", "--without-gossip"]
+    worker = [*python, "worker", "-l", worker_level, "--without-mingle", "--without-gossip"]
     for number in range(1, workers + 1):
         yield Child(
             name="worker" if workers == 1 else f"worker{number}",
@@ -100,7 +100,7 @@ def celery_children(
             grace_s=max(timeouts, default=0.0) + _SETTLE_S,
             wave=1,
         )
-    argv = [*celery, "beat", "-l", level, "--pidfile="]
+    argv = [*python, "beat", "-l", level, "--pidfile="]
     yield Child(name="beat", argv=argv, env=env, wave=0)
 
 
