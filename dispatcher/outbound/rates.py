@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from dispatcher.policy.batching import REQUEST_S
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, Unit
-from dispatcher.policy.pacing import LEAD_S
+from dispatcher.policy.pacing import FIRST_BYTE_S, MOST_LEAD_S
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.store.rows import AccountRow, CampaignRow
 
@@ -13,6 +13,8 @@ from dispatcher.store.rows import AccountRow, CampaignRow
 _MOST_RECIPIENTS = 2000
 #: Parts of a text where neither the provider nor the configuration names a limit.
 _MOST_PARTS = 255
+#: How far ahead the last start may be that was given, with the time for late ones after it.
+_MOST_AHEAD_S = MOST_LEAD_S + FIRST_BYTE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def seconds_ahead(paid_until: datetime | None, now: datetime, *, longest_s: floa
     """
     if paid_until is None:
         return -1.0
-    return min((paid_until - now).total_seconds(), longest_s + LEAD_S)
+    return min((paid_until - now).total_seconds(), longest_s + _MOST_AHEAD_S)
 
 
 def rate_wait(settings: ProviderSettings, account: AccountRow | None, now: datetime) -> str | None:

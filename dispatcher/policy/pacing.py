@@ -16,6 +16,8 @@ from typing import Final, NamedTuple, Self
 #: A request begins at most this long before its start, so that a slow commit does not make the
 #: start late. What has begun leaves even after a pause, and is in doubt after a kill.
 LEAD_S: Final = 0.25
+#: Where commits are slow, starts are given earlier: twice a commit before, and at most so long.
+MOST_LEAD_S: Final = 2.0
 #: What a request may take beyond its time-out: connecting, and storing the answer.
 DEADLINE_SLACK_S: Final = 15.0
 #: A request whose first byte is later than this after its start is not sent.
@@ -46,13 +48,18 @@ _WINDOW_S: Final = 1.0
 class Starts(NamedTuple):
     """Starts that were given, and until when each rate is paid, after and before; all from now.
 
-    `is_shared`: another process may be given the next ones.
+    `is_shared`: another process may be given the next ones, after `late_s` that are paid as well.
     """
 
     at_s: list[float]
     paid_s: list[float]
     paid_before_s: Sequence[float] = ()
     is_shared: bool = False
+    late_s: float = 0.0
+
+    def pay_for_lateness(self, late_s: float) -> "Starts":
+        """Let them leave so much later beside others: for so long nobody has a start after them."""
+        return self._replace(paid_s=[each + late_s for each in self.paid_s], late_s=late_s)
 
     @property
     def next_s(self) -> float:
@@ -100,6 +107,11 @@ def shared_lateness_s(spacing: float) -> float:
     return spacing + (_FINE_SPACING - 1 if spacing < _FINE_S * _FINE_SPACING else 0.0)
 
 
+def lead_s(commit_s: float) -> float:
+    """How long before its start a request may begin, where a commit usually takes so long."""
+    return min(max(LEAD_S, 2 * commit_s), MOST_LEAD_S)
+
+
 def plan_starts(
     spacings: Sequence[Sequence[float]],
     paid_s: Sequence[float],
@@ -121,7 +133,7 @@ def plan_starts(
     at_s: list[float] = []
     for costs in spacings:
         start = max(earliest_s, *paid)
-        if start > max(LEAD_S, 2 * commit_s) + ROUNDING_S:
+        if start > lead_s(commit_s) + ROUNDING_S:
             break
         at_s.append(start)
         paid = [start + cost for cost in costs]

@@ -21,6 +21,7 @@ from dispatcher.policy.pacing import (
     ROUNDING_S,
     ClockReading,
     Starts,
+    lead_s,
 )
 from dispatcher.store import accounts, attempts, batch_endings, batches
 from dispatcher.store.attempts import BeginConditions, BegunBatch, LockedForBegin
@@ -115,7 +116,7 @@ def _write_begin(
     begins_s = starts.at_s[0] if starts.at_s else starts.next_s
     if is_first:
         begins_s += _seconds_of_earlier(conn, claim, costs, locked, now)
-    if not starts.at_s or begins_s > max(LEAD_S, 2 * pace.commit_s) + ROUNDING_S:
+    if not starts.at_s or begins_s > lead_s(pace.commit_s) + ROUNDING_S:
         return max(0.0, begins_s - LEAD_S / 2)
     numbers = numbers[: len(starts.at_s)]
     begun = attempts.begin_attempts(

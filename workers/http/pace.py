@@ -19,6 +19,7 @@ from dispatcher.policy.pacing import (
     JOINING_S,
     LATE_ALONE_S,
     LEAD_S,
+    MOST_LEAD_S,
     ClockReading,
     DepartureQueue,
     PlannedDeparture,
@@ -32,6 +33,8 @@ from dispatcher.policy.pacing import (
 _REMEMBERED: Final = 0.8
 #: What clocks that are read late explain.
 _CLOCKS_S: Final = 0.05
+#: Where requests began and none left for so long, the machine is too slow for the usual lateness.
+_STUCK_S: Final = MOST_LEAD_S + FIRST_BYTE_S
 #: Beside them a start is promised no sooner than this many usual commits from now.
 _COMMITS_AHEAD: Final = 1.5
 #: Windows of campaigns with rates of their own that are kept although nothing leaves.
@@ -49,6 +52,8 @@ class AccountPace:
         self._windows: dict[Hashable, RateWindow] = {}
         #: Until when each rate is paid by this process.
         self._paid_until: dict[Hashable, float] = {}
+        #: When the first request began of those after the last that left.
+        self._begun_at = inf
         #: How long a commit usually takes.
         self.commit_s = 0.01
         #: How long it usually takes to begin a group of requests, with waiting for the store.
@@ -73,7 +78,8 @@ class AccountPace:
         """The next starts of requests, as `plan_starts`; behind the locks of their rates.
 
         None while another process uses the rates and may not know of this one yet. Beside others
-        no start is before its commit ends: what is late then cannot leave.
+        no start is before its commit ends: what is late then cannot leave. Where nothing has left
+        for long, the time in which it may leave late is paid, too.
         """
         if not rates:
             return plan_starts(spacings, paid_s, commit_s=self.commit_s)
@@ -87,7 +93,9 @@ class AccountPace:
             commit_s=self.commit_s,
             earliest_s=_COMMITS_AHEAD * self.commit_s if is_shared else 0.0,
         )
-        return starts._replace(is_shared=is_shared)
+        starts = starts._replace(is_shared=is_shared)
+        is_stuck = reading.answered_at > self._begun_at + _STUCK_S
+        return starts.pay_for_lateness(FIRST_BYTE_S) if is_stuck and starts.at_s else starts
 
     def plan_departures(
         self,
@@ -109,6 +117,7 @@ class AccountPace:
             return
         with self._lock:
             windows = [self._window_of(rate) for rate in rates]
+            self._begun_at = min(self._begun_at, now_at)
             for rate, after_s in zip(rates, starts.paid_s, strict=True):
                 self._paid_until[rate] = max(now_at + after_s, self._paid_until.get(rate, 0.0))
             paid_s = starts.paid_before_s
@@ -124,7 +133,7 @@ class AccountPace:
                 not_before=due,
                 begin_deadline=due + FIRST_BYTE_S,
                 not_after=closes,
-                hold_s=partial(self._hold_s, planned, late_until),
+                hold_s=partial(self._hold_s, planned, max(late_until, due + starts.late_s)),
             )
 
     def _are_used_by_others(
@@ -142,9 +151,12 @@ class AccountPace:
     ) -> float:
         late_s = shared_lateness_s(min(request.pays.values()))
         with self._lock:
-            return self._queue.wait_s(
+            wait_s = self._queue.wait_s(
                 request, now, min(latest, max(late_until, request.due + late_s))
             )
+            if not wait_s:
+                self._begun_at = inf
+            return wait_s
 
     def _window_of(self, rate: Hashable) -> RateWindow:
         if rate not in self._windows and len(self._windows) >= _MOST_WINDOWS:

@@ -13,8 +13,17 @@ from hypothesis import strategies as st
 
 from dispatcher.outbound.departure import boottime_s
 from dispatcher.outbound.presence import Presence
+from dispatcher.outbound.rates import seconds_ahead
 from dispatcher.policy.fair_queue import Unit
-from dispatcher.policy.pacing import LATE_ALONE_S, LEAD_S, ClockReading, Starts, spacing_s
+from dispatcher.policy.pacing import (
+    FIRST_BYTE_S,
+    LATE_ALONE_S,
+    LEAD_S,
+    ClockReading,
+    Starts,
+    plan_starts,
+    spacing_s,
+)
 from tests.support.arrivals import at_most_in_a_second
 from tests.support.presence import known_worker
 from workers.http.pace import _MOST_WINDOWS, AccountPace, Paces
@@ -75,7 +84,8 @@ def test_who_was_alone_at_begin_lets_nothing_leave_once_others_may_have_begun():
 class Crew:
     """Workers of one account: what the store has on record, and what leaves."""
 
-    def __init__(self, pays_s, seed):
+    def __init__(self, pays_s, seed, *, commit_s=0.02):
+        self.commit_s = commit_s
         self.pays_s, self.chosen = pays_s, random.Random(seed)
         self.paid_until, self.known_at = -60.0, {}
         self.left, self.withdrawn, self._events, self._order = [], 0, [], itertools.count()
@@ -98,14 +108,17 @@ class Crew:
     def _begin(self, worker, stalls, now, most):
         costs = [(self.pays_s,)] * self.chosen.randint(1, most)
         reading = ClockReading(EPOCH + timedelta(seconds=now), now, now)
-        paid_s = [self.paid_until - now]
+        paid_until = EPOCH + timedelta(seconds=self.paid_until)
+        paid_s = [seconds_ahead(paid_until, reading.now, longest_s=self.pays_s)]
         starts = worker.pace.find_starts(None, reading, RATES, costs, paid_s)
         again_at = now + max(0.001, starts.next_s - LEAD_S / 2)
         if starts.at_s:
             self.paid_until = now + starts.paid_s[0]
             given = costs[: len(starts.at_s)]
+            took_s = self.chosen.uniform(0, self.commit_s)
+            worker.pace.note_commit(took_s)
             for one in worker.pace.plan_departures(starts, given, RATES, now_at=now, closes=inf):
-                asks_at = max(one.not_before, now + self.chosen.uniform(0, 0.02))
+                asks_at = max(one.not_before, now + took_s)
                 self._put(worker, stalls, asks_at, partial(self._ask, worker, stalls, one))
         self._put(worker, stalls, again_at, lambda at: self._begin(worker, stalls, at, most))
 
@@ -134,7 +147,9 @@ EPOCH, RATES = datetime(2030, 5, 6, tzinfo=UTC), [Unit.MESSAGES]
 stalls_of = st.lists(st.tuples(st.floats(0, 4), st.floats(0, 1.2)), max_size=3)
 
 
-@example(rate=100, stalls=[(1.0, 0.9)], joins_at=1.01, others=[], seed=1, most=60)
+@example(rate=100, stalls=[(1.0, 0.9)], joins_at=1.01, others=[], seed=1, most=60, commit_s=0.02)
+@example(rate=50, stalls=[], joins_at=0.0, others=[], seed=1, most=60, commit_s=1.0)
+@example(rate=50, stalls=[], joins_at=0.0, others=[], seed=33, most=60, commit_s=2.5)
 @settings(deadline=None, max_examples=12)
 @given(
     rate=st.sampled_from([50, 20, 5]),
@@ -143,13 +158,17 @@ stalls_of = st.lists(st.tuples(st.floats(0, 4), st.floats(0, 1.2)), max_size=3)
     others=stalls_of,
     seed=st.integers(0, 2**32),
     most=st.sampled_from([1, 4, 60]),
+    commit_s=st.sampled_from([0.02, 0.02, 0.4, 1.0]),
 )
 def test_a_process_that_joins_one_that_is_late_passes_no_rate(
-    rate, stalls, joins_at, others, seed, most
+    rate, stalls, joins_at, others, seed, most, commit_s
 ):
-    crew = Crew(spacing_s(1, rate), seed)
+    crew = Crew(spacing_s(1, rate), seed, commit_s=commit_s)
     crew.join("first", 0.0, stalls=stalls, most=most)
     crew.join("second", joins_at, stalls=others, most=most)
+    for n in range(6 if commit_s > 0.1 else 0):
+        # Starts that are given long before are not forgotten.
+        crew.join(f"other {n}", joins_at, most=most)
     crew.play(until=5)
     assert at_most_in_a_second(crew.left) <= rate + 1
 
@@ -160,6 +179,30 @@ def test_one_that_is_alone_gives_nothing_up_after_a_stall():
     crew.play(until=4)
     assert crew.withdrawn == 0
     assert at_most_in_a_second(crew.left) <= 201
+
+
+@pytest.mark.parametrize("commit_s", [0.01, 0.5, 1.0])
+def test_starts_that_are_given_long_before_are_not_forgotten(commit_s):
+    """The store's record is read back whole: the next start is after the last that was given."""
+    costs = [(0.1,)] * 60
+    given = plan_starts(costs, [0.0], commit_s=commit_s).pay_for_lateness(FIRST_BYTE_S)
+    paid_until = EPOCH + timedelta(seconds=given.paid_s[0])
+    assert seconds_ahead(paid_until, EPOCH, longest_s=0.1) == pytest.approx(given.paid_s[0])
+    assert given.paid_s[0] == pytest.approx(given.at_s[-1] + 0.1 + FIRST_BYTE_S)
+
+
+def test_where_nothing_leaves_for_long_the_lateness_is_paid_too():
+    """Each commit of a machine that is far too slow makes late what it begins."""
+    crew = Crew(0.1, 1)
+    worker, _ = OneOfThem(crew, "first", 0.0), crew.join("second", 0.0)
+    for begun_at, late_s in [(10.0, 0.0), (12.0, 0.0), (13.5, FIRST_BYTE_S), (15.0, 0.0)]:
+        reading = ClockReading(EPOCH + timedelta(seconds=begun_at), begun_at, begun_at)
+        starts = worker.pace.find_starts(None, reading, RATES, [(0.1,)], [-9.0])
+        assert starts.late_s == late_s
+        assert starts.paid_s == pytest.approx([starts.at_s[0] + 0.1 + late_s])
+        (one,) = worker.pace.plan_departures(starts, [(0.1,)], RATES, now_at=begun_at, closes=inf)
+        late_at = one.not_before + 0.9
+        assert one.hold_s(late_at, one.begin_deadline) == (0.0 if late_s else inf)
 
 
 def test_one_that_joins_waits_only_for_those_that_it_does_not_know():
