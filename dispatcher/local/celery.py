@@ -9,7 +9,7 @@ from dispatcher.config.settings import Settings
 from dispatcher.errors import WrongValue
 from dispatcher.local.life_signs import LIFE_SIGN_VARIABLES
 from dispatcher.local.supervisor import Child
-from dispatcher.policy.concurrency import MOST_BULK, MOST_SINGLE
+from dispatcher.policy.concurrency import MOST_BULK, MOST_FOR_RATE
 from dispatcher.policy.reconciliation import SCANS_AT_ONCE
 from dispatcher.urls import has_password
 
@@ -54,7 +54,7 @@ def _other_threads(settings: Settings) -> int:
 
 def connections_needed(settings: Settings) -> int:
     """How many connections a worker may need to one host: several accounts may share it."""
-    requests = sum(account.max_in_flight or MOST_SINGLE for account in settings.accounts.values())
+    requests = sum(account.max_in_flight or MOST_FOR_RATE for account in settings.accounts.values())
     return requests + settings.worker.max_polls + SCANS_AT_ONCE
 
 

@@ -17,6 +17,9 @@ START: Final = 4.0
 #: Where a request carries one recipient, and where it carries many.
 MOST_SINGLE: Final = 64
 MOST_BULK: Final = 8
+#: Where a rate asks for them, and each carries one recipient. While one batch waits for its last
+#: answers the other has only its own half of the slots, which has to be nearly enough.
+MOST_FOR_RATE: Final = 128
 #: Room for answers that take longer than the middle one.
 _HEADROOM: Final = 1.5
 _SPARE: Final = 2.0
@@ -71,6 +74,7 @@ def next_concurrency(known: Concurrency, seen: Observation) -> Concurrency:
     most: float = MOST_SINGLE if seen.is_single else MOST_BULK
     if seen.requests_per_second is not None:
         held_s = (typical_s + seen.commits_s) * _HEADROOM + LEAD_S / 2
+        most = MOST_FOR_RATE if seen.is_single else most
         most = min(most, max(START, seen.requests_per_second * held_s + _SPARE))
         if seen.was_full and limit >= known.limit:
             limit = most

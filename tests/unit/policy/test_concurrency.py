@@ -56,7 +56,7 @@ def test_a_provider_that_becomes_slower_for_good_is_used_again():
 
 @pytest.mark.parametrize(
     ("rate", "commits_s", "most"),
-    [(10, 0.0, 4), (50, 0.1, 23), (200, 0.1, 64), (2000, 0.02, 64), (20, 5.0, 64)],
+    [(10, 0.0, 4), (50, 0.1, 23), (200, 0.1, 87), (2000, 0.02, 128), (20, 5.0, 128)],
 )
 def test_a_rate_gets_what_littles_law_asks_for(rate, commits_s, most):
     full = [seen((0.1,) * 64, commits_s=commits_s, rate=rate)] * 10
@@ -79,7 +79,7 @@ def test_what_carried_no_answer_changes_nothing():
         pytest.param(20, 0.2, seen((0.457,)), 21, 0.204, id="not quite slow"),
         pytest.param(20, 0.0, seen((0.05,)), 21, 0.0, id="just not slow"),
         pytest.param(
-            4, 0.2, seen((9.0,), rate=50), 64, 0.204, id="slow and few: what a rate needs"
+            4, 0.2, seen((9.0,), rate=50), 128, 0.204, id="slow and few: what a rate needs"
         ),
         pytest.param(4, 0.2, seen((9.0,)), 4, 0.204, id="slow: not fewer than at the start"),
         pytest.param(2, 0.2, seen((9.0,)), 2, 0.204, id="slow, and few already: as before"),
@@ -87,7 +87,7 @@ def test_what_carried_no_answer_changes_nothing():
         pytest.param(20, 1.0, seen((1.0,), rate=10), 18.25, 1.0, id="what a rate needs"),
         pytest.param(3, 0.1, seen((0.1, 0.1), rate=0.1), START, 0.1, id="a low rate: the start"),
         pytest.param(20, 1.0, seen((9.0,), rate=50), 18, 1.02, id="slow, with a rate"),
-        pytest.param(4, 0.1, seen((0.1,), rate=500), 64, 0.1, id="a rate needs them at once"),
+        pytest.param(4, 0.1, seen((0.1,), rate=500), 128, 0.1, id="a rate needs them at once"),
         pytest.param(4, 0.1, seen((0.1,), full=False, rate=500), 4, 0.1, id="none were wanted"),
     ],
 )
