@@ -79,4 +79,4 @@ def _print_summary(demo: "Demo", view: "CampaignView", preview: "Preview") -> No
         )
     click.echo("\nwhat next, with your own file:")
     click.echo("  dispatcher init")
-    click.echo('  dispatcher rehearse people.csv --text "Dear {{name}}, …"')
+    click.echo('  dispatcher rehearse people.csv --text "Hello {{name}}"')

@@ -211,7 +211,7 @@ def _read_text(text: str | None, path: Path | None, template: str | None) -> str
     if path is None:
         if text is None and template is None:
             hint = (
-                'give --text "Dear {{name}}, …", --text-file FILE, or --template with a text of '
+                'give --text "Hello {{name}}", --text-file FILE, or --template with a text of '
                 "its own; {{name}} is filled from the column of that name"
             )
             raise WrongOptions("the text is missing", hint)
