@@ -1,10 +1,12 @@
 """What the judge of a chaos run takes for an excuse, and what not: else the run could not fail."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
+from dispatcher.logs.json_lines import JsonLines
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import MessageState
 from dispatcher.store.drops import DROPPED
@@ -62,6 +64,8 @@ def test_a_request_is_excused_by_a_blow_to_its_own_worker_while_it_was_open(
 def test_who_held_a_batch_stands_in_the_workers_logs():
     logs = {"w1": f"INFO {LEAVING % (3, 2)}", "w2": "INFO batch 3, fence 4: 20 accepted"}
     assert read_holders(logs) == {(3, 2): "w1"}
+    record = logging.makeLogRecord({"msg": LEAVING, "args": (5, 6), "levelname": "INFO"})
+    assert read_holders({"w2": JsonLines().format(record)}) == {(5, 6): "w2"}
 
 
 @pytest.mark.parametrize(
