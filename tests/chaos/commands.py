@@ -20,6 +20,7 @@ from dispatcher.errors import StoreError
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import CampaignState, MessageState
 from dispatcher.store.tables import CAMPAIGN, MESSAGE
+from tests.chaos import staging
 from tests.chaos.decisions import Choice, Decisions
 from tests.chaos.submitter import Submitter, later_window
 from tests.support import warm
@@ -107,6 +108,17 @@ class Operator:
         wait_for(self._find_what_waits, "the store")
         while self._paused:
             self._resume(min(self._paused), may_be_killed=False)
+
+    def cancel_stranded(self) -> None:
+        """Cancel campaigns at the account that may text nobody of them: nothing else ends them."""
+        falls = {each.id for each in self._submitter.campaigns if each.kind.falls_to_staging}
+        stranded = self._campaigns(
+            CAMPAIGN.c.id.in_(falls), CAMPAIGN.c.account == staging.ACCOUNT,
+            CAMPAIGN.c.state.in_([*_OPEN, CampaignState.PAUSED]), CAMPAIGN.c.finished_at.is_(None),
+        )  # fmt: skip
+        for name in stranded:
+            self._decisions.allow_cancel(int(name))
+            self._command("campaign", "cancel", name, "--yes", counts="cancel", may_be_killed=False)
 
     def _find_what_waits(self) -> bool:
         """Note what is paused, shut or slowed; False while the database recovers."""

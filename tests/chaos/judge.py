@@ -22,6 +22,7 @@ from dispatcher.store.engine import Store
 from dispatcher.store.lost_batches import LOST
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, FORMER_OUTCOME, MESSAGE
 from tests.chaos.decisions import Ban, Choice, Decisions
+from tests.chaos.staging import texted_others
 from workers.batch.turn import LEAVING
 
 _TAKEN = {
@@ -168,6 +169,7 @@ def judge(
     if open_:
         wrong.append(f"requests {open_[:_SHOWN]} are still open")
     wrong += forbidden_begins(messages, attempts, decisions)
+    wrong += texted_others(messages, attempts, ledger)
     wrong += unfinished_but_over(store)
     wrong += _miscounts(store, messages, attempts)
     return said

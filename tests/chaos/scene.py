@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from dispatcher.errors import StoreError
 from dispatcher.local.broker import EmbeddedBroker
 from dispatcher.store.tables import AUDIT, CAMPAIGN
+from tests.chaos import staging
 from tests.chaos.commands import Operator
 from tests.chaos.crew import WORKERS, Crew, crew
 from tests.chaos.decisions import Decisions
@@ -50,16 +51,22 @@ _ACCOUNT: Final[dict[str, Any]] = {
     "poll_first_s": 2, "poll_max_s": 5, "validity_hours": 0.01,
 }  # fmt: skip
 _ULTIMATE: Final = {"api_key": None, "api_token": KEY, "template": None}
-#: The account and its fallback: another provider at the same simulator, with a list as well, or
-#: without one as well. Its requests have paths of their own, so that each rate can be judged.
+_STAGING: Final[dict[str, Any]] = {
+    "provider": staging.PROVIDER, "allow_only": staging.ALLOW_ONLY, **_ULTIMATE,
+}  # fmt: skip
+#: The account, its fallback, and the one with an allow-list. The fallback is another provider at
+#: the same simulator, with a list as well, or without one as well. Each one's requests have paths
+#: of their own, so that each rate can be judged.
 _ACCOUNTS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "thesmspoint": {
         "main": {"provider": "thesmspoint"},
         "spare": {"provider": "aoc_portal", "template": None},
+        staging.ACCOUNT: _STAGING,
     },
     "smsnoc": {
         "main": {"provider": "smsnoc", **_ULTIMATE},
         "spare": {"provider": "standingtech", **_ULTIMATE},
+        staging.ACCOUNT: _STAGING,
     },
 }
 _WORKER: Final = {
@@ -156,7 +163,7 @@ def _play(
     own_rng = random.Random(f"{plan.seed} operator")
     with Meter(stage.provider) as meter:
         with (
-            Submitter(stage, until, accounts, decisions) as submitter,
+            Submitter(stage, until, accounts[:2], decisions) as submitter,
             Operator(stage, submitter, accounts, decisions, own_rng) as operator,
         ):
             while (now := time.monotonic()) < until:
@@ -174,7 +181,7 @@ def _play(
         faults = stage.provider.stats()["faults"]
         stage.provider.clear_faults()
         began = time.monotonic()
-        over = _settle(stage, ours)
+        over = _settle(stage, ours, operator)
         figures.settled_in_s = time.monotonic() - began
     holders = read_holders({name: stage.said(name) for name in WORKERS})
     figures.findings = judge(
@@ -228,7 +235,8 @@ def _first_messages(stage: Stage, accounts: Sequence[str]) -> int:
     A look at a list that shows nothing older than a doubt proves nobody absent.
     """
     for back, account in enumerate(accounts, start=1):
-        people = stage.people(1, first=FIRST_NUMBER - back, name=f"first-{account}.csv")
+        first = staging.FIRST_NUMBER if account == staging.ACCOUNT else FIRST_NUMBER - back
+        people = stage.people(1, first=first, name=f"first-{account}.csv")
         campaign = stage.submit(people, account=account)
         campaign.wait_until(lambda view: view.total_submitted == 1, "the first message")
     return len(accounts)
@@ -245,11 +253,13 @@ def _spoil(stage: Stage, *, has_list: bool) -> None:
         stage.provider.fault("throttled", on=kind, rate=rate, params={"retry_after": 1})
 
 
-def _settle(stage: Stage, ours: Crew) -> bool:
+def _settle(stage: Stage, ours: Crew, operator: Operator) -> bool:
     """Wait until nothing changes by itself any more; False where that takes too long."""
     deadline = time.monotonic() + _SETTLE_S
     while time.monotonic() < deadline:
         ours.keep_up()
+        with suppress(StoreError):
+            operator.cancel_stranded()
         with suppress(StoreError), stage.store.read() as conn:
             query = sa.select(sa.func.count()).where(CAMPAIGN.c.finished_at.is_(None))
             if conn.execute(query).scalar_one() == 0:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from dispatcher.errors import StoreError
 from dispatcher.status import BatchState
 from dispatcher.store.tables import BATCH
+from tests.chaos import staging
 from tests.chaos.decisions import Decisions
 from tests.support.stage import Stage
 
@@ -40,6 +41,10 @@ class Kind:
     starts_at_spare: bool = False
     #: Its window opens hours later, or when the operator opens it; before, its provider is asked.
     is_later: bool = False
+    #: By the account with an allow-list; its file has as many rows more, which get no message.
+    is_staging: bool = False
+    #: Falls back to that account, which may text nobody of it.
+    falls_to_staging: bool = False
 
 
 _KINDS: Final = (
@@ -52,6 +57,8 @@ _KINDS: Final = (
     Kind(recipients=300, is_personal=True, is_side=True),
     Kind(),
     Kind(recipients=300, is_personal=True, resends=True),
+    Kind(recipients=60, is_staging=True),
+    Kind(recipients=400, is_side=True, falls_to_staging=True),
 )
 
 
@@ -75,6 +82,7 @@ class Submitter:
         self._main, self._spare = accounts
         self._decisions = decisions
         self._next_number = FIRST_NUMBER
+        self._next_staging = staging.FIRST_NUMBER + 2
         self._thread = threading.Thread(target=self._run, name="submitter")
         #: Those that were accepted, in order; only ever grows.
         self.campaigns: list[Submitted] = []
@@ -99,7 +107,10 @@ class Submitter:
                 made = self._submit()
                 has_failed = made is None
                 if made is not None:
-                    self._next_number += made.kind.recipients
+                    if made.kind.is_staging:
+                        self._next_staging += 2 * made.kind.recipients
+                    else:
+                        self._next_number += made.kind.recipients
                     self.campaigns.append(made)
             time.sleep(0.2)
 
@@ -115,15 +126,20 @@ class Submitter:
         """None where it failed. The key lets what failed half way be submitted again."""
         number = len(self.campaigns)
         kind = _KINDS[number % len(_KINDS)]
-        people = self._stage.people(
-            kind.recipients, first=self._next_number, name=f"people-{number}.csv"
-        )
+        rows, first = kind.recipients, self._next_number
         account, fallback = self._main, self._spare
-        if kind.starts_at_spare:
+        if kind.is_staging:
+            rows, first = 2 * kind.recipients, self._next_staging
+            account = fallback = staging.ACCOUNT
+        elif kind.falls_to_staging:
+            fallback = staging.ACCOUNT
+        elif kind.starts_at_spare:
             account, fallback = fallback, account
+        people = self._stage.people(rows, first=first, name=f"people-{number}.csv")
         text = "Dear {{name}}, your order is ready." if kind.is_personal else "Your order is ready."
         ended = self._stage.run(
-            "campaign", "submit", str(people), "--account", account, "--fallback", fallback,
+            "campaign", "submit", str(people), "--account", account,
+            *(("--fallback", fallback) if fallback != account else ()),
             "--on-doubt", "resend" if kind.resends else "hold", "--text", text,
             "--idempotency-key", f"campaign {number}", "--json",
             *(("--window", later_window()) if kind.is_later else ()),

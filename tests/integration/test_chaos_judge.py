@@ -8,6 +8,7 @@ from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Message
 from dispatcher.store.engine import Store
 from dispatcher.store.lost_batches import LOST
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from tests.chaos import staging
 from tests.chaos.decisions import Decisions
 from tests.chaos.judge import judge, unfinished_but_over
 from tests.support.stores import (
@@ -70,6 +71,28 @@ def test_a_recipient_that_was_submitted_and_is_not_in_the_store_is_named(store):
     sent(store)
     (wrong,) = violations(store, accepted(0, 1, 2), submitted=4)
     assert wrong == "4 recipients were submitted, 3 are in the store"
+
+
+@pytest.mark.parametrize(
+    ("account", "provider", "number", "wrongs"),
+    [
+        ("main", "smsnoc", FIRST_NUMBER + 1, 0),
+        (staging.ACCOUNT, staging.PROVIDER, staging.FIRST_NUMBER + 102, 0),
+        # Its neighbour is not on the list: what began is named, and what arrived.
+        (staging.ACCOUNT, staging.PROVIDER, staging.FIRST_NUMBER + 103, 2),
+        (staging.ACCOUNT, "smsnoc", FIRST_NUMBER + 1, 1),
+        ("main", staging.PROVIDER, FIRST_NUMBER + 1, 1),
+    ],
+)
+def test_the_account_with_an_allow_list_texts_nobody_else(store, account, provider, number, wrongs):
+    sent(store)
+    update(store, MESSAGE, MESSAGE.c.seq == 1, msisdn=number)
+    update(store, ATTEMPT, ATTEMPT.c.id > 0, account=account)
+    ledger = accepted(0, 1, 2)
+    ledger[number] = [ledger.pop(FIRST_NUMBER + 1)[0] | {"provider": provider}]
+    wrong = [each for each in violations(store, ledger) if "may not text" in each]
+    of_the_number = [each for each in wrong if f"…{number % 10000}," in each]
+    assert len(of_the_number) == wrongs
 
 
 def test_a_number_that_the_store_does_not_know_is_named(store):
