@@ -305,6 +305,26 @@ def test_a_window_forgets_what_is_over():
     assert process.window.is_empty
 
 
+@pytest.mark.parametrize(
+    ("unused_s", "at"), [(-3.0, 6.0), (0.0, 6.0), (0.05, 6.0), (1.0, 5.5), (9.0, 5.5)]
+)
+def test_the_time_before_a_start_counts_as_far_as_it_is_in_the_same_second(unused_s, at):
+    window = RateWindow()
+    window.add_start(5.0, 0.1, unused_s)
+    window.advance_to(5.0)
+    window.add_departure(5.0, 0.1)
+    assert window.find_time(5.5, 0.1) == pytest.approx(at)
+
+
+def test_what_left_and_what_was_given_a_second_ago_no_longer_count():
+    window = RateWindow()
+    for start in (5.0, 5.5):
+        window.add_start(start, 0.1, 0.0)
+        window.advance_to(start)
+        window.add_departure(start, 0.1)
+    assert window.find_time(5.6, 0.1) == pytest.approx(6.5)
+
+
 def test_a_window_with_a_start_or_a_departure_is_not_empty():
     coming, given, left = RateWindow(), RateWindow(), RateWindow()
     for window in (coming, given):
