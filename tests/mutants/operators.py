@@ -23,7 +23,7 @@ _BOUNDED = {"min", "max", "range"}
 _SWAPPED = {"min": "max", "max": "min", "any": "all", "all": "any"}
 _GENERIC = {"dict", "frozenset", "list", "set", "tuple"}
 #: What is said about something, and not done: no mutants in these calls.
-_WORDS = {"debug", "info", "warning", "error", "exception", "add_audit_row"}
+_WORDS = {"debug", "info", "warning", "error", "exception", "log_event", "add_audit_row"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ def _shape(text):
         "def f(a: int | None = None) -> int | None: ...",
         "x = f'{a + 1}'",
         "log.warning('text', a and b)",
+        "log_event(log, event, 'text', a and b)",
         "x = zip(a, b, strict=True)",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import a",
         "raise AssertionError('never')",

@@ -12,8 +12,9 @@ from dispatcher.recovery.spill import Spill
 from dispatcher.status import BatchState
 from dispatcher.store.tables import ATTEMPT
 from dispatcher.types import SubmitOutcome
-from tests.support.stores import batch_of, begin, campaign_of, rows, states
+from tests.support.stores import batch_of, begin, campaign_of, claimed, rows, states
 from tests.support.turns import ACCEPTED, Accepting, Stand, after
+from workers.batch.failures import count_failure, pause_running_campaign
 from workers.batch.settle import BatchSettler, EndedRequest, _behind_others
 
 
@@ -323,3 +324,42 @@ class Away:
     def write(self, **_values):
         raise StoreError("the store is away")
         yield
+
+
+def fail_to_build(stand, claim):
+    """Count a defect whose words have a number in them."""
+    try:
+        int("+919800000001-")
+    except ValueError as error:
+        return count_failure(stand.services, claim, error)
+
+
+def test_a_batch_whose_requests_cannot_be_built_is_tried_again_and_then_fails(sqlite_store, caplog):
+    stand = Stand(sqlite_store, (2,), max_attempts=2)
+    words = f"campaign {stand.campaign}, main: its requests could not be built (ValueError)"
+    assert fail_to_build(stand, stand.claim) == words
+    batch = batch_of(sqlite_store, stand.claim.id)
+    assert (stand.state, batch.tries, batch.not_before >= stand.now) == (
+        BatchState.PENDING, 1, True,
+    )  # fmt: skip
+    again = claimed(sqlite_store, now=after(stand, 60))
+    fail_to_build(stand, again)
+    assert states(sqlite_store) == ["failed"] * 2
+    assert "919800000001" not in caplog.text
+
+
+def test_a_batch_that_has_begun_is_not_failed_by_a_defect(sqlite_store):
+    stand = Stand(sqlite_store, (2,), max_attempts=1)
+    begin(sqlite_store, stand.claim)
+    fail_to_build(stand, stand.claim)
+    assert (stand.state, states(sqlite_store)) == (BatchState.SUBMITTING, ["pending"] * 2)
+
+
+def test_a_pause_of_the_campaign_is_told_once(sqlite_store, caplog):
+    stand = Stand(sqlite_store)
+    for _ in range(2):
+        with sqlite_store.write() as conn:
+            pause_running_campaign(conn, stand.claim, "the sender is gone", stand.now)
+    assert campaign_of(sqlite_store, stand.campaign).state == "paused"
+    words = f"campaign {stand.campaign}, account main: paused: the sender is gone"
+    assert caplog.messages == [words]
