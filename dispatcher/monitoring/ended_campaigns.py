@@ -57,9 +57,10 @@ class EndedCampaigns:
 
 def add_by_account(rows: Iterable[RecipientSums]) -> dict[str, Counter[str]]:
     """The sums of the rows by account and state."""
-    total: dict[str, Counter[str]] = defaultdict(Counter)
+    counted = defaultdict(list)
     for row in rows:
-        counts = total[row.account]
-        for name, count in zip(row._fields[2:], row[2:], strict=True):
-            counts[name] += count
-    return total
+        counted[row.account].append(row[2:])
+    # A column at a time: there may be thousands of rows.
+    sums = {name: map(sum, zip(*counts, strict=True)) for name, counts in counted.items()}
+    states = RecipientSums._fields[2:]
+    return {name: Counter(dict(zip(states, each, strict=True))) for name, each in sums.items()}
