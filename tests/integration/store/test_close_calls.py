@@ -92,9 +92,11 @@ def test_an_import_is_discarded_in_groups_and_nothing_of_another_one(sqlite_stor
     assert len(rows(sqlite_store, MESSAGE)) == len(rows(sqlite_store, BATCH)) == 1
 
 
-@pytest.mark.parametrize(
-    ("table", "values", "is_due", "is_listed", "waits"),
-    [
+def test_what_is_due_of_a_campaign(sqlite_store):
+    add_account(sqlite_store, "backup")
+    other = add_campaign(sqlite_store, [1], first=919_900_000_000, state=CampaignState.PAUSED)
+    mine = add_campaign(sqlite_store, [1])
+    for table, values, is_due, is_listed, waits in (
         (CAMPAIGN, {"state": CampaignState.RUNNING}, True, True, True),
         (CAMPAIGN, {"state": CampaignState.PAUSED}, False, False, False),
         (CAMPAIGN, {"finished_at": NOW}, False, False, False),
@@ -105,29 +107,26 @@ def test_an_import_is_discarded_in_groups_and_nothing_of_another_one(sqlite_stor
         (BATCH, {"state": BatchState.QUEUED}, False, False, True),
         (BATCH, {"state": BatchState.CLAIMED}, False, False, False),
         (BATCH, {"state": BatchState.SETTLED}, False, False, False),
-    ],
-)
-def test_what_is_due_of_a_campaign(sqlite_store, table, values, is_due, is_listed, waits):
+    ):
+        with sqlite_store.write() as conn, conn.begin_nested() as case:
+            change(conn, table, key_of(table) == mine, **values)
+            due = [each.id for each in due_work.due_campaigns(conn, "main", NOW)]
+            at_open = [each.id for each in due_work.due_at_open_accounts(conn, NOW)]
+            listed = [each.id for each in due_work.list_waiting(conn, NOW)]
+            waiting = due_work.accounts_with_waiting(conn, NOW)
+            assert other not in due_work.first_due_batches(conn, [mine], NOW)
+            assert (due, at_open) == ([mine] * is_due, [mine] * is_due), values
+            assert listed == [mine] * is_listed, values
+            assert waiting == ({"main"} if waits else set()), values
+            case.rollback()
+
+
+def test_which_campaigns_may_move_and_which_have_moved_in_part(sqlite_store):
+    """Beside one that has no fallback, with a batch at another account."""
     add_account(sqlite_store, "backup")
-    other = add_campaign(sqlite_store, [1], first=919_900_000_000, state=CampaignState.PAUSED)
-    mine = add_campaign(sqlite_store, [1])
-    with sqlite_store.write() as conn:
-        key = table.c.id if table is CAMPAIGN else table.c.campaign_id
-        change(conn, table, key == mine, **values)
-        due = [each.id for each in due_work.due_campaigns(conn, "main", NOW)]
-        listed = [each.id for each in due_work.list_waiting(conn, NOW)]
-        first = due_work.first_due_batches(conn, [mine], NOW)
-        waiting = due_work.accounts_with_waiting(conn, NOW)
-        at_open = [each.id for each in due_work.due_at_open_accounts(conn, NOW)]
-    assert (due, at_open) == ([mine] * is_due, [mine] * is_due)
-    assert listed == [mine] * is_listed
-    assert other not in first
-    assert waiting == ({"main"} if waits else set())
-
-
-@pytest.mark.parametrize(
-    ("table", "values", "has_fallback", "is_split"),
-    [
+    other = add_campaign(sqlite_store, [1], first=919_900_000_000)
+    mine = add_campaign(sqlite_store, [1], routes="[]")
+    for table, values, has_fallback, is_split in (
         (CAMPAIGN, {"state": CampaignState.RUNNING}, True, False),
         (CAMPAIGN, {"account": "backup"}, True, True),
         (CAMPAIGN, {"account": "backup", "state": CampaignState.PAUSED}, False, False),
@@ -137,22 +136,20 @@ def test_what_is_due_of_a_campaign(sqlite_store, table, values, is_due, is_liste
         (BATCH, {"account": "backup", "state": BatchState.QUEUED}, True, True),
         (BATCH, {"account": "backup", "state": BatchState.CLAIMED}, False, False),
         (BATCH, {"account": "backup", "state": BatchState.SETTLED}, False, False),
-    ],
-)
-def test_which_campaigns_may_move_and_which_have_moved_in_part(
-    sqlite_store, table, values, has_fallback, is_split
-):
-    """Beside one that has no fallback, with a batch at another account."""
-    add_account(sqlite_store, "backup")
-    other = add_campaign(sqlite_store, [1], first=919_900_000_000)
-    mine = add_campaign(sqlite_store, [1], routes="[]")
-    with sqlite_store.write() as conn:
-        change(conn, BATCH, BATCH.c.campaign_id == other, account="backup")
-        key = table.c.id if table is CAMPAIGN else table.c.campaign_id
-        change(conn, table, key == mine, **values)
-        found = [each.id for each in fallback_moves.list_with_fallback(conn)]
-        split = fallback_moves.list_split(conn)
-    assert (found, split) == ([mine] * has_fallback, {mine} if is_split else set())
+    ):
+        with sqlite_store.write() as conn, conn.begin_nested() as case:
+            change(conn, BATCH, BATCH.c.campaign_id == other, account="backup")
+            change(conn, table, key_of(table) == mine, **values)
+            found = [each.id for each in fallback_moves.list_with_fallback(conn)]
+            split = fallback_moves.list_split(conn)
+            expected = [mine] * has_fallback, {mine} if is_split else set()
+            assert (found, split) == expected, values
+            case.rollback()
+
+
+def key_of(table):
+    """The column with the campaign's id."""
+    return table.c.id if table is CAMPAIGN else table.c.campaign_id
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,9 @@ def scene(sqlite_store):
         yield conn
 
 
-@pytest.mark.parametrize(
-    ("values", "attempt", "counts"),
-    [
+def test_what_was_accepted_before_without_an_id_may_be_an_entry_of_the_list(scene):
+    add_attempt(scene)  # another request, which has no former outcome
+    for values, attempt, counts in (
         ({}, {}, True),
         ({"state": MessageState.EXPIRED}, {}, True),
         ({"state": MessageState.REJECTED}, {}, False),
@@ -43,35 +43,31 @@ def scene(sqlite_store):
         ({}, {"account": "other"}, False),
         ({}, {"begun_at": later(-1)}, False),
         ({}, {"begun_at": later(1)}, True),
-    ],
-)
-def test_what_was_accepted_before_without_an_id_may_be_an_entry_of_the_list(
-    scene, values, attempt, counts
-):
-    add_attempt(scene)  # another request, which has no former outcome
-    add_outcome(scene, add_attempt(scene, **attempt), **values)
-    found = former_outcomes.accepted_without_id(scene, "main", [NUMBER, NUMBER + 7], NOW)
-    assert found == [NUMBER] * counts
+    ):
+        with scene.begin_nested() as case:
+            add_outcome(scene, add_attempt(scene, **attempt), **values)
+            found = former_outcomes.accepted_without_id(scene, "main", [NUMBER, NUMBER + 7], NOW)
+            assert found == [NUMBER] * counts, (values, attempt)
+            case.rollback()
 
 
-@pytest.mark.parametrize(
-    ("values", "attempt", "counts"),
-    [
+def test_the_first_request_that_left_a_message_in_doubt_is_found(scene):
+    add_attempt(scene, begun_at=later(-60))  # it left nobody in doubt
+    for values, attempt, counts in (
         ({}, {}, True),
         ({"state": MessageState.FAILED}, {}, False),
         ({"state": MessageState.SUPPRESSED}, {}, False),
         ({"campaign_id": 2}, {}, False),
         ({"seq": 4}, {}, False),
         ({}, {"account": "other"}, False),
-    ],
-)
-def test_the_first_request_that_left_a_message_in_doubt_is_found(scene, values, attempt, counts):
-    add_attempt(scene, begun_at=later(-60))  # it left nobody in doubt
-    for seconds in (5, 2, 8):
-        made = add_attempt(scene, **({"begun_at": later(seconds)} | attempt))
-        add_outcome(scene, made, **({"state": MessageState.IN_DOUBT} | values))
-    found = former_outcomes.first_requests_in_doubt(scene, "main", 1, [2, 3])
-    assert found == ({3: later(2)} if counts else {})
+    ):
+        with scene.begin_nested() as case:
+            for seconds in (5, 2, 8):
+                made = add_attempt(scene, **({"begun_at": later(seconds)} | attempt))
+                add_outcome(scene, made, **({"state": MessageState.IN_DOUBT} | values))
+            found = former_outcomes.first_requests_in_doubt(scene, "main", 1, [2, 3])
+            assert found == ({3: later(2)} if counts else {}), (values, attempt)
+            case.rollback()
 
 
 def test_what_is_counted_and_forgotten_is_what_is_asked_for(scene, sqlite_store):
