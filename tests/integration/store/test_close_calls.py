@@ -1,6 +1,7 @@
 """Statements at their edges: a moment that is just due, a row that changes before its lock."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
@@ -8,6 +9,7 @@ from sqlalchemy import select
 from dispatcher.errors import StoreBusyError
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState
 from dispatcher.store import (
+    accounts,
     attempts,
     batch_endings,
     campaign_settings,
@@ -280,3 +282,21 @@ def test_the_tries_of_a_batch_begin_anew_for_what_was_not_tried(sqlite_store, tr
     settle(sqlite_store, held, attempt, verdict(outcome=AttemptOutcome.REFUSED))
     close(sqlite_store, held, failed_after=1, error="away")
     assert batch_of(sqlite_store, held.id).tries == tries
+
+
+@pytest.mark.parametrize(
+    ("limit", "until_s", "left"),
+    [(None, 9, None), (None, None, None), (5, 9, 2), (3, 9, 0), (2, 9, 0), (5, 0, 5), (5, None, 5)],
+)
+def test_what_is_left_of_a_day_counts_down_to_nothing(limit, until_s, left):
+    until = None if until_s is None else later(until_s)
+    account = SimpleNamespace(day_until=until, day_count=3)
+    assert accounts.messages_left_today(account, limit, NOW) == left
+
+
+def test_an_answer_after_its_lease_is_not_its_claims(sqlite_store):
+    add_campaign(sqlite_store, [1])
+    held, (attempt,) = submitting(sqlite_store)
+    late = replace(held, fence=held.fence - 1)
+    assert not settle(sqlite_store, late, attempt, verdict(accepted=[0])).owned
+    assert settle(sqlite_store, held, attempt, verdict(accepted=[0])).owned

@@ -77,8 +77,11 @@ def test_who_is_in_a_workers_hands_stays(store):
 
 
 def test_a_late_answer_is_worth_more(store):
-    campaign = add_campaign(store, [2])
+    campaign = add_campaign(store, [3])
     with store.write() as conn:
         change(conn, MESSAGE, MESSAGE.c.seq == 0, note=int(DoubtNote.ACCEPTED_LATE))
     assert drop(store, campaign, 0) == {0: "submitted"}
-    assert states(store) == ["submitted", "pending"]
+    assert drop(store, campaign, 1) == {1: "dropped"}
+    assert states(store) == ["submitted", "cancelled", "pending"]
+    # It counts once as without a receipt.
+    assert counts_of(store, campaign)["no_receipt"] == 1
