@@ -61,8 +61,8 @@ def _most_recipients(settings: ProviderSettings) -> int:
 def seconds_ahead(paid_until: datetime | None, now: datetime, *, longest_s: float) -> float:
     """For how many seconds from now a rate is paid; negative: since when it was not used.
 
-    At most one request's worth beyond the last start that may have been given. So a time that a
-    clock left behind when it was ahead blocks nothing.
+    At most one request's worth beyond the last start that may have been given: what a clock left
+    behind when it was ahead is dropped within a minute (`dispatcher/store/clocks.py`).
     """
     if paid_until is None:
         return -1.0

@@ -1,7 +1,6 @@
 """Corrects what a clock that ran ahead left in the store: times computed by it are capped.
 
-What a person set (`start_at`, `expire_at`, a time at the provider) is never changed. Until when a
-rate is paid is limited where it is read (`dispatcher/outbound/rates.py`).
+What a person set (`start_at`, `expire_at`, a time at the provider) is never changed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -43,6 +42,14 @@ _WAITS: Final = (
     _Place(BATCH, "not_before", _IS_PENDING),
 )
 _POLLS: Final = (_Place(ATTEMPT, "poll_at", _IS_POLLED),)
+#: Whoever reads them takes one request's worth at most (`dispatcher/outbound/rates.py`), at every
+#: look anew: a slow rate would stay used up until the wrong time comes.
+_PAID: Final = (
+    _Place(ACCOUNT, "messages_paid_until"),
+    _Place(ACCOUNT, "parts_paid_until"),
+    _Place(ACCOUNT, "requests_paid_until"),
+    _Place(CAMPAIGN, "paid_until", CAMPAIGN.c.finished_at.is_(None)),
+)
 _LEASES: Final = (
     _Place(ACCOUNT, "check_lease_until"),
     _Place(ACCOUNT, "look_lease_until"),
@@ -106,7 +113,7 @@ def _caps_after_a_step(now: datetime, lease_until: datetime) -> Iterable[_Cap]:
 
 def _caps_after_a_set_back(now: datetime, lease_until: datetime) -> Iterable[_Cap]:
     for places, latest in (
-        (_WAITS + _POLLS, now + _SHORT_WAIT),
+        (_WAITS + _POLLS + _PAID, now + _SHORT_WAIT),
         (_LEASES, lease_until),
         (_IMPORTS, now + _IMPORT_LEASE),
         (_DAYS, now + _LONGEST_DAY),
@@ -130,7 +137,7 @@ def _caps_of_rechecks(where: ColumnElement[bool], soon: datetime) -> Iterable[_C
 
 def _caps_of_the_impossible(now: datetime) -> Iterable[_Cap]:
     for places, longest, latest in (
-        (_WAITS + _LEASES, _LONGEST_WAIT, now),
+        (_WAITS + _PAID + _LEASES, _LONGEST_WAIT, now),
         (_POLLS, _LONGEST_POLL, now),
         (_DAYS, _LONGEST_WAIT, now + _LONGEST_DAY),
     ):

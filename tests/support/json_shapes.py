@@ -10,6 +10,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dispatcher.store.engine import Store
@@ -34,7 +35,7 @@ sender = "SENDER"
 template = "TEMPLATE"
 country = "IN"
 messages_per_second = 50
-windows = ["mon-sun 09:00-21:00"]
+windows = ["mon-sun 00:00-24:00"]
 """
 #: Names of files in the folder.
 _FILES = {"people.csv", "store.backup"}
@@ -46,6 +47,7 @@ _PUSHING = {
 }
 _PEOPLE = "phone,name\n919820021001,Asha\n919820021002,Ravi\n12,Short\n919820021001,Again\n"
 _SUBMIT = ("campaign", "submit", "people.csv", "--account", "main", "--text", "Hello {{name}}")
+_SOON = datetime.now(UTC).date() + timedelta(days=2)
 _LATER = ("--start-at", "2099-01-05T09:00", "--window", "mon-fri 10:00-12:00", "--again")
 
 _IN_TROUBLE = (
@@ -60,7 +62,11 @@ _PREPARE = {("account", "pause"), ("account", "resume"), ("stop",), ("go",)}
 
 #: Name → commands, in the order in which they run. Campaign 1 was sent, 2 waits for its start.
 RUNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
-    "campaign submit --dry-run": ((*_SUBMIT, "--dry-run"),),
+    "campaign submit --dry-run": (
+        (*_SUBMIT, "--dry-run"),
+        (*_SUBMIT, "--dry-run", *_LATER),
+        (*_SUBMIT, "--dry-run", "--window", f"{_SOON} 10:00-12:00"),
+    ),
     "campaign submit": ((*_SUBMIT, *_LATER, "--yes", "--rate", "5/s", "--name", "later"),),
     "campaign submit --wait": (
         (*_SUBMIT, *_LATER, "--yes", "--idempotency-key", "k", "--name", "over"),

@@ -122,12 +122,14 @@ def test_after_the_clock_was_set_back_nothing_computed_is_waited_for_longer_than
     store, ahead_s
 ):
     campaign, held, attempt = doubtful(store, ahead_s)
-    waits = dict.fromkeys(("not_before", "check_at"), later(ahead_s + 600))
+    paid = ("messages_paid_until", "parts_paid_until", "requests_paid_until")
+    waits = dict.fromkeys(("not_before", "check_at", *paid), later(ahead_s + 600))
     leases = dict.fromkeys(("check_lease_until", "look_lease_until"), later(ahead_s + 60))
     with store.write() as conn:
         change(conn, ACCOUNT, ACCOUNT.c.name == "main", **waits, **leases,
                breaker_at=later(ahead_s), day_until=later(ahead_s + DAYS))  # fmt: skip
-        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, started_at=later(ahead_s))
+        change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, started_at=later(ahead_s),
+               paid_until=later(ahead_s + 600))  # fmt: skip
         pending = BATCH.c.id != held.id
         change(conn, BATCH, pending, not_before=later(ahead_s + DAYS))
     record_tick(store, ahead_s + 63)
@@ -135,6 +137,8 @@ def test_after_the_clock_was_set_back_nothing_computed_is_waited_for_longer_than
 
     (account,), (waiting,) = rows(store, ACCOUNT), rows(store, BATCH, pending)
     assert {account.not_before, account.check_at, waiting.not_before} == {later(61)}
+    assert {getattr(account, name) for name in paid} == {later(61)}
+    assert campaign_of(store, campaign).paid_until == later(61)
     assert account.check_lease_until <= later(1) + LEASE
     assert account.look_lease_until <= later(1) + LEASE
     assert account.breaker_at == campaign_of(store, campaign).started_at == later(1)
