@@ -84,7 +84,8 @@ def completion_command(shell: str) -> None:
 
     \b
     Example:
-      dispatcher completion bash > ~/.local/share/bash-completion/completions/dispatcher
+      dispatcher completion bash \\
+        > ~/.local/share/bash-completion/completions/dispatcher
       dispatcher completion zsh > ~/.zfunc/_dispatcher
       dispatcher completion fish > ~/.config/fish/completions/dispatcher.fish
     """

@@ -89,7 +89,8 @@ def simulator_command(
     Example:
       dispatcher simulator --port 9000 --seed 7 --ledger sent.jsonl
       curl http://127.0.0.1:9000/_sim/stats
-      curl -d '{"fault": "reset_after", "count": 1}' http://127.0.0.1:9000/_sim/faults
+      curl http://127.0.0.1:9000/_sim/faults \\
+        -d '{"fault": "reset_after", "count": 1}'
     """
     import secrets
 

@@ -113,11 +113,14 @@ def _details(record: MessageRecord, sent: str | None, show_time: ShowTime, zone:
         )
     if record.decisions:
         shown += table(
-            f"Decisions about the campaign; times in {zone}",
-            ("when", "who", "what", "detail"),
-            [(show_time(d.at), d.actor, d.action, d.detail or "") for d in record.decisions],
+            f"Decisions about the campaign, and about this recipient; times in {zone}",
+            ("when", "who", "what", "about", "detail"),
+            [
+                (show_time(d.at), d.actor, d.action, d.about, d.detail or "")
+                for d in record.decisions
+            ],
             numeric=(),
-            wide=(3,),
+            wide=(4,),
         )
     return shown
 

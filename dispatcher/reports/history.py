@@ -13,16 +13,14 @@ from dispatcher.campaigns.rendering import render_messages
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.routes import route_at
 from dispatcher.status import AttemptOutcome, MessageState, RejectKind
-from dispatcher.store import audit, campaigns, histories, purges, suppressions
-from dispatcher.store.audit import AuditRow
+from dispatcher.store import campaigns, histories, purges, suppressions
+from dispatcher.store.audit import DROP_ACTION, RETRY_ACTION, AuditRow
 from dispatcher.store.column_types import format_price
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.histories import FormerState, HistoryAttempt, HistoryId, HistoryMessage
 from dispatcher.store.rows import CampaignRow
 from dispatcher.store.suppressions import SuppressionRow
 
-#: Decisions of a campaign that are read for one of its messages.
-_MOST_DECISIONS: Final = 500
 #: What the bits of a note say to a person.
 _NOTES: Final[Mapping[DoubtNote, str]] = {
     DoubtNote.FOUND: "found in the provider's own list after its answer was lost",
@@ -58,12 +56,16 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedDecision:
-    """What a person or the program decided about the message's campaign or request."""
+    """What a person or the program decided.
+
+    `about` is `campaign`, `request`, or `recipient`: this one, and maybe others with it.
+    """
 
     at: datetime
     actor: str
     action: str
     detail: str | None
+    about: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +232,16 @@ def _build_record(conn: Connection, campaign: CampaignRow, row: HistoryMessage) 
         notes=[words for bit, words in _NOTES.items() if (row.note or 0) & bit],
         attempt_count=row.attempts,
         attempts=_attempt_records(campaign, row, requests, former),
-        decisions=_decisions(conn, campaign, requests),
+        decisions=[
+            RecordedDecision(
+                at=one.at,
+                actor=one.actor,
+                action=one.action,
+                detail=one.detail,
+                about=_who_it_concerns(one),
+            )
+            for one in histories.audit_rows_about(conn, row, former, requests)
+        ],
     )
 
 
@@ -283,21 +294,7 @@ def _attempt_records(
     return records
 
 
-def _decisions(
-    conn: Connection, campaign: CampaignRow, requests: Sequence[HistoryAttempt]
-) -> list[RecordedDecision]:
-    """The campaign's audit rows, oldest first; those about requests only where they are its own."""
-    rows = audit.list_audit_rows(conn, campaign_id=campaign.id, limit=_MOST_DECISIONS)
-    mine = {f"request {request.id}" for request in requests}
-    return [
-        RecordedDecision(at=row.at, actor=row.actor, action=row.action, detail=row.detail)
-        for row in reversed(rows)
-        if _is_about(row, mine)
-    ]
-
-
-def _is_about(row: AuditRow, requests: set[str]) -> bool:
-    detail = row.detail or ""
-    if not detail.startswith("request "):
-        return True
-    return any(detail == name or detail.startswith((f"{name}:", f"{name} ")) for name in requests)
+def _who_it_concerns(row: AuditRow) -> str:
+    if row.action in {RETRY_ACTION, DROP_ACTION}:
+        return "recipient"
+    return "request" if (row.detail or "").startswith("request ") else "campaign"

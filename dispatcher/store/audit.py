@@ -5,12 +5,16 @@ import pwd
 import socket
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, insert, select
 
 from dispatcher.store.fetching import columns_of, fetch_all
 from dispatcher.store.tables import AUDIT, CAMPAIGN
+
+#: Actions that concern some recipients of their campaign only.
+RETRY_ACTION: Final = "campaign retry"
+DROP_ACTION: Final = "campaign drop"
 
 
 class AuditRow(NamedTuple):

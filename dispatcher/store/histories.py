@@ -1,12 +1,14 @@
 """All messages that were ever sent, or are to be sent, to one number, in every campaign."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, and_, select, tuple_
 
-from dispatcher.status import AttemptOutcome
+from dispatcher.status import AttemptOutcome, MessageState
+from dispatcher.store.audit import DROP_ACTION, RETRY_ACTION, AuditRow, list_audit_rows
 from dispatcher.store.engine import Store
 from dispatcher.store.fetching import columns_of, fetch_all
 from dispatcher.store.json_columns import decode_texts
@@ -14,6 +16,8 @@ from dispatcher.store.tables import ALTERNATE_ID, ATTEMPT, BATCH, FORMER_OUTCOME
 
 #: Messages to one number that are shown: a number that is tested daily has thousands.
 MOST: Final = 10_000
+#: Decisions of a campaign that are read for one of its messages.
+_MOST_DECISIONS: Final = 500
 #: Rejected rows that are read at a time.
 _PAGE: Final = 20_000
 _FEWEST_DIGITS: Final = 3
@@ -203,3 +207,46 @@ def attempts_of(conn: Connection, message: HistoryMessage, known: set[int]) -> l
         )
         refused = fetch_all(conn, HistoryAttempt, query)
     return sorted([*carried, *refused], key=lambda one: one.id)
+
+
+def audit_rows_about(
+    conn: Connection,
+    message: HistoryMessage,
+    former: Sequence[FormerState],
+    requests: Sequence[HistoryAttempt],
+) -> list[AuditRow]:
+    """The audit rows that concern a message, oldest first: the whole campaign's, and its own.
+
+    Rows about other requests, and retries and drops of other recipients, are left out.
+    """
+    campaign_id = message.campaign_id
+    rows = list_audit_rows(conn, campaign_id=campaign_id, limit=_MOST_DECISIONS)[::-1]
+    retried = {row.id for row in _retries_of(rows, former)}
+    names = [f"request {one.id}" for one in requests]
+    return [row for row in rows if _concerns(row, message, retried, names)]
+
+
+def _retries_of(rows: Sequence[AuditRow], former: Sequence[FormerState]) -> Iterator[AuditRow]:
+    """The retries that moved a message: it was moved between the retry before and the row."""
+    # Doubt that is submitted again is kept too; that decision is about its request.
+    moved = [one.at for one in former if one.state != MessageState.IN_DOUBT]
+    earlier: datetime | None = None
+    for row in rows:
+        if row.action == RETRY_ACTION:
+            if any(at <= row.at and (earlier is None or at > earlier) for at in moved):
+                yield row
+            earlier = row.at
+
+
+def _concerns(
+    row: AuditRow, message: HistoryMessage, retried: set[int], requests: Sequence[str]
+) -> bool:
+    if row.action == RETRY_ACTION:
+        return row.id in retried
+    if row.action == DROP_ACTION:
+        # One transaction drops recipients and adds the row, with one time.
+        return message.state == MessageState.CANCELLED and message.final_at == row.at
+    detail = row.detail or ""
+    return not detail.startswith("request ") or any(
+        detail == name or detail.startswith((f"{name}:", f"{name} ")) for name in requests
+    )

@@ -14,7 +14,7 @@ from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.status import MessageState
 from dispatcher.store import alternate_ids, former_outcomes
 from dispatcher.store.alternate_ids import AlternateMessageId
-from dispatcher.store.audit import add_audit_row
+from dispatcher.store.audit import RETRY_ACTION, add_audit_row
 from dispatcher.store.fetching import columns_of, fetch_messages
 from dispatcher.store.ranges import messages_of
 from dispatcher.store.returns import LockedBatch, lock_with_campaign, return_messages
@@ -106,7 +106,7 @@ def audit_retry(
     """Add an audit row: `actor` had `moved` messages submitted again; `what` says which."""
     add_audit_row(
         conn,
-        "campaign retry",
+        RETRY_ACTION,
         now=now,
         actor=actor,
         campaign_id=campaign_id,

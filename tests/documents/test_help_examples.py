@@ -50,6 +50,7 @@ ENDS_WITH = {
 def examples(command):
     """The lines below `Example:`, without where their output goes."""
     text = re.sub(r"\n\n[\s\S]*", "", command.help.partition("Example:")[2].strip("\n"))
+    text = re.sub(r"\\\n\s*", "", text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return [re.sub(r" > \S+$", "", line) for line in lines if line.startswith("dispatcher ")]
 
@@ -69,6 +70,14 @@ def test_every_example_is_of_its_command_and_has_options_that_exist(path, comman
         assert tuple(words[: len(path)]) == path, line
         with click.Context(cli, info_name="dispatcher") as top:
             command.make_context(path[-1], words[len(path) :], parent=top)
+
+
+@pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[" ".join(p) for p, _ in COMMANDS])
+def test_the_help_is_never_wider_than_a_terminal(path, command):
+    with click.Context(cli, info_name="dispatcher") as top:
+        context = click.Context(command, info_name=" ".join(path), parent=top, terminal_width=80)
+    wide = [line for line in command.get_help(context).splitlines() if len(line) > 80]
+    assert wide == []
 
 
 RUN = [(path, command) for path, command in COMMANDS if path not in ONLY_UNDERSTOOD]

@@ -142,7 +142,7 @@ def _drop_all(store: "Store", campaign_id: int, msisdns: "Sequence[int]") -> dic
 
 
 def _drop_group(store: "Store", campaign_id: int, msisdns: "Sequence[int]") -> dict[int, str]:
-    from dispatcher.store.audit import add_audit_row, current_person
+    from dispatcher.store.audit import DROP_ACTION, add_audit_row, current_person
     from dispatcher.store.drops import drop_recipients
     from dispatcher.store.engine import store_now
     from dispatcher.store.locks import lock_campaign
@@ -154,7 +154,7 @@ def _drop_group(store: "Store", campaign_id: int, msisdns: "Sequence[int]") -> d
         dropped = sum(outcome == "dropped" for outcome in outcomes.values())
         if dropped:
             add_audit_row(
-                conn, "campaign drop", now=now, actor=current_person(), campaign_id=campaign_id,
+                conn, DROP_ACTION, now=now, actor=current_person(), campaign_id=campaign_id,
                 detail=pluralize(dropped, "recipient"),
             )  # fmt: skip
     return outcomes

@@ -212,10 +212,10 @@ def _print_record(record: "MessageRecord", show_time: "ShowTime") -> None:
     if record.attempt_count > 1 or is_again:
         lines.append(("attempts", str(record.attempt_count)))
         lines += [(f"  {one.number}", _attempt_words(one, show_time)) for one in record.attempts]
-    lines += [
-        ("decided", f"{show_time(one.at)} {one.actor}: {_decision_words(one)}")
-        for one in record.decisions
-    ]
+    for one in record.decisions:
+        # What was decided about the whole campaign was not decided about this recipient.
+        label = "campaign" if one.about == "campaign" else "decided"
+        lines.append((label, f"{show_time(one.at)} {one.actor}: {_decision_words(one)}"))
     for label, words in lines:
         text = safe_text(words)
         print_line(f"{label:<10}  {text}" if label else text, _INDENT if label else "")

@@ -125,6 +125,19 @@ def test_what_a_number_got_is_json_too(run):  # noqa: F811
     assert message["submitted_at"] == "2030-05-06T12:00:00.000Z"
     assert message["attempts"][0]["provider_message_id"] == "id-0"
     assert message["decisions"][0]["action"] == "campaign submit"
+    assert message["decisions"][0]["about"] == "campaign"
+
+
+def test_decisions_about_other_recipients_are_not_shown(run, sqlite_store):  # noqa: F811
+    shown(run("campaign", "retry", "1", "--state", "undelivered", "--yes"))
+    shown(run("campaign", "drop", "1", "+919820011005", "--yes"))
+    decided = {}
+    for n in (0, 5, 6):
+        out = shown(run("campaign", "find", f"+91982001100{n}"))
+        assert "campaign    2" in out  # submit, of the whole campaign
+        decided[n] = [line.split(": ", 1)[1] for line in out.splitlines() if line.startswith("dec")]
+    retry = "campaign retry (1 recipient: undelivered)"
+    assert decided == {0: [], 5: [retry, "campaign drop (1 recipient)"], 6: []}
 
 
 def test_the_evidence_is_one_page_and_nobody_elses_file(run, tmp_path):  # noqa: F811

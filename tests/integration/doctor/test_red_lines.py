@@ -68,6 +68,13 @@ def hold_store(store):
         conn.execute(store_identity.IDENTITY.update().values(held="its backup was restored"))
 
 
+def make_witness_unreadable(store):
+    """A folder in its place: nobody can read it, root neither."""
+    with store.write() as conn:
+        store_identity.ensure_identity(conn)
+    Path(f"{store.url.database}.witness").mkdir()
+
+
 def do_nothing(_store):
     """The line is red in a store that nothing has ever run on."""
 
@@ -82,6 +89,7 @@ def do_nothing(_store):
         (leave_answer(".json"), "store", "1 answers wait in"),
         (leave_answer(".aside"), "store", "belong to no attempt in this store"),
         (hold_store, "store", "nothing is sent: its backup was restored"),
+        (make_witness_unreadable, "store", ".witness cannot be read: Is a directory"),
         (stop_everything, "accounts", "EVERYTHING IS STOPPED by asha@mail1"),
         (make_doubt, "campaigns", "3 recipients are IN DOUBT"),
     ],
