@@ -1,5 +1,6 @@
 """`dispatcher notify`: try the ways to notify somebody, and list what went out."""
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from dispatcher.config.notify_settings import NotifySettings
     from dispatcher.store.rows import NoticeRow
 
+#: It makes a subject the only one of its kind; the table has the time of the notice.
+_TIME_OF_EVENT = re.compile(r" \d{4}-\d\d-\d\dT\S+$")
 _NOTICE_COLUMNS = (
     "id",
     "event",
@@ -103,7 +106,7 @@ def notify_list(ctx: click.Context, limit: int) -> None:
             (
                 local_times(f"{row.at:%Y-%m-%d %H:%M:%S} UTC"),
                 row.kind,
-                row.subject,
+                _TIME_OF_EVENT.sub("", row.subject),
                 row.channel,
                 _end(row),
                 row.tries,

@@ -113,8 +113,9 @@ def test_the_campaign_ran_though_neither_key_nor_store_nor_provider_exist(rehear
     # 80 recipients at 5/s: a request carries ten seconds' worth, and the rehearsal is faster.
     assert shown["requests"] == 2
     assert shown["faster"] > 1
-    assert [sent["text"] for sent in shown["texts"]] == [
-        f"Dear Asha {n}, see you on Monday" for n in (10, 11, 12)
+    # The two requests may leave in either order.
+    assert [sent["text"] for sent in shown["texts"]] in [
+        [f"Dear Asha {first + n}, see you on Monday" for n in range(3)] for first in (10, 60)
     ]
     assert shown["forecast"]["first_at"] == f"{MONDAY}T03:30:00.000Z"
     assert "--start-at" in shown["skipped"][0]

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
@@ -207,6 +207,17 @@ def test_the_trial_is_sent_and_listed(tmp_path, hook, sqlite_url):
     assert (found["command"]["sent_at"], found["command"]["error"]) == (None, "false ended with 1")
     assert found["webhook"]["sent_at"] is not None
     assert SECRET not in listed.out + ended.out + ended.err
+
+
+def test_the_list_shows_each_time_once_and_in_the_zone_of_the_others(tmp_path, sqlite_store):
+    over = NewNotice("finished", "campaign 2 2026-11-30T03:41:07.385723+00:00", {})
+    with sqlite_store.write() as conn:
+        notices.add_notices(conn, [over], ["command"], datetime(2026, 11, 30, 3, 41, 8, tzinfo=UTC))
+    env = {"DISPATCHER_STORE__URL": f"sqlite:///{sqlite_store.url.database}"}
+    ended = in_process(*config(tmp_path), "notify", "list", folder=tmp_path, env=env)
+    assert "2026-11-30 03:41:08" in ended.out
+    assert "campaign 2 " in ended.out
+    assert "385723" not in ended.out
 
 
 def test_without_a_way_the_trial_says_what_to_write(tmp_path, sqlite_url):
