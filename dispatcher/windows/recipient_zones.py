@@ -16,6 +16,9 @@ from dispatcher.windows.zone_names import parse_given_zone, parse_zone, zone_nam
 
 _UNKNOWN: Final = "Etc/Unknown"
 _YEARS_COMPARED: Final = 6
+#: Calling codes whose mobiles begin with a place's area code, and China's: all of it has one
+#: official time. The library also calls those of Indonesia and Chile geographical.
+_MOBILES_WITH_PLACE: Final = {1, 52, 54, 55, 86}
 #: No zone changes its offset twice within this time.
 _STEP_S: Final = 7 * 24 * 60 * 60
 
@@ -70,8 +73,8 @@ def possible_zones(msisdn: int) -> frozenset[str]:
 
     If the area code tells the place: libphonenumber's zones for it. Else all zones of the number's
     country in the IANA database, since libphonenumber's lists by country are out of date (Morocco
-    as Canary Islands, Nicaragua as Chicago, Russia without Kaliningrad). Raises MsisdnError for
-    digits that do not begin with a calling code.
+    as Canary Islands, Nicaragua as Chicago, Russia without Kaliningrad), and those by operator are
+    no places (Indonesia's). Raises MsisdnError for digits that do not begin with a calling code.
     """
     # Imported here: the keys of zones are read without the library of phone numbers.
     from dispatcher.numbers.msisdn import calling_code
@@ -83,7 +86,9 @@ def possible_zones(msisdn: int) -> frozenset[str]:
     from phonenumbers.timezone import time_zones_for_geographical_number
 
     number = phonenumbers.parse(f"+{msisdn}")
-    if not phonenumbers.is_number_geographical(number):
+    is_fixed = phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.FIXED_LINE
+    has_place = is_fixed or code in _MOBILES_WITH_PLACE
+    if not has_place or not phonenumbers.is_number_geographical(number):
         of_country = _zones_of_country(phonenumbers.region_code_for_number(number))
         if of_country:
             return of_country
