@@ -4,6 +4,7 @@ import gc
 import os
 import re
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 import psutil
 import pytest
 import sqlmodel  # noqa: F401 - before any table: tests have SQLModel's classes (declaration.py)
+from execnet.xspec import XSpec
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
 from tests.support.compiled_statements import share_compiled_statements
 from tests.support.compiled_tests import compile_tests
 from tests.support.folders import FOLDER
+from tests.support.forked_workers import fork_workers
 
 # A shell's background jobs ignore Ctrl-C, and so would every process that we start.
 for _number, _handler in (
@@ -84,6 +87,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Before many processes read the tests, compile what is not compiled yet, once."""
     if session.config.getoption("numprocesses", None):
         compile_tests(Path(__file__).parent)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[XSpec]) -> None:
+    """Fork the processes from one that has imported the tests."""
+    if sys.platform == "linux":
+        fork_workers(specs, config.args, FOLDER)
 
 
 def pytest_collection_finish() -> None:
