@@ -11,14 +11,14 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Final, NamedTuple
 
+from dispatcher.windows.area_codes import AREA_DIGITS, zones_of_area
 from dispatcher.windows.wall_clock import find_change, offset_s
 from dispatcher.windows.zone_names import parse_given_zone, parse_zone, zone_name
 
 _UNKNOWN: Final = "Etc/Unknown"
+#: Xinjiang's custom: China has one official time.
+_UNOFFICIAL: Final = "Asia/Urumqi"
 _YEARS_COMPARED: Final = 6
-#: Calling codes whose mobiles begin with a place's area code, and China's: all of it has one
-#: official time. The library also calls those of Indonesia and Chile geographical.
-_MOBILES_WITH_PLACE: Final = {1, 52, 54, 55, 86}
 #: No zone changes its offset twice within this time.
 _STEP_S: Final = 7 * 24 * 60 * 60
 
@@ -71,10 +71,10 @@ def zones_of_key(key: str) -> tuple[tzinfo, ...]:
 def possible_zones(msisdn: int) -> frozenset[str]:
     """IANA names of the zones that a mobile number may be in; empty if nothing is known.
 
-    If the area code tells the place: libphonenumber's zones for it. Else all zones of the number's
-    country in the IANA database, since libphonenumber's lists by country are out of date (Morocco
-    as Canary Islands, Nicaragua as Chicago, Russia without Kaliningrad), and those by operator are
-    no places (Indonesia's). Raises MsisdnError for digits that do not begin with a calling code.
+    Those of its area code (`area_codes.py`), else all zones of its country in the IANA database:
+    libphonenumber's lists by country are out of date (Morocco as Canary Islands, Nicaragua as
+    Chicago, Russia without Kaliningrad), and name places for operators (Indonesia, Chile).
+    Raises MsisdnError for digits that do not begin with a calling code.
     """
     # Imported here: the keys of zones are read without the library of phone numbers.
     from dispatcher.numbers.msisdn import calling_code
@@ -82,17 +82,16 @@ def possible_zones(msisdn: int) -> frozenset[str]:
     code = calling_code(msisdn)
     if (settled := _zones_of_calling_code(code)) is not None:
         return settled
+    if code in AREA_DIGITS:
+        behind = str(msisdn)[len(str(code)) :]
+        if of_area := zones_of_area(code, behind[: AREA_DIGITS[code]]):
+            return of_area
     import phonenumbers
     from phonenumbers.timezone import time_zones_for_geographical_number
 
     number = phonenumbers.parse(f"+{msisdn}")
-    is_fixed = phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.FIXED_LINE
-    has_place = is_fixed or code in _MOBILES_WITH_PLACE
-    if not has_place or not phonenumbers.is_number_geographical(number):
-        of_country = _zones_of_country(phonenumbers.region_code_for_number(number))
-        if of_country:
-            return of_country
-    return frozenset(time_zones_for_geographical_number(number)) - {_UNKNOWN}
+    of_country = _zones_of_country(phonenumbers.region_code_for_number(number))
+    return of_country or frozenset(time_zones_for_geographical_number(number)) - {_UNKNOWN}
 
 
 @cache
@@ -120,6 +119,8 @@ def _zones_by_country() -> dict[str, list[str]]:
     for line in table.splitlines():
         if not line.startswith("#"):
             country, _coordinates, name, *_comment = line.split("\t")
+            if name == _UNOFFICIAL:
+                continue
             found.setdefault(country, []).append(name)
     return found
 

@@ -17,7 +17,7 @@ MODULES = {
         "reconciliation", "verdict",
     ],
     "dispatcher/windows": [
-        "hours", "recipient_zones", "schedule", "syntax", "wall_clock", "zone_names",
+        "area_codes", "hours", "recipient_zones", "schedule", "syntax", "wall_clock", "zone_names",
     ],
     "dispatcher/store": [
         "accounts", "alternate_ids", "answers", "attempts", "batch_endings", "batches",

@@ -79,7 +79,7 @@ def test_the_rules_are_those_of_the_package_whatever_the_operating_system_has():
         (919876543210, {"Asia/Kolkata"}),
         (911126492000, {"Asia/Kolkata"}),
         (12125550123, {"America/New_York"}),
-        (12085550123, {"America/Boise", "America/Los_Angeles"}),
+        (12085550123, {"America/Boise", "America/Denver", "America/Los_Angeles"}),
         (14412960123, {"Atlantic/Bermuda"}),
         (77010000123, {"Asia/Almaty", "Asia/Aqtau", "Asia/Aqtobe", "Asia/Atyrau", "Asia/Oral",
                        "Asia/Qostanay", "Asia/Qyzylorda"}),
@@ -88,6 +88,7 @@ def test_the_rules_are_those_of_the_package_whatever_the_operating_system_has():
         (218912345678, {"Africa/Tripoli"}),
         (5511961234567, {"America/Sao_Paulo"}),
         (447400123456, {"Europe/London"}),
+        (8613812345678, {"Asia/Shanghai"}),  # the one official time
     ],
 )  # fmt: skip
 def test_a_number_may_be_in_these_zones(msisdn, zones):
@@ -108,6 +109,35 @@ def test_a_number_may_be_in_these_zones(msisdn, zones):
 )
 def test_a_mobile_without_area_code_may_be_anywhere_in_its_country(msisdn, zone):
     assert zone in possible_zones(msisdn)
+
+
+@pytest.mark.parametrize(
+    ("msisdn", "zones"),
+    [
+        # Split area codes, whatever the exchange: libphonenumber has one zone for unknown ones.
+        (18504291234, {"America/Chicago", "America/New_York"}),  # Pensacola, Tallahassee
+        (14235550123, {"America/Chicago", "America/New_York"}),  # Chattanooga
+        (18079990123, {"America/Toronto", "America/Winnipeg"}),
+        # Overlays.
+        (14485550123, {"America/Chicago", "America/New_York"}),
+        (18795550123, {"America/Halifax", "America/St_Johns"}),
+        # Clocks that changed, or that the library has wrong.
+        (526141234567, {"America/Chihuahua", "America/Ciudad_Juarez", "America/Ojinaga"}),
+        (526571234567, {"America/Chihuahua", "America/Ciudad_Juarez", "America/Ojinaga"}),
+        (526631234567, {"America/Tijuana"}),
+        (526641234567, {"America/Tijuana"}),
+        (526671234567, {"America/Mazatlan"}),
+        (525512345678, {"America/Mexico_City"}),
+        (528681234567, {"America/Matamoros", "America/Monterrey"}),
+        (528711234567, {"America/Mexico_City"}),
+        (5581961234567, {"America/Recife", "America/Noronha"}),
+        (5593961234567, {"America/Sao_Paulo"}),
+        (5597961234567, {"America/Manaus", "America/Eirunepe"}),
+        (5568961234567, {"America/Rio_Branco"}),
+    ],
+)
+def test_a_mobile_with_an_area_code_may_be_anywhere_in_its_area(msisdn, zones):
+    assert possible_zones(msisdn) == zones
 
 
 def test_nothing_is_known_about_numbers_without_a_country():
