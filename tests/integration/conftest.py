@@ -75,13 +75,31 @@ def emptied_postgres_url(shared_postgres):
     shared_postgres.empty()
 
 
+@pytest.fixture(scope="session")
+def open_postgres(shared_postgres):
+    """The store of the shared database: a new connection costs more than most tests."""
+    with closing(Store(shared_postgres.url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def emptied_postgres(open_postgres, emptied_postgres_url):
+    """The same, as if it had just been made."""
+    return open_postgres
+
+
 @pytest.fixture(params=BOTH)
 def store(request):
     """An empty store. Whatever the test does, its counters agree with its messages in the end."""
-    name = "sqlite_url" if request.param == "sqlite" else "emptied_postgres_url"
-    with closing(Store(request.getfixturevalue(name))) as opened:
-        yield opened
-        assert_counts_agree(opened)
+    opened = request.getfixturevalue(f"emptied_{request.param}")
+    yield opened
+    assert_counts_agree(opened)
+
+
+@pytest.fixture
+def emptied_sqlite(sqlite_store):
+    """A store on SQLite."""
+    return sqlite_store
 
 
 @pytest.fixture
