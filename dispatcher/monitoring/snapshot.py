@@ -21,6 +21,7 @@ from dispatcher.store import (
     due_work,
     metric_figures,
     push_counts,
+    recipient_figures,
     scheduler,
     stops,
 )
@@ -31,9 +32,8 @@ from dispatcher.store.metric_figures import (
     CampaignCount,
     DoubtfulCount,
     DuePollCount,
-    RecipientSums,
 )
-from dispatcher.store.migrate import current_revision
+from dispatcher.store.migrate import read_revision
 from dispatcher.store.push_counts import PushCountRow
 from dispatcher.store.rows import AccountRow, WorkerRow
 
@@ -43,7 +43,7 @@ class DueWork:
     """Recipients of an account that could leave now, and since when the first of them could."""
 
     recipients: int
-    since: datetime | None
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,24 +84,22 @@ class SnapshotReader:
     def read_snapshot(self) -> Snapshot:
         """Read everything. Raises StoreError."""
         self._check_file()
-        revision = current_revision(self._store)
-        with self._store.read() as conn:
+        # One snapshot: a campaign that ends meanwhile is in the open sums or in the ended ones.
+        with self._store.read(one_snapshot=True) as conn:
             now = store_now(conn)
-            open_sums = metric_figures.sum_open_recipients(conn)
-            open_ids = {row.campaign_id for row in open_sums}
-            ended = self._ended.count_recipients(conn, now, but=open_ids)
-            recipients = _merge(add_by_account(open_sums), ended)
+            open_counts = add_by_account(recipient_figures.sum_open_recipients(conn))
+            recipients = _merge(open_counts, self._ended.count_recipients(conn, now))
             known = accounts.all_accounts(conn)
             lease = timedelta(seconds=self._settings.worker.lease_s)
             names = sorted({*self._settings.accounts, *known})
             return Snapshot(
                 now=now,
-                revision=revision,
+                revision=read_revision(conn),
                 accounts={name: known.get(name) for name in names},
                 is_stopped=stops.find_general_stop(conn) is not None,
                 recipients=recipients,
                 submitted=self._count_submitted(conn, recipients),
-                due=self._find_due(conn, open_sums, known, now),
+                due=self._find_due(conn, known, now),
                 campaigns=metric_figures.count_open_campaigns(conn),
                 batches=metric_figures.count_batches_in_flight(conn),
                 polls=metric_figures.count_due_polls(conn, now),
@@ -132,44 +130,20 @@ class SnapshotReader:
         return self._submitted
 
     def _find_due(
-        self,
-        conn: Connection,
-        open_sums: Sequence[RecipientSums],
-        known: Mapping[str, AccountRow],
-        now: datetime,
+        self, conn: Connection, known: Mapping[str, AccountRow], now: datetime
     ) -> Mapping[str, DueWork]:
-        pending = {(row.campaign_id, row.account): row.pending for row in open_sums}
-        closed = {
-            name
-            for name, settings in self._settings.accounts.items()
-            if not is_open(known.get(name), settings, now)
-        }
         due: dict[str, DueWork] = {}
-        # Of campaigns with the same constraints one is asked: there may be a thousand of them.
-        may_send: dict[tuple[object, ...], bool] = {}
-        for campaign in due_work.list_waiting(conn, now):
-            name = campaign.account
+        for campaigns in due_work.sum_waiting(conn, now):
+            name = campaigns.account
             settings = self._settings.accounts.get(name)
-            if campaign.paid_until is not None and campaign.paid_until > now:
-                continue  # it waits for its own rate
-            if name in closed:
+            if settings is not None and not (
+                is_open(known.get(name), settings, now)
+                and open_zones(settings, campaigns, now) != []
+            ):
                 continue
-            if settings is not None:
-                has_begun = campaign.start_at is None or campaign.start_at <= now
-                alike = (
-                    name, campaign.kind, campaign.schedule, campaign.zones, has_begun,
-                    campaign.expire_at, campaign.schedule_at,
-                )  # fmt: skip
-                if alike not in may_send:
-                    may_send[alike] = open_zones(settings, campaign, now) != []
-                if not may_send[alike]:
-                    continue
-            times = (campaign.start_at, campaign.started_at, campaign.not_before)
-            since = max((at for at in times if at is not None), default=campaign.created_at)
-            so_far = due.get(name, DueWork(0, since))
+            so_far = due.get(name, DueWork(0, campaigns.since))
             due[name] = DueWork(
-                so_far.recipients + pending.get((campaign.id, name), 0),
-                min(since, so_far.since or since),
+                so_far.recipients + campaigns.pending, min(so_far.since, campaigns.since)
             )
         return due
 

@@ -5,9 +5,25 @@ Its cost follows the running campaigns with a look into an index for each, not w
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Text, bindparam, exists, literal, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Executable,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
 
 from dispatcher.policy.breaker import Breaker
 from dispatcher.policy.fair_queue import DueBatch
@@ -19,36 +35,39 @@ from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN
 from dispatcher.store.transitions import has_state
 
 
-class WaitingCampaign(NamedTuple):
-    """A running campaign with a batch due: when it may be sent, and what it has waited for.
+class WaitingCampaigns(NamedTuple):
+    """Running campaigns with recipients in batches that are due, alike in when they may be sent.
 
-    `not_before` is that of its first due batch.
+    `pending` are those recipients, and `since` is when the first of them became due. `expire_at` is
+    there only with a `schedule_at`, which it must not be before.
     """
 
-    id: int
     account: str
     kind: str
     schedule: str | None
     zones: str | None
-    start_at: datetime | None
-    expire_at: datetime | None
     schedule_at: datetime | None
-    paid_until: datetime | None
-    created_at: datetime
-    started_at: datetime | None
-    not_before: datetime | None
+    expire_at: datetime | None
+    pending: int
+    since: datetime
+
+    @property
+    def start_at(self) -> datetime | None:
+        """None: their start has passed."""
+        return None
 
 
 _NOW = bindparam("now", type_=UtcTime())
+_IS_DUE_BATCH = and_(
+    BATCH.c.campaign_id == CAMPAIGN.c.id,
+    BATCH.c.account == CAMPAIGN.c.account,
+    has_state(BatchState.PENDING),
+    or_(BATCH.c.not_before.is_(None), BATCH.c.not_before <= _NOW),
+)
 # Not EXISTS: PostgreSQL could make a join of it, and read every pending batch there is.
 _FIRST_DUE_BATCH = (
     select(BATCH.c.id)
-    .where(
-        BATCH.c.campaign_id == CAMPAIGN.c.id,
-        BATCH.c.account == CAMPAIGN.c.account,
-        has_state(BatchState.PENDING),
-        or_(BATCH.c.not_before.is_(None), BATCH.c.not_before <= _NOW),
-    )
+    .where(_IS_DUE_BATCH)
     .order_by(BATCH.c.seq)
     .limit(1)
     .correlate(CAMPAIGN)
@@ -76,11 +95,6 @@ _FIRST_BATCHES = (
     .join_from(CAMPAIGN, BATCH, BATCH.c.id == _FIRST_DUE_BATCH)
     .where(CAMPAIGN.c.id.in_(bindparam("campaigns", expanding=True)))
 )
-_WITH_FIRST_DUE = (
-    select(*columns_of(CAMPAIGN, WaitingCampaign, not_before=BATCH.c.not_before))
-    .join_from(CAMPAIGN, BATCH, BATCH.c.id == _FIRST_DUE_BATCH)
-    .where(_IS_RUNNING)
-)
 _ACCOUNTS_WITH_DUE = select(CAMPAIGN.c.account).where(_HAS_DUE).distinct()
 _ACCOUNTS_WITH_QUEUED = (
     select(BATCH.c.account).where(has_state(BatchState.QUEUED), has_state(*IN_FLIGHT)).distinct()
@@ -106,12 +120,40 @@ def first_due_batches(
     return {campaign_id: DueBatch._make(batch) for campaign_id, *batch in found}
 
 
-def list_waiting(conn: Connection, now: datetime) -> list[WaitingCampaign]:
-    """As `due_campaigns`, of all accounts; those too that wait for their check at a provider."""
-    return fetch_all(conn, WaitingCampaign, _WITH_FIRST_DUE, {"now": now})
+def sum_waiting(conn: Connection, now: datetime) -> list[WaitingCampaigns]:
+    """What is due of all accounts, also of campaigns that wait for their check at a provider.
+
+    Without those that wait for their start or their own rate, or have expired.
+    """
+    return fetch_all(conn, WaitingCampaigns, _waiting_query(conn.dialect.name), {"now": now})
 
 
 def accounts_with_waiting(conn: Connection, now: datetime) -> set[str]:
     """The accounts with a batch that is due, or released and not claimed yet."""
     due = conn.execute(_ACCOUNTS_WITH_DUE, {"now": now}).scalars()
     return {*due, *conn.execute(_ACCOUNTS_WITH_QUEUED).scalars()}
+
+
+@cache
+def _waiting_query(dialect: str) -> Executable:
+    latest = func.greatest if dialect == "postgresql" else func.max
+    times = (CAMPAIGN.c.start_at, CAMPAIGN.c.started_at, BATCH.c.not_before)
+    any_time = func.coalesce(*times, CAMPAIGN.c.created_at)
+    since = latest(*(func.coalesce(at, any_time) for at in times), type_=UtcTime())
+    keys: dict[str, ColumnElement[object]] = {
+        **{name: CAMPAIGN.c[name] for name in ("account", "kind", "schedule", "zones")},
+        "schedule_at": CAMPAIGN.c.schedule_at,
+        "expire_at": case((CAMPAIGN.c.schedule_at.is_not(None), CAMPAIGN.c.expire_at)),
+    }
+    sums = {"pending": cast(func.sum(BATCH.c.pending), BigInteger), "since": func.min(since)}
+    return (
+        select(*columns_of(CAMPAIGN, WaitingCampaigns, **keys, **sums))
+        .join_from(CAMPAIGN, BATCH, _IS_DUE_BATCH)
+        .where(
+            _IS_RUNNING,
+            or_(CAMPAIGN.c.start_at.is_(None), CAMPAIGN.c.start_at <= _NOW),
+            or_(CAMPAIGN.c.paid_until.is_(None), CAMPAIGN.c.paid_until <= _NOW),
+            or_(CAMPAIGN.c.expire_at.is_(None), CAMPAIGN.c.expire_at > _NOW),
+        )
+        .group_by(*keys.values())
+    )

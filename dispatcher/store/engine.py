@@ -87,9 +87,15 @@ class Store:
         return self._engine
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A read transaction. Hold it no longer than a page of rows."""
+    def read(self, *, one_snapshot: bool = False) -> Iterator[Connection]:
+        """A read transaction. Hold it no longer than a page of rows.
+
+        With `one_snapshot` all its statements see the store as it was at the first one, on
+        PostgreSQL too; SQLite knows nothing else.
+        """
         with self._translate_errors(), self._engine.connect() as conn:
+            if one_snapshot and not self.is_sqlite:
+                conn.execution_options(isolation_level="REPEATABLE READ")
             if self.is_sqlite:
                 conn.exec_driver_sql("BEGIN")
             yield conn

@@ -3,8 +3,8 @@
 `dispatcher/monitoring` asks, and keeps what need not be read again.
 """
 
-from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -26,36 +26,13 @@ from sqlalchemy import (
 
 from dispatcher.status import ACCEPTED, IN_FLIGHT, AttemptOutcome
 from dispatcher.store.column_types import UtcTime
-from dispatcher.store.fetching import columns_of, fetch_all, fetch_driver_rows, fetch_one
+from dispatcher.store.fetching import columns_of, fetch_all, fetch_one
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, FORMER_OUTCOME
 from dispatcher.store.transitions import has_state
 
 #: Upper edges of the durations that are counted, in seconds; longer ones are above the last.
 DURATION_EDGES_S: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _MICROSECONDS: Final = 1_000_000
-_COUNTERS: Final = (
-    "pending", "submitted", "delivered", "undelivered", "expired", "rejected", "failed",
-    "in_doubt", "suppressed", "cancelled", "lapsed", "no_receipt",
-)  # fmt: skip
-
-
-class RecipientSums(NamedTuple):
-    """Messages of a campaign at one account, by state; `no_receipt` are those of `submitted`."""
-
-    campaign_id: int
-    account: str
-    pending: int
-    submitted: int
-    delivered: int
-    undelivered: int
-    expired: int
-    rejected: int
-    failed: int
-    in_doubt: int
-    suppressed: int
-    cancelled: int
-    lapsed: int
-    no_receipt: int
 
 
 class CampaignCount(NamedTuple):
@@ -127,19 +104,6 @@ class RequestSums(NamedTuple):
 
 
 _IS_OVER = CAMPAIGN.c.finished_at.is_not(None)
-_SUMS = (
-    select(*columns_of(BATCH, RecipientSums, **{
-        name: cast(func.sum(BATCH.c[name]), BigInteger) for name in _COUNTERS
-    }))
-    .join_from(BATCH, CAMPAIGN, CAMPAIGN.c.id == BATCH.c.campaign_id)
-    .group_by(BATCH.c.campaign_id, BATCH.c.account)
-)  # fmt: skip
-_OF_OPEN = _SUMS.where(~_IS_OVER)
-_OF_OVER = _SUMS.where(_IS_OVER)
-_OF_SOME = _OF_OVER.where(CAMPAIGN.c.id.in_(bindparam("campaigns", expanding=True)))
-#: With more campaigns than this, those of all are read.
-_MOST_CAMPAIGNS: Final = 500
-_ENDS = select(CAMPAIGN.c.id, CAMPAIGN.c.finished_at).where(_IS_OVER)
 _CAMPAIGNS = (
     select(*columns_of(CAMPAIGN, CampaignCount, n=func.count()))
     .where(~_IS_OVER)
@@ -191,23 +155,6 @@ _RANGE = select(
 ).where(ATTEMPT.c.id > bindparam("after"))
 
 
-def sum_open_recipients(conn: Connection) -> list[RecipientSums]:
-    """Messages by state of the campaigns that are not over."""
-    return fetch_all(conn, RecipientSums, _OF_OPEN)
-
-
-def sum_ended_recipients(conn: Connection, campaign_ids: Collection[int]) -> list[RecipientSums]:
-    """Messages by state of these campaigns that are over; of all, if these are many."""
-    if len(campaign_ids) > _MOST_CAMPAIGNS:
-        return fetch_all(conn, RecipientSums, _OF_OVER)
-    return fetch_all(conn, RecipientSums, _OF_SOME, {"campaigns": list(campaign_ids)})
-
-
-def list_ends(conn: Connection) -> dict[int, object]:
-    """When each campaign that is over ended, as the database says it: to see what has changed."""
-    return dict(fetch_driver_rows(conn, _ENDS))
-
-
 def count_open_campaigns(conn: Connection) -> list[CampaignCount]:
     """The campaigns that are not over, by account and state."""
     return fetch_all(conn, CampaignCount, _CAMPAIGNS)
@@ -252,6 +199,7 @@ def sum_requests(conn: Connection, after: int, first_unsettled: int) -> list[Req
     return fetch_all(conn, RequestSums, query, {"after": after, "first": first_unsettled})
 
 
+@cache  # to build it takes longer than to execute it
 def _requests_query(is_sqlite: bool) -> Select[*tuple[Any, ...]]:
     lasted = _duration_of(is_sqlite, ATTEMPT.c.begun_at, ATTEMPT.c.ended_at)
     waited = _duration_of(is_sqlite, BATCH.c.queued_at, ATTEMPT.c.begun_at)

@@ -73,9 +73,12 @@ def create_tables_if_new(store: Store) -> None:
 def current_revision(store: Store) -> str | None:
     """The store's revision; None where it has no tables yet."""
     with store.read() as conn:
-        if not inspect(conn).has_table("alembic_version"):
-            return None
-        revision: str | None = conn.execute(_REVISION).scalar_one_or_none()
+        return read_revision(conn) if inspect(conn).has_table("alembic_version") else None
+
+
+def read_revision(conn: Connection) -> str | None:
+    """The revision of a store that has tables."""
+    revision: str | None = conn.execute(_REVISION).scalar_one_or_none()
     return revision
 
 

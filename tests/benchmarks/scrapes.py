@@ -65,6 +65,9 @@ def main():
             for statement in (CAMPAIGNS, BATCHES, ATTEMPTS):
                 with store.write() as conn:
                     conn.execute(text(statement.format(at=at)))
+            if not store.is_sqlite:  # as PostgreSQL does by itself, within a minute
+                with store.write() as conn:
+                    conn.execute(text("ANALYZE"))
             scraper = Scraper(store, settings_in(Path(folder)))
             spent = []
             for _scrape in range(SCRAPES + 1):

@@ -123,7 +123,7 @@ def test_campaigns_that_are_over_are_read_again_only_when_they_change(store):
 
     def sums_read():
         with store.read() as conn:
-            return statements_of(lambda: ended.count_recipients(conn, at, but=()), "sum(")
+            return statements_of(lambda: ended.count_recipients(conn, at), "sum(")
 
     assert len(sums_read()) == 1
     assert sums_read() == []
@@ -131,8 +131,43 @@ def test_campaigns_that_are_over_are_read_again_only_when_they_change(store):
         stores.change(conn, CAMPAIGN, CAMPAIGN.c.id == 1, finished_at=at + A_SECOND)
     assert len(sums_read()) == 1
     with store.read() as conn:
-        assert ended.count_recipients(conn, at, but=())["main"]["pending"] == 12
-        assert ended.count_recipients(conn, at, but={2})["main"]["pending"] == 8
+        assert ended.count_recipients(conn, at)["main"]["pending"] == 12
+    with store.write() as conn:
+        stores.change(conn, CAMPAIGN, CAMPAIGN.c.id == 1, finished_at=None)
+        stores.change(conn, BATCH, BATCH.c.campaign_id == 2, pending=3, in_doubt=1)
+        stores.change(conn, CAMPAIGN, CAMPAIGN.c.id == 2, finished_at=at + A_SECOND)
+    assert len(sums_read()) == 1
+    with store.read() as conn:
+        counts = ended.count_recipients(conn, at)["main"]
+        assert (counts["pending"], counts["in_doubt"]) == (7, 1)
+    with store.write() as conn:  # an end of doubt leaves no trace
+        stores.change(conn, BATCH, BATCH.c.campaign_id == 2, in_doubt=0, submitted=1)
+    assert len(sums_read()) == 1
+    assert sums_read() == []
+    with store.read() as conn:
+        counts = ended.count_recipients(conn, at)["main"]
+        assert (counts["pending"], counts["in_doubt"], counts["submitted"]) == (7, 0, 1)
+    with store.write() as conn:
+        stores.change(conn, BATCH, BATCH.c.campaign_id == 2, pending=4, submitted=0)
+
+
+def test_a_campaign_that_ends_during_a_scrape_is_counted_once(store, scraper):
+    campaign_id = stores.add_campaign(store, (5, 2))
+    ends = []
+
+    def end_it(_conn, _cursor, statement, _parameters, _context, _many):
+        if "sum(" in statement and not ends:
+            ends.append(now(store))
+            with store.write() as conn:
+                stores.change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign_id, finished_at=ends[0])
+
+    event.listen(Engine, "after_cursor_execute", end_it)
+    try:
+        assert scraper.read()["recipients", "main", "pending"] == 7
+    finally:
+        event.remove(Engine, "after_cursor_execute", end_it)
+    assert ends, "it has ended meanwhile"
+    assert scraper.read()["recipients", "main", "pending"] == 7
 
 
 def test_what_is_due_can_leave_now(store, scraper):
@@ -148,6 +183,31 @@ def test_what_is_due_can_leave_now(store, scraper):
     assert (found["recipients_due", "main"], found["account_open", "main"]) == (0, 0)
     assert found["account_paused", "credit", "main"] == 1
     assert found["account_paused", "main", "operator"] == 0
+
+
+def test_only_what_could_leave_now_is_due(store, scraper):
+    """Campaigns that are alike are asked about together; those that must wait are not counted."""
+    at = now(store)
+    late = {"started_at": at - 90 * A_SECOND, "created_at": at - 90 * A_SECOND}
+    soon, earlier = at + timedelta(hours=1), at - A_SECOND
+    for place, (table, values) in enumerate((
+        (CAMPAIGN, late),
+        (CAMPAIGN, {"expire_at": soon}),
+        (CAMPAIGN, {"schedule_at": soon, "expire_at": soon + A_SECOND}),
+        (CAMPAIGN, {"schedule_at": soon, "expire_at": soon}),  # too late for the provider
+        (CAMPAIGN, {"start_at": soon}),
+        (CAMPAIGN, {"expire_at": earlier}),
+        (CAMPAIGN, {"paid_until": soon}),  # its own rate
+        (BATCH, {"not_before": soon}),
+        (BATCH, {"state": BatchState.QUEUED, "queued_at": at}),
+    )):  # fmt: skip
+        mine = stores.add_campaign(store, (10**place % 7 + 1,), first=919_820_000_000 + 10 * place)
+        key = CAMPAIGN.c.id if table is CAMPAIGN else BATCH.c.campaign_id
+        with store.write() as conn:
+            stores.change(conn, table, key == mine, **values)
+    found = scraper.read()
+    assert found["recipients_due", "main"] == sum(10**place % 7 + 1 for place in range(3))
+    assert found["due_age_seconds", "main"] == pytest.approx(90, abs=30)
 
 
 def test_work_waits_visibly_for_workers_and_polls(store, scraper):
