@@ -101,13 +101,22 @@ def subclasses(trees: "Iterator[ast.Module]", base: str) -> set[str]:
     bases = {
         node.name: {ast.unparse(one) for one in node.bases}
         for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef)
+        for node in _classes(tree)
     }
     found = {base}
     while more := {name for name, above in bases.items() if above & found} - found:
         found |= more
     return found
+
+
+def _classes(block: ast.AST) -> Iterator[ast.ClassDef]:
+    """The classes in a module, or in a class, a function or another block of one."""
+    for part in ("body", "orelse", "handlers", "finalbody", "cases"):
+        inner = getattr(block, part, None)
+        for node in inner if isinstance(inner, list) else ():
+            if isinstance(node, ast.ClassDef):
+                yield node
+            yield from _classes(node)
 
 
 class _Reader(ast.NodeVisitor):

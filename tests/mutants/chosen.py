@@ -84,7 +84,7 @@ def choose(mutants: Sequence[Mutant], *, seed: int, most: int) -> list[Mutant]:
     by_function: defaultdict[tuple[str, str, str | None], list[Mutant]] = defaultdict(list)
     for mutant in shuffled:
         by_function[mutant.path, mutant.where, mutant.assigned].append(mutant)
-    firsts = [group[0] for group in by_function.values()]
+    firsts = {group[0]: None for group in by_function.values()}
     rest = [mutant for mutant in shuffled if mutant not in firsts]
     return sorted([*firsts, *rest][:most], key=lambda m: (m.path, m.start, m.after))
 

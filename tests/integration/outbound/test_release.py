@@ -91,7 +91,7 @@ def test_at_most_so_many_batches_are_out_and_one_that_ends_makes_room(store):
 
 def test_threads_that_release_and_work_at_the_same_time_never_have_too_much_out(store):
     limit, workers, turns = 4, 6, 200
-    add_campaign(store, [1] * 80)
+    add_campaign(store, [1] * 40)
     seen, failures = [], []
 
     def work():

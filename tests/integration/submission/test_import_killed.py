@@ -21,7 +21,7 @@ from tests.support.cli import ROOT, clean_environment, dispatcher
 from tests.support.stores import change, start_import
 
 POINTS, SEED = {"sqlite": 50, "postgresql": 12}, 20_260_501
-ROWS = 40
+ROWS = 12
 CONFIG = """
 [store]
 url = "{store_url}"
