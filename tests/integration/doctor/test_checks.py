@@ -22,7 +22,8 @@ from dispatcher.store.engine import Store, store_now
 from dispatcher.store.notices import NewNotice
 from dispatcher.store.tables import ATTEMPT, CAMPAIGN, NOTICE
 from tests.support import stores
-from tests.support.cli import in_process
+from tests.support.cli import clean_environment, in_process
+from tests.support.terminal import on_terminal
 
 ACCOUNT_TABLE = """
 [accounts.main]
@@ -369,6 +370,22 @@ def test_watching_without_a_terminal_prints_changes_only(config, tmp_path, monke
             "ok       disk             no longer yellow: low",
         ],
     )
+
+
+def test_watching_on_a_terminal_draws_the_list_anew_until_ctrl_c(config, tmp_path):
+    words = "again every 5 s, until Ctrl-C"
+    shown = on_terminal(
+        ["-m", "dispatcher", "--config", str(config), "doctor", "--watch", "5"],
+        typed="\x03",
+        after=words,
+        columns=100,
+        env=clean_environment(tmp_path),
+    )
+    cleared, _, drawn = shown.shown.partition("\x1b[2J")
+    assert (cleared, shown.code) == ("", 130)
+    assert "ok       configuration" in drawn
+    assert drawn.count(words) == 1
+    assert "Traceback" not in drawn
 
 
 def test_all_checks_run_over_a_store_with_campaigns(store, settings):
