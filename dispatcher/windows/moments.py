@@ -5,6 +5,7 @@ leave a month early because 01/12 was taken for January.
 """
 
 import re
+from calendar import isleap
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
@@ -192,7 +193,10 @@ def _days_of_year(day: str, month: str, year: list[str], today: date) -> list[da
         raise MomentError(f"{' '.join([day, month, *year])!r} is not a date", "write 24 Dec 2026")
     if year:
         return [_make_date(int(year[0]), number + 1, int(day))]
-    days = [_make_date(each, number + 1, int(day)) for each in (today.year, today.year + 1)]
+    this_year, next_year = today.year, today.year + 1
+    if (number, int(day)) == (1, 29) and isleap(this_year) != isleap(next_year):
+        this_year = next_year = this_year if isleap(this_year) else next_year
+    days = [_make_date(each, number + 1, int(day)) for each in (this_year, next_year)]
     return [each for each in days if each >= today]
 
 

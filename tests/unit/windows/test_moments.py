@@ -19,6 +19,19 @@ def local(text, zone=INDIA, now=NOW):
 
 
 @pytest.mark.parametrize(
+    ("today", "meant"),
+    [
+        (datetime(2027, 11, 30, tzinfo=INDIA), "Tue 2028-02-29 09:00"),
+        (datetime(2028, 1, 10, tzinfo=INDIA), "Tue 2028-02-29 09:00"),
+    ],
+)
+def test_a_day_that_few_years_have_is_read_where_this_year_or_the_next_has_it(today, meant):
+    assert local("29 feb 9:00", now=today) == meant
+    with pytest.raises(MomentError, match="-02-30 is not in the calendar"):
+        parse_moment("30 feb 9:00", INDIA, today)
+
+
+@pytest.mark.parametrize(
     ("text", "meant"),
     [
         ("tomorrow 09:00", "Tue 2026-12-01 09:00"),
