@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 def test_nobody_twice_and_nobody_lost_while_processes_die(store, provider, request):
     if store == "postgres":
         request.getfixturevalue("postgres_server")  # says so where there is none
-    figures = run(Plan(seconds=12, store=store, provider=provider, seed=4))
+    figures = run(Plan(seconds=8, store=store, provider=provider, seed=4, size=0.3))
     assert figures.findings.violations == [], f"{figures}; see {figures.folder}"
     assert figures.kills
     assert figures.findings.accepted

@@ -122,7 +122,7 @@ def test_after_kill_9_the_next_one_starts_and_ctrl_c_ends_all_of_it_within_ten_s
 ):
     running.process.kill()
     running.process.wait()
-    with Up(folder, "--flower") as up:
+    with Up(folder, "--flower", "--workers", "1") as up:
         up.wait_for(r"^ready: ")
         up.wait_for(r"^flower: http://127\.0\.0\.1:\d+$")
         children = up.children()

@@ -15,6 +15,8 @@ class Plan:
     store: str
     provider: str
     seed: int
+    #: How large campaigns are, and what waits, beside those of the long edition.
+    size: float = 1.0
 
 
 @dataclass

@@ -163,7 +163,7 @@ def _play(
     own_rng = random.Random(f"{plan.seed} operator")
     with Meter(stage.provider) as meter:
         with (
-            Submitter(stage, until, accounts[:2], decisions) as submitter,
+            Submitter(stage, until, accounts[:2], decisions, plan.size) as submitter,
             Operator(stage, submitter, accounts, decisions, own_rng) as operator,
         ):
             while (now := time.monotonic()) < until:

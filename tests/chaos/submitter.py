@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Self
 
@@ -74,13 +74,15 @@ class Submitter:
     """Submits campaigns, one after another, until a time of `time.monotonic()`."""
 
     def __init__(
-        self, stage: Stage, until: float, accounts: Sequence[str], decisions: Decisions
+        self, stage: Stage, until: float, accounts: Sequence[str], decisions: Decisions, size: float
     ) -> None:
-        """`accounts`: the first is used, the second is its fallback."""
+        """`accounts`: the first is used, the second is its fallback; `size` as in a plan."""
         self._stage = stage
         self._until = until
         self._main, self._spare = accounts
         self._decisions = decisions
+        self._kinds = [replace(kind, recipients=int(kind.recipients * size)) for kind in _KINDS]
+        self._low_water = int(_LOW_WATER * size)
         self._next_number = FIRST_NUMBER
         self._next_staging = staging.FIRST_NUMBER + 2
         self._thread = threading.Thread(target=self._run, name="submitter")
@@ -103,7 +105,7 @@ class Submitter:
         has_failed = True
         # One that failed half way is submitted again: what it left behind would never end.
         while time.monotonic() < self._until or has_failed:
-            if has_failed or self._waiting() < _LOW_WATER:
+            if has_failed or self._waiting() < self._low_water:
                 made = self._submit()
                 has_failed = made is None
                 if made is not None:
@@ -120,12 +122,12 @@ class Submitter:
                 BATCH.c.state == BatchState.PENDING
             )
             return int(conn.execute(query).scalar_one() or 0)
-        return _LOW_WATER
+        return self._low_water
 
     def _submit(self) -> Submitted | None:
         """None where it failed. The key lets what failed half way be submitted again."""
         number = len(self.campaigns)
-        kind = _KINDS[number % len(_KINDS)]
+        kind = self._kinds[number % len(_KINDS)]
         rows, first = kind.recipients, self._next_number
         account, fallback = self._main, self._spare
         if kind.is_staging:
