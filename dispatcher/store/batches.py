@@ -109,6 +109,14 @@ _AHEAD = (
         or_(CAMPAIGN.c.paid_until.is_(None), CAMPAIGN.c.paid_until <= bindparam("next_start")),
     )
 )
+#: The most that is pending of a batch that is being sent beside mine.
+_BESIDE = select(func.coalesce(func.max(BATCH.c.pending), 0)).where(
+    _MINE.c.id == bindparam("of_batch"),
+    BATCH.c.account == _MINE.c.account,
+    BATCH.c.id != _MINE.c.id,
+    _IN_FLIGHT,
+    has_state(BatchState.SUBMITTING),
+)
 _REQUEUE = (
     update(BATCH)
     .where(
@@ -198,6 +206,11 @@ def count_waiting_ahead(
     """
     given = {"of_batch": batch_id, "next_start": next_start, "not_lost": now - _LONGEST_WAIT}
     return int(conn.execute(_AHEAD, given).scalar_one())
+
+
+def count_pending_beside(conn: Connection, batch_id: int) -> int:
+    """How much is pending of the batch of its account that is being sent and has the most left."""
+    return int(conn.execute(_BESIDE, {"of_batch": batch_id}).scalar_one())
 
 
 def settle_empty(conn: Connection, held: Claim) -> None:

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import accumulate
 from math import inf
+from typing import Final
 
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.gate import send_permission
 from dispatcher.outbound.departure import boottime_s
-from dispatcher.policy.fair_queue import end_of_day
+from dispatcher.policy.fair_queue import TURN_S, end_of_day
 from dispatcher.policy.pacing import (
     DEADLINE_SLACK_S,
     LEAD_S,
@@ -32,6 +33,9 @@ from workers.batch.rates import BatchCosts
 from workers.http.flight import FlightRequest
 from workers.services import Services
 
+#: A batch with more than this share of its messages pending has only just begun.
+_JUST_BEGUN: Final = 0.75
+
 
 @dataclass(frozen=True, slots=True)
 class BegunGroup:
@@ -40,6 +44,13 @@ class BegunGroup:
     attempt_ids: dict[int, int]
     requests: list[FlightRequest]
     #: Seconds until more may begin.
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stagger:
+    """Another batch has only just begun: seconds until it is half sent."""
+
     wait_s: float
 
 
@@ -61,19 +72,28 @@ def begin_requests(
     numbers: Sequence[int],
     *,
     is_first: bool,
+    may_stagger: bool,
     settle: Callable[[Connection, datetime], None],
-) -> BegunGroup | float | None:
+) -> BegunGroup | Stagger | float | None:
     """Begin the first of a batch's requests that may start soon; `numbers` are their places in it.
 
     `settle` stores the answers that have come meanwhile, in the same transaction, whatever becomes
-    of the begin. `is_first`: nothing of this claim has begun yet. Returns the seconds until more
-    may begin where the next free start is too far away, and None where nothing of the batch may
-    begin any more; before its first request it was handed back then. Raises StoreError: whether
-    anything was stored is unknown, and surely none of these requests was sent.
+    of the begin. `is_first`: nothing of this claim has begun yet. `may_stagger`: it may wait until
+    the batch beside it is half sent. Returns the seconds until more may begin where the next free
+    start is too far away, a Stagger where it lets that batch go ahead, and None where nothing of
+    the batch may begin any more; before its first request it was handed back then. Raises
+    StoreError: whether anything was stored is unknown, and surely none of these requests was sent.
     """
     with services.store.write() as conn:
         written = _write_begin(
-            conn, services, batch, costs, numbers, is_first=is_first, settle=settle
+            conn,
+            services,
+            batch,
+            costs,
+            numbers,
+            is_first=is_first,
+            may_stagger=may_stagger,
+            settle=settle,
         )
     if isinstance(written, _WrittenBegin):
         return _plan_group(services, batch, costs, written)
@@ -88,8 +108,9 @@ def _write_begin(
     numbers: Sequence[int],
     *,
     is_first: bool,
+    may_stagger: bool,
     settle: Callable[[Connection, datetime], None],
-) -> _WrittenBegin | float | None:
+) -> _WrittenBegin | Stagger | float | None:
     """What of a begin is in its transaction; seconds and None are those of `begin_requests`."""
     claim = batch.claim
     locked = attempts.lock_for_begin(conn, claim, is_paid=batch.campaign.rate is not None)
@@ -118,6 +139,8 @@ def _write_begin(
         begins_s += _seconds_of_earlier(conn, claim, costs, locked, now)
     if not starts.at_s or begins_s > lead_s(pace.commit_s) + ROUNDING_S:
         return max(0.0, begins_s - LEAD_S / 2)
+    if is_first and may_stagger and (stagger_s := _seconds_to_stagger(conn, batch, costs)):
+        return Stagger(stagger_s)
     numbers = numbers[: len(starts.at_s)]
     begun = attempts.begin_attempts(
         conn,
@@ -167,6 +190,20 @@ def _seconds_of_earlier(
         return 0.0  # nobody has to wait
     ahead = batches.count_waiting_ahead(conn, claim.id, now + timedelta(seconds=used_s), now)
     return ahead * costs.account_interval_s(0)
+
+
+def _seconds_to_stagger(conn: Connection, batch: PreparedBatch, costs: BatchCosts) -> float:
+    """For how long to let the batch beside this one go ahead, if it has only just begun.
+
+    Two batches that share a rate and began together also end together. Then nothing would leave
+    while both wait for their last answers.
+    """
+    takes_s = len(batch.requests) * costs.interval_s(0)
+    if len(batch.requests) == 1 or takes_s < TURN_S / 2:
+        return 0.0
+    messages = sum(len(request.recipients) for request in batch.requests)
+    beside = batches.count_pending_beside(conn, batch.claim.id)
+    return takes_s / 2 if beside > _JUST_BEGUN * messages else 0.0
 
 
 def _within_the_day(

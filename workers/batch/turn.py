@@ -23,7 +23,7 @@ from dispatcher.policy.concurrency import Observation
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, TURN_S, slots_of
 from dispatcher.store import campaigns
 from dispatcher.store.settlement import Settlement
-from workers.batch.begin import begin_requests
+from workers.batch.begin import BegunGroup, Stagger, begin_requests
 from workers.batch.durable_write import write_durably
 from workers.batch.prepared import PreparedBatch
 from workers.batch.rates import batch_costs
@@ -77,6 +77,8 @@ class Turn:
         self._wait_s = 0.0
         #: Before its first request the batch is still claimed, and has to be handed back.
         self._is_claimed = True
+        #: Once, so that nobody waits long for a batch that is slow.
+        self._may_stagger = True
 
     def run(self) -> TurnReport:
         """Make the requests and store their answers. Raises StoreError where a begin failed."""
@@ -133,15 +135,13 @@ class Turn:
             self._costs,
             list(islice(self._todo, free)),
             is_first=not self._begun,
+            may_stagger=self._may_stagger,
             settle=self._store_judged,
         )
         self._judged = []
         pace.note_begin(time.monotonic() - now)
-        if begun is None:
-            self._is_over, self._is_claimed = True, False
-            return
-        if isinstance(begun, float):
-            self._wait_for_start(begun)
+        if not isinstance(begun, BegunGroup):
+            self._put_off(begun)
             return
         if self._ends_at is None:
             self._ends_at = time.monotonic() + TURN_S
@@ -172,6 +172,16 @@ class Turn:
                 self._ends_at += TURN_S
                 return
         self._is_over = True
+
+    def _put_off(self, begun: Stagger | float | None) -> None:
+        """Nothing has begun: come back later, or end the turn."""
+        if begun is None:
+            self._is_over, self._is_claimed = True, False
+        elif isinstance(begun, Stagger):
+            self._may_stagger = False
+            self._wait_for_start(begun.wait_s)
+        else:
+            self._wait_for_start(begun)
 
     def _wait_for_start(self, wait_s: float) -> None:
         """Come back shortly before the next free start, or end where it is too far away."""

@@ -27,10 +27,12 @@ from tests.support.stores import (
     claim,
     queued,
     rows,
+    settle,
     states,
+    verdict,
 )
 from tests.support.turns import THROTTLED, Stand, after
-from workers.batch.begin import BegunGroup, begin_requests
+from workers.batch.begin import BegunGroup, Stagger, begin_requests
 from workers.batch.prepared import PreparedBatch
 from workers.batch.rates import batch_costs
 from workers.batch.turn import Turn
@@ -229,11 +231,11 @@ def waiting_before(store, *, seconds=1, **campaign):
     return claim(store, queued(store, now=released_at)[0], now=released_at, lease=LEASE)
 
 
-def first_begin(stand):
+def first_begin(stand, *, may_stagger=False):
     """What the first look for a start gives: the begun requests, or the seconds to wait."""
     return begin_requests(
         stand.services, stand.batch, batch_costs(stand.batch), [0],
-        is_first=True, settle=lambda _conn, _now: None,
+        is_first=True, may_stagger=may_stagger, settle=lambda _conn, _now: None,
     )  # fmt: skip
 
 
@@ -274,6 +276,54 @@ def test_a_start_that_is_near_is_left_to_an_earlier_batch_too(sqlite_store):
     assert first_begin(stand) > 2
     begin(sqlite_store, earlier, now=stand.now)
     assert isinstance(first_begin(stand), BegunGroup)
+
+
+def begun_before(store, size, *, left, **campaign):
+    """A batch that is being sent, with so many messages pending."""
+    add_campaign(store, (size,), **campaign)
+    held = claim(store, queued(store)[0])
+    answered = range(size - left)
+    for seq, attempt in zip(
+        answered, begin(store, held, [[seq] for seq in range(size)]), strict=False
+    ):
+        settle(store, held, attempt, verdict(accepted=[seq]))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "left", "campaign", "waits_s"),
+    [
+        ((1,) * 4, 4, {}, 0.5),
+        ((2, 2), 4, {}, 0.5),
+        ((1,) * 4, 3, {}, None),  # no longer just begun
+        ((1,) * 4, 4, {"account": "other"}, None),
+        ((4,), 4, {}, None),  # nothing but its only start
+        ((1,), 4, {}, None),
+    ],
+)
+def test_a_batch_lets_one_that_has_just_begun_go_ahead(store, sizes, left, campaign, waits_s):
+    begun_before(store, 4, left=left, **campaign)
+    stand = Stand(store, sizes, messages_per_second=4)
+    found = first_begin(stand, may_stagger=True)
+    if waits_s is None:
+        assert isinstance(found, BegunGroup)
+    else:
+        assert isinstance(found, Stagger)
+        assert found.wait_s == pytest.approx(waits_s)
+        assert isinstance(first_begin(stand), BegunGroup)
+
+
+def test_a_batch_without_a_rate_lets_nobody_go_ahead(store):
+    begun_before(store, 4, left=4)
+    assert isinstance(first_begin(Stand(store, (1,) * 4), may_stagger=True), BegunGroup)
+
+
+def test_a_batch_lets_another_go_ahead_only_once(sqlite_store):
+    begun_before(sqlite_store, 40, left=40)
+    stand = Stand(sqlite_store, (1,) * 40, messages_per_second=80)
+    began = time.monotonic()
+    stand.run()
+    assert time.monotonic() - began > 0.25
+    assert stand.sent == [*range(40)]
 
 
 @pytest.mark.parametrize(("listed", "left"), [(4, ["submitted"] * 4), (2, None)])
