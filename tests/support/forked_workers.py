@@ -14,18 +14,20 @@ import ctypes
 import gc
 import os
 import random
-import select
 import shlex
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 _PR_SET_PDEATHSIG = 1
+#: From its start until the process that imports can be connected to; it answers after that.
+_LISTENS_WITHIN_S = 30
 
 
 class Spec(Protocol):
@@ -55,8 +57,11 @@ def _end(server: subprocess.Popen[bytes], path: Path) -> None:
 def _connect(path: str) -> int:
     """Hand the standard streams to a new process, and wait until it ends; its exit code."""
     with socket.socket(socket.AF_UNIX) as connection:
+        deadline = time.monotonic() + _LISTENS_WITHIN_S
         while connection.connect_ex(path):
-            select.select([], [], [], 0.01)
+            if time.monotonic() > deadline:
+                return 1
+            time.sleep(0.01)
         socket.send_fds(connection, [b"-"], [0, 1, 2])
         return 0 if connection.recv(1) else 1
 
