@@ -1,5 +1,7 @@
 """A configuration and a collector over a test's store, and what a scrape shows."""
 
+from collections import defaultdict
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from dispatcher.config.settings import load_settings
@@ -57,8 +59,12 @@ class Scraper:
 
     def names(self):
         """The names that a query may use."""
-        return {
-            sample.name
-            for family in text_string_to_metric_families(self.text())
-            for sample in family.samples
-        }
+        return set(self.labels())
+
+    def labels(self):
+        """The labels of each sample, by the name that a query may use."""
+        found = defaultdict(list)
+        for family in text_string_to_metric_families(self.text()):
+            for sample in family.samples:
+                found[sample.name].append(sample.labels)
+        return found

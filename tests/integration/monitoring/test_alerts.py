@@ -7,6 +7,7 @@ import subprocess
 from contextlib import closing
 
 import pytest
+import yaml
 
 from dispatcher.store import notice_sources
 from dispatcher.store.engine import Store, store_now
@@ -19,24 +20,85 @@ DEPLOY = ROOT / "deploy"
 RULES = (DEPLOY / "prometheus-rules.yml").read_text("utf-8")
 TESTS = (DEPLOY / "prometheus-rules-test.yml").read_text("utf-8")
 ALERTS = re.findall(r"- alert: (\w+)", RULES)
+DASHBOARD = json.loads((DEPLOY / "grafana-dashboard.json").read_text("utf-8"))
+TARGETS = [target for panel in DASHBOARD["panels"] for target in panel["targets"]]
 METRIC = re.compile(r"\bdispatcher_\w+")
+SELECTOR = re.compile(rf"({METRIC.pattern})(?:\{{(.*?)\}})?")
+MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"(.*?)"')
+GROUPING = re.compile(r"\b(?:by|on|ignoring|without|group_left|group_right) \((.*?)\)")
 PARTS = ["It means", "Look at", "Do", "Do not"]
 
 
 @pytest.fixture
-def names(tmp_path, sqlite_url):
-    """The names of all metrics, of a store in which each has a value."""
+def labels(tmp_path, sqlite_url):
+    """The labels of all samples by name, of a store in which each metric has a value."""
     with closing(Store(sqlite_url)) as store:
         stores.add_campaign(store, (2,))
         with store.write() as conn:
             notice_sources.save_balance(conn, "main", '{"all": "7"}', store_now(conn))
             add_push_counts(conn, {("main", PushOutcome.RECEIPT): 1}, store_now(conn))
-        return Scraper(store, settings_in(tmp_path)).names()
+        return Scraper(store, settings_in(tmp_path)).labels()
+
+
+@pytest.fixture
+def names(labels):
+    return set(labels)
+
+
+def missing_labels(expression, legend, labels):
+    """What an expression or its legend asks of its metrics that no sample of theirs has."""
+    missing = []
+    for name, conditions in SELECTOR.findall(expression):
+        for label, kind, value in MATCHER.findall(conditions):
+            fits = re.compile(value.replace("$account", ".*") if "~" in kind else re.escape(value))
+            values = [sample[label] for sample in labels[name] if label in sample]
+            if not any(fits.fullmatch(each) for each in values):
+                missing.append(f"{name}{{{label}{kind}{value}}}")
+    has = [set().union(*labels[name]) for name in METRIC.findall(expression)]
+    groups = [re.findall(r"\w+", group) for group in GROUPING.findall(expression)]
+    for label in {label for group in groups for label in group}:
+        missing += [f"{expression}: {label}" for each in has if label not in each]
+    shown = set().union(*groups) if " by (" in f" {expression}" else set.intersection(*has)
+    missing += [f"{legend}: {label}" for label in re.findall(r"\w+", legend) if label not in shown]
+    return missing
+
+
+def test_the_dashboard_asks_for_labels_that_a_scrape_has(labels):
+    for target in TARGETS:
+        legend = " ".join(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", "")))
+        assert missing_labels(target["expr"], legend, labels) == []
+    asked = [one["query"] for one in DASHBOARD["templating"]["list"] if one["type"] == "query"]
+    for query in asked:
+        name, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", query).groups()
+        assert all(label in sample for sample in labels[name]), query
+        assert labels[name], query
+
+
+def test_alerts_ask_for_labels_that_a_scrape_has(labels):
+    rules = yaml.safe_load(RULES)["groups"]
+    found = [rule for group in rules for rule in group["rules"]]
+    assert [rule["alert"] for rule in found] == ALERTS
+    for rule in found:
+        assert missing_labels(rule["expr"], "", labels) == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "legend", "missing"),
+    [
+        ('dispatcher_recipients{state="in_doubt",account=~"$account"}', "account state", 0),
+        ('dispatcher_recipients{state="doubtful"}', "", 1),
+        ('dispatcher_recipients{stat="in_doubt"}', "", 1),
+        ("sum by (kind) (dispatcher_recipients)", "", 1),
+        ("sum by (state) (dispatcher_recipients)", "account", 1),
+        ("dispatcher_workers", "account", 1),
+    ],
+)
+def test_a_query_for_a_label_that_is_not_there_is_noticed(expression, legend, missing, labels):
+    assert len(missing_labels(expression, legend, labels)) == missing
 
 
 def test_alerts_and_dashboard_are_over_metrics_that_exist(names):
-    dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text("utf-8"))
-    expressions = [one["expr"] for panel in dashboard["panels"] for one in panel["targets"]]
+    expressions = [target["expr"] for target in TARGETS]
     entries = (DEPLOY / "runbook.md").read_text("utf-8").partition("\n## Alerts\n")[2]
     used = METRIC.findall(" ".join([RULES, TESTS, entries, *expressions]))
     assert len(used) > 40
