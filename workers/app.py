@@ -31,7 +31,7 @@ from workers.broker.task_messages import (
     TICK,
     submit_queue,
 )
-from workers.log_filter import log_expected_errors
+from workers.log_filter import log_expected_errors, set_up_flower_logs
 from workers.settings import get_broker_url, get_settings, set_flower_defaults
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 set_flower_defaults()
+set_up_flower_logs(sys.argv)
 
 _TASKS = (
     "workers.tasks.tick",

@@ -4,8 +4,9 @@ A message repeated during an outage is logged every 30 s, with a count.
 """
 
 import logging
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -16,7 +17,7 @@ from redis.exceptions import RedisError
 
 from dispatcher.errors import DispatcherError
 from dispatcher.logs.events import LogEvent, log_event
-from dispatcher.logs.formats import set_up_handler
+from dispatcher.logs.formats import TEXT_FORMAT, set_up_handler
 from workers.settings import get_settings
 
 _EVERY_S: Final = 30.0
@@ -75,6 +76,21 @@ class DedupFilter(logging.Filter):
             record.msg = f"{record.getMessage()} (and {left_out} more like it)"
             record.args = ()
         return True
+
+
+def set_up_flower_logs(argv: Sequence[str]) -> None:
+    """Write Flower's lines, where this process is Flower, as those of the others are written.
+
+    Flower sets up a handler of its own, for text, unless there is one.
+    """
+    if "flower" not in argv:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(TEXT_FORMAT))
+    handler.addFilter(DedupFilter())
+    settings = get_settings()
+    set_up_handler(handler, settings.log.format, settings.secret_values())
+    logging.getLogger().addHandler(handler)
 
 
 @signals.after_setup_logger.connect

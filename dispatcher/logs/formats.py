@@ -3,13 +3,14 @@
 import logging
 import sys
 from collections.abc import Collection
-from typing import Literal
+from typing import Final, Literal
 
 from dispatcher.logs.masking import MaskingFilter
 
 #: `auto`: text at a terminal, JSON anywhere else.
 LogFormat = Literal["auto", "text", "json"]
-_TEXT = "[%(asctime)s: %(levelname)s] %(message)s"
+#: Of the lines of processes that Celery does not set up.
+TEXT_FORMAT: Final = "[%(asctime)s: %(levelname)s] %(message)s"
 
 
 def set_up_handler(
@@ -26,7 +27,7 @@ def set_up_handler(
 def set_up_logs(wanted: LogFormat, secrets: Collection[str]) -> None:
     """Write the lines of a process that is not Celery's to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(_TEXT))
+    handler.setFormatter(logging.Formatter(TEXT_FORMAT))
     set_up_handler(handler, wanted, secrets)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("dispatcher").setLevel(logging.INFO)
