@@ -41,11 +41,11 @@ def fresh(request) -> None:
 
 
 @contextmanager
-def up(ours: Stage) -> Iterator[subprocess.Popen[bytes]]:
+def up(ours: Stage, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """`dispatcher up`; what it says goes to up.log."""
     with ours.log("up").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dispatcher", "up"],
+            [sys.executable, "-m", "dispatcher", "up", *options],
             cwd=ours.folder,
             env=clean_environment(ours.folder) | ours.env,
             stdin=subprocess.DEVNULL,
@@ -130,7 +130,7 @@ def test_ctrl_c_on_up_ends_everything_with_nothing_in_doubt_and_the_next_up_fini
         assert shown.batches["submitting"] == 0
         assert shown.counts["pending"] > 0, "it was over before Ctrl-C: the test proves nothing"
         ours.provider.clear_faults()
-        with up(ours) as second:
+        with up(ours, "--workers", "1") as second:
             campaign.wait_until_over()
             second.send_signal(signal.SIGTERM)
             assert second.wait(10) == 0

@@ -130,7 +130,7 @@ def scene(**given: object) -> Iterator[tuple[Stage, Workers]]:
 
 
 def test_a_deploy_in_mid_campaign_leaves_nothing_in_doubt_and_nobody_twice():
-    count = 800
+    count = 500
     with scene() as (ours, workers):
         ours.provider.fault("slow", on="submit", params={"ms": 300})
         names = ["w1", "w2"]

@@ -271,7 +271,7 @@ def test_ticks_and_commands_at_the_same_time_leave_nothing_behind(emptied_postgr
             with other.write() as conn:
                 campaigns.finish_campaigns(conn, store_now(conn))
 
-        for n in range(10):
+        for n in range(6):
             first = FIRST_NUMBER + 10 * n
             make = failed if what == "retry" else doubt
             campaign_id, held, attempt = make(store, first=first)

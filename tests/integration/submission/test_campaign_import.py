@@ -252,7 +252,7 @@ class Endless:
 
 def test_a_large_file_is_stored_in_groups_while_it_is_read(sqlite_url):
     """In memory are the group that is stored and the one that is read, however many follow."""
-    store, count = Store(sqlite_url), 200_000
+    store, count = Store(sqlite_url), 100_000
     groups, read_at = [], [0]
 
     @event.listens_for(store.engine, "commit")

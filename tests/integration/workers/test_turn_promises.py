@@ -264,7 +264,7 @@ def test_a_begin_that_may_have_failed_doubles_and_loses_nobody(store, nth, is_co
 def test_no_second_has_more_than_the_rate(store, per_second):
     client = Played(delay_s=0.005)
     keys = {"messages_per_second": per_second, "max_in_flight": 64}
-    with scene(store, client, size=min(500, 6 * per_second), **keys) as ours:
+    with scene(store, client, size=min(500, 4 * per_second), **keys) as ours:
         ours.turn().run()
     arrived = [(at, 1) for at, _number in client.arrived]
     assert at_most_in_a_second(arrived) <= per_second + 1

@@ -160,7 +160,7 @@ def test_digits_without_a_known_calling_code_are_refused():
 # --- Agreement with the library ---------------------------------------------------------------
 
 SEED = 20_240_229
-NUMBERS_PER_REGION = 50
+NUMBERS_PER_REGION = 25
 
 
 def library_reading(text, country):
@@ -219,7 +219,7 @@ def test_in_every_region_random_numbers_are_read_as_the_library_reads_them():
             accepted += expected is not None
             if text.startswith("+"):
                 assert our_reading(anywhere, text) == expected, f"{text} read without a country"
-    assert accepted > 2500, "too few of them are numbers for this test to mean anything"
+    assert accepted > 1250, "too few of them are numbers for this test to mean anything"
 
 
 @pytest.mark.parametrize(

@@ -415,7 +415,7 @@ def test_every_change_of_every_zone_in_the_next_five_years_is_as_defined():
     assert len(seen) > 200
     for number, change in enumerate(seen):
         since, until = change.at - 6 * HOUR, change.at + 6 * HOUR
-        for window in around(change)[number % 2 :: 2]:
+        for window in around(change)[number % 4 :: 4]:
             schedule = Schedule.parse([window], [], change.zone)
             expected = check(schedule, since, until)
             asked = [schedule.is_open(since + i * MINUTE) for i in range(240, 480)]
