@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -33,7 +34,12 @@ from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import doubt_columns
 from dispatcher.store.locks import lock_batch_hold, lock_campaign
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, messages_of, range_parameters
-from dispatcher.store.table_values import ColumnTypes, TableParameter, single_or_many
+from dispatcher.store.table_values import (
+    ColumnTypes,
+    PackedTexts,
+    TableParameter,
+    single_or_many,
+)
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
@@ -202,9 +208,16 @@ def _accept_of_one(
         return Counter()
     seqs, ids, prices = zip(*accepted, strict=True)
     has_prices = {*prices} != {None}
+    carried_by = {"carried_by": attempt_id}
+    if conn.dialect.name == "sqlite" and not has_prices:
+        packed = PackedTexts.to_parameters(seqs, ids)
+        if packed is not None:
+            statement = _accept_packed_stmt(old)
+            done = conn.execute(statement, range_parameters(held) | packed | carried_by)
+            return Counter({attempt_id: done.rowcount})
     statement, given = _accept_of_one_stmt(conn.dialect.name, old, has_prices=has_prices)
     values = given.to_parameters(accepted) if has_prices else given.columns_to_parameters(seqs, ids)
-    done = conn.execute(statement, range_parameters(held) | values | {"carried_by": attempt_id})
+    done = conn.execute(statement, range_parameters(held) | values | carried_by)
     return Counter({attempt_id: done.rowcount})
 
 
@@ -214,8 +227,14 @@ def _accept_of_one_stmt(
 ) -> tuple[Update, TableParameter]:
     columns: ColumnTypes = [("seq", Integer()), ("provider_id", Text())]
     given = TableParameter(dialect, [*columns, ("cost", Money())] if has_prices else columns)
-    carried = MESSAGE.c.attempt_id == bindparam("carried_by")
-    return _submitted_by(given, carried, old), given
+    return _submitted_by(given, MESSAGE.c.attempt_id == bindparam("carried_by"), old), given
+
+
+@cache
+def _accept_packed_stmt(old: MessageState) -> Update:
+    given = PackedTexts(MESSAGE.c.seq)
+    matches = given.has_text & (MESSAGE.c.attempt_id == bindparam("carried_by"))
+    return _become_submitted(matches, old, given.text, None)
 
 
 @cache
@@ -234,18 +253,23 @@ def _accept_stmt(dialect: str, old: MessageState) -> tuple[Any, TableParameter]:
 
 def _submitted_by(given: TableParameter, carried: ColumnElement[bool], old: MessageState) -> Update:
     new = given.table.c
+    matches = (MESSAGE.c.seq == new.seq) & carried
+    return _become_submitted(matches, old, new.provider_id, new.cost if "cost" in new else None)
+
+
+def _become_submitted(
+    matches: ColumnElement[bool],
+    old: MessageState,
+    provider_id: ColumnElement[str],
+    cost: ColumnElement[Decimal] | None,
+) -> Update:
     return (
         update(MESSAGE)
-        .where(
-            MESSAGES_OF_BATCH,
-            MESSAGE.c.seq == new.seq,
-            carried,
-            may_become(MessageState.SUBMITTED, only_from={old}),
-        )
+        .where(MESSAGES_OF_BATCH, matches, may_become(MessageState.SUBMITTED, only_from={old}))
         .values(
             state=MessageState.SUBMITTED,
-            provider_message_id=new.provider_id,
-            cost=new.cost if "cost" in new else None,
+            provider_message_id=provider_id,
+            cost=cost,
             error=None,
             error_code=None,
         )

@@ -1,5 +1,6 @@
 """Attempts: begun before the first byte, settled once, and never counted twice."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -220,6 +221,44 @@ def test_prices_are_stored_with_acceptances(store):
         ("a", Decimal("0.25")),
         (None, None),
     ]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        {n: f"{n}" for n in range(8, 12)},
+        {1: "a", 2: "bcd", 5: "ef"},
+        {2: "late", 1: "early"},
+        {0: "first", 1: None},
+        {0: "with a space", 1: "b"},
+        {0: " ", 1: "b"},
+        {0: "", 1: "b"},
+        {0: "é", 1: "b"},
+        {0: "a\tb", 1: "c"},
+        {0: "0007", 1: "7"},
+        {0: "x" * 128, 1: "b", 2: "c", 3: "d", 4: "e", 5: "f"},
+        {0: "a", 11: "far away"},
+        {4: "alone"},
+    ],
+)
+def test_each_accepted_message_gets_its_own_id_however_ids_look(store, ids):
+    add_campaign(store, [12])
+    held, (attempt_id,) = submitting(store)
+    accepted = [Accepted(seq, shown, None) for seq, shown in ids.items()]
+    done = settle(store, held, attempt_id, replace(verdict(), accepted=accepted))
+    assert done.accepted == len(ids)
+    assert [m.provider_message_id for m in messages(store)] == [ids.get(n) for n in range(12)]
+    stored = states(store)
+    assert [stored[n] for n in range(12)] == [
+        "submitted" if n in ids else "pending" for n in range(12)
+    ]
+
+
+def test_an_answer_changes_only_messages_that_its_request_carried(store):
+    add_campaign(store, [4])
+    held, (odd, _) = submitting(store, [[1, 3], [0, 2]])
+    assert settle(store, held, odd, verdict(accepted=[0, 1, 2, 3])).accepted == 2
+    assert [m.provider_message_id for m in messages(store)] == [None, "id-1", None, "id-3"]
 
 
 def test_nothing_accepted_is_not_polled(store):
