@@ -20,6 +20,7 @@ import pytest
 from dispatcher.campaigns.view import CampaignView, load_view
 from dispatcher.local import children
 from dispatcher.local.broker import EmbeddedBroker, redis_client
+from dispatcher.store import campaigns
 from dispatcher.store.engine import Store
 from dispatcher.store.migrate import upgrade_store
 from tests.support import warm
@@ -284,16 +285,29 @@ class Campaign:
             view = self.view
             return view if condition(view) else None
 
-        try:
-            found: CampaignView = wait_for(holds, what, within_s=within_s)
-        except pytest.fail.Exception as failure:
-            tail = "\n".join(self.stage.said("worker").splitlines()[-_LOGGED_LINES:])
-            pytest.fail(f"{failure}; {self.view}\nthe worker said:\n{tail}")
+        found: CampaignView = self._wait_for(holds, what, within_s)
         return found
 
     def wait_until_over(self, *, within_s: float = 60) -> CampaignView:
         """Its last view."""
-        return self.wait_until(lambda view: view.is_over, "the campaign's end", within_s=within_s)
+
+        def is_over() -> bool:
+            # A view takes thirty times as long.
+            with self.stage.store.read() as conn:
+                row = campaigns.load_campaign(conn, self.id)
+            assert row is not None
+            return row.finished_at is not None
+
+        self._wait_for(is_over, "the campaign's end", within_s)
+        return self.view
+
+    def _wait_for(self, condition: Callable[[], Any], what: str, within_s: float) -> Any:
+        """As `wait_for`; a failure shows the campaign, and what the worker said last."""
+        try:
+            return wait_for(condition, what, within_s=within_s)
+        except pytest.fail.Exception as failure:
+            tail = "\n".join(self.stage.said("worker").splitlines()[-_LOGGED_LINES:])
+            pytest.fail(f"{failure}; {self.view}\nthe worker said:\n{tail}")
 
     def export(self) -> list[dict[str, str]]:
         """The rows of `dispatcher campaign export`."""
