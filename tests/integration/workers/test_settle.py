@@ -109,6 +109,21 @@ def test_a_failed_batch_waits_for_the_later_of_its_delay_and_its_account(
         assert _behind_others(conn, claim, after(stand, 10)) == after(stand, waits_s + 2)
 
 
+def test_a_refusal_for_another_reason_puts_the_check_of_the_balance_off_no_further(sqlite_store):
+    """Requests of one account are refused together: the first of them had no credit."""
+    stand = Stand(sqlite_store, answers={0: [failed(ErrorKind.CREDENTIALS)]})
+    stand.batch = replace(stand.batch, provider=WithBalance(stand.limits))
+    flight_send = stand.flight.send
+
+    def send(requests):
+        flight_send(requests)
+        stand.change_account(paused_by="credit", check_at=after(stand, 60))
+
+    stand.flight.send = send
+    stand.run()
+    assert (stand.account.paused_by, stand.account.check_at) == ("credit", after(stand, 60))
+
+
 class Forgetful(Accepting):
     """Its provider has a list, and does not name the recipients of the first request."""
 

@@ -104,10 +104,13 @@ def test_a_rate_that_is_used_up_for_long_leaves_the_batch_to_its_caller(sqlite_s
 def test_a_start_that_is_soon_is_waited_for(sqlite_store):
     stand = Stand(sqlite_store, (1,), messages_per_second=1)
     stand.change_account(messages_paid_until=after(stand, 0.6))
+    waits_s, wait = [], stand.stopping.wait
+    stand.stopping.wait = lambda wait_s: waits_s.append(wait_s) or wait(wait_s)
     began = time.monotonic()
     stand.run()
     assert (stand.sent, stand.state) == ([0], BatchState.SETTLED)
     assert time.monotonic() - began < 0.6 + LEAD_S
+    assert 0 < len(waits_s) < 10  # it does not ask all the time
 
 
 def test_an_answer_is_waited_for_until_more_may_begin(sqlite_store):

@@ -263,6 +263,13 @@ def test_a_request_of_two_rates_waits_for_both():
     assert 1 <= len(left) <= 2
 
 
+@pytest.mark.parametrize(("latest", "wait_s"), [(0.03, 0.02), (0.02, 0.02), (0.01, inf)])
+def test_a_request_asks_again_up_to_its_last_moment(latest, wait_s):
+    queue, window = DepartureQueue(), RateWindow()
+    window.add_start(0.5, 0.1, 0.0)
+    assert queue.wait_s(PlannedDeparture(0.5, {window: 0.1}), 0.0, latest) == wait_s
+
+
 def test_a_request_that_pays_a_slow_rate_holds_no_other_one_up():
     queue, account = DepartureQueue(), RateWindow()
     for n, pays_s in enumerate([{RateWindow(): 50.0}, {}]):

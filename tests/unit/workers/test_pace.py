@@ -205,6 +205,17 @@ def test_where_nothing_leaves_for_long_the_lateness_is_paid_too():
         assert one.hold_s(late_at, one.begin_deadline) == (0.0 if late_s else inf)
 
 
+def test_where_nothing_leaves_for_long_a_start_that_is_far_away_comes_no_later():
+    crew = Crew(0.1, 1)
+    worker, _ = OneOfThem(crew, "first", 0.0), crew.join("second", 0.0)
+    first = ClockReading(EPOCH + timedelta(seconds=10), 10.0, 10.0)
+    starts = worker.pace.find_starts(None, first, RATES, [(0.1,)], [-9.0])
+    list(worker.pace.plan_departures(starts, [(0.1,)], RATES, now_at=10.0, closes=inf))
+    later = ClockReading(EPOCH + timedelta(seconds=20), 20.0, 20.0)
+    starts = worker.pace.find_starts(None, later, RATES, [(0.1,)], [30.0])
+    assert (starts.at_s, starts.next_s, starts.late_s) == ([], 30.0, 0.0)
+
+
 def test_one_that_joins_waits_only_for_those_that_it_does_not_know():
     idle, used = Crew(0.1, 1), Crew(0.1, 1)
     used.join("first", 0.0)
