@@ -95,6 +95,8 @@ app.conf.update(
     worker_soft_shutdown_timeout=0,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     worker_hijack_root_logger=True,
+    # After an outage each connection of the pool fails once more.
+    task_publish_retry_policy={"max_retries": 1, "interval_start": 0.0, "interval_max": 0.0},
     task_send_sent_event=True,
     task_ignore_result=True,
     task_serializer="json",
@@ -184,13 +186,10 @@ def publish_rechecks(tickets: list["RecheckTicket"]) -> None:
 
 
 def _send_tasks(task: str, messages: Sequence[shown_tasks.TaskMessage]) -> int:
-    """Publish messages. Returns how many the broker took.
-
-    Stops at the first that it does not take.
-    """
+    """Publish messages up to the first that the broker does not take. Returns how many it took."""
     for done, (args, queue, shown) in enumerate(messages):
         try:
-            app.send_task(task, args, queue=queue, retry=False, argsrepr=shown)
+            app.send_task(task, args, queue=queue, retry=True, argsrepr=shown)
         except _BROKER_ERRORS as error:
             left = len(messages) - done
             words = "the broker did not take %d messages: %s"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Celery's pauses between reconnects grow to 30 s, and no setting changes that.
-_RECONNECT_MAX_S: Final = 2
+_RECONNECT_STEP_S: Final = 0.3
+_RECONNECT_MAX_S: Final = 1.0
 
 
 #: Errors of the connection, which Celery handles; others come from what a message holds.
@@ -135,7 +136,7 @@ class _SentinelTransport(redis.SentinelTransport):
 
 
 class _Connection(Connection):
-    """A connection that reconnects at least every two seconds."""
+    """A connection that tries to reconnect at least every second."""
 
     def get_transport_cls(self) -> object:
         """Our transports instead of kombu's for Redis, with and without Sentinels."""
@@ -149,7 +150,7 @@ class _Connection(Connection):
         errback: object = None,
         max_retries: int | None = None,
         interval_start: float = 0.2,
-        interval_step: float = 0.5,
+        interval_step: float = _RECONNECT_STEP_S,
         interval_max: float = _RECONNECT_MAX_S,
         **rest: object,
     ) -> object:
