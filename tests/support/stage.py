@@ -22,12 +22,11 @@ from dispatcher.local import children
 from dispatcher.local.broker import EmbeddedBroker, redis_client
 from dispatcher.store import campaigns
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import upgrade_store
 from tests.support import warm
 from tests.support.cli import Ended, clean_environment, dispatcher
 from tests.support.folders import FOLDER
+from tests.support.guarded_store import prepare_store
 from tests.support.simulator import SimulatorProcess
-from tests.support.transition_guard import install_guard
 
 if TYPE_CHECKING:
     import subprocess
@@ -128,10 +127,7 @@ class Stage:
         self.config.touch(mode=0o600)
         self.config.write_text("".join(lines), encoding="utf-8")
         url = self.store.url.render_as_string(hide_password=False)
-        if has_tables:
-            upgrade_store(url)
-        if is_guarded:
-            install_guard(url)
+        prepare_store(url, has_tables=has_tables, is_guarded=is_guarded)
 
     @property
     def config(self) -> Path:
