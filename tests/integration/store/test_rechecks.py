@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from dispatcher.status import CampaignState
-from dispatcher.store import rechecks
+from dispatcher.store import campaign_settings, rechecks
 from dispatcher.store.rechecks import RecheckTicket
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN
 from dispatcher.types import Route
@@ -143,3 +143,12 @@ def test_a_check_that_is_out_of_date_changes_nothing(store, values, account):
     assert not passes(store, mine, account)
     assert rows(store, CAMPAIGN) == before
     assert audit(store) == []
+
+
+def test_a_change_of_a_campaign_that_waits_for_no_check_asks_for_none(store):
+    campaign = add_campaign(store, [1])
+    with store.write() as conn:
+        campaign_settings.change_settings(
+            conn, campaign, {"priority": 3}, deadline_after=timedelta(), actor="asha", now=NOW
+        )
+    assert campaign_of(store, campaign).recheck_at is None
