@@ -1,6 +1,6 @@
 """Whatever an answer holds, parsers raise only ProviderError, and report only on what was asked.
 
-All parsers together run for half a minute; `FUZZ_SECONDS=600` (`make fuzz`) for ten.
+All parsers together run for a minute; `FUZZ_SECONDS=600` (`make fuzz`) for ten.
 """
 
 import json
@@ -72,7 +72,7 @@ def answers(draw, documented):
     return HttpResponse(status=draw(statuses), headers=draw(headers), body=body)
 
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "30"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
 
 
 def fuzzed(strategy, *, examples):
