@@ -177,6 +177,7 @@ def _play(
                     seen.update(unfinished_but_over(stage.store))
             killer.calm_down()
             ours.calm_down()
+            submitter.finish()
             operator.calm_down()
         faults = stage.provider.stats()["faults"]
         stage.provider.clear_faults()

@@ -99,6 +99,10 @@ class Submitter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait for the last submission: what it leaves waiting is opened after that."""
         self._thread.join()
 
     def _run(self) -> None:
