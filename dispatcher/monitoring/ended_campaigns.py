@@ -44,8 +44,7 @@ class EndedCampaigns:
         old = [row for one in changed | gone for row in self._sums.pop(one, ())]
         new = {one: found.get(one, []) for one in changed}
         self._sums.update(new)
-        self._in_doubt -= gone
-        self._in_doubt -= changed
+        self._in_doubt -= gone | changed
         self._in_doubt |= {one for one, rows in new.items() if any(row.in_doubt for row in rows)}
         rows = [row for each in new.values() for row in each]
         for name, counts in add_by_account(rows).items():

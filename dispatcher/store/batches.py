@@ -109,9 +109,10 @@ _AHEAD = (
         or_(CAMPAIGN.c.paid_until.is_(None), CAMPAIGN.c.paid_until <= bindparam("next_start")),
     )
 )
-#: The most that is pending of a batch that is being sent beside mine.
+#: The most that is pending of a batch that is being sent beside mine, by the same rates.
 _BESIDE = select(func.coalesce(func.max(BATCH.c.pending), 0)).where(
     _MINE.c.id == bindparam("of_batch"),
+    BATCH.c.campaign_id == _MINE.c.campaign_id,
     BATCH.c.account == _MINE.c.account,
     BATCH.c.id != _MINE.c.id,
     _IN_FLIGHT,
@@ -209,7 +210,7 @@ def count_waiting_ahead(
 
 
 def count_pending_beside(conn: Connection, batch_id: int) -> int:
-    """How much is pending of the batch of its account that is being sent and has the most left."""
+    """The most that is pending of another batch of its campaign and account that is being sent."""
     return int(conn.execute(_BESIDE, {"of_batch": batch_id}).scalar_one())
 
 

@@ -8,11 +8,6 @@ from sqlalchemy import BigInteger, Connection, any_, bindparam, cast, func, sele
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_driver_rows
 from dispatcher.store.tables import BATCH, CAMPAIGN
 
-_COUNTERS: Final = (
-    "pending", "submitted", "delivered", "undelivered", "expired", "rejected", "failed",
-    "in_doubt", "suppressed", "cancelled", "lapsed", "no_receipt",
-)  # fmt: skip
-
 
 class RecipientSums(NamedTuple):
     """Messages at one account, by state; `no_receipt` are those of `submitted`."""
@@ -34,7 +29,7 @@ class RecipientSums(NamedTuple):
 
 _IS_OVER = CAMPAIGN.c.finished_at.is_not(None)
 _SUMS = columns_of(BATCH, RecipientSums, **{
-    name: cast(func.sum(BATCH.c[name]), BigInteger) for name in _COUNTERS
+    name: cast(func.sum(BATCH.c[name]), BigInteger) for name in RecipientSums._fields[1:]
 })  # fmt: skip
 _OPEN_IDS = select(CAMPAIGN.c.id).where(~_IS_OVER)
 _OF_OPEN = select(*_SUMS).group_by(BATCH.c.account)

@@ -111,7 +111,8 @@ class RecordingClock(ReleaseClock):
 class Stand:
     """A claimed batch of `sizes`, a request each, in a process of its own.
 
-    A batch of several requests gets half of its account's slots: here at most two.
+    A batch of several requests gets half of its account's slots: here at most two. Its campaign
+    has further batches, of the sizes `beside`.
     """
 
     def __init__(
@@ -124,10 +125,11 @@ class Stand:
         text="Hi",
         together=False,
         max_in_flight=4,
+        beside=(),
         **limits,
     ):
         self.store, self.limits = store, settings(max_in_flight=max_in_flight, **limits)
-        self.campaign = add_campaign(store, [sum(sizes)], rate=rate)
+        self.campaign = add_campaign(store, [sum(sizes), *beside], rate=rate)
         with store.read() as conn:
             self.now = store_now(conn)
         self.claim = claim(store, queued(store, now=self.now)[0], now=self.now, lease=LEASE)

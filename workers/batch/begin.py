@@ -49,7 +49,7 @@ class BegunGroup:
 
 @dataclass(frozen=True, slots=True)
 class Stagger:
-    """Another batch has only just begun: seconds until it is half sent."""
+    """Another batch has only just begun: seconds until it is half sent, at most half a turn."""
 
     wait_s: float
 
@@ -195,15 +195,15 @@ def _seconds_of_earlier(
 def _seconds_to_stagger(conn: Connection, batch: PreparedBatch, costs: BatchCosts) -> float:
     """For how long to let the batch beside this one go ahead, if it has only just begun.
 
-    Two batches that share a rate and began together also end together. Then nothing would leave
-    while both wait for their last answers.
+    Two batches that share their rates and began together also end together. Then nothing would
+    leave while both wait for their last answers. Other campaigns may have rates of their own.
     """
     takes_s = len(batch.requests) * costs.interval_s(0)
     if len(batch.requests) == 1 or takes_s < TURN_S / 2:
         return 0.0
     messages = sum(len(request.recipients) for request in batch.requests)
     beside = batches.count_pending_beside(conn, batch.claim.id)
-    return takes_s / 2 if beside > _JUST_BEGUN * messages else 0.0
+    return min(takes_s, TURN_S) / 2 if beside > _JUST_BEGUN * messages else 0.0
 
 
 def _within_the_day(

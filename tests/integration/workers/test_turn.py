@@ -281,31 +281,35 @@ def test_a_start_that_is_near_is_left_to_an_earlier_batch_too(sqlite_store):
     assert isinstance(first_begin(stand), BegunGroup)
 
 
-def begun_before(store, size, *, left, **campaign):
-    """A batch that is being sent, with so many messages pending."""
-    add_campaign(store, (size,), **campaign)
+def begin_next(store, *, left):
+    """Begin the next pending batch, and settle all but so many of its messages."""
     held = claim(store, queued(store)[0])
-    answered = range(size - left)
-    for seq, attempt in zip(
-        answered, begin(store, held, [[seq] for seq in range(size)]), strict=False
-    ):
+    seqs = range(held.first_seq, held.first_seq + held.size)
+    attempts = begin(store, held, [[seq] for seq in seqs])
+    for seq, attempt in list(zip(seqs, attempts, strict=True))[left:]:
         settle(store, held, attempt, verdict(accepted=[seq]))
 
 
 @pytest.mark.parametrize(
-    ("sizes", "left", "campaign", "waits_s"),
+    ("sizes", "left", "per_second", "waits_s"),
     [
-        ((1,) * 4, 4, {}, 0.5),
-        ((2, 2), 4, {}, 0.5),
-        ((1,) * 4, 3, {}, None),  # no longer just begun
-        ((1,) * 4, 4, {"account": "other"}, None),
-        ((4,), 4, {}, None),  # nothing but its only start
-        ((1,), 4, {}, None),
+        ((1,) * 4, 4, 4, 0.5),
+        ((2, 2), 4, 4, 0.5),
+        ((1,) * 4, 4, 5, 0.4),
+        ((1,) * 4, 4, 0.1, 0.5),  # half a turn, however slow the rate
+        ((1,) * 4, 4, 10, None),  # it ends soon
+        ((1,) * 4, 3, 4, None),  # no longer just begun
+        ((4,), 4, 4, None),  # nothing but its only start
+        ((1,), 4, 4, None),
+        ((1,) * 4, 4, None, None),
     ],
 )
-def test_a_batch_lets_one_that_has_just_begun_go_ahead(store, sizes, left, campaign, waits_s):
-    begun_before(store, 4, left=left, **campaign)
-    stand = Stand(store, sizes, messages_per_second=4)
+def test_a_batch_lets_one_of_its_campaign_that_has_just_begun_go_ahead(
+    store, sizes, left, per_second, waits_s
+):
+    limits = {} if per_second is None else {"messages_per_second": per_second}
+    stand = Stand(store, sizes, beside=[4], **limits)
+    begin_next(store, left=left)
     found = first_begin(stand, may_stagger=True)
     if waits_s is None:
         assert isinstance(found, BegunGroup)
@@ -315,14 +319,18 @@ def test_a_batch_lets_one_that_has_just_begun_go_ahead(store, sizes, left, campa
         assert isinstance(first_begin(stand), BegunGroup)
 
 
-def test_a_batch_without_a_rate_lets_nobody_go_ahead(store):
-    begun_before(store, 4, left=4)
-    assert isinstance(first_begin(Stand(store, (1,) * 4), may_stagger=True), BegunGroup)
+@pytest.mark.parametrize("account", ["main", "other"])
+def test_a_batch_waits_for_none_of_another_campaign(store, account):
+    """That may have a slower rate of its own, or be much larger."""
+    stand = Stand(store, (1,) * 4, messages_per_second=4)
+    add_campaign(store, (40,), account=account)
+    begin_next(store, left=40)
+    assert isinstance(first_begin(stand, may_stagger=True), BegunGroup)
 
 
 def test_a_batch_lets_another_go_ahead_only_once(sqlite_store):
-    begun_before(sqlite_store, 40, left=40)
-    stand = Stand(sqlite_store, (1,) * 40, messages_per_second=80)
+    stand = Stand(sqlite_store, (1,) * 40, beside=[40], messages_per_second=80)
+    begin_next(sqlite_store, left=40)
     began = time.monotonic()
     stand.run()
     assert time.monotonic() - began > 0.25
