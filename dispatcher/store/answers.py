@@ -33,7 +33,7 @@ from dispatcher.store.batches import Claim
 from dispatcher.store.column_types import Money, UtcTime
 from dispatcher.store.doubts import doubt_columns
 from dispatcher.store.locks import lock_batch_hold, lock_campaign
-from dispatcher.store.ranges import MESSAGES_OF_BATCH, messages_of, range_parameters
+from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
 from dispatcher.store.table_values import (
     ColumnTypes,
     PackedTexts,
@@ -147,7 +147,7 @@ def settle_in_time(
         given = {"batch": held.id, "moved": sum(moved.values()), "unasked": unasked}
         conn.execute(_COUNT, given | moved)
     if any(entry.cost is not None for one in answers for entry in one.verdict.accepted):
-        costs.update_batch_cost(conn, held.id, messages_of(held))
+        costs.update_batch_cost(conn, held.id, held)
     _close_attempts(conn, answers, accepted, now)
     if noted:
         late_answers.accept_noted(conn, held)

@@ -6,11 +6,22 @@ the rest are summed apart.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, literal_column, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    bindparam,
+    literal_column,
+    select,
+    union_all,
+    update,
+)
 
 from dispatcher.store.fetching import fetch_all
+from dispatcher.store.ranges import MESSAGES_OF_BATCH, MessageRange, range_parameters
 from dispatcher.store.tables import BATCH, FORMER_OUTCOME, MESSAGE
 
 #: Where prices are looked for, and how many are taken.
@@ -36,26 +47,25 @@ class _CostSum(NamedTuple):
     millionths: Decimal | int
 
 
-def update_batch_cost(conn: Connection, batch_id: int, messages: ColumnElement[bool]) -> None:
+def update_batch_cost(conn: Connection, batch_id: int, messages: MessageRange) -> None:
     """Store the sum over `messages`, all messages of the batch. The caller holds its lock.
 
     What their earlier requests cost, before a retry, is in the sum.
     """
-    total: ColumnElement[Any] = literal_column(_BATCH_SUM[conn.dialect.name])
-    of_batch = BATCH.alias()
-    former = select(FORMER_OUTCOME.c.cost).join(
-        of_batch,
-        and_(
-            of_batch.c.id == batch_id,
-            FORMER_OUTCOME.c.campaign_id == of_batch.c.campaign_id,
-            FORMER_OUTCOME.c.seq.between(
-                of_batch.c.first_seq, of_batch.c.first_seq + of_batch.c.size - 1
-            ),
-        ),
+    given = range_parameters(messages) | {"batch": batch_id}
+    conn.execute(_sum_stmt(conn.dialect.name), given)
+
+
+@cache
+def _sum_stmt(dialect: str) -> Update:
+    total: ColumnElement[Any] = literal_column(_BATCH_SUM[dialect])
+    former = select(FORMER_OUTCOME.c.cost).where(
+        FORMER_OUTCOME.c.campaign_id == bindparam("of_campaign"),
+        FORMER_OUTCOME.c.seq.between(bindparam("from_seq"), bindparam("to_seq")),
     )
-    priced = union_all(select(MESSAGE.c.cost).where(messages), former).subquery("priced")
+    priced = union_all(select(MESSAGE.c.cost).where(MESSAGES_OF_BATCH), former).subquery("priced")
     query = select(total).select_from(priced).scalar_subquery()
-    conn.execute(update(BATCH).where(BATCH.c.id == batch_id).values(cost=query))
+    return update(BATCH).where(BATCH.c.id == bindparam("batch")).values(cost=query)
 
 
 def campaign_cost(conn: Connection, campaign_id: int) -> Decimal | None:

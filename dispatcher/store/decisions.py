@@ -98,7 +98,7 @@ def accept_listed(
     ]
     alternate_ids.insert_matched(conn, ids, now)
     if any(one.cost is not None for one in entries):
-        costs.update_batch_cost(conn, case.batch.id, messages_of(case.batch))
+        costs.update_batch_cost(conn, case.batch.id, case.batch)
     _count_move(conn, case, MessageState.SUBMITTED, moved)
     if poll is None:
         _count_no_receipt(conn, case, moved)

@@ -94,7 +94,7 @@ def accept_late(
             elsewhere += len(free)
             count_no_receipt(conn, batch.id, len(free))
         if any(entries[row.seq].cost is not None for row in free):
-            costs.update_batch_cost(conn, batch.id, messages_of(batch))
+            costs.update_batch_cost(conn, batch.id, batch)
         _settle_if_empty(conn, batch)
         doubted |= {
             row.attempt_id
@@ -133,7 +133,7 @@ def accept_noted(conn: Connection, batch: BatchRow | Claim) -> int:
     count_moved(conn, batch.id, done, BATCH.c.submitted)
     count_no_receipt(conn, batch.id, unpolled)
     if done:
-        costs.update_batch_cost(conn, batch.id, messages_of(batch))
+        costs.update_batch_cost(conn, batch.id, batch)
     return done
 
 

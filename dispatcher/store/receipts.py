@@ -96,7 +96,7 @@ def store_receipts(
             moved[state] = _apply_receipts(conn, polled, state, rows, now)
     total = moved.total()
     if total and any(receipt.cost is not None for receipt in receipts):
-        costs.update_batch_cost(conn, polled.batch_id, messages_of(polled))
+        costs.update_batch_cost(conn, polled.batch_id, polled)
     without = 0
     if attempt.poll_at is None:
         # Polling has ended: these messages were counted as without a receipt.
