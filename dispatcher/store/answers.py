@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Integer,
+    Select,
     Text,
     Update,
     bindparam,
@@ -36,18 +37,14 @@ from dispatcher.store.locks import lock_batch_hold, lock_campaign
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
 from dispatcher.store.table_values import (
     ColumnTypes,
+    NumbersParameter,
     PackedTexts,
     TableParameter,
-    single_or_many,
 )
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
 # Made once: to build a statement takes time, during which every other writer waits.
-_STILL_OPEN = select(ATTEMPT.c.id).where(
-    ATTEMPT.c.id.in_(bindparam("attempts", expanding=True)),
-    has_state(AttemptOutcome.OPEN),
-)
 _OUTCOME = select(ATTEMPT.c.outcome).where(ATTEMPT.c.id == bindparam("attempt"))
 _COUNT = (
     update(BATCH)
@@ -120,8 +117,9 @@ def settle_in_time(
     """
     if not lock_if_owned(conn, held):
         return None
-    asked = {"attempts": [one.attempt_id for one in answers]}
-    open_ = set(conn.execute(_STILL_OPEN, asked).scalars())
+    query, asked = _still_open_query(conn.dialect.name)
+    ids = asked.to_parameters([one.attempt_id for one in answers])
+    open_ = set(conn.execute(query, ids).scalars())
     answers = [one for one in answers if one.attempt_id in open_]
     noted = _noted_seqs(conn, held, answers)
     accepted = _accept_messages(conn, held, answers, MessageState.PENDING)
@@ -155,6 +153,13 @@ def settle_in_time(
     if in_doubt:
         conn.execute(update(ATTEMPT).where(ATTEMPT.c.id.in_(in_doubt)).values(**doubt_columns(now)))
     return accepted.total()
+
+
+@cache
+def _still_open_query(dialect: str) -> tuple[Select[int], NumbersParameter]:
+    asked = NumbersParameter(dialect, "attempts")
+    is_asked = asked.contains(ATTEMPT.c.id)
+    return select(ATTEMPT.c.id).where(is_asked, has_state(AttemptOutcome.OPEN)), asked
 
 
 def _noted_seqs(conn: Connection, held: Claim, answers: Sequence[JudgedAnswer]) -> set[int]:
@@ -320,35 +325,38 @@ def _close_attempts(
     conn: Connection, answers: Sequence[JudgedAnswer], accepted: Counter[int], now: datetime
 ) -> None:
     """Store the outcome of each attempt, and when to poll it if it accepted something."""
-    given: defaultdict[AttemptOutcome, list[dict[str, Any]]] = defaultdict(list)
+    alike = defaultdict[tuple[AttemptOutcome, PollPlan | None], list[tuple[object, ...]]](list)
     for attempt_id, verdict, plan in answers:
         poll = plan if accepted[attempt_id] else None
-        given[verdict.outcome].append(
-            {
-                "attempt": attempt_id,
-                "at": now,
-                "job": verdict.job_id,
-                "code": verdict.error_code,
-                "words": verdict.error,
-                "first_at": poll.first_at if poll else None,
-                "until": poll.until if poll else None,
-            }
-        )
-    for outcome, rows in given.items():
-        conn.execute(_close_stmt(outcome), single_or_many(rows))
+        row = (attempt_id, verdict.job_id, verdict.error_code, verdict.error)
+        alike[verdict.outcome, poll].append(row)
+    for (outcome, poll), rows in alike.items():
+        statement, given = _close_stmt(conn.dialect.name, outcome)
+        times = {
+            "at": now,
+            "first_at": poll.first_at if poll else None,
+            "until": poll.until if poll else None,
+        }
+        conn.execute(statement, given.to_parameters(rows) | times)
 
 
 @cache
-def _close_stmt(outcome: AttemptOutcome) -> Update:
-    return (
+def _close_stmt(dialect: str, outcome: AttemptOutcome) -> tuple[Update, TableParameter]:
+    given = TableParameter(
+        dialect,
+        [("attempt", BigInteger()), ("job", Text()), ("code", Text()), ("words", Text())],
+    )
+    new = given.table.c
+    statement = (
         update(ATTEMPT)
-        .where(ATTEMPT.c.id == bindparam("attempt"), may_become(outcome))
+        .where(ATTEMPT.c.id == new.attempt, may_become(outcome))
         .values(
-            outcome=outcome, ended_at=bindparam("at"), job_id=bindparam("job"),
-            error_code=bindparam("code"), error=bindparam("words"),
+            outcome=outcome, ended_at=bindparam("at"), job_id=new.job,
+            error_code=new.code, error=new.words,
             poll_at=bindparam("first_at"), poll_until=bindparam("until"),
         )
     )  # fmt: skip
+    return statement, given
 
 
 def _audit_late(conn: Connection, held: Claim, attempt_id: int, missed: int, now: datetime) -> None:

@@ -7,15 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
+    Insert,
     Integer,
+    Text,
     Update,
     bindparam,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
@@ -26,10 +31,11 @@ from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Message
 from dispatcher.store import accounts, campaigns, suppressions
 from dispatcher.store.batch_endings import hand_back, lock_if_owned
 from dispatcher.store.batches import Claim
+from dispatcher.store.column_types import UtcTime
 from dispatcher.store.locks import lock_account, lock_batch_hold, lock_campaign_for_begin
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, range_parameters
 from dispatcher.store.rows import AccountRow, CampaignRow
-from dispatcher.store.table_values import TableParameter, single_or_many
+from dispatcher.store.table_values import TableParameter
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
@@ -46,7 +52,6 @@ _SUBMITTING = (
     # Its worker is alive, however often others were lost with it before.
     .values(state=BatchState.SUBMITTING, lost=0)
 )
-_OPEN = insert(ATTEMPT).returning(ATTEMPT.c.id, sort_by_parameter_order=True)
 _PENDING = MESSAGES_OF_BATCH & has_state(MessageState.PENDING)
 _CARRY_ALL = (
     update(MESSAGE)
@@ -194,21 +199,20 @@ def _insert_attempts(
     now: datetime,
 ) -> list[int]:
     """Insert an attempt row per request, in order, and put its id into its messages."""
+    statement, given = _open_stmt(conn.dialect.name)
     rows = [
-        {
-            "campaign_id": held.campaign_id,
-            "batch_id": held.id,
-            "account": held.account,
-            "fence": held.fence,
-            "size": len(seqs),
-            "outcome": AttemptOutcome.OPEN,
-            "begun_at": now,
-            "deadline": terms.deadline + timedelta(seconds=offset),
-            "polls": 0,
-        }
-        for seqs, offset in zip(requests, terms.offsets_s, strict=True)
+        (place, len(seqs), terms.deadline + timedelta(seconds=offset))
+        for place, (seqs, offset) in enumerate(zip(requests, terms.offsets_s, strict=True))
     ]
-    ids: list[int] = list(conn.execute(_OPEN, single_or_many(rows)).scalars())
+    shared = {
+        "of_campaign": held.campaign_id,
+        "of_batch": held.id,
+        "by_account": held.account,
+        "newest": held.fence,
+        "at": now,
+    }
+    # Ids grow in the order of the rows; RETURNING promises no order.
+    ids: list[int] = sorted(conn.execute(statement, shared | given.to_parameters(rows)).scalars())
     messages = sum(map(len, requests))
     if len(requests) == 1 and messages == held.size:
         carried = conn.execute(
@@ -225,6 +229,27 @@ def _insert_attempts(
     if carried != messages:
         raise StoreError(f"batch {held.id} changed while its requests were made; nothing is sent")
     return ids
+
+
+@cache
+def _open_stmt(dialect: str) -> tuple[Insert, TableParameter]:
+    given = TableParameter(
+        dialect, [("place", Integer()), ("size", Integer()), ("deadline", UtcTime())]
+    )
+    new = given.table.c
+    values: dict[str, ColumnElement[Any]] = {
+        "campaign_id": bindparam("of_campaign", type_=BigInteger()),
+        "batch_id": bindparam("of_batch", type_=BigInteger()),
+        "account": bindparam("by_account", type_=Text()),
+        "fence": bindparam("newest", type_=Integer()),
+        "size": new.size,
+        "outcome": literal_column(str(int(AttemptOutcome.OPEN))),
+        "begun_at": bindparam("at", type_=UtcTime()),
+        "deadline": new.deadline,
+        "polls": literal_column("0"),
+    }
+    rows = select(*values.values()).order_by(new.place)
+    return insert(ATTEMPT).from_select([*values], rows).returning(ATTEMPT.c.id), given
 
 
 @cache

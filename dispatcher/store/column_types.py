@@ -32,9 +32,7 @@ class UtcTime(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("a time without zone cannot be stored")
-        if dialect.name == "sqlite":
-            return (value - _EPOCH) // _MICROSECOND
-        return value
+        return to_microseconds(value) if dialect.name == "sqlite" else value
 
     def process_result_value(
         self, value: datetime | int | None, dialect: Dialect
@@ -46,6 +44,11 @@ class UtcTime(TypeDecorator[datetime]):
             return _EPOCH + value * _MICROSECOND
         assert isinstance(value, datetime)
         return value.astimezone(UTC)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """An aware time as SQLite stores it."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def format_price(price: Decimal | None) -> str | None:

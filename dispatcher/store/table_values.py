@@ -1,13 +1,13 @@
 """What SQLite and PostgreSQL write differently: rows as a table parameter, bulk inserts."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 from typing import cast as cast_type
 
 import orjson
 from sqlalchemy import (
-    BigInteger,
     Column,
     ColumnElement,
     Connection,
@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from dispatcher.store.column_types import Money, to_millionths
+from dispatcher.store.column_types import Money, UtcTime, to_microseconds, to_millionths
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -191,15 +191,19 @@ def _select_json_rows(columns: ColumnTypes, document: ColumnElement[str]) -> Fro
 
 
 def _to_json(columns: ColumnTypes, rows: Sequence[Sequence[object]]) -> str:
-    """Rows as JSON. JSON has no decimals: prices are millionths, as SQLite stores them."""
-    prices = [i for i, (_name, kind) in enumerate(columns) if isinstance(kind, Money)]
+    """Rows as JSON. It has no decimals and times: these are whole numbers, as SQLite has them."""
+    odd = [i for i, (_name, kind) in enumerate(columns) if isinstance(kind, Money | UtcTime)]
     plain = [list(row) for row in rows]
-    for i in prices:
+    for i in odd:
         for row in plain:
-            price = row[i]
-            if isinstance(price, Decimal):
-                row[i] = to_millionths(price)
+            row[i] = _to_whole_number(row[i])
     return orjson.dumps(plain).decode()
+
+
+def _to_whole_number(value: object) -> object:
+    if isinstance(value, Decimal):
+        return to_millionths(value)
+    return to_microseconds(value) if isinstance(value, datetime) else value
 
 
 def bulk_insert(
@@ -234,7 +238,7 @@ def bulk_insert(
 
 
 def _sqlite_affinity(kind: TypeEngine[Any]) -> TypeEngine[Any]:
-    return Integer() if isinstance(kind, (Integer, BigInteger, Money)) else Text()
+    return Integer() if isinstance(kind, Integer | Money | UtcTime) else Text()
 
 
 def insert_or_ignore(conn: Connection, table: Table, values: dict[str, Any]) -> bool:
@@ -249,11 +253,6 @@ def insert_all_or_ignore(conn: Connection, table: Table, rows: Sequence[dict[str
     """Insert rows, except those whose key exists."""
     if rows:
         conn.execute(_insert_statement(conn, table).on_conflict_do_nothing(), rows)
-
-
-def single_or_many(rows: list[dict[str, object]]) -> dict[str, object] | list[dict[str, object]]:
-    """Parameters for `execute`: SQLAlchemy is slow to prepare an `executemany` of a single row."""
-    return rows if len(rows) > 1 else rows[0]
 
 
 def later_of(dialect: str, stored: Column[Any], moment: ColumnElement[Any]) -> ColumnElement[Any]:

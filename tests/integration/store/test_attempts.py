@@ -4,6 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import Engine, event
 
 from dispatcher.errors import StoreError
 from dispatcher.outbound.sweep import sweep_batches
@@ -11,6 +12,7 @@ from dispatcher.policy.fair_queue import SendPermission, Unit
 from dispatcher.policy.verdict import Accepted, NotAccepted
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import accounts, batch_endings, batches, lost_batches, scheduler
+from dispatcher.store.answers import JudgedAnswer, settle_in_time
 from dispatcher.store.locks import lock_account
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from tests.support.stores import (
@@ -81,6 +83,61 @@ def test_each_request_of_a_batch_has_its_own_attempt_and_messages(store):
         None, None, one, one, three, three, two, None, None,
     ]  # fmt: skip
     assert [attempt_of(store, a).size for a in (one, two, three)] == [2, 1, 2]
+
+
+def test_attempts_are_in_the_order_of_their_requests_whatever_those_are(store):
+    add_campaign(store, [12])
+    held = claimed(store)
+    requests = [[11], [3, 4], [0], [9, 2, 1], [5, 6, 7, 8], [10]]
+    offsets_s = [0.0, 0.5, 0.5, 0.000001, 2.0, 1.0]
+    ids = begin(store, held, requests, offsets_s=offsets_s)
+    assert ids == sorted(ids)
+    found = rows(store, ATTEMPT)
+    assert [row.id for row in found] == ids
+    assert [row.size for row in found] == [len(seqs) for seqs in requests]
+    assert [row.deadline for row in found] == [later(75 + offset_s) for offset_s in offsets_s]
+    carried = {row.seq: row.attempt_id for row in rows(store, MESSAGE)}
+    assert [{carried[seq] for seq in seqs} for seqs in requests] == [{one} for one in ids]
+
+
+def test_many_requests_take_as_many_statements_as_two(store):
+    add_campaign(store, [42])
+    held = claimed(store)
+    few, many = [[0], [1]], [[seq] for seq in range(2, 42)]
+    seen = [
+        [*_executed(lambda each=each, is_first=is_first: _begin_and_settle(
+            store, held, each, is_first=is_first
+        ))]
+        for each, is_first in ((few, True), (many, False))
+    ]  # fmt: skip
+    assert not any(is_many for statements in seen for _words, is_many in statements)
+    assert len(seen[1]) <= len(seen[0])
+    assert states(store) == ["submitted"] * 42
+
+
+def _begin_and_settle(store, held, requests, *, is_first):
+    ids = begin(store, held, requests, is_first=is_first)
+    answers_ = [
+        JudgedAnswer(attempt_id, verdict(accepted=seqs), POLL)
+        for attempt_id, seqs in zip(ids, requests, strict=True)
+    ]
+    with store.write() as conn:
+        assert settle_in_time(conn, held, answers_, NOW) == len(requests)
+
+
+def _executed(work):
+    """The statements of `work`, and whether each was executed row by row."""
+    seen = []
+
+    def note(_conn, _cursor, statement, _parameters, _context, is_many):
+        seen.append((statement, is_many))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        work()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return seen
 
 
 def test_a_batch_begins_once(store):
