@@ -1,12 +1,14 @@
 """The servers that tests may ask for, and the promise that no process outlives the session."""
 
 import gc
+import multiprocessing
 import os
 import re
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from xdist.workermanage import WorkerController
 
 from tests.support.compiled_statements import share_compiled_statements
 from tests.support.compiled_tests import compile_tests
-from tests.support.folders import FOLDER
+from tests.support.folders import FOLDER, environment_of_run
 from tests.support.forked_workers import fork_workers
 
 # A shell's background jobs ignore Ctrl-C, and so would every process that we start.
@@ -93,7 +95,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_xdist_setupnodes(config: pytest.Config, specs: list[XSpec]) -> None:
     """Fork the processes from one that has imported the tests."""
     if sys.platform == "linux":
-        fork_workers(specs, config.args, FOLDER)
+        folder = Path(tempfile.mkdtemp(prefix="tests-"))
+        fork_workers(specs, config.args, folder, environment_of_run(folder))
 
 
 def pytest_collection_finish() -> None:
@@ -154,11 +157,15 @@ _SERVER = re.compile(r"from multiprocessing\.(resource_tracker|forkserver) impor
 def left_running(seconds: float) -> list[str]:
     """The command lines of this process's descendants that have not ended within `seconds`.
 
-    Python's resource tracker and the server that forks warm processes live as long as we do.
+    Python's resource tracker and the server that forks warm processes live as long as we do. The
+    server may be another's child.
     """
     me = psutil.Process()
     servers = [child for child in me.children() if _SERVER.search(" ".join(_command(child)))]
     found = [child for child in me.children(recursive=True) if child not in servers]
+    for forked in multiprocessing.active_children():
+        with suppress(psutil.NoSuchProcess):
+            found += [process := psutil.Process(forked.pid), *process.children(recursive=True)]
     _, ours = psutil.wait_procs(found, timeout=0)
     _, alive = psutil.wait_procs(ours, timeout=seconds)
     return [" ".join(_command(child)) for child in alive]

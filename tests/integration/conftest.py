@@ -10,12 +10,11 @@ import pytest
 from sqlmodel import SQLModel
 
 from dispatcher.store.engine import Store
-from dispatcher.store.migrate import upgrade_store
+from tests.support.guarded_store import guarded_file
 from tests.support.lock_guard import check_lock_order
 from tests.support.postgres_server import SharedDatabase
 from tests.support.simulator import SimulatorProcess
 from tests.support.stores import assert_counts_agree
-from tests.support.transition_guard import install_guard
 
 BOTH = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 
@@ -31,8 +30,7 @@ def lock_order():
 def sqlite_template(tmp_path_factory):
     """A SQLite file with the store's tables, to copy."""
     path = tmp_path_factory.mktemp("store") / "template.db"
-    upgrade_store(f"sqlite:///{path}")
-    install_guard(f"sqlite:///{path}")
+    path.write_bytes(guarded_file())
     return path
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from tests.conftest import left_running
 from tests.support import postgres_server as postgres
+from tests.support import warm
 
 
 @pytest.fixture
@@ -75,3 +76,12 @@ def test_a_process_left_running_is_found():
         assert any("left by a test" in command for command in left_running(0.1))
     finally:
         child.communicate()
+
+
+def test_a_forked_process_left_running_is_found(tmp_path):
+    process = warm.spawn("http.server", ["0"], folder=tmp_path, env={}, out=tmp_path / "log")
+    try:
+        assert any("forkserver" in command for command in left_running(0.1))
+    finally:
+        process.kill()
+        process.wait()

@@ -15,13 +15,14 @@ import gc
 import os
 import random
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
@@ -36,22 +37,25 @@ class Spec(Protocol):
     python: str
 
 
-def fork_workers(specs: Iterable[Spec], args: Sequence[str], folder: Path) -> None:
+def fork_workers(
+    specs: Iterable[Spec], args: Sequence[str], folder: Path, env: Mapping[str, str]
+) -> None:
     """Let the processes of these specs be forked from one that collects what `args` say.
 
-    It ends with this process. Its socket is in `folder`.
+    They have this environment. The one ends with this process, and so does `folder`, where its
+    socket is.
     """
-    path = folder / f"workers-{os.getpid()}.sock"
-    server = subprocess.Popen([sys.executable, __file__, "serve", path, *args])
-    atexit.register(_end, server, path)
+    path = folder / "socket"
+    server = subprocess.Popen([sys.executable, __file__, "serve", path, *args], env=env)
+    atexit.register(_end, server, folder)
     for spec in specs:
         spec.python = shlex.join([sys.executable, "-I", "-S", __file__, "connect", str(path)])
 
 
-def _end(server: subprocess.Popen[bytes], path: Path) -> None:
+def _end(server: subprocess.Popen[bytes], folder: Path) -> None:
     server.kill()
     server.wait()
-    path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _connect(path: str) -> int:
@@ -72,6 +76,9 @@ def _serve(path: str, args: list[str]) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
+        # An installed `pytest` has neither the folder of this file on its path nor this module.
+        sys.path[0] = str(Path(__file__).parents[2])
+        _share_warm_processes()
         _collect(args)
         # Ctrl-C is for the processes that run tests; who has ended is waited for by nobody.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -84,12 +91,19 @@ def _serve(path: str, args: list[str]) -> None:
             connection.close()
 
 
+def _share_warm_processes() -> None:
+    """One process for all imports what the program's own processes are forked from, meanwhile."""
+    import sqlmodel  # noqa: F401 - before any table, as in conftest.py
+
+    from tests.support import warm
+
+    warm.share_server()
+
+
 def _collect(args: list[str]) -> None:
     """Import what pytest collects of `args`. What cannot be imported is told by who runs it."""
     import pytest
 
-    # An installed `pytest` has neither the folder of this file on its path nor this module.
-    sys.path[0] = str(Path(__file__).parents[2])
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         pytest.main(["--collect-only", "-qq", *args])
     gc.freeze()

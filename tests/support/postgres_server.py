@@ -18,12 +18,14 @@ import psycopg
 import pytest
 
 from dispatcher.store.migrate import upgrade_store
-from tests.support.folders import FOLDER
+from tests.support.folders import FOLDER, folder_of_run, only_one_process
 from tests.support.transition_guard import install_guard
 
 # PostgreSQL refuses to run as root: then it runs as `nobody`.
 NOBODY = 65534
 STARTUP_S = 60
+#: Where a run of several processes makes the store's tables, once.
+TEMPLATE = "tables"
 # Becomes nobody when it is root, is tied to this session (SIGQUIT, PostgreSQL's immediate shutdown,
 # when that is killed), and turns into the program.
 LAUNCHER = """
@@ -44,10 +46,14 @@ SETTINGS = {
     "synchronous_commit": "off",
     "shared_buffers": "16MB",
     "max_connections": "60",
+    "autovacuum": "off",
+    "jit": "off",
 }
 #: As in production: what a commit costs is part of a benchmark.
 DURABLE = {
     **SETTINGS,
+    "autovacuum": "on",
+    "jit": "on",
     "fsync": "on",
     "full_page_writes": "on",
     "synchronous_commit": "on",
@@ -98,9 +104,15 @@ class PostgresServer:
 class SharedDatabase:
     """A database that is emptied again and again, over one connection."""
 
-    #: Tables that have pages: emptying costs each, since PostgreSQL makes new files for it.
-    _USED = """
-        SELECT string_agg(relname, ', ') FROM pg_class
+    #: Empties the tables that have pages, one by one: without triggers, foreign keys have none.
+    #: TRUNCATE makes new files and lets every connection read the catalogue again, which costs more
+    #: than the rows of most tests. Without VACUUM, rows that were deleted keep their place.
+    _EMPTYING = """
+        SELECT string_agg(
+            CASE WHEN pg_relation_size(oid) < 131072 THEN format('DELETE FROM %%I', relname)
+            ELSE format('TRUNCATE %%I CASCADE', relname) END, '; '
+        )
+        FROM pg_class
         WHERE relname = ANY(%s) AND relkind = 'r' AND pg_relation_size(oid) > 0
     """
     #: Also numbers that were drawn for rows which were not stored.
@@ -110,18 +122,19 @@ class SharedDatabase:
     """
 
     def __init__(self, url: str, tables: list[str]) -> None:
+        assert tables
         self.url = url
         self._tables = tables
         self._connection = self._connect()
 
     def empty(self) -> None:
         try:
-            used = self._connection.execute(self._USED, [self._tables]).fetchone()
+            found = self._connection.execute(self._EMPTYING, [self._tables]).fetchone()
         except psycopg.OperationalError:  # a test may end all connections
             self._connection = self._connect()
-            used = self._connection.execute(self._USED, [self._tables]).fetchone()
-        if used != (None,):
-            self._connection.execute(f"TRUNCATE {used[0]}")
+            found = self._connection.execute(self._EMPTYING, [self._tables]).fetchone()
+        if found is not None and found[0] is not None:
+            self._connection.execute(found[0])
         self._connection.execute(self._RESTART)
 
     def close(self) -> None:
@@ -129,13 +142,17 @@ class SharedDatabase:
 
     def _connect(self) -> "psycopg.Connection[tuple[str | None]]":
         url = self.url.replace("+psycopg", "")
-        return psycopg.connect(url, autocommit=True, options="-c lock_timeout=30s")
+        options = "-c lock_timeout=30s -c session_replication_role=replica"
+        return psycopg.connect(url, autocommit=True, options=options)
 
 
 @contextmanager
-def running_server(settings: Mapping[str, str] = SETTINGS) -> Iterator[PostgresServer]:
-    """Initialise and start a server; end it and remove everything afterwards.
+def running_server(
+    settings: Mapping[str, str] = SETTINGS, *, made: Path | None = None, kept: Path | None = None
+) -> Iterator[PostgresServer]:
+    """Start a server; end it and remove everything afterwards.
 
+    Its data is a copy of `made`, or is initialised. In the end it is moved to `kept`, if given.
     Raises ImportError where the wheel is missing, RuntimeError where the server does not start.
     """
     with (
@@ -152,11 +169,15 @@ def running_server(settings: Mapping[str, str] = SETTINGS) -> Iterator[PostgresS
             data = home / "data"
             initdb = [bin_folder / "initdb", "-D", data, "-U", "postgres", "--auth=trust"]
             initdb += ["--no-sync", "--locale=C", "--encoding=UTF8"]
-            made = subprocess.run(
-                launched(initdb), **OWN_SESSION, stdout=log, timeout=STARTUP_S, check=False
+            begun = subprocess.run(
+                launched(initdb) if made is None else ["cp", "-a", made, data],
+                **OWN_SESSION,
+                stdout=log,
+                timeout=STARTUP_S,
+                check=False,
             )
-            if made.returncode != 0:
-                raise RuntimeError(f"initdb failed: {_said(folder)}")
+            if begun.returncode != 0:
+                raise RuntimeError(f"there is no data for a server: {_said(folder)}")
             postgres = [bin_folder / "postgres", "-D", data, "-k", home]
             for setting, value in settings.items():
                 postgres += ["-c", f"{setting}={value}"]
@@ -169,6 +190,28 @@ def running_server(settings: Mapping[str, str] = SETTINGS) -> Iterator[PostgresS
                 process.wait(20)
             process.kill()
             process.wait()
+            if kept is not None:
+                data.rename(kept)
+
+
+def data_with_tables(folder: Path) -> Path:
+    """A server's data with the store's tables in the database TEMPLATE.
+
+    The first process that asks makes it in `folder`; the others wait. Raises as `running_server`.
+    """
+    made = folder / "postgres"
+    with only_one_process(folder / "postgres.lock"):
+        if not made.exists():
+            with running_server(kept=made) as server:
+                server.execute(f"CREATE DATABASE {TEMPLATE}")
+                make_tables(server.url(TEMPLATE))
+    return made
+
+
+def make_tables(url: str) -> None:
+    """The store's tables, and the guard that lets no test break the transition tables."""
+    upgrade_store(url)
+    install_guard(url)
 
 
 @contextmanager
@@ -231,7 +274,9 @@ def postgres_server() -> Iterator[PostgresServer]:
     """The session's server."""
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(running_server())
+            run = folder_of_run()
+            made = None if run is None else data_with_tables(run)
+            server = stack.enter_context(running_server(made=made))
         except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             unavailable(error, in_ci=bool(os.environ.get("CI")))
         yield server
@@ -240,9 +285,11 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server) -> Iterator[str]:
     """The name of a database with the store's tables, to copy."""
+    if folder_of_run() is not None:
+        yield TEMPLATE
+        return
     with postgres_server.database() as url:
-        upgrade_store(url)
-        install_guard(url)
+        make_tables(url)
         yield url.partition("@/")[2].partition("?")[0]
 
 

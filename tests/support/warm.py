@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 
 import dispatcher
@@ -42,6 +43,13 @@ _PRELOADED = [
 ]  # fmt: skip
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(_PRELOADED)
+
+
+def share_server() -> None:
+    """Start the process that forks now; processes that are forked from this one use it, too."""
+    forkserver.ensure_running()
+    # Its starter alone may ask the system whether it lives.
+    forkserver._forkserver.ensure_running = lambda: None  # type: ignore[attr-defined]
 
 
 def spawn(
