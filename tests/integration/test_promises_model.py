@@ -1021,13 +1021,13 @@ def test_nobody_twice_and_nobody_lost_whatever_happens_in_whatever_order():
         url = f"sqlite:///{Path(folder, 'store.db')}"
         upgrade_store(url)
         install_guard(url)
-        run_model(url, max_examples=EXAMPLES or 16)
+        run_model(url, max_examples=EXAMPLES or 11)
 
 
 @pytest.mark.postgres
 @pytest.mark.timeout(3600 if EXAMPLES else 300)
 def test_the_same_holds_on_postgresql(emptied_postgres_url):
-    run_model(emptied_postgres_url, max_examples=EXAMPLES or 3)
+    run_model(emptied_postgres_url, max_examples=EXAMPLES or 2)
 
 
 def run_model(url, *, max_examples):
