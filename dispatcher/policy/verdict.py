@@ -87,7 +87,7 @@ def judge_answer(recipients: Sequence[Recipient], outcome: SubmitOutcome) -> Ver
 def _accept_all(
     recipients: Sequence[Recipient], results: Sequence[RecipientResult]
 ) -> list[Accepted] | None:
-    """All recipients, if the answer accepts each of them once and names no price; else None.
+    """All recipients, if the answer accepts each of them once; else None.
 
     That is what nearly all answers with thousands of recipients do.
     """
@@ -95,9 +95,12 @@ def _accept_all(
     found = [*map(by_number.get, map(_NUMBER, recipients))]
     if len(by_number) < len(results) or not found or None in found:
         return None
-    if not all(map(_ACCEPTED, found)) or {*map(_COST, found)} != {None}:
+    if not all(map(_ACCEPTED, found)):
         return None
-    entries = zip(map(_SEQ, recipients), map(_ID, found), repeat(None), strict=False)
+    prices = [*map(_COST, found)]
+    has_prices = {*prices} != {None}
+    costs = map(plausible_cost, prices) if has_prices else repeat(None)
+    entries = zip(map(_SEQ, recipients), map(_ID, found), costs, strict=False)
     return [*map(Accepted._make, entries)]
 
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import ClassVar
 
 from pydantic import SecretStr
@@ -123,6 +124,11 @@ class Provider(ABC):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The account's keys and tokens, which no error, log or repr may show."""
+        return self._keys
+
+    @cached_property
+    def _keys(self) -> tuple[str, ...]:
+        # Looked for once: every answer is read with them, and settings have dozens of fields.
         values = dict(self.settings).values()
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 

@@ -50,6 +50,8 @@ def one_line(text: str, limit: int = MAX_LINE) -> str:
 
 def redacted(text: str, *, hide: Iterable[str] = ()) -> str:
     """A provider's text, safe to show and to log: one line, numbers masked, `hide` hidden."""
+    if not hide and text.isalpha() and len(text) <= MAX_LINE:
+        return text  # a plain word, such as a status
     line = one_line(text, _MAX_RAW)
     if not line:
         return line

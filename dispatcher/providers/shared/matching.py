@@ -227,6 +227,8 @@ def read_reports(
 def drop_shared_ids(results: Iterable[RecipientResult]) -> tuple[RecipientResult, ...]:
     """`results` without the ids that several recipients share: such an id finds the wrong one."""
     results = tuple(results)
+    if len(results) == 1:
+        return results
     uses = Counter(result.provider_message_id for result in results)
     return tuple(
         result

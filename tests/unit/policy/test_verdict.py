@@ -108,6 +108,15 @@ def test_a_price_that_the_store_cannot_hold_is_left_out(cost, stored):
     assert accepted == Accepted(7, "x", None if stored is None else Decimal(stored))
 
 
+@pytest.mark.parametrize(("first", "second"), [("0.25", None), (None, "0.5"), ("1e30", "2")])
+def test_each_accepted_recipient_has_its_own_price(first, second):
+    prices = [None if price is None else Decimal(price) for price in (first, second)]
+    results = (yes(TWO, cost=prices[1]), yes(ONE, cost=prices[0]))
+    accepted = judge_answer(RECIPIENTS, SubmitOutcome(results=results)).accepted
+    stored = [None if price == Decimal("1e30") else price for price in prices]
+    assert [*accepted] == [Accepted(7, None, stored[0]), Accepted(8, None, stored[1])]
+
+
 @pytest.mark.parametrize("kind", ErrorKind)
 def test_a_failed_request_leaves_doubt_refuses_or_changes_nothing(kind):
     error = ProviderError(kind, "the provider's words", code="500")
