@@ -62,7 +62,7 @@ _LONGEST = [
 ]  # fmt: skip
 #: Files whose tests are long and share nothing: each test goes to a free process.
 _SINGLY = {
-    "acceptance/test_chaos", "acceptance/test_account_health", "acceptance/test_outages",
+    "acceptance/test_chaos", "acceptance/test_outages",
     "acceptance/test_broker_messages", "acceptance/test_broker_refuses",
     "acceptance/test_earlier_version", "integration/workers/test_turn_promises",
     "integration/submission/test_import_killed", "integration/outbound/test_days_of_campaigns",
