@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.cli import in_process
 from tests.support.stage import Campaign, Stage, disagreements, stage
 
 pytestmark = pytest.mark.acceptance
@@ -17,7 +18,7 @@ BULK = "/thesmspoint/api/v1/send-bulk-sms"
 def running() -> Iterator[Stage]:
     """One request of 10 recipients at a time, four a second."""
     account = {"max_recipients": SIZE, "max_in_flight": 1, "messages_per_second": 4 * SIZE}
-    with stage(accounts={"main": account}) as ours:
+    with stage(accounts={"main": account}, command=in_process) as ours:
         ours.start()
         yield ours
 
