@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from dispatcher.cli.banners import warn_if_held
 from dispatcher.doctor import _check_witness
 from dispatcher.outbound.release import release_batches
-from dispatcher.recovery import adoption
+from dispatcher.recovery import adoption, rollback_guard
 from dispatcher.recovery.mark_file import HighWaterMark, MarkFile, UnreadableMark
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.status import AttemptOutcome, BatchState
@@ -166,6 +166,17 @@ def test_a_mark_in_the_state_folder_is_written_once_something_was_sent(sqlite_st
     send_one(guard, sqlite_store)
     tick(guard, sqlite_store)
     assert len([*nested.iterdir()]) == 1
+
+
+def test_a_user_without_a_home_has_one_witness_less(sqlite_store, monkeypatch):
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(rollback_guard, "state_folder", fail)
+    guard = RollbackGuard(sqlite_store)
+    add_campaign(sqlite_store)
+    send_one(guard, sqlite_store)
+    assert tick(guard, sqlite_store) is None
 
 
 def test_a_process_killed_before_its_witness_was_written_is_no_alarm(sqlite):

@@ -112,6 +112,25 @@ def test_a_late_answer_ends_the_doubt_of_its_own_request_only(store):
     assert attempt_of(store, two).doubt_at is not None
 
 
+def test_a_late_answer_is_about_its_own_campaign_only(store):
+    campaign_id, held, attempt = doubtful(store)
+    decide(store, attempt, DoubtNote.ABSENT, failed_after=9)
+    other = add_campaign(store, (3, 3), first=919_830_000_000)
+    answer_late(store, held, attempt)
+    assert states(store, campaign_id) == ["submitted"] * 3
+    assert states(store, other) == ["pending"] * 6
+
+
+def test_a_late_answer_leaves_other_batches_of_its_campaign_alone(store):
+    campaign_id = add_campaign(store, (2, 2))
+    held, (attempt,) = submitting(store)
+    with store.write() as conn:
+        assert lost_batches.doubt_expired_submissions(conn, later(61)) == 1
+    answer_late(store, held, attempt, range(2))
+    assert states(store) == ["submitted"] * 2 + ["pending"] * 2
+    assert counts_of(store, campaign_id) == {"submitted": 2, "pending": 2}
+
+
 def test_a_second_answer_to_a_request_that_was_refused_submits_nothing(store):
     add_campaign(store)
     held, (attempt,) = submitting(store)

@@ -368,6 +368,17 @@ def test_a_receipt_for_a_message_of_another_request_changes_nothing(store):
     assert states(store) == ["submitted", "submitted"]
 
 
+def test_many_different_words_about_messages_of_another_request_change_nothing(store):
+    add_campaign(store, [12])
+    held, (one, two) = submitting(store, [range(6), range(6, 12)])
+    settle(store, held, one, verdict(accepted=range(6)))
+    settle(store, held, two, verdict(accepted=range(6, 12)))
+    ticket = next(t for t in release(store) if t.id == one)
+    told = [Receipt(seq, UNDELIVERED, f"E{seq}", f"word {seq}") for seq in range(12)]
+    assert receive(store, load(store, ticket), told) == 6
+    assert states(store) == ["undelivered"] * 6 + ["submitted"] * 6
+
+
 # --- Two pollers ------------------------------------------------------------------------------
 
 
