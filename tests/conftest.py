@@ -48,11 +48,12 @@ pytest_plugins = ["tests.support.broker_server", "tests.support.postgres_server"
 #: What takes longest comes first, so that nobody waits for one of these in the end.
 _LONGEST = [
     "providers/test_fuzz", "acceptance/test_chaos", "acceptance/test_windows_and_rates",
-    "acceptance/test_main_job", "acceptance/test_demo", "acceptance/test_doubt",
+    "acceptance/test_main_job", "acceptance/test_doubt",
     "acceptance/test_throttled_accounts", "acceptance/test_provider_faults",
     "acceptance/test_outages", "acceptance/test_account_health",
     "acceptance/test_restored_backup", "acceptance/test_broker_messages", "acceptance/test_up",
-    "acceptance/test_crashes", "acceptance/test_providers", "acceptance/test_pause_resume_cancel",
+    "acceptance/test_crashes", "acceptance/test_demo", "acceptance/test_rehearse",
+    "acceptance/test_units", "acceptance/test_providers", "acceptance/test_pause_resume_cancel",
     "integration/workers/test_turn_promises", "acceptance/test_broker_refuses",
     "acceptance/test_earlier_version",
     "integration/test_promises_model", "integration/submission/test_import_killed",
