@@ -167,16 +167,16 @@ class Schedule:
         for dated in (hours.day_range for hours in self.hours):
             if dated is not None:
                 day, last = max(day, dated[0]), min(last, dated[1])
+        changes = {each for hours in self.hours for each in hours.days_of_change}
         patience = HORIZON.days
         while day <= last:
-            patience = HORIZON.days if self._spans_of_day(day) else patience - 1
+            is_new = day in changes or self._spans_of_day(day)
+            patience = HORIZON.days if is_new else patience - 1
             if patience:
                 yield day
                 day += 1
-                continue
-            changes = (each for hours in self.hours for each in hours.days_of_change)
-            day = min((each for each in changes if each > day), default=last + 1)
-            patience = HORIZON.days
+            else:
+                day = min((each for each in changes if each > day), default=last + 1)
 
     def _spans_of_day(self, day: int) -> list[TimeSpan]:
         found = self._days.get(day)

@@ -259,6 +259,16 @@ def test_a_schedule_that_is_always_open_never_closes(windows):
     assert list(schedule.open_spans(now, now)) == []
 
 
+@pytest.mark.parametrize("days", range(727, 737))
+def test_what_opens_after_a_blackout_as_long_as_the_horizon_is_found(days):
+    first = date(2026, 5, 4)
+    last = first + timedelta(days=days)
+    schedule = Schedule.parse(["09:00-10:00"], [f"{first}..{last}"], PARIS)
+    opens = datetime.combine(last + timedelta(days=1), time(9), PARIS)
+    assert schedule.next_open(datetime(2026, 5, 4, 12, tzinfo=PARIS)) == opens
+    assert schedule.next_open(datetime(2026, 5, 5, 12, tzinfo=PARIS)) == opens
+
+
 def test_a_blackout_beyond_the_horizon_is_not_searched():
     assert Schedule.parse([], ["2036-12-25"], PARIS).closes_at(utc("2026-01-01")) is None
     near = Schedule.parse([], ["2026-12-25"], PARIS).closes_at(utc("2026-01-01"))
