@@ -226,6 +226,7 @@ def test_a_resend_that_ended_without_an_acceptance_is_the_last(store, how, is_fi
     assert states(store) == ["submitted"] * 3
     assert [m.provider_message_id for m in rows(store, MESSAGE)] == ["id-0", "id-1", "id-2"]
     assert batch_of(store, again.id).state == BatchState.SETTLED
+    assert batch_of(store, again.id).cost == Decimal("1.5")
     assert counts_of(store, campaign_id)["submitted"] == 3
     assert attempt_of(store, attempt).doubt_at is None
 
