@@ -49,12 +49,12 @@ pytest_plugins = ["tests.support.broker_server", "tests.support.postgres_server"
 _LONGEST = [
     "providers/test_fuzz", "acceptance/test_chaos", "acceptance/test_windows_and_rates",
     "acceptance/test_main_job", "acceptance/test_doubt",
-    "acceptance/test_throttled_accounts", "acceptance/test_provider_faults",
+    "acceptance/test_broker_refuses", "acceptance/test_provider_faults",
     "acceptance/test_outages", "acceptance/test_account_health",
     "acceptance/test_restored_backup", "acceptance/test_broker_messages", "acceptance/test_up",
     "acceptance/test_crashes", "acceptance/test_demo", "acceptance/test_rehearse",
     "acceptance/test_units", "acceptance/test_providers", "acceptance/test_pause_resume_cancel",
-    "integration/workers/test_turn_promises", "acceptance/test_broker_refuses",
+    "integration/workers/test_turn_promises", "acceptance/test_throttled_accounts",
     "acceptance/test_earlier_version",
     "integration/test_promises_model", "integration/submission/test_import_killed",
     "integration/outbound/test_days_of_campaigns", "integration/outbound/test_transport",
@@ -63,8 +63,7 @@ _LONGEST = [
 ]  # fmt: skip
 #: Files whose tests are long and share nothing: each test goes to a free process.
 _SINGLY = {
-    "acceptance/test_chaos", "acceptance/test_outages",
-    "acceptance/test_broker_messages", "acceptance/test_broker_refuses",
+    "acceptance/test_chaos", "acceptance/test_outages", "acceptance/test_broker_messages",
     "acceptance/test_earlier_version", "integration/workers/test_turn_promises",
     "integration/submission/test_import_killed", "integration/outbound/test_days_of_campaigns",
 }  # fmt: skip

@@ -52,13 +52,22 @@ _first = iter(range(919_850_000_000, 919_859_000_000, 1000))
 
 
 class Broker:
-    """The stage's server, which refuses from `begin` to `end`, and the proxy before it."""
+    """The stage's server, which refuses while told to, and the proxy before it."""
 
     def __init__(self, ours, client, proxy):
         self._folder, self._client, self._proxy = ours.folder / "broker", client, proxy
         self.url = {"DISPATCHER_BROKER__URL": proxy.url}
 
-    def begin(self, refusal):
+    @contextmanager
+    def refusing(self, refusal):
+        """It refuses within the block."""
+        try:
+            self._begin(refusal)
+            yield
+        finally:
+            self._end(refusal)
+
+    def _begin(self, refusal):
         begins, _, _ = REFUSALS[refusal]
         if isinstance(begins, str):
             self._proxy.refusal = begins
@@ -72,7 +81,7 @@ class Broker:
                 "a failed save",
             )
 
-    def end(self, refusal):
+    def _end(self, refusal):
         self._proxy.refusal = None
         self._tell(REFUSALS[refusal][1] or ())
         if (self._folder / "dump.rdb").exists():
@@ -83,24 +92,19 @@ class Broker:
             self._client.execute_command(*shlex.split(command))
 
 
-@contextmanager
-def staged() -> Iterator[tuple]:
-    """A stage whose processes reach their broker through a proxy."""
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple]:
+    """Beat and a worker at work, which reach their broker through a proxy; refusals in turn."""
     with ExitStack() as stack:
         ours = stack.enter_context(stage(command=in_process))
         client = stack.enter_context(redis_client(ours.broker.url))
         client.ping()
         path = str(ours.folder / "broker" / "broker.sock")
         proxy = stack.enter_context(BrokerProxy(path))
-        yield ours, Broker(ours, client, proxy)
-
-
-@pytest.fixture(scope="module")
-def running():
-    """Beat and a worker at work; each refusal is one after the other."""
-    with staged() as (ours, broker):
+        broker = Broker(ours, client, proxy)
         ours.celery("beat", "-l", "info", "--pidfile=", env=broker.url)
         ours.start_worker(env=broker.url)
+        submitted(ours).wait_until_over()
         yield ours, broker
 
 
@@ -112,35 +116,36 @@ def submitted(ours):
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_workers_and_beat_go_on_by_themselves_once_the_broker_takes_keys_again(running, refusal):
     ours, broker = running
-    submitted(ours).wait_until_over()
     pids = [ours.pid("worker"), ours.pid("beat")]
     before = len(ours.provider.ledger())
-    broker.begin(refusal)
-    since = time.monotonic()
-    during = submitted(ours)
-    ended = ours.run("doctor", "--json", env=broker.url)
-    (found,) = [each for each in json.loads(ended.out) if each["part"] == "broker"]
-    assert not found["ok"]
-    assert REFUSALS[refusal][2] in found["what"]
-    assert found["remedy"]
-    wait_for(lambda: time.monotonic() > since + 4, "a while")
-    broker.end(refusal)
-    during.wait_until_over()
+    with broker.refusing(refusal):
+        since = time.monotonic()
+        campaign = submitted(ours)
+        ended = ours.run("doctor", "--json", env=broker.url)
+        (found,) = [each for each in json.loads(ended.out) if each["part"] == "broker"]
+        assert not found["ok"]
+        assert REFUSALS[refusal][2] in found["what"]
+        assert found["remedy"]
+        wait_for(lambda: time.monotonic() > since + 4, "a while")
+    campaign.wait_until_over()
     assert [ours.pid("worker"), ours.pid("beat")] == pids
     assert len(ours.provider.ledger()) == before + 20
 
 
 @pytest.mark.parametrize("refusal", ["replica", "memory", "permission", "loading"])
-def test_a_worker_that_starts_while_the_broker_refuses_waits_for_it(refusal):
-    with staged() as (ours, broker):
-        broker.begin(refusal)
+def test_a_worker_that_starts_while_the_broker_refuses_waits_for_it(running, refusal):
+    ours, broker = running
+    ours.kill("worker")
+    ours.kill("beat")
+    ours.flush_broker()
+    before = len(ours.provider.ledger())
+    with broker.refusing(refusal):
         ours.celery("worker", "-l", "info", "--without-mingle", "--without-gossip", env=broker.url)
         ours.celery("beat", "-l", "info", "--pidfile=", env=broker.url)
         pids = [ours.pid("worker"), ours.pid("beat")]
         campaign = submitted(ours)
         since = time.monotonic()
         wait_for(lambda: time.monotonic() > since + 3, "a while")
-        broker.end(refusal)
-        campaign.wait_until_over()
-        assert [ours.pid("worker"), ours.pid("beat")] == pids
-        assert len(ours.provider.ledger()) == 20
+    campaign.wait_until_over()
+    assert [ours.pid("worker"), ours.pid("beat")] == pids
+    assert len(ours.provider.ledger()) == before + 20
