@@ -63,9 +63,9 @@ _LONGEST = [
 ]  # fmt: skip
 #: Files whose tests are long and share nothing: each test goes to a free process.
 _SINGLY = {
-    "acceptance/test_chaos", "acceptance/test_outages", "acceptance/test_broker_messages",
-    "acceptance/test_earlier_version", "integration/workers/test_turn_promises",
-    "integration/submission/test_import_killed", "integration/outbound/test_days_of_campaigns",
+    "acceptance/test_chaos", "acceptance/test_outages", "acceptance/test_earlier_version",
+    "integration/workers/test_turn_promises", "integration/submission/test_import_killed",
+    "integration/outbound/test_days_of_campaigns",
 }  # fmt: skip
 #: Besides the tests over real processes: files that mostly wait, and have clocks.
 _WAITING = {"integration/workers/test_turn_promises"}
