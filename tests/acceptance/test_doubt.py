@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.cli import in_process
 from tests.support.stage import Campaign, Stage, stage
 
 pytestmark = pytest.mark.acceptance
@@ -25,7 +26,8 @@ _firsts = itertools.count(919830000000, 1000)
 @pytest.fixture(scope="module")
 def running() -> Iterator[Stage]:
     plain = {"provider": "thesmspoint", "timeout_s": 2, "max_recipients": 10}
-    with stage(accounts={"main": ACCOUNT, "plain": plain}, worker=WORKER) as ours:
+    accounts = {"main": ACCOUNT, "plain": plain}
+    with stage(accounts=accounts, worker=WORKER, command=in_process) as ours:
         ours.start()
         yield ours
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from dispatcher.store import scheduler
 from dispatcher.store.tables import AUDIT
+from tests.support.cli import in_process
 from tests.support.stage import Campaign, Stage, disagreements, stage, wait_for
 
 pytestmark = pytest.mark.acceptance
@@ -20,7 +21,7 @@ SIZE = 20
 def running() -> Iterator[Stage]:
     """Five requests of 20 recipients a second."""
     account = {"max_recipients": SIZE, "max_in_flight": 2, "messages_per_second": 100}
-    with stage(accounts={"main": account}) as ours:
+    with stage(accounts={"main": account}, command=in_process) as ours:
         ours.start()
         yield ours
 

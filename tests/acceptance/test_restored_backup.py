@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dispatcher.campaigns import control
+from tests.support.cli import in_process
 from tests.support.stage import stage, wait_for
 
 pytestmark = pytest.mark.acceptance
@@ -15,7 +16,7 @@ COUNT = 60
 
 def test_a_restored_backup_releases_nothing_until_it_is_adopted():
     accounts = {"main": {"max_recipients": 20, "max_in_flight": 1, "messages_per_second": 10}}
-    with stage(accounts=accounts) as ours:
+    with stage(accounts=accounts, command=in_process) as ours:
         ours.start()
         campaign = ours.submit(ours.people(COUNT, first=919870000000))
         wait_for(lambda: campaign.counts["pending"] < COUNT, "the first batch")
