@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from dispatcher.store.migrate import upgrade_store
 from tests.support import warm
-from tests.support.cli import clean_environment, dispatcher
+from tests.support.cli import clean_environment, in_process
+from tests.support.guarded_store import prepare_store
 from tests.support.stage import wait_for
 from tests.support.tls import make_certificate, recording_server
 
@@ -34,7 +34,7 @@ def configure(folder, server, *, options="", ca_file=None):
     lines += [f"ca_file = {json.dumps(str(ca_file))}"] if ca_file else []
     (folder / "dispatcher.toml").write_text("\n".join(lines), encoding="utf-8")
     (folder / "dispatcher.toml").chmod(0o600)
-    upgrade_store(f"sqlite:///{folder / 'dispatcher.db'}")
+    prepare_store(f"sqlite:///{folder / 'dispatcher.db'}", has_tables=True, is_guarded=True)
 
 
 @contextmanager
@@ -72,6 +72,11 @@ def test_a_process_trusts_a_server_by_the_configured_authority(role, certificate
             wait_for(lambda: PASSWORD.encode() in server.received, "a password")
 
 
+def run_doctor(folder):
+    env = {"DISPATCHER_CONFIG": str(folder / "dispatcher.toml")}
+    return in_process("doctor", "--json", folder=folder, env=env)
+
+
 @pytest.mark.parametrize(
     ("name", "trusts", "said"),
     [
@@ -86,7 +91,7 @@ def test_doctor_names_a_certificate_that_cannot_be_verified(
 ):
     with recording_server(name and certificates[name]) as server:
         configure(tmp_path, server, ca_file=trusts and certificates[trusts])
-        ended = dispatcher("doctor", "--json", folder=tmp_path)
+        ended = run_doctor(tmp_path)
         found = [each for each in json.loads(ended.out) if each["part"] == "broker"]
         assert [each["ok"] for each in found] == [False]
         assert said in found[0]["what"]
@@ -97,7 +102,7 @@ def test_doctor_names_a_certificate_that_cannot_be_verified(
 def test_doctor_says_that_a_url_switches_verification_off(certificates, tmp_path):
     with recording_server(certificates["redis.example.com"]) as server:
         configure(tmp_path, server, options="?ssl_cert_reqs=none")
-    ended = dispatcher("doctor", "--json", folder=tmp_path)
+    ended = run_doctor(tmp_path)
     (off, away) = [each for each in json.loads(ended.out) if each["part"] == "broker"]
     assert "ssl_cert_reqs=none" in off["what"]
     assert not off["ok"]
@@ -110,7 +115,7 @@ def test_an_authority_that_cannot_be_read_is_named_before_anything_starts(held, 
         (tmp_path / "ca.pem").write_text(held, encoding="utf-8")
     with recording_server(None) as server:
         configure(tmp_path, server, ca_file="ca.pem")
-        ended = dispatcher("doctor", "--json", folder=tmp_path)
+        ended = run_doctor(tmp_path)
         (found,) = [each for each in json.loads(ended.out) if each["part"] == "broker"]
         assert str(tmp_path / "ca.pem") in found["what"]
         assert server.connections == 0
