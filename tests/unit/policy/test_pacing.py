@@ -332,6 +332,16 @@ def test_what_left_and_what_was_given_a_second_ago_no_longer_count():
     assert window.find_time(5.6, 0.1) == pytest.approx(6.5)
 
 
+def test_a_start_counts_from_its_own_moment_on():
+    window = RateWindow()
+    window.add_start(5.0, 1.0, 0.0)
+    window.advance_to(5.0)
+    for at in (5.0, 5.25):
+        window.add_departure(at, 0.5)
+    window.add_start(6.0, 1.0, 0.0)
+    assert window.find_time(5.5, 0.5) == 6.0
+
+
 def test_a_window_with_a_start_or_a_departure_is_not_empty():
     coming, given, left = RateWindow(), RateWindow(), RateWindow()
     for window in (coming, given):

@@ -208,6 +208,15 @@ def test_only_entries_for_numbers_in_doubt_are_kept():
         (look([entry("x", OTHER, seconds=-DAY - 1)], answered={}), ListFinding.UNKNOWN),
         # The dates of this list are wrong: ours is dated a week before it was made.
         (look([replace(OLDER, created_at=at(-7 * DAY))]), ListFinding.UNKNOWN),
+        # A day apart is as far as they may be.
+        (
+            look([replace(OLDER, created_at=at(-3 * DAY))], answered={"older": at(-2 * DAY)}),
+            ListFinding.ABSENT,
+        ),
+        (
+            look([replace(OLDER, created_at=at(-3 * DAY))], answered={"older": at(1 - 2 * DAY)}),
+            ListFinding.UNKNOWN,
+        ),
         (look([entry("a", text="altered"), OLDER]), ListFinding.UNEXPLAINED),
         (
             look([OLDER, entry("a", text="below the older one", seconds=None)]),
