@@ -26,7 +26,7 @@ from dispatcher.local import children
 from dispatcher.store.corrections import load_corrections
 from dispatcher.store.tables import ATTEMPT
 from tests.support import warm
-from tests.support.cli import clean_environment
+from tests.support.cli import clean_environment, dispatcher, in_process
 from tests.support.stage import Campaign, Stage, disagreements, stage, wait_for
 from workers.watchdog import EXIT_STALLED
 
@@ -119,7 +119,10 @@ class Workers:
 def scene(**given: object) -> Iterator[tuple[Stage, Workers]]:
     """A stage with beat; workers are the test's to start."""
     with ExitStack() as stack:
-        ours = stack.enter_context(stage(**{"accounts": PACED, **given}))
+        # A command in this process would leave its connections to a server open.
+        command = dispatcher if "store_url" in given else in_process
+        given = {"accounts": PACED, "command": command, **given}
+        ours = stack.enter_context(stage(**given))
         workers = Workers(ours)
         stack.callback(workers.close)
         ours.celery("beat", "-l", "info", "--pidfile=")
