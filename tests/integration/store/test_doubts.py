@@ -414,12 +414,13 @@ def test_a_finished_campaign_with_pending_messages_is_reopened(store):
     assert (row.state, row.finished_at) == (CampaignState.SCHEDULED, None)
 
 
-def test_no_recipient_of_a_cancelled_campaign_is_submitted_again(store):
+@pytest.mark.parametrize("failed_after", [None, 1])
+def test_no_recipient_of_a_cancelled_campaign_is_submitted_again(store, failed_after):
     campaign = add_campaign(store)
     held, attempt = in_doubt(store)
     with store.write() as conn:
         change(conn, CAMPAIGN, CAMPAIGN.c.id == campaign, state=CampaignState.CANCELLED)
-    assert again(store, attempt, [0]) is MessageState.CANCELLED
+    assert again(store, attempt, [0], failed_after=failed_after) is MessageState.CANCELLED
     assert states(store)[0] == "cancelled"
     assert batch_of(store, held.id).state == BatchState.SETTLED
 
