@@ -15,8 +15,9 @@ from tests.support.stage import Campaign, Stage, stage, wait_for
 pytestmark = pytest.mark.acceptance
 
 RETRY_AFTER_S = 3.0
-#: What had left before the answer was known, on a busy machine; and what clocks may differ by.
-UNDER_WAY_S, TOLERANCE_S = 0.7, 0.2
+#: What had left before the answer was known, on a busy machine, where one worker has all the
+#: accounts; and what clocks may differ by.
+UNDER_WAY_S, TOLERANCE_S = 1.2, 0.2
 #: Many requests at a time, and receipts that never come: statuses are asked for all the time.
 LIMITS = {"poll_first_s": 0.1, "poll_max_s": 0.3, "validity_hours": 1}
 THROTTLED = {

@@ -1,12 +1,13 @@
 """The one way back to `pending`: nothing is left pending in a campaign that is over."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from threading import Barrier
 from time import monotonic, sleep
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from dispatcher.campaigns import control, resolution
 from dispatcher.campaigns.resolution import DoubtChoice
@@ -112,6 +113,17 @@ NOT_SENT = {
         claim=held, attempt_id=attempt, verdict=unreachable(held), never_left=True
     ),
 }
+
+
+def test_what_a_request_without_a_connection_changes_is_locked_before_its_batch(store):
+    add_campaign(store)
+    held, (attempt,) = submitting(store)
+    said = []
+    with store.write() as conn:
+        event.listen(conn, "before_cursor_execute", lambda *given: said.append(given[2]))
+        NOT_SENT["no connection"](held, attempt).apply_to(conn, later(1))
+    tables = [re.search(r"(?:FROM|UPDATE) (account|campaign|batch)\b", each) for each in said]
+    assert [each[1] for each in tables if each][:3] == ["account", "campaign", "batch"]
 
 
 @pytest.mark.parametrize("how", NOT_SENT)
