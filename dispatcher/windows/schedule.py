@@ -41,10 +41,12 @@ class Schedule:
     _days: dict[int, list[TimeSpan]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _days_of_change: set[int] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         limiting = dict.fromkeys(hours for hours in self.hours if not hours.is_always_open)
         object.__setattr__(self, "hours", tuple(limiting))
+        self._days_of_change.update(*(hours.days_of_change for hours in limiting))
 
     @classmethod
     def parse(cls, windows: Iterable[str], blackouts: Iterable[str], zone: tzinfo) -> "Schedule":
@@ -167,11 +169,11 @@ class Schedule:
         for dated in (hours.day_range for hours in self.hours):
             if dated is not None:
                 day, last = max(day, dated[0]), min(last, dated[1])
-        changes = {each for hours in self.hours for each in hours.days_of_change}
+        changes = self._days_of_change
         patience = HORIZON.days
         while day <= last:
-            is_new = day in changes or self._spans_of_day(day)
-            patience = HORIZON.days if is_new else patience - 1
+            begins_anew = day in changes or self._spans_of_day(day)
+            patience = HORIZON.days if begins_anew else patience - 1
             if patience:
                 yield day
                 day += 1
