@@ -4,7 +4,6 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Engine, event
 
 from dispatcher.errors import StoreError
 from dispatcher.outbound.sweep import sweep_batches
@@ -15,6 +14,7 @@ from dispatcher.store import accounts, batch_endings, batches, lost_batches, sch
 from dispatcher.store.answers import JudgedAnswer, settle_in_time
 from dispatcher.store.locks import lock_account
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
+from tests.support.statements import statements_of
 from tests.support.stores import (
     LEASE,
     NOW,
@@ -105,12 +105,12 @@ def test_many_requests_take_as_many_statements_as_two(store):
     held = claimed(store)
     few, many = [[0], [1]], [[seq] for seq in range(2, 42)]
     seen = [
-        [*_executed(lambda each=each, is_first=is_first: _begin_and_settle(
+        statements_of(lambda each=each, is_first=is_first: _begin_and_settle(
             store, held, each, is_first=is_first
-        ))]
+        ))
         for each, is_first in ((few, True), (many, False))
     ]  # fmt: skip
-    assert not any(is_many for statements in seen for _words, is_many in statements)
+    assert not any(each.is_many for statements in seen for each in statements)
     assert len(seen[1]) <= len(seen[0])
     assert states(store) == ["submitted"] * 42
 
@@ -123,21 +123,6 @@ def _begin_and_settle(store, held, requests, *, is_first):
     ]
     with store.write() as conn:
         assert settle_in_time(conn, held, answers_, NOW) == len(requests)
-
-
-def _executed(work):
-    """The statements of `work`, and whether each was executed row by row."""
-    seen = []
-
-    def note(_conn, _cursor, statement, _parameters, _context, is_many):
-        seen.append((statement, is_many))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        work()
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-    return seen
 
 
 def test_a_batch_begins_once(store):
