@@ -1,5 +1,9 @@
 """sentinels://: the certificates of Sentinels and server are verified before a password is sent."""
 
+import gc
+import warnings
+from collections.abc import Iterator
+
 import pytest
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -16,6 +20,15 @@ from workers.broker.celery_broker import _Connection
 PASSWORD, OF_SENTINELS = "a-broker-password", "a-sentinel-password"
 ONCE = Retry(NoBackoff(), 0)
 NAMES = ("127.0.0.1", "redis.example.com")
+
+
+@pytest.fixture(autouse=True)
+def no_connection_is_left_to_another_test() -> Iterator[None]:
+    """redis and kombu close what they opened to a Sentinel only when it is collected."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
