@@ -3,6 +3,7 @@
 Commands import what they need when they run, so that `dispatcher --help` is quick.
 """
 
+import atexit
 import gc
 from typing import Any, Final
 
@@ -14,8 +15,8 @@ from dispatcher.cli.lazy import CONFIG, LazyCommand, LazyGroup
 from dispatcher.cli.terminal import replace_missing_characters
 
 #: New objects after which Python looks for garbage. With Python's default of 700, a command spends
-#: an eighth of its processor time searching the modules that it loads, which hold no garbage.
-_OBJECTS_PER_COLLECTION: Final = 20_000
+#: a sixth of its processor time searching the modules that it loads, which hold no garbage.
+_OBJECTS_PER_COLLECTION: Final = 100_000
 
 COMMANDS: Final = {
     "init": LazyCommand(
@@ -143,5 +144,7 @@ def cli() -> None:
 def main() -> None:
     """Run the `dispatcher` command."""
     gc.set_threshold(_OBJECTS_PER_COLLECTION)
+    # Python looks through every object once more when it ends: a fifth of a short command's time.
+    atexit.register(gc.freeze)
     replace_missing_characters()
     cli.main(prog_name="dispatcher")
