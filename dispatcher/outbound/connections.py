@@ -1,7 +1,7 @@
 """Connections to providers: kept between requests, but none that has received stray bytes.
 
-A request waits for its departure with its connection in hand. So a slow handshake delays no start,
-and the last check comes directly before the first byte.
+A request takes its connection so early that a handshake delays no start, and waits for its
+departure with it in hand: the last check comes directly before the first byte.
 """
 
 import asyncio
@@ -28,6 +28,12 @@ KEEPALIVE_S: Final = 4.0
 TCP_USER_TIMEOUT_MS: Final = 20_000
 #: SO_LINGER of zero seconds: closing resets the connection, and unsent bytes are discarded.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
+#: A request takes a connection this long before its start, and as much earlier as a new one usually
+#: takes, this many times over. A connection that is free by then is used again.
+_TAKE_AHEAD_S: Final = 0.02
+_TIMES_AS_LONG: Final = 3.0
+#: How much of the longest time of a new connection stays, when another one is measured.
+_REMEMBERED: Final = 0.8
 #: How many kept connections may be unusable before a request gives up.
 _MAX_STALE: Final = 100
 
@@ -75,6 +81,8 @@ class Connector(aiohttp.TCPConnector):
             socket_factory=_new_socket,
         )
         self._factory = partial(_make_protocol, loop=self._loop)
+        #: How long a new connection to each place takes at most, lately.
+        self._opening_s: dict[ConnectionKey, float] = {}
 
     async def connect(
         self,
@@ -90,6 +98,7 @@ class Connector(aiohttp.TCPConnector):
         exchange = current_exchange.get()
         if exchange.may_have_left:
             raise aiohttp.ServerDisconnectedError
+        await self._wait_to_connect(req.connection_key, exchange)
         for _ in range(_MAX_STALE):
             async with asyncio.timeout(exchange.connect_timeout_s):
                 connection = await super().connect(req, traces, timeout)
@@ -115,7 +124,24 @@ class Connector(aiohttp.TCPConnector):
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
     ) -> ResponseHandler:
         current_exchange.get().start_connecting()
-        return await super()._create_connection(req, traces, timeout)
+        began = self._loop.time()
+        protocol = await super()._create_connection(req, traces, timeout)
+        key, took_s = req.connection_key, self._loop.time() - began
+        self._opening_s[key] = max(took_s, _REMEMBERED * self._opening_s.get(key, 0.0))
+        return protocol
+
+    async def _wait_to_connect(self, key: ConnectionKey, exchange: Exchange) -> None:
+        """Wait as long as a connection that is taken later will be there in time.
+
+        So a group of requests needs a few connections, and opens no crowd of them at once. Where it
+        is not known how long a new one takes, it is opened now.
+        """
+        opening_s = self._opening_s.get(key)
+        if opening_s is None:
+            return
+        wait_s = exchange.wait_s - _TAKE_AHEAD_S - _TIMES_AS_LONG * opening_s
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
 
     async def _create_proxy_connection(
         self,

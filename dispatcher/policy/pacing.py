@@ -31,8 +31,14 @@ JOINING_S: Final = LATE_ALONE_S + 1.0 + 0.05
 ON_TIME_S: Final = 0.005
 #: How often a request that waits asks again: new starts may make room for it.
 _ASK_AGAIN_S: Final = 0.02
-#: Late requests may leave together, as many as the rate allows in so many seconds.
-_BURST_S: Final = 0.02
+#: Late requests follow each other at so many times their rate.
+_CATCH_UP: Final = 2.0
+#: Where they pay less than this, they would be a crowd, whose members wait for each other on their
+#: way and come into one second with more that are on time than the rate allows: they leave slower,
+#: and as many may leave together as the rate allows in so many seconds.
+_CROWD_S: Final = 0.02
+_CATCH_UP_OF_CROWD: Final = 1.25
+_BURST_S: Final = 0.005
 #: One that has not asked for so long was withdrawn.
 _SILENT_S: Final = 0.1
 #: Requests that follow each other faster than this are spread a little more, so that lateness that
@@ -169,7 +175,7 @@ class RateWindow:
         self._left: deque[_Departed] = deque()
         self._given_s = self._left_s = 0.0
         self._given_until = -inf
-        #: When the next one may leave at twice the rate.
+        #: When the next one may leave that is late.
         self._next_at = -inf
 
     @property
@@ -209,7 +215,8 @@ class RateWindow:
         """Note that so much leaves at a time that `find_time` has found, the last one so far."""
         self._left.append(_Departed(at, amount_s))
         self._left_s += amount_s
-        self._next_at = max(self._next_at, at - _BURST_S) + amount_s / 2
+        faster = _CATCH_UP_OF_CROWD if amount_s < _CROWD_S else _CATCH_UP
+        self._next_at = max(self._next_at, at - _BURST_S) + amount_s / faster
 
     def advance_to(self, at: float) -> None:
         """Forget what is over by then: nothing before `at` will be asked any more."""

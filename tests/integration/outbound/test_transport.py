@@ -532,6 +532,23 @@ def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
     run(scenario())
 
 
+def test_requests_that_start_one_after_another_share_few_connections(run):
+    """Those of a group know soon how long a new connection takes, and take one shortly before."""
+
+    async def check():
+        async with serving(answering(OK)) as server, HttpClient(connections=50) as client:
+            await client.send(server.post(), timeout_s=5)
+            began = boottime_s()
+            departures = [Departure(not_before=began + 0.2 + n / 50) for n in range(20)]
+            await asyncio.gather(
+                *(client.send(server.post(), timeout_s=5, departure=one) for one in departures)
+            )
+            assert boottime_s() - began >= 0.58
+            assert server.most_open <= 8
+
+    run(check())
+
+
 def test_a_request_that_may_not_leave_at_its_time_is_not_sent(run):
     async def scenario():
         async with serving(answering(OK)) as server, HttpClient(connections=1) as client:

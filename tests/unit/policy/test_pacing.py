@@ -170,8 +170,9 @@ def play(asks, *, latest_s=inf):
             id="after a stall: at twice the rate",
         ),
         pytest.param(
-            0.01, [(1 + n / 100, 1.08) for n in range(6)], [1.08] * 5 + [1.083],
-            id="a few at once where the rate is high",
+            0.01, [(1 + n / 100, 1.08) for n in range(6)],
+            [1.08, 1.083, 1.091, 1.099, 1.107, 1.115],
+            id="a crowd where the rate is high: a quarter faster than it",
         ),
     ],
 )  # fmt: skip
