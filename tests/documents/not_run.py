@@ -75,6 +75,14 @@ NOT_RUN: dict[str, list[str]] = {
         "make audit",
         "docker compose up --detach --scale worker=3",
     ],
+    "it needs what `docker compose up` has started": [
+        "docker compose exec worker dispatcher doctor",
+        (
+            "docker compose exec -T worker dispatcher campaign submit - --account main "
+            '--text "Dear {{name}}, see you on Monday." --yes < people.csv'
+        ),
+        "docker compose restart worker beat flower metrics",
+    ],
     "they write secrets for docker compose; unit/test_deploy.py reads its file": [
         "chmod 644 dispatcher.toml",
         "mkdir -m 700 secrets",

@@ -91,7 +91,7 @@ def test_files_that_a_document_names_exist(document):
 
 #: `content_key`, `ErrorKind`, `COLUMNS`, `FLOWER_BASIC_AUTH`: a word that only code has.
 _CODE_WORD = re.compile(r"[a-z]+(_[a-z0-9]+)+|[A-Z][a-z]+([A-Z][a-z]+)+|[A-Z]{2,}(_[A-Z]+)*")
-_SOURCES = ("*.py", "*.toml", "*.lua", "*.yaml", "*.yml", "*.json", "*.service", "Makefile")
+_SOURCES = ("*.py", "*.toml", "*.lua", "*.yaml", "*.yml", "*.json", "*.service", "Dockerfile")
 
 
 @pytest.fixture(scope="module")

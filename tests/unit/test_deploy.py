@@ -5,6 +5,7 @@ shellcheck on this machine, the others after `make audit` has installed them.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -132,6 +133,7 @@ def test_each_of_our_containers_is_limited_and_has_a_check():
     for name in OURS:
         service = COMPOSE["services"][name]
         assert service["read_only"], name
+        assert service["init"], f"{name} could not be stopped while it starts"
         assert service["cap_drop"] == ["ALL"], name
         assert service["image"] == f"sms-dispatcher:${{DISPATCHER_VERSION:-{__version__}}}"
     for name, service in COMPOSE["services"].items():
@@ -163,7 +165,7 @@ def test_secrets_are_files():
     named = set(re.findall(r"/run/secrets/(\w+)", text))
     assert named == COMPOSE["secrets"].keys()
     assert all(each["file"].startswith("./secrets/") for each in COMPOSE["secrets"].values())
-    assert re.findall(r"PASSWORD: (?!\$)\S+|requirepass [^%]", text) == []
+    assert re.findall(r"PASSWORD: (?!\$)\S+|requirepass (?!\$\$\(cat )", text) == []
     assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
@@ -171,6 +173,32 @@ def test_the_broker_keeps_what_it_has_and_never_evicts():
     (*_, script) = COMPOSE["services"]["valkey"]["command"]
     for setting in ("requirepass", "appendonly yes", "maxmemory-policy noeviction"):
         assert setting in script
+
+
+def test_the_broker_itself_gets_the_signal_to_end(tmp_path):
+    """A shell as a container's first process ignores SIGTERM, and the server would be killed."""
+    server = tmp_path / "valkey-server"
+    server.write_text("#!/bin/sh\necho $$\ncat\n")
+    server.chmod(0o755)
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    (*shell, script) = COMPOSE["services"]["valkey"]["command"]
+    script = script.replace("$$", "$").replace("/run/secrets/redis_password", str(secret))
+    with subprocess.Popen(
+        [*shell, script],
+        env={"PATH": f"{tmp_path}:{os.defpath}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as shell_or_server:
+        (pid, *settings) = shell_or_server.communicate(timeout=30)[0].splitlines()
+    assert int(pid) == shell_or_server.pid
+    assert settings[:2] == ["requirepass s3cret", "appendonly yes"]
+
+
+def test_postgresql_is_healthy_when_others_can_connect():
+    """While the image makes the database, its first server listens on a socket only."""
+    check = COMPOSE["services"]["postgres"]["healthcheck"]["test"]
+    assert check[:4] == ["CMD", "pg_isready", "-h", "127.0.0.1"]
 
 
 def test_what_compose_and_kubernetes_set_are_keys(tmp_path):
