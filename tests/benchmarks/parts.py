@@ -113,27 +113,33 @@ def _orm(kind: str, edition: Edition) -> Iterator[Row]:
 
 
 def _singles(edition: Edition) -> Iterator[Row]:
+    """With as many workers as `dispatcher up` starts here, and with one."""
     script = singles.script(edition.singles)
     yield Row(name="one by one: a script with aiohttp", measured=f"{script:,.0f}/s")
+    speeds: dict[str, float] = {}
 
-    def line(name: str, least: float, target: str, keys: dict[str, Any], **more: Any) -> Row:
-        case = singles.Case(name, keys, **more)
-        found = singles.measure(case, edition.singles, 1)
+    def line(name: str, least: float, keys: dict[str, Any], *, workers: int, **more: Any) -> Row:
+        found = singles.measure(singles.Case(name, keys, **more), edition.singles, workers)
+        speeds[name] = found.per_second
         costs = f"{found.withdrawn} withdrawn; " + ", ".join(map(str, found.workers))
         row = at_least(f"one by one: {name}", found.per_second, least, "/s", costs=costs)
-        is_kept = not found.doubles and found.most <= (case.rate or found.most) + 1
-        speeds[name] = found.per_second
-        return _changed(row, target=target, ok=row.ok and is_kept)
+        rate = more.get("rate") or found.most
+        return _changed(row, ok=row.ok and not found.doubles and found.most <= rate + 1)
 
-    speeds: dict[str, float] = {}
-    wanted = {"max_in_flight": 100}
-    yield line("no rate, 100 in flight", 0.5 * script, "≥ 0.5 × the script", wanted)
-    yield line("no rate", 0.5 * script, "≥ 0.5 × the script", {})
+    count = workers_by_default()
+    wanted = {"no rate, 100 in flight": {"max_in_flight": 100}, "no rate": {}}
+    for name, keys in wanted.items():
+        row = line(name, 0.5 * script, keys, workers=count)
+        yield _changed(row, target="≥ 0.5 × the script", ratio=speeds[name] / script)
+        if count > 1:
+            row = line(f"{name}, one worker", 0.5 * script, keys, workers=1)
+            ratio = speeds[f"{name}, one worker"] / script
+            yield _changed(row, target="", ok=None, ratio=ratio)
     free = speeds["no rate"]
     for rate in (200, 2000, 1_000_000):
-        least = 0.97 * min(rate, free)
         name, keys = f"{rate:,}/s", {"messages_per_second": rate}
-        yield line(name, least, f"≥ 97 % of {min(rate, free):,.0f}/s", keys, rate=rate)
+        row = line(name, 0.97 * min(rate, free), keys, workers=count, rate=rate)
+        yield _changed(row, target=f"≥ 97 % of {min(rate, free):,.0f}/s")
 
 
 def _tasks(edition: Edition) -> Iterator[Row]:
