@@ -100,7 +100,7 @@ def check_balances(store: Store, settings: Settings) -> Iterator[CheckResult]:
                     part="accounts",
                     ok=True,
                     is_warning=True,
-                    what=f"{name}: {amount} left of {package}, below {mark:g} "
+                    what=f"{name}: {amount} left of {package}, below {mark:.15g} "
                     f"(at {row.balance_at:%Y-%m-%d %H:%M:%S} UTC)",
                     remedy="top up the account at the provider",
                 )

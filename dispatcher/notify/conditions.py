@@ -156,7 +156,7 @@ def _of_account(row: AccountRow, wanted: NotifySettings) -> Iterator[NewNotice]:
         return
     for package, amount in orjson.loads(row.balance).items():
         if Decimal(amount) < Decimal(str(wanted.balance_below)):
-            words = f"{package}: {amount} left, below {wanted.balance_below:g}"
+            words = f"{package}: {amount} left, below {wanted.balance_below:.15g}"
             given = {**about, "balance": amount, "package": package}
             yield _make(EventKind.BALANCE_LOW, f"account {row.name} {package}", words, given)
 

@@ -75,7 +75,7 @@ def _exceeded_ceiling(
         recipients = pluralize(valid, "recipient")
         return f"{recipients}, and the account's `confirm_above_recipients` is {most}"
     if most_cost is not None and cost is not None and cost.total > most_cost:
-        return f"{cost.in_words}, and the account's `confirm_above_cost` is {most_cost:g}"
+        return f"{cost.in_words}, and the account's `confirm_above_cost` is {most_cost:.15g}"
     return None
 
 

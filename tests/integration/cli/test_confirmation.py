@@ -80,6 +80,16 @@ def test_the_cost_is_estimated_by_the_prices_of_earlier_messages(submit, sqlite_
     assert submit("--confirm", "5", text=long, more="confirm_above_cost = 2.4").code == 0
 
 
+def test_a_cost_of_millions_is_written_out(submit, sqlite_store):
+    assert submit("--yes").code == 0
+    with sqlite_store.write() as conn:
+        conn.execute(update(MESSAGE).values(cost=Decimal(1_000_000)))
+        conn.execute(update(BATCH).values(cost=Decimal(5_000_000)))
+    ended = submit("--yes", text="Hi {{name}}", more="confirm_above_cost = 2000000.0")
+    assert ended.code == 3
+    assert "`confirm_above_cost` is 2000000" in ended.err
+
+
 def test_a_dry_run_shows_a_random_sample(submit):
     ended = submit("--dry-run", "--sample", "4")
     assert "4 random texts as they will arrive:" in ended.out

@@ -302,6 +302,15 @@ def test_a_balance_below_the_mark_is_yellow(store, settings, balance, found):
     assert levels(sending.check_balances(store, given)) == found
 
 
+def test_a_mark_of_millions_is_written_out(store, settings):
+    stores.add_account(store)
+    notify = NotifySettings(command=("page",), balance_below=2_000_000)
+    with store.write() as conn:
+        notice_sources.save_balance(conn, "main", json.dumps({"bulk": "10"}), stores.NOW)
+    (low,) = sending.check_balances(store, settings.model_copy(update={"notify": notify}))
+    assert "10 left of bulk, below 2000000 " in low.what
+
+
 # --- The providers ----------------------------------------------------------------------------
 
 

@@ -74,6 +74,14 @@ def test_the_dashboard_asks_for_labels_that_a_scrape_has(labels):
         assert labels[name], query
 
 
+def test_rates_of_the_dashboard_are_over_five_minutes_or_more():
+    """A minute has four scrapes: requests of 1,000 at 100 a second showed as 111."""
+    expressions = " ".join(target["expr"] for target in TARGETS)
+    windows = [int(minutes) for minutes in re.findall(r"\[(\d+)m\]", expressions)]
+    assert min(windows) >= 5
+    assert len(windows) == expressions.count("[")
+
+
 def test_alerts_ask_for_labels_that_a_scrape_has(labels):
     rules = yaml.safe_load(RULES)["groups"]
     found = [rule for group in rules for rule in group["rules"]]

@@ -69,7 +69,7 @@ def open_breaker(store):
 
 def spend(store):
     with store.write() as conn:
-        notice_sources.save_balance(conn, "main", '{"otp":"99.5","bulk":"100"}', stores.NOW)
+        notice_sources.save_balance(conn, "main", '{"otp":"99.5","bulk":"2000000"}', stores.NOW)
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def spend(store):
         (doubt, "campaign_in_doubt", "campaign 1", "3 recipients are in doubt"),
         (pause_account, "account_paused", "account main", "(credentials): key of +••••"),
         (open_breaker, "breaker_opened", "account main", "HTTP 500"),
-        (spend, "balance_low", "account main otp", "otp: 99.5 left, below 100"),
+        (spend, "balance_low", "account main otp", "otp: 99.5 left, below 2000000"),
     ],
 )  # fmt: skip
 def test_an_event_is_stored_once_while_it_lasts(begun, cause, kind, subject, detail):
-    wanted = WANTED.model_copy(update={"balance_below": 100.0})
+    wanted = WANTED.model_copy(update={"balance_below": 2_000_000.0})
     stores.add_campaign(begun)
     assert collect_events(begun, wanted) == 0
     cause(begun)
