@@ -7,6 +7,7 @@ can be read in two ways is refused, never guessed.
 import re
 from collections.abc import Sequence
 from functools import cache
+from operator import add
 from typing import Final
 
 import phonenumbers
@@ -38,6 +39,8 @@ class NumberReader:
         self._open_home = home_pattern(country, is_open=True) if country else None
         #: Numbers by how their cells begin, with zeros for the last digits; 0: these matter.
         self._beginnings: dict[str, int] = {}
+        #: Why cells of the latest block have no number: each is asked for again, to be explained.
+        self._refusals: dict[str, str] = {}
         self._home_code = str(phonenumbers.country_code_for_region(country)) if country else ""
 
     def read(self, raw: str) -> int:
@@ -47,6 +50,8 @@ class NumberReader:
         match = self._home and self._home.fullmatch(plain)
         if match and not ("-" in raw[-4:] and _SHORT_TAIL.search(raw)):
             return int(self._home_code + match["subscriber"])
+        if (refusal := self._refusals.get(raw)) is not None:
+            raise MsisdnError(refusal)
         return self._read_stripped(strip_spelling(raw))
 
     def read_cells(self, cells: Sequence[str]) -> list[int | None]:
@@ -55,28 +60,26 @@ class NumberReader:
         Most numbers are known by their beginning: whatever the last digits are, it is the number of
         a mobile.
         """
-        known, tail_length = self._beginnings, _OPEN_TAIL
-        numbers: list[int | None] = []
-        for cell in cells:
-            beginning, tail = cell[:-tail_length], cell[-tail_length:]
-            start = known.get(beginning)
-            if start is None:
-                start = self._learn_beginning(beginning)
-            if start and tail.isdecimal():
-                numbers.append(start + int(tail))
-            else:
-                numbers.append(self._read_or_none(cell))
-        return numbers
+        known = self._beginnings
+        self._refusals.clear()
+        tails = [cell[-_OPEN_TAIL:] for cell in cells]
+        beginnings = [cell[:-_OPEN_TAIL] for cell in cells]
+        for beginning in {*beginnings}.difference(known):
+            self._learn_beginning(beginning)
+        starts = [known.get(beginning, 0) for beginning in beginnings]
+        if all(starts) and "".join(tails).isdecimal():
+            return [*map(add, starts, map(int, tails))]
+        return [
+            start + int(tail) if start and tail.isdecimal() else self._read_or_none(cell)
+            for start, tail, cell in zip(starts, tails, cells, strict=True)
+        ]
 
-    def _learn_beginning(self, beginning: str) -> int:
-        """The number with zeros for its last digits if these do not matter; else 0."""
-        start = 0
+    def _learn_beginning(self, beginning: str) -> None:
         if len(self._beginnings) < _MOST_BEGINNINGS:
-            start = self._find_beginning(beginning)
-            self._beginnings[beginning] = start
-        return start
+            self._beginnings[beginning] = self._find_beginning(beginning)
 
     def _find_beginning(self, beginning: str) -> int:
+        """The number with zeros for its last digits if these do not matter; else 0."""
         plain = beginning.translate(_HOME_SEPARATORS) + OPEN_DIGIT * _OPEN_TAIL
         if match := self._open_home and self._open_home.fullmatch(plain):
             digits = self._home_code + match["subscriber"]
@@ -92,7 +95,8 @@ class NumberReader:
     def _read_or_none(self, cell: str) -> int | None:
         try:
             return self.read(cell)
-        except MsisdnError:
+        except MsisdnError as error:
+            self._refusals[cell] = str(error)
             return None
 
     def _read_stripped(self, text: str) -> int:

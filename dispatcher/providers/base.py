@@ -177,6 +177,10 @@ class Provider(ABC):
     def recipient_bytes(self, msisdn: int, text: str) -> int:
         """Upper bound of the bytes that one recipient adds to a body. Batches are planned by it."""
 
+    def list_bytes(self, msisdns: Sequence[int], texts: Sequence[str]) -> Sequence[int]:
+        """`recipient_bytes` of each."""
+        return [*map(self.recipient_bytes, msisdns, texts)]
+
     def group_bytes(self, recipients: Sequence[Recipient]) -> int:
         """The sum of their `recipient_bytes`."""
         return sum(self.recipient_bytes(one.msisdn, one.text) for one in recipients)

@@ -5,9 +5,10 @@ becomes of it, and why. For the others the result is what `RowValidator` would s
 """
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import chain, compress
+from operator import itemgetter
 from typing import Protocol
 
 import orjson
@@ -19,6 +20,7 @@ from dispatcher.recipients.rows import RowBlock
 from dispatcher.status import Encoding, RejectKind
 from dispatcher.text.segments import (
     count_basic_parts,
+    count_ucs2_parts,
     is_basic,
     measure_text,
     replaceable_characters,
@@ -33,6 +35,10 @@ class WithheldNumbers(Protocol):
 
     def __contains__(self, msisdn: int, /) -> bool: ...
 
+    def find_among(self, msisdns: Sequence[int], /) -> Collection[int]:
+        """Those of many numbers that get none."""
+        ...
+
     def explain(self, msisdn: int, /) -> tuple[RejectKind, str]:
         """Why one of them gets none."""
         ...
@@ -45,6 +51,10 @@ class NoNumbers:
         """False."""
         return False
 
+    def find_among(self, _msisdns: Sequence[int]) -> Collection[int]:
+        """None."""
+        return ()
+
     def explain(self, msisdn: int) -> tuple[RejectKind, str]:
         """It is never asked."""
         raise KeyError(msisdn)
@@ -56,7 +66,7 @@ class RowRules:
 
     template: BoundTemplate
     most_parts: int
-    bytes_of: Callable[[int, str], int]
+    sizes_of: Callable[[Sequence[int], Sequence[str]], Sequence[int]]
     room_bytes: int
     normalizes: bool
     machine_words: frozenset[str]
@@ -81,82 +91,95 @@ class PlainRows:
         """Make messages of the plain rows; their numbers count as seen then."""
         count = len(block.cells)
         if self._has_returns:
-            return PlainResult(AcceptedRows(), [], [], [*range(count)])
+            return PlainResult(AcceptedRows(), [], [], range(count))
         places, msisdns = self._find_new_numbers(block)
-        rows = _Candidates([block.cells[place] for place in places], msisdns)
+        cells = block.cells
+        if len(places) < count:
+            cells = [cells[place] for place in places]
+        rows = _Candidates(cells, msisdns)
         rules, template = self._rules, self._rules.template
-        values = [[row[i].strip() for row in rows.cells] for i in template.columns]
+        values = [[*map(str.strip, map(itemgetter(i), cells))] for i in template.columns]
         rows.texts = template.render_columns(values, len(places))
         self._find_unusual_values(rows, values)
         self._measure_texts(rows, values)
-        rows.sizes_bytes = list(map(rules.bytes_of, msisdns, rows.texts))
+        rows.sizes_bytes = rules.sizes_of(msisdns, rows.texts)
         self._find_unsendable(rows)
         self._choose_zones(rows)
-        dumped = list(map(orjson.dumps, zip(*values, strict=True))) if values else []
-        kept = [place not in rows.unusual for place in range(len(places))]
+        dumped = [*map(orjson.dumps, zip(*values, strict=True))]
         accepted = AcceptedRows(
-            [block.numbers[place] for place in compress(places, kept)],
-            [*compress(msisdns, kept)],
-            [*compress(rows.texts, kept)],
-            [*compress(rows.encodings, kept)],
-            [*compress(rows.parts, kept)],
-            [each.decode() for each in compress(dumped, kept)] or [None] * sum(kept),
-            [*compress(rows.cells, kept)],
-            [*compress(rows.sizes_bytes, kept)],
-            [zone and zone.key for zone in compress(rows.zones, kept)],
+            [block.numbers[place] for place in places],
+            msisdns,
+            rows.texts,
+            rows.encodings,
+            rows.parts,
+            [each.decode() for each in dumped] or [None] * len(places),
+            cells,
+            rows.sizes_bytes,
+            [zone and zone.key for zone in rows.zones],
         )
+        zones = rows.zones
+        if rows.unusual:
+            kept = [place not in rows.unusual for place in range(len(places))]
+            accepted = accepted.select_rows(kept)
+            places, zones = [*compress(places, kept)], [*compress(zones, kept)]
+            dumped = [*compress(dumped, kept)]
         self._digest.msisdns.update(accepted.msisdns)
-        self._digest.add_many(accepted.msisdns, compress(dumped, kept))
-        plain = {*compress(places, kept)}
+        self._digest.add_many(accepted.msisdns, dumped)
+        plain = {*places}
         return PlainResult(
             accepted,
-            [zone.source for zone in compress(rows.zones, kept) if zone is not None],
+            [zone.source for zone in zones if zone is not None],
             [row[block.phone_index] for row in accepted.cells],
-            [place for place in range(count) if place not in plain],
+            [place for place in range(count) if place not in plain] if len(plain) < count else (),
         )
 
-    def _find_new_numbers(self, block: RowBlock) -> tuple[list[int], list[int]]:
+    def _find_new_numbers(self, block: RowBlock) -> tuple[Sequence[int], list[int]]:
         """Places of rows with a number that no other row has, here or before, and the numbers."""
-        cells, phone_index, seen = block.cells, block.phone_index, self._digest.msisdns
-        withheld = self._rules.withheld
-        places = [place for place in range(len(cells)) if place not in block.unusual]
-        numbers = self._reader.read_cells([cells[place][phone_index] for place in places])
-        others = self._reader.read_cells([row.phone for row in block.unusual.values()])
-        found = [*filter(None, numbers), *filter(None, others)]
-        repeated: set[int] = set()
+        cells, unusual = block.cells, block.unusual
+        places: Sequence[int] = range(len(cells))
+        if unusual:
+            places = [place for place in places if place not in unusual]
+            cells = [cells[place] for place in places]
+        numbers = self._reader.read_cells([*map(itemgetter(block.phone_index), cells)])
+        others = self._reader.read_cells([row.phone for row in unusual.values()])
+        valid = [number for number in numbers if number is not None]
+        found = [*valid, *filter(None, others)]
+        refused: set[int | None] = {*filter(self._digest.msisdns.__contains__, valid)}
+        refused.update(self._rules.withheld.find_among(valid))
         if len({*found}) < len(found):
-            repeated = {number for number, times in Counter(found).items() if times > 1}
-        new = [
-            (place, number)
-            for place, number in zip(places, numbers, strict=True)
-            if number is not None
-            and number not in seen
-            and number not in repeated
-            and number not in withheld
-        ]
-        return [place for place, _ in new], [number for _, number in new]
+            refused.update(number for number, times in Counter(found).items() if times > 1)
+        if not refused and len(valid) == len(places):
+            return places, valid
+        refused.add(None)
+        kept = [number not in refused for number in numbers]
+        new = [number for number in compress(numbers, kept) if number is not None]
+        return [*compress(places, kept)], new
 
     def _find_unusual_values(self, rows: "_Candidates", values: list[list[str]]) -> None:
         rules, unusual = self._rules, rows.unusual
         for place, column in enumerate(values):
-            if place in rules.template.required:
-                unusual.update(_places(column, {""}))
+            if place in rules.template.required and not all(column):
+                unusual |= _find_places(column, {""})
             if not rules.machine_words.isdisjoint(column):
-                unusual.update(_places(column, rules.machine_words))
-            if "\r" in "\n".join(column):
-                unusual.update(i for i, value in enumerate(column) if "\r" in value)
-            if rules.normalizes and not is_basic("\n".join(column)):
-                unusual.update(i for i, value in enumerate(column) if not is_basic(value))
+                unusual |= _find_places(column, rules.machine_words)
+            joined = "\n".join(column)
+            if "\r" in joined:
+                unusual |= _find_places(column, {value for value in {*column} if "\r" in value})
+            if rules.normalizes and not is_basic(joined):
+                unusual |= _find_odd_values(column)
 
     def _measure_texts(self, rows: "_Candidates", values: list[list[str]]) -> None:
         """Encodings and parts. Texts whose encoding is worth a note to the person are unusual."""
         texts = rows.texts
         rows.encodings, rows.parts = [Encoding.GSM7] * len(texts), count_basic_parts(texts)
-        odd: Iterable[int] = range(len(texts))
+        odd: Collection[int] = range(len(texts))
         if self._is_basic:
             columns = [column for column in values if not is_basic("\n".join(column))]
-            odd = {i for column in columns for i, value in enumerate(column) if not is_basic(value)}
-        for i in odd:
+            odd = {*chain.from_iterable(map(_find_odd_values, columns))}
+        for i, parts in zip(odd, count_ucs2_parts([texts[i] for i in odd]), strict=True):
+            if parts is not None:
+                rows.encodings[i], rows.parts[i] = Encoding.UCS2, parts
+                continue
             measure = measure_text(texts[i])
             rows.encodings[i], rows.parts[i] = measure.encoding, measure.parts
             if measure.encoding is Encoding.UCS2 and replaceable_characters(texts[i]):
@@ -194,7 +217,7 @@ class PlainResult:
     zone_sources: list[ZoneSource]
     #: The cells of the accepted rows' numbers.
     phones: list[str]
-    left: list[int]
+    left: Sequence[int]
 
 
 @dataclass(slots=True)
@@ -206,10 +229,15 @@ class _Candidates:
     texts: list[str] = field(default_factory=list)
     encodings: list[Encoding] = field(default_factory=list)
     parts: list[int] = field(default_factory=list)
-    sizes_bytes: list[int] = field(default_factory=list)
+    sizes_bytes: Sequence[int] = ()
     zones: list[ZoneChoice | None] = field(default_factory=list)
     unusual: set[int] = field(default_factory=set)
 
 
-def _places(column: Sequence[str], wanted: Container[str]) -> Iterator[int]:
-    return (place for place, value in enumerate(column) if value in wanted)
+def _find_places(column: Sequence[str], wanted: Collection[str]) -> set[int]:
+    return {place for place, value in enumerate(column) if value in wanted}
+
+
+def _find_odd_values(column: Sequence[str]) -> set[int]:
+    """Places of values that are not basic. Names and cities are the same in many rows."""
+    return _find_places(column, {value for value in {*column} if not is_basic(value)})

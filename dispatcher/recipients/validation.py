@@ -64,7 +64,7 @@ class RowValidator:
         country: str | None,
         *,
         max_parts: int | None,
-        bytes_of: Callable[[int, str], int],
+        sizes_of: Callable[[Sequence[int], Sequence[str]], Sequence[int]],
         room_bytes: int,
         normalizes: bool = False,
         limit: int | None = None,
@@ -75,8 +75,9 @@ class RowValidator:
     ) -> None:
         """`country` (ISO 3166) is where numbers without a country code belong.
 
-        `bytes_of` a number and its text is what they take of a request's `room_bytes`. `zone_opens`
-        says whether the windows ever open for recipients in a zone. `withheld` get no message.
+        `sizes_of` numbers and their texts is what each takes of a request's `room_bytes`.
+        `zone_opens` says whether the windows ever open for recipients in a zone. `withheld` get no
+        message.
         """
         self.preview = Preview()
         self._file = file
@@ -89,7 +90,7 @@ class RowValidator:
         self._rules = RowRules(
             template=template,
             most_parts=sys.maxsize if max_parts is None else max_parts,
-            bytes_of=bytes_of,
+            sizes_of=sizes_of,
             room_bytes=room_bytes,
             normalizes=normalizes,
             machine_words=frozenset() if file.is_literal else MACHINE_WORDS,
@@ -190,7 +191,7 @@ class RowValidator:
         size = measure_text(text)
         if size.encoding is Encoding.UCS2:
             self._inspect_ucs2(text, row.number, size.parts)
-        size_bytes = rules.bytes_of(msisdn, text)
+        (size_bytes,) = rules.sizes_of([msisdn], [text])
         if size.parts > rules.most_parts or size_bytes > rules.room_bytes or not text.strip():
             raise self._size_refusal(text, size)
         if msisdn in rules.withheld:

@@ -1,20 +1,13 @@
 """Imports: write a campaign's rows in groups; each group is checked against the import's fence."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
-from itertools import islice
-from typing import Any, NamedTuple, TypeAlias
+from itertools import chain
+from typing import Any, NamedTuple
 
-import orjson
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
-    Insert,
-    Integer,
-    Text,
-    bindparam,
     delete,
     func,
     insert,
@@ -29,7 +22,7 @@ from dispatcher.store.fetching import columns_of, fetch_all, fetch_one, fetch_op
 from dispatcher.store.row_parts import AbandonedImport
 from dispatcher.store.rows import CampaignRow
 from dispatcher.store.store_identity import ensure_store_id
-from dispatcher.store.table_values import TableParameter, bulk_insert
+from dispatcher.store.table_values import bulk_insert, insert_columns
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.store.transitions import has_state, may_become
 
@@ -40,33 +33,31 @@ _BATCH_COLUMNS = (
     "requests", "zone",
 )  # fmt: skip
 _DISCARD_GROUP = 20_000
-_CACHE_KIB = 20 * 1024
-#: Messages of one statement: its JSON document is in memory twice.
-_ROWS_AT_ONCE = 500
+_CACHE_KIB = 16 * 1024
+#: Messages of one statement. SQLite takes at most 32,766 parameters, five for each.
+_ROWS_AT_ONCE = 2_000
 
 
-#: The values of a NewMessage: of a campaign's many messages no object is made for each.
-MessageValues: TypeAlias = tuple[int, int, int, int, str | None]
+class MessageColumns(NamedTuple):
+    """Messages to import, as columns; each of `variables` is a JSON array or None."""
 
-
-class NewMessage(NamedTuple):
-    """A message to import; `variables` is a JSON array or None."""
-
-    seq: int
-    row: int
-    msisdn: int
-    parts: int
-    variables: str | None
+    rows: Sequence[int]
+    msisdns: Sequence[int]
+    parts: Sequence[int]
+    variables: Sequence[str | None]
 
 
 class NewBatch(NamedTuple):
-    """A batch to import; `cells` has its original columns (see `pack_cells`), or is None."""
+    """A batch to import; its messages have consecutive numbers from `first_seq` on.
+
+    `cells` has its original columns (see `pack_cells`), or is None.
+    """
 
     seq: int
     encoding: int
     zone: str | None
     first_seq: int
-    messages: Sequence[NewMessage | MessageValues]
+    messages: MessageColumns
     requests: int
     cells: bytes | None
 
@@ -156,72 +147,50 @@ def take_over_import(
 def write_group(
     conn: Connection,
     running: RunningImport,
-    batches: Iterable[NewBatch],
+    batches: Sequence[NewBatch],
     rejects: Sequence[NewReject],
     *,
     lease_until: datetime,
 ) -> None:
-    """Store a group of batches and rejects. Raises Refused where the import was taken over.
-
-    `batches` may be made one by one: only the messages of one are in memory.
-    """
+    """Store consecutive batches and rejects. Raises Refused where the import was taken over."""
     _change_fenced(conn, running, import_lease_until=lease_until)
     if conn.dialect.name == "sqlite":
         # Numbers come in no order: with fewer pages in memory, their index is read and written
         # again within a transaction.
         conn.exec_driver_sql(f"PRAGMA cache_size={-_CACHE_KIB}")
     cid = running.campaign_id
+    if batches:
+        _insert_messages(conn, cid, batches)
     listed: list[tuple[object, ...]] = []
-    kept: list[tuple[object, ...]] = []
-
-    def list_messages() -> Iterator[NewMessage | MessageValues]:
-        for batch in batches:
-            size = len(batch.messages)
-            parts = sum([parts for _seq, _row, _msisdn, parts, _variables in batch.messages])
-            listed.append(
-                (
-                    cid, batch.seq, running.account, batch.encoding, batch.first_seq, size, parts,
-                    size, batch.requests, batch.zone,
-                )
-            )  # fmt: skip
-            if batch.cells is not None:
-                kept.append((cid, batch.first_seq, batch.cells))
-            yield from batch.messages
-
-    _insert_messages(conn, cid, list_messages())
+    for batch in batches:
+        size, parts = len(batch.messages.rows), sum(batch.messages.parts)
+        listed.append(
+            (
+                cid, batch.seq, running.account, batch.encoding, batch.first_seq, size, parts,
+                size, batch.requests, batch.zone,
+            )
+        )  # fmt: skip
+    kept = [(cid, batch.first_seq, batch.cells) for batch in batches if batch.cells is not None]
     bulk_insert(conn, BATCH, _BATCH_COLUMNS, listed)
     bulk_insert(conn, SOURCE_ROWS, ("campaign_id", "first_seq", "cells"), kept)
     bulk_insert(conn, REJECT, _REJECT_COLUMNS, [(cid, *r) for r in rejects])
 
 
-def _insert_messages(
-    conn: Connection, campaign_id: int, messages: Iterable[NewMessage | MessageValues]
-) -> None:
+def _insert_messages(conn: Connection, campaign_id: int, batches: Sequence[NewBatch]) -> None:
+    columns = [
+        [*chain.from_iterable(column)]
+        for column in zip(*(batch.messages for batch in batches), strict=True)
+    ]
+    first_seq, count = batches[0].first_seq, len(columns[0])
+    columns.insert(0, [*range(first_seq, first_seq + count)])
+    fixed = {"campaign_id": campaign_id}
     if conn.dialect.name != "sqlite":
-        bulk_insert(conn, MESSAGE, _MESSAGE_COLUMNS, messages, fixed={"campaign_id": campaign_id})
+        rows = zip(*columns, strict=True)
+        bulk_insert(conn, MESSAGE, _MESSAGE_COLUMNS, rows, fixed=fixed)
         return
-    # Few statements, during which other threads of this process compute. With `executemany` they
-    # would hand over Python's lock for each row.
-    rows = map(tuple, messages)
-    while some := [*islice(rows, _ROWS_AT_ONCE)]:
-        document = orjson.dumps(some).decode()
-        conn.execute(_insert_messages_stmt(), {"of_campaign": campaign_id, "given": document})
-
-
-@cache
-def _insert_messages_stmt() -> Insert:
-    """The INSERT of messages from one JSON document, for SQLite."""
-    given = TableParameter(
-        "sqlite",
-        [
-            ("seq", Integer()), ("row", Integer()), ("msisdn", BigInteger()),
-            ("parts", Integer()), ("variables", Text()),
-        ],
-    ).table  # fmt: skip
-    rows = select(bindparam("of_campaign", type_=Integer()), *given.c)
-    return insert(MESSAGE).from_select(
-        ["campaign_id", *_MESSAGE_COLUMNS], rows, include_defaults=False
-    )
+    for start in range(0, count, _ROWS_AT_ONCE):
+        some = [column[start : start + _ROWS_AT_ONCE] for column in columns]
+        insert_columns(conn, MESSAGE, _MESSAGE_COLUMNS, some, fixed=fixed)
 
 
 def finish_import(

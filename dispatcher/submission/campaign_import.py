@@ -16,7 +16,7 @@ from dispatcher.recipients.preview import Preview
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.store import imports
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.imports import NewBatch, NewMessage, RunningImport
+from dispatcher.store.imports import MessageColumns, NewBatch, RunningImport
 from dispatcher.store.messages import pack_cells
 from dispatcher.submission.acceptance import CompleteImport
 from dispatcher.submission.import_writer import LEASE, ImportWriter
@@ -78,13 +78,13 @@ def import_lists(store: Store, submission: ValidatedSubmission) -> CompleteImpor
         )
     size = measure_text(submission.content.text)
     lists = submission.request.content.contact_lists
-    everybody = NewMessage(seq=0, row=1, msisdn=0, parts=size.parts, variables=None)
+    everybody = MessageColumns(rows=[1], msisdns=[0], parts=[size.parts], variables=[None])
     batch = NewBatch(
         seq=0,
         encoding=size.encoding,
         zone=None,
         first_seq=0,
-        messages=[everybody],
+        messages=everybody,
         requests=1,
         cells=pack_cells([["", ", ".join(lists)]]),
     )

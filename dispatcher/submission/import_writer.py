@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from itertools import repeat
 from operator import itemgetter
-from typing import NamedTuple, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import orjson
 
@@ -20,7 +20,12 @@ from dispatcher.recipients.preview import AcceptedRows, Preview, ValidatedBlock
 from dispatcher.status import Encoding
 from dispatcher.store import imports
 from dispatcher.store.engine import Store, store_now
-from dispatcher.store.imports import NewBatch, NewReject, RunningImport
+from dispatcher.store.imports import (
+    MessageColumns,
+    NewBatch,
+    NewReject,
+    RunningImport,
+)
 from dispatcher.store.messages import compress_cells
 from dispatcher.submission.request import ValidatedSubmission
 
@@ -31,9 +36,9 @@ LEASE = timedelta(minutes=5)
 _GROUP = 20_000
 #: Of `mallopt(3)`.
 _M_ARENA_MAX = -8
-#: Row, number, text, parts, variables and cells of a message: see `AcceptedRow`. The text is None
-#: where nothing depends on it.
-_Item: TypeAlias = tuple[int, int, str | None, int, str | None, Sequence[str]]
+#: Row, number, parts, variables and cells of a message, and its text where something depends on it:
+#: see `AcceptedRow`.
+_Item: TypeAlias = tuple[int, int, int, str | None, Sequence[str], str | None]
 
 
 def _share_memory() -> None:
@@ -43,19 +48,6 @@ def _share_memory() -> None:
     """
     with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-
-
-class _PlannedBatch(NamedTuple):
-    """A batch whose rows are complete, in little memory."""
-
-    seq: int
-    first_seq: int
-    group: tuple[Encoding, str | None]
-    requests: int
-    #: Row, msisdn, parts and variables of its messages.
-    columns: Sequence[Sequence[object]]
-    #: Its original columns as JSON.
-    cells: bytes | None
 
 
 class ImportWriter:
@@ -83,7 +75,8 @@ class ImportWriter:
         _share_memory()
         self._thread = ThreadPoolExecutor(1, "import")
         self._storing: Future[None] | None = None
-        self._planned: list[_PlannedBatch] = []
+        #: Batches whose cells are not compressed yet.
+        self._planned: list[NewBatch] = []
         self._rejects: list[NewReject] = []
         self._rows = 0
         self._next_batch = 0
@@ -111,14 +104,15 @@ class ImportWriter:
     def _add_accepted(self, accepted: AcceptedRows) -> None:
         groups = list(zip(accepted.encodings, accepted.zones, strict=True))
         full: list[tuple[int, tuple[Encoding, str | None], list[_Item]]] = []
-        for group in dict.fromkeys(groups):
+        distinct = dict.fromkeys(groups)
+        for group in distinct:
             mine = accepted
-            if groups.count(group) < len(groups):
+            if len(distinct) > 1:
                 mine = accepted.select_rows([each == group for each in groups])
             texts = mine.texts if self._texts_differ else repeat(None)
             items = list(
                 zip(
-                    mine.rows, mine.msisdns, texts, mine.parts, mine.variables, mine.cells,
+                    mine.rows, mine.msisdns, mine.parts, mine.variables, mine.cells, texts,
                     strict=False,
                 )
             )  # fmt: skip
@@ -152,14 +146,16 @@ class ImportWriter:
             imports.finish_import(conn, self._job, counts, store_now(conn) + LEASE)
 
     def _plan_batch(self, group: tuple[Encoding, str | None], items: list[_Item]) -> None:
-        rows, msisdns, texts, parts, variables, cells = zip(*items, strict=True)
+        rows, msisdns, parts, variables, cells, texts = zip(*items, strict=True)
+        encoding, zone = group
         self._planned.append(
-            _PlannedBatch(
+            NewBatch(
                 seq=self._next_batch,
+                encoding=encoding,
+                zone=zone,
                 first_seq=self._next_seq,
-                group=group,
+                messages=MessageColumns(rows, msisdns, parts, variables),
                 requests=self._count_requests(texts),
-                columns=(rows, msisdns, parts, variables),
                 cells=self._dump_cells(cells),
             )
         )
@@ -178,12 +174,14 @@ class ImportWriter:
         if storing is not None:
             storing.result()
 
-    def _store_group(self, planned: Sequence[_PlannedBatch], rejects: Sequence[NewReject]) -> None:
+    def _store_group(self, planned: Sequence[NewBatch], rejects: Sequence[NewReject]) -> None:
         # Before the store's lock: others wait for it.
-        cells = [None if each.cells is None else compress_cells(each.cells) for each in planned]
+        batches = [
+            each if each.cells is None else each._replace(cells=compress_cells(each.cells))
+            for each in planned
+        ]
         with self._store.write() as conn:
             lease_until = store_now(conn) + LEASE
-            batches = map(_make_batch, planned, cells)
             imports.write_group(conn, self._job, batches, rejects, lease_until=lease_until)
 
     def _count_requests(self, texts: Sequence[str | None]) -> int:
@@ -195,17 +193,3 @@ class ImportWriter:
         if not self._keep_columns:
             return None
         return orjson.dumps([row[: self._width] for row in cells] if self._has_copies else cells)
-
-
-def _make_batch(planned: _PlannedBatch, cells: bytes | None) -> NewBatch:
-    encoding, zone = planned.group
-    seqs = range(planned.first_seq, planned.first_seq + len(planned.columns[0]))
-    return NewBatch(
-        seq=planned.seq,
-        encoding=encoding,
-        zone=zone,
-        first_seq=planned.first_seq,
-        messages=list(zip(seqs, *planned.columns, strict=True)),
-        requests=planned.requests,
-        cells=cells,
-    )

@@ -196,7 +196,7 @@ class ValidatedSubmission:
             self.template,
             self.country,
             max_parts=provider.max_parts,
-            bytes_of=provider.recipient_bytes,
+            sizes_of=provider.list_bytes,
             room_bytes=self.room_bytes,
             normalizes=self.request.content.normalize,
             limit=self.request.limit,

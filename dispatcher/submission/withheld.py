@@ -3,6 +3,7 @@
 Who is on the suppression list, and whom an account with `allow_only` may not text.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from pyroaring import BitMap64
@@ -40,6 +41,14 @@ class WithheldRecipients:
         is_allowed = self._allowed is None or msisdn in self._allowed
         return not is_allowed or msisdn in self._suppressed
 
+    def find_among(self, msisdns: Sequence[int]) -> Collection[int]:
+        """Those of many numbers that get none. Raises StoreError."""
+        found = self._suppressed.find_among(msisdns)
+        if self._allowed is None:
+            return found
+        allowed = self._allowed
+        return [*found, *(msisdn for msisdn in msisdns if msisdn not in allowed)]
+
     def explain(self, msisdn: int) -> tuple[RejectKind, str]:
         """Why it gets none. Without the number: a reason of many rows is counted once."""
         if self._allowed is not None and msisdn not in self._allowed:
@@ -75,6 +84,12 @@ class SuppressedNumbers:
                 self._erased = ErasedNumbers(conn) or None
                 return msisdn in self
             return suppressions.is_listed(conn, msisdn, self._account)
+
+    def find_among(self, msisdns: Sequence[int]) -> Collection[int]:
+        """Those of many numbers that are on the list. Raises StoreError."""
+        if self._numbers is not None and not self._numbers and self._erased is None:
+            return ()
+        return [msisdn for msisdn in msisdns if msisdn in self]
 
     def _read_whole_list(self, conn: Connection) -> BitMap64:
         numbers, last = BitMap64(), 0

@@ -88,6 +88,26 @@ def count_basic_parts(texts: Sequence[str]) -> list[int]:
     return [1 if length <= alone else -(-length // each) for length in lengths]
 
 
+def count_ucs2_parts(texts: Sequence[str]) -> list[int | None]:
+    """The parts of texts that are UCS-2 also when they are normal, and all in the BMP.
+
+    None for the others: `measure_text` measures them.
+    """
+    alone, each = _UCS2_SIZES
+    all_in_bmp = _is_in_bmp("".join(texts))
+    return [
+        (1 if len(text) <= alone else -(-len(text) // each))
+        if (all_in_bmp or _is_in_bmp(text)) and _IRREPLACEABLE.search(text)
+        else None
+        for text in texts
+    ]
+
+
+def _is_in_bmp(text: str) -> bool:
+    """Whether each character is one UTF-16 code unit."""
+    return len(text.encode("utf-16-le", "surrogatepass")) == 2 * len(text)
+
+
 def _count_parts(units: str, first_of_pair: str, alone: int, each: int) -> int:
     """How many parts `units` take if a part may not end on `first_of_pair`."""
     length = len(units)

@@ -102,9 +102,9 @@ class BoundTemplate:
         self.own_text: Final = "".join([*template.literals, *defaults])
         #: Places among `columns` of those that must not be empty.
         self.required: Final = {place for place, default in self._slots if default is None}
-        self._fill_slots: Callable[..., str] = _format_string(
-            template.literals, range(len(self._slots))
-        ).format
+        self._fill_slots: Callable[[tuple[str, ...]], str] = _percent_string(
+            template.literals
+        ).__mod__
         self._fill: Callable[..., str] = _format_string(
             template.literals, [place for place, _ in self._slots]
         ).format
@@ -134,7 +134,7 @@ class BoundTemplate:
             [value or default for value in columns[place]] if default else columns[place]
             for place, default in self._slots
         ]
-        return list(map(self._fill_slots, *filled))
+        return [*map(self._fill_slots, zip(*filled, strict=True))]
 
     def render_all(self, rows: Sequence[Sequence[str]]) -> list[str]:
         """`render_values` of each row."""
@@ -185,6 +185,11 @@ def _find_column(name: str, headers: Sequence[str]) -> int:
         f"the text uses {{{{{name}}}}}, but the file has no such column",
         f"{suggestion}the columns are: {list_names(headers)}",
     )
+
+
+def _percent_string(literals: Sequence[str]) -> str:
+    """A text for `%` with a value for each place: faster than `str.format`."""
+    return "%s".join([literal.replace("%", "%%") for literal in literals])
 
 
 def _format_string(literals: Sequence[str], places: Sequence[int]) -> str:

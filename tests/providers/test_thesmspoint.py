@@ -356,6 +356,13 @@ def test_a_usual_list_of_statuses_is_read_together():
     assert (report.msisdn, report.raw, report.provider_message_id) == (B, "Delivered", "m2")
 
 
+@given(st.lists(st.text('aé"\\\n\x7f\u2028नम€😀 ', max_size=5), max_size=4))
+def test_many_texts_are_measured_as_one_by_one(texts):
+    msisdns = [10 ** (9 + place) for place in range(len(texts))]
+    alone = [*map(provider().recipient_bytes, msisdns, texts)]
+    assert provider().list_bytes(msisdns, texts) == alone
+
+
 def test_the_size_of_a_group_is_the_sum_of_its_recipients():
     for texts in (["Hi", "Bye"], ["Hi", 'say "hi"'], ["नमस्ते", "Hi"]):
         group = batch(texts).recipients

@@ -26,7 +26,7 @@ from dispatcher.store import (
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.attempts import BeginConditions
 from dispatcher.store.engine import Store
-from dispatcher.store.imports import NewBatch, NewMessage, NewReject
+from dispatcher.store.imports import MessageColumns, NewBatch, NewReject
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, AUDIT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.store.transitions import STATE_COLUMNS
 from dispatcher.submission.acceptance import accept_import
@@ -90,6 +90,24 @@ def add_account(store, name="main", **values):
             change(conn, accounts.ACCOUNT, accounts.ACCOUNT.c.name == name, **values)
 
 
+def new_batch(place, first_seq, size, first=FIRST_NUMBER):
+    """A batch to import: its place, the place of its first message, size and lowest number."""
+    return NewBatch(
+        seq=place,
+        encoding=Encoding.GSM7,
+        zone=None,
+        first_seq=first_seq,
+        messages=MessageColumns(
+            rows=range(first_seq + 1, first_seq + size + 1),
+            msisdns=range(first + first_seq, first + first_seq + size),
+            parts=[1] * size,
+            variables=[None] * size,
+        ),
+        requests=1,
+        cells=None,
+    )
+
+
 def add_campaign(
     store, sizes=(3,), *, account="main", state=CampaignState.RUNNING, first=FIRST_NUMBER, **values
 ):
@@ -99,10 +117,7 @@ def add_campaign(
         job = start_import(conn, account=account)
         seq, made = 0, []
         for place, size in enumerate(sizes):
-            rows = [NewMessage(s, s + 1, first + s, 1, None) for s in range(seq, seq + size)]
-            given = {"seq": place, "encoding": Encoding.GSM7, "first_seq": seq, "messages": rows}
-            blank = dict.fromkeys(NewBatch._fields)
-            made.append(NewBatch(**(blank | given | {"requests": 1})))
+            made.append(new_batch(place, seq, size, first))
             seq += size
         imports.write_group(conn, job, made, [], lease_until=NOW + LEASE)
         imports.finish_import(conn, job, {"rows": seq, "total": seq}, NOW + LEASE)

@@ -106,10 +106,18 @@ class TheSMSPoint(Provider):
     def recipient_bytes(self, msisdn: int, text: str) -> int:
         """The exact bytes of the entry in `send-bulk-sms`; `send-single-sms` needs fewer."""
         if _is_plain(text):
-            # This is called for every row of a file, so it must be fast.
             return _ENTRY_BYTES + len(str(msisdn)) + len(text.encode())
         entry = orjson.dumps(_bulk_entry(Recipient(0, msisdn, text))).decode()
         return len(orjson.dumps(entry)) - len('""') + len(",")
+
+    def list_bytes(self, msisdns: Sequence[int], texts: Sequence[str]) -> Sequence[int]:
+        """As for each of them, faster: every row of a file comes here."""
+        if not _is_plain("".join(texts)):
+            return super().list_bytes(msisdns, texts)
+        return [
+            _ENTRY_BYTES + len(str(msisdn)) + (len(text) if text.isascii() else len(text.encode()))
+            for msisdn, text in zip(msisdns, texts, strict=True)
+        ]
 
     def group_bytes(self, recipients: Sequence[Recipient]) -> int:
         """As for each of them; plain texts are counted together."""
@@ -284,7 +292,7 @@ class TheSMSPoint(Provider):
 
 def _is_plain(text: str) -> bool:
     """Whether nothing of a text is escaped in JSON."""
-    return text.isprintable() and '"' not in text and "\\" not in text
+    return len(orjson.dumps(text)) == len(text.encode()) + len('""')
 
 
 def _bulk_entry(recipient: Recipient) -> dict[str, str]:

@@ -11,11 +11,10 @@ from sqlalchemy import event, func, select
 
 from dispatcher.campaigns.timing import Timing
 from dispatcher.cli.campaign.single_message import send_test_message
-from dispatcher.errors import Refused, StoreBusyError
+from dispatcher.errors import Refused, StoreBusyError, StoreError
 from dispatcher.status import CampaignState, Encoding, RejectKind
 from dispatcher.store import campaign_search, campaigns, imports
 from dispatcher.store.engine import Store
-from dispatcher.store.imports import NewBatch, NewMessage
 from dispatcher.store.messages import unpack_cells
 from dispatcher.store.tables import BATCH, CAMPAIGN, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.submission import acceptance, campaign_import, sameness, validation
@@ -29,6 +28,7 @@ from tests.support.stores import (
     counts_of,
     ignore,
     later,
+    new_batch,
     order,
     provider,
     ready,
@@ -322,15 +322,29 @@ def test_a_discarded_import_leaves_nothing(store):
     assert everything(store) == [[]] * 5
 
 
+def test_a_group_with_a_number_that_the_campaign_has_is_not_stored(store):
+    with store.write() as conn:
+        job = start_import(conn)
+        imports.write_group(conn, job, [new_batch(0, 0, 5)], [], lease_until=later(60))
+    twice = [new_batch(1, 5, 3000), new_batch(2, 3005, 1, first=FIRST_NUMBER - 3003)]
+    with pytest.raises(StoreError), store.write() as conn:
+        imports.write_group(conn, job, twice, [], lease_until=later(60))
+    assert (message_count(store), len(rows(store, BATCH))) == (5, 1)
+    with store.write() as conn:
+        imports.write_group(conn, job, twice[:1], [], lease_until=later(60))
+    assert (message_count(store), len(rows(store, BATCH))) == (3005, 2)
+
+
 def test_a_large_import_is_discarded_in_groups_and_leaves_others_alone(store):
     kept = import_only(store, order(people(5)))
     with store.write() as conn:
         job = start_import(conn, content_key="large")
-        many = [NewMessage(n, n + 1, FIRST_NUMBER + n, 1, None) for n in range(45_000)]
-        blank = dict.fromkeys(NewBatch._fields)
-        batch = blank | {"seq": 0, "encoding": 0, "first_seq": 0, "messages": many, "requests": 1}
         rejects = [reject(n) for n in range(50_000, 50_009)]
-        imports.write_group(conn, job, [NewBatch(**batch)], rejects, lease_until=later(60))
+        imports.write_group(conn, job, [new_batch(0, 0, 45_000)], rejects, lease_until=later(60))
+    stored = [row for row in rows(store, MESSAGE) if row.campaign_id == job.campaign_id]
+    assert [(row.seq, row.row, row.msisdn) for row in stored] == [
+        (n, n + 1, FIRST_NUMBER + n) for n in range(45_000)
+    ]
     counts = [message_count(store)]
     is_left = True
     while is_left:

@@ -120,3 +120,16 @@ def test_a_file_of_many_numbers_is_stored_in_groups_and_once(store, monkeypatch)
 def test_numbers_without_a_code_need_a_country(sqlite_store, country):
     done = import_file(sqlite_store, "phone\n9800000000\n+919800000001\n", country=country)
     assert done.added == (2 if country else 1)
+
+
+def test_many_numbers_are_looked_up_as_one_by_one(store):
+    numbers = [FIRST_NUMBER + place for place in range(100)]
+    for listed in ([], [3, 40]):
+        add(store, listed)
+        for allowed in (None, [f"+{number}" for number in numbers[:50]]):
+            settings = provider(country="IN", sender="SENDER", allow_only=allowed).settings
+            withheld = WithheldRecipients(store, "main", settings)
+            alone = [number for number in numbers if number in withheld]
+            assert sorted({*withheld.find_among(numbers)}) == alone
+            fresh = WithheldRecipients(store, "main", settings)
+            assert sorted({*fresh.find_among(numbers)}) == alone

@@ -91,3 +91,15 @@ if __name__ == "__main__":
     import sys
 
     print(*disagreements(int(sys.argv[1]), int(sys.argv[2])), sep="\n")
+
+
+def test_a_cell_that_was_refused_with_others_is_refused_for_the_same_reason():
+    reader = NumberReader("IN")
+    cells = ["12", "+911140000000", "none", "98200 11223 / 98200 11224"]
+    for cell in cells:
+        with pytest.raises(MsisdnError) as alone:
+            reader.read(cell)
+        assert reader.read_cells([cell]) == [None]
+        with pytest.raises(MsisdnError) as again:
+            reader.read(cell)
+        assert str(again.value) == str(alone.value)

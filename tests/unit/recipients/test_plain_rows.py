@@ -67,7 +67,7 @@ def validator(file, text, given):
     return RowValidator(
         file,
         TextTemplate.parse(text).bind_columns(file.headers),
-        bytes_of=lambda _number, text: len(text.encode()),
+        sizes_of=lambda _numbers, texts: [len(text.encode()) for text in texts],
         zone_opens=lambda name: name != "closed",
         **given,
     )

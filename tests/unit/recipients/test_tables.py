@@ -22,8 +22,8 @@ def write(tmp_path):
 
 def validator(file, text="Hello", country="IN", **options):
     template = TextTemplate.parse(text).bind_columns(file.headers)
-    limits = {"max_parts": None, "bytes_of": lambda _n, text: len(text), "room_bytes": 999}
-    return RowValidator(file, template, country, **limits, **options)
+    sizes = {"sizes_of": lambda _numbers, texts: [*map(len, texts)], "room_bytes": 999}
+    return RowValidator(file, template, country, max_parts=None, **sizes, **options)
 
 
 def items(rows):

@@ -12,9 +12,11 @@ from dispatcher.text.segments import (
     GSM_BASIC,
     GSM_EXTENSION,
     Measure,
+    count_ucs2_parts,
     measure_text,
     non_gsm_characters,
     normalize,
+    replaceable_characters,
 )
 
 EMOJI = "\N{PARTY POPPER}"  # outside the basic plane: two UTF-16 units
@@ -149,3 +151,17 @@ def test_normalizing_twice_changes_nothing_more(text):
 @given(st.text(GSM_BASIC + GSM_EXTENSION))
 def test_gsm_texts_are_left_as_they_are(text):
     assert normalize(text) == text == unicodedata.normalize("NFC", text)
+
+
+@given(st.lists(st.text("a€ëनम’\u0301\u200d\U0001f389", max_size=150), max_size=5))
+def test_parts_that_are_counted_together_are_those_of_each_text(texts):
+    for text, parts in zip(texts, count_ucs2_parts(texts), strict=True):
+        if parts is not None:
+            measure = measure_text(text)
+            assert (measure.encoding, measure.parts) == (Encoding.UCS2, parts)
+            assert replaceable_characters(text) == []
+
+
+def test_parts_are_counted_together_beside_texts_that_are_measured_alone():
+    texts = ["न" * 70, "न" * 71, EMOJI, "[€]", "It’s", "न" + EMOJI, "ë" * 135]
+    assert count_ucs2_parts(texts) == [1, 2, None, None, None, None, 3]
