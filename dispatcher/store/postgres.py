@@ -9,13 +9,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Dialect
+
+from dispatcher.errors import StoreError
 
 if TYPE_CHECKING:
     import psycopg
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
 #: Of a session; `lock_timeout` is added.
@@ -113,6 +116,8 @@ def postgres_engine(url: URL, lock_wait_s: float, max_connections: int) -> Engin
         },
     )
 
+    event.listen(engine, "do_connect", _connect)
+
     @event.listens_for(engine, "connect")
     def _configure(
         connection: "psycopg.Connection[tuple[object, ...]]", record: "ConnectionPoolEntry"
@@ -145,6 +150,29 @@ def free_for_processes(conn: Connection) -> int | None:
         " - current_setting('superuser_reserved_connections')::int"
     )
     return int(conn.exec_driver_sql(query).scalar_one())
+
+
+def _connect(
+    dialect: Dialect,
+    _record: "ConnectionPoolEntry",
+    given: tuple[str, ...],
+    options: Mapping[str, object],
+) -> "DBAPIConnection":
+    """Connect to a database that can hold every text. Raises StoreError for another encoding.
+
+    SQLAlchemy, and psycopg with SQL_ASCII, would fail over the first answer.
+    """
+    connection = dialect.connect(*given, **options)
+    info = cast("psycopg.Connection[tuple[object, ...]]", connection).info
+    encoding = info.parameter_status("server_encoding")
+    if encoding in (None, "UTF8"):
+        return connection
+    name = info.dbname
+    connection.close()
+    raise StoreError(
+        f"the database {name} has the encoding {encoding}, which cannot hold every text",
+        "make another one: createdb --encoding=UTF8 --template=template0 NAME",
+    )
 
 
 def _settings_sql(lock_wait_s: float, *, is_local: bool) -> str:

@@ -394,3 +394,16 @@ def test_a_relative_path_is_made_absolute_and_postgresql_gets_its_driver(tmp_pat
     monkeypatch.chdir(tmp_path)
     assert parse_url("sqlite:///dispatcher.db").database == str(Path.cwd() / "dispatcher.db")
     assert parse_url("postgresql://host/db").drivername == "postgresql+psycopg"
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_hold_every_character_is_refused(encoding, postgres_server):
+    name = f"of_{encoding.lower()}"
+    postgres_server.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
+    try:
+        with pytest.raises(StoreError, match=f"has the encoding {encoding}") as caught:
+            upgrade_store(postgres_server.url(name))
+    finally:
+        postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    assert "--encoding=UTF8" in caught.value.hint

@@ -88,13 +88,11 @@ def test_a_connection_starts_with_nothing_that_a_pooler_refuses(url, mode, monke
     class StopConnecting(Exception):
         pass
 
-    from sqlalchemy import event
-
-    @event.listens_for(engine, "do_connect")
-    def note(_dialect, _record, _args, params):
+    def note(*_args, **params):
         given.update(params)
         raise StopConnecting
 
+    monkeypatch.setattr(engine.dialect, "connect", note)
     with pytest.raises(StopConnecting):
         engine.connect()
     assert "options" not in given
