@@ -17,6 +17,7 @@ from dispatcher.errors import StoreError
 from dispatcher.local.broker_tls import celery_tls_options
 from dispatcher.local.celery import threads_needed
 from dispatcher.local.life_signs import get_life_signs
+from dispatcher.local.signals import end_by_sigterm_from_now
 from dispatcher.logs.events import LogEvent, log_event
 from workers.broker import shown_tasks
 from workers.broker.task_messages import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+end_by_sigterm_from_now()  # until Celery listens itself
 set_flower_defaults()
 set_up_flower_logs(sys.argv)
 

@@ -1,8 +1,23 @@
-"""Counts the signals that ask this process to end, so that it can finish its work first."""
+"""The signals that ask this process to end: counted, so that it can finish its work first."""
 
+import os
 import signal
 from types import TracebackType
 from typing import Any, Self
+
+
+def end_by_sigterm_from_now(*, pid: int | None = None) -> None:
+    """Let SIGTERM end this process if it is the first one of a container.
+
+    For that one the kernel ignores the signal until somebody listens: it would be killed only after
+    its stop grace. `pid`: its number; None: as it is. Main thread only.
+    """
+    if (os.getpid() if pid is None else pid) == 1:
+        signal.signal(signal.SIGTERM, _end_process)
+
+
+def _end_process(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 class InterruptCounter:
