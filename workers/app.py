@@ -208,13 +208,9 @@ def _import_tasks(**_: object) -> None:
 
 
 @signals.beat_init.connect
-def _send_no_events_of_ticks(**_: object) -> None:
-    """Beat sends ticks only, which would be most of what Flower keeps and shows."""
+def _make_beat_ready(**_: object) -> None:
+    """Beat sends ticks only, whose events would be most of what Flower keeps and shows."""
     app.conf.task_send_sent_event = False
-
-
-@signals.beat_init.connect
-def _show_that_beat_is_ready(**_: object) -> None:
     get_life_signs().send_ready()
 
 
