@@ -36,11 +36,11 @@ from workers.log_filter import log_expected_errors, set_up_flower_logs
 from workers.settings import get_broker_url, get_settings, set_flower_defaults
 
 if TYPE_CHECKING:
-    from dispatcher.store.batches import Ticket
     from dispatcher.store.doubts import ReconcileTicket
     from dispatcher.store.health import ProbeTicket
     from dispatcher.store.polls import PollTicket
     from dispatcher.store.rechecks import RecheckTicket
+    from dispatcher.store.tickets import Ticket
     from workers.services import Services
 
 log = logging.getLogger(__name__)
@@ -153,14 +153,14 @@ def publish_batches(tickets: list["Ticket"]) -> None:
 
 def return_batches(services: "Services", tickets: list["Ticket"]) -> None:
     """Make released batches pending again. While the store is busy or away this waits a while."""
-    from dispatcher.store import batches
+    from dispatcher.store.tickets import return_queued
     from workers.batch.durable_write import write_patiently
 
     unused = [(ticket.id, ticket.fence) for ticket in tickets]
     with log_expected_errors(log, LogEvent.RELEASE_NOT_RETURNED, "released batches"):
         write_patiently(
             services,
-            lambda conn, _now: batches.return_queued(conn, unused),
+            lambda conn, _now: return_queued(conn, unused),
             within_s=services.settings.worker.requeue_after_s,
         )
 

@@ -42,16 +42,16 @@ class Leases:
         self._thread: threading.Thread | None = None
 
     @contextmanager
-    def keep_renewed(self, claim: Claim) -> Iterator[None]:
-        """Renew the lease of the claim during the block."""
-        key = (claim.id, claim.fence)
+    def keep_renewed(self, *claims: Claim) -> Iterator[None]:
+        """Renew the leases of the claims during the block."""
+        keys = {(claim.id, claim.fence) for claim in claims}
         with self._lock:
-            self._held.add(key)
+            self._held |= keys
         try:
             yield
         finally:
             with self._lock:
-                self._held.discard(key)
+                self._held -= keys
 
     def start(self) -> None:
         """Start the thread that renews."""

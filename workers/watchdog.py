@@ -19,7 +19,7 @@ from dispatcher.local.celery import threads_needed
 from dispatcher.local.life_signs import get_life_signs
 from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.recovery.broker_owner import OWNER_REMEDY
-from dispatcher.store import batches, store_identity
+from dispatcher.store import store_identity, tickets
 from dispatcher.store.migrate import find_too_new
 from workers.services import Services, get_services
 
@@ -146,7 +146,7 @@ class Watchdog:
             queued = (
                 []
                 if is_held
-                else batches.queued_batches(conn, list(self._services.settings.accounts))
+                else tickets.queued_batches(conn, list(self._services.settings.accounts))
             )
         return self._stall.find_late(
             queued,

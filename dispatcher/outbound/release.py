@@ -1,5 +1,6 @@
 """Release: decides which batches of an account are queued now, under the account's lock."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from heapq import nsmallest
@@ -21,15 +22,25 @@ from dispatcher.policy.fair_queue import (
 )
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.status import BatchState
-from dispatcher.store import accounts, batches, campaigns, due_work, store_identity, workloads
-from dispatcher.store.batches import Ticket
+from dispatcher.store import (
+    accounts,
+    batches,
+    campaigns,
+    due_work,
+    store_identity,
+    tickets,
+    workloads,
+)
 from dispatcher.store.json_columns import decode_texts
 from dispatcher.store.locks import lock_account
 from dispatcher.store.row_parts import InFlightBatch
 from dispatcher.store.rows import AccountRow, CampaignRow
+from dispatcher.store.tickets import Ticket
 
 #: With fewer campaigns each is asked for its due batches alone.
 _FEW_CAMPAIGNS = 8
+#: Of so many campaigns the rows are read first.
+_FIRST_ROWS = 64
 
 
 def release_batches(
@@ -65,30 +76,62 @@ def release_batches(
     budget = _make_budget(account, settings, out, most, now)
     if budget.is_spent:
         return []
-    due = due_work.due_campaigns(conn, name, now)
-    open_now = {row.id: open_zones(settings, row, now) for row in due}
-    contenders = [
-        _make_contender(account, row, settings, out, now) for row in due if open_now[row.id] != []
-    ]
-    chosen = _choose_batches(conn, contenders, open_now, budget, most, now)
+    chosen = _choose_batches(conn, account, settings, out, budget, now)
     if chosen:
         served = {contender.campaign_id: contender.virtual_time for contender, _ in chosen}
         campaigns.set_virtual_times(conn, served, now)
         last, batch = chosen[-1]
         accounts.advance_virtual_time(conn, name, last.virtual_time - batch.size)
     ids = [batch.id for _campaign, batch in chosen]
-    return batches.mark_queued(conn, ids, now, is_probe=is_probe)
+    return tickets.mark_queued(conn, ids, now, is_probe=is_probe, bundles=budget.bundles)
+
+
+def _first_campaigns(conn: Connection, account: AccountRow, now: datetime) -> Iterator[CampaignRow]:
+    """The account's campaigns that have a batch due, those first that are served next.
+
+    Their rows are read by and by: of a thousand campaigns a release serves a few.
+    """
+    keys = due_work.due_campaigns(conn, account.name, now)
+    keys.sort(
+        key=lambda one: (-workloads.effective_priority(one), max(one.turn, account.turn), one.id)
+    )
+    size, done = _FIRST_ROWS, 0
+    while done < len(keys):
+        ids = [one.id for one in keys[done : done + size]]
+        rows = workloads.load_campaigns(conn, ids)
+        yield from (rows[each] for each in ids if each in rows)
+        done += size
+        size *= 4
 
 
 def _choose_batches(
     conn: Connection,
-    contenders: Sequence[QueuedCampaign],
-    zones: Mapping[int, list[str] | None],
+    account: AccountRow,
+    settings: ProviderSettings,
+    out: Sequence[InFlightBatch],
     budget: Budget,
-    most: int,
     now: datetime,
 ) -> list[tuple[QueuedCampaign, DueBatch]]:
-    first = _load_first_batches(conn, contenders, zones, most, now)
+    """The next batches in fair order, each with its campaign.
+
+    Of the campaigns only as many are looked at as may have a batch in this release.
+    """
+    zones: dict[int, list[str] | None] = {}
+    contenders = []
+    left = budget.most_batches
+    for row in _first_campaigns(conn, account, now):
+        own_zones = open_zones(settings, row, now)
+        contender = _make_contender(account, row, settings, out, now)
+        if own_zones == [] or contender.must_wait:
+            continue
+        zones[row.id] = own_zones
+        contenders.append(contender)
+        # What is due of a campaign of several zones may be in one that is closed.
+        left -= own_zones is None
+        if not left:
+            break
+    most = budget.max_in_flight
+    first = _load_first_batches(conn, contenders, zones, budget.most_batches, now)
 
     def due_batches(campaign_id: int) -> Iterator[DueBatch]:
         head = first.get(campaign_id)
@@ -169,12 +212,22 @@ def _make_budget(
         for unit, rate in account_rates(settings).items()
     ]
     left = accounts.messages_left_today(account, settings.daily_limit, now)
-    budget = Budget(max_in_flight=slots, rates=usages, messages_left=left)
+    budget = Budget(
+        max_in_flight=slots,
+        rates=usages,
+        messages_left=left,
+        may_bundle=account.breaker is None,
+    )
+    bundles = Counter[str]()
     for batch in out:
-        if batch.state == BatchState.SUBMITTING:  # it was counted and has paid
+        if batch.bundle is None:
             budget.take_slots(batch.requests)
         else:
-            budget.book_batch(_unpaid_load(batch))
+            bundles[batch.bundle] += batch.requests
+        if batch.state != BatchState.SUBMITTING:  # such a one was counted and has paid
+            budget.pay_rates(_unpaid_load(batch))
+    for requests in bundles.values():
+        budget.take_slots(requests)
     return budget
 
 

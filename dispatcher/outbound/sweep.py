@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from dispatcher.store import batches, healing, lost_batches
-from dispatcher.store.batches import Ticket
+from dispatcher.store import healing, lost_batches, tickets
 from dispatcher.store.corrections import Correction, count_corrections
+from dispatcher.store.tickets import Ticket
 
 
 def sweep_batches(
@@ -23,7 +23,7 @@ def sweep_batches(
         doubted = lost_batches.doubt_expired_submissions(conn, now)
         made[Correction.SUBMISSION_LEASE_EXPIRED] = doubted
     made[Correction.WORK_AFTER_END] = healing.heal_ended_campaigns(conn, now)
-    unclaimed = batches.reissue_tickets(conn, now - timedelta(seconds=requeue_after_s), now)
+    unclaimed = tickets.reissue_tickets(conn, now - timedelta(seconds=requeue_after_s), now)
     made[Correction.BATCH_NOT_CLAIMED] = len(unclaimed)
     count_corrections(conn, made)
     return unclaimed

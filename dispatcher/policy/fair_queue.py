@@ -18,6 +18,13 @@ TURN_S = 1.0
 #: How many batches of several requests share an account's slots: while one ends, the other goes on.
 #: Fewer batches with more slots each share more commits.
 _BATCHES_AT_ONCE = 2
+#: Small batches of different campaigns are released as a bundle, which shares a turn, its slots and
+#: its commits: so many messages at most, and for so long at each rate. That is less than a turn, so
+#: that a bundle rarely gives back what has not left.
+_BUNDLE_MESSAGES = 256
+_BUNDLE_S = 0.4
+#: And so many messages for each of its slots, which a slow provider answers one after the other.
+_BUNDLE_MESSAGES_OF_SLOT = 16
 
 
 class Unit(StrEnum):
@@ -81,43 +88,106 @@ class RateUsage:
         )
 
 
+class _Bundle(NamedTuple):
+    """Batches that are released together, with what all of them need."""
+
+    ids: list[int]
+    campaigns: set[int]
+    whole: DueBatch
+
+
 @dataclass(slots=True)
 class Budget:
     """What may still be released for an account: free slots, its rates, the rest of its day.
 
     `max_in_flight` slots exist, `slots` of them are free; a request under way takes one.
-    `messages_left` is None without a daily limit.
+    `messages_left` is None without a daily limit. With `may_bundle` small batches of different
+    campaigns share slots; the ids of those that do are in `bundles`.
     """
 
     max_in_flight: int
     rates: list[RateUsage] = field(default_factory=list)
     messages_left: int | None = None
+    may_bundle: bool = False
     slots: int = field(init=False)
+    #: The last one may still grow.
+    _bundles: list[_Bundle] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self.slots = self.max_in_flight
 
     @property
-    def is_spent(self) -> bool:
-        """Whether nothing more may be released now."""
-        is_day_over = self.messages_left is not None and self.messages_left <= 0
-        return self.slots <= 0 or is_day_over or any(rate.is_out_of_reach for rate in self.rates)
+    def bundles(self) -> list[list[int]]:
+        """The ids of batches that were released together, in order."""
+        return [bundle.ids for bundle in self._bundles if len(bundle.ids) > 1]
 
-    def has_room_for(self, batch: DueBatch) -> bool:
-        """Whether the batch finds the slots that it may have."""
-        return slots_of(batch.requests, self.max_in_flight) <= self.slots
+    @property
+    def most_batches(self) -> int:
+        """More than so many batches are not worth to be looked at for one release."""
+        if not self.may_bundle:
+            return self.max_in_flight
+        return max(self.max_in_flight, _BATCHES_AT_ONCE * _BUNDLE_MESSAGES)
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether nothing more may be released now. A bundle may grow within its slots."""
+        is_day_over = self.messages_left is not None and self.messages_left <= 0
+        is_full = self.slots <= 0 and not self._bundles
+        return is_full or is_day_over or any(rate.is_out_of_reach for rate in self.rates)
+
+    def release_batch(self, campaign: "QueuedCampaign", batch: DueBatch) -> bool:
+        """Use up what a batch takes, if it finds the slots that it may have; returns whether."""
+        bundle = self._bundle_for(campaign, batch)
+        held = 0 if bundle is None else slots_of(bundle.whole.requests, self.max_in_flight)
+        whole = batch if bundle is None else _join(bundle.whole, batch)
+        needed = slots_of(whole.requests, self.max_in_flight) - held
+        if needed > self.slots:
+            return False
+        self.slots -= needed
+        self.pay_rates(batch)
+        if bundle is not None:
+            bundle.ids.append(batch.id)
+            bundle.campaigns.add(campaign.campaign_id)
+            self._bundles[-1] = bundle._replace(whole=whole)
+        elif self.may_bundle and campaign.own_rate is None:
+            self._bundles.append(_Bundle([batch.id], {campaign.campaign_id}, batch))
+        return True
 
     def take_slots(self, requests: int) -> None:
-        """Use up the slots of a batch of so many requests."""
+        """Use up the slots of a batch, or a bundle, of so many requests."""
         self.slots -= slots_of(requests, self.max_in_flight)
 
     def book_batch(self, batch: DueBatch) -> None:
-        """Use up what a released batch takes."""
+        """Use up what a released batch takes that is alone."""
         self.take_slots(batch.requests)
+        self.pay_rates(batch)
+
+    def pay_rates(self, batch: DueBatch) -> None:
+        """Use up what a released batch takes of the rates and of the day."""
         if self.messages_left is not None:
             self.messages_left -= batch.size
         for rate in self.rates:
             rate.book_batch(batch)
+
+    def _bundle_for(self, campaign: "QueuedCampaign", batch: DueBatch) -> _Bundle | None:
+        """The bundle that the batch may join; None where it has to have slots of its own."""
+        if not self._bundles or campaign.own_rate is not None:
+            return None
+        bundle = self._bundles[-1]
+        whole = _join(bundle.whole, batch)
+        share = slots_of(whole.requests, self.max_in_flight)
+        is_small = whole.size <= min(_BUNDLE_MESSAGES, share * _BUNDLE_MESSAGES_OF_SLOT) and all(
+            whole.cost_in(rate.unit) <= rate.per_second * _BUNDLE_S for rate in self.rates
+        )
+        # A campaign with several batches has them in several turns.
+        return bundle if is_small and campaign.campaign_id not in bundle.campaigns else None
+
+
+def _join(one: DueBatch, other: DueBatch) -> DueBatch:
+    """What two batches need together."""
+    return DueBatch(
+        one.id, one.size + other.size, one.requests + other.requests, one.parts + other.parts
+    )
 
 
 @dataclass(slots=True)
@@ -131,6 +201,11 @@ class QueuedCampaign:
     rank: int
     virtual_time: int
     own_rate: RateUsage | None = None
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether its own rate keeps it from being served now."""
+        return self.own_rate is not None and self.own_rate.is_out_of_reach
 
 
 def select_batches(
@@ -149,14 +224,13 @@ def select_batches(
         heappush(heap, (one.rank, one.virtual_time, one.campaign_id, one))
     while heap and not budget.is_spent:
         campaign = heappop(heap)[-1]
-        if campaign.own_rate is not None and campaign.own_rate.is_out_of_reach:
+        if campaign.must_wait:
             continue
         batch = next(queues[campaign.campaign_id], None)
         if batch is None:
             continue
-        if not budget.has_room_for(batch):
+        if not budget.release_batch(campaign, batch):
             return  # otherwise smaller batches would always overtake it
-        budget.book_batch(batch)
         if campaign.own_rate is not None:
             campaign.own_rate.book_batch(batch)
         campaign.virtual_time += batch.size

@@ -117,9 +117,7 @@ def settle_in_time(
     """
     if not lock_if_owned(conn, held):
         return None
-    query, asked = _still_open_query(conn.dialect.name)
-    ids = asked.to_parameters([one.attempt_id for one in answers])
-    open_ = set(conn.execute(query, ids).scalars())
+    open_ = find_open_attempts(conn, [one.attempt_id for one in answers])
     answers = [one for one in answers if one.attempt_id in open_]
     noted = _noted_seqs(conn, held, answers)
     accepted = _accept_messages(conn, held, answers, MessageState.PENDING)
@@ -146,13 +144,19 @@ def settle_in_time(
         conn.execute(_COUNT, given | moved)
     if any(entry.cost is not None for one in answers for entry in one.verdict.accepted):
         costs.update_batch_cost(conn, held.id, held)
-    _close_attempts(conn, answers, accepted, now)
+    close_attempts(conn, answers, accepted, now)
     if noted:
         late_answers.accept_noted(conn, held)
     in_doubt = sorted({attempt_id for *_, attempt_id in missed})
     if in_doubt:
         conn.execute(update(ATTEMPT).where(ATTEMPT.c.id.in_(in_doubt)).values(**doubt_columns(now)))
     return accepted.total()
+
+
+def find_open_attempts(conn: Connection, attempt_ids: Sequence[int]) -> set[int]:
+    """Which of these attempts have no outcome yet. Lock their batches first."""
+    query, asked = _still_open_query(conn.dialect.name)
+    return set(conn.execute(query, asked.to_parameters(attempt_ids)).scalars())
 
 
 @cache
@@ -184,7 +188,7 @@ def _settle_late(conn: Connection, held: Claim, answered: JudgedAnswer, now: dat
         _audit_late(conn, held, attempt_id, done.missed, now)
     if done.at_home + done.elsewhere:
         accepted = Counter({attempt_id: done.at_home})
-        _close_attempts(conn, [answered._replace(verdict=verdict)], accepted, now)
+        close_attempts(conn, [answered._replace(verdict=verdict)], accepted, now)
         if answered.poll is None:
             late_answers.count_no_receipt(conn, held.id, done.at_home)
     return done.at_home + done.elsewhere
@@ -321,7 +325,7 @@ def _mark_stmt(dialect: str, state: MessageState) -> tuple[Update, TableParamete
     return statement, given
 
 
-def _close_attempts(
+def close_attempts(
     conn: Connection, answers: Sequence[JudgedAnswer], accepted: Counter[int], now: datetime
 ) -> None:
     """Store the outcome of each attempt, and when to poll it if it accepted something."""

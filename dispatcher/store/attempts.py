@@ -149,7 +149,7 @@ def begin_attempts(
         if is_first:
             hand_back(conn, held, now=now)
         return None
-    if _suppress_recipients(conn, held, requests, locked, now):
+    if suppress_recipients(conn, held, requests, locked, now):
         # Requests for those who are left are made anew.
         if is_first:
             hand_back(conn, held, now=now)
@@ -169,14 +169,14 @@ def begin_attempts(
     return BegunBatch(attempt_ids=ids, at=now, until=may_leave.until)
 
 
-def _suppress_recipients(
+def suppress_recipients(
     conn: Connection,
     held: Claim,
     requests: Sequence[Sequence[int]],
     locked: LockedForBegin,
     now: datetime,
 ) -> bool:
-    """Suppress all of the batch who are on the list, if a recipient of these requests is.
+    """Suppress all of a batch who are on the list, if a recipient of these requests is.
 
     Likewise those who were erased while their campaign was being imported.
     """

@@ -1,9 +1,11 @@
-"""Batches: release, claim, hand back, renew. `lost_batches.py` takes them from lost workers."""
+"""Batches: what is due, claim, renew. `tickets.py` queues them, `batch_endings.py` hands them back.
+
+`lost_batches.py` takes them from lost workers.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -25,21 +27,12 @@ from dispatcher.status import (
     CampaignState,
 )
 from dispatcher.store.fetching import columns_of, fetch_all
+from dispatcher.store.locks import lock_batches
 from dispatcher.store.row_parts import InFlightBatch
 from dispatcher.store.rows import CampaignRow
 from dispatcher.store.table_values import literal_table
 from dispatcher.store.tables import BATCH, CAMPAIGN, IDENTITY
 from dispatcher.store.transitions import has_state, may_become
-
-
-class Ticket(NamedTuple):
-    """A released batch, as it travels through Redis; without effect once its fence is old."""
-
-    account: str
-    id: int
-    fence: int
-    campaign_id: int
-
 
 # Made once: every tick runs them.
 _IN_FLIGHT = has_state(*IN_FLIGHT)
@@ -63,24 +56,10 @@ _DUE = (
     .order_by(BATCH.c.seq)
     .limit(bindparam("most"))
 )
-_QUEUE = (
+#: Of batches that are chosen by further conditions.
+CLAIM_BATCHES = (
     update(BATCH)
-    .where(BATCH.c.id.in_(bindparam("ids", expanding=True)), may_become(BatchState.QUEUED))
-    .values(
-        state=BatchState.QUEUED,
-        fence=BATCH.c.fence + 1,
-        queued_at=bindparam("at"),
-        is_probe=bindparam("probes"),
-    )
-    .returning(*columns_of(BATCH, Ticket))
-)
-_TAKE = (
-    update(BATCH)
-    .where(
-        BATCH.c.id == bindparam("ticket"),
-        BATCH.c.fence == bindparam("newest"),
-        may_become(BatchState.CLAIMED),
-    )
+    .where(may_become(BatchState.CLAIMED))
     .values(
         state=BatchState.CLAIMED, fence=BATCH.c.fence + 1, lease_until=bindparam("lease_ends")
     )
@@ -90,6 +69,7 @@ _TAKE = (
         select(IDENTITY.c.store_id).scalar_subquery().label("store_id"),
     )
 )  # fmt: skip
+_TAKE = CLAIM_BATCHES.where(BATCH.c.id == bindparam("ticket"), BATCH.c.fence == bindparam("newest"))
 #: A claimed batch waits for its start for some seconds at most.
 _LONGEST_WAIT = timedelta(seconds=10)
 _MINE = BATCH.alias("mine")
@@ -117,16 +97,6 @@ _BESIDE = select(func.coalesce(func.max(BATCH.c.pending), 0)).where(
     BATCH.c.id != _MINE.c.id,
     _IN_FLIGHT,
     has_state(BatchState.SUBMITTING),
-)
-_REQUEUE = (
-    update(BATCH)
-    .where(
-        has_state(BatchState.QUEUED),
-        _IN_FLIGHT,
-        BATCH.c.queued_at < bindparam("before"),
-    )
-    .values(queued_at=bindparam("again_at"))
-    .returning(*columns_of(BATCH, Ticket))
 )
 
 
@@ -176,18 +146,6 @@ def due_batches(
     yield from fetch_all(conn, DueBatch, query, given)
 
 
-def mark_queued(
-    conn: Connection, ids: Sequence[int], now: datetime, *, is_probe: bool = False
-) -> list[Ticket]:
-    """`pending → queued`; the tickets to publish after the commit, in the order of `ids`."""
-    if not ids:
-        return []
-    given = {"ids": [*ids], "at": now, "probes": is_probe}
-    rows = fetch_all(conn, Ticket, _QUEUE, given)
-    tickets = {ticket.id: ticket for ticket in rows}
-    return [tickets[i] for i in ids if i in tickets]
-
-
 def claim_batch(
     conn: Connection, ticket_id: int, fence: int, lease_until: datetime
 ) -> Claim | None:
@@ -230,9 +188,12 @@ def settle_empty(conn: Connection, held: Claim) -> None:
 
 def renew_leases(conn: Connection, held: Iterable[tuple[int, int]], lease_until: datetime) -> int:
     """Extend the leases of batches (id, fence) that are still held; how many were."""
-    pairs = list(held)
+    # Locked in the order of their ids: a turn locks several batches, too.
+    pairs = sorted(held)
     if not pairs:
         return 0
+    ids = [batch_id for batch_id, _fence in pairs]
+    lock_batches(conn, ids)
     given = literal_table(conn, [("id", BigInteger()), ("fence", Integer())], pairs)
     return conn.execute(
         update(BATCH)
@@ -243,40 +204,6 @@ def renew_leases(conn: Connection, held: Iterable[tuple[int, int]], lease_until:
         )
         .values(lease_until=lease_until)
     ).rowcount
-
-
-def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:
-    """Id and fence of the accounts' batches that are released and not claimed yet."""
-    rows = conn.execute(
-        select(BATCH.c.id, BATCH.c.fence).where(
-            BATCH.c.account.in_(accounts),
-            has_state(BatchState.QUEUED),
-            _IN_FLIGHT,
-        )
-    )
-    return [(batch_id, fence) for batch_id, fence in rows]
-
-
-def return_queued(conn: Connection, tickets: Iterable[tuple[int, int]]) -> int:
-    """`queued → pending` for batches (id, fence) whose tickets nobody will use; how many.
-
-    A ticket that reached the broker all the same has no effect: the batch is not queued any more.
-    """
-    given = literal_table(conn, [("id", BigInteger()), ("fence", Integer())], list(tickets))
-    return conn.execute(
-        update(BATCH)
-        .where(
-            BATCH.c.id == given.c.id,
-            BATCH.c.fence == given.c.fence,
-            may_become(BatchState.PENDING, only_from={BatchState.QUEUED}),
-        )
-        .values(state=BatchState.PENDING)
-    ).rowcount
-
-
-def reissue_tickets(conn: Connection, queued_before: datetime, now: datetime) -> list[Ticket]:
-    """Tickets of batches that were queued long ago: Redis lost them, or no worker was free."""
-    return fetch_all(conn, Ticket, _REQUEUE, {"before": queued_before, "again_at": now})
 
 
 def running_campaigns(conn: Connection, account: str) -> list[CampaignRow]:

@@ -4,7 +4,7 @@ SQLite keeps whole millionths, whose plain sum may have more than 64 bits: there
 the rest are summed apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from dispatcher.store.fetching import fetch_all
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, MessageRange, range_parameters
+from dispatcher.store.table_values import NumbersParameter
 from dispatcher.store.tables import BATCH, FORMER_OUTCOME, MESSAGE
 
 #: Where prices are looked for, and how many are taken.
@@ -54,6 +55,30 @@ def update_batch_cost(conn: Connection, batch_id: int, messages: MessageRange) -
     """
     given = range_parameters(messages) | {"batch": batch_id}
     conn.execute(_sum_stmt(conn.dialect.name), given)
+
+
+def update_batch_costs(conn: Connection, batch_ids: Collection[int]) -> None:
+    """As `update_batch_cost`, for several batches."""
+    statement, ids = _sums_stmt(conn.dialect.name)
+    conn.execute(statement, ids.to_parameters(batch_ids))
+
+
+@cache
+def _sums_stmt(dialect: str) -> tuple[Update, NumbersParameter]:
+    ids = NumbersParameter(dialect, "batches")
+    total: ColumnElement[Decimal] = literal_column(_BATCH_SUM[dialect])
+    last_seq = BATCH.c.first_seq + BATCH.c.size - literal_column("1")
+    prices = (
+        select(table.c.cost)
+        .where(
+            table.c.campaign_id == BATCH.c.campaign_id,
+            table.c.seq.between(BATCH.c.first_seq, last_seq),
+        )
+        .correlate(BATCH)
+        for table in (MESSAGE, FORMER_OUTCOME)
+    )
+    query = select(total).select_from(union_all(*prices).subquery("priced")).scalar_subquery()
+    return update(BATCH).where(ids.contains(BATCH.c.id)).values(cost=query), ids
 
 
 @cache

@@ -57,6 +57,16 @@ class WaitingCampaigns(NamedTuple):
         return None
 
 
+class DueCampaign(NamedTuple):
+    """What decides when a campaign that has a batch due is served."""
+
+    id: int
+    kind: str
+    one_off: bool
+    priority: int
+    turn: int
+
+
 _NOW = bindparam("now", type_=UtcTime())
 _IS_DUE_BATCH = and_(
     BATCH.c.campaign_id == CAMPAIGN.c.id,
@@ -88,7 +98,9 @@ _IS_CLOSED = exists().where(
 )
 # Built once: every tick and every release executes them.
 _DUE = select(*columns_of(CAMPAIGN, CampaignRow)).where(_HAS_DUE)
-_DUE_OF_ACCOUNT = _DUE.where(CAMPAIGN.c.account == bindparam("of_account"))
+_DUE_OF_ACCOUNT = select(*columns_of(CAMPAIGN, DueCampaign)).where(
+    _HAS_DUE, CAMPAIGN.c.account == bindparam("of_account")
+)
 _DUE_AT_OPEN_ACCOUNTS = _DUE.where(~_IS_CLOSED)
 _FIRST_BATCHES = (
     select(BATCH.c.campaign_id, *columns_of(BATCH, DueBatch, size=BATCH.c.pending))
@@ -101,13 +113,13 @@ _ACCOUNTS_WITH_QUEUED = (
 )
 
 
-def due_campaigns(conn: Connection, account: str, now: datetime) -> list[CampaignRow]:
+def due_campaigns(conn: Connection, account: str, now: datetime) -> list[DueCampaign]:
     """The account's running campaigns that have a batch due; their windows may be closed."""
-    return fetch_all(conn, CampaignRow, _DUE_OF_ACCOUNT, {"of_account": account, "now": now})
+    return fetch_all(conn, DueCampaign, _DUE_OF_ACCOUNT, {"of_account": account, "now": now})
 
 
 def due_at_open_accounts(conn: Connection, now: datetime) -> list[CampaignRow]:
-    """As `due_campaigns`, of all accounts that are not paused, not broken, and need not wait."""
+    """Running campaigns with a batch due, of all accounts that may send now."""
     return fetch_all(conn, CampaignRow, _DUE_AT_OPEN_ACCOUNTS, {"now": now})
 
 

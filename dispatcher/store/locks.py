@@ -5,14 +5,19 @@ read after its lock, and so is the clock. A batch's messages and attempts are ch
 batch's lock. SQLite has one writer at a time anyway.
 """
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cache
+from typing import NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Connection, bindparam, case, exists, select
+from sqlalchemy import ColumnElement, Connection, Executable, bindparam, case, exists, select
 
+from dispatcher.status import IN_FLIGHT, BatchState
 from dispatcher.store.fetching import columns_of, fetch_one, fetch_optional
 from dispatcher.store.rows import AccountRow, BatchRow, CampaignRow
+from dispatcher.store.table_values import NumbersParameter
 from dispatcher.store.tables import ACCOUNT, BATCH, CAMPAIGN, ERASED_NUMBER, SUPPRESSION
+from dispatcher.store.transitions import has_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,33 @@ _BATCH = (
 _BATCH_HOLD = (
     select(*columns_of(BATCH, BatchHold)).where(BATCH.c.id == bindparam("batch")).with_for_update()
 )
+
+_QUEUED_OF_BUNDLE = (
+    select(BATCH.c.id)
+    .where(
+        BATCH.c.account == bindparam("of_account"),
+        has_state(*IN_FLIGHT),
+        has_state(BatchState.QUEUED),
+        BATCH.c.bundle == bindparam("key"),
+    )
+    .order_by(BATCH.c.id)
+    .with_for_update()
+)
+
+
+@cache
+def _campaigns_stmt(dialect: str) -> tuple[Executable, NumbersParameter]:
+    ids = NumbersParameter(dialect, "campaigns")
+    query = select(*columns_of(CAMPAIGN, CampaignRow), _WITHHELD.label("withheld"))
+    query = query.where(ids.contains(CAMPAIGN.c.id)).order_by(CAMPAIGN.c.id)
+    return query.with_for_update(read=True), ids
+
+
+@cache
+def _batches_stmt(dialect: str) -> tuple[Executable, NumbersParameter]:
+    ids = NumbersParameter(dialect, "batches")
+    query = select(BATCH.c.id, *columns_of(BATCH, BatchHold)).where(ids.contains(BATCH.c.id))
+    return query.order_by(BATCH.c.id).with_for_update(), ids
 
 
 def lock_account(conn: Connection, name: str) -> AccountRow | None:
@@ -112,3 +144,29 @@ def lock_batch(conn: Connection, batch_id: int) -> BatchRow:
 def lock_batch_hold(conn: Connection, batch_id: int) -> BatchHold:
     """Lock a batch's row, and read only how it is held."""
     return fetch_one(conn, BatchHold, _BATCH_HOLD, {"batch": batch_id})
+
+
+def lock_campaigns_for_begin(
+    conn: Connection, campaign_ids: Collection[int]
+) -> dict[int, CampaignForBegin]:
+    """As `lock_campaign_for_begin`, shared, for several campaigns by id."""
+    query, ids = _campaigns_stmt(conn.dialect.name)
+    rows: Iterable[Sequence[object]] = conn.execute(query, ids.to_parameters(campaign_ids))
+    found = {}
+    for *columns, withheld in rows:
+        campaign = CampaignRow._make(columns)
+        found[campaign.id] = CampaignForBegin(campaign, *_WITHHELD_FLAGS[cast("int", withheld)])
+    return found
+
+
+def lock_batches(conn: Connection, batch_ids: Collection[int]) -> dict[int, BatchHold]:
+    """Lock batches, in the order of their ids, and read only how they are held, by id."""
+    query, ids = _batches_stmt(conn.dialect.name)
+    rows: Iterable[Sequence[int]] = conn.execute(query, ids.to_parameters(batch_ids))
+    return {batch_id: BatchHold._make(hold) for batch_id, *hold in rows}
+
+
+def lock_queued_bundle(conn: Connection, account: str, key: str) -> list[int]:
+    """Lock the queued batches of a bundle, in the order of their ids, which it returns."""
+    wanted = {"of_account": account, "key": key}
+    return [*conn.execute(_QUEUED_OF_BUNDLE, wanted).scalars()]

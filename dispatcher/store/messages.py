@@ -2,14 +2,14 @@
 
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeVar, cast
 
 import orjson
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import BigInteger, Connection, Executable, Integer, and_, bindparam, select
 
 from dispatcher.status import MessageState
 from dispatcher.store.batches import Claim
@@ -18,6 +18,7 @@ from dispatcher.store.fetching import columns_of, fetch_driver_rows, fetch_messa
 from dispatcher.store.ranges import MESSAGES_OF_BATCH, join_ranges, range_parameters
 from dispatcher.store.row_parts import BatchSpan, ExportedMessage, PendingMessage
 from dispatcher.store.rows import RejectRow
+from dispatcher.store.table_values import TableParameter
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.store.transitions import has_state
 
@@ -86,6 +87,42 @@ def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[P
     query = _PENDING if limit is None or limit >= held.size else _PENDING.limit(limit)
     rows = fetch_driver_rows(conn, query, range_parameters(held))
     return [*map(PendingMessage._make, rows)]
+
+
+def load_pending_of_all(conn: Connection, held: Sequence[Claim]) -> dict[int, list[PendingMessage]]:
+    """The pending messages of small claimed batches, in order, by batch id."""
+    query, given = _pending_of_all_query(conn.dialect.name)
+    spans = [
+        (each.id, each.campaign_id, each.first_seq, each.first_seq + each.size - 1) for each in held
+    ]
+    found: dict[int, list[PendingMessage]] = {each.id: [] for each in held}
+    rows: Iterable[Sequence[object]] = fetch_driver_rows(conn, query, given.to_parameters(spans))
+    for batch_id, *values in rows:
+        found[cast("int", batch_id)].append(PendingMessage._make(values))
+    return found
+
+
+@cache
+def _pending_of_all_query(dialect: str) -> tuple[Executable, TableParameter]:
+    given = TableParameter(
+        dialect,
+        [
+            ("batch", BigInteger()), ("campaign", BigInteger()), ("first", Integer()),
+            ("last", Integer()),
+        ],
+    )  # fmt: skip
+    new = given.table.c
+    query = (
+        select(new.batch, *columns_of(MESSAGE, PendingMessage))
+        .join_from(
+            given.table,
+            MESSAGE,
+            and_(MESSAGE.c.campaign_id == new.campaign, MESSAGE.c.seq.between(new.first, new.last)),
+        )
+        .where(has_state(MessageState.PENDING))
+        .order_by(MESSAGE.c.campaign_id, MESSAGE.c.seq)
+    )
+    return query, given
 
 
 class BatchStream:

@@ -123,7 +123,7 @@ def _return_stmt(state: BatchState, old: BatchState, names: tuple[str, ...]) -> 
     return (
         update(BATCH)
         .where(BATCH.c.id == bindparam("batch"), may_become(state, only_from={old}))
-        .values(state=state, fence=BATCH.c.fence + 1, lease_until=None, **values)
+        .values(state=state, fence=BATCH.c.fence + 1, lease_until=None, bundle=None, **values)
     )
 
 

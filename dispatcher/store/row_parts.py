@@ -68,6 +68,7 @@ class InFlightBatch(NamedTuple):
     pending: int
     requests: int
     parts: int
+    bundle: str | None
 
 
 class BatchSpan(NamedTuple):

@@ -136,6 +136,7 @@ class BatchRow(NamedTuple):
     lapsed: int
     no_receipt: int
     cost: Decimal | None
+    bundle: str | None
 
 
 class AttemptRow(NamedTuple):

@@ -56,7 +56,7 @@ class Settlement:
         Raises StoreDataError where the batch was claimed in another store: the store's file was
         replaced, or the store was adopted, since.
         """
-        _refuse_other_store(conn, self.claim)
+        refuse_other_store(conn, self.claim)
         if self.may_return:
             self.lock_for_return(conn)
         if self.attempt_id is None:
@@ -91,7 +91,8 @@ class Settlement:
         return self.polling.plan_from(now) if self.polling is not None else None
 
 
-def _refuse_other_store(conn: Connection, claim: Claim) -> None:
+def refuse_other_store(conn: Connection, claim: Claim) -> None:
+    """Raise StoreDataError where a batch was claimed in another store."""
     if not batch_endings.is_of_this_store(conn, claim):
         raise StoreDataError("the answer is for another store than the one at this place")
 
@@ -101,7 +102,7 @@ def apply_settlements(conn: Connection, settlements: Sequence[Settlement], now: 
     if not settlements:
         return
     claim = settlements[0].claim
-    _refuse_other_store(conn, claim)
+    refuse_other_store(conn, claim)
     if any(each.may_return for each in settlements):
         settlements[0].lock_for_return(conn)
     judged = [one for each in settlements if (one := each.to_judged_answer(now)) is not None]

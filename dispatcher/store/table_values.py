@@ -1,6 +1,6 @@
 """What SQLite and PostgreSQL write differently: rows as a table parameter, bulk inserts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -88,7 +88,7 @@ class NumbersParameter:
         numbers = func.json_each(bindparam(self._name, type_=Text())).table_valued("value")
         return column.in_(select(numbers.c.value))
 
-    def to_parameters(self, numbers: Sequence[int]) -> dict[str, object]:
+    def to_parameters(self, numbers: Collection[int]) -> dict[str, object]:
         """The parameter for these numbers."""
         given = [*numbers] if self._has_arrays else orjson.dumps([*numbers]).decode()
         return {self._name: given}

@@ -1,13 +1,16 @@
-"""What an account's open campaigns have yet to send: for release and forecast."""
+"""Campaigns of an account that have something to send: for release, submission and forecast."""
 
+from collections.abc import Collection
+from functools import cache
 from typing import Protocol, cast
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, Executable, and_, func, select
 
 from dispatcher.status import CampaignState, Kind
-from dispatcher.store.fetching import columns_of
+from dispatcher.store.fetching import columns_of, fetch_all
 from dispatcher.store.row_parts import OpenWork
 from dispatcher.store.rows import CampaignRow
+from dispatcher.store.table_values import NumbersParameter
 from dispatcher.store.tables import BATCH, CAMPAIGN
 from dispatcher.store.transitions import IS_UNSETTLED, has_state
 
@@ -67,3 +70,17 @@ def load_open_work(conn: Connection, account: str) -> list[OpenWork]:
         messages, parts, requests = map(int, sums)
         works.append(OpenWork(CampaignRow._make(row[:width]), zone, messages, parts, requests))
     return works
+
+
+def load_campaigns(conn: Connection, campaign_ids: Collection[int]) -> dict[int, CampaignRow]:
+    """The rows of campaigns, by id."""
+    query, ids = _by_ids_query(conn.dialect.name)
+    rows = fetch_all(conn, CampaignRow, query, ids.to_parameters(campaign_ids))
+    return {row.id: row for row in rows}
+
+
+@cache
+def _by_ids_query(dialect: str) -> tuple[Executable, NumbersParameter]:
+    ids = NumbersParameter(dialect, "campaigns")
+    query = select(*columns_of(CAMPAIGN, CampaignRow)).where(ids.contains(CAMPAIGN.c.id))
+    return query, ids

@@ -55,6 +55,7 @@ from dispatcher.store import (
     scheduler,
     stops,
     suppressions,
+    tickets,
 )
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
@@ -141,7 +142,7 @@ class Promises(RuleBasedStateMachine):
         super().__init__()
         self.oracle.reset()
         self.now = NOW
-        self.tickets: list[batches.Ticket] = []
+        self.tickets: list[tickets.Ticket] = []
         self.workers: list[Worker] = []
         self.old_polls: list[polls.PolledRequest] = []
         self.campaigns: list[int] = []
@@ -409,9 +410,9 @@ class Promises(RuleBasedStateMachine):
 
     def _release(self, name, *, published):
         with self.store.write() as conn:
-            tickets = release_batches(conn, name, ACCOUNT, self.now)
+            released = release_batches(conn, name, ACCOUNT, self.now)
         _old, new = self.oracle.step()
-        for ticket in tickets:
+        for ticket in released:
             campaign = new.campaigns[new.batches[ticket.id]["campaign_id"]]
             assert campaign["state"] == CampaignState.RUNNING
             assert new.accounts[name]["paused_by"] is None
@@ -419,7 +420,7 @@ class Promises(RuleBasedStateMachine):
             assert campaign["recheck_at"] is None
             assert (campaign["account"], new.batches[ticket.id]["account"]) == (name, name)
         if published:
-            self.tickets += tickets
+            self.tickets += released
 
     def _nobody_waits_to_be_finished(self):
         now = self.oracle.now
@@ -451,14 +452,20 @@ class Promises(RuleBasedStateMachine):
 
     def _claim(self, ticket):
         with self.store.write() as conn:
-            held = batches.claim_batch(conn, ticket.id, ticket.fence, self.now + LEASE)
+            held = tickets.claim_bundle(conn, ticket.id, ticket.fence, self.now + LEASE)
         old, _new = self.oracle.step()
-        batch = old.batches[ticket.id]
-        is_due = (batch["state"], batch["fence"]) == (BatchState.QUEUED, ticket.fence)
-        assert is_due == (held is not None)
-        if held is not None:
-            self.workers.append(Worker(held))
-        return held is not None
+        key = tickets.bundle_key(ticket.id, ticket.fence)
+        due = {
+            batch["id"]
+            for batch in old.batches.values()
+            if batch["state"] == BatchState.QUEUED
+            and (
+                batch["bundle"] == key or (batch["id"], batch["fence"]) == (ticket.id, ticket.fence)
+            )
+        }
+        assert {claim.id for claim in held} == due
+        self.workers += map(Worker, held)
+        return bool(held)
 
     def _alive(self, *, begun):
         return [w for w in self.workers if bool(w.calls) == begun and not w.is_dead]
@@ -1027,7 +1034,7 @@ def test_nobody_twice_and_nobody_lost_whatever_happens_in_whatever_order():
 @pytest.mark.postgres
 @pytest.mark.timeout(3600 if EXAMPLES else 300)
 def test_the_same_holds_on_postgresql(emptied_postgres_url):
-    run_model(emptied_postgres_url, max_examples=EXAMPLES or 2)
+    run_model(emptied_postgres_url, max_examples=EXAMPLES or 3)
 
 
 def run_model(url, *, max_examples):

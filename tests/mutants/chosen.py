@@ -21,11 +21,12 @@ MODULES = {
     ],
     "dispatcher/store": [
         "accounts", "alternate_ids", "answers", "attempts", "batch_endings", "batches",
-        "campaign_search", "campaign_settings", "campaigns", "clocks", "decisions", "doubts",
+        "bundles", "campaign_search", "campaign_settings", "campaigns", "clocks", "decisions",
+        "doubts",
         "drops", "due_work", "fallback_moves", "former_outcomes", "healing", "health", "imports",
         "late_answers", "locked_attempts", "locks", "lost_batches", "polls", "ranges", "receipts",
         "rechecks", "retries", "returns", "scheduler", "settlement", "stops", "store_adoption",
-        "store_identity", "suppressions", "tick_lock", "transitions",
+        "store_identity", "suppressions", "tick_lock", "tickets", "transitions",
     ],
     "dispatcher/outbound": [
         "connections", "departure", "fallback", "rates", "recheck", "release", "sweep",
@@ -33,8 +34,8 @@ MODULES = {
     "dispatcher/recovery": ["adoption", "mark_file", "rollback_guard", "spill"],
     "workers/http": ["flight", "pace", "reads"],
     "workers/batch": [
-        "begin", "durable_write", "failures", "poll_schedule", "prepared", "rates", "requests",
-        "settle", "turn",
+        "begin", "begin_bundle", "bundle", "durable_write", "failures", "poll_schedule", "prepared",
+        "rates", "requests", "settle", "turn",
     ],
     "workers/lists": ["doubt", "pages", "status_lookup"],
 }  # fmt: skip

@@ -144,7 +144,12 @@ class Oracle:
 
     def _who_waits_has_somebody_who_will_come(self, new: Snapshot) -> None:
         """A pending message is in a batch that can be released, or that a lease holds."""
-        out = Counter(b["account"] for b in new.batches.values() if b["state"] in IN_FLIGHT)
+        groups = {
+            (b["account"], b["bundle"] or b["id"])
+            for b in new.batches.values()
+            if b["state"] in IN_FLIGHT
+        }
+        out = Counter(account for account, _group in groups)
         assert all(n <= self._max_in_flight for n in out.values())
         for key in new.messages:
             batch = new.homes[key]

@@ -22,6 +22,7 @@ from dispatcher.store import (
     campaign_search,
     campaigns,
     imports,
+    tickets,
 )
 from dispatcher.store.answers import PollPlan
 from dispatcher.store.attempts import BeginConditions
@@ -212,7 +213,7 @@ def queued(store, *, now=NOW, limit=1):
     """The tickets of the first pending batches, whatever release would think of them."""
     pending = rows(store, BATCH, BATCH.c.state == BatchState.PENDING)
     with store.write() as conn:
-        return batches.mark_queued(conn, [batch.id for batch in pending[:limit]], now)
+        return tickets.mark_queued(conn, [batch.id for batch in pending[:limit]], now)
 
 
 def claimed(store, *, now=NOW, lease=LEASE):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import accumulate
 from math import inf
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import Connection
 
@@ -24,10 +24,13 @@ from dispatcher.policy.pacing import (
     Starts,
     lead_s,
 )
+from dispatcher.providers.base import Provider
 from dispatcher.store import accounts, attempts, batch_endings, batches
 from dispatcher.store.attempts import BeginConditions, BegunBatch, LockedForBegin
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
+from dispatcher.store.rows import AccountRow
+from dispatcher.types import SubmitRequest
 from workers.batch.prepared import PreparedBatch
 from workers.batch.rates import BatchCosts
 from workers.http.flight import FlightRequest
@@ -45,6 +48,24 @@ class BegunGroup:
     requests: list[FlightRequest]
     #: Seconds until more may begin.
     wait_s: float
+    #: The claims of batches of which these are the first requests.
+    fresh: Sequence[Claim]
+
+
+class RequestGroup(Protocol):
+    """Requests of one account that share a turn: those of a batch, or of a bundle."""
+
+    @property
+    def account_name(self) -> str:
+        """The account."""
+
+    @property
+    def provider(self) -> Provider:
+        """The account's provider."""
+
+    @property
+    def requests(self) -> Sequence[SubmitRequest]:
+        """The requests, by number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +76,18 @@ class Stagger:
 
 
 @dataclass(frozen=True, slots=True)
-class _WrittenBegin:
-    """The attempt rows of the requests `numbers`, with the starts that they were given."""
+class WrittenBegin:
+    """The attempt rows of the requests `numbers`, with the starts that they were given.
+
+    `fresh` are the claims of batches of which these are the first requests.
+    """
 
     numbers: Sequence[int]
     starts: Starts
     begun: BegunBatch
     #: When it was decided.
     reading: ClockReading
+    fresh: Sequence[Claim]
 
 
 def begin_requests(
@@ -95,8 +120,8 @@ def begin_requests(
             may_stagger=may_stagger,
             settle=settle,
         )
-    if isinstance(written, _WrittenBegin):
-        return _plan_group(services, batch, costs, written)
+    if isinstance(written, WrittenBegin):
+        return plan_group(services, batch, costs, written)
     return written
 
 
@@ -110,7 +135,7 @@ def _write_begin(
     is_first: bool,
     may_stagger: bool,
     settle: Callable[[Connection, datetime], None],
-) -> _WrittenBegin | Stagger | float | None:
+) -> WrittenBegin | Stagger | float | None:
     """What of a begin is in its transaction; seconds and None are those of `begin_requests`."""
     claim = batch.claim
     locked = attempts.lock_for_begin(conn, claim, is_paid=batch.campaign.rate is not None)
@@ -118,7 +143,7 @@ def _write_begin(
     now = reading.now
     settle(conn, now)
     if locked.campaign.rate == batch.campaign.rate:
-        numbers = _within_the_day(batch, numbers, locked, now)
+        numbers = numbers_within_the_day(batch, numbers, locked.account, now)
     else:
         numbers = []  # the requests were chosen for another rate
     if not numbers:
@@ -130,13 +155,13 @@ def _write_begin(
     starts = pace.find_starts(
         conn,
         reading,
-        costs.keys(claim.campaign_id),
+        costs.keys,
         [costs.spacings[number] for number in numbers],
         [rate.paid_s(locked, now) for rate in costs.rates],
     )
     begins_s = starts.at_s[0] if starts.at_s else starts.next_s
     if is_first:
-        begins_s += _seconds_of_earlier(conn, claim, costs, locked, now)
+        begins_s += seconds_of_earlier(conn, claim, costs, locked, now)
     if not starts.at_s or begins_s > lead_s(pace.commit_s) + ROUNDING_S:
         return max(0.0, begins_s - LEAD_S / 2)
     if is_first and may_stagger and (stagger_s := _seconds_to_stagger(conn, batch, costs)):
@@ -151,33 +176,33 @@ def _write_begin(
         is_first=is_first,
         now=now,
     )
-    return None if begun is None else _WrittenBegin(numbers, starts, begun, reading)
+    fresh = [claim] if is_first else []
+    return None if begun is None else WrittenBegin(numbers, starts, begun, reading, fresh)
 
 
-def _plan_group(
-    services: Services, batch: PreparedBatch, costs: BatchCosts, written: _WrittenBegin
+def plan_group(
+    services: Services, group: RequestGroup, costs: BatchCosts, written: WrittenBegin
 ) -> BegunGroup:
     """After the commit: when the begun requests may leave."""
     numbers, starts, begun = written.numbers, written.starts, written.begun
     now_at = written.reading.answered_at
-    pace = services.paces.of(batch.claim.account)
+    pace = services.paces.of(group.account_name)
     pace.note_commit(boottime_s() - now_at)
     closes = inf if begun.until is None else written.reading.locate_end(begun.until)
     pays_s = [costs.spacings[number] for number in numbers]
-    departures = pace.plan_departures(
-        starts, pays_s, costs.keys(batch.claim.campaign_id), now_at=now_at, closes=closes
-    )
+    departures = pace.plan_departures(starts, pays_s, costs.keys, now_at=now_at, closes=closes)
     return BegunGroup(
         attempt_ids=dict(zip(numbers, begun.attempt_ids, strict=True)),
         requests=[
-            FlightRequest(number, batch.requests[number].http, departure)
+            FlightRequest(number, group.requests[number].http, departure)
             for number, departure in zip(numbers, departures, strict=True)
         ],
         wait_s=max(0.0, starts.next_s - LEAD_S / 2),
+        fresh=written.fresh,
     )
 
 
-def _seconds_of_earlier(
+def seconds_of_earlier(
     conn: Connection, claim: Claim, costs: BatchCosts, locked: LockedForBegin, now: datetime
 ) -> float:
     """For how long batches that were released before will use the account's rates.
@@ -206,15 +231,15 @@ def _seconds_to_stagger(conn: Connection, batch: PreparedBatch, costs: BatchCost
     return min(takes_s, TURN_S) / 2 if beside > _JUST_BEGUN * messages else 0.0
 
 
-def _within_the_day(
-    batch: PreparedBatch, numbers: Sequence[int], locked: LockedForBegin, now: datetime
+def numbers_within_the_day(
+    group: RequestGroup, numbers: Sequence[int], account: AccountRow | None, now: datetime
 ) -> Sequence[int]:
     """The first of the requests that fit into the rest of the account's daily limit."""
-    limit = batch.provider.settings.daily_limit
-    if limit is None or locked.account is None:
+    limit = group.provider.settings.daily_limit
+    if limit is None or account is None:
         return numbers
-    left = accounts.messages_left_today(locked.account, limit, now) or 0
-    sizes = accumulate(len(batch.requests[number].recipients) for number in numbers)
+    left = accounts.messages_left_today(account, limit, now) or 0
+    sizes = accumulate(len(group.requests[number].recipients) for number in numbers)
     return numbers[: sum(size <= left for size in sizes)]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 
 from dispatcher.outbound.rates import account_rates, campaign_longest_s, seconds_ahead
 from dispatcher.policy.fair_queue import Unit
@@ -17,6 +18,8 @@ class Rate:
 
     unit: Unit
     per_second: float
+    #: What identifies it at its account; a campaign's rate that was changed is another.
+    key: Hashable
     #: The longest that one request pays for it, in seconds.
     longest_s: float
     is_campaigns: bool = False
@@ -39,12 +42,10 @@ class BatchCosts:
     rates: Sequence[Rate]
     spacings: Sequence[Sequence[float]]
 
-    def keys(self, campaign_id: int) -> list[Hashable]:
-        """What identifies each of its rates at its account; a rate that was changed is another."""
-        return [
-            (campaign_id, rate.per_second) if rate.is_campaigns else rate.unit
-            for rate in self.rates
-        ]
+    @property
+    def keys(self) -> list[Hashable]:
+        """What identifies each of its rates at its account."""
+        return [rate.key for rate in self.rates]
 
     def interval_s(self, number: int) -> float:
         """Seconds from the start of a request until the next one may start; 0 without rates."""
@@ -66,7 +67,7 @@ class BatchCosts:
 def batch_costs(batch: PreparedBatch) -> BatchCosts:
     """The costs of a batch, counted once."""
     rates = [
-        Rate(unit=unit, per_second=rate.per_second, longest_s=rate.longest_s)
+        Rate(unit=unit, per_second=rate.per_second, key=unit, longest_s=rate.longest_s)
         for unit, rate in account_rates(batch.provider.settings).items()
     ]
     if batch.campaign.rate is not None:
@@ -75,6 +76,7 @@ def batch_costs(batch: PreparedBatch) -> BatchCosts:
             Rate(
                 unit=Unit.MESSAGES,
                 per_second=per_second,
+                key=(batch.claim.campaign_id, per_second),
                 longest_s=campaign_longest_s(batch.provider.settings, per_second),
                 is_campaigns=True,
             )
@@ -84,3 +86,10 @@ def batch_costs(batch: PreparedBatch) -> BatchCosts:
     ]
     spacings = list(zip(*by_rate, strict=True)) if rates else [()] * len(batch.requests)
     return BatchCosts(rates=rates, spacings=spacings)
+
+
+def join_costs(batches: Sequence[PreparedBatch]) -> BatchCosts:
+    """The costs of all requests of batches that pay the same rates, in order."""
+    each = [batch_costs(batch) for batch in batches]
+    spacings = [*chain.from_iterable(one.spacings for one in each)]
+    return BatchCosts(rates=each[0].rates, spacings=spacings)

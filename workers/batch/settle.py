@@ -63,7 +63,8 @@ class BatchSettler:
     def __init__(self, services: Services, batch: PreparedBatch) -> None:
         self._services = services
         self._batch = batch
-        self._is_stored = True
+        #: Whether no answer had to be kept on disk: then the batch may be closed.
+        self.is_stored = True
         self._error: ProviderError | None = None
         self._accepted = self._rejected = self._doubtful = 0
         #: The provider asked for fewer requests.
@@ -79,6 +80,11 @@ class BatchSettler:
         return counts if self._error is None else f"{counts} ({self._error.message})"
 
     @property
+    def is_clean(self) -> bool:
+        """Whether every answer so far is stored, and none of them was an error."""
+        return self.is_stored and self._error is None
+
+    @property
     def has_problem(self) -> bool:
         """Whether something is in doubt, or a request failed."""
         return bool(self._doubtful) or self._error is not None
@@ -87,13 +93,13 @@ class BatchSettler:
         """Store the answers to some of the requests. With `is_last` the batch is closed too."""
 
         def write(conn: Connection, now: datetime) -> None:
-            is_closing = is_last and self._is_stored
+            is_closing = is_last and self.is_stored
             self.settle_in(conn, judged, now, is_closing=is_closing)
             if is_closing:
                 self._close_batch(conn, now)
 
         settlements = [settlement for settlement, _error in judged]
-        self._is_stored &= write_durably(self._services, write, settlements)
+        self.is_stored &= write_durably(self._services, write, settlements)
         self.is_closed |= is_last
         self._log_doubt(judged)
 
@@ -129,7 +135,7 @@ class BatchSettler:
             signal = signal_of(error, settlement.verdict)
             # A second success in a row changes nothing.
             if error is not None or signal is not ProbeSignal.REACHED or not was_reached:
-                _note_health(conn, self._batch, error, signal, now)
+                note_health(conn, self._batch, error, signal, now)
             was_reached = error is None and signal is ProbeSignal.REACHED
         settlements = [settlement for settlement, _error in judged]
         if is_closing and not any(each.may_return for each in settlements):
@@ -211,7 +217,7 @@ def _judge_response(
     return judge_answer(request.recipients, outcome), partial_stop_error(outcome)
 
 
-def _note_health(
+def note_health(
     conn: Connection,
     batch: PreparedBatch,
     error: ProviderError | None,

@@ -7,27 +7,23 @@ its account for itself goes on in the slots that are free.
 
 import logging
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import islice
+from itertools import chain, filterfalse, islice
 from typing import Final
-
-from sqlalchemy import Connection
 
 from dispatcher.errors import StoreError
 from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.outbound.departure import NotBegun
 from dispatcher.policy.concurrency import Observation
 from dispatcher.policy.fair_queue import SHORT_WAIT_S, TURN_S, slots_of
-from dispatcher.store import campaigns
 from dispatcher.store.settlement import Settlement
-from workers.batch.begin import BegunGroup, Stagger, begin_requests
+from workers.batch.begin import BegunGroup, Stagger
 from workers.batch.durable_write import write_durably
-from workers.batch.prepared import PreparedBatch
-from workers.batch.rates import batch_costs
-from workers.batch.settle import BatchSettler, EndedRequest, JudgedRequest
+from workers.batch.prepared import PreparedBatch, PreparedBundle
+from workers.batch.settle import EndedRequest, JudgedRequest
+from workers.batch.steps import open_steps
 from workers.meters import note_answer, note_begun, note_ended
 from workers.services import Services
 
@@ -39,12 +35,12 @@ LEAVING: Final = "batch %d, fence %d: requests leave"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnReport:
-    """What came of a turn: messages that did not leave, and the slots that it had in the end.
+    """What came of a turn: messages by campaign id that did not leave, and its slots in the end.
 
     `is_unbegun`: nothing has begun, and the batch is still held; its start is `wait_s` away.
     """
 
-    unsent: int
+    unsent_of: Mapping[int, int]
     slots: int
     is_unbegun: bool
     wait_s: float
@@ -53,19 +49,27 @@ class TurnReport:
     #: Something is in doubt, or the provider did not do what it was asked.
     has_problem: bool
 
+    @property
+    def unsent(self) -> int:
+        """How many messages did not leave."""
+        return sum(self.unsent_of.values())
+
 
 class Turn:
     """Submits a prepared batch with at most its share of the account's slots under way."""
 
-    def __init__(self, services: Services, batch: PreparedBatch) -> None:
+    def __init__(self, services: Services, batch: PreparedBatch | PreparedBundle) -> None:
         self._services = services
         self._batch = batch
+        self._account = batch.account_name
         self._slots = self._share_of_slots()
-        self._costs = batch_costs(batch)
+        self._steps = open_steps(services, batch)
+        self._settler = self._steps.settler
         self._todo = deque(range(len(batch.requests)))
+        #: Requests that may not begin any more, although others may.
+        self._refused: list[int] = []
         self._attempt_ids: dict[int, int] = {}
         self._last_attempt_id = 0
-        self._settler = BatchSettler(services, batch)
         self._flight = services.runtime.open_flight(timeout_s=batch.provider.settings.timeout_s)
         self._ends_at: float | None = None
         self._next_begin_at = 0.0
@@ -75,8 +79,6 @@ class Turn:
         #: Answers that are not stored yet.
         self._judged: list[JudgedRequest] = []
         self._wait_s = 0.0
-        #: Before its first request the batch is still claimed, and has to be handed back.
-        self._is_claimed = True
         #: Once, so that nobody waits long for a batch that is slow.
         self._may_stagger = True
 
@@ -85,7 +87,7 @@ class Turn:
         try:
             return self._run()
         finally:
-            note_ended(self._batch.claim.account, "submit", self._flight.under_way)
+            note_ended(self._account, "submit", self._flight.under_way)
             self._flight.close()
 
     def _run(self) -> TurnReport:
@@ -97,7 +99,7 @@ class Turn:
             except StoreError as error:
                 failure, self._is_over = error, True
             is_done = not self._flight.under_way and (self._is_over or not self._todo)
-            if self._judged or (is_done and self._begun):
+            if self._judged or self._steps.has_work or (is_done and self._begun):
                 self._settle(is_last=is_done and failure is None)
             if is_done:
                 break
@@ -109,14 +111,12 @@ class Turn:
             self._hand_back_unsent()
             raise failure
         if self._begun:
-            claim, took_s = self._batch.claim, time.monotonic() - started_at
-            words = f"batch {claim.id}: {self._settler} in {took_s:.2f} s"
-            log_event(log, LogEvent.BATCH_SETTLED, words, **claim.log_fields)
+            self._steps.log_end(time.monotonic() - started_at)
         return self._report()
 
     def _begin_more(self) -> None:
         """Begin requests for the free slots, unless the turn is over; store answers with them."""
-        claim, free = self._batch.claim, self._slots - self._flight.under_way
+        free = self._slots - self._flight.under_way
         now = time.monotonic()
         if self._ends_at is not None and now >= self._ends_at:
             self._end_or_extend()
@@ -125,26 +125,25 @@ class Turn:
             return
         if free <= 0:
             return
-        if any(each.settlement.may_return for each in self._judged):
-            # Their messages become pending again, which takes other locks than a begin.
+        if self._steps.must_settle_first(self._judged):
             self._settle(is_last=False)
-        pace = self._services.paces.of(self._batch.claim.account)
-        begun = begin_requests(
-            self._services,
-            self._batch,
-            self._costs,
+        pace = self._services.paces.of(self._account)
+        begun = self._steps.begin_requests(
             list(islice(self._todo, free)),
+            self._judged,
             is_first=not self._begun,
             may_stagger=self._may_stagger,
-            settle=self._store_judged,
         )
         self._judged = []
+        self._refused += filterfalse(self._steps.may_begin, self._todo)
+        self._todo = deque(filter(self._steps.may_begin, self._todo))
         pace.note_begin(time.monotonic() - now)
         if not isinstance(begun, BegunGroup):
             self._put_off(begun)
             return
         if self._ends_at is None:
             self._ends_at = time.monotonic() + TURN_S
+        for claim in begun.fresh:
             # If this process dies now, its log shows that this batch's doubts are its own.
             log_event(
                 log, LogEvent.BATCH_LEAVES, LEAVING, claim.id, claim.fence, **claim.log_fields
@@ -155,7 +154,7 @@ class Turn:
         self._begun += len(begun.requests)
         self._attempt_ids.update(begun.attempt_ids)
         self._last_attempt_id = max(begun.attempt_ids.values())
-        note_begun(claim.account, "submit", len(begun.requests))
+        note_begun(self._account, "submit", len(begun.requests))
         self._flight.send(begun.requests)
         self._was_full |= bool(self._todo) and len(begun.requests) == free
         if len(begun.requests) < free:
@@ -164,10 +163,9 @@ class Turn:
 
     def _end_or_extend(self) -> None:
         """End the turn, unless slow answers would keep its slots from being used by anybody."""
-        claim = self._batch.claim
         if self._flight.under_way and self._todo and not self._is_over:
             with self._services.store.read() as conn:
-                is_alone = campaigns.runs_alone(conn, claim.account, claim.campaign_id)
+                is_alone = self._steps.is_alone(conn)
             if is_alone and self._ends_at is not None:
                 self._ends_at += TURN_S
                 return
@@ -176,7 +174,7 @@ class Turn:
     def _put_off(self, begun: Stagger | float | None) -> None:
         """Nothing has begun: come back later, or end the turn."""
         if begun is None:
-            self._is_over, self._is_claimed = True, False
+            self._is_over = True
         elif isinstance(begun, Stagger):
             self._may_stagger = False
             self._wait_for_start(begun.wait_s)
@@ -196,26 +194,23 @@ class Turn:
         if self._todo and not self._is_over and self._flight.under_way < self._slots:
             timeout_s = max(0.0, self._next_begin_at - time.monotonic())
         answer_times_s = []
-        account = self._batch.claim.account
         for number, answer, took_s in self._flight.collect(timeout_s=timeout_s):
             request = self._batch.requests[number]
             ended = EndedRequest(self._attempt_ids.pop(number), request, answer)
             judged = self._settler.judge_answer(ended)
             self._judged.append(judged)
-            note_ended(account, "submit")
+            note_ended(self._account, "submit")
             if isinstance(answer, NotBegun):
                 self._todo.appendleft(number)
             else:
                 answer_times_s.append(took_s)
-                note_answer(account, "submit", took_s, judged.error.kind if judged.error else None)
+                note_answer(
+                    self._account, "submit", took_s, judged.error.kind if judged.error else None
+                )
         self._adapt_slots(answer_times_s)
         if self._settler.must_stop:
             self._flight.stop()
             self._is_over = True
-
-    def _store_judged(self, conn: Connection, now: datetime) -> None:
-        if self._judged:
-            self._settler.settle_in(conn, self._judged, now)
 
     def _settle(self, *, is_last: bool) -> None:
         """Store the answers that no begin has stored."""
@@ -224,25 +219,29 @@ class Turn:
 
     def _hand_back_unsent(self) -> None:
         """After a begin of which it is unknown whether it was stored; surely nothing of it left."""
-        unsent = Settlement(
-            claim=self._batch.claim, attempt_id=None, after_attempt_id=self._last_attempt_id
-        )
-        write_durably(self._services, unsent.apply_to, [unsent])
+        for claim in self._steps.open_claims:
+            unsent = Settlement(
+                claim=claim, attempt_id=None, after_attempt_id=self._last_attempt_id
+            )
+            write_durably(self._services, unsent.apply_to, [unsent])
 
     def _report(self) -> TurnReport:
-        requests = self._batch.requests
+        unsent = Counter[int]()
+        for number in chain(self._refused, self._todo):
+            messages = len(self._batch.requests[number].recipients)
+            unsent[self._batch.campaign_id_of(number)] += messages
         return TurnReport(
-            unsent=sum(len(requests[number].recipients) for number in self._todo),
+            unsent_of=unsent,
             slots=self._slots,
-            is_unbegun=self._is_claimed and not self._begun,
+            is_unbegun=not self._begun and bool(self._steps.open_claims),
             wait_s=self._wait_s,
             summary=str(self._settler) if self._begun else None,
             has_problem=self._settler.has_problem,
         )
 
     def _share_of_slots(self) -> int:
-        settings, account = self._batch.provider.settings, self._batch.claim.account
-        most = self._services.release_clock.max_in_flight(account, settings.max_in_flight)
+        configured = self._batch.provider.settings.max_in_flight
+        most = self._services.release_clock.max_in_flight(self._account, configured)
         return slots_of(len(self._batch.requests), most)
 
     def _adapt_slots(self, answer_times_s: Sequence[float]) -> None:
@@ -250,14 +249,14 @@ class Turn:
         if not answer_times_s:
             return
         requests = self._batch.requests
-        interval_s = self._costs.interval_s(0)
+        interval_s = self._steps.costs.interval_s(0)
         seen = Observation(
             answer_times_s=answer_times_s,
-            commits_s=2 * self._services.paces.of(self._batch.claim.account).begin_s,
+            commits_s=2 * self._services.paces.of(self._account).begin_s,
             is_throttled=self._settler.is_throttled,
             was_full=self._was_full,
             requests_per_second=1 / interval_s if interval_s else None,
             is_single=len(requests[0].recipients) == 1,
         )
-        self._services.release_clock.note_answers(self._batch.claim.account, seen)
+        self._services.release_clock.note_answers(self._account, seen)
         self._slots, self._was_full = self._share_of_slots(), False

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from workers.broker.task_messages import POLL_QUEUE, RECONCILE_QUEUE, submit_queue
 
 if TYPE_CHECKING:
-    from dispatcher.store.batches import Ticket
     from dispatcher.store.doubts import ReconcileTicket
     from dispatcher.store.health import ProbeTicket
     from dispatcher.store.polls import PollTicket
     from dispatcher.store.rechecks import RecheckTicket
+    from dispatcher.store.tickets import Ticket
 
 
 class TaskMessage(NamedTuple):

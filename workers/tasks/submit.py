@@ -7,7 +7,7 @@ session is open during the call, and every write carries the claim's fence.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,13 +20,17 @@ from dispatcher.logs.events import LogEvent
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.batching import first_within
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, end_of_day
-from dispatcher.store import accounts, batch_endings, batches, campaigns, messages
+from dispatcher.providers.base import Provider
+from dispatcher.store import accounts, batch_endings, batches, messages, tickets
 from dispatcher.store.batches import Claim
 from dispatcher.store.engine import store_now
+from dispatcher.store.row_parts import PendingMessage
+from dispatcher.store.rows import AccountRow, CampaignRow
+from dispatcher.store.workloads import effective_priority, load_campaigns
 from workers.app import app, publish_batches
 from workers.batch.durable_write import write_durably, write_patiently
 from workers.batch.failures import count_failure, pause_refused_campaign
-from workers.batch.prepared import PreparedBatch
+from workers.batch.prepared import PreparedBatch, PreparedBundle
 from workers.batch.requests import build_batch, build_requests, refuse_others, turn_size
 from workers.batch.turn import Turn
 from workers.broker.task_messages import SUBMIT
@@ -63,45 +67,40 @@ def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskRep
         if not may_begin:
             _give_up_ticket(services, batch_id, fence)
             return
-        claim = _claim_batch(services, batch_id, fence)
-        if claim is None:
+        claims = _claim_batches(services, batch_id, fence)
+        if not claims:
             return
         with (
-            _release_afterwards(services, claim.account) as held,
-            services.leases.keep_renewed(claim),
-            report.log_errors(log, not_submitted, words, **claim.log_fields),
+            _release_afterwards(services, claims[0].account) as held,
+            services.leases.keep_renewed(*claims),
+            report.log_errors(log, not_submitted, words, **claims[0].log_fields),
         ):
             try:
-                _submit_claimed(services, claim, held, report)
-            except Refused as refusal:
-                pause_refused_campaign(services, claim, refusal)
-                report.fail(f"campaign {claim.campaign_id} is paused: {refusal.message}")
-            except ConfigError as error:
-                report.fail(error.in_one_line)
-                _hand_back(
-                    services, claim, wait_s=services.lease.total_seconds(), reason=error.message
-                )
+                _submit_claimed(services, claims, held, report)
             except StoreError:
                 # This worker is alive: it must not count as lost because the store was away.
-                write_durably(services, partial(_hand_back_claimed, claim))
+                for claim in claims:
+                    write_durably(services, partial(_hand_back_claimed, claim))
                 raise
             except DispatcherError:
                 raise
-            except Exception as error:  # noqa: BLE001 - a bug that this batch runs into
-                report.fail(count_failure(services, claim, error))
+            except Exception as error:  # noqa: BLE001 - a bug that these batches run into
+                for claim in claims:
+                    report.fail(count_failure(services, claim, error))
 
 
-def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
-    """Claim it. While the store is busy or away this waits: the batch has no other message.
+def _claim_batches(services: Services, batch_id: int, fence: int) -> list[Claim]:
+    """Claim what was released with this ticket: a batch, or a bundle of them.
 
-    A claim whose commit was stored, but not acknowledged, waits for its lease. The row does not say
-    whose claim it is, and another task may have the same ticket; nothing of it was attempted.
+    While the store is busy or away this waits: the batch has no other message. A claim whose commit
+    was stored, but not acknowledged, waits for its lease. The row does not say whose claim it is,
+    and another task may have the same ticket; nothing of it was attempted.
     """
 
-    def claim(conn: Connection, now: datetime) -> Claim | None:
+    def claim(conn: Connection, now: datetime) -> list[Claim]:
         if not services.rollback_guard.may_claim(conn):
-            return None
-        return batches.claim_batch(conn, batch_id, fence, now + services.lease)
+            return []
+        return tickets.claim_bundle(conn, batch_id, fence, now + services.lease)
 
     return write_patiently(services, claim, within_s=services.settings.worker.requeue_after_s)
 
@@ -109,7 +108,7 @@ def _claim_batch(services: Services, batch_id: int, fence: int) -> Claim | None:
 def _give_up_ticket(services: Services, batch_id: int, fence: int) -> None:
     """Make the batch pending again, for others: this process begins nothing more."""
     with services.store.write() as conn:
-        batches.return_queued(conn, [(batch_id, fence)])
+        tickets.return_queued(conn, [(batch_id, fence)])
 
 
 @contextmanager
@@ -124,66 +123,149 @@ def _release_afterwards(services: Services, account: str) -> Iterator[_HeldBatch
         settings = services.settings.account(account)
         most = clock.max_in_flight(account, settings.max_in_flight)
         if clock.free_slots(account, held.freed_slots, most) and not services.stopping.is_set():
-            tickets = []
+            released = []
             unsent: dict[int, int] = {}
             try:
                 with services.store.write(survives_power_cut=False) as conn:
                     unsent = clock.start_release(account)
-                    tickets = release_batches(
+                    released = release_batches(
                         conn, account, settings, store_now(conn), max_in_flight=most, unsent=unsent
                     )
             finally:
                 clock.start_release(account)
-            publish_batches(tickets)
+            publish_batches(released)
 
 
-def _submit_claimed(services: Services, claim: Claim, held: _HeldBatch, report: TaskReport) -> None:
+def _submit_claimed(
+    services: Services, claims: Sequence[Claim], held: _HeldBatch, report: TaskReport
+) -> None:
     if services.stopping.is_set():
-        _hand_back(services, claim)
+        for claim in claims:
+            _hand_back(services, claim)
         return
-    batch = _prepare_batch(services, claim)
-    if batch is None:
+    prepared = _prepare_batches(services, claims, report)
+    if not prepared:
         return
-    turn = Turn(services, batch).run()
+    group = prepared[0] if len(prepared) == 1 else PreparedBundle.join(prepared)
+    turn = Turn(services, group).run()
     held.freed_slots = turn.slots
-    services.release_clock.note_unsent(claim.account, claim.campaign_id, turn.unsent)
+    account = group.account_name
+    for campaign_id, count in turn.unsent_of.items():
+        services.release_clock.note_unsent(account, campaign_id, count)
     if turn.summary is not None:
-        words = f"campaign {claim.campaign_id}, {claim.account}: {turn.summary}"
+        campaign_ids = ", ".join(str(batch.claim.campaign_id) for batch in prepared)
+        words = f"campaign {campaign_ids}, {account}: {turn.summary}"
         (report.fail if turn.has_problem else report.note)(words)
     if turn.is_unbegun:
         report.note(f"waits {turn.wait_s:.1f} s for its rate")
         held.freed_slots = inf
-        _hand_back(services, claim, wait_s=max(0.0, turn.wait_s - RELEASE_AHEAD_S))
+        for batch in prepared:
+            wait_s = max(0.0, turn.wait_s - RELEASE_AHEAD_S)
+            _hand_back(services, batch.claim, wait_s=wait_s)
 
 
-def _prepare_batch(services: Services, claim: Claim) -> PreparedBatch | None:
-    """Build the requests of the batch's pending messages. None: there are none to send now."""
-    provider = services.provider_of(claim.account)
+def _prepare_batches(
+    services: Services, claims: Sequence[Claim], report: TaskReport
+) -> list[PreparedBatch]:
+    """Build the requests of the batches' pending messages, those of urgent campaigns first.
+
+    A batch whose requests cannot be built does not hinder the others, nor does one of which nothing
+    is left.
+    """
+    account = claims[0].account
+    try:
+        provider = services.provider_of(account)
+    except ConfigError as error:
+        report.fail(error.in_one_line)
+        wait_s = services.lease.total_seconds()
+        for claim in claims:
+            _hand_back(services, claim, wait_s=wait_s, reason=error.message)
+        return []
     limit = provider.settings.daily_limit
     with services.store.read() as conn:
         now = store_now(conn)
-        campaign = campaigns.load_campaign(conn, claim.campaign_id)
-        account = accounts.find_account(conn, claim.account)
-        left = accounts.messages_left_today(account, limit, now) if account is not None else None
-        size = turn_size(claim, campaign, provider, left)
-        rows = first_within(messages.load_pending(conn, claim, size.recipients), size)
+        found = load_campaigns(conn, {claim.campaign_id for claim in claims})
+        row = accounts.find_account(conn, account)
+        left = accounts.messages_left_today(row, limit, now) if row is not None else None
+        pending = _load_pending(conn, claims, found, provider, left)
     if left == 0:
-        _hand_back(services, claim, until=end_of_day(now, services.zone_of(claim.account)))
-        return None
-    if campaign is None or account is None or not rows:
-        with services.store.write() as conn:
-            batches.settle_empty(conn, claim)
-        return None
-    refuse_others(provider.settings, claim.account, [row.msisdn for row in rows])
-    submission = build_batch(campaign, claim.account, claim.encoding, rows, now)
-    return PreparedBatch(
-        at=now,
-        claim=claim,
-        provider=provider,
-        requests=build_requests(provider, campaign, submission),
-        account=account,
-        campaign=campaign,
-    )
+        for claim in claims:
+            _hand_back(services, claim, until=end_of_day(now, services.zone_of(account)))
+        return []
+    prepared = []
+    for claim in claims:
+        campaign, rows = found.get(claim.campaign_id), pending[claim.id]
+        if campaign is None or row is None or not rows:
+            with services.store.write() as conn:
+                batches.settle_empty(conn, claim)
+        elif len(claims) > 1 and campaign.rate is not None:
+            _hand_back(services, claim)  # it was released before it had a rate of its own
+        else:
+            batch = _build_batch(services, claim, campaign, row, rows, now, report)
+            prepared += [] if batch is None else [batch]
+    return sorted(prepared, key=lambda one: -effective_priority(one.campaign))
+
+
+def _load_pending(
+    conn: Connection,
+    claims: Sequence[Claim],
+    found: Mapping[int, CampaignRow],
+    provider: Provider,
+    left: int | None,
+) -> dict[int, Sequence[PendingMessage]]:
+    """What of each batch is to be sent now, by its id."""
+    if len(claims) > 1:
+        everything: Mapping[int, Sequence[PendingMessage]] = messages.load_pending_of_all(
+            conn, claims
+        )
+    pending: dict[int, Sequence[PendingMessage]] = {}
+    for claim in claims:
+        size = turn_size(claim, found.get(claim.campaign_id), provider, left)
+        rows = (
+            messages.load_pending(conn, claim, size.recipients)
+            if len(claims) == 1
+            else everything[claim.id]
+        )
+        pending[claim.id] = first_within(rows, size)
+    return pending
+
+
+def _build_batch(
+    services: Services,
+    claim: Claim,
+    campaign: CampaignRow,
+    account: AccountRow,
+    rows: Sequence[PendingMessage],
+    now: datetime,
+    report: TaskReport,
+) -> PreparedBatch | None:
+    """Build the requests of a batch. None: it was handed back, with the reason."""
+    provider = services.provider_of(claim.account)
+    try:
+        refuse_others(provider.settings, claim.account, [row.msisdn for row in rows])
+        submission = build_batch(campaign, claim.account, claim.encoding, rows, now)
+        requests = build_requests(provider, campaign, submission)
+    except Refused as refusal:
+        pause_refused_campaign(services, claim, refusal)
+        report.fail(f"campaign {claim.campaign_id} is paused: {refusal.message}")
+    except ConfigError as error:
+        report.fail(error.in_one_line)
+        wait_s = services.lease.total_seconds()
+        _hand_back(services, claim, wait_s=wait_s, reason=error.message)
+    except DispatcherError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a bug that this batch runs into
+        report.fail(count_failure(services, claim, error))
+    else:
+        return PreparedBatch(
+            at=now,
+            claim=claim,
+            provider=provider,
+            requests=requests,
+            account=account,
+            campaign=campaign,
+        )
+    return None
 
 
 def _hand_back(

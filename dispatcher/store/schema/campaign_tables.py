@@ -169,6 +169,8 @@ class Batch(SQLModel, table=True):
     no_receipt: int = counter_column()
     #: Sum of its messages' prices (`costs.py`); NULL where the provider gave none.
     cost: Decimal | None = optional_money_column()
+    #: The ticket with which it was released together with others (`bundle_key`); NULL: alone.
+    bundle: str | None = optional_text_column()
 
 
 class Message(SQLModel, table=True):

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 
 from dispatcher.outbound.release import find_releasable_accounts, release_batches
 from dispatcher.policy.breaker import Breaker
-from dispatcher.status import CampaignState
+from dispatcher.status import BatchState, CampaignState
 from dispatcher.store.tables import BATCH, CAMPAIGN
 from dispatcher.store.tick_lock import hold_tick_lock
 from tests.support.stores import (
@@ -23,6 +23,7 @@ from tests.support.stores import (
     claim,
     close,
     later,
+    rows,
     settings,
     settle,
     verdict,
@@ -171,12 +172,14 @@ def test_a_release_among_many_campaigns_asks_once_for_all(store):
     event.listen(Engine, "before_cursor_execute", note)
     try:
         with store.write() as conn:
-            tickets = release_batches(conn, "main", settings(max_in_flight=12), NOW)
+            limits = settings(max_in_flight=12, messages_per_second=5)
+            (ticket, *others) = release_batches(conn, "main", limits, NOW)
     finally:
         event.remove(Engine, "before_cursor_execute", note)
-    assert [place_of(store, ticket) for ticket in tickets] == [(each, 0) for each in made[:12]]
-    assert len(seen) < 14
-    assert [campaign_of(store, each).turn for each in made] == [1] * 12 + [0] * 8
+    assert place_of(store, ticket) == (made[0], 0)
+    assert len(others) == 3  # two messages share a turn at this rate
+    assert len(seen) < 16
+    assert [campaign_of(store, each).turn for each in made] == [1] * 8 + [0] * 12
 
 
 def test_first_batches_are_followed_by_the_next_ones_in_fair_order(store):
@@ -184,12 +187,15 @@ def test_first_batches_are_followed_by_the_next_ones_in_fair_order(store):
     with store.write() as conn:
         change(conn, CAMPAIGN, CAMPAIGN.c.id == made[-1], priority=5)
     with store.write() as conn:
-        tickets = release_batches(conn, "main", settings(max_in_flight=14), NOW)
+        released = release_batches(conn, "main", settings(max_in_flight=14), NOW)
     urgent = [(made[-1], seq) for seq in range(3)]
     first = [(each, 0) for each in made[:-1]]
-    assert [place_of(store, ticket) for ticket in tickets] == [
-        *urgent, *first, *((each, 1) for each in made[:3])
-    ]  # fmt: skip
+    # A campaign's batches are in several bundles, each with one ticket.
+    assert [place_of(store, ticket) for ticket in released] == [*urgent, (made[0], 1)]
+    out = rows(store, BATCH, BATCH.c.state == BatchState.QUEUED)
+    assert {(row.campaign_id, row.seq) for row in out} == {
+        *urgent, *first, *((each, 1) for each in made[:5])
+    }  # fmt: skip
 
 
 def place_of(store, ticket):

@@ -8,7 +8,7 @@ import pytest
 from dispatcher.outbound.presence import Presence
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState
-from dispatcher.store import batch_endings, batches, lost_batches, scheduler
+from dispatcher.store import batch_endings, batches, lost_batches, scheduler, tickets
 from dispatcher.store.corrections import Correction, count_corrections, load_corrections
 from dispatcher.store.tables import BATCH, CAMPAIGN, SCHEDULER
 from tests.support.stores import (
@@ -63,11 +63,11 @@ def corrections(store):
 
 def test_exactly_one_of_many_racing_claims_wins(store):
     add_campaign(store, [1] * 5)
-    tickets = queued(store, limit=5)
+    released = queued(store, limit=5)
     won = []
 
     def race():
-        for ticket in tickets:
+        for ticket in released:
             held = claim(store, ticket)
             if held is not None:
                 won.append(held.id)
@@ -77,7 +77,7 @@ def test_exactly_one_of_many_racing_claims_wins(store):
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sorted(won) == sorted(ticket.id for ticket in tickets)
+    assert sorted(won) == sorted(ticket.id for ticket in released)
 
 
 def test_a_claim_has_the_columns_of_its_batch(store):
@@ -110,7 +110,7 @@ def test_batches_of_unpublished_tickets_are_pending_and_the_tickets_have_no_effe
     taken, *lost = queued(store, limit=3)
     held = claim(store, taken)
     with store.write() as conn:
-        assert batches.return_queued(conn, [t[1:] for t in (taken, *lost)]) == 2
+        assert tickets.return_queued(conn, [t[1:] for t in (taken, *lost)]) == 2
     assert batch_of(store, held.id).state == BatchState.CLAIMED
     assert [claim(store, ticket) for ticket in lost] == [None, None]
     again = queued(store, limit=2)
@@ -122,9 +122,9 @@ def test_a_batch_that_is_no_longer_pending_is_not_queued(store):
     add_campaign(store, [1, 1])
     first, second = [b.id for b in rows(store, BATCH)]
     with store.write() as conn:
-        assert [t.id for t in batches.mark_queued(conn, [second, first], NOW)] == [second, first]
-        assert batches.mark_queued(conn, [first, second], NOW) == []
-        assert batches.mark_queued(conn, [], NOW) == []
+        assert [t.id for t in tickets.mark_queued(conn, [second, first], NOW)] == [second, first]
+        assert tickets.mark_queued(conn, [first, second], NOW) == []
+        assert tickets.mark_queued(conn, [], NOW) == []
 
 
 # --- Hand back and renew ----------------------------------------------------------------------

@@ -28,6 +28,7 @@ from dispatcher.store import (
     polls,
     retries,
     suppressions,
+    tickets,
 )
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
@@ -69,7 +70,7 @@ AWAY = verdict(outcome=AttemptOutcome.REFUSED)
 
 def take(store, batch_id):
     with store.write() as conn:
-        (ticket,) = batches.mark_queued(conn, [batch_id], NOW)
+        (ticket,) = tickets.mark_queued(conn, [batch_id], NOW)
     return claim(store, ticket, lease=100 * LEASE)
 
 
@@ -92,7 +93,7 @@ def add_crowd(store, first_batch, **values):
     one, _open = begin(store, half, [[seq] for seq in seqs_of(half)])
     settle(store, half, one, verdict(accepted=[half.first_seq]))
     with store.write() as conn:
-        batches.mark_queued(conn, [first_batch + 7], NOW)
+        tickets.mark_queued(conn, [first_batch + 7], NOW)
         change(conn, BATCH, BATCH.c.id == first_batch + 8, not_before=later(50), error="words")
 
 
@@ -211,8 +212,8 @@ def empty(store):
 
 def returned(store):
     with store.write() as conn:
-        (ticket,) = batches.mark_queued(conn, [SUBJECT], NOW)
-        assert batches.return_queued(conn, [(ticket.id, ticket.fence)]) == 1
+        (ticket,) = tickets.mark_queued(conn, [SUBJECT], NOW)
+        assert tickets.return_queued(conn, [(ticket.id, ticket.fence)]) == 1
 
 
 def run_out(store):

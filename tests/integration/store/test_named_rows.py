@@ -21,6 +21,7 @@ from dispatcher.store import (
     scheduler,
     store_adoption,
     store_identity,
+    tickets,
 )
 from dispatcher.store.locks import lock_campaign
 from dispatcher.store.settlement import Settlement, apply_settlements
@@ -63,21 +64,21 @@ def test_queued_batches_are_those_of_the_accounts_asked_for(store):
     add_campaign(store, [1], account="backup", first=919_900_000_000)
     (ticket,) = queued(store)
     with store.write() as conn:
-        (other,) = batches.mark_queued(conn, [3], NOW)
-        assert batches.queued_batches(conn, ["main"]) == [(ticket.id, ticket.fence)]
-        assert batches.queued_batches(conn, ["backup"]) == [(other.id, other.fence)]
-        assert batches.queued_batches(conn, []) == []
+        (other,) = tickets.mark_queued(conn, [3], NOW)
+        assert tickets.queued_batches(conn, ["main"]) == [(ticket.id, ticket.fence)]
+        assert tickets.queued_batches(conn, ["backup"]) == [(other.id, other.fence)]
+        assert tickets.queued_batches(conn, []) == []
     claim(store, ticket)
     with store.read() as conn:
-        assert batches.queued_batches(conn, ["main"]) == []
+        assert tickets.queued_batches(conn, ["main"]) == []
 
 
 def test_a_batch_is_returned_once_and_the_others_stay_queued(store):
     add_campaign(store, [1, 1])
     lost, kept = queued(store, limit=2)
     with store.write() as conn:
-        assert batches.return_queued(conn, [lost[1:]]) == 1
-        assert batches.return_queued(conn, [lost[1:]]) == 0
+        assert tickets.return_queued(conn, [lost[1:]]) == 1
+        assert tickets.return_queued(conn, [lost[1:]]) == 0
     assert batch_of(store, kept.id).state == BatchState.QUEUED
 
 

@@ -31,7 +31,7 @@ from tests.support.cli import ROOT
 from tests.support.described_tables import describe_tables
 from tests.support.stores import NOW, rows
 
-NEWEST = "0011"
+NEWEST = "0012"
 
 
 def test_the_migrations_make_what_the_code_expects(store):

@@ -51,10 +51,10 @@ def state_of(store, ticket):
 @pytest.mark.parametrize("error", [StoreBusyError("busy"), StoreError("locked by another process")])
 @pytest.mark.parametrize("times", [1, 7])
 def test_a_claim_waits_for_a_store_that_is_busy_or_away(services, ticket, error, times):
-    from workers.tasks.submit import _claim_batch
+    from workers.tasks.submit import _claim_batches
 
     away = Away(services.store, error, times)
-    claim = _claim_batch(replace(services, store=away), ticket.id, ticket.fence)
+    (claim,) = _claim_batches(replace(services, store=away), ticket.id, ticket.fence)
     assert (claim.id, claim.fence) == (ticket.id, ticket.fence + 1)
     assert state_of(services.store, ticket) is BatchState.CLAIMED
 

@@ -125,6 +125,55 @@ def test_a_batch_pays_each_rate_in_its_own_unit(unit, cost):
     assert (budget.slots, budget.messages_left) == (7, 13)
 
 
+def bundled(batches, slots, *, rates=()):
+    """The ids of what is released of these batches, one of each campaign; and the budget then."""
+    contenders = [
+        QueuedCampaign(campaign_id=n, rank=0, virtual_time=n) for n in range(len(batches))
+    ]
+    budget = Budget(slots, [*rates], may_bundle=True)
+    chosen = select_batches(contenders, lambda n: iter([batches[n]]), budget)
+    return [batch.id for _, batch in chosen], budget
+
+
+def test_small_batches_of_different_campaigns_share_a_turn_and_its_slots():
+    chosen, budget = bundled([DueBatch(n, 4, requests=4) for n in range(140)], 50)
+    assert chosen == list(range(128))
+    assert budget.bundles == [[*range(64)], [*range(64, 128)]]
+    assert budget.slots == 0
+
+
+def test_few_slots_make_small_bundles():
+    _, budget = bundled([DueBatch(n, 1) for n in range(200)], 4)
+    assert [len(ids) for ids in budget.bundles] == [32, 32]  # two slots each
+    _, budget = bundled([DueBatch(n, 1) for n in range(200)], 1)
+    assert [len(ids) for ids in budget.bundles] == [16]
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"), [(Unit.MESSAGES, 10), (Unit.PARTS, 5), (Unit.REQUESTS, 20)]
+)
+def test_a_bundle_takes_four_tenths_of_a_second_of_each_rate(unit, size):
+    rate = RateUsage(unit, per_second=50)
+    _, budget = bundled([DueBatch(n, 2, requests=1, parts=4) for n in range(40)], 64, rates=[rate])
+    assert {len(ids) for ids in budget.bundles[:-1]} == {size}
+
+
+def test_a_large_batch_and_one_of_the_same_campaign_have_their_own_turn():
+    _, budget = bundled([DueBatch(0, 500, requests=500), DueBatch(1, 1), DueBatch(2, 1)], 16)
+    assert budget.bundles == [[1, 2]]
+    one = QueuedCampaign(campaign_id=0, rank=0, virtual_time=0)
+    budget = Budget(8, may_bundle=True)
+    due = [DueBatch(n, 1) for n in range(3)]
+    assert len([*select_batches([one], lambda _: iter(due), budget)]) == 3
+    assert budget.bundles == []
+
+
+def test_more_campaigns_are_looked_at_where_they_may_be_bundled():
+    assert Budget(50).most_batches == 50
+    assert Budget(50, may_bundle=True).most_batches == 512
+    assert Budget(600, may_bundle=True).most_batches == 600
+
+
 @pytest.mark.parametrize(
     ("max_in_flight", "requests", "released"),
     [

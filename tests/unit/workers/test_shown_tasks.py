@@ -1,7 +1,7 @@
 """What Flower shows for a task: the words are for people, the arguments for workers."""
 
-from dispatcher.store.batches import Ticket
 from dispatcher.store.rechecks import RecheckTicket
+from dispatcher.store.tickets import Ticket
 from workers.broker import shown_tasks
 
 
