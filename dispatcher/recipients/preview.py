@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import compress, repeat
-from operator import floordiv
+from itertools import compress
 from typing import Any, NamedTuple
 
 from dispatcher.numbers.msisdn import calling_code
@@ -175,8 +174,9 @@ class Preview:
 
     def _count_prefixes(self, msisdns: Sequence[int]) -> None:
         # Few numbers differ in what is left of them without their last digits.
-        last = 10 ** max(0, len(str(min(msisdns, default=0))) - _PREFIX_DIGITS)
-        for first, count in Counter(map(floordiv, msisdns, repeat(last))).items():
+        last_digits = len(str(min(msisdns, default=0))) - _PREFIX_DIGITS
+        last = int("1" + "0" * last_digits)
+        for first, count in Counter([msisdn // last for msisdn in msisdns]).items():
             self.prefixes[str(first)[:_PREFIX_DIGITS]] += count
 
     def add_row(self, item: AcceptedRow | RejectedRow) -> None:

@@ -177,18 +177,22 @@ def write_group(
 
 
 def _insert_messages(conn: Connection, campaign_id: int, batches: Sequence[NewBatch]) -> None:
-    columns = [
-        [*chain.from_iterable(column)]
-        for column in zip(*(batch.messages for batch in batches), strict=True)
+    messages = [batch.messages for batch in batches]
+    first_seq = batches[0].first_seq
+    rows = [*chain.from_iterable(each.rows for each in messages)]
+    columns: list[Sequence[object]] = [
+        range(first_seq, first_seq + len(rows)),
+        rows,
+        [*chain.from_iterable(each.msisdns for each in messages)],
+        [*chain.from_iterable(each.parts for each in messages)],
+        [*chain.from_iterable(each.variables for each in messages)],
     ]
-    first_seq, count = batches[0].first_seq, len(columns[0])
-    columns.insert(0, [*range(first_seq, first_seq + count)])
     fixed = {"campaign_id": campaign_id}
     if conn.dialect.name != "sqlite":
-        rows = zip(*columns, strict=True)
-        bulk_insert(conn, MESSAGE, _MESSAGE_COLUMNS, rows, fixed=fixed)
+        listed = zip(*columns, strict=True)
+        bulk_insert(conn, MESSAGE, _MESSAGE_COLUMNS, listed, fixed=fixed)
         return
-    for start in range(0, count, _ROWS_AT_ONCE):
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
         some = [column[start : start + _ROWS_AT_ONCE] for column in columns]
         insert_columns(conn, MESSAGE, _MESSAGE_COLUMNS, some, fixed=fixed)
 

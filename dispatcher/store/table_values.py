@@ -257,10 +257,10 @@ def insert_columns(
     given: list[object] = [None] * (count * width)
     for place, column_values in enumerate(columns):
         given[place::width] = column_values
-    conn.connection.cursor().execute(
-        f"INSERT OR ROLLBACK INTO {table.name} ({listed}) VALUES "  # noqa: S608 - names of our own tables
-        + ", ".join([f"({marks})"] * count),
-        given,
+    all_marks = ", ".join([f"({marks})"] * count)
+    conn.exec_driver_sql(
+        f"INSERT OR ROLLBACK INTO {table.name} ({listed}) VALUES {all_marks}",  # noqa: S608 - names of our own tables
+        tuple(given),
     )
 
 
