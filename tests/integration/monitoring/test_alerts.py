@@ -21,7 +21,7 @@ RULES = (DEPLOY / "prometheus-rules.yml").read_text("utf-8")
 TESTS = (DEPLOY / "prometheus-rules-test.yml").read_text("utf-8")
 ALERTS = re.findall(r"- alert: (\w+)", RULES)
 DASHBOARD = json.loads((DEPLOY / "grafana-dashboard.json").read_text("utf-8"))
-TARGETS = [target for panel in DASHBOARD["panels"] for target in panel["targets"]]
+TARGETS = [target for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 METRIC = re.compile(r"\bdispatcher_\w+")
 SELECTOR = re.compile(rf"({METRIC.pattern})(?:\{{(.*?)\}})?")
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"(.*?)"')
