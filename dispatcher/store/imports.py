@@ -33,7 +33,7 @@ _BATCH_COLUMNS = (
     "requests", "zone",
 )  # fmt: skip
 _DISCARD_GROUP = 20_000
-_CACHE_KIB = 16 * 1024
+_CACHE_KIB = 12 * 1024
 #: Messages of one statement. SQLite takes at most 32,766 parameters, five for each.
 _ROWS_AT_ONCE = 2_000
 
