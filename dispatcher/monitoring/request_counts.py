@@ -23,6 +23,11 @@ class Durations:
     counts: list[int] = field(default_factory=lambda: [0] * (len(DURATION_EDGES_S) + 1))
     total_s: float = 0.0
 
+    def add(self, others: "Durations") -> None:
+        """Count these others too."""
+        self.counts = [n + more for n, more in zip(self.counts, others.counts, strict=True)]
+        self.total_s += others.total_s
+
 
 @dataclass(slots=True)
 class RequestCounts:
@@ -70,6 +75,8 @@ class RequestTally:
     def __init__(self) -> None:
         self._after: int | None = None
         self._settled = RequestCounts()
+        self._last_delays: dict[str, Durations] = {}
+        self._lost_delays: dict[str, Durations] = {}
 
     def count_requests(self, conn: Connection, now: datetime) -> RequestCounts:
         """All requests that began since the first call."""
@@ -77,12 +84,29 @@ class RequestTally:
             self._after = metric_figures.newest_request(conn)
         found = metric_figures.find_request_range(conn, self._after, now - _SETTLES)
         if found.newest is None:
-            return self._settled
+            return self._add_lost_delays(self._settled.copy_with([]))
         first = found.first_unsettled or found.newest + 1
         rows = metric_figures.sum_requests(conn, self._after, first)
         self._settled.add_rows([row for row in rows if row.is_settled])
         self._after = first - 1
-        return self._settled.copy_with([row for row in rows if not row.is_settled])
+        unsettled = [row for row in rows if not row.is_settled]
+        return self._add_lost_delays(self._settled.copy_with(unsettled))
+
+    def _add_lost_delays(self, counts: RequestCounts) -> RequestCounts:
+        """Add to the counts the delays of earlier calls that the store no longer knows.
+
+        It keeps only the last release of a batch. A counter that fell would look like a restart,
+        after which Prometheus counts everything once more.
+        """
+        for name, last in self._last_delays.items():
+            now = counts.delays.get(name, Durations())
+            lost = self._lost_delays.setdefault(name, Durations())
+            gone = [max(0, n - left) for n, left in zip(last.counts, now.counts, strict=True)]
+            lost.add(Durations(gone, max(0.0, last.total_s - now.total_s)))
+        self._last_delays = counts.copy_with([]).delays
+        for name, lost in self._lost_delays.items():
+            counts.delays.setdefault(name, Durations()).add(lost)
+        return counts
 
 
 def _add(

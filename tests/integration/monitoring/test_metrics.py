@@ -77,8 +77,37 @@ def test_requests_are_counted_once_whatever_the_scrapes(store, scraper):
         with store.write() as conn:  # the first of them is settled for the next scrape
             earlier = now(store) - 60 * A_SECOND
             stores.change(conn, BATCH, BATCH.c.id > 0, queued_at=earlier)
+            stores.change(conn, ATTEMPT, ATTEMPT.c.id > 0, begun_at=earlier)
             stores.change(conn, ATTEMPT, ATTEMPT.c.outcome == 1,
                           begun_at=earlier, ended_at=earlier + 2 * A_SECOND)  # fmt: skip
+
+
+def test_a_release_delay_stays_counted_when_its_batch_is_released_again(store, scraper):
+    """The store keeps the last release only, and a counter that falls counts twice in a rate."""
+    scraper.read()
+
+    def begin_and_release(seconds, place):
+        stores.add_campaign(store, (1,), first=919_800_000_000 + place)
+        stores.submitting(store)
+        with store.write() as conn:
+            begun = now(store) - 60 * A_SECOND
+            last = ATTEMPT.c.id == place
+            stores.change(conn, ATTEMPT, last, begun_at=begun)
+            stores.change(conn, BATCH, BATCH.c.id == place, queued_at=begun - seconds * A_SECOND)
+        shown.append(delays())
+        with store.write() as conn:
+            stores.change(conn, BATCH, BATCH.c.id == place, queued_at=now(store))
+        shown.append(delays())
+
+    def delays():
+        found = scraper.read()
+        names = ("bucket", "1.0"), ("bucket", "5.0"), ("count",), ("sum",)
+        return tuple(found[f"release_delay_seconds_{name}", *le, "main"] for name, *le in names)
+
+    shown = []
+    begin_and_release(2, 1)
+    begin_and_release(0.5, 2)
+    assert shown == [(0, 1, 1, 2)] * 2 + [(1, 2, 2, 2.5)] * 2
 
 
 @pytest.mark.parametrize(
