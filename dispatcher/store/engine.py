@@ -8,6 +8,7 @@ import os
 import random
 import sqlite3
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -69,6 +70,8 @@ class Store:
         self._engine = make(self.url, lock_wait_s, max_connections)
         # COPY and PRAGMA bypass SQLAlchemy, so that they raise the driver's own errors.
         self._expected = (SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error)
+        # At the end of the process too: the last to close a SQLite store takes its -wal file away.
+        weakref.finalize(self, self._engine.dispose)
 
     @property
     def name(self) -> str:

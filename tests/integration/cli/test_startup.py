@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from dispatcher.store.engine import Store
+from dispatcher.store.migrate import upgrade_store
 from tests.support.cli import ROOT, clean_environment
 from tests.support.stores import add_campaign
 
@@ -72,3 +74,16 @@ def test_a_command_imports_only_what_it_uses(loaded):
     for command, code, printed, unwanted in loaded:
         assert (command, code, unwanted) == (command, 0, [])
         assert printed > 40
+
+
+def test_a_command_leaves_nothing_beside_the_store(tmp_path):
+    """Whoever copies the file has everything: the last connection was closed."""
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with closing(Store(url)) as store:
+        upgrade_store(url)
+        add_campaign(store, [2])
+    env = clean_environment(tmp_path) | {"DISPATCHER_STORE__URL": url, "PYTHONPATH": str(ROOT)}
+    for command in (["campaign", "list"], ["campaign", "pause", "1"]):
+        argv = [sys.executable, "-m", "dispatcher", *command]
+        subprocess.run(argv, cwd=tmp_path, env=env, check=True, capture_output=True)
+        assert not [*tmp_path.glob("store.db-*")]  # -wal, -shm
