@@ -182,7 +182,7 @@ def _settle_late(conn: Connection, held: Claim, answered: JudgedAnswer, now: dat
     outcome = conn.execute(_OUTCOME, {"attempt": attempt_id}).scalar_one()
     if outcome != AttemptOutcome.DOUBTFUL:
         return 0
-    verdict = late_answers.drop_matched(conn, held, answered.verdict)
+    verdict = late_answers.drop_matched(conn, held, attempt_id, answered.verdict)
     done = late_answers.accept_late(conn, held, attempt_id, verdict.accepted, now)
     if done.missed:
         _audit_late(conn, held, attempt_id, done.missed, now)

@@ -26,6 +26,8 @@ _COPIED = (
     "campaign_id", "seq", "msisdn", "attempt_id", "state", "final_at", "cost",
     "provider_message_id", "error_code", "error",
 )  # fmt: skip
+#: States in which the provider was not known to have a message.
+_UNSUBMITTED = (MessageState.IN_DOUBT, MessageState.FAILED)
 
 
 class RetriedCount(NamedTuple):
@@ -65,6 +67,16 @@ def count_retried(conn: Connection, campaign_ids: Sequence[int]) -> dict[Message
         .group_by(FORMER_OUTCOME.c.state)
     )
     return {MessageState(row.state): row.n for row in fetch_all(conn, RetriedCount, query)}
+
+
+def seqs_known_as_submitted(conn: Connection, campaign_id: int, attempt_id: int) -> set[int]:
+    """The messages that were submitted again, and that this attempt was known to have submitted."""
+    query = select(FORMER_OUTCOME.c.seq).where(
+        FORMER_OUTCOME.c.campaign_id == campaign_id,
+        FORMER_OUTCOME.c.attempt_id == attempt_id,
+        FORMER_OUTCOME.c.state.not_in(_UNSUBMITTED),
+    )
+    return set(conn.execute(query).scalars())
 
 
 def accepted_without_id(

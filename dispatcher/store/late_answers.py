@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Integer, Text, and_, exists, func, or_, selec
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, Verdict
 from dispatcher.status import UNCLAIMED, AttemptOutcome, BatchState, MessageState
-from dispatcher.store import alternate_ids, costs
+from dispatcher.store import alternate_ids, costs, former_outcomes
 from dispatcher.store.alternate_ids import AlternateMessageId
 from dispatcher.store.batches import Claim
 from dispatcher.store.column_types import Money
@@ -57,10 +57,11 @@ class _Message(NamedTuple):
     is_carried: bool
 
 
-def drop_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
-    """The verdict without acceptances whose id reconciliation gave to another, equal message.
+def drop_matched(conn: Connection, held: Claim, attempt_id: int, verdict: Verdict) -> Verdict:
+    """The verdict without acceptances that say nothing new.
 
-    One id cannot prove two messages, so these messages stay in doubt.
+    Those whose id reconciliation gave to another, equal message: one id cannot prove two messages,
+    so these stay in doubt. And those that were known already when a person had them tried again.
     """
     ids = [one.provider_message_id for one in verdict.accepted if one.provider_message_id]
     others = {
@@ -68,7 +69,12 @@ def drop_matched(conn: Connection, held: Claim, verdict: Verdict) -> Verdict:
         for other in alternate_ids.find_known(conn, held.account, ids)
         if other.campaign_id != held.campaign_id
     }
-    left = [one for one in verdict.accepted if one.provider_message_id not in others]
+    known = former_outcomes.seqs_known_as_submitted(conn, held.campaign_id, attempt_id)
+    left = [
+        one
+        for one in verdict.accepted
+        if one.provider_message_id not in others and one.seq not in known
+    ]
     return replace(verdict, accepted=left)
 
 

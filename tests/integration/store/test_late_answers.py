@@ -11,15 +11,26 @@ from dispatcher.policy.batching import BatchSize
 from dispatcher.policy.rebatching import BatchLimits, WaitingMessage
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import Accepted, NotAccepted, Verdict
-from dispatcher.status import AttemptOutcome, BatchState
-from dispatcher.store import decisions, doubts, fallback_moves, locked_attempts, lost_batches, polls
+from dispatcher.status import AttemptOutcome, BatchState, MessageState
+from dispatcher.store import (
+    decisions,
+    doubts,
+    fallback_moves,
+    locked_attempts,
+    lost_batches,
+    polls,
+    retries,
+)
 from dispatcher.store.answers import JudgedAnswer, settle_in_time
-from dispatcher.store.decisions import AnnotatedMessage
+from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.locks import lock_campaign
 from dispatcher.store.settlement import PollSchedule, Settlement
 from dispatcher.store.tables import BATCH, MESSAGE
 from dispatcher.types import Recipient
+from tests.support.receipts import give_receipts, leased_poll
 from tests.support.stores import (
+    FIRST_NUMBER,
+    POLL,
     add_account,
     add_campaign,
     attempt_of,
@@ -310,6 +321,35 @@ def test_whatever_answers_now_what_a_late_one_said_is_worth_more(sqlite_store, r
         change(conn, MESSAGE, MESSAGE.c.seq == 1, note=int(DoubtNote.ACCEPTED_LATE))
         settle_in_time(conn, held, given, later(1))
     assert states(sqlite_store)[1] == "submitted"
+
+
+@pytest.mark.parametrize("is_lost_again", [False, True], ids=["pending", "in doubt"])
+def test_what_a_look_has_found_and_a_person_retried_is_not_submitted_by_it(store, is_lost_again):
+    """The acceptance was known, and had its receipt: it says nothing of the retry."""
+    campaign_id, held, attempt = doubtful(store)
+    with store.write() as conn:
+        case = locked_attempts.lock_attempt(conn, attempt)
+        found = [
+            ListedMatch(seq, FIRST_NUMBER + seq, f"id-{seq}", None, DoubtNote.FOUND)
+            for seq in range(3)
+        ]
+        assert decisions.accept_listed(conn, case, found, poll=POLL, now=later(70)) == 3
+        decisions.reschedule_doubt(conn, case, next_at=None)
+    polled = leased_poll(store, attempt, now=later(400))
+    give_receipts(store, polled, dict.fromkeys(range(3), "undelivered"), now=later(401))
+    with store.write() as conn:
+        again = [MessageState.UNDELIVERED]
+        assert retries.retry_batch(conn, held.id, later(500), again) == 3
+    expected = "pending"
+    if is_lost_again:
+        begin(store, claimed(store, now=later(510)), now=later(511))
+        with store.write() as conn:
+            assert lost_batches.doubt_expired_submissions(conn, later(700)) == 1
+        expected = "in_doubt"
+    answer_late(store, held, attempt)
+    assert states(store) == [expected] * 3
+    assert counts_of(store, campaign_id) == {expected: 3}
+    assert attempt_of(store, attempt).doubt_at is None
 
 
 def test_a_late_refusal_changes_nothing(store):
