@@ -26,7 +26,7 @@ KNOWN = {
         "tests/unit/policy/test_breaker.py",
     ),
     "where": (
-        "dispatcher/store/batches.py:(module): ( BATCH.c.id == bindparam(\"ticket\")",
+        "dispatcher/store/batches.py:(module): (BATCH.c.id == bindparam(\"ticket\")",
         "tests/integration/store/test_batches.py",
     ),
     "bound": (
