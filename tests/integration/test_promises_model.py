@@ -686,10 +686,13 @@ class Promises(RuleBasedStateMachine):
                 for key in keys
                 if now.state(key) is IN_DOUBT and now.messages[key]["attempt_id"] == one.attempt_id
             }
+        # One that was known, and whose receipt let a person try again, says nothing of the retry.
+        ids = {entry.seq: entry.provider_message_id for entry in one.verdict.accepted}
         return {
             key: SUBMITTED
             for key in keys
             if key[1] in accepted
+            and ids[key[1]] not in self.oracle.spent[key]
             and now.state(key) in {PENDING, FAILED, IN_DOUBT}
             and now.attempts[now.messages[key]["attempt_id"]]["outcome"] != AttemptOutcome.OPEN
         }
