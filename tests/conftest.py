@@ -48,7 +48,7 @@ pytest_plugins = ["tests.support.broker_server", "tests.support.postgres_server"
 #: What takes longest comes first, so that nobody waits for one of these in the end.
 _LONGEST = [
     "providers/test_fuzz", "acceptance/test_chaos", "acceptance/test_windows_and_rates",
-    "acceptance/test_main_job", "acceptance/test_doubt",
+    "acceptance/test_main_job", "acceptance/test_soak", "acceptance/test_doubt",
     "acceptance/test_broker_refuses", "acceptance/test_provider_faults",
     "acceptance/test_outages", "acceptance/test_account_health",
     "acceptance/test_restored_backup", "acceptance/test_broker_messages", "acceptance/test_up",

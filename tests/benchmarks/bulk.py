@@ -64,15 +64,14 @@ class Measured:
 def lean_provider(receipts_s: float) -> Iterator[str]:
     """A provider in a process of its own; its URL."""
     command = [sys.executable, "-m", "tests.benchmarks.bulk_provider"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--receipts-s", str(receipts_s)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
 
 
 def write_people(path: Path, count: int) -> None:

@@ -100,7 +100,10 @@ class LeanProvider:
             "message": "{#var#}", "template_status": "Approved", "sender_id": "SENDER",
         }  # fmt: skip
         command = request.match_info["command"]
-        data = [sender] if command == "get-sender-id" else [template]
+        if command == "get-sms-balance":
+            data: object = {"balance": {"Transactional": "1000000"}}
+        else:
+            data = [sender] if command == "get-sender-id" else [template]
         return _answer({"status": "success", "message": "", "data": data})
 
     async def _show_stats(self, request: web.Request) -> web.Response:

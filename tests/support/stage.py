@@ -184,13 +184,13 @@ class Stage:
                 env=given | {"PYTHONPATH": str(root)},
             )
 
-    def start_command(self, name: str, *args: str) -> None:
+    def start_command(self, name: str, *args: str, env: Mapping[str, str] | None = None) -> None:
         """Start `dispatcher ARGS`, which goes on until it is stopped; what it says: NAME.log."""
         self._processes[name] = warm.spawn(
             "dispatcher",
             args,
             folder=self.folder,
-            env=clean_environment(self.folder) | self.env,
+            env=clean_environment(self.folder) | self.env | dict(env or {}),
             out=self.log(name),
         )
 

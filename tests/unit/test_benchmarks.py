@@ -9,7 +9,7 @@ from tests.benchmarks import __main__ as command
 from tests.benchmarks import capacity, sweep, table
 from tests.benchmarks.parts import FULL, QUICK, parts
 from tests.benchmarks.singles import Measured
-from tests.benchmarks.soak import Sample, find_growth
+from tests.benchmarks.soak.growth import Sample, find_growth, show_quarters
 from tests.benchmarks.table import Part, Row, as_markdown, at_least, at_most, has_missed
 
 FAKE = """
@@ -137,29 +137,38 @@ def test_a_rate_is_used_and_never_passed(found, free, most, doubles, ok):
     assert row.ok is ok
 
 
-def samples(**last):
+FLAT = {
+    ("worker", "MiB"): 150, ("worker", "files"): 40, ("worker", "connections"): 12,
+    ("together", "bytes a recipient"): 300, ("together", "s a campaign"): 4,
+}  # fmt: skip
+
+
+def samples(last):
     """Of a steady load of 100 a second; in the last quarter these figures are other ones."""
-    flat = {"memory_mib": 150, "files": 40, "connections": 12, "bytes_each": 300, "campaign_s": 4}
-    return [
-        Sample(at_s=n, accepted=100 * n, **(flat | (last if n > 30 else {}))) for n in range(1, 41)
-    ]
+    more = {key: last[key[1]] for key in FLAT if key[1] in last}
+    return [Sample(n, 100 * n, FLAT | (more if n > 30 else {})) for n in range(1, 41)]
 
 
 @pytest.mark.parametrize(
     ("last", "rate", "found"),
     [
         ({}, 100, []),
-        ({"memory_mib": 172, "files": 44, "connections": 16, "campaign_s": 8}, 100, []),
-        ({"memory_mib": 174}, 100, ["memory_mib grew from 150.0 to 174.0"]),
-        ({"files": 45, "bytes_each": 351}, 100, ["files grew", "bytes_each grew"]),
-        ({"campaign_s": 9}, 100, ["campaign_s grew"]),
+        ({"MiB": 172, "files": 44, "connections": 16, "s a campaign": 8}, 100, []),
+        ({"MiB": 174}, 100, ["worker: MiB grew from 150.0 to 174.0"]),
+        ({"files": 45, "bytes a recipient": 351}, 100, ["files grew", "bytes a recipient grew"]),
+        ({"s a campaign": 9}, 100, ["together: s a campaign grew"]),
         ({}, 106, ["100 recipients a second of 106 were submitted"]),
     ],
 )
 def test_a_soak_finds_what_grows_and_a_load_that_was_not_kept(last, rate, found):
-    said = find_growth(samples(**last), rate=rate)
+    said = find_growth(samples(last), rate=rate)
     assert len(said) == len(found)
     assert all(words in line for words, line in zip(found, said, strict=True))
+
+
+def test_a_soak_shows_each_process_once_warm_and_in_the_end():
+    _, worker, _ = show_quarters(samples({"MiB": 160}))
+    assert worker == "worker    150 → 160 MiB, 40 → 40 files, 12 → 12 connections"
 
 
 def test_the_page_of_capacity_has_what_its_inputs_give():
