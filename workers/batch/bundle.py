@@ -160,8 +160,11 @@ class BundleSettler:
         """Store plain answers, and close batches of which nothing is left.
 
         Lock the campaigns of those that are closed, and all of their batches, before. A second time
-        changes nothing. Tell `note_stored` after the commit.
+        changes nothing. Tell `note_stored` after the commit. Raises StoreDataError where they were
+        claimed in another store.
         """
+        if judged or closing:
+            refuse_other_store(conn, self._parts[0].claim)
         late = [each for each in judged if not _holds_claim(each.settlement.claim, holds)]
         in_time = [each for each in judged if _holds_claim(each.settlement.claim, holds)]
         answers = [
@@ -207,7 +210,6 @@ class BundleSettler:
 
         def write(conn: Connection, now: datetime) -> None:
             nonlocal stored
-            refuse_other_store(conn, self._parts[0].claim)
             self.note_reached(conn, judged, now)
             lock_campaigns_for_begin(conn, [claim.campaign_id for claim in closing])
             claims = [*closing, *(each.settlement.claim for each in judged)]

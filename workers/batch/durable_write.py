@@ -34,8 +34,9 @@ def write_durably(
 ) -> bool:
     """Run `write` in a transaction, again and again until the store takes it.
 
-    Returns False where this process had to end before that. Then `answers` are on disk, and the
-    next start settles them; where there are none, the sweep finds what `write` left undone.
+    Returns whether it did. If not, `answers` are on disk: this process had to end before, and the
+    next start settles them, or the store will never take one of them. Then their batches must not
+    be closed. Where there are no answers, the sweep finds what `write` left undone.
     """
     began = time.monotonic()
     failures = 0
@@ -49,7 +50,7 @@ def write_durably(
             log_event(log, LogEvent.ANSWER_REFUSED, "an answer cannot be stored: %s", error.message)
             for answer in answers:
                 _quarantine_answer(services, answer, error.message)
-            return True
+            return False
         except StoreError as error:
             failures += 1
             log_event(log, LogEvent.ANSWER_WAITS, "an answer waits to be stored: %s", error.message)

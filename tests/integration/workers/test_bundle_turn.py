@@ -12,9 +12,12 @@ import pytest
 from dispatcher.campaigns import control
 from dispatcher.errors import StoreError
 from dispatcher.outbound.release import release_batches
+from dispatcher.recovery.spill import Spill
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState
 from dispatcher.store import accounts, lost_batches, suppressions, tickets
 from dispatcher.store.engine import store_now
+from dispatcher.store.store_adoption import adopt_store
+from dispatcher.store.store_identity import ensure_identity
 from dispatcher.store.suppressions import SuppressionOrigin
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN
 from dispatcher.store.workloads import load_campaigns
@@ -363,3 +366,28 @@ def test_a_begin_that_may_have_failed_doubles_and_loses_nobody(store, nth, is_co
     assert "OPEN" not in outcomes(store)
     assert batch_states(store) <= {BatchState.PENDING, BatchState.SETTLED}
     assert all(batch_of(store, claim.id).fence > claim.fence for claim in ours.held)
+
+
+@pytest.mark.parametrize("max_in_flight", [8, 128])
+def test_nobody_whose_answer_the_store_refuses_is_sent_again(store, tmp_path, max_in_flight):
+    """The store is adopted while requests are under way: their answers are another store's."""
+    client = Played(delay_s=0.3)
+
+    def adopt():
+        with store.write() as conn:
+            adopt_store(conn, doubt=False, actor="person", now=store_now(conn))
+
+    with store.write() as conn:
+        ensure_identity(conn)
+    with scene(store, client, max_in_flight=max_in_flight) as ours:
+        ours.services.spill = Spill(tmp_path)
+        adopting = threading.Timer(0.15, adopt)
+        adopting.start()
+        with suppress(StoreError):
+            ours.turn().run()
+        adopting.join()
+    assert client.numbers
+    assert len(ours.services.spill.quarantined_files()) >= len(client.numbers)
+    states = {row.campaign_id: BatchState(row.state) for row in rows(store, BATCH)}
+    sent = [each for place, each in enumerate(ours.campaigns) if sent_of(client, place)]
+    assert {states[each] for each in sent} == {BatchState.SUBMITTING}, "their lease runs out"

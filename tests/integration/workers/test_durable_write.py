@@ -93,6 +93,6 @@ def test_what_the_store_would_refuse_for_ever_is_put_aside(
     sqlite_store, monkeypatch, no_room_for, put_aside
 ):
     stand = Stand(sqlite_store, [REFUSED], no_room_for=no_room_for)
-    assert stand.run(monkeypatch, "ab") is True
+    assert stand.run(monkeypatch, "ab") is False
     assert stand.put_aside == [(answer, REFUSED.message) for answer in put_aside]
     assert (stand.done, stand.kept) == (0, [])

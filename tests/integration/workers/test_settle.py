@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from dispatcher.errors import ErrorKind, ProviderError, StoreError
+from dispatcher.errors import ErrorKind, ProviderError, StoreDataError, StoreError
 from dispatcher.policy.verdict import MISSING
 from dispatcher.recovery.spill import Spill
 from dispatcher.status import BatchState
@@ -311,7 +311,12 @@ def test_only_a_request_that_made_no_connection_surely_never_left(sqlite_store, 
     assert judged.settlement.never_left is (kind is ErrorKind.UNREACHABLE)
 
 
-def test_a_batch_stays_open_while_one_of_its_answers_waits_on_disk(sqlite_store, tmp_path):
+@pytest.mark.parametrize(
+    ("failure", "settled"), [(StoreError("it is away"), 1), (StoreDataError("too large"), 0)]
+)
+def test_a_batch_stays_open_while_one_of_its_answers_is_only_on_disk(
+    sqlite_store, tmp_path, failure, settled
+):
     """Closed, its messages would be pending again, and sent twice."""
     stand = Stand(sqlite_store, (1, 1))
     (one, two), held = stand.batch.requests, stand.claim
@@ -323,21 +328,24 @@ def test_a_batch_stays_open_while_one_of_its_answers_waits_on_disk(sqlite_store,
         for attempt, request in ((first, one), (second, two))
     ]
     stand.stopping.set()
-    stand.services.store = Away()
+    stand.services.store = Failing(failure)
     settler.settle_answers(judged[:1], is_last=False)
     stand.services.store = sqlite_store
     settler.settle_answers(judged[1:], is_last=True)
     assert stand.state is BatchState.SUBMITTING
-    assert Spill(tmp_path).settle_all(sqlite_store) == 1
-    assert states(sqlite_store) == ["submitted", "submitted"]
+    assert Spill(tmp_path).settle_all(sqlite_store) == settled
+    assert states(sqlite_store) == ["submitted" if settled else "pending", "submitted"]
 
 
-class Away:
-    """A store that cannot be reached."""
+class Failing:
+    """A store that takes nothing."""
+
+    def __init__(self, failure):
+        self._failure = failure
 
     @contextmanager
     def write(self, **_values):
-        raise StoreError("the store is away")
+        raise self._failure
         yield
 
 
