@@ -218,10 +218,10 @@ def _accept_of_one(
     seqs, ids, prices = zip(*accepted, strict=True)
     has_prices = {*prices} != {None}
     carried_by = {"carried_by": attempt_id}
-    if conn.dialect.name == "sqlite" and not has_prices:
+    if not has_prices:
         packed = PackedTexts.to_parameters(seqs, ids)
         if packed is not None:
-            statement = _accept_packed_stmt(old)
+            statement = _accept_packed_stmt(conn.dialect.name, old)
             done = conn.execute(statement, range_parameters(held) | packed | carried_by)
             return Counter({attempt_id: done.rowcount})
     statement, given = _accept_of_one_stmt(conn.dialect.name, old, has_prices=has_prices)
@@ -240,8 +240,8 @@ def _accept_of_one_stmt(
 
 
 @cache
-def _accept_packed_stmt(old: MessageState) -> Update:
-    given = PackedTexts(MESSAGE.c.seq)
+def _accept_packed_stmt(dialect: str, old: MessageState) -> Update:
+    given = PackedTexts(MESSAGE.c.seq, dialect)
     matches = given.has_text & (MESSAGE.c.attempt_id == bindparam("carried_by"))
     return _become_submitted(matches, old, given.text, None)
 

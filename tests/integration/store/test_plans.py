@@ -9,7 +9,7 @@ from dispatcher.status import BatchState, CampaignState, MessageState
 from dispatcher.store import histories, messages, notice_sources, polls, suppressions
 from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.store.suppressions import ANY_ACCOUNT, SuppressionOrigin
-from dispatcher.store.tables import CAMPAIGN
+from dispatcher.store.tables import CAMPAIGN, MESSAGE
 from tests.support.stores import (
     NOW,
     add_campaign,
@@ -19,6 +19,7 @@ from tests.support.stores import (
     claimed,
     close,
     later,
+    rows,
     settings,
     settle,
     verdict,
@@ -112,6 +113,25 @@ def test_statements_about_messages_use_an_index(plans):
         assert "SCAN message" not in plan, statement
         assert "Seq Scan on suppression" not in plan, statement
         assert "SCAN suppression" not in plan, statement
+
+
+def test_an_answer_for_thousands_is_stored_without_a_join(store):
+    """PostgreSQL takes the messages of a request that it has not counted yet for one.
+
+    It then compares each of them with each id of the answer: 2,000 took half a second.
+    """
+    add_campaign(store, [2000])
+    held = claimed(store)
+    (attempt,) = begin(store, held)
+    with Statements(store) as seen:
+        settle(store, held, attempt, verdict(accepted=range(2000), job_id="job"))
+    accepting = [each for each in seen.plans() if each.startswith("UPDATE message")]
+    assert len(accepting) == 1
+    assert "unnest" not in accepting[0]
+    assert "json_each" not in accepting[0]
+    assert {(row.seq, row.provider_message_id) for row in rows(store, MESSAGE)} == {
+        (seq, f"id-{seq}") for seq in range(2000)
+    }
 
 
 def test_notices_and_rejected_numbers_are_found_by_an_index(store):
