@@ -45,7 +45,7 @@ class StaleConnections(Exception):
     """No usable connection was found: surely nothing was sent."""
 
 
-class _IdleGuard(ResponseHandler):
+class IdleGuard(ResponseHandler):
     """A connection's protocol that closes it if bytes arrive while no request is under way.
 
     aiohttp would take them for the answer to the next request.
@@ -61,6 +61,13 @@ class _IdleGuard(ResponseHandler):
                 self.transport.abort()
             return
         super().data_received(data)
+
+    def give_up(self) -> None:
+        """End the wait for an answer, or for the rest of it, with TimeoutError."""
+        payload = self._payload
+        self.set_exception(TimeoutError())
+        if payload is not None:
+            payload.set_exception(TimeoutError())
 
 
 @cache
@@ -102,20 +109,20 @@ class Connector(aiohttp.TCPConnector):
         for _ in range(_MAX_STALE):
             async with asyncio.timeout(exchange.connect_timeout_s):
                 connection = await super().connect(req, traces, timeout)
-            try:
-                await exchange.wait_for_departure()
-            except BaseException:
-                connection.release()
-                raise
-            protocol = connection.protocol
-            if protocol is None or not protocol.is_connected() or protocol.should_close:
-                connection.close()
-                continue
-            if isinstance(protocol, _IdleGuard):
-                protocol.is_idle = False
-            exchange.transport = protocol.transport
-            return connection
+            if await _wait_with_connection(connection, exchange):
+                return connection
         raise StaleConnections
+
+    async def take_kept(self, key: ConnectionKey, exchange: Exchange) -> Connection | None:
+        """Return a kept connection whose request may leave now; None where there is none.
+
+        Raises NotBegun as `connect`.
+        """
+        await self._wait_to_connect(key, exchange)
+        while (connection := await self._get(key, [])) is not None:
+            if await _wait_with_connection(connection, exchange):
+                return connection
+        return None
 
     async def _create_connection(
         self,
@@ -155,20 +162,40 @@ class Connector(aiohttp.TCPConnector):
             transport, protocol = await super()._create_proxy_connection(req, traces, timeout)
         finally:
             exchange.asks_proxy = False
-        if isinstance(protocol, _IdleGuard):
+        if isinstance(protocol, IdleGuard):
             protocol.is_idle = True
         return transport, protocol
 
     def _release(
         self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
     ) -> None:
-        if isinstance(protocol, _IdleGuard):
+        if isinstance(protocol, IdleGuard):
             protocol.is_idle = True
         super()._release(key, protocol, should_close=should_close)
 
 
+async def _wait_with_connection(connection: Connection, exchange: Exchange) -> bool:
+    """Wait until the request may leave, and take the connection; False where it cannot be used.
+
+    Raises NotBegun, and keeps the connection.
+    """
+    try:
+        await exchange.wait_for_departure()
+    except BaseException:
+        connection.release()
+        raise
+    protocol = connection.protocol
+    if protocol is None or not protocol.is_connected() or protocol.should_close:
+        connection.close()
+        return False
+    if isinstance(protocol, IdleGuard):
+        protocol.is_idle = False
+    exchange.transport = protocol.transport
+    return True
+
+
 def _make_protocol(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    protocol = _IdleGuard(loop)
+    protocol = IdleGuard(loop)
     protocol.is_idle = not current_exchange.get().asks_proxy
     return protocol
 

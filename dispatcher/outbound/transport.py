@@ -8,11 +8,13 @@ import asyncio
 import os
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from dispatcher import __version__
 from dispatcher.errors import ErrorKind, ProviderError
@@ -25,16 +27,23 @@ from dispatcher.outbound.departure import (
     Unanswered,
     boottime_s,
 )
+from dispatcher.outbound.kept_connections import (
+    LATE_S,
+    READ_S,
+    AnswerTooLarge,
+    KeptConnections,
+    join_headers,
+    read_body,
+)
 from dispatcher.types import HttpRequest, HttpResponse
 
 #: Seconds for DNS, TCP and TLS together. A new connection moves the begin deadline by as much.
 CONNECT_TIMEOUT_S: Final = 10.0
 
-_CHUNK: Final = 64 * 1024
-#: A time-out that is noticed later than this was slept through: the process was stopped, or the
-#: machine suspended. So long what has come meanwhile is read before the request is given up.
-_LATE_S: Final = 0.1
-_READ_S: Final = 1.0
+_HEADERS: Final = {
+    "User-Agent": f"sms-dispatcher/{__version__}",
+    "Accept-Encoding": "gzip, deflate",
+}
 
 
 class HttpClient:
@@ -60,6 +69,8 @@ class HttpClient:
         self._connect_timeout_s = connect_timeout_s
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
+        #: None also while requests are traced, which aiohttp does.
+        self._kept: KeptConnections | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,7 +89,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close every connection. A later `send` opens new ones."""
-        session, self._session = self._session, None
+        session, self._session, self._kept = self._session, None, None
         if session is not None:
             await session.close()
 
@@ -98,15 +109,20 @@ class HttpClient:
         and no complete answer came. The connection of a request that failed or was cancelled is
         reset, so that no byte leaves from a buffer later.
         """
-        host = urlsplit(request.url).hostname or "the provider"
+        host = _find_host(request.url)
         proxy = urlsplit(request.proxy).netloc.rpartition("@")[2] if request.proxy else None
         exchange = Exchange(host, departure, self._connect_timeout_s, self._clock, proxy)
-        current_exchange.set(exchange)
         try:
+            session = self._get_session()
+            if self._kept is not None:
+                answer = await self._kept.send(request, exchange, timeout_s=timeout_s)
+                if answer is not None:
+                    return answer
+            current_exchange.set(exchange)
             async with asyncio.timeout(None) as limit:
                 timer = _set_time_limit(limit, exchange.wait_s + timeout_s)
                 try:
-                    return await self._send_and_read(self._get_session(), request, exchange)
+                    return await self._send_and_read(session, request, exchange)
                 finally:
                     timer.cancel()
         except ProviderError:
@@ -133,29 +149,25 @@ class HttpClient:
                 proxy=request.proxy,
             )
             exchange.response = response
-            body = await _read_body(response, request.max_answer_bytes)
+            body = await read_body(response.content, request.max_answer_bytes)
         except BaseException:
             exchange.cut_off()
             raise
-        # Repeated headers are joined (RFC 9110, 5.2).
-        headers: dict[str, str] = {}
-        for name, value in response.headers.items():
-            key = name.lower()
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
+        headers = join_headers(response.headers)
         return HttpResponse(status=response.status, headers=headers, body=body)
 
     def _get_session(self) -> aiohttp.ClientSession:
         if self._session is None:
+            connector = Connector(limit_per_host=self._connections)
             self._session = aiohttp.ClientSession(
-                connector=Connector(limit_per_host=self._connections),
+                connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={
-                    "User-Agent": f"sms-dispatcher/{__version__}",
-                    "Accept-Encoding": "gzip, deflate",
-                },
+                headers=_HEADERS,
                 # `send` and the connector have their own limits.
                 timeout=aiohttp.ClientTimeout(),
             )
+            if not self._session.trace_configs:
+                self._kept = KeptConnections(connector, _HEADERS)
         return self._session
 
 
@@ -169,6 +181,11 @@ def fetch_once(request: HttpRequest, *, timeout_s: float) -> HttpResponse:
     return asyncio.run(send_once())
 
 
+@lru_cache(256)
+def _find_host(url: str) -> str:
+    return urlsplit(url).hostname or "the provider"
+
+
 def _set_time_limit(limit: asyncio.Timeout, seconds: float) -> asyncio.TimerHandle:
     """Let it end in so many seconds, or a little later where the loop stands still then.
 
@@ -179,36 +196,23 @@ def _set_time_limit(limit: asyncio.Timeout, seconds: float) -> asyncio.TimerHand
 
     def end() -> None:
         now = loop.time()
-        limit.reschedule(now + _READ_S if now > ends_at + _LATE_S else now)
+        limit.reschedule(now + READ_S if now > ends_at + LATE_S else now)
 
     return loop.call_at(ends_at, end)
 
 
-async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, decompressed. Raises _AnswerTooLarge where it has more than `limit` bytes."""
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK):
-        body += chunk
-        if len(body) > limit:
-            raise _AnswerTooLarge
-    return bytes(body)
-
-
-class _AnswerTooLarge(Exception):
-    """The decompressed body of the answer is larger than the limit."""
-
-
+_Errors = type[Exception] | tuple[type[Exception], ...]
 #: What people read, by the first class that fits. Libraries' own messages contain addresses.
-_DOUBTS: Final[tuple[tuple[type[Exception], str], ...]] = (
+_DOUBTS: Final[tuple[tuple[_Errors, str], ...]] = (
     (TimeoutError, "gave no complete answer in time"),
-    (_AnswerTooLarge, "gave an answer larger than the limit"),
+    (AnswerTooLarge, "gave an answer larger than the limit"),
     (aiohttp.ServerDisconnectedError, "closed the connection without an answer"),
     (aiohttp.ClientPayloadError, "broke off in the middle of its answer"),
-    (aiohttp.ClientResponseError, "gave an answer that is not HTTP"),
+    ((aiohttp.ClientResponseError, HttpProcessingError), "gave an answer that is not HTTP"),
     (OSError, "broke the connection"),
     (Exception, "gave no complete answer"),
 )
-_UNCONNECTED: Final[tuple[tuple[type[Exception], str], ...]] = (
+_UNCONNECTED: Final[tuple[tuple[_Errors, str], ...]] = (
     (TimeoutError, "not within the time allowed"),
     (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
     (aiohttp.ClientConnectorCertificateError, "its certificate cannot be verified"),

@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from dispatcher.errors import ErrorKind, ProviderError
-from dispatcher.outbound.connections import _IdleGuard
+from dispatcher.outbound.connections import IdleGuard
 from dispatcher.outbound.departure import Departure, NotBegun, Unanswered, boottime_s
 from dispatcher.outbound.transport import CONNECT_TIMEOUT_S, HttpClient, fetch_once
 from dispatcher.types import HttpRequest
@@ -637,7 +637,7 @@ def test_stray_bytes_are_never_the_next_answer(run, unasked, is_later):
 )
 def test_only_bytes_that_come_between_requests_cut_a_connection(run, is_idle, data, is_cut):
     async def scenario():
-        protocol = _IdleGuard(asyncio.get_running_loop())
+        protocol = IdleGuard(asyncio.get_running_loop())
         protocol.is_idle = is_idle
         protocol.data_received(data)  # not connected yet, or not any more: there is nothing to cut
         protocol.connection_made(Wire())

@@ -89,16 +89,17 @@ def tracing(sqlite_url, monkeypatch):
         provider.shutdown()
 
 
-def send_request(base_url):
-    """One request as to a provider, from a loop of its own."""
+def send_request(base_url, *, times=1):
+    """A request as to a provider, some times over one connection, from a loop of its own."""
 
     async def send():
         async with HttpClient(connections=1) as client:
             url = f"{base_url}/send/{NUMBER}?key={SECRET}"
             request = HttpRequest(method="POST", url=url, body=b"text", headers={})
-            return await client.send(request, timeout_s=5)
+            for _ in range(times):
+                await client.send(request, timeout_s=5)
 
-    return asyncio.run(send())
+    asyncio.run(send())
 
 
 def spans_of(got):
@@ -138,3 +139,11 @@ def test_a_task_its_statements_and_its_request_are_one_trace_without_anything_pr
     assert not re.search(rf"{NUMBER}|{SECRET}|key=|Traceback", everything)
     (_path, headers, _body), = asked  # fmt: skip
     assert not {name.lower() for name in headers} & {"traceparent", "tracestate", "baggage"}
+
+
+def test_requests_over_a_kept_connection_are_traced_too(tracing):
+    _store, provider, got = tracing
+    with http_server() as (base_url, _asked):
+        send_request(base_url, times=3)
+    provider.force_flush()
+    assert [span.name for span in spans_of(got)].count("POST") == 3
