@@ -39,6 +39,10 @@ class WithheldNumbers(Protocol):
         """Those of many numbers that get none."""
         ...
 
+    def load_numbers(self) -> None:
+        """Read all that is needed now: the store is not asked later. Raises StoreError."""
+        ...
+
     def explain(self, msisdn: int, /) -> tuple[RejectKind, str]:
         """Why one of them gets none."""
         ...
@@ -54,6 +58,9 @@ class NoNumbers:
     def find_among(self, _msisdns: Sequence[int]) -> Collection[int]:
         """None."""
         return ()
+
+    def load_numbers(self) -> None:
+        """Do nothing."""
 
     def explain(self, msisdn: int) -> tuple[RejectKind, str]:
         """It is never asked."""

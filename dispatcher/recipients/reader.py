@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 from dispatcher.errors import FileRefused, Refused, UsageProblem
@@ -165,15 +164,14 @@ class RecipientFile:
         """Bytes read so far, of `size`: for showing progress."""
         return self._bytes.position
 
+    def note_position(self, position: int) -> None:
+        """Take over how far another process, which reads the file for this one, has come."""
+        self._bytes.position = position
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stream.close()
 
     def __iter__(self) -> Iterator[Row]:

@@ -5,6 +5,7 @@ sends nothing. Accepting it (`acceptance.py`) makes it `scheduled`; discarding r
 """
 
 from collections.abc import Callable
+from contextlib import closing
 
 import orjson
 from sqlalchemy import Connection
@@ -19,6 +20,7 @@ from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import MessageColumns, NewBatch, RunningImport
 from dispatcher.store.messages import pack_cells
 from dispatcher.submission.acceptance import CompleteImport
+from dispatcher.submission.file_reading import FileReading
 from dispatcher.submission.import_writer import LEASE, ImportWriter
 from dispatcher.submission.request import ValidatedSubmission
 from dispatcher.submission.sameness import refuse_same_content, refuse_used_key
@@ -27,28 +29,34 @@ from dispatcher.text.segments import measure_text
 
 
 def import_rows(
-    store: Store, submission: ValidatedSubmission, progress: Callable[[int], None]
+    store: Store,
+    submission: ValidatedSubmission,
+    progress: Callable[[int], None],
+    *,
+    may_fork: bool = False,
 ) -> CompleteImport:
     """Read the file into the store. Until `accept_import`, the campaign sends nothing.
+
+    `progress` gets the number of the last row that was read, every few thousand rows. `may_fork`:
+    a large file may be read by a process that is forked from this one.
 
     Discards an unfinished import of the same file or key first. Raises Refused while another
     process still writes one, and if the same content was accepted within 24 hours, unless the
     request says `again`.
     """
     job = _start_import(store, submission)
-    validator = submission.row_validator()
+    reading = FileReading(submission, may_fork=may_fork)
     try:
-        with ImportWriter(store, job, submission) as writer:
-            for block in validator.read_blocks():
-                writer.add_block(block)
-                progress(block.last_row)
-            preview = validator.preview
-            check_rows(submission, preview)
-            imported = _complete_import(submission, job, preview, validator.content_digest())
+        with ImportWriter(store, job) as writer, closing(reading.read_groups()) as groups:
+            for group in groups:
+                writer.start_group(group)
+                progress(group.last_row)
+            check_rows(submission, reading.preview)
+            imported = _complete_import(submission, job, reading.preview, reading.digest)
             if not imported.again:
                 with store.read() as conn:
                     refuse_same_content(conn, imported.content_keys)
-            writer.finish_import(preview)
+            writer.finish_import(reading.preview)
     except BaseException:
         discard_import(store, job)
         raise

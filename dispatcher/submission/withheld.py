@@ -49,6 +49,10 @@ class WithheldRecipients:
         allowed = self._allowed
         return [*found, *(msisdn for msisdn in msisdns if msisdn not in allowed)]
 
+    def load_numbers(self) -> None:
+        """Read the list: the store is not asked later. Raises StoreError."""
+        self._suppressed.load_numbers()
+
     def explain(self, msisdn: int) -> tuple[RejectKind, str]:
         """Why it gets none. Without the number: a reason of many rows is counted once."""
         if self._allowed is not None and msisdn not in self._allowed:
@@ -78,12 +82,17 @@ class SuppressedNumbers:
             self._numbers = BitMap64()  # a dry run needs no store
             return False
         self._looks += 1
+        if self._looks > _FEW:
+            self.load_numbers()
+            return msisdn in self
         with self._store.read() as conn:
-            if self._looks > _FEW:
-                self._numbers = self._read_whole_list(conn)
-                self._erased = ErasedNumbers(conn) or None
-                return msisdn in self
             return suppressions.is_listed(conn, msisdn, self._account)
+
+    def load_numbers(self) -> None:
+        """Read the whole list, and who was erased. Raises StoreError."""
+        with self._store.read() as conn:
+            self._numbers = self._read_whole_list(conn)
+            self._erased = ErasedNumbers(conn) or None
 
     def find_among(self, msisdns: Sequence[int]) -> Collection[int]:
         """Those of many numbers that are on the list. Raises StoreError."""

@@ -3,10 +3,13 @@
 import os
 import pty
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.support import warm
+
+_REACTION_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ def on_terminal(
     try:
         while True:
             if waits and after.encode() in shown:
+                # Nobody types at the same moment. Python looks for Ctrl-C, then waits for a key:
+                # a Ctrl-C between the two would wait for that key.
+                time.sleep(_REACTION_S)
                 os.write(master, typed.encode())
                 waits = False
             chunk = os.read(master, 4096)

@@ -70,7 +70,7 @@ def import_and_ask(
 
     try:
         imported = campaign_import.import_rows(
-            store, submission, progress or _row_counter(submission)
+            store, submission, progress or _row_counter(submission), may_fork=True
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(NOTHING_KEPT) from None

@@ -1,5 +1,7 @@
 """Ctrl-C and piped files: a person is asked, and reads what goes on without the command."""
 
+import subprocess
+
 import pytest
 
 from dispatcher.store.tables import CAMPAIGN
@@ -62,6 +64,25 @@ def test_a_piped_file_at_a_terminal_is_asked_about(
     session = at_terminal(*submit(), piped=PEOPLE, typed=typed, after=QUESTION)
     assert (session.code, words in session.shown) == (code, True), session.shown
     assert [campaign.state for campaign in rows(sqlite_store, CAMPAIGN)] == kept
+
+
+def test_ctrl_c_while_a_large_file_is_read_keeps_nothing(sqlite_store, at_terminal, tmp_path):
+    """Another process reads it: that one ends too, and says nothing."""
+    people = tmp_path / "people.csv"
+    lines = (f"{9_800_000_000 + n},a row of forty characters or so\n" for n in range(400_000))
+    people.write_text("phone,note\n" + "".join(lines))
+    submission = ("campaign", "submit", str(people), "--text", "Hello", "--yes")
+    session = at_terminal(*submission, typed="\x03", after="rows read (")
+    assert session.code == 130, session.shown
+    assert session.shown.count("Interrupted: nothing was sent, and nothing is kept") == 1
+    assert "Traceback" not in session.shown
+    assert [campaign.state for campaign in rows(sqlite_store, CAMPAIGN)] == []
+    assert (
+        str(people)
+        not in subprocess.run(
+            ["ps", "-eo", "args"], capture_output=True, text=True, check=True
+        ).stdout
+    )
 
 
 @pytest.mark.parametrize(("options", "controls"), [(["--yes"], True), ([], False)])
