@@ -25,6 +25,9 @@ _BUNDLE_MESSAGES = 256
 _BUNDLE_S = 0.4
 #: And so many messages for each of its slots, which a slow provider answers one after the other.
 _BUNDLE_MESSAGES_OF_SLOT = 16
+#: A batch whose worker was lost more often than this goes alone: it may be the cause, and those
+#: beside it would fail with it.
+_MOST_LOST_IN_BUNDLE = 1
 
 
 class Unit(StrEnum):
@@ -44,12 +47,16 @@ class SendPermission:
 
 
 class DueBatch(NamedTuple):
-    """A batch that could be released now; counts its pending messages, requests and parts."""
+    """A batch that could be released now; counts its pending messages, requests and parts.
+
+    `lost` is how many workers were lost that held it, without anything being submitted.
+    """
 
     id: int
     size: int
     requests: int = 1
     parts: int = 0
+    lost: int = 0
 
     def cost_in(self, unit: Unit) -> int:
         """How many of this unit the batch takes from a rate."""
@@ -149,7 +156,7 @@ class Budget:
             bundle.ids.append(batch.id)
             bundle.campaigns.add(campaign.campaign_id)
             self._bundles[-1] = bundle._replace(whole=whole)
-        elif self.may_bundle and campaign.own_rate is None:
+        elif self._may_share(campaign, batch):
             self._bundles.append(_Bundle([batch.id], {campaign.campaign_id}, batch))
         return True
 
@@ -169,9 +176,14 @@ class Budget:
         for rate in self.rates:
             rate.book_batch(batch)
 
+    def _may_share(self, campaign: "QueuedCampaign", batch: DueBatch) -> bool:
+        """Whether the batch may be in a bundle."""
+        is_safe = batch.lost <= _MOST_LOST_IN_BUNDLE
+        return self.may_bundle and campaign.own_rate is None and is_safe
+
     def _bundle_for(self, campaign: "QueuedCampaign", batch: DueBatch) -> _Bundle | None:
         """The bundle that the batch may join; None where it has to have slots of its own."""
-        if not self._bundles or campaign.own_rate is not None:
+        if not self._bundles or not self._may_share(campaign, batch):
             return None
         bundle = self._bundles[-1]
         whole = _join(bundle.whole, batch)

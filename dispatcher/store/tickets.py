@@ -134,15 +134,18 @@ def claim_bundle(
 
     If the first one may not be sent any more, the others are claimed all the same.
     """
-    first = claim_batch(conn, ticket_id, fence, lease_until)
     released = fetch_optional(conn, _ReleasedWith, _BUNDLE_OF, {"ticket": ticket_id})
+    if released is None:
+        return []
     key = bundle_key(ticket_id, fence)
-    if released is None or (first is not None and released.bundle != key):
-        return [] if first is None else [first]
+    alone = claim_batch(conn, ticket_id, fence, lease_until) if released.bundle != key else None
+    if alone is not None:
+        return [alone]
+    # Locked in the order of their ids, the first one too: others lock several of them so.
     ids = lock_queued_bundle(conn, released.account, key)
     rows = conn.execute(_TAKE_ALL, {"ids": ids, "lease_ends": lease_until}) if ids else ()
-    others = [Claim(**row._mapping) for row in rows]
-    return others if first is None else [first, *others]
+    claims = [Claim(**row._mapping) for row in rows]
+    return sorted(claims, key=lambda claim: claim.id != ticket_id)
 
 
 def queued_batches(conn: Connection, accounts: Sequence[str]) -> list[tuple[int, int]]:

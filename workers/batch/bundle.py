@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import attrgetter
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -242,7 +241,10 @@ class BundleSettler:
             return
 
         def write(conn: Connection, now: datetime) -> None:
-            for claim in sorted(claims, key=attrgetter("campaign_id", "id")):
+            # All campaigns first, and the batches in the order of their ids: others lock them so.
+            lock_campaigns_for_begin(conn, [claim.campaign_id for claim in claims])
+            lock_batches(conn, [claim.id for claim in claims])
+            for claim in claims:
                 batch_endings.hand_back(conn, claim, now=now)
 
         write_durably(self._services, write)

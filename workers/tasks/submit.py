@@ -16,7 +16,7 @@ from math import inf
 from sqlalchemy import Connection
 
 from dispatcher.errors import ConfigError, DispatcherError, Refused, StoreError
-from dispatcher.logs.events import LogEvent
+from dispatcher.logs.events import EventFields, LogEvent
 from dispatcher.outbound.release import release_batches
 from dispatcher.policy.batching import first_within
 from dispatcher.policy.fair_queue import RELEASE_AHEAD_S, end_of_day
@@ -73,7 +73,7 @@ def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskRep
         with (
             _release_afterwards(services, claims[0].account) as held,
             services.leases.keep_renewed(*claims),
-            report.log_errors(log, not_submitted, words, **claims[0].log_fields),
+            report.log_errors(log, not_submitted, _name_claims(claims), **_log_fields(claims)),
         ):
             try:
                 _submit_claimed(services, claims, held, report)
@@ -87,6 +87,17 @@ def _submit_batch(services: Services, batch_id: int, fence: int, report: TaskRep
             except Exception as error:  # noqa: BLE001 - a bug that these batches run into
                 for claim in claims:
                     report.fail(count_failure(services, claim, error))
+
+
+def _name_claims(claims: Sequence[Claim]) -> str:
+    """What an error is about that ends all of them."""
+    others = f" and {len(claims) - 1:,} released with it" if len(claims) > 1 else ""
+    return f"batch {claims[0].id}{others}"
+
+
+def _log_fields(claims: Sequence[Claim]) -> EventFields:
+    """What all of them have in common."""
+    return claims[0].log_fields if len(claims) == 1 else EventFields(account=claims[0].account)
 
 
 def _claim_batches(services: Services, batch_id: int, fence: int) -> list[Claim]:

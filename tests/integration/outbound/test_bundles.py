@@ -16,6 +16,7 @@ from tests.support.stores import (
     begin,
     change,
     close,
+    counts_of,
     later,
     rows,
     settings,
@@ -151,6 +152,25 @@ def test_batches_are_bundled_anew_after_their_claims_were_lost(store):
     (newer,) = released(store, now=later(90))
     assert claimed(store, ticket) == []
     assert len(claimed(store, newer, now=later(90))) == 3
+
+
+def test_a_batch_that_kills_its_worker_takes_no_other_campaign_with_it(store):
+    deadly, *others = add_campaigns(store, 4)
+    now = NOW
+    for _ in range(6):
+        given = [claimed(store, ticket, now=now) for ticket in released(store, now=now)]
+        for held in given:
+            if deadly in {claim.campaign_id for claim in held}:
+                continue  # its worker dies, with all that it holds
+            for claim in held:
+                (attempt,) = begin(store, claim, now=now)
+                settle(store, claim, attempt, verdict(accepted=[0]), poll=None, now=now)
+                close(store, claim, now=now)
+        now += 2 * LEASE
+        with store.write() as conn:
+            lost_batches.release_expired_claims(conn, now)
+    assert [counts_of(store, each)["submitted"] for each in others] == [1] * 3
+    assert counts_of(store, deadly) == {"failed": 1}
 
 
 def test_campaigns_that_must_wait_do_not_hide_the_others(store):

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import event, select, true, update
 
 import dispatcher.store
+from dispatcher.outbound.release import release_batches
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store.campaigns import finish_campaigns
 from dispatcher.store.engine import Store
@@ -21,8 +22,19 @@ from dispatcher.store.locks import (
     lock_campaign_shared,
 )
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN
+from dispatcher.store.tickets import claim_bundle
 from tests.support.lock_guard import locked_table
-from tests.support.stores import NOW, add_account, add_attempt, add_campaign, change
+from tests.support.stores import (
+    FIRST_NUMBER,
+    LEASE,
+    NOW,
+    add_account,
+    add_attempt,
+    add_campaign,
+    change,
+    rows,
+    settings,
+)
 
 #: They lock what nobody else waits for, or many rows of one table at a time.
 OTHERS = {"fallback_moves.py", "polls.py", "receipts.py", "scheduler.py"}
@@ -84,6 +96,27 @@ def test_a_campaign_that_gets_work_while_its_lock_is_waited_for_does_not_end(
                 assert not ending.done()
             change(conn, ATTEMPT, ATTEMPT.c.id == attempt, poll_at=NOW)
         assert ending.result() == []
+
+
+@pytest.mark.postgres
+def test_a_bundle_is_locked_in_the_order_of_its_batches(emptied_postgres_url):
+    """Its ticket is that of the campaign that is served first, whichever batch is older."""
+    with closing(Store(emptied_postgres_url)) as store, ThreadPoolExecutor(1) as pool:
+        for turn in (50, 10):
+            add_campaign(store, [1], turn=turn, first=FIRST_NUMBER + turn)
+        with store.write() as conn:
+            (ticket,) = release_batches(conn, "main", settings(), NOW)
+        older, newer = (row.id for row in rows(store, BATCH))
+        assert ticket.id == newer
+        with store.write() as conn:
+            lock_batch(conn, older)
+            claiming = pool.submit(
+                store.run_write, lambda own: claim_bundle(own, *ticket[1:3], NOW + LEASE)
+            )
+            while not is_anybody_waiting(store):
+                assert not claiming.done()
+            lock_batch(conn, newer)  # nobody has it who waits for the older one
+        assert [claim.id for claim in claiming.result()] == [newer, older]
 
 
 def is_anybody_waiting(store):

@@ -1,48 +1,34 @@
 """Small batches of many campaigns share a turn, and each keeps the promises for itself."""
 
 import threading
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
-from types import SimpleNamespace
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from dispatcher.campaigns import control
 from dispatcher.errors import StoreError
-from dispatcher.outbound.release import release_batches
 from dispatcher.recovery.spill import Spill
 from dispatcher.status import AttemptOutcome, BatchState, CampaignState
-from dispatcher.store import accounts, lost_batches, suppressions, tickets
+from dispatcher.store import lost_batches, suppressions
 from dispatcher.store.engine import store_now
 from dispatcher.store.store_adoption import adopt_store
 from dispatcher.store.store_identity import ensure_identity
 from dispatcher.store.suppressions import SuppressionOrigin
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN
-from dispatcher.store.workloads import load_campaigns
-from dispatcher.types import HttpRequest, HttpResponse, Recipient, RecipientResult, SubmitRequest
+from dispatcher.types import HttpResponse, RecipientResult
 from tests.support.arrivals import at_most_in_a_second
+from tests.support.bundles import APART, scene, sent_of
 from tests.support.played import Hiccup, Played, SingleTexts
-from tests.support.presence import known_worker
 from tests.support.stores import (
     FIRST_NUMBER,
     LEASE,
-    add_campaign,
-    assert_counts_agree,
     batch_of,
     change,
     counts_of,
     rows,
-    settings,
 )
-from workers.batch.prepared import PreparedBatch, PreparedBundle
-from workers.batch.turn import Turn
-from workers.http.http_runtime import HttpRuntime
-from workers.http.pace import Paces
-from workers.release_clock import ReleaseClock
-
-_APART = 1000
 
 
 class Priced(SingleTexts):
@@ -55,69 +41,6 @@ class Priced(SingleTexts):
             refused = RecipientResult(msisdn=result.msisdn, accepted=False, error="unknown")
             return done.__class__(results=(refused,))
         return done.__class__(results=(result._replace(cost=Decimal("0.25")),))
-
-
-@contextmanager
-def scene(store, client, *, sizes=(4,) * 6, adapter=SingleTexts, before=None, **account):
-    """The batch of each of several campaigns, released and claimed together, and their turn.
-
-    The number of a request is that of its campaign, from 0, times 1,000 and its message's seq.
-    """
-    made = []
-    for place, size in enumerate(sizes):
-        made.append(add_campaign(store, (size,), first=FIRST_NUMBER + place * _APART))
-        with store.write() as conn:
-            change(conn, BATCH, BATCH.c.campaign_id == made[-1], requests=size)
-    limits = settings(**{"max_in_flight": 16, "timeout_s": 20, **account})
-    with store.write() as conn:
-        now = store_now(conn)
-        (ticket,) = release_batches(conn, "main", limits, now)
-        held = tickets.claim_bundle(conn, ticket.id, ticket.fence, now + LEASE)
-    assert len(held) == len(sizes)
-    if before is not None:
-        before(made)
-    with store.read() as conn:
-        row = accounts.find_account(conn, "main")
-        found = load_campaigns(conn, made)
-    batches = [
-        PreparedBatch(
-            at=now,
-            claim=claim,
-            provider=adapter(limits),
-            requests=[_request(made.index(claim.campaign_id), seq) for seq in range(claim.size)],
-            account=row,
-            campaign=found[claim.campaign_id],
-        )
-        for claim in sorted(held, key=lambda each: each.campaign_id)
-    ]
-    with closing(HttpRuntime(client)) as runtime:
-        services = SimpleNamespace(
-            store=store,
-            runtime=runtime,
-            stopping=threading.Event(),
-            release_clock=ReleaseClock(),
-            paces=Paces(known_worker()),
-            rollback_guard=SimpleNamespace(record_attempts=lambda _ids: None),
-            zone_of=lambda _name: ZoneInfo("UTC"),
-            spill=None,
-        )
-        bundle = PreparedBundle.join(batches)
-        yield SimpleNamespace(
-            campaigns=made, held=held, services=services, turn=lambda: Turn(services, bundle)
-        )
-    assert_counts_agree(store)
-
-
-def _request(place, seq):
-    number = place * _APART + seq
-    return SubmitRequest(
-        http=HttpRequest(method="POST", url="http://127.0.0.1:9", body=b"%d" % number),
-        recipients=(Recipient(seq, FIRST_NUMBER + number, "Hello"),),
-    )
-
-
-def sent_of(client, place):
-    return [number for number in client.numbers if number // _APART == place]
 
 
 def batch_states(store):
@@ -254,7 +177,7 @@ def test_an_account_that_was_paused_gets_everything_back(store):
 
 def test_after_a_429_nothing_more_leaves_and_only_its_batch_has_tried(store):
     slow_down = HttpResponse(status=429)
-    client = Played(delay_s=0.05, special={2 * _APART: (0.0, slow_down)})
+    client = Played(delay_s=0.05, special={2 * APART: (0.0, slow_down)})
     with scene(store, client, max_in_flight=8) as ours:
         report = ours.turn().run()
     assert report.has_problem
@@ -272,7 +195,7 @@ def test_who_came_onto_the_suppression_list_gets_nothing(store):
     def suppress(_made):
         with store.write() as conn:
             origin = SuppressionOrigin(None, "test", "test")
-            listed = [FIRST_NUMBER + 3 * _APART + 1]
+            listed = [FIRST_NUMBER + 3 * APART + 1]
             suppressions.add_numbers(
                 conn, listed, suppressions.ANY_ACCOUNT, origin, store_now(conn)
             )

@@ -11,7 +11,10 @@ from celery.worker.request import Request
 
 from dispatcher.errors import StoreBusyError, StoreDataError, StoreError
 from dispatcher.status import BatchState
-from tests.support.stores import add_campaign, batch_of, queued
+from dispatcher.store.engine import store_now
+from dispatcher.store.tables import BATCH
+from dispatcher.store.tickets import mark_queued
+from tests.support.stores import FIRST_NUMBER, add_campaign, batch_of, queued, rows
 from tests.support.ticks import Ticker
 from workers.batch.durable_write import write_patiently
 from workers.broker.task_messages import TICK
@@ -73,6 +76,40 @@ def test_a_ticket_that_is_old_gives_nothing_back(services, ticket):
     services.gate.close_and_wait(0)
     _submit_batch(services, ticket.id, ticket.fence - 1, TaskReport())
     assert state_of(services.store, ticket) is BatchState.QUEUED
+
+
+class Unreadable:
+    """A store that goes away after the claim: nothing can be read."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    @contextmanager
+    def read(self):
+        raise StoreError("the store is away")
+        yield
+
+
+@pytest.mark.parametrize(
+    ("batches", "words", "campaign"),
+    [(1, "batch 1: the store is away", 1), (3, "batch 1 and 2 released with it: ", None)],
+)
+def test_an_error_is_logged_for_what_it_ends(services, caplog, batches, words, campaign):
+    from workers.tasks.submit import _submit_batch
+
+    store = services.store
+    for number in range(batches):
+        add_campaign(store, (1,), first=FIRST_NUMBER + 100 * number)
+    ids = [*range(1, batches + 1)]
+    with store.write() as conn:
+        (first,) = mark_queued(conn, ids, store_now(conn), bundles=[ids])
+    _submit_batch(replace(services, store=Unreadable(store)), first.id, first.fence, TaskReport())
+    (record,) = (one for one in caplog.records if words in one.getMessage())
+    assert (record.account, getattr(record, "campaign", None)) == ("main", campaign)
+    assert BatchState.CLAIMED not in {row.state for row in rows(store, BATCH)}
 
 
 @pytest.mark.parametrize(
