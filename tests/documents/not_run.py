@@ -74,6 +74,13 @@ NOT_RUN: dict[str, list[str]] = {
         "make image",
         "make audit",
         "docker compose up --detach --scale worker=3",
+        (
+            "docker run --detach --init --read-only --tmpfs /tmp:size=64m --stop-timeout 90 "
+            "--cap-drop ALL --volume dispatcher-spill:/var/lib/dispatcher/spill "
+            '--volume "$PWD/dispatcher.toml:/etc/dispatcher/dispatcher.toml:ro" '
+            "--env DISPATCHER_CONFIG=/etc/dispatcher/dispatcher.toml --env-file .env "
+            "sms-dispatcher:0.1.0"
+        ),
     ],
     "it needs what `docker compose up` has started": [
         "docker compose exec worker dispatcher doctor",

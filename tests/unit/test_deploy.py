@@ -239,6 +239,22 @@ def test_the_image_is_built_from_locks_and_runs_as_nobody():
     assert [name for name in copied if not any(Path(name).match(each) for each in kept)] == []
 
 
+def test_the_spill_folder_of_workers_is_a_named_volume_and_no_other_container_has_one():
+    """A VOLUME of the image would be a nameless one in each container that mounts nothing there."""
+    assert not re.search(r"^VOLUME", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    folder = "/var/lib/dispatcher/spill"
+    mounts = {
+        name: volume.partition(":")[0]
+        for name, service in COMPOSE["services"].items()
+        for volume in service.get("volumes", [])
+        if volume.endswith(f":{folder}")
+    }
+    assert mounts == {"worker": "spill"}
+    assert "spill" in COMPOSE["volumes"]
+    assert f"--volume dispatcher-spill:{folder}" in (DEPLOY / "README.md").read_text()
+    assert f"sms-dispatcher:{__version__}\n```" in (DEPLOY / "README.md").read_text()
+
+
 def test_production_has_neither_builder_nor_embedded_server():
     names = {
         kind: set(re.findall(r"^([a-z0-9-]+)==", path.read_text(), re.MULTILINE))
