@@ -3,16 +3,15 @@
 import logging
 import threading
 import time
+from functools import partial
 from typing import Final
 
-import orjson
-
-from dispatcher.errors import DispatcherError
+from dispatcher.errors import DispatcherError, ProviderError
 from dispatcher.logs.events import LogEvent, log_event
+from dispatcher.notify.balances import BalanceQuestions
 from dispatcher.notify.outbox import collect_events, send_due
 from dispatcher.providers.shared.answers import parse_or_none
-from dispatcher.store.engine import store_now
-from dispatcher.store.notice_sources import save_balance, take_balance_turn
+from dispatcher.types import Balance
 from workers.services import Services
 
 log = logging.getLogger(__name__)
@@ -26,6 +25,7 @@ class Notifier:
 
     def __init__(self) -> None:
         self._busy = threading.Lock()
+        self._balances = BalanceQuestions()
         self._next_at = 0.0
 
     def start_pass(self, services: Services) -> threading.Thread | None:
@@ -45,7 +45,13 @@ class Notifier:
         try:
             wanted = services.settings.notify
             if wanted.balance_below is not None:
-                _read_balances(services, wanted.balance_every_s)
+                names = [
+                    name
+                    for name in services.settings.accounts
+                    if services.provider_of(name).capabilities.balance
+                ]
+                ask = partial(_ask_balance, services)
+                self._balances.ask_due(services.store, names, ask, wanted.balance_every_s)
             collect_events(services.store, wanted)
             send_due(services.store, wanted)
         except DispatcherError as error:
@@ -56,23 +62,27 @@ class Notifier:
             self._busy.release()
 
 
-def _read_balances(services: Services, every_s: float) -> None:
-    for name in services.settings.accounts:
-        provider = services.provider_of(name)
-        if not provider.capabilities.balance:
-            continue
-        with services.store.write() as conn:
-            is_mine = take_balance_turn(conn, name, store_now(conn), every_s)
-        if not is_mine:
-            continue
-        try:
-            response = services.reader.send(name, provider.balance_request())
-            found = None if response is None else parse_or_none(response, provider.parse_balance)
-        except DispatcherError as error:
-            words = "account %s: its balance is not known: %s"
-            log_event(log, LogEvent.BALANCE_UNKNOWN, words, name, error.in_one_line, account=name)
-            continue
-        if found:
-            left = {one.package: str(one.amount) for one in found}
-            with services.store.write() as conn:
-                save_balance(conn, name, orjson.dumps(left).decode(), store_now(conn))
+def _ask_balance(services: Services, name: str) -> list[Balance] | None:
+    """What the provider says is left; None where it does not say it now. Raises StoreError."""
+    provider = services.provider_of(name)
+    try:
+        response = services.reader.send(name, provider.balance_request())
+    except ProviderError as error:
+        _note_unknown(name, error.in_one_line)
+        return None
+    if response is None:
+        return None  # the account waits, its rate is used up, or this process ends
+    try:
+        found = parse_or_none(response, provider.parse_balance)
+    except ProviderError as error:
+        services.reader.note_error(name, error)
+        _note_unknown(name, error.in_one_line)
+        return None
+    if not found:
+        _note_unknown(name, "its answer has none")
+    return found
+
+
+def _note_unknown(name: str, why: str) -> None:
+    words = "account %s: its balance is not known: %s"
+    log_event(log, LogEvent.BALANCE_UNKNOWN, words, name, why, account=name)
