@@ -98,7 +98,7 @@ def rate_families(found: Snapshot, settings: Settings) -> Iterator[Metric]:
         ["account", "package"], [sample for row in known.values() for sample in _balances(row)],
     )  # fmt: skip
     yield make_gauge(
-        "account_balance_age_seconds", "Seconds since the last look at the balance.", ["account"],
+        "account_balance_age_seconds", "Seconds since the balance was read.", ["account"],
         [([name], seconds_since(found.now, row.balance_at)) for name, row in known.items()
          if row.balance_at is not None],
     )  # fmt: skip
@@ -136,7 +136,9 @@ def request_families(found: Snapshot) -> Iterator[Metric]:
         names, counts.durations,
     )  # fmt: skip
     yield _histogram(
-        "release_delay_seconds", "From a batch's release to each of its requests.",
+        "release_delay_seconds",
+        "From a batch's release to each of its requests: a sample. Those are missing whose batch "
+        "was released again before a scrape read them; of a lost ticket the second one counts.",
         names, counts.delays,
     )  # fmt: skip
 

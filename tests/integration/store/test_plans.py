@@ -118,7 +118,7 @@ def test_statements_about_messages_use_an_index(plans):
 def test_an_answer_for_thousands_is_stored_without_a_join(store):
     """PostgreSQL takes the messages of a request that it has not counted yet for one.
 
-    It then compares each of them with each id of the answer: 2,000 took half a second.
+    It then compares each of them with each id of the answer: 2,000 took a second.
     """
     add_campaign(store, [2000])
     held = claimed(store)
