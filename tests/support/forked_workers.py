@@ -24,7 +24,10 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+if TYPE_CHECKING:
+    import pytest
 
 _PR_SET_PDEATHSIG = 1
 #: From its start until the process that imports can be connected to; it answers after that.
@@ -100,12 +103,34 @@ def _share_warm_processes() -> None:
     warm.share_server()
 
 
+class _FailedFiles:
+    """A plugin of pytest that notes which files could not be collected."""
+
+    def __init__(self) -> None:
+        self._root = Path()
+        self.paths: set[str] = set()
+
+    def pytest_configure(self, config: "pytest.Config") -> None:
+        """Node ids are below this folder."""
+        self._root = config.rootpath
+
+    def pytest_collectreport(self, report: "pytest.CollectReport") -> None:
+        """Note a file."""
+        if report.failed:
+            self.paths.add(os.path.realpath(self._root / report.nodeid.partition("::")[0]))
+
+
 def _collect(args: list[str]) -> None:
     """Import what pytest collects of `args`. What cannot be imported is told by who runs it."""
     import pytest
 
+    failed = _FailedFiles()
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        pytest.main(["--collect-only", "-qq", *args])
+        pytest.main(["--collect-only", "-qq", *args], plugins=[failed])
+    # pytest would take what there is of such a module for the whole of it, and run no other test.
+    for name, module in list(sys.modules.items()):
+        if os.path.realpath(getattr(module, "__file__", None) or "") in failed.paths:
+            del sys.modules[name]
     gc.freeze()
     gc.disable()
 

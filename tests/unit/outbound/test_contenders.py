@@ -26,7 +26,7 @@ def contend(out=(), *, rate=10.0, paid_s=0, turn=5, account_turn=0):
 
 def on_its_way(campaign_id, state):
     """A batch of 4 messages in 9 parts."""
-    return InFlightBatch(campaign_id, state, pending=4, requests=1, parts=9)
+    return InFlightBatch(campaign_id, state, pending=4, requests=1, parts=9, bundle=None)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from dispatcher.outbound.rates import _MOST_RECIPIENTS, _most_recipients, own_rate_wait, rate_wait
 from dispatcher.policy.fair_queue import SHORT_WAIT_S
 from dispatcher.providers.shared.settings import ProviderSettings
-from workers.batch.begin import _within_the_day
+from workers.batch.begin import numbers_within_the_day
 from workers.batch.rates import BatchCosts
 
 
@@ -64,7 +64,7 @@ def test_the_recipients_of_a_request_are_the_settings_the_documents_or_a_guess(
 def test_without_a_daily_limit_all_requests_may_begin(limit, account, count):
     batch = SimpleNamespace(provider=SimpleNamespace(settings=SimpleNamespace(daily_limit=limit)))
     numbers = [*range(3)]
-    assert len(_within_the_day(batch, numbers, SimpleNamespace(account=account), None)) == count
+    assert len(numbers_within_the_day(batch, numbers, account, None)) == count
 
 
 SHARED = ProviderSettings(
