@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -73,6 +73,14 @@ class BeginConditions:
     campaign_paid_for_s: float | None
     daily_limit: int | None
     day_until: datetime
+
+
+class NewAttempt(NamedTuple):
+    """A request of a batch that is to begin: the seqs that it carries, and its deadline."""
+
+    claim: Claim
+    seqs: Sequence[int]
+    deadline: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +168,7 @@ def begin_attempts(
         taken = lock_if_owned(conn, held)
     if not taken:
         return None
-    ids = _insert_attempts(conn, held, requests, terms, now)
+    ids = _open_attempts(conn, held, requests, terms, now)
     accounts.record_paid_until(conn, held.account, terms.paid_for_s, now)
     if terms.campaign_paid_for_s is not None:
         campaigns.record_campaign_paid_until(conn, held.campaign_id, terms.campaign_paid_for_s, now)
@@ -191,28 +199,19 @@ def suppress_recipients(
     return is_held and suppressions.suppress_listed(conn, held, now, erased) > 0
 
 
-def _insert_attempts(
+def _open_attempts(
     conn: Connection,
     held: Claim,
     requests: Sequence[Sequence[int]],
     terms: BeginConditions,
     now: datetime,
 ) -> list[int]:
-    """Insert an attempt row per request, in order, and put its id into its messages."""
-    statement, given = _open_stmt(conn.dialect.name)
-    rows = [
-        (place, len(seqs), terms.deadline + timedelta(seconds=offset))
-        for place, (seqs, offset) in enumerate(zip(requests, terms.offsets_s, strict=True))
+    """Insert an attempt row per request of a batch, in order, and put its id into its messages."""
+    new = [
+        NewAttempt(held, seqs, terms.deadline + timedelta(seconds=offset))
+        for seqs, offset in zip(requests, terms.offsets_s, strict=True)
     ]
-    shared = {
-        "of_campaign": held.campaign_id,
-        "of_batch": held.id,
-        "by_account": held.account,
-        "newest": held.fence,
-        "at": now,
-    }
-    # Ids grow in the order of the rows; RETURNING promises no order.
-    ids: list[int] = sorted(conn.execute(statement, shared | given.to_parameters(rows)).scalars())
+    ids = insert_attempts(conn, held.account, new, now)
     messages = sum(map(len, requests))
     if len(requests) == 1 and messages == held.size:
         carried = conn.execute(
@@ -231,17 +230,35 @@ def _insert_attempts(
     return ids
 
 
+def insert_attempts(
+    conn: Connection, account: str, requests: Sequence[NewAttempt], now: datetime
+) -> list[int]:
+    """Insert an attempt row per request of an account, in order; their ids."""
+    statement, given = _open_stmt(conn.dialect.name)
+    rows = [
+        (place, claim.campaign_id, claim.id, claim.fence, len(seqs), deadline)
+        for place, (claim, seqs, deadline) in enumerate(requests)
+    ]
+    shared = {"by_account": account, "at": now}
+    # Ids grow in the order of the rows; RETURNING promises no order.
+    return sorted(conn.execute(statement, shared | given.to_parameters(rows)).scalars())
+
+
 @cache
 def _open_stmt(dialect: str) -> tuple[Insert, TableParameter]:
     given = TableParameter(
-        dialect, [("place", Integer()), ("size", Integer()), ("deadline", UtcTime())]
-    )
+        dialect,
+        [
+            ("place", Integer()), ("campaign", BigInteger()), ("batch", BigInteger()),
+            ("fence", Integer()), ("size", Integer()), ("deadline", UtcTime()),
+        ],
+    )  # fmt: skip
     new = given.table.c
-    values: dict[str, ColumnElement[Any]] = {
-        "campaign_id": bindparam("of_campaign", type_=BigInteger()),
-        "batch_id": bindparam("of_batch", type_=BigInteger()),
+    values: dict[str, ColumnElement[object]] = {
+        "campaign_id": new.campaign,
+        "batch_id": new.batch,
         "account": bindparam("by_account", type_=Text()),
-        "fence": bindparam("newest", type_=Integer()),
+        "fence": new.fence,
         "size": new.size,
         "outcome": literal_column(str(int(AttemptOutcome.OPEN))),
         "begun_at": bindparam("at", type_=UtcTime()),

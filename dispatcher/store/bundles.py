@@ -17,23 +17,20 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
-    Insert,
     Integer,
     Text,
     Update,
-    bindparam,
-    insert,
     literal_column,
-    select,
     update,
 )
 
 from dispatcher.errors import StoreError
-from dispatcher.status import AttemptOutcome, BatchState, MessageState
+from dispatcher.status import BatchState, MessageState
 from dispatcher.store import costs
 from dispatcher.store.answers import JudgedAnswer, close_attempts, find_open_attempts
+from dispatcher.store.attempts import NewAttempt, insert_attempts
 from dispatcher.store.batches import Claim
-from dispatcher.store.column_types import Money, UtcTime
+from dispatcher.store.column_types import Money
 from dispatcher.store.locks import (
     BatchHold,
     CampaignForBegin,
@@ -43,7 +40,7 @@ from dispatcher.store.locks import (
 )
 from dispatcher.store.rows import AccountRow
 from dispatcher.store.table_values import TableParameter
-from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
+from dispatcher.store.tables import BATCH, MESSAGE
 from dispatcher.store.transitions import has_state, may_become
 
 
@@ -59,14 +56,6 @@ class LockedBundle:
         """Whether a batch is held by this claim still, in one of the states."""
         hold = self.holds[held.id]
         return hold.fence == held.fence and hold.state in states
-
-
-class BundleRequest(NamedTuple):
-    """A request of a batch in a bundle: the seqs that it carries, and the attempt's deadline."""
-
-    claim: Claim
-    seqs: Sequence[int]
-    deadline: datetime
 
 
 class BundleAnswer(NamedTuple):
@@ -95,7 +84,7 @@ def lock_bundle(
 
 
 def begin_bundle(
-    conn: Connection, requests: Sequence[BundleRequest], fresh: Sequence[Claim], now: datetime
+    conn: Connection, requests: Sequence[NewAttempt], fresh: Sequence[Claim], now: datetime
 ) -> list[int]:
     """Insert the attempt rows of requests that may leave, in order; their ids.
 
@@ -105,14 +94,7 @@ def begin_bundle(
     if fresh:
         submit, claims = _submitting_stmt(conn.dialect.name)
         conn.execute(submit, claims.to_parameters([(each.id, each.fence) for each in fresh]))
-    statement, given = _open_of_bundle_stmt(conn.dialect.name)
-    rows = [
-        (place, claim.campaign_id, claim.id, claim.fence, len(seqs), deadline)
-        for place, (claim, seqs, deadline) in enumerate(requests)
-    ]
-    shared = {"by_account": requests[0].claim.account, "at": now}
-    # Ids grow in the order of the rows; RETURNING promises no order.
-    ids: list[int] = sorted(conn.execute(statement, shared | given.to_parameters(rows)).scalars())
+    ids = insert_attempts(conn, requests[0].claim.account, requests, now)
     carry, carried = _carry_of_bundle_stmt(conn.dialect.name)
     messages = [
         (claim.campaign_id, seq, attempt_id)
@@ -201,31 +183,6 @@ def _claims_parameter(dialect: str) -> TableParameter:
 
 def _is_given(given: TableParameter) -> ColumnElement[bool]:
     return (BATCH.c.id == given.table.c.id) & (BATCH.c.fence == given.table.c.fence)
-
-
-@cache
-def _open_of_bundle_stmt(dialect: str) -> tuple[Insert, TableParameter]:
-    given = TableParameter(
-        dialect,
-        [
-            ("place", Integer()), ("campaign", BigInteger()), ("batch", BigInteger()),
-            ("fence", Integer()), ("size", Integer()), ("deadline", UtcTime()),
-        ],
-    )  # fmt: skip
-    new = given.table.c
-    values: dict[str, ColumnElement[object]] = {
-        "campaign_id": new.campaign,
-        "batch_id": new.batch,
-        "account": bindparam("by_account", type_=Text()),
-        "fence": new.fence,
-        "size": new.size,
-        "outcome": literal_column(str(int(AttemptOutcome.OPEN))),
-        "begun_at": bindparam("at", type_=UtcTime()),
-        "deadline": new.deadline,
-        "polls": literal_column("0"),
-    }
-    rows = select(*values.values()).order_by(new.place)
-    return insert(ATTEMPT).from_select([*values], rows).returning(ATTEMPT.c.id), given
 
 
 @cache

@@ -24,9 +24,14 @@ from dispatcher.policy.pacing import (
 )
 from dispatcher.status import BatchState, CampaignState
 from dispatcher.store import accounts, batch_endings, bundles
-from dispatcher.store.attempts import BegunBatch, LockedForBegin, suppress_recipients
+from dispatcher.store.attempts import (
+    BegunBatch,
+    LockedForBegin,
+    NewAttempt,
+    suppress_recipients,
+)
 from dispatcher.store.batches import Claim
-from dispatcher.store.bundles import BundleRequest, LockedBundle
+from dispatcher.store.bundles import LockedBundle
 from dispatcher.store.engine import store_now
 from dispatcher.store.rows import AccountRow
 from workers.batch.begin import (
@@ -188,12 +193,10 @@ class BundleBegin:
         begun = BegunBatch(attempt_ids=ids, at=now, until=closes)
         done.begun = WrittenBegin(numbers, starts, begun, reading, fresh)
 
-    def _requests(
-        self, numbers: Sequence[int], starts: Starts, now: datetime
-    ) -> list[BundleRequest]:
+    def _requests(self, numbers: Sequence[int], starts: Starts, now: datetime) -> list[NewAttempt]:
         timeout_s = self.bundle.provider.settings.timeout_s + DEADLINE_SLACK_S
         return [
-            BundleRequest(
+            NewAttempt(
                 self.bundle.claim_of(number),
                 [each.seq for each in self.bundle.requests[number].recipients],
                 now + timedelta(seconds=timeout_s + at_s),
