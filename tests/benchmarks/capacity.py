@@ -19,7 +19,7 @@ from tests.benchmarks.table import write_into
 PAGE: Final = Path(__file__).parents[2] / "deploy" / "capacity.md"
 MEASURED_ON: Final = (
     "2026-11-29, on 2 cores shared by provider, workers and store, beside other work (load 17), "
-    "Python 3.11, PostgreSQL 15: an idle machine spends less"
+    "Python 3.11, PostgreSQL 18: an idle machine spends less"
 )
 #: A day's messages are sent within business hours.
 _SENDING_S: Final = 10 * 3600
