@@ -128,11 +128,8 @@ def test_the_sweep_has_every_value_of_every_column():
 )
 def test_a_rate_is_used_and_never_passed(found, free, most, doubles, ok):
     case = sweep.Combination(200, "parts", 20, None, 3)
-    measured, possible = (
-        Measured(per_second=speed, most=top, doubles=n, withdrawn=0, workers=[])
-        for speed, top, n in ((found, most, doubles), (free, 0, 0))
-    )
-    row = sweep.judge(case, measured, possible)
+    measured = Measured(per_second=found, most=most, doubles=doubles, withdrawn=0, workers=[])
+    row = sweep.judge(case, measured, free)
     assert row.name == "200 parts/s, 20 ms, unset in flight, 3 workers"
     assert row.ok is ok
 
