@@ -20,6 +20,11 @@ from dispatcher.store.rows import CampaignRow
 #: The states in which a campaign can be paused, and in which it can be cancelled.
 PAUSABLE: Final = (CampaignState.SCHEDULED, CampaignState.RUNNING)
 CANCELLABLE: Final = (*PAUSABLE, CampaignState.PAUSED)
+#: What to do about a campaign that is importing.
+IMPORTING_HINT: Final = (
+    "nothing of it is sent: Ctrl-C where its file is read ends it; if nobody reads it any more, "
+    "submit the same file again to replace it"
+)
 
 
 def select_campaigns(
@@ -79,7 +84,9 @@ def check_changeable(campaign: CampaignRow) -> None:
     if campaign.finished_at is not None or campaign.state == CampaignState.IMPORTING:
         raise StateRefused(
             f"campaign {campaign.id} is {campaign.state} and cannot be changed",
-            "only a campaign that is scheduled, running or paused can be changed",
+            IMPORTING_HINT
+            if campaign.state == CampaignState.IMPORTING
+            else "only a campaign that is scheduled, running or paused can be changed",
         )
 
 
@@ -138,7 +145,9 @@ def _change_state(
         if not done:
             raise StateRefused(
                 f"campaign {campaign.id} is {campaign.state} and cannot be {participle}",
-                f"only a campaign that is {' or '.join(old)} can be {participle}",
+                IMPORTING_HINT
+                if campaign.state == CampaignState.IMPORTING
+                else f"only a campaign that is {' or '.join(old)} can be {participle}",
             )
         return find_campaign(conn, str(campaign.id))
 

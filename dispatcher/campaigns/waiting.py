@@ -24,12 +24,12 @@ def describe_wait(
 ) -> str | None:
     """`Mon 09:00`, `receipts` or `account main`; None where it waits for nothing by itself.
 
-    `dispatcher go` after a person's stop.
+    `dispatcher go` after a person's stop; `its file again` where an import was broken off.
     `settings` and `account` are those of its account; None where it has none any more. Times are in
     `zone`. A paused campaign waits for a person, which its state says.
     """
     if campaign.state not in {CampaignState.SCHEDULED, CampaignState.RUNNING}:
-        return None
+        return "its file again" if _is_broken_off(campaign, now) else None
     if campaign.start_at is not None and campaign.start_at > now:
         return short_time(campaign.start_at, now, zone)
     if not counts["pending"]:
@@ -39,6 +39,12 @@ def describe_wait(
     if account is not None and (account.paused_by is not None or account.breaker is not None):
         return f"account {campaign.account}"
     return None if settings is None else _describe_windows(campaign, settings, now, zone)
+
+
+def _is_broken_off(campaign: CampaignRow, now: datetime) -> bool:
+    """Whether nobody reads its file any more, although it is not accepted."""
+    lease = campaign.import_lease_until
+    return campaign.state == CampaignState.IMPORTING and lease is not None and lease <= now
 
 
 def waits_for_check(campaign: CampaignRow, now: datetime) -> bool:

@@ -85,12 +85,15 @@ def print_campaign(ctx: click.Context, shown: "CampaignView", *, with_text: bool
 
 
 def _print_head(shown: "CampaignView", routes: "Sequence[AccountRoute]") -> None:
+    from dispatcher.campaigns.control import IMPORTING_HINT
     from dispatcher.cli.campaign.progress import stop_reason
     from dispatcher.policy.routes import route_at
 
     campaign, reason = shown.campaign, stop_reason(shown)
     click.echo(f"campaign {campaign.id}  {safe_text(campaign.name)}")
     click.echo(f"state      {campaign.state}" + (f"  ({safe_text(reason)})" if reason else ""))
+    if campaign.state == "importing":
+        print_line(f"           {IMPORTING_HINT}", " " * 11)
     sender = safe_text(route_at(campaign, campaign.account).sender)
     click.echo(f"account    {campaign.account}, sender {sender}, {campaign.kind}")
     if len(routes) > 1:

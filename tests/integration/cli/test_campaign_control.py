@@ -49,6 +49,18 @@ def test_what_cannot_be_changed_says_so_and_stays(sqlite_store, run, state, comm
     assert campaign_of(sqlite_store, 1) == before
 
 
+@pytest.mark.parametrize(
+    "command", [["pause"], ["cancel", "--yes"], ["set", "--rate", "5/s"]], ids=str
+)
+def test_an_import_that_was_broken_off_says_how_to_replace_it(sqlite_store, run, command):
+    add_campaign(sqlite_store, state=CampaignState.IMPORTING)
+    ended, shown = run(*command), run("show")
+    assert ended.code == 3
+    assert "is importing and cannot be" in ended.err
+    for said in (ended.err, shown.out):
+        assert "submit the same file again to replace it" in said
+
+
 PAUSED = "paused; `dispatcher campaign resume 1` continues"
 
 

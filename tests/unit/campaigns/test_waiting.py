@@ -18,6 +18,7 @@ OPEN = SimpleNamespace(paused_by=None, breaker=None, stopped_at=None)
 PAUSED = SimpleNamespace(paused_by="operator", breaker=None, stopped_at=None)
 STOPPED = SimpleNamespace(paused_by="operator", breaker=None, stopped_at=NOW)
 COUNTS = {"pending": 5, "submitted": 0, "no_receipt": 0}
+LATER = NOW + timedelta(seconds=1)
 
 CASES = [
     # settings, account, values of the campaign, counts, what it waits for
@@ -29,6 +30,8 @@ CASES = [
     (None, None, {}, {}, None),
     (OFFICE, OPEN, {"state": "paused"}, {}, None),
     (OFFICE, OPEN, {"state": "finished"}, {}, None),
+    (OFFICE, OPEN, {"state": "importing", "import_lease_until": NOW}, {}, "its file again"),
+    (OFFICE, OPEN, {"state": "importing", "import_lease_until": LATER}, {}, None),
     (ALWAYS, OPEN, {"start_at": NOW + timedelta(hours=20)}, {}, "Tue 13:30"),
     (ALWAYS, OPEN, {"start_at": NOW + timedelta(days=40)}, {}, "15 Jun 17:30"),
     (OFFICE, OPEN, {"expire_at": NOW + timedelta(hours=1)}, {}, "its expiry"),
@@ -44,6 +47,7 @@ def test_a_listed_campaign_says_what_it_waits_for(given, account, values, counts
     usual = {
         "state": "running", "account": "main", "kind": "transactional", "schedule": None,
         "zones": None, "start_at": None, "expire_at": None, "schedule_at": None, "recheck_at": None,
+        "import_lease_until": None,
     }  # fmt: skip
     campaign = SimpleNamespace(**usual | values)
     assert describe_wait(campaign, COUNTS | counts, given, account, NOW, INDIA) == words
