@@ -84,14 +84,16 @@ class NumbersParameter:
     def contains(self, column: Column[Any]) -> ColumnElement[bool]:
         """The condition that a column is one of the numbers."""
         if self._has_arrays:
-            return column == any_(bindparam(self._name, type_=_array_of(column.type)))
+            # As text: the driver takes a microsecond for each number of a list.
+            given = bindparam(self._name, type_=Text())
+            return column == any_(cast(given, _array_of(column.type)))
         numbers = func.json_each(bindparam(self._name, type_=Text())).table_valued("value")
         return column.in_(select(numbers.c.value))
 
     def to_parameters(self, numbers: Collection[int]) -> dict[str, object]:
         """The parameter for these numbers."""
-        given = [*numbers] if self._has_arrays else orjson.dumps([*numbers]).decode()
-        return {self._name: given}
+        given = orjson.dumps([*numbers]).decode()
+        return {self._name: f"{{{given[1:-1]}}}" if self._has_arrays else given}
 
 
 class PackedTexts:
