@@ -10,6 +10,7 @@ import orjson
 from dispatcher.campaigns.content import render_template
 from dispatcher.providers.base import Provider
 from dispatcher.store.rows import CampaignRow
+from dispatcher.tuples import make_tuples
 from dispatcher.types import Recipient
 
 _CELLS = attrgetter("seq", "msisdn", "variables")
@@ -49,7 +50,7 @@ def render_messages(
     else:
         template_values = map(tuple, values)
     columns = zip(seqs, msisdns, texts, template_values, strict=False)
-    return tuple(map(Recipient._make, columns))
+    return tuple(make_tuples(Recipient, columns))
 
 
 def _load_values(variables: Sequence[str | None]) -> list[list[str]]:

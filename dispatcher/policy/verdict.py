@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.status import AttemptOutcome
+from dispatcher.tuples import make_tuples
 from dispatcher.types import Recipient, RecipientResult, SubmitOutcome
 
 
@@ -101,7 +102,7 @@ def _accept_all(
     has_prices = {*prices} != {None}
     costs = map(plausible_cost, prices) if has_prices else repeat(None)
     entries = zip(map(_SEQ, recipients), map(_ID, found), costs, strict=False)
-    return [*map(Accepted._make, entries)]
+    return make_tuples(Accepted, entries)
 
 
 def partial_stop_error(outcome: SubmitOutcome) -> ProviderError | None:

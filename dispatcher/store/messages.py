@@ -21,6 +21,7 @@ from dispatcher.store.rows import RejectRow
 from dispatcher.store.table_values import TableParameter
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE, REJECT, SOURCE_ROWS
 from dispatcher.store.transitions import has_state
+from dispatcher.tuples import make_tuples
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -86,7 +87,7 @@ def load_pending(conn: Connection, held: Claim, limit: int | None) -> Sequence[P
     """A claimed batch's first `limit` pending messages, in order."""
     query = _PENDING if limit is None or limit >= held.size else _PENDING.limit(limit)
     rows = fetch_driver_rows(conn, query, range_parameters(held))
-    return [*map(PendingMessage._make, rows)]
+    return make_tuples(PendingMessage, rows)
 
 
 def load_pending_of_all(conn: Connection, held: Sequence[Claim]) -> dict[int, list[PendingMessage]]:

@@ -39,6 +39,7 @@ from dispatcher.store.row_parts import (
 )
 from dispatcher.store.tables import ATTEMPT, BATCH, MESSAGE
 from dispatcher.store.transitions import has_state
+from dispatcher.tuples import make_tuples
 
 # Made once: every tick runs them. A range of `poll_at`: what is open and not due costs nothing.
 _OPEN = ATTEMPT.c.poll_at.is_not(None)
@@ -232,7 +233,7 @@ def load_poll(conn: Connection, ticket_id: int, polls: int) -> PolledRequest | N
     if row is None:
         return None
     messages = range_parameters(row) | {"polled": row.id}
-    open_ = [*map(SubmittedMessage._make, fetch_driver_rows(conn, _AWAITING, messages))]
+    open_ = make_tuples(SubmittedMessage, fetch_driver_rows(conn, _AWAITING, messages))
     return PolledRequest(
         id=row.id,
         polls=row.polls,

@@ -17,6 +17,7 @@ from dispatcher.store import polls
 from dispatcher.store.engine import store_now
 from dispatcher.store.polls import PolledRequest, PollTicket
 from dispatcher.store.receipts import Receipt, store_receipts
+from dispatcher.tuples import make_tuples
 from dispatcher.types import DeliveryReport, PollRef, PollTarget
 from workers.app import app, publish_polls
 from workers.broker.task_messages import POLL
@@ -233,7 +234,7 @@ def _ask_provider(
 ) -> tuple[list[DeliveryReport], bool]:
     """Ask about a request's messages. Returns the reports, and whether asking failed."""
     _seqs, msisdns, ids = zip(*polled.open, strict=True)
-    targets = tuple(map(PollTarget._make, zip(msisdns, ids, strict=True)))
+    targets = tuple(make_tuples(PollTarget, zip(msisdns, ids, strict=True)))
     reports: list[DeliveryReport] = []
     for request in provider.poll_requests(PollRef(job_id=polled.job_id, targets=targets)):
         try:

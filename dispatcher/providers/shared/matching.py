@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from dispatcher.providers.shared.fields import read_entries, read_id, read_ids
 from dispatcher.status import MessageState
+from dispatcher.tuples import make_tuples
 from dispatcher.types import DeliveryReport, PollTarget, RecipientResult
 
 _PUNCTUATION = str.maketrans("", "", " +-().")
@@ -206,7 +207,7 @@ def _match_plain(
         return None
     nothing = repeat(None)
     columns = (msisdns, repeat(True), repeat(False), repeat(False), ids, nothing, nothing, nothing)
-    return tuple(map(RecipientResult._make, zip(*columns, strict=False)))
+    return tuple(make_tuples(RecipientResult, zip(*columns, strict=False)))
 
 
 def read_reports(

@@ -16,6 +16,7 @@ from dispatcher.providers.shared.error_texts import error_texts, one_line, redac
 from dispatcher.providers.shared.fields import read_id, read_text, squeeze_word
 from dispatcher.providers.shared.matching import AskedTargets, match_plain_targets
 from dispatcher.status import Kind, MessageState
+from dispatcher.tuples import make_tuples
 from dispatcher.types import DeliveryReport, HttpResponse, PollTarget, SenderId, Template
 
 #: Every refusal that the document prints. Only these prove that nothing was sent.
@@ -135,7 +136,7 @@ def read_plain_statuses(data: object, targets: Sequence[PollTarget]) -> list[Del
         [state is MessageState.EXPIRED for state in states], repeat(None), repeat(None),
         strict=False,
     )  # fmt: skip
-    return [*map(DeliveryReport._make, compress(rows, msisdns))]
+    return make_tuples(DeliveryReport, compress(rows, msisdns))
 
 
 def read_sender(entry: Mapping[str, Any]) -> SenderId | None:
