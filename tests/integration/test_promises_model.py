@@ -42,6 +42,7 @@ from dispatcher.store import (
     accounts,
     batch_endings,
     batches,
+    bundles,
     campaign_settings,
     campaigns,
     decisions,
@@ -57,9 +58,17 @@ from dispatcher.store import (
     suppressions,
     tickets,
 )
+from dispatcher.store.answers import JudgedAnswer
+from dispatcher.store.attempts import NewAttempt
+from dispatcher.store.bundles import BundleAnswer
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
 from dispatcher.store.engine import Store
-from dispatcher.store.locks import lock_account, lock_campaign
+from dispatcher.store.locks import (
+    lock_account,
+    lock_batches,
+    lock_campaign,
+    lock_campaigns_for_begin,
+)
 from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.receipts import Receipt, store_receipts
 from dispatcher.store.settlement import PollSchedule, Settlement
@@ -498,6 +507,12 @@ class Promises(RuleBasedStateMachine):
         if not ids:
             self.workers.remove(worker)
             return False
+        self._has_begun(worker, ids, requests, old)
+        return True
+
+    def _has_begun(self, worker, ids, requests, old):
+        """Its requests may leave from now on."""
+        held, pending = worker.claim, list(itertools.chain(*requests))
         assert is_held(old, held, BatchState.CLAIMED)
         assert old.campaigns[held.campaign_id]["state"] == CampaignState.RUNNING
         assert old.accounts[held.account]["paused_by"] is None
@@ -512,7 +527,122 @@ class Promises(RuleBasedStateMachine):
             assert all(self.oracle.resent[key] for key in again), "two requests may carry it"
         calls = zip(ids, requests, strict=True)
         worker.calls = [Call(attempt_id, seqs, self.now) for attempt_id, seqs in calls]
-        return True
+
+    def _unbegun_together(self):
+        """Workers that may begin in one transaction: they hold batches of one account."""
+        alive = self._alive(begun=False)
+        return [worker for worker in alive if worker.claim.account == alive[0].claim.account]
+
+    @precondition(lambda self: len(self._unbegun_together()) > 1)
+    @rule()
+    def begin_together(self):
+        self._begin_together(self._unbegun_together())
+
+    def _begin_together(self, workers):
+        """A bundle begins, a request for each recipient; what may not begin is given back."""
+        account = workers[0].claim.account
+        begun, requests = [], []
+        with self.store.write() as conn:
+            locked = bundles.lock_bundle(
+                conn,
+                account,
+                campaign_ids={worker.claim.campaign_id for worker in workers},
+                batch_ids={worker.claim.id for worker in workers},
+            )
+            for worker in workers:
+                held = worker.claim
+                keys = [(held.campaign_id, seq) for seq in span_of(held)]
+                pending = [key for key in keys if self.oracle.now.state(key) is PENDING]
+                state = locked.campaigns[held.campaign_id].campaign.state
+                if (
+                    state != CampaignState.RUNNING
+                    or locked.account.is_closed
+                    or not locked.is_held(held, BatchState.CLAIMED)
+                    or any(self._is_listed(key, account) for key in pending)
+                ):
+                    batch_endings.hand_back(conn, held, now=self.now)
+                elif pending:
+                    begun.append(worker)
+                    requests += [NewAttempt(held, [seq], self.now + DEADLINE) for _, seq in pending]
+            claims = [worker.claim for worker in begun]
+            ids = bundles.begin_bundle(conn, requests, claims, self.now) if requests else []
+        old, new = self.oracle.step((PENDING, CANCELLED))
+        assert new.attempts.keys() - old.attempts.keys() == set(ids)
+        for worker in workers:
+            if worker not in begun:
+                self.workers.remove(worker)
+                continue
+            mine = [
+                (attempt_id, one.seqs)
+                for attempt_id, one in zip(ids, requests, strict=True)
+                if one.claim == worker.claim
+            ]
+            self._has_begun(worker, *zip(*mine, strict=True), old)
+        return begun
+
+    def _plainly_answered(self):
+        """Requests that accepted everybody, of batches that are held still."""
+        return [
+            (worker, one)
+            for worker, one in self._answered()
+            if one.verdict is not None
+            and one.attempt_id not in worker.settled
+            and len(one.verdict.accepted) == len(one.seqs)
+            and is_held(self.oracle.now, worker.claim, BatchState.SUBMITTING)
+        ]
+
+    @precondition(lambda self: self._plainly_answered())
+    @rule()
+    def settle_together(self):
+        self._settle_together(self._plainly_answered())
+
+    def _settle_together(self, answered):
+        """Plain answers of a bundle are stored at once, and what is through is closed."""
+        must = {}
+        for worker, one in answered:
+            must |= self._must_become(worker.claim, one)
+            worker.settled.add(one.attempt_id)
+            self.oracle.reported |= {(worker.claim.campaign_id, seq) for seq in one.seqs}
+        workers = {worker.claim.id: worker for worker, _one in answered}.values()
+        claims = [each.claim for each in workers if len(each.settled) == len(each.calls)]
+        with self.store.write() as conn:
+            lock_campaigns_for_begin(conn, [claim.campaign_id for claim in claims])
+            lock_batches(conn, [worker.claim.id for worker in workers])
+            judged = [
+                BundleAnswer(worker.claim, JudgedAnswer(one.attempt_id, one.verdict, POLL))
+                for worker, one in answered
+            ]
+            bundles.settle_bundle(conn, judged, self.now)
+            bundles.close_bundle(conn, claims)
+        old, new = self.oracle.step((PENDING, SUBMITTED))
+        for key in old.messages:
+            became, due = new.state(key), must.get(key, old.state(key))
+            assert became is due, f"{key} became {became.label}, not {due.label}"
+        for worker, one in answered:
+            assert new.attempts[one.attempt_id]["outcome"] == AttemptOutcome.ANSWERED
+            if worker.claim in claims and not new.batches[worker.claim.id]["pending"]:
+                assert new.batches[worker.claim.id]["state"] == BatchState.SETTLED
+
+    @rule(fates=st.lists(st.sampled_from(FATES), min_size=2, max_size=4), ends=st.booleans())
+    def trouble_in_a_bundle(self, fates, ends):
+        """Two campaigns share a turn: what is plain is stored together, all else one by one."""
+        self.go([], split=False)
+        for _ in range(2):
+            if len(self.campaigns) < MOST_CAMPAIGNS:
+                self._submit([2, 1])
+        if not self._take_next():
+            return
+        workers = self._begin_together(self._unbegun_together())
+        for worker in workers:
+            for one, fate in zip(worker.calls, itertools.cycle(fates), strict=False):
+                self._call(worker, one, fate)
+        if ends:
+            self._lease_runs_out()
+        if plain := self._plainly_answered():
+            self._settle_together(plain)
+        for worker in workers:
+            for one in worker.calls:
+                self._settle(worker, one, polled=True)
 
     @precondition(lambda self: self._alive(begun=False))
     @rule(data=st.data())
