@@ -2,7 +2,7 @@
 
 import os
 import signal
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 
@@ -18,6 +18,37 @@ def end_by_sigterm_from_now(*, pid: int | None = None) -> None:
 
 def _end_process(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
+
+
+class NotedInterrupts:
+    """In its `with` block Ctrl-C is noted as well as raised. Main thread only.
+
+    Python drops what is raised in a destructor, and in what runs around a fork.
+    """
+
+    def __init__(self) -> None:
+        self._is_noted = False
+        self._is_ours = False
+
+    def raise_noted(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed, whatever became of it."""
+        if self._is_noted:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._is_noted = True
+        signal.default_int_handler(number, frame)
+
+    def __enter__(self) -> Self:
+        # As under nohup, and where somebody else listens, it stays as it is.
+        self._is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self._is_ours:
+            signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class InterruptCounter:

@@ -132,6 +132,8 @@ class _ForkedReading:
         received, sent = context.Pipe(duplex=False)
         self._received: Connection[_Sent, _Sent] = received
         self._process = context.Process(target=self._run, args=(reading, sent), daemon=True)
+        # Python drops what Ctrl-C raises around a fork: it waits until both processes listen.
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
         except BaseException:
@@ -139,6 +141,7 @@ class _ForkedReading:
             raise
         finally:
             sent.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
     def _run(self, reading: FileReading, sent: "Connection[_Sent, _Sent]") -> None:
         self._received.close()  # else nothing would tell it that the other process is gone

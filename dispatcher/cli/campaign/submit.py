@@ -199,6 +199,7 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
     from dispatcher.cli.campaign.submit_options import build_request
     from dispatcher.cli.campaign.submit_steps import import_and_ask, run_dry
     from dispatcher.cli.provider_calls import select_account
+    from dispatcher.local.signals import NotedInterrupts
     from dispatcher.store.engine import Store
     from dispatcher.store.migrate import create_tables_if_new
     from dispatcher.submission import validation
@@ -234,7 +235,8 @@ def campaign_submit(ctx: click.Context, options: SubmitOptions) -> None:
             options.is_answered, is_piped=options.reads_standard_input
         ):
             refuse_unsure_guesses(submission)
-        imported = import_and_ask(store, submission, options, preflight)
+        with NotedInterrupts() as interrupts:
+            imported = import_and_ask(store, submission, options, preflight, interrupts=interrupts)
     _report_imported(store, submission, imported, options)
 
 

@@ -11,6 +11,7 @@ from dispatcher.errors import Refused, Unsupported, WrongOptions
 
 if TYPE_CHECKING:
     from dispatcher.cli.campaign.submit_options import SubmitOptions
+    from dispatcher.local.signals import NotedInterrupts
     from dispatcher.providers.base import Provider
     from dispatcher.store.engine import Store
     from dispatcher.submission.acceptance import CompleteImport
@@ -102,12 +103,19 @@ def print_schedule_note(submission: "ValidatedSubmission") -> None:
 
 
 @contextmanager
-def accepted_at_the_end(store: "Store", imported: "CompleteImport") -> Iterator[None]:
-    """Accept the import after the block, which shows and asks; discard it if the block raises."""
+def accepted_at_the_end(
+    store: "Store", imported: "CompleteImport", interrupts: "NotedInterrupts | None" = None
+) -> Iterator[None]:
+    """Accept the import after the block, which shows and asks; discard it if the block raises.
+
+    One of `interrupts` that Python has dropped counts too.
+    """
     from dispatcher.submission import acceptance, campaign_import
 
     try:
         yield
+        if interrupts is not None:
+            interrupts.raise_noted()
         acceptance.accept_import(store, imported)
     except KeyboardInterrupt:
         try:

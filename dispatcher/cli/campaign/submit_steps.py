@@ -12,6 +12,7 @@ from dispatcher.cli.terminal import is_terminal
 if TYPE_CHECKING:
     from dispatcher.cli.campaign.credit import Preflight
     from dispatcher.cli.campaign.submit_options import SubmitOptions
+    from dispatcher.local.signals import NotedInterrupts
     from dispatcher.store.engine import Store
     from dispatcher.submission.acceptance import CompleteImport
     from dispatcher.submission.request import ValidatedSubmission
@@ -51,10 +52,12 @@ def import_and_ask(
     preflight: "Preflight",
     *,
     progress: Callable[[int], None] | None = None,
+    interrupts: "NotedInterrupts | None" = None,
 ) -> "CompleteImport":
     """Store the rows, show what they are, and ask. After a no nothing is kept.
 
-    `progress` gets the number of each row; by default a terminal shows it.
+    `progress` gets the number of the last row read; by default a terminal shows it. `interrupts`
+    are those of a command, which may also fork; None: a program of somebody else calls.
     """
     from dispatcher.cli.campaign.confirmation import check_confirmed, confirm_sending
     from dispatcher.cli.campaign.preview import print_preview
@@ -70,12 +73,12 @@ def import_and_ask(
 
     try:
         imported = campaign_import.import_rows(
-            store, submission, progress or _row_counter(submission), may_fork=True
+            store, submission, progress or _row_counter(submission), may_fork=interrupts is not None
         )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(NOTHING_KEPT) from None
     valid = imported.preview.valid
-    with accepted_at_the_end(store, imported):
+    with accepted_at_the_end(store, imported, interrupts):
         cost = estimate_cost(store, submission.request.account, imported.preview)
         if not options.as_json:
             print_preview(store, submission, imported.preview)

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from dispatcher.cli.campaign.submit_checks import accepted_at_the_end
 from dispatcher.errors import FileRefused, RepeatRefused
 from dispatcher.recipients.reader import RecipientFile
 from dispatcher.store import suppressions
@@ -210,3 +211,21 @@ def test_only_a_large_file_of_a_process_with_one_thread_and_two_cores_is_read_be
             monkeypatch.setattr(os, "sched_getaffinity", lambda _pid, cores=cores: range(cores))
             found.append(reading._is_worth_it())
     assert found == [True, False, False, False]
+
+
+class Dropped:
+    """Interrupts of which Python has dropped one."""
+
+    def raise_noted(self):
+        raise KeyboardInterrupt
+
+
+def test_a_campaign_is_not_accepted_after_ctrl_c_that_python_has_dropped(sqlite_store):
+    with ready(order(people(), text="Hi")) as checked:
+        imported = campaign_import.import_rows(sqlite_store, checked, ignore)
+    with (
+        pytest.raises(KeyboardInterrupt, match="nothing is kept"),
+        accepted_at_the_end(sqlite_store, imported, Dropped()),
+    ):
+        pass
+    assert kept_of(sqlite_store) == [[]] * 5
