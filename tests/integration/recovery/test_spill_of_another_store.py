@@ -97,7 +97,7 @@ def test_a_worker_does_not_store_an_answer_in_a_store_that_took_the_place(tmp_pa
         submitting(new)
         services = SimpleNamespace(store=new, spill=open_spill(new, None), stopping=Event())
         answer = Settlement(claim=held, attempt_id=attempt, verdict=accepted())
-        assert write_durably(services, answer.apply_to, [answer])
+        assert not write_durably(services, answer.apply_to, [answer])
         assert states(new) == ["pending"] * 3
         assert len(services.spill.quarantined_files()) == 1
         assert services.spill.waiting_files() == []
