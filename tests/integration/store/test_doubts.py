@@ -524,3 +524,37 @@ def test_a_batch_whose_worker_is_lost_several_times_fails(store):
     errors = [message.error for message in rows(store, MESSAGE)]
     assert errors[1:] == [lost_batches.LOST_TOO_OFTEN] * 2 != errors[:2]
     assert finish(store) == [campaign]
+
+
+def test_requests_of_one_batch_are_decided_one_by_one(store):
+    add_campaign(store)
+    held, attempts = submitting(store, [[0], [1], [2]])
+    for attempt, seq in zip(attempts, range(3), strict=True):
+        said = verdict(doubtful=[seq], outcome=AttemptOutcome.DOUBTFUL)
+        settle(store, held, attempt, said)
+    close(store, held)
+    with store.write() as conn:
+        case = locked_attempts.lock_attempt(conn, attempts[1])
+        decided = [AnnotatedMessage(1, None)]
+        assert decisions.resolve_as(conn, case, MessageState.FAILED, decided, now=NOW) == 1
+        assert decisions.reschedule_doubt(conn, case, next_at=later(60)) == 0
+    assert states(store) == ["in_doubt", "failed", "in_doubt"]
+    another = [AnnotatedMessage(2, None)]
+    with store.write() as conn:
+        case = locked_attempts.lock_attempt(conn, attempts[1])
+        with pytest.raises(StoreError, match="changed while it was resolved"):
+            decisions.resolve_as(conn, case, MessageState.FAILED, another, now=NOW)
+    assert states(store) == ["in_doubt", "failed", "in_doubt"]
+
+
+def test_only_the_named_requests_get_a_time(store):
+    add_campaign(store)
+    held, attempts = submitting(store, [[0], [1], [2]])
+    for attempt, seq in zip(attempts, range(3), strict=True):
+        said = verdict(doubtful=[seq], outcome=AttemptOutcome.DOUBTFUL)
+        settle(store, held, attempt, said)
+    with store.write() as conn:
+        doubts.schedule_reconciliation(conn, {attempts[1]: later(90)})
+    found = rows(store, ATTEMPT)
+    assert [each.looks for each in found] == [None, 0, None]
+    assert [each.reconcile_at == later(90) for each in found] == [False, True, False]

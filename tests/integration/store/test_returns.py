@@ -7,7 +7,7 @@ from threading import Barrier
 from time import monotonic, sleep
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, false, text
 
 from dispatcher.campaigns import control, resolution
 from dispatcher.campaigns.resolution import DoubtChoice
@@ -15,7 +15,7 @@ from dispatcher.errors import ErrorKind, ProviderError, Refused
 from dispatcher.outbound.sweep import sweep_batches
 from dispatcher.policy.reconciliation import DoubtNote
 from dispatcher.policy.verdict import judge_error
-from dispatcher.status import AttemptOutcome, BatchState, CampaignState
+from dispatcher.status import AttemptOutcome, BatchState, CampaignState, MessageState
 from dispatcher.store import (
     batch_endings,
     campaigns,
@@ -24,11 +24,13 @@ from dispatcher.store import (
     locked_attempts,
     lost_batches,
     retries,
+    returns,
     scheduler,
 )
 from dispatcher.store.corrections import Correction, load_corrections
 from dispatcher.store.decisions import AnnotatedMessage
 from dispatcher.store.engine import Store, store_now
+from dispatcher.store.returns import lock_with_campaign
 from dispatcher.store.settlement import Settlement
 from dispatcher.store.tables import ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from dispatcher.types import Recipient
@@ -376,3 +378,19 @@ def test_large_campaigns_end_in_several_transactions(store, monkeypatch, how):
     assert rows(store, BATCH)[0].fence == 2
     assert campaign_of(store, campaign_id).finished_at is not None
     assert not corrections(store)
+
+
+def test_where_nothing_returns_a_finished_campaign_stays_over(store):
+    add_campaign(store)
+    held, (attempt,) = submitting(store)
+    settle(store, held, attempt, verdict(rejected=(0, 1, 2)))
+    close(store, held)
+    tick(store, 4000)
+    with store.write() as conn:
+        locked = lock_with_campaign(conn, held.id)
+        returned = returns.return_messages(
+            conn, locked, false(), old=MessageState.FAILED, values={}, now=NOW
+        )
+    assert returned == (MessageState.PENDING, 0)
+    assert campaign_of(store, held.campaign_id).state == CampaignState.FINISHED
+    assert batch_of(store, held.id).state == BatchState.SETTLED
