@@ -526,13 +526,19 @@ def test_a_batch_whose_worker_is_lost_several_times_fails(store):
     assert finish(store) == [campaign]
 
 
-def test_requests_of_one_batch_are_decided_one_by_one(store):
+def in_doubt_one_by_one(store):
+    """A batch of three requests that are all in doubt, of a recipient each; their ids."""
     add_campaign(store)
     held, attempts = submitting(store, [[0], [1], [2]])
     for attempt, seq in zip(attempts, range(3), strict=True):
         said = verdict(doubtful=[seq], outcome=AttemptOutcome.DOUBTFUL)
         settle(store, held, attempt, said)
     close(store, held)
+    return attempts
+
+
+def test_requests_of_one_batch_are_decided_one_by_one(store):
+    attempts = in_doubt_one_by_one(store)
     with store.write() as conn:
         case = locked_attempts.lock_attempt(conn, attempts[1])
         decided = [AnnotatedMessage(1, None)]
@@ -548,11 +554,7 @@ def test_requests_of_one_batch_are_decided_one_by_one(store):
 
 
 def test_only_the_named_requests_get_a_time(store):
-    add_campaign(store)
-    held, attempts = submitting(store, [[0], [1], [2]])
-    for attempt, seq in zip(attempts, range(3), strict=True):
-        said = verdict(doubtful=[seq], outcome=AttemptOutcome.DOUBTFUL)
-        settle(store, held, attempt, said)
+    attempts = in_doubt_one_by_one(store)
     with store.write() as conn:
         doubts.schedule_reconciliation(conn, {attempts[1]: later(90)})
     found = rows(store, ATTEMPT)
