@@ -2,10 +2,6 @@
 
 import asyncio
 import gzip
-import socket
-import threading
-import time
-from contextlib import suppress
 from dataclasses import replace
 
 import aiohttp
@@ -334,46 +330,6 @@ def test_a_connection_that_ends_while_its_request_waits_is_not_used(run, sends):
         assert sends == [False, False]
 
     run(scenario())
-
-
-@pytest.mark.parametrize("is_answered", [True, False])
-def test_an_answer_that_came_while_the_process_stood_still_is_read(run, is_answered):
-    """When it goes on, the request's time is over, and the answer lies in the socket's buffer."""
-    is_standing, has_answered = threading.Event(), threading.Event()
-
-    def serve(loop):
-        connection, _ = listener.accept()
-        with connection, suppress(OSError):
-            connection.recv(65536)
-            connection.sendall(OK)
-            connection.recv(65536)
-            loop.call_soon_threadsafe(stand_still)
-            is_standing.wait(10)
-            if is_answered:
-                connection.sendall(OK)
-            has_answered.set()
-            connection.recv(1)  # until the client closes
-
-    def stand_still():
-        is_standing.set()
-        assert has_answered.wait(10)
-        time.sleep(1.2)
-
-    async def play():
-        loop = asyncio.get_running_loop()
-        threading.Thread(target=serve, args=(loop,), daemon=True).start()
-        async with HttpClient(connections=1) as client:
-            await client.send(request, timeout_s=5)
-            return await client.send(request, timeout_s=1)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        request = HttpRequest(method="POST", url=url, body=b"{}")
-        if is_answered:
-            assert run(play()).body == b"ok"
-        else:
-            with pytest.raises(ProviderError, match="no complete answer in time"):
-                run(play())
 
 
 @pytest.mark.parametrize(

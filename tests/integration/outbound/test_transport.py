@@ -423,19 +423,23 @@ def test_a_request_that_gets_no_connection_in_time_is_surely_not_sent(run):
     run(scenario())
 
 
+@pytest.mark.parametrize("is_kept", [False, True], ids=["new connection", "kept connection"])
 @pytest.mark.parametrize("is_answered", [True, False])
-def test_an_answer_that_came_while_the_process_stood_still_is_read(run, is_answered):
+def test_an_answer_that_came_while_the_process_stood_still_is_read(run, is_answered, is_kept):
     """When it goes on, the request's time is over, and the answer lies in the socket's buffer."""
     is_standing, has_answered = threading.Event(), threading.Event()
 
     def serve(loop):
         connection, _ = listener.accept()
         with connection, suppress(OSError):
+            if is_kept:
+                connection.recv(65536)
+                connection.sendall(OK)
             connection.recv(65536)
             loop.call_soon_threadsafe(stand_still)
             is_standing.wait(10)
             if is_answered:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                connection.sendall(OK)
             has_answered.set()
             connection.recv(1)  # until the client closes
 
@@ -448,6 +452,8 @@ def test_an_answer_that_came_while_the_process_stood_still_is_read(run, is_answe
         loop = asyncio.get_running_loop()
         threading.Thread(target=serve, args=(loop,), daemon=True).start()
         async with HttpClient(connections=1) as client:
+            if is_kept:
+                await client.send(request, timeout_s=5)
             return await client.send(request, timeout_s=_GIVEN_S)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
