@@ -90,12 +90,8 @@ def parse_age(option: str, text: str) -> timedelta:
 
 def parse_named_zone(text: str) -> tzinfo:
     """The zone of `--timezone`: an IANA name or an offset. Raises UsageProblem."""
-    from dispatcher.windows.zone_names import (
-        FixedOffsetError,
-        ZoneError,
-        nearest_name,
-        parse_given_zone,
-    )
+    from dispatcher.windows.zone_guesses import guess_zones
+    from dispatcher.windows.zone_names import FixedOffsetError, ZoneError, parse_given_zone
 
     try:
         return parse_given_zone(text)
@@ -103,7 +99,7 @@ def parse_named_zone(text: str) -> tzinfo:
         what = str(error).partition("; write ")[0]
         raise WrongValue(f"--timezone {what}", f"write {error.meant}") from None
     except ZoneError as error:
-        near = nearest_name(text)
+        near = guess_zones(text)
         guess = f"did you mean {near}? " if near is not None else ""
         hint = f"{guess}write an IANA name, an offset, or `recipient` for each recipient's zone"
         what = str(error).partition("; write ")[0]

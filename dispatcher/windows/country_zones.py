@@ -1,5 +1,6 @@
-"""The time zone of a country, where all of it has one."""
+"""The time zones of a country, and whether all of it has one."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -11,18 +12,35 @@ from dispatcher.windows.zone_names import parse_zone
 _WEEKS: Final = 104
 
 
-@cache
 def only_zone(country: str) -> str | None:
-    """The IANA name of the zone of a country (ISO 3166); None if it has several, or is unknown.
+    """The IANA name of the zone of a country (ISO 3166); None if it has several, or is unknown."""
+    names = country_zones(country)
+    return names[0] if len(names) == 1 else None
+
+
+@cache
+def country_zones(country: str) -> tuple[str, ...]:
+    """The IANA names of a country's zones, one for all those that agree; empty if it is unknown.
 
     Source: zone.tab of the tzdata package, which lists the largest place first.
     """
-    table = (files("tzdata") / "zoneinfo" / "zone.tab").read_text(encoding="utf-8")
-    lines = (line.split("\t") for line in table.splitlines() if not line.startswith("#"))
-    names = [fields[2] for fields in lines if fields[0] == country]
-    if not names:
-        return None
-    return names[0] if len({*map(_offsets, names)}) == 1 else None
+    names = (fields[2] for fields in read_table("zone.tab") if fields[0] == country)
+    differing: dict[tuple[timedelta | None, ...], str] = {}
+    for name in names:
+        differing.setdefault(_offsets(name), name)
+    return tuple(differing.values())
+
+
+@cache
+def listed_zones() -> frozenset[str]:
+    """The names that zone.tab has: each place once, without former spellings."""
+    return frozenset(fields[2] for fields in read_table("zone.tab"))
+
+
+def read_table(name: str) -> Iterator[list[str]]:
+    """The fields of each line of a table of the tzdata package."""
+    table = (files("tzdata") / "zoneinfo" / name).read_text(encoding="utf-8")
+    return (line.split("\t") for line in table.splitlines() if not line.startswith("#"))
 
 
 def _offsets(name: str) -> tuple[timedelta | None, ...]:

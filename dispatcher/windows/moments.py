@@ -11,7 +11,13 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from dispatcher.windows.wall_clock import first_instant
-from dispatcher.windows.zone_names import ZoneError, parse_given_zone, zone_name
+from dispatcher.windows.zone_guesses import guess_zones
+from dispatcher.windows.zone_names import (
+    FixedOffsetError,
+    ZoneError,
+    parse_given_zone,
+    zone_name,
+)
 
 _WRITE: Final = "write 2026-12-24T09:00, `tomorrow 09:00`, `mon 9:00` or `+2h`"
 _DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -107,7 +113,9 @@ def _split_zone(text: str) -> tuple[str, tzinfo | None]:
         return words.lower(), parse_given_zone(last)
     except ZoneError as error:
         problem, _, advice = str(error).partition("; ")
-        raise MomentError(problem, advice or "write Asia/Kolkata or +05:30") from None
+        if not isinstance(error, FixedOffsetError) and (near := guess_zones(last)) is not None:
+            advice = f"write {near}"
+        raise MomentError(problem, advice) from None
 
 
 def _after_period(parts: str, zone: tzinfo, now: datetime) -> Moment:

@@ -5,8 +5,8 @@ In this whole process their rules come from the tzdata package, not from the ope
 
 import re
 import zoneinfo
+from collections.abc import Iterable
 from datetime import timedelta, timezone, tzinfo
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -57,11 +57,9 @@ def parse_given_zone(text: str) -> tzinfo:
     return parse_zone(text)
 
 
-def nearest_name(text: str) -> str | None:
-    """The IANA name that was probably meant; None if none is similar."""
-    names = _names_by_folded()
-    near = get_close_matches(text.strip().casefold(), names, n=1, cutoff=0.8)
-    return names[near[0]] if near else None
+def zone_names() -> Iterable[str]:
+    """Every IANA name."""
+    return _names_by_folded().values()
 
 
 def zone_name(zone: tzinfo) -> str:

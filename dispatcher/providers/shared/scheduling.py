@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator
 
 from dispatcher.errors import TimeRefused
+from dispatcher.windows.zone_guesses import guess_zones
 from dispatcher.windows.zone_names import ZoneError, parse_zone, zone_name
 
 #: `Y-m-d H:i` and `YYYY-MM-DD HH:MM` of the providers' documents.
@@ -16,7 +17,9 @@ def _check_zone(text: str) -> str:
     try:
         return zone_name(parse_zone(text))
     except ZoneError:
-        raise ValueError("must be a time zone such as Asia/Kolkata or +05:30") from None
+        near = guess_zones(text)
+        guess = "" if near is None else f"; did you mean {near}?"
+        raise ValueError(f"must be a time zone such as Asia/Kolkata or +05:30{guess}") from None
 
 
 #: A time zone as `parse_zone` reads it: an IANA name, or an offset.

@@ -18,6 +18,7 @@ from dispatcher.status import Kind
 from dispatcher.urls import check_base_url, check_proxy_url
 from dispatcher.windows.country_zones import only_zone
 from dispatcher.windows.syntax import parse_windows
+from dispatcher.windows.zone_guesses import guess_zones
 from dispatcher.windows.zone_names import parse_given_zone
 
 
@@ -167,7 +168,9 @@ class ProviderSettings(BaseModel):
         try:
             ZoneInfo(value)
         except (ValueError, OSError, KeyError):  # a KeyError: no such zone
-            raise ValueError("must be an IANA time zone such as Asia/Kolkata") from None
+            near = guess_zones(value)
+            guess = "" if near is None else f"; did you mean {near}?"
+            raise ValueError(f"must be an IANA time zone such as Asia/Kolkata{guess}") from None
         parse_given_zone(value)
         return value
 

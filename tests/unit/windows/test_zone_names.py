@@ -9,7 +9,6 @@ from dispatcher.windows.recipient_zones import recipient_zone
 from dispatcher.windows.zone_names import (
     FixedOffsetError,
     ZoneError,
-    nearest_name,
     parse_given_zone,
     parse_zone,
     zone_name,
@@ -50,14 +49,6 @@ def test_a_name_that_is_not_known_is_shown_up_to_forty_characters(text, shown):
         parse_zone(text)
     assert f"{shown} is not a valid time zone" in str(caught.value)
     assert str(caught.value).count("x") <= 40
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [("Asia/Calcuta", "Asia/Calcutta"), (" europe/berln ", "Europe/Berlin"), ("?", None)],
-)
-def test_the_name_that_was_probably_meant_is_found(text, name):
-    assert nearest_name(text) == name
 
 
 def test_what_is_stored_is_still_read():
