@@ -144,7 +144,8 @@ class Encoding(IntEnum):
 _C = CampaignState
 CAMPAIGN_TRANSITIONS: Final = MappingProxyType(
     {
-        _C.IMPORTING: frozenset({_C.SCHEDULED, _C.REJECTED}),
+        # Cancelled: a person has discarded one that was broken off.
+        _C.IMPORTING: frozenset({_C.SCHEDULED, _C.REJECTED, _C.CANCELLED}),
         _C.SCHEDULED: frozenset({_C.RUNNING, _C.PAUSED, _C.CANCELLED}),
         _C.RUNNING: frozenset({_C.PAUSED, _C.FINISHED, _C.CANCELLED}),
         # Scheduled: resumed, and started by the next tick. Finished: what was left has lapsed.

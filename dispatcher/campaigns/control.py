@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from dispatcher.campaigns.view import find_campaign
+from dispatcher.campaigns.waiting import is_broken_off
 from dispatcher.errors import StateRefused
 from dispatcher.policy.pacing import DEADLINE_SLACK_S
 from dispatcher.status import CampaignState, MessageState
@@ -23,7 +24,7 @@ CANCELLABLE: Final = (*PAUSABLE, CampaignState.PAUSED)
 #: What to do about a campaign that is importing.
 IMPORTING_HINT: Final = (
     "nothing of it is sent: Ctrl-C where its file is read ends it; if nobody reads it any more, "
-    "submit the same file again to replace it"
+    "submit the same file again to replace it, or discard it with `dispatcher campaign cancel`"
 )
 
 
@@ -37,13 +38,19 @@ def select_campaigns(
     """The campaigns that are named, each once, whatever their states.
 
     Without `references` all those in one of `states`, oldest first; only of `accounts`, where that
-    is not empty. Raises UsageProblem as `find_campaign`.
+    is not empty. Of imports only those that were broken off. Raises UsageProblem as
+    `find_campaign`.
     """
     with store.read() as conn:
         if references:
             found = [find_campaign(conn, reference) for reference in references]
         else:
-            found = campaign_search.list_open(conn, states=states, accounts=accounts)
+            now = store_now(conn)
+            found = [
+                campaign
+                for campaign in campaign_search.list_open(conn, states=states, accounts=accounts)
+                if campaign.state != CampaignState.IMPORTING or is_broken_off(campaign, now)
+            ]
     return list({campaign.id: campaign for campaign in found}.values())
 
 
@@ -69,7 +76,7 @@ def resume_campaign(store: Store, reference: str) -> CampaignRow:
 def cancel_campaign(store: Store, reference: str) -> CampaignRow:
     """End a campaign: what is not in flight is cancelled, what is in flight is settled and polled.
 
-    Raises Refused if it is over.
+    Raises Refused if it is over, and for an import: `cancel_import` discards one.
     """
     campaign = _change_state(store, reference, CANCELLABLE, CampaignState.CANCELLED, "cancelled")
     # If this process is killed here, the tick continues.

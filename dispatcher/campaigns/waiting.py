@@ -29,7 +29,7 @@ def describe_wait(
     `zone`. A paused campaign waits for a person, which its state says.
     """
     if campaign.state not in {CampaignState.SCHEDULED, CampaignState.RUNNING}:
-        return "its file again" if _is_broken_off(campaign, now) else None
+        return "its file again" if is_broken_off(campaign, now) else None
     if campaign.start_at is not None and campaign.start_at > now:
         return short_time(campaign.start_at, now, zone)
     if not counts["pending"]:
@@ -41,7 +41,7 @@ def describe_wait(
     return None if settings is None else _describe_windows(campaign, settings, now, zone)
 
 
-def _is_broken_off(campaign: CampaignRow, now: datetime) -> bool:
+def is_broken_off(campaign: CampaignRow, now: datetime) -> bool:
     """Whether nobody reads its file any more, although it is not accepted."""
     lease = campaign.import_lease_until
     return campaign.state == CampaignState.IMPORTING and lease is not None and lease <= now

@@ -272,7 +272,8 @@ def _list_unfinished_imports(store: Store) -> Iterator[CheckResult]:
     for row in left:
         what = (
             f"the import of {row.source_name} (campaign {row.id}) did not finish; none of it is "
-            "sent: submit the file again to replace it"
+            "sent: submit the file again to replace it, or discard it with `dispatcher campaign "
+            f"cancel {row.id}`"
         )
         yield CheckResult(part="imports", ok=True, what=what)
 

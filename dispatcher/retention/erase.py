@@ -89,7 +89,7 @@ def _explain_obstacle(one: NumberMessage) -> StateRefused:
         ),
         Obstacle.IMPORTING: (
             f"{where} has the number and is being imported",
-            "try again when that has ended; nothing was erased",
+            "try again when that has ended, or cancel it if it was broken off; nothing was erased",
         ),
     }
     return StateRefused(*words[one.obstacle or Obstacle.IN_FLIGHT])

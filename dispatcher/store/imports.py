@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -34,6 +34,10 @@ _BATCH_COLUMNS = (
 )  # fmt: skip
 _DISCARD_GROUP = 20_000
 _CACHE_KIB = 12 * 1024
+#: What a campaign says of its file while none of it is stored.
+_WITHOUT_ROWS: Final[dict[str, object]] = dict.fromkeys(
+    ("rows", "total", "invalid", "duplicate", "suppressed", "parts"), 0
+) | {"zones": None}
 #: Messages of one statement. SQLite takes at most 32,766 parameters, five for each.
 _ROWS_AT_ONCE = 2_000
 
@@ -245,15 +249,42 @@ def discard_group(conn: Connection, running: RunningImport, lease_until: datetim
     It goes in groups since other writers wait meanwhile on SQLite, and PostgreSQL limits the time
     of a statement.
     """
+    if _delete_group(conn, running, lease_until):
+        return False
+    conn.execute(delete(CAMPAIGN).where(CAMPAIGN.c.id == running.campaign_id))
+    return True
+
+
+def cancel_group(
+    conn: Connection, running: RunningImport, lease_until: datetime, *, reason: str, now: datetime
+) -> bool:
+    """As `discard_group`, but the campaign stays, cancelled; its idempotency key is free again."""
+    if _delete_group(conn, running, lease_until):
+        return False
+    _change_fenced(
+        conn,
+        running,
+        may_become(CampaignState.CANCELLED, only_from={CampaignState.IMPORTING}),
+        **_WITHOUT_ROWS,
+        state=CampaignState.CANCELLED,
+        state_reason=reason,
+        idempotency_key=None,
+        import_lease_until=None,
+        finished_at=now,
+    )
+    return True
+
+
+def _delete_group(conn: Connection, running: RunningImport, lease_until: datetime) -> bool:
+    """Delete a group of rows of an import; False where it has none any more."""
     _change_fenced(conn, running, import_lease_until=lease_until)
     for key in (MESSAGE.c.seq, SOURCE_ROWS.c.first_seq, REJECT.c.row, BATCH.c.seq):
         table, mine = key.table, key.table.c.campaign_id == running.campaign_id
         last = conn.execute(select(func.max(key)).where(mine)).scalar_one()
         if last is not None:
             conn.execute(delete(table).where(mine, key > last - _DISCARD_GROUP))
-            return False
-    conn.execute(delete(CAMPAIGN).where(CAMPAIGN.c.id == running.campaign_id))
-    return True
+            return True
+    return False
 
 
 def _change_fenced(
@@ -267,7 +298,8 @@ def _change_fenced(
     ).rowcount
     if not done:
         raise RepeatRefused(
-            "another submission of the same file took over this import; nothing was sent from here",
+            "another submission of the same file took over this import, or it was cancelled; "
+            "nothing was sent from here",
             "`dispatcher campaign list` shows the other one",
         )
 

@@ -1,24 +1,32 @@
 """Imports the recipients of a validated submission, and discards an import.
 
 The file is read once. Rows are stored as they are read, in a campaign in state `importing`, which
-sends nothing. Accepting it (`acceptance.py`) makes it `scheduled`; discarding removes it.
+sends nothing. Accepting it (`acceptance.py`) makes it `scheduled`; discarding removes it, and a
+person may cancel one that was broken off.
 """
 
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
+from typing import Final
 
 import orjson
 from sqlalchemy import Connection
 
-from dispatcher.errors import Refused, RepeatRefused, TextRefused
+from dispatcher.campaigns.control import cancel_campaign
+from dispatcher.campaigns.view import find_campaign
+from dispatcher.errors import Refused, RepeatRefused, StateRefused, TextRefused
 from dispatcher.local.liveness import has_ended, own_process_name
 from dispatcher.policy.routes import AccountRoute, routes_to_json
 from dispatcher.recipients.preview import Preview
 from dispatcher.recovery.rollback_guard import RollbackGuard
+from dispatcher.status import CampaignState
 from dispatcher.store import imports
+from dispatcher.store.audit import add_audit_row, current_person
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.imports import MessageColumns, NewBatch, RunningImport
 from dispatcher.store.messages import pack_cells
+from dispatcher.store.rows import CampaignRow
 from dispatcher.submission.acceptance import CompleteImport
 from dispatcher.submission.file_reading import FileReading
 from dispatcher.submission.import_writer import LEASE, ImportWriter
@@ -26,6 +34,9 @@ from dispatcher.submission.request import ValidatedSubmission
 from dispatcher.submission.sameness import refuse_same_content, refuse_used_key
 from dispatcher.submission.validation import check_rows
 from dispatcher.text.segments import measure_text
+
+#: Why a person's cancel ended it.
+_BROKEN_OFF: Final = "its import was broken off"
 
 
 def import_rows(
@@ -113,6 +124,61 @@ def discard_import(store: Store, job: RunningImport) -> None:
             is_left = not imports.discard_group(conn, job, store_now(conn) + LEASE)
 
 
+def cancel_any_campaign(store: Store, reference: str) -> CampaignRow:
+    """End a campaign as `cancel_campaign`, or discard it where it is a broken-off import.
+
+    Raises Refused if it is over, and while its file is being read.
+    """
+    left = store.run_write(lambda conn: _fence_off_import(conn, reference))
+    if left is None:
+        return cancel_campaign(store, reference)
+    # If this process is killed here, what is left of the import can be cancelled again.
+    is_left = True
+    while is_left:
+        is_left = not store.run_write(lambda conn: _cancel_group(conn, left))
+    with store.read() as conn:
+        return find_campaign(conn, str(left.campaign_id))
+
+
+def _fence_off_import(conn: Connection, reference: str) -> RunningImport | None:
+    """Take over a broken-off import; None if the campaign was accepted, or is over."""
+    imports.lock_starts(conn)
+    campaign = find_campaign(conn, reference)
+    if campaign.state != CampaignState.IMPORTING:
+        return None
+    now, lease_until = store_now(conn), campaign.import_lease_until
+    if lease_until is not None and _is_written(campaign, now):
+        raise StateRefused(
+            f"campaign {campaign.id} is importing: its file is being read right now",
+            "nothing of it is sent: Ctrl-C where its file is read ends it; if that was killed, "
+            f"cancel it after {lease_until:%Y-%m-%d %H:%M:%S} UTC",
+        )
+    taken = imports.take_over_import(conn, campaign, now + LEASE)
+    if taken is None:
+        raise StateRefused(
+            f"campaign {campaign.id} is being replaced by another submission of its file",
+            "`dispatcher campaign list` shows what became of it",
+        )
+    return taken
+
+
+def _cancel_group(conn: Connection, left: RunningImport) -> bool:
+    """Delete a group of its rows; True once it is cancelled."""
+    now = store_now(conn)
+    if not imports.cancel_group(conn, left, now + LEASE, reason=_BROKEN_OFF, now=now):
+        return False
+    action = f"campaign {CampaignState.CANCELLED}"
+    add_audit_row(
+        conn,
+        action,
+        now=now,
+        actor=current_person(),
+        campaign_id=left.campaign_id,
+        detail=_BROKEN_OFF,
+    )
+    return True
+
+
 def _start_import(store: Store, submission: ValidatedSubmission) -> RunningImport:
     witness = RollbackGuard(store)
     with store.write() as conn:
@@ -138,13 +204,19 @@ def _fence_off_unfinished(
         return None
     now = store_now(conn)
     lease_until = left.import_lease_until
-    if lease_until is not None and lease_until > now and not has_ended(left.import_writer):
+    if lease_until is not None and _is_written(left, now):
         raise RepeatRefused(
             f"the same file or key is being submitted right now, as campaign {left.id}",
             "wait until it ends; if it was killed, try again after "
             f"{lease_until:%Y-%m-%d %H:%M:%S} UTC",
         )
     return imports.take_over_import(conn, left, now + LEASE)
+
+
+def _is_written(campaign: CampaignRow, now: datetime) -> bool:
+    """Whether the process that reads its file may still be alive."""
+    lease_until = campaign.import_lease_until
+    return lease_until is not None and lease_until > now and not has_ended(campaign.import_writer)
 
 
 def _insert_import(conn: Connection, submission: ValidatedSubmission) -> RunningImport:

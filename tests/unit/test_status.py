@@ -16,7 +16,7 @@ from dispatcher.status import (
 
 # Columns in the order of the rows.
 CAMPAIGNS = """
-    importing  . x . . . . x
+    importing  . x . . . x x
     scheduled  . . x x . x .
     running    . . . x x x .
     paused     . x . . x x .

@@ -123,21 +123,25 @@ def campaign_resume(ctx: click.Context, choice: Choice) -> None:
 def campaign_cancel(ctx: click.Context, choice: Choice) -> None:
     """End campaigns for good. Messages that were submitted already cannot be recalled.
 
+    An import that was broken off is discarded: its rows go, and nothing of it is sent.
+
     \b
     Example:
       dispatcher campaign cancel 1
       dispatcher campaign cancel 3 4 5 --yes
     """
-    from dispatcher.campaigns.control import CANCELLABLE, cancel_campaign, count_pending
+    from dispatcher.campaigns.control import CANCELLABLE, count_pending
+    from dispatcher.status import CampaignState
     from dispatcher.store.engine import Store
+    from dispatcher.submission.campaign_import import cancel_any_campaign
 
-    rows = _choose(ctx, choice, CANCELLABLE)
+    rows = _choose(ctx, choice, [*CANCELLABLE, CampaignState.IMPORTING])
     if rows:
         pending = count_pending(Store(settings_from(ctx).store.url), rows)
         left = pluralize(pending, "recipient is", "recipients are")
         question = f"Cancel {_name_campaigns(rows)} ({left} not submitted yet)?"
         require_yes(question, choice.yes, otherwise="nothing was changed")
-    changes = _change_each(ctx, choice, rows, cancel_campaign)
+    changes = _change_each(ctx, choice, rows, cancel_any_campaign)
     _print_in_flight(changes.done, choice)
     changes.exit_if_incomplete()
 
@@ -200,7 +204,7 @@ def _change_each(
         else:
             changes.done.append(shown)
             if not choice.as_json:
-                click.echo(_describe_state(shown))
+                click.echo(_describe_state(shown, was=row.state))
         error = None if problem is None else problem.message
         report.append({**summary_json(shown.campaign, shown.counts), "error": error})
     if choice.as_json:
@@ -210,11 +214,13 @@ def _change_each(
     return changes
 
 
-def _describe_state(shown: "CampaignView") -> str:
-    """The state that it has now, and what undoes a pause."""
+def _describe_state(shown: "CampaignView", *, was: str) -> str:
+    """The state that it has now, and what undoes a pause or became of an import."""
     number, state = shown.campaign.id, shown.campaign.state
-    undo = f"; `dispatcher campaign resume {number}` continues" if state == "paused" else ""
-    return f"campaign {number} is {state}{undo}"
+    more = f"; `dispatcher campaign resume {number}` continues" if state == "paused" else ""
+    if was == "importing":
+        more = ": its import is discarded, and nothing of it was sent"
+    return f"campaign {number} is {state}{more}"
 
 
 def _try_change(

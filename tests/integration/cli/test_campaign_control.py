@@ -1,14 +1,17 @@
 """`campaign pause`, `resume`, `cancel` and `set`: what cannot be changed is refused with exit 3."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from dispatcher.status import CampaignState
+from dispatcher.store.engine import store_now
 from tests.support.cli import clean_environment, in_process, write_config
 from tests.support.stores import NOW, add_campaign, campaign_of
 from tests.support.terminal import on_terminal
 
+LONG_AGO = NOW.replace(year=2020)
 OVER = [CampaignState.FINISHED, CampaignState.CANCELLED, CampaignState.REJECTED]
 
 
@@ -49,9 +52,7 @@ def test_what_cannot_be_changed_says_so_and_stays(sqlite_store, run, state, comm
     assert campaign_of(sqlite_store, 1) == before
 
 
-@pytest.mark.parametrize(
-    "command", [["pause"], ["cancel", "--yes"], ["set", "--rate", "5/s"]], ids=str
-)
+@pytest.mark.parametrize("command", [["pause"], ["set", "--rate", "5/s"]], ids=str)
 def test_an_import_that_was_broken_off_says_how_to_replace_it(sqlite_store, run, command):
     add_campaign(sqlite_store, state=CampaignState.IMPORTING)
     ended, shown = run(*command), run("show")
@@ -59,6 +60,43 @@ def test_an_import_that_was_broken_off_says_how_to_replace_it(sqlite_store, run,
     assert "is importing and cannot be" in ended.err
     for said in (ended.err, shown.out):
         assert "submit the same file again to replace it" in said
+        assert "`dispatcher campaign cancel`" in " ".join(said.split())
+
+
+def test_an_import_that_was_broken_off_can_be_cancelled_and_says_so(sqlite_store, run):
+    add_campaign(sqlite_store, [2], state=CampaignState.IMPORTING, import_lease_until=LONG_AGO)
+    assert "its file again" in run("list", which=()).out
+    ended = run("cancel", "--yes")
+    words = "campaign 1 is cancelled: its import is discarded, and nothing of it was sent\n"
+    assert (ended.code, ended.out) == (0, words)
+    assert "0 to send" in run("show").out
+    listed = json.loads(run("list", "--json", which=()).out)
+    assert [(one["state"], one["counts"]["total"]) for one in listed] == [("cancelled", 0)]
+
+
+def test_json_says_that_a_broken_off_import_is_cancelled(sqlite_store, run):
+    add_campaign(sqlite_store, [2], state=CampaignState.IMPORTING, import_lease_until=LONG_AGO)
+    told = json.loads(run("cancel", "--yes", "--json").out)
+    assert told["state"] == "cancelled"
+    assert {name: n for name, n in told["counts"].items() if n} == {}
+    assert set(told["batches"].values()) == {0}
+
+
+@pytest.mark.parametrize("which", [["--all"], ["--account", "main"], ["1", "2", "3"]], ids=str)
+def test_all_are_cancelled_with_imports_that_were_broken_off_but_none_that_runs(
+    sqlite_store, run, which
+):
+    with sqlite_store.read() as conn:
+        soon = store_now(conn) + timedelta(minutes=4)
+    add_campaign(sqlite_store, state=CampaignState.RUNNING)
+    add_campaign(sqlite_store, state=CampaignState.IMPORTING, import_lease_until=LONG_AGO)
+    add_campaign(sqlite_store, state=CampaignState.IMPORTING, import_lease_until=soon)
+    ended = run("cancel", "--yes", which=which)
+    found = [campaign_of(sqlite_store, number).state for number in (1, 2, 3)]
+    assert found == ["cancelled", "cancelled", "importing"]
+    is_named = "3" in which
+    assert ended.code == (1 if is_named else 0)
+    assert ("campaign 3 is importing: its file is being read right now" in ended.err) is is_named
 
 
 PAUSED = "paused; `dispatcher campaign resume 1` continues"
