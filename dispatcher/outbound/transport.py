@@ -5,6 +5,7 @@ decide what an answer means.
 """
 
 import asyncio
+import errno
 import os
 import ssl
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from dispatcher import __version__
+from dispatcher.config.sections import is_loopback
 from dispatcher.errors import ErrorKind, ProviderError
 from dispatcher.outbound.connections import Connector, StaleConnections, current_exchange
 from dispatcher.outbound.departure import (
@@ -134,7 +136,7 @@ class HttpClient:
         # Any error after the request had its connection is a doubt, even a library's bug. The
         # cause is not chained: aiohttp's messages contain whole URLs.
         except Exception as error:  # noqa: BLE001
-            raise _explain_failure(error, exchange) from None
+            raise _explain_failure(error, exchange, request.url) from None
 
     async def _send_and_read(
         self, session: aiohttp.ClientSession, request: HttpRequest, exchange: Exchange
@@ -229,7 +231,7 @@ _UNUSED_PROXY: Final = (
 )
 
 
-def _explain_failure(error: Exception, exchange: Exchange) -> ProviderError:
+def _explain_failure(error: Exception, exchange: Exchange, url: str) -> ProviderError:
     """Decide whether a request without an answer was surely not sent. Nothing else decides this."""
     if exchange.proxy is not None and not exchange.may_have_left:
         failed = _explain_proxy(error, exchange.host, exchange.proxy)
@@ -248,10 +250,16 @@ def _explain_failure(error: Exception, exchange: Exchange) -> ProviderError:
         return Unanswered(f"{exchange.host} {words}")
     if exchange.may_have_left:
         return ProviderError(ErrorKind.DOUBTFUL, f"{exchange.host} {words}")
+    is_refused = isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
     return ProviderError(
         ErrorKind.UNREACHABLE,
         f"no connection to {exchange.host}: {words}",
-        hint=_UNUSED_PROXY if exchange.proxy is None and _has_proxy_variable() else _CHECK,
+        hint=f"does the simulator run? `dispatcher simulator --port {urlsplit(url).port or 443}` "
+        "starts it; to reach the provider itself, change or remove base_url"
+        if is_refused and exchange.proxy is None and is_loopback(exchange.host)
+        else _UNUSED_PROXY
+        if exchange.proxy is None and _has_proxy_variable()
+        else _CHECK,
     )
 
 

@@ -195,6 +195,9 @@ def test_a_refused_port_is_surely_not_sent(run, unused_port):
             with pytest.raises(ProviderError, match="connection refused") as caught:
                 await client.send(Server("http", unused_port).post(), timeout_s=5)
         assert_safe(caught.value, ErrorKind.UNREACHABLE)
+        # On this machine it is the simulator that somebody forgot to start.
+        hint = f"does the simulator run? `dispatcher simulator --port {unused_port}` starts it"
+        assert caught.value.hint.startswith(hint)
 
     run(scenario())
 
@@ -206,6 +209,7 @@ def test_an_unknown_host_is_surely_not_sent(run):
             with pytest.raises(ProviderError) as caught:
                 await client.send(request, timeout_s=60)
         assert_safe(caught.value, ErrorKind.UNREACHABLE)
+        assert "simulator" not in caught.value.hint
 
     run(scenario())
 
