@@ -30,9 +30,12 @@ def select_account(
     if name is None:
         if len(settings.accounts) != 1:
             every = ", ".join(settings.accounts)
+            missing = f"; {settings.missing_file}" if settings.missing_file else ""
             raise NotFound(
                 "there are several accounts" if every else "no account is configured",
-                f"name one of them: {every}" if every else "add one under [accounts.NAME]",
+                f"name one of them: {every}"
+                if every
+                else f"add one under [accounts.NAME]{missing}",
             )
         (name,) = settings.accounts
     provider = provider_of(settings, name)

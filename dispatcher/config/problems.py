@@ -10,7 +10,14 @@ from typing import Final, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from dispatcher.config.sources import PREFIX, Place, RawConfig, is_table, variable_of
+from dispatcher.config.sources import (
+    PREFIX,
+    Place,
+    RawConfig,
+    describe_missing_file,
+    is_table,
+    variable_of,
+)
 from dispatcher.errors import ConfigError, DispatcherError, UsageProblem
 from dispatcher.providers import provider_class, provider_names
 
@@ -61,6 +68,19 @@ def collected_problems() -> Iterator[Problems]:
     with problems.collect():
         yield problems
     problems.raise_found()
+
+
+@contextmanager
+def missing_file_named(raw: RawConfig) -> Iterator[None]:
+    """Add to an error about a missing key that no file was found: perhaps the key is in one."""
+    try:
+        yield
+    except ConfigError as error:
+        note = describe_missing_file(raw.looked_for)
+        if note is None or "this key is required" not in error.message:
+            raise
+        hint = note if error.hint is None else f"{error.hint}; {note}"
+        raise type(error)(error.message, hint) from None
 
 
 def _with_hint(error: DispatcherError) -> str:

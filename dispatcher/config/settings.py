@@ -30,6 +30,7 @@ from dispatcher.config.problems import (
     check_unknown_variables,
     collected_problems,
     config_error,
+    missing_file_named,
     missing_provider_error,
 )
 from dispatcher.config.proxies import resolve_proxy
@@ -42,7 +43,7 @@ from dispatcher.config.sections import (
     StoreSettings,
     WorkerSettings,
 )
-from dispatcher.config.sources import Place, RawConfig, read_config
+from dispatcher.config.sources import Place, RawConfig, describe_missing_file, read_config
 from dispatcher.errors import ConfigError, NoSuchAccount, UsageProblem
 from dispatcher.providers import provider_class, provider_names
 from dispatcher.providers.shared.settings import ProviderSettings
@@ -61,11 +62,17 @@ class Settings(Section):
 
     _path: Path | None = PrivateAttr(default=None)
     _literal_secrets: tuple[str, ...] = PrivateAttr(default=())
+    _looked_for: tuple[Path, ...] = PrivateAttr(default=())
 
     @property
     def path(self) -> Path | None:
         """The absolute path of the file; None if there are only environment variables."""
         return self._path
+
+    @property
+    def missing_file(self) -> str | None:
+        """A sentence that no file was found, and where it was looked for; None if one was."""
+        return describe_missing_file(self._looked_for)
 
     def account(self, name: str) -> ProviderSettings:
         """The settings of an account. Raises ConfigError, with similar names, if there is none."""
@@ -75,9 +82,10 @@ class Settings(Section):
             every = ", ".join(self.accounts) or "none"
             near = get_close_matches(name, self.accounts, n=1)
             guess = f"did you mean {near[0]}? " if near else ""
+            missing = f"; {self.missing_file}" if self.missing_file else ""
             raise NoSuchAccount(
                 f"there is no account {name!r} in the configuration",
-                f"{guess}configured accounts: {every}",
+                f"{guess}configured accounts: {every}{missing}",
             ) from None
 
     def secret_values(self) -> frozenset[str]:
@@ -91,7 +99,10 @@ class Settings(Section):
 
     def find_problems(self) -> list[str]:
         """Sentences for `doctor` about settings that are allowed but unwise."""
-        found = [] if self.accounts else ["no account is configured: nothing can be sent"]
+        found = []
+        if not self.accounts:
+            missing = f"; {self.missing_file}" if self.missing_file else ""
+            found.append(f"no account is configured: nothing can be sent{missing}")
         if self.broker.ca_file is not None and not self.broker.url.startswith(
             ("rediss://", "sentinels://")
         ):
@@ -118,7 +129,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     values = dict(raw.values)
     tables = values.pop("accounts", {})
     settings, accounts = Settings(), {}
-    with collected_problems() as problems:
+    with missing_file_named(raw), collected_problems() as problems:
         with problems.collect():
             check_unknown_variables(raw, Settings)
         with problems.collect():
@@ -143,6 +154,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
         }
     )
     settings._path = raw.path
+    settings._looked_for = raw.looked_for
     settings._literal_secrets = tuple(_literal_secrets(raw, settings))
     return settings
 

@@ -51,6 +51,8 @@ class RawConfig:
     unknown_variables: tuple[str, ...]
     #: Places in the file whose value is `$NAME`, or a URL with one.
     references: frozenset[Place] = frozenset()
+    #: Where a file was looked for, if none was found.
+    looked_for: tuple[Path, ...] = ()
 
     def __repr__(self) -> str:
         return f"RawConfig(path={self.path})"
@@ -63,6 +65,14 @@ class RawConfig:
         if self.path is None:
             return variable_of(place)
         return f"{'.'.join(place)} in {self.path}"
+
+
+def describe_missing_file(looked_for: Iterable[Path]) -> str | None:
+    """A sentence that no file was found, with where it was looked for; None if one was."""
+    places = " and ".join(map(str, looked_for))
+    if not places:
+        return None
+    return f"no {FILE_NAME} was found (looked for {places}): --config names one elsewhere"
 
 
 def variable_of(place: Place) -> str:
@@ -80,13 +90,16 @@ def read_config(path: Path | None, environ: Mapping[str, str]) -> RawConfig:
     values = _read_toml(found) if found is not None else {}
     variables, strays = _apply_environment(values, environ)
     _check_depth(values, str(found or "the environment"))
+    looked_for = tuple(_usual_places(environ)) if found is None else ()
     if found is None and not variables and not strays:
-        looked = ", ".join(str(place) for place in _usual_places(environ))
         raise ConfigMissing(
-            f"no configuration found (looked for {looked})",
+            f"no configuration found (looked for {', '.join(map(str, looked_for))})",
             "write one with `dispatcher init`, or name it with --config or $DISPATCHER_CONFIG",
         )
-    raw = RawConfig(path=found, values=values, variables=variables, unknown_variables=strays)
+    raw = RawConfig(
+        path=found, values=values, variables=variables, unknown_variables=strays,
+        looked_for=looked_for,
+    )  # fmt: skip
     references: set[Place] = set()
     expanded = {
         key: _expand_references(value, (key,), raw, environ, references)

@@ -128,6 +128,46 @@ def test_without_a_configuration_the_error_says_where_one_is_expected(folder):
     assert "dispatcher init" in said
 
 
+@pytest.mark.parametrize(
+    ("env", "what"),
+    [
+        ({"DISPATCHER_ACCOUNTS__MAIN__SENDER": "S"}, "__PROVIDER: this key is required"),
+        ({"DISPATCHER_ACCOUNTS__MAIN__PROVIDER": "smsnoc"}, "__API_TOKEN: this key is required"),
+        (
+            {
+                "DISPATCHER_ACCOUNTS__MAIN__PROVIDER": "voip_communications",
+                "DISPATCHER_ACCOUNTS__OTHER__PROVIDER": "smsnoc",
+            },
+            "__API_TOKEN: this key is required",
+        ),
+    ],
+    ids=["provider", "key", "several keys"],
+)
+def test_without_a_file_a_missing_key_says_once_where_a_file_was_looked_for(folder, env, what):
+    said = refusal(folder, None, **env)
+    assert what in said
+    here, home = folder / "dispatcher.toml", "/nonexistent/.config/dispatcher/dispatcher.toml"
+    assert said.count(f"no dispatcher.toml was found (looked for {here} and {home})") == 1
+
+
+def test_a_wrong_value_of_a_variable_and_a_key_missing_in_a_file_do_not_speak_of_a_file(folder):
+    assert "was found" not in refusal(folder, None, DISPATCHER_STORE__URL="mysql://x")
+    said = refusal(folder, "[accounts.main]\n")
+    assert "this key is required" in said
+    assert "was found" not in said
+
+
+def test_without_a_file_an_unknown_account_says_where_a_file_was_looked_for(folder):
+    found = load(folder, None, DISPATCHER_STORE__URL="sqlite:///a.db")
+    with pytest.raises(ConfigError) as caught:
+        found.account("main")
+    assert f"looked for {folder / 'dispatcher.toml'}" in caught.value.hint
+    assert f"looked for {folder / 'dispatcher.toml'}" in found.find_problems()[0]
+    with pytest.raises(ConfigError) as caught:
+        load(folder, ACCOUNT).account("other")
+    assert "looked for" not in caught.value.hint
+
+
 def test_a_named_file_must_exist(folder):
     (folder / "dispatcher.toml").write_text("", encoding="utf-8")
     path = folder / "gone.toml"
