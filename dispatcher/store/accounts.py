@@ -1,6 +1,6 @@
 """Account rows: paused or open, throttled, and until when each rate is paid for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -12,6 +12,7 @@ from dispatcher.store.audit import add_audit_row
 from dispatcher.store.column_types import UtcTime
 from dispatcher.store.engine import take_advisory_lock
 from dispatcher.store.fetching import columns_of, fetch_all, fetch_optional
+from dispatcher.store.row_parts import CancelledAttempt
 from dispatcher.store.rows import AccountRow
 from dispatcher.store.table_values import insert_or_ignore, later_of
 from dispatcher.store.tables import ACCOUNT, GENERAL_STOP
@@ -170,9 +171,15 @@ def count_today(
     )
 
 
-def uncount_today(conn: Connection, account: AccountRow, messages: int, begun_at: datetime) -> None:
-    """Take back messages that were counted at `begun_at` and not sent, if that was surely today."""
-    if account.day_until is not None and account.day_until - begun_at <= _SHORTEST_DAY:
+def uncount_today(
+    conn: Connection, account: AccountRow, unsent: Sequence[CancelledAttempt]
+) -> None:
+    """Take back the messages of requests that were not sent, of those surely counted today."""
+    until = account.day_until
+    if until is None:
+        return
+    messages = sum(each.size for each in unsent if until - each.begun_at <= _SHORTEST_DAY)
+    if messages:
         conn.execute(
             update(ACCOUNT)
             .where(ACCOUNT.c.name == account.name)

@@ -1,5 +1,6 @@
 """How a claimed batch ends: settled, or given back with the messages that are left."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from sqlalchemy import Connection, Select, bindparam, select, update
 from dispatcher.status import AttemptOutcome, BatchState, MessageState
 from dispatcher.store import accounts, late_answers
 from dispatcher.store.batches import Claim
-from dispatcher.store.fetching import columns_of, fetch_optional
+from dispatcher.store.fetching import columns_of, fetch_all
 from dispatcher.store.locks import lock_account, lock_batch_hold, lock_campaign
 from dispatcher.store.ranges import messages_of
 from dispatcher.store.returns import (
@@ -24,6 +25,15 @@ from dispatcher.store.transitions import has_state, may_become
 
 # Made once: to build a statement takes time, during which every other writer waits.
 _STORE_ID = select(IDENTITY.c.store_id)
+_CANCEL = (
+    update(ATTEMPT)
+    .where(
+        ATTEMPT.c.id.in_(bindparam("attempts", expanding=True)),
+        may_become(AttemptOutcome.NOT_SENT, only_from={AttemptOutcome.OPEN}),
+    )
+    .values(outcome=AttemptOutcome.NOT_SENT, ended_at=bindparam("now"))
+    .returning(*columns_of(ATTEMPT, CancelledAttempt))
+)
 _HOLD = select(BATCH.c.fence, BATCH.c.state).where(BATCH.c.id == bindparam("batch"))
 
 
@@ -125,35 +135,31 @@ def close_if_answered(conn: Connection, held: Claim, now: datetime) -> None:
         close_batch(conn, held, not_before=None, error=None, failed_after=None, now=now)
 
 
-def cancel_attempt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> None:
-    """Close an attempt that was not sent: its messages stay pending, and it does not count as one.
+def cancel_attempts(
+    conn: Connection, held: Claim, attempt_ids: Sequence[int], now: datetime
+) -> set[int]:
+    """Close attempts that were not sent: their messages stay pending, and they do not count.
 
-    If the lease has run out, its messages are in doubt already, and nothing changes.
+    Returns which of them were open. If the lease has run out, their messages are in doubt already,
+    and nothing changes.
     """
     # Lock order: the account before the batch.
     account = lock_account(conn, held.account)
     if not lock_if_owned(conn, held):
-        return
-    statement = (
-        update(ATTEMPT)
-        .where(
-            ATTEMPT.c.id == attempt_id,
-            may_become(AttemptOutcome.NOT_SENT, only_from={AttemptOutcome.OPEN}),
-        )
-        .values(outcome=AttemptOutcome.NOT_SENT, ended_at=now)
-        .returning(*columns_of(ATTEMPT, CancelledAttempt))
-    )
-    closed = fetch_optional(conn, CancelledAttempt, statement)
-    if closed is None:
-        return
+        return set()
+    closed = fetch_all(conn, CancelledAttempt, _CANCEL, {"attempts": attempt_ids, "now": now})
+    if not closed:
+        return set()
+    ids = {each.id for each in closed}
     conn.execute(
         update(MESSAGE)
-        .where(messages_of(held), MESSAGE.c.attempt_id == attempt_id)
+        .where(messages_of(held), MESSAGE.c.attempt_id.in_(sorted(ids)))
         .values(attempts=MESSAGE.c.attempts - 1)
     )
     if account is not None:
-        accounts.uncount_today(conn, account, closed.size, closed.begun_at)
+        accounts.uncount_today(conn, account, closed)
     late_answers.accept_noted(conn, held)
+    return ids
 
 
 def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime) -> int:
@@ -182,6 +188,19 @@ def reverse_doubt(conn: Connection, held: Claim, attempt_id: int, now: datetime)
     return moved
 
 
+def take_back_unsent(
+    conn: Connection, held: Claim, attempt_ids: Sequence[int], now: datetime
+) -> None:
+    """Take back attempts of which surely no byte has left, whether the lease was lost or not.
+
+    Lock the account and the campaign first.
+    """
+    closed = cancel_attempts(conn, held, attempt_ids, now)
+    for attempt_id in attempt_ids:
+        if attempt_id not in closed:
+            reverse_doubt(conn, held, attempt_id, now)
+
+
 def hand_back_unsent(conn: Connection, held: Claim, after_attempt_id: int, now: datetime) -> None:
     """Take back the claim's attempts after `after_attempt_id`: surely none of them was sent.
 
@@ -196,10 +215,7 @@ def hand_back_unsent(conn: Connection, held: Claim, after_attempt_id: int, now: 
         ATTEMPT.c.id > after_attempt_id,
         may_become(AttemptOutcome.NOT_SENT),
     )
-    attempt_ids: list[int] = list(conn.execute(opened).scalars())
-    for attempt_id in attempt_ids:
-        cancel_attempt(conn, held, attempt_id, now)
-        reverse_doubt(conn, held, attempt_id, now)
+    take_back_unsent(conn, held, list(conn.execute(opened).scalars()), now)
     if not hand_back(conn, held, now=now):
         close_if_answered(conn, held, now)
 

@@ -177,6 +177,7 @@ class DueDoubt(NamedTuple):
 class CancelledAttempt(NamedTuple):
     """A request that was not sent after all."""
 
+    id: int
     size: int
     begun_at: datetime
 

@@ -62,8 +62,7 @@ class Settlement:
         if self.attempt_id is None:
             batch_endings.hand_back_unsent(conn, self.claim, self.after_attempt_id, now)
         elif self.verdict is None:
-            batch_endings.cancel_attempt(conn, self.claim, self.attempt_id, now)
-            batch_endings.reverse_doubt(conn, self.claim, self.attempt_id, now)
+            batch_endings.take_back_unsent(conn, self.claim, [self.attempt_id], now)
         else:
             done = answers.settle_answer(
                 conn, self.claim, self.attempt_id, self.verdict, poll=self._plan(now), now=now
@@ -110,5 +109,11 @@ def apply_settlements(conn: Connection, settlements: Sequence[Settlement], now: 
         if answers.settle_in_time(conn, claim, judged, now) is None:
             raise StoreBusyError("the lease ran out while the answers were stored")
         settlements = [each for each in settlements if each.verdict is None]
+    unsent = []
     for each in settlements:
-        each.apply_to(conn, now)
+        if each.verdict is None and each.attempt_id is not None:
+            unsent.append(each.attempt_id)
+        else:
+            each.apply_to(conn, now)
+    if unsent:
+        batch_endings.take_back_unsent(conn, claim, unsent, now)

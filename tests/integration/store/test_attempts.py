@@ -13,6 +13,7 @@ from dispatcher.status import AttemptOutcome, BatchState, CampaignState, Message
 from dispatcher.store import accounts, batch_endings, batches, lost_batches, scheduler
 from dispatcher.store.answers import JudgedAnswer, settle_in_time
 from dispatcher.store.locks import lock_account
+from dispatcher.store.settlement import Settlement, apply_settlements
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN, MESSAGE
 from tests.support.statements import statements_of
 from tests.support.stores import (
@@ -450,10 +451,10 @@ def test_a_request_whose_first_byte_never_left_counts_as_no_attempt(store):
     held, (sent, unsent) = submitting(store, [[0], [1, 2]])
     for _ in range(2):
         with store.write() as conn:
-            batch_endings.cancel_attempt(conn, held, unsent, NOW)
+            batch_endings.cancel_attempts(conn, held, [unsent], NOW)
     settle(store, held, sent, verdict(accepted=[0]))
     with store.write() as conn:
-        batch_endings.cancel_attempt(conn, held, sent, NOW)
+        batch_endings.cancel_attempts(conn, held, [sent], NOW)
     assert [m.attempts for m in messages(store)] == [1, 0, 0]
     assert attempt_of(store, unsent).outcome == AttemptOutcome.NOT_SENT
     assert attempt_of(store, sent).outcome == AttemptOutcome.ANSWERED
@@ -470,9 +471,32 @@ def test_messages_that_were_not_sent_are_taken_off_the_accounts_day(store, hours
     _, unsent = begin(store, held, [[0], [1, 2]], daily_limit=9, day_until=later(3600 * hours_left))
     for _ in range(2):
         with store.write() as conn:
-            batch_endings.cancel_attempt(conn, held, unsent, later(1))
+            batch_endings.cancel_attempts(conn, held, [unsent], later(1))
     (account,) = rows(store, ACCOUNT)
     assert account.day_count == count
+
+
+def test_many_unsent_requests_take_as_many_statements_as_two(store):
+    add_campaign(store, [42])
+    held = claimed(store)
+    few, many = [[0], [1]], [[seq] for seq in range(2, 42)]
+    seen = []
+    for requests, is_first in ((few, True), (many, False)):
+        day = {"daily_limit": 99, "day_until": later(3600)}
+        ids = begin(store, held, requests, is_first=is_first, **day)
+        unsent = [Settlement(claim=held, attempt_id=attempt_id) for attempt_id in ids]
+        seen.append(statements_of(lambda unsent=unsent: _apply(store, unsent)))
+    assert not any(each.is_many for statements in seen for each in statements)
+    assert len(seen[1]) <= len(seen[0])
+    assert {(message.state, message.attempts) for message in messages(store)} == {
+        (MessageState.PENDING, 0)
+    }
+    assert rows(store, ACCOUNT)[0].day_count == 0
+
+
+def _apply(store, settlements):
+    with store.write() as conn:
+        apply_settlements(conn, settlements, NOW)
 
 
 def test_an_attempt_in_doubt_is_not_cancelled(store):
@@ -480,7 +504,7 @@ def test_an_attempt_in_doubt_is_not_cancelled(store):
     held, (attempt_id,) = submitting(store)
     lose(store)
     with store.write() as conn:
-        batch_endings.cancel_attempt(conn, held, attempt_id, later(70))
+        batch_endings.cancel_attempts(conn, held, [attempt_id], later(70))
     assert states(store) == ["in_doubt"] * 3
     assert attempt_of(store, attempt_id).outcome == AttemptOutcome.DOUBTFUL
 

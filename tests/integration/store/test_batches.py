@@ -211,7 +211,7 @@ def test_doubt_takes_exactly_the_messages_of_open_attempts(store):
     settle(store, held, taken, verdict(accepted=[0], doubtful=[1]))
     settle(store, held, refused, verdict(outcome=AttemptOutcome.REFUSED))
     with store.write() as conn:
-        batch_endings.cancel_attempt(conn, held, unsent, NOW)
+        batch_endings.cancel_attempts(conn, held, [unsent], NOW)
     swept(store, now=later(61))
     assert states(store) == [
         "submitted", "in_doubt", "in_doubt", "pending", "pending", "pending", "pending", "pending",

@@ -266,7 +266,7 @@ def test_a_request_that_has_an_answer_is_not_taken_back(sqlite_store):
     settle(sqlite_store, held, one, verdict(outcome=AttemptOutcome.REFUSED))
     with sqlite_store.write() as conn:
         for attempt in (one, two):
-            batch_endings.cancel_attempt(conn, held, attempt, NOW)
+            batch_endings.cancel_attempts(conn, held, [attempt], NOW)
     assert [message.attempts for message in rows(sqlite_store, MESSAGE)] == [1, 0]
     outcomes = [row.outcome for row in rows(sqlite_store, ATTEMPT)]
     assert outcomes == [AttemptOutcome.REFUSED, AttemptOutcome.NOT_SENT]
