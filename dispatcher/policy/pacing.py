@@ -257,7 +257,8 @@ class DepartureQueue:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[PlannedDeparture] = []
+        #: In the order in which they began to wait; the values mean nothing.
+        self._waiting: dict[PlannedDeparture, None] = {}
         self._asked_at = -inf
 
     def wait_s(self, request: PlannedDeparture, now: float, latest: float) -> float:
@@ -265,10 +266,11 @@ class DepartureQueue:
         if request.has_left:
             return 0.0
         if now > latest:
-            self._forget(request)
+            self._waiting.pop(request, None)
             return inf
         if self._waiting:
-            self._waiting = [one for one in self._waiting if now < one.asks_at + _SILENT_S]
+            heard = (one for one in self._waiting if now < one.asks_at + _SILENT_S)
+            self._waiting = dict.fromkeys(heard)
         asked_at = now if now - request.due > ON_TIME_S else request.due
         self._asked_at = max(asked_at, self._asked_at)
         at = self._find_time(request, self._asked_at)
@@ -277,10 +279,9 @@ class DepartureQueue:
             return 0.0
         request.asks_at = now + min(at - now, _ASK_AGAIN_S)
         if request.asks_at > latest:
-            self._forget(request)
+            self._waiting.pop(request, None)
             return inf
-        if request not in self._waiting:
-            self._waiting.append(request)
+        self._waiting.setdefault(request)
         return request.asks_at - now
 
     def _find_time(self, request: PlannedDeparture, at: float) -> float:
@@ -297,11 +298,7 @@ class DepartureQueue:
         return at
 
     def _let_leave(self, request: PlannedDeparture, at: float) -> None:
-        self._forget(request)
+        self._waiting.pop(request, None)
         request.has_left = True
         for window, amount_s in request.pays.items():
             window.add_departure(at, amount_s)
-
-    def _forget(self, request: PlannedDeparture) -> None:
-        if request in self._waiting:
-            self._waiting.remove(request)

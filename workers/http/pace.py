@@ -159,7 +159,7 @@ class AccountPace:
             return wait_s
 
     def _window_of(self, rate: Hashable) -> RateWindow:
-        if rate not in self._windows and len(self._windows) >= _MOST_WINDOWS:
+        if len(self._windows) >= _MOST_WINDOWS:
             self._windows = {key: one for key, one in self._windows.items() if not one.is_empty}
             self._paid_until = {key: self._paid_until[key] for key in self._windows}
         return self._windows.setdefault(rate, RateWindow())
