@@ -1,7 +1,5 @@
 """What all tasks of a process share: settings, store, HTTP runtime, leases."""
 
-import os
-import socket
 import threading
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +9,7 @@ from zoneinfo import ZoneInfo
 from dispatcher.config.settings import Settings
 from dispatcher.local import broker
 from dispatcher.local.celery import connections_needed, submissions_at_once, threads_needed
-from dispatcher.outbound.presence import Presence
+from dispatcher.outbound.presence import Presence, worker_name
 from dispatcher.outbound.transport import HttpClient
 from dispatcher.providers import provider_class
 from dispatcher.providers.base import Provider
@@ -81,7 +79,7 @@ def get_services() -> Services:
         lock_wait_s=min(_LOCK_WAIT_S, lease_s / 3),
         max_connections=loaded.worker.max_connections,
     )
-    presence = Presence(f"{socket.gethostname()}:{os.getpid()}", timedelta(seconds=lease_s))
+    presence = Presence(worker_name(), timedelta(seconds=lease_s))
     threads = threads_needed(loaded)
     client = broker.redis_client(get_broker_url())
     runtime = HttpRuntime(HttpClient(connections=connections_needed(loaded)))

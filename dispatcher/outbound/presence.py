@@ -5,6 +5,9 @@ others that would pass the rate. Each begin asks the store who is alive, and a n
 nothing of a rate that is in use until everybody has asked.
 """
 
+import os
+import secrets
+import socket
 from datetime import datetime, timedelta
 from math import inf
 
@@ -12,6 +15,14 @@ from sqlalchemy import Connection
 
 from dispatcher.policy.pacing import JOINING_S
 from dispatcher.store import scheduler
+
+
+def worker_name() -> str:
+    """A name that no other worker process has: its host, its process id and random characters.
+
+    Containers that share the network of their machine have one host name, and the same process id.
+    """
+    return f"{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(3)}"
 
 
 class Presence:

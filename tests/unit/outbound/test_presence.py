@@ -1,10 +1,12 @@
 """A worker is known to the others once each of them has begun anew since its heartbeat."""
 
+import os
+import socket
 from datetime import timedelta
 
 import pytest
 
-from dispatcher.outbound.presence import Presence
+from dispatcher.outbound.presence import Presence, worker_name
 from dispatcher.policy.pacing import JOINING_S
 
 
@@ -23,3 +25,9 @@ def test_a_worker_is_known_some_time_after_its_first_heartbeat(heartbeats, at, u
     for each in heartbeats:
         presence.note_heartbeat(each)
     assert presence.unknown_s(at) == pytest.approx(unknown_s)
+
+
+def test_workers_of_one_host_and_process_id_have_different_names():
+    """As in two containers that share the network of their machine: both are the process 2."""
+    assert worker_name() != worker_name()
+    assert worker_name().rpartition("-")[0] == f"{socket.gethostname()}:{os.getpid()}"
