@@ -180,15 +180,15 @@ def test_most_limits_are_simple_and_every_alert_has_a_condition():
 def rule_test(alert, before, after):
     """Five healthy minutes, then the condition: silent at first, firing in the end."""
     series = [
-        {"series": name, "values": f"{_written(before[name])}x10 {_written(after.get(name))}x190"}
+        {"series": name, "values": f"{_written(before[name])}x10 {_written(after.get(name))}x90"}
         for name in before
     ]
     series += [
-        {"series": name, "values": f"_x11 {_written(value)}x190"}
+        {"series": name, "values": f"_x11 {_written(value)}x90"}
         for name, value in after.items() if name not in before
     ]  # fmt: skip
     count = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)'
-    at = "12m" if alert in INCREASES else "90m"
+    at = "12m" if alert in INCREASES else "45m"
     return {
         "name": alert,
         "interval": "30s",
