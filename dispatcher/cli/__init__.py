@@ -12,7 +12,9 @@ import click
 from dispatcher import __version__
 from dispatcher.cli.exit import report_errors
 from dispatcher.cli.lazy import CONFIG, LazyCommand, LazyGroup
+from dispatcher.cli.outcome import open_outputs
 from dispatcher.cli.terminal import replace_missing_characters
+from dispatcher.local.signals import end_as_by_ctrl_c
 
 #: New objects after which Python looks for garbage. With Python's default of 700, a command spends
 #: a sixth of its processor time searching the modules that it loads, which hold no garbage.
@@ -147,4 +149,6 @@ def main() -> None:
     # Python looks through every object once more when it ends: a fifth of a short command's time.
     atexit.register(gc.freeze)
     replace_missing_characters()
+    open_outputs()
+    end_as_by_ctrl_c()
     cli.main(prog_name="dispatcher")

@@ -1,12 +1,12 @@
 """How the command line ends when something goes wrong: a sentence, a hint, an exit code."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -15,10 +15,8 @@ from dispatcher.cli.output import safe_text
 from dispatcher.cli.zones import local_times
 from dispatcher.error_codes import ErrorCode
 from dispatcher.errors import DispatcherError
+from dispatcher.local.signals import last_signal
 from dispatcher.local.state_folder import state_folder
-
-#: 128 + SIGINT, as shells have it.
-_INTERRUPTED: Final = 130
 
 
 @contextmanager
@@ -26,6 +24,7 @@ def report_errors() -> Iterator[None]:
     """Turn whatever a command raises into a message on stderr and an exit code.
 
     A KeyboardInterrupt may carry a sentence: what holds now, or what goes on without the command.
+    SIGTERM and SIGHUP raise it too (`local/signals.py`).
     """
     try:
         yield
@@ -39,17 +38,27 @@ def report_errors() -> Iterator[None]:
         raise  # click handles these: the end, and a reader that has seen enough
     except (KeyboardInterrupt, click.Abort) as interrupt:
         sentence = f": {interrupt}" if interrupt.args else "."
-        click.echo(f"\nInterrupted{sentence}", err=True)
-        raise click.exceptions.Exit(_INTERRUPTED) from None
+        number = last_signal()
+        word = "Interrupted" if number is signal.SIGINT else f"Ended by {number.name}"
+        with suppress(OSError):  # the terminal may be gone
+            click.echo(f"\n{word}{sentence}", err=True)
+        raise click.exceptions.Exit(interrupted_code()) from None
     except DispatcherError as error:
         hint = None if error.hint is None else local_times(error.hint)
         _print_error(local_times(error.message), hint, error.error_code)
         raise click.exceptions.Exit(error.exit_code) from None
     except Exception as error:  # noqa: BLE001 - nothing may reach a person as a traceback
+        if isinstance(error, OSError) and last_signal() is signal.SIGHUP:  # of the lost terminal
+            raise click.exceptions.Exit(interrupted_code()) from None
         if os.environ.get("DISPATCHER_DEBUG") == "1":
             traceback.print_exc()
         _print_error(*_describe_unexpected(error), _code_of_unexpected(error))
         raise click.exceptions.Exit(1) from None
+
+
+def interrupted_code() -> int:
+    """The exit code of a command that a signal has ended, as shells have it: 130 for Ctrl-C."""
+    return 128 + last_signal()
 
 
 def _print_error(message: str, hint: str | None, code: ErrorCode) -> None:

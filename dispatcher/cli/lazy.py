@@ -9,6 +9,7 @@ from typing import Final, cast
 import click
 
 from dispatcher.cli.context import session_of
+from dispatcher.cli.outcome import keeping_outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,11 @@ class ConfiguredGroup(click.Group):
         return name, prepared, rest
 
     def prepare_command(self, name: str, command: click.Command) -> click.Command:
-        """Add `--config` to a command."""
-        del name
+        """Add `--config` to a command, once, and keep the outcome of one that changes something."""
         if not isinstance(command, click.Group) and CONFIG not in command.params:
             command.params.append(CONFIG)
+            if command.callback is not None:
+                command.callback = keeping_outcome(f"{self.name} {name}", command.callback)
         return command
 
 

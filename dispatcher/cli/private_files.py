@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
+from dispatcher.cli.outcome import keep_outcome
 from dispatcher.errors import WrongPath
 
 _OTHERS_MAY_READ: Final = 0o007
@@ -17,8 +18,10 @@ def open_private(path: Path, *, replace: bool = True) -> Iterator[TextIO]:
     """Open `path` to write text: a new file is 0600, and one that everybody could read becomes so.
 
     A group that may read a file that exists keeps its rights. Raises UsageProblem if it cannot be
-    written, and for a file that exists unless `replace`.
+    written, and for a file that exists unless `replace`. Whether it is whole does not depend on who
+    reads the command's output.
     """
+    keep_outcome()
     only_new = 0 if replace else os.O_EXCL
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | only_new

@@ -3,7 +3,7 @@
 import os
 import signal
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 
 def end_by_sigterm_from_now(*, pid: int | None = None) -> None:
@@ -18,6 +18,34 @@ def end_by_sigterm_from_now(*, pid: int | None = None) -> None:
 
 def _end_process(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
+
+
+#: The last signal that asked this process to end.
+_last_signals: Final = [signal.SIGINT]
+
+
+def last_signal() -> signal.Signals:
+    """The last signal that asked this process to end; SIGINT until one came."""
+    return _last_signals[-1]
+
+
+def end_as_by_ctrl_c() -> None:
+    """Let SIGTERM and SIGHUP do from now on what Ctrl-C does. Main thread only.
+
+    One that is ignored stays so: under nohup a command outlives its terminal.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _last_signals[:] = [signal.Signals(number)]
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(signal.SIGINT, frame)
+    else:  # ignored, as in a shell's background job
+        raise KeyboardInterrupt
 
 
 class NotedInterrupts:
@@ -58,8 +86,9 @@ class InterruptCounter:
         self.count = 0
         self._former: dict[int, Any] = {}
 
-    def _count_signal(self, *_: object) -> None:
+    def _count_signal(self, number: int, _frame: object) -> None:
         self.count += 1
+        _last_signals[:] = [signal.Signals(number)]
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -133,7 +133,8 @@ class _ForkedReading:
         self._received: Connection[_Sent, _Sent] = received
         self._process = context.Process(target=self._run, args=(reading, sent), daemon=True)
         # Python drops what Ctrl-C raises around a fork: it waits until both processes listen.
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        ends = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
         try:
             self._process.start()
         except BaseException:
@@ -145,7 +146,8 @@ class _ForkedReading:
 
     def _run(self, reading: FileReading, sent: "Connection[_Sent, _Sent]") -> None:
         self._received.close()  # else nothing would tell it that the other process is gone
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process decides
+        for number in (signal.SIGINT, signal.SIGHUP):  # the other process decides
+            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with suppress(BrokenPipeError):
             reading.send_all(sent)

@@ -98,6 +98,7 @@ def campaign_export(ctx: click.Context, options: ExportOptions) -> None:
             raise WrongPath("a terminal cannot show XLSX", "give --output FILE")
         sys.stdout.reconfigure(encoding="utf-8", newline="")
         _write_rows(store, campaign, options, zone, sys.stdout)
+        sys.stdout.flush()  # here, where a full disk is still an error
         return
     with open_private(options.output) as file:
         count = _write_rows(store, campaign, options, zone, file)

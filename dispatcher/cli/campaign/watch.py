@@ -1,7 +1,8 @@
 """`dispatcher campaign watch`: campaigns on one screen, live, or as lines where that is a file."""
 
+import signal
 import time
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -11,8 +12,10 @@ from dispatcher.cli.banners import scheduler_warning
 from dispatcher.cli.campaign.progress import ProgressDisplay, can_redraw
 from dispatcher.cli.campaign.view import open_store, print_campaign, with_rate_wait
 from dispatcher.cli.campaign.watched import Balances, Watched
+from dispatcher.cli.exit import interrupted_code
 from dispatcher.cli.output import safe_text
 from dispatcher.cli.zones import local_times
+from dispatcher.local.signals import last_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -46,7 +49,10 @@ def campaign_watch(ctx: click.Context, references: tuple[str, ...]) -> None:
         watch.run()
     except KeyboardInterrupt:
         goes_on = "the campaign goes on" if len(references) == 1 else "the campaigns go on"
-        click.echo(f"\nno longer watching; {goes_on}")
+        with suppress(OSError):  # the terminal may be gone
+            click.echo(f"\nno longer watching; {goes_on}")
+        if last_signal() is not signal.SIGINT:
+            raise click.exceptions.Exit(interrupted_code()) from None
         return
     if not watch.last:
         click.echo("no campaign is open; `dispatcher campaign list` shows all")

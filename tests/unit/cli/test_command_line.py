@@ -138,12 +138,12 @@ def test_a_defect_is_named_even_if_no_report_can_be_written(tmp_path):
     assert "stands in" not in ended.stderr
 
 
-def test_a_closed_pipe_is_not_an_error(tmp_path):
+def test_a_closed_pipe_is_not_an_error_where_a_command_only_prints(tmp_path):
     reading, writing = os.pipe()
     os.close(reading)
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "dispatcher", "init"],
+            [sys.executable, "-m", "dispatcher", "explain", "E-FILE"],
             cwd=tmp_path,
             env=clean_environment(tmp_path),
             stdout=writing,
@@ -180,7 +180,7 @@ def test_a_closed_or_full_output_changes_no_exit_code(tmp_path, args, streams, c
 
 def test_an_output_that_cannot_be_written_is_named(tmp_path):
     ended = subprocess.run(
-        ["/bin/sh", "-c", f"{sys.executable} -m dispatcher init > /dev/full"],
+        ["/bin/sh", "-c", f"{sys.executable} -m dispatcher explain E-FILE > /dev/full"],
         cwd=tmp_path,
         env=clean_environment(tmp_path),
         capture_output=True,
