@@ -134,10 +134,12 @@ class ProgressDisplay:
         self._shown = False
         self._last: tuple[object, ...] | None = None
         self._last_at = 0.0
+        self._drawn: tuple[object, ...] | None = None
         if can_redraw():
             from rich.live import Live
 
-            self._live = Live(refresh_per_second=4, transient=False)
+            # Drawn when something has changed: what is drawn again for nothing flickers.
+            self._live = Live(auto_refresh=False, transient=False)
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -167,7 +169,10 @@ class ProgressDisplay:
         self._shown = True
         if self._live is not None:
             text, stopped = progress_line(shown, pace), stop_reason(shown) or missing
-            self._live.update(_draw_progress(shown, text, stopped, foreseen))
+            drawn = (text, stopped, foreseen, self._live.console.width)
+            if drawn != self._drawn:
+                self._live.update(_draw_progress(shown, text, stopped, foreseen), refresh=True)
+                self._drawn = drawn
             return
         self.print_change(shown, pace, foreseen, missing)
 

@@ -99,7 +99,11 @@ def import_and_ask(
 
 
 def _row_counter(submission: "ValidatedSubmission") -> Callable[[int], None]:
-    """Shows how many rows of a large file are read; does nothing without a terminal."""
+    """Shows up to which row a large file is read; does nothing without a terminal.
+
+    Rows are numbered as a spreadsheet does: the header is one, so that the last of 150,000
+    recipients is in row 150001.
+    """
     if not is_terminal(sys.stderr):
         return lambda _row: None
 
@@ -110,7 +114,7 @@ def _row_counter(submission: "ValidatedSubmission") -> Callable[[int], None]:
         if row // _SHOWN_EACH > shown:
             shown = row // _SHOWN_EACH
             done = submission.file.position * 100 // max(1, submission.file.size)
-            click.echo(f"\r{row} rows read ({done} %)", nl=False, err=True)
+            click.echo(f"\rread up to row {row} ({done} %)", nl=False, err=True)
             if done >= 100:
                 click.echo(err=True)
 

@@ -130,6 +130,26 @@ def test_a_line_is_printed_for_a_change_of_the_campaign_not_of_its_forecast(stor
     assert [line[-8:] for line in capsys.readouterr().out.splitlines()] == ["12:00:01", "12:00:07"]
 
 
+def test_progress_on_a_terminal_is_drawn_again_for_a_change_only(store, capsys, monkeypatch):
+    """Lines that are erased and written again twice a second flicker."""
+    monkeypatch.setattr("dispatcher.cli.campaign.progress.can_redraw", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    view = load_view(store, str(stores.add_campaign(store)))
+    moved = replace(view, counts=view.counts | {"submitted": 1})
+
+    def drawn(*views):
+        with ProgressDisplay() as display:
+            for each in views:
+                display.show_progress(each, SubmissionPace(), "all submitted by 12:00", None)
+            shown = capsys.readouterr().out
+        capsys.readouterr()
+        return shown.count("all submitted by 12:00")
+
+    assert drawn(view) == 1
+    assert drawn(view, view, view) == 1
+    assert drawn(view, view, moved, moved) == 2
+
+
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_no_line_is_wider_than_the_terminal(store, columns):
     campaign = stores.add_campaign(store, name="a very long name " * 10)
