@@ -21,7 +21,7 @@ from xdist.workermanage import WorkerController
 
 from tests.support.compiled_statements import share_compiled_statements
 from tests.support.compiled_tests import compile_tests
-from tests.support.folders import FOLDER, environment_of_run
+from tests.support.folders import FOLDER, environment_of_run, folder_of_run
 from tests.support.forked_workers import fork_workers
 
 # A shell's background jobs ignore Ctrl-C, and so would every process that we start.
@@ -39,6 +39,9 @@ gc.disable()
 _NEW_OBJECTS = 20_000
 
 tempfile.tempdir = str(FOLDER)
+
+#: The user's own folder for state, in which no test may leave anything.
+_REAL_STATE = Path("~/.local/state/dispatcher").expanduser()
 
 share_compiled_statements()
 
@@ -176,6 +179,26 @@ def _command(process: psutil.Process) -> list[str]:
         return process.cmdline() or [process.name()]
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the program keeps beside its stores, such as witnesses, stays in the run's folder.
+
+    In CI, where nobody else works, a test that leaves something in the user's folder fails the run.
+    """
+    before = list_state()
+    with pytest.MonkeyPatch.context() as environment:
+        if folder_of_run() is None:  # else it is set for all processes of the run
+            environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+    left = list_state() - before
+    assert not left or not os.environ.get("CI"), f"left in {_REAL_STATE}: {sorted(left)}"
+
+
+def list_state() -> set[str]:
+    """The names in the user's own folder for state."""
+    return {path.name for path in _REAL_STATE.glob("*")}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -67,7 +67,7 @@ def in_process(*args: str, folder: Path, env: Mapping[str, str] | None = None) -
 
     from dispatcher.cli import cli
 
-    given = {"HOME": str(folder), **(env or {})}
+    given = {"HOME": str(folder), "XDG_STATE_HOME": None, **(env or {})}
     ended = CliRunner().invoke(cli, args, env=given, catch_exceptions=False)
     return Ended(ended.exit_code, ended.stdout, ended.stderr)
 

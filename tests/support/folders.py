@@ -33,7 +33,7 @@ def folder_of_run() -> Path | None:
 
 def environment_of_run(folder: Path) -> dict[str, str]:
     """This process's environment, for a process of a run that shares `folder`."""
-    return {**os.environ, _OF_RUN: str(folder)}
+    return {**os.environ, _OF_RUN: str(folder), "XDG_STATE_HOME": str(folder / "state")}
 
 
 @contextmanager
