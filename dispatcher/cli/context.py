@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dispatcher.errors import WrongValue
+from dispatcher.errors import WrongOptions, WrongValue
 
 if TYPE_CHECKING:
     from dispatcher.config.settings import Settings
@@ -68,6 +68,19 @@ def refuse_empty_options(ctx: click.Context, but: Collection[str] = ()) -> None:
         if param.name not in but and "" in (value if isinstance(value, tuple) else (value,)):
             name = max(param.opts, key=len)
             raise WrongValue(f"{name} is empty", "give it a value, or leave it out")
+
+
+def only_one(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """The one choice that was made of several options; click would let the last one count.
+
+    A callback of options with `flag_value` and `multiple`. Raises WrongOptions if two were given.
+    """
+    if len(set(given)) > 1:
+        names = " and ".join(f"--{name}" for name in dict.fromkeys(given))
+        raise WrongOptions(
+            f"{names} contradict each other; nothing was changed", "give one of them"
+        )
+    return given[0] if given else None
 
 
 def session_of(ctx: click.Context) -> Session:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dispatcher.cli.context import settings_from
+from dispatcher.cli.context import only_one, settings_from
 from dispatcher.cli.output import pluralize, print_table
 from dispatcher.cli.question import require_yes
 from dispatcher.errors import Refused
@@ -33,12 +33,16 @@ people get the same text twice."""
     "--restored",
     "choice",
     flag_value="restored",
+    multiple=True,
+    callback=only_one,
     help="It is a backup: put what is pending in doubt.",
 )
 @click.option(
     "--moved",
     "choice",
     flag_value="moved",
+    multiple=True,
+    callback=only_one,
     help="It is the newest state, moved: send what is pending.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -34,6 +34,11 @@ def safe_text(value: object) -> str:
     return "".join(_safe_char(char) for char in text)
 
 
+def name_sender(sender: str) -> str:
+    """`sender SENDER`; `no sender` where the provider needs none."""
+    return f"sender {safe_text(sender)}" if sender else "no sender"
+
+
 def _safe_char(char: str) -> str:
     if char.isspace():
         return " "

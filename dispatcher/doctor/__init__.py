@@ -27,7 +27,7 @@ from dispatcher.local.broker_tls import find_tls_problem
 from dispatcher.local.celery import threads_needed
 from dispatcher.numbers.allow_list import allowed_numbers
 from dispatcher.outbound.rates import rate_wait
-from dispatcher.policy.breaker import describe_outage, wait_reason
+from dispatcher.policy.breaker import Breaker, describe_outage, wait_reason
 from dispatcher.providers.shared.settings import ProviderSettings
 from dispatcher.recovery.broker_owner import OWNER_REMEDY, BrokerOwner
 from dispatcher.recovery.mark_file import UnreadableMark
@@ -241,6 +241,11 @@ def _remedy_for(account: AccountRow) -> str:
         return f"fix the cause, then run `dispatcher account resume {account.name}`"
     if account.stopped_at is not None:
         return f"run `dispatcher go`, or `dispatcher go --account {account.name}`"
+    if account.breaker == Breaker.TRIAL:
+        return (
+            "nothing to do: it continues with the next recipient whom its provider accepts; "
+            f"`dispatcher account resume {account.name}` does not wait for one"
+        )
     return "nothing to do: it continues when its provider is back"
 
 

@@ -89,6 +89,10 @@ NOT_RUN: dict[str, list[str]] = {
             '--text "Dear {{name}}, see you on Monday." --yes < people.csv'
         ),
         "docker compose restart worker beat flower metrics",
+        (
+            'docker compose run --rm --no-deps --user "$(id -u)" --volume "$PWD:/backup" worker '
+            "dispatcher db backup /backup/store.backup"
+        ),
     ],
     "they write secrets for docker compose; unit/test_deploy.py reads its file": [
         "chmod 644 dispatcher.toml",

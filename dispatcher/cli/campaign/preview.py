@@ -11,7 +11,7 @@ import click
 
 from dispatcher.cli.campaign.file_report import country_line, file_json, file_lines, file_notes
 from dispatcher.cli.campaign.format_report import format_label
-from dispatcher.cli.output import pluralize, print_line, safe_text
+from dispatcher.cli.output import name_sender, pluralize, print_line, safe_text
 from dispatcher.cli.zones import local_times
 from dispatcher.errors import StoreError
 
@@ -130,7 +130,7 @@ def _print_parts(submission: "ValidatedSubmission", preview: "Preview") -> None:
     if shapes:
         print_line(f"{pluralize(preview.parts, 'part')} (credits): {shapes}", "    ")
     print_line(
-        f"account {submission.request.account}, sender {safe_text(submission.route.sender)}, "
+        f"account {submission.request.account}, {name_sender(submission.route.sender)}, "
         + (
             f"template {safe_text(submission.route.template)}, "
             if submission.route.template
@@ -145,9 +145,8 @@ def _print_parts(submission: "ValidatedSubmission", preview: "Preview") -> None:
         print_line(f"account {account} texts only the {numbers} of its `allow_only`", "    ")
     for leg in submission.fallbacks:
         template = f", template {safe_text(leg.route.template)}" if leg.route.template else ""
-        print_line(
-            f"fallback {leg.account}, sender {safe_text(leg.route.sender)}{template}", "    "
-        )
+        sender = name_sender(leg.route.sender)
+        print_line(f"fallback {leg.account}, {sender}{template}", "    ")
     print_requested_terms(submission)
     if preview.zones:
         _print_zones(submission, preview)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dispatcher.cli.context import settings_from
+from dispatcher.cli.context import only_one, settings_from
 from dispatcher.cli.output import pluralize, print_json
 from dispatcher.cli.question import require_yes
 from dispatcher.cli.zones import local_times
@@ -14,20 +14,15 @@ if TYPE_CHECKING:
     from dispatcher.campaigns.resolution import DoubtCount, ResolutionResult
     from dispatcher.store.engine import Store
 
-_CHOICES = {
-    "resend": "Submit them again; some may get the text twice.",
-    "assume-submitted": "Count them as submitted; some may get nothing.",
-    "drop": "Count them as failed; some may have the text already.",
-}
-
 
 @click.command("resolve")
 @click.argument("reference", metavar="CAMPAIGN")
-@click.option("--resend", "choice", flag_value="resend", help=_CHOICES["resend"])
-@click.option(
-    "--assume-submitted", "choice", flag_value="assume-submitted", help=_CHOICES["assume-submitted"]
-)
-@click.option("--drop", "choice", flag_value="drop", help=_CHOICES["drop"])
+@click.option("--resend", "choice", flag_value="resend", multiple=True, callback=only_one,
+              help="Submit them again; some may get the text twice.")  # fmt: skip
+@click.option("--assume-submitted", "choice", flag_value="assume-submitted", multiple=True,
+              callback=only_one, help="Count them as submitted; some may get nothing.")  # fmt: skip
+@click.option("--drop", "choice", flag_value="drop", multiple=True, callback=only_one,
+              help="Count them as failed; some may have the text already.")  # fmt: skip
 @click.option("--recipient", "recipients", metavar="NUMBER", multiple=True,
               help="Only this recipient; repeatable. [default: all who are in doubt]")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")

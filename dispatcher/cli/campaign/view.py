@@ -17,6 +17,7 @@ from dispatcher.cli.context import settings_from
 from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.doubt import doubt_in_words
 from dispatcher.cli.output import (
+    name_sender,
     pluralize,
     print_line,
     safe_text,
@@ -94,10 +95,10 @@ def _print_head(shown: "CampaignView", routes: "Sequence[AccountRoute]") -> None
     click.echo(f"state      {campaign.state}" + (f"  ({safe_text(reason)})" if reason else ""))
     if campaign.state == "importing":
         print_line(f"           {IMPORTING_HINT}", " " * 11)
-    sender = safe_text(route_at(campaign, campaign.account).sender)
-    click.echo(f"account    {campaign.account}, sender {sender}, {campaign.kind}")
+    sender = name_sender(route_at(campaign, campaign.account).sender)
+    click.echo(f"account    {campaign.account}, {sender}, {campaign.kind}")
     if len(routes) > 1:
-        others = (f"{one.account} (sender {safe_text(one.route.sender)})" for one in routes)
+        others = (f"{one.account} ({name_sender(one.route.sender)})" for one in routes)
         click.echo(f"accounts   {', '.join(others)}")
 
 

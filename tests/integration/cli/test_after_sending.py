@@ -90,6 +90,19 @@ def test_a_choice_about_doubt_is_explained_where_somebody_is_in_doubt(run, sqlit
     assert (ended.code, f"no recipient of campaign {nobody} is in doubt" in ended.err) == (3, True)
 
 
+def test_two_choices_about_doubt_are_refused(run, sqlite_store):  # noqa: F811
+    before = states(sqlite_store)
+    ended = run("campaign", "resolve", "1", "--drop", "--resend", "--yes")
+    assert (ended.code, states(sqlite_store)) == (2, before)
+    assert "--drop and --resend contradict each other; nothing was changed" in ended.err
+    assert run("campaign", "resolve", "1", "--drop", "--drop", "--yes").code == 0
+
+
+def test_two_choices_about_a_restored_store_are_refused(run):  # noqa: F811
+    ended = run("db", "adopt", "--restored", "--moved", "--yes")
+    assert (ended.code, "--restored and --moved contradict" in ended.err) == (2, True)
+
+
 def test_the_question_counts_recipients_and_parts(sqlite_store):
     from dispatcher.campaigns.failures import group_failures
     from dispatcher.cli.campaign.retry import _retry_question

@@ -104,6 +104,7 @@ def test_what_stops_everything_is_red(settings, sqlite_store, spoil, part, words
     [
         ({"paused_by": "operator", "pause_reason": "maintenance"}, "main is paused"),
         ({"breaker": Breaker.OPEN, "breaker_at": stores.NOW}, "main"),
+        ({"breaker": Breaker.TRIAL, "breaker_at": stores.NOW}, "to accept one recipient"),
     ],
 )
 def test_an_account_out_of_service_is_red(settings, sqlite_store, values, words):
