@@ -1,6 +1,7 @@
 """Checks of this machine: who may read the files, free disk, clocks, and Flower."""
 
 import http.client
+import os
 import shutil
 import socket
 import stat
@@ -44,6 +45,26 @@ def check_files(settings: Settings, store: Store) -> Iterator[CheckResult]:
         remedy = "write the key into it, or correct `secret_file` under [notify]"
         what = f"the file {secret} does not exist: no webhook can be called"
         yield CheckResult(part="configuration", ok=False, what=what, remedy=remedy)
+    yield from check_store_writable(store)
+
+
+def check_store_writable(
+    store: Store, may_write: Callable[[Path], bool] | None = None
+) -> Iterator[CheckResult]:
+    """Whether an SQLite store can be written: reading alone goes well on a read-only disk."""
+    if not store.is_sqlite or not store.url.database:
+        return
+    find = may_write or (lambda path: os.access(path, os.W_OK))
+    path = Path(store.url.database)
+    for each in (path, path.parent):
+        if each.exists() and not find(each):
+            yield CheckResult(
+                part="store",
+                ok=False,
+                what=f"{each} cannot be written: nothing is sent",
+                remedy="let this user write the file and its folder, on a writable disk",
+            )
+            return
 
 
 def check_disk(

@@ -35,6 +35,11 @@ _KNOWN_ERRORS = [
             "has a certificate that cannot be verified, and got no password",
             "name the certificate of its authority as sslrootcert=FILE in `store.url`",
         ),
+        (
+            r"password authentication failed|no password supplied",
+            "refuses the user or the password",
+            "correct `url` under [store], or the variable that it names",
+        ),
         (r"not a database", "is not an SQLite database", "check `store.url`"),
     )
 ]

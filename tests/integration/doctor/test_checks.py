@@ -96,6 +96,12 @@ def test_a_full_disk_is_named(sqlite_store, settings, free, level):
     ]
 
 
+def test_an_sqlite_store_on_a_read_only_disk_is_named(sqlite_store):
+    assert levels(machine.check_store_writable(sqlite_store, lambda _path: True)) == []
+    assert levels(machine.check_store_writable(sqlite_store, Path.is_dir)) == [("red", "store")]
+    assert levels(machine.check_store_writable(sqlite_store, Path.is_file)) == [("red", "store")]
+
+
 @pytest.mark.parametrize(
     ("ahead_s", "level", "words"),
     [

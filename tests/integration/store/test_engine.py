@@ -8,6 +8,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import text, update
 
@@ -16,6 +17,7 @@ from dispatcher.doctor import run_checks
 from dispatcher.errors import ConfigError, StoreBusyError, StoreError
 from dispatcher.recovery.rollback_guard import RollbackGuard
 from dispatcher.store.engine import Store, parse_url, store_now
+from dispatcher.store.error_texts import to_store_error
 from dispatcher.store.migrate import upgrade_store
 from dispatcher.store.tables import ACCOUNT, CAMPAIGN
 from tests.support import warm
@@ -407,3 +409,10 @@ def test_a_database_that_cannot_hold_every_character_is_refused(encoding, postgr
     finally:
         postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
     assert "--encoding=UTF8" in caught.value.hint
+
+
+def test_a_wrong_password_is_told_from_a_server_that_is_away():
+    said = psycopg.OperationalError('FATAL:  password authentication failed for user "sms"')
+    error = to_store_error(said, "postgresql://sms@db/sms")
+    assert error.message == "the store postgresql://sms@db/sms refuses the user or the password"
+    assert error.hint == "correct `url` under [store], or the variable that it names"
