@@ -116,7 +116,7 @@ class AccountPace:
                 yield Departure(begin_deadline=deadline, not_after=closes)
             return
         with self._lock:
-            windows = [self._window_of(rate) for rate in rates]
+            windows = self._windows_of(rates)
             self._begun_at = min(self._begun_at, now_at)
             for rate, after_s in zip(rates, starts.paid_s, strict=True):
                 self._paid_until[rate] = max(now_at + after_s, self._paid_until.get(rate, 0.0))
@@ -158,11 +158,16 @@ class AccountPace:
                 self._begun_at = inf
             return wait_s
 
-    def _window_of(self, rate: Hashable) -> RateWindow:
+    def _windows_of(self, rates: Sequence[Hashable]) -> list[RateWindow]:
+        """The windows of these rates. Where there are many, forget those of which nothing is left.
+
+        Never one of these: what it was given before counts with what it is given now.
+        """
         if len(self._windows) >= _MOST_WINDOWS:
-            self._windows = {key: one for key, one in self._windows.items() if not one.is_empty}
+            known = self._windows.items()
+            self._windows = {key: one for key, one in known if key in rates or not one.is_empty}
             self._paid_until = {key: self._paid_until[key] for key in self._windows}
-        return self._windows.setdefault(rate, RateWindow())
+        return [self._windows.setdefault(rate, RateWindow()) for rate in rates]
 
 
 class Paces:

@@ -235,6 +235,22 @@ def test_campaigns_with_rates_of_their_own_are_forgotten_when_nothing_leaves():
     assert len(pace._windows) <= _MOST_WINDOWS
 
 
+def test_the_account_s_window_stays_however_many_campaigns_have_rates_of_their_own():
+    """Else what left of the account's rate just now would not count with what follows."""
+    pace = AccountPace(known_worker())
+    windows = set()
+    for campaign in range(2 * _MOST_WINDOWS):
+        plan(pace, [campaign * 0.01], pays_s=0.5, rates=[Unit.MESSAGES, campaign])
+        windows.add(id(pace._windows[Unit.MESSAGES]))
+    assert len(windows) == 1
+    for campaign in range(2 * _MOST_WINDOWS):
+        pace._windows[campaign].advance_to(boottime_s() + 9)
+    pace._windows[Unit.MESSAGES].advance_to(boottime_s() + 9)
+    plan(pace, [9.0], pays_s=0.5, rates=[Unit.MESSAGES, "new"])
+    assert set(pace._windows) == {Unit.MESSAGES, "new"}
+    assert id(pace._windows[Unit.MESSAGES]) in windows
+
+
 def test_how_long_commits_and_begins_take_is_learnt_slowly_and_a_stall_counts_for_a_second():
     pace = AccountPace(known_worker())
     assert (pace.commit_s, pace.begin_s) == (0.01, 0.02)
