@@ -9,6 +9,7 @@ from dispatcher.policy.breaker import Breaker, Health
 from dispatcher.policy.fair_queue import Unit
 from dispatcher.store import accounts, health, stops
 from dispatcher.store.health import ProbeTicket
+from dispatcher.store.row_parts import CancelledAttempt
 from dispatcher.store.tables import ACCOUNT
 from tests.support.stores import LEASE, NOW, add_account, add_campaign, change, later, queued, rows
 
@@ -16,6 +17,7 @@ INSTANT = timedelta(microseconds=1)
 OPEN = {"breaker": Breaker.OPEN, "breaker_reason": "HTTP 503", "breaker_at": NOW}
 NO_CREDIT = {"paused_by": ErrorKind.CREDIT, "pause_reason": "no credit"}
 BY_HAND = {"paused_by": "operator", "pause_reason": "by hand"}
+UNSENT = CancelledAttempt(id=1, size=3, begun_at=NOW)
 #: Accounts in every state that one can be in.
 OTHERS = {
     "open": {},
@@ -62,12 +64,16 @@ HAPPENINGS = [
     ({"day_until": NOW, "day_count": 4}, lambda conn, row: accounts.count_today(
         conn, row, 3, later(9), NOW), {"day_until": later(9), "day_count": 3}),
     ({"day_until": later(9), "day_count": 4}, lambda conn, row: accounts.uncount_today(
-        conn, row, 3, NOW), {"day_count": 1}),
-    ({"day_until": later(23 * 3600), "day_count": 4}, lambda conn, row: accounts.uncount_today(
-        conn, row, 3, NOW), {"day_count": 1}),
+        conn, row, [UNSENT]), {"day_count": 1}),
+    ({"day_until": later(23 * 3600), "day_count": 7}, lambda conn, row: accounts.uncount_today(
+        conn, row, [UNSENT, UNSENT]), {"day_count": 1}),
     # It may have been counted in the day before.
     ({"day_until": later(23 * 3600) + INSTANT, "day_count": 4}, lambda conn, row:
-        accounts.uncount_today(conn, row, 3, NOW), {}),
+        accounts.uncount_today(conn, row, [UNSENT]), {}),
+    ({"day_until": later(23 * 3600) + INSTANT, "day_count": 7}, lambda conn, row:
+        accounts.uncount_today(conn, row, [UNSENT, UNSENT._replace(begun_at=NOW + INSTANT)]), {
+            "day_count": 4}),
+    ({}, lambda conn, row: accounts.uncount_today(conn, row, [UNSENT]), {}),
     ({}, lambda conn, _: health.change_health(
         conn, "main", lambda _old: Health(failures=2), NOW), {"failures": 2}),
     ({"failures": 2}, lambda conn, _: health.change_health(
