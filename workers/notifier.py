@@ -30,8 +30,9 @@ class Notifier:
 
     def start_pass(self, services: Services) -> threading.Thread | None:
         """Start a pass if one is due; its thread."""
-        now = time.monotonic()
-        if not services.settings.notify.channels or now < self._next_at:
+        now, wanted = time.monotonic(), services.settings.notify
+        # Balances are watched for metrics and `doctor`, too.
+        if now < self._next_at or not (wanted.channels or wanted.balance_below is not None):
             return None
         if not self._busy.acquire(blocking=False):
             return None
@@ -52,8 +53,9 @@ class Notifier:
                 ]
                 ask = partial(_ask_balance, services)
                 self._balances.ask_due(services.store, names, ask, wanted.balance_every_s)
-            collect_events(services.store, wanted)
-            send_due(services.store, wanted)
+            if wanted.channels:
+                collect_events(services.store, wanted)
+                send_due(services.store, wanted)
         except DispatcherError as error:
             log_event(log, LogEvent.NOTICES_LATE, "notices are late: %s", error.in_one_line)
         except Exception:

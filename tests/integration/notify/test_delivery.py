@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from dispatcher.config.notify_settings import NotifySettings
 from dispatcher.notify.delivery import DeliveryFailed, deliver_notice
 from dispatcher.notify.outbox import _PAUSES_S, send_due
+from dispatcher.providers.base import Capabilities, StatusLookup
 from dispatcher.store import notices
 from dispatcher.store.engine import store_now
 from dispatcher.store.notices import NewNotice
@@ -186,6 +187,26 @@ def test_a_tick_does_not_wait_for_a_call_and_starts_no_second_one(sqlite_store, 
 
 def test_without_notify_no_pass_begins(sqlite_store):
     assert Notifier().start_pass(_Services(sqlite_store, NotifySettings())) is None
+
+
+def test_a_balance_is_watched_where_nobody_is_notified(sqlite_store):
+    """For the alert, the dashboard and `doctor`: the page asks for `balance_below` only."""
+    services = _Services(sqlite_store, NotifySettings(balance_below=1000))
+    services.settings.accounts = {"main": None}
+    asked = []
+    services.provider_of = lambda name: asked.append(name) or _NoBalance()
+    thread = Notifier().start_pass(services)
+    assert isinstance(thread, threading.Thread)
+    thread.join(10)
+    assert asked == ["main"]
+
+
+class _NoBalance:
+    """A provider that does not tell it, so that nothing is asked."""
+
+    capabilities = Capabilities(
+        max_recipients=1, personal_texts=False, delivery_status=StatusLookup.NONE
+    )
 
 
 def config(folder, *lines):
