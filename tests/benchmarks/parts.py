@@ -91,14 +91,16 @@ def _bulk(kind: str, edition: Edition) -> Iterator[Row]:
 
 
 def _orm(kind: str, edition: Edition) -> Iterator[Row]:
-    count = edition.peer
+    """How many times as fast the program is, and beside it how fast the floor is."""
+    count, workers = edition.peer, workers_by_default()
 
     def beside(people: Any, url: str) -> peers.Peer:
         return peers.celery_batches(people, count, url, 1.0)
 
-    pair = bulk.measure_pair(count, kind, has_floor=False, beside=beside)
+    pair = bulk.measure_pair(count, kind, workers=workers, beside=beside)
     what = f"{count:,} in bulk, {kind}"
     peer: peers.Peer = pair.beside
+    assert pair.floor is not None
     yield Row(
         name=f"{what}: Celery batches and ORM updates",
         measured=f"{peer.total_s:.1f} s",
@@ -110,6 +112,12 @@ def _orm(kind: str, edition: Edition) -> Iterator[Row]:
         # What does not grow with the number, as the wait for receipts, is most of it.
         row = _changed(row, ok=None, target=f"{row.target} at {_ENOUGH_FOR_ORM:,}")
     yield _changed(row, ratio=ratio, costs=", ".join(map(str, pair.program.workers)))
+    floor_s = pair.floor["total_s"]
+    yield Row(
+        name=f"{what}: the floor, times as fast as those",
+        measured=f"{floor_s:.1f} s",
+        ratio=peer.total_s / floor_s,
+    )
 
 
 def _singles(edition: Edition) -> Iterator[Row]:
