@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from dispatcher import __version__
 from dispatcher.errors import DispatcherError
+from dispatcher.local.skew import seconds_ahead
 from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.outbound.departure import boottime_s
 from dispatcher.outbound.presence import Presence
@@ -93,15 +94,16 @@ class Leases:
         with self._lock:
             held = list(self._held)
         with self._store.write() as conn:
+            asked_at = datetime.now(UTC)
             now = store_now(conn)
-            ahead = datetime.now(UTC) - now
+            ahead_s = seconds_ahead(now, asked_at=asked_at, answered_at=datetime.now(UTC))
             scheduler.record_heartbeat(
                 conn,
                 self._presence.worker,
                 self._concurrency,
                 now,
                 version=__version__,
-                clock_ms=round(ahead.total_seconds() * 1000),
+                clock_ms=round(ahead_s * 1000),
                 revision=newest_revision(),
             )
             renewed = batches.renew_leases(conn, held, now + self._lease)

@@ -8,7 +8,8 @@ from datetime import timedelta
 from dispatcher.campaigns.view import SCHEDULER_SILENT_S, list_in_doubt, scheduler_silence_s
 from dispatcher.config.proxies import describe_proxy
 from dispatcher.config.settings import Settings
-from dispatcher.doctor.machine import check_clocks, check_disk, check_files, check_flower
+from dispatcher.doctor.clocks import check_clocks, check_worker_clock
+from dispatcher.doctor.machine import check_disk, check_files, check_flower
 from dispatcher.doctor.result import CheckResult
 from dispatcher.doctor.sending import check_balances, check_lateness, check_standstill
 from dispatcher.doctor.services import (
@@ -20,6 +21,7 @@ from dispatcher.doctor.services import (
     check_worker,
     read_broker,
 )
+from dispatcher.doctor.store_access import check_store_writable
 from dispatcher.errors import BrokerError, ConfigError, StoreError
 from dispatcher.local import broker
 from dispatcher.local.broker_probe import probe_broker
@@ -53,8 +55,10 @@ def run_checks(settings: Settings, *, ask: bool = False) -> Iterator[CheckResult
         results = list(_check_store(store))
         yield from results
         yield from check_files(settings, store)
+        if store.is_sqlite or results[0].ok:
+            yield from check_store_writable(store)
         yield from _check_broker(settings)
-        info, broker_now = read_broker(settings)
+        info, broker_ahead_s = read_broker(settings)
         yield from check_broker_setup(info)
         if results[0].ok:
             yield from _check_owner(store, settings)
@@ -66,7 +70,7 @@ def run_checks(settings: Settings, *, ask: bool = False) -> Iterator[CheckResult
             yield from _list_doubt(store)
             yield from _list_unfinished_imports(store)
             yield from _list_corrections(store)
-            yield from check_clocks(store, broker_now)
+            yield from check_clocks(store, broker_ahead_s)
             yield from check_balances(store, settings)
             yield from check_standstill(store, settings)
             yield from check_lateness(store, settings)
@@ -195,6 +199,7 @@ def _check_workers(store: Store, settings: Settings) -> Iterator[CheckResult]:
             remedy=None if enough else remedy,
         )
         yield from check_worker(worker)
+        yield from check_worker_clock(worker)
     yield from check_threads(settings, processes=max(1, len(seen)))
     yield from check_connections(store, settings, processes=max(1, len(seen)))
 

@@ -1,27 +1,22 @@
-"""Checks of this machine: who may read the files, free disk, clocks, and Flower."""
+"""Checks of this machine: who may read and write the files, free disk, and Flower."""
 
 import http.client
-import os
 import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from dispatcher.config.settings import Settings
 from dispatcher.doctor.result import CheckResult
 from dispatcher.local.celery import FLOWER_PORT
-from dispatcher.store.engine import Store, store_now
+from dispatcher.store.engine import Store
 
 #: Bytes: below the first, somebody should act; below the second, sending may stop at any time.
 _LOW_DISK: Final = 1 << 30
 _NO_DISK: Final = 100 << 20
-#: Seconds between two clocks: windows are kept to the second, leases survive much more.
-_SKEW_S: Final = 1.0
-_LARGE_SKEW_S: Final = 10.0
 _FLOWER_TIMEOUT_S: Final = 1.0
 
 
@@ -45,26 +40,6 @@ def check_files(settings: Settings, store: Store) -> Iterator[CheckResult]:
         remedy = "write the key into it, or correct `secret_file` under [notify]"
         what = f"the file {secret} does not exist: no webhook can be called"
         yield CheckResult(part="configuration", ok=False, what=what, remedy=remedy)
-    yield from check_store_writable(store)
-
-
-def check_store_writable(
-    store: Store, may_write: Callable[[Path], bool] | None = None
-) -> Iterator[CheckResult]:
-    """Whether an SQLite store can be written: reading alone goes well on a read-only disk."""
-    if not store.is_sqlite or not store.url.database:
-        return
-    find = may_write or (lambda path: os.access(path, os.W_OK))
-    path = Path(store.url.database)
-    for each in (path, path.parent):
-        if each.exists() and not find(each):
-            yield CheckResult(
-                part="store",
-                ok=False,
-                what=f"{each} cannot be written: nothing is sent",
-                remedy="let this user write the file and its folder, on a writable disk",
-            )
-            return
 
 
 def check_disk(
@@ -91,48 +66,6 @@ def check_disk(
             if free < _LOW_DISK
             else None,
         )
-
-
-def check_clocks(
-    store: Store, broker_now: datetime | None, own_now: Callable[[], datetime] | None = None
-) -> Iterator[CheckResult]:
-    """Whether this machine's clock, the store's and the broker's agree. None: not known."""
-    with store.read() as conn:
-        at_store = store_now(conn)
-    own = (own_now or (lambda: datetime.now(UTC)))()
-    others = [("the store's", at_store)]
-    others += [("the broker's", broker_now)] if broker_now is not None else []
-    worst = max(abs((own - at).total_seconds()) for _, at in others)
-    if worst < _SKEW_S:
-        names = " and ".join(name for name, _ in others)
-        what = f"this machine's clock agrees with {names}"
-        yield CheckResult(part="clocks", ok=True, what=what)
-        return
-    for name, at in others:
-        ahead_s = (own - at).total_seconds()
-        if abs(ahead_s) >= _SKEW_S:
-            yield skew_result(f"this machine's clock is {_ahead(ahead_s)} {name}", ahead_s)
-
-
-def skew_result(what: str, ahead_s: float) -> CheckResult:
-    """Two clocks that differ by so many seconds."""
-    return CheckResult(
-        part="clocks",
-        ok=abs(ahead_s) < _LARGE_SKEW_S,
-        is_warning=True,
-        what=what,
-        remedy="let every machine take its time from the same servers (NTP)",
-    )
-
-
-def has_skew(ahead_s: float) -> bool:
-    """Whether two clocks that differ by so many seconds are to be named."""
-    return abs(ahead_s) >= _SKEW_S
-
-
-def describe_skew(name: str, ahead_s: float) -> str:
-    """A clock beside the store's."""
-    return f"the clock of {name} is {_ahead(ahead_s)} the store's"
 
 
 def check_flower(
@@ -184,10 +117,6 @@ def _ask_flower(host: str, port: int) -> int | None:
         return None
     finally:
         connection.close()
-
-
-def _ahead(seconds: float) -> str:
-    return f"{abs(seconds):.1f} s {'ahead of' if seconds > 0 else 'behind'}"
 
 
 def _size(free: int) -> str:

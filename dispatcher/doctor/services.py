@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from dispatcher import __version__
 from dispatcher.config.settings import Settings
-from dispatcher.doctor.machine import describe_skew, has_skew, skew_result
 from dispatcher.doctor.result import CheckResult
 from dispatcher.errors import BrokerError
 from dispatcher.local import broker
@@ -17,6 +16,7 @@ from dispatcher.local.celery import (
     store_connections_needed,
     submissions_at_once,
 )
+from dispatcher.local.skew import seconds_ahead
 from dispatcher.store import notices, push_counts
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.postgres import free_for_processes
@@ -28,16 +28,22 @@ _NOTICES_SINCE: Final = timedelta(days=1)
 _CONNECTIONS_OF_COMMANDS: Final = 10
 
 
-def read_broker(settings: Settings) -> tuple[Mapping[str, Any], datetime | None]:
-    """How the server is set up (INFO), and its clock; empty and None where it does not say."""
+def read_broker(settings: Settings) -> tuple[Mapping[str, Any], float | None]:
+    """How the server is set up (INFO), and how far this machine's clock is ahead of its clock.
+
+    Empty and None where it does not say.
+    """
     from redis.exceptions import RedisError
 
     try:
         url = broker.celery_url(settings.broker.url, settings.store.url, settings.broker.ca_file)
         with closing(broker.redis_client(url)) as client:
+            info = {**client.info("memory"), **client.info("persistence")}
+            asked_at = datetime.now(UTC)
             seconds, microseconds = client.time()
-            now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
-            return {**client.info("memory"), **client.info("persistence")}, now
+            answered_at = datetime.now(UTC)
+            at = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+            return info, seconds_ahead(at, asked_at=asked_at, answered_at=answered_at)
     except (BrokerError, RedisError):  # named by the check of the broker
         return {}, None
 
@@ -74,7 +80,7 @@ def check_broker_setup(info: Mapping[str, Any]) -> Iterator[CheckResult]:
 
 
 def check_worker(worker: WorkerRow) -> Iterator[CheckResult]:
-    """Whether a worker is of this version, and its clock agrees with the store's."""
+    """Whether a worker is of this version."""
     if worker.version is not None and worker.version != __version__:
         yield CheckResult(
             part="workers",
@@ -83,9 +89,6 @@ def check_worker(worker: WorkerRow) -> Iterator[CheckResult]:
             what=f"{worker.name} is of version {worker.version}, this command of {__version__}",
             remedy="start it again from the new version",
         )
-    ahead_s = (worker.clock_ms or 0) / 1000
-    if has_skew(ahead_s):
-        yield skew_result(describe_skew(worker.name, ahead_s), ahead_s)
 
 
 def check_notices(store: Store, settings: Settings) -> Iterator[CheckResult]:
