@@ -5,16 +5,38 @@ from typing import TYPE_CHECKING
 from dispatcher.errors import WrongValue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dispatcher.config.settings import Settings
 
 
+def read_numbers(
+    settings: "Settings", numbers: "Sequence[str]", country: str | None, account: str | None = None
+) -> set[int]:
+    """Several numbers, each as `read_number`. The error says which one is wrong."""
+    return {
+        read_number(settings, number, country, account, place=name_place("NUMBER", n, len(numbers)))
+        for n, number in enumerate(numbers, 1)
+    }
+
+
+def name_place(what: str, n: int, of: int) -> str:
+    """Which of several arguments is meant, without its value: logs may keep what is printed."""
+    return what if of == 1 else f"{what} {n} of {of}"
+
+
 def read_number(
-    settings: "Settings", number: str, country: str | None, account: str | None = None
+    settings: "Settings",
+    number: str,
+    country: str | None,
+    account: str | None = None,
+    *,
+    place: str = "NUMBER",
 ) -> int:
     """A number's E.164 digits, however it is written.
 
     Without a code it is of `country`, else of the account's, else of any account's. Raises
-    UsageProblem if it is not valid, or several countries fit.
+    UsageProblem if it is not valid, or several countries fit; it begins with `place`.
     """
     from dispatcher.numbers.msisdn import MsisdnError, NumberReader, parse_country
 
@@ -33,10 +55,10 @@ def read_number(
     if found:
         names = ", ".join(sorted(name for name in given if name))
         raise WrongValue(
-            f"the number can be one of several countries: {names}",
+            f"{place}: it can be of several countries: {names}",
             "write it with + and country code, or give --country",
         )
-    raise WrongValue(f"NUMBER: {problem}", "write +919820011223, or give --country IN")
+    raise WrongValue(f"{place}: {problem}", "write +919820011223, or give --country IN")
 
 
 def find_country(

@@ -8,7 +8,7 @@ from dispatcher.cli import suppression_files
 from dispatcher.cli.context import refuse_empty_options, settings_from
 from dispatcher.cli.data import data_options, is_data_asked, print_data
 from dispatcher.cli.lazy import ConfiguredGroup
-from dispatcher.cli.numbers import read_number
+from dispatcher.cli.numbers import read_number, read_numbers
 from dispatcher.cli.output import pluralize, print_json, print_table, safe_text
 from dispatcher.cli.zones import local_times
 from dispatcher.errors import NothingToDo
@@ -249,7 +249,7 @@ def _read_each(
     """The numbers, each once. Raises UsageProblem for an unknown account or a wrong number."""
     if account is not None:
         settings.account(account)
-    return sorted({read_number(settings, number, country, account) for number in numbers})
+    return sorted(read_numbers(settings, numbers, country, account))
 
 
 def _describe(msisdns: "Sequence[int]", reason: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from dispatcher.cli.context import refuse_empty_options, settings_from
-from dispatcher.cli.numbers import read_number
+from dispatcher.cli.numbers import read_numbers
 from dispatcher.cli.output import pluralize, print_json
 from dispatcher.cli.question import require_yes
 from dispatcher.errors import FileRefused, Refused, WrongOptions
@@ -76,7 +76,7 @@ def campaign_drop(
         campaign = find_campaign(conn, reference)
     check_changeable(campaign)
     account = campaign.account if campaign.account in settings.accounts else None
-    msisdns = {read_number(settings, number, country, account) for number in numbers}
+    msisdns = read_numbers(settings, numbers, country, account)
     if source is not None:
         msisdns |= _read_file(settings, source, column, sheet, country, account)
     if not msisdns:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dispatcher.cli.context import only_one, settings_from
+from dispatcher.cli.numbers import name_place
 from dispatcher.cli.output import pluralize, print_json
 from dispatcher.cli.question import require_yes
 from dispatcher.cli.zones import local_times
@@ -106,10 +107,14 @@ def _read_numbers(
         account = find_campaign(conn, reference).account
     known = settings_from(ctx).accounts.get(account)
     reader = NumberReader(known.country if known is not None else None)
-    try:
-        return frozenset(reader.read(number) for number in recipients)
-    except MsisdnError as error:
-        raise WrongOptions(f"--recipient: {error}", "write --recipient +919800000001") from None
+    found = set()
+    for n, number in enumerate(recipients, 1):
+        try:
+            found.add(reader.read(number))
+        except MsisdnError as error:
+            place = name_place("--recipient", n, len(recipients))
+            raise WrongOptions(f"{place}: {error}", "write --recipient +919800000001") from None
+    return frozenset(found)
 
 
 def print_outcome(store: "Store", done: "ResolutionResult", what: str, *, as_json: bool) -> None:

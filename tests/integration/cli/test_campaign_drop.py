@@ -64,6 +64,7 @@ def test_who_cannot_be_dropped_is_named_with_the_reason(run, sqlite_store):
     [
         ([], 2, "no number is given"),
         (["12"], 2, "NUMBER: "),
+        (["9800000000", "12", "9800000001"], 2, "NUMBER 2 of 3: "),
         (["9800000000", "--file", "bad.csv"], 3, "bad.csv, row 3: "),
         (["--file", "two.xlsx"], 3, "2 sheets of the workbook have data"),
         (["--file", "two.xlsx", "--sheet", "May"], 3, "has no sheet 'May'"),

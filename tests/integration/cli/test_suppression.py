@@ -106,6 +106,7 @@ def test_an_entry_for_one_account_is_its_own(run):
     ("args", "told"),
     [
         (["add", "12"], "NUMBER: "),
+        (["add", str(ASHA), "12"], "NUMBER 2 of 2: "),
         (["add", str(ASHA), "--account", "mian"], "mian"),
         (["check", "98200 11223", "--country", "XX"], "XX"),
     ],

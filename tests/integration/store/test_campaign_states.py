@@ -109,11 +109,25 @@ def test_campaigns_are_found_by_id_or_by_name(store):
     with store.read() as conn:
         assert find_campaign(conn, "spring").id == one
         assert find_campaign(conn, str(two)).name == "autumn"
-        with pytest.raises(UsageProblem, match="2 campaigns are named 'autumn'"):
+        expected = rf"2 campaigns are named 'autumn': {two} \(running\), {two - 1} \(running\)"
+        with pytest.raises(UsageProblem, match=expected):
             find_campaign(conn, "autumn")
         for unknown in ("winter", "99", "9" * 30, "-1", "1 ", "①"):
             with pytest.raises(UsageProblem, match="there is no campaign"):
                 find_campaign(conn, unknown)
+
+
+def test_a_name_means_the_campaign_that_was_not_rejected_as_a_whole(store):
+    rejected = [
+        add_campaign(store, [1], name="spring", state=CampaignState.REJECTED, first=n * 10**9)
+        for n in range(2)
+    ]
+    with store.read() as conn, pytest.raises(UsageProblem, match=r"2 campaigns .* \(rejected\)"):
+        find_campaign(conn, "spring")
+    accepted = add_campaign(store, name="spring", first=5 * 10**9)
+    with store.read() as conn:
+        assert find_campaign(conn, "spring").id == accepted
+        assert find_campaign(conn, str(rejected[0])).id == rejected[0]
 
 
 # --- Cancel -----------------------------------------------------------------------------------
