@@ -105,6 +105,14 @@ def _find_stop(shown: "CampaignView") -> str | None:
         why = f": {shown.campaign.state_reason}" if shown.campaign.state_reason else ""
         resume = f"`dispatcher campaign resume {shown.campaign.id}` continues"
         return f"campaign paused{why}; {resume}"
+    # Where nothing is left to send, the account keeps nothing from being sent.
+    by_account = _find_stop_of_account(shown) if shown.counts["pending"] else None
+    if by_account is not None or shown.waits_for is None:
+        return by_account
+    return f"waits for {shown.waits_for}"
+
+
+def _find_stop_of_account(shown: "CampaignView") -> str | None:
     if shown.account_paused_by is not None:
         return (
             f"account {shown.campaign.account} paused ({shown.account_paused_by}): "
@@ -117,7 +125,7 @@ def _find_stop(shown: "CampaignView") -> str | None:
         )
     if shown.account_waits_for is not None:
         return f"account {shown.campaign.account} waits for {shown.account_waits_for}"
-    return None if shown.waits_for is None else f"waits for {shown.waits_for}"
+    return None
 
 
 def can_redraw() -> bool:

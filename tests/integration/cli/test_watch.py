@@ -9,7 +9,7 @@ from rich.console import Console
 
 from dispatcher.campaigns.view import load_view
 from dispatcher.cli.campaign.pace import SubmissionPace
-from dispatcher.cli.campaign.progress import ProgressDisplay, can_redraw, stop_style
+from dispatcher.cli.campaign.progress import ProgressDisplay, can_redraw, stop_reason, stop_style
 from dispatcher.cli.campaign.watch_screen import draw_screen
 from dispatcher.cli.campaign.watched import Balances, Watched
 from dispatcher.cli.context import Session
@@ -117,6 +117,23 @@ def test_waiting_for_the_own_rate_is_no_alarm(store):
     assert stop_style(replace(view, account_waits_for="its rate")) == "dim"
     assert stop_style(replace(view, account_paused_by="operator")) == "bold yellow"
     assert stop_style(replace(view, account_trouble="HTTP 503")) == "bold yellow"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"account_waits_for": "its rate"},
+        {"account_paused_by": "operator", "account_pause_reason": "mine"},
+        {"account_trouble": "HTTP 503", "account_waits_for": "a probe"},
+    ],
+    ids=str,
+)
+def test_an_account_keeps_nothing_from_being_sent_where_nothing_is_left(store, trouble):
+    view = replace(load_view(store, str(stores.add_campaign(store))), **trouble)
+    assert "account main" in stop_reason(view)
+    sent = replace(view, counts=view.counts | {"pending": 0, "submitted": 3})
+    assert stop_reason(sent) is None
+    assert stop_reason(replace(sent, waits_for="its file again")) == "waits for its file again"
 
 
 def test_a_line_is_printed_for_a_change_of_the_campaign_not_of_its_forecast(store, capsys):
