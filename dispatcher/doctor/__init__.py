@@ -57,11 +57,13 @@ def run_checks(settings: Settings, *, ask: bool = False) -> Iterator[CheckResult
         yield from check_files(settings, store)
         if store.is_sqlite or results[0].ok:
             yield from check_store_writable(store)
-        yield from _check_broker(settings)
-        info, broker_ahead_s = read_broker(settings)
+        asked = list(_check_broker(settings))
+        yield from asked
+        info, broker_ahead_s = read_broker(settings) if asked[-1].ok else ({}, None)
         yield from check_broker_setup(info)
         if results[0].ok:
-            yield from _check_owner(store, settings)
+            if asked[-1].ok:
+                yield from _check_owner(store, settings)
             yield from _check_witness(store)
             yield from _check_spill(store, settings)
             yield _check_scheduler(store)

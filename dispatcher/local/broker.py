@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import redis
     from redis.sentinel import Sentinel
 
-_CLIENT_TIMEOUT_S = 5.0
+CLIENT_TIMEOUT_S = 5.0
 _START_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 5.0
 _ENDS, _WITHIN_S = 5, 30.0
@@ -75,13 +75,15 @@ def celery_url(settings_broker_url: str, store_url: str, ca_file: Path | None = 
     return _socket_url(path)
 
 
-def redis_client(url: str) -> "redis.Redis":
+def redis_client(url: str, timeout_s: float = CLIENT_TIMEOUT_S) -> "redis.Redis":
     """A client for redis://, rediss://, unix://, sentinel(s):// and Celery's redis+socket:// URLs.
 
-    It returns bytes, connects at the first command, and waits at most 5 s for an answer.
-    Raises BrokerError for other URLs.
+    It returns bytes, connects at the first command, and asks once more where a connection broke or
+    no answer came in time. Raises BrokerError for other URLs.
     """
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
     if is_sentinel_url(url):
         # It goes to the server that is the primary at each of its connections.
@@ -92,7 +94,10 @@ def redis_client(url: str) -> "redis.Redis":
         url = url.replace("redis+socket://", "unix://", 1).replace("virtual_host=", "db=")
     try:
         return redis.Redis.from_url(
-            url, socket_timeout=_CLIENT_TIMEOUT_S, socket_connect_timeout=_CLIENT_TIMEOUT_S
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 1),
         )
     except ValueError as error:
         hint = "write it as redis://host:6379/0, rediss://… or unix:///path"
@@ -111,8 +116,8 @@ def _sentinels(url: str) -> "Sentinel":
     return Sentinel(  # type: ignore[no-untyped-call]
         list(place.sentinels),
         sentinel_kwargs=dict(sentinel_options(place, tls)),
-        socket_timeout=_CLIENT_TIMEOUT_S,
-        socket_connect_timeout=_CLIENT_TIMEOUT_S,
+        socket_timeout=CLIENT_TIMEOUT_S,
+        socket_connect_timeout=CLIENT_TIMEOUT_S,
         db=place.database,
         username=place.username,
         password=place.password,

@@ -6,7 +6,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from dispatcher.errors import BrokerError
-from dispatcher.local.broker import redis_client, sentinel_clients
+from dispatcher.local.broker import CLIENT_TIMEOUT_S, redis_client, sentinel_clients
+from dispatcher.local.broker_tls import TLS_SCHEMES
 
 if TYPE_CHECKING:
     import redis
@@ -50,7 +51,7 @@ _REFUSALS: Final = {
 }
 
 
-def probe_broker(url: str) -> str:
+def probe_broker(url: str, timeout_s: float = CLIENT_TIMEOUT_S) -> str:
     """Write a key, read it, remove it. Returns the server's version.
 
     Raises BrokerError, whose message goes on after the name of the server ("refuses to write").
@@ -58,17 +59,18 @@ def probe_broker(url: str) -> str:
     from redis.exceptions import RedisError
     from redis.sentinel import MasterNotFoundError
 
+    has_tls = url.startswith(TLS_SCHEMES)
     name, value = f"dispatcher:doctor:{uuid.uuid4().hex}", b"written by `dispatcher doctor`"
     try:
-        with closing(redis_client(url)) as client:
+        with closing(redis_client(url, timeout_s)) as client:
             version = client.info("server").get("redis_version")
             client.set(name, value, ex=_KEY_LIVES_S)
             found = client.get(name)
             client.delete(name)
     except MasterNotFoundError:
-        raise BrokerError(*_explain_missing_primary(sentinel_clients(url))) from None
+        raise BrokerError(*_explain_missing_primary(sentinel_clients(url), has_tls)) from None
     except RedisError as error:
-        raise BrokerError(*explain_broker_error(error)) from error
+        raise BrokerError(*explain_broker_error(error, has_tls=has_tls)) from error
     if found != value:
         raise BrokerError(
             "took a key and lost it",
@@ -77,7 +79,7 @@ def probe_broker(url: str) -> str:
     return str(version)
 
 
-def explain_broker_error(error: "RedisError") -> tuple[str, str | None]:
+def explain_broker_error(error: "RedisError", *, has_tls: bool = False) -> tuple[str, str | None]:
     """What the server did, as the end of a sentence, and what to do about it."""
     from redis import exceptions
 
@@ -103,11 +105,15 @@ def explain_broker_error(error: "RedisError") -> tuple[str, str | None]:
         unknown = f"refuses a command ({first[:40]})", None
         return _REFUSALS.get(first, unknown)
     if isinstance(error, exceptions.TimeoutError):
-        return "gives no answer in time", None
+        # It waits for the end of a line, which the first message of TLS does not have.
+        hint = "where the server has no TLS, write redis:// (or sentinel://)" if has_tls else None
+        return "gives no answer in time", hint
     return f"does not answer ({type(error).__name__})", None
 
 
-def _explain_missing_primary(sentinels: "list[redis.Redis]") -> tuple[str, str | None]:
+def _explain_missing_primary(
+    sentinels: "list[redis.Redis]", has_tls: bool
+) -> tuple[str, str | None]:
     """Why the Sentinels name no primary: as the first of them that gives an error says."""
     from redis.exceptions import RedisError
 
@@ -115,7 +121,7 @@ def _explain_missing_primary(sentinels: "list[redis.Redis]") -> tuple[str, str |
         try:
             sentinel.ping()
         except RedisError as error:
-            said, hint = explain_broker_error(error)
+            said, hint = explain_broker_error(error, has_tls=has_tls)
             return f"is unknown: one of its Sentinels {said}", hint
     return (
         "is unknown: its Sentinels name no primary that answers",

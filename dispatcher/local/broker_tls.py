@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote
 from dispatcher.config.sentinel_urls import TLS_SCHEME
 from dispatcher.errors import BrokerError
 
-_SCHEMES: Final = ("rediss://", TLS_SCHEME)
+TLS_SCHEMES: Final = ("rediss://", TLS_SCHEME)
 _VERIFY: Final = "ssl_cert_reqs"
 _HOSTNAME: Final = "ssl_check_hostname"
 _AUTHORITY: Final = "ssl_ca_certs"
@@ -28,7 +28,7 @@ def add_tls_options(url: str, ca_file: Path | None) -> str:
     Others are unchanged. An option of the URL itself is kept. Raises BrokerError where `ca_file`
     has no certificates.
     """
-    if not url.startswith(_SCHEMES):
+    if not url.startswith(TLS_SCHEMES):
         return url
     place, _, query = url.partition("?")
     options = dict(parse_qsl(query))
@@ -46,7 +46,7 @@ def celery_tls_options(url: str) -> dict[str, object] | None:
 
     Flower and kombu drop the options of a URL in some places, but keep these.
     """
-    if not url.startswith(_SCHEMES):
+    if not url.startswith(TLS_SCHEMES):
         return None
     given = parse_qsl(url.partition("?")[2])
     options = {name: value for name, value in given if name.startswith("ssl_")}
@@ -58,7 +58,7 @@ def celery_tls_options(url: str) -> dict[str, object] | None:
 
 def find_tls_problem(url: str) -> str | None:
     """A sentence for `doctor` about a URL with TLS that switches verification off; else None."""
-    if not url.startswith(_SCHEMES):
+    if not url.startswith(TLS_SCHEMES):
         return None
     options = dict(parse_qsl(url.partition("?")[2]))
     if options.get(_VERIFY) == "none":

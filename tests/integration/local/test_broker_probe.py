@@ -1,8 +1,11 @@
 """What doctor says of a server that answers and refuses: each reply is named, with a remedy."""
 
+import socket
+
 import pytest
 
 from dispatcher.errors import BrokerError
+from dispatcher.local.broker import celery_url
 from dispatcher.local.broker_probe import probe_broker
 from tests.support.broker_proxy import BrokerProxy
 
@@ -35,3 +38,16 @@ def test_each_refusal_is_named(broker, reply):
             probe_broker(proxy.url)
     assert REPLIES[reply] in caught.value.message
     assert caught.value.hint or "BUSY" in reply
+
+
+@pytest.mark.parametrize(
+    ("scheme", "hint"),
+    [("redis", None), ("rediss", "where the server has no TLS, write redis:// (or sentinel://)")],
+)
+def test_a_server_without_tls_is_thought_of_where_tls_gets_no_answer(scheme, hint):
+    """Such a server waits for the end of a line, as this one does."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = celery_url(f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/0", "sqlite:////a.db")
+        with pytest.raises(BrokerError) as caught:
+            probe_broker(url, timeout_s=0.2)
+    assert (caught.value.message, caught.value.hint) == ("gives no answer in time", hint)
