@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 from dispatcher import __version__
 from dispatcher.errors import DispatcherError
-from dispatcher.local.skew import seconds_ahead
 from dispatcher.logs.events import LogEvent, log_event
 from dispatcher.outbound.departure import boottime_s
 from dispatcher.outbound.presence import Presence
 from dispatcher.store import batches, scheduler
 from dispatcher.store.batches import Claim
+from dispatcher.store.clocks import clock_lead_s
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.revisions import newest_revision
 
@@ -96,7 +96,7 @@ class Leases:
         with self._store.write() as conn:
             asked_at = datetime.now(UTC)
             now = store_now(conn)
-            ahead_s = seconds_ahead(now, asked_at=asked_at, answered_at=datetime.now(UTC))
+            ahead_s = clock_lead_s(now, asked_at=asked_at, answered_at=datetime.now(UTC))
             scheduler.record_heartbeat(
                 conn,
                 self._presence.worker,

@@ -127,16 +127,12 @@ def tally_messages(campaign: CampaignRow, counts: Mapping[str, int]) -> Tally:
 
 
 def find_campaign(conn: Connection, reference: str) -> CampaignRow:
-    """A campaign by id or name. Raises UsageProblem if there is none, or more than one.
-
-    A name means the campaign that was accepted, where others with it were rejected as a whole.
-    """
+    """A campaign by id or name. Raises UsageProblem if there is none, or more than one."""
     if reference.isascii() and reference.isdigit() and len(reference) <= _MAX_ID_DIGITS:
         found = campaigns.load_campaign(conn, int(reference))
         if found is not None:
             return found
-    named = campaign_search.find_by_name(conn, reference)
-    rows = [row for row in named if row.state != CampaignState.REJECTED] or named
+    rows = campaign_search.find_by_name(conn, reference)
     if len(rows) > 1:
         ids = ", ".join(f"{row.id} ({row.state})" for row in rows[:10])
         raise NotFound(f"{len(rows)} campaigns are named {reference!r}: {ids}", "give the id")

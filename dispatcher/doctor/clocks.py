@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from dispatcher.doctor.result import CheckResult
-from dispatcher.local.skew import seconds_ahead
+from dispatcher.store.clocks import clock_lead_s
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.rows import WorkerRow
 
@@ -26,7 +26,7 @@ def check_clocks(
         asked_at = own()
         at = store_now(conn)
         answered_at = own()
-    others = {"the store's": seconds_ahead(at, asked_at=asked_at, answered_at=answered_at)}
+    others = {"the store's": clock_lead_s(at, asked_at=asked_at, answered_at=answered_at)}
     if broker_ahead_s is not None:
         others["the broker's"] = broker_ahead_s
     differing = {name: ahead_s for name, ahead_s in others.items() if _differs(ahead_s)}

@@ -16,8 +16,8 @@ from dispatcher.local.celery import (
     store_connections_needed,
     submissions_at_once,
 )
-from dispatcher.local.skew import seconds_ahead
 from dispatcher.store import notices, push_counts
+from dispatcher.store.clocks import clock_lead_s
 from dispatcher.store.engine import Store, store_now
 from dispatcher.store.postgres import free_for_processes
 from dispatcher.store.push_urls import list_push_urls
@@ -43,7 +43,7 @@ def read_broker(settings: Settings) -> tuple[Mapping[str, Any], float | None]:
             seconds, microseconds = client.time()
             answered_at = datetime.now(UTC)
             at = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
-            return info, seconds_ahead(at, asked_at=asked_at, answered_at=answered_at)
+            return info, clock_lead_s(at, asked_at=asked_at, answered_at=answered_at)
     except (BrokerError, RedisError):  # named by the check of the broker
         return {}, None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dispatcher.doctor.result import CheckResult
 from dispatcher.store.engine import Store
-from dispatcher.store.server_access import ServerAccess, read_access
+from dispatcher.store.server_access import ServerAccess, list_refused, read_access
 
 _MOST_NAMES = 3
 
@@ -19,8 +19,8 @@ def check_store_writable(
         yield from _check_file(store, may_write or (lambda path: os.access(path, os.W_OK)))
         return
     with store.read() as conn:
-        access = read_access(conn)
-    yield from _check_server(access)
+        access, refused = read_access(conn), list_refused(conn)
+    yield from _check_server(access, refused)
 
 
 def _check_file(store: Store, may_write: Callable[[Path], bool]) -> Iterator[CheckResult]:
@@ -38,7 +38,7 @@ def _check_file(store: Store, may_write: Callable[[Path], bool]) -> Iterator[Che
             return
 
 
-def _check_server(access: ServerAccess) -> Iterator[CheckResult]:
+def _check_server(access: ServerAccess, refused: list[str]) -> Iterator[CheckResult]:
     if access.is_standby:
         yield CheckResult(
             part="store",
@@ -56,9 +56,9 @@ def _check_server(access: ServerAccess) -> Iterator[CheckResult]:
             remedy="set it to off where it is set: in postgresql.conf, for the database, for the "
             f'user "{access.by}", or in the options of `url` under [store]',
         )
-    if access.refused:
-        names = ", ".join(access.refused[:_MOST_NAMES])
-        more = len(access.refused) - _MOST_NAMES
+    if refused:
+        names = ", ".join(refused[:_MOST_NAMES])
+        more = len(refused) - _MOST_NAMES
         yield CheckResult(
             part="store",
             ok=False,

@@ -39,9 +39,10 @@ _ROWS = select(*columns_of(CAMPAIGN, CampaignRow))
 
 
 def find_by_name(conn: Connection, name: str) -> list[CampaignRow]:
-    """The campaigns with this name, newest first."""
+    """The campaigns with this name, newest first; rejected ones only where no other has it."""
     query = _ROWS.where(CAMPAIGN.c.name == name).order_by(CAMPAIGN.c.id.desc())
-    return fetch_all(conn, CampaignRow, query)
+    named = fetch_all(conn, CampaignRow, query)
+    return [row for row in named if row.state != CampaignState.REJECTED] or named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

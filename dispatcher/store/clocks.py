@@ -1,4 +1,4 @@
-"""Corrects what a clock that ran ahead left in the store: times computed by it are capped.
+"""Compares clocks, and corrects what one that ran ahead left in the store: times are capped.
 
 What a person set (`start_at`, `expire_at`, a time at the provider) is never changed.
 """
@@ -22,6 +22,17 @@ _LONGEST_DAY: Final = timedelta(hours=25)
 _LONGEST_POLL: Final = timedelta(days=31)
 #: An import renews its lease with every group of rows.
 _IMPORT_LEASE: Final = timedelta(minutes=5)
+
+
+def clock_lead_s(at: datetime, *, asked_at: datetime, answered_at: datetime) -> float:
+    """By how many seconds this machine's clock is surely ahead of one that said `at`.
+
+    Negative: behind. The other one was read at some time between the question and the answer: 0
+    where `at` is between them, however long the answer took.
+    """
+    ahead_s = (asked_at - at).total_seconds()
+    behind_s = (at - answered_at).total_seconds()
+    return max(0.0, ahead_s) - max(0.0, behind_s)
 
 
 class _Place(NamedTuple):

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from dispatcher.store.fetching import fetch_one
 from dispatcher.store.tables import ACCOUNT
 
 # Rights and states: PostgreSQL's documentation, "System Information Functions and Operators".
@@ -33,17 +34,19 @@ _REFUSED = text("""
 
 
 class ServerAccess(NamedTuple):
-    """What keeps a user from writing; `refused` are tables and sequences without the rights."""
+    """What may keep a user from writing anything."""
 
-    by: str
     is_standby: bool
     is_read_only: bool
-    refused: list[str]
+    by: str
 
 
 def read_access(conn: Connection) -> ServerAccess:
-    """What PostgreSQL lets this user do in the store's tables."""
-    row = conn.execute(_ACCESS).one()
-    tables = sorted(ACCOUNT.metadata.tables)
-    refused = [str(name) for name in conn.execute(_REFUSED, {"tables": tables}).scalars()]
-    return ServerAccess(str(row.by), bool(row.is_standby), bool(row.is_read_only), refused)
+    """Whether the server takes writes, and who this user is there."""
+    return fetch_one(conn, ServerAccess, _ACCESS)
+
+
+def list_refused(conn: Connection) -> list[str]:
+    """The store's tables and sequences that this user may not read and write."""
+    names = conn.execute(_REFUSED, {"tables": sorted(ACCOUNT.metadata.tables)}).scalars()
+    return list(map(str, names))

@@ -7,7 +7,7 @@ import pytest
 
 from dispatcher.cli.output import SafeLines
 from dispatcher.cli.private_files import open_private
-from dispatcher.errors import UsageProblem
+from dispatcher.errors import UsageProblem, WrongPath
 from tests.support.cli import in_process
 from tests.support.stores import add_account, order, submit
 
@@ -60,9 +60,57 @@ def test_a_file_that_everybody_could_read_is_closed(tmp_path, before, after):
     path.touch()
     path.chmod(before)
     with open_private(path) as out:
-        assert mode(path) == after
+        (beside,) = tmp_path.glob(".export.csv.*.part")
+        assert mode(beside) == after
         out.write("row\n")
-    assert path.read_text() == "row\n"
+    assert (mode(path), path.read_text()) == (after, "row\n")
+    assert [one.name for one in tmp_path.iterdir()] == ["export.csv"]
+
+
+def write(path, text, then=None, **options):
+    with open_private(path, **options) as out:
+        out.write(text)
+        if then is not None:
+            then()
+
+
+@pytest.mark.parametrize("ended_by", [KeyboardInterrupt, SystemExit, OSError, ValueError])
+@pytest.mark.parametrize("before", [None, "what was there\n"])
+def test_a_file_that_did_not_become_whole_changes_nothing(tmp_path, ended_by, before):
+    path = tmp_path / "export.csv"
+    if before is not None:
+        path.write_text(before)
+
+    def end():
+        raise ended_by
+
+    with pytest.raises(WrongPath if ended_by is OSError else ended_by):
+        write(path, "half a row", end)
+    assert [one.read_text() for one in tmp_path.iterdir()] == ([before] if before else [])
+
+
+def test_a_link_still_leads_to_the_file(tmp_path):
+    path, soft, hard = (tmp_path / name for name in ("export.csv", "soft.csv", "hard.csv"))
+    path.touch(mode=0o600)
+    soft.symlink_to(path)
+    with open_private(soft) as out:
+        out.write("one\n")
+    assert (soft.is_symlink(), path.read_text()) == (True, "one\n")
+    hard.hardlink_to(path)
+    with open_private(path) as out:
+        out.write("two\n")
+    assert hard.read_text() == "two\n"
+
+
+def test_a_file_that_exists_is_replaced_only_if_that_was_said(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("mine")
+    with pytest.raises(WrongPath, match="exists already"):
+        write(path, "ours", replace=False)
+    new = tmp_path / "new.html"
+    with pytest.raises(WrongPath, match="exists already"):
+        write(new, "ours", lambda: new.write_text("theirs"), replace=False)
+    assert (path.read_text(), new.read_text()) == ("mine", "theirs")
 
 
 def test_what_is_no_file_keeps_its_rights(tmp_path):

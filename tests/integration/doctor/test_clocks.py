@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dispatcher.doctor.clocks import check_clocks, check_worker_clock
-from dispatcher.local.skew import seconds_ahead
 from dispatcher.store import scheduler
+from dispatcher.store.clocks import clock_lead_s
 from tests.support import stores
 
 ASKED = datetime(2026, 12, 1, 9, tzinfo=UTC)
@@ -31,7 +31,7 @@ def after(seconds):
     ],
 )
 def test_what_an_answer_took_is_not_taken_for_a_difference(at, took_s, ahead_s):
-    assert seconds_ahead(after(at), asked_at=ASKED, answered_at=after(took_s)) == ahead_s
+    assert clock_lead_s(after(at), asked_at=ASKED, answered_at=after(took_s)) == ahead_s
 
 
 @pytest.mark.parametrize(
