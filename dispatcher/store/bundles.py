@@ -113,8 +113,6 @@ def settle_bundle(conn: Connection, answers: Sequence[BundleAnswer], now: dateti
     """
     open_ = find_open_attempts(conn, [judged.attempt_id for _claim, judged in answers])
     answers = [each for each in answers if each.judged.attempt_id in open_]
-    if not answers:
-        return
     entries = [
         (claim.campaign_id, *entry, judged.attempt_id)
         for claim, judged in answers

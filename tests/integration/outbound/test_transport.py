@@ -657,6 +657,24 @@ def test_only_bytes_that_come_between_requests_cut_a_connection(run, is_idle, da
     run(scenario())
 
 
+def test_a_new_connection_that_speaks_before_its_request_may_leave_is_not_used(run):
+    """The one that is opened next has no time to speak before its request."""
+
+    async def speak_first(reader, writer):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nforeign")
+        await read_request(reader)
+
+    async def scenario():
+        async with serving(speak_first) as server, HttpClient(connections=1) as client:
+            departure = Departure(not_before=boottime_s() + 0.2, begin_deadline=boottime_s() + 2)
+            with suppress(ProviderError):
+                await client.send(server.post(), timeout_s=2, departure=departure)
+        assert len(server.received) > 1
+        assert server.received[0] == b""
+
+    run(scenario())
+
+
 class Wire(asyncio.Transport):
     """A transport that remembers whether it was cut."""
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from dispatcher.errors import ErrorKind
 from dispatcher.policy.breaker import Breaker, Health
@@ -222,3 +223,15 @@ def test_opening_and_closing_of_a_breaker_is_said_with_its_reason(sqlite_store, 
     assert caplog.messages == [
         "account main: breaker opened: HTTP 503", "account main: breaker closed",
     ]  # fmt: skip
+
+
+def test_where_every_account_is_known_nothing_is_locked(store):
+    add_account(store)
+    seen = []
+    event.listen(store.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    with store.write() as conn:
+        seen.clear()
+        accounts.create_missing_accounts(conn, ["main"])
+        assert [statement.split()[0] for statement in seen] == ["SELECT"]
+        accounts.create_missing_accounts(conn, ["main", "other"])
+    assert {row.name for row in rows(store, ACCOUNT)} == {"main", "other"}

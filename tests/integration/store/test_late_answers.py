@@ -22,7 +22,9 @@ from dispatcher.store import (
     retries,
 )
 from dispatcher.store.answers import JudgedAnswer, settle_in_time
+from dispatcher.store.bundles import BundleAnswer, settle_bundle
 from dispatcher.store.decisions import AnnotatedMessage, ListedMatch
+from dispatcher.store.late_answers import accept_noted
 from dispatcher.store.locks import lock_campaign
 from dispatcher.store.settlement import PollSchedule, Settlement
 from dispatcher.store.tables import BATCH, MESSAGE
@@ -321,6 +323,30 @@ def test_whatever_answers_now_what_a_late_one_said_is_worth_more(sqlite_store, r
         change(conn, MESSAGE, MESSAGE.c.seq == 1, note=int(DoubtNote.ACCEPTED_LATE))
         settle_in_time(conn, held, given, later(1))
     assert states(sqlite_store)[1] == "submitted"
+
+
+def test_an_answer_to_a_bundle_moves_no_message_that_is_not_pending(store):
+    add_campaign(store, (2,))
+    held, (attempt,) = submitting(store, [[0, 1]])
+    answer = BundleAnswer(held, JudgedAnswer(attempt, verdict(accepted=[0, 1]), None))
+    with store.write() as conn:
+        change(conn, MESSAGE, MESSAGE.c.seq == 1, state=MessageState.DELIVERED)
+        change(conn, BATCH, BATCH.c.id == held.id, pending=1, delivered=1)
+        settle_bundle(conn, [answer], later(1))
+    assert states(store) == ["submitted", "delivered"]
+
+
+def test_what_is_noted_waits_for_the_answer_to_the_request_that_carries_it(store):
+    add_campaign(store, (2,))
+    held, (attempt, _other) = submitting(store, [[0], [1]])
+    with store.write() as conn:
+        change(conn, MESSAGE, MESSAGE.c.seq == 0, note=int(DoubtNote.ACCEPTED_LATE))
+        assert accept_noted(conn, held) == 0
+    assert states(store) == ["pending"] * 2
+    settle(store, held, attempt, verdict(outcome=AttemptOutcome.REFUSED))
+    with store.write() as conn:
+        accept_noted(conn, held)
+    assert states(store) == ["submitted", "pending"]
 
 
 @pytest.mark.parametrize("is_lost_again", [False, True], ids=["pending", "in doubt"])

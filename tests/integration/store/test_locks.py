@@ -21,6 +21,7 @@ from dispatcher.store.locks import (
     lock_campaign_for_begin,
     lock_campaign_shared,
 )
+from dispatcher.store.returns import lock_with_campaign
 from dispatcher.store.tables import ACCOUNT, ATTEMPT, BATCH, CAMPAIGN
 from dispatcher.store.tickets import claim_bundle
 from tests.support.lock_guard import locked_table
@@ -66,15 +67,20 @@ def lock_against_order(store, campaign):
 
 @pytest.mark.postgres
 @pytest.mark.parametrize(("is_shared", "words"), [(True, "FOR SHARE"), (False, "FOR UPDATE")])
+@pytest.mark.parametrize("lock", [
+    lambda conn, campaign, is_shared: lock_campaign_for_begin(
+        conn, campaign, is_shared=is_shared).campaign,
+    lambda conn, _campaign, is_shared: lock_with_campaign(conn, 1, shared=is_shared).campaign,
+], ids=["of a begin", "of a batch"])  # fmt: skip
 def test_begins_of_a_campaign_without_a_rate_do_not_wait_for_each_other(
-    emptied_postgres_url, is_shared, words
+    emptied_postgres_url, is_shared, words, lock
 ):
     seen = []
     with closing(Store(emptied_postgres_url)) as store:
         campaign = add_campaign(store, [1])
         event.listen(store.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
         with store.write() as conn:
-            found = lock_campaign_for_begin(conn, campaign, is_shared=is_shared).campaign
+            found = lock(conn, campaign, is_shared)
     assert found.id == campaign
     assert [words in statement for statement in seen if "FROM campaign" in statement] == [True]
 

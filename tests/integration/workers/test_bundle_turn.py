@@ -145,6 +145,21 @@ def test_a_campaign_that_was_paused_gets_its_batch_back_and_the_others_go(store)
     assert set(states.values()) == {BatchState.SETTLED}
 
 
+def test_a_campaign_whose_time_is_over_begins_nothing_and_the_others_go(store):
+    client = Played()
+
+    def end(made):
+        with store.write() as conn:
+            past = store_now(conn) - timedelta(seconds=1)
+            change(conn, CAMPAIGN, CAMPAIGN.c.id == made[2], expire_at=past)
+
+    with scene(store, client, before=end) as ours:
+        ours.turn().run()
+    assert (sent_of(client, 2), len(client.numbers)) == ([], 20)
+    (over,) = rows(store, BATCH, BATCH.c.campaign_id == ours.campaigns[2])
+    assert rows(store, ATTEMPT, ATTEMPT.c.batch_id == over.id) == []
+
+
 def test_a_campaign_that_is_paused_meanwhile_sends_no_more_and_is_settled(store):
     client = Played(delay_s=0.15)
     with scene(store, client, sizes=(12, 12), max_in_flight=8) as ours:

@@ -204,6 +204,16 @@ def test_a_request_whose_kept_connection_broke_is_made_and_paid_once_more(
     assert paid_s >= 0.2 - 1e-3
 
 
+def test_an_error_of_the_transport_is_told_and_nothing_is_asked_again(sqlite_store):
+    reads = Reads(sqlite_store)
+    away = ProviderError(ErrorKind.UNREACHABLE, "away")
+    reads.runtime.withdraw(1, error=away)
+    with pytest.raises(ProviderError) as caught:
+        reads.send()
+    assert caught.value is away
+    assert len(reads.runtime.departures) == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "waits"), [(ErrorKind.THROTTLED, True), (ErrorKind.UNREACHABLE, False)]
 )

@@ -211,7 +211,7 @@ def test_what_the_provider_sends_at_a_later_time_is_not_resent(sqlite_store, rul
     assert MessageState(found).label == state
 
 
-@pytest.mark.parametrize(("rule", "looks"), [("hold", 1), ("drop", 5), ("resend", 5)])
+@pytest.mark.parametrize(("rule", "looks"), [("hold", 1), ("drop", 5), ("resend", 5), ("drop", 6)])
 def test_what_is_known_is_kept_where_a_look_was_cut_short(sqlite_store, rule, looks):
     """It says nothing, so no rule is followed either."""
     state, note, wait_s = look(

@@ -38,9 +38,12 @@ from workers.batch.rates import batch_costs
 from workers.batch.turn import Turn
 
 
-def test_all_requests_leave_within_the_slots_and_the_batch_is_settled(sqlite_store):
+def test_all_requests_leave_within_the_slots_and_the_batch_is_settled(sqlite_store, caplog):
     stand = Stand(sqlite_store, (1,) * 5)
-    report = stand.run()
+    with caplog.at_level("INFO"):
+        report = stand.run()
+    assert report.summary
+    assert f": {report.summary} in " in caplog.text
     assert (stand.sent, stand.flight.most) == ([0, 1, 2, 3, 4], 2)
     assert stand.state is BatchState.SETTLED
     assert states(sqlite_store) == ["submitted"] * 5
@@ -140,13 +143,15 @@ def test_what_has_not_begun_when_the_turn_is_over_becomes_pending_again(sqlite_s
 @pytest.mark.parametrize(
     "values", [{"paused_by": "operator"}, {"breaker": "open"}, {"not_before": "later"}]
 )
-def test_an_account_that_may_not_send_gets_its_batch_handed_back(sqlite_store, values):
+def test_an_account_that_may_not_send_gets_its_batch_handed_back(sqlite_store, values, caplog):
     stand = Stand(sqlite_store)
     values = {key: after(stand, 60) if value == "later" else value for key, value in values.items()}
     stand.change_account(**values)
-    report = stand.run()
+    with caplog.at_level("INFO"):
+        report = stand.run()
     assert (stand.sent, stand.state) == ([], BatchState.PENDING)
     assert (report.is_unbegun, report.unsent, stand.clock.seen) == (False, 3, [])
+    assert (report.summary, caplog.text) == (None, "")
 
 
 def test_a_campaign_whose_rate_was_changed_meanwhile_gets_its_batch_handed_back(sqlite_store):
@@ -296,6 +301,7 @@ def begin_next(store, *, left):
         ((1,) * 4, 4, 4, 0.5),
         ((2, 2), 4, 4, 0.5),
         ((1,) * 4, 4, 5, 0.4),
+        ((1,) * 4, 4, 8, 0.25),  # just as long as half a turn
         ((1,) * 4, 4, 0.1, 0.5),  # half a turn, however slow the rate
         ((1,) * 4, 4, 10, None),  # it ends soon
         ((1,) * 4, 3, 4, None),  # no longer just begun

@@ -333,6 +333,17 @@ def test_what_left_and_what_was_given_a_second_ago_no_longer_count():
     assert window.find_time(5.6, 0.1) == pytest.approx(6.5)
 
 
+@pytest.mark.parametrize(("early_s", "at"), [(0.25, 4.45), (0.2, 5.0)])
+def test_a_start_counts_later_only_where_it_is_early_by_less_than_the_lead(early_s, at):
+    window = RateWindow()
+    for start, amount_s in ((4.0, 0.5), (4.5 - early_s, 0.25)):
+        window.add_start(start, amount_s, 0.0)
+    window.advance_to(4.0)
+    window.add_departure(4.0, 0.5)
+    window.advance_to(4.45)
+    assert window.find_time(4.45, 0.25) == at
+
+
 def test_a_start_counts_from_its_own_moment_on():
     window = RateWindow()
     window.add_start(5.0, 1.0, 0.0)
