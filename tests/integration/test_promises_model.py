@@ -49,6 +49,7 @@ from dispatcher.store import (
     doubts,
     drops,
     fallback_moves,
+    imports,
     locked_attempts,
     polls,
     rechecks,
@@ -155,6 +156,8 @@ class Promises(RuleBasedStateMachine):
         self.workers: list[Worker] = []
         self.old_polls: list[polls.PolledRequest] = []
         self.campaigns: list[int] = []
+        #: A campaign whose file is being read.
+        self.reading: imports.RunningImport | None = None
         #: What is on the suppression list: accounts (or "" for all) and numbers.
         self.listed: set[tuple[str, int]] = set()
         self.checks: list[rechecks.RecheckTicket] = []
@@ -175,6 +178,57 @@ class Promises(RuleBasedStateMachine):
     def submit_another(self, sizes, is_checked):
         """The same numbers again, in a campaign of its own; `is_checked`: once more before it."""
         self._submit(sizes, recheck_at=self.now if is_checked else None)
+
+    # --- Files that are being read ------------------------------------------------------------
+
+    @precondition(lambda self: self.reading is None and len(self.campaigns) < MOST_CAMPAIGNS)
+    @rule(sizes=SIZES)
+    def read_file(self, sizes):
+        """A part of a file is stored, or all of it, and it is not accepted yet."""
+        with self.store.write() as conn:
+            self.reading = stores.start_import(
+                conn, content_key=f"{len(self.campaigns)}", lease_until=self.now + LEASE
+            )
+            firsts = itertools.accumulate(sizes, initial=0)
+            groups = [
+                stores.new_batch(place, seq, size, FIRST_NUMBER)
+                for place, (seq, size) in enumerate(zip(firsts, sizes, strict=False))
+            ]
+            imports.write_group(conn, self.reading, groups, [], lease_until=self.now + LEASE)
+            counts = {"rows": sum(sizes), "total": sum(sizes)}
+            imports.finish_import(conn, self.reading, counts, self.now + LEASE)
+        self.oracle.step()
+
+    @precondition(lambda self: self.reading is not None)
+    @rule(is_cancelled=st.booleans())
+    def end_reading(self, is_cancelled):
+        """It is accepted; or a person cancels it, and who reads it goes on as if nothing was."""
+        job, self.reading = self.reading, None
+        if is_cancelled:
+            self.oracle.forget(job.campaign_id)
+            self._cancel_reading(job.campaign_id)
+            with pytest.raises(Refused), self.store.write() as conn:
+                imports.mark_import_accepted(conn, job, CampaignState.SCHEDULED, self.now)
+        else:
+            with self.store.write() as conn:
+                imports.mark_import_accepted(conn, job, CampaignState.SCHEDULED, self.now)
+            self.campaigns.append(job.campaign_id)
+        _, new = self.oracle.step()
+        state = CampaignState.CANCELLED if is_cancelled else CampaignState.SCHEDULED
+        assert new.campaigns[job.campaign_id]["state"] == state
+        left = [key for key in new.messages if key[0] == job.campaign_id]
+        assert bool(left) is not is_cancelled
+
+    def _cancel_reading(self, campaign_id):
+        row = stores.campaign_of(self.store, campaign_id)
+        with self.store.write() as conn:
+            taken = imports.take_over_import(conn, row, self.now + LEASE)
+        is_done = False
+        while not is_done:
+            with self.store.write() as conn:
+                is_done = imports.cancel_group(
+                    conn, taken, self.now + LEASE, reason="by hand", now=self.now
+                )
 
     # --- All of it ----------------------------------------------------------------------------
 

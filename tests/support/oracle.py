@@ -7,7 +7,7 @@ each step may change; the oracle itself knows what must never be.
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import psycopg
@@ -104,6 +104,14 @@ class Oracle:
         self.now = new
         return old, new
 
+    def forget(self, campaign_id: int) -> None:
+        """The rows of a campaign that never left may go with the next step."""
+        assert all(key[0] != campaign_id for key in self.ledger), "it was sent"
+        now = self.now
+        batches = {n: b for n, b in now.batches.items() if b["campaign_id"] != campaign_id}
+        messages = {key: row for key, row in now.messages.items() if key[0] != campaign_id}
+        self.now = replace(now, batches=batches, messages=messages)
+
     def moved(self, old: Snapshot, state: MessageState) -> Iterable[Key]:
         """Messages that were in `state` in `old`, and are not now."""
         return [
@@ -162,6 +170,8 @@ class Oracle:
                 held = (BatchState.SUBMITTING, attempt["fence"])
                 assert (batch["state"], batch["fence"]) == held, "a request is out, held by nobody"
         for batch in new.batches.values():
+            is_read = new.campaigns[batch["campaign_id"]]["state"] == CampaignState.IMPORTING
+            assert not is_read or batch["state"] == BatchState.PENDING, "it leaves half read"
             waits = new.campaigns[batch["campaign_id"]]["recheck_at"] is not None
             assert not (waits and batch["state"] in IN_FLIGHT), "it leaves before it was checked"
             if batch["state"] in IN_FLIGHT | {BatchState.PENDING}:
