@@ -186,7 +186,7 @@ def push_families(found: Snapshot) -> Iterator[Metric]:
     """What providers have pushed to the receiver; the account is empty without a valid URL."""
     counted = {(row.account, row.outcome): row.n for row in found.pushes}
     # With zeros, so that the first of a kind is an increase; accounts that nobody pushes to: none.
-    pushing = {row.account for row in found.pushes if row.account != NOBODY}
+    pushing = {row.account for row in found.pushes if row.account != NOBODY} | found.push_accounts
     shown = [(NOBODY, PushOutcome.REFUSED)]
     shown += [(name, each) for name in found.accounts if name in pushing for each in PushOutcome]
     yield make_counter(

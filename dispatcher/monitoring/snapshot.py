@@ -35,6 +35,7 @@ from dispatcher.store.metric_figures import (
 )
 from dispatcher.store.migrate import read_revision
 from dispatcher.store.push_counts import PushCountRow
+from dispatcher.store.push_urls import list_push_urls
 from dispatcher.store.rows import AccountRow, WorkerRow
 
 
@@ -64,6 +65,8 @@ class Snapshot:
     requests: RequestCounts
     corrections: Mapping[Correction, int]
     pushes: Sequence[PushCountRow]
+    #: Those that have a URL for their provider to push to.
+    push_accounts: frozenset[str]
     waiting_receipts: Mapping[str, int]
     tick_at: datetime | None
     workers: Sequence[WorkerRow]
@@ -107,6 +110,7 @@ class SnapshotReader:
                 requests=self._requests.count_requests(conn, now),
                 corrections=corrections.load_corrections(conn),
                 pushes=push_counts.load_push_counts(conn),
+                push_accounts=frozenset(row.account for row in list_push_urls(conn)),
                 waiting_receipts=push_counts.count_waiting_receipts(conn),
                 tick_at=scheduler.last_tick_at(conn),
                 workers=scheduler.list_workers(conn, now - lease),

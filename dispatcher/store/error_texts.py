@@ -41,6 +41,16 @@ _KNOWN_ERRORS = [
             "correct `url` under [store], or the variable that it names",
         ),
         (r"not a database", "is not an SQLite database", "check `store.url`"),
+        (
+            r"disk I/O error",
+            "cannot be read (disk I/O error)",
+            "check its disk; was the file moved while it was used? Then stop every process first",
+        ),
+        (
+            r"disk image is malformed",
+            "is damaged",
+            "stop every process, and restore a backup as `deploy/runbook.md` says",
+        ),
     )
 ]
 #: SQLSTATE codes of PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html

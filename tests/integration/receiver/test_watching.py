@@ -104,7 +104,12 @@ def test_metrics_and_doctor_show_what_was_pushed(config, store):
     assert with_nobody == [
         "nothing listens on port 1, where providers push", "nobody has a URL to push to",
     ]  # fmt: skip
+    assert 'dispatcher_pushes_total{account="main"' not in render_metrics(
+        make_registry(store, settings)
+    )
     run(config, "url", "main")
+    first = render_metrics(make_registry(store, settings))
+    assert 'dispatcher_pushes_total{account="main",outcome="unreadable"} 0.0' in first
     push_replies(store, "Thanks", "STOP")
     assert "last push was at 2030-05-06 12:00:00 UTC" in [*check_receiver(store, settings)][1].what
     shown = render_metrics(make_registry(store, settings))

@@ -411,6 +411,19 @@ def test_a_database_that_cannot_hold_every_character_is_refused(encoding, postgr
     assert "--encoding=UTF8" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("disk I/O error", "cannot be read (disk I/O error)"),
+        ("database disk image is malformed", "is damaged"),
+    ],
+)
+def test_a_disk_or_a_file_that_is_broken_is_no_server_that_is_away(said, words):
+    error = to_store_error(sqlite3.OperationalError(said), "sqlite:///a.db")
+    assert error.message == f"the store sqlite:///a.db {words}"
+    assert "stop every process" in error.hint
+
+
 def test_a_wrong_password_is_told_from_a_server_that_is_away():
     said = psycopg.OperationalError('FATAL:  password authentication failed for user "sms"')
     error = to_store_error(said, "postgresql://sms@db/sms")
