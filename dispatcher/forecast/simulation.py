@@ -183,7 +183,16 @@ class _Simulation:
         never = [group for group in self._own.groups if not group.window.schedule.next_open(end)]
         if round(sum(group.left for group in never)) == left:
             return f"the windows do not open again within {years} years for {_count_messages(left)}"
+        if (opening := self._first_opening()) is not None and opening >= end:
+            day = opening.astimezone(self._capacity.day_zone)
+            return f"nothing leaves before {day:%Y-%m-%d}, and a forecast reaches {years} years"
         return f"{_count_messages(left)} would still be pending after {years} years"
+
+    def _first_opening(self) -> datetime | None:
+        """When the first of its messages may leave, by its start and the windows."""
+        start = max(self._now, self._work.start_at or self._now)
+        openings = [each.schedule.next_open(start) for each in self._work.pending]
+        return min((opening for opening in openings if opening is not None), default=None)
 
     def _ever_opens(self) -> bool:
         start = max(self._now, self._work.start_at or self._now)

@@ -116,7 +116,7 @@ def test_it_shows_the_terms_after_the_change(sqlite_store, run):
         "windows    2099-12-24 22:00-02:00 (Asia/Kolkata)",
         "rate       10 messages/s",
         "priority   5",
-        "forecast   3 messages would still be pending after 2 years",
+        "forecast   nothing leaves before 2099-12-24, and a forecast reaches 2 years",
     ]
     ended = run("--blackout", "2020-01-01", "--window", "none")
     assert "already in the past: blackout 2020-01-01" in ended.out

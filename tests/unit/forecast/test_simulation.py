@@ -177,6 +177,16 @@ WEEKEND = Schedule.parse(["sat,sun 10:00-12:00"], [], BERLIN)
                      reason="the windows do not open again within 2 years for 500 messages"),
         ),
         (
+            work(500, start_at=at("2029-01-01T07:00")), [], TEN,
+            Forecast(finish_at=None, first_at=None, lapsed=0,
+                     reason="nothing leaves before 2029-01-01, and a forecast reaches 2 years"),
+        ),
+        (
+            work(500, Schedule.parse(["2099-12-24 22:00-02:00"], [], BERLIN)), [], TEN,
+            Forecast(finish_at=None, first_at=None, lapsed=0,
+                     reason="nothing leaves before 2099-12-24, and a forecast reaches 2 years"),
+        ),
+        (
             work(73_200), [], replace(TEN, daily_limit=100, used_today=100),
             Forecast(finish_at=None, first_at=at("2026-10-24T00:00"), lapsed=0,
                      reason="100 messages would still be pending after 2 years",
