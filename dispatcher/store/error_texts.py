@@ -27,8 +27,8 @@ _KNOWN_ERRORS = [
         ),
         (
             r"server does not support SSL",
-            "has no TLS, which is required of a server that is not on this machine",
-            "switch TLS on there, or add ?sslmode=disable to `store.url` in a private network",
+            "has no TLS, which `sslmode` asks for (the default where it is on another machine)",
+            "switch TLS on there, or write ?sslmode=disable in `store.url` in a private network",
         ),
         (
             r"certificate verify failed|server certificate for|root certificate file",

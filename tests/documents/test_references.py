@@ -108,9 +108,9 @@ def code():
 
 @pytest.mark.parametrize("document", documents(), ids=of)
 def test_the_code_has_the_words_that_a_document_takes_from_it(document, code):
-    """A renamed function leaves no old name behind."""
+    """A renamed function leaves no old name behind. Metrics are written without their prefix."""
     words = {span for span in document.spans if _CODE_WORD.fullmatch(span)} - _OF_OTHERS
-    assert words - code == set()
+    assert {word for word in words if not {word, word.removeprefix("dispatcher_")} & code} == set()
 
 
 def test_every_command_and_option_stands_in_the_reference():

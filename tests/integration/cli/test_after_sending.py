@@ -95,6 +95,10 @@ def test_two_choices_about_doubt_are_refused(run, sqlite_store):  # noqa: F811
     ended = run("campaign", "resolve", "1", "--drop", "--resend", "--yes")
     assert (ended.code, states(sqlite_store)) == (2, before)
     assert "--drop and --resend contradict each other; nothing was changed" in ended.err
+    named = [word for number in (str(FIRST), "12") for word in ("--recipient", number)]
+    ended = run("campaign", "resolve", "1", "--drop", *named, "--yes")
+    assert (ended.code, states(sqlite_store)) == (2, before)
+    assert "--recipient 2 of 2: " in ended.err
     assert run("campaign", "resolve", "1", "--drop", "--drop", "--yes").code == 0
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from dispatcher.doctor.store_access import check_store_writable
+from dispatcher.doctor.store_access import _check_server, check_store_writable
 from dispatcher.errors import StoreError
 from dispatcher.store.engine import Store
+from dispatcher.store.server_access import ServerAccess
 from tests.support import stores
 
 
@@ -38,6 +39,13 @@ def test_a_database_that_is_read_only_by_default_is_named(postgres_server, postg
         assert words(store) == [
             "the database takes no writes (default_transaction_read_only is on): nothing is sent"
         ]
+
+
+def test_a_standby_is_named():
+    access = ServerAccess(is_standby=True, is_read_only=True, by="sms")
+    (found,) = _check_server(access, [])
+    assert found.level == "red"
+    assert found.what.startswith("the database server is a standby")
 
 
 @pytest.mark.postgres
