@@ -30,7 +30,7 @@ from tests.chaos.judge import (
 )
 from tests.chaos.killer import Killer
 from tests.chaos.rates import Meter, Stall, judge_rates
-from tests.chaos.submitter import FIRST_NUMBER, Submitter
+from tests.chaos.submitter import FIRST_NAME, FIRST_NUMBER, Submitter
 from tests.support.folders import FOLDER
 from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.simulator import SimulatorProcess
@@ -237,7 +237,7 @@ def _first_messages(stage: Stage, accounts: Sequence[str]) -> int:
     """
     for back, account in enumerate(accounts, start=1):
         first = staging.FIRST_NUMBER if account == staging.ACCOUNT else FIRST_NUMBER - back
-        people = stage.people(1, first=first, name=f"first-{account}.csv")
+        people = stage.people(1, first=first, name=f"{FIRST_NAME}{account}.csv")
         campaign = stage.submit(people, account=account)
         campaign.wait_until(lambda view: view.total_submitted == 1, "the first message")
     return len(accounts)

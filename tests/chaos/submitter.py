@@ -19,6 +19,8 @@ from tests.chaos.decisions import Decisions
 from tests.support.stage import Stage
 
 FIRST_NUMBER: Final = 919_810_000_000
+#: The campaign of the first message of an account, which shows how far back its list reaches.
+FIRST_NAME: Final = "first-"
 #: Batches that wait when the next campaign is submitted.
 _LOW_WATER: Final = 60
 
